@@ -1,0 +1,39 @@
+# Everything runs from a fresh clone with Python >= 3.10 and make alone; the environment is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test lint format bench clean
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## make .venv with edge-msa, edge-msa-run and the development tools
+
+$(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "edge-msa needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e './runtime[onnxruntime,openvino]' -e '.[dev]'
+	@touch $@
+
+demo: install ## the whole way on the embedded default: train, distil, calibrate, export, measure, report
+	$(BIN)/edge-msa pipeline --output-dir demo
+
+test: install ## all tests, fast ones first
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+
+lint: install ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## let ruff format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## int8 against fp32 on long windows, and the demo's bundles where they exist
+	$(BIN)/edge-msa bench synthetic
+
+clean: ## remove the environment and the demo
+	rm -rf $(VENV) demo build dist

@@ -1,0 +1,1 @@
+"""INT8: statistics, ranges, placement, Q/DQ graphs, and the accuracy gate."""

@@ -1,0 +1,48 @@
+"""The command line: options in, one line on every error, exit codes that scripts can rely on.
+
+0 ok, 1 failure, 2 usage, 3 accuracy gate failed, 4 engine or device missing, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+
+def main() -> None:
+    """Entry point of `edge-msa`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors that were foreseen become one line on stderr."""
+    from edge_msa.cli.app import app
+
+    try:
+        return int(app(arguments, prog_name="edge-msa", standalone_mode=True) or 0)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        return _say("interrupted: what was finished is kept, the same command goes on from there", 130)
+    except OSError as error:
+        return _say(_os_message(error), 1)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if not isinstance(code, int) or os.environ.get("EDGE_MSA_TRACEBACK"):
+            raise
+        return _say(str(error), code)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"edge-msa: {message}", file=sys.stderr)
+    return code
+
+
+def _os_message(error: OSError) -> str:
+    where = f" at {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"no space left on the device{where}: free some and run the same command again"
+    if error.errno == errno.EACCES:
+        return f"permission denied{where}: choose a folder that you may write"
+    return f"{error.strerror or error}{where}"

@@ -1,0 +1,27 @@
+"""Every error the toolkit raises on purpose; `exit_code` is what the command line ends with.
+
+EdgeMsaError                  exit code 1
+├── UsageError                exit code 2   an option or a value that cannot be used
+├── DataError                 exit code 1   a data file that cannot be read or used
+└── RunError                  exit code 1   a run folder that is missing, incomplete or of another kind
+"""
+
+
+class EdgeMsaError(Exception):
+    """Root of the toolkit's errors: one line that says what was wrong, with which value, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(EdgeMsaError):
+    """An option or a value that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(EdgeMsaError):
+    """A data file that cannot be read, or holds what no model can be trained on."""
+
+
+class RunError(EdgeMsaError):
+    """A run folder that is missing, incomplete, or not of the kind a command needs."""

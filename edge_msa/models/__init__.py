@@ -1,0 +1,1 @@
+"""Networks: the teachers and the edge student."""

@@ -1,0 +1,1 @@
+"""Training: batches, stochastic missing, the epoch loop, HRLF's two stages, distillation, prediction."""

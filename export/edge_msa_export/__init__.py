@@ -1,0 +1,1 @@
+"""From a torch module to what a device runs: ONNX, OpenVINO, TensorRT, bundles."""

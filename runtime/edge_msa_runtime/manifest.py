@@ -1,0 +1,140 @@
+"""The bundle's manifest: what a device must know before any engine sees a byte.
+
+A bundle is a folder: `manifest.json` (this schema), `manifest.sha256` (its digest), `graphs/`, `golden.npz`,
+the runtime's wheel, `README.md`. Every file but the two manifests is listed in `files` with its SHA-256.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar
+
+SCHEMA = 1
+MANIFEST_NAME = "manifest.json"
+DIGEST_NAME = "manifest.sha256"
+GOLDEN_NAME = "golden.npz"
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """What the numbers mean.
+
+    `kind` is `mosi`, `sims`, `regression` or `emotions`. A score task has one output and, where the field has names
+    for ranges of it, `labels` with the `edges` between them (len(edges) == len(labels) - 1, ascending, a score on an
+    edge belongs to the upper label). `emotions` has one logit a label; a probability is its sigmoid.
+    """
+
+    kind: str
+    outputs: int
+    labels: Tuple[str, ...] = ()
+    edges: Tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class StateSpec:
+    """One state tensor of a step graph: input `state.<name>`, output `next.<name>`, starts filled with `initial`."""
+
+    name: str
+    shape: Tuple[int, ...]
+    initial: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ModalitySpec:
+    """One modality's contract.
+
+    `dim` features a frame; `chunk` frames a call of the step graph; `window` frames of the window graphs;
+    normalised frame = (frame - mean) / std, float32, both of length `dim`; `states` in graph order, one of them
+    named `tokens`, which is what the fuse graph reads. `frame_rate_hz` is None where the data set does not say.
+    """
+
+    dim: int
+    chunk: int
+    window: int
+    mean: Tuple[float, ...]
+    std: Tuple[float, ...]
+    states: Tuple[StateSpec, ...]
+    frame_rate_hz: Optional[float] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphSpec:
+    """One graph file for one engine at one precision.
+
+    `role` is `step` (one modality, inputs `frames` (1, chunk, dim), `valid` (1, chunk), `state.*`, outputs `next.*`),
+    `fuse` (inputs `tokens.<modality>`, `available` (1, 3), output `reading` (1, outputs)), or `window` (inputs
+    `frames.<modality>` (1, window, dim), `valid.<modality>` (1, window) of the subset's modalities, output
+    `reading`). `valid` is float32 0/1 and has its ones first: the caller drops masked frames, so that a masked
+    frame can leave no trace. `scope` is the modality of a step graph, the subset of a window graph, else empty.
+    `parity` is the largest |graph - torch| of the reading at fp32, and for a lower precision |graph - fp32 torch|.
+    """
+
+    engine: str
+    precision: str
+    rule_set: str
+    role: str
+    scope: str
+    file: str
+    parity: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Everything `manifest.json` holds; unknown keys are refused so that a newer schema is never half-read.
+
+    `engines` are in the target's order of preference; `precision` is the one the gate chose per engine.
+    `accuracy[engine][precision][subset]` are the metrics measured on validation, free in form.
+    """
+
+    schema: int
+    name: str
+    target: str
+    profile: Mapping[str, Any]
+    task: TaskSpec
+    modalities: Mapping[str, ModalitySpec]
+    engines: Tuple[str, ...]
+    precision: Mapping[str, str]
+    graphs: Tuple[GraphSpec, ...]
+    accuracy: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    licence: str
+    files: Mapping[str, str]
+
+
+def manifest_to_json(manifest: Manifest) -> Dict[str, Any]:
+    """The manifest as plain JSON values."""
+    return dataclasses.asdict(manifest)
+
+
+def manifest_from_json(value: Mapping[str, Any]) -> Manifest:
+    """The manifest that `manifest_to_json` wrote.
+
+    Raises:
+        ValueError: another schema version, or a key that is missing, unknown or of the wrong kind.
+    """
+    if not isinstance(value, Mapping) or value.get("schema") != SCHEMA:
+        found = value.get("schema") if isinstance(value, Mapping) else type(value).__name__
+        raise ValueError(f"manifest schema is {found!r}, this runtime reads {SCHEMA}")
+    fields = dict(value)
+    try:
+        fields["task"] = _tupled(TaskSpec, fields["task"])
+        fields["modalities"] = {name: _modality(spec) for name, spec in fields["modalities"].items()}
+        fields["graphs"] = tuple(_tupled(GraphSpec, graph) for graph in fields["graphs"])
+        return _tupled(Manifest, fields)
+    except KeyError as error:
+        raise ValueError(f"manifest lacks {error}") from None
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"manifest cannot be read: {error}") from None
+
+
+def _modality(value: Mapping[str, Any]) -> ModalitySpec:
+    fields = dict(value)
+    fields["states"] = tuple(_tupled(StateSpec, state) for state in fields["states"])
+    return _tupled(ModalitySpec, fields)
+
+
+def _tupled(kind: "type[T]", value: Mapping[str, Any]) -> T:
+    """Build a dataclass from JSON, lists as tuples; a missing or unknown key is a TypeError that names it."""
+    return kind(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})
