@@ -3,7 +3,9 @@
 EdgeMsaError                  exit code 1
 ├── UsageError                exit code 2   an option or a value that cannot be used
 ├── DataError                 exit code 1   a data file that cannot be read or used
-└── RunError                  exit code 1   a run folder that is missing, incomplete or of another kind
+├── RunError                  exit code 1   a run folder that is missing, incomplete or of another kind
+├── TrainingError             exit code 1   a training that diverged
+└── BackendError              exit code 4   a device or backend that this machine does not have
 """
 
 
@@ -25,3 +27,13 @@ class DataError(EdgeMsaError):
 
 class RunError(EdgeMsaError):
     """A run folder that is missing, incomplete, or not of the kind a command needs."""
+
+
+class TrainingError(EdgeMsaError):
+    """A training that cannot go on: its loss is no longer a finite number."""
+
+
+class BackendError(EdgeMsaError):
+    """A device or a backend that was asked for and is not on this machine."""
+
+    exit_code = 4

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from edge_msa_runtime import __version__
 from numpy.typing import NDArray
 
 from edge_msa.errors import RunError
+from edge_msa_runtime import __version__
 
 SCHEMA = 1
 INFO_NAME = "run.json"

@@ -19,8 +19,8 @@ data_app = typer.Typer(help="Look at feature files and convert them.", no_args_i
 app.add_typer(data_app, name="data")
 
 Data = Annotated[str, typer.Option("--data", help="A feature file, or `synthetic` for the embedded default.")]
-Output = Annotated[Path, typer.Option("--output-dir", help="The folder to make; replaced when the command ends well.")]
-TaskName = Annotated[str | None, typer.Option("--task", help="mosi, sims, emotions or regression; else the file's own.")]
+Output = Annotated[Path, typer.Option("--output-dir", help="The folder to make, once it is whole.")]
+TaskName = Annotated[str | None, typer.Option("--task", help="mosi, sims, emotions, regression; else the file's.")]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file of settings.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each stage; else the recipe's.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Every random choice follows from it.")]
@@ -86,9 +86,7 @@ def distill(
     """Distil a teacher into the student that devices run."""
     from edge_msa.flow.distill import distill_student
 
-    distill_student(
-        data, teacher, output_dir, recipe=recipe, epochs=epochs, seed=seed, device=device, task=task
-    )
+    distill_student(data, teacher, output_dir, recipe=recipe, epochs=epochs, seed=seed, device=device, task=task)
 
 
 @app.command()
@@ -108,10 +106,10 @@ def calibrate(
 
 @app.command()
 def export(
-    target: Annotated[str, typer.Option("--target", help="A device or family (see edge-msa devices), or a TOML file.")],
+    target: Annotated[str, typer.Option("--target", help="A device, a family or a TOML file: see edge-msa devices.")],
     output_dir: Annotated[Path | None, typer.Option("--output-dir", help="The bundle; else bundle-TARGET.")] = None,
     model: Annotated[Path | None, typer.Option("--model", help="A run; else the embedded default is made.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Where the gate measures; else the run's own data.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="For the gate; else the run's own.")] = None,
     precision: Annotated[PrecisionName, typer.Option("--precision", help="auto measures and chooses.")] = "auto",
     max_drop: Annotated[
         float, typer.Option("--max-drop", min=0, help="Points that a precision may lose on its worst subset.")
@@ -149,7 +147,14 @@ def evaluate(
     from edge_msa.flow.evaluate import evaluate_path
 
     evaluate_path(
-        path, data, split, engine=engine, precision=precision, predictions=predictions, output=output, task=task,
+        path,
+        data,
+        split,
+        engine=engine,
+        precision=precision,
+        predictions=predictions,
+        output=output,
+        task=task,
         json=json,
     )
 

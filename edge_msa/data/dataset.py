@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from edge_msa_runtime.modalities import MODALITIES
 from numpy.typing import NDArray
 
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
+from edge_msa_runtime.modalities import MODALITIES
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -36,7 +36,8 @@ class Frames:
     def __post_init__(self) -> None:
         if (self.values is None) == (self.ids is None) or (self.ids is None) != (self.table is None):
             raise DataError("frames need either values (N, T, d), or ids (N, T) together with a table (V, d)")
-        shape = self.values.shape[:2] if self.values is not None else np.shape(self.ids)
+        source = self.values if self.values is not None else self.ids
+        shape = () if source is None else source.shape[:2]
         if self.valid.shape != shape:
             raise DataError(f"validity mask has shape {self.valid.shape}, the frames have {shape}")
 
@@ -55,7 +56,8 @@ class Frames:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Valid frames of each sample, (N,)."""
-        return self.valid.sum(axis=1, dtype=np.int64)
+        lengths: NDArray[np.int64] = self.valid.sum(axis=1, dtype=np.int64)
+        return lengths
 
     def take(self, rows: NDArray[np.integer] | slice = slice(None)) -> FloatArray:
         """Frames of those samples, (n, T, d) float32, zero where not valid."""
@@ -77,8 +79,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class Split:
-    """N samples: `ids` (unique strings), `groups` (the video each comes from: samples of one are not independent),
-    `labels` (N,) float32 scores or (N, E) 0/1 emotions, and the modalities that this split has at all.
+    """N samples.
+
+    `ids` are unique; `groups` name the video each comes from, for samples of one are not independent; `labels` (N,)
+    are float32 scores or (N, E) 0/1 emotions; `modalities` are those that this split has at all.
     """
 
     ids: tuple[str, ...]

@@ -20,7 +20,8 @@ class Task:
 
     `kind` selects the metric family (reference: MMSA's metrics). Score kinds have one float label a sample within
     [low, high] (None: unbounded); `emotions` has a 0/1 label for each of `labels`, shape (N, len(labels)).
-    `labels` and `edges` name ranges of the score: labels[i] is the reading's label while edges[i-1] <= score < edges[i].
+    `labels` and `edges` name ranges of the score: labels[i] is that of
+    edges[i-1] <= score < edges[i].
     """
 
     kind: TaskKind

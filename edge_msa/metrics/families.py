@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from edge_msa_runtime.modalities import Subset
 from numpy.typing import ArrayLike
 
 from edge_msa.data.dataset import FloatArray
@@ -18,6 +17,7 @@ from edge_msa.data.tasks import Task, TaskKind
 from edge_msa.errors import EdgeMsaError
 from edge_msa.metrics import scores
 from edge_msa.metrics.scores import Array
+from edge_msa_runtime.modalities import Subset
 
 Metric = Callable[[FloatArray, FloatArray], float]
 
@@ -74,7 +74,9 @@ def missing_average(by_subset: Mapping[str, Mapping[str, float]]) -> dict[str, f
     The paper's "Avg" over its six test conditions (HRLF, NeurIPS 2024). A set that really lacks a modality has
     fewer than six; the mean is over those that it has.
     """
-    incomplete = [by_subset[subset.value] for subset in Subset if subset is not Subset.LAV and subset.value in by_subset]
+    incomplete = [
+        by_subset[subset.value] for subset in Subset if subset is not Subset.LAV and subset.value in by_subset
+    ]
     if not incomplete:
         return {}
     return {name: float(np.mean([metrics[name] for metrics in incomplete])) for name in incomplete[0]}

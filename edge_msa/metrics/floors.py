@@ -24,7 +24,9 @@ def floors(task: Task, train_labels: ArrayLike, truth: ArrayLike) -> dict[str, d
     """
     labels = np.asarray(truth, dtype=np.float32)
     constants = floor_constants(task, train_labels, labels)
-    return {name: measure(task, labels, constant_readings(value, len(labels))) for name, value in constants.items()}
+    return {
+        name: measure(task, labels, constant_readings(task, value, len(labels))) for name, value in constants.items()
+    }
 
 
 def floor_constants(task: Task, train_labels: ArrayLike, truth: ArrayLike) -> dict[str, FloatArray]:
@@ -44,9 +46,10 @@ def floor_constants(task: Task, train_labels: ArrayLike, truth: ArrayLike) -> di
     }
 
 
-def constant_readings(constant: FloatArray, samples: int) -> FloatArray:
-    """The same reading for every sample: (samples,) for one number, else (samples, E)."""
-    return np.repeat(constant[None], samples, axis=0)[:, 0] if len(constant) == 1 else np.tile(constant, (samples, 1))
+def constant_readings(task: Task, constant: FloatArray, samples: int) -> FloatArray:
+    """The same reading for every sample: (samples,) scores, or (samples, E) logits."""
+    readings = np.repeat(constant[None], samples, axis=0)
+    return readings[:, 0] if task.is_score else readings
 
 
 def _best(task: Task, truth: FloatArray) -> FloatArray:

@@ -11,11 +11,13 @@ are real. That keeps convolutions dense and makes "a masked frame leaves all sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import cast
 
 import torch
-from edge_msa_runtime.modalities import MODALITIES
 from torch import Tensor, nn
+
+from edge_msa_runtime.modalities import MODALITIES
 
 # What the peak of scores starts from. Far below any score, and still a finite float16.
 NO_PEAK = -1e4
@@ -149,7 +151,8 @@ class Fusion(nn.Module):
             tokens: (B, M, C) by modality; a modality that is left out is absent for the whole batch.
             available: (B, 3) float 0/1, in the order language, audio, vision.
         """
-        return self.read(self.represent(tokens, available))
+        reading: Tensor = self.read(self.represent(tokens, available))
+        return reading
 
     def represent(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
         """The fused representation the reading is made from, (B, hidden)."""
@@ -173,7 +176,8 @@ class Fusion(nn.Module):
         if self.ask is None or "language" not in tokens:
             return self.default_question
         there = _column(available, "language")
-        return self.ask(tokens["language"].flatten(1)) * there + self.default_question * (1 - there)
+        asked: Tensor = self.ask(tokens["language"].flatten(1))
+        return asked * there + self.default_question * (1 - there)
 
     def _attend(self, name: str, tokens: Tensor, question: Tensor) -> Tensor:
         match = (self.keys[name](tokens) * question[:, None, :]).sum(dim=2, keepdim=True)
@@ -199,7 +203,8 @@ class Student(nn.Module):
         Returns:
             (B, outputs).
         """
-        return self.fusion(*self.encode(frames, valid))
+        reading: Tensor = self.fusion(*self.encode(frames, valid))
+        return reading
 
     def encode(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Tokens by modality and their availability (B, 3): what `Fusion` reads."""
@@ -211,7 +216,7 @@ class Student(nn.Module):
                 columns.append(batch.new_zeros(len(batch)))
                 continue
             packed, prefix = compact(frames[name], valid[name])
-            encoder = self.encoders[name]
+            encoder = cast("Encoder", self.encoders[name])
             tokens[name] = encoder(packed, prefix, encoder.initial(len(packed))).tokens
             columns.append(prefix[:, 0])
         return tokens, torch.stack(columns, dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,10 @@ from edge_msa.data.dataset import Frames, Split
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples: `frames` (B, T, d) and `valid` (B, T) bool by modality, frames zero where not valid; `labels`
-    (B, outputs) float; `rows` (B,), their places in the split.
+    """B samples of a split.
+
+    `frames` (B, T, d) and `valid` (B, T) bool by modality, frames zero where not valid; `labels` (B, outputs) float;
+    `rows` (B,), the samples' places in the split.
     """
 
     frames: dict[str, Tensor]
@@ -35,6 +37,12 @@ class Batch:
             for name, mask in self.valid.items()
         }
         frames = {name: frames * valid[name][..., None] for name, frames in self.frames.items()}
+        return Batch(frames, valid, self.labels, self.rows)
+
+    def restricted(self, modalities: Collection[str]) -> Batch:
+        """The same samples with those modalities alone; the others stay as streams without a valid frame."""
+        valid = {name: mask if name in modalities else torch.zeros_like(mask) for name, mask in self.valid.items()}
+        frames = {name: rows if name in modalities else torch.zeros_like(rows) for name, rows in self.frames.items()}
         return Batch(frames, valid, self.labels, self.rows)
 
 

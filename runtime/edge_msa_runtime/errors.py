@@ -3,6 +3,7 @@
 RuntimeFailure                 exit code 1
 ├── UsageError                 exit code 2   what the caller gave cannot be used
 ├── BundleError                exit code 1   the bundle is damaged, incomplete or of another schema
+├── ParityError                exit code 3   a golden reading does not come back within its bound
 └── EngineUnavailableError     exit code 4   an engine or a device is missing, or cannot run this bundle
 """
 
@@ -23,6 +24,12 @@ class UsageError(RuntimeFailure):
 
 class BundleError(RuntimeFailure):
     """The bundle on disk is not what its manifest says, or has no manifest that can be read."""
+
+
+class ParityError(RuntimeFailure):
+    """The engine here reads the golden inputs differently than the bundle promises."""
+
+    exit_code = 3
 
 
 class EngineUnavailableError(RuntimeFailure):

@@ -7,7 +7,7 @@ the runtime's wheel, `README.md`. Every file but the two manifests is listed in 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, Mapping, Optional, Tuple, TypeVar
+from typing import Any, Mapping, TypeVar
 
 SCHEMA = 1
 MANIFEST_NAME = "manifest.json"
@@ -28,8 +28,8 @@ class TaskSpec:
 
     kind: str
     outputs: int
-    labels: Tuple[str, ...] = ()
-    edges: Tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class StateSpec:
     """One state tensor of a step graph: input `state.<name>`, output `next.<name>`, starts filled with `initial`."""
 
     name: str
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
     initial: float = 0.0
 
 
@@ -53,10 +53,10 @@ class ModalitySpec:
     dim: int
     chunk: int
     window: int
-    mean: Tuple[float, ...]
-    std: Tuple[float, ...]
-    states: Tuple[StateSpec, ...]
-    frame_rate_hz: Optional[float] = None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    states: tuple[StateSpec, ...]
+    frame_rate_hz: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,16 +94,16 @@ class Manifest:
     profile: Mapping[str, Any]
     task: TaskSpec
     modalities: Mapping[str, ModalitySpec]
-    engines: Tuple[str, ...]
+    engines: tuple[str, ...]
     precision: Mapping[str, str]
-    graphs: Tuple[GraphSpec, ...]
+    graphs: tuple[GraphSpec, ...]
     accuracy: Mapping[str, Any]
     provenance: Mapping[str, Any]
     licence: str
     files: Mapping[str, str]
 
 
-def manifest_to_json(manifest: Manifest) -> Dict[str, Any]:
+def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
     """The manifest as plain JSON values."""
     return dataclasses.asdict(manifest)
 
@@ -135,6 +135,6 @@ def _modality(value: Mapping[str, Any]) -> ModalitySpec:
     return _tupled(ModalitySpec, fields)
 
 
-def _tupled(kind: "type[T]", value: Mapping[str, Any]) -> T:
+def _tupled(kind: type[T], value: Mapping[str, Any]) -> T:
     """Build a dataclass from JSON, lists as tuples; a missing or unknown key is a TypeError that names it."""
     return kind(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Iterable, Tuple
+from typing import Iterable
 
-MODALITIES: Tuple[str, str, str] = ("language", "audio", "vision")
+MODALITIES: tuple[str, str, str] = ("language", "audio", "vision")
 
 
 class Subset(enum.Enum):
@@ -20,7 +20,7 @@ class Subset(enum.Enum):
     LAV = "lav"
 
     @property
-    def modalities(self) -> Tuple[str, ...]:
+    def modalities(self) -> tuple[str, ...]:
         """The names of the available modalities, in order."""
         return tuple(name for name in MODALITIES if name[0] in self.value)
 
@@ -38,7 +38,7 @@ class Subset(enum.Enum):
         return cls("".join(name[0] for name in MODALITIES if name in names))
 
 
-def subsets_of(modalities: Iterable[str]) -> Tuple[Subset, ...]:
+def subsets_of(modalities: Iterable[str]) -> tuple[Subset, ...]:
     """All non-empty subsets of the given modalities, in the enum's order."""
     names = set(modalities)
     return tuple(subset for subset in Subset if names.issuperset(subset.modalities))

@@ -1,0 +1,156 @@
+"""Explicit int8: Q/DQ pairs around what the placement names, weights stored as integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import checker, helper, numpy_helper
+
+from edge_msa_calibrate.affine import Affine, affine_of, quantised_weight
+from edge_msa_calibrate.convs import ConvSite
+from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.placement import Placement, RuleSet, place, rule_set_named
+
+Array = npt.NDArray[Any]
+
+# The first opset whose DequantizeLinear has an axis.
+_FIRST_OPSET = 13
+
+
+def quantise(
+    model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], rule_set: str | RuleSet
+) -> onnx.ModelProto:
+    """The int8 graph of a float32 graph, under one rule set.
+
+    Inputs and outputs stay float32 and keep their names, and so does the opset. The same weights and ranges give the
+    same integers in step and window graphs. A graph without encoder convolutions comes back as it was.
+
+    Args:
+        model: float32, opset 13 or later; it is not changed.
+        ranges: (low, high) by `<weight name>:input` and `<weight name>:output`, from `compute_ranges`.
+        rule_set: or its name.
+
+    Raises:
+        CalibrationError: the graph is quantised already, a range is missing or not finite, the rule set is unknown.
+    """
+    _refuse_unfit(model)
+    rules = rule_set_named(rule_set) if isinstance(rule_set, str) else rule_set
+    placement = place(model, rules)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    writer = _Writer(result.graph, _affines(placement, ranges), placement)
+    writer.write()
+    # Shapes of before name the tensors' old readers; engines infer their own.
+    result.graph.ClearField("value_info")
+    checker.check_model(result)
+    return result
+
+
+def _refuse_unfit(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node.op_type.startswith("QLinear"):
+            raise CalibrationError(
+                f"the graph is quantised already ({node.op_type} {node.name!r}); give the fp32 graph"
+            )
+    opset = next((entry.version for entry in model.opset_import if entry.domain == ""), 0)
+    if opset < _FIRST_OPSET:
+        raise CalibrationError(f"the graph is opset {opset}; int8 weights per channel need {_FIRST_OPSET} or later")
+
+
+def _affines(placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Affine]:
+    """Scale and zero point of every tensor that gets Q/DQ."""
+    found = {}
+    for tensor, key in placement.tensors.items():
+        if key not in ranges:
+            raise CalibrationError(f"there is no range for {key}; calibrate this model again")
+        low, high = ranges[key]
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise CalibrationError(f"the range of {key} is ({low}, {high}); calibrate this model again")
+        found[tensor] = affine_of(low, high, placement.rule_set.activations)
+    return found
+
+
+class _Writer:
+    """Rewrites one graph in place."""
+
+    def __init__(self, graph: onnx.GraphProto, affines: Mapping[str, Affine], placement: Placement) -> None:
+        self._graph = graph
+        self._affines = affines
+        self._rules = placement.rule_set
+        self._sites = {site.weight: site for site in placement.convs}
+        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        self._nodes: list[onnx.NodeProto] = []
+
+    def write(self) -> None:
+        old = list(self._graph.node)
+        made = {name for node in old for name in node.output}
+        self._pairs(name for name in self._affines if name not in made)
+        for node in old:
+            for index, name in enumerate(node.input):
+                if name in self._affines:
+                    node.input[index] = f"{name}_dequantised"
+            if node.op_type == "Conv" and node.input[1] in self._sites:
+                self._int8_conv(node, self._sites[node.input[1]])
+            self._nodes.append(node)
+            self._pairs(name for name in node.output if name in self._affines)
+        del self._graph.node[:]
+        self._graph.node.extend(self._nodes)
+        self._drop_unused()
+
+    def _pairs(self, tensors: Iterable[str]) -> None:
+        """One Q/DQ pair a tensor, shared by all who read it; a graph output keeps the float from before it."""
+        for tensor in tensors:
+            affine = self._affines[tensor]
+            parameters = [f"{tensor}_scale", f"{tensor}_zero_point"]
+            self._constant(parameters[0], np.array(affine.scale, np.float32))
+            self._constant(parameters[1], np.array(affine.zero_point, affine.integers.dtype))
+            self._node("QuantizeLinear", [tensor, *parameters], f"{tensor}_quantised")
+            self._node("DequantizeLinear", [f"{tensor}_quantised", *parameters], f"{tensor}_dequantised")
+
+    def _int8_conv(self, node: onnx.NodeProto, site: ConvSite) -> None:
+        weight = numpy_helper.to_array(self._weights[site.weight])
+        bias = self._bias(site)
+        scale = self._affines[site.source].scale
+        integers, scales = quantised_weight(weight, self._rules.weight_limit, None if bias is None else bias / scale)
+        node.input[1] = self._stored(site.weight, integers, scales)
+        if bias is not None and site.bias is not None:
+            steps = np.float32(scale) * scales
+            node.input[2] = self._stored(site.bias, np.rint(bias / steps.astype(np.float64)).astype(np.int32), steps)
+
+    def _bias(self, site: ConvSite) -> Array | None:
+        """The bias where it is to be int32, float64; else None."""
+        if site.bias is None or not self._rules.bias_int32:
+            return None
+        if site.bias not in self._weights:
+            raise CalibrationError(f"the bias {site.bias} of {site.node} is computed; int32 needs it constant")
+        return numpy_helper.to_array(self._weights[site.bias]).astype(np.float64)
+
+    def _stored(self, name: str, integers: Array, scales: Array) -> str:
+        """Store integers with a scale for each index of axis 0; the name of the tensor they make."""
+        self._constant(f"{name}_quantised", integers)
+        self._constant(f"{name}_scale", scales)
+        self._constant(f"{name}_zero_point", np.zeros(len(scales), integers.dtype))
+        parts = [f"{name}_quantised", f"{name}_scale", f"{name}_zero_point"]
+        node = self._node("DequantizeLinear", parts, f"{name}_dequantised")
+        node.attribute.append(helper.make_attribute("axis", 0))
+        return f"{name}_dequantised"
+
+    def _node(self, op_type: str, inputs: list[str], output: str) -> onnx.NodeProto:
+        node = helper.make_node(op_type, inputs, [output], name=f"node_{output}")
+        self._nodes.append(node)
+        return node
+
+    def _constant(self, name: str, value: Array) -> None:
+        self._graph.initializer.append(numpy_helper.from_array(value, name))
+
+    def _drop_unused(self) -> None:
+        """Drop the float weights, which nobody reads any more."""
+        used = {name for node in self._graph.node for name in node.input}
+        used |= {value.name for value in self._graph.output}
+        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
+        del self._graph.initializer[:]
+        self._graph.initializer.extend(kept)

@@ -1,0 +1,40 @@
+"""Writing single files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge_msa.errors import EdgeMsaError
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write UTF-8 text beside its destination, then rename: a killed command leaves the old file or the new one.
+
+    Folders on the way are made.
+
+    Raises:
+        EdgeMsaError: the file cannot be written (no space, no permission, a folder stands there).
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise EdgeMsaError(f"{path} cannot be written ({error.strerror or error}): give another place") from None
+    finally:
+        # After the rename there is nothing left; after a failure or Ctrl-C nothing half-written may stay.
+        _remove(partial)
+    return path
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        # Its folder is no folder, or not ours to write: then it was never made, and the first error is the one to tell.
+        return

@@ -1,0 +1,198 @@
+"""`edge-msa bench`: what bundles cost on this machine, all of them in one run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json as json_module
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_msa.errors import UsageError
+from edge_msa.flow.console import made, remark, say, say_json
+from edge_msa.report import BenchRecord, write_records
+from edge_msa.report.points import shown
+from edge_msa.tables import text_table
+from edge_msa_runtime import load
+from edge_msa_runtime.bench import BenchResult, bench_sessions
+from edge_msa_runtime.bundle import Bundle, open_bundle
+from edge_msa_runtime.engines import open_engine
+from edge_msa_runtime.errors import EngineUnavailableError
+from edge_msa_runtime.session import Session
+
+LONG_WINDOWS = "synthetic"
+
+
+def bench_paths(
+    paths: Sequence[str],
+    *,
+    engine: str = "auto",
+    threads: int = 1,
+    num_runs: int = 200,
+    output: Path | None = None,
+    json: bool = False,
+) -> tuple[BenchRecord, ...]:
+    """Measure bundles, every engine and precision that they hold; `synthetic` is a larger student on long windows."""
+    if LONG_WINDOWS in paths:
+        if list(paths) != [LONG_WINDOWS]:
+            raise UsageError("bench synthetic stands alone: give bundles in another call")
+        from edge_msa.flow.long_windows import long_window_bundle
+
+        with long_window_bundle() as bundle:
+            return _bench([bundle], engine, threads, num_runs, output, json=json)
+    return _bench([Path(path) for path in paths], engine, threads, num_runs, output, json=json)
+
+
+def _bench(
+    paths: Sequence[Path], engine: str, threads: int, num_runs: int, output: Path | None, *, json: bool
+) -> tuple[BenchRecord, ...]:
+    records: list[BenchRecord] = []
+    for modalities, bundles in _by_modalities([open_bundle(path) for path in paths]).items():
+        remark(f"measuring {', '.join(modalities)}: {len(bundles)} bundles")
+        records += bench_bundles(bundles, engine=engine, threads=threads, num_runs=num_runs)
+    say(format_bench(records))
+    if output:
+        write_records(output, *records)
+        made("bench", output, f"edge-msa report {output}")
+    if json:
+        say_json({"records": [record.to_json() for record in records]})
+    return tuple(records)
+
+
+def bench_bundles(
+    bundles: Sequence[Bundle], *, engine: str = "auto", threads: int = 1, num_runs: int = 200
+) -> list[BenchRecord]:
+    """Measure bundles of the same modalities in turns; what cannot execute here is a record that says so."""
+    sessions: list[Session] = []
+    idle: list[BenchRecord] = []
+    for bundle in bundles:
+        for name in bundle.manifest.engines if engine == "auto" else (engine,):
+            missing = None if name not in bundle.manifest.engines else _missing(name)
+            for precision in bundle.precisions(name):
+                if missing is None:
+                    sessions.append(load(bundle.path, engine=name, precision=precision, threads=threads))
+                else:
+                    idle.append(_idle(bundle, name, precision, missing))
+    if not sessions:
+        raise EngineUnavailableError(f"nothing of {', '.join(str(b.path) for b in bundles)} executes here: {engine}")
+    results = bench_sessions(sessions, repeats=num_runs)
+    records = [_record(session, result) for session, result in zip(sessions, results, strict=True)]
+    for session in sessions:
+        session.close()
+    return records + idle
+
+
+def format_bench(records: Sequence[BenchRecord]) -> str:
+    """A row for each subset of each record."""
+    header = ["bundle", "engine", "precision", "subset", "p50 ms", "p90 ms", "p99 ms", "size KB", "load ms", "peak MiB"]
+    rows = [
+        [
+            record.name,
+            record.engine,
+            record.precision + ("*" if record.chosen else ""),
+            subset,
+            *(shown(latency.get(name)) for name in ("p50", "p90", "p99")),
+            shown(None if record.size_bytes is None else record.size_bytes / 1e3),
+            shown(record.load_ms),
+            shown(record.peak_memory_mib),
+        ]
+        for record in records
+        for subset, latency in (record.latency_ms or {"-": {}}).items()
+    ]
+    notes = [f"{record.name}, {record.engine} {record.precision}: {record.note}" for record in records if record.note]
+    return "\n".join([text_table(header, rows, left=4), "* what the bundle loads by default", *notes])
+
+
+def machine() -> dict[str, str]:
+    """What a reader must know to judge the figures."""
+    versions = {name: _version(name) for name in ("numpy", "onnxruntime", "openvino")}
+    found = {"machine": _processor(), "system": f"{platform.system()} {platform.machine()}"}
+    return found | {"python": platform.python_version()} | versions
+
+
+def _record(session: Session, result: BenchResult) -> BenchRecord:
+    manifest = session.manifest
+    alone = _alone(session)
+    parity = [
+        spec.parity for spec in manifest.graphs if (spec.engine, spec.precision) == (result.engine, result.precision)
+    ]
+    return BenchRecord(
+        name=manifest.name,
+        target=manifest.target,
+        engine=result.engine,
+        precision=result.precision,
+        device=result.device,
+        latency_ms={
+            item.subset: {"p50": item.p50, "p90": item.p90} | ({} if item.p99 is None else {"p99": item.p99})
+            for item in result.latencies
+        },
+        size_bytes=result.file_bytes,
+        load_ms=alone.get("load_milliseconds"),
+        peak_memory_mib=None if alone.get("peak_memory_bytes") is None else alone["peak_memory_bytes"] / 2**20,
+        parity=max(parity, default=None),
+        chosen=manifest.precision.get(result.engine) == result.precision,
+        machine=machine() | {"threads": str(result.threads)},
+    )
+
+
+def _alone(session: Session) -> dict[str, float]:
+    """Load time and peak memory of the runtime in a process of its own, without torch and the other bundles."""
+    command = [sys.executable, "-m", "edge_msa_runtime", "bench", str(session.bundle.path), "--engine", session.engine]
+    command += ["--precision", session.precision, "--threads", str(session.threads), "--repeats", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        raise EngineUnavailableError(done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}")
+    results: list[dict[str, float]] = json_module.loads(done.stdout.splitlines()[-1])
+    return results[0]
+
+
+def _missing(engine: str) -> str | None:
+    """Why an engine cannot execute here, or None."""
+    try:
+        open_engine(engine)
+    except EngineUnavailableError as error:
+        return str(error)
+    return None
+
+
+def _idle(bundle: Bundle, engine: str, precision: str, reason: str) -> BenchRecord:
+    manifest = bundle.manifest
+    files = bundle.graph_files(engine, precision)
+    return BenchRecord(
+        name=manifest.name,
+        target=manifest.target,
+        engine=engine,
+        precision=precision,
+        device="",
+        size_bytes=sum((bundle.path / file).stat().st_size for file in files),
+        chosen=manifest.precision.get(engine) == precision,
+        executed=False,
+        note=reason,
+        machine=machine(),
+    )
+
+
+def _by_modalities(bundles: Sequence[Bundle]) -> dict[tuple[str, ...], list[Bundle]]:
+    found: dict[tuple[str, ...], list[Bundle]] = {}
+    for bundle in bundles:
+        found.setdefault(tuple(bundle.manifest.modalities), []).append(bundle)
+    return found
+
+
+def _processor() -> str:
+    """The CPU's name where the system tells it, else its architecture."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        if names:
+            return f"{names[0]}, {len(names)} cores"
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,72 @@
+"""Which precision an engine gets: the fastest that was measured, among those that lose little enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge_msa_calibrate.gate import decide
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One engine at one precision on validation.
+
+    `points` is the gate's metric in percent by subset, `by_subset` all metrics; `signal` the subsets whose fp32
+    readings carry signal. `p50_ms` of the fullest subset; None where the target's own engine did not execute here:
+    another engine's speed says nothing about it. `measured_by` executed.
+    """
+
+    engine: str
+    precision: str
+    measured_by: str
+    points: Mapping[str, float]
+    by_subset: Mapping[str, Mapping[str, float]]
+    signal: frozenset[str]
+    p50_ms: float | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The precision that an engine's graphs are loaded at, why, what else passed, and what failed if that was asked."""
+
+    engine: str
+    precision: str
+    reason: str
+    kept: tuple[str, ...]
+    failure: str | None = None
+
+
+def choose(engine: str, measured: tuple[Measured, ...], wanted: str, max_drop: float) -> Choice:
+    """The precision for an engine.
+
+    Args:
+        engine: its name.
+        measured: of all engines; every engine has fp32.
+        wanted: `auto`, or a precision by name.
+        max_drop: points of the gate's metric that may be lost on the worst subset that carries signal.
+    """
+    own = {item.precision: item for item in measured if item.engine == engine}
+    reference = own["fp32"]
+    verdicts = {
+        name: decide(reference.points, item.points, set(reference.signal), max_drop)
+        for name, item in own.items()
+        if name != "fp32"
+    }
+    passing = ["fp32", *(name for name, verdict in verdicts.items() if verdict.passed)]
+    if wanted != "auto":
+        if wanted not in own:
+            return Choice(engine, "fp32", f"it has no {wanted}", ("fp32",))
+        if wanted not in passing:
+            return Choice(engine, "fp32", verdicts[wanted].reason, ("fp32",), f"{engine} {verdicts[wanted].reason}")
+        passed = f", {verdicts[wanted].reason}" if wanted in verdicts else ""
+        return Choice(engine, wanted, f"as asked{passed}", (wanted,))
+    speeds = {name: own[name].p50_ms for name in passing}
+    known = {name: speed for name, speed in speeds.items() if speed is not None}
+    if not known:
+        best = "fp16" if "fp16" in passing else "fp32"
+        return Choice(engine, best, f"speed not measured here, {', '.join(passing)} pass the gate", tuple(passing))
+    fastest = min(known, key=lambda name: known[name])
+    told = ", ".join(f"{name} {speed:.3f} ms" for name, speed in known.items())
+    dropped = "".join(f"; {name} refused: {item.reason}" for name, item in verdicts.items() if not item.passed)
+    return Choice(engine, fastest, f"the fastest that passes the gate ({told}){dropped}", tuple(passing))

@@ -1,0 +1,41 @@
+"""`edge-msa data inspect|convert`, and opening data as every command does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_msa.data.archive import write_archive
+from edge_msa.data.dataset import Dataset
+from edge_msa.data.inspect import describe, inspection_of
+from edge_msa.data.open import open_dataset
+from edge_msa.data.tasks import Task, task_named
+from edge_msa.errors import UsageError
+from edge_msa.flow.console import made, remarks, say, say_json
+
+
+def opened(source: str, task_name: str | None) -> Dataset:
+    """The dataset, its notes told on stderr."""
+    dataset = open_dataset(source, task=named(task_name))
+    remarks(dataset.notes)
+    return dataset
+
+
+def named(task_name: str | None) -> Task | None:
+    """The task that `--task` names, if it was given."""
+    return None if task_name is None else task_named(task_name)
+
+
+def inspect(source: str, task_name: str | None, *, json: bool) -> None:
+    """Show what a feature file holds."""
+    inspection = inspection_of(open_dataset(source, task=named(task_name)))
+    say(describe(inspection))
+    if json:
+        say_json(inspection.to_json())
+
+
+def convert(source: str, output: Path, task_name: str | None) -> None:
+    """Write a feature file as our own archive."""
+    if output.suffix != ".npz":
+        raise UsageError(f"{output} does not end in .npz: archives do")
+    write_archive(opened(source, task_name), output)
+    made("archive", output, f"edge-msa train --data {output} --output-dir teacher")

@@ -1,0 +1,71 @@
+"""`edge-msa distill`: from a teacher's run to a student's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_msa.contract import Contract
+from edge_msa.flow.console import made, say, shows_progress
+from edge_msa.flow.data import opened
+from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
+from edge_msa.training.device import resolve_device
+from edge_msa.training.distill import distill
+from edge_msa.training.load import model_of
+from edge_msa.training.recipes import read_recipe, student_recipe
+
+
+def distill_student(
+    data: str,
+    teacher: Path,
+    output_dir: Path,
+    *,
+    recipe: Path | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    task: str | None = None,
+) -> Run:
+    """Distil a student and write its run; skipped when an identical one is there."""
+    settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
+    place = resolve_device(device)
+    source = read_run(teacher, "teacher")
+    contract = Contract.from_json(source.info.contract)
+    dataset = opened(data, task)
+    normalised = contract.normalised(dataset)
+    chosen = student_recipe(settings.get("student", {}), epochs=epochs)
+    plain_recipe = dataclasses.asdict(chosen)
+    inputs = {"data": dataset.digest, "task": dataset.task.kind, "teacher": source.digest}
+    identity = identity_of("distill", plain_recipe, seed, inputs)
+    if run := current_run(output_dir, identity):
+        say(f"student: {output_dir} is up to date, skipped")
+        return run
+    with new_run(output_dir, identity) as work:
+        model = model_of(source, place)
+        trained = distill(
+            normalised,
+            model,
+            chosen,
+            seed=seed,
+            device=place,
+            work_dir=work,
+            fingerprint=identity,
+            progress=shows_progress(),
+        )
+        info = RunInfo(
+            kind="student",
+            model="student",
+            command="distill",
+            identity=identity,
+            seed=seed,
+            recipe=plain_recipe,
+            config=dataclasses.asdict(trained.config),
+            contract=dataclasses.replace(contract, data=data).to_json(),
+            inputs=inputs,
+            metrics=trained.metrics,
+        )
+        write_run(work, info, trained.weights, trained.log)
+    made("student", output_dir, f"edge-msa calibrate --model {output_dir} --data {data} --output-dir calibrated")
+    return read_run(output_dir)

@@ -1,0 +1,77 @@
+"""`edge-msa evaluate`: a run or a bundle on every subset, beside the floors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge_msa.contract import Contract
+from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.errors import RunError
+from edge_msa.evaluation import Evaluation, Predict, Source, evaluate, format_table, write_predictions
+from edge_msa.flow.console import made, say, say_json
+from edge_msa.flow.data import opened
+from edge_msa.flow.readings import by_run, by_session, check_bundle_data
+from edge_msa.report.records import write_records
+from edge_msa.runs import INFO_NAME, read_run
+from edge_msa_runtime import load
+from edge_msa_runtime.manifest import MANIFEST_NAME
+
+
+def evaluate_path(
+    path: Path,
+    data: str,
+    split: SplitName = "test",
+    *,
+    engine: str = "auto",
+    precision: str | None = None,
+    predictions: Path | None = None,
+    output: Path | None = None,
+    task: str | None = None,
+    json: bool = False,
+) -> Evaluation:
+    """Evaluate, print the table, and keep what was asked for."""
+    dataset = opened(data, task)
+    predict, source = reader_of(path, dataset, engine=engine, precision=precision)
+    evaluation, readings = evaluate(predict, dataset, split, source, limits=limits_of(dataset, split))
+    say(format_table(evaluation))
+    if predictions:
+        write_predictions(predictions, dataset.task, dataset.split(split), readings)
+        made("predictions", predictions)
+    if output:
+        write_records(output, evaluation)
+        made("evaluation", output, f"edge-msa report {output}")
+    if json:
+        say_json(evaluation.to_json())
+    return evaluation
+
+
+def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | None) -> tuple[Predict, Source]:
+    """How to ask what lies at `path`, and what to call it.
+
+    Raises:
+        RunError: it is neither a run nor a bundle.
+    """
+    name = path.resolve().name
+    if (path / INFO_NAME).is_file():
+        run = read_run(path)
+        Contract.from_json(run.info.contract).normalised(dataset)
+        return by_run(run), Source(name, "run")
+    if (path / MANIFEST_NAME).is_file():
+        session = load(path, engine=engine, precision=precision)
+        check_bundle_data(session, dataset)
+        return by_session(session), Source(name, "bundle", session.precision, session.engine, session.device)
+    what = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
+    raise RunError(f"{path} {what}: give a folder that train, distill, calibrate or export wrote")
+
+
+def limits_of(dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:
+    """What no model can beat, where the data's generator knows it."""
+    if dataset.name != "synthetic":
+        return None
+    from edge_msa.data.synthetic_limits import limits
+
+    return {
+        subset: {"mae": limit.mae, "corr": limit.corr, "acc2_non0": limit.acc2_non0}
+        for subset, limit in limits(dataset.split(split)).items()
+    }

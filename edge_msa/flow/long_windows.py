@@ -1,0 +1,71 @@
+"""A student on long windows with random weights: whether INT8 pays is a matter of size, not of what was learned."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edge_msa.data.tasks import MOSI
+from edge_msa.flow.console import remark
+from edge_msa.flow.export import CHUNKS, task_spec
+from edge_msa.flow.measure import write_everything
+from edge_msa.models.student import Student, StudentConfig
+from edge_msa_calibrate.ranges import compute_ranges
+from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics
+from edge_msa_export.build import build_graphs
+from edge_msa_export.graph import export_window
+from edge_msa_export.profiles import profile_named
+from edge_msa_export.request import ExportRequest, GoldenSample, Normalisation
+from edge_msa_runtime.modalities import subsets_of
+
+FRAMES = 500
+CONFIG = StudentConfig({"language": 300, "audio": 74, "vision": 35}, width=96)
+TARGET = "laptop-x86"
+
+
+@contextmanager
+def long_window_bundle() -> Iterator[Path]:
+    """A bundle for laptop-x86 of every precision, windows of 500 frames, MOSEI's widths; gone on leaving."""
+    torch.manual_seed(0)
+    student = Student(CONFIG).eval()
+    count = sum(parameter.numel() for parameter in student.parameters())
+    remark(f"a student of {count:,} parameters with random weights, windows of {FRAMES} frames, one thread")
+    windows = dict.fromkeys(CONFIG.dims, FRAMES)
+    generator = np.random.default_rng(0)
+    golden = [
+        GoldenSample(
+            subset,
+            {
+                name: generator.standard_normal((FRAMES, CONFIG.dims[name])).astype(np.float32)
+                for name in subset.modalities
+            },
+        )
+        for subset in subsets_of(CONFIG.dims)
+    ]
+    graphs = {sample.subset.value: export_window(student, sample.subset, windows) for sample in golden}
+    samples = (CalibrationSample(sample.subset.value, _inputs(sample)) for sample in golden)
+    request = ExportRequest(
+        name="long-windows",
+        profile=profile_named(TARGET),
+        task=task_spec(MOSI),
+        normalisation={name: Normalisation((0.0,) * dim, (1.0,) * dim) for name, dim in CONFIG.dims.items()},
+        chunks=CHUNKS,
+        windows=windows,
+        golden=golden,
+        provenance={"weights": "random, seed 0"},
+        licence="MIT",
+        ranges=compute_ranges(gather_statistics(graphs, samples), "minmax"),
+    )
+    with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
+        built = build_graphs(student, request, Path(scratch) / "graphs")
+        yield write_everything(Path(scratch) / "long-windows", built, request)
+
+
+def _inputs(sample: GoldenSample) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    frames = {f"frames.{name}": value[None] for name, value in sample.frames.items()}
+    return frames | {f"valid.{name}": np.ones((1, len(value)), np.float32) for name, value in sample.frames.items()}

@@ -1,0 +1,95 @@
+"""Accuracy and speed of every precision of every engine of a target, before one is chosen.
+
+All precisions are written as one candidate bundle and read through the device's runtime. What cannot execute here
+(TensorRT) is read by the engine that its parity was measured by: its accuracy is that of the same graph, its speed is
+not known, and is not pretended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edge_msa.data.dataset import Dataset, Split
+from edge_msa.data.tasks import Task
+from edge_msa.evaluation import Predict
+from edge_msa.flow.choice import Measured
+from edge_msa.flow.console import remark
+from edge_msa.flow.readings import by_session, session_of
+from edge_msa.metrics import carries_signal, gate_points, measure
+from edge_msa_export.build import GraphSet
+from edge_msa_export.bundle import write_bundle
+from edge_msa_export.request import ExportRequest
+from edge_msa_runtime.bench import bench_sessions
+from edge_msa_runtime.bundle import Bundle, open_bundle
+from edge_msa_runtime.modalities import Subset, subsets_of
+
+BENCH_RUNS = 200
+
+
+def measure_variants(
+    graphs: GraphSet, request: ExportRequest, dataset: Dataset, torch_readings: Predict, scratch: Path
+) -> tuple[Measured, ...]:
+    """Measure on the validation split.
+
+    Args:
+        graphs: what was built.
+        request: what it was built from.
+        dataset: raw; its valid split is read.
+        torch_readings: of the run itself, for which subsets carry signal.
+        scratch: where candidates may lie.
+    """
+    split = dataset.split("valid")
+    signal = frozenset(_with_signal(dataset.task, split, torch_readings))
+    if not signal:
+        remark("note: on validation no subset carries signal, so the gate has nothing to hold a precision against")
+    bundle = open_bundle(write_everything(scratch / "candidate", graphs, request))
+    return tuple(
+        item
+        for engine in bundle.manifest.engines
+        for item in _measure_engine(bundle, engine, dataset.task, split, signal)
+    )
+
+
+def write_everything(output_dir: Path, graphs: GraphSet, request: ExportRequest) -> Path:
+    """A bundle with every precision that was built, for measuring; each engine's default is fp32."""
+    precision = {engine.name: "fp32" for engine in request.profile.engines}
+    built = {engine: tuple(s.precision for s in graphs.specs if s.engine == engine) for engine in precision}
+    return write_bundle(output_dir, graphs, request, precision, {}, kept=built)
+
+
+def _measure_engine(
+    bundle: Bundle, engine: str, task: Task, split: Split, signal: frozenset[str]
+) -> Iterator[Measured]:
+    sessions = {name: session_of(bundle, engine, name) for name in bundle.precisions(engine)}
+    fullest = subsets_of(bundle.manifest.modalities)[-1]
+    speeds: Mapping[str, float] = {}
+    executes = next(iter(sessions.values())).engine
+    if executes == engine:
+        results = bench_sessions(list(sessions.values()), subsets=[fullest], repeats=BENCH_RUNS)
+        speeds = {name: result.latencies[0].p50 for name, result in zip(sessions, results, strict=True)}
+    for name, session in sessions.items():
+        read = by_session(session)
+        by_subset = {
+            subset.value: measure(task, split.labels[rows], read(split.select(rows), subset))
+            for subset, rows in _readable(split)
+        }
+        points = {subset: gate_points(task, metrics) for subset, metrics in by_subset.items()}
+        yield Measured(engine, name, executes, points, by_subset, signal, speeds.get(name))
+        session.close()
+
+
+def _with_signal(task: Task, split: Split, readings: Predict) -> Iterator[str]:
+    for subset, rows in _readable(split):
+        part = split.select(rows)
+        if carries_signal(task, part.labels, readings(part, subset), part.groups):
+            yield subset.value
+
+
+def _readable(split: Split) -> Iterator[tuple[Subset, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
+    """Each subset whose modalities the split has, and the samples with a valid frame of it."""
+    present = {name: frames.valid.any(axis=1) for name, frames in split.modalities.items() if frames.valid.any()}
+    for subset in subsets_of(present):
+        yield subset, np.flatnonzero(np.any([present[name] for name in subset.modalities], axis=0))

@@ -1,0 +1,197 @@
+"""`edge-msa pipeline`: every step in order; a step whose inputs are unchanged is skipped, so a killed run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json as json_module
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_msa.errors import UsageError
+from edge_msa.evaluation import evaluate
+from edge_msa.files import write_text
+from edge_msa.flow.bench import bench_bundles
+from edge_msa.flow.calibrate import calibrate_student
+from edge_msa.flow.console import say, say_json
+from edge_msa.flow.data import opened
+from edge_msa.flow.distill import distill_student
+from edge_msa.flow.evaluate import limits_of, reader_of
+from edge_msa.flow.export import export_model
+from edge_msa.flow.readings import by_session, session_of, source_of
+from edge_msa.flow.report import write_report
+from edge_msa.flow.train import train_teacher
+from edge_msa.report import BenchRecord, write_records
+from edge_msa.runs import read_run
+from edge_msa.training.recipes import read_recipe, recipe_from
+from edge_msa_calibrate.ranges import Method
+from edge_msa_runtime.bundle import Bundle, open_bundle
+from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.manifest import MANIFEST_NAME
+
+MEASUREMENTS = "measurements"
+STAMP = "inputs.sha256"
+
+
+@dataclass(frozen=True)
+class PipelineRecipe:
+    """The `pipeline` table of a recipe; the tables `hrlf` and `student` are those of their commands."""
+
+    data: str = "synthetic"
+    """A feature file, or the embedded default."""
+    task: str | None = None
+    """Instead of the file's own."""
+    seed: int = 0
+    """Of everything random."""
+    device: str = "auto"
+    """Where to train."""
+    targets: tuple[str, ...] = ("laptop", "jetson")
+    """What to export for."""
+    precision: str = "auto"
+    """auto measures; or fp32, fp16, int8."""
+    max_drop: float = 1.0
+    """Points of the gate's metric that a precision may lose."""
+    method: Method = "mse"
+    """How ranges follow from statistics."""
+    num_samples: int = 512
+    """Training samples that statistics are gathered over."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole recipe file."""
+
+    pipeline: PipelineRecipe = field(default_factory=PipelineRecipe)
+    hrlf: Mapping[str, Any] = field(default_factory=dict)
+    student: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_pipeline(
+    recipe: Path | None, data: str | None, output_dir: Path, *, task: str | None = None, json: bool = False
+) -> None:
+    """Train, distil, calibrate, export, measure on test, report."""
+    started = time.monotonic()
+    settings = read_settings(recipe)
+    own = settings.pipeline
+    chosen = dataclasses.replace(own, data=data or own.data, task=task or own.task)
+    make_model(output_dir, dataclasses.replace(settings, pipeline=chosen))
+    bundles = [_export(target, output_dir, chosen) for target in chosen.targets]
+    measured = _measure(bundles, output_dir, chosen)
+    _step("report")
+    write_report([output_dir], output_dir / "report.html")
+    say(f"took {time.monotonic() - started:.0f} s")
+    if json:
+        say_json({"report": str(output_dir / "report.html"), "records": measured})
+
+
+def read_settings(path: Path | None) -> Settings:
+    """The recipe file, or the defaults.
+
+    Raises:
+        UsageError: it cannot be read, or has an unknown key or value.
+    """
+    if path is None:
+        return Settings()
+    tables = read_recipe(path)
+    known = [item.name for item in dataclasses.fields(Settings)]
+    for name in tables:
+        if name not in known:
+            raise UsageError(f"{path}: unknown table [{name}]; a recipe has {', '.join(f'[{item}]' for item in known)}")
+    own = recipe_from(PipelineRecipe(), tables.get("pipeline", {}), where="pipeline")
+    return Settings(own, tables.get("hrlf", {}), tables.get("student", {}))
+
+
+def make_model(output_dir: Path, settings: Settings | None = None) -> None:
+    """The runs `teacher`, `student` and `calibrated` under a folder."""
+    given = settings or Settings()
+    own = given.pipeline
+    teacher, student = output_dir / "teacher", output_dir / "student"
+    hrlf, own_student = {"hrlf": given.hrlf}, {"student": given.student}
+    _step("train")
+    train_teacher(own.data, teacher, recipe=hrlf, seed=own.seed, device=own.device, task=own.task)
+    _step("distill")
+    distill_student(own.data, teacher, student, recipe=own_student, seed=own.seed, device=own.device, task=own.task)
+    _step("calibrate")
+    calibrate_student(
+        own.data,
+        student,
+        output_dir / "calibrated",
+        method=own.method,
+        num_samples=own.num_samples,
+        seed=own.seed,
+        task=own.task,
+    )
+
+
+def _export(target: str, output_dir: Path, recipe: PipelineRecipe) -> Path:
+    _step(f"export {target}")
+    model, path = output_dir / "calibrated", output_dir / f"bundle-{target}"
+    wanted = {"model": read_run(model).digest, "precision": recipe.precision, "max_drop": recipe.max_drop}
+    if _manifest_of(path) is not None and _stamp(output_dir, path.name) == _hash(wanted, path):
+        say(f"bundle: {path} is up to date, skipped")
+        return path
+    export_model(
+        target,
+        path,
+        model=model,
+        data=recipe.data,
+        precision=recipe.precision,
+        max_drop=recipe.max_drop,
+        task=recipe.task,
+    )
+    write_text(output_dir / MEASUREMENTS / f"{path.name}.{STAMP}", _hash(wanted, path))
+    return path
+
+
+def _measure(paths: Sequence[Path], output_dir: Path, recipe: PipelineRecipe) -> list[dict[str, Any]]:
+    """Evaluate every precision of every bundle on test, and bench them all in one run."""
+    _step("evaluate and bench")
+    folder = output_dir / MEASUREMENTS
+    stamp = _hash({"split": "test"}, *paths)
+    if _stamp(output_dir, MEASUREMENTS) == stamp:
+        say(f"measurements: {folder} is up to date, skipped")
+        return [item for path in sorted(folder.glob("*.json")) for item in json_module.loads(path.read_text())]
+    bundles = [open_bundle(path) for path in paths]
+    dataset = opened(recipe.data, recipe.task)
+    limits = limits_of(dataset, "test")
+    predict, source = reader_of(output_dir / "teacher", dataset, engine="auto", precision=None)
+    evaluations = [evaluate(predict, dataset, "test", source, limits=limits)[0]]
+    for bundle in bundles:
+        for engine in bundle.manifest.engines:
+            for precision in bundle.precisions(engine):
+                with session_of(bundle, engine, precision) as session:
+                    source = source_of(session, engine)
+                    evaluations.append(evaluate(by_session(session), dataset, "test", source, limits=limits)[0])
+    benches: list[BenchRecord] = bench_bundles(bundles)
+    write_records(folder / "evaluations.json", *evaluations)
+    write_records(folder / "bench.json", *benches)
+    write_text(folder / f"{MEASUREMENTS}.{STAMP}", stamp)
+    return [*(item.to_json() for item in evaluations), *(item.to_json() for item in benches)]
+
+
+def _manifest_of(path: Path) -> Bundle | None:
+    """The bundle, if it is whole."""
+    try:
+        return open_bundle(path)
+    except RuntimeFailure:
+        return None
+
+
+def _stamp(output_dir: Path, name: str) -> str:
+    path = output_dir / MEASUREMENTS / f"{name}.{STAMP}"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _hash(wanted: Mapping[str, Any], *bundles: Path) -> str:
+    """What a result was made from, and the bundles as they lie there now."""
+    digest = hashlib.sha256(json_module.dumps(wanted, sort_keys=True).encode())
+    for bundle in bundles:
+        digest.update((bundle / MANIFEST_NAME).read_bytes())
+    return digest.hexdigest()
+
+
+def _step(name: str) -> None:
+    say(f"== {name}")

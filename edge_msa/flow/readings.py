@@ -1,0 +1,93 @@
+"""Readings of a whole split, by a run in torch or by a bundle through the device's own runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from edge_msa.contract import Contract
+from edge_msa.data.dataset import Dataset, FloatArray, Split
+from edge_msa.errors import DataError
+from edge_msa.evaluation import Predict, Source
+from edge_msa.runs import Run
+from edge_msa.training.load import model_of
+from edge_msa.training.predict import predict
+from edge_msa_runtime.bundle import Bundle
+from edge_msa_runtime.engines import open_engine
+from edge_msa_runtime.errors import EngineUnavailableError
+from edge_msa_runtime.graphs import Graphs
+from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.session import Session
+
+
+def by_run(run: Run) -> Predict:
+    """The run's network asked in torch; splits are raw."""
+    model = model_of(run)
+    contract = Contract.from_json(run.info.contract)
+
+    def read(split: Split, subset: Subset) -> FloatArray:
+        return _columns(predict(model, contract.normalisation.split(split), subset))
+
+    return read
+
+
+def by_session(session: Session) -> Predict:
+    """A bundle asked sample by sample, exactly as a device does; splits are raw."""
+
+    def read(split: Split, subset: Subset) -> FloatArray:
+        readings = np.empty((len(split), session.bundle.manifest.task.outputs), np.float32)
+        for row in range(len(split)):
+            sample = split.sample(row)
+            given: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
+            readings[row] = session.predict(**given).outputs
+        return _columns(readings)
+
+    return read
+
+
+def session_of(bundle: Bundle, engine: str, precision: str) -> Session:
+    """A session on a bundle's graphs for one engine, by a stand-in where that engine cannot execute here.
+
+    TensorRT's graphs are ONNX files that ONNX Runtime reads: their accuracy can be known without a GPU. The session's
+    `engine` is the one that executes.
+    """
+    manifest = bundle.manifest
+    try:
+        opened = open_engine(engine)
+        graphs = manifest.graphs
+    except EngineUnavailableError:
+        opened = open_engine(str(manifest.provenance["parity_measured_by"][engine]))
+        graphs = tuple(
+            dataclasses.replace(spec, engine=opened.name) for spec in manifest.graphs if spec.engine == engine
+        )
+    as_read = dataclasses.replace(bundle, manifest=dataclasses.replace(manifest, graphs=graphs))
+    return Session(as_read, Graphs(as_read, opened, precision, strict=False), threads=1)
+
+
+def source_of(session: Session, engine: str) -> Source:
+    """What to call the readings of `session_of`; the device says so where another engine executed."""
+    device = session.device if session.engine == engine else f"{session.engine}, {session.device}"
+    return Source(session.manifest.name, "bundle", session.precision, engine, device)
+
+
+def check_bundle_data(session: Session, dataset: Dataset) -> None:
+    """Refuse data that the bundle was not made for.
+
+    Raises:
+        DataError: another width, a modality that the bundle lacks, or labels of another kind.
+    """
+    manifest = session.bundle.manifest
+    for name, dim in dataset.dims.items():
+        spec = manifest.modalities.get(name)
+        if spec is None or spec.dim != dim:
+            takes = "no such modality" if spec is None else f"{spec.dim}"
+            raise DataError(f"{name} of {dataset.name} has {dim} features a frame, the bundle takes {takes}")
+    if (manifest.task.kind == "emotions") == dataset.task.is_score or manifest.task.outputs != dataset.task.outputs:
+        raise DataError(f"{dataset.name} is a {dataset.task.kind} task, the bundle is for {manifest.task.kind}")
+
+
+def _columns(readings: FloatArray) -> FloatArray:
+    """(N, 1) scores as (N,), as metrics take them; logits of emotions stay (N, E)."""
+    return readings[:, 0] if readings.shape[1] == 1 else readings

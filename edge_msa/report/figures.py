@@ -1,0 +1,215 @@
+"""The report's pictures: inline SVG whose colours follow the page, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from edge_msa.metrics import BEST_CONSTANT, LEARNED_NOTHING, MetricName, describe
+from edge_msa.report.points import Metrics, ReportPoint, front_of, short_names
+from edge_msa_runtime.modalities import Subset
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Stand-ins that matplotlib can draw with; the finished SVG has the page's own variables instead.
+_INK, _MUTED, _GRID, _LIMIT = "#010101", "#020202", "#030303", "#040404"
+_PRECISIONS = {"fp32": "#0a0101", "fp16": "#0a0202", "int8": "#0a0303"}
+_OTHER = "#0a0404"
+_VARIABLES = {
+    _INK: "currentColor",
+    _MUTED: "var(--muted)",
+    _GRID: "var(--line)",
+    _LIMIT: "var(--limit)",
+    **{value: f"var(--{name})" for name, value in _PRECISIONS.items()},
+    _OTHER: "var(--other)",
+}
+_MARKERS = {"torch": "s", "onnxruntime": "o", "openvino": "D", "tensorrt": "^"}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "edge-msa",
+    "font.size": 11,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _MUTED,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+class _Numbered(NamedTuple):
+    """A point with its number in the trade-off table and its line in a legend."""
+
+    number: int
+    point: ReportPoint
+    legend: str
+
+
+def tradeoff_picture(points: Sequence[ReportPoint], subset: str) -> str:
+    """Gate metric against p50 of that subset as SVG, with the front as a stair, or "" where no point has both.
+
+    Points carry their number in the trade-off table; colour is precision, shape is the engine.
+    """
+    known = [
+        item
+        for item in _numbered(points)
+        if item.point.p50(subset) is not None and item.point.accuracy(subset) is not None
+    ]
+    if not known:
+        return ""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(7.6, 4.4)
+        gate = describe(known[0].point.gate_metric)
+        _draw_front(axes, front_of(points, subset), subset, gate)
+        _draw_points(axes, known, subset, gate)
+        axes.set_xlabel(f"p50 latency of {subset}, ms (left is better)")
+        axes.set_ylabel(f"{gate.title}{' %' if gate.percent else ''}, {subset}")
+        _legend(axes)
+        return _svg(figure, "tradeoff", f"{gate.title} against median latency, with the Pareto front")
+
+
+def robustness_picture(points: Sequence[ReportPoint], metric: str) -> str:
+    """One metric by subset as SVG, floors as lines and limits as bars, or "" where no point has it."""
+    known = [item for item in _numbered(points) if _has(item.point.by_subset, metric)]
+    subsets = [item.value for item in Subset if any(metric in k.point.by_subset.get(item.value, {}) for k in known)]
+    if not known or not subsets:
+        return ""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        name = describe(metric)
+        figure, axes = _canvas(7.6, 4.2)
+        _draw_bounds(axes, known[0].point, subsets, metric, name)
+        _draw_series(axes, known, subsets, metric, name)
+        axes.set_xticks(range(len(subsets)), subsets)
+        axes.set_xlim(-0.5, len(subsets) - 0.5)
+        axes.set_xlabel("available modalities (l language, a audio, v vision)")
+        better = "higher" if name.higher_is_better else "lower"
+        axes.set_ylabel(f"{name.title}{' %' if name.percent else ''} ({better} is better)")
+        _legend(axes)
+        return _svg(figure, f"robustness-{metric}", f"{name.title} by available modalities, with floors and limits")
+
+
+def _draw_front(axes: Axes, front: Sequence[ReportPoint], subset: str, gate: MetricName) -> None:
+    costs = [point.p50(subset) or 0.0 for point in front]
+    qualities = [_scaled(point.accuracy(subset) or 0.0, gate) for point in front]
+    axes.step(costs, qualities, where="post", color=_MUTED, linewidth=1.2, linestyle="--", zorder=1)
+    axes.scatter(costs, qualities, s=230, facecolors="none", edgecolors=_MUTED, linewidths=1.2, label="on the front")
+
+
+def _draw_points(axes: Axes, known: Sequence[_Numbered], subset: str, gate: MetricName) -> None:
+    for number, point, legend in known:
+        x, y = point.p50(subset) or 0.0, _scaled(point.accuracy(subset) or 0.0, gate)
+        axes.scatter([x], [y], s=64, color=_colour(point), marker=_marker(point), label=legend)
+        above = number % 2 == 1
+        axes.annotate(
+            str(number),
+            (x, y),
+            (0, 12 if above else -12),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if above else "top",
+        )
+    axes.margins(0.12, 0.2)
+    _at_least(axes, 2.0 if gate.percent else 0.02)
+    costs = [point.p50(subset) or 0.0 for _, point, _ in known]
+    if min(costs) > 0 and max(costs) / min(costs) > 20:
+        axes.set_xscale("log")
+    else:
+        axes.set_xlim(left=0.0)
+
+
+def _draw_bounds(axes: Axes, point: ReportPoint, subsets: Sequence[str], metric: str, name: MetricName) -> None:
+    for floor, dashes, text in ((BEST_CONSTANT, "--", "best constant"), (LEARNED_NOTHING, ":", "learned nothing")):
+        value = point.floors.get(floor, {}).get(metric)
+        if value is not None:
+            axes.axhline(_scaled(value, name), color=_MUTED, linestyle=dashes, linewidth=1.3, label=f"floor: {text}")
+    label = "exact limit"
+    for position, subset in enumerate(subsets):
+        value = point.limits.get(subset, {}).get(metric)
+        if value is not None:
+            axes.hlines(_scaled(value, name), position - 0.4, position + 0.4, color=_LIMIT, linewidth=2.2, label=label)
+            label = ""
+
+
+def _draw_series(axes: Axes, known: Sequence[_Numbered], subsets: Sequence[str], metric: str, name: MetricName) -> None:
+    offsets = np.linspace(-0.28, 0.28, len(known)) if len(known) > 1 else np.zeros(1)
+    for offset, (_, point, legend) in zip(offsets, known, strict=True):
+        found = {i: point.by_subset.get(subset, {}).get(metric) for i, subset in enumerate(subsets)}
+        places = [i + offset for i, value in found.items() if value is not None]
+        values = [_scaled(value, name) for value in found.values() if value is not None]
+        axes.scatter(places, values, s=34, color=_colour(point), marker=_marker(point), label=legend, zorder=3)
+    for edge in range(1, len(subsets)):
+        axes.axvline(edge - 0.5, color=_GRID, linewidth=0.8)
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.tick_params(length=0)
+    axes.patch.set_visible(False)
+    figure.patch.set_visible(False)
+    return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=2, handletextpad=0.4, columnspacing=1.6)
+
+
+def _at_least(axes: Axes, span: float) -> None:
+    """Widen the y range, so that a difference of a hundredth of a point does not look like an abyss."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - span / 2, middle + span / 2)
+
+
+def _svg(figure: Figure, prefix: str, title: str) -> str:
+    """The figure as an SVG element that can stand inside HTML: own ids, no style for the page, the page's colours."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    for stand_in, variable in _VARIABLES.items():
+        text = text.replace(stand_in, variable)
+    opening = f'<svg role="img" aria-label="{title}"'
+    return text.replace("<svg", opening, 1).strip()
+
+
+def _has(by_subset: Mapping[str, Metrics], metric: str) -> bool:
+    return any(metric in metrics for metrics in by_subset.values())
+
+
+def _scaled(value: float, name: MetricName) -> float:
+    return 100.0 * value if name.percent else value
+
+
+def _colour(point: ReportPoint) -> str:
+    return _PRECISIONS.get(point.precision, _OTHER)
+
+
+def _marker(point: ReportPoint) -> str:
+    return _MARKERS.get(point.engine, "X")
+
+
+def _numbered(points: Sequence[ReportPoint]) -> list[_Numbered]:
+    names = short_names(points)
+    return [_Numbered(n, point, f"{n} {name}") for n, (point, name) in enumerate(zip(points, names, strict=True), 1)]

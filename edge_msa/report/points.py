@@ -1,0 +1,113 @@
+"""One point of the trade-off: a model at one precision on one engine, with what it costs and what it gets right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge_msa.tables import ABSENT
+from edge_msa_runtime.modalities import Subset
+
+Metrics = Mapping[str, float]
+NOT_EXECUTED = "not executed on a GPU"
+
+
+@dataclass(frozen=True)
+class ReportPoint:
+    """What was measured of one (model, target, engine, precision, device).
+
+    `by_subset`, `floors` and `limits` are metrics as `edge_msa.metrics.measure` keys them; `gate_metric` is the one
+    that pictures and verdicts use. `latency_ms` has p50, p90, p99 in milliseconds by subset, and is empty for what no
+    device here could execute: then `executed` is False. `parity` is the largest |graph - torch fp32| of a reading.
+    `gate_metric` may be "" where no accuracy was measured. `chosen` marks what the gate chose for its engine. None is
+    what was not measured.
+    """
+
+    name: str
+    target: str
+    engine: str
+    precision: str
+    device: str
+    gate_metric: str
+    by_subset: Mapping[str, Metrics] = field(default_factory=dict)
+    latency_ms: Mapping[str, Metrics] = field(default_factory=dict)
+    size_bytes: int | None = None
+    load_ms: float | None = None
+    peak_memory_mib: float | None = None
+    parity: float | None = None
+    floors: Mapping[str, Metrics] = field(default_factory=dict)
+    limits: Mapping[str, Metrics] = field(default_factory=dict)
+    chosen: bool = False
+    executed: bool = True
+    note: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What a reader must know beside the numbers, "" if nothing."""
+        return ", ".join(part for part in ("" if self.executed else NOT_EXECUTED, self.note) if part)
+
+    def accuracy(self, subset: str) -> float | None:
+        """The gate's metric of that subset."""
+        return self.by_subset.get(subset, {}).get(self.gate_metric)
+
+    def p50(self, subset: str) -> float | None:
+        """Median latency of that subset, ms."""
+        return self.latency_ms.get(subset, {}).get("p50")
+
+
+def pareto_front(points: Iterable[tuple[float, float]]) -> tuple[int, ...]:
+    """Indices of the (cost, quality) pairs that no other beats, cheapest first.
+
+    Lower cost and higher quality are better. A pair is beaten by one that is at least as good in both and better in
+    one; of equal pairs all stay.
+    """
+    pairs = list(points)
+
+    def beaten(cost: float, quality: float) -> bool:
+        return any(c <= cost and q >= quality and (c < cost or q > quality) for c, q in pairs)
+
+    front = [index for index, pair in enumerate(pairs) if not beaten(*pair)]
+    return tuple(sorted(front, key=lambda index: pairs[index]))
+
+
+def front_of(points: Sequence[ReportPoint], subset: str) -> tuple[ReportPoint, ...]:
+    """The points on the front of p50 against the gate's metric, fastest first; points without either are no part."""
+    known = [point for point in points if point.p50(subset) is not None and point.accuracy(subset) is not None]
+    pairs = [(point.p50(subset) or 0.0, point.accuracy(subset) or 0.0) for point in known]
+    return tuple(known[index] for index in pareto_front(pairs))
+
+
+def headline_subset(points: Sequence[ReportPoint]) -> str:
+    """The fullest subset that most points were measured on: what the trade-off is told by; `lav` if there is none."""
+
+    def support(subset: Subset) -> tuple[int, int]:
+        held = sum(subset.value in point.by_subset or subset.value in point.latency_ms for point in points)
+        return held, len(subset.value)
+
+    return max(Subset, key=support).value
+
+
+def short_names(points: Sequence[ReportPoint]) -> tuple[str, ...]:
+    """What tells the points apart, in their order: the model's name only where the target does not already say it."""
+    targets, names = {point.target for point in points}, {(point.name, point.target) for point in points}
+    named = len(names) > len(targets)
+
+    def parts(point: ReportPoint) -> tuple[str, ...]:
+        return (point.name if named or not point.target else "", point.target, point.engine, point.precision)
+
+    return tuple(" · ".join(part for part in parts(point) if part) for point in points)
+
+
+def shared_gate(points: Sequence[ReportPoint]) -> str:
+    """The gate's metric of the points whose accuracy was measured, "" where none was."""
+    return next((point.gate_metric for point in points if point.by_subset), "")
+
+
+def shown(value: float | None, digits: int = 3) -> str:
+    """A number with that many significant digits, in exponent form only below 0.001; a dash for None."""
+    if value is None:
+        return ABSENT
+    if value != 0 and abs(value) < 1e-3:
+        return f"{value:.1e}"
+    text = f"{value:#.{digits}g}"
+    return f"{value:.0f}" if "e" in text or text.endswith(".") else text

@@ -1,0 +1,40 @@
+"""From a run folder back to a network in evaluation mode."""
+
+from __future__ import annotations
+
+import torch
+
+from edge_msa.errors import RunError
+from edge_msa.models.hrlf import HrlfConfig
+from edge_msa.models.student import Student, StudentConfig
+from edge_msa.runs import Run
+from edge_msa.training.predict import Readable, hrlf_from_weights
+
+
+def model_of(run: Run, device: torch.device | None = None) -> Readable:
+    """The run's network on that device (the CPU if none is named); of HRLF, the robust one.
+
+    Raises:
+        RunError: the weights are not those of the network that the run describes.
+    """
+    place = device or torch.device("cpu")
+    if run.info.model == "hrlf":
+        return hrlf_from_weights(HrlfConfig(**run.info.config), run.weights).to(place)
+    return student_of(run).to(place)
+
+
+def student_of(run: Run) -> Student:
+    """The student of a student or calibration run, on the CPU.
+
+    Raises:
+        RunError: it is another run, or its weights do not fit.
+    """
+    if run.info.model != "student":
+        raise RunError(f"{run.path} holds a {run.info.model}, this needs a student: edge-msa distill makes one")
+    student = Student(StudentConfig(**run.info.config))
+    try:
+        student.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
+    except RuntimeError as error:
+        last = str(error).splitlines()[-1].strip()
+        raise RunError(f"the weights of {run.path} do not fit its network ({last}): distil it again") from None
+    return student.eval()

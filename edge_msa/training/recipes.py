@@ -1,0 +1,209 @@
+"""Recipes: everything that decides how a model is trained, as frozen dataclasses that a TOML table can fill."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_msa.data.dataset import Dataset
+from edge_msa.errors import UsageError
+from edge_msa.training.distill import StudentRecipe
+from edge_msa.training.loop import FitPlan
+from edge_msa.training.msm import MsmConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RecipeType = TypeVar("RecipeType")
+
+SCORE_LOSSES = ("l1", "smooth_l1", "mse")
+
+
+@dataclass(frozen=True)
+class HrlfRecipe:
+    """How HRLF is trained. Defaults without a source are ours: the paper prints no loss weights and no MSM rates."""
+
+    epochs: int = 20
+    """Of stage 1, the teacher on complete samples."""
+    robust_epochs: int = 60
+    """Of stage 2, the same structure under MSM."""
+    batch_size: int = 128
+    """Samples a step, in both stages."""
+    learning_rate: float = 2e-3
+    """Adam's, at its highest."""
+    warmup: float = 0.05
+    """Share of a stage's steps in which the learning rate rises."""
+    cosine: bool = True
+    """Whether the learning rate falls to 0 along a cosine after that."""
+    weight_decay: float = 0.0
+    """Decoupled; 0 is the paper's plain Adam."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    patience: int | None = None
+    """Epochs without a better validation metric after which a stage ends; leave it out to run all epochs."""
+    score_loss: str = "l1"
+    """Task loss of scores: l1, smooth_l1 or mse. The reported metric is MAE, whose optimum l1 has."""
+    d: int = 40
+    """Width of Z (the paper's)."""
+    heads: int = 10
+    """Attention heads (the paper's for MOSI)."""
+    layers: int = 1
+    """Transformer layers a modality; the paper does not say."""
+    dropout: float = 0.1
+    """Share of dropped activations; the paper does not say."""
+    frf: float = 0.1
+    """Weight of L_FRF, the factorisation's three reconstruction terms; 0 switches FRF off."""
+    hmi: float = 0.1
+    """Weight of L_HMI, mutual information with the teacher's features; 0 switches HMI off."""
+    hal: float = 0.1
+    """Weight of L_HAL, the adversarial alignment of features; 0 switches HAL off."""
+    kl: float = 1.0
+    """Weight of L_KL, the divergence from the teacher's answers; 0 switches it off."""
+    from_teacher: bool = True
+    """Whether stage 2 starts from the teacher's weights rather than from new ones."""
+    msm: MsmConfig = field(default_factory=MsmConfig)
+    """Probabilities of missing modalities and frames in stage 2."""
+
+    def __post_init__(self) -> None:
+        self.plan(self.epochs)
+        self.plan(self.robust_epochs)
+        if self.score_loss not in SCORE_LOSSES:
+            raise UsageError(f"score_loss is {self.score_loss!r}; it is one of: {', '.join(SCORE_LOSSES)}")
+        if self.heads < 1 or self.d < 2 or self.d % 2 or self.d % self.heads:
+            raise UsageError(f"d is {self.d} with heads {self.heads}; d must be even and a multiple of heads")
+        if self.layers < 1:
+            raise UsageError(f"layers is {self.layers}; a stream has at least 1")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout is {self.dropout}; it is at least 0 and below 1")
+        for name in ("frf", "hmi", "hal", "kl"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; a loss weight is at least 0 (0 switches it off)")
+
+    def plan(self, epochs: int) -> FitPlan:
+        """The loop's plan of a stage of that many epochs."""
+        return FitPlan(
+            epochs,
+            self.batch_size,
+            self.learning_rate,
+            self.warmup,
+            self.cosine,
+            self.weight_decay,
+            self.clip,
+            self.patience,
+        )
+
+
+PRESETS: dict[str, HrlfRecipe] = {
+    "demo": HrlfRecipe(),
+    "default": HrlfRecipe(dropout=0.3),
+    "mosi": HrlfRecipe(epochs=50, robust_epochs=50, batch_size=128, learning_rate=1e-3, heads=10),
+    "mosei": HrlfRecipe(epochs=20, robust_epochs=20, batch_size=16, learning_rate=2e-4, heads=8),
+    "iemocap": HrlfRecipe(epochs=30, robust_epochs=30, batch_size=32, learning_rate=4e-3, heads=10),
+}
+"""`demo` is tuned for the embedded data on two CPU cores. The others have the paper's epochs, batch size, learning
+rate and heads for that corpus; what the paper leaves out is as in `demo`."""
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The tables of a recipe file.
+
+    Raises:
+        UsageError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror or error}): give a recipe in TOML") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML ({error}): correct it there") from None
+
+
+def hrlf_recipe(table: Mapping[str, Any], dataset: Dataset, *, epochs: int | None = None) -> HrlfRecipe:
+    """The recipe of a teacher on that data set.
+
+    Args:
+        table: a recipe file's `hrlf` table. Its `preset` names where to start from; without it that is `demo` for the
+            embedded data and `default` for everything else.
+        dataset: what it will be trained on.
+        epochs: instead of the recipe's, of both stages.
+
+    Raises:
+        UsageError: an unknown key or preset, or a value that cannot be used.
+    """
+    changes = dict(table)
+    name = changes.pop("preset", "demo" if dataset.name == "synthetic" else "default")
+    if epochs is not None:
+        changes |= {"epochs": epochs, "robust_epochs": epochs}
+    return recipe_from(preset(str(name)), changes, where="hrlf")
+
+
+def student_recipe(table: Mapping[str, Any], *, epochs: int | None = None) -> StudentRecipe:
+    """The recipe of a student from a recipe file's `student` table; `epochs` goes before the table's."""
+    changes = dict(table) if epochs is None else {**table, "epochs": epochs}
+    return recipe_from(StudentRecipe(), changes, where="student")
+
+
+def preset(name: str) -> HrlfRecipe:
+    """The HRLF recipe of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"unknown recipe {name!r}{_closest(name, PRESETS)}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def recipe_from(base: RecipeType, table: Mapping[str, Any], *, where: str = "recipe") -> RecipeType:
+    """`base` with the values of a TOML table, checked against the field types.
+
+    Args:
+        base: a recipe (any dataclass), whose values stay where the table says nothing.
+        table: keys are fields; a table for a field that is itself a dataclass.
+        where: what messages call the table.
+
+    Raises:
+        UsageError: an unknown key, or a value of the wrong type or range.
+    """
+    types_ = typing.get_type_hints(type(base))
+    changes: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in types_:
+            raise UsageError(f"{where}: unknown key {key!r}{_closest(key, types_)}; it takes: {', '.join(types_)}")
+        current = getattr(base, key)
+        if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
+            changes[key] = recipe_from(current, value, where=f"{where}.{key}")
+        else:
+            changes[key] = _typed(value, types_[key], f"{where}.{key}")
+    replaced: RecipeType = dataclasses.replace(base, **changes)  # type: ignore[type-var]
+    return replaced
+
+
+def _typed(value: Any, wanted: Any, where: str) -> Any:
+    """The value as the field's type, where TOML's type allows that without loss."""
+    choices = typing.get_args(wanted) if typing.get_origin(wanted) in {typing.Union, types.UnionType} else (wanted,)
+    for choice in choices:
+        if choice is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if choice is int and isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if choice in {bool, str} and isinstance(value, choice):
+            return value
+        if typing.get_origin(choice) is tuple and isinstance(value, (list, tuple)):
+            return tuple(_typed(item, typing.get_args(choice)[0], where) for item in value)
+    names = " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices if choice is not type(None))
+    raise UsageError(f"{where} is {value!r}; it must be of type {names}")
+
+
+def _closest(name: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

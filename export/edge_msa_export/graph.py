@@ -1,0 +1,289 @@
+"""From a torch student to ONNX graphs: one step graph a modality, one fuse graph, one window graph a subset.
+
+The student is taken by its shape (the protocols below), so that this room does not know who trained it. Masked frames
+are dropped before a graph, so `valid` has its ones first in every graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge_msa_export.errors import ExportError
+from edge_msa_export.portable import to_portable
+from edge_msa_runtime.manifest import StateSpec
+from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
+
+# Newer than what is wanted: portable.py brings it down, because the exporter itself would only pretend to.
+_EXPORTER_OPSET = 18
+
+
+class StateLike(Protocol):
+    """What an encoder remembers; every tensor has a name, one of them `tokens`."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """Pooled vectors, (B, M, C)."""
+
+    def named(self) -> dict[str, Tensor]:
+        """The tensors by name, in graph order."""
+
+    @classmethod
+    def from_named(cls, named: Mapping[str, Tensor]) -> StateLike:
+        """The state whose `named` this is."""
+
+
+class EncoderLike(Protocol):
+    """One modality's encoder."""
+
+    def initial(self, batch: int) -> StateLike:
+        """The state before the first frame."""
+
+    def __call__(self, frames: Tensor, valid: Tensor, state: Any) -> StateLike:
+        """Read a chunk: frames (B, T, d), valid (B, T) with ones first."""
+
+
+class ConfigLike(Protocol):
+    """The sizes that export needs."""
+
+    @property
+    def dims(self) -> Mapping[str, int]:
+        """Features a frame, by modality."""
+
+    @property
+    def outputs(self) -> int:
+        """Numbers in a reading."""
+
+
+class StudentLike(Protocol):
+    """A torch module with an encoder a modality and one fusion over their tokens."""
+
+    @property
+    def config(self) -> Any:
+        """As `ConfigLike`."""
+
+    @property
+    def encoders(self) -> nn.ModuleDict:
+        """One `EncoderLike` a modality."""
+
+    @property
+    def fusion(self) -> nn.Module:
+        """Tokens by modality and `available` (B, 3) -> reading (B, outputs)."""
+
+    def eval(self) -> Any:
+        """Leave training mode."""
+
+    def cpu(self) -> Any:
+        """Move to the CPU."""
+
+    def forward(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> Tensor:
+        """Reading (B, outputs) of frames (B, T, d) and valid (B, T) bool by modality, holes allowed."""
+
+
+S = TypeVar("S", bound=StudentLike)
+
+
+class GraphKey(NamedTuple):
+    """Which graph: `role` and `scope` as in `GraphSpec`."""
+
+    role: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class StudentFacts:
+    """What a manifest says about a student: `dims` and `states` by modality, and `outputs` of a reading."""
+
+    dims: Mapping[str, int]
+    states: Mapping[str, tuple[StateSpec, ...]]
+    outputs: int
+
+
+def export_all(
+    student: StudentLike, chunks: Mapping[str, int], windows: Mapping[str, int]
+) -> dict[GraphKey, onnx.ModelProto]:
+    """Every graph of a student.
+
+    Args:
+        student: what to export; it is left as it is.
+        chunks: frames a call of each modality's step graph.
+        windows: frames a modality of the window graphs.
+
+    Raises:
+        ExportError: torch cannot export it, or the result is not a true opset 17.
+    """
+    still = _still(student)
+    names = _names(still)
+    graphs = {GraphKey("step", name): export_step(still, name, chunks[name]) for name in names}
+    graphs[GraphKey("fuse", "")] = export_fuse(still)
+    for subset in subsets_of(names):
+        graphs[GraphKey("window", subset.value)] = export_window(still, subset, windows)
+    return graphs
+
+
+def export_step(student: StudentLike, modality: str, chunk: int) -> onnx.ModelProto:
+    """One modality's step graph: `frames` (1, chunk, d), `valid` (1, chunk), `state.*` -> `next.*`."""
+    still = _still(student)
+    state = _encoder(still, modality).initial(1).named()
+    inputs = {
+        "frames": torch.zeros(1, chunk, _dims(still)[modality]),
+        "valid": torch.ones(1, chunk),
+        **{f"state.{name}": value for name, value in state.items()},
+    }
+    return _export(_Step(still, modality), inputs, [f"next.{name}" for name in state])
+
+
+def export_fuse(student: StudentLike) -> onnx.ModelProto:
+    """The fuse graph: `tokens.<modality>` (1, M, C) of all modalities, `available` (1, 3) -> `reading` (1, outputs)."""
+    still = _still(student)
+    names = _names(still)
+    inputs = {f"tokens.{name}": _encoder(still, name).initial(1).tokens for name in names}
+    inputs["available"] = torch.ones(1, len(MODALITIES))
+    return _export(_Fuse(still, names), inputs, ["reading"])
+
+
+def export_window(student: StudentLike, subset: Subset, windows: Mapping[str, int]) -> onnx.ModelProto:
+    """A subset's window graph: `frames.<m>` (1, window, d) and `valid.<m>` (1, window) -> `reading` (1, outputs)."""
+    still = _still(student)
+    inputs: dict[str, Tensor] = {}
+    for name in subset.modalities:
+        inputs[f"frames.{name}"] = torch.zeros(1, windows[name], _dims(still)[name])
+        inputs[f"valid.{name}"] = torch.ones(1, windows[name])
+    return _export(_Window(still, subset.modalities), inputs, ["reading"])
+
+
+def facts_of(student: StudentLike) -> StudentFacts:
+    """Sizes and initial states, for the manifest.
+
+    Raises:
+        ExportError: a state does not start filled with one value, which a manifest could not say.
+    """
+    states = {name: _states(_encoder(student, name)) for name in _names(student)}
+    return StudentFacts(dict(_dims(student)), states, int(student.config.outputs))
+
+
+def torch_reading(
+    student: StudentLike, frames: Mapping[str, NDArray[np.float32]], valid: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.float32]:
+    """The student's own reading (outputs,) of one sample: normalised frames (T, d) and valid (T,) by modality."""
+    still = _still(student)
+    with torch.no_grad():
+        reading = still.forward(
+            {name: torch.from_numpy(np.array(value))[None] for name, value in frames.items()},
+            {name: torch.from_numpy(np.array(value))[None] for name, value in valid.items()},
+        )
+    return np.asarray(reading[0].numpy(), dtype=np.float32)
+
+
+class _Step(nn.Module):
+    def __init__(self, student: StudentLike, modality: str) -> None:
+        super().__init__()
+        # Under the student's own attribute, so that weights keep their names.
+        self.encoders = nn.ModuleDict({modality: student.encoders[modality]})
+        self.modality = modality
+        state = _encoder(student, modality).initial(1)
+        self.names = tuple(state.named())
+        self.rebuild = type(state).from_named
+
+    def forward(self, frames: Tensor, valid: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        encoder = cast("EncoderLike", self.encoders[self.modality])
+        after = encoder(frames, valid, self.rebuild(dict(zip(self.names, state, strict=True))))
+        return tuple(after.named().values())
+
+
+class _Fuse(nn.Module):
+    def __init__(self, student: StudentLike, names: Sequence[str]) -> None:
+        super().__init__()
+        self.fusion = student.fusion
+        self.names = tuple(names)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        tokens = dict(zip(self.names, inputs[:-1], strict=True))
+        return cast("Tensor", self.fusion(tokens, inputs[-1]))
+
+
+class _Window(nn.Module):
+    def __init__(self, student: StudentLike, names: Sequence[str]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({name: student.encoders[name] for name in names})
+        self.fusion = student.fusion
+        self.names = tuple(names)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        tokens: dict[str, Tensor] = {}
+        for index, name in enumerate(self.names):
+            encoder = cast("EncoderLike", self.encoders[name])
+            tokens[name] = encoder(inputs[2 * index], inputs[2 * index + 1], encoder.initial(1)).tokens
+        available = torch.tensor([[float(name in self.names) for name in MODALITIES]])
+        return cast("Tensor", self.fusion(tokens, available))
+
+
+def _export(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(inputs.values()),
+                dynamo=True,
+                opset_version=_EXPORTER_OPSET,
+                verbose=False,
+                input_names=list(inputs),
+                output_names=list(outputs),
+            )
+        except torch.onnx.OnnxExporterError as error:
+            first = (str(error).strip().splitlines() or ["no reason given"])[0]
+            raise ExportError(f"torch cannot export the student: {first}") from error
+    if program is None:
+        raise ExportError("torch's exporter returned no graph; torch 2.7 or newer is needed")
+    return to_portable(program.model_proto)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what the exporter says at every call: torchvision is not needed, and the opset is asserted later."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _still(student: S) -> S:
+    """A copy on the CPU without dropout; the caller's student is trained further, perhaps on a GPU."""
+    return cast("S", copy.deepcopy(student).cpu().eval())
+
+
+def _names(student: StudentLike) -> tuple[str, ...]:
+    return tuple(name for name in MODALITIES if name in student.encoders)
+
+
+def _dims(student: StudentLike) -> Mapping[str, int]:
+    return cast("ConfigLike", student.config).dims
+
+
+def _encoder(student: StudentLike, modality: str) -> EncoderLike:
+    return cast("EncoderLike", student.encoders[modality])
+
+
+def _states(encoder: EncoderLike) -> tuple[StateSpec, ...]:
+    specs = []
+    for name, value in encoder.initial(1).named().items():
+        filled = value.flatten()[0].item()
+        if not bool((value == filled).all()):
+            raise ExportError(f"state {name!r} does not start filled with one value; a bundle cannot describe it")
+        specs.append(StateSpec(name, tuple(value.shape), float(filled)))
+    return tuple(specs)

@@ -1,0 +1,45 @@
+"""The README inside a bundle: the two commands that the device needs, and what is inside."""
+
+from __future__ import annotations
+
+from edge_msa_runtime.manifest import Manifest
+
+# TensorRT comes with JetPack, never from pip.
+_EXTRAS = ("onnxruntime", "openvino")
+
+
+def bundle_readme(manifest: Manifest, wheel: str) -> str:
+    """The text; the same manifest gives the same text."""
+    first = manifest.engines[0]
+    extra = f"[{first}]" if first in _EXTRAS else ""
+    system = "" if extra else "A virtual environment needs `--system-site-packages`: TensorRT is JetPack's.\n"
+    precisions = "\n".join(f"| {engine} | {manifest.precision[engine]} |" for engine in manifest.engines)
+    modalities = "\n".join(
+        f"| {name} | {spec.dim} | {spec.chunk} | {spec.window} |" for name, spec in manifest.modalities.items()
+    )
+    return f"""# {manifest.name}, for {manifest.target}
+In this folder, on the device:
+
+```
+python3 -m pip install './{wheel}{extra}'
+edge-msa-run verify .
+```
+{system}
+Then `edge-msa-run bench .` measures it there, and in Python:
+
+```python
+import edge_msa_runtime
+session = edge_msa_runtime.load(".")
+reading = session.predict({next(iter(manifest.modalities))}=frames)  # (T, d) float32; any subset of the modalities
+```
+
+| engine, best first | precision |
+|---|---|
+{precisions}
+
+| modality | features a frame | frames a step | frames a window |
+|---|---|---|---|
+{modalities}
+
+Licence: {manifest.licence}
+"""

@@ -1,0 +1,121 @@
+"""What a caller asks of an export: everything a bundle says that the student itself does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_msa_export.errors import ExportError
+from edge_msa_export.profiles import PRECISIONS, DeviceProfile
+from edge_msa_runtime.manifest import TaskSpec
+from edge_msa_runtime.modalities import Subset
+
+Frames = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """normalised frame = (frame - mean) / std, both of the modality's width."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def apply(self, frames: Frames) -> Frames:
+        """Normalise (T, d), in float32 as the runtime does."""
+        mean, std = np.asarray(self.mean, dtype=np.float32), np.asarray(self.std, dtype=np.float32)
+        return np.asarray((frames - mean) / std, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class GoldenSample:
+    """Real frames of one subset, raw (T, d) float32 by modality, all valid; parity is measured on them."""
+
+    subset: Subset
+    frames: Mapping[str, Frames]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Everything but the student.
+
+    `chunks`, `windows`, `normalisation` and `frame_rates` are by modality; a modality without an entry in
+    `frame_rates` has none known. `ranges` are calibrate's, by `<weight name>:input` and `:output`; None offers no
+    int8. `precisions` limits what is offered, None offers all that the target has. `golden`: one sample a subset.
+    """
+
+    name: str
+    profile: DeviceProfile
+    task: TaskSpec
+    normalisation: Mapping[str, Normalisation]
+    chunks: Mapping[str, int]
+    windows: Mapping[str, int]
+    golden: Sequence[GoldenSample]
+    provenance: Mapping[str, Any]
+    licence: str
+    ranges: Mapping[str, tuple[float, float]] | None = None
+    precisions: tuple[str, ...] | None = None
+    frame_rates: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, length in [*self.chunks.items(), *self.windows.items()]:
+            if length < 1:
+                raise ExportError(f"{name}: a chunk or window of {length} frames; give at least 1")
+        for precision in self.precisions or ():
+            if precision not in PRECISIONS:
+                raise ExportError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        subsets = [sample.subset for sample in self.golden]
+        if len(set(subsets)) < len(subsets):
+            raise ExportError("two golden samples of one subset; give one a subset")
+        for sample in self.golden:
+            if set(sample.frames) != set(sample.subset.modalities):
+                raise ExportError(f"golden sample of {sample.subset.value} holds {sorted(sample.frames)}")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way a target may run the student: an engine at a precision, int8 laid out by `rule_set` (else empty)."""
+
+    engine: str
+    precision: str
+    rule_set: str
+
+    @property
+    def folder(self) -> str:
+        """Where its graphs lie in a bundle; engines that read the same file share it."""
+        if self.engine == "openvino":
+            return f"graphs/openvino/{self.precision}"
+        return f"graphs/{self.rule_set or 'onnx'}/{self.precision}"
+
+    @property
+    def suffix(self) -> str:
+        """Of its graph files."""
+        return ".xml" if self.engine == "openvino" else ".onnx"
+
+    @property
+    def measured_by(self) -> str:
+        """The engine that executes it on the workstation; TensorRT's file is read by ONNX Runtime there."""
+        return "openvino" if self.engine == "openvino" else "onnxruntime"
+
+
+def variants_of(request: ExportRequest) -> tuple[Variant, ...]:
+    """Every engine and precision that the request offers; fp32 is always among them.
+
+    Raises:
+        ExportError: a precision was asked for by name that the target or the missing calibration does not allow.
+    """
+    wanted = set(request.precisions or PRECISIONS) | {"fp32"}
+    found = tuple(
+        Variant(engine.name, precision, engine.rule_set or "" if precision == "int8" else "")
+        for engine in request.profile.engines
+        for precision in engine.precisions
+        if precision in wanted and (precision != "int8" or request.ranges is not None)
+    )
+    for precision in request.precisions or ():
+        if not any(variant.precision == precision for variant in found):
+            needs = "calibrate first" if precision == "int8" and request.ranges is None else "choose another"
+            raise ExportError(f"{request.profile.name} cannot be given {precision}: {needs}")
+    return found

@@ -1,0 +1,8 @@
+"""`python -m edge_msa_runtime`: the same as `edge-msa-run`."""
+
+import sys
+
+from edge_msa_runtime.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Frames from files, for the command line: `.npz` and `.npy` without pickles."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING, Any, Mapping
+
+import numpy as np
+
+from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.modalities import MODALITIES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Arrays = dict[str, NDArray[Any]]
+
+_MASK = "valid."
+
+
+def read_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[Arrays, Arrays]:
+    """The frames and the masks of one utterance.
+
+    Args:
+        archive: a `.npz` with arrays `language`, `audio`, `vision` and masks `valid.language`, ..., or None.
+        files: a `.npy` by modality; one that the archive has as well is refused.
+
+    Returns:
+        Frames and masks by modality.
+
+    Raises:
+        UsageError: a file is missing, of another type, or has an array of another name.
+    """
+    arrays = _read_archive(archive) if archive is not None else {}
+    for name, path in files.items():
+        if name in arrays:
+            raise UsageError(f"{name} is in {archive} and given as {path}; give it once")
+        array = _load(path)
+        if not isinstance(array, np.ndarray):
+            raise UsageError(f"{path} holds several arrays, --{name} takes a .npy of one")
+        arrays[name] = array
+    if not arrays:
+        raise UsageError("no input was given; give INPUT.npz or --language, --audio, --vision with a .npy")
+    frames = {name: array for name, array in arrays.items() if not name.startswith(_MASK)}
+    masks = {name[len(_MASK) :]: array for name, array in arrays.items() if name.startswith(_MASK)}
+    return frames, masks
+
+
+def _read_archive(path: str) -> Arrays:
+    loaded = _load(path)
+    if isinstance(loaded, np.ndarray):
+        raise UsageError(f"{path} holds one array without a name; give it as --language, --audio or --vision")
+    allowed = [*MODALITIES, *(_MASK + name for name in MODALITIES)]
+    with loaded as archive:
+        for name in archive.files:
+            if name not in allowed:
+                raise UsageError(f"{path} has an array {name!r}; it may have: {', '.join(allowed)}")
+        return {name: _member(archive, path, name) for name in archive.files}
+
+
+def _load(path: str) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} is no .npz or .npy of numbers: {_one_line(error)}") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or _one_line(error)}; check the path") from error
+
+
+def _member(archive: Any, path: str, name: str) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = archive[name]
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{name} in {path} cannot be read: {_one_line(error)}; write the file again") from error
+    return array
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,172 @@
+"""What reading costs on this device: closed loop, end to end, from raw arrays to the reading.
+
+Sessions that are compared take turns call by call, so that a clock that throttles meets all of them alike; only
+ratios within one run are worth anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+import numpy as np
+
+from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.golden import read_golden
+from edge_msa_runtime.modalities import Subset, subsets_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_msa_runtime.session import Session
+
+    Inputs = Mapping[str, NDArray[np.float32]]
+
+# One reading in a hundred is slower than p99: with fewer readings it would be the maximum by another name.
+_LEAST_FOR_P99 = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """One subset's wall times in milliseconds, over `count` readings of inputs of `frames` frames by modality.
+
+    `p99` is None below 100 readings.
+    """
+
+    subset: str
+    frames: Mapping[str, int]
+    count: int
+    p50: float
+    p90: float
+    p99: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchResult:
+    """What one session measured.
+
+    `load_milliseconds`: verifying, opening the engine, and loading the graphs of all measured subsets. `file_bytes`:
+    the graph files that this engine needs at this precision. `peak_memory_bytes`: the most that the whole process
+    had resident so far, Python and other sessions included; None where the system does not tell (Windows).
+    """
+
+    bundle: str
+    target: str
+    engine: str
+    device: str
+    precision: str
+    threads: int
+    load_milliseconds: float
+    file_bytes: int
+    peak_memory_bytes: int | None
+    latencies: tuple[Latency, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def bench_session(
+    session: Session, *, repeats: int = 200, warmup: int = 20, subsets: Sequence[Subset] | None = None
+) -> BenchResult:
+    """Measure one session; see `bench_sessions`."""
+    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets)[0]
+
+
+def bench_sessions(
+    sessions: Sequence[Session], *, repeats: int = 200, warmup: int = 20, subsets: Sequence[Subset] | None = None
+) -> tuple[BenchResult, ...]:
+    """Measure sessions in turns, each on its own golden inputs, or random ones of its window where it has none.
+
+    Args:
+        sessions: what to measure; each must have the modalities of every subset.
+        repeats: timed readings of each session and subset, at least 1.
+        warmup: readings before those, not timed.
+        subsets: which to measure; None: all that the first session's modalities allow.
+
+    Raises:
+        UsageError: there is nothing to measure, or a session lacks a modality.
+        RuntimeFailure: an engine failed.
+    """
+    if not sessions or repeats < 1 or warmup < 0:
+        raise UsageError(f"{len(sessions)} bundles, {repeats} repeats, {warmup} for warm-up; give at least 1, 1 and 0")
+    chosen = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
+    for session in sessions:
+        session.prepare(*chosen)
+    inputs = [bench_inputs(session, chosen) for session in sessions]
+    latencies: list[list[Latency]] = [[] for _ in sessions]
+    for subset in chosen:
+        turns = [given[subset] for given in inputs]
+        times = _take_turns(sessions, turns, repeats, warmup)
+        for kept, given, spent in zip(latencies, turns, times):
+            kept.append(_latency(subset, given, spent))
+    return tuple(_result(session, kept) for session, kept in zip(sessions, latencies))
+
+
+def bench_inputs(session: Session, subsets: Sequence[Subset]) -> dict[Subset, Inputs]:
+    """Golden inputs where the bundle has them, else random frames (seed 0) around its mean, as long as its window."""
+    golden = {case.subset: case.frames for case in read_golden(session.bundle)} if session.bundle.golden else {}
+    specs = session.manifest.modalities
+    generator = np.random.default_rng(0)
+    inputs: dict[Subset, Inputs] = {}
+    for subset in subsets:
+        if subset in golden:
+            inputs[subset] = golden[subset]
+            continue
+        frames = {}
+        for name in subset.modalities:
+            noise = generator.standard_normal((specs[name].window, specs[name].dim))
+            frames[name] = (noise * specs[name].std + specs[name].mean).astype(np.float32)
+        inputs[subset] = frames
+    return inputs
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory this process has had resident, or None where there is no `getrusage`."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
+
+
+def _take_turns(
+    sessions: Sequence[Session], inputs: Sequence[Inputs], repeats: int, warmup: int
+) -> list[NDArray[np.float64]]:
+    """Milliseconds of each session's timed readings."""
+    turns = list(zip(sessions, inputs))
+    for session, given in turns:
+        for _ in range(warmup):
+            session.predict(**given)
+    spent = np.empty((len(turns), repeats))
+    for repeat in range(repeats):
+        for index, (session, given) in enumerate(turns):
+            started = time.perf_counter()
+            session.predict(**given)
+            spent[index, repeat] = time.perf_counter() - started
+    return list(spent * 1e3)
+
+
+def _latency(subset: Subset, inputs: Inputs, spent: NDArray[np.float64]) -> Latency:
+    p50, p90, p99 = (float(value) for value in np.percentile(spent, [50, 90, 99]))
+    frames = {name: len(array) for name, array in inputs.items()}
+    return Latency(subset.value, frames, len(spent), p50, p90, p99 if len(spent) >= _LEAST_FOR_P99 else None)
+
+
+def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
+    files = session.bundle.graph_files(session.engine, session.precision)
+    return BenchResult(
+        bundle=session.manifest.name,
+        target=session.manifest.target,
+        engine=session.engine,
+        device=session.device,
+        precision=session.precision,
+        threads=session.threads,
+        load_milliseconds=session.load_milliseconds,
+        file_bytes=sum((session.bundle.path / name).stat().st_size for name in files),
+        peak_memory_bytes=peak_memory_bytes(),
+        latencies=tuple(latencies),
+    )

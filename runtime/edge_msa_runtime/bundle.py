@@ -1,0 +1,165 @@
+"""Opens a bundle: every byte is checked against its digest before an engine sees one, and nothing is written.
+
+Order: `manifest.sha256` covers `manifest.json`, whose `files` cover everything else. A file too many is refused like
+a file too few: it would travel with the bundle while nobody vouches for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any, Iterator
+
+from edge_msa_runtime.errors import BundleError, UsageError
+from edge_msa_runtime.manifest import (
+    DIGEST_NAME,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    GraphSpec,
+    Manifest,
+    manifest_from_json,
+)
+from edge_msa_runtime.modalities import MODALITIES
+
+_BLOCK = 1 << 20
+_SHORT = 12
+_AGAIN = "copy the bundle again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A verified bundle: the folder's absolute `path` and its `manifest`."""
+
+    path: Path
+    manifest: Manifest
+
+    def graph(self, engine: str, precision: str, role: str, scope: str = "") -> GraphSpec | None:
+        """The graph of that role, or None where the bundle has none."""
+        for spec in self.manifest.graphs:
+            if (spec.engine, spec.precision, spec.role, spec.scope) == (engine, precision, role, scope):
+                return spec
+        return None
+
+    def precisions(self, engine: str) -> tuple[str, ...]:
+        """The precisions that the bundle has graphs of for an engine, in the manifest's order."""
+        return tuple(dict.fromkeys(spec.precision for spec in self.manifest.graphs if spec.engine == engine))
+
+    def graph_files(self, engine: str, precision: str) -> tuple[str, ...]:
+        """Names of the files that an engine reads at a precision, each once, OpenVINO's weights included."""
+        names = [spec.file for spec in self.manifest.graphs if (spec.engine, spec.precision) == (engine, precision)]
+        weights = [str(PurePosixPath(name).with_suffix(".bin")) for name in names if name.endswith(".xml")]
+        return tuple(name for name in dict.fromkeys(names + weights) if name in self.manifest.files)
+
+    @property
+    def golden(self) -> Path | None:
+        """The golden vectors' file, or None where the bundle has none."""
+        return self.path / GOLDEN_NAME if GOLDEN_NAME in self.manifest.files else None
+
+
+def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Verify a bundle and read its manifest.
+
+    Args:
+        path: the bundle's folder.
+
+    Raises:
+        UsageError: there is no such folder.
+        BundleError: the manifest or a file is missing, changed, not listed or outside the folder, or the schema is
+            one that this runtime does not read.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise UsageError(f"no bundle folder at {str(path)!r}; give the folder that has {MANIFEST_NAME} in it")
+    root = root.resolve()
+    try:
+        manifest = _read_manifest(root)
+        _check_contract(manifest)
+        _check_files(root, manifest)
+    except OSError as error:
+        raise BundleError(f"the bundle cannot be read: {error.strerror}: {error.filename}; {_AGAIN}") from error
+    return Bundle(root, manifest)
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, in lower-case hex."""
+    total = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _read_manifest(root: Path) -> Manifest:
+    for name in (MANIFEST_NAME, DIGEST_NAME):
+        _inside(root, name)
+    # `sha256sum` writes the file's name behind the digest; both forms are read.
+    wanted = (root / DIGEST_NAME).read_text(encoding="utf-8", errors="replace").split()
+    _compare(MANIFEST_NAME, wanted[0].lower() if wanted else "nothing", digest(root / MANIFEST_NAME))
+    try:
+        value: Any = json.loads((root / MANIFEST_NAME).read_text(encoding="utf-8"))
+        return manifest_from_json(value)
+    except ValueError as error:
+        raise BundleError(f"{error}; install the edge-msa-runtime wheel that is inside the bundle") from error
+
+
+def _check_contract(manifest: Manifest) -> None:
+    """Refuse a manifest that contradicts itself, which only a fault in what wrote it can cause."""
+    if not manifest.modalities or set(manifest.modalities) - set(MODALITIES):
+        raise BundleError(f"{MANIFEST_NAME} names modalities {sorted(manifest.modalities)}; export the bundle again")
+    for name, spec in manifest.modalities.items():
+        widths = {spec.dim, len(spec.mean), len(spec.std)}
+        if len(widths) != 1 or not any(state.name == "tokens" for state in spec.states):
+            raise BundleError(
+                f"{name} in {MANIFEST_NAME} has dim {spec.dim}, {len(spec.mean)} means, {len(spec.std)} deviations "
+                f"and states {[state.name for state in spec.states]}; export the bundle again"
+            )
+    for graph in manifest.graphs:
+        if graph.file not in manifest.files:
+            raise BundleError(f"{graph.file} has no digest in {MANIFEST_NAME}; export the bundle again")
+
+
+def _check_files(root: Path, manifest: Manifest) -> None:
+    for name in manifest.files:
+        _refuse_traversal(name)
+    listed = {MANIFEST_NAME, DIGEST_NAME, *manifest.files}
+    unlisted = sorted(set(_walk(root)) - listed)
+    if unlisted:
+        raise BundleError(f"{unlisted[0]} is in the bundle and not in its manifest; remove it or {_AGAIN}")
+    for name, wanted in manifest.files.items():
+        _inside(root, name)
+        _compare(name, wanted, digest(root / name))
+
+
+def _refuse_traversal(name: str) -> None:
+    pure = PurePosixPath(name)
+    # A backslash or a colon means nothing on Linux and leaves the folder on Windows.
+    if not name or pure.is_absolute() or ".." in pure.parts or str(pure) != name or set(name) & set("\\:"):
+        raise BundleError(f"{MANIFEST_NAME} lists {name!r}, which is no plain name inside the bundle; do not use it")
+
+
+def _inside(root: Path, name: str) -> None:
+    path = root / name
+    if not path.is_file():
+        raise BundleError(f"{name} is missing from the bundle; {_AGAIN}")
+    resolved = path.resolve()
+    if root not in resolved.parents:
+        raise BundleError(f"{name} is a link out of the bundle; {_AGAIN} with the file itself")
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Names of all files below; a linked folder counts as a file, so that it is refused as one not listed."""
+    for folder, folders, files in os.walk(str(root)):
+        here = Path(folder)
+        linked = [name for name in folders if (here / name).is_symlink()]
+        for name in files + linked:
+            yield (here / name).relative_to(root).as_posix()
+
+
+def _compare(name: str, wanted: str, found: str) -> None:
+    if wanted != found:
+        raise BundleError(
+            f"{name} has changed: its SHA-256 is {found[:_SHORT]}, the bundle says {wanted[:_SHORT]}; {_AGAIN}"
+        )

@@ -1,0 +1,138 @@
+"""`edge-msa-run`: info, verify, predict and bench on the device, without torch.
+
+With `--json` the last line of stdout is one compact JSON value. An error is one line on stderr; exit codes are those
+of `edge_msa_runtime.errors`, and 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn, Sequence
+
+from edge_msa_runtime.errors import RuntimeFailure, UsageError
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.session import Session
+
+_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see: {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.command(options)
+        sys.stdout.flush()
+    except RuntimeFailure as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away, as `head` does; what Python flushes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return RuntimeFailure.exit_code
+    except OSError as error:
+        print(f"error: {error}; check the path and the free space", file=sys.stderr)
+        return RuntimeFailure.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="edge-msa-run", description="Run an edge-msa bundle on this device.")
+    commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    info = commands.add_parser("info", help="what is in a bundle, and which engines are here")
+    info.add_argument("bundle", metavar="BUNDLE")
+    info.add_argument("--json", action="store_true", help="one compact JSON line last")
+    info.set_defaults(command=_info)
+    verify = commands.add_parser("verify", help="check every byte, and that the golden readings come back here")
+    _add_session_options(verify, many=False)
+    verify.set_defaults(command=_verify)
+    predict = commands.add_parser("predict", help="read one utterance from .npz or .npy files")
+    _add_session_options(predict, many=False)
+    predict.add_argument(
+        "input", metavar="INPUT.npz", nargs="?", help="arrays language, audio, vision (T, d); masks valid.language, ..."
+    )
+    for name in ("language", "audio", "vision"):
+        predict.add_argument(f"--{name}", metavar="FILE.npy", help=f"{name} frames (T, d)")
+    predict.set_defaults(command=_predict)
+    bench = commands.add_parser("bench", help="latency by subset, load time, size and memory")
+    _add_session_options(bench, many=True)
+    bench.add_argument("--repeats", type=int, default=200, metavar="N", help="timed readings a subset (%(default)s)")
+    bench.add_argument("--warmup", type=int, default=20, metavar="N", help="readings before them (%(default)s)")
+    bench.set_defaults(command=_bench)
+    return parser
+
+
+def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None:
+    several = "several are compared in one run" if many else None
+    parser.add_argument("bundle", metavar="BUNDLE", nargs="+" if many else None, help=several)
+    parser.add_argument("--engine", default="auto", metavar="NAME", help="onnxruntime, openvino, tensorrt or auto")
+    parser.add_argument("--strict", action="store_true", help="refuse any engine or device but the bundle's first")
+    parser.add_argument("--precision", metavar="P", help="fp32, fp16 or int8; the bundle's choice by default")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="for one reading, on a CPU (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="one compact JSON line last")
+
+
+def _open(options: argparse.Namespace, bundle: str) -> Session:
+    from edge_msa_runtime.session import load
+
+    session = load(bundle, options.engine, strict=options.strict, precision=options.precision, threads=options.threads)
+    for reason in session.passed_over:
+        print(f"note: using {session.engine}; {reason}", file=sys.stderr)
+    return session
+
+
+def _info(options: argparse.Namespace) -> None:
+    from edge_msa_runtime.tables import describe, info_lines
+
+    told = describe(options.bundle)
+    _tell(info_lines(told), told, options)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from edge_msa_runtime.golden import verify_bundle
+    from edge_msa_runtime.tables import verification_lines
+
+    with _open(options, options.bundle) as session:
+        found = verify_bundle(session)
+    _tell(verification_lines(found), found.to_json(), options)
+    found.require()
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from edge_msa_runtime.arrays import read_inputs
+    from edge_msa_runtime.tables import reading_lines
+
+    files = {name: getattr(options, name) for name in ("language", "audio", "vision") if getattr(options, name)}
+    frames, valid = read_inputs(options.input, files)
+    with _open(options, options.bundle) as session:
+        reading = session.predict(**frames, valid=valid)
+    _tell(reading_lines(reading), reading.to_json(), options)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from edge_msa_runtime.bench import bench_sessions
+    from edge_msa_runtime.tables import bench_lines
+
+    sessions = [_open(options, bundle) for bundle in options.bundle]
+    results = bench_sessions(sessions, repeats=options.repeats, warmup=options.warmup)
+    _tell(bench_lines(results), [result.to_json() for result in results], options)
+
+
+def _tell(lines: Sequence[str], value: Any, options: argparse.Namespace) -> None:
+    for line in lines:
+        print(line)
+    if options.json:
+        print(json.dumps(value, separators=(",", ":")))

@@ -1,0 +1,152 @@
+"""Golden vectors: inputs and torch's readings that travel with a bundle, and whether they come back here.
+
+`golden.npz` holds, for each case, `<case>/<modality>` (T, d) raw float32 frames and `<case>/reading` (outputs,), the
+reading of torch in float32. A case is named by its subset (`la`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from typing import TYPE_CHECKING, Any, Mapping
+
+import numpy as np
+
+from edge_msa_runtime.errors import BundleError, ParityError
+from edge_msa_runtime.manifest import GOLDEN_NAME
+from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.session import Session, load
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_msa_runtime.bundle import Bundle
+
+# Below this nothing is told apart: engines and processors round differently.
+_LEAST_TOLERANCE = 1e-4
+# What was measured when the graph was written may double on another processor before it counts as another answer.
+_MARGIN = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldenCase:
+    """One case: raw `frames` (T, d) by modality, and torch's `reading` (outputs,) at float32."""
+
+    subset: Subset
+    frames: Mapping[str, NDArray[np.float32]]
+    reading: NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One case on one route (`predict` or `stream`): largest |reading - torch|, and how large it may be."""
+
+    subset: str
+    route: str
+    difference: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the reading came back; not so for NaN."""
+        return self.difference <= self.tolerance
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What `verify_bundle` found on one engine."""
+
+    engine: str
+    device: str
+    precision: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every case came back on every route."""
+        return all(check.passed for check in self.checks)
+
+    def require(self) -> None:
+        """Refuse what did not come back.
+
+        Raises:
+            ParityError: names the worst case.
+        """
+        failed = [check for check in self.checks if not check.passed]
+        if failed:
+            worst = max(failed, key=lambda check: (check.difference != check.difference, check.difference))  # noqa: PLR0124 - NaN is the worst
+            raise ParityError(
+                f"{self.engine} on {self.device} at {self.precision} reads {worst.subset} ({worst.route}) "
+                f"{worst.difference:.3g} away from torch, allowed is {worst.tolerance:.3g}; "
+                "use another --engine or --precision"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**dataclasses.asdict(self), "passed": self.passed}
+
+
+def read_golden(bundle: Bundle) -> tuple[GoldenCase, ...]:
+    """The golden cases of a bundle, in the order of the subsets.
+
+    Raises:
+        BundleError: there are none, or the file is not laid out as golden vectors are.
+    """
+    if bundle.golden is None:
+        raise BundleError(f"the bundle has no {GOLDEN_NAME}; export it again")
+    try:
+        with np.load(str(bundle.golden), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{GOLDEN_NAME} cannot be read: {error}; export the bundle again") from error
+    cases = []
+    for subset in Subset:
+        if f"{subset.value}/reading" in arrays:
+            absent = [name for name in subset.modalities if f"{subset.value}/{name}" not in arrays]
+            if absent:
+                raise BundleError(f"{GOLDEN_NAME} lacks {subset.value}/{absent[0]}; export the bundle again")
+            frames = {name: arrays[f"{subset.value}/{name}"] for name in subset.modalities}
+            cases.append(GoldenCase(subset, frames, arrays[f"{subset.value}/reading"]))
+    if not cases:
+        raise BundleError(f"{GOLDEN_NAME} has no case in it; export the bundle again")
+    return tuple(cases)
+
+
+def verify_bundle(
+    bundle: Session | str | os.PathLike[str], engine: str = "auto", precision: str | None = None
+) -> Verification:
+    """Read the golden inputs here, whole and as streams, and compare with what torch read.
+
+    A difference may be as large as max(1e-4, twice the parity in the manifest of the graph that gave the reading).
+
+    Args:
+        bundle: a session, or a bundle's folder, whose bytes are verified as it is opened.
+        engine: as for `load`; not used with a session.
+        precision: as for `load`; not used with a session.
+
+    Raises:
+        RuntimeFailure: as `load`, or an engine that fails; a difference is told in the result, not raised.
+    """
+    if not isinstance(bundle, Session):
+        with load(bundle, engine, precision=precision) as session:
+            return verify_bundle(session)
+    checks = []
+    for case in read_golden(bundle.bundle):
+        windowed = bundle.bundle.graph(bundle.engine, bundle.precision, "window", case.subset.value) is not None
+        checks.append(_check(bundle, case, "predict", "window" if windowed else "fuse"))
+        checks.append(_check(bundle, case, "stream", "fuse"))
+    return Verification(bundle.engine, bundle.device, bundle.precision, tuple(checks))
+
+
+def _check(session: Session, case: GoldenCase, route: str, role: str) -> Check:
+    if route == "predict":
+        outputs = session.predict(**case.frames).outputs
+    else:
+        stream = session.stream()
+        stream.push(**case.frames)
+        outputs = stream.reading().outputs
+    spec = session.bundle.graph(session.engine, session.precision, role, case.subset.value if role == "window" else "")
+    bound = spec.parity if spec is not None else 0.0
+    difference = float(np.abs(np.asarray(outputs) - case.reading).max())
+    return Check(case.subset.value, route, difference, max(_LEAST_TOLERANCE, _MARGIN * bound))

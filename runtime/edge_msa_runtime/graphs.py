@@ -1,0 +1,110 @@
+"""The graphs of one bundle on one engine at one precision, each loaded when it is first asked for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Mapping
+
+from edge_msa_runtime.errors import BundleError, EngineUnavailableError
+from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.programs import FuseProgram, StepProgram, WindowProgram
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.bundle import Bundle
+    from edge_msa_runtime.engines.base import Engine, Program
+    from edge_msa_runtime.frames import Rows
+    from edge_msa_runtime.programs import State
+
+
+class Graphs:
+    """Loads graphs and runs them by role.
+
+    `device` is what executes, the engine's word until the first graph is loaded and that graph's from then on;
+    `milliseconds` is the time spent on loading so far.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine, precision: str, *, strict: bool) -> None:
+        self.engine = engine
+        self.precision = precision
+        self.device = engine.device
+        self.milliseconds = 0.0
+        self._bundle = bundle
+        self._specs = bundle.manifest.modalities
+        self._strict = strict
+        self._steps: dict[str, StepProgram] = {}
+        self._windows: dict[str, WindowProgram | None] = {}
+        self._fuse: FuseProgram | None = None
+        self._loaded: list[Program] = []
+
+    def fits(self, rows: Mapping[str, Rows]) -> bool:
+        """Whether no modality has more frames than its window."""
+        return all(len(frames) <= self._specs[name].window for name, frames in rows.items())
+
+    def window(self, subset: str) -> WindowProgram | None:
+        """The window graph of a subset, or None where the bundle has none."""
+        if subset not in self._windows:
+            self._windows[subset] = self._load_window(subset)
+        return self._windows[subset]
+
+    def advance(self, rows: Mapping[str, Rows], states: dict[str, State]) -> None:
+        """Bring the states of the modalities in `rows` forward; a modality's first frames make its state."""
+        for name, frames in rows.items():
+            step = self._steps.get(name) or self._load_step(name)
+            state = states[name] if name in states else step.initial()
+            step.advance(frames, state)
+            states[name] = state
+
+    def fuse(self, states: Mapping[str, State]) -> list[float]:
+        """The outputs from the states there are."""
+        return (self._fuse or self._load_fuse()).run(states)
+
+    def prepare(self, subset: str) -> None:
+        """Load all that a subset needs, whole or streamed."""
+        self.window(subset)
+        for name in Subset(subset).modalities:
+            if name not in self._steps:
+                self._load_step(name)
+        if self._fuse is None:
+            self._load_fuse()
+
+    def close(self) -> None:
+        """Let go of every loaded graph."""
+        for program in self._loaded:
+            program.close()
+        self._loaded, self._steps, self._windows, self._fuse = [], {}, {}, None
+
+    def _load_window(self, subset: str) -> WindowProgram | None:
+        if self._bundle.graph(self.engine.name, self.precision, "window", subset) is None:
+            return None
+        program, file = self._load("window", subset)
+        specs = {name: self._specs[name] for name in Subset(subset).modalities}
+        return WindowProgram(program, file, specs, self._bundle.manifest.task.outputs)
+
+    def _load_step(self, name: str) -> StepProgram:
+        program, file = self._load("step", name)
+        self._steps[name] = StepProgram(program, file, self._specs[name])
+        return self._steps[name]
+
+    def _load_fuse(self) -> FuseProgram:
+        program, file = self._load("fuse", "")
+        self._fuse = FuseProgram(program, file, self._specs, self._bundle.manifest.task.outputs)
+        return self._fuse
+
+    def _load(self, role: str, scope: str) -> tuple[Program, str]:
+        spec = self._bundle.graph(self.engine.name, self.precision, role, scope)
+        if spec is None:
+            raise BundleError(
+                f"the bundle has no {role} graph {scope or ''} for {self.engine.name} at {self.precision}; "
+                "export the bundle again"
+            )
+        started = time.perf_counter()
+        program = self.engine.load(self._bundle.path / spec.file, self.precision)
+        self.milliseconds += (time.perf_counter() - started) * 1e3
+        self._loaded.append(program)
+        if self._strict and program.device != self.engine.device:
+            raise EngineUnavailableError(
+                f"{self.engine.name} put {spec.file} on {program.device}, asked was {self.engine.device}; "
+                "leave --strict out to accept it"
+            )
+        self.device = program.device
+        return program, spec.file

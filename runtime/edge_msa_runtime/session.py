@@ -1,0 +1,190 @@
+"""A session: a verified bundle on an engine, ready to read."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Mapping
+
+from edge_msa_runtime.bundle import Bundle, open_bundle
+from edge_msa_runtime.engines import Engine, EngineOptions, check_engine_name, open_engine
+from edge_msa_runtime.errors import EngineUnavailableError, UsageError
+from edge_msa_runtime.frames import Intake
+from edge_msa_runtime.graphs import Graphs
+from edge_msa_runtime.manifest import Manifest
+from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.reading import Reading, make_reading
+from edge_msa_runtime.stream import Stream
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.programs import State
+
+
+class Session:
+    """Reads sentiment from any non-empty subset of the bundle's modalities; made by `load`, a context manager.
+
+    For one thread at a time: its buffers are shared by all calls and streams. `bundle`; `engine` and `precision` by
+    name; `threads`; `passed_over`: why each engine that the bundle prefers to this one could not be opened.
+    """
+
+    def __init__(self, bundle: Bundle, graphs: Graphs, threads: int, passed_over: tuple[str, ...] = ()) -> None:
+        self.bundle = bundle
+        self.engine = graphs.engine.name
+        self.precision = graphs.precision
+        self.threads = threads
+        self.passed_over = passed_over
+        self._graphs = graphs
+        self._task = bundle.manifest.task
+        self._intake = Intake({name: spec.dim for name, spec in bundle.manifest.modalities.items()})
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self.bundle.manifest
+
+    @property
+    def device(self) -> str:
+        """What executes."""
+        return self._graphs.device
+
+    @property
+    def load_milliseconds(self) -> float:
+        """Time spent so far on verifying the bundle, opening the engine and loading graphs."""
+        return self._graphs.milliseconds
+
+    def predict(
+        self, *, language: Any = None, audio: Any = None, vision: Any = None, valid: Mapping[str, Any] | None = None
+    ) -> Reading:
+        """Read one utterance.
+
+        The first reading of a subset loads its graph, which `prepare` does ahead of time.
+
+        Args:
+            language: (T, d) finite real numbers, not normalised; None or without a valid frame: absent.
+            audio: likewise, T of its own.
+            vision: likewise.
+            valid: by modality, a boolean mask (T,) of the frames that are real; others leave no trace.
+
+        Raises:
+            UsageError: an array or a mask does not fit, or no modality has a valid frame.
+            RuntimeFailure: the engine failed.
+        """
+        started = time.perf_counter()
+        rows = self._intake.gather((language, audio, vision), valid)
+        if not rows:
+            raise UsageError(
+                f"there is no valid frame in any modality; give at least one of {', '.join(self.manifest.modalities)}"
+            )
+        subset = "".join([name[0] for name in rows])
+        graphs = self._graphs
+        window = graphs.window(subset) if graphs.fits(rows) else None
+        if window is not None:
+            outputs = window.run(rows)
+        else:
+            states: dict[str, State] = {}
+            graphs.advance(rows, states)
+            outputs = graphs.fuse(states)
+        return make_reading(
+            outputs,
+            self._task,
+            subset=subset,
+            executed=(self.engine, graphs.device, self.precision),
+            milliseconds=(time.perf_counter() - started) * 1e3,
+        )
+
+    def stream(self) -> Stream:
+        """A new stream, with a state of its own."""
+        return Stream(self._graphs, self._intake, self._task)
+
+    def prepare(self, *subsets: Subset | str) -> None:
+        """Load the graphs of these subsets now, rather than at their first reading.
+
+        Raises:
+            UsageError: there is no such subset, or the bundle lacks a modality of it.
+        """
+        for subset in subsets:
+            try:
+                chosen = Subset(subset)
+            except ValueError:
+                raise UsageError(f"unknown subset {subset!r}; there are {', '.join(s.value for s in Subset)}") from None
+            missing = [name for name in chosen.modalities if name not in self.manifest.modalities]
+            if missing:
+                raise UsageError(f"this bundle reads {', '.join(self.manifest.modalities)}, not {missing[0]}")
+            self._graphs.prepare(chosen.value)
+
+    def close(self) -> None:
+        """Let go of the loaded graphs; a later call would load them again."""
+        self._graphs.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load(
+    bundle: str | os.PathLike[str],
+    engine: str = "auto",
+    strict: bool = False,
+    precision: str | None = None,
+    threads: int = 1,
+) -> Session:
+    """Verify a bundle and open an engine for it.
+
+    Args:
+        bundle: the folder.
+        engine: a name, or `auto`: the first of the bundle's engines that can be opened here.
+        strict: refuse, with `auto`, any engine but the bundle's first, and any graph that the engine puts on another
+            device than it was asked for.
+        precision: `fp32`, `fp16` or `int8`; None: the one that the bundle chose for the engine.
+        threads: for one inference, on a CPU.
+
+    Raises:
+        UsageError: there is no such folder, engine or precision.
+        BundleError: the bundle is damaged.
+        EngineUnavailableError: no engine that is allowed can be opened; the message has the command that installs it.
+    """
+    started = time.perf_counter()
+    if engine != "auto":
+        check_engine_name(engine)
+    options = EngineOptions(threads=threads)
+    opened = open_bundle(bundle)
+    chosen, passed_over = _open_first(_candidates(opened.manifest, engine, strict=strict), options)
+    graphs = Graphs(opened, chosen, _precision(opened, chosen.name, precision), strict=strict)
+    graphs.milliseconds = (time.perf_counter() - started) * 1e3
+    return Session(opened, graphs, threads, passed_over)
+
+
+def _candidates(manifest: Manifest, engine: str, *, strict: bool) -> tuple[str, ...]:
+    if engine == "auto":
+        return manifest.engines[:1] if strict else manifest.engines
+    if engine not in manifest.engines:
+        raise UsageError(
+            f"this bundle is for {', '.join(manifest.engines)}, not for {engine}; export one for a target that runs it"
+        )
+    return (engine,)
+
+
+def _open_first(names: tuple[str, ...], options: EngineOptions) -> tuple[Engine, tuple[str, ...]]:
+    refusals: list[str] = []
+    for name in names:
+        try:
+            return open_engine(name, options), tuple(refusals)
+        except EngineUnavailableError as error:
+            refusals.append(str(error))
+    raise EngineUnavailableError(" | ".join(refusals) or "the bundle names no engine; export it again")
+
+
+def _precision(bundle: Bundle, engine: str, wanted: str | None) -> str:
+    there = bundle.precisions(engine)
+    chosen = wanted if wanted is not None else bundle.manifest.precision.get(engine, "")
+    if chosen not in there:
+        raise UsageError(
+            f"the bundle has no graphs at {chosen!r} for {engine}, only {', '.join(there) or 'none'}; "
+            "choose --precision or --engine by that"
+        )
+    return chosen

@@ -1,0 +1,102 @@
+"""What the command line shows to people, as lines."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+from edge_msa_runtime.bundle import open_bundle
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.bench import BenchResult
+    from edge_msa_runtime.golden import Verification
+    from edge_msa_runtime.reading import Reading
+
+_MEGABYTE = 1e6
+
+
+def describe(path: str) -> dict[str, Any]:
+    """A verified bundle in plain JSON values: name, target, task, modalities, and each engine with its precisions.
+
+    Raises:
+        RuntimeFailure: as `open_bundle`.
+    """
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
+    engines = [
+        {
+            "name": name,
+            "installed": importlib.util.find_spec(name) is not None,
+            "precision": manifest.precision.get(name),
+            "bytes": {
+                precision: sum((bundle.path / file).stat().st_size for file in bundle.graph_files(name, precision))
+                for precision in bundle.precisions(name)
+            },
+        }
+        for name in manifest.engines
+    ]
+    return {
+        "name": manifest.name,
+        "target": manifest.target,
+        "task": manifest.task.kind,
+        "labels": list(manifest.task.labels),
+        "modalities": {
+            name: {"dim": spec.dim, "chunk": spec.chunk, "window": spec.window, "frame_rate_hz": spec.frame_rate_hz}
+            for name, spec in manifest.modalities.items()
+        },
+        "engines": engines,
+        "licence": manifest.licence,
+        "files": len(manifest.files),
+    }
+
+
+def info_lines(told: Mapping[str, Any]) -> list[str]:
+    """What `describe` told."""
+    labels = f" ({', '.join(told['labels'])})" if told["labels"] else ""
+    lines = [f"{told['name']} for {told['target']}: {told['task']}{labels}, {told['files']} files verified"]
+    for name, spec in told["modalities"].items():
+        rate = f", {spec['frame_rate_hz']:g} Hz" if spec["frame_rate_hz"] else ""
+        lines.append(f"  {name:9} {spec['dim']} features, step of {spec['chunk']}, window of {spec['window']}{rate}")
+    for engine in told["engines"]:
+        sizes = ", ".join(f"{name} {size / _MEGABYTE:.2f} MB" for name, size in engine["bytes"].items())
+        state = "installed" if engine["installed"] else "not installed"
+        lines.append(f"  {engine['name']:12} {state:14} chosen {engine['precision']}; has {sizes or 'no graphs'}")
+    return [*lines, f"licence: {told['licence']}"]
+
+
+def verification_lines(found: Verification) -> list[str]:
+    """One line a check, and the whole."""
+    lines = [f"{'subset':7}{'route':9}{'difference':>12}{'allowed':>12}"]
+    for check in found.checks:
+        mark = "" if check.passed else "  FAILED"
+        lines.append(f"{check.subset:7}{check.route:9}{check.difference:12.2e}{check.tolerance:12.2e}{mark}")
+    held = sum(check.passed for check in found.checks)
+    executed = f"{found.engine} on {found.device} at {found.precision}"
+    return [*lines, f"every byte verified; {held} of {len(found.checks)} golden readings came back with {executed}"]
+
+
+def reading_lines(reading: Reading) -> list[str]:
+    """A reading in two lines, or one more an emotion."""
+    score = "" if reading.score is None else f"{reading.score:+.4f} "
+    lines = [f"{score}{reading.label}".strip()]
+    lines.extend(f"  {label:12} {probability:.3f}" for label, probability in reading.probabilities.items())
+    executed = f"{reading.engine} on {reading.device} at {reading.precision}"
+    return [*lines, f"from {reading.subset} with {executed} in {reading.milliseconds:.3f} ms"]
+
+
+def bench_lines(results: Sequence[BenchResult]) -> list[str]:
+    """A table a session."""
+    lines = []
+    for result in results:
+        peak = "unknown" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / _MEGABYTE:.0f} MB"
+        lines.append(
+            f"{result.bundle} for {result.target}: {result.engine} on {result.device} at {result.precision}, "
+            f"{result.threads} thread(s); load {result.load_milliseconds:.0f} ms, "
+            f"graphs {result.file_bytes / _MEGABYTE:.2f} MB, peak memory of the process {peak}"
+        )
+        lines.append(f"  {'subset':7}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}  readings, frames")
+        for row in result.latencies:
+            p99 = "-" if row.p99 is None else f"{row.p99:.3f}"
+            frames = " ".join(f"{name}:{count}" for name, count in row.frames.items())
+            lines.append(f"  {row.subset:7}{row.p50:9.3f}{row.p90:9.3f}{p99:>9}  {row.count}, {frames}")
+    return lines

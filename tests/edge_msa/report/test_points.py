@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from edge_msa.report import ReportPoint, format_tradeoff, front_of, pareto_front, verdicts
+from edge_msa.report.points import headline_subset, short_names, shown
+
+FP32 = ReportPoint(
+    "bundle",
+    "laptop-x86",
+    "onnxruntime",
+    "fp32",
+    "CPU",
+    "acc2_non0",
+    by_subset={"l": {"acc2_non0": 0.75, "mae": 0.9}, "lav": {"acc2_non0": 0.80, "mae": 0.7}},
+    latency_ms={"l": {"p50": 0.2, "p90": 0.3, "p99": 0.4}, "lav": {"p50": 0.5, "p90": 0.6, "p99": 0.7}},
+    size_bytes=2**20,
+    floors={"learned_nothing": {"acc2_non0": 0.42}, "best_constant": {"acc2_non0": 0.578}},
+    limits={"lav": {"acc2_non0": 0.9}},
+)
+INT8 = replace(
+    FP32,
+    precision="int8",
+    chosen=True,
+    by_subset={"l": {"acc2_non0": 0.74, "mae": 0.9}, "lav": {"acc2_non0": 0.798, "mae": 0.71}},
+    latency_ms={"l": {"p50": 0.1}, "lav": {"p50": 0.25, "p90": 0.3, "p99": 0.4}},
+    size_bytes=2**18,
+)
+WORSE = replace(FP32, engine="openvino", latency_ms={"lav": {"p50": 0.6}}, by_subset={"lav": {"acc2_non0": 0.79}})
+IDLE = replace(FP32, target="jetson-orin-nano", engine="tensorrt", precision="fp16", latency_ms={}, executed=False)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "front"),
+    [
+        ([(1.0, 1.0)], (0,)),
+        ([(1.0, 1.0), (2.0, 2.0), (3.0, 1.5)], (0, 1)),
+        ([(3.0, 3.0), (1.0, 1.0)], (1, 0)),
+        ([(1.0, 2.0), (1.0, 1.0), (2.0, 2.0)], (0,)),
+        ([(1.0, 1.0), (1.0, 1.0)], (0, 1)),
+        ([], ()),
+    ],
+)
+def test_pareto_front_keeps_what_nothing_beats_cheapest_first(
+    pairs: list[tuple[float, float]], front: tuple[int, ...]
+) -> None:
+    assert pareto_front(pairs) == front
+
+
+def test_front_needs_both_a_latency_and_an_accuracy() -> None:
+    assert front_of([FP32, INT8, WORSE, IDLE], "lav") == (INT8, FP32)
+    assert front_of([IDLE], "lav") == ()
+
+
+def test_headline_is_the_fullest_subset_that_most_points_share() -> None:
+    assert headline_subset([FP32, INT8, IDLE]) == "lav"
+    language = replace(FP32, by_subset={"l": {"acc2_non0": 0.7}}, latency_ms={"l": {"p50": 1.0}})
+    assert headline_subset([language]) == "l"
+
+
+def test_a_name_is_shown_only_where_the_target_does_not_tell() -> None:
+    assert short_names([FP32, INT8])[0] == "laptop-x86 · onnxruntime · fp32"
+    other = replace(FP32, name="other")
+    assert short_names([FP32, other]) == (
+        "bundle · laptop-x86 · onnxruntime · fp32",
+        "other · laptop-x86 · onnxruntime · fp32",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.31, "0.310"),
+        (12.34, "12.3"),
+        (812.4, "812"),
+        (123456.0, "123456"),
+        (3e-7, "3.0e-07"),
+        (0, "0.00"),
+    ],
+)
+def test_numbers_are_shown_with_three_digits(value: float | None, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_tradeoff_marks_the_front_and_says_what_did_not_run() -> None:
+    lines = format_tradeoff([FP32, INT8, WORSE, IDLE]).splitlines()
+    marks = [line.split()[0] for line in lines[2:6]]
+    assert marks == ["1*", "2*", "3", "4"]
+    assert "int8 (chosen)" in lines[3]
+    assert "0.250" in lines[3]
+    assert "79.8" in lines[3]
+    assert "4: not executed on a GPU" in lines
+    assert "parity" not in lines[0]
+
+
+def test_tradeoff_of_nothing_is_a_table_without_rows() -> None:
+    assert format_tradeoff([]).splitlines()[0].startswith("#")
+    assert verdicts([]) == ("Nothing was measured.",)
+
+
+def test_verdicts_name_the_front_the_bounds_and_int8_against_fp32() -> None:
+    text = "\n".join(verdicts([FP32, INT8, WORSE, IDLE]))
+    assert "2 are on the front on lav" in text
+    assert "beside 57.8 for the better of the two constants and 90.0 for the exact limit" in text
+    assert "int8 against fp32, laptop-x86 · onnxruntime: 2.0 times as fast on lav (0.250 ms against 0.500 ms)" in text
+    assert "Acc-2 Non0 changes by -1.0 points at worst (on l)" in text
+    assert "0.25 times the size" in text
+    assert "not executed on a GPU: jetson-orin-nano · tensorrt · fp16" in text
+
+
+def test_verdicts_say_when_int8_is_slower() -> None:
+    slow = replace(INT8, latency_ms={"lav": {"p50": 1.0}})
+    assert "takes 2.0 times as long on lav" in "\n".join(verdicts([FP32, slow]))
+
+
+def test_without_accuracy_there_is_no_front_and_no_claim() -> None:
+    bare = replace(FP32, by_subset={}, gate_metric="", floors={}, limits={})
+    assert verdicts([bare]) == ("No point has both a latency and an accuracy, so there is no front to draw.",)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_msa_export.errors import ProfileError
+from edge_msa_export.profiles import ENVIRONMENT, load_profiles, profile_named, read_profile
+
+SHIPPED = {
+    "jetson-orin-nano",
+    "jetson-agx-orin",
+    "jetson-xavier-nx",
+    "jetson-thor",
+    "laptop-x86",
+    "laptop-x86-avx2",
+    "laptop-arm",
+    "raspberry-pi-5",
+}
+GOOD = """
+name = "my-board"
+description = "A board"
+family = "board"
+architecture = "aarch64"
+
+[[engines]]
+name = "onnxruntime"
+precisions = ["fp32", "int8"]
+rule_set = "ort-arm"
+"""
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    path = tmp_path / "my-board.toml"
+    path.write_text(GOOD, encoding="utf-8")
+    return path
+
+
+def test_every_shipped_profile_is_valid_and_named_after_its_file() -> None:
+    assert set(load_profiles()) >= SHIPPED
+    folder = Path(__file__).parents[2] / "devices"
+    assert {path.stem: read_profile(path).name for path in folder.glob("*.toml")} == {name: name for name in SHIPPED}
+
+
+def test_family_names_point_at_one_device() -> None:
+    assert profile_named("jetson").name == "jetson-orin-nano"
+    assert profile_named("laptop").name == "laptop-x86"
+
+
+def test_facts_that_decide_an_engine() -> None:
+    xavier = profile_named("jetson-xavier-nx")
+    assert (xavier.sm, xavier.tensorrt, xavier.python) == (72, "8.5.2.2", "3.8")
+    assert profile_named("jetson-thor").sm == 110
+    assert not profile_named("laptop-x86-avx2").vnni
+    assert profile_named("laptop-x86-avx2").engine("onnxruntime").rule_set == "ort-x86-avx2"
+    assert profile_named("jetson").engines[0].name == "tensorrt"
+
+
+def test_an_unknown_target_names_the_nearest() -> None:
+    with pytest.raises(ProfileError, match="did you mean 'jetson-orin-nano'") as caught:
+        profile_named("jetson-orin-nan")
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_of_ones_own_by_path(board: Path) -> None:
+    assert profile_named(board).name == "my-board"
+
+
+def test_a_folder_of_ones_own_by_environment(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, str(board.parent))
+    assert profile_named("my-board").family == "board"
+    assert "jetson-thor" in load_profiles()
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=ENVIRONMENT):
+        load_profiles(tmp_path / "none")
+
+
+def test_a_name_that_is_shipped_already_is_refused(board: Path) -> None:
+    board.write_text(GOOD.replace("my-board", "laptop-arm"), encoding="utf-8")
+    with pytest.raises(ProfileError, match="already"):
+        load_profiles(board.parent)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('family = "board"', 'famly = "board"', "unknown key 'famly', did you mean 'family'"),
+        ('family = "board"\n', "", "family is missing"),
+        ('family = "board"', "family = 3", "family = 3 must be text"),
+        ('family = "board"', 'family = "board"\nsm = true', "sm = True must be a whole number"),
+        ('family = "board"', 'family = "board"\nnotes = [1]', "must be a list of texts"),
+        ('family = "board"', 'family = "board"\nmemory_mib = -1', "memory_mib -1 must be positive"),
+        ('"aarch64"', '"arm64"', "unknown architecture 'arm64', did you mean 'aarch64'"),
+        ('"my-board"', '"My Board"', "must be lower case"),
+        ('"onnxruntime"', '"onnxruntim"', "did you mean 'onnxruntime'"),
+        ('"onnxruntime"', '"tensorrt"', "needs sm and tensorrt"),
+        ('"ort-arm"', '"ort-arn"', "did you mean 'ort-arm'"),
+        ('rule_set = "ort-arm"', "", "give both or neither"),
+        ('"fp32", "int8"', '"int8"', "lack 'fp32'"),
+        ('"int8"', '"int4"', "unknown precision of onnxruntime 'int4'"),
+        ("precisions", "precision", "engines: unknown key 'precision', did you mean 'precisions'"),
+        ("[[engines]]", "[engines]", "engines = "),
+        ('name = "my-board"', "name = ", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_profile_is_said_in_one_line(board: Path, old: str, new: str, message: str) -> None:
+    board.write_text(GOOD.replace(old, new), encoding="utf-8")
+    with pytest.raises(ProfileError) as caught:
+        read_profile(board)
+    assert message in str(caught.value)
+    assert str(board) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="cannot be read"):
+        profile_named(tmp_path / "none.toml")
+
+
+def test_a_profile_is_json() -> None:
+    value = json.loads(json.dumps(profile_named("jetson").to_json()))
+    assert value["engines"][0] == {
+        "name": "tensorrt",
+        "precisions": ["fp32", "fp16", "int8"],
+        "rule_set": "tensorrt",
+    }
+
+
+def test_an_engine_that_the_device_lacks_is_said() -> None:
+    with pytest.raises(ProfileError, match="it runs onnxruntime"):
+        profile_named("raspberry-pi-5").engine("tensorrt")
