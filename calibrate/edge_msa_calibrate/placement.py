@@ -6,7 +6,7 @@ reference/openvino-onnxruntime.md); fp32 takes as many times longer as stated:
 - ONNX Runtime: with convolutions alone quantised 1.8 and 2.1; with the residual Adds too, both inputs of the Concat
   that brings the memory, and the features that attention pools, 2.4 and 2.8. Nothing between two convolutions is then
   float. A zero point at the lowest integer also absorbs the Relu.
-- OpenVINO 2026.4: with unsigned activations 2.0 and 2.5. With int8 activations 0.95 and 1.0, and readings further
+- OpenVINO 2026.4: with unsigned activations 1.8 and 2.2. With int8 activations 0.95 and 1.0, and readings further
   from fp32 than int8 explains: so activations are uint8 there, unlike TensorRT's, and the bias stays float32.
 """
 

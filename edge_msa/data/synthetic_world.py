@@ -36,7 +36,7 @@ FILLERS, WORDS, NEGATORS, INTENSIFIERS = range(4)
 
 _CLASS_SIZES = (10, 24, 3, 3)
 _WORD_REACH = 4.5  # sentiment values of the words are evenly spaced within +- this
-_WORD_NOISE = 1.5  # how far a word's value strays from what is said, standard deviation
+_WORD_NOISE = 1.7  # how far a word's value strays from what is said, standard deviation
 _VECTOR_WIDTH = 24
 _VECTOR_NOISE = 0.25  # length of the part of a word's vector that means nothing
 
@@ -87,8 +87,8 @@ class Expression:
     marker: float = 5.0
     clutter: float = 1.5
     hum: float = 0.25
-    shortest: int = 20
-    longest: int = 24
+    shortest: int = 16
+    longest: int = 20
 
     @property
     def informative(self) -> float:
@@ -119,8 +119,8 @@ def world() -> World:
     return World(
         prior=density / density.sum(),
         language=Language(_joint(), _vectors(rng)),
-        audio=Expression(_basis(rng, 16), 0.48 * GRID, manner=4.0, enter=0.28, stay=0.0),
-        vision=Expression(_basis(rng, 12), 1.1 * np.tanh(GRID / 2.0), manner=0.0, enter=0.15, stay=0.5),
+        audio=Expression(_basis(rng, 16), 0.43 * GRID, manner=4.0, enter=0.33, stay=0.0),
+        vision=Expression(_basis(rng, 12), 1.02 * np.tanh(GRID / 2.0), manner=0.0, enter=0.2, stay=0.4),
     )
 
 

@@ -2,7 +2,7 @@
 
 What the paper leaves open, and what is done here:
 
-- *Transformer*: pre-norm layers (they train at the paper's learning rate without a warm-up), GELU, feed-forward 4d,
+- *Transformer*: pre-norm layers (they train at the paper's learning rate without a warm-up), ReLU, feed-forward 2d,
   sinusoidal positions. Number of layers and dropout are recipe fields. Only the last element is read, so the last
   layer asks with that one position alone: the same numbers for a fraction of the work.
 - *Last element*: the last valid frame. Frames before the first and after the last valid one are padding, hidden from
@@ -166,8 +166,8 @@ class AttentionLayer(nn.Module):
         self.offer = nn.Linear(d, 2 * d)
         self.join = nn.Linear(d, d)
         self.forward_norm = nn.LayerNorm(d)
-        self.widen = nn.Linear(d, 4 * d)
-        self.narrow = nn.Linear(4 * d, d)
+        self.widen = nn.Linear(d, 2 * d)
+        self.narrow = nn.Linear(2 * d, d)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, asking: Tensor, hidden: Tensor, extent: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class AttentionLayer(nn.Module):
         key, value = (self._split(part) for part in self.offer(normed).chunk(2, dim=2))
         heard = F.scaled_dot_product_attention(question, key, value, attn_mask=extent[:, None, None, :])
         asking = asking + self.dropout(self.join(heard.transpose(1, 2).flatten(2)))
-        wide = F.gelu(self.widen(self.forward_norm(asking)))
+        wide = torch.relu(self.widen(self.forward_norm(asking)))
         narrow: Tensor = self.dropout(self.narrow(wide))
         return asking + narrow
 

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_msa.errors import UsageError
+from edge_msa.training.msm import MsmConfig
+from edge_msa.training.recipes import PRESETS, HrlfRecipe, preset, read_recipe, recipe_from
+
+
+def test_published_hyper_parameters_are_the_papers() -> None:
+    found = {
+        name: (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.heads, recipe.d)
+        for name, recipe in PRESETS.items()
+    }
+    assert found["mosi"] == (1e-3, 128, 50, 10, 40)
+    assert found["mosei"] == (2e-4, 16, 20, 8, 40)
+    assert found["iemocap"] == (4e-3, 32, 30, 10, 40)
+
+
+def test_a_table_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("[hrlf]\nepochs = 3\nlearning_rate = 1\nhal = 0.0\npatience = 4\nmsm = {ratios = [0.5, 1]}\n")
+    recipe = recipe_from(HrlfRecipe(), read_recipe(path)["hrlf"])
+    assert recipe == HrlfRecipe(
+        epochs=3, learning_rate=1.0, hal=0.0, patience=4, msm=MsmConfig(intra=0.5, ratios=(0.5, 1.0))
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"learning_rat": 1}, "did you mean 'learning_rate'"),
+        ({"msm": {"intr": 1}}, r"recipe\.msm: unknown key 'intr'.*'int"),
+        ({"epochs": 1.5}, r"recipe\.epochs is 1\.5; it must be of type int"),
+        ({"epochs": True}, "must be of type int"),
+        ({"cosine": 1}, "must be of type bool"),
+        ({"heads": 7}, "multiple of heads"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"hmi": -1}, "hmi is -1"),
+        ({"score_loss": "l2"}, "l1, smooth_l1, mse"),
+        ({"dropout": 1.0}, "dropout is 1"),
+        ({"layers": 0}, "layers is 0"),
+    ],
+)
+def test_what_cannot_be_used_is_named(table: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe_from(HrlfRecipe(), table)
+
+
+def test_an_unknown_preset_is_named() -> None:
+    with pytest.raises(UsageError, match="did you mean 'mosei'"):
+        preset("moseii")
+
+
+def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[hrlf\n")
+    for name in ("bad.toml", "none.toml"):
+        with pytest.raises(UsageError, match=name):
+            read_recipe(tmp_path / name)
