@@ -28,7 +28,7 @@ Indices = NDArray[np.int64]
 class SyntheticConfig:
     """How many samples each split has."""
 
-    train: int = 6000
+    train: int = 12000
     valid: int = 1000
     test: int = 4000
 
@@ -49,8 +49,8 @@ def synthetic_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0) -> Datas
         seed: changes the samples and never the task: words, directions and difficulty stay.
 
     Returns:
-        MOSI's task; labels on `GRID`; language as ids into a table (40, 24) with 10 to 18 tokens, audio (32, 16) and
-        vision (32, 12) with 24 to 32 frames, padded behind. Samples are independent: each is its own group.
+        MOSI's task; labels on `GRID`; language as ids into a table (40, 24) with 10 to 14 tokens, audio (20, 16) and
+        vision (20, 12) with 16 to 20 frames, padded behind. Samples are independent: each is its own group.
 
     Raises:
         DataError: `seed` is negative.

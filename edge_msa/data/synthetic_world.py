@@ -36,18 +36,18 @@ FILLERS, WORDS, NEGATORS, INTENSIFIERS = range(4)
 
 _CLASS_SIZES = (10, 24, 3, 3)
 _WORD_REACH = 4.5  # sentiment values of the words are evenly spaced within +- this
-_WORD_NOISE = 1.7  # how far a word's value strays from what is said, standard deviation
+_WORD_NOISE = 1.4  # how far a word's value strays from what is said, standard deviation
 _VECTOR_WIDTH = 24
-_VECTOR_NOISE = 0.25  # length of the part of a word's vector that means nothing
+_VECTOR_NOISE = 0.15  # length of the part of a word's vector that means nothing
 
 # What a word's value stands for after nothing, a negator, an intensifier, and both: its multiple.
 MULTIPLES: Array = np.array([1.0, -1.0, 1.5, -1.5])
 
 # State -> (class of the next token, its probability, the state after it). States are places in MULTIPLES: what the
-# next word will be taken by. A filler may stand between a negator and its word.
+# next word will be taken by.
 _GRAMMAR: tuple[tuple[tuple[int, float, int], ...], ...] = (
-    ((FILLERS, 0.45, 0), (WORDS, 0.27, 0), (NEGATORS, 0.18, 1), (INTENSIFIERS, 0.10, 2)),
-    ((FILLERS, 0.15, 1), (WORDS, 0.70, 0), (INTENSIFIERS, 0.15, 3)),
+    ((FILLERS, 0.55, 0), (WORDS, 0.20, 0), (NEGATORS, 0.16, 1), (INTENSIFIERS, 0.09, 2)),
+    ((WORDS, 0.80, 0), (INTENSIFIERS, 0.20, 3)),
     ((WORDS, 1.0, 0),),
     ((WORDS, 1.0, 0),),
 )
@@ -119,8 +119,8 @@ def world() -> World:
     return World(
         prior=density / density.sum(),
         language=Language(_joint(), _vectors(rng)),
-        audio=Expression(_basis(rng, 16), 0.43 * GRID, manner=4.0, enter=0.33, stay=0.0),
-        vision=Expression(_basis(rng, 12), 1.02 * np.tanh(GRID / 2.0), manner=0.0, enter=0.2, stay=0.4),
+        audio=Expression(_basis(rng, 16), 0.45 * GRID, manner=4.0, enter=0.33, stay=0.0),
+        vision=Expression(_basis(rng, 12), 1.05 * np.tanh(GRID / 2.0), manner=0.0, enter=0.2, stay=0.4),
     )
 
 
@@ -147,7 +147,7 @@ def _vectors(rng: np.random.Generator) -> NDArray[np.float32]:
     axes = _basis(rng, _VECTOR_WIDTH)
     kinds = np.repeat(np.arange(len(_CLASS_SIZES)), _CLASS_SIZES)
     values = np.zeros(len(kinds))
-    values[kinds == WORDS] = np.linspace(-1.0, 1.0, _CLASS_SIZES[WORDS])
+    values[kinds == WORDS] = np.linspace(-2.0, 2.0, _CLASS_SIZES[WORDS])
     noise = rng.standard_normal((len(kinds), _VECTOR_WIDTH)) * (_VECTOR_NOISE / np.sqrt(_VECTOR_WIDTH))
     return np.asarray(axes[kinds] + values[:, None] * axes[len(_CLASS_SIZES)] + noise, dtype=np.float32)
 

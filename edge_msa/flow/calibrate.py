@@ -13,11 +13,10 @@ from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
 from edge_msa.flow.console import made, remark, say
 from edge_msa.flow.data import opened
+from edge_msa.flow.graphs import graphs_of, write_graphs
 from edge_msa.runs import Run, current_run, identity_of, new_run, read_run, write_run
-from edge_msa.training.load import student_of
 from edge_msa_calibrate.ranges import Method, compute_ranges, format_ranges
 from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics
-from edge_msa_export.graph import export_window
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 STATISTICS_NAME = "statistics.npz"
@@ -48,12 +47,12 @@ def calibrate_student(
         say(f"calibration: {output_dir} is up to date, skipped")
         return run
     with new_run(output_dir, identity) as work:
-        student = student_of(source)
-        subsets = subsets_of(contract.dims)
-        graphs = {subset.value: export_window(student, subset, contract.windows) for subset in subsets}
+        graphs = graphs_of(source)
+        windows = {key.scope: graph for key, graph in graphs.items() if key.role == "window"}
         samples = calibration_samples(normalised, contract.windows, num_samples, seed)
-        statistics = gather_statistics(graphs, samples)
+        statistics = gather_statistics(windows, samples)
         ranges = compute_ranges(statistics, method)
+        write_graphs(work, graphs)
         statistics.save(work / STATISTICS_NAME)
         plain = {key: (float(low), float(high)) for key, (low, high) in ranges.items()}
         (work / RANGES_NAME).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")

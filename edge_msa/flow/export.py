@@ -18,6 +18,7 @@ from edge_msa.flow.calibrate import read_ranges
 from edge_msa.flow.choice import Choice, Measured, choose
 from edge_msa.flow.console import made, remark, say
 from edge_msa.flow.data import opened
+from edge_msa.flow.graphs import chunks_of, graphs_of
 from edge_msa.flow.measure import measure_variants
 from edge_msa.flow.readings import by_run
 from edge_msa.runs import Run, read_run
@@ -30,8 +31,6 @@ from edge_msa_export.request import ExportRequest, GoldenSample, Normalisation
 from edge_msa_runtime.manifest import TaskSpec
 from edge_msa_runtime.modalities import Subset, subsets_of
 
-CHUNKS = {"language": 4, "audio": 10, "vision": 10}
-"""Frames a call of a step graph: a few words at a time, and a third of a second of video at 30 Hz."""
 LICENCE = "The weights carry the terms of the data they were trained on; the runtime inside is MIT."
 DEFAULT_MODEL = Path("runs/calibrated")
 
@@ -68,7 +67,7 @@ def export_model(
     contract.normalised(dataset)
     request = _request(run, contract, dataset, profile, precision, output.name)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
-        graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs")
+        graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", graphs_of(run))
         for (engine, name), reason in graphs.refused.items():
             remark(f"note: {engine} cannot be given {name}: {reason}")
         measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch))
@@ -130,7 +129,7 @@ def _request(
             modality: Normalisation(tuple(norm.mean[modality].tolist()), tuple(norm.std[modality].tolist()))
             for modality in contract.dims
         },
-        chunks={modality: min(CHUNKS[modality], contract.windows[modality]) for modality in contract.dims},
+        chunks=chunks_of(contract.windows),
         windows=contract.windows,
         golden=golden_samples(dataset, contract.dims),
         provenance=_provenance(run, dataset),

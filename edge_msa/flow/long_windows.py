@@ -12,13 +12,14 @@ import torch
 
 from edge_msa.data.tasks import MOSI
 from edge_msa.flow.console import remark
-from edge_msa.flow.export import CHUNKS, task_spec
-from edge_msa.flow.measure import write_everything
+from edge_msa.flow.export import task_spec
+from edge_msa.flow.graphs import chunks_of
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics
 from edge_msa_export.build import build_graphs
-from edge_msa_export.graph import export_window
+from edge_msa_export.bundle import write_candidate
+from edge_msa_export.graph import export_all
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalisation
 from edge_msa_runtime.modalities import subsets_of
@@ -47,14 +48,15 @@ def long_window_bundle() -> Iterator[Path]:
         )
         for subset in subsets_of(CONFIG.dims)
     ]
-    graphs = {sample.subset.value: export_window(student, sample.subset, windows) for sample in golden}
+    exported = export_all(student, chunks_of(windows), windows)
+    graphs = {key.scope: graph for key, graph in exported.items() if key.role == "window"}
     samples = (CalibrationSample(sample.subset.value, _inputs(sample)) for sample in golden)
     request = ExportRequest(
         name="long-windows",
         profile=profile_named(TARGET),
         task=task_spec(MOSI),
         normalisation={name: Normalisation((0.0,) * dim, (1.0,) * dim) for name, dim in CONFIG.dims.items()},
-        chunks=CHUNKS,
+        chunks=chunks_of(windows),
         windows=windows,
         golden=golden,
         provenance={"weights": "random, seed 0"},
@@ -62,8 +64,8 @@ def long_window_bundle() -> Iterator[Path]:
         ranges=compute_ranges(gather_statistics(graphs, samples), "minmax"),
     )
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
-        built = build_graphs(student, request, Path(scratch) / "graphs")
-        yield write_everything(Path(scratch) / "long-windows", built, request)
+        built = build_graphs(student, request, Path(scratch) / "graphs", exported)
+        yield write_candidate(Path(scratch) / "long-windows", built, request)
 
 
 def _inputs(sample: GoldenSample) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:

@@ -20,7 +20,7 @@ from edge_msa.flow.console import remark
 from edge_msa.flow.readings import by_session, session_of
 from edge_msa.metrics import carries_signal, gate_points, measure
 from edge_msa_export.build import GraphSet
-from edge_msa_export.bundle import write_bundle
+from edge_msa_export.bundle import write_candidate
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bench import bench_sessions
 from edge_msa_runtime.bundle import Bundle, open_bundle
@@ -45,19 +45,12 @@ def measure_variants(
     signal = frozenset(_with_signal(dataset.task, split, torch_readings))
     if not signal:
         remark("note: on validation no subset carries signal, so the gate has nothing to hold a precision against")
-    bundle = open_bundle(write_everything(scratch / "candidate", graphs, request))
+    bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
     return tuple(
         item
         for engine in bundle.manifest.engines
         for item in _measure_engine(bundle, engine, dataset.task, split, signal)
     )
-
-
-def write_everything(output_dir: Path, graphs: GraphSet, request: ExportRequest) -> Path:
-    """A bundle with every precision that was built, for measuring; each engine's default is fp32."""
-    precision = {engine.name: "fp32" for engine in request.profile.engines}
-    built = {engine: tuple(s.precision for s in graphs.specs if s.engine == engine) for engine in precision}
-    return write_bundle(output_dir, graphs, request, precision, {}, kept=built)
 
 
 def _measure_engine(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.errors import UsageError
-from edge_msa.evaluation import evaluate
+from edge_msa.evaluation import Evaluation, evaluate
 from edge_msa.files import write_text
 from edge_msa.flow.bench import bench_bundles
 from edge_msa.flow.calibrate import calibrate_student
@@ -155,21 +155,31 @@ def _measure(paths: Sequence[Path], output_dir: Path, recipe: PipelineRecipe) ->
         say(f"measurements: {folder} is up to date, skipped")
         return [item for path in sorted(folder.glob("*.json")) for item in json_module.loads(path.read_text())]
     bundles = [open_bundle(path) for path in paths]
-    dataset = opened(recipe.data, recipe.task)
-    limits = limits_of(dataset, "test")
-    predict, source = reader_of(output_dir / "teacher", dataset, engine="auto", precision=None)
-    evaluations = [evaluate(predict, dataset, "test", source, limits=limits)[0]]
-    for bundle in bundles:
-        for engine in bundle.manifest.engines:
-            for precision in bundle.precisions(engine):
-                with session_of(bundle, engine, precision) as session:
-                    source = source_of(session, engine)
-                    evaluations.append(evaluate(by_session(session), dataset, "test", source, limits=limits)[0])
+    evaluations = _evaluate(output_dir / "teacher", bundles, recipe)
     benches: list[BenchRecord] = bench_bundles(bundles)
     write_records(folder / "evaluations.json", *evaluations)
     write_records(folder / "bench.json", *benches)
     write_text(folder / f"{MEASUREMENTS}.{STAMP}", stamp)
     return [*(item.to_json() for item in evaluations), *(item.to_json() for item in benches)]
+
+
+def _evaluate(teacher: Path, bundles: Sequence[Bundle], recipe: PipelineRecipe) -> list[Evaluation]:
+    """The teacher, and every bundle at every precision; the same graphs on the same engine are read once."""
+    dataset = opened(recipe.data, recipe.task)
+    limits = limits_of(dataset, "test")
+    predict, source = reader_of(teacher, dataset, engine="auto", precision=None)
+    evaluations = [evaluate(predict, dataset, "test", source, limits=limits)[0]]
+    known: dict[tuple[str, ...], Evaluation] = {}
+    variants = [(b, engine, name) for b in bundles for engine in b.manifest.engines for name in b.precisions(engine)]
+    for bundle, engine, precision in variants:
+        with session_of(bundle, engine, precision) as session:
+            files = (bundle.manifest.files[file] for file in bundle.graph_files(engine, precision))
+            key = (session.engine, *sorted(files))
+            source = source_of(session, engine)
+            if key not in known:
+                known[key] = evaluate(by_session(session), dataset, "test", source, limits=limits)[0]
+            evaluations.append(dataclasses.replace(known[key], source=source))
+    return evaluations
 
 
 def _manifest_of(path: Path) -> Bundle | None:

@@ -1,7 +1,7 @@
 """Writes a bundle: the folder that a device runs, self-contained, every file under a hash, whole or not there at all.
 
-A caller that has to choose a precision writes a candidate an engine with all of them first, loads it with the runtime,
-measures, and then writes the bundle with what was chosen, and fp32 to fall back on.
+A caller that has to choose a precision writes a candidate with all of them first, loads it with the runtime, measures,
+and then writes the bundle with what was chosen, and fp32 to fall back on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +36,13 @@ from edge_msa_runtime.manifest import (
 from edge_msa_runtime.modalities import MODALITIES
 
 
-def write_candidate(output_dir: Path, graphs: GraphSet, request: ExportRequest, engine: str) -> Path:
-    """Write a bundle with every precision of one engine, for measuring it on the workstation.
-
-    Its graphs are those of `engine` word for word, but said to be of `graphs.measured_by[engine]`, which executes them
-    here: `edge_msa_runtime.load(output_dir, engine=graphs.measured_by[engine], precision=...)`.
+def write_candidate(output_dir: Path, graphs: GraphSet, request: ExportRequest) -> Path:
+    """Write a bundle with every precision that was built, for measuring; each engine's default is fp32.
 
     Raises:
-        ExportError: as `write_bundle`, or no graph was built for `engine`.
+        ExportError: as `write_bundle`.
     """
-    here = graphs.measured_by.get(engine)
-    if here is None:
-        raise ExportError(f"no graph was built for {engine!r}; there are {', '.join(graphs.measured_by)}")
-    specs = tuple(replace(spec, engine=here) for spec in graphs.specs if spec.engine == engine)
-    return _write(output_dir, _Plan(specs, graphs, request, {here: "fp32"}, {}))
+    return _write(output_dir, _Plan(graphs.specs, graphs, request, _ordered(request, {}), {}))
 
 
 def write_bundle(
@@ -88,8 +81,12 @@ def write_bundle(
         if (engine, precision.get(engine)) not in built:
             reason = graphs.refused.get((engine, precision.get(engine, "")), "it was not built")
             raise ExportError(f"{engine} cannot be given {precision.get(engine)}: {reason}")
-    ordered = {engine.name: precision[engine.name] for engine in request.profile.engines}
-    return _write(output_dir, _Plan(specs, graphs, request, ordered, accuracy))
+    return _write(output_dir, _Plan(specs, graphs, request, _ordered(request, precision), accuracy))
+
+
+def _ordered(request: ExportRequest, precision: Mapping[str, str]) -> dict[str, str]:
+    """The precisions in the target's order of engines, fp32 where none was chosen."""
+    return {engine.name: precision.get(engine.name, "fp32") for engine in request.profile.engines}
 
 
 def is_bundle(folder: Path) -> bool:

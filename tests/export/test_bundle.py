@@ -176,31 +176,38 @@ def test_the_wheel_and_the_two_commands_are_inside(bundle: Path) -> None:
     assert "edge-msa-run verify ." in readme
 
 
-def test_a_candidate_has_every_precision_of_an_engine_for_what_executes_it_here(
+def test_a_candidate_has_every_precision_of_every_engine(
     jetson_graphs: GraphSet, request_for_jetson: ExportRequest, tmp_path: Path
 ) -> None:
-    manifest = _manifest(write_candidate(tmp_path / "candidate", jetson_graphs, request_for_jetson, "tensorrt"))
+    manifest = _manifest(write_candidate(tmp_path / "candidate", jetson_graphs, request_for_jetson))
     assert {(graph.engine, graph.precision) for graph in manifest.graphs} == {
-        ("onnxruntime", precision) for precision in ("fp32", "fp16", "int8")
+        ("tensorrt", "fp32"),
+        ("tensorrt", "fp16"),
+        ("tensorrt", "int8"),
+        ("onnxruntime", "fp32"),
+        ("onnxruntime", "int8"),
     }
-    assert {graph.rule_set for graph in manifest.graphs} == {"", "tensorrt"}
-    assert manifest.engines == ("onnxruntime",)
-    assert manifest.precision == {"onnxruntime": "fp32"}
-    with pytest.raises(ExportError, match="openvino"):
-        write_candidate(tmp_path / "other", jetson_graphs, request_for_jetson, "openvino")
+    assert manifest.precision == {"tensorrt": "fp32", "onnxruntime": "fp32"}
 
 
-@pytest.mark.parametrize("engine", ["tensorrt", "onnxruntime"])
 def test_a_candidate_runs_here_at_every_precision(
-    engine: str, jetson_graphs: GraphSet, request_for_jetson: ExportRequest, tmp_path: Path
+    jetson_graphs: GraphSet, request_for_jetson: ExportRequest, tmp_path: Path
 ) -> None:
-    place = write_candidate(tmp_path / engine, jetson_graphs, request_for_jetson, engine)
+    place = write_candidate(tmp_path / "candidate", jetson_graphs, request_for_jetson)
     sample = next(sample for sample in request_for_jetson.golden if sample.subset is Subset.LA)
-    for precision in {spec.precision for spec in jetson_graphs.specs if spec.engine == engine}:
-        with edge_msa_runtime.load(place, engine=jetson_graphs.measured_by[engine], precision=precision) as session:
+    for precision in ("fp32", "int8"):
+        with edge_msa_runtime.load(place, engine="onnxruntime", precision=precision) as session:
             reading = session.predict(language=sample.frames["language"], audio=sample.frames["audio"])
         expected = float(jetson_graphs.golden["la/reading"][0])
         assert reading.score == pytest.approx(expected, abs=1e-5 if precision == "fp32" else 0.5)
+
+
+def test_precisions_that_passed_are_kept_beside_the_chosen_one(
+    laptop_graphs: GraphSet, request_for_laptop: ExportRequest, empty_folder: Path
+) -> None:
+    write_bundle(empty_folder, laptop_graphs, request_for_laptop, FP32, {}, kept={"openvino": ("int8",)})
+    found = {(graph.engine, graph.precision) for graph in _manifest(empty_folder).graphs}
+    assert found == {("openvino", "fp32"), ("openvino", "int8"), ("onnxruntime", "fp32")}
 
 
 def test_an_older_bundle_is_replaced(
