@@ -10,7 +10,7 @@ from typing import Any
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.normalise import Normalisation, fit_normalisation
 from edge_msa.data.tasks import Task
-from edge_msa.errors import DataError
+from edge_msa.errors import DataError, RunError
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Contract:
                 )
         if dataset.task.outputs != self.task.outputs or dataset.task.is_score != self.task.is_score:
             raise DataError(
-                f"{dataset.name} is a {dataset.task.kind} task, the model was made for {self.task.kind}: "
+                f"{dataset.name} has the task {dataset.task.kind}, the model was made for {self.task.kind}: "
                 "give the --task it was trained with"
             )
         return self.normalisation.apply(dataset)
@@ -60,11 +60,18 @@ class Contract:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
-        """What `to_json` gave, after a way through JSON."""
+        """What `to_json` gave, after a way through JSON.
+
+        Raises:
+            RunError: a field is missing, unknown or of another form.
+        """
         fields = dict(value)
-        task: dict[str, Any] = {
-            name: tuple(item) if isinstance(item, list) else item for name, item in fields["task"].items()
-        }
-        fields["task"] = Task(**task)
-        fields["normalisation"] = Normalisation.from_json(fields["normalisation"])
-        return cls(**fields)
+        try:
+            task: dict[str, Any] = {
+                name: tuple(item) if isinstance(item, list) else item for name, item in fields["task"].items()
+            }
+            fields["task"] = Task(**task)
+            fields["normalisation"] = Normalisation.from_json(fields["normalisation"])
+            return cls(**fields)
+        except (KeyError, TypeError, AttributeError, DataError) as error:
+            raise RunError(f"the contract in run.json cannot be read ({error}): make the run again") from None

@@ -154,12 +154,22 @@ def new_run(output_dir: Path, identity: str) -> Iterator[Path]:
 def write_run(
     work: Path, info: RunInfo, weights: Mapping[str, NDArray[np.float32]], log: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write a run's files into the folder that `new_run` gave."""
+    """Write a run's files into the folder that `new_run` gave.
+
+    Raises:
+        RunError: the weights cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     versioned = dataclasses.replace(info, git_revision=_git_revision(), versions=_versions())
     contiguous = {name: np.ascontiguousarray(value) for name, value in weights.items()}
-    save_file(contiguous, work / WEIGHTS_NAME)
+    try:
+        save_file(contiguous, work / WEIGHTS_NAME)
+    except SafetensorError as error:  # a full disk is no OSError there
+        raise RunError(
+            f"{work / WEIGHTS_NAME} cannot be written ({error}): free space and run the same command again"
+        ) from None
     (work / LOG_NAME).write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
     text = json.dumps(dataclasses.asdict(versioned), indent=1, default=_plain)
     (work / INFO_NAME).write_text(text + "\n", encoding="utf-8")
@@ -178,12 +188,17 @@ def check_replaceable(output_dir: Path) -> None:
 
 
 def replace_folder(work: Path, output_dir: Path) -> None:
-    """Put `work` where `output_dir` is; at no moment is there a half of either."""
+    """Put `work` where `output_dir` is; at no moment is there a half of either, and on an error the old one is back."""
     old = output_dir.with_name(f".{output_dir.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if output_dir.exists():
         output_dir.rename(old)
-    work.rename(output_dir)
+    try:
+        work.rename(output_dir)
+    except BaseException:
+        if old.exists():
+            old.rename(output_dir)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

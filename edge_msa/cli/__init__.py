@@ -9,6 +9,8 @@ import errno
 import os
 import sys
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Entry point of `edge-msa`."""
@@ -20,18 +22,35 @@ def run(arguments: list[str]) -> int:
     from edge_msa.cli.app import app
 
     try:
-        return int(app(arguments, prog_name="edge-msa", standalone_mode=True) or 0)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
+        code = int(app(arguments, prog_name="edge-msa", standalone_mode=False) or 0)
     except KeyboardInterrupt:
-        return _say("interrupted: what was finished is kept, the same command goes on from there", 130)
+        code = INTERRUPTED
     except OSError as error:
         return _say(_os_message(error), 1)
     except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if not isinstance(code, int) or os.environ.get("EDGE_MSA_TRACEBACK"):
+        foreseen = _failure(error)
+        if foreseen is None or os.environ.get("EDGE_MSA_TRACEBACK"):
             raise
+        return foreseen
+    if code == INTERRUPTED:  # which Typer makes of Ctrl-C inside a command
+        _say("interrupted: what was finished is kept, the same command goes on from there", code)
+    return code
+
+
+def _failure(error: Exception) -> int | None:
+    """Say an error that was foreseen, and give its exit code; None for any other."""
+    code = getattr(error, "exit_code", None)
+    if not isinstance(code, int):
+        return None
+    if type(error).__name__ == "NoArgsIsHelpError":  # a command without arguments: its message is the whole help
+        print(error, file=sys.stderr)
+        return code
+    if not hasattr(error, "format_message"):
         return _say(str(error), code)
+    # Typer's own, of which the message may have several lines.
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    path = getattr(getattr(error, "ctx", None), "command_path", "edge-msa")
+    return _say(f"{message}; see: {path} --help", code)
 
 
 def _say(message: str, code: int) -> int:

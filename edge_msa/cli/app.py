@@ -24,7 +24,7 @@ TaskName = Annotated[str | None, typer.Option("--task", help="mosi, sims, emotio
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file of settings.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each stage; else the recipe's.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Every random choice follows from it.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="End stdout with one line of compact JSON.")]
 SplitOption = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split to measure on.")]
 Method = Literal["minmax", "percentile", "entropy", "mse"]

@@ -2,9 +2,9 @@
 
 A label is drawn on a grid. Language says it in graded words, of which negators and intensifiers before them change the
 meaning; and a polite speaker says more than is meant, a blunt one less, so that language and the others often conflict.
-Audio and vision show it in few frames among many that only look like it, and audio's carry a mark of that manner: who
-hears it can take language at its worth. What each is, exactly, stands in `synthetic_world`; the exact
-posterior of the label in `synthetic_posterior`, and the limits that follow from it in `synthetic_limits`.
+Audio and vision show it in few frames among many that only look like it; the voice also tells the manner, so that who
+hears it can take language at its worth. What each is, exactly, stands in `synthetic_world`; the exact posterior of the
+label in `synthetic_posterior`, and the limits that follow from it in `synthetic_limits`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Indices = NDArray[np.int64]
 class SyntheticConfig:
     """How many samples each split has."""
 
-    train: int = 12000
+    train: int = 24000
     valid: int = 1000
     test: int = 4000
 
@@ -95,16 +95,14 @@ def _draw_language(language: Language, said: Indices, rng: np.random.Generator) 
 def _draw_expression(expression: Expression, label: Indices, polite: Indices, rng: np.random.Generator) -> Frames:
     """Frames (N, T, d) that show GRID[label]."""
     valid = _draw_lengths(expression.shortest, expression.longest, len(label), rng)
-    informative = _draw_chain(expression, len(label), rng)[..., None]
-    shown = np.stack(
-        [np.full(len(label), expression.marker), expression.curve[label], expression.manner * (2 * polite - 1)], axis=1
-    )
-    coordinates = rng.standard_normal((*valid.shape, len(expression.basis)))
-    coordinates[..., 3:] *= expression.hum
+    informative = _draw_chain(expression, len(label), rng)
+    axes = rng.standard_normal((*valid.shape, len(expression.basis)))
     clutter = expression.clutter * rng.standard_normal(valid.shape)
-    coordinates[..., :3] += np.where(informative, shown[:, None], 0.0)
-    coordinates[..., 1] += np.where(informative[..., 0], 0.0, clutter)
-    frames: Array = np.where(valid[..., None], coordinates @ expression.basis, 0.0)
+    axes[..., 0] += expression.marker * informative
+    axes[..., 1] += np.where(informative, expression.curve[label, None], clutter)
+    axes[..., 2] += expression.manner * (2 * polite[:, None] - 1)
+    axes[..., 3:] *= expression.hum
+    frames: Array = np.where(valid[..., None], axes @ expression.basis, 0.0)
     return Frames(valid, values=frames.astype(np.float32))
 
 

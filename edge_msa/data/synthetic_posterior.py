@@ -151,11 +151,11 @@ def _densities(expression: Expression, axes: Array) -> Array:
     """
     mark, shown, manner = (axes[..., index, None] for index in range(3))
     variance = 1.0 + expression.clutter**2
-    beside = -0.5 * (mark**2 + shown**2 / variance + manner**2 + np.log(variance))
-    of_label = -0.5 * ((mark - expression.marker) ** 2 + (shown - expression.curve) ** 2)
-    informative = [of_label - 0.5 * (manner - mean) ** 2 for mean in (-expression.manner, expression.manner)]
-    both = np.concatenate(informative, axis=2)
-    log = np.stack(np.broadcast_arrays(beside, both), axis=2)
+    beside = -0.5 * (mark**2 + shown**2 / variance + np.log(variance))
+    informative = -0.5 * ((mark - expression.marker) ** 2 + (shown - expression.curve) ** 2)
+    states = np.stack(np.broadcast_arrays(beside, informative), axis=2)
+    manners = [-0.5 * (manner - mean)[..., None] ** 2 for mean in (-expression.manner, expression.manner)]
+    log = np.concatenate([states + each for each in manners], axis=3)
     return np.asarray(np.exp(log - log.max(axis=(2, 3), keepdims=True)))
 
 

@@ -71,10 +71,10 @@ class Language:
 class Expression:
     """Frames of audio or vision, few of them informative: a two-state Markov chain says which.
 
-    In the orthonormal rows of `basis` (d, d) a frame is normal. Three axes have unit variance: axis 0 tells the
-    informative frames (mean `marker`, else 0); axis 1 carries the label there, mean `curve` (61,), and axis 2 the
-    manner, mean -`manner` for blunt and `manner` for polite. In the other frames the means are 0, and axis 1 has a variance of 1 + `clutter`**2. Further axes carry
-    nothing but a little noise, standard deviation `hum`.
+    In the orthonormal rows of `basis` (d, d) a frame is normal. Three axes have unit variance. Axis 0 tells the
+    informative frames: mean `marker`, else 0. Axis 1 carries the label there, mean `curve` (61,); in the others it has
+    mean 0 and a variance of 1 + `clutter`**2. Axis 2 carries the manner in every frame: mean -`manner` for blunt,
+    `manner` for polite. Further axes carry nothing but a little noise, standard deviation `hum`.
     `enter` and `stay` are the chances that a frame is informative after one that is not, and after one that is; the
     first frame is drawn from their stationary distribution. `shortest` and `longest` bound the lengths.
     """
@@ -119,8 +119,8 @@ def world() -> World:
     return World(
         prior=density / density.sum(),
         language=Language(_joint(), _vectors(rng)),
-        audio=Expression(_basis(rng, 16), 0.45 * GRID, manner=4.0, enter=0.33, stay=0.0),
-        vision=Expression(_basis(rng, 12), 1.05 * np.tanh(GRID / 2.0), manner=0.0, enter=0.2, stay=0.4),
+        audio=Expression(_basis(rng, 16), 0.42 * GRID, manner=2.0, enter=0.33, stay=0.0),
+        vision=Expression(_basis(rng, 12), 1.0 * np.tanh(GRID / 2.0), manner=0.0, enter=0.2, stay=0.4),
     )
 
 

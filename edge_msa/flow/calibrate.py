@@ -11,12 +11,14 @@ import numpy as np
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
+from edge_msa.errors import RunError
 from edge_msa.flow.console import made, remark, say
 from edge_msa.flow.data import opened
-from edge_msa.flow.graphs import graphs_of, write_graphs
+from edge_msa.flow.graphs import graphs_of
 from edge_msa.runs import Run, current_run, identity_of, new_run, read_run, write_run
 from edge_msa_calibrate.ranges import Method, compute_ranges, format_ranges
 from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics
+from edge_msa_export.graph_files import write_graphs
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 STATISTICS_NAME = "statistics.npz"
@@ -74,11 +76,19 @@ def calibrate_student(
 
 
 def read_ranges(run: Run) -> Ranges | None:
-    """The ranges of a calibration run; None for a student that was not calibrated."""
+    """The ranges of a calibration run; None for a student that was not calibrated.
+
+    Raises:
+        RunError: they cannot be read.
+    """
     if run.info.kind != "calibration":
         return None
-    values = json.loads((run.path / RANGES_NAME).read_text(encoding="utf-8"))
-    return {key: (float(low), float(high)) for key, (low, high) in values.items()}
+    path = run.path / RANGES_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return {key: (float(low), float(high)) for key, (low, high) in values.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} cannot be read ({error}): calibrate again") from None
 
 
 def calibration_samples(

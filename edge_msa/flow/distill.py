@@ -35,7 +35,7 @@ def distill_student(
     contract = Contract.from_json(source.info.contract)
     dataset = opened(data, task)
     normalised = contract.normalised(dataset)
-    chosen = student_recipe(settings.get("student", {}), epochs=epochs)
+    chosen = student_recipe(settings.get("student", {}), data, epochs=epochs)
     plain_recipe = dataclasses.asdict(chosen)
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "teacher": source.digest}
     identity = identity_of("distill", plain_recipe, seed, inputs)

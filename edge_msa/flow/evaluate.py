@@ -7,7 +7,8 @@ from pathlib import Path
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, SplitName
-from edge_msa.errors import RunError
+from edge_msa.data.open import SYNTHETIC
+from edge_msa.errors import RunError, UsageError
 from edge_msa.evaluation import Evaluation, Predict, Source, evaluate, format_table, write_predictions
 from edge_msa.flow.console import made, say, say_json
 from edge_msa.flow.data import opened
@@ -33,7 +34,7 @@ def evaluate_path(
     """Evaluate, print the table, and keep what was asked for."""
     dataset = opened(data, task)
     predict, source = reader_of(path, dataset, engine=engine, precision=precision)
-    evaluation, readings = evaluate(predict, dataset, split, source, limits=limits_of(dataset, split))
+    evaluation, readings = evaluate(predict, dataset, split, source, limits=limits_of(data, dataset, split))
     say(format_table(evaluation))
     if predictions:
         write_predictions(predictions, dataset.task, dataset.split(split), readings)
@@ -51,9 +52,12 @@ def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | Non
 
     Raises:
         RunError: it is neither a run nor a bundle.
+        UsageError: an engine or a precision for a run.
     """
     name = path.resolve().name
     if (path / INFO_NAME).is_file():
+        if engine != "auto" or precision is not None:
+            raise UsageError(f"{path} is a run, which torch reads: --engine and --precision are for bundles")
         run = read_run(path)
         Contract.from_json(run.info.contract).normalised(dataset)
         return by_run(run), Source(name, "run")
@@ -65,9 +69,9 @@ def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | Non
     raise RunError(f"{path} {what}: give a folder that train, distill, calibrate or export wrote")
 
 
-def limits_of(dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:
-    """What no model can beat, where the data's generator knows it."""
-    if dataset.name != "synthetic":
+def limits_of(source: str, dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:
+    """What no model can beat, where the data's generator knows it: a file may only be called like its data."""
+    if source != SYNTHETIC:
         return None
     from edge_msa.data.synthetic_limits import limits
 

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from edge_msa.data.tasks import MOSI
 from edge_msa.flow.console import remark
 from edge_msa.flow.export import task_spec
 from edge_msa.flow.graphs import chunks_of
-from edge_msa.models.student import Student, StudentConfig
+from edge_msa.models.student import StudentConfig, untrained_student
 from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics
 from edge_msa_export.build import build_graphs
@@ -32,8 +31,7 @@ TARGET = "laptop-x86"
 @contextmanager
 def long_window_bundle() -> Iterator[Path]:
     """A bundle for laptop-x86 of every precision, windows of 500 frames, MOSEI's widths; gone on leaving."""
-    torch.manual_seed(0)
-    student = Student(CONFIG).eval()
+    student = untrained_student(CONFIG, seed=0)
     count = sum(parameter.numel() for parameter in student.parameters())
     remark(f"a student of {count:,} parameters with random weights, windows of {FRAMES} frames, one thread")
     windows = dict.fromkeys(CONFIG.dims, FRAMES)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge_msa.errors import UsageError
 from edge_msa.evaluation import Evaluation, evaluate
@@ -26,8 +26,9 @@ from edge_msa.flow.report import write_report
 from edge_msa.flow.train import train_teacher
 from edge_msa.report import BenchRecord, write_records
 from edge_msa.runs import read_run
-from edge_msa.training.recipes import read_recipe, recipe_from
+from edge_msa.training.recipes import read_recipe, recipe_from, student_recipe
 from edge_msa_calibrate.ranges import Method
+from edge_msa_export.profiles import profile_named
 from edge_msa_runtime.bundle import Bundle, open_bundle
 from edge_msa_runtime.errors import RuntimeFailure
 from edge_msa_runtime.manifest import MANIFEST_NAME
@@ -50,14 +51,23 @@ class PipelineRecipe:
     """Where to train."""
     targets: tuple[str, ...] = ("laptop", "jetson")
     """What to export for."""
-    precision: str = "auto"
-    """auto measures; or fp32, fp16, int8."""
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
+    """auto measures; the others are held against the gate."""
     max_drop: float = 1.0
     """Points of the gate's metric that a precision may lose."""
     method: Method = "mse"
     """How ranges follow from statistics."""
     num_samples: int = 512
     """Training samples that statistics are gathered over."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("max_drop", 0), ("num_samples", 1)):
+            if not getattr(self, name) >= least:
+                raise UsageError(f"pipeline.{name} is {getattr(self, name)}; it must be at least {least}")
+        if not self.targets:
+            raise UsageError('pipeline.targets is empty; name at least one device, as in ["laptop"]')
+        for target in self.targets:
+            profile_named(target)  # now, not after everything was trained
 
 
 @dataclass(frozen=True)
@@ -96,11 +106,8 @@ def read_settings(path: Path | None) -> Settings:
     if path is None:
         return Settings()
     tables = read_recipe(path)
-    known = [item.name for item in dataclasses.fields(Settings)]
-    for name in tables:
-        if name not in known:
-            raise UsageError(f"{path}: unknown table [{name}]; a recipe has {', '.join(f'[{item}]' for item in known)}")
     own = recipe_from(PipelineRecipe(), tables.get("pipeline", {}), where="pipeline")
+    student_recipe(tables.get("student", {}), own.data)  # now, not after the teacher was trained
     return Settings(own, tables.get("hrlf", {}), tables.get("student", {}))
 
 
@@ -128,8 +135,14 @@ def make_model(output_dir: Path, settings: Settings | None = None) -> None:
 
 def _export(target: str, output_dir: Path, recipe: PipelineRecipe) -> Path:
     _step(f"export {target}")
-    model, path = output_dir / "calibrated", output_dir / f"bundle-{target}"
-    wanted = {"model": read_run(model).digest, "precision": recipe.precision, "max_drop": recipe.max_drop}
+    name = Path(target).stem if target.endswith(".toml") else target
+    model, path = output_dir / "calibrated", output_dir / f"bundle-{name}"
+    wanted = {
+        "model": read_run(model).digest,
+        "profile": profile_named(target).to_json(),
+        "precision": recipe.precision,
+        "max_drop": recipe.max_drop,
+    }
     if _manifest_of(path) is not None and _stamp(output_dir, path.name) == _hash(wanted, path):
         say(f"bundle: {path} is up to date, skipped")
         return path
@@ -166,7 +179,7 @@ def _measure(paths: Sequence[Path], output_dir: Path, recipe: PipelineRecipe) ->
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], recipe: PipelineRecipe) -> list[Evaluation]:
     """The teacher, and every bundle at every precision; the same graphs on the same engine are read once."""
     dataset = opened(recipe.data, recipe.task)
-    limits = limits_of(dataset, "test")
+    limits = limits_of(recipe.data, dataset, "test")
     predict, source = reader_of(teacher, dataset, engine="auto", precision=None)
     evaluations = [evaluate(predict, dataset, "test", source, limits=limits)[0]]
     known: dict[tuple[str, ...], Evaluation] = {}

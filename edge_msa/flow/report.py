@@ -25,7 +25,7 @@ def _runs_below(paths: Sequence[Path]) -> dict[str, str]:
     """Seed, revision and digest of every run in those folders, so that a figure can be made again."""
     found: dict[str, str] = {}
     for folder in paths:
-        for path in sorted(folder.glob(f"*/{INFO_NAME}")) if folder.is_dir() else ():
+        for path in sorted(folder.glob(f"[!.]*/{INFO_NAME}")) if folder.is_dir() else ():
             run = read_run(path.parent)
             revision = (run.info.git_revision or "unknown")[:12]
             found[f"run {path.parent.name}"] = f"seed {run.info.seed}, revision {revision}, {run.digest[:12]}"

@@ -31,7 +31,7 @@ def train_teacher(
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     place = resolve_device(device)
     dataset = opened(data, task)
-    chosen: HrlfRecipe = hrlf_recipe(settings.get(model, {}), dataset, epochs=epochs)
+    chosen: HrlfRecipe = hrlf_recipe(settings.get(model, {}), data, epochs=epochs)
     contract = Contract.of(dataset, data)
     plain_recipe = dataclasses.asdict(chosen)
     inputs = {"data": dataset.digest, "task": dataset.task.kind}

@@ -222,6 +222,13 @@ class Student(nn.Module):
         return tokens, torch.stack(columns, dim=1)
 
 
+def untrained_student(config: StudentConfig, seed: int) -> Student:
+    """A student with random weights, in evaluation mode: for measurements that do not ask what was learned."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Student(config).eval()
+
+
 def compact(frames: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Move the valid frames of each sample to the front, order kept; the rest becomes zero.
 

@@ -33,7 +33,7 @@ from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 class StudentRecipe:
     """How a student is made."""
 
-    width: int = 48
+    width: int = 32
     """Channels of every encoder."""
     blocks: int = 3
     """Causal convolutions a modality; the i-th is dilated by 2**i."""
@@ -43,9 +43,9 @@ class StudentRecipe:
     """Vectors that a modality's frames are pooled into."""
     hidden: int = 64
     """Width of the fusion."""
-    dropout: float = 0.1
+    dropout: float = 0.3
     """On tokens, while training."""
-    epochs: int = 30
+    epochs: int = 25
     """Passes over the training split."""
     batch_size: int = 64
     """Samples a step."""

@@ -6,13 +6,13 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.open import SYNTHETIC
 from edge_msa.errors import UsageError
 from edge_msa.training.distill import StudentRecipe
 from edge_msa.training.loop import FitPlan
@@ -25,6 +25,7 @@ else:
 
 RecipeType = TypeVar("RecipeType")
 
+TABLES = ("pipeline", "hrlf", "student")
 SCORE_LOSSES = ("l1", "smooth_l1", "mse")
 
 
@@ -106,64 +107,84 @@ class HrlfRecipe:
 _PAPERS = HrlfRecipe(warmup=0.0, cosine=False, weight_decay=0.0, dropout=0.3)
 
 PRESETS: dict[str, HrlfRecipe] = {
-    "demo": HrlfRecipe(),
+    "demo": HrlfRecipe(epochs=6, robust_epochs=15),
     "default": HrlfRecipe(dropout=0.3),
     "mosi": dataclasses.replace(_PAPERS, epochs=50, robust_epochs=50, batch_size=128, learning_rate=1e-3, heads=10),
-    "mosei": dataclasses.replace(_PAPERS, epochs=20, robust_epochs=20, batch_size=16, learning_rate=2e-4, heads=8),
+    "mosei": dataclasses.replace(_PAPERS, epochs=20, robust_epochs=20, batch_size=16, learning_rate=2e-3, heads=8),
     "iemocap": dataclasses.replace(_PAPERS, epochs=30, robust_epochs=30, batch_size=32, learning_rate=4e-3, heads=10),
 }
 """`demo` is tuned for the embedded data on two CPU cores; `default` is for small corpora of real features. The others
 have the paper's optimizer, epochs, batch size, learning rate and heads for that corpus; what it leaves out is ours."""
 
 
+STUDENT_PRESETS: dict[str, StudentRecipe] = {
+    "demo": StudentRecipe(epochs=10, batch_size=128, learning_rate=4e-3, dropout=0.1),
+    "default": StudentRecipe(),
+}
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """The tables of a recipe file.
 
     Raises:
-        UsageError: it cannot be read, or is not TOML.
+        UsageError: it cannot be read, is not TOML, or has a table of another name.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror or error}): give a recipe in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML ({error}): correct it there") from None
+    for name, table in tables.items():
+        if name not in TABLES:
+            there = ", ".join(f"[{item}]" for item in TABLES)
+            raise UsageError(f"{path}: unknown table [{name}]{_closest(name, TABLES)}; a recipe has {there}")
+        if not isinstance(table, Mapping):
+            raise UsageError(f"{path}: {name} is {table!r}; it must be a table, [{name}]")
+    return tables
 
 
-def hrlf_recipe(table: Mapping[str, Any], dataset: Dataset, *, epochs: int | None = None) -> HrlfRecipe:
+def hrlf_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = None) -> HrlfRecipe:
     """The recipe of a teacher on that data set.
 
     Args:
         table: a recipe file's `hrlf` table. Its `preset` names where to start from; without it that is `demo` for the
             embedded data and `default` for everything else.
-        dataset: what it will be trained on.
+        data: what it will be trained on, as `--data` says it.
         epochs: instead of the recipe's, of both stages.
 
     Raises:
         UsageError: an unknown key or preset, or a value that cannot be used.
     """
     changes = dict(table)
-    name = changes.pop("preset", "demo" if dataset.name == "synthetic" else "default")
+    name = changes.pop("preset", _preset_of(data))
     if epochs is not None:
         changes |= {"epochs": epochs, "robust_epochs": epochs}
-    return recipe_from(preset(str(name)), changes, where="hrlf")
+    return recipe_from(preset(str(name), PRESETS), changes, where="hrlf")
 
 
-def student_recipe(table: Mapping[str, Any], *, epochs: int | None = None) -> StudentRecipe:
-    """The recipe of a student from a recipe file's `student` table; `epochs` goes before the table's."""
-    changes = dict(table) if epochs is None else {**table, "epochs": epochs}
-    return recipe_from(StudentRecipe(), changes, where="student")
+def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = None) -> StudentRecipe:
+    """The recipe of a student on that data set, from a recipe file's `student` table; as `hrlf_recipe` otherwise."""
+    changes = dict(table)
+    name = changes.pop("preset", _preset_of(data))
+    if epochs is not None:
+        changes |= {"epochs": epochs}
+    return recipe_from(preset(str(name), STUDENT_PRESETS), changes, where="student")
 
 
-def preset(name: str) -> HrlfRecipe:
-    """The HRLF recipe of that name.
+def preset(name: str, presets: Mapping[str, RecipeType]) -> RecipeType:
+    """The recipe of that name.
 
     Raises:
         UsageError: there is none.
     """
-    if name not in PRESETS:
-        raise UsageError(f"unknown recipe {name!r}{_closest(name, PRESETS)}; there are: {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if name not in presets:
+        raise UsageError(f"unknown preset {name!r}{_closest(name, presets)}; there are: {', '.join(presets)}")
+    return presets[name]
+
+
+def _preset_of(data: str) -> str:
+    return "demo" if data == SYNTHETIC else "default"
 
 
 def recipe_from(base: RecipeType, table: Mapping[str, Any], *, where: str = "recipe") -> RecipeType:
@@ -201,12 +222,16 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
             return value
         if choice in {bool, str} and isinstance(value, choice):
             return value
+        if typing.get_origin(choice) is typing.Literal and value in typing.get_args(choice):
+            return value
         if typing.get_origin(choice) is tuple and isinstance(value, (list, tuple)):
             return tuple(_typed(item, typing.get_args(choice)[0], where) for item in value)
+    if typing.get_origin(wanted) is typing.Literal:
+        raise UsageError(f"{where} is {value!r}; it is one of: {', '.join(typing.get_args(wanted))}")
     names = " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices if choice is not type(None))
     raise UsageError(f"{where} is {value!r}; it must be of type {names}")
 
 
-def _closest(name: str, known: Mapping[str, Any]) -> str:
+def _closest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

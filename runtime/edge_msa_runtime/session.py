@@ -117,7 +117,7 @@ class Session:
         """Let go of the loaded graphs; a later call would load them again."""
         self._graphs.close()
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Session:  # noqa: PYI034 - typing.Self is of 3.11
         return self
 
     def __exit__(

@@ -23,7 +23,7 @@ _STEM = 32
 
 @dataclasses.dataclass(frozen=True)
 class PlanKey:
-    """Everything a plan depends on: SHA-256 of the `model`, `precision`, `tensorrt` version, `sm` (87), `device` name."""
+    """All that a plan depends on: the `model`'s SHA-256, `precision`, `tensorrt` version, `sm` (87), `device` name."""
 
     model: str
     precision: str

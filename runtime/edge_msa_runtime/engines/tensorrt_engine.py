@@ -106,7 +106,8 @@ class TensorRTEngine(Engine):
             config.clear_flag(getattr(kinds, name))
         if precision == "fp16" and not to_set and not _has_half(network, self._vendor.DataType.HALF):
             raise EngineUnavailableError(
-                f"tensorrt {self.version} takes fp16 from the graph alone, and this graph is float32: use --precision fp32"
+                f"tensorrt {self.version} takes fp16 from the graph alone, and this one is float32: "
+                "use --precision fp32"
             )
 
     def _refused(self, what: str, remedy: str) -> EngineUnavailableError:

@@ -3,15 +3,21 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from edge_msa.data.dataset import Dataset, Split
-from edge_msa.data.tasks import MOSI
 from edge_msa.errors import UsageError
 from edge_msa.training.distill import StudentRecipe
 from edge_msa.training.msm import MsmConfig
-from edge_msa.training.recipes import PRESETS, HrlfRecipe, hrlf_recipe, preset, read_recipe, recipe_from, student_recipe
+from edge_msa.training.recipes import (
+    PRESETS,
+    STUDENT_PRESETS,
+    HrlfRecipe,
+    hrlf_recipe,
+    preset,
+    read_recipe,
+    recipe_from,
+    student_recipe,
+)
 
 
 def test_published_hyper_parameters_are_the_papers() -> None:
@@ -20,19 +26,17 @@ def test_published_hyper_parameters_are_the_papers() -> None:
         for name, recipe in PRESETS.items()
     }
     assert found["mosi"] == (1e-3, 128, 50, 10, 40)
-    assert found["mosei"] == (2e-4, 16, 20, 8, 40)
+    assert found["mosei"] == (2e-3, 16, 20, 8, 40)
     assert found["iemocap"] == (4e-3, 32, 30, 10, 40)
 
 
 def test_a_data_set_selects_its_preset_and_an_option_goes_before_the_file() -> None:
-    nothing = Split((), (), np.zeros(0, np.float32), {})
-    synthetic = Dataset("synthetic", MOSI, {"train": nothing}, "")
-    other = dataclasses.replace(synthetic, name="film reviews")
-    assert hrlf_recipe({}, synthetic) == PRESETS["demo"]
-    assert hrlf_recipe({}, other) == PRESETS["default"]
-    chosen = hrlf_recipe({"preset": "mosei", "epochs": 7, "hal": 0.0}, other, epochs=2)
+    assert hrlf_recipe({}, "synthetic") == PRESETS["demo"]
+    assert hrlf_recipe({}, "films.npz") == PRESETS["default"]
+    assert student_recipe({}, "synthetic") == STUDENT_PRESETS["demo"]
+    chosen = hrlf_recipe({"preset": "mosei", "epochs": 7, "hal": 0.0}, "films.npz", epochs=2)
     assert chosen == dataclasses.replace(PRESETS["mosei"], epochs=2, robust_epochs=2, hal=0.0)
-    assert student_recipe({"epochs": 7, "width": 16}, epochs=2) == StudentRecipe(epochs=2, width=16)
+    assert student_recipe({"epochs": 7, "width": 16}, "films.npz", epochs=2) == StudentRecipe(epochs=2, width=16)
 
 
 def test_a_table_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
@@ -67,7 +71,7 @@ def test_what_cannot_be_used_is_named(table: dict[str, object], message: str) ->
 
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(UsageError, match="did you mean 'mosei'"):
-        preset("moseii")
+        preset("moseii", PRESETS)
 
 
 def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_msa.flow.choice import Measured, choose
+
+
+def measured(precision: str, points: float, p50_ms: float | None = None, engine: str = "onnxruntime") -> Measured:
+    return Measured(engine, precision, engine, {"l": 80.0, "lav": points}, {}, frozenset({"lav"}), p50_ms)
+
+
+FP32, FP16, INT8 = measured("fp32", 85, 2.0), measured("fp16", 84.8, 1.5), measured("int8", 83, 1.0)
+
+
+def test_the_fastest_that_passes_is_chosen() -> None:
+    assert choose("onnxruntime", (FP32, FP16, INT8), "auto", 2.0).precision == "int8"
+    assert choose("onnxruntime", (FP32, FP16, INT8), "auto", 1.0).precision == "fp16"
+    assert choose("onnxruntime", (FP32, measured("int8", 85, 3.0)), "auto", 1.0).precision == "fp32"
+
+
+def test_why_the_others_were_refused_is_told() -> None:
+    choice = choose("onnxruntime", (FP32, FP16, INT8), "auto", 1.0)
+    assert "int8 refused: loses 2.00 points on subset lav" in choice.reason
+    assert "fp16 1.500 ms" in choice.reason
+    assert choice.kept == ("fp32", "fp16")
+    assert choice.failure is None
+
+
+@pytest.mark.parametrize(("max_drop", "passes"), [(2.0, True), (1.99, False), (0.0, False)])
+def test_a_precision_that_was_asked_for_passes_the_gate_or_falls_back_to_fp32(max_drop: float, passes: bool) -> None:
+    choice = choose("onnxruntime", (FP32, INT8), "int8", max_drop)
+    assert choice.precision == ("int8" if passes else "fp32")
+    assert (choice.failure is None) == passes
+    assert passes or "loses 2.00 points on subset lav" in str(choice.failure)
+
+
+def test_a_subset_without_signal_decides_nothing() -> None:
+    worse = Measured("onnxruntime", "int8", "onnxruntime", {"l": 0.0, "lav": 85.0}, {}, frozenset({"lav"}), 1.0)
+    assert choose("onnxruntime", (FP32, worse), "auto", 0.0).precision == "int8"
+
+
+def test_what_an_engine_was_not_given_is_no_failure() -> None:
+    choice = choose("onnxruntime", (FP32,), "fp16", 1.0)
+    assert (choice.precision, choice.failure) == ("fp32", None)
+    assert "no fp16" in choice.reason
+
+
+def test_fp32_that_was_asked_for_passes_without_a_gate() -> None:
+    choice = choose("onnxruntime", (FP32, INT8), "fp32", 0.0)
+    assert (choice.precision, choice.kept, choice.failure) == ("fp32", ("fp32",), None)
+
+
+def test_without_a_speed_nothing_is_pretended() -> None:
+    here = tuple(
+        measured(name, points, None, "tensorrt") for name, points in (("fp32", 85), ("fp16", 85), ("int8", 85))
+    )
+    choice = choose("tensorrt", here, "auto", 1.0)
+    assert choice.precision == "fp16"
+    assert "speed not measured here" in choice.reason
+    lossy = (here[0], measured("fp16", 70, None, "tensorrt"))
+    assert choose("tensorrt", lossy, "auto", 1.0).precision == "fp32"
+
+
+def test_the_speed_of_another_engine_says_nothing() -> None:
+    other = (measured("fp32", 85, 9.0, "openvino"), measured("int8", 85, 0.1, "openvino"))
+    choice = choose("onnxruntime", (FP32, measured("int8", 85, 2.5), *other), "auto", 1.0)
+    assert choice.precision == "fp32"

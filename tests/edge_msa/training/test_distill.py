@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.data.tasks import EMOTIONS, MOSI, Task
+from edge_msa.errors import UsageError
+from edge_msa.models.student import Student, StudentConfig
+from edge_msa.training import distill as module
+from edge_msa.training.distill import StudentRecipe, TrainedStudent, distill
+from edge_msa.training.predict import predict
+from edge_msa_runtime.modalities import Subset, subsets_of
+
+CPU = torch.device("cpu")
+NAMES = ("language", "audio", "vision")
+TINY = StudentRecipe(width=8, blocks=2, tokens=2, hidden=12, epochs=3, batch_size=16, learning_rate=1e-2, dropout=0.0)
+
+
+def toy_split(count: int, seed: int, task: Task, names: tuple[str, ...]) -> Split:
+    rng = np.random.default_rng(seed)
+    score = rng.uniform(-2, 2, count).astype(np.float32)
+    modalities = {}
+    for name in names:
+        values = rng.normal(size=(count, 5, 3)).astype(np.float32)
+        values[:, :, 0] += score[:, None]
+        modalities[name] = Frames(np.arange(5)[None] < rng.integers(3, 6, (count, 1)), values)
+    labels = score if task.is_score else (score[:, None] > np.linspace(-1, 1, 4)).astype(np.float32)
+    ids = tuple(f"{seed}-{row}" for row in range(count))
+    return Split(ids, ids, labels, modalities)
+
+
+def toy(task: Task = MOSI, names: tuple[str, ...] = NAMES) -> Dataset:
+    return Dataset("toy", task, {"train": toy_split(64, 1, task, names), "valid": toy_split(40, 2, task, names)}, "toy")
+
+
+def teacher_of(dataset: Dataset, seed: int = 3) -> Student:
+    torch.manual_seed(seed)
+    config = StudentConfig(dataset.dims, width=8, blocks=1, tokens=1, hidden=8, outputs=dataset.task.outputs)
+    return Student(config).eval()
+
+
+def trained(dataset: Dataset, recipe: StudentRecipe, work_dir: Path, seed: int = 0) -> TrainedStudent:
+    return distill(dataset, teacher_of(dataset), recipe, seed=seed, device=CPU, work_dir=work_dir)
+
+
+def student_of(result: TrainedStudent) -> Student:
+    student = Student(result.config)
+    student.load_state_dict({name: torch.from_numpy(value) for name, value in result.weights.items()})
+    return student.eval()
+
+
+def test_a_student_learns_from_labels(tmp_path: Path) -> None:
+    result = trained(toy(), dataclasses.replace(TINY, epochs=15, from_teacher=0.0), tmp_path)
+    losses = [row["loss"] for row in result.log]
+    assert losses[-1] < 0.7 * losses[0]
+    valid = toy().split("valid").labels
+    constant = float(np.abs(valid - np.median(valid)).mean())
+    assert result.metrics["validation_metric"] < 0.8 * constant
+    assert {f"valid_{subset.value}" for subset in Subset} <= set(result.log[0])
+
+
+def test_a_student_of_the_teacher_alone_reads_as_the_teacher_and_not_as_the_labels(tmp_path: Path) -> None:
+    dataset = toy()
+    recipe = dataclasses.replace(TINY, epochs=40, from_teacher=1.0)
+    result = trained(dataset, recipe, tmp_path)
+    split = dataset.split("train")
+    last = result.log[-1]
+    assert last["teacher"] < 0.4 * result.log[0]["teacher"]
+    assert last["labels"] > 2 * last["teacher"]
+    # The weights are those of the epoch that was best on labels; its readings lie nearer to the teacher's all the same.
+    found, taught = (predict(net, split, Subset.LAV)[:, 0] for net in (student_of(result), teacher_of(dataset)))
+    assert np.abs(found - taught).mean() < np.abs(found - split.labels).mean()
+
+
+def test_the_target_of_a_sample_is_what_the_teacher_reads_from_the_same_subset() -> None:
+    dataset = toy()
+    teacher, split = teacher_of(dataset), dataset.split("train")
+    targets = module._teacher_targets(teacher, split, dataset, CPU)
+    for subset in Subset:
+        valid = {name: torch.full((1, 5), name in subset.modalities) for name in NAMES}
+        code = int(module._codes(valid)[0])
+        np.testing.assert_array_equal(targets[code].numpy(), predict(teacher, split, subset))
+
+
+def test_targets_of_emotions_are_probabilities() -> None:
+    dataset = toy(EMOTIONS)
+    targets = module._teacher_targets(teacher_of(dataset), dataset.split("train"), dataset, CPU)
+    assert ((targets[1:] > 0) & (targets[1:] < 1)).all()
+
+
+def test_another_teacher_makes_another_student(tmp_path: Path) -> None:
+    dataset = toy()
+    first = trained(dataset, TINY, tmp_path / "a")
+    second = distill(dataset, teacher_of(dataset, seed=4), TINY, seed=0, device=CPU, work_dir=tmp_path / "b")
+    assert any(not np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
+
+
+def test_the_same_seed_gives_the_same_student(tmp_path: Path) -> None:
+    first, second, other = (trained(toy(), TINY, tmp_path / f"{n}", seed=n // 2) for n in range(3))
+    assert all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
+    assert any(not np.array_equal(first.weights[name], other.weights[name]) for name in first.weights)
+
+
+class Killed(Exception):  # noqa: N818
+    pass
+
+
+def test_a_distillation_that_was_killed_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = trained(toy(), TINY, tmp_path / "whole")
+    begin = module._Distillation.begin
+    begun: list[int] = []
+
+    def killed(self: module._Distillation, epoch: int) -> None:
+        if epoch == 2:
+            raise Killed
+        begin(self, epoch)
+
+    def counted(self: module._Distillation, epoch: int) -> None:
+        begun.append(epoch)
+        begin(self, epoch)
+
+    monkeypatch.setattr(module._Distillation, "begin", killed)
+    with pytest.raises(Killed):
+        trained(toy(), TINY, tmp_path / "cut")
+    monkeypatch.setattr(module._Distillation, "begin", counted)
+    found = trained(toy(), TINY, tmp_path / "cut")
+    assert begun == [2]
+    assert found.metrics == expected.metrics
+    for name, value in expected.weights.items():
+        np.testing.assert_array_equal(value, found.weights[name])
+
+
+def test_a_data_set_without_vision_is_validated_on_what_it_has(tmp_path: Path) -> None:
+    result = trained(toy(names=("language", "audio")), dataclasses.replace(TINY, epochs=1), tmp_path)
+    subsets = {f"valid_{subset.value}" for subset in subsets_of(("language", "audio"))}
+    assert {name for name in result.log[0] if name.startswith("valid_")} == subsets | {"valid_metric"}
+    assert list(result.config.dims) == ["language", "audio"]
+
+
+def test_emotions_are_learned_as_a_logit_each(tmp_path: Path) -> None:
+    result = trained(toy(EMOTIONS), dataclasses.replace(TINY, epochs=10, from_teacher=0.2), tmp_path)
+    assert result.config.outputs == 4
+    assert result.metrics["validation_metric"] < 0.69
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("width", 0), ("tokens", 0), ("epochs", 0), ("from_teacher", 1.5), ("dropout", 1.0)]
+)
+def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"student.{name} is {value}"):
+        dataclasses.replace(TINY, **{name: value})  # type: ignore[arg-type]

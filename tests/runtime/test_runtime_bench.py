@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_msa_runtime import Session, UsageError, load
+from edge_msa_runtime.bench import bench_inputs, bench_session, bench_sessions, peak_memory_bytes
+from edge_msa_runtime.modalities import Subset
+
+
+def test_every_subset_has_ordered_percentiles(shared_bundle: Path) -> None:
+    result = bench_session(load(shared_bundle), repeats=100, warmup=2)
+    assert [row.subset for row in result.latencies] == [subset.value for subset in Subset]
+    for row in result.latencies:
+        assert row.p99 is not None
+        assert 0 < row.p50 <= row.p90 <= row.p99
+    assert result.latencies[3].frames == {"language": 11, "audio": 14}
+    assert result.load_milliseconds > 0
+    assert result.file_bytes == sum(path.stat().st_size for path in (shared_bundle / "graphs").iterdir())
+
+
+def test_p99_needs_a_hundred_readings(shared_bundle: Path) -> None:
+    result = bench_session(load(shared_bundle), repeats=99, warmup=0, subsets=[Subset.L])
+    assert result.latencies[0].p99 is None
+    assert json.loads(json.dumps(result.to_json()))["latencies"][0]["count"] == 99
+
+
+def test_sessions_take_turns_and_the_slower_one_is_told_apart(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick, slow = load(shared_bundle), load(shared_bundle, "openvino")
+    order: list[str] = []
+
+    def watched(session: Session, delay: float) -> None:
+        inner = session.predict
+
+        def predict(**given: Any) -> Any:
+            order.append(session.engine)
+            time.sleep(delay)
+            return inner(**given)
+
+        monkeypatch.setattr(session, "predict", predict)
+
+    watched(quick, 0.0)
+    watched(slow, 0.004)
+    results = bench_sessions([quick, slow], repeats=5, warmup=0, subsets=[Subset.A])
+    assert order == ["onnxruntime", "openvino"] * 5
+    assert results[0].latencies[0].p50 < 4 <= results[1].latencies[0].p50
+
+
+def test_without_golden_vectors_inputs_are_as_long_as_the_window(bundle_path: Path, seal: Callable[..., None]) -> None:
+    (bundle_path / "golden.npz").unlink()
+    files = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["files"]
+    seal(bundle_path, {"files": {name: value for name, value in files.items() if name != "golden.npz"}})
+    inputs = bench_inputs(load(bundle_path), [Subset.L])
+    assert inputs[Subset.L]["language"].shape == (12, 4)
+
+
+@pytest.mark.parametrize("options", [{"repeats": 0}, {"warmup": -1}])
+def test_nothing_to_measure_is_refused(shared_bundle: Path, options: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="give at least 1, 1 and 0"):
+        bench_session(load(shared_bundle), **options)
+
+
+def test_peak_memory_is_more_than_what_is_held() -> None:
+    held = bytearray(30_000_000)
+    peak = peak_memory_bytes()
+    assert peak is None or peak > len(held)
