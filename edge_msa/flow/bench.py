@@ -7,8 +7,9 @@ import json as json_module
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from edge_msa.errors import UsageError
 from edge_msa.flow.console import made, remark, say, say_json
@@ -23,6 +24,7 @@ from edge_msa_runtime.errors import EngineUnavailableError
 from edge_msa_runtime.session import Session
 
 LONG_WINDOWS = "synthetic"
+_ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS call them
 
 
 def bench_paths(
@@ -105,6 +107,11 @@ def format_bench(records: Sequence[BenchRecord]) -> str:
     return "\n".join([text_table(header, rows, left=4), "* what the bundle loads by default", *notes])
 
 
+def is_of_kind(profile: Mapping[str, Any]) -> bool:
+    """Whether this machine has the processor architecture of a target, so that its latencies say something."""
+    return _ARCHITECTURES.get(platform.machine(), platform.machine()) == profile.get("architecture")
+
+
 def machine() -> dict[str, str]:
     """What a reader must know to judge the figures."""
     versions = {name: _version(name) for name in ("numpy", "onnxruntime", "openvino")}
@@ -133,6 +140,7 @@ def _record(session: Session, result: BenchResult) -> BenchRecord:
         peak_memory_mib=None if alone.get("peak_memory_bytes") is None else alone["peak_memory_bytes"] / 2**20,
         parity=max(parity, default=None),
         chosen=manifest.precision.get(result.engine) == result.precision,
+        on_target=is_of_kind(manifest.profile),
         machine=machine() | {"threads": str(result.threads)},
     )
 

@@ -36,6 +36,7 @@ def calibrate_student(
     num_samples: int = 512,
     seed: int = 0,
     task: str | None = None,
+    show_ranges: bool = True,
 ) -> Run:
     """Gather statistics, choose ranges, and write them with the student as a run; skipped when one is there."""
     source = read_run(model, "student")
@@ -70,7 +71,8 @@ def calibrate_student(
             metrics=metrics,
         )
         write_run(work, info, source.weights, [])
-    remark(format_ranges(ranges))
+    if show_ranges:
+        remark(format_ranges(ranges))
     made("calibration", output_dir, f"edge-msa export --target laptop --model {output_dir} --output-dir bundle")
     return read_run(output_dir)
 

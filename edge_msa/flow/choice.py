@@ -13,8 +13,8 @@ class Measured:
     """One engine at one precision on validation.
 
     `points` is the gate's metric in percent by subset, `by_subset` all metrics; `signal` the subsets whose fp32
-    readings carry signal. `p50_ms` of the fullest subset; None where the target's own engine did not execute here:
-    another engine's speed says nothing about it. `measured_by` executed.
+    readings carry signal. `p50_ms` of the fullest subset; None where the target's own engine did not execute here, or
+    not on its kind of machine: another's speed says nothing about it. `measured_by` executed.
     """
 
     engine: str
@@ -65,7 +65,12 @@ def choose(engine: str, measured: tuple[Measured, ...], wanted: str, max_drop: f
     known = {name: speed for name, speed in speeds.items() if speed is not None}
     if not known:
         best = "fp16" if "fp16" in passing else "fp32"
-        return Choice(engine, best, f"speed not measured here, {', '.join(passing)} pass the gate", tuple(passing))
+        return Choice(
+            engine,
+            best,
+            f"this machine cannot tell its speed on the target: {', '.join(passing)} pass the gate",
+            tuple(passing),
+        )
     fastest = min(known, key=lambda name: known[name])
     told = ", ".join(f"{name} {speed:.3f} ms" for name, speed in known.items())
     dropped = "".join(f"; {name} refused: {item.reason}" for name, item in verdicts.items() if not item.passed)

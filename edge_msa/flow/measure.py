@@ -15,6 +15,7 @@ import numpy as np
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation import Predict
+from edge_msa.flow.bench import is_of_kind
 from edge_msa.flow.choice import Measured
 from edge_msa.flow.console import remark
 from edge_msa.flow.readings import by_session, session_of
@@ -60,7 +61,7 @@ def _measure_engine(
     fullest = subsets_of(bundle.manifest.modalities)[-1]
     speeds: Mapping[str, float] = {}
     executes = next(iter(sessions.values())).engine
-    if executes == engine:
+    if executes == engine and is_of_kind(bundle.manifest.profile):
         results = bench_sessions(list(sessions.values()), subsets=[fullest], repeats=BENCH_RUNS)
         speeds = {name: result.latencies[0].p50 for name, result in zip(sessions, results, strict=True)}
     for name, session in sessions.items():

@@ -130,6 +130,7 @@ def make_model(output_dir: Path, settings: Settings | None = None) -> None:
         num_samples=own.num_samples,
         seed=own.seed,
         task=own.task,
+        show_ranges=False,
     )
 
 

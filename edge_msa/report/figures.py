@@ -57,12 +57,14 @@ class _Numbered(NamedTuple):
 def tradeoff_picture(points: Sequence[ReportPoint], subset: str) -> str:
     """Gate metric against p50 of that subset as SVG, with the front as a stair, or "" where no point has both.
 
+    Latencies of a machine that is not of the target's kind are left out.
+
     Points carry their number in the trade-off table; colour is precision, shape is the engine.
     """
     known = [
         item
         for item in _numbered(points)
-        if item.point.p50(subset) is not None and item.point.accuracy(subset) is not None
+        if item.point.on_target and item.point.p50(subset) is not None and item.point.accuracy(subset) is not None
     ]
     if not known:
         return ""

@@ -10,6 +10,7 @@ from edge_msa_runtime.modalities import Subset
 
 Metrics = Mapping[str, float]
 NOT_EXECUTED = "not executed on a GPU"
+ELSEWHERE = "latency of this machine, which is not of the target's kind"
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class ReportPoint:
 
     `by_subset`, `floors` and `limits` are metrics as `edge_msa.metrics.measure` keys them; `gate_metric` is the one
     that pictures and verdicts use. `latency_ms` has p50, p90, p99 in milliseconds by subset, and is empty for what no
-    device here could execute: then `executed` is False. `parity` is the largest |graph - torch fp32| of a reading.
-    `gate_metric` may be "" where no accuracy was measured. `chosen` marks what the gate chose for its engine. None is
+    device here could execute: then `executed` is False. `on_target` is False where the machine that was measured is not
+    of the target's kind: such latencies are shown and are part of no front. `parity` is the
+    largest |graph - torch fp32| of a reading. `gate_metric` may be "" where no accuracy was measured. `chosen` marks what the gate chose for its engine. None is
     what was not measured.
     """
 
@@ -39,12 +41,14 @@ class ReportPoint:
     limits: Mapping[str, Metrics] = field(default_factory=dict)
     chosen: bool = False
     executed: bool = True
+    on_target: bool = True
     note: str = ""
 
     @property
     def remark(self) -> str:
         """What a reader must know beside the numbers, "" if nothing."""
-        return ", ".join(part for part in ("" if self.executed else NOT_EXECUTED, self.note) if part)
+        where = "" if self.on_target else ELSEWHERE
+        return ", ".join(part for part in ("" if self.executed else NOT_EXECUTED, where, self.note) if part)
 
     def accuracy(self, subset: str) -> float | None:
         """The gate's metric of that subset."""
@@ -71,8 +75,15 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> tuple[int, ...]:
 
 
 def front_of(points: Sequence[ReportPoint], subset: str) -> tuple[ReportPoint, ...]:
-    """The points on the front of p50 against the gate's metric, fastest first; points without either are no part."""
-    known = [point for point in points if point.p50(subset) is not None and point.accuracy(subset) is not None]
+    """The points on the front of p50 against the gate's metric, fastest first.
+
+    Points without either, and those that were not measured on their target's kind of machine, are no part of it.
+    """
+    known = [
+        point
+        for point in points
+        if point.on_target and point.p50(subset) is not None and point.accuracy(subset) is not None
+    ]
     pairs = [(point.p50(subset) or 0.0, point.accuracy(subset) or 0.0) for point in known]
     return tuple(known[index] for index in pareto_front(pairs))
 

@@ -37,6 +37,7 @@ class BenchRecord:
     parity: float | None = None
     chosen: bool = False
     executed: bool = True
+    on_target: bool = True
     note: str = ""
     machine: Mapping[str, str] = field(default_factory=dict)
 

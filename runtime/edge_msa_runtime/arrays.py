@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
@@ -51,28 +53,22 @@ def _read_archive(path: str) -> Arrays:
     if isinstance(loaded, np.ndarray):
         raise UsageError(f"{path} holds one array without a name; give it as --language, --audio or --vision")
     allowed = [*MODALITIES, *(_MASK + name for name in MODALITIES)]
-    with loaded as archive:
-        for name in archive.files:
-            if name not in allowed:
-                raise UsageError(f"{path} has an array {name!r}; it may have: {', '.join(allowed)}")
-        return {name: _member(archive, path, name) for name in archive.files}
+    for name in loaded:
+        if name not in allowed:
+            raise UsageError(f"{path} has an array {name!r}; it may have: {', '.join(allowed)}")
+    return loaded
 
 
-def _load(path: str) -> Any:
+def _load(path: str) -> NDArray[Any] | Arrays:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        # Opened here: NumPy leaves a file open when it is no archive.
+        with Path(path).open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path} is no .npz or .npy of numbers: {_one_line(error)}") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or _one_line(error)}; check the path") from error
-
-
-def _member(archive: Any, path: str, name: str) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = archive[name]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{name} in {path} cannot be read: {_one_line(error)}; write the file again") from error
-    return array
 
 
 def _one_line(error: Exception) -> str:

@@ -96,7 +96,8 @@ def read_golden(bundle: Bundle) -> tuple[GoldenCase, ...]:
     if bundle.golden is None:
         raise BundleError(f"the bundle has no {GOLDEN_NAME}; export it again")
     try:
-        with np.load(str(bundle.golden), allow_pickle=False) as archive:
+        # Opened here: NumPy leaves a file open when it is no archive.
+        with bundle.golden.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"{GOLDEN_NAME} cannot be read: {error}; export the bundle again") from error

@@ -107,7 +107,9 @@ def _fuse(path: Path, names: Sequence[str], outputs: int) -> None:
 
 
 def _window(path: Path, names: Sequence[str], outputs: int) -> None:
-    graph, parts, inputs = _Graph(), [], {}
+    graph = _Graph()
+    parts: list[str] = []
+    inputs: dict[str, Sequence[int]] = {}
     prior = graph.constant("prior", np.full((1, 1, WIDTH), PRIOR, "f4"))
     count = graph.constant("count", np.full((1, 1, 1), PRIOR_COUNT, "f4"))
     for name in names:
@@ -142,7 +144,8 @@ def _golden(folder: Path, names: Sequence[str], outputs: int, *, error: float) -
 
 def _frames(name: str, count: int, seed: int = 5) -> Array:
     rng = np.random.default_rng([seed, MODALITIES.index(name)])
-    return (rng.normal(size=(count, DIMS[name])) * STD[name] + MEAN[name]).astype("f4")
+    raw: Array = rng.normal(size=(count, DIMS[name])) * STD[name] + MEAN[name]
+    return raw.astype("f4")
 
 
 def _modality(name: str) -> ModalitySpec:

@@ -62,7 +62,7 @@ def test_without_golden_vectors_inputs_are_as_long_as_the_window(bundle_path: Pa
 
 
 @pytest.mark.parametrize("options", [{"repeats": 0}, {"warmup": -1}])
-def test_nothing_to_measure_is_refused(shared_bundle: Path, options: dict[str, int]) -> None:
+def test_nothing_to_measure_is_refused(shared_bundle: Path, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="give at least 1, 1 and 0"):
         bench_session(load(shared_bundle), **options)
 

@@ -19,7 +19,7 @@ def check_engine_name(name: str) -> None:
         UsageError: with the names there are, and the closest.
     """
     if name not in ENGINES:
-        close = get_close_matches(name, ENGINES, n=1)
+        close = get_close_matches(name, ENGINES, n=1, cutoff=0.5)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise UsageError(f"unknown engine {name!r}{hint}; there are {', '.join(ENGINES)}")
 

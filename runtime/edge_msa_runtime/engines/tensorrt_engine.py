@@ -64,13 +64,13 @@ class TensorRTEngine(Engine):
             raise BundleError(f"{path.name} is not there; copy the bundle again")
         key = PlanKey(digest(path), precision, self.version, self._cuda.sm, self._cuda.name)
         folder = cache_folder()
-        plan = read_plan(folder, key)
-        if plan is None:
-            plan = self._build(path, precision, folder / key.timing_name)
-            write_plan(folder, key, plan)
+        kept = read_plan(folder, key)
+        plan = kept if kept is not None else self._build(path, precision, folder / key.timing_name)
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise self._refused(f"cannot load the plan of {path.name}", f"delete {folder / key.stem}.plan")
+        if kept is None:
+            write_plan(folder, key, plan)
         return _TensorRTProgram(self._vendor, self._cuda, engine, self.device)
 
     def _build(self, path: Path, precision: str, timing: Path) -> bytes:

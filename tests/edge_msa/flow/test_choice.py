@@ -56,7 +56,7 @@ def test_without_a_speed_nothing_is_pretended() -> None:
     )
     choice = choose("tensorrt", here, "auto", 1.0)
     assert choice.precision == "fp16"
-    assert "speed not measured here" in choice.reason
+    assert "cannot tell its speed" in choice.reason
     lossy = (here[0], measured("fp16", 70, None, "tensorrt"))
     assert choose("tensorrt", lossy, "auto", 1.0).precision == "fp32"
 

@@ -54,6 +54,12 @@ def test_front_needs_both_a_latency_and_an_accuracy() -> None:
     assert front_of([IDLE], "lav") == ()
 
 
+def test_a_latency_of_another_kind_of_machine_is_shown_with_a_remark_and_is_part_of_no_front() -> None:
+    elsewhere = replace(INT8, target="raspberry-pi-5", on_target=False)
+    assert front_of([FP32, elsewhere], "lav") == (FP32,)
+    assert "2: latency of this machine, which is not of the target's kind" in format_tradeoff([FP32, elsewhere])
+
+
 def test_headline_is_the_fullest_subset_that_most_points_share() -> None:
     assert headline_subset([FP32, INT8, IDLE]) == "lav"
     language = replace(FP32, by_subset={"l": {"acc2_non0": 0.7}}, latency_ms={"l": {"p50": 1.0}})

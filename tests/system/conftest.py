@@ -1,0 +1,117 @@
+"""What the system tests share: a small archive, and the whole way gone once with it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edge_msa.cli import run
+from edge_msa.data.archive import write_archive
+from edge_msa.data.synthetic import SyntheticConfig, synthetic_dataset
+
+RECIPE = """
+[hrlf]
+epochs = 1
+robust_epochs = 1
+d = 8
+heads = 2
+[student]
+epochs = 2
+width = 16
+blocks = 2
+hidden = 16
+[pipeline]
+num_samples = 32
+max_drop = 100
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ran]
+
+
+def command_in_process(*arguments: str | Path) -> Ran:
+    """`edge-msa` without a new interpreter."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
+    return Ran(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def edge_msa() -> Command:
+    """Run a command of the toolkit."""
+    return command_in_process
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """For subprocesses: one thread, so that they do not fight for cores and always add up in the same order."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def edge_msa_run(environment: dict[str, str]) -> Command:
+    """Run a command of the device, from the wheel that is inside the bundle."""
+
+    def device(command: str, bundle: Path, *arguments: str | Path) -> Ran:
+        (wheel,) = bundle.glob("edge_msa_runtime-*.whl")
+        line = [sys.executable, "-W", "error", "-m", "edge_msa_runtime", command, str(bundle), *map(str, arguments)]
+        alone = {**environment, "PYTHONPATH": str(wheel)}
+        done = subprocess.run(line, capture_output=True, text=True, check=False, env=alone, cwd=bundle.parent)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return device
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """192, 64 and 64 samples of the embedded task, as a file like any other."""
+    path = tmp_path_factory.mktemp("data") / "small.npz"
+    dataset = synthetic_dataset(SyntheticConfig(train=192, valid=64, test=64))
+    write_archive(dataclasses.replace(dataset, name="small"), path)
+    return path
+
+
+@dataclass(frozen=True)
+class WholeWay:
+    """A pipeline that went through: its folder, its recipe, what it said."""
+
+    folder: Path
+    recipe: Path
+    data: Path
+    ran: Ran
+
+    @property
+    def again(self) -> tuple[str | Path, ...]:
+        """The command that made it."""
+        return ("pipeline", self.recipe, "--data", self.data, "--output-dir", self.folder)
+
+
+@pytest.fixture(scope="session")
+def whole_way(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> WholeWay:
+    """Everything, once: it takes most of a minute."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    recipe = folder / "recipe.toml"
+    recipe.write_text(RECIPE)
+    made = WholeWay(folder / "out", recipe, archive, Ran(-1, "", ""))
+    ran = command_in_process(*made.again, "--json")
+    assert ran.code == 0, ran.err
+    return dataclasses.replace(made, ran=ran)
