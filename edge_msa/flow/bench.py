@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json as json_module
-import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edge_msa.errors import UsageError
 from edge_msa.flow.console import made, remark, say, say_json
+from edge_msa.flow.machine import is_of_kind, machine
 from edge_msa.report import BenchRecord, write_records
 from edge_msa.report.points import shown
 from edge_msa.tables import text_table
@@ -24,7 +22,6 @@ from edge_msa_runtime.errors import EngineUnavailableError
 from edge_msa_runtime.session import Session
 
 LONG_WINDOWS = "synthetic"
-_ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS call them
 
 
 def bench_paths(
@@ -107,18 +104,6 @@ def format_bench(records: Sequence[BenchRecord]) -> str:
     return "\n".join([text_table(header, rows, left=4), "* what the bundle loads by default", *notes])
 
 
-def is_of_kind(profile: Mapping[str, Any]) -> bool:
-    """Whether this machine has the processor architecture of a target, so that its latencies say something."""
-    return _ARCHITECTURES.get(platform.machine(), platform.machine()) == profile.get("architecture")
-
-
-def machine() -> dict[str, str]:
-    """What a reader must know to judge the figures."""
-    versions = {name: _version(name) for name in ("numpy", "onnxruntime", "openvino")}
-    found = {"machine": _processor(), "system": f"{platform.system()} {platform.machine()}"}
-    return found | {"python": platform.python_version()} | versions
-
-
 def _record(session: Session, result: BenchResult) -> BenchRecord:
     manifest = session.manifest
     alone = _alone(session)
@@ -187,20 +172,3 @@ def _by_modalities(bundles: Sequence[Bundle]) -> dict[tuple[str, ...], list[Bund
     for bundle in bundles:
         found.setdefault(tuple(bundle.manifest.modalities), []).append(bundle)
     return found
-
-
-def _processor() -> str:
-    """The CPU's name where the system tells it, else its architecture."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        if names:
-            return f"{names[0]}, {len(names)} cores"
-    return platform.processor() or platform.machine()
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

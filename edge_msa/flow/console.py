@@ -14,6 +14,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def step(name: str) -> None:
+    """The next of several steps begins."""
+    say(f"== {name}")
+
+
 def remark(text: str) -> None:
     """Something to know that is not a result."""
     print(text, file=sys.stderr, flush=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from edge_msa.data.tasks import MOSI
 from edge_msa.flow.console import remark
-from edge_msa.flow.export import task_spec
 from edge_msa.flow.graphs import chunks_of
+from edge_msa.flow.request import task_spec
 from edge_msa.models.student import StudentConfig, untrained_student
 from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics

@@ -15,9 +15,9 @@ import numpy as np
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation import Predict
-from edge_msa.flow.bench import is_of_kind
 from edge_msa.flow.choice import Measured
 from edge_msa.flow.console import remark
+from edge_msa.flow.machine import is_of_kind
 from edge_msa.flow.readings import by_session, session_of
 from edge_msa.metrics import carries_signal, gate_points, measure
 from edge_msa_export.build import GraphSet

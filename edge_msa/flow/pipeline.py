@@ -7,27 +7,22 @@ import hashlib
 import json as json_module
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from edge_msa.errors import UsageError
 from edge_msa.evaluation import Evaluation, evaluate
 from edge_msa.files import write_text
 from edge_msa.flow.bench import bench_bundles
-from edge_msa.flow.calibrate import calibrate_student
-from edge_msa.flow.console import say, say_json
+from edge_msa.flow.console import say, say_json, step
 from edge_msa.flow.data import opened
-from edge_msa.flow.distill import distill_student
 from edge_msa.flow.evaluate import limits_of, reader_of
 from edge_msa.flow.export import export_model
+from edge_msa.flow.model import make_model
 from edge_msa.flow.readings import by_session, session_of, source_of
 from edge_msa.flow.report import write_report
-from edge_msa.flow.train import train_teacher
+from edge_msa.flow.settings import PipelineRecipe, read_settings
 from edge_msa.report import BenchRecord, write_records
 from edge_msa.runs import read_run
-from edge_msa.training.recipes import read_recipe, recipe_from, student_recipe
-from edge_msa_calibrate.ranges import Method
 from edge_msa_export.profiles import profile_named
 from edge_msa_runtime.bundle import Bundle, open_bundle
 from edge_msa_runtime.errors import RuntimeFailure
@@ -35,48 +30,6 @@ from edge_msa_runtime.manifest import MANIFEST_NAME
 
 MEASUREMENTS = "measurements"
 STAMP = "inputs.sha256"
-
-
-@dataclass(frozen=True)
-class PipelineRecipe:
-    """The `pipeline` table of a recipe; the tables `hrlf` and `student` are those of their commands."""
-
-    data: str = "synthetic"
-    """A feature file, or the embedded default."""
-    task: str | None = None
-    """Instead of the file's own."""
-    seed: int = 0
-    """Of everything random."""
-    device: str = "auto"
-    """Where to train."""
-    targets: tuple[str, ...] = ("laptop", "jetson")
-    """What to export for."""
-    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
-    """auto measures; the others are held against the gate."""
-    max_drop: float = 1.0
-    """Points of the gate's metric that a precision may lose."""
-    method: Method = "mse"
-    """How ranges follow from statistics."""
-    num_samples: int = 512
-    """Training samples that statistics are gathered over."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("max_drop", 0), ("num_samples", 1)):
-            if not getattr(self, name) >= least:
-                raise UsageError(f"pipeline.{name} is {getattr(self, name)}; it must be at least {least}")
-        if not self.targets:
-            raise UsageError('pipeline.targets is empty; name at least one device, as in ["laptop"]')
-        for target in self.targets:
-            profile_named(target)  # now, not after everything was trained
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A whole recipe file."""
-
-    pipeline: PipelineRecipe = field(default_factory=PipelineRecipe)
-    hrlf: Mapping[str, Any] = field(default_factory=dict)
-    student: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_pipeline(
@@ -90,52 +43,15 @@ def run_pipeline(
     make_model(output_dir, dataclasses.replace(settings, pipeline=chosen))
     bundles = [_export(target, output_dir, chosen) for target in chosen.targets]
     measured = _measure(bundles, output_dir, chosen)
-    _step("report")
+    step("report")
     write_report([output_dir], output_dir / "report.html")
     say(f"took {time.monotonic() - started:.0f} s")
     if json:
         say_json({"report": str(output_dir / "report.html"), "records": measured})
 
 
-def read_settings(path: Path | None) -> Settings:
-    """The recipe file, or the defaults.
-
-    Raises:
-        UsageError: it cannot be read, or has an unknown key or value.
-    """
-    if path is None:
-        return Settings()
-    tables = read_recipe(path)
-    own = recipe_from(PipelineRecipe(), tables.get("pipeline", {}), where="pipeline")
-    student_recipe(tables.get("student", {}), own.data)  # now, not after the teacher was trained
-    return Settings(own, tables.get("hrlf", {}), tables.get("student", {}))
-
-
-def make_model(output_dir: Path, settings: Settings | None = None) -> None:
-    """The runs `teacher`, `student` and `calibrated` under a folder."""
-    given = settings or Settings()
-    own = given.pipeline
-    teacher, student = output_dir / "teacher", output_dir / "student"
-    hrlf, own_student = {"hrlf": given.hrlf}, {"student": given.student}
-    _step("train")
-    train_teacher(own.data, teacher, recipe=hrlf, seed=own.seed, device=own.device, task=own.task)
-    _step("distill")
-    distill_student(own.data, teacher, student, recipe=own_student, seed=own.seed, device=own.device, task=own.task)
-    _step("calibrate")
-    calibrate_student(
-        own.data,
-        student,
-        output_dir / "calibrated",
-        method=own.method,
-        num_samples=own.num_samples,
-        seed=own.seed,
-        task=own.task,
-        show_ranges=False,
-    )
-
-
 def _export(target: str, output_dir: Path, recipe: PipelineRecipe) -> Path:
-    _step(f"export {target}")
+    step(f"export {target}")
     name = Path(target).stem if target.endswith(".toml") else target
     model, path = output_dir / "calibrated", output_dir / f"bundle-{name}"
     wanted = {
@@ -162,7 +78,7 @@ def _export(target: str, output_dir: Path, recipe: PipelineRecipe) -> Path:
 
 def _measure(paths: Sequence[Path], output_dir: Path, recipe: PipelineRecipe) -> list[dict[str, Any]]:
     """Evaluate every precision of every bundle on test, and bench them all in one run."""
-    _step("evaluate and bench")
+    step("evaluate and bench")
     folder = output_dir / MEASUREMENTS
     stamp = _hash({"split": "test"}, *paths)
     if _stamp(output_dir, MEASUREMENTS) == stamp:
@@ -215,7 +131,3 @@ def _hash(wanted: Mapping[str, Any], *bundles: Path) -> str:
     for bundle in bundles:
         digest.update((bundle / MANIFEST_NAME).read_bytes())
     return digest.hexdigest()
-
-
-def _step(name: str) -> None:
-    say(f"== {name}")

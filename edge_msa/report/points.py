@@ -18,11 +18,11 @@ class ReportPoint:
     """What was measured of one (model, target, engine, precision, device).
 
     `by_subset`, `floors` and `limits` are metrics as `edge_msa.metrics.measure` keys them; `gate_metric` is the one
-    that pictures and verdicts use. `latency_ms` has p50, p90, p99 in milliseconds by subset, and is empty for what no
-    device here could execute: then `executed` is False. `on_target` is False where the machine that was measured is not
-    of the target's kind: such latencies are shown and are part of no front. `parity` is the
-    largest |graph - torch fp32| of a reading. `gate_metric` may be "" where no accuracy was measured. `chosen` marks what the gate chose for its engine. None is
-    what was not measured.
+    that pictures and verdicts use, "" where no accuracy was measured. `latency_ms` has p50, p90, p99 in milliseconds
+    by subset, and is empty for what no device here could execute: then `executed` is False. `on_target` is False where
+    the machine that was measured is not of the target's kind: such latencies are shown and are part of no front.
+    `parity` is the largest |graph - torch fp32| of a reading. `chosen` marks what the gate chose for its engine. None
+    is what was not measured.
     """
 
     name: str

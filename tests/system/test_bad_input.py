@@ -22,7 +22,7 @@ import torch
 from edge_msa.training.loop import _Run
 
 if TYPE_CHECKING:
-    from conftest import Ran
+    from tests.system.conftest import Ran
 
     Command = Callable[..., Ran]
 
@@ -89,21 +89,21 @@ def told(ran: Ran) -> str:
     lines = [line for line in ran.err.splitlines() if not line.startswith("note:")]
     assert len(lines) == 1, ran.err
     assert lines[0].startswith("edge-msa: ")
-    return lines[0]
+    return str(lines[0])
 
 
 DATA = {
     "nowhere.npz": (2, "does not exist"),
     "goood.npz": (2, "did you mean"),
     "features.docx": (2, "unknown kind"),
-    "empty": (1, "empty"),
+    "empty": (2, "empty holds nothing"),
     "truncated.npz": (1, "truncated"),
     "nothing.npz": (1, "nothing.npz"),
     "text.npz": (1, "not an .npz archive"),
     "truncated.pkl": (1, "truncated.pkl"),
     "code.pkl": (1, "system"),
     "nan.npz": (1, "NaN or inf, the first at [3, 2, 1]"),
-    "none_valid.npz": (1, "valid"),
+    "none_valid.npz": (1, "the valid split is empty"),
     "no_labels.npz": (1, "train/labels"),
 }
 
@@ -113,7 +113,6 @@ def test_data_that_cannot_be_used(name: str, inputs: Inputs, tmp_path: Path, edg
     code, words = DATA[name]
     ran = edge_msa("train", "--data", inputs[name], "--output-dir", tmp_path / "out")
     assert words in told(ran)
-    assert name in told(ran)
     assert ran.code == code
     assert list(tmp_path.iterdir()) == []
 
@@ -161,7 +160,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("evaluate {empty} --data {good.npz}", 1, "neither a run"),
     ("evaluate {student} --data {wide.npz}", 1, "5 features a frame, the model takes 16"),
     ("evaluate {student} --data {no_test.npz}", 1, "has no test split; it has train, valid"),
-    ("evaluate {student} --data {good.npz} --task emotions", 1, "emotions"),
+    ("evaluate {student} --data {good.npz} --task emotions", 2, "emotions"),
     ("evaluate {student} --data {good.npz} --engine openvino", 2, "are for bundles"),
     ("evaluate {student} --data {good.npz} --split dev", 2, "dev"),
     ("evaluate {student} --data {good.npz} --predictions {good.npz}/p.csv", 1, "p.csv cannot be written"),

@@ -29,7 +29,7 @@ from edge_msa_runtime.bundle import open_bundle
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 if TYPE_CHECKING:
-    from conftest import Ran, WholeWay
+    from tests.system.conftest import Ran, WholeWay
 
     Command = Callable[..., Ran]
 
@@ -179,7 +179,7 @@ def test_chunks_with_masked_frames_windows_and_torch_read_the_same(engine: str, 
         for subset in Subset:
             expected = predict(student, normalised.select(np.arange(3)), subset)
             for row in range(3):
-                frames = {name: split.sample(row)[name] for name in subset.modalities}
+                frames: dict[str, Any] = {name: split.sample(row)[name] for name in subset.modalities}
                 assert session.predict(**frames).outputs == pytest.approx(expected[row], abs=1e-5)
                 valid = {name: generator.random(len(value)) < 0.6 for name, value in frames.items()}
                 for mask in valid.values():

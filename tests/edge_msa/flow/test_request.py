@@ -6,7 +6,7 @@ import pytest
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI, TASKS
 from edge_msa.errors import DataError
-from edge_msa.flow.export import golden_samples, task_spec
+from edge_msa.flow.request import golden_samples, task_spec
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 2, "audio": 3}

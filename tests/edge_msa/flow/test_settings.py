@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_msa.errors import UsageError
-from edge_msa.flow.pipeline import PipelineRecipe, Settings, read_settings
+from edge_msa.flow.settings import PipelineRecipe, Settings, read_settings
 from edge_msa_export.errors import ProfileError
 
 

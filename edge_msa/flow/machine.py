@@ -1,0 +1,40 @@
+"""The machine that measures: what a reader must know of it, and whether it is of a target's kind."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS call them
+
+
+def is_of_kind(profile: Mapping[str, Any]) -> bool:
+    """Whether this machine has the processor architecture of a target, so that its latencies say something."""
+    return _ARCHITECTURES.get(platform.machine(), platform.machine()) == profile.get("architecture")
+
+
+def machine() -> dict[str, str]:
+    """What a reader must know to judge the figures."""
+    versions = {name: _version(name) for name in ("numpy", "onnxruntime", "openvino")}
+    found = {"machine": _processor(), "system": f"{platform.system()} {platform.machine()}"}
+    return found | {"python": platform.python_version()} | versions
+
+
+def _processor() -> str:
+    """The CPU's name where the system tells it, else its architecture."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        if names:
+            return f"{names[0]}, {len(names)} cores"
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,34 @@
+"""The model that an export starts from: teacher, student and calibration, each skipped where it is up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_msa.flow.calibrate import calibrate_student
+from edge_msa.flow.console import step
+from edge_msa.flow.distill import distill_student
+from edge_msa.flow.settings import Settings
+from edge_msa.flow.train import train_teacher
+
+
+def make_model(output_dir: Path, settings: Settings | None = None) -> None:
+    """The runs `teacher`, `student` and `calibrated` under a folder."""
+    given = settings or Settings()
+    own = given.pipeline
+    teacher, student = output_dir / "teacher", output_dir / "student"
+    hrlf, own_student = {"hrlf": given.hrlf}, {"student": given.student}
+    step("train")
+    train_teacher(own.data, teacher, recipe=hrlf, seed=own.seed, device=own.device, task=own.task)
+    step("distill")
+    distill_student(own.data, teacher, student, recipe=own_student, seed=own.seed, device=own.device, task=own.task)
+    step("calibrate")
+    calibrate_student(
+        own.data,
+        student,
+        output_dir / "calibrated",
+        method=own.method,
+        num_samples=own.num_samples,
+        seed=own.seed,
+        task=own.task,
+        show_ranges=False,
+    )

@@ -1,0 +1,102 @@
+"""What an export is asked for, made of a run, its data and a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edge_msa.contract import Contract
+from edge_msa.data.dataset import Dataset, Split
+from edge_msa.data.tasks import Task
+from edge_msa.errors import DataError
+from edge_msa.flow.calibrate import read_ranges
+from edge_msa.flow.graphs import chunks_of
+from edge_msa.runs import Run
+from edge_msa_export.profiles import DeviceProfile
+from edge_msa_export.request import ExportRequest, GoldenSample, Normalisation
+from edge_msa_runtime.manifest import TaskSpec
+from edge_msa_runtime.modalities import Subset, subsets_of
+
+LICENCE = "The weights carry the terms of the data they were trained on; the runtime inside is MIT."
+
+
+def export_request(
+    run: Run, contract: Contract, dataset: Dataset, profile: DeviceProfile, precision: str, name: str
+) -> ExportRequest:
+    """The request for a run's student on a target.
+
+    Args:
+        run: a student or a calibration.
+        contract: the run's.
+        dataset: raw; golden samples come from its valid split.
+        profile: the target's.
+        precision: `auto` for all that the target has, or one by name, beside fp32.
+        name: of the bundle.
+
+    Raises:
+        DataError: the valid split lacks a modality that the model reads.
+    """
+    norm = contract.normalisation
+    return ExportRequest(
+        name=name,
+        profile=profile,
+        task=task_spec(contract.task),
+        normalisation={
+            modality: Normalisation(tuple(norm.mean[modality].tolist()), tuple(norm.std[modality].tolist()))
+            for modality in contract.dims
+        },
+        chunks=chunks_of(contract.windows),
+        windows=contract.windows,
+        golden=golden_samples(dataset, contract.dims),
+        provenance=_provenance(run, dataset),
+        licence=LICENCE,
+        ranges=read_ranges(run),
+        precisions=None if precision == "auto" else ("fp32", precision),
+        frame_rates=contract.frame_rates,
+    )
+
+
+def task_spec(task: Task) -> TaskSpec:
+    """The task as the device needs it."""
+    return TaskSpec(task.kind, task.outputs, task.labels, task.edges)
+
+
+def golden_samples(dataset: Dataset, modalities: Mapping[str, int]) -> list[GoldenSample]:
+    """One validation sample a subset, the longest that has every modality of it; else made of several samples.
+
+    A subset whose modalities never meet in one sample still has to be verified on the device.
+    """
+    split = dataset.split("valid")
+    return [
+        GoldenSample(subset, {name: _longest(split, subset, name) for name in subset.modalities})
+        for subset in subsets_of(modalities)
+    ]
+
+
+def _longest(split: Split, subset: Subset, modality: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    frames = split.modalities.get(modality)
+    if frames is None or not frames.valid.any():
+        raise DataError(f"the valid split has no {modality}, which the model reads: give --data that has it")
+    lengths = {name: split.modalities[name].lengths for name in subset.modalities if name in split.modalities}
+    whole = np.all([length > 0 for length in lengths.values()], axis=0)
+    total = np.sum(list(lengths.values()), axis=0)
+    row = int(np.argmax(np.where(whole, total, 0) if whole.any() else lengths[modality]))
+    return split.sample(row)[modality]
+
+
+def _provenance(run: Run, dataset: Dataset) -> dict[str, Any]:
+    info = run.info
+    return {
+        "run": run.digest,
+        "model": info.model,
+        "seed": info.seed,
+        "parameters": int(sum(value.size for value in run.weights.values())),
+        "config": dict(info.config),
+        "inputs": dict(info.inputs),
+        "data": {"name": dataset.name, "digest": dataset.digest},
+        "git_revision": info.git_revision,
+        "versions": dict(info.versions),
+        "calibration": dict(info.recipe) if info.kind == "calibration" else None,
+    }
