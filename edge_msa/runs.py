@@ -117,6 +117,9 @@ def identity_of(command: str, recipe: Mapping[str, Any], seed: int, inputs: Mapp
 
 def current_run(output_dir: Path, identity: str) -> Run | None:
     """The run in `output_dir` when it already has that identity, so that its step can be skipped."""
+    old = _aside(output_dir)
+    if old.exists() and not output_dir.exists():  # a kill came between the two renames of replace_folder
+        old.rename(output_dir)
     try:
         run = read_run(output_dir)
     except RunError:
@@ -189,7 +192,7 @@ def check_replaceable(output_dir: Path) -> None:
 
 def replace_folder(work: Path, output_dir: Path) -> None:
     """Put `work` where `output_dir` is; at no moment is there a half of either, and on an error the old one is back."""
-    old = output_dir.with_name(f".{output_dir.name}.old")
+    old = _aside(output_dir)
     shutil.rmtree(old, ignore_errors=True)
     if output_dir.exists():
         output_dir.rename(old)
@@ -200,6 +203,11 @@ def replace_folder(work: Path, output_dir: Path) -> None:
             old.rename(output_dir)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _aside(output_dir: Path) -> Path:
+    """Where the old run is while the new one takes its place."""
+    return output_dir.with_name(f".{output_dir.name}.old")
 
 
 def file_digest(*paths: Path) -> str:

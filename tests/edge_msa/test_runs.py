@@ -75,6 +75,15 @@ def test_checkpoints_do_not_travel_with_the_run(tmp_path: Path) -> None:
     assert set(contents(output)) == {INFO_NAME, WEIGHTS_NAME, "log.jsonl", "statistics.npz"}
 
 
+def test_a_kill_between_the_two_renames_loses_no_run(tmp_path: Path) -> None:
+    make(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / ".run.old")
+    found = current_run(tmp_path / "run", "one")
+    assert found is not None
+    assert found.info.identity == "one"
+    assert not (tmp_path / ".run.old").exists()
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
 def test_a_failure_leaves_the_old_run_and_what_the_next_attempt_goes_on_from(
     error: type[BaseException], tmp_path: Path
