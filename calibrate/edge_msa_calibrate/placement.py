@@ -12,7 +12,7 @@ reference/openvino-onnxruntime.md); fp32 takes as many times longer as stated:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -89,10 +89,16 @@ def rule_set_named(name: str) -> RuleSet:
     return RULE_SETS[name]
 
 
-def place(model: onnx.ModelProto, rule_set: RuleSet) -> Placement:
-    """Decide what is int8 in a float32 graph: encoder convolutions that are wide enough and the Adds that join them."""
+def place(model: onnx.ModelProto, rule_set: RuleSet, seen: Collection[str] | None = None) -> Placement:
+    """Decide what is int8 in a float32 graph: encoder convolutions that are wide enough and the Adds that join them.
+
+    Args:
+        model: float32.
+        rule_set: how int8 is laid out.
+        seen: the modalities that calibration had frames of; the encoders of others stay float. None: all of them.
+    """
     sites = find_convs(model)
-    convs = tuple(site for site in sites if _is_wide(site))
+    convs = tuple(site for site in sites if _is_wide(site) and (seen is None or site.modality in seen))
     # Tensors that some convolution reads take the range it was observed to read, so that a value which is quantised
     # as a residual and again behind the Concat stays on one grid, and step and window graphs agree bit for bit.
     read_as = {site.features or site.source: site.input_key for site in reversed(sites)}
@@ -106,7 +112,7 @@ def place(model: onnx.ModelProto, rule_set: RuleSet) -> Placement:
         tensors[site.result] = read_as.get(site.result, site.output_key)
     for add in _residual_adds(model, convs):
         tensors.update({name: read_as[name] for name in (*add.input, *add.output) if name in read_as})
-    return Placement(rule_set, convs, tensors, tuple(_decisions(model, sites, tensors)))
+    return Placement(rule_set, convs, tensors, tuple(_decisions(model, sites, convs, tensors)))
 
 
 def _is_wide(site: ConvSite) -> bool:
@@ -118,14 +124,16 @@ def _residual_adds(model: onnx.ModelProto, convs: tuple[ConvSite, ...]) -> Itera
     return (node for node in model.graph.node if node.op_type == "Add" and results.intersection(node.input))
 
 
-def _decisions(model: onnx.ModelProto, sites: tuple[ConvSite, ...], tensors: Mapping[str, str]) -> Iterator[Decision]:
+def _decisions(
+    model: onnx.ModelProto, sites: tuple[ConvSite, ...], convs: tuple[ConvSite, ...], tensors: Mapping[str, str]
+) -> Iterator[Decision]:
     by_node = {site.node: site for site in sites}
     results = {site.result for site in sites}
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         name = node.name or node.output[0]
         if node.op_type == "Conv":
-            yield _conv_decision(name, by_node.get(name))
+            yield _conv_decision(name, by_node.get(name), convs)
         elif node.op_type == "Add" and results.intersection(node.input):
             int8 = all(item in tensors for item in (*node.input, *node.output))
             reason = "residual of quantised tensors" if int8 else "one side of the residual stays float"
@@ -136,10 +144,12 @@ def _decisions(model: onnx.ModelProto, sites: tuple[ConvSite, ...], tensors: Map
             yield Decision(name, node.op_type, False, reason)
 
 
-def _conv_decision(name: str, site: ConvSite | None) -> Decision:
+def _conv_decision(name: str, site: ConvSite | None, convs: tuple[ConvSite, ...]) -> Decision:
     if site is None:
         return Decision(name, "Conv", False, "not an encoder's convolution with a constant weight")
     channels = f"{site.channels_in} -> {site.channels_out} channels"
-    if _is_wide(site):
+    if site in convs:
         return Decision(name, "Conv", True, channels)
+    if _is_wide(site):
+        return Decision(name, "Conv", False, f"calibration had no frame of {site.modality}")
     return Decision(name, "Conv", False, f"{channels}: fewer than {MIN_CHANNELS} on a side")

@@ -27,7 +27,8 @@ def quantise(
     """The int8 graph of a float32 graph, under one rule set.
 
     Inputs and outputs stay float32 and keep their names, and so does the opset. The same weights and ranges give the
-    same integers in step and window graphs. A graph without encoder convolutions comes back as it was.
+    same integers in step and window graphs. A graph without encoder convolutions comes back as it was, and an encoder
+    of whose modality there is no range at all stays float.
 
     Args:
         model: float32, opset 13 or later; it is not changed.
@@ -39,7 +40,11 @@ def quantise(
     """
     _refuse_unfit(model)
     rules = rule_set_named(rule_set) if isinstance(rule_set, str) else rule_set
-    placement = place(model, rules)
+    if not ranges and place(model, rules).convs:
+        raise CalibrationError("there are no ranges to quantise by; calibrate this model first")
+    # A modality that no calibration sample had was never trained either, as a rule: there is nothing to quantise by.
+    seen = {key.split(".")[1] for key in ranges if key.startswith("encoders.")}
+    placement = place(model, rules, seen)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     writer = _Writer(result.graph, _affines(placement, ranges), placement)

@@ -12,7 +12,7 @@ import numpy as np
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
 from edge_msa.errors import RunError
-from edge_msa.flow.console import made, remark, say
+from edge_msa.flow.console import made, remark, remarks, say
 from edge_msa.flow.data import opened
 from edge_msa.flow.graphs import graphs_of
 from edge_msa.runs import Run, current_run, identity_of, new_run, read_run, write_run
@@ -71,6 +71,12 @@ def calibrate_student(
             metrics=metrics,
         )
         write_run(work, info, source.weights, [])
+    seen = {key.split(".")[1] for key in plain}
+    remarks(
+        f"{name}: no training frame of it, its encoder stays float at int8"
+        for name in contract.dims
+        if name not in seen
+    )
     if show_ranges:
         remark(format_ranges(ranges))
     made("calibration", output_dir, f"edge-msa export --target laptop --model {output_dir} --output-dir bundle")

@@ -236,8 +236,11 @@ def test_what_cannot_be_quantised_is_refused(maker: Any) -> None:
     window, ranges = maker.window(FRAMES), ranges_for(maker)
     with pytest.raises(CalibrationError, match="quantised already"):
         quantise(quantise(window, ranges, "tensorrt"), ranges, "tensorrt")
-    with pytest.raises(CalibrationError, match=r"no range for encoders\.\w+\.embed\.weight:input"):
+    with pytest.raises(CalibrationError, match="no ranges to quantise by"):
         quantise(window, {}, "tensorrt")
+    short = {key: value for key, value in ranges.items() if key != "encoders.audio.embed.weight:input"}
+    with pytest.raises(CalibrationError, match=r"no range for encoders\.audio\.embed\.weight:input"):
+        quantise(window, short, "tensorrt")
     broken = dict(ranges) | {"encoders.audio.embed.weight:input": (0.0, float("nan"))}
     with pytest.raises(CalibrationError, match=r"range of encoders\.audio\.embed\.weight:input is"):
         quantise(window, broken, "tensorrt")
@@ -246,3 +249,12 @@ def test_what_cannot_be_quantised_is_refused(maker: Any) -> None:
     window.opset_import[0].version = 12
     with pytest.raises(CalibrationError, match="opset 12"):
         quantise(window, ranges, "tensorrt")
+
+
+def test_an_encoder_that_calibration_never_saw_stays_float(maker: Any) -> None:
+    window = maker.window(FRAMES)
+    ranges = {key: value for key, value in ranges_for(maker).items() if not key.startswith("encoders.language.")}
+    result = quantise(window, ranges, "tensorrt")
+    floats = {tensor.name for tensor in result.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    assert "encoders.language.embed.weight" in floats
+    assert "encoders.audio.embed.weight" not in floats
