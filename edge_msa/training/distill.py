@@ -25,6 +25,7 @@ from edge_msa.training.loop import FitPlan, fit
 from edge_msa.training.losses import task_loss
 from edge_msa.training.msm import MsmConfig, draw_missing
 from edge_msa.training.predict import Readable, predict, to_numpy
+from edge_msa.training.start import start_at_prior
 from edge_msa.training.tensors import SplitTensors
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
@@ -128,7 +129,9 @@ def distill(
     """
     config = recipe.config(dataset.dims, dataset.task)
     torch.manual_seed(seed)
-    student = Student(config).to(device)
+    student = Student(config)
+    start_at_prior(student.fusion.read, dataset.split("train").labels, dataset.task)
+    student.to(device)
     objective = _Distillation(dataset, teacher, student, recipe, seed, device)
     fitted = fit(
         objective,

@@ -47,6 +47,7 @@ from edge_msa.training.msm import draw_missing
 from edge_msa.training.predict import COMPLETE_PREFIX, to_numpy
 from edge_msa.training.randomness import seed_of
 from edge_msa.training.recipes import HrlfRecipe
+from edge_msa.training.start import start_at_prior
 from edge_msa.training.tensors import SplitTensors
 from edge_msa_runtime.modalities import Subset, subsets_of
 
@@ -239,10 +240,12 @@ def train_hrlf(
     data = StageData.of(dataset, device)
     run = partial(fit, seed=seed, fingerprint=f"{dataset.digest} {config} {recipe}", progress=progress)
     teacher = _network(config, seed, device)
+    start_at_prior(teacher.classifier, dataset.split("train").labels, dataset.task)
     complete = CompleteStage(teacher, data, recipe)
     first = run(complete, recipe.plan(recipe.epochs), work_dir=work_dir / "complete", stage="teacher")
     teacher.requires_grad_(requires_grad=False)
     student = _network(config, seed + 1, device)
+    start_at_prior(student.classifier, dataset.split("train").labels, dataset.task)
     if recipe.from_teacher:
         student.load_state_dict(teacher.state_dict())
     with torch.random.fork_rng():
