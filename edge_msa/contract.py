@@ -30,6 +30,9 @@ class Contract:
     @classmethod
     def of(cls, dataset: Dataset, source: str) -> Contract:
         """The contract of a model that is going to be trained on this dataset (not normalised yet)."""
+        for name in ("train", "valid"):
+            if not any(frames.valid.any() for frames in dataset.split(name).modalities.values()):
+                raise DataError(f"the {name} split of {dataset.name} has no valid frame at all: look with data inspect")
         normalisation = fit_normalisation(dataset.split("train"), dataset.dims)
         return cls(dataset.task, dataset.dims, dataset.windows, dataset.frame_rates, normalisation, source)
 
@@ -44,7 +47,8 @@ class Contract:
                 raise DataError(f"{dataset.name} has {name}, the model was made without it: train it on such data")
             if dim != self.dims[name]:
                 raise DataError(
-                    f"{name} of {dataset.name} has {dim} features a frame, the model takes {self.dims[name]}"
+                    f"{name} of {dataset.name} has {dim} features a frame, the model takes {self.dims[name]}: "
+                    "give the data that it was made for"
                 )
         if dataset.task.outputs != self.task.outputs or dataset.task.is_score != self.task.is_score:
             raise DataError(

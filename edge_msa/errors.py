@@ -3,7 +3,8 @@
 EdgeMsaError                  exit code 1
 ├── UsageError                exit code 2   an option or a value that cannot be used
 ├── DataError                 exit code 1   a data file that cannot be read or used
-├── RunError                  exit code 1   a run folder that is missing, incomplete or of another kind
+├── RunError                  exit code 1   a run that is damaged, or cannot be written
+│   └── RunUsageError         exit code 2   a path that is no run, not the kind of run, or no place for one
 ├── TrainingError             exit code 1   a training that diverged
 └── BackendError              exit code 4   a device or backend that this machine does not have
 """
@@ -26,7 +27,13 @@ class DataError(EdgeMsaError):
 
 
 class RunError(EdgeMsaError):
-    """A run folder that is missing, incomplete, or not of the kind a command needs."""
+    """A run that is damaged, or cannot be written."""
+
+
+class RunUsageError(RunError):
+    """A path that is no run, not of the kind a command needs, or no place for a new one."""
+
+    exit_code = 2
 
 
 class TrainingError(EdgeMsaError):

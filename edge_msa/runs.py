@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.errors import RunError
+from edge_msa.errors import RunError, RunUsageError
 from edge_msa_runtime import __version__
 
 SCHEMA = 1
@@ -94,7 +94,7 @@ def read_run(path: Path, *kinds: RunKind) -> Run:
     info_path = path / INFO_NAME
     if not info_path.is_file():
         what = "is not a run folder (it has no run.json)" if path.exists() else "does not exist"
-        raise RunError(f"{path} {what}: give the folder that edge-msa train, distill or calibrate wrote")
+        raise RunUsageError(f"{path} {what}: give the folder that edge-msa train, distill or calibrate wrote")
     try:
         fields = json.loads(info_path.read_text(encoding="utf-8"))
         info = RunInfo(**fields)
@@ -103,7 +103,7 @@ def read_run(path: Path, *kinds: RunKind) -> Run:
     if info.schema != SCHEMA:
         raise RunError(f"{info_path} has schema {info.schema}, this version reads {SCHEMA}: make the run again")
     if kinds and info.kind not in kinds:
-        raise RunError(f"{path} is a {info.kind} run, this command needs a {' or '.join(kinds)} run")
+        raise RunUsageError(f"{path} is a {info.kind} run, this command needs a {' or '.join(kinds)} run")
     if not (path / WEIGHTS_NAME).is_file():
         raise RunError(f"{path} lacks {WEIGHTS_NAME}: make the run again")
     return Run(path, info)
@@ -135,9 +135,26 @@ def new_run(output_dir: Path, identity: str) -> Iterator[Path]:
     one of another identity is emptied first.
 
     Raises:
-        RunError: `output_dir` holds something that is not a run, which is never overwritten.
+        RunUsageError: `output_dir` holds something that is not a run, which is never overwritten.
+        RunError: another command is making this run.
     """
+    from filelock import FileLock, Timeout
+
     check_replaceable(output_dir)
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output_dir.with_name(f".{output_dir.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"another command is making {output_dir}: wait for it, or give another --output-dir") from None
+    try:
+        yield from _made_in(output_dir, identity)
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _made_in(output_dir: Path, identity: str) -> Iterator[Path]:
     work = output_dir.with_name(f".{output_dir.name}.partial")
     marker = work / IDENTITY_NAME
     if not (marker.is_file() and marker.read_text(encoding="utf-8") == identity):
@@ -185,9 +202,9 @@ def check_replaceable(output_dir: Path) -> None:
         RunError: the folder holds something else, or is a file.
     """
     if output_dir.is_file():
-        raise RunError(f"{output_dir} is a file: give a folder that does not exist yet")
+        raise RunUsageError(f"{output_dir} is a file: give a folder that does not exist yet")
     if output_dir.is_dir() and any(output_dir.iterdir()) and not (output_dir / INFO_NAME).is_file():
-        raise RunError(f"{output_dir} holds files that are no run: give another --output-dir, nothing was changed")
+        raise RunUsageError(f"{output_dir} holds files that are no run: give another --output-dir, nothing was changed")
 
 
 def replace_folder(work: Path, output_dir: Path) -> None:

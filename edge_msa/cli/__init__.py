@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
             raise
         return foreseen
     if code == INTERRUPTED:  # which Typer makes of Ctrl-C inside a command
-        _say("interrupted: what was finished is kept, the same command goes on from there", code)
+        _say("interrupted: nothing half-made is left behind; give the same command again", code)
     return code
 
 
@@ -64,4 +64,4 @@ def _os_message(error: OSError) -> str:
         return f"no space left on the device{where}: free some and run the same command again"
     if error.errno == errno.EACCES:
         return f"permission denied{where}: choose a folder that you may write"
-    return f"{error.strerror or error}{where}"
+    return f"{error.strerror or error}{where}: give a place that can be read or written"

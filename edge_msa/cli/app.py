@@ -19,11 +19,12 @@ data_app = typer.Typer(help="Look at feature files and convert them.", no_args_i
 app.add_typer(data_app, name="data")
 
 Data = Annotated[str, typer.Option("--data", help="A feature file, or `synthetic` for the embedded default.")]
+OwnData = Annotated[str | None, typer.Option("--data", help="A feature file; else what the run was made from.")]
 Output = Annotated[Path, typer.Option("--output-dir", help="The folder to make, once it is whole.")]
 TaskName = Annotated[str | None, typer.Option("--task", help="mosi, sims, emotions, regression; else the file's.")]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file of settings.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each stage; else the recipe's.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Every random choice follows from it.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Every random choice follows from it.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="End stdout with one line of compact JSON.")]
 SplitOption = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split to measure on.")]
@@ -76,7 +77,7 @@ def train(
 def distill(
     output_dir: Output,
     teacher: Annotated[Path, typer.Option("--teacher", help="The run of edge-msa train.")],
-    data: Data = "synthetic",
+    data: OwnData = None,
     recipe: Recipe = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -93,7 +94,7 @@ def distill(
 def calibrate(
     output_dir: Output,
     model: Annotated[Path, typer.Option("--model", help="The run of edge-msa distill.")],
-    data: Data = "synthetic",
+    data: OwnData = None,
     method: Annotated[Method, typer.Option("--method", help="How ranges follow from the statistics.")] = "mse",
     num_samples: Annotated[int, typer.Option("--num-samples", min=1, help="Training samples to look at.")] = 512,
     task: TaskName = None,
@@ -134,7 +135,7 @@ def devices(
 @app.command()
 def evaluate(
     path: Annotated[Path, typer.Argument(help="A run or a bundle.")],
-    data: Data = "synthetic",
+    data: OwnData = None,
     split: SplitOption = "test",
     engine: Annotated[str, typer.Option("--engine", help="For a bundle: which engine.")] = "auto",
     precision: Annotated[str | None, typer.Option("--precision", help="For a bundle: which precision.")] = None,
@@ -163,7 +164,7 @@ def evaluate(
 def bench(
     paths: Annotated[list[str], typer.Argument(help="Bundles, or `synthetic` for long windows of a larger student.")],
     engine: Annotated[str, typer.Option("--engine", help="Which engine; auto is the target's first.")] = "auto",
-    threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=256)] = 1,
     num_runs: Annotated[int, typer.Option("--num-runs", min=1, help="Timed calls a subset.")] = 200,
     output: Annotated[Path | None, typer.Option("--output", help="Keep the measurement, for edge-msa report.")] = None,
     json: Json = False,

@@ -28,7 +28,7 @@ Ranges = dict[str, tuple[float, float]]
 
 
 def calibrate_student(
-    data: str,
+    data: str | None,
     model: Path,
     output_dir: Path,
     *,
@@ -36,12 +36,12 @@ def calibrate_student(
     num_samples: int = 512,
     seed: int = 0,
     task: str | None = None,
-    show_ranges: bool = True,
+    in_pipeline: bool = False,
 ) -> Run:
     """Gather statistics, choose ranges, and write them with the student as a run; skipped when one is there."""
     source = read_run(model, "student")
     contract = Contract.from_json(source.info.contract)
-    dataset = opened(data, task)
+    dataset = opened(data or contract.data, task)
     normalised = contract.normalised(dataset)
     recipe = {"method": method, "num_samples": num_samples}
     inputs = {"data": dataset.digest, "student": source.digest}
@@ -77,9 +77,10 @@ def calibrate_student(
         for name in contract.dims
         if name not in seen
     )
-    if show_ranges:
+    if not in_pipeline:
         remark(format_ranges(ranges))
-    made("calibration", output_dir, f"edge-msa export --target laptop --model {output_dir} --output-dir bundle")
+    following = None if in_pipeline else f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
+    made(f"calibration over {metrics['samples']} samples", output_dir, following)
     return read_run(output_dir)
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from edge_msa_calibrate.gate import decide
 
+NOISE = 0.1
+"""Share of fp32's p50 that a lower precision must save: less is within what two runs of the same graph differ by."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -72,6 +75,10 @@ def choose(engine: str, measured: tuple[Measured, ...], wanted: str, max_drop: f
             tuple(passing),
         )
     fastest = min(known, key=lambda name: known[name])
+    if known[fastest] > known.get("fp32", 0.0) * (1 - NOISE):
+        fastest = "fp32"
+    gain = f"more than {NOISE:.0%} faster than fp32"
+    why = f"nothing that passes the gate is {gain}" if fastest == "fp32" else f"passes the gate, {gain}"
     told = ", ".join(f"{name} {speed:.3f} ms" for name, speed in known.items())
     dropped = "".join(f"; {name} refused: {item.reason}" for name, item in verdicts.items() if not item.passed)
-    return Choice(engine, fastest, f"the fastest that passes the gate ({told}){dropped}", tuple(passing))
+    return Choice(engine, fastest, f"{why} ({told}){dropped}", tuple(passing))

@@ -42,6 +42,11 @@ def made(what: str, path: Path, following: str | None = None) -> None:
         say(f"next: {following}")
 
 
+def metrics_line(metrics: Mapping[str, Any]) -> str:
+    """Validation numbers on one line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
     files = path.rglob("*") if path.is_dir() else [path]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.contract import Contract
-from edge_msa.flow.console import made, say, shows_progress
+from edge_msa.flow.console import made, metrics_line, say, shows_progress
 from edge_msa.flow.data import opened
 from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
 from edge_msa.training.device import resolve_device
@@ -18,7 +18,7 @@ from edge_msa.training.recipes import read_recipe, student_recipe
 
 
 def distill_student(
-    data: str,
+    data: str | None,
     teacher: Path,
     output_dir: Path,
     *,
@@ -27,12 +27,14 @@ def distill_student(
     seed: int = 0,
     device: str = "auto",
     task: str | None = None,
+    in_pipeline: bool = False,
 ) -> Run:
     """Distil a student and write its run; skipped when an identical one is there."""
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     place = resolve_device(device)
     source = read_run(teacher, "teacher")
     contract = Contract.from_json(source.info.contract)
+    data = data or contract.data
     dataset = opened(data, task)
     normalised = contract.normalised(dataset)
     chosen = student_recipe(settings.get("student", {}), data, epochs=epochs)
@@ -67,5 +69,7 @@ def distill_student(
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
-    made("student", output_dir, f"edge-msa calibrate --model {output_dir} --data {data} --output-dir calibrated")
+    say(f"validation: {metrics_line(trained.metrics)}")
+    following = None if in_pipeline else f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
+    made("student", output_dir, following)
     return read_run(output_dir)

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.open import SYNTHETIC
-from edge_msa.errors import RunError, UsageError
+from edge_msa.errors import RunUsageError, UsageError
 from edge_msa.evaluation import Evaluation, Predict, Source, evaluate, format_table, write_predictions
 from edge_msa.flow.console import made, say, say_json
 from edge_msa.flow.data import opened
@@ -16,12 +16,13 @@ from edge_msa.flow.readings import by_run, by_session, check_bundle_data
 from edge_msa.report.records import write_records
 from edge_msa.runs import INFO_NAME, read_run
 from edge_msa_runtime import load
+from edge_msa_runtime.bundle import open_bundle
 from edge_msa_runtime.manifest import MANIFEST_NAME
 
 
 def evaluate_path(
     path: Path,
-    data: str,
+    data: str | None = None,
     split: SplitName = "test",
     *,
     engine: str = "auto",
@@ -32,6 +33,10 @@ def evaluate_path(
     json: bool = False,
 ) -> Evaluation:
     """Evaluate, print the table, and keep what was asked for."""
+    for file in (output, predictions):
+        if file is not None and file.is_dir():
+            raise UsageError(f"{file} is a folder: give a file to write")
+    data = data or _own_data(path)
     dataset = opened(data, task)
     predict, source = reader_of(path, dataset, engine=engine, precision=precision)
     evaluation, readings = evaluate(predict, dataset, split, source, limits=limits_of(data, dataset, split))
@@ -51,7 +56,7 @@ def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | Non
     """How to ask what lies at `path`, and what to call it.
 
     Raises:
-        RunError: it is neither a run nor a bundle.
+        RunUsageError: it is neither a run nor a bundle.
         UsageError: an engine or a precision for a run.
     """
     name = path.resolve().name
@@ -66,7 +71,18 @@ def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | Non
         check_bundle_data(session, dataset)
         return by_session(session), Source(name, "bundle", session.precision, session.engine, session.device)
     what = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
-    raise RunError(f"{path} {what}: give a folder that train, distill, calibrate or export wrote")
+    raise RunUsageError(f"{path} {what}: give a folder that train, distill, calibrate or export wrote")
+
+
+def _own_data(path: Path) -> str:
+    """The data that a run was made from, or the embedded default that a bundle was."""
+    if (path / INFO_NAME).is_file():
+        return Contract.from_json(read_run(path).info.contract).data
+    if (path / MANIFEST_NAME).is_file():
+        made_from = open_bundle(path).manifest.provenance.get("data", {})
+        if made_from.get("name") != SYNTHETIC:
+            raise UsageError(f"{path} was made from {made_from.get('name')}: give that file by --data")
+    return SYNTHETIC
 
 
 def limits_of(source: str, dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:

@@ -44,6 +44,7 @@ def export_model(
     precision: str = "auto",
     max_drop: float = 1.0,
     task: str | None = None,
+    in_pipeline: bool = False,
 ) -> Exported:
     """Write a bundle for a target.
 
@@ -67,11 +68,8 @@ def export_model(
         _write(output, graphs, request, choices, measured)
     for choice in choices:
         say(f"{choice.engine}: {choice.precision}, {choice.reason}")
-    made(
-        f"bundle for {profile.name}",
-        output,
-        f"edge-msa-run verify {output}   (on the device: see {output}/README.md)",
-    )
+    following = f"edge-msa-run verify {output}   (on the device: see {output}/README.md)"
+    made(f"bundle for {profile.name}", output, None if in_pipeline else following)
     failed = [choice.failure for choice in choices if choice.failure]
     if failed:
         raise GateFailedError(f"{failed[0]}; {output} holds {choices[0].precision}, the best that passed")

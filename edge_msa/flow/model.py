@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edge_msa.flow.calibrate import calibrate_student
 from edge_msa.flow.console import step
@@ -18,9 +19,10 @@ def make_model(output_dir: Path, settings: Settings | None = None) -> None:
     teacher, student = output_dir / "teacher", output_dir / "student"
     hrlf, own_student = {"hrlf": given.hrlf}, {"student": given.student}
     step("train")
-    train_teacher(own.data, teacher, recipe=hrlf, seed=own.seed, device=own.device, task=own.task)
+    common: dict[str, Any] = {"seed": own.seed, "device": own.device, "task": own.task, "in_pipeline": True}
+    train_teacher(own.data, teacher, recipe=hrlf, **common)
     step("distill")
-    distill_student(own.data, teacher, student, recipe=own_student, seed=own.seed, device=own.device, task=own.task)
+    distill_student(own.data, teacher, student, recipe=own_student, **common)
     step("calibrate")
     calibrate_student(
         own.data,
@@ -30,5 +32,5 @@ def make_model(output_dir: Path, settings: Settings | None = None) -> None:
         num_samples=own.num_samples,
         seed=own.seed,
         task=own.task,
-        show_ranges=False,
+        in_pipeline=True,
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_msa.errors import UsageError
 from edge_msa.evaluation import Evaluation, evaluate
 from edge_msa.files import write_text
 from edge_msa.flow.bench import bench_bundles
@@ -37,6 +38,8 @@ def run_pipeline(
 ) -> None:
     """Train, distil, calibrate, export, measure on test, report."""
     started = time.monotonic()
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"{output_dir} is a file: give a folder that may hold runs, bundles and the report")
     settings = read_settings(recipe)
     own = settings.pipeline
     chosen = dataclasses.replace(own, data=data or own.data, task=task or own.task)
@@ -71,6 +74,7 @@ def _export(target: str, output_dir: Path, recipe: PipelineRecipe) -> Path:
         precision=recipe.precision,
         max_drop=recipe.max_drop,
         task=recipe.task,
+        in_pipeline=True,
     )
     write_text(output_dir / MEASUREMENTS / f"{path.name}.{STAMP}", _hash(wanted, path))
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.contract import Contract
-from edge_msa.flow.console import made, remarks, say, shows_progress
+from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progress
 from edge_msa.flow.data import opened
 from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
 from edge_msa.training.device import resolve_device
@@ -26,6 +26,7 @@ def train_teacher(
     seed: int = 0,
     device: str = "auto",
     task: str | None = None,
+    in_pipeline: bool = False,
 ) -> Run:
     """Train a teacher and write its run; skipped when an identical one is there."""
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
@@ -57,5 +58,8 @@ def train_teacher(
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
-    made("teacher", output_dir, f"edge-msa distill --teacher {output_dir} --data {data} --output-dir student")
+    say(f"validation: {metrics_line(trained.metrics)}")
+    made(
+        "teacher", output_dir, None if in_pipeline else f"edge-msa distill --teacher {output_dir} --output-dir student"
+    )
     return read_run(output_dir)

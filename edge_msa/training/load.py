@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 
 from edge_msa.errors import RunError
 from edge_msa.models.hrlf import HrlfConfig
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.runs import Run
+from edge_msa.runs import INFO_NAME, Run
 from edge_msa.training.predict import Readable, hrlf_from_weights
+
+Config = TypeVar("Config", HrlfConfig, StudentConfig)
 
 
 def model_of(run: Run, device: torch.device | None = None) -> Readable:
@@ -19,7 +23,7 @@ def model_of(run: Run, device: torch.device | None = None) -> Readable:
     """
     place = device or torch.device("cpu")
     if run.info.model == "hrlf":
-        return hrlf_from_weights(HrlfConfig(**run.info.config), run.weights).to(place)
+        return hrlf_from_weights(_config(HrlfConfig, run), run.weights).to(place)
     return student_of(run).to(place)
 
 
@@ -31,10 +35,17 @@ def student_of(run: Run) -> Student:
     """
     if run.info.model != "student":
         raise RunError(f"{run.path} holds a {run.info.model}, this needs a student: edge-msa distill makes one")
-    student = Student(StudentConfig(**run.info.config))
+    student = Student(_config(StudentConfig, run))
     try:
         student.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
     except RuntimeError as error:
         last = str(error).splitlines()[-1].strip()
         raise RunError(f"the weights of {run.path} do not fit its network ({last}): distil it again") from None
     return student.eval()
+
+
+def _config(kind: type[Config], run: Run) -> Config:
+    try:
+        return kind(**run.info.config)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"the config in {run.path / INFO_NAME} cannot be read ({error}): make the run again") from None

@@ -75,6 +75,15 @@ def test_checkpoints_do_not_travel_with_the_run(tmp_path: Path) -> None:
     assert set(contents(output)) == {INFO_NAME, WEIGHTS_NAME, "log.jsonl", "statistics.npz"}
 
 
+def test_two_commands_do_not_make_the_same_run_at_once(tmp_path: Path) -> None:
+    with new_run(tmp_path / "run", "one") as work:
+        with pytest.raises(RunError, match="another command is making"):
+            make(tmp_path / "run", "two")
+        write_run(work, info("one"), {"w": np.zeros(1, np.float32)}, [])
+    assert read_run(tmp_path / "run").info.identity == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_a_kill_between_the_two_renames_loses_no_run(tmp_path: Path) -> None:
     make(tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / ".run.old")

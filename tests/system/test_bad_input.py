@@ -132,37 +132,40 @@ WRONG: list[tuple[str, int, str]] = [
     ("train --data {good.npz} --output-dir {out} --recipe {nowhere.toml}", 2, "nowhere.toml cannot be read"),
     ("train --data {good.npz} --output-dir {out} --recipe {broken.toml}", 2, "broken.toml is not TOML"),
     ("train --data {good.npz} --output-dir {out} --recipe {typo.toml}", 2, "did you mean 'epochs'"),
-    ("train --data {good.npz} --output-dir {good.npz}", 1, "is a file"),
+    ("train --data {good.npz} --output-dir {good.npz}", 2, "is a file"),
     ("train --data {good.npz}", 2, "--output-dir"),
     ("trian", 2, "trian"),
     ("train --output-dri {out}", 2, "--output-dri"),
-    ("distill --data {good.npz} --teacher {nowhere} --output-dir {out}", 1, "nowhere does not exist"),
-    ("distill --data {good.npz} --teacher {empty} --output-dir {out}", 1, "empty is not a run folder"),
+    ("distill --data {good.npz} --teacher {nowhere} --output-dir {out}", 2, "nowhere does not exist"),
+    ("distill --data {good.npz} --teacher {empty} --output-dir {out}", 2, "empty is not a run folder"),
     (
         "distill --data {good.npz} --teacher {student} --output-dir {out}",
-        1,
+        2,
         "student run, this command needs a teacher",
     ),
     ("distill --data {wide.npz} --teacher {teacher} --output-dir {out}", 1, "5 features a frame, the model takes 16"),
     (
         "calibrate --data {good.npz} --model {teacher} --output-dir {out}",
-        1,
+        2,
         "teacher run, this command needs a student",
     ),
     ("calibrate --data {wide.npz} --model {student} --output-dir {out}", 1, "5 features a frame, the model takes 16"),
     ("calibrate --data {good.npz} --model {student} --output-dir {out} --method magic", 2, "magic"),
     ("export --target jetsen --output-dir {out}", 2, "did you mean 'jetson'"),
-    ("export --target laptop --model {teacher} --output-dir {out}", 1, "teacher run, this command needs a student"),
+    ("export --target laptop --model {teacher} --output-dir {out}", 2, "teacher run, this command needs a student"),
     ("export --target laptop --model {student} --data {wide.npz} --output-dir {out}", 1, "5 features a frame"),
     ("export --target laptop --model {student} --precision int4 --output-dir {out}", 2, "int4"),
     ("export --target laptop --model {student} --max-drop -1 --output-dir {out}", 2, "--max-drop"),
-    ("evaluate {nowhere} --data {good.npz}", 1, "nowhere does not exist"),
-    ("evaluate {empty} --data {good.npz}", 1, "neither a run"),
+    ("evaluate {nowhere} --data {good.npz}", 2, "nowhere does not exist"),
+    ("evaluate {empty} --data {good.npz}", 2, "neither a run"),
     ("evaluate {student} --data {wide.npz}", 1, "5 features a frame, the model takes 16"),
     ("evaluate {student} --data {no_test.npz}", 1, "has no test split; it has train, valid"),
     ("evaluate {student} --data {good.npz} --task emotions", 2, "emotions"),
     ("evaluate {student} --data {good.npz} --engine openvino", 2, "are for bundles"),
     ("evaluate {student} --data {good.npz} --split dev", 2, "dev"),
+    ("evaluate {student} --data {good.npz} --output {empty}", 2, "is a folder"),
+    ("pipeline --data {good.npz} --output-dir {good.npz}", 2, "is a file"),
+    ("train --data {good.npz} --output-dir {out} --seed 99999999999", 2, "--seed"),
     ("evaluate {student} --data {good.npz} --predictions {good.npz}/p.csv", 1, "p.csv cannot be written"),
     ("bench {nowhere}", 2, "nowhere"),
     ("bench {empty}", 1, "manifest.json"),
@@ -214,7 +217,7 @@ def test_a_folder_with_other_files_is_left_as_it_is(
     model = {"train": (), "distill": ("--teacher", inputs["teacher"]), "calibrate": ("--model", inputs["student"])}
     ran = edge_msa(command, *model[command], "--data", inputs["good.npz"], "--output-dir", tmp_path / "thesis")
     assert "thesis holds files that are no run" in told(ran)
-    assert ran.code == 1
+    assert ran.code == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "chapter.txt"]
 
 
@@ -305,7 +308,7 @@ def test_a_training_interrupted_between_epochs_goes_on_from_there(
     line = written(WRITERS["train"], inputs, tmp_path)
     ran = edge_msa(*line)
     assert ran.code == 130
-    assert "the same command goes on from there" in told(ran)
+    assert "give the same command again" in told(ran)
     assert edge_msa(*line).code == 0
     stages = [stage for stage, _ in begun]
     assert [at for _, at in begun] == [0, 1, 1, 0]
@@ -353,7 +356,7 @@ def test_a_real_ctrl_c_is_one_line_and_130(inputs: Inputs, tmp_path: Path, envir
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines() == ["edge-msa: interrupted: what was finished is kept, the same command goes on from there"]
+    assert err.splitlines() == ["edge-msa: interrupted: nothing half-made is left behind; give the same command again"]
     assert [path.name for path in tmp_path.iterdir()] == [".run.partial"]
 
 

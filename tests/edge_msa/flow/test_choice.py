@@ -18,6 +18,11 @@ def test_the_fastest_that_passes_is_chosen() -> None:
     assert choose("onnxruntime", (FP32, measured("int8", 85, 3.0)), "auto", 1.0).precision == "fp32"
 
 
+def test_less_than_noise_is_no_reason_to_leave_fp32() -> None:
+    assert choose("onnxruntime", (FP32, measured("int8", 85, 1.9)), "auto", 1.0).precision == "fp32"
+    assert choose("onnxruntime", (FP32, measured("int8", 85, 1.79)), "auto", 1.0).precision == "int8"
+
+
 def test_why_the_others_were_refused_is_told() -> None:
     choice = choose("onnxruntime", (FP32, FP16, INT8), "auto", 1.0)
     assert "int8 refused: loses 2.00 points on subset lav" in choice.reason
