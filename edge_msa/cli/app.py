@@ -17,6 +17,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at feature files and convert them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+import_app = typer.Typer(help="Make runs of checkpoints that others trained.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
 
 Data = Annotated[str, typer.Option("--data", help="A feature file, or `synthetic` for the embedded default.")]
 Output = Annotated[Path, typer.Option("--output-dir", help="The folder to make, once it is whole.")]
@@ -55,18 +57,30 @@ def data_convert(
     convert(file, output, task)
 
 
+@import_app.command("almt")
+def import_almt(
+    checkpoint: Annotated[Path, typer.Argument(help="A state dict of the authors' code or of MMSA, a .pth file.")],
+    output_dir: Output,
+    task: Annotated[str, typer.Option("--task", help="What it was trained for: mosi, sims, emotions...")] = "mosi",
+) -> None:
+    """Read a checkpoint of ALMT, every size off its tensors, as a teacher."""
+    from edge_msa.flow.import_almt import import_checkpoint
+
+    import_checkpoint(checkpoint, output_dir, task=task)
+
+
 @app.command()
 def train(
     output_dir: Output,
     data: Data = "synthetic",
-    model: Annotated[Literal["hrlf"], typer.Option("--model", help="Which teacher.")] = "hrlf",
+    model: Annotated[Literal["hrlf", "almt"], typer.Option("--model", help="Which teacher.")] = "hrlf",
     recipe: Recipe = None,
     epochs: Epochs = None,
     seed: Seed = 0,
     device: Device = "auto",
     task: TaskName = None,
 ) -> None:
-    """Train a teacher: on complete data, then robust under missing modalities and frames."""
+    """Train a teacher: HRLF on complete data, then robust under missing modalities and frames; or ALMT."""
     from edge_msa.flow.train import train_teacher
 
     train_teacher(data, output_dir, model=model, recipe=recipe, epochs=epochs, seed=seed, device=device, task=task)
