@@ -175,7 +175,9 @@ def evaluate(
 
 @app.command()
 def bench(
-    paths: Annotated[list[str], typer.Argument(help="Bundles, or `synthetic` for long windows of a larger student.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Bundles; or `synthetic`: long windows; or `almt`: its exact saving.")
+    ],
     engine: Annotated[str, typer.Option("--engine", help="Which engine; auto is the target's first.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
     num_runs: Annotated[int, typer.Option("--num-runs", min=1, help="Timed calls a subset.")] = 200,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,3 +97,13 @@ def test_a_checkpoint_that_cannot_be_used_is_one_line(
     assert words in ran.err
     assert len(ran.err.splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_its_saving_is_measured_by_a_command(edge_msa: Command) -> None:
+    ran = edge_msa("bench", "almt", "--num-runs", "1", "--json")
+    assert ran.code == 0
+    assert "times as fast" in ran.out
+    assert {"batch", "ratio", "difference"} <= set(json.loads(ran.out.splitlines()[-1])["almt"][0])
+    wrong = edge_msa("bench", "almt", "synthetic")
+    assert wrong.code == 2
+    assert "stands alone" in wrong.err

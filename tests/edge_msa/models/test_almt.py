@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from edge_msa.models.almt import Almt, AlmtConfig, Embedding
+from edge_msa.models.almt import Almt, AlmtConfig
+from edge_msa.training.almt_bench import compute_every_token
 from edge_msa_runtime.modalities import MODALITIES
 
 GOLDEN = Path(__file__).parents[3] / "../shared/data/golden"
@@ -32,33 +33,6 @@ def sample(config: AlmtConfig, batch: int = 3) -> tuple[dict[str, Tensor], dict[
     return frames, {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in frames.items()}
 
 
-def plain_embedding(embedding: nn.Module, frames: Tensor) -> Tensor:
-    """All positions through the layer, as the authors do, and 8 of them kept."""
-    assert isinstance(embedding, Embedding)
-    _, sequence = embedding.sequence(frames)
-    for attention, mlp in embedding.encoder.pairs():
-        sequence = mlp(attention(sequence, sequence))
-    return sequence[:, : embedding.extra_token.shape[1]]
-
-
-def plain(network: Almt, frames: dict[str, Tensor]) -> Tensor:
-    """The authors' way through the whole network: every token everywhere."""
-    projections = (network.proj_l, network.proj_a, network.proj_v)
-    language, audio, vision = (
-        plain_embedding(proj[1], proj[0](frames[name])) for name, proj in zip(MODALITIES, projections, strict=True)
-    )
-    scales = network.l_encoder(language)
-    hyper = network.h_hyper_layer(scales, audio, vision, network.h_hyper.expand(len(language), -1, -1))
-    fusion = network.fusion_layer
-    cls = fusion.extra_token.expand(len(hyper), -1, -1)
-    source = torch.cat([cls, hyper], dim=1) + fusion.pos_embedding_s
-    rows = torch.cat([cls, scales[-1]], dim=1) + fusion.pos_embedding_t
-    for attention, mlp in fusion.CrossTransformerEncoder.pairs():
-        rows = mlp(attention(rows, source))
-    outputs: Tensor = network.regression_layer(rows[:, 0])
-    return outputs
-
-
 def test_the_authors_weights_give_the_authors_outputs() -> None:
     if not GOLDEN.exists():
         pytest.skip("../shared/data/golden is not here")
@@ -70,7 +44,7 @@ def test_the_authors_weights_give_the_authors_outputs() -> None:
     valid = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in frames.items()}
     with torch.no_grad():
         torch.testing.assert_close(network(frames, valid), expected, rtol=0, atol=1e-5)
-        torch.testing.assert_close(plain(network, frames), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(compute_every_token(network, frames), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +60,7 @@ def test_computing_only_what_survives_changes_nothing(config: AlmtConfig) -> Non
     network = randomised(config)
     frames, valid = sample(config)
     with torch.no_grad():
-        torch.testing.assert_close(network(frames, valid), plain(network, frames), rtol=0, atol=1e-5)
+        torch.testing.assert_close(network(frames, valid), compute_every_token(network, frames), rtol=0, atol=1e-5)
 
 
 def test_gradients_are_those_of_computing_everything() -> None:
@@ -94,7 +68,7 @@ def test_gradients_are_those_of_computing_everything() -> None:
     frames, valid = sample(SMALL)
     parameters = dict(network.named_parameters())
     found = torch.autograd.grad(network(frames, valid).square().sum(), list(parameters.values()))
-    expected = torch.autograd.grad(plain(network, frames).square().sum(), list(parameters.values()))
+    expected = torch.autograd.grad(compute_every_token(network, frames).square().sum(), list(parameters.values()))
     for name, own, theirs in zip(parameters, found, expected, strict=True):
         torch.testing.assert_close(own, theirs, rtol=1e-3, atol=1e-4, msg=name)
 
