@@ -32,8 +32,9 @@ format: install ## let ruff format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## int8 against fp32 on long windows, and the demo's bundles where they exist
+bench: install ## int8 against fp32 on long windows, and the demo's bundles where they exist; ALMT's saving
 	$(BIN)/edge-msa bench synthetic
+	$(BIN)/edge-msa bench almt
 
 clean: ## remove the environment and the demo
 	rm -rf $(VENV) demo build dist

@@ -17,7 +17,8 @@ from edge_msa.errors import DataError, RunError
 class Contract:
     """A model's side of the data: task, features a frame, longest sample, frame rates in Hz, normalisation.
 
-    `data` is where it was trained, so that a later command can find validation data without being told.
+    `data` is where it was trained, so that a later command can find validation data without being told; empty where
+    nobody knows, as of an imported checkpoint.
     """
 
     task: Task

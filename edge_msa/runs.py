@@ -42,8 +42,8 @@ class RunInfo:
     """What `run.json` says.
 
     `identity` is the SHA-256 of everything the result depends on (see `identity_of`). `inputs` maps the data and the
-    earlier runs to their digests. `model` is `hrlf` or `student`, `config` what rebuilds the network, `contract` what
-    a later step must know of the data: task, dims, windows, normalisation, frame rates.
+    earlier runs to their digests. `model` is `hrlf`, `almt` or `student`, `config` what rebuilds the network,
+    `contract` what a later step must know of the data: task, dims, windows, normalisation, frame rates.
     """
 
     kind: RunKind

@@ -17,6 +17,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at feature files and convert them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+import_app = typer.Typer(help="Make runs of checkpoints that others trained.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
 
 Data = Annotated[str, typer.Option("--data", help="A feature file, or `synthetic` for the embedded default.")]
 OwnData = Annotated[str | None, typer.Option("--data", help="A feature file; else what the run was made from.")]
@@ -56,18 +58,30 @@ def data_convert(
     convert(file, output, task)
 
 
+@import_app.command("almt")
+def import_almt(
+    checkpoint: Annotated[Path, typer.Argument(help="A state dict of the authors' code or of MMSA, a .pth file.")],
+    output_dir: Output,
+    task: Annotated[str, typer.Option("--task", help="What it was trained for: mosi, sims, emotions...")] = "mosi",
+) -> None:
+    """Read a checkpoint of ALMT, every size off its tensors, as a teacher."""
+    from edge_msa.flow.import_almt import import_checkpoint
+
+    import_checkpoint(checkpoint, output_dir, task=task)
+
+
 @app.command()
 def train(
     output_dir: Output,
     data: Data = "synthetic",
-    model: Annotated[Literal["hrlf"], typer.Option("--model", help="Which teacher.")] = "hrlf",
+    model: Annotated[Literal["hrlf", "almt"], typer.Option("--model", help="Which teacher.")] = "hrlf",
     recipe: Recipe = None,
     epochs: Epochs = None,
     seed: Seed = 0,
     device: Device = "auto",
     task: TaskName = None,
 ) -> None:
-    """Train a teacher: on complete data, then robust under missing modalities and frames."""
+    """Train a teacher: HRLF on complete data, then robust under missing modalities and frames; or ALMT."""
     from edge_msa.flow.train import train_teacher
 
     train_teacher(data, output_dir, model=model, recipe=recipe, epochs=epochs, seed=seed, device=device, task=task)
@@ -162,7 +176,9 @@ def evaluate(
 
 @app.command()
 def bench(
-    paths: Annotated[list[str], typer.Argument(help="Bundles, or `synthetic` for long windows of a larger student.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Bundles; or `synthetic`: long windows; or `almt`: its exact saving.")
+    ],
     engine: Annotated[str, typer.Option("--engine", help="Which engine; auto is the target's first.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, max=256)] = 1,
     num_runs: Annotated[int, typer.Option("--num-runs", min=1, help="Timed calls a subset.")] = 200,

@@ -22,6 +22,7 @@ from edge_msa_runtime.errors import EngineUnavailableError
 from edge_msa_runtime.session import Session
 
 LONG_WINDOWS = "synthetic"
+ALMT = "almt"
 
 
 def bench_paths(
@@ -33,7 +34,17 @@ def bench_paths(
     output: Path | None = None,
     json: bool = False,
 ) -> tuple[BenchRecord, ...]:
-    """Measure bundles, every engine and precision that they hold; `synthetic` is a larger student on long windows."""
+    """Measure bundles, every engine and precision that they hold; `synthetic` is a larger student on long windows.
+
+    `almt` is ALMT's exact saving against computing every token.
+    """
+    if ALMT in paths:
+        if list(paths) != [ALMT] or engine != "auto" or output:
+            raise UsageError("bench almt stands alone, in torch and without --engine or --output")
+        from edge_msa.flow.almt_speed import bench_almt
+
+        bench_almt(threads=threads, num_runs=num_runs, json=json)
+        return ()
     if LONG_WINDOWS in paths:
         if list(paths) != [LONG_WINDOWS]:
             raise UsageError("bench synthetic stands alone: give bundles in another call")

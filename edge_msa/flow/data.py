@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_msa.contract import Contract
 from edge_msa.data.archive import write_archive
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.inspect import describe, inspection_of
@@ -18,6 +19,18 @@ def opened(source: str, task_name: str | None) -> Dataset:
     dataset = open_dataset(source, task=named(task_name))
     remarks(dataset.notes)
     return dataset
+
+
+def data_of(given: str | None, contract: Contract, run: Path) -> str:
+    """The data that was given, or else what the run was made from.
+
+    Raises:
+        UsageError: neither is known.
+    """
+    found = given or contract.data
+    if not found:
+        raise UsageError(f"{run} was imported, so its data is not known: give --data FILE")
+    return found
 
 
 def named(task_name: str | None) -> Task | None:

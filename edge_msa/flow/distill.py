@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_msa.contract import Contract
 from edge_msa.flow.console import made, metrics_line, say, shows_progress
-from edge_msa.flow.data import opened
+from edge_msa.flow.data import data_of, opened
 from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
 from edge_msa.training.device import resolve_device
 from edge_msa.training.distill import distill
@@ -34,7 +34,7 @@ def distill_student(
     place = resolve_device(device)
     source = read_run(teacher, "teacher")
     contract = Contract.from_json(source.info.contract)
-    data = data or contract.data
+    data = data_of(data, contract, teacher)
     dataset = opened(data, task)
     normalised = contract.normalised(dataset)
     chosen = student_recipe(settings.get("student", {}), data, epochs=epochs)

@@ -11,7 +11,7 @@ from edge_msa.data.open import SYNTHETIC
 from edge_msa.errors import RunUsageError, UsageError
 from edge_msa.evaluation import Evaluation, Predict, Source, evaluate, format_table, write_predictions
 from edge_msa.flow.console import made, say, say_json
-from edge_msa.flow.data import opened
+from edge_msa.flow.data import data_of, opened
 from edge_msa.flow.readings import by_run, by_session, check_bundle_data
 from edge_msa.report.records import write_records
 from edge_msa.runs import INFO_NAME, read_run
@@ -77,7 +77,7 @@ def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | Non
 def _own_data(path: Path) -> str:
     """The data that a run was made from, or the embedded default that a bundle was."""
     if (path / INFO_NAME).is_file():
-        return Contract.from_json(read_run(path).info.contract).data
+        return data_of(None, Contract.from_json(read_run(path).info.contract), path)
     if (path / MANIFEST_NAME).is_file():
         made_from = open_bundle(path).manifest.provenance.get("data", {})
         if made_from.get("name") != SYNTHETIC:

@@ -12,15 +12,15 @@ from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progre
 from edge_msa.flow.data import opened
 from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
 from edge_msa.training.device import resolve_device
-from edge_msa.training.hrlf import train_hrlf
-from edge_msa.training.recipes import HrlfRecipe, hrlf_recipe, read_recipe
+from edge_msa.training.recipes import read_recipe
+from edge_msa.training.teachers import TeacherName, teacher_recipe, train_by_recipe
 
 
 def train_teacher(
     data: str,
     output_dir: Path,
     *,
-    model: str = "hrlf",
+    model: TeacherName = "hrlf",
     recipe: Path | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -32,7 +32,7 @@ def train_teacher(
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     place = resolve_device(device)
     dataset = opened(data, task)
-    chosen: HrlfRecipe = hrlf_recipe(settings.get(model, {}), data, epochs=epochs)
+    chosen = teacher_recipe(model, settings.get(model, {}), data, epochs=epochs)
     contract = Contract.of(dataset, data)
     plain_recipe = dataclasses.asdict(chosen)
     inputs = {"data": dataset.digest, "task": dataset.task.kind}
@@ -42,7 +42,7 @@ def train_teacher(
         return run
     remarks(contract.normalisation.notes)
     with new_run(output_dir, identity) as work:
-        trained = train_hrlf(
+        trained = train_by_recipe(
             contract.normalised(dataset), chosen, seed=seed, device=place, work_dir=work, progress=shows_progress()
         )
         info = RunInfo(

@@ -7,12 +7,13 @@ from typing import TypeVar
 import torch
 
 from edge_msa.errors import RunError
+from edge_msa.models.almt import AlmtConfig
 from edge_msa.models.hrlf import HrlfConfig
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.runs import INFO_NAME, Run
-from edge_msa.training.predict import Readable, hrlf_from_weights
+from edge_msa.training.predict import Readable, almt_from_weights, hrlf_from_weights
 
-Config = TypeVar("Config", HrlfConfig, StudentConfig)
+Config = TypeVar("Config", HrlfConfig, AlmtConfig, StudentConfig)
 
 
 def model_of(run: Run, device: torch.device | None = None) -> Readable:
@@ -24,6 +25,8 @@ def model_of(run: Run, device: torch.device | None = None) -> Readable:
     place = device or torch.device("cpu")
     if run.info.model == "hrlf":
         return hrlf_from_weights(_config(HrlfConfig, run), run.weights).to(place)
+    if run.info.model == "almt":
+        return almt_from_weights(_config(AlmtConfig, run), run.weights).to(place)
     return student_of(run).to(place)
 
 

@@ -14,6 +14,9 @@ from torch.nn import functional as F
 
 from edge_msa.data.tasks import Task
 
+SCORE_LOSSES = ("l1", "smooth_l1", "mse")
+"""What a recipe may choose for scores."""
+
 
 def task_loss(predictions: Tensor, labels: Tensor, task: Task, score_loss: str = "l1") -> Tensor:
     """Distance of predictions from labels.

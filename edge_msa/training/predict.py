@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from edge_msa.data.dataset import Split
 from edge_msa.errors import RunError
+from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa.models.hrlf import Hrlf, HrlfConfig
 from edge_msa.models.student import Student
 from edge_msa.training.tensors import SplitTensors
@@ -19,8 +21,10 @@ from edge_msa_runtime.modalities import Subset
 COMPLETE_PREFIX = "complete."
 """What the names of the complete teacher's weights begin with, beside the robust network's."""
 
-Readable = Hrlf | Student
+Readable = Hrlf | Almt | Student
 """A model that `predict` can ask: frames and validity by modality in, outputs out, whatever is missing."""
+
+ModelType = TypeVar("ModelType", bound=nn.Module)
 
 
 def to_numpy(module: nn.Module) -> dict[str, NDArray[np.float32]]:
@@ -43,7 +47,19 @@ def hrlf_from_weights(
     """
     own = {name: value for name, value in weights.items() if name.startswith(COMPLETE_PREFIX) == complete}
     tensors = {name.removeprefix(COMPLETE_PREFIX): torch.from_numpy(np.array(value)) for name, value in own.items()}
-    network = Hrlf(config)
+    return _filled(Hrlf(config), tensors)
+
+
+def almt_from_weights(config: AlmtConfig, weights: Mapping[str, NDArray[np.float32]]) -> Almt:
+    """The network in evaluation mode, on the CPU; `weights` as `train_almt` or `import_almt` returned them.
+
+    Raises:
+        RunError: the weights are not this network's.
+    """
+    return _filled(Almt(config), {name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+
+
+def _filled(network: ModelType, tensors: Mapping[str, torch.Tensor]) -> ModelType:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 
 from edge_msa.data.open import SYNTHETIC
 from edge_msa.errors import UsageError
+from edge_msa.training.almt import AlmtRecipe
 from edge_msa.training.distill import StudentRecipe
 from edge_msa.training.loop import FitPlan
+from edge_msa.training.losses import SCORE_LOSSES
 from edge_msa.training.msm import MsmConfig
 
 if sys.version_info >= (3, 11):
@@ -25,8 +27,7 @@ else:
 
 RecipeType = TypeVar("RecipeType")
 
-TABLES = ("pipeline", "hrlf", "student")
-SCORE_LOSSES = ("l1", "smooth_l1", "mse")
+TABLES = ("pipeline", "hrlf", "almt", "student")
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,16 @@ PRESETS: dict[str, HrlfRecipe] = {
 have the paper's optimizer, epochs, batch size, learning rate and heads for that corpus; what it leaves out is ours."""
 
 
+ALMT_PRESETS: dict[str, AlmtRecipe] = {
+    "demo": AlmtRecipe(epochs=4, learning_rate=1e-3, robust=True),
+    "default": AlmtRecipe(),
+    "mosi": AlmtRecipe(),
+    "mosei": AlmtRecipe(fusion_depth=4),
+    "sims": AlmtRecipe(fusion_depth=4),
+}
+"""`demo` is small, for the embedded data on two CPU cores; the others are the published ones of that corpus."""
+
+
 STUDENT_PRESETS: dict[str, StudentRecipe] = {
     "demo": StudentRecipe(epochs=10, batch_size=128, learning_rate=4e-3, dropout=0.1),
     "default": StudentRecipe(),
@@ -163,13 +174,14 @@ def hrlf_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = Non
     return recipe_from(preset(str(name), PRESETS), changes, where="hrlf")
 
 
+def almt_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = None) -> AlmtRecipe:
+    """The recipe of an ALMT on that data set, from a recipe file's `almt` table; as `hrlf_recipe` otherwise."""
+    return _single_stage(ALMT_PRESETS, table, data, epochs, where="almt")
+
+
 def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = None) -> StudentRecipe:
     """The recipe of a student on that data set, from a recipe file's `student` table; as `hrlf_recipe` otherwise."""
-    changes = dict(table)
-    name = changes.pop("preset", _preset_of(data))
-    if epochs is not None:
-        changes |= {"epochs": epochs}
-    return recipe_from(preset(str(name), STUDENT_PRESETS), changes, where="student")
+    return _single_stage(STUDENT_PRESETS, table, data, epochs, where="student")
 
 
 def preset(name: str, presets: Mapping[str, RecipeType]) -> RecipeType:
@@ -181,6 +193,16 @@ def preset(name: str, presets: Mapping[str, RecipeType]) -> RecipeType:
     if name not in presets:
         raise UsageError(f"unknown preset {name!r}{_closest(name, presets)}; there are: {', '.join(presets)}")
     return presets[name]
+
+
+def _single_stage(
+    presets: Mapping[str, RecipeType], table: Mapping[str, Any], data: str, epochs: int | None, *, where: str
+) -> RecipeType:
+    changes = dict(table)
+    name = changes.pop("preset", _preset_of(data))
+    if epochs is not None:
+        changes |= {"epochs": epochs}
+    return recipe_from(preset(str(name), presets), changes, where=where)
 
 
 def _preset_of(data: str) -> str:
