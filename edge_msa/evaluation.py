@@ -67,7 +67,7 @@ class Evaluation:
     altogether. A sample that has no valid frame of any modality of a subset cannot be read from it: it is excluded
     there, `counts` are the samples read, `samples` those of the split. `missing_average` is over the incomplete
     subsets of `by_subset`. `floors` are on the whole split, made of `floor_constants`. `limits`, where the generator
-    knows them, are what no model can beat. `intervals` are 95 % bootstrap intervals, (low, high), over
+    knows them, are what the best possible reader expects. `intervals` are 95 % bootstrap intervals, (low, high), over
     `interval_unit` (`groups` are videos). `notes` are lines that a reader must see.
     """
 
@@ -135,7 +135,7 @@ def evaluate(
         dataset: the task comes from it; its training labels make the floor of a model that learned nothing.
         split_name: which split.
         source: what `predict` stands for.
-        limits: by subset, metrics that no model can beat, where they are known.
+        limits: by subset, metrics of the best possible reader, where they are known.
         seed: of the bootstrap.
         draws: of the bootstrap; 0 for no intervals.
 

@@ -86,7 +86,7 @@ def _own_data(path: Path) -> str:
 
 
 def limits_of(source: str, dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:
-    """What no model can beat, where the data's generator knows it: a file may only be called like its data."""
+    """What the best possible reader expects, where the generator knows it: a file may only be called like its data."""
     if source != SYNTHETIC:
         return None
     from edge_msa.data.synthetic_limits import limits

@@ -13,7 +13,7 @@ from edge_msa.files import write_text
 from edge_msa.metrics import describe
 from edge_msa.report.figures import robustness_picture, tradeoff_picture
 from edge_msa.report.points import NOT_EXECUTED, ReportPoint, headline_subset, short_names, shown
-from edge_msa.report.tradeoff import NAMES, tradeoff_rows
+from edge_msa.report.tradeoff import NAMES, grouped_remarks, tradeoff_rows
 from edge_msa.report.verdict import verdicts
 from edge_msa.tables import ABSENT
 from edge_msa_runtime.modalities import Subset
@@ -77,7 +77,7 @@ def render(report: Report) -> str:
 
 def _tradeoff(points: Sequence[ReportPoint]) -> Table:
     header, rows = tradeoff_rows(points)
-    notes = [f"{number}: {point.remark}" for number, point in enumerate(points, 1) if point.remark]
+    notes = grouped_remarks(points)
     return Table(header, rows, left=NAMES, notes=notes)
 
 

@@ -23,9 +23,18 @@ class _Column(NamedTuple):
 def format_tradeoff(points: Sequence[ReportPoint]) -> str:
     """The trade-off as a text table of the main columns, the front marked `*`, then a line for each thing to know."""
     header, rows = tradeoff_rows(points, brief=True)
-    remarks = [f"{number}: {point.remark}" for number, point in enumerate(points, 1) if point.remark]
-    legend = "* nothing measured here is both faster and more accurate"
+    legend = "* nothing measured on its target's kind of machine is both faster and more accurate"
+    remarks = grouped_remarks(points)
     return "\n".join([text_table(header, rows, left=NAMES), "", legend, *remarks])
+
+
+def grouped_remarks(points: Sequence[ReportPoint]) -> list[str]:
+    """What is to know of the rows, equal remarks once: `8, 9: not executed on a GPU`."""
+    rows: dict[str, list[str]] = {}
+    for number, point in enumerate(points, 1):
+        if point.remark:
+            rows.setdefault(point.remark, []).append(str(number))
+    return [f"{', '.join(numbers)}: {remark}" for remark, numbers in rows.items()]
 
 
 def tradeoff_rows(points: Sequence[ReportPoint], *, brief: bool = False) -> tuple[list[str], list[list[str]]]:

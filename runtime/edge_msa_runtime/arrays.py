@@ -66,7 +66,9 @@ def _load(path: str) -> NDArray[Any] | Arrays:
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path} is no .npz or .npy of numbers: {_one_line(error)}") from error
+        # NumPy would advise to unpickle it, which nobody should.
+        why = "it holds objects or is no NumPy file" if "pickle" in str(error) else _one_line(error)
+        raise UsageError(f"{path} is no .npz or .npy of numbers: {why}; write one with numpy.savez") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or _one_line(error)}; check the path") from error
 

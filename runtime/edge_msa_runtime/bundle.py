@@ -73,6 +73,9 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     root = Path(path)
     if not root.is_dir():
         raise UsageError(f"no bundle folder at {str(path)!r}; give the folder that has {MANIFEST_NAME} in it")
+    if not (root / MANIFEST_NAME).exists() and not (root / DIGEST_NAME).exists():
+        what = "it is a run" if (root / "run.json").exists() else f"it has no {MANIFEST_NAME}"
+        raise UsageError(f"{str(path)!r} is no bundle, {what}; give the folder that edge-msa export wrote")
     root = root.resolve()
     try:
         manifest = _read_manifest(root)
@@ -100,6 +103,9 @@ def _read_manifest(root: Path) -> Manifest:
     _compare(MANIFEST_NAME, wanted[0].lower() if wanted else "nothing", digest(root / MANIFEST_NAME))
     try:
         value: Any = json.loads((root / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{MANIFEST_NAME} is no JSON ({error}); export the bundle again") from error
+    try:
         return manifest_from_json(value)
     except ValueError as error:
         raise BundleError(f"{error}; install the edge-msa-runtime wheel that is inside the bundle") from error

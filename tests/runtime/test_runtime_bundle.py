@@ -115,7 +115,7 @@ def test_a_normalisation_of_another_width_is_refused(bundle_path: Path, seal: Ca
 def test_a_manifest_that_is_no_json_is_refused(bundle_path: Path) -> None:
     (bundle_path / "manifest.json").write_text("{")
     (bundle_path / "manifest.sha256").write_text(digest(bundle_path / "manifest.json") + "  manifest.json\n")
-    with pytest.raises(BundleError, match="install the edge-msa-runtime wheel"):
+    with pytest.raises(BundleError, match=r"manifest\.json is no JSON"):
         open_bundle(bundle_path)
 
 
@@ -125,5 +125,8 @@ def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"manifest\.json is missing"):
+    with pytest.raises(UsageError, match=r"is no bundle, it has no manifest\.json"):
+        open_bundle(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UsageError, match="it is a run"):
         open_bundle(tmp_path)

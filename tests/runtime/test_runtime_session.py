@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused(one: Session, given: dict[str, Any], said:
         one.predict(**given)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38])
 def test_a_value_that_is_not_finite_is_named_by_frame_and_feature(
     one: Session, frames: Callable[..., Any], value: float
 ) -> None:
