@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_a_value_that_is_not_finite_is_named_by_frame_and_feature(
     raw[1, 0] = np.nan  # masked, so it is not this one
     raw[4, 2] = value
     mask = np.array([True, False, True, True, True, True])
-    with pytest.raises(UsageError, match=f"vision is {value} at frame 4, feature 2"):
+    with pytest.raises(UsageError, match=re.escape(f"vision is {value:g} at frame 4, feature 2")):
         one.predict(vision=raw, valid={"vision": mask})
 
 
