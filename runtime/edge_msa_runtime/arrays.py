@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 _MASK = "valid."
+# How .npy and .npz begin; the third is an archive of nothing.
+_STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 
 
 def read_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[Arrays, Arrays]:
@@ -63,11 +65,17 @@ def _load(path: str) -> NDArray[Any] | Arrays:
     try:
         # Opened here: NumPy leaves a file open when it is no archive.
         with Path(path).open("rb") as file:
+            if not file.read(6).startswith(_STARTS):
+                raise UsageError(
+                    f"{path} is not a NumPy file (.npy, .npz of arrays named {', '.join(MODALITIES)}); "
+                    "write one with numpy.savez"
+                )
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         # NumPy would advise to unpickle it, which nobody should.
-        why = "it holds objects or is no NumPy file" if "pickle" in str(error) else _one_line(error)
+        why = "it holds objects" if "pickle" in str(error) else _one_line(error)
         raise UsageError(f"{path} is no .npz or .npy of numbers: {why}; write one with numpy.savez") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or _one_line(error)}; check the path") from error

@@ -86,7 +86,7 @@ def bench_sessions(
     Args:
         sessions: what to measure; each must have the modalities of every subset.
         repeats: timed readings of each session and subset, at least 1.
-        warmup: readings before those, not timed.
+        warmup: readings before those, not timed; several sessions make two more at the head of each turn of twenty.
         subsets: which to measure; None: all that the first session's modalities allow.
 
     Raises:
@@ -145,7 +145,7 @@ def peak_memory_bytes() -> int | None:
 def _take_turns(
     sessions: Sequence[Session], inputs: Sequence[Inputs], repeats: int, warmup: int
 ) -> list[NDArray[np.float64]]:
-    """Milliseconds of each session's timed readings."""
+    """Milliseconds of each session's timed readings; a session that is alone needs no lead, its caches stay warm."""
     turns = list(zip(sessions, inputs))
     for session, given in turns:
         for _ in range(warmup):

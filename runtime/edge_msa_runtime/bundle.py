@@ -18,6 +18,7 @@ from edge_msa_runtime.manifest import (
     DIGEST_NAME,
     GOLDEN_NAME,
     MANIFEST_NAME,
+    SCHEMA,
     GraphSpec,
     Manifest,
     manifest_from_json,
@@ -66,7 +67,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         path: the bundle's folder.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no such folder, or it has no manifest at all.
         BundleError: the manifest or a file is missing, changed, not listed or outside the folder, or the schema is
             one that this runtime does not read.
     """
@@ -108,7 +109,9 @@ def _read_manifest(root: Path) -> Manifest:
     try:
         return manifest_from_json(value)
     except ValueError as error:
-        raise BundleError(f"{error}; install the edge-msa-runtime wheel that is inside the bundle") from error
+        other = isinstance(value, dict) and value.get("schema", SCHEMA) != SCHEMA
+        advice = "install the edge-msa-runtime wheel that is inside the bundle" if other else "export the bundle again"
+        raise BundleError(f"{MANIFEST_NAME}: {error}; {advice}") from error
 
 
 def _check_contract(manifest: Manifest) -> None:

@@ -120,7 +120,7 @@ def _predict(options: argparse.Namespace) -> None:
     with _open(options, options.bundle) as session:
         session.predict(**frames, valid=valid)  # loads the graph: the time told is that of every reading after it
         reading = session.predict(**frames, valid=valid)
-    _tell(reading_lines(reading), reading.to_json(), options)
+    _tell(reading_lines(reading), {**reading.to_json(), "load_milliseconds": session.load_milliseconds}, options)
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -58,9 +58,9 @@ class Intake:
                 f"{name} has shape {array.shape}, wanted is (frames, {dim}): features as it was trained on"
             )
         rows = array if mask is None else array[_checked_mask(name, mask, len(array))]
-        # One pass for both: NaN fails every comparison.
-        if not (np.abs(rows) <= _LARGEST).all():
-            _refuse_non_finite(name, array, mask)
+        # One check for both: the largest of NaN and anything is NaN, which fails every comparison.
+        if not np.abs(rows).max(initial=0) <= _LARGEST:
+            _refuse_value(name, array, mask)
         return rows
 
     def _refuse_masks_of_nothing(self, given: tuple[Any, Any, Any], valid: Mapping[str, Any]) -> None:
@@ -90,12 +90,12 @@ def _checked_mask(name: str, mask: Any, length: int) -> NDArray[np.bool_]:
     return array
 
 
-def _refuse_non_finite(name: str, array: Rows, mask: Any) -> None:
+def _refuse_value(name: str, array: Rows, mask: Any) -> None:
     bad = ~(np.abs(array) <= _LARGEST)
     if mask is not None:
         bad[~np.asarray(mask)] = False
     frame, feature = np.argwhere(bad)[0]
     raise UsageError(
-        f"{name} is {array[frame, feature]:g} at frame {frame}, feature {feature}; "
-        "repair it or mask the frame: valid={...: mask}"
+        f"{name} is {array[frame, feature]:g} at frame {frame}, feature {feature}, wanted are numbers "
+        f"within {_LARGEST:g}; repair it or mask the frame: valid={{...: mask}}"
     )

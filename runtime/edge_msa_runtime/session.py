@@ -61,7 +61,7 @@ class Session:
         The first reading of a subset loads its graph, which `prepare` does ahead of time.
 
         Args:
-            language: (T, d) finite real numbers, not normalised; None or without a valid frame: absent.
+            language: (T, d) finite real numbers within 1e30, not normalised; None or without a valid frame: absent.
             audio: likewise, T of its own.
             vision: likewise.
             valid: by modality, a boolean mask (T,) of the frames that are real; others leave no trace.
@@ -144,7 +144,7 @@ def load(
         threads: for one inference, on a CPU.
 
     Raises:
-        UsageError: there is no such folder, engine or precision.
+        UsageError: there is no such folder, engine or precision, or the folder is no bundle.
         BundleError: the bundle is damaged.
         EngineUnavailableError: no engine that is allowed can be opened; the message has the command that installs it.
     """

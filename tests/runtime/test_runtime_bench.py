@@ -54,6 +54,21 @@ def test_sessions_take_turns_and_the_slower_one_is_told_apart(
     assert results[0].latencies[0].p50 < 4 <= results[1].latencies[0].p50
 
 
+def test_a_session_that_is_alone_reads_no_more_than_it_was_asked_to(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, calls = load(shared_bundle), []
+    inner = session.predict
+
+    def predict(**given: Any) -> Any:
+        calls.append(given)
+        return inner(**given)
+
+    monkeypatch.setattr(session, "predict", predict)
+    bench_session(session, repeats=25, warmup=3, subsets=[Subset.A])
+    assert len(calls) == 28
+
+
 def test_without_golden_vectors_inputs_are_as_long_as_the_window(bundle_path: Path, seal: Callable[..., None]) -> None:
     (bundle_path / "golden.npz").unlink()
     files = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["files"]

@@ -90,13 +90,13 @@ def test_a_linked_folder_is_refused(bundle_path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schema": 9}, "schema is 9, this runtime reads 1"),
-        ({"surprise": 1}, "surprise"),
-        ({"modalities": {}}, "modalities"),
-        ({"graphs": [["not", "a", "graph"]]}, "cannot be read"),
+        ({"schema": 9}, "schema is 9, this runtime reads 1; install the edge-msa-runtime wheel"),
+        ({"surprise": 1}, "surprise.*; export the bundle again"),
+        ({"modalities": {}}, "modalities.*; export the bundle again"),
+        ({"graphs": [["not", "a", "graph"]]}, "cannot be read.*; export the bundle again"),
     ],
 )
-def test_another_schema_is_refused(
+def test_only_another_schema_asks_for_the_wheel(
     bundle_path: Path, seal: Callable[..., None], changes: dict[str, Any], said: str
 ) -> None:
     seal(bundle_path, changes)
@@ -112,10 +112,13 @@ def test_a_normalisation_of_another_width_is_refused(bundle_path: Path, seal: Ca
         open_bundle(bundle_path)
 
 
-def test_a_manifest_that_is_no_json_is_refused(bundle_path: Path) -> None:
-    (bundle_path / "manifest.json").write_text("{")
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"{", "is no JSON"), (b"\xff", "is no JSON"), (b"[]", ": manifest schema is 'list'")]
+)
+def test_a_manifest_that_is_no_json_object_is_refused(bundle_path: Path, content: bytes, said: str) -> None:
+    (bundle_path / "manifest.json").write_bytes(content)
     (bundle_path / "manifest.sha256").write_text(digest(bundle_path / "manifest.json") + "  manifest.json\n")
-    with pytest.raises(BundleError, match=r"manifest\.json is no JSON"):
+    with pytest.raises(BundleError, match=rf"manifest\.json ?{said}.*; export the bundle again"):
         open_bundle(bundle_path)
 
 

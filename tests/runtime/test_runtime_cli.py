@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa_runtime import load
+from edge_msa_runtime import Reading, Session, load
 from edge_msa_runtime.cli import main
 
 
@@ -63,6 +63,30 @@ def test_predict_reads_an_array_a_modality(
     assert "from v with onnxruntime on CPU at fp32" in capsys.readouterr().out
 
 
+def test_predict_tells_the_time_of_a_reading_after_the_graph_is_loaded(
+    shared_bundle: Path,
+    tmp_path: Path,
+    frames: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    inner, read = Session.predict, []
+
+    def predict(session: Session, **given: Any) -> Reading:
+        before = session.load_milliseconds
+        read.append((inner(session, **given), session.load_milliseconds - before, session.load_milliseconds))
+        return read[-1][0]
+
+    monkeypatch.setattr(Session, "predict", predict)
+    np.save(tmp_path / "v.npy", frames("vision", 4))
+    assert main(["predict", str(shared_bundle), "--vision", str(tmp_path / "v.npy"), "--json"]) == 0
+    (_, loading, _), (warm, nothing, whole) = read
+    assert loading > 0 == nothing
+    out = capsys.readouterr().out
+    assert (_last(out)["milliseconds"], _last(out)["load_milliseconds"]) == (warm.milliseconds, whole)
+    assert f"in {warm.milliseconds:.3f} ms" in out
+
+
 def test_bench_compares_bundles_in_one_run(
     make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,8 +119,12 @@ def test_an_engine_that_was_passed_over_is_told(
         ([], 2, "COMMAND"),
         (["predict", "BUNDLE"], 2, "no input was given"),
         (["predict", "BUNDLE", "absent.npz"], 2, "absent.npz cannot be read: No such file"),
-        (["predict", "BUNDLE", "TEXT"], 2, "is no .npz or .npy of numbers"),
-        (["predict", "BUNDLE", "--audio", "PICKLE"], 2, "is no .npz or .npy of numbers"),
+        (["info", "FOLDER"], 2, "is no bundle, it has no manifest.json"),
+        (["predict", "BUNDLE", "TEXT"], 2, "not a NumPy file (.npy, .npz of arrays named language, audio, vision)"),
+        (["predict", "BUNDLE", "PNG"], 2, "not a NumPy file (.npy, .npz of arrays named language, audio, vision)"),
+        (["predict", "BUNDLE", "--audio", "EMPTY"], 2, "is not a NumPy file"),
+        (["predict", "BUNDLE", "--audio", "PICKLE"], 2, "is no .npz or .npy of numbers: it holds objects"),
+        (["predict", "BUNDLE", "--language", "HUGE"], 2, "language is 1e+38 at frame 0, feature 0"),
         (["predict", "BUNDLE", "STRANGE"], 2, "has an array 'sound'"),
         (["predict", "BUNDLE", "TRUNCATED"], 2, "is no .npz or .npy of numbers"),
         (["predict", "BUNDLE", "ONE"], 2, "holds one array without a name"),
@@ -113,16 +141,22 @@ def test_an_error_is_one_line_and_an_exit_code(
     code: int,
     said: str,
 ) -> None:
-    files = {name: tmp_path / f"{name.lower()}.npx" for name in ("TEXT", "PICKLE", "STRANGE", "TRUNCATED", "ONE")}
-    files["TEXT"].write_text("hello")
-    for name, value in (("PICKLE", np.array([None])), ("ONE", np.zeros((3, 4)))):
+    names = ("TEXT", "PNG", "EMPTY", "PICKLE", "HUGE", "STRANGE", "TRUNCATED", "ONE")
+    files = {name: tmp_path / f"{name.lower()}.npx" for name in names}
+    for name, content in (("TEXT", b"hello"), ("PNG", b"\x89PNG\r\n\x1a\n"), ("EMPTY", b"")):
+        files[name].write_bytes(content)
+    for name, value in (("PICKLE", np.array([None])), ("HUGE", np.full((2, 4), 1e38)), ("ONE", np.zeros((3, 4)))):
         with files[name].open("wb") as file:
             np.save(file, value)
     for name in ("STRANGE", "TRUNCATED"):
         with files[name].open("wb") as file:
             np.savez(file, sound=np.zeros(3))
     files["TRUNCATED"].write_bytes(files["TRUNCATED"].read_bytes()[:-30])
-    places = {"BUNDLE": str(shared_bundle), **{name: str(path) for name, path in files.items()}}
+    places = {
+        "BUNDLE": str(shared_bundle),
+        "FOLDER": str(tmp_path),
+        **{name: str(path) for name, path in files.items()},
+    }
     assert main([places.get(argument, argument) for argument in arguments]) == code
     captured = capsys.readouterr()
     assert said in captured.err

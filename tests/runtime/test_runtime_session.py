@@ -104,15 +104,17 @@ def test_what_does_not_fit_is_refused(one: Session, given: dict[str, Any], said:
         one.predict(**given)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38])
-def test_a_value_that_is_not_finite_is_named_by_frame_and_feature(
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38, -1e31])
+def test_a_value_that_is_not_finite_or_too_large_is_named_by_frame_and_feature(
     one: Session, frames: Callable[..., Any], value: float
 ) -> None:
     raw = frames("vision", 6)
     raw[1, 0] = np.nan  # masked, so it is not this one
     raw[4, 2] = value
     mask = np.array([True, False, True, True, True, True])
-    with pytest.raises(UsageError, match=re.escape(f"vision is {value:g} at frame 4, feature 2")):
+    with pytest.raises(
+        UsageError, match=re.escape(f"vision is {value:g} at frame 4, feature 2, wanted are numbers within 1e+30; ")
+    ):
         one.predict(vision=raw, valid={"vision": mask})
 
 
