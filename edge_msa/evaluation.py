@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,13 @@ from edge_msa_runtime.modalities import Subset
 
 SCHEMA = 1
 DRAWS = 500
+LIMIT = (
+    "limit: what the best possible reader gets on this very split on average; "
+    "a split is finite, so a model may land a little beyond it by luck"
+)
 
 Metrics = Mapping[str, float]
+Value = TypeVar("Value")
 Predict = Callable[[Split, Subset], FloatArray]
 """Readings, (n,) scores or (n, E) logits, of the samples of a split from that subset of their modalities alone."""
 
@@ -217,12 +222,26 @@ def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, Metrics, str]]:
         yield subset, metrics, str(evaluation.counts[subset])
     if evaluation.missing_average:
         yield "missing-average", evaluation.missing_average, ABSENT
-    for floor, metrics in evaluation.floors.items():
-        constant = ", ".join(f"{value:.3g}" for value in evaluation.floor_constants[floor])
-        yield f"floor: {floor.replace('_', ' ')} ({constant})", metrics, str(evaluation.samples)
+    constants = evaluation.floor_constants
+    for name, (metrics, numbers) in once({n: (m, constants[n]) for n, m in evaluation.floors.items()}).items():
+        constant = ", ".join(f"{value:.3g}" for value in numbers)
+        yield f"floor: {name} ({constant})", metrics, str(evaluation.samples)
     for subset, metrics in evaluation.limits.items():
         if subset in evaluation.by_subset:
             yield f"limit {subset}", metrics, ABSENT
+
+
+def once(floors: Mapping[str, Value]) -> dict[str, Value]:
+    """Floors by their printed names, equal ones once and named together: `learned nothing = best constant`."""
+    names: dict[str, Value] = {}
+    for floor, value in floors.items():
+        own = floor.replace("_", " ")
+        twin = next((name for name, other in names.items() if other == value), None)
+        if twin is None:
+            names[own] = value
+        else:
+            names = {(f"{name} = {own}" if name == twin else name): other for name, other in names.items()}
+    return names
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -234,6 +253,8 @@ def _title(evaluation: Evaluation) -> str:
 
 
 def _remarks(evaluation: Evaluation) -> Iterator[str]:
+    if any(subset in evaluation.by_subset for subset in evaluation.limits):
+        yield f"\n{LIMIT}"
     if evaluation.intervals:
         unit = "videos" if evaluation.interval_unit == "groups" else "samples (too few videos to draw from)"
         yield f"\n95 % intervals, bootstrap over {unit}:"

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from edge_msa.metrics import BEST_CONSTANT, LEARNED_NOTHING, MetricName, describe
-from edge_msa.report.points import Metrics, ReportPoint, front_of, short_names
+from edge_msa.evaluation import once
+from edge_msa.metrics import MetricName, describe
+from edge_msa.report.points import Metrics, ReportPoint, front_of, short_names, undrawn
 from edge_msa_runtime.modalities import Subset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 # Stand-ins that matplotlib can draw with; the finished SVG has the page's own variables instead.
 _INK, _MUTED, _GRID, _LIMIT = "#010101", "#020202", "#030303", "#040404"
@@ -44,6 +46,22 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+# Where a point's number may stand, in typographic points from it, nearest first; and how far apart two things are.
+_AROUND = tuple(
+    radius * np.array(direction)
+    for radius in (15.0, 26.0, 37.0)
+    for direction in (
+        (0.0, 1.0),
+        (0.0, -1.0),
+        (1.0, 0.0),
+        (-1.0, 0.0),
+        (0.8, 0.8),
+        (-0.8, 0.8),
+        (0.8, -0.8),
+        (-0.8, -0.8),
+    )
+)
+_APART = 11.0
 
 
 class _Numbered(NamedTuple):
@@ -61,29 +79,26 @@ def tradeoff_picture(points: Sequence[ReportPoint], subset: str) -> str:
 
     Points carry their number in the trade-off table; colour is precision, shape is the engine.
     """
-    known = [
-        item
-        for item in _numbered(points)
-        if item.point.on_target and item.point.p50(subset) is not None and item.point.accuracy(subset) is not None
-    ]
+    known = [item for item in _numbered(points) if not undrawn(item.point, subset)]
     if not known:
         return ""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(7.6, 4.4)
+        figure, axes = _canvas(7.6, 3.6)
         gate = describe(known[0].point.gate_metric)
         _draw_front(axes, front_of(points, subset), subset, gate)
         _draw_points(axes, known, subset, gate)
         axes.set_xlabel(f"p50 latency of {subset}, ms (left is better)")
-        axes.set_ylabel(f"{gate.title}{' %' if gate.percent else ''}, {subset}")
-        _legend(axes)
+        axes.set_title(f"{gate.title}{' %' if gate.percent else ''}, {subset}", loc="left", fontsize=11)
+        _legend(figure, axes)
+        _draw_numbers(figure, axes, known, subset, gate)
         return _svg(figure, "tradeoff", f"{gate.title} against median latency, with the Pareto front")
 
 
 def robustness_picture(points: Sequence[ReportPoint], metric: str) -> str:
     """One metric by subset as SVG, floors as lines and limits as bars, or "" where no point has it."""
-    known = [item for item in _numbered(points) if _has(item.point.by_subset, metric)]
+    known = [item for item in _distinct(points) if _has(item.point.by_subset, metric)]
     subsets = [item.value for item in Subset if any(metric in k.point.by_subset.get(item.value, {}) for k in known)]
     if not known or not subsets:
         return ""
@@ -91,15 +106,16 @@ def robustness_picture(points: Sequence[ReportPoint], metric: str) -> str:
 
     with mpl.rc_context(_STYLE):
         name = describe(metric)
-        figure, axes = _canvas(7.6, 4.2)
+        figure, axes = _canvas(7.6, 3.6)
         _draw_bounds(axes, known[0].point, subsets, metric, name)
         _draw_series(axes, known, subsets, metric, name)
         axes.set_xticks(range(len(subsets)), subsets)
         axes.set_xlim(-0.5, len(subsets) - 0.5)
         axes.set_xlabel("available modalities (l language, a audio, v vision)")
         better = "higher" if name.higher_is_better else "lower"
-        axes.set_ylabel(f"{name.title}{' %' if name.percent else ''} ({better} is better)")
-        _legend(axes)
+        axes.margins(y=0.04)
+        axes.set_title(f"{name.title}{' %' if name.percent else ''} ({better} is better)", loc="left", fontsize=11)
+        _legend(figure, axes)
         return _svg(figure, f"robustness-{metric}", f"{name.title} by available modalities, with floors and limits")
 
 
@@ -111,33 +127,42 @@ def _draw_front(axes: Axes, front: Sequence[ReportPoint], subset: str, gate: Met
 
 
 def _draw_points(axes: Axes, known: Sequence[_Numbered], subset: str, gate: MetricName) -> None:
-    for number, point, legend in known:
-        x, y = point.p50(subset) or 0.0, _scaled(point.accuracy(subset) or 0.0, gate)
+    for _, point, legend in known:
+        x, y = _place(point, subset, gate)
         axes.scatter([x], [y], s=64, color=_colour(point), marker=_marker(point), label=legend)
-        above = number % 2 == 1
-        axes.annotate(
-            str(number),
-            (x, y),
-            (0, 12 if above else -12),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
-        )
-    axes.margins(0.12, 0.2)
+    axes.margins(0.1, 0.2)
     _at_least(axes, 2.0 if gate.percent else 0.02)
     costs = [point.p50(subset) or 0.0 for _, point, _ in known]
     if min(costs) > 0 and max(costs) / min(costs) > 20:
         axes.set_xscale("log")
-    else:
-        axes.set_xlim(left=0.0)
+
+
+def _draw_numbers(figure: Figure, axes: Axes, known: Sequence[_Numbered], subset: str, gate: MetricName) -> None:
+    """Each point's number in the first direction around it that is clear of points and of numbers before it."""
+    figure.draw_without_rendering()  # the layout decides where points are, and no number changes it
+    to_points = 72.0 / figure.dpi
+    places = [_place(item.point, subset, gate) for item in known]
+    taken = [to_points * place for place in axes.transData.transform(places)]
+    for item, place, centre in zip(known, places, tuple(taken), strict=True):
+        offset = next((o for o in _AROUND if all(_clear(centre + o, other) for other in taken)), _AROUND[0])
+        taken.append(centre + offset)
+        axes.annotate(str(item.number), place, tuple(offset), textcoords="offset points", ha="center", va="center")
+
+
+def _clear(place: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    across, up = np.abs(place - other)
+    return bool(across >= _APART or up >= _APART)
+
+
+def _place(point: ReportPoint, subset: str, gate: MetricName) -> tuple[float, float]:
+    return point.p50(subset) or 0.0, _scaled(point.accuracy(subset) or 0.0, gate)
 
 
 def _draw_bounds(axes: Axes, point: ReportPoint, subsets: Sequence[str], metric: str, name: MetricName) -> None:
-    for floor, dashes, text in ((BEST_CONSTANT, "--", "best constant"), (LEARNED_NOTHING, ":", "learned nothing")):
-        value = point.floors.get(floor, {}).get(metric)
-        if value is not None:
-            axes.axhline(_scaled(value, name), color=_MUTED, linestyle=dashes, linewidth=1.3, label=f"floor: {text}")
-    label = "exact limit"
+    floors = once({constant: row[metric] for constant, row in point.floors.items() if metric in row})
+    for (text, floor), dashes in zip(floors.items(), ("--", ":"), strict=False):
+        axes.axhline(_scaled(floor, name), color=_MUTED, linestyle=dashes, linewidth=1.3, label=f"floor: {text}")
+    label = "limit: the best possible reader, on average"
     for position, subset in enumerate(subsets):
         value = point.limits.get(subset, {}).get(metric)
         if value is not None:
@@ -170,8 +195,11 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=2, handletextpad=0.4, columnspacing=1.6)
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the axes, on room of its own: the picture grows with it."""
+    handles, _ = axes.get_legend_handles_labels()
+    figure.set_figheight(figure.get_figheight() + 0.24 * ((len(handles) + 1) // 2))
+    figure.legend(handles=handles, loc="outside lower left", ncols=2, handletextpad=0.4, columnspacing=1.6)
 
 
 def _at_least(axes: Axes, span: float) -> None:
@@ -215,3 +243,30 @@ def _marker(point: ReportPoint) -> str:
 def _numbered(points: Sequence[ReportPoint]) -> list[_Numbered]:
     names = short_names(points)
     return [_Numbered(n, point, f"{n} {name}") for n, (point, name) in enumerate(zip(points, names, strict=True), 1)]
+
+
+def _distinct(points: Sequence[ReportPoint]) -> list[_Numbered]:
+    """The readings that differ in what is drawn, to three decimals; fp16 is left out where its fp32 is there."""
+    full = {point.name for point in points if point.precision == "fp32"}
+    groups: dict[object, list[_Numbered]] = {}
+    for item in _numbered(points):
+        if item.point.precision != "fp16" or item.point.name not in full:
+            groups.setdefault(_reading(item.point), []).append(item)
+    return [_together(group) for group in groups.values()]
+
+
+def _reading(point: ReportPoint) -> object:
+    return frozenset(
+        (subset, name, round(metrics[name], 3))
+        for subset, metrics in point.by_subset.items()
+        for name in (point.gate_metric, "mae")
+        if name in metrics
+    )
+
+
+def _together(group: Sequence[_Numbered]) -> _Numbered:
+    if len(group) == 1:
+        return group[0]
+    numbers = ", ".join(str(item.number) for item in group)
+    precisions = " and ".join(dict.fromkeys(item.point.precision for item in group))
+    return group[0]._replace(legend=f"{numbers}: {precisions}, alike")

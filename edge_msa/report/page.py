@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_msa.evaluation import Evaluation, table_rows
+from edge_msa.evaluation import LIMIT, Evaluation, table_rows
 from edge_msa.files import write_text
 from edge_msa.metrics import describe
 from edge_msa.report.figures import robustness_picture, tradeoff_picture
-from edge_msa.report.points import NOT_EXECUTED, ReportPoint, headline_subset, short_names, shown
-from edge_msa.report.tradeoff import NAMES, grouped_remarks, tradeoff_rows
+from edge_msa.report.points import NOT_EXECUTED, ReportPoint, grouped, headline_subset, short_names, shown, undrawn
+from edge_msa.report.tradeoff import NAMES, legend, tradeoff_rows
 from edge_msa.report.verdict import verdicts
 from edge_msa.tables import ABSENT
 from edge_msa_runtime.modalities import Subset
 
 TEMPLATE = "page.html.j2"
+_LIMIT = LIMIT[:1].upper() + LIMIT[1:]
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ def render(report: Report) -> str:
     pictures = [Markup(svg) for name in metrics if (svg := robustness_picture(report.points, name))]  # noqa: S704
     return environment.from_string(template).render(
         title=report.title,
+        subtitle=_subtitle(report),
+        legend=legend(report.points),
+        undrawn=grouped(undrawn(point, subset) for point in report.points),
+        limit=_LIMIT,
         verdicts=verdicts(report.points),
         subset=subset,
         tradeoff=_tradeoff(report.points),
@@ -77,8 +83,16 @@ def render(report: Report) -> str:
 
 def _tradeoff(points: Sequence[ReportPoint]) -> Table:
     header, rows = tradeoff_rows(points)
-    notes = grouped_remarks(points)
-    return Table(header, rows, left=NAMES, notes=notes)
+    return Table(header, rows, left=NAMES, notes=grouped(point.remark for point in points))
+
+
+def _subtitle(report: Report) -> str:
+    """Data, split, samples, machine and seed, as far as they are known."""
+    data = [f"{item.dataset}, {item.split} split, {item.samples} samples" for item in report.evaluations]
+    seeds = re.findall(r"\bseed (\d+)", "\n".join(f"{name} {text}" for name, text in report.provenance.items()))
+    parts = [*dict.fromkeys(data), report.provenance.get("machine", "")]
+    parts.append(f"seed {', '.join(dict.fromkeys(seeds))}" if seeds else "")
+    return " · ".join(part for part in parts if part)
 
 
 def _latency(points: Sequence[ReportPoint]) -> Table:
@@ -111,6 +125,8 @@ def _evaluation(evaluation: Evaluation) -> Table:
 
 def _notes(evaluation: Evaluation) -> list[str]:
     notes = list(_interval_notes(evaluation))
+    if any(subset in evaluation.by_subset for subset in evaluation.limits):
+        notes.append(f"{_LIMIT}.")
     if evaluation.left_out:
         left_out = ", ".join(evaluation.left_out)
         notes.append(f"Left out, for no sample of this split has every modality of them: {left_out}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from edge_msa_runtime.modalities import Subset
 Metrics = Mapping[str, float]
 NOT_EXECUTED = "not executed on a GPU"
 ELSEWHERE = "latency of this machine, which is not of the target's kind"
+_IMPORT = re.compile(r"^(\S+) cannot be imported \(No module named [^)]*\)$")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,11 @@ class ReportPoint:
     @property
     def remark(self) -> str:
         """What a reader must know beside the numbers, "" if nothing."""
-        where = "" if self.on_target else ELSEWHERE
-        return ", ".join(part for part in ("" if self.executed else NOT_EXECUTED, where, self.note) if part)
+        # What the runtime says goes on with what to do about it; a row needs no more than the reason.
+        reason = _IMPORT.sub(r"\1 is not installed here", self.note.partition(";")[0].strip())
+        if not self.executed:
+            return ": ".join(part for part in (NOT_EXECUTED, reason) if part)
+        return ", ".join(part for part in ("" if self.on_target else ELSEWHERE, reason) if part)
 
     def accuracy(self, subset: str) -> float | None:
         """The gate's metric of that subset."""
@@ -79,13 +84,29 @@ def front_of(points: Sequence[ReportPoint], subset: str) -> tuple[ReportPoint, .
 
     Points without either, and those that were not measured on their target's kind of machine, are no part of it.
     """
-    known = [
-        point
-        for point in points
-        if point.on_target and point.p50(subset) is not None and point.accuracy(subset) is not None
-    ]
+    known = [point for point in points if not undrawn(point, subset)]
     pairs = [(point.p50(subset) or 0.0, point.accuracy(subset) or 0.0) for point in known]
     return tuple(known[index] for index in pareto_front(pairs))
+
+
+def undrawn(point: ReportPoint, subset: str) -> str:
+    """Why a point has no place in the trade-off picture and its front, "" where it has one."""
+    if not point.executed:
+        return NOT_EXECUTED
+    if point.p50(subset) is None:
+        return f"no latency of {subset} was measured"
+    if not point.on_target:
+        return ELSEWHERE
+    return "" if point.accuracy(subset) is not None else f"no accuracy of {subset} was measured"
+
+
+def grouped(texts: Iterable[str]) -> list[str]:
+    """Texts of the rows of a table, equal ones once and after their numbers, empty ones left out: `8, 9: why`."""
+    rows: dict[str, list[str]] = {}
+    for number, text in enumerate(texts, 1):
+        if text:
+            rows.setdefault(text, []).append(str(number))
+    return [f"{', '.join(numbers)}: {text}" for text, numbers in rows.items()]
 
 
 def headline_subset(points: Sequence[ReportPoint]) -> str:

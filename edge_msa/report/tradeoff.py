@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edge_msa.metrics import describe, missing_average
-from edge_msa.report.points import ReportPoint, front_of, headline_subset, shared_gate, shown
+from edge_msa.report.points import ReportPoint, front_of, grouped, headline_subset, shared_gate, shown
 from edge_msa.tables import ABSENT, text_table
 
 MIB = 2**20
@@ -23,18 +23,16 @@ class _Column(NamedTuple):
 def format_tradeoff(points: Sequence[ReportPoint]) -> str:
     """The trade-off as a text table of the main columns, the front marked `*`, then a line for each thing to know."""
     header, rows = tradeoff_rows(points, brief=True)
-    legend = "* nothing measured on its target's kind of machine is both faster and more accurate"
-    remarks = grouped_remarks(points)
-    return "\n".join([text_table(header, rows, left=NAMES), "", legend, *remarks])
+    remarks = grouped(point.remark for point in points)
+    return "\n".join([text_table(header, rows, left=NAMES), "", legend(points), *remarks])
 
 
-def grouped_remarks(points: Sequence[ReportPoint]) -> list[str]:
-    """What is to know of the rows, equal remarks once: `8, 9: not executed on a GPU`."""
-    rows: dict[str, list[str]] = {}
-    for number, point in enumerate(points, 1):
-        if point.remark:
-            rows.setdefault(point.remark, []).append(str(number))
-    return [f"{', '.join(numbers)}: {remark}" for remark, numbers in rows.items()]
+def legend(points: Sequence[ReportPoint]) -> str:
+    """What `*` says, and of which rows it says nothing."""
+    text = "* nothing measured here is both faster and more accurate"
+    if any(point.latency_ms and not point.on_target for point in points):
+        text += "; rows that were not measured on their target's kind of machine are left out"
+    return text
 
 
 def tradeoff_rows(points: Sequence[ReportPoint], *, brief: bool = False) -> tuple[list[str], list[list[str]]]:

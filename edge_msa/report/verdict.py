@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edge_msa.metrics import describe
-from edge_msa.report.points import NOT_EXECUTED, ReportPoint, front_of, headline_subset, short_names, shown
+from edge_msa.report.points import NOT_EXECUTED, ReportPoint, front_of, headline_subset, short_names, shown, undrawn
 
 NOISE = 0.1
 """Two runs of the same graph differ by about that share of p50."""
 
 
 def verdicts(points: Sequence[ReportPoint]) -> tuple[str, ...]:
-    """One sentence or two on each: the front, the accuracy beside floor and limit, int8 against fp32, what did not run.
+    """The front, the accuracy beside its bounds, lower precisions against fp32, int8 that never pays, what did not run.
 
-    All of the same split; the latency of the fullest subset that was measured.
+    A sentence or two on each, all of the same split; the latency of the fullest subset that was measured.
     """
     if not points:
         return ("Nothing was measured.",)
     subset = headline_subset(points)
-    return (*_front(points, subset), *_beside_bounds(points, subset), *_precisions(points, subset), *_gaps(points))
+    return (
+        *_front(points, subset),
+        *_beside_bounds(points, subset),
+        *_precisions(points, subset),
+        *_int8_pays(points, subset),
+        *_gaps(points),
+    )
 
 
 def _front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
@@ -28,7 +34,7 @@ def _front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
         yield "No point has both a latency and an accuracy, so there is no front to draw."
         return
     parts = [f"{_name(point, points)} ({_cost(point, subset)}, {_quality(point, subset)})" for point in front]
-    measured = sum(point.p50(subset) is not None and point.accuracy(subset) is not None for point in points)
+    measured = sum(not undrawn(point, subset) for point in points)
     if len(parts) == 1:
         yield f"Of {measured} measured, one is both the fastest and the most accurate on {subset}: {parts[0]}."
     else:
@@ -42,19 +48,22 @@ def _beside_bounds(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     best = max(known, key=lambda point: point.accuracy(subset) or 0.0)
     value, gate = best.accuracy(subset) or 0.0, describe(best.gate_metric)
     text = f"The most accurate on {subset} reaches {gate.title} {gate.format(value)}"
-    floor = max((row[best.gate_metric] for row in best.floors.values() if best.gate_metric in row), default=None)
+    floors = [row[best.gate_metric] for row in best.floors.values() if best.gate_metric in row]
     limit = best.limits.get(subset, {}).get(best.gate_metric)
-    if floor is not None:
-        text += f", beside {gate.format(floor)} for the better of the two constants"
+    bounds = []
+    if floors:
+        constant = "the better of the two constants" if len(set(floors)) > 1 else "a constant"
+        bounds.append(f"{gate.format(max(floors))} for {constant}")
     if limit is not None:
-        text += f" and {gate.format(limit)} for the exact limit, what the best possible reader expects"
-    yield f"{text}."
+        bounds.append(f"{gate.format(limit)} that the best possible reader gets on this very split on average")
+    text += f", beside {' and '.join(bounds)}" if bounds else ""
+    yield f"{text}; a finite split lets a model land a little above that by luck." if limit is not None else f"{text}."
 
 
 def _precisions(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     """Every lower precision against fp32 of the same model, target, engine and device."""
     for point in points:
-        base = next((other for other in points if _same_place(point, other) and other.precision == "fp32"), None)
+        base = _base(point, points)
         if base is None or point is base:
             continue
         parts = [*_speed(point, base, subset), *_change(point, base)]
@@ -66,13 +75,34 @@ def _precisions(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
 
 
 def _speed(point: ReportPoint, base: ReportPoint, subset: str) -> Iterator[str]:
-    mine, theirs = point.p50(subset), base.p50(subset)
-    if mine and theirs:
-        ratio = theirs / mine
+    ratio = _ratio(point, base, subset)
+    if ratio is not None:
         speed = f"{shown(ratio, 2)} times as fast" if ratio >= 1 else f"takes {shown(1 / ratio, 2)} times as long"
         if max(ratio, 1 / ratio) < 1 + NOISE:
             speed = "as fast within noise"
-        yield f"{speed} on {subset} ({shown(mine)} ms against {shown(theirs)} ms)"
+        yield f"{speed} on {subset} ({shown(point.p50(subset))} ms against {shown(base.p50(subset))} ms)"
+
+
+def _ratio(point: ReportPoint, base: ReportPoint, subset: str) -> float | None:
+    """How many times as fast as `base`; None where it was not measured, or on another kind of machine."""
+    mine, theirs = point.p50(subset), base.p50(subset)
+    return theirs / mine if mine and theirs and point.on_target and base.on_target else None
+
+
+def _int8_pays(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
+    """A sentence where int8 was timed and is nowhere both smaller and faster than noise."""
+    pays = [
+        ratio >= 1 + NOISE and (point.size_bytes or 0) < (base.size_bytes or 0)
+        for point in points
+        if point.precision == "int8"
+        and (base := _base(point, points)) is not None
+        and (ratio := _ratio(point, base, subset)) is not None
+    ]
+    if pays and not any(pays):
+        yield (
+            f"int8 does not pay at this size: nowhere here is it both smaller and at least {NOISE:.0%} faster than "
+            "fp32; edge-msa bench synthetic shows where it does."
+        )
 
 
 def _change(point: ReportPoint, base: ReportPoint) -> Iterator[str]:
@@ -91,6 +121,10 @@ def _gaps(points: Sequence[ReportPoint]) -> Iterator[str]:
     idle = [_name(point, points) for point in points if not point.executed]
     if idle:
         yield f"Without latency, for it was {NOT_EXECUTED}: {'; '.join(idle)}."
+
+
+def _base(point: ReportPoint, points: Sequence[ReportPoint]) -> ReportPoint | None:
+    return next((other for other in points if _same_place(point, other) and other.precision == "fp32"), None)
 
 
 def _same_place(first: ReportPoint, second: ReportPoint) -> bool:

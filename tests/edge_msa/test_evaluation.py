@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,20 @@ def test_the_table_has_subsets_floors_and_limits_in_order() -> None:
     assert starts[10] == "limit l"
     assert "95.0" in lines[14]
     assert "over videos" in format_table(found)
+    assert format_table(found).count("on this very split on average") == 1
+    assert "on average" not in format_table(replace(found, limits={}))
+
+
+def test_equal_floors_are_one_row_named_both() -> None:
+    found, _ = evaluate(knowing, dataset_of(), "test", SOURCE, draws=0)
+    level = replace(
+        found,
+        floors=dict.fromkeys(found.floors, found.floors["best_constant"]),
+        floor_constants=dict.fromkeys(found.floors, (0.0,)),
+    )
+    rows = [line for line in format_table(level).splitlines() if line.startswith("floor")]
+    assert len(rows) == 1
+    assert rows[0].startswith("floor: learned nothing = best constant (0) ")
 
 
 def test_predictions_have_a_row_for_each_sample_and_subset(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from edge_msa.evaluation import Evaluation, Source
 from edge_msa.report import Report, ReportPoint, build_report, render
+from edge_msa.report.figures import robustness_picture, tradeoff_picture
 
 VOID = frozenset({"meta", "link", "br", "hr", "img", "input"})
 SUBSETS = ("l", "a", "v", "la", "lv", "av", "lav")
@@ -133,8 +135,35 @@ def test_the_page_tells_what_was_measured(html: str) -> None:
         "lav 70.0 to 90.0",
         "SHA-256 feed",
         "a laptop",
+        "toy <script>alert(1)</script>, test split, 10 samples · a laptop · seed 7",
+        "Not drawn: 3: not executed on a GPU.",
+        "on this very split on average",
+        "missing-average : mean over",
+        "MAE (lower is better)",
     ):
         assert expected in text
+
+
+def test_readings_that_are_alike_are_drawn_once_and_fp16_is_not() -> None:
+    alike, other = point("fp32", 0.5, 0.8), point("int8", 0.4, 0.79)
+    points = [alike, replace(alike, engine="openvino"), replace(alike, precision="fp16"), other]
+    picture = " ".join(Outline(robustness_picture(points, "mae")).words)
+    assert "1, 2: fp32, alike" in picture
+    assert "4 laptop-x86 · onnxruntime · int8" in picture
+    assert "fp16" not in picture
+
+
+def test_equal_floors_are_one_line_of_the_picture() -> None:
+    picture = " ".join(Outline(robustness_picture([point("fp32", 0.5, 0.8)], "mae")).words)
+    assert "floor: learned nothing = best constant" in picture
+    assert picture.count("floor:") == 1
+
+
+def test_points_in_one_place_have_numbers_in_places_of_their_own() -> None:
+    picture = tradeoff_picture([point("fp32", 0.5, 0.8)] * 4, "lav")
+    places = re.findall(r'<text [^>]*?transform="([^"]+)"[^>]*>[1-4]</text>', picture)
+    assert len(places) == 4
+    assert len(set(places)) == 4
 
 
 def test_text_from_outside_is_escaped(html: str) -> None:

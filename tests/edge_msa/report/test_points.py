@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edge_msa.report import ReportPoint, format_tradeoff, front_of, pareto_front, verdicts
-from edge_msa.report.points import headline_subset, short_names, shown
+from edge_msa.report.points import headline_subset, short_names, shown, undrawn
 
 FP32 = ReportPoint(
     "bundle",
@@ -57,7 +57,46 @@ def test_front_needs_both_a_latency_and_an_accuracy() -> None:
 def test_a_latency_of_another_kind_of_machine_is_shown_with_a_remark_and_is_part_of_no_front() -> None:
     elsewhere = replace(INT8, target="raspberry-pi-5", on_target=False)
     assert front_of([FP32, elsewhere], "lav") == (FP32,)
-    assert "2: latency of this machine, which is not of the target's kind" in format_tradeoff([FP32, elsewhere])
+    told = format_tradeoff([FP32, elsewhere])
+    assert "2: latency of this machine, which is not of the target's kind" in told
+    assert "both faster and more accurate; rows that were not measured on their target's kind of machine" in told
+    assert "left out" not in format_tradeoff([FP32, INT8])
+    assert "Of 1 measured, one is" in verdicts([FP32, elsewhere])[0]
+
+
+def test_a_latency_of_another_kind_of_machine_is_compared_with_nothing() -> None:
+    text = "\n".join(verdicts([replace(FP32, on_target=False), replace(INT8, on_target=False)]))
+    assert "times as fast" not in text
+    assert "does not pay" not in text
+
+
+@pytest.mark.parametrize(
+    ("point", "why"),
+    [
+        (FP32, ""),
+        (IDLE, "not executed on a GPU"),
+        (replace(FP32, latency_ms={}), "no latency of lav was measured"),
+        (replace(FP32, on_target=False), "latency of this machine, which is not of the target's kind"),
+        (replace(FP32, by_subset={}), "no accuracy of lav was measured"),
+    ],
+)
+def test_a_point_that_is_not_drawn_has_a_reason(point: ReportPoint, why: str) -> None:
+    assert undrawn(point, "lav") == why
+
+
+@pytest.mark.parametrize(
+    ("note", "line"),
+    [
+        (
+            "tensorrt cannot be imported (No module named 'tensorrt'); it comes with JetPack: run: apt-get",
+            "1, 2: not executed on a GPU: tensorrt is not installed here",
+        ),
+        ("the plan is of TensorRT 8; build it again", "1, 2: not executed on a GPU: the plan is of TensorRT 8"),
+    ],
+)
+def test_equal_remarks_are_one_line_and_end_before_the_advice(note: str, line: str) -> None:
+    idle = replace(IDLE, note=note)
+    assert format_tradeoff([idle, replace(idle, precision="int8"), FP32]).splitlines()[-1] == line
 
 
 def test_headline_is_the_fullest_subset_that_most_points_share() -> None:
@@ -110,7 +149,8 @@ def test_tradeoff_of_nothing_is_a_table_without_rows() -> None:
 def test_verdicts_name_the_front_the_bounds_and_int8_against_fp32() -> None:
     text = "\n".join(verdicts([FP32, INT8, WORSE, IDLE]))
     assert "2 are on the front on lav" in text
-    assert "beside 57.8 for the better of the two constants and 90.0 for the exact limit" in text
+    assert "beside 57.8 for the better of the two constants and 90.0 that the best possible reader gets" in text
+    assert "on this very split on average; a finite split lets a model land a little above that by luck." in text
     assert "int8 against fp32, laptop-x86 · onnxruntime: 2.0 times as fast on lav (0.250 ms against 0.500 ms)" in text
     assert "Acc-2 Non0 changes by -1.0 points at worst (on l)" in text
     assert "0.25 times the size" in text
@@ -120,6 +160,27 @@ def test_verdicts_name_the_front_the_bounds_and_int8_against_fp32() -> None:
 def test_verdicts_say_when_int8_is_slower() -> None:
     slow = replace(INT8, latency_ms={"lav": {"p50": 1.0}})
     assert "takes 2.0 times as long on lav" in "\n".join(verdicts([FP32, slow]))
+
+
+@pytest.mark.parametrize("p50", [0.46, 0.5, 0.54])
+def test_a_difference_under_a_tenth_is_noise(p50: float) -> None:
+    text = "\n".join(verdicts([FP32, replace(INT8, latency_ms={"lav": {"p50": p50}})]))
+    assert "as fast within noise on lav" in text
+    assert "times as" not in text
+
+
+@pytest.mark.parametrize(
+    ("p50", "size", "pays"), [(0.25, 2**18, True), (0.25, 2**20, False), (0.48, 2**18, False), (1.0, 2**21, False)]
+)
+def test_int8_that_is_nowhere_smaller_and_faster_does_not_pay(p50: float, size: int, *, pays: bool) -> None:
+    text = "\n".join(verdicts([FP32, replace(INT8, latency_ms={"lav": {"p50": p50}}, size_bytes=size)]))
+    assert ("int8 does not pay at this size" in text) is not pays
+    assert ("edge-msa bench synthetic" in text) is not pays
+
+
+def test_equal_floors_are_told_as_one_constant() -> None:
+    level = replace(FP32, floors={name: {"acc2_non0": 0.5} for name in FP32.floors})
+    assert "beside 50.0 for a constant and" in "\n".join(verdicts([level]))
 
 
 def test_without_accuracy_there_is_no_front_and_no_claim() -> None:
