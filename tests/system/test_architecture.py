@@ -159,11 +159,6 @@ def test_the_runtime_can_be_imported_on_any_system_with_numpy_alone(module: Modu
             assert not node.value.startswith("/proc"), f"{module.path}:{node.lineno}"
 
 
-@pytest.mark.parametrize("module", [item for item in MODULES if item.room == "edge_msa_runtime"], ids=lambda m: m.name)
-def test_the_runtime_stays_within_the_syntax_of_python_3_8(module: Module) -> None:
-    ast.parse(module.path.read_text(encoding="utf-8"), str(module.path), feature_version=(3, 8))
-
-
 def test_numpy_alone_is_imported_by_data_metrics_and_report() -> None:
     light = ("edge_msa.data", "edge_msa.metrics", "edge_msa.report", "edge_msa.evaluation", "edge_msa.runs")
     for module in MODULES:
