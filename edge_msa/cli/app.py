@@ -28,10 +28,15 @@ Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file of se
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each stage; else the recipe's.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Every random choice follows from it.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Through torch.compile; `bench training` says if it pays.")]
+TensorBoard = Annotated[Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard's event files.")]
 Json = Annotated[bool, typer.Option("--json", help="End stdout with one line of compact JSON.")]
 SplitOption = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split to measure on.")]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 PrecisionName = Literal["auto", "fp32", "fp16", "int8"]
+TrainingPrecision = Annotated[
+    Literal["auto", "32", "bf16"], typer.Option("--precision", help="auto is bf16 on a GPU that has it, else 32.")
+]
 
 
 @data_app.command("inspect")
@@ -79,12 +84,20 @@ def train(
     epochs: Epochs = None,
     seed: Seed = 0,
     device: Device = "auto",
+    precision: TrainingPrecision = "auto",
+    compiled: Compile = False,
+    tensorboard: TensorBoard = None,
     task: TaskName = None,
 ) -> None:
-    """Train a teacher: HRLF on complete data, then robust under missing modalities and frames; or ALMT."""
-    from edge_msa.flow.train import train_teacher
+    """Train a teacher: HRLF on complete data, then robust under missing modalities and frames; or ALMT.
 
-    train_teacher(data, output_dir, model=model, recipe=recipe, epochs=epochs, seed=seed, device=device, task=task)
+    Under torchrun or fabric run the same command trains on all processes that they start.
+    """
+    from edge_msa.flow.train import train_teacher
+    from edge_msa.training.engine import Hardware
+
+    hardware = Hardware(device, precision, compiled, tensorboard)
+    train_teacher(data, output_dir, model=model, recipe=recipe, epochs=epochs, seed=seed, hardware=hardware, task=task)
 
 
 @app.command()
@@ -96,12 +109,17 @@ def distill(
     epochs: Epochs = None,
     seed: Seed = 0,
     device: Device = "auto",
+    precision: TrainingPrecision = "auto",
+    compiled: Compile = False,
+    tensorboard: TensorBoard = None,
     task: TaskName = None,
 ) -> None:
     """Distil a teacher into the student that devices run."""
     from edge_msa.flow.distill import distill_student
+    from edge_msa.training.engine import Hardware
 
-    distill_student(data, teacher, output_dir, recipe=recipe, epochs=epochs, seed=seed, device=device, task=task)
+    hardware = Hardware(device, precision, compiled, tensorboard)
+    distill_student(data, teacher, output_dir, recipe=recipe, epochs=epochs, seed=seed, hardware=hardware, task=task)
 
 
 @app.command()

@@ -1,8 +1,12 @@
-"""What commands say: results on stdout, remarks on stderr, JSON as the last line of stdout."""
+"""What commands say: results on stdout, remarks on stderr, JSON as the last line of stdout.
+
+Of several training processes (torchrun, fabric run) the first one speaks.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +15,8 @@ from typing import Any
 
 def say(text: str) -> None:
     """A result."""
-    print(text, flush=True)
+    if _speaks():
+        print(text, flush=True)
 
 
 def step(name: str) -> None:
@@ -21,7 +26,8 @@ def step(name: str) -> None:
 
 def remark(text: str) -> None:
     """Something to know that is not a result."""
-    print(text, file=sys.stderr, flush=True)
+    if _speaks():
+        print(text, file=sys.stderr, flush=True)
 
 
 def remarks(lines: Iterable[str]) -> None:
@@ -63,3 +69,7 @@ def size_text(size: int) -> str:
 def shows_progress() -> bool:
     """Whether somebody watches stderr."""
     return sys.stderr.isatty()
+
+
+def _speaks() -> bool:
+    return os.environ.get("RANK", "0") == "0"

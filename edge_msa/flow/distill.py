@@ -10,9 +10,10 @@ from typing import Any
 from edge_msa.contract import Contract
 from edge_msa.flow.console import made, metrics_line, say, shows_progress
 from edge_msa.flow.data import data_of, opened
-from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
-from edge_msa.training.device import resolve_device
+from edge_msa.flow.processes import current_for_all, new_for_all
+from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
 from edge_msa.training.distill import distill
+from edge_msa.training.engine import Hardware
 from edge_msa.training.load import model_of
 from edge_msa.training.recipes import read_recipe, student_recipe
 
@@ -25,13 +26,16 @@ def distill_student(
     recipe: Path | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
-    device: str = "auto",
+    hardware: Hardware | None = None,
     task: str | None = None,
     in_pipeline: bool = False,
 ) -> Run:
-    """Distil a student and write its run; skipped when an identical one is there."""
+    """Distil a student and write its run; skipped when an identical one is there.
+
+    Among several processes the first one writes and returns; the others end where the training does.
+    """
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
-    place = resolve_device(device)
+    engine = (hardware or Hardware()).start(progress=shows_progress())
     source = read_run(teacher, "teacher")
     contract = Contract.from_json(source.info.contract)
     data = data_of(data, contract, teacher)
@@ -40,22 +44,15 @@ def distill_student(
     chosen = student_recipe(settings.get("student", {}), data, epochs=epochs)
     plain_recipe = dataclasses.asdict(chosen)
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "teacher": source.digest}
+    inputs["precision"] = engine.precision
     identity = identity_of("distill", plain_recipe, seed, inputs)
-    if run := current_run(output_dir, identity):
+    if run := current_for_all(output_dir, identity, engine):
         say(f"student: {output_dir} is up to date, skipped")
         return run
-    with new_run(output_dir, identity) as work:
-        model = model_of(source, place)
-        trained = distill(
-            normalised,
-            model,
-            chosen,
-            seed=seed,
-            device=place,
-            work_dir=work,
-            fingerprint=identity,
-            progress=shows_progress(),
-        )
+    with new_for_all(output_dir, identity, engine) as work:
+        model = model_of(source, engine.device)
+        trained = distill(normalised, model, chosen, seed=seed, engine=engine, work_dir=work, fingerprint=identity)
+        engine.dismiss_others()
         info = RunInfo(
             kind="student",
             model="student",

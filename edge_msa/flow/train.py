@@ -10,8 +10,9 @@ from typing import Any
 from edge_msa.contract import Contract
 from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progress
 from edge_msa.flow.data import opened
-from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
-from edge_msa.training.device import resolve_device
+from edge_msa.flow.processes import current_for_all, new_for_all
+from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
+from edge_msa.training.engine import Hardware
 from edge_msa.training.recipes import read_recipe
 from edge_msa.training.teachers import TeacherName, teacher_recipe, train_by_recipe
 
@@ -24,27 +25,29 @@ def train_teacher(
     recipe: Path | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
-    device: str = "auto",
+    hardware: Hardware | None = None,
     task: str | None = None,
     in_pipeline: bool = False,
 ) -> Run:
-    """Train a teacher and write its run; skipped when an identical one is there."""
+    """Train a teacher and write its run; skipped when an identical one is there.
+
+    Among several processes the first one writes and returns; the others end where the training does.
+    """
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
-    place = resolve_device(device)
+    engine = (hardware or Hardware()).start(progress=shows_progress())
     dataset = opened(data, task)
     chosen = teacher_recipe(model, settings.get(model, {}), data, epochs=epochs)
     contract = Contract.of(dataset, data)
     plain_recipe = dataclasses.asdict(chosen)
-    inputs = {"data": dataset.digest, "task": dataset.task.kind}
+    inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": engine.precision}
     identity = identity_of(f"train {model}", plain_recipe, seed, inputs)
-    if run := current_run(output_dir, identity):
+    if run := current_for_all(output_dir, identity, engine):
         say(f"teacher: {output_dir} is up to date, skipped")
         return run
     remarks(contract.normalisation.notes)
-    with new_run(output_dir, identity) as work:
-        trained = train_by_recipe(
-            contract.normalised(dataset), chosen, seed=seed, device=place, work_dir=work, progress=shows_progress()
-        )
+    with new_for_all(output_dir, identity, engine) as work:
+        trained = train_by_recipe(contract.normalised(dataset), chosen, seed=seed, engine=engine, work_dir=work)
+        engine.dismiss_others()
         info = RunInfo(
             kind="teacher",
             model=model,

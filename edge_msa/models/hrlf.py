@@ -3,8 +3,10 @@
 What the paper leaves open, and what is done here:
 
 - *Transformer*: pre-norm layers (they train at the paper's learning rate without a warm-up), ReLU, feed-forward 2d,
-  sinusoidal positions. Number of layers and dropout are recipe fields. Only the last element is read, so the last
-  layer asks with that one position alone: the same numbers for a fraction of the work.
+  sinusoidal positions. Queries and keys are normalised, values are not: a layer norm divides a frame by its own size,
+  so a mean over frames would depend on whatever else each frame holds (on the embedded data a teacher's distance from
+  the limit shrinks from 8.3 to 7.6 %). Number of layers and dropout are recipe fields. Only the last element is read,
+  so the last layer asks with that one position alone: the same numbers for a fraction of the work.
 - *Last element*: the last valid frame. Frames before the first and after the last valid one are padding, hidden from
   attention; frames missing in between are zero vectors that take part, as in the paper. A modality without a valid
   frame is a single zero vector, so its Z is a learned constant and no length leaks in.
@@ -89,7 +91,11 @@ class Hrlf(nn.Module):
         return self.features(frames, valid).outputs
 
     def features(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> HrlfFeatures:
-        """One pass.
+        """One pass; the arguments of `encode`."""
+        return self.fuse(*self.encode(frames, valid))
+
+    def encode(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Z of every stream, (B, n, d), and which streams have a valid frame, (B, n) bool.
 
         Args:
             frames: (B, T, dim) by modality, normalised; T may differ; a stream that is left out is missing.
@@ -106,7 +112,7 @@ class Hrlf(nn.Module):
             for name, encoder in self.encoders.items()
         }
         available = torch.stack([mask.any(dim=1) for mask in masks.values()], dim=1)
-        return self.fuse(torch.stack(list(encoded.values()), dim=1), available)
+        return torch.stack(list(encoded.values()), dim=1), available
 
     def fuse(self, encoded: Tensor, available: Tensor) -> HrlfFeatures:
         """From Z on: `encoded` (B, n, d), `available` (B, n) bool."""
@@ -162,9 +168,7 @@ class AttentionLayer(nn.Module):
         d = config.d
         self.heads = config.heads
         self.norm = nn.LayerNorm(d)
-        self.ask = nn.Linear(d, d)
-        self.offer = nn.Linear(d, 2 * d)
-        self.join = nn.Linear(d, d)
+        self.query, self.key, self.value, self.project = (nn.Linear(d, d) for _ in range(4))
         self.forward_norm = nn.LayerNorm(d)
         self.widen = nn.Linear(d, 2 * d)
         self.narrow = nn.Linear(2 * d, d)
@@ -182,10 +186,10 @@ class AttentionLayer(nn.Module):
             (B, Q, d).
         """
         normed = self.norm(hidden)
-        question = self._split(self.ask(normed if asking is hidden else self.norm(asking)))
-        key, value = (self._split(part) for part in self.offer(normed).chunk(2, dim=2))
-        heard = F.scaled_dot_product_attention(question, key, value, attn_mask=extent[:, None, None, :])
-        asking = asking + self.dropout(self.join(heard.transpose(1, 2).flatten(2)))
+        query = self._split(self.query(normed if asking is hidden else self.norm(asking)))
+        key, value = self._split(self.key(normed)), self._split(self.value(hidden))
+        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=extent[:, None, None, :])
+        asking = asking + self.dropout(self.project(heard.transpose(1, 2).flatten(2)))
         wide = torch.relu(self.widen(self.forward_norm(asking)))
         narrow: Tensor = self.dropout(self.narrow(wide))
         return asking + narrow

@@ -28,7 +28,8 @@ from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
 from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa.training.checkpoint import LogRow
-from edge_msa.training.loop import FitPlan, fit
+from edge_msa.training.engine import Engine
+from edge_msa.training.loop import FitPlan, Objective, fit
 from edge_msa.training.losses import SCORE_LOSSES, task_loss
 from edge_msa.training.msm import MsmConfig, draw_missing
 from edge_msa.training.predict import to_numpy
@@ -127,9 +128,8 @@ def train_almt(
     recipe: AlmtRecipe,
     *,
     seed: int,
-    device: torch.device,
+    engine: Engine,
     work_dir: Path,
-    progress: bool = False,
 ) -> TrainedAlmt:
     """Train; goes on where an interrupted call with the same arguments stopped.
 
@@ -137,9 +137,8 @@ def train_almt(
         dataset: already normalised, with a train and a valid split.
         recipe: sizes, optimizer, epochs.
         seed: of initial weights, order, dropout and masks.
-        device: where to train.
+        engine: on what to train.
         work_dir: folder of the checkpoint.
-        progress: whether to draw a progress bar on stderr.
 
     Raises:
         DataError: a split is missing or empty.
@@ -148,25 +147,25 @@ def train_almt(
     config = recipe.config(dataset)
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(seed, _INITIAL))
-        network = Almt(config).to(device)
-    stage = _Stage(network, dataset, recipe, seed, device)
+        network = Almt(config).to(engine.device)
+    stage = _Stage(network, dataset, recipe, seed, engine)
     fingerprint = f"{dataset.digest} {config} {recipe}"
-    fitted = fit(
-        stage, recipe.plan, seed=seed, work_dir=work_dir, fingerprint=fingerprint, stage="almt", progress=progress
-    )
+    fitted = fit(stage, recipe.plan, engine=engine, seed=seed, work_dir=work_dir, fingerprint=fingerprint, stage="almt")
     errors = stage.errors(subsets_of(config.dims))
     metrics = {"valid_error": fitted.best, "best_epoch": float(fitted.best_epoch + 1)}
     metrics |= {f"valid_error_{subset.value}": error for subset, error in errors.items()}
     return TrainedAlmt(to_numpy(network), config, fitted.rows, metrics)
 
 
-class _Stage:
+class _Stage(Objective):
     """The objective: the task's loss, under MSM where the recipe says so."""
 
-    def __init__(self, network: Almt, dataset: Dataset, recipe: AlmtRecipe, seed: int, device: torch.device) -> None:
-        self.module = network
+    def __init__(self, network: Almt, dataset: Dataset, recipe: AlmtRecipe, seed: int, engine: Engine) -> None:
+        super().__init__()
+        self.network = network
+        self._engine = engine
         self._train, self._valid = (
-            SplitTensors(split, network.config.dims, device)
+            SplitTensors(split, network.config.dims, engine.device)
             for split in (dataset.split("train"), dataset.split("valid"))
         )
         self.size = len(self._train)
@@ -182,12 +181,12 @@ class _Stage:
             drawn = draw_missing(self._train.valid, self._recipe.msm, seed=self._seed, epoch=epoch)
             self._visible = {name: mask.to(self._train.device) for name, mask in drawn.items()}
 
-    def step(self, rows: Tensor) -> dict[str, Tensor]:
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """The loss of those samples."""
-        batch = self._train.batch(rows)
+        batch = self._train.batch(self._engine.share(rows))
         seen = batch if self._visible is None else batch.masked(self._visible)
-        outputs = self.module(seen.frames, seen.valid)
-        return {"loss": task_loss(outputs, batch.labels, self._task, self._recipe.score_loss)}
+        outputs = self._engine.whole(self.network(seen.frames, seen.valid), len(rows))
+        return {"loss": task_loss(outputs, self._train.labels[rows], self._task, self._recipe.score_loss)}
 
     def validate(self) -> dict[str, float]:
         """The error of the subsets that were trained, and their mean, which decides."""
@@ -201,7 +200,7 @@ class _Stage:
             for batch in self._valid.batches(_EVALUATION_BATCH):
                 for subset in subsets:
                     seen = batch.restricted(subset.modalities)
-                    loss = task_loss(self.module(seen.frames, seen.valid), batch.labels, self._task)
+                    loss = task_loss(self.network(seen.frames, seen.valid), batch.labels, self._task)
                     totals[subset] += float(loss) * len(batch.labels)
         return {subset: total / len(self._valid) for subset, total in totals.items()}
 

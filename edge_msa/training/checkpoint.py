@@ -47,8 +47,8 @@ def save(progress: Progress, fingerprint: str, folder: Path) -> None:
         raise RunError(f"cannot write {folder / FILE}: {error}; free space or choose another --output-dir") from error
 
 
-def load(folder: Path, fingerprint: str, device: torch.device) -> Progress | None:
-    """The progress there, or None where there is none for this fingerprint.
+def load(folder: Path, fingerprint: str) -> Progress | None:
+    """The progress there, on the CPU, or None where there is none for this fingerprint.
 
     A checkpoint of another data set, recipe or seed is no progress of this training, which then starts at epoch 0.
 
@@ -59,7 +59,7 @@ def load(folder: Path, fingerprint: str, device: torch.device) -> Progress | Non
     if not path.is_file():
         return None
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
         if content.pop("fingerprint") != fingerprint:
             return None
         return Progress(**content)

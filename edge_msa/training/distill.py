@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.training.loop import FitPlan, fit
+from edge_msa.training.engine import Engine
+from edge_msa.training.loop import FitPlan, Objective, fit
 from edge_msa.training.losses import task_loss
 from edge_msa.training.msm import MsmConfig, draw_missing
 from edge_msa.training.predict import Readable, predict, to_numpy
@@ -107,22 +108,20 @@ def distill(
     recipe: StudentRecipe,
     *,
     seed: int,
-    device: torch.device,
+    engine: Engine,
     work_dir: Path,
     fingerprint: str = "",
-    progress: bool = False,
 ) -> TrainedStudent:
     """Train a student on labels and on the teacher's readings.
 
     Args:
         dataset: normalised as the teacher's run says.
-        teacher: in evaluation mode, on `device`.
+        teacher: in evaluation mode, on the engine's device.
         recipe: of the student.
         seed: of initialisation, order, dropout and masks.
-        device: where to train.
+        engine: on what to train.
         work_dir: where the checkpoint is kept.
         fingerprint: names what a checkpoint must share to be gone on from.
-        progress: whether to draw a progress bar.
 
     Raises:
         TrainingError: the loss diverged.
@@ -131,22 +130,22 @@ def distill(
     torch.manual_seed(seed)
     student = Student(config)
     start_at_prior(student.fusion.read, dataset.split("train").labels, dataset.task)
-    student.to(device)
-    objective = _Distillation(dataset, teacher, student, recipe, seed, device)
+    student.to(engine.device)
+    objective = _Distillation(dataset, teacher, student, recipe, seed, engine)
     fitted = fit(
         objective,
         recipe.plan,
+        engine=engine,
         seed=seed,
         work_dir=work_dir,
         fingerprint=fingerprint,
         stage="student",
-        progress=progress,
     )
     metrics = {"validation_metric": fitted.best, "best_epoch": fitted.best_epoch + 1}
     return TrainedStudent(config, to_numpy(student), [dict(row) for row in fitted.rows], metrics)
 
 
-class _Distillation:
+class _Distillation(Objective):
     """The objective: labels and the teacher's readings under MSM; validated on every subset."""
 
     def __init__(
@@ -156,34 +155,32 @@ class _Distillation:
         student: Student,
         recipe: StudentRecipe,
         seed: int,
-        device: torch.device,
+        engine: Engine,
     ) -> None:
-        train = dataset.split("train")
-        self.module: nn.Module = student
-        self._student = student
+        super().__init__()
+        train, device = dataset.split("train"), engine.device
+        self.student = student
+        self._engine = engine
         self._task, self._recipe, self._seed = dataset.task, recipe, seed
         self._train = SplitTensors(train, dataset.dims, device)
+        self.size = len(self._train)
         self._valid = dataset.split("valid")
         self._targets = _teacher_targets(teacher, train, dataset, device) if recipe.from_teacher else None
         self._visible: dict[str, Tensor] = {}
-
-    @property
-    def size(self) -> int:
-        """Training samples."""
-        return len(self._train)
 
     def begin(self, epoch: int) -> None:
         """Draw the epoch's masks."""
         self._visible = draw_missing(self._train.valid, self._recipe.msm, seed=self._seed, epoch=epoch)
 
-    def step(self, rows: Tensor) -> dict[str, Tensor]:
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Loss terms of those samples."""
-        batch = self._train.batch(rows).masked(self._visible)
-        readings = self._student(batch.frames, batch.valid)
-        labels = task_loss(readings, batch.labels, self._task, self._recipe.score_loss)
+        engine = self._engine
+        seen = self._train.batch(engine.share(rows)).masked(self._visible)
+        readings = engine.whole(self.student(seen.frames, seen.valid), len(rows))
+        labels = task_loss(readings, self._train.labels[rows], self._task, self._recipe.score_loss)
         if self._targets is None:
             return {"loss": labels}
-        targets = self._targets[_codes(batch.valid), batch.rows]
+        targets = engine.whole(self._targets[_codes(seen.valid), seen.rows], len(rows))
         taught = task_loss(readings, targets, self._task, self._recipe.score_loss)
         share = self._recipe.from_teacher
         return {"loss": (1 - share) * labels + share * taught, "labels": labels, "teacher": taught}
@@ -193,7 +190,7 @@ class _Distillation:
         losses: dict[str, float] = {}
         labels = torch.from_numpy(self._valid.labels.reshape(len(self._valid), -1))
         for subset in subsets_of(self._valid.modalities):
-            readings = torch.from_numpy(predict(self._student, self._valid, subset))
+            readings = torch.from_numpy(predict(self.student, self._valid, subset))
             losses[subset.value] = task_loss(readings, labels, self._task, self._recipe.score_loss).item()
         return losses | {"metric": sum(losses.values()) / len(losses)}
 

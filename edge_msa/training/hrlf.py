@@ -34,7 +34,8 @@ from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.models.hrlf import Hrlf, HrlfConfig, HrlfFeatures
 from edge_msa.training.checkpoint import LogRow
-from edge_msa.training.loop import fit
+from edge_msa.training.engine import Engine
+from edge_msa.training.loop import Objective, fit
 from edge_msa.training.losses import (
     adversarial_loss,
     answer_divergence,
@@ -48,7 +49,7 @@ from edge_msa.training.predict import COMPLETE_PREFIX, to_numpy
 from edge_msa.training.randomness import seed_of
 from edge_msa.training.recipes import HrlfRecipe
 from edge_msa.training.start import start_at_prior
-from edge_msa.training.tensors import SplitTensors
+from edge_msa.training.tensors import Batch, SplitTensors
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 _INITIAL = 3
@@ -125,42 +126,45 @@ def factorisation_loss(network: Hrlf, features: HrlfFeatures) -> Tensor:
     return total + _mean(distance(network.sentiment(decoded), features.relevant.detach()[:, None]), pairs)
 
 
-class CompleteStage:
+class CompleteStage(Objective):
     """Stage 1's objective: the task and FRF, on complete samples."""
 
-    def __init__(self, network: Hrlf, data: StageData, recipe: HrlfRecipe) -> None:
-        self.module = network
+    def __init__(self, network: Hrlf, data: StageData, recipe: HrlfRecipe, engine: Engine) -> None:
+        super().__init__()
+        self.network = network
         self.size = len(data.train)
-        self._data, self._recipe = data, recipe
+        self._data, self._recipe, self._engine = data, recipe, engine
 
-    def begin(self, epoch: int) -> None:
-        """Nothing: complete samples are the same in every epoch."""
-
-    def step(self, rows: Tensor) -> dict[str, Tensor]:
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Loss terms of those samples."""
-        batch = self._data.train.batch(rows)
-        features = self.module.features(batch.frames, batch.valid)
-        terms = {"task": task_loss(features.outputs, batch.labels, self._data.task, self._recipe.score_loss)}
+        features = features_of(self.network, self._data.train.batch(self._engine.share(rows)), len(rows), self._engine)
+        labels = self._data.train.labels[rows]
+        terms = {"task": task_loss(features.outputs, labels, self._data.task, self._recipe.score_loss)}
         weights = {"frf": self._recipe.frf}
         if self._recipe.frf:
-            terms["frf"] = factorisation_loss(self.module, features)
+            terms["frf"] = factorisation_loss(self.network, features)
         return _weighted(terms, weights)
 
     def validate(self) -> dict[str, float]:
         """The error with all modalities there are."""
-        subset = Subset.of(self.module.config.dims)
-        return {"metric": subset_errors(self.module, self._data.valid, self._data.task, (subset,))[subset]}
+        subset = Subset.of(self.network.config.dims)
+        return {"metric": subset_errors(self.network, self._data.valid, self._data.task, (subset,))[subset]}
 
 
-class RobustStage:
-    """Stage 2's objective: all terms, under MSM, beside the frozen teacher that sees the complete sample."""
+class RobustStage(Objective):
+    """Stage 2's objective: all terms, under MSM, beside what the frozen teacher makes of the complete samples."""
 
-    def __init__(self, networks: tuple[Hrlf, Hrlf], data: StageData, recipe: HrlfRecipe, seed: int) -> None:
-        self._student, self._teacher = networks
-        self._alignment = Alignment(self._student.config).to(data.train.device)
-        self.module = nn.ModuleDict({"network": self._student, "alignment": self._alignment})
+    def __init__(
+        self, networks: tuple[Hrlf, Hrlf], data: StageData, recipe: HrlfRecipe, seed: int, engine: Engine
+    ) -> None:
+        super().__init__()
+        self.network, teacher = networks
+        self.alignment = Alignment(self.network.config).to(data.train.device)
         self.size = len(data.train)
-        self._data, self._recipe, self._seed = data, recipe, seed
+        self._data, self._recipe, self._seed, self._engine = data, recipe, seed, engine
+        # The teacher does not learn and sees the same samples in every epoch: it is asked once.
+        self._encoded = _encoded(teacher.eval(), data.train)
+        self._teacher = (teacher,)  # in a tuple, so that it is no part of what learns
         self._visible: dict[str, Tensor] = {}
 
     def begin(self, epoch: int) -> None:
@@ -168,30 +172,37 @@ class RobustStage:
         drawn = draw_missing(self._data.train.valid, self._recipe.msm, seed=self._seed, epoch=epoch)
         self._visible = {name: mask.to(self._data.train.device) for name, mask in drawn.items()}
 
-    def step(self, rows: Tensor) -> dict[str, Tensor]:
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Loss terms of those samples."""
-        recipe, batch = self._recipe, self._data.train.batch(rows)
-        seen = batch.masked(self._visible)
-        student = self._student.features(seen.frames, seen.valid)
-        terms = {"task": task_loss(student.outputs, batch.labels, self._data.task, recipe.score_loss)}
+        recipe, task, train = self._recipe, self._data.task, self._data.train
+        seen = train.batch(self._engine.share(rows)).masked(self._visible)
+        student = features_of(self.network, seen, len(rows), self._engine)
+        terms = {"task": task_loss(student.outputs, train.labels[rows], task, recipe.score_loss)}
         weights = {name: getattr(recipe, name) for name in ("frf", "hmi", "hal", "kl")}
         if recipe.frf:
-            terms["frf"] = factorisation_loss(self._student, student)
+            terms["frf"] = factorisation_loss(self.network, student)
         if recipe.hmi or recipe.hal or recipe.kl:
             with torch.no_grad():
-                teacher = self._teacher.features(batch.frames, batch.valid)
+                teacher = self._teacher[0].fuse(self._encoded[rows], torch.ones_like(student.available))
             if recipe.hmi:
-                terms["hmi"] = self._alignment.information(teacher, student)
+                terms["hmi"] = self.alignment.information(teacher, student)
             if recipe.hal:
-                terms["hal"] = self._alignment.adversary(teacher, student)
+                terms["hal"] = self.alignment.adversary(teacher, student)
             if recipe.kl:
-                terms["kl"] = answer_divergence(student.outputs, teacher.outputs, self._data.task)
+                terms["kl"] = answer_divergence(student.outputs, teacher.outputs, task)
         return _weighted(terms, weights)
 
     def validate(self) -> dict[str, float]:
         """The error of every subset, and their mean, which decides."""
-        errors = subset_errors(self._student, self._data.valid, self._data.task, subsets_of(self._student.config.dims))
+        errors = subset_errors(self.network, self._data.valid, self._data.task, subsets_of(self.network.config.dims))
         return {"metric": float(np.mean(list(errors.values())))} | {s.value: error for s, error in errors.items()}
+
+
+def features_of(network: Hrlf, share: Batch, count: int, engine: Engine) -> HrlfFeatures:
+    """Features of a whole batch of `count` samples, of which this process encodes its share."""
+    encoded, available = network.encode(share.frames, share.valid)
+    there = engine.whole(available.to(encoded.dtype), count) > 0
+    return network.fuse(engine.whole(encoded, count), there)
 
 
 def subset_errors(network: Hrlf, split: SplitTensors, task: Task, subsets: tuple[Subset, ...]) -> dict[Subset, float]:
@@ -218,9 +229,8 @@ def train_hrlf(
     recipe: HrlfRecipe,
     *,
     seed: int,
-    device: torch.device,
+    engine: Engine,
     work_dir: Path,
-    progress: bool = False,
 ) -> TrainedTeacher:
     """Both stages; goes on where an interrupted call with the same arguments stopped.
 
@@ -228,20 +238,20 @@ def train_hrlf(
         dataset: already normalised, with a train and a valid split.
         recipe: sizes, weights, epochs.
         seed: of initial weights, order, dropout and masks.
-        device: where to train.
+        engine: on what to train.
         work_dir: folder of the two stages' checkpoints.
-        progress: whether to draw progress bars on stderr.
 
     Raises:
         DataError: a split is missing or empty.
         TrainingError: a loss is not finite.
     """
     config = HrlfConfig(dataset.dims, recipe.d, recipe.heads, recipe.layers, recipe.dropout, dataset.task.outputs)
+    device = engine.device
     data = StageData.of(dataset, device)
-    run = partial(fit, seed=seed, fingerprint=f"{dataset.digest} {config} {recipe}", progress=progress)
+    run = partial(fit, engine=engine, seed=seed, fingerprint=f"{dataset.digest} {config} {recipe}")
     teacher = _network(config, seed, device)
     start_at_prior(teacher.classifier, dataset.split("train").labels, dataset.task)
-    complete = CompleteStage(teacher, data, recipe)
+    complete = CompleteStage(teacher, data, recipe, engine)
     first = run(complete, recipe.plan(recipe.epochs), work_dir=work_dir / "complete", stage="teacher")
     teacher.requires_grad_(requires_grad=False)
     student = _network(config, seed + 1, device)
@@ -250,13 +260,19 @@ def train_hrlf(
         student.load_state_dict(teacher.state_dict())
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(seed, _INITIAL, 1))
-        robust = RobustStage((student, teacher), data, recipe, seed)
+        robust = RobustStage((student, teacher), data, recipe, seed, engine)
     second = run(robust, recipe.plan(recipe.robust_epochs), work_dir=work_dir / "robust", stage="robust")
     errors = subset_errors(student, data.valid, dataset.task, subsets_of(config.dims))
     metrics = {"complete_valid_error": first.best, "valid_error": second.best}
     metrics |= {f"valid_error_{subset.value}": error for subset, error in errors.items()}
     weights = to_numpy(student) | {COMPLETE_PREFIX + name: value for name, value in to_numpy(teacher).items()}
     return TrainedTeacher(weights, config, first.rows + second.rows, metrics)
+
+
+def _encoded(network: Hrlf, split: SplitTensors) -> Tensor:
+    """Z of every sample of a split, (N, n, d), without a gradient."""
+    with torch.no_grad():
+        return torch.cat([network.encode(b.frames, b.valid)[0] for b in split.batches(_EVALUATION_BATCH)])
 
 
 def _network(config: HrlfConfig, seed: int, device: torch.device) -> Hrlf:

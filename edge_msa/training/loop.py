@@ -1,19 +1,20 @@
 """The epoch loop that every training of the project uses.
 
 What is trained enters as an `Objective`; the loop owns order, optimizer, learning rate, the best epoch, the log, the
-checkpoint and the progress bar. Order and dropout are keyed by (seed, epoch), so a training that was interrupted ends
-with the same weights as one that was not.
+checkpoint and the progress bar; the `Engine` knows on what it runs. Order and dropout are keyed by (seed, epoch), so a
+training that was interrupted ends with the same weights as one that was not.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -24,9 +25,12 @@ from torch import Tensor, nn
 from edge_msa.errors import TrainingError, UsageError
 from edge_msa.training import checkpoint
 from edge_msa.training.checkpoint import LogRow, Progress
+from edge_msa.training.engine import Engine
 from edge_msa.training.randomness import generator_of, seed_of
 
 _ORDER, _DROPOUT = 1, 2
+_WATCH = 20
+"""Steps between two looks at the running loss."""
 
 
 @dataclass(frozen=True)
@@ -68,30 +72,31 @@ class FitPlan:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
 
 
-class Objective(Protocol):
-    """What `fit` trains: `module` holds every parameter that learns, and is in training mode during `step`."""
+class Objective(nn.Module, ABC):
+    """What `fit` trains: its parameters are all that learns, and calling it gives the losses."""
 
-    @property
-    def module(self) -> nn.Module:
-        """All that learns."""
-
-    @property
-    def size(self) -> int:
-        """Training samples."""
+    size: int
+    """Training samples."""
 
     def begin(self, epoch: int) -> None:
         """Prepare an epoch (from 0), for instance draw its masks."""
 
-    def step(self, rows: Tensor) -> Mapping[str, Tensor]:
-        """Scalar loss terms of those samples; `loss` is the one that is minimised, the others are logged."""
+    @abstractmethod
+    def forward(self, rows: Tensor) -> Mapping[str, Tensor]:
+        """Scalar loss terms of those samples; `loss` is the one that is minimised, the others are logged.
 
+        Among several processes each is given the whole batch: it encodes `Engine.share` of it and gathers the rest by
+        `Engine.whole`, so that every process has the same terms.
+        """
+
+    @abstractmethod
     def validate(self) -> Mapping[str, float]:
         """Validation numbers; `metric` decides the best epoch, lower is better. Called in evaluation mode, no grad."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Result of `fit`: the objective's module has the best epoch's weights; `best_epoch` counts from 0."""
+    """Result of `fit`: the objective has the best epoch's weights; `best_epoch` counts from 0."""
 
     rows: list[LogRow]
     best: float
@@ -102,76 +107,84 @@ def fit(
     objective: Objective,
     plan: FitPlan,
     *,
+    engine: Engine,
     seed: int,
     work_dir: Path,
     fingerprint: str = "",
     stage: str = "train",
-    progress: bool = False,
 ) -> Fitted:
     """Train, or go on where an earlier call with the same fingerprint stopped.
 
     Args:
-        objective: what to train; its module is on its device already.
+        objective: what to train; on the engine's device already.
         plan: epochs, batch size, learning rate and the rest.
+        engine: on what it runs.
         seed: of order and dropout.
-        work_dir: folder of the checkpoint, made if needed.
+        work_dir: folder of the checkpoint, made if needed; read and written by the first process alone.
         fingerprint: names data, recipe and code that a checkpoint must share to be gone on from.
-        stage: what rows and the progress bar call this training.
-        progress: whether to draw a progress bar on stderr.
+        stage: what rows, logs and the progress bar call this training.
 
     Raises:
         TrainingError: the loss or the validation metric is not finite.
         RunError: the checkpoint cannot be read or written.
     """
-    module = objective.module
-    device = next(module.parameters()).device
     optimizer = torch.optim.AdamW(
-        module.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
+        objective.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
     )
-    fingerprint = f"{stage} seed={seed} {plan} {fingerprint}"
-    state = checkpoint.load(work_dir, fingerprint, device)
+    fingerprint = f"{stage} seed={seed} precision={engine.precision} {plan} {fingerprint}"
+    state = engine.agree(checkpoint.load(work_dir, fingerprint) if engine.is_first else None)
+    module, optimizer = engine.prepare(objective, optimizer)
     if state is None:
-        state = Progress(module.state_dict(), optimizer.state_dict())
+        state = Progress(objective.state_dict(), optimizer.state_dict())
     else:
-        module.load_state_dict(state.weights)
+        objective.load_state_dict(state.weights)
         optimizer.load_state_dict(state.optimizer)
-    with torch.random.fork_rng(), _bar(stage, plan, state.epoch, objective.size, progress) as advance:
-        run = _Run(objective, plan, optimizer, seed, stage, advance)
+    with torch.random.fork_rng(), _bar(stage, plan, state.epoch, objective.size, engine) as advance:
+        run = _Run(objective, module, plan, engine, optimizer, seed, stage, advance)
+        loggers = engine.loggers(stage)
         while state.epoch < plan.epochs and not _exhausted(state, plan):
             run.epoch(state)
-            state.weights, state.optimizer = module.state_dict(), optimizer.state_dict()
-            checkpoint.save(state, fingerprint, work_dir)
-    module.load_state_dict(state.best_weights)
-    module.eval()
+            state.weights, state.optimizer = objective.state_dict(), optimizer.state_dict()
+            if engine.is_first:
+                checkpoint.save(state, fingerprint, work_dir)
+            for logger in loggers:
+                logger.log_metrics({k: v for k, v in state.rows[-1].items() if isinstance(v, float)}, state.epoch)
+        for logger in loggers:
+            logger.finalize("success")
+    objective.load_state_dict(state.best_weights)
+    objective.eval()
     return Fitted(state.rows, state.best, state.best_epoch)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What stays the same from epoch to epoch."""
+    """What stays the same from epoch to epoch. `module` is the objective as the engine wants it called."""
 
     objective: Objective
+    module: nn.Module
     plan: FitPlan
-    optimizer: torch.optim.Optimizer
+    engine: Engine
+    optimizer: Any
     seed: int
     stage: str
     advance: Callable[[int, str], None]
 
     def epoch(self, state: Progress) -> None:
         """One epoch: train, validate, log, remember the best."""
-        started, module, epoch = time.monotonic(), self.objective.module, state.epoch
+        started, epoch = time.monotonic(), state.epoch
         self.objective.begin(epoch)
-        torch.manual_seed(seed_of(self.seed, epoch, _DROPOUT))
-        terms = self._train(epoch)
-        module.eval()
+        torch.manual_seed(seed_of(self.seed, epoch, _DROPOUT, *self._process()))
+        terms = self._train(state)
+        self.objective.eval()
         with torch.no_grad():
-            numbers = dict(self.objective.validate())
+            # One process decides: on unlike machines the last bits of a metric may differ.
+            numbers = self.engine.agree(dict(self.objective.validate()))
         metric = numbers["metric"]
         if not math.isfinite(metric):
             raise _diverged("validation metric", metric, f"after epoch {epoch + 1}", self.plan)
         if metric < state.best:
             state.best, state.best_epoch = metric, epoch
-            state.best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+            state.best_weights = {name: value.detach().clone() for name, value in self.objective.state_dict().items()}
         row: LogRow = {"stage": self.stage, "epoch": epoch + 1}
         row |= {name: round(value, 6) for name, value in terms.items()}
         row |= {f"valid_{name}": round(value, 6) for name, value in numbers.items()}
@@ -179,34 +192,50 @@ class _Run:
         state.rows.append(row)
         state.epoch += 1
 
-    def _train(self, epoch: int) -> dict[str, float]:
+    def _process(self) -> tuple[int, ...]:
+        """What sets this process's dropout apart from the first one's."""
+        return () if self.engine.is_first else (self.engine.fabric.global_rank,)
+
+    def _train(self, state: Progress) -> dict[str, float]:
         """All steps of one epoch; the mean of each loss term over its steps."""
-        self.objective.module.train()
+        self.objective.train()
+        epoch, epochs = state.epoch, self.plan.epochs
+        chunks = self._batches(epoch)
+        best = f" best {state.best:.4f}" if state.rows else ""
+        totals: dict[str, Tensor] = {}
+        unseen = 0
+        for index, rows in enumerate(chunks):
+            self._set_rate(self.plan.rate(epoch * len(chunks) + index, epochs * len(chunks)))
+            terms = self.module(rows)
+            self._descend(terms["loss"])
+            for name, value in terms.items():
+                totals[name] = totals[name] + value.detach() if name in totals else value.detach()
+            unseen += len(rows)
+            if index % _WATCH == _WATCH - 1 or index == len(chunks) - 1:  # a GPU is waited for when it is looked at
+                mean = totals["loss"].item() / (index + 1)
+                if not math.isfinite(mean):
+                    raise _diverged("loss", mean, f"at epoch {epoch + 1}, step {index + 1} of {len(chunks)}", self.plan)
+                self.advance(unseen, f"epoch {epoch + 1}/{epochs} loss {mean:.4f}{best}")
+                unseen = 0
+        return {name: total.item() / len(chunks) for name, total in totals.items()}
+
+    def _batches(self, epoch: int) -> list[Tensor]:
+        """The samples of each step of that epoch."""
         size, batch = self.objective.size, self.plan.batch_size
         order = torch.randperm(size, generator=generator_of(self.seed, epoch, _ORDER))
         chunks = [order[start : start + batch] for start in range(0, size, batch)]
         if len(chunks) > 1 and len(chunks[-1]) == 1:
             chunks.pop()  # a lone sample has no other one to contrast with; another epoch's order includes it
-        totals: dict[str, Tensor] = {}
-        for index, rows in enumerate(chunks):
-            self._set_rate(self.plan.rate(epoch * len(chunks) + index, self.plan.epochs * len(chunks)))
-            terms = self.objective.step(rows)
-            self._descend(terms["loss"], f"at epoch {epoch + 1}, step {index + 1} of {len(chunks)}")
-            for name, value in terms.items():
-                totals[name] = totals[name] + value.detach() if name in totals else value.detach()
-            self.advance(len(rows), f"epoch {epoch + 1}/{self.plan.epochs} loss {totals['loss'] / (index + 1):.4f}")
-        return {name: total.item() / len(chunks) for name, total in totals.items()}
+        return chunks
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _descend(self, loss: Tensor, where: str) -> None:
-        if not math.isfinite(loss.item()):
-            raise _diverged("loss", loss.item(), where, self.plan)
+    def _descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.objective.module.parameters(), self.plan.clip)
+        self.engine.fabric.backward(loss)
+        nn.utils.clip_grad_norm_(self.objective.parameters(), self.plan.clip)
         self.optimizer.step()
 
 
@@ -222,9 +251,11 @@ def _exhausted(state: Progress, plan: FitPlan) -> bool:
 
 
 @contextmanager
-def _bar(stage: str, plan: FitPlan, done_epochs: int, size: int, shown: bool) -> Iterator[Callable[[int, str], None]]:
+def _bar(
+    stage: str, plan: FitPlan, done_epochs: int, size: int, engine: Engine
+) -> Iterator[Callable[[int, str], None]]:
     """A progress bar over all samples of all epochs; what it yields takes samples done and a text."""
-    if not shown:
+    if not (engine.progress and engine.is_first):
         yield lambda _done, _text: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from edge_msa.data.dataset import Dataset
 from edge_msa.training.almt import AlmtRecipe, TrainedAlmt, train_almt
+from edge_msa.training.engine import Engine
 from edge_msa.training.hrlf import TrainedTeacher, train_hrlf
 from edge_msa.training.recipes import HrlfRecipe, almt_recipe, hrlf_recipe
 
@@ -26,9 +25,9 @@ def teacher_recipe(
 
 
 def train_by_recipe(
-    dataset: Dataset, recipe: TeacherRecipe, *, seed: int, device: torch.device, work_dir: Path, progress: bool = False
+    dataset: Dataset, recipe: TeacherRecipe, *, seed: int, engine: Engine, work_dir: Path
 ) -> TrainedTeacher | TrainedAlmt:
     """Train the teacher that the recipe is of; arguments and errors are those of `train_hrlf` and `train_almt`."""
     if isinstance(recipe, AlmtRecipe):
-        return train_almt(dataset, recipe, seed=seed, device=device, work_dir=work_dir, progress=progress)
-    return train_hrlf(dataset, recipe, seed=seed, device=device, work_dir=work_dir, progress=progress)
+        return train_almt(dataset, recipe, seed=seed, engine=engine, work_dir=work_dir)
+    return train_hrlf(dataset, recipe, seed=seed, engine=engine, work_dir=work_dir)

@@ -13,10 +13,12 @@ from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training import distill as module
 from edge_msa.training.distill import StudentRecipe, TrainedStudent, distill
+from edge_msa.training.engine import Hardware
 from edge_msa.training.predict import predict
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 CPU = torch.device("cpu")
+ENGINE = Hardware("cpu").start()
 NAMES = ("language", "audio", "vision")
 TINY = StudentRecipe(width=8, blocks=2, tokens=2, hidden=12, epochs=3, batch_size=16, learning_rate=1e-2, dropout=0.0)
 
@@ -45,7 +47,7 @@ def teacher_of(dataset: Dataset, seed: int = 3) -> Student:
 
 
 def trained(dataset: Dataset, recipe: StudentRecipe, work_dir: Path, seed: int = 0) -> TrainedStudent:
-    return distill(dataset, teacher_of(dataset), recipe, seed=seed, device=CPU, work_dir=work_dir)
+    return distill(dataset, teacher_of(dataset), recipe, seed=seed, engine=ENGINE, work_dir=work_dir)
 
 
 def student_of(result: TrainedStudent) -> Student:
@@ -96,7 +98,7 @@ def test_targets_of_emotions_are_probabilities() -> None:
 def test_another_teacher_makes_another_student(tmp_path: Path) -> None:
     dataset = toy()
     first = trained(dataset, TINY, tmp_path / "a")
-    second = distill(dataset, teacher_of(dataset, seed=4), TINY, seed=0, device=CPU, work_dir=tmp_path / "b")
+    second = distill(dataset, teacher_of(dataset, seed=4), TINY, seed=0, engine=ENGINE, work_dir=tmp_path / "b")
     assert any(not np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
 
 

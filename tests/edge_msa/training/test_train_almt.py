@@ -11,6 +11,7 @@ from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import RunError, UsageError
 from edge_msa.training.almt import AlmtRecipe, TrainedAlmt, positions_of, train_almt
+from edge_msa.training.engine import Hardware
 from edge_msa.training.loop import _Run
 from edge_msa.training.predict import almt_from_weights, predict
 from edge_msa.training.recipes import ALMT_PRESETS, almt_recipe, read_recipe
@@ -18,6 +19,7 @@ from edge_msa.training.teachers import teacher_recipe, train_by_recipe
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 CPU = torch.device("cpu")
+ENGINE = Hardware("cpu").start()
 TINY = AlmtRecipe(epochs=2, batch_size=16, learning_rate=1e-3, tokens=2)
 
 
@@ -39,7 +41,7 @@ def toy(task: Task = MOSI, train: tuple[str, ...] = MODALITIES, valid: tuple[str
 
 
 def trained(dataset: Dataset, recipe: AlmtRecipe, folder: Path, seed: int = 0) -> TrainedAlmt:
-    return train_almt(dataset, recipe, seed=seed, device=CPU, work_dir=folder)
+    return train_almt(dataset, recipe, seed=seed, engine=ENGINE, work_dir=folder)
 
 
 def test_the_published_hyper_parameters_are_the_defaults() -> None:
@@ -130,7 +132,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path, monk
         patched.setattr(_Run, "epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(toy(), recipe, tmp_path / "cut", seed=5)
-    found = train_by_recipe(toy(), recipe, seed=5, device=CPU, work_dir=tmp_path / "cut")
+    found = train_by_recipe(toy(), recipe, seed=5, engine=ENGINE, work_dir=tmp_path / "cut")
     assert found.metrics == expected.metrics
     for name, value in expected.weights.items():
         np.testing.assert_array_equal(value, found.weights[name])

@@ -11,6 +11,7 @@ from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import RunError
 from edge_msa.models.hrlf import Hrlf, HrlfConfig
+from edge_msa.training.engine import Hardware
 from edge_msa.training.hrlf import RobustStage, StageData, TrainedTeacher, factorisation_loss, subset_errors, train_hrlf
 from edge_msa.training.loop import fit
 from edge_msa.training.predict import COMPLETE_PREFIX, hrlf_from_weights, predict
@@ -19,6 +20,7 @@ from edge_msa.training.tensors import SplitTensors
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 CPU = torch.device("cpu")
+ENGINE = Hardware("cpu").start()
 TINY = HrlfRecipe(epochs=3, robust_epochs=3, batch_size=16, learning_rate=5e-3, d=8, heads=2, dropout=0.1)
 
 
@@ -42,7 +44,7 @@ def toy(task: Task = MOSI, names: tuple[str, ...] = ("language", "audio", "visio
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedTeacher:
     recipe = dataclasses.replace(TINY, epochs=20, robust_epochs=12)
-    return train_hrlf(toy(), recipe, seed=0, device=CPU, work_dir=tmp_path_factory.mktemp("hrlf"))
+    return train_hrlf(toy(), recipe, seed=0, engine=ENGINE, work_dir=tmp_path_factory.mktemp("hrlf"))
 
 
 def test_both_stages_learn(trained: TrainedTeacher) -> None:
@@ -99,7 +101,7 @@ class Killed(Exception):  # noqa: N818
 def test_a_training_killed_in_either_stage_ends_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = train_hrlf(toy(), TINY, seed=5, device=CPU, work_dir=tmp_path / "whole")
+    expected = train_hrlf(toy(), TINY, seed=5, engine=ENGINE, work_dir=tmp_path / "whole")
     begin = RobustStage.begin
 
     def killed(self: RobustStage, epoch: int) -> None:
@@ -109,9 +111,9 @@ def test_a_training_killed_in_either_stage_ends_as_if_it_had_not_been(
 
     monkeypatch.setattr(RobustStage, "begin", killed)
     with pytest.raises(Killed):
-        train_hrlf(toy(), TINY, seed=5, device=CPU, work_dir=tmp_path / "cut")
+        train_hrlf(toy(), TINY, seed=5, engine=ENGINE, work_dir=tmp_path / "cut")
     monkeypatch.setattr(RobustStage, "begin", begin)
-    found = train_hrlf(toy(), TINY, seed=5, device=CPU, work_dir=tmp_path / "cut")
+    found = train_hrlf(toy(), TINY, seed=5, engine=ENGINE, work_dir=tmp_path / "cut")
     assert found.metrics == expected.metrics
     for name, value in expected.weights.items():
         np.testing.assert_array_equal(value, found.weights[name])
@@ -120,13 +122,13 @@ def test_a_training_killed_in_either_stage_ends_as_if_it_had_not_been(
 @pytest.mark.parametrize("term", ["frf", "hmi", "hal", "kl"])
 def test_a_weight_of_zero_switches_its_term_off(term: str, tmp_path: Path) -> None:
     recipe = recipe_from(TINY, {"epochs": 1, "robust_epochs": 1, term: 0.0})
-    rows = train_hrlf(toy(), recipe, seed=0, device=CPU, work_dir=tmp_path).log
+    rows = train_hrlf(toy(), recipe, seed=0, engine=ENGINE, work_dir=tmp_path).log
     assert {"frf", "hmi", "hal", "kl"} - set(rows[-1]) == {term}
     assert ("frf" in rows[0]) == (term != "frf")
 
 
 def test_a_data_set_without_vision_trains_a_network_of_two_streams(tmp_path: Path) -> None:
-    result = train_hrlf(toy(names=("language", "audio")), TINY, seed=0, device=CPU, work_dir=tmp_path)
+    result = train_hrlf(toy(names=("language", "audio")), TINY, seed=0, engine=ENGINE, work_dir=tmp_path)
     assert list(result.config.dims) == ["language", "audio"]
     assert {name for name in result.metrics if name.startswith("valid_error_")} == {
         f"valid_error_{subset.value}" for subset in subsets_of(("language", "audio"))
@@ -134,7 +136,7 @@ def test_a_data_set_without_vision_trains_a_network_of_two_streams(tmp_path: Pat
 
 
 def test_emotions_train_on_a_logit_each(tmp_path: Path) -> None:
-    result = train_hrlf(toy(EMOTIONS), dataclasses.replace(TINY, epochs=8), seed=0, device=CPU, work_dir=tmp_path)
+    result = train_hrlf(toy(EMOTIONS), dataclasses.replace(TINY, epochs=8), seed=0, engine=ENGINE, work_dir=tmp_path)
     network = hrlf_from_weights(result.config, result.weights)
     assert predict(network, toy(EMOTIONS).split("valid"), Subset.LAV).shape == (40, 4)
     assert result.metrics["complete_valid_error"] < 0.69
@@ -145,7 +147,8 @@ def test_stage_two_leaves_the_complete_teacher_as_it_was(tmp_path: Path) -> None
     config = HrlfConfig(toy().dims, d=8, heads=2, layers=1)
     teacher, student = Hrlf(config), Hrlf(config)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    fit(RobustStage((student, teacher), data, TINY, 0), TINY.plan(1), seed=0, work_dir=tmp_path)
+    stage = RobustStage((student, teacher), data, TINY, 0, ENGINE)
+    fit(stage, TINY.plan(1), engine=ENGINE, seed=0, work_dir=tmp_path)
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
