@@ -32,9 +32,10 @@ format: install ## let ruff format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## int8 against fp32 on long windows, and the demo's bundles where they exist; ALMT's saving
+bench: install ## int8 against fp32 on long windows, and the demo's bundles where they exist; ALMT's saving; training
 	$(BIN)/edge-msa bench synthetic
 	$(BIN)/edge-msa bench almt
+	$(BIN)/edge-msa bench training
 
 clean: ## remove the environment and the demo
 	rm -rf $(VENV) demo build dist

@@ -195,7 +195,8 @@ def evaluate(
 @app.command()
 def bench(
     paths: Annotated[
-        list[str], typer.Argument(help="Bundles; or `synthetic`: long windows; or `almt`: its exact saving.")
+        list[str],
+        typer.Argument(help="Bundles; or `synthetic`, `almt`, `training`: see README."),
     ],
     engine: Annotated[str, typer.Option("--engine", help="Which engine; auto is the target's first.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, max=256)] = 1,

@@ -23,6 +23,7 @@ from edge_msa_runtime.session import Session
 
 LONG_WINDOWS = "synthetic"
 ALMT = "almt"
+TRAINING = "training"
 
 
 def bench_paths(
@@ -36,14 +37,20 @@ def bench_paths(
 ) -> tuple[BenchRecord, ...]:
     """Measure bundles, every engine and precision that they hold; `synthetic` is a larger student on long windows.
 
-    `almt` is ALMT's exact saving against computing every token.
+    `almt` is ALMT's exact saving against computing every token, `training` the teachers' samples a second.
     """
+    for name in (ALMT, TRAINING):
+        if name in paths and (list(paths) != [name] or engine != "auto" or output):
+            raise UsageError(f"bench {name} stands alone, in torch and without --engine or --output")
     if ALMT in paths:
-        if list(paths) != [ALMT] or engine != "auto" or output:
-            raise UsageError("bench almt stands alone, in torch and without --engine or --output")
         from edge_msa.flow.almt_speed import bench_almt
 
         bench_almt(threads=threads, num_runs=num_runs, json=json)
+        return ()
+    if TRAINING in paths:
+        from edge_msa.flow.training_speed import bench_training
+
+        bench_training(json=json)
         return ()
     if LONG_WINDOWS in paths:
         if list(paths) != [LONG_WINDOWS]:

@@ -144,20 +144,17 @@ def train_almt(
         DataError: a split is missing or empty.
         TrainingError: the loss is not finite.
     """
-    config = recipe.config(dataset)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of(seed, _INITIAL))
-        network = Almt(config).to(engine.device)
-    stage = _Stage(network, dataset, recipe, seed, engine)
+    stage = AlmtStage.of(dataset, recipe, seed, engine)
+    config = stage.network.config
     fingerprint = f"{dataset.digest} {config} {recipe}"
     fitted = fit(stage, recipe.plan, engine=engine, seed=seed, work_dir=work_dir, fingerprint=fingerprint, stage="almt")
     errors = stage.errors(subsets_of(config.dims))
     metrics = {"valid_error": fitted.best, "best_epoch": float(fitted.best_epoch + 1)}
     metrics |= {f"valid_error_{subset.value}": error for subset, error in errors.items()}
-    return TrainedAlmt(to_numpy(network), config, fitted.rows, metrics)
+    return TrainedAlmt(to_numpy(stage.network), config, fitted.rows, metrics)
 
 
-class _Stage(Objective):
+class AlmtStage(Objective):
     """The objective: the task's loss, under MSM where the recipe says so."""
 
     def __init__(self, network: Almt, dataset: Dataset, recipe: AlmtRecipe, seed: int, engine: Engine) -> None:
@@ -174,6 +171,14 @@ class _Stage(Objective):
         learned = [name for name, mask in self._train.valid.items() if mask.any()] or list(network.config.dims)
         self._subsets = subsets_of(learned) if recipe.robust else (Subset.of(learned),)
         self._visible: Mapping[str, Tensor] | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, recipe: AlmtRecipe, seed: int, engine: Engine) -> AlmtStage:
+        """With the network that the recipe makes for that data and seed, its weights new."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed_of(seed, _INITIAL))
+            network = Almt(recipe.config(dataset)).to(engine.device)
+        return cls(network, dataset, recipe, seed, engine)
 
     def begin(self, epoch: int) -> None:
         """Draw the epoch's masks, if any."""

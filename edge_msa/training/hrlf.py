@@ -245,17 +245,14 @@ def train_hrlf(
         DataError: a split is missing or empty.
         TrainingError: a loss is not finite.
     """
-    config = HrlfConfig(dataset.dims, recipe.d, recipe.heads, recipe.layers, recipe.dropout, dataset.task.outputs)
     device = engine.device
     data = StageData.of(dataset, device)
+    teacher, student = (untrained(recipe, dataset, seed + stage, device) for stage in (0, 1))
+    config = teacher.config
     run = partial(fit, engine=engine, seed=seed, fingerprint=f"{dataset.digest} {config} {recipe}")
-    teacher = _network(config, seed, device)
-    start_at_prior(teacher.classifier, dataset.split("train").labels, dataset.task)
     complete = CompleteStage(teacher, data, recipe, engine)
     first = run(complete, recipe.plan(recipe.epochs), work_dir=work_dir / "complete", stage="teacher")
     teacher.requires_grad_(requires_grad=False)
-    student = _network(config, seed + 1, device)
-    start_at_prior(student.classifier, dataset.split("train").labels, dataset.task)
     if recipe.from_teacher:
         student.load_state_dict(teacher.state_dict())
     with torch.random.fork_rng():
@@ -275,10 +272,14 @@ def _encoded(network: Hrlf, split: SplitTensors) -> Tensor:
         return torch.cat([network.encode(b.frames, b.valid)[0] for b in split.batches(_EVALUATION_BATCH)])
 
 
-def _network(config: HrlfConfig, seed: int, device: torch.device) -> Hrlf:
+def untrained(recipe: HrlfRecipe, dataset: Dataset, seed: int, device: torch.device) -> Hrlf:
+    """The network that the recipe makes for that data, its weights new, on the device."""
+    config = HrlfConfig(dataset.dims, recipe.d, recipe.heads, recipe.layers, recipe.dropout, dataset.task.outputs)
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(seed, _INITIAL))
-        return Hrlf(config).to(device)
+        network = Hrlf(config)
+    start_at_prior(network.classifier, dataset.split("train").labels, dataset.task)
+    return network.to(device)
 
 
 def _unseen(network: Hrlf, split: SplitTensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -207,7 +207,7 @@ class _Run:
         for index, rows in enumerate(chunks):
             self._set_rate(self.plan.rate(epoch * len(chunks) + index, epochs * len(chunks)))
             terms = self.module(rows)
-            self._descend(terms["loss"])
+            descend(terms["loss"], self.objective, self.optimizer, self.engine, self.plan.clip)
             for name, value in terms.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
             unseen += len(rows)
@@ -232,11 +232,13 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _descend(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.engine.fabric.backward(loss)
-        nn.utils.clip_grad_norm_(self.objective.parameters(), self.plan.clip)
-        self.optimizer.step()
+
+def descend(loss: Tensor, objective: Objective, optimizer: Any, engine: Engine, clip: float) -> None:
+    """One step of the optimizer, down the gradient of `loss`, whose norm is limited to `clip`."""
+    optimizer.zero_grad(set_to_none=True)
+    engine.fabric.backward(loss)
+    nn.utils.clip_grad_norm_(objective.parameters(), clip)
+    optimizer.step()
 
 
 def _diverged(what: str, value: float, where: str, plan: FitPlan) -> TrainingError:
