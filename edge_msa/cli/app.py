@@ -51,6 +51,22 @@ def data_inspect(
     inspect(file, task, json=json)
 
 
+@data_app.command("encode")
+def data_encode(
+    file: Annotated[str, typer.Argument(help="A feature file that tells what was said.")],
+    output: Annotated[Path, typer.Argument(help="The archive to write, ending in .npz.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="A BERT-like model: a folder, or a name on the hub.")],
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longer utterances lose their end.")] = 64,
+    layers: Annotated[int | None, typer.Option("--layers", help="Its first layers to keep; else all.")] = None,
+    device: Device = "auto",
+    task: TaskName = None,
+) -> None:
+    """Replace the language stream by a frozen encoder's token features of the raw text."""
+    from edge_msa.flow.encode import encode_language
+
+    encode_language(file, output, encoder, max_tokens=max_tokens, layers=layers, device=device, task_name=task)
+
+
 @data_app.command("convert")
 def data_convert(
     file: Annotated[str, typer.Argument(help="A feature file, or `synthetic`.")],
