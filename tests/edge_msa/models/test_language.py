@@ -83,7 +83,7 @@ def test_language_is_replaced_and_silence_is_missing(folder: Path) -> None:
 def test_what_holds_no_encoder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no encoder"):
         load_encoder(str(tmp_path))
-    with pytest.raises(UsageError, match="no folder, nor a name on the hub"):
+    with pytest.raises(UsageError, match="no folder, and no name on a hub"):
         load_encoder(str(tmp_path / "nothing"))
 
 
