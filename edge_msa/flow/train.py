@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_msa.contract import Contract
+from edge_msa.data.dataset import Dataset
 from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progress
 from edge_msa.flow.data import opened
 from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
 from edge_msa.training.device import resolve_device
 from edge_msa.training.recipes import read_recipe
-from edge_msa.training.teachers import TeacherName, teacher_recipe, train_by_recipe
+from edge_msa.training.teachers import TeacherName, TeacherRecipe, teacher_recipe, train_by_recipe
 
 
 def train_teacher(
@@ -30,20 +31,40 @@ def train_teacher(
 ) -> Run:
     """Train a teacher and write its run; skipped when an identical one is there."""
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
-    place = resolve_device(device)
+    resolve_device(device)
     dataset = opened(data, task)
     chosen = teacher_recipe(model, settings.get(model, {}), data, epochs=epochs)
-    contract = Contract.of(dataset, data)
-    plain_recipe = dataclasses.asdict(chosen)
+    run, made_now = train_on(dataset, data, output_dir, model=model, recipe=chosen, seed=seed, device=device)
+    if made_now:
+        following = f"edge-msa distill --teacher {output_dir} --output-dir student"
+        made("teacher", output_dir, None if in_pipeline else following)
+    return run
+
+
+def train_on(
+    dataset: Dataset,
+    source: str,
+    output_dir: Path,
+    *,
+    model: TeacherName,
+    recipe: TeacherRecipe,
+    seed: int,
+    device: str,
+    told: Collection[str] = (),
+) -> tuple[Run, bool]:
+    """The run of that recipe on an opened dataset, and whether it was made now; remarks in `told` are not repeated."""
+    contract = Contract.of(dataset, source)
+    plain_recipe = dataclasses.asdict(recipe)
     inputs = {"data": dataset.digest, "task": dataset.task.kind}
     identity = identity_of(f"train {model}", plain_recipe, seed, inputs)
     if run := current_run(output_dir, identity):
         say(f"teacher: {output_dir} is up to date, skipped")
-        return run
-    remarks(contract.normalisation.notes)
+        return run, False
+    remarks(note for note in contract.normalisation.notes if note not in told)
+    place = resolve_device(device)
     with new_run(output_dir, identity) as work:
         trained = train_by_recipe(
-            contract.normalised(dataset), chosen, seed=seed, device=place, work_dir=work, progress=shows_progress()
+            contract.normalised(dataset), recipe, seed=seed, device=place, work_dir=work, progress=shows_progress()
         )
         info = RunInfo(
             kind="teacher",
@@ -59,7 +80,4 @@ def train_teacher(
         )
         write_run(work, info, trained.weights, trained.log)
     say(f"validation: {metrics_line(trained.metrics)}")
-    made(
-        "teacher", output_dir, None if in_pipeline else f"edge-msa distill --teacher {output_dir} --output-dir student"
-    )
-    return read_run(output_dir)
+    return read_run(output_dir), True

@@ -1,0 +1,67 @@
+"""Whether two methods differ on this test split: paired bootstrap over videos of the mean over trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from edge_msa.data.dataset import FloatArray, Split
+from edge_msa.data.tasks import Task
+from edge_msa.metrics import BEST_CONSTANT, constant_readings, mean_difference
+from edge_msa.metrics.resample import DRAWS
+from edge_msa.study.conditions import Condition, rows_of
+from edge_msa.study.record import Difference
+
+SeedReadings = Sequence[Mapping[str, FloatArray]]
+"""Readings by a condition's key, of every training of a variant."""
+
+
+def against_floor(
+    task: Task,
+    split: Split,
+    conditions: Sequence[Condition],
+    name: str,
+    readings: SeedReadings,
+    constant: FloatArray,
+    metrics: Sequence[str],
+    *,
+    draws: int = DRAWS,
+) -> Iterator[tuple[Difference, str]]:
+    """The variant against the best constant of this split; each difference with the unit that was drawn."""
+    for condition in conditions:
+        rows = rows_of(split, condition.subset)
+        floor = [constant_readings(task, constant, len(rows))]
+        ours = [one[condition.key] for one in readings]
+        yield from _differences(task, split, condition, (BEST_CONSTANT, floor), (name, ours), metrics, draws)
+
+
+def against_variant(
+    task: Task,
+    split: Split,
+    conditions: Sequence[Condition],
+    base: tuple[str, SeedReadings],
+    other: tuple[str, SeedReadings],
+    metrics: Sequence[str],
+    *,
+    draws: int = DRAWS,
+) -> Iterator[tuple[Difference, str]]:
+    """`other` against `base`, each a name and its readings."""
+    for condition in conditions:
+        before, after = ([one[condition.key] for one in readings] for _, readings in (base, other))
+        yield from _differences(task, split, condition, (base[0], before), (other[0], after), metrics, draws)
+
+
+def _differences(
+    task: Task,
+    split: Split,
+    condition: Condition,
+    base: tuple[str, Sequence[FloatArray]],
+    other: tuple[str, Sequence[FloatArray]],
+    metrics: Sequence[str],
+    draws: int,
+) -> Iterator[tuple[Difference, str]]:
+    rows = rows_of(split, condition.subset)
+    labels, groups = split.labels[rows], [split.groups[row] for row in rows]
+    for metric in metrics:
+        found = mean_difference(task, labels, base[1], other[1], groups, metric=metric, draws=draws)
+        difference = Difference(other[0], base[0], condition.key, metric, found.value, found.low, found.high)
+        yield difference, found.unit
