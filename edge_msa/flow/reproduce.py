@@ -70,7 +70,7 @@ def reproduce(
     if preset:
         table = {"preset": preset, **table}
         notes.append(f"the recipe begins with the preset {preset}: the paper's for this corpus")
-    variants = dict(_distinct(model, table, data, epochs, dataset, ablations=ablations))
+    variants = dict(distinct_variants(model, table, data, epochs, dataset, ablations=ablations))
     check_place(output_dir, model, dataset)
     told = (*dataset.notes, *Contract.of(dataset, data).normalisation.notes)
     remarks([*notes, *(note for note in told if note not in dataset.notes)])
@@ -81,7 +81,7 @@ def reproduce(
     asked = Asked(
         model,
         corpus,
-        dataclasses.asdict(variants[WHOLE.name][1]),
+        json_module.loads(json_module.dumps(dataclasses.asdict(variants[WHOLE.name][1]))),
         tuple(range(seeds)),
         noise,
         (*notes, *told),
@@ -129,7 +129,7 @@ def _paper_preset(model: ModelName, paper: PaperName, table: Mapping[str, Any]) 
     return paper if paper in known and "preset" not in table else None
 
 
-def _distinct(
+def distinct_variants(
     model: ModelName,
     table: Mapping[str, Any],
     data: str,

@@ -107,7 +107,8 @@ def _bars(
     means = [scale * value.mean for value in values]
     axes.barh(places, means, 0.34, color=named[1], alpha=0.75, label=named[0])
     for place, mean, value in zip(places, means, values, strict=True):
-        axes.plot(scale * np.array(value.values), [place] * len(value.values), "o", color=_INK, markersize=2.5)
+        if value.deviation is not None:
+            axes.plot(scale * np.array(value.values), [place] * len(value.values), "o", color=_INK, markersize=2.5)
         end = (max(mean, scale * max(value.values), 0.0), place)
         axes.annotate(f"{mean:.{digits}f}", end, (5, 0), textcoords="offset points", va="center", fontsize=8)
 
@@ -179,9 +180,10 @@ def _prepare(axes: Axes) -> None:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    handles, _ = axes.get_legend_handles_labels()
-    figure.set_figheight(figure.get_figheight() + 0.22 * (-(-len(handles) // 4)))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, handletextpad=0.5, columnspacing=1.6)
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if max(map(len, labels)) > 24 else 4
+    figure.set_figheight(figure.get_figheight() + 0.22 * (-(-len(handles) // columns)))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, handletextpad=0.5, columnspacing=1.6)
 
 
 def _title(axes: Axes, record: Reproduction, what: str, seeds: str) -> None:

@@ -47,7 +47,11 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of `what` minus that of `against` under a condition, with its 95 % interval."""
+    """A metric of `what` minus that of `against` under a condition, with its 95 % interval over videos.
+
+    The interval is of these very trainings. `agree`: how many seeds' own differences have the sign of `value`, which
+    says whether other trainings would differ likewise.
+    """
 
     what: str
     against: str
@@ -56,6 +60,7 @@ class Difference:
     value: float
     low: float
     high: float
+    agree: int
 
     @property
     def holds_zero(self) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
-from edge_msa.metrics import BEST_CONSTANT, constant_readings, mean_difference
+from edge_msa.metrics import BEST_CONSTANT, constant_readings, mean_difference, measure
 from edge_msa.metrics.resample import DRAWS
 from edge_msa.study.conditions import Condition, rows_of
 from edge_msa.study.record import Difference
@@ -63,5 +65,24 @@ def _differences(
     labels, groups = split.labels[rows], [split.groups[row] for row in rows]
     for metric in metrics:
         found = mean_difference(task, labels, base[1], other[1], groups, metric=metric, draws=draws)
-        difference = Difference(other[0], base[0], condition.key, metric, found.value, found.low, found.high)
-        yield difference, found.unit
+        agree = _agreeing(task, labels, base[1], other[1], metric, found.value)
+        yield (
+            Difference(other[0], base[0], condition.key, metric, found.value, found.low, found.high, agree),
+            found.unit,
+        )
+
+
+def _agreeing(
+    task: Task,
+    labels: FloatArray,
+    before: Sequence[FloatArray],
+    after: Sequence[FloatArray],
+    metric: str,
+    value: float,
+) -> int:
+    """Seeds whose own difference has the sign of the mean one; a floor, which has no seed, is the same for all."""
+    bases = [measure(task, labels, one)[metric] for one in before]
+    others = [measure(task, labels, one)[metric] for one in after]
+    if len(bases) == 1:
+        bases *= len(others)
+    return sum(bool(np.sign(other - base) == np.sign(value)) for base, other in zip(bases, others, strict=True))

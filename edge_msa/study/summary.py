@@ -84,7 +84,7 @@ def summarise(asked: Asked, dataset: Dataset, trained: Sequence[Trained], *, dra
         floor_constants={name: tuple(float(number) for number in value) for name, value in constants.items()},
         differences=tuple(difference for difference, _ in found),
         interval_unit=found[0][1],
-        notes=(*asked.notes, *_notes(dataset, counts, [difference for difference, _ in found])),
+        notes=(*asked.notes, *_notes(dataset, counts, [difference for difference, _ in found], len(asked.seeds))),
     )
 
 
@@ -129,7 +129,7 @@ def _floor(dataset: Dataset, constant: Any) -> dict[str, dict[str, float]]:
     return found | ({AVERAGE: average} if average else {})
 
 
-def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Difference]) -> Iterator[str]:
+def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Difference], seeds: int) -> Iterator[str]:
     yield "test was read once by every training, whose epoch was chosen on validation"
     yield "the best constant is chosen with this test split's own labels: a floor, which nobody could have known"
     absent = [subset.value for subset in Subset if subset.value not in counts]
@@ -152,3 +152,5 @@ def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Di
         f"{len(differences)} differences were tested, {told_apart} are told apart; at 95 % about one in twenty would "
         "be by chance alone"
     )
+    if seeds == 1:
+        yield "one training of each: what differs may be the seed's doing and not the method's; give more --seeds"

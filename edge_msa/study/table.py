@@ -9,7 +9,8 @@ from edge_msa.metrics import BEST_CONSTANT, describe
 from edge_msa.study.conditions import Condition, dropped_condition
 from edge_msa.study.corrupt import NOISES, RATIOS
 from edge_msa.study.published import AVERAGE, COLUMNS, F1, Published, PublishedRow, published, swapped_f1
-from edge_msa.study.record import Difference, OverSeeds, Reproduction, VariantResult
+from edge_msa.study.record import NAME, Difference, OverSeeds, Reproduction, VariantResult
+from edge_msa.study.variants import FULL
 from edge_msa.tables import ABSENT, text_table
 
 Row = list[str]
@@ -60,7 +61,7 @@ def curve_table(record: Reproduction, printed: Published) -> str:
 
 
 def ablation_table(record: Reproduction, printed: Published) -> str:
-    """Each variant's tested metrics, beside the printed rows of that ablation."""
+    """Each variant's tested metrics, marked where they differ, beside the printed rows of that ablation."""
     whose = {variant.name for variant in record.variants}
     beside = [row for row in printed.rows if row.ablation in whose and row.metric in {*record.tested, F1}]
     columns = _columns(record, Published(beside))
@@ -68,11 +69,12 @@ def ablation_table(record: Reproduction, printed: Published) -> str:
     for metric in record.tested:
         named: list[Named] = []
         for variant in record.variants:
-            named.append((variant.title, _own(variant, record, metric)))
+            named.append((variant.title, _marked(variant, record, metric)))
             wanted = {metric, F1} if metric.startswith("f1") else {metric}
             named += [_printed(row) for row in beside if row.ablation == variant.name and row.metric in wanted]
         rows += _grouped(describe(metric).title, columns, named)
-    return f"ablations; ours: {_SUMMED}\n\n" + text_table(["metric", "variant", *columns], rows, left=2)
+    title = f"ablations; ours: {_SUMMED}; * told apart from the full method, see the differences"
+    return f"{title}\n\n" + text_table(["metric", "variant", *columns], rows, left=2)
 
 
 def noise_table(record: Reproduction) -> str:
@@ -91,11 +93,14 @@ def noise_table(record: Reproduction) -> str:
 
 
 def significance_table(record: Reproduction) -> str:
-    """Every difference with its interval, and whether this split tells the two apart."""
+    """The differences with their intervals: of the method all of them, of ablations those of complete samples."""
     unit = "videos" if record.interval_unit == "groups" else "samples (too few videos to draw from: too narrow)"
-    title = f"differences of the means over seeds; 95 % intervals by paired bootstrap over {unit}"
-    header = ["difference", "metric", "available", "value", "from", "to", "told apart"]
-    return f"{title}\n\n" + text_table(header, [_difference_row(record, item) for item in record.differences], left=3)
+    title = f"differences of the means over seeds; 95 % intervals of these very trainings, paired bootstrap over {unit}"
+    header = ["difference", "metric", "available", "value", "from", "to", "told apart", "seeds agree"]
+    shown = [item for item in record.differences if item.what == FULL or item.condition == record.complete]
+    text = f"{title}\n\n" + text_table(header, [_difference_row(record, item) for item in shown], left=3)
+    hidden = len(record.differences) - len(shown)
+    return f"{text}\n{hidden} more are in {NAME}" if hidden else text
 
 
 def cell(value: OverSeeds, metric: str) -> str:
@@ -148,6 +153,15 @@ def _own(variant: VariantResult, record: Reproduction, metric: str) -> dict[str,
     return cells | ({AVERAGE: cell(variant.average[metric], metric)} if variant.average else {})
 
 
+def _marked(variant: VariantResult, record: Reproduction, metric: str) -> dict[str, str]:
+    """`_own`, with a mark where the variant is told apart from the full method."""
+    found = {(item.what, item.condition, item.metric): item.holds_zero for item in record.differences}
+    cells = _own(variant, record, metric)
+    if variant.name == FULL:
+        return cells
+    return {c: text if found.get((variant.name, c, metric), True) else f"{text} *" for c, text in cells.items()}
+
+
 def _grouped(title: str, columns: Sequence[str], found: Iterable[Named]) -> Iterator[Row]:
     """Rows of one metric, which the first of them names."""
     for index, (who, cells) in enumerate(found):
@@ -159,4 +173,5 @@ def _difference_row(record: Reproduction, item: Difference) -> Row:
     titles = {variant.name: variant.title for variant in record.variants} | {BEST_CONSTANT: "best constant"}
     signed = (f"{'+' if value >= 0 else ''}{name.format(value)}" for value in (item.value, item.low, item.high))
     told = "no" if item.holds_zero else "yes"
-    return [f"{titles[item.what]} - {titles[item.against]}", name.title, item.condition, *signed, told]
+    agree = f"{item.agree} of {len(record.seeds)}"
+    return [f"{titles[item.what]} - {titles[item.against]}", name.title, item.condition, *signed, told, agree]

@@ -55,7 +55,7 @@ def trained(dataset: Dataset, variant: Variant, skill: float, seeds: int) -> Tra
         def predict(asked: Split, subset: Subset, noise: np.random.Generator = noise) -> FloatArray:
             seen = np.mean([asked.modalities[name].valid.mean() for name in subset.modalities])
             labels = asked.labels if dataset.task.is_score else 2 * asked.labels - 1
-            return (skill * seen * labels + noise.normal(0, 0.5, labels.shape)).astype(np.float32)
+            return np.asarray(skill * seen * labels + noise.normal(0, 0.5, labels.shape), np.float32)
 
         conditions = conditions_of(variant, split)
         found = read_conditions(predict, split, conditions, spread, seed=seed)
@@ -115,6 +115,30 @@ def test_differences_tell_apart_what_differs_and_not_what_is_alike() -> None:
     assert told["without-hal", "full", "lav", "mae"].holds_zero
     assert told["full", BEST_CONSTANT, "lav", "f1_non0"].low > 0
     assert len(found) == 3 * 7 * 2
+
+
+def test_a_difference_says_how_many_seeds_go_its_way(record: Reproduction) -> None:
+    for item in record.differences:
+        if item.what != "full":
+            pairs = zip(
+                record.variants[1].conditions[item.condition][item.metric].values,
+                record.whole.conditions[item.condition][item.metric].values,
+                strict=True,
+            )
+            assert item.agree == sum((worse - full) * item.value > 0 for worse, full in pairs)
+    lav = next(item for item in record.differences if (item.what, item.condition) == (WORSE.name, "lav"))
+    assert lav.agree == 2
+    assert "2 of 2" in format_reproduction(record)
+
+
+def test_ablations_are_marked_where_they_are_told_apart() -> None:
+    alike = replace(WORSE, name="without-hal", title="without HAL")
+    text = format_reproduction(record_of(variants=((WHOLE, 1.0), (WORSE, 0.2), (alike, 1.0)), seeds=1, paper="none"))
+    table = text[text.index("ablations;") : text.index("noise that")]
+    worse, same = ([row for row in table.splitlines() if name in row] for name in ("without FRF", "without HAL"))
+    assert all(row.rstrip().endswith("*") for row in worse)
+    assert not any("*" in row for row in same)
+    assert "one training of each" in text
 
 
 def test_both_floors_stand_in_every_column(record: Reproduction) -> None:
