@@ -92,6 +92,7 @@ def ablations(record: Reproduction) -> Figure:
     _floors(axes, record, across=False)
     axes.set_yticks(range(len(record.variants)), [variant.title for variant in record.variants])
     axes.invert_yaxis()
+    axes.margins(x=0.1)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=_GRID, linewidth=0.8)
     _title(axes, record, "by variant", "a point each")
@@ -121,7 +122,7 @@ def noise(record: Reproduction) -> Figure:
     columns = min(3, len(kinds))
     rows = -(-len(kinds) // columns)
     figure = Figure(figsize=(2.9 * columns, 2.6 * rows + 0.7), layout="constrained")
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     clean = _known(record)[record.complete][record.headline]
     for kind, axes in zip(kinds, panels, strict=False):
         _prepare(axes)
@@ -132,7 +133,7 @@ def noise(record: Reproduction) -> Figure:
         axes.set_xticks((0.0, *grades))
         axes.set_xlabel(NOISES[kind].unit, fontsize=9)
         axes.set_title(NOISES[kind].title, loc="left", fontsize=10)
-    for axes in list(panels)[len(kinds) :]:
+    for axes in panels[len(kinds) :]:
         axes.set_visible(False)
     name = describe(record.headline)
     figure.suptitle(
@@ -162,7 +163,7 @@ def _floors(axes: Axes, record: Reproduction, *, across: bool = True) -> None:
     found = {name: by_subset[record.complete][record.headline] for name, by_subset in record.floors.items()}
     for (name, value), dashes in zip(once(found).items(), ("--", ":"), strict=False):
         line = axes.axhline if across else axes.axvline
-        line(_scale(record) * value, color=_MUTED, linestyle=dashes, linewidth=1.3, label=f"floor: {name}")
+        line(_scale(record) * value, color=_MUTED, linestyle=dashes, linewidth=1.3, label=f"floor: {name}", zorder=1)
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
-from edge_msa.metrics import BEST_CONSTANT, constant_readings, mean_difference, measure
+from edge_msa.metrics import constant_readings, describe, mean_difference, measure
 from edge_msa.metrics.resample import DRAWS
 from edge_msa.study.conditions import Condition, rows_of
 from edge_msa.study.record import Difference
@@ -21,19 +21,31 @@ def against_floor(
     task: Task,
     split: Split,
     conditions: Sequence[Condition],
-    name: str,
-    readings: SeedReadings,
-    constant: FloatArray,
+    method: tuple[str, SeedReadings],
+    constants: Mapping[str, FloatArray],
     metrics: Sequence[str],
     *,
     draws: int = DRAWS,
 ) -> Iterator[tuple[Difference, str]]:
-    """The variant against the best constant of this split; each difference with the unit that was drawn."""
+    """The method, its name and readings, against the better floor of each metric; each with the unit that was drawn.
+
+    `constants` are those of `floor_constants`. Which one is better differs: the best constant is so by its MAE.
+    """
+    name, readings = method
     for condition in conditions:
         rows = rows_of(split, condition.subset)
-        floor = [constant_readings(task, constant, len(rows))]
+        floors = {floor: constant_readings(task, value, len(rows)) for floor, value in constants.items()}
         ours = [one[condition.key] for one in readings]
-        yield from _differences(task, split, condition, (BEST_CONSTANT, floor), (name, ours), metrics, draws)
+        for metric in metrics:
+            best = _better_floor(task, split.labels[rows], floors, metric)
+            base = (best, [floors[best]])
+            yield from _differences(task, split, condition, base, (name, ours), (metric,), draws)
+
+
+def _better_floor(task: Task, labels: FloatArray, floors: Mapping[str, FloatArray], metric: str) -> str:
+    sign = 1.0 if describe(metric).higher_is_better else -1.0
+    values = {floor: sign * measure(task, labels, readings)[metric] for floor, readings in floors.items()}
+    return max(reversed(list(values)), key=values.__getitem__)  # of equal ones the best constant, which comes last
 
 
 def against_variant(

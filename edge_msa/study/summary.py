@@ -9,7 +9,6 @@ from typing import Any
 from edge_msa.data.dataset import SPLITS, Dataset, Split
 from edge_msa.data.tasks import TaskKind
 from edge_msa.metrics import (
-    BEST_CONSTANT,
     constant_readings,
     floor_constants,
     measure,
@@ -62,7 +61,7 @@ def summarise(asked: Asked, dataset: Dataset, trained: Sequence[Trained], *, dra
     constants = floor_constants(task, labels, split.labels)
     tested = tuple(name for name in (HEADLINE[task.kind], "mae") if name in metrics_of(task))
     whole = (FULL, trained[0].readings)
-    found = list(against_floor(task, split, plain, FULL, whole[1], constants[BEST_CONSTANT], tested, draws=draws))
+    found = list(against_floor(task, split, plain, whole, constants, tested, draws=draws))
     for other in trained[1:]:
         found += against_variant(task, split, plain, whole, (other.variant.name, other.readings), tested, draws=draws)
     counts = {condition.subset: len(rows_of(split, condition.subset)) for condition in plain}

@@ -170,7 +170,8 @@ def _grouped(title: str, columns: Sequence[str], found: Iterable[Named]) -> Iter
 
 def _difference_row(record: Reproduction, item: Difference) -> Row:
     name = describe(item.metric)
-    titles = {variant.name: variant.title for variant in record.variants} | {BEST_CONSTANT: "best constant"}
+    titles = {variant.name: variant.title for variant in record.variants}
+    titles |= {floor: f"floor: {floor.replace('_', ' ')}" for floor in record.floors}
     signed = (f"{'+' if value >= 0 else ''}{name.format(value)}" for value in (item.value, item.low, item.high))
     told = "no" if item.holds_zero else "yes"
     agree = f"{item.agree} of {len(record.seeds)}"
