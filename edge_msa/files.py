@@ -9,7 +9,16 @@ from edge_msa.errors import EdgeMsaError
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write UTF-8 text beside its destination, then rename: a killed command leaves the old file or the new one.
+    """Write UTF-8 text as `write_bytes` writes.
+
+    Raises:
+        EdgeMsaError: the file cannot be written.
+    """
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write beside the destination, then rename: a killed command leaves the old file or the new one.
 
     Folders on the way are made.
 
@@ -19,8 +28,8 @@ def write_text(path: Path, text: str) -> Path:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -117,6 +117,46 @@ def train(
 
 
 @app.command()
+def reproduce(
+    model: Annotated[Literal["hrlf", "almt"], typer.Argument(help="Whose paper.")],
+    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where runs, reproduce.json and pictures go.")],
+    data: Data = "synthetic",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="How many trainings, seeds 0, 1, ...")] = 5,
+    paper: Annotated[
+        Literal["mosi", "mosei", "iemocap", "sims", "none"] | None,
+        typer.Option("--paper", help="Whose printed table to show; else the corpus that task and split sizes tell."),
+    ] = None,
+    ablations: Annotated[bool, typer.Option("--ablations", help="Also train the paper's ablations.")] = False,
+    noise: Annotated[bool, typer.Option("--noise", help="Also show robustness to noisy streams.")] = False,
+    recipe: Recipe = None,
+    epochs: Epochs = None,
+    device: Device = "auto",
+    precision: TrainingPrecision = "auto",
+    compiled: Compile = False,
+    task: TaskName = None,
+    json: Json = False,
+) -> None:
+    """Train several seeds and set the paper's table beside ours; goes on where it stopped."""
+    from edge_msa.flow.reproduce import reproduce as reproduce_paper
+    from edge_msa.training.engine import Hardware
+
+    reproduce_paper(
+        model,
+        data,
+        output_dir,
+        seeds=seeds,
+        paper=paper,
+        ablations=ablations,
+        noise=noise,
+        recipe=recipe,
+        epochs=epochs,
+        hardware=Hardware(device, precision, compiled),
+        task=task,
+        json=json,
+    )
+
+
+@app.command()
 def distill(
     output_dir: Output,
     teacher: Annotated[Path, typer.Option("--teacher", help="The run of edge-msa train.")],

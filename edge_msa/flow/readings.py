@@ -12,6 +12,7 @@ from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.errors import DataError
 from edge_msa.evaluation import Predict, Source
 from edge_msa.runs import Run
+from edge_msa.training.engine import Engine
 from edge_msa.training.load import model_of
 from edge_msa.training.predict import predict
 from edge_msa_runtime.bundle import Bundle
@@ -22,9 +23,9 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 
 
-def by_run(run: Run) -> Predict:
-    """The run's network asked in torch; splits are raw."""
-    model = model_of(run)
+def by_run(run: Run, engine: Engine | None = None) -> Predict:
+    """The run's network asked in torch, on the CPU unless an engine has a device; splits are raw."""
+    model = model_of(run, engine.device if engine else None)
     contract = Contract.from_json(run.info.contract)
 
     def read(split: Split, subset: Subset) -> FloatArray:

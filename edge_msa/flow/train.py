@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_msa.contract import Contract
+from edge_msa.data.dataset import Dataset
 from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progress
 from edge_msa.flow.data import opened
 from edge_msa.flow.processes import current_for_all, new_for_all
 from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
-from edge_msa.training.engine import Hardware
+from edge_msa.training.engine import Engine, Hardware
 from edge_msa.training.recipes import read_recipe
-from edge_msa.training.teachers import TeacherName, teacher_recipe, train_by_recipe
+from edge_msa.training.teachers import TeacherName, TeacherRecipe, teacher_recipe, train_by_recipe
 
 
 def train_teacher(
@@ -37,16 +38,35 @@ def train_teacher(
     engine = (hardware or Hardware()).start(progress=shows_progress())
     dataset = opened(data, task)
     chosen = teacher_recipe(model, settings.get(model, {}), data, epochs=epochs)
-    contract = Contract.of(dataset, data)
-    plain_recipe = dataclasses.asdict(chosen)
+    run, made_now = train_on(dataset, data, output_dir, model=model, recipe=chosen, seed=seed, engine=engine)
+    if made_now:
+        following = f"edge-msa distill --teacher {output_dir} --output-dir student"
+        made("teacher", output_dir, None if in_pipeline else following)
+    return run
+
+
+def train_on(
+    dataset: Dataset,
+    source: str,
+    output_dir: Path,
+    *,
+    model: TeacherName,
+    recipe: TeacherRecipe,
+    seed: int,
+    engine: Engine,
+    told: Collection[str] = (),
+) -> tuple[Run, bool]:
+    """The run of that recipe on an opened dataset, and whether it was made now; remarks in `told` are not repeated."""
+    contract = Contract.of(dataset, source)
+    plain_recipe = dataclasses.asdict(recipe)
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": engine.precision}
     identity = identity_of(f"train {model}", plain_recipe, seed, inputs)
     if run := current_for_all(output_dir, identity, engine):
         say(f"teacher: {output_dir} is up to date, skipped")
-        return run
-    remarks(contract.normalisation.notes)
+        return run, False
+    remarks(note for note in contract.normalisation.notes if note not in told)
     with new_for_all(output_dir, identity, engine) as work:
-        trained = train_by_recipe(contract.normalised(dataset), chosen, seed=seed, engine=engine, work_dir=work)
+        trained = train_by_recipe(contract.normalised(dataset), recipe, seed=seed, engine=engine, work_dir=work)
         engine.dismiss_others()
         info = RunInfo(
             kind="teacher",
@@ -62,7 +82,4 @@ def train_teacher(
         )
         write_run(work, info, trained.weights, trained.log)
     say(f"validation: {metrics_line(trained.metrics)}")
-    made(
-        "teacher", output_dir, None if in_pipeline else f"edge-msa distill --teacher {output_dir} --output-dir student"
-    )
-    return read_run(output_dir)
+    return read_run(output_dir), True

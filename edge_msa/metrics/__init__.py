@@ -1,12 +1,13 @@
 """Metrics of the field, pure NumPy: families by task, floors, bootstrap intervals over videos."""
 
 from edge_msa.metrics.families import gate_metric, gate_points, measure, metrics_of, missing_average
-from edge_msa.metrics.floors import BEST_CONSTANT, LEARNED_NOTHING, floor_constants, floors
+from edge_msa.metrics.floors import BEST_CONSTANT, LEARNED_NOTHING, constant_readings, floor_constants, floors
 from edge_msa.metrics.names import MetricName, describe
 from edge_msa.metrics.resample import (
     Interval,
     bootstrap_interval,
     carries_signal,
+    mean_difference,
     paired_difference,
     reading_correlation,
 )
@@ -18,11 +19,13 @@ __all__ = [
     "MetricName",
     "bootstrap_interval",
     "carries_signal",
+    "constant_readings",
     "describe",
     "floor_constants",
     "floors",
     "gate_metric",
     "gate_points",
+    "mean_difference",
     "measure",
     "metrics_of",
     "missing_average",

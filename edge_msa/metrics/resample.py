@@ -80,12 +80,39 @@ def paired_difference(
     Raises:
         EdgeMsaError: as `bootstrap_interval`.
     """
-    labels, before = checked_pair(task, truth, first)
-    _, after = checked_pair(task, truth, second)
+    return mean_difference(task, truth, (first,), (second,), groups, seed=seed, metric=metric, draws=draws, level=level)
+
+
+def mean_difference(
+    task: Task,
+    truth: ArrayLike,
+    first: Sequence[ArrayLike],
+    second: Sequence[ArrayLike],
+    groups: Sequence[str],
+    *,
+    seed: int = 0,
+    metric: str | None = None,
+    draws: int = DRAWS,
+    level: float = 0.95,
+) -> Interval:
+    """`paired_difference` of two methods trained several times: the mean of the metric over each one's readings.
+
+    The interval is over videos for these very trainings; how much another seed would move it is in their deviation.
+
+    Raises:
+        EdgeMsaError: as `bootstrap_interval`, or a method without a reading.
+    """
+    if not first or not second:
+        raise EdgeMsaError("a difference needs at least one reading of either method")
     of = _metric(task, metric)
+    labels, _ = checked_pair(task, truth, first[0])
+    before, after = ([checked_pair(task, truth, one)[1] for one in readings] for readings in (first, second))
+
+    def mean(readings: Sequence[FloatArray], rows: Rows) -> float:
+        return float(np.mean([of(labels[rows], one[rows]) for one in readings]))
 
     def difference(rows: Rows) -> float:
-        return of(labels[rows], after[rows]) - of(labels[rows], before[rows])
+        return mean(after, rows) - mean(before, rows)
 
     return _interval(difference, groups, samples=len(labels), seed=seed, draws=draws, level=level)
 

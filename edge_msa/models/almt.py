@@ -17,13 +17,23 @@ What the reference leaves to its data loader, and what is done here:
   ones lose their end. There are no masks: a frame that is not valid, and all of an absent modality, are zeros.
 - *A modality that the data set lacks* keeps its embedding, so that the tensors stay the authors' in number: one
   position of one feature that is always zero.
+
+The paper's ablations are fields of the config, and what it leaves open is decided here:
+
+- *Without AHL*: text, audio and vision meet unguided, as the sum of their tokens (the text's last scale). Audio and
+  vision alone would not do: the fusion hears the language through that stream only (see above), and the paper's own
+  "w/o AHL" is far better on MOSI than anything without language.
+- *Fewer scales*: a text encoder with fewer layers, and as many AHL layers as it has scales.
+- *Concatenation for fusion*: the mean token of the text's last scale and of the hyper-modality, side by side, read by
+  the regression layer.
+- *Token length*: not 1. An attention over one key hears it whatever is asked, and language would reach no answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +44,8 @@ from edge_msa_runtime.modalities import MODALITIES
 
 SCALES = 3
 """Of the text that guide the hyper-modality: the text encoder's input, then each of its two layers."""
+FusionName = Literal["cross", "concatenation"]
+FUSIONS: tuple[FusionName, ...] = get_args(FusionName)
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,8 @@ class AlmtConfig:
     `dims`: features a frame of each modality the data set has. `lengths`: positions of each. `fusion_depth`: layers of
     the fusion, 2 for MOSI, 4 for MOSEI and SIMS. `outputs`: numbers in an answer. `tokens`: that survive an embedding.
     `share_ahl`: whether the three scales go through one AHL layer rather than one each. `dropout`: behind attention and
-    in the MLPs (the authors' is 0).
+    in the MLPs (the authors' is 0). `scales`: of the text, 1 to 3; `ahl`: whether they guide what is taken from audio
+    and vision; `fusion`: what reads the hyper-modality. The last three are the paper's ablations.
     """
 
     dims: Mapping[str, int]
@@ -53,6 +66,9 @@ class AlmtConfig:
     tokens: int = 8
     share_ahl: bool = False
     dropout: float = 0.0
+    scales: int = SCALES
+    ahl: bool = True
+    fusion: FusionName = "cross"
 
     def __post_init__(self) -> None:
         if not self.dims or set(self.dims) - set(MODALITIES):
@@ -61,6 +77,10 @@ class AlmtConfig:
             raise ValueError(f"lengths must name {sorted(self.dims)} like dims, not {sorted(self.lengths)}")
         if min(self.fusion_depth, self.outputs, self.tokens, *self.dims.values(), *self.lengths.values()) < 1:
             raise ValueError("every size must be at least 1")
+        if not 1 <= self.scales <= SCALES:
+            raise ValueError(f"scales is {self.scales}; the text has 1 to {SCALES}")
+        if self.fusion not in FUSIONS:
+            raise ValueError(f"fusion is {self.fusion!r}; it is one of: {', '.join(FUSIONS)}")
 
 
 class Almt(nn.Module):
@@ -69,15 +89,19 @@ class Almt(nn.Module):
     def __init__(self, config: AlmtConfig) -> None:
         super().__init__()
         self.config = config
-        self.h_hyper = nn.Parameter(torch.ones(1, config.tokens, WIDTH))
+        if config.ahl:
+            self.h_hyper = nn.Parameter(torch.ones(1, config.tokens, WIDTH))
         self.proj_l, self.proj_a, self.proj_v = (
             nn.Sequential(nn.Linear(config.dims.get(name, 1), WIDTH), Embedding(config.lengths.get(name, 1), config))
             for name in MODALITIES
         )
         self.l_encoder = TextEncoder(config)
-        self.h_hyper_layer = HyperModality(1 if config.share_ahl else SCALES)
-        self.fusion_layer = Fusion(config)
-        self.regression_layer = nn.Sequential(nn.Linear(WIDTH, config.outputs))
+        if config.ahl:
+            self.h_hyper_layer = HyperModality(1 if config.share_ahl else config.scales)
+        if config.fusion == "cross":
+            self.fusion_layer = Fusion(config)
+        width = WIDTH if config.fusion == "cross" else 2 * WIDTH
+        self.regression_layer = nn.Sequential(nn.Linear(width, config.outputs))
 
     def forward(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> Tensor:
         """Answers of whole samples.
@@ -93,15 +117,23 @@ class Almt(nn.Module):
         streams = zip(MODALITIES, (self.proj_l, self.proj_a, self.proj_v), strict=True)
         language, audio, vision = (proj(self._fitted(name, frames, valid)) for name, proj in streams)
         scales = self.l_encoder(language.expand(batch, -1, -1))
-        hyper = self.h_hyper_layer(scales, audio, vision, self.h_hyper)
-        outputs: Tensor = self.regression_layer(self.fusion_layer(hyper))
+        hyper = self.hyper_modality(scales, audio, vision)
+        fused = self.fusion_layer(hyper) if self.config.fusion == "cross" else side_by_side(scales[-1], hyper)
+        outputs: Tensor = self.regression_layer(fused)
         return outputs
+
+    def hyper_modality(self, scales: Sequence[Tensor], audio: Tensor, vision: Tensor) -> Tensor:
+        """What is taken from audio and vision, by AHL or without; all (B, tokens, 128), or one sample for all."""
+        if not self.config.ahl:
+            return scales[-1] + audio + vision
+        hyper: Tensor = self.h_hyper_layer(scales, audio, vision, self.h_hyper)
+        return hyper
 
     def _fitted(self, name: str, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> Tensor:
         """A stream at its number of positions, (B, length, dim); of a missing one, one sample stands for all."""
         length = self.config.lengths.get(name, 1)
         if name not in frames or name not in self.config.dims:
-            return self.h_hyper.new_zeros(1, length, self.config.dims.get(name, 1))
+            return self.l_encoder.pos_embedding.new_zeros(1, length, self.config.dims.get(name, 1))
         there = (frames[name] * valid[name][..., None])[:, :length]
         return F.pad(there, (0, 0, 0, length - there.shape[1]))
 
@@ -130,12 +162,12 @@ class Embedding(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Language tokens (B, tokens, 128) -> their three scales, each (B, tokens, 128)."""
+    """Language tokens (B, tokens, 128) -> their scales, three unless fewer are wanted, each (B, tokens, 128)."""
 
     def __init__(self, config: AlmtConfig) -> None:
         super().__init__()
         self.pos_embedding = nn.Parameter(torch.randn(1, config.tokens, WIDTH))
-        self.encoder = Stack(SCALES - 1, config.dropout)
+        self.encoder = Stack(config.scales - 1, config.dropout)
 
     def forward(self, tokens: Tensor) -> list[Tensor]:
         """The input with its positions, then what each layer makes of it."""
@@ -217,3 +249,8 @@ class Fusion(nn.Module):
         for attention, mlp in self.CrossTransformerEncoder.pairs():
             row = mlp(attention(row, source))
         return row[:, 0]
+
+
+def side_by_side(text: Tensor, hyper: Tensor) -> Tensor:
+    """Concatenation instead of the fusion: the mean tokens of two (B, tokens, 128) -> (B, 256)."""
+    return torch.cat([text.mean(dim=1), hyper.mean(dim=1).expand(len(text), -1)], dim=1)

@@ -26,7 +26,7 @@ from torch import Tensor
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
-from edge_msa.models.almt import Almt, AlmtConfig
+from edge_msa.models.almt import SCALES, Almt, AlmtConfig, FusionName
 from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.engine import Engine
 from edge_msa.training.loop import FitPlan, Objective, fit
@@ -35,7 +35,7 @@ from edge_msa.training.msm import MsmConfig, draw_missing
 from edge_msa.training.predict import to_numpy
 from edge_msa.training.randomness import seed_of
 from edge_msa.training.tensors import SplitTensors
-from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
 _INITIAL = 4
 _EVALUATION_BATCH = 512
@@ -71,6 +71,14 @@ class AlmtRecipe:
     """Whether one AHL layer serves all three scales: 198,912 parameters less (ours, a cheaper rung)."""
     dropout: float = 0.0
     """Share of dropped activations."""
+    without: tuple[str, ...] = ()
+    """Modalities that the network never sees, neither in training nor later, as in the paper's ablation."""
+    scales: int = SCALES
+    """Scales of the text that guide AHL, 1 to 3."""
+    ahl: bool = True
+    """Whether the language guides what is taken from audio and vision; without, all three are added."""
+    fusion: FusionName = "cross"
+    """cross, or concatenation in its place."""
     robust: bool = False
     """Whether to train under MSM (ours)."""
     msm: MsmConfig = field(default_factory=MsmConfig)
@@ -85,6 +93,11 @@ class AlmtRecipe:
                 raise UsageError(f"almt.{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout is {self.dropout}; it is at least 0 and below 1")
+        if not 1 <= self.scales <= SCALES:
+            raise UsageError(f"almt.scales is {self.scales}; the text has 1 to {SCALES}")
+        for name in self.without:
+            if name not in MODALITIES:
+                raise UsageError(f"almt.without names {name!r}; there are {', '.join(MODALITIES)}")
 
     @property
     def plan(self) -> FitPlan:
@@ -101,15 +114,26 @@ class AlmtRecipe:
         )
 
     def config(self, dataset: Dataset) -> AlmtConfig:
-        """The network for that data."""
+        """The network for that data.
+
+        Raises:
+            UsageError: `without` leaves it nothing to see.
+        """
+        dims = {name: dim for name, dim in dataset.dims.items() if name not in self.without}
+        if not dims:
+            raise UsageError(f"almt.without leaves nothing of {dataset.name}, which has {', '.join(dataset.dims)}")
+        positions = positions_of(dataset)
         return AlmtConfig(
-            dataset.dims,
-            positions_of(dataset),
+            dims,
+            {name: positions[name] for name in dims},
             self.fusion_depth,
             dataset.task.outputs,
             self.tokens,
             self.share_ahl,
             self.dropout,
+            self.scales,
+            self.ahl,
+            self.fusion,
         )
 
 

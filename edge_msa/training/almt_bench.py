@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from edge_msa.models.almt import Almt, AlmtConfig, Embedding
+from edge_msa.models.almt import Almt, AlmtConfig, Embedding, Fusion, side_by_side
 from edge_msa_runtime.modalities import MODALITIES
 
 MOSI = AlmtConfig({"language": 768, "audio": 5, "vision": 20}, {"language": 50, "audio": 375, "vision": 500})
@@ -41,15 +41,22 @@ def compute_every_token(network: Almt, frames: Mapping[str, Tensor]) -> Tensor:
         _every_position(proj[1], proj[0](frames[name])) for name, proj in zip(MODALITIES, projections, strict=True)
     )
     scales = network.l_encoder(language)
-    hyper = network.h_hyper_layer(scales, audio, vision, network.h_hyper.expand(len(language), -1, -1))
-    fusion = network.fusion_layer
+    hyper = network.hyper_modality(scales, audio, vision)
+    if network.config.fusion == "cross":
+        fused = _every_row(network.fusion_layer, scales, hyper)
+    else:
+        fused = side_by_side(scales[-1], hyper)
+    outputs: Tensor = network.regression_layer(fused)
+    return outputs
+
+
+def _every_row(fusion: Fusion, scales: Sequence[Tensor], hyper: Tensor) -> Tensor:
     token = fusion.extra_token.expand(len(hyper), -1, -1)
     source = torch.cat([token, hyper], dim=1) + fusion.pos_embedding_s
     rows = torch.cat([token, scales[-1]], dim=1) + fusion.pos_embedding_t
     for attention, mlp in fusion.CrossTransformerEncoder.pairs():
         rows = mlp(attention(rows, source))
-    outputs: Tensor = network.regression_layer(rows[:, 0])
-    return outputs
+    return rows[:, 0]
 
 
 def time_almt(config: AlmtConfig = MOSI, *, threads: int = 1, num_runs: int = 50) -> tuple[AlmtTimes, ...]:

@@ -49,13 +49,18 @@ class Engine:
         return self.fabric.device
 
     @property
+    def processes(self) -> int:
+        """How many train together, this one included."""
+        return int(self.fabric.world_size)
+
+    @property
     def is_first(self) -> bool:
         """Whether this process is the one that writes and speaks."""
         return bool(self.fabric.is_global_zero)
 
     def share(self, rows: Tensor) -> Tensor:
         """The samples of a batch that this process encodes: every process-count-th one; the batch itself for one."""
-        return rows[self.fabric.global_rank :: self.fabric.world_size]
+        return rows[self.fabric.global_rank :: self.processes]
 
     def whole(self, part: Tensor, count: int) -> Tensor:
         """What all processes made of their shares, in the batch's order; the gradient finds its way back.
@@ -64,7 +69,7 @@ class Engine:
             part: (share, ...) of this process.
             count: samples of the batch.
         """
-        world = self.fabric.world_size
+        world = self.processes
         if world == 1:
             return part
         places = torch.arange(self.fabric.global_rank, count, world, device=part.device)
@@ -80,7 +85,7 @@ class Engine:
 
     def dismiss_others(self) -> None:
         """End every process but the first, successfully: what follows is done once."""
-        if self.fabric.world_size > 1:
+        if self.processes > 1:
             self.fabric.barrier()
             if not self.is_first:
                 raise SystemExit(0)

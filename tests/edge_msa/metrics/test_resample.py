@@ -6,7 +6,14 @@ from numpy.typing import NDArray
 
 from edge_msa.data.tasks import EMOTIONS, MOSI
 from edge_msa.errors import EdgeMsaError
-from edge_msa.metrics import bootstrap_interval, carries_signal, measure, paired_difference, reading_correlation
+from edge_msa.metrics import (
+    bootstrap_interval,
+    carries_signal,
+    mean_difference,
+    measure,
+    paired_difference,
+    reading_correlation,
+)
 
 
 def videos(seed: int, *, count: int = 30, each: int = 10) -> tuple[NDArray[np.float32], list[str]]:
@@ -93,3 +100,27 @@ def test_wrong_names_and_groups_are_refused() -> None:
         bootstrap_interval(MOSI, truth, truth, groups, metric="accuracy")
     with pytest.raises(EdgeMsaError, match="299 groups for 300 samples"):
         bootstrap_interval(MOSI, truth, truth, groups[:-1])
+
+
+def test_trainings_of_a_method_count_by_their_mean() -> None:
+    truth, groups = videos(4)
+    noise = np.random.default_rng(5).normal(0, 1, (3, len(truth)))
+    first, second = [truth + noise[0]], [truth + 0.5 * noise[1], truth + 0.5 * noise[2]]
+    found = mean_difference(MOSI, truth, first, second, groups, metric="mae", draws=200)
+    errors = [measure(MOSI, truth, one)["mae"] for one in (*first, *second)]
+    assert found.value == pytest.approx(np.mean(errors[1:]) - errors[0])
+    assert found.low < found.value < found.high < 0.0
+    backwards = mean_difference(MOSI, truth, second, first, groups, metric="mae", draws=200)
+    assert (backwards.low, backwards.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_one_training_of_each_is_a_pair() -> None:
+    truth, groups = videos(4)
+    pair = paired_difference(MOSI, truth, truth + 1, truth, groups, draws=50)
+    assert mean_difference(MOSI, truth, [truth + 1], [truth], groups, draws=50) == pair
+
+
+def test_a_method_without_a_training_cannot_differ() -> None:
+    truth, groups = videos(4)
+    with pytest.raises(EdgeMsaError, match="at least one reading"):
+        mean_difference(MOSI, truth, [], [truth], groups)

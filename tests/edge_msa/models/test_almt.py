@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,15 @@ from edge_msa_runtime.modalities import MODALITIES
 
 GOLDEN = Path(__file__).parents[3] / "../shared/data/golden"
 SMALL = AlmtConfig({"language": 6, "audio": 5, "vision": 3}, {"language": 7, "audio": 11, "vision": 9})
+
+VARIANTS = {
+    "without AHL": dataclasses.replace(SMALL, ahl=False),
+    "one scale": dataclasses.replace(SMALL, scales=1),
+    "two scales": dataclasses.replace(SMALL, scales=2),
+    "four tokens": dataclasses.replace(SMALL, tokens=4),
+    "concatenation": dataclasses.replace(SMALL, fusion="concatenation"),
+    "neither": dataclasses.replace(SMALL, ahl=False, fusion="concatenation", scales=1),
+}
 
 
 def randomised(config: AlmtConfig) -> Almt:
@@ -53,8 +63,9 @@ def test_the_authors_weights_give_the_authors_outputs() -> None:
         SMALL,
         AlmtConfig({"language": 6, "audio": 5, "vision": 3}, {"language": 1, "audio": 40, "vision": 2}, 4, 3, 5, True),
         AlmtConfig({"language": 768, "audio": 5, "vision": 20}, {"language": 50, "audio": 375, "vision": 500}),
+        *VARIANTS.values(),
     ],
-    ids=["small", "deep", "mosi"],
+    ids=["small", "deep", "mosi", *VARIANTS],
 )
 def test_computing_only_what_survives_changes_nothing(config: AlmtConfig) -> None:
     network = randomised(config)
@@ -163,3 +174,45 @@ def test_a_data_set_without_a_modality_keeps_its_tensors() -> None:
 def test_sizes_that_make_no_network_are_named(dims: dict[str, int], lengths: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AlmtConfig(dims, lengths)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_modality_reaches_the_answer_of_every_variant(name: str) -> None:
+    network = randomised(VARIANTS[name])
+    frames, valid = sample(SMALL)
+    with torch.no_grad():
+        whole = network(frames, valid)
+        for modality in MODALITIES:
+            others = {key: values for key, values in frames.items() if key != modality}
+            assert not torch.allclose(network(others, valid), whole, atol=1e-4), modality
+
+
+def test_with_one_token_language_cannot_reach_an_answer() -> None:
+    """An attention over a single key hears it whatever is asked: nothing that the language says is in the answer."""
+    config = dataclasses.replace(SMALL, tokens=1)
+    frames, valid = sample(config)
+    with torch.no_grad():
+        network = randomised(config)
+        without = network({name: values for name, values in frames.items() if name != "language"}, valid)
+        torch.testing.assert_close(network(frames, valid), without)
+
+
+def test_a_variant_has_no_tensor_that_it_does_not_use() -> None:
+    for config in VARIANTS.values():
+        network = randomised(config)
+        network(*sample(SMALL)).sum().backward()
+        unused = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+        assert unused == []
+
+
+def test_a_variant_that_does_not_exist_is_refused() -> None:
+    for change in ({"scales": 0}, {"scales": 4}, {"fusion": "sum"}):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            dataclasses.replace(SMALL, **change)
+
+
+def test_a_config_of_before_the_variants_is_the_authors_network() -> None:
+    before = {
+        name: value for name, value in dataclasses.asdict(SMALL).items() if name not in {"scales", "ahl", "fusion"}
+    }
+    assert AlmtConfig(**before) == SMALL

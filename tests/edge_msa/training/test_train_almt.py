@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,17 @@ def test_a_recipe_file_has_a_table_for_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("epochs", 0), ("score_loss", "l2"), ("tokens", 0), ("fusion_depth", 0), ("dropout", 1.0)]
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("score_loss", "l2"),
+        ("tokens", 0),
+        ("fusion_depth", 0),
+        ("dropout", 1.0),
+        ("scales", 4),
+        ("without", ["text"]),
+        ("fusion", "sum"),
+    ],
 )
 def test_values_that_cannot_be_used_are_named(key: str, value: object) -> None:
     with pytest.raises(UsageError, match=key):
@@ -155,3 +166,33 @@ def test_positions_reach_to_the_last_valid_frame_of_any_sample() -> None:
     )
     alone = dataclasses.replace(dataset, splits={"train": changed})
     assert positions_of(alone) == {"language": 5, "audio": 4, "vision": 5}
+
+
+def test_a_modality_that_is_left_out_is_never_seen(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(TINY, without=("language",), epochs=1)
+    result = trained(toy(), recipe, tmp_path)
+    assert list(result.config.dims) == ["audio", "vision"]
+    network = almt_from_weights(result.config, result.weights)
+    valid = toy().split("valid")
+    np.testing.assert_array_equal(predict(network, valid, Subset.LAV), predict(network, valid, Subset.AV))
+
+
+def test_leaving_out_all_that_there_is_is_refused(tmp_path: Path) -> None:
+    alone = toy(train=("language",), valid=("language",))
+    with pytest.raises(UsageError, match=r"almt\.without leaves nothing of toy"):
+        trained(alone, dataclasses.replace(TINY, without=("language",)), tmp_path)
+
+
+def test_every_ablation_trains_and_is_rebuilt(tmp_path: Path) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "ahl": {"ahl": False},
+        "scales": {"scales": 1},
+        "fusion": {"fusion": "concatenation"},
+    }
+    for name, change in changes.items():
+        result = trained(toy(), dataclasses.replace(TINY, epochs=1, **change), tmp_path / name)
+        network = almt_from_weights(result.config, result.weights)
+        error = float(
+            np.abs(predict(network, toy().split("valid"), Subset.LAV)[:, 0] - toy().split("valid").labels).mean()
+        )
+        assert error == pytest.approx(result.metrics["valid_error_lav"], abs=1e-5)

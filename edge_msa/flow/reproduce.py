@@ -1,0 +1,210 @@
+"""`edge-msa reproduce`: a paper's table beside ours, over seeds; test is read once by every training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_msa.contract import Contract
+from edge_msa.data.dataset import SPLITS, Dataset
+from edge_msa.errors import RunError, RunUsageError, UsageError
+from edge_msa.files import write_text
+from edge_msa.flow.console import made, remark, remarks, say, say_json, shows_progress, step
+from edge_msa.flow.data import opened
+from edge_msa.flow.readings import by_run
+from edge_msa.flow.train import train_on
+from edge_msa.metrics import measure
+from edge_msa.runs import INFO_NAME, Run, read_run
+from edge_msa.study.conditions import read_conditions, rows_of, subsets_there
+from edge_msa.study.pictures import PICTURES, draw
+from edge_msa.study.published import ModelName, PaperName, paper_of, published
+from edge_msa.study.record import NAME, Reproduction
+from edge_msa.study.summary import Asked, Trained, conditions_of, summarise
+from edge_msa.study.table import format_reproduction
+from edge_msa.study.touch import Readings, identity_of_touch, read_touch, write_touch
+from edge_msa.study.variants import WHOLE, Variant, ablations_of
+from edge_msa.training.engine import Engine, Hardware
+from edge_msa.training.recipes import ALMT_PRESETS, PRESETS, read_recipe
+from edge_msa.training.teachers import TeacherRecipe, teacher_recipe
+
+
+def reproduce(
+    model: ModelName,
+    data: str,
+    output_dir: Path,
+    *,
+    seeds: int = 5,
+    paper: PaperName | None = None,
+    ablations: bool = False,
+    noise: bool = False,
+    recipe: Path | None = None,
+    epochs: int | None = None,
+    hardware: Hardware | None = None,
+    task: str | None = None,
+    json: bool = False,
+) -> Reproduction:
+    """Train what is not there yet, read test once by each, print the tables, write the record and the pictures.
+
+    Raises:
+        UsageError: fewer than one seed, a paper of another task, or a folder that holds something else.
+        DataError: a split is missing or empty.
+    """
+    if seeds < 1:
+        raise UsageError(f"--seeds is {seeds}; it must be at least 1")
+    table = dict(read_recipe(recipe).get(model, {})) if recipe else {}
+    engine = (hardware or Hardware()).start(progress=shows_progress())
+    if engine.processes > 1:
+        raise UsageError("reproduce trains its seeds one after another: start it once, not under torchrun")
+    dataset = opened(data, task)
+    for name in SPLITS:
+        dataset.split(name)
+    if not subsets_there(dataset.split("test")):
+        raise UsageError(f"no sample of the test split of {dataset.name} has a valid frame: nothing to read")
+    corpus, why = paper_of(dataset, paper)
+    notes = [why] if why else []
+    if corpus != "none" and not published(model, corpus).rows:
+        notes.append(f"the paper of {model.upper()} prints no table for {corpus.upper()}")
+    preset = _paper_preset(model, corpus, table)
+    if preset:
+        table = {"preset": preset, **table}
+        notes.append(f"the recipe begins with the preset {preset}: the paper's for this corpus")
+    variants = dict(distinct_variants(model, table, data, epochs, dataset, ablations=ablations))
+    check_place(output_dir, model, dataset)
+    told = (*dataset.notes, *Contract.of(dataset, data).normalisation.notes)
+    remarks([*notes, *(note for note in told if note not in dataset.notes)])
+    trained = [
+        _trained(variant, chosen, dataset, data, output_dir, model=model, seeds=seeds, engine=engine, told=told)
+        for variant, chosen in variants.values()
+    ]
+    asked = Asked(
+        model,
+        corpus,
+        json_module.loads(json_module.dumps(dataclasses.asdict(variants[WHOLE.name][1]))),
+        tuple(range(seeds)),
+        noise,
+        (*notes, *told),
+    )
+    record = summarise(asked, dataset, trained)
+    _tell(record, output_dir, json=json)
+    return record
+
+
+def check_place(output_dir: Path, model: ModelName, dataset: Dataset) -> None:
+    """Refuse a folder that holds anything but this very reproduction, whole or begun.
+
+    Raises:
+        RunUsageError: it is a file, or holds something else.
+    """
+    if output_dir.is_file():
+        raise RunUsageError(f"{output_dir} is a file: give a folder for runs, {NAME} and pictures")
+    for entry in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
+        if entry.name.startswith(".") or entry.name in {NAME, *PICTURES}:
+            continue
+        if not (entry / INFO_NAME).is_file() or not re.fullmatch(rf"{model}-.+-seed\d+", entry.name):
+            raise RunUsageError(
+                f"{output_dir} holds {entry.name}, which is not of reproduce {model}: give another --output-dir, "
+                "nothing was changed"
+            )
+        if _data_of(entry) not in {(dataset.digest, dataset.task.kind), None}:
+            raise RunUsageError(
+                f"{entry} was trained on other data than {dataset.name}, or another task: give another --output-dir, "
+                "nothing was changed"
+            )
+
+
+def _data_of(run: Path) -> tuple[str, str] | None:
+    """Digest and task of what a run was trained on; None where it is damaged, and will be made again."""
+    try:
+        inputs = read_run(run).info.inputs
+    except RunError:
+        return None
+    return inputs.get("data", ""), inputs.get("task", "")
+
+
+def _paper_preset(model: ModelName, paper: PaperName, table: Mapping[str, Any]) -> str | None:
+    """The preset of the paper's own hyper-parameters, unless the recipe file names one."""
+    known = ALMT_PRESETS if model == "almt" else PRESETS
+    return paper if paper in known and "preset" not in table else None
+
+
+def distinct_variants(
+    model: ModelName,
+    table: Mapping[str, Any],
+    data: str,
+    epochs: int | None,
+    dataset: Dataset,
+    *,
+    ablations: bool,
+) -> Iterator[tuple[str, tuple[Variant, TeacherRecipe]]]:
+    """The method, and each ablation that differs from it, with its recipe."""
+    whole = teacher_recipe(model, table, data, epochs=epochs)
+    yield WHOLE.name, (WHOLE, whole)
+    for variant in ablations_of(model) if ablations else ():
+        left = set(dataset.dims) - set(variant.changes.get("without", ()))
+        if not left or ("without" in variant.changes and len(left) == len(dataset.dims)):
+            remark(f"note: {variant.title} is left out: {dataset.name} has {', '.join(dataset.dims)}")
+            continue
+        chosen = teacher_recipe(model, {**table, **variant.changes}, data, epochs=epochs)
+        if chosen != whole:
+            yield variant.name, (variant, chosen)
+
+
+def _trained(
+    variant: Variant,
+    recipe: TeacherRecipe,
+    dataset: Dataset,
+    source: str,
+    output_dir: Path,
+    *,
+    model: ModelName,
+    seeds: int,
+    engine: Engine,
+    told: tuple[str, ...],
+) -> Trained:
+    """All seeds of one variant, each trained and read once."""
+    names, readings = [], []
+    for seed in range(seeds):
+        step(f"{model} {variant.title}, seed {seed}")
+        place = output_dir / f"{model}-{variant.name}-seed{seed}"
+        run, _ = train_on(dataset, source, place, model=model, recipe=recipe, seed=seed, engine=engine, told=told)
+        names.append(place.name)
+        readings.append(read_test(run, variant, dataset, engine))
+    return Trained(variant, tuple(names), tuple(readings))
+
+
+def read_test(run: Run, variant: Variant, dataset: Dataset, engine: Engine) -> Readings:
+    """The run's readings of test under all conditions: kept beside it, and made where they are not there yet."""
+    split = dataset.split("test")
+    conditions = conditions_of(variant, split)
+    identity = identity_of_touch(run.digest, dataset.digest, dataset.task.kind)
+    known = read_touch(run.path, identity, conditions)
+    if known is not None:
+        say(f"test: {run.path} has its readings, not read again")
+        return known
+    spread = Contract.from_json(run.info.contract).normalisation.std
+    found = dict(read_conditions(by_run(run, engine), split, conditions, spread, seed=run.info.seed))
+    metrics = {
+        condition.key: measure(dataset.task, split.labels[rows_of(split, condition.subset)], values)
+        for condition, values in found.items()
+    }
+    readings = {condition.key: values for condition, values in found.items()}
+    write_touch(run.path, identity, readings, metrics)
+    return readings
+
+
+def _tell(record: Reproduction, output_dir: Path, *, json: bool) -> None:
+    write_text(output_dir / NAME, json_module.dumps(record.to_json(), indent=1) + "\n")
+    pictures = draw(record, output_dir)
+    for name in PICTURES:  # of an earlier call that showed more: the record no longer has them
+        if output_dir / name not in pictures:
+            (output_dir / name).unlink(missing_ok=True)
+    say(f"\n{format_reproduction(record)}\n")
+    for picture in pictures:
+        made("picture", picture)
+    made("record", output_dir / NAME)
+    if json:
+        say_json(record.to_json())
