@@ -118,7 +118,8 @@ PRESETS: dict[str, HrlfRecipe] = {
     "iemocap": dataclasses.replace(_PAPERS, epochs=30, robust_epochs=30, batch_size=32, learning_rate=4e-3, heads=10),
 }
 """`demo` is tuned for the embedded data on two CPU cores and a minute, `synthetic` for accuracy there; `default` is for
-small corpora of real features. The others have the paper's optimizer, epochs, batch size, learning rate and heads for that corpus; what it leaves out is ours."""
+small corpora of real features. The others have the paper's optimizer, epochs, batch size, learning rate and heads for
+that corpus; what it leaves out is ours."""
 
 
 ALMT_PRESETS: dict[str, AlmtRecipe] = {
