@@ -37,7 +37,7 @@ class HrlfConfig:
 
     `dims`: features a frame of each modality, which are the network's streams. `d`: width of Z. `heads`: of attention,
     d must be a multiple. `layers`: Transformer layers a stream. `dropout`: in attention's output, the feed-forward
-    layers and before the classifier. `outputs`: numbers in an answer.
+    layers and before the classifier. `outputs`: numbers in an answer. `input_dropout`: of the frames' features.
     """
 
     dims: Mapping[str, int]
@@ -46,6 +46,7 @@ class HrlfConfig:
     layers: int = 2
     dropout: float = 0.1
     outputs: int = 1
+    input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.dims or set(self.dims) - set(MODALITIES):
@@ -144,6 +145,7 @@ class StreamEncoder(nn.Module):
 
     def __init__(self, dim: int, config: HrlfConfig) -> None:
         super().__init__()
+        self.input_dropout = nn.Dropout(config.input_dropout)
         self.embed = nn.Conv1d(dim, config.d, 3, padding=1)
         self.layers = nn.ModuleList(AttentionLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.d)
@@ -151,7 +153,8 @@ class StreamEncoder(nn.Module):
     def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
         """Read whole samples."""
         extent, last = _extent(valid)
-        hidden = self.embed((frames * valid[..., None]).transpose(1, 2)).transpose(1, 2)
+        there = self.input_dropout(frames * valid[..., None])
+        hidden = self.embed(there.transpose(1, 2)).transpose(1, 2)
         hidden = hidden + positions(hidden.shape[1], hidden.shape[2], hidden.device)
         for layer in list(self.layers)[:-1]:
             hidden = layer(hidden, hidden, extent)

@@ -274,7 +274,15 @@ def _encoded(network: Hrlf, split: SplitTensors) -> Tensor:
 
 def untrained(recipe: HrlfRecipe, dataset: Dataset, seed: int, device: torch.device) -> Hrlf:
     """The network that the recipe makes for that data, its weights new, on the device."""
-    config = HrlfConfig(dataset.dims, recipe.d, recipe.heads, recipe.layers, recipe.dropout, dataset.task.outputs)
+    config = HrlfConfig(
+        dataset.dims,
+        recipe.d,
+        recipe.heads,
+        recipe.layers,
+        recipe.dropout,
+        dataset.task.outputs,
+        recipe.input_dropout,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(seed, _INITIAL))
         network = Hrlf(config)

@@ -62,6 +62,8 @@ class HrlfRecipe:
     """Transformer layers a modality; the paper does not say."""
     dropout: float = 0.1
     """Share of dropped activations; the paper does not say."""
+    input_dropout: float = 0.0
+    """Share of dropped input features (ours: word vectors of a small corpus are soon known by heart)."""
     frf: float = 0.02
     """Weight of L_FRF, the factorisation's three reconstruction terms; 0 switches FRF off. At 0.1 the
     reconstruction is learned before the task, and a teacher on the embedded data stays a constant."""
@@ -85,8 +87,9 @@ class HrlfRecipe:
             raise UsageError(f"d is {self.d} with heads {self.heads}; d must be even and a multiple of heads")
         if self.layers < 1:
             raise UsageError(f"layers is {self.layers}; a stream has at least 1")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is {self.dropout}; it is at least 0 and below 1")
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it is at least 0 and below 1")
         for name in ("frf", "hmi", "hal", "kl"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; a loss weight is at least 0 (0 switches it off)")
