@@ -3,7 +3,8 @@
 Arrays, for each split that there is (`train`, `valid`, `test`) and each modality that the split has:
 
 - `header`: one JSON string with `schema` (1), `name`, `task` (its name, or its fields), `frame_rates` in Hz, `notes`
-- `train/labels` (N,) scores or (N, E) 0/1 emotions; `train/ids` and `train/groups` (N,) text, both optional
+- `train/labels` (N,) scores or (N, E) 0/1 emotions; `train/ids` and `train/groups` (N,) text, both optional; so is `train/texts` (N,), what
+  was said
 - `train/audio` (N, T, d) float32, or `train/language_ids` (N, T) integers into `language_table` (V, d), which all
   splits share
 - `train/audio_valid` (N, T) bool: optional beside frames (then zero frames at both ends are padding), required
@@ -114,6 +115,8 @@ def _split_arrays(name: SplitName, split: Split) -> dict[str, NDArray[Any]]:
         f"{name}/groups": np.array(split.groups, dtype=np.str_),
         f"{name}/labels": split.labels,
     }
+    if split.texts:
+        arrays[f"{name}/texts"] = np.array(split.texts, dtype=np.str_)
     for modality, frames in split.modalities.items():
         arrays[f"{name}/{modality}_valid"] = frames.valid
         if frames.ids is not None:
@@ -185,7 +188,7 @@ def _has(arrays: dict[str, NDArray[Any]], split: str) -> bool:
 
 def _check_names(arrays: dict[str, NDArray[Any]], path: Path) -> None:
     """A misspelt array would be a modality that is missing in silence."""
-    fields = ["ids", "groups", "labels"] + [m + end for m in MODALITIES for end in ("", "_ids", "_valid")]
+    fields = ["ids", "groups", "labels", "texts"] + [m + end for m in MODALITIES for end in ("", "_ids", "_valid")]
     known = {HEADER, *(f"{m}_table" for m in MODALITIES), *(f"{split}/{field}" for split in SPLITS for field in fields)}
     unknown = sorted(set(arrays) - known)
     if unknown:
@@ -213,6 +216,7 @@ def _raw_split(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> RawSp
         labels,
         modalities,
         None if groups is None else [str(group) for group in groups],
+        [str(text) for text in np.ravel(arrays.get(f"{split}/texts", ()))],
     )
 
 

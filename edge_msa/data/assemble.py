@@ -45,12 +45,16 @@ class RawFrames:
 
 @dataclass(frozen=True)
 class RawSplit:
-    """One split as the file has it; `labels` None: it has none (a single sample); `groups` None: from the ids."""
+    """One split as the file has it; `labels` None: it has none (a single sample); `groups` None: from the ids.
+
+    `texts` are what was said, for people to read, where the file has them.
+    """
 
     ids: Sequence[str]
     labels: NDArray[Any] | None
     modalities: Mapping[str, RawFrames]
     groups: Sequence[str] | None = None
+    texts: Sequence[str] = ()
 
 
 def video_of(sample: str) -> str:
@@ -102,7 +106,7 @@ def _assemble_split(split: SplitName, raw: RawSplit, task: Task, said: list[str]
     silent = len(ids) - int(np.any([frames.valid.any(axis=1) for frames in modalities.values()], axis=0).sum())
     if silent:
         said.append(f"{split}: {silent} of {len(ids)} samples have no valid frame of any modality")
-    return Split(ids, tuple(groups), labels, modalities)
+    return Split(ids, tuple(groups), labels, modalities, tuple(raw.texts))
 
 
 def settle_frames(raw: RawFrames, split: str, modality: str, count: int) -> tuple[Frames, list[str]]:

@@ -82,13 +82,15 @@ class Split:
     """N samples.
 
     `ids` are unique; `groups` name the video each comes from, for samples of one are not independent; `labels` (N,)
-    are float32 scores or (N, E) 0/1 emotions; `modalities` are those that this split has at all.
+    are float32 scores or (N, E) 0/1 emotions; `modalities` are those that this split has at all. `texts` are what was
+    said, for people to read; empty where the data does not have them.
     """
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     labels: FloatArray
     modalities: Mapping[str, Frames]
+    texts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.modalities) - set(MODALITIES))
@@ -96,6 +98,7 @@ class Split:
             raise DataError(f"unknown modality {unknown[0]!r}; there are {', '.join(MODALITIES)}")
         sizes = {"groups": len(self.groups), "labels": len(self.labels)}
         sizes |= {name: len(frames.valid) for name, frames in self.modalities.items()}
+        sizes |= {"texts": len(self.texts)} if self.texts else {}
         for name, size in sizes.items():
             if size != len(self.ids):
                 raise DataError(f"{name} holds {size} samples, ids hold {len(self.ids)}")
@@ -110,6 +113,7 @@ class Split:
             tuple(self.groups[row] for row in rows),
             self.labels[rows],
             {name: frames.select(rows) for name, frames in self.modalities.items()},
+            tuple(self.texts[row] for row in rows) if self.texts else (),
         )
 
     def sample(self, row: int) -> dict[str, FloatArray]:

@@ -95,7 +95,14 @@ def _raw_split(name: SplitName, split: Mapping[str, Any], path: Path) -> RawSpli
         raise DataError(f"{name} of {path} has text_bert but no text: extract language features (N, T, 768) first")
     modalities = {m: _raw_frames(split, m, key) for m, key in NAMES.items() if key in split}
     ids = [text_of(one) for one in split["id"]] if "id" in split else [f"{name}-{row}" for row in range(len(labels))]
-    return RawSplit(ids, labels, modalities)
+    return RawSplit(ids, labels, modalities, texts=_texts(split.get("raw_text"), len(labels)))
+
+
+def _texts(said: Any, count: int) -> list[str]:
+    """What was said, where the file tells it of every sample."""
+    if isinstance(said, np.ndarray):
+        said = said.tolist()
+    return [text_of(one) for one in said] if isinstance(said, list) and len(said) == count else []
 
 
 def _raw_frames(split: Mapping[str, Any], modality: str, key: str) -> RawFrames:

@@ -59,7 +59,9 @@ def _mosi_language_audio(arrays: Arrays, path: Path, task: Task | None) -> Datas
         language = RawFrames(ids=arrays["word_ids"][rows], table=glove, lengths=arrays["lengths"][rows])
         sound = RawFrames(values=audio[rows][:, None, :], lengths=np.ones(len(rows), np.int64))
         videos = [one.rsplit("_", maxsplit=1)[0] for one in ids]
-        raw[split] = RawSplit(ids, arrays["label"][rows], {"language": language, "audio": sound}, videos)
+        raw[split] = RawSplit(
+            ids, arrays["label"][rows], {"language": language, "audio": sound}, videos, _texts(arrays, rows)
+        )
     return assemble(path.stem, settle_task(task, MOSI, str(path)), raw, digest=file_digest(path))
 
 
@@ -75,7 +77,9 @@ def _mosi_trimodal(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
             modality: RawFrames(values=arrays[key][rows], lengths=arrays["lengths"][rows])
             for modality, key in _NAMES.items()
         }
-        raw[split] = RawSplit(ids[rows].tolist(), arrays["label"][rows], modalities, videos[rows].tolist())
+        raw[split] = RawSplit(
+            ids[rows].tolist(), arrays["label"][rows], modalities, videos[rows].tolist(), _texts(arrays, rows)
+        )
     counts = "/".join(str(len(names)) for names in members.values())
     note = f"the file has one split: its videos are divided {counts} into {'/'.join(members)}"
     return assemble(path.stem, settle_task(task, MOSI, str(path)), raw, digest=file_digest(path), notes=[note])
@@ -115,6 +119,12 @@ def split_by_group(groups: Sequence[str]) -> dict[SplitName, list[str]]:
         raise DataError(f"{len(distinct)} videos cannot be divided into train, valid and test; there must be 3 or more")
     held = max(1, round(0.2 * len(distinct)))
     return {"train": distinct[2 * held :], "valid": distinct[:held], "test": distinct[held : 2 * held]}
+
+
+def _texts(arrays: Arrays, rows: NDArray[np.int64]) -> list[str]:
+    """What was said, where the file tells it of every sample."""
+    texts = arrays.get("raw_text", np.empty(0))
+    return [str(texts[row]) for row in rows] if texts.shape == arrays["id"].shape else []
 
 
 def _check_rows(arrays: Arrays, names: Sequence[str], path: Path) -> None:

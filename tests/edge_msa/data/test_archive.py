@@ -30,14 +30,19 @@ def _dataset(task: Task = MOSI) -> Dataset:
         if name == "train":
             del modalities["language"]
         ids = tuple(f"{name}{row}é" for row in range(count))
-        splits[name] = Split(ids, tuple(f"g{name}" for _ in ids), labels.astype(np.float32), modalities)
+        splits[name] = Split(ids, tuple(f"g{name}" for _ in ids), labels.astype(np.float32), modalities, _texts(count))
     return Dataset("corpus", task, splits, "digest", {"audio": 12.5}, ("a note",))
+
+
+def _texts(count: int) -> tuple[str, ...]:
+    return tuple(f"what <b>{row}</b> said" for row in range(count))
 
 
 def _assert_same(one: Dataset, other: Dataset) -> None:
     assert (one.name, one.task, one.frame_rates, one.notes) == (other.name, other.task, other.frame_rates, other.notes)
     for name in one.splits:
         left, right = one.splits[name], other.splits[name]
+        assert left.texts == right.texts != ()
         assert (left.ids, left.groups, set(left.modalities)) == (right.ids, right.groups, set(right.modalities))
         np.testing.assert_array_equal(left.labels, right.labels)
         for modality, frames in left.modalities.items():
@@ -52,7 +57,7 @@ def test_what_is_written_is_read(tmp_path: Path, task: Task) -> None:
         dataset = Dataset(
             dataset.name,
             task,
-            {n: Split(s.ids, s.groups, abs(s.labels), s.modalities) for n, s in dataset.splits.items()},
+            {n: Split(s.ids, s.groups, abs(s.labels), s.modalities, s.texts) for n, s in dataset.splits.items()},
             "digest",
         )
     write_archive(dataset, tmp_path / "x.npz")
@@ -194,3 +199,10 @@ def test_python_objects_in_an_archive_are_refused(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", train__audio=np.array([object, object]))
     with pytest.raises(DataError, match="array 'train/audio'"):
         read_archive(path)
+
+
+def test_texts_are_those_of_every_sample_or_refused(tmp_path: Path) -> None:
+    path = _by_hand(tmp_path / "x.npz", train__texts=np.array(["one", "two"]))
+    assert read_archive(path).split("train").texts == ("one", "two")
+    with pytest.raises(DataError, match="texts holds 1 samples, ids hold 2"):
+        read_archive(_by_hand(tmp_path / "y.npz", train__texts=np.array("one")))

@@ -48,6 +48,7 @@ def test_an_aligned_file_is_read(tmp_path: Path) -> None:
     assert dataset.dims == {"language": 8, "audio": 5, "vision": 7}
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 5, "valid": 2, "test": 3}
     train = dataset.split("train")
+    assert train.texts == ("words",) * 5
     assert train.ids[1] == "vid0$_$1"
     assert set(train.groups) == {"vid0"}
     assert {m: frames.lengths[0] for m, frames in train.modalities.items()} == {"language": 4, "audio": 5, "vision": 6}

@@ -38,7 +38,7 @@ def _language_audio() -> dict[str, Any]:
         "lengths": np.array([5, 1, 3, 2], np.int32),
         "glove": rng.normal(size=(6, 3)),
         "audio": rng.normal(size=(4, 2)).astype(np.float32),
-        "raw_text": np.array(["a"] * 4),
+        "raw_text": np.array(["a b", "c", "d", "e"]),
     }
 
 
@@ -56,6 +56,8 @@ def test_language_stays_ids_over_one_table_and_audio_is_one_frame(tmp_path: Path
     assert (dataset.task, dataset.dims) == (MOSI, {"language": 3, "audio": 2})
     assert train.groups == ("vid_eo", "vid_eo")
     assert train.modalities["language"].lengths.tolist() == [5, 1]
+    assert train.texts == ("a b", "c")
+    assert train.select(np.array([1])).texts == ("c",)
     assert train.modalities["language"].table is test.modalities["language"].table
     assert train.modalities["audio"].take().shape == (2, 1, 2)
 
