@@ -3,8 +3,8 @@
 Arrays, for each split that there is (`train`, `valid`, `test`) and each modality that the split has:
 
 - `header`: one JSON string with `schema` (1), `name`, `task` (its name, or its fields), `frame_rates` in Hz, `notes`
-- `train/labels` (N,) scores or (N, E) 0/1 emotions; `train/ids` and `train/groups` (N,) text, both optional; so is `train/texts` (N,), what
-  was said
+- `train/labels` (N,) scores or (N, E) 0/1 emotions; `train/ids`, `train/groups` and `train/texts` (what was said), each
+  (N,) text and optional
 - `train/audio` (N, T, d) float32, or `train/language_ids` (N, T) integers into `language_table` (V, d), which all
   splits share
 - `train/audio_valid` (N, T) bool: optional beside frames (then zero frames at both ends are padding), required
