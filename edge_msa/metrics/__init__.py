@@ -7,6 +7,7 @@ from edge_msa.metrics.resample import (
     Interval,
     bootstrap_interval,
     carries_signal,
+    mean_interval,
     paired_difference,
     reading_correlation,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "floors",
     "gate_metric",
     "gate_points",
+    "mean_interval",
     "measure",
     "metrics_of",
     "missing_average",

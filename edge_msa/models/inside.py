@@ -40,6 +40,7 @@ class AlmtAttention:
     guided: dict[str, Tensor]
 
 
+@torch.no_grad()
 def almt_attention(network: Almt, frames: Frames, valid: Frames) -> AlmtAttention:
     """Where ALMT looks; the arguments are those of its `forward`."""
     streams = _embeddings(network)
@@ -61,6 +62,7 @@ def almt_attention(network: Almt, frames: Frames, valid: Frames) -> AlmtAttentio
     return AlmtAttention(embedding, guided)
 
 
+@torch.no_grad()
 def hrlf_attention(network: Hrlf, frames: Frames, valid: Frames) -> dict[str, Tensor]:
     """What the last valid frame hears in each stream's last layer, (B, heads, T) by modality; rows add up to 1.
 
@@ -75,6 +77,7 @@ def hrlf_attention(network: Hrlf, frames: Frames, valid: Frames) -> dict[str, Te
     return {name: _last_frame_weights(layer, *notes[layer][0].given) for name, layer in layers.items()}
 
 
+@torch.no_grad()
 def read_vectors(network: Hrlf | Almt | Student, frames: Frames, valid: Frames) -> Tensor:
     """The joint representation, (B, width): what the last linear layer makes the answer of.
 
@@ -86,6 +89,7 @@ def read_vectors(network: Hrlf | Almt | Student, frames: Frames, valid: Frames) 
     return notes[last][0].given[0]
 
 
+@torch.no_grad()
 def almt_streams(network: Almt, frames: Frames, valid: Frames) -> dict[str, Tensor]:
     """The mean token of each modality's embedding and, where there is AHL, of the `hyper-modality`: (B, 128) each."""
     streams: dict[str, nn.Module] = dict(_embeddings(network))
@@ -109,7 +113,7 @@ class _Call:
 
 @contextmanager
 def _noted(modules: list[nn.Module]) -> Iterator[dict[nn.Module, list[_Call]]]:
-    """The calls of those modules while the context is open, in evaluation mode's arithmetic and without gradients."""
+    """The calls of those modules while the context is open."""
     notes: dict[nn.Module, list[_Call]] = defaultdict(list)
 
     def note(module: nn.Module, given: tuple[Any, ...], answer: Any) -> None:
@@ -118,8 +122,7 @@ def _noted(modules: list[nn.Module]) -> Iterator[dict[nn.Module, list[_Call]]]:
 
     hooks = [module.register_forward_hook(note) for module in modules]
     try:
-        with torch.no_grad():
-            yield notes
+        yield notes
     finally:
         for hook in hooks:
             hook.remove()
