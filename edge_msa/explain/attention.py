@@ -46,11 +46,15 @@ def embedding_spread(embedding: NDArray[np.float32], valid: BoolArray) -> Spread
     return _spread(over_positions, len(over_positions), valid)
 
 
-def head_spread(heads: NDArray[np.float32], valid: BoolArray) -> Spread:
-    """HRLF's last frame over all frames, (heads, T), head by head; padding is not heard there."""
-    extent = int(np.flatnonzero(valid)[-1] + 1 - np.flatnonzero(valid)[0]) if valid.any() else 1
-    spread = _spread(heads, 0, valid)
-    return Spread((spread.weights / len(valid) * extent).astype(np.float32), spread.frames, 0.0, spread.padding)
+def frame_spread(rows: NDArray[np.float32], valid: BoolArray, *, gaps: bool) -> Spread:
+    """Rows over frames (rows, T) where padding is not heard: HRLF's heads, or a student's tokens.
+
+    `gaps`: whether frames missing in between are heard (HRLF's are, as zeros); their share is called `padding`.
+    """
+    places = np.flatnonzero(valid)
+    heard = int(places[-1] + 1 - places[0]) if gaps else len(places)
+    spread = _spread(rows, 0, valid)
+    return Spread((spread.weights / len(valid) * heard).astype(np.float32), spread.frames, 0.0, spread.padding)
 
 
 def fitted_mask(valid: BoolArray, length: int) -> BoolArray:

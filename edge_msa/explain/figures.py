@@ -51,7 +51,7 @@ def readings_picture(lines: Sequence[Line], unit: str) -> str:
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(7.6, 1.3 + 0.42 * len(lines))
+        figure, axes = canvas(WIDE, 1.2 + 0.36 * len(lines))
         axes.grid(visible=False, axis="y")
         axes.grid(axis="x", color=GRID, linewidth=0.8)
         names = list(dict.fromkeys(name for line in lines for name in line.readings))
@@ -145,6 +145,9 @@ def _most(values: Sequence[FloatArray]) -> float:
 def _bar(figure: Figure, image: AxesImage, places: Sequence[Axes]) -> None:
     bar = figure.colorbar(image, ax=list(places), extend="max", location="right", pad=0.02, fraction=0.04)
     bar.set_label("times an even share", fontsize=9)
+    most = image.get_clim()[1] or 2.0
+    ticks = [0.0, 0.5, 1.0, (1.0 + most) / 2, most]
+    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
     bar.ax.tick_params(labelsize=8, length=0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,20 +55,23 @@ def middle_of(split: Split, task: Task) -> float:
     return 0.0 if task.low is not None or not len(labels) else float(np.median(labels))
 
 
-def neighbour_share(vectors: NDArray[np.float32], classes: Classes) -> tuple[float, float] | None:
+def neighbour_share(
+    vectors: NDArray[np.float32], classes: Classes, groups: Sequence[str]
+) -> tuple[float, float] | None:
     """How often the nearest others in the vectors' own space are mostly of a sample's class, and the largest class.
 
-    Leave-one-out among the samples that have a class, by the majority of the nearest `NEIGHBOURS`; both are shares.
-    None where there are too few, or one class alone.
+    Among the samples that have a class, by the majority of the nearest `NEIGHBOURS` of other videos, for a video's
+    samples share a speaker and often a label; both are shares. None where there are too few, or one class alone.
     """
     known = classes >= 0
+    videos = np.unique(np.asarray(groups), return_inverse=True)[1][known]
     own, points = classes[known], vectors[known].astype(np.float64)
     counts = np.bincount(own, minlength=1)
-    if len(own) <= NEIGHBOURS or (counts > 0).sum() < 2:
+    if len(own) - np.bincount(videos, minlength=1).max() < NEIGHBOURS or (counts > 0).sum() < 2:
         return None
     square = (points**2).sum(axis=1)
     distance = square[:, None] + square - 2 * points @ points.T
-    np.fill_diagonal(distance, np.inf)
+    distance[videos[:, None] == videos] = np.inf
     nearest = own[np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]]
     votes = np.stack([(nearest == name).sum(axis=1) for name in range(len(counts))], axis=1)
     return float((votes.argmax(axis=1) == own).mean()), float(counts.max() / len(own))

@@ -43,6 +43,7 @@ class Explanation:
     guided: Part = field(default_factory=Part)
     shares: Table | None = None
     drawn: str = ""
+    drawn_streams: str = ""
     joint: Part = field(default_factory=Part)
     streams: Part = field(default_factory=Part)
     left_out: Sequence[str] = ()

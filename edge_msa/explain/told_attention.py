@@ -13,8 +13,8 @@ from edge_msa.explain.attention import (
     Spread,
     embedding_spread,
     fitted_mask,
+    frame_spread,
     guided_spreads,
-    head_spread,
 )
 from edge_msa.explain.figures import Panel, spreads_picture
 from edge_msa.explain.samples import words_of
@@ -61,8 +61,17 @@ def almt_sample(frames: Arrays, guided: Arrays, split: Split, row: int, at: int)
     return SamplePicture(spreads_picture(rows, f"sample{at}") if rows else "", tuple(notes))
 
 
-def hrlf_sample(frames: Arrays, split: Split, row: int, at: int) -> SamplePicture:
-    """The last frame over all frames, head by head, of sample `row`; weights (n, heads, T) by modality."""
+def frames_sample(frames: Arrays, split: Split, row: int, at: int, *, rows_are: str, gaps: bool) -> SamplePicture:
+    """Rows over frames of sample `row`, the weights (n, rows, T) by modality.
+
+    Args:
+        frames: HRLF's last frame over all frames, `rows_are` heads; or a student's pooling, `rows_are` tokens.
+        split: raw.
+        row: of the split.
+        at: the same sample's place in the arrays.
+        rows_are: what a row is called.
+        gaps: whether frames missing in between are heard.
+    """
     rows: list[list[Panel]] = []
     notes: list[str] = []
     for name, heads in frames.items():
@@ -70,10 +79,10 @@ def hrlf_sample(frames: Arrays, split: Split, row: int, at: int) -> SamplePictur
         if (note := _says_nothing(name, int(mask.sum()))) is not None:
             notes.append(note)
             continue
-        spread = head_spread(heads[at], mask)
+        spread = frame_spread(heads[at], mask, gaps=gaps)
         words = _words(split, name, row, mask)
         missing = f", {100 * spread.padding:.0f} % to frames missing in between" if spread.padding > 0.005 else ""
-        rows.append([Panel(f"{name}{missing}", "head", f"{name} frame (number)", spread, words)])
+        rows.append([Panel(f"{name}{missing}", rows_are, f"{name} frame (number)", spread, words)])
     return SamplePicture(spreads_picture(rows, f"sample{at}") if rows else "", tuple(notes))
 
 

@@ -37,12 +37,13 @@ def subset_maps(represent: Represent, split: Split, task: Task) -> Maps:
         rows = np.flatnonzero(~nothing_left(split, subset))
         if not len(rows) or not all(present(split, name).any() for name in subset.modalities):
             continue
-        vectors = represent(split.select(rows), subset)
+        kept = split.select(rows)
+        vectors = represent(kept, subset)
         plane = plane_of(vectors)
         if plane is None:
             notes.append(f"{subset.value} is left out: of {len(rows)} samples fewer than {FEWEST} read differently.")
             continue
-        share = neighbour_share(vectors, classes[rows])
+        share = neighbour_share(vectors, classes[rows], kept.groups)
         if share is not None:
             shares[subset.value], floor = share[0], max(floor, share[1])
         title = subset.value if share is None else f"{subset.value}: {100 * share[0]:.0f} %"
@@ -53,7 +54,7 @@ def subset_maps(represent: Represent, split: Split, task: Task) -> Maps:
         notes.insert(0, _neighbours(names, floor))
     notes.insert(
         0,
-        "l is language, a audio, v vision. Each map was made alone: near points are alike, places in two maps are not.",
+        "l is language, a audio, v vision. Each map was made alone: compare how well colours part, not where they lie.",
     )
     return Maps(maps_picture(panels, "joint", "t-SNE of the joint representation by subset"), tuple(notes), shares)
 
@@ -68,7 +69,10 @@ def stream_maps(streams: Mapping[str, NDArray[np.float32]], split: Split, task: 
         return Maps("", (f"The streams' map is left out: fewer than {FEWEST} of their vectors differ.",), {})
     ends = np.cumsum([len(rows) for rows in kept.values()])
     planes = dict(zip(kept, np.split(plane, ends[:-1]), strict=True))
-    found = {name: neighbour_share(streams[name][rows], classes[rows]) for name, rows in kept.items()}
+    found = {
+        name: neighbour_share(streams[name][rows], classes[rows], split.select(rows).groups)
+        for name, rows in kept.items()
+    }
     shares = {name: share[0] for name, share in found.items() if share is not None}
     notes = []
     if shares:
@@ -93,6 +97,6 @@ def colouring_of(split: Split, task: Task) -> Colouring:
 def _neighbours(names: tuple[str, ...], floor: float) -> str:
     kinds = " or ".join(names)
     return (
-        f"Percent: how often the {NEIGHBOURS} nearest others, in the vectors' own space, are mostly of a sample's own "
-        f"class ({kinds}); always naming the larger class would give {100 * floor:.0f} %."
+        f"Percent: how often the {NEIGHBOURS} nearest samples of other videos, in the vectors' own space, are mostly "
+        f"of a sample's own class ({kinds}); always naming the larger class would give {100 * floor:.0f} %."
     )

@@ -26,7 +26,7 @@ def sentences(removals: Sequence[Removal], split: Split, task: Task) -> Iterator
         if item.worse is not None:
             low, high = item.worse.low, item.worse.high
             text += f"; its mean distance from the label goes from {item.error:.3f} to {item.error_without:.3f}"
-            text += f", by {item.worse.value:+.3f} (95 % interval {low:+.3f} to {high:+.3f}"
+            text += f", by {_difference(item.worse.value)} (95 % interval {_difference(low)} to {_difference(high)}"
             text += "), which this split cannot tell from no change" if low <= 0 <= high else ")"
         yield f"{text}."
     lacking = [name for name in MODALITIES if not present(split, name).any()]
@@ -44,8 +44,8 @@ def removal_table(removals: Sequence[Removal], task: Task) -> Table:
         if item.worse is None or item.error is None or item.error_without is None:
             row += [ABSENT] * 4
         else:
-            row += [f"{item.error:.3f}", f"{item.error_without:.3f}", f"{item.worse.value:+.3f}"]
-            row.append(f"{item.worse.low:+.3f} to {item.worse.high:+.3f}")
+            row += [f"{item.error:.3f}", f"{item.error_without:.3f}", _difference(item.worse.value)]
+            row.append(f"{_difference(item.worse.low)} to {_difference(item.worse.high)}")
         rows.append(row)
     units = {item.change.unit for item in removals}
     unit = "videos" if units == {"groups"} else "samples, for there are too few videos"
@@ -104,6 +104,12 @@ def short(name: str, most: int = 28) -> str:
 def shown_number(value: float, task: Task) -> str:
     """A reading or a label as the page prints it."""
     return _number(value, task)
+
+
+def _difference(value: float) -> str:
+    """Signed, and a zero after rounding without a sign that means nothing."""
+    told = f"{value:+.3f}"
+    return "0.000" if told[1:] == "0.000" else told
 
 
 def _label(split: Split, row: int, column: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from edge_msa.explain.figures import guided_picture, readings_picture
 from edge_msa.explain.page import Explanation, Part, Shown, render
 from edge_msa.explain.removal import Readings, Removal, readings_of, removals
 from edge_msa.explain.samples import Rows, chosen_rows, drawn_rows, present
-from edge_msa.explain.told_attention import almt_sample, guided_means, hrlf_sample, shares_table
+from edge_msa.explain.told_attention import SamplePicture, almt_sample, frames_sample, guided_means, shares_table
 from edge_msa.explain.told_maps import Maps, stream_maps, subset_maps
 from edge_msa.explain.told_readings import (
     picture_lines,
@@ -115,7 +115,6 @@ def _page(
     name = subject.run.path.resolve().name
     looks = looks_of(subject.model, subject.normalised(subject.rows))
     guided, shares = _means(subject)
-    drawn = min(MOST, len(split))
     return Explanation(
         title=f"edge-msa: what {name} looks at",
         subtitle=f"{_model(info.model)} · {subject.dataset.name}, {subject.split_name} split, {len(split)} samples",
@@ -124,11 +123,12 @@ def _page(
         samples=samples_table(split, subject.rows, readings, task),
         how=subject.how,
         readings=Part(readings_picture(picture_lines(split, subject.rows, readings, task), unit_of(task))),
-        shown=[] if looks is None else list(_shown(subject, readings, looks)),
+        shown=list(_shown(subject, readings, looks)),
         model=info.model,
         guided=guided,
         shares=shares,
-        drawn=f"{drawn} samples drawn from {len(split)}" if drawn < len(split) else f"all {drawn} samples",
+        drawn=_drawn(MOST, len(split)),
+        drawn_streams=_drawn(MOST_STREAMS, len(split)),
         joint=Part(joint.svg, joint.notes),
         streams=Part() if streams is None else Part(streams.svg, streams.notes),
         left_out=tuple(_left_out(subject, looks, joint, streams)),
@@ -159,16 +159,13 @@ def _means(subject: _Subject) -> tuple[Part, Any]:
         return Part(), None
     rows = drawn_rows(len(subject.split), MOST)
     looks = looks_of(subject.model, subject.normalised(rows))
-    assert looks is not None  # noqa: S101 - of an ALMT there is always some
     means = guided_means(looks.guided, subject.split, rows)
     shares = mean_shares(looks.frames, subject.split.modalities, rows.tolist())
     return Part(guided_picture(means)) if means else Part(), shares_table(shares)
 
 
 def _shown(subject: _Subject, readings: Readings, looks: Looks) -> Iterator[Shown]:
-    picture = (
-        partial(almt_sample, looks.frames, looks.guided) if _is_almt(subject) else partial(hrlf_sample, looks.frames)
-    )
+    picture = _sample_picture(subject, looks)
     task, split = subject.dataset.task, subject.split
     for at, row in enumerate(subject.rows):
         read = [shown_number(float(value), task) for value in readings[Subset.LAV][row]]
@@ -181,12 +178,20 @@ def _shown(subject: _Subject, readings: Readings, looks: Looks) -> Iterator[Show
         yield Shown(split.ids[row], split.texts[row] if split.texts else "", facts, Part(drawn.svg, drawn.notes))
 
 
-def _left_out(subject: _Subject, looks: Looks | None, joint: Maps, streams: Maps | None) -> Iterator[str]:
+def _sample_picture(subject: _Subject, looks: Looks) -> Callable[[Split, int, int], SamplePicture]:
+    """By the kind of model: what a sample's attention is drawn by."""
+    if _is_almt(subject):
+        return partial(almt_sample, looks.frames, looks.guided)
+    teacher = subject.run.info.model == "hrlf"
+    return partial(frames_sample, looks.frames, rows_are="head" if teacher else "pooled token", gaps=teacher)
+
+
+def _left_out(subject: _Subject, looks: Looks, joint: Maps, streams: Maps | None) -> Iterator[str]:
     kind = subject.run.info.model
-    if looks is None:
-        yield "Attention: a student pools frames by running averages and has no attention over them to show."
-    elif not _is_almt(subject):
+    if not _is_almt(subject):
         yield f"AHL's attention and the hyper-modality: {_model(kind)} has neither, ALMT has."
+    elif not looks.guided:
+        yield "AHL's attention and the hyper-modality: this ALMT was made without AHL."
     if not joint.svg:
         yield f"t-SNE of the joint representation. {' '.join(joint.notes)}"
     if streams is not None and not streams.svg:
@@ -196,6 +201,10 @@ def _left_out(subject: _Subject, looks: Looks | None, joint: Maps, streams: Maps
         yield f"Everything about {' and '.join(lacking)}: the split has no frame of it."
     if not subject.split.texts:
         yield "What was said: the data does not have it."
+
+
+def _drawn(most: int, count: int) -> str:
+    return f"{most} samples drawn from {count}" if most < count else f"all {count} samples"
 
 
 def _is_almt(subject: _Subject) -> bool:

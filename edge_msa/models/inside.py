@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from edge_msa.models.almt import AhlAttention, Almt, Embedding
 from edge_msa.models.almt_layers import split_heads
 from edge_msa.models.hrlf import AttentionLayer, Hrlf, StreamEncoder
-from edge_msa.models.student import Student
+from edge_msa.models.student import Encoder, Student
 from edge_msa_runtime.modalities import MODALITIES
 
 GUIDED = ("audio", "vision")
@@ -75,6 +75,18 @@ def hrlf_attention(network: Hrlf, frames: Frames, valid: Frames) -> dict[str, Te
     with _noted(list(layers.values())) as notes:
         network(frames, valid)
     return {name: _last_frame_weights(layer, *notes[layer][0].given) for name, layer in layers.items()}
+
+
+@torch.no_grad()
+def student_attention(network: Student, frames: Frames, valid: Frames) -> dict[str, Tensor]:
+    """What each pooled token hears of each modality that is given, (B, tokens, T); a missing modality's are 0.
+
+    The arguments are those of the student's `forward`. Rows add up to 1; a frame that is not valid is not heard.
+    """
+    scores = {name: cast("Encoder", network.encoders[name]).score for name in frames}
+    with _noted(list(scores.values())) as notes:
+        network(frames, valid)
+    return {name: _pooling_weights(notes[score][0].answer, valid[name]) for name, score in scores.items()}
 
 
 @torch.no_grad()
@@ -153,6 +165,14 @@ def _last_frame_weights(layer: AttentionLayer, asking: Tensor, hidden: Tensor, e
     key = layer.offer(layer.norm(hidden)).chunk(2, dim=2)[0]
     query, key = (part.view(*part.shape[:2], layer.heads, -1).transpose(1, 2) for part in (query, key))
     return _weights(query, key, extent[:, None, None, :])[:, :, 0]
+
+
+def _pooling_weights(scores: Tensor, valid: Tensor) -> Tensor:
+    """Softmax over the valid frames, which stand first in `scores` (B, tokens, T), put back where they were."""
+    first = torch.arange(valid.shape[1], device=valid.device) < valid.sum(dim=1, keepdim=True)
+    weights = torch.softmax(scores.masked_fill(~first[:, None], -torch.inf), dim=2).nan_to_num(0.0)
+    order = torch.argsort((~valid).to(torch.uint8), dim=1, stable=True)
+    return torch.zeros_like(weights).scatter(2, order[:, None].expand_as(weights), weights)
 
 
 def _weights(query: Tensor, key: Tensor, heard: Tensor | None = None) -> Tensor:

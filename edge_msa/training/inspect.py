@@ -12,7 +12,8 @@ from torch import Tensor
 from edge_msa.data.dataset import Split
 from edge_msa.models.almt import Almt
 from edge_msa.models.hrlf import Hrlf
-from edge_msa.models.inside import almt_attention, almt_streams, hrlf_attention, read_vectors
+from edge_msa.models.inside import almt_attention, almt_streams, hrlf_attention, read_vectors, student_attention
+from edge_msa.models.student import Student
 from edge_msa.training.predict import Readable
 from edge_msa.training.tensors import Batch, SplitTensors
 from edge_msa_runtime.modalities import Subset
@@ -25,16 +26,17 @@ _BATCH = 64  # attention over 500 frames is 8 MB a modality
 class Looks:
     """Where a network looked, for N samples; heads are kept apart.
 
-    `frames` by modality: of ALMT (N, heads, tokens, tokens + T), of HRLF (N, heads, T). `guided` of audio and vision:
-    ALMT's (N, scales, heads, tokens, tokens); empty of HRLF.
+    `frames` by modality: of ALMT (N, heads, tokens, tokens + T), of HRLF (N, heads, T), of a student
+    (N, tokens, T). `guided` of audio and vision:
+    ALMT's (N, scales, heads, tokens, tokens); empty of others.
     """
 
     frames: Arrays
     guided: Arrays
 
 
-def looks_of(model: Readable, split: Split) -> Looks | None:
-    """Where a teacher looks in whole samples of a normalised split; None of a student, which is not asked."""
+def looks_of(model: Readable, split: Split) -> Looks:
+    """Where a network looks in whole samples of a normalised split."""
     if isinstance(model, Almt):
         almt: Almt = model
 
@@ -49,7 +51,11 @@ def looks_of(model: Readable, split: Split) -> Looks | None:
             return hrlf_attention(hrlf, batch.frames, batch.valid)
 
     else:
-        return None
+        student: Student = model
+
+        def weights(batch: Batch) -> Mapping[str, Tensor]:
+            return student_attention(student, batch.frames, batch.valid)
+
     arrays = _over(model, split, Subset.LAV, weights)
     guided = {name.removeprefix("guided "): item for name, item in arrays.items() if name.startswith("guided ")}
     return Looks({name: item for name, item in arrays.items() if not name.startswith("guided ")}, guided)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edge_msa.data.dataset import Frames, Split
-from edge_msa.explain.attention import embedding_spread, fitted_mask, guided_spreads, head_spread, mean_shares
+from edge_msa.explain.attention import embedding_spread, fitted_mask, frame_spread, guided_spreads, mean_shares
 from edge_msa.explain.figures import guided_picture
-from edge_msa.explain.told_attention import almt_sample, guided_means, hrlf_sample
+from edge_msa.explain.told_attention import almt_sample, frames_sample, guided_means
 
 SCALES, HEADS, TOKENS, FRAMES = 3, 2, 2, 4
 
@@ -35,9 +35,19 @@ def test_an_even_spread_is_one_everywhere() -> None:
     valid = np.array([True, True, True, False])
     np.testing.assert_allclose(embedding_spread(even, valid).weights, 1, rtol=1e-5)
     heads = np.where(valid, 1 / 3, 0).astype(np.float32)[None].repeat(HEADS, axis=0)
-    spread = head_spread(heads, valid)
+    spread = frame_spread(heads, valid, gaps=True)
     np.testing.assert_allclose(spread.weights, 1, rtol=1e-5)
     assert spread.padding == pytest.approx(0, abs=1e-6)
+
+
+def test_an_even_share_counts_gaps_only_where_they_are_heard() -> None:
+    valid = np.array([True, False, True, False])
+    tokens = np.array([[0.5, 0, 0.5, 0]], np.float32)
+    np.testing.assert_allclose(frame_spread(tokens, valid, gaps=False).weights, [[1, 0, 1]])
+    heads = np.array([[0.25, 0.5, 0.25, 0]], np.float32)
+    spread = frame_spread(heads, valid, gaps=True)
+    np.testing.assert_allclose(spread.weights, [[0.75, 1.5, 0.75]])
+    assert (spread.frames, spread.padding) == (0.5, 0.5)
 
 
 def test_a_mask_is_cut_and_filled_to_the_networks_positions() -> None:
@@ -83,12 +93,12 @@ def test_without_ahl_the_embeddings_are_still_shown() -> None:
     assert "audio: what its tokens are made of" in picture.svg
 
 
-def test_hrlf_shows_its_heads_over_frames() -> None:
+def test_rows_over_frames_are_shown_under_their_own_name() -> None:
     frames = {"language": softmaxed(2, HEADS, FRAMES), "audio": softmaxed(2, HEADS, FRAMES)}
-    picture = hrlf_sample(frames, toy(), 0, 0)
+    picture = frames_sample(frames, toy(), 0, 0, rows_are="head", gaps=True)
     assert ">head</text>" in picture.svg
     assert "audio frame (number)" in picture.svg
-    nothing = hrlf_sample({"vision": np.ones((2, HEADS, 1), np.float32)}, toy(), 0, 0)
+    nothing = frames_sample({"vision": np.ones((2, HEADS, 1), np.float32)}, toy(), 0, 0, rows_are="head", gaps=True)
     assert nothing.svg == ""
 
 

@@ -36,7 +36,7 @@ def test_a_map_is_the_same_every_time_and_keeps_clouds_apart() -> None:
     assert second is not None
     assert first.tobytes() == second.tobytes()
     half = COUNT // 2
-    share = neighbour_share(first, (np.arange(COUNT) >= half).astype(np.int64))
+    share = neighbour_share(first, (np.arange(COUNT) >= half).astype(np.int64), toy().groups)
     assert share is not None
     assert share[0] == 1.0
 
@@ -49,12 +49,24 @@ def test_too_few_different_vectors_make_no_map(vectors: NDArray[np.float64]) -> 
 def test_neighbours_are_counted_without_the_sample_itself() -> None:
     far = np.arange(20, dtype=np.float32)[:, None] * np.ones(2, np.float32)
     alternating = (np.arange(20) % 2).astype(np.int64)
-    share = neighbour_share(far, alternating)
+    alone = tuple(map(str, range(20)))
+    share = neighbour_share(far, alternating, alone)
     assert share is not None
     assert share[0] < 0.5  # of its nine nearest, five are of the other class
     assert share[1] == 0.5
-    assert neighbour_share(far, np.zeros(20, np.int64)) is None
-    assert neighbour_share(far[:5], alternating[:5]) is None
+    assert neighbour_share(far, np.zeros(20, np.int64), alone) is None
+    assert neighbour_share(far[:5], alternating[:5], alone[:5]) is None
+
+
+def test_neighbours_of_ones_own_video_do_not_count() -> None:
+    vectors = np.repeat(np.arange(4, dtype=np.float32), 12)[:, None] * np.ones(2, np.float32)
+    videos = tuple(map(str, np.repeat(np.arange(4), 12)))  # every video in a place, and of a class, of its own
+    classes = np.repeat([0, 1, 0, 1], 12).astype(np.int64)
+    assert neighbour_share(vectors, classes, videos) == (0.0, 0.5)
+    alone = neighbour_share(vectors, classes, tuple(map(str, range(48))))
+    assert alone is not None
+    assert alone[0] == 1.0
+    assert neighbour_share(vectors, classes, ("one",) * 48) is None
 
 
 def test_classes_follow_the_task() -> None:

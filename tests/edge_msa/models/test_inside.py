@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from edge_msa.models.almt import AhlAttention, Almt, AlmtConfig, Embedding
 from edge_msa.models.almt_layers import join_heads, split_heads
 from edge_msa.models.hrlf import AttentionLayer, Hrlf, HrlfConfig, StreamEncoder
-from edge_msa.models.inside import GUIDED, almt_attention, almt_streams, hrlf_attention, read_vectors
-from edge_msa.models.student import Student, StudentConfig
+from edge_msa.models.inside import GUIDED, almt_attention, almt_streams, hrlf_attention, read_vectors, student_attention
+from edge_msa.models.student import Encoder, Student, StudentConfig
 
 DIMS = {"language": 6, "audio": 5, "vision": 3}
 LENGTHS = {"language": 7, "audio": 11, "vision": 9}
@@ -102,6 +102,23 @@ def test_hrlf_weights_times_values_are_what_its_last_layers_answer(given: Given,
         torch.testing.assert_close(again, answer, rtol=0, atol=1e-5)
         torch.testing.assert_close(weight.sum(dim=2), torch.ones(weight.shape[:2]))
         assert not weight.masked_select(~extent[:, None].expand_as(weight)).any()
+
+
+def test_student_weights_times_features_are_its_tokens(given: Given) -> None:
+    frames, valid = given
+    network = cast("Student", shaken(Student(StudentConfig(DIMS, width=8, blocks=2, hidden=10))))
+    weights = student_attention(network, frames, valid)
+    with torch.no_grad():
+        tokens, _ = network.encode(frames, valid)
+    scores: dict[nn.Module, str] = {cast("Encoder", network.encoders[name]).score: name for name in weights}
+    asked = {scores[module]: args[0] for module, args, _ in calls(network, nn.Conv1d, given) if module in scores}
+    for name, features in asked.items():
+        weight = weights[name]
+        packed = torch.zeros_like(weight)
+        for row, mask in enumerate(valid[name]):
+            packed[row, :, : int(mask.sum())] = weight[row, :, mask]
+            assert not weight[row, :, ~mask].any()
+        torch.testing.assert_close(packed @ features.transpose(1, 2), tokens[name], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["hrlf", "almt", "student"])
