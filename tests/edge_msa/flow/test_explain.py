@@ -25,6 +25,8 @@ from edge_msa.training.predict import to_numpy
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 24, "audio": 16, "vision": 12}
+CONFIG = SyntheticConfig(train=32, valid=12, test=8)
+ONE = "synthetic/valid/00003"
 SAID = 'it <script>alert("x")</script> costs $5 & <b>more</b>'
 
 
@@ -62,7 +64,7 @@ def write_untrained(folder: Path, dataset: Dataset, source: Path, model: str) ->
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with toy.npz, few.npz (one validation sample), and a run of each model."""
     folder = tmp_path_factory.mktemp("toy")
-    dataset = told(synthetic_dataset(SyntheticConfig(train=32, valid=30, test=12)))
+    dataset = told(synthetic_dataset(CONFIG))
     write_archive(dataset, folder / "toy.npz")
     one = dataset.split("valid").select(np.array([0]))
     write_archive(dataclasses.replace(dataset, splits={**dataset.splits, "valid": one}), folder / "few.npz")
@@ -76,7 +78,7 @@ def pages(toy: Path) -> dict[str, str]:
     """The page of each model."""
     found = {}
     for model in ("hrlf", "almt", "student"):
-        explain_run(toy / model, None, toy / f"{model}.html")
+        explain_run(toy / model, None, toy / f"{model}.html", samples=[ONE])
         found[model] = (toy / f"{model}.html").read_text(encoding="utf-8")
     return found
 
@@ -106,18 +108,18 @@ def test_each_model_shows_what_it_has_and_says_what_it_lacks(pages: dict[str, st
 
 
 def test_the_same_run_gives_the_same_page(toy: Path, pages: dict[str, str]) -> None:
-    explain_run(toy / "student", None, toy / "again.html")
+    explain_run(toy / "student", None, toy / "again.html", samples=[ONE])
     assert (toy / "again.html").read_text(encoding="utf-8") == pages["student"]
 
 
 def test_numbers_are_those_that_predict_gives(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = ["explain", str(toy / "hrlf"), "--sample", "synthetic/valid/00003", "--split", "valid", "--json"]
+    line = ["explain", str(toy / "hrlf"), "--sample", ONE, "--split", "valid", "--json"]
     assert edge_msa([*line, "--output", str(toy / "one.html")]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
-    split = synthetic_dataset(SyntheticConfig(train=32, valid=30, test=12)).split("valid")
+    split = synthetic_dataset(CONFIG).split("valid")
     predict = by_run(read_run(toy / "hrlf"))
-    shown = record["shown"]["synthetic/valid/00003"]
-    assert list(record["shown"]) == ["synthetic/valid/00003"]
+    shown = record["shown"][ONE]
+    assert list(record["shown"]) == [ONE]
     for subset in Subset:
         assert shown[subset.value][0] == pytest.approx(float(predict(split, subset)[3]), abs=1e-6)
     whole, rest = predict(split, Subset.LAV), predict(split, Subset.AV)
@@ -132,7 +134,9 @@ def test_emotions_are_told_as_probabilities(tmp_path: Path) -> None:
     splits = {name: emotional(split) for name, split in plain.splits.items()}
     dataset = dataclasses.replace(plain, name="felt", task=EMOTIONS, splits=splits)
     write_archive(dataset, tmp_path / "felt.npz")
-    page = explain_run(write_untrained(tmp_path, dataset, tmp_path / "felt.npz", "almt"), None, tmp_path / "x.html")
+    page = explain_run(
+        write_untrained(tmp_path, dataset, tmp_path / "felt.npz", "almt"), None, tmp_path / "x.html", samples=[ONE]
+    )
     assert page.samples.header[:3] == ["sample", "emotion", "label"]
     assert all(0 <= float(row[3]) <= 1 for row in page.samples.rows)
     html = (tmp_path / "x.html").read_text(encoding="utf-8")
@@ -152,7 +156,7 @@ def test_a_single_sample_is_read_and_what_needs_more_is_left_out(toy: Path, caps
 def test_data_that_lacks_a_modality_is_told_and_not_refused(toy: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(toy / "toy.npz"))
     np.savez(tmp_path / "mute.npz", allow_pickle=False, **{n: a for n, a in arrays.items() if "vision" not in n})
-    page = explain_run(toy / "almt", str(tmp_path / "mute.npz"), tmp_path / "mute.html")
+    page = explain_run(toy / "almt", str(tmp_path / "mute.npz"), tmp_path / "mute.html", samples=[ONE])
     assert page.verdicts[-1] == "The split has no vision."
     assert "Everything about vision: the split has no frame of it." in page.left_out
     assert not any("vision" in name for name in page.samples.header)
