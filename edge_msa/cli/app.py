@@ -278,6 +278,27 @@ def report(
 
 
 @app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="The run of edge-msa train, distill, calibrate or import.")],
+    data: OwnData = None,
+    output: Annotated[Path, typer.Option("--output", help="The page to write.")] = Path("explain.html"),
+    split: Annotated[
+        Literal["train", "valid", "test"],
+        typer.Option("--split", help="Which split; looking at test is choosing on test."),
+    ] = "valid",
+    sample: Annotated[
+        list[str] | None, typer.Option("--sample", help="An id to show, repeatable; else some along the labels.")
+    ] = None,
+    task: TaskName = None,
+    json: Json = False,
+) -> None:
+    """Write one offline page: what removing modalities does, where attention goes, t-SNE of representations."""
+    from edge_msa.flow.explain import explain_run
+
+    explain_run(run, data, output, split=split, samples=sample or (), task=task, json=json)
+
+
+@app.command()
 def pipeline(
     recipe: Annotated[Path | None, typer.Argument(help="A TOML file of settings.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="A feature file; else the recipe's, or synthetic.")] = None,

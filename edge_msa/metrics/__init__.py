@@ -8,6 +8,7 @@ from edge_msa.metrics.resample import (
     bootstrap_interval,
     carries_signal,
     mean_difference,
+    mean_interval,
     paired_difference,
     reading_correlation,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "gate_metric",
     "gate_points",
     "mean_difference",
+    "mean_interval",
     "measure",
     "metrics_of",
     "missing_average",

@@ -61,6 +61,22 @@ def bootstrap_interval(
     )
 
 
+def mean_interval(
+    values: ArrayLike, groups: Sequence[str], seed: int = 0, *, draws: int = DRAWS, level: float = 0.95
+) -> Interval:
+    """The mean of one number a sample, (n,), with its interval.
+
+    Raises:
+        EdgeMsaError: there is no sample, or another number of groups than samples.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if not numbers.size:
+        raise EdgeMsaError("there is no sample to take the mean of")
+    return _interval(
+        lambda rows: float(numbers[rows].mean()), groups, samples=len(numbers), seed=seed, draws=draws, level=level
+    )
+
+
 def paired_difference(
     task: Task,
     truth: ArrayLike,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from edge_msa.evaluation import once
 from edge_msa.metrics import MetricName, describe
+from edge_msa.report.canvas import GRID, LIMIT, MUTED, OTHER, PRECISIONS, STYLE, canvas, svg
 from edge_msa.report.points import Metrics, ReportPoint, front_of, short_names, undrawn
 from edge_msa_runtime.modalities import Subset
 
@@ -19,33 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-# Stand-ins that matplotlib can draw with; the finished SVG has the page's own variables instead.
-_INK, _MUTED, _GRID, _LIMIT = "#010101", "#020202", "#030303", "#040404"
-_PRECISIONS = {"fp32": "#0a0101", "fp16": "#0a0202", "int8": "#0a0303"}
-_OTHER = "#0a0404"
-_VARIABLES = {
-    _INK: "currentColor",
-    _MUTED: "var(--muted)",
-    _GRID: "var(--line)",
-    _LIMIT: "var(--limit)",
-    **{value: f"var(--{name})" for name, value in _PRECISIONS.items()},
-    _OTHER: "var(--other)",
-}
 _MARKERS = {"torch": "s", "onnxruntime": "o", "openvino": "D", "tensorrt": "^"}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "edge-msa",
-    "font.size": 11,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _MUTED,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
 # Where a point's number may stand, in typographic points from it, nearest first; and how far apart two things are.
 _AROUND = tuple(
     radius * np.array(direction)
@@ -84,8 +57,8 @@ def tradeoff_picture(points: Sequence[ReportPoint], subset: str) -> str:
         return ""
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(7.6, 3.6)
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(7.6, 3.6)
         gate = describe(known[0].point.gate_metric)
         _draw_front(axes, front_of(points, subset), subset, gate)
         _draw_points(axes, known, subset, gate)
@@ -93,7 +66,7 @@ def tradeoff_picture(points: Sequence[ReportPoint], subset: str) -> str:
         axes.set_title(f"{gate.title}{' %' if gate.percent else ''}, {subset}", loc="left", fontsize=11)
         _legend(figure, axes)
         _draw_numbers(figure, axes, known, subset, gate)
-        return _svg(figure, "tradeoff", f"{gate.title} against median latency, with the Pareto front")
+        return svg(figure, "tradeoff", f"{gate.title} against median latency, with the Pareto front")
 
 
 def robustness_picture(points: Sequence[ReportPoint], metric: str) -> str:
@@ -104,9 +77,9 @@ def robustness_picture(points: Sequence[ReportPoint], metric: str) -> str:
         return ""
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         name = describe(metric)
-        figure, axes = _canvas(7.6, 3.6)
+        figure, axes = canvas(7.6, 3.6)
         _draw_bounds(axes, known[0].point, subsets, metric, name)
         _draw_series(axes, known, subsets, metric, name)
         axes.set_xticks(range(len(subsets)), subsets)
@@ -116,14 +89,14 @@ def robustness_picture(points: Sequence[ReportPoint], metric: str) -> str:
         axes.margins(y=0.04)
         axes.set_title(f"{name.title}{' %' if name.percent else ''} ({better} is better)", loc="left", fontsize=11)
         _legend(figure, axes)
-        return _svg(figure, f"robustness-{metric}", f"{name.title} by available modalities, with floors and limits")
+        return svg(figure, f"robustness-{metric}", f"{name.title} by available modalities, with floors and limits")
 
 
 def _draw_front(axes: Axes, front: Sequence[ReportPoint], subset: str, gate: MetricName) -> None:
     costs = [point.p50(subset) or 0.0 for point in front]
     qualities = [_scaled(point.accuracy(subset) or 0.0, gate) for point in front]
-    axes.step(costs, qualities, where="post", color=_MUTED, linewidth=1.2, linestyle="--", zorder=1)
-    axes.scatter(costs, qualities, s=230, facecolors="none", edgecolors=_MUTED, linewidths=1.2, label="on the front")
+    axes.step(costs, qualities, where="post", color=MUTED, linewidth=1.2, linestyle="--", zorder=1)
+    axes.scatter(costs, qualities, s=230, facecolors="none", edgecolors=MUTED, linewidths=1.2, label="on the front")
 
 
 def _draw_points(axes: Axes, known: Sequence[_Numbered], subset: str, gate: MetricName) -> None:
@@ -161,12 +134,12 @@ def _place(point: ReportPoint, subset: str, gate: MetricName) -> tuple[float, fl
 def _draw_bounds(axes: Axes, point: ReportPoint, subsets: Sequence[str], metric: str, name: MetricName) -> None:
     floors = once({constant: row[metric] for constant, row in point.floors.items() if metric in row})
     for (text, floor), dashes in zip(floors.items(), ("--", ":"), strict=False):
-        axes.axhline(_scaled(floor, name), color=_MUTED, linestyle=dashes, linewidth=1.3, label=f"floor: {text}")
+        axes.axhline(_scaled(floor, name), color=MUTED, linestyle=dashes, linewidth=1.3, label=f"floor: {text}")
     label = "limit: the best possible reader, on average"
     for position, subset in enumerate(subsets):
         value = point.limits.get(subset, {}).get(metric)
         if value is not None:
-            axes.hlines(_scaled(value, name), position - 0.4, position + 0.4, color=_LIMIT, linewidth=2.2, label=label)
+            axes.hlines(_scaled(value, name), position - 0.4, position + 0.4, color=LIMIT, linewidth=2.2, label=label)
             label = ""
 
 
@@ -178,21 +151,7 @@ def _draw_series(axes: Axes, known: Sequence[_Numbered], subsets: Sequence[str],
         values = [_scaled(value, name) for value in found.values() if value is not None]
         axes.scatter(places, values, s=34, color=_colour(point), marker=_marker(point), label=legend, zorder=3)
     for edge in range(1, len(subsets)):
-        axes.axvline(edge - 0.5, color=_GRID, linewidth=0.8)
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.tick_params(length=0)
-    axes.patch.set_visible(False)
-    figure.patch.set_visible(False)
-    return figure, axes
+        axes.axvline(edge - 0.5, color=GRID, linewidth=0.8)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -210,20 +169,6 @@ def _at_least(axes: Axes, span: float) -> None:
         axes.set_ylim(middle - span / 2, middle + span / 2)
 
 
-def _svg(figure: Figure, prefix: str, title: str) -> str:
-    """The figure as an SVG element that can stand inside HTML: own ids, no style for the page, the page's colours."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    for stand_in, variable in _VARIABLES.items():
-        text = text.replace(stand_in, variable)
-    opening = f'<svg role="img" aria-label="{title}"'
-    return text.replace("<svg", opening, 1).strip()
-
-
 def _has(by_subset: Mapping[str, Metrics], metric: str) -> bool:
     return any(metric in metrics for metrics in by_subset.values())
 
@@ -233,7 +178,7 @@ def _scaled(value: float, name: MetricName) -> float:
 
 
 def _colour(point: ReportPoint) -> str:
-    return _PRECISIONS.get(point.precision, _OTHER)
+    return PRECISIONS.get(point.precision, OTHER)
 
 
 def _marker(point: ReportPoint) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from edge_msa.files import write_text
 from edge_msa.metrics import describe
 from edge_msa.report.figures import robustness_picture, tradeoff_picture
 from edge_msa.report.points import NOT_EXECUTED, ReportPoint, grouped, headline_subset, short_names, shown, undrawn
+from edge_msa.report.templates import fill
 from edge_msa.report.tradeoff import NAMES, legend, tradeoff_rows
 from edge_msa.report.verdict import verdicts
 from edge_msa.tables import ABSENT
@@ -55,16 +55,15 @@ def build_report(report: Report, output: Path) -> Path:
 
 def render(report: Report) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    template = importlib.resources.files("edge_msa.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     subset = headline_subset(report.points)
     metrics = list(dict.fromkeys(name for point in report.points for name in (point.gate_metric, "mae") if name))
     # The pictures are matplotlib's own markup; every text in them was escaped by it.
     pictures = [Markup(svg) for name in metrics if (svg := robustness_picture(report.points, name))]  # noqa: S704
-    return environment.from_string(template).render(
+    return fill(
+        "edge_msa.report",
+        TEMPLATE,
         title=report.title,
         subtitle=_subtitle(report),
         legend=legend(report.points),
