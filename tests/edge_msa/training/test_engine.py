@@ -108,3 +108,14 @@ def test_throughput_is_of_whole_steps(model: str, monkeypatch: pytest.MonkeyPatc
 def test_hardware_without_a_gpu_is_the_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert [dataclasses.asdict(item)["device"] for item in throughput.hardware_here()] == ["cpu"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+@pytest.mark.parametrize(("precision", "tolerance"), [("32", 1e-4), ("bf16", 5e-2)])
+def test_a_gpu_learns_what_a_cpu_learns(precision: str, tolerance: float, tmp_path: Path) -> None:
+    expected = losses(fitted(Hardware("cpu", "32").start(), tmp_path / "cpu"))
+    engine = Hardware("cuda", precision).start()  # type: ignore[arg-type]
+    objective = Curve().to(engine.device)
+    objective.x = objective.x.to(engine.device)
+    found = fit(objective, PLAN, engine=engine, seed=0, work_dir=tmp_path / "gpu")
+    assert losses(found) == pytest.approx(expected, rel=tolerance)
