@@ -55,7 +55,9 @@ def test_iemocap_pairs_become_four_emotions(tmp_path: Path) -> None:
     content = {name: _split(2, pairs) for name in ("train", "valid", "test")}
     path = _write(tmp_path / "iemocap_data.pkl", content)
     dataset = open_dataset(path)
+    assert pairs.dtype == np.int64
     assert dataset.task == EMOTIONS
+    assert dataset.task.labels == ("neutral", "happy", "sad", "angry")
     np.testing.assert_array_equal(dataset.split("test").labels, present)
     with pytest.raises(UsageError, match="4 numbers a sample"):
         open_dataset(path, task=MOSI)
@@ -65,6 +67,9 @@ def test_iemocap_pairs_become_four_emotions(tmp_path: Path) -> None:
     ("labels", "message"),
     [
         (np.zeros((2, 4, 2)), "not pairs"),
+        (np.full((2, 4, 2), 0.5), "'train-0' in train is 0.5; it must be 0 or 1"),
+        (np.full((2, 4, 2), np.nan), "not pairs"),
+        (np.zeros((2, 3, 2)), r"shape \(2, 3, 2\)"),
         (np.zeros((2, 3)), r"shape \(2, 3\)"),
         (np.full((2, 1, 1), np.nan), "'train-0' in train is nan"),
         (np.zeros((3, 1, 1)), "language of train holds 2 samples"),
