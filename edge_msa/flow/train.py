@@ -40,11 +40,10 @@ def train_teacher(
     if run := current_run(output_dir, identity):
         say(f"teacher: {output_dir} is up to date, skipped")
         return run
-    remarks(contract.normalisation.notes)
+    normalised = contract.normalised(dataset)
+    remarks(normalised.notes[len(dataset.notes) :])
     with new_run(output_dir, identity) as work:
-        trained = train_by_recipe(
-            contract.normalised(dataset), chosen, seed=seed, device=place, work_dir=work, progress=shows_progress()
-        )
+        trained = train_by_recipe(normalised, chosen, seed=seed, device=place, work_dir=work, progress=shows_progress())
         info = RunInfo(
             kind="teacher",
             model=model,
