@@ -7,11 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.normalise import Normalisation, fit_normalisation
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, RunError
-from edge_msa_runtime.frames import LARGEST
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Contract:
         """The contract of a model that is going to be trained on this dataset (not normalised yet).
 
         Raises:
-            DataError: a split is missing, has no frame that training could use, or one that no device would take.
+            DataError: a split is missing, or has no frame that training could use.
         """
         dims = _learnable(dataset, dataset.dims)
         if not _has_frames(dataset.split("valid"), dims):
@@ -46,7 +45,6 @@ class Contract:
                 f"the valid split of {dataset.name} has no valid frame of {names}, which is all that training has: "
                 "look with data inspect"
             )
-        _refuse_extremes(dataset, dims)
         normalisation = fit_normalisation(dataset.split("train"), dims)
         windows = {name: window for name, window in dataset.windows.items() if name in dims}
         return cls(dataset.task, dims, windows, dataset.frame_rates, normalisation, source)
@@ -141,30 +139,6 @@ def _learnable(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]:
         of = "" if set(dims) >= set(dataset.dims) else f" of {', '.join(dims)}"
         raise DataError(f"the train split of {dataset.name} has no valid frame{of} at all: look with data inspect")
     return found
-
-
-def _refuse_extremes(dataset: Dataset, dims: Collection[str]) -> None:
-    """Raise a DataError for a frame that the runtime would refuse: now, not when a bundle is made."""
-    for split in ("train", "valid"):
-        for name, frames in dataset.splits[split].modalities.items():
-            if name not in dims:
-                continue
-            worst = _worst(frames)
-            if abs(worst) > LARGEST:
-                raise DataError(
-                    f"{name} of {split} in {dataset.name} has the value {worst:g}; devices take numbers within "
-                    f"{LARGEST:g}: repair it, or mask the frame and set it to 0"
-                )
-
-
-def _worst(frames: Frames) -> float:
-    """The number farthest from 0 in a valid frame, or in the table."""
-    if frames.table is not None:
-        return max(float(frames.table.max()), float(frames.table.min()), key=abs)
-    assert frames.values is not None  # noqa: S101 - held by Frames
-    seen = frames.valid[..., None]
-    bounds = (frames.values.max(initial=0, where=seen), frames.values.min(initial=0, where=seen))
-    return max(map(float, bounds), key=abs)
 
 
 def _has_frames(split: Split, modalities: Collection[str]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from edge_msa.contract import Contract
 from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progress
 from edge_msa.flow.data import opened
+from edge_msa.flow.extremes import refuse_extremes
 from edge_msa.runs import Run, RunInfo, current_run, identity_of, new_run, read_run, write_run
 from edge_msa.training.device import resolve_device
 from edge_msa.training.recipes import read_recipe
@@ -40,6 +41,7 @@ def train_teacher(
     if run := current_run(output_dir, identity):
         say(f"teacher: {output_dir} is up to date, skipped")
         return run
+    refuse_extremes(dataset, contract.dims)
     normalised = contract.normalised(dataset)
     remarks(normalised.notes[len(dataset.notes) :])
     with new_run(output_dir, identity) as work:
