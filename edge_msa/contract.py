@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.normalise import Normalisation, fit_normalisation
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, RunError
@@ -16,6 +16,9 @@ from edge_msa.errors import DataError, RunError
 @dataclass(frozen=True)
 class Contract:
     """A model's side of the data: task, features a frame, longest sample, frame rates in Hz, normalisation.
+
+    `dims` name the modalities that training had a frame of: one that a model never met would be read as noise, so
+    models are made without it, and it is left unread wherever it turns up later.
 
     `data` is where it was trained, so that a later command can find validation data without being told; empty where
     nobody knows, as of an imported checkpoint.
@@ -30,25 +33,47 @@ class Contract:
 
     @classmethod
     def of(cls, dataset: Dataset, source: str) -> Contract:
-        """The contract of a model that is going to be trained on this dataset (not normalised yet)."""
-        for name in ("train", "valid"):
-            if not any(frames.valid.any() for frames in dataset.split(name).modalities.values()):
-                raise DataError(f"the {name} split of {dataset.name} has no valid frame at all: look with data inspect")
-        normalisation = fit_normalisation(dataset.split("train"), dataset.dims)
-        return cls(dataset.task, dataset.dims, dataset.windows, dataset.frame_rates, normalisation, source)
-
-    def normalised(self, dataset: Dataset) -> Dataset:
-        """That dataset as the model wants it.
+        """The contract of a model that is going to be trained on this dataset (not normalised yet).
 
         Raises:
-            DataError: it has other features than the model was made for, or labels of another kind.
+            DataError: a split is missing, or has no frame that training could use.
         """
-        for name, dim in dataset.dims.items():
-            if name not in self.dims:
-                raise DataError(f"{dataset.name} has {name}, the model was made without it: train it on such data")
-            if dim != self.dims[name]:
+        dims = _learnable(dataset, dataset.dims)
+        if not _has_frames(dataset.split("valid"), dims):
+            names = ", ".join(dims)
+            raise DataError(
+                f"the valid split of {dataset.name} has no valid frame of {names}, which is all that training has: "
+                "look with data inspect"
+            )
+        normalisation = fit_normalisation(dataset.split("train"), dims)
+        windows = {name: window for name, window in dataset.windows.items() if name in dims}
+        return cls(dataset.task, dims, windows, dataset.frame_rates, normalisation, source)
+
+    def narrowed(self, dataset: Dataset) -> Contract:
+        """The contract of a model that learns from this one's, on this dataset, which may lack some of its modalities.
+
+        Raises:
+            DataError: training would have no frame at all.
+        """
+        dims = _learnable(dataset, self.dims)
+        return dataclasses.replace(
+            self,
+            dims=dims,
+            windows={name: self.windows[name] for name in dims},
+            normalisation=self.normalisation.only(dims),
+        )
+
+    def readable(self, dataset: Dataset) -> Dataset:
+        """What of that dataset the model reads, raw; a note names each modality that it was made without.
+
+        Raises:
+            DataError: it has other features than the model was made for, none of its modalities, or labels of another
+                kind.
+        """
+        for name, dim in self.dims.items():
+            if dataset.dims.get(name, dim) != dim:
                 raise DataError(
-                    f"{name} of {dataset.name} has {dim} features a frame, the model takes {self.dims[name]}: "
+                    f"{name} of {dataset.name} has {dataset.dims[name]} features a frame, the model takes {dim}: "
                     "give the data that it was made for"
                 )
         if dataset.task.outputs != self.task.outputs or dataset.task.is_score != self.task.is_score:
@@ -56,7 +81,11 @@ class Contract:
                 f"{dataset.name} has the task {dataset.task.kind}, the model was made for {self.task.kind}: "
                 "give the --task it was trained with"
             )
-        return self.normalisation.apply(dataset)
+        return without_unread(dataset, self.dims)
+
+    def normalised(self, dataset: Dataset) -> Dataset:
+        """What of that dataset the model reads, as the model wants it; errors are those of `readable`."""
+        return self.normalisation.apply(self.readable(dataset))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for run.json."""
@@ -80,3 +109,37 @@ class Contract:
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, DataError) as error:
             raise RunError(f"the contract in run.json cannot be read ({error}): make the run again") from None
+
+
+def without_unread(dataset: Dataset, dims: Collection[str]) -> Dataset:
+    """The dataset with the modalities of a model alone, raw; a note names each other one.
+
+    Raises:
+        DataError: nothing would be left.
+    """
+    unread = [name for name in dataset.dims if name not in dims]
+    if len(unread) == len(dataset.dims):
+        raise DataError(
+            f"{dataset.name} has {', '.join(unread)}, the model reads {', '.join(dims)}: give data that has some of it"
+        )
+    return dataset.without(
+        unread, *(f"{name}: not read, for the model was trained without a frame of it" for name in unread)
+    )
+
+
+def _learnable(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]:
+    """Those modalities of which the training split has a valid frame.
+
+    Raises:
+        DataError: there is none.
+    """
+    train = dataset.split("train")
+    found = {name: dim for name, dim in dims.items() if _has_frames(train, (name,))}
+    if not found:
+        of = "" if set(dims) >= set(dataset.dims) else f" of {', '.join(dims)}"
+        raise DataError(f"the train split of {dataset.name} has no valid frame{of} at all: look with data inspect")
+    return found
+
+
+def _has_frames(split: Split, modalities: Collection[str]) -> bool:
+    return any(split.modalities[name].valid.any() for name in modalities if name in split.modalities)

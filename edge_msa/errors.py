@@ -2,6 +2,7 @@
 
 EdgeMsaError                  exit code 1
 ├── UsageError                exit code 2   an option or a value that cannot be used
+│   └── UnstatedTaskError     exit code 2   a file that does not say what its labels mean
 ├── DataError                 exit code 1   a data file that cannot be read or used
 ├── RunError                  exit code 1   a run that is damaged, or cannot be written
 │   └── RunUsageError         exit code 2   a path that is no run, not the kind of run, or no place for one
@@ -20,6 +21,10 @@ class UsageError(EdgeMsaError):
     """An option or a value that cannot be used."""
 
     exit_code = 2
+
+
+class UnstatedTaskError(UsageError):
+    """A file that does not say what its labels mean, and nobody said it either."""
 
 
 class DataError(EdgeMsaError):

@@ -22,6 +22,7 @@ from edge_msa.metrics import (
     LEARNED_NOTHING,
     bootstrap_interval,
     describe,
+    describe_constant,
     floor_constants,
     floors,
     gate_metric,
@@ -69,11 +70,12 @@ class Evaluation:
     """What was measured. Metrics are keyed and scaled as `edge_msa.metrics.measure` gives them.
 
     `by_subset` has the subsets that could be measured; `left_out` those with a modality that the split lacks
-    altogether. A sample that has no valid frame of any modality of a subset cannot be read from it: it is excluded
-    there, `counts` are the samples read, `samples` those of the split. `missing_average` is over the incomplete
-    subsets of `by_subset`. `floors` are on the whole split, made of `floor_constants`. `limits`, where the generator
-    knows them, are what the best possible reader expects. `intervals` are 95 % bootstrap intervals, (low, high), over
-    `interval_unit` (`groups` are videos). `notes` are lines that a reader must see.
+    altogether or that the model was made without. A sample that has no valid frame of any modality of a subset cannot
+    be read from it: it is excluded there, `counts` are the samples read, `samples` those of the split.
+    `missing_average` is over the incomplete subsets of `by_subset`. `floors` are on the whole split, made of
+    `floor_constants`. `limits`, where the generator knows them, are what the best possible reader expects. `intervals`
+    are 95 % bootstrap intervals, (low, high), over `interval_unit` (`groups` are videos). `notes` are lines that a
+    reader must see.
     """
 
     source: Source
@@ -224,8 +226,7 @@ def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, Metrics, str]]:
         yield "missing-average", evaluation.missing_average, ABSENT
     constants = evaluation.floor_constants
     for name, (metrics, numbers) in once({n: (m, constants[n]) for n, m in evaluation.floors.items()}).items():
-        constant = ", ".join(f"{value:.3g}" for value in numbers)
-        yield f"floor: {name} ({constant})", metrics, str(evaluation.samples)
+        yield f"floor: {name} ({describe_constant(numbers, metrics)})", metrics, str(evaluation.samples)
     for subset, metrics in evaluation.limits.items():
         if subset in evaluation.by_subset:
             yield f"limit {subset}", metrics, ABSENT
@@ -265,7 +266,8 @@ def _remarks(evaluation: Evaluation) -> Iterator[str]:
             )
             yield f"  {subset.ljust(3)}  {', '.join(parts)}"
     if evaluation.left_out:
-        yield f"\nleft out, for no sample of this split has every modality of them: {', '.join(evaluation.left_out)}"
+        subsets = ", ".join(evaluation.left_out)
+        yield f"\nleft out, for the model or all of this split lacks a modality of them: {subsets}"
     for subset, count in evaluation.counts.items():
         if count < evaluation.samples:
             yield f"{subset}: {evaluation.samples - count} samples without a valid frame of it are excluded"

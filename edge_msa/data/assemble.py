@@ -145,6 +145,8 @@ def _check_count(found: int, count: int, where: str) -> None:
 
 
 def _numbers(values: Any, where: str) -> FloatArray:
+    if np.iscomplexobj(values):
+        raise DataError(f"{where} is complex: features are real numbers")
     try:
         with np.errstate(over="ignore"):  # beyond float32 is inf, and inf is replaced and noted
             return np.asarray(values, dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -167,6 +167,16 @@ class Dataset:
         if not len(self.splits[name]):
             raise DataError(f"the {name} split of {self.name} is empty: give a file that has samples in it")
         return self.splits[name]
+
+    def without(self, modalities: Collection[str], *notes: str) -> Dataset:
+        """The same samples without those modalities, and with those notes besides."""
+        splits = {
+            name: replace(
+                split, modalities={m: frames for m, frames in split.modalities.items() if m not in modalities}
+            )
+            for name, split in self.splits.items()
+        }
+        return replace(self, splits=splits, notes=(*self.notes, *notes))
 
     def _frames(self) -> Iterator[tuple[str, Frames]]:
         for split in self.splits.values():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import TASKS, Task
-from edge_msa.errors import DataError, UsageError
+from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 
 _SLACK = 1e-4  # 3.0000001 is 3 after a round through float32
 
@@ -19,11 +19,11 @@ def settle_task(given: Task | None, stated: Task | None, source: str) -> Task:
     """The task that was asked for, otherwise the one that the format states.
 
     Raises:
-        UsageError: neither is known.
+        UnstatedTaskError: neither is known.
     """
     task = given or stated
     if task is None:
-        raise UsageError(f"{source} does not say what its labels mean: give --task, one of: {', '.join(TASKS)}")
+        raise UnstatedTaskError(f"{source} does not say what its labels mean: give --task, one of: {', '.join(TASKS)}")
     return task
 
 

@@ -19,7 +19,7 @@ from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.files import file_digest
 from edge_msa.data.labels import settle_task
 from edge_msa.data.tasks import MOSI, SIMS, Task
-from edge_msa.data.text import text_of
+from edge_msa.data.text import ids_of, text_of
 from edge_msa.errors import DataError
 
 NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
@@ -94,8 +94,8 @@ def _raw_split(name: SplitName, split: Mapping[str, Any], path: Path) -> RawSpli
     if "text" not in split and "text_bert" in split:
         raise DataError(f"{name} of {path} has text_bert but no text: extract language features (N, T, 768) first")
     modalities = {m: _raw_frames(split, m, key) for m, key in NAMES.items() if key in split}
-    ids = [text_of(one) for one in split["id"]] if "id" in split else [f"{name}-{row}" for row in range(len(labels))]
-    return RawSplit(ids, labels, modalities, texts=_texts(split.get("raw_text"), len(labels)))
+    texts = _texts(split.get("raw_text"), len(labels))
+    return RawSplit(ids_of(split, name, len(labels)), labels, modalities, texts=texts)
 
 
 def _texts(said: Any, count: int) -> list[str]:

@@ -19,7 +19,7 @@ from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.files import file_digest
 from edge_msa.data.labels import settle_task
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
-from edge_msa.data.text import text_of
+from edge_msa.data.text import ids_of
 from edge_msa.errors import DataError
 
 _NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
@@ -51,16 +51,24 @@ def _labels(name: SplitName, split: Mapping[str, Any], path: Path) -> NDArray[An
         raise DataError(f"{name} of {path} has no labels")
     labels = np.asarray(split["labels"])
     if labels.ndim == 3 and labels.shape[1:] == (4, 2):
-        present: NDArray[Any] = labels[..., 1]
-        if not np.array_equal(labels[..., 0] + present, np.ones_like(present)):
-            raise DataError(f"labels of {name} in {path} are not pairs [absent, present] of 0 and 1")
-        return present
+        return _present(labels, f"labels of {name} in {path}")
     if labels.ndim and labels.size == len(labels):
         return labels.reshape(-1)
     raise DataError(f"labels of {name} in {path} have shape {labels.shape}; MulT's are (N, 1, 1) or (N, 4, 2)")
 
 
+def _present(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
+    """The second of each pair (N, 4, 2), NaN where either is: whose label is not known is named later, by its id."""
+    try:
+        pairs = labels.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where} are not numbers ({str(error).splitlines()[0]})") from None
+    total = pairs.sum(axis=2)
+    if not np.all((total == 1) | np.isnan(total)):
+        raise DataError(f"{where} are not pairs [absent, present] of 0 and 1")
+    return np.where(np.isnan(total), np.nan, pairs[..., 1])
+
+
 def _raw_split(name: SplitName, split: Mapping[str, Any], labels: NDArray[Any]) -> RawSplit:
     modalities = {m: RawFrames(values=np.asarray(split[key])) for m, key in _NAMES.items() if key in split}
-    ids = [text_of(one) for one in split["id"]] if "id" in split else [f"{name}-{row}" for row in range(len(labels))]
-    return RawSplit(ids, labels, modalities)
+    return RawSplit(ids_of(split, name, len(labels)), labels, modalities)

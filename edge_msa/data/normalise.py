@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,6 +63,11 @@ class Normalisation:
         values = self.frames(modality, frames.values)
         values[~frames.valid] = 0
         return replace(frames, values=values)
+
+    def only(self, modalities: Collection[str]) -> Normalisation:
+        """Of those modalities alone."""
+        mean, std = ({name: part[name] for name in modalities} for part in (self.mean, self.std))
+        return replace(self, mean=mean, std=std)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, each the shortest that reads back to the same float32."""

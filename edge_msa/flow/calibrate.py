@@ -13,7 +13,7 @@ from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
 from edge_msa.errors import RunError
 from edge_msa.flow.console import made, remark, remarks, say
-from edge_msa.flow.data import data_of, opened
+from edge_msa.flow.data import opened_for
 from edge_msa.flow.graphs import graphs_of
 from edge_msa.runs import Run, current_run, identity_of, new_run, read_run, write_run
 from edge_msa_calibrate.ranges import Method, compute_ranges, format_ranges
@@ -41,7 +41,7 @@ def calibrate_student(
     """Gather statistics, choose ranges, and write them with the student as a run; skipped when one is there."""
     source = read_run(model, "student")
     contract = Contract.from_json(source.info.contract)
-    dataset = opened(data_of(data, contract, model), task)
+    dataset = opened_for(source, contract, data, task)
     normalised = contract.normalised(dataset)
     recipe = {"method": method, "num_samples": num_samples}
     inputs = {"data": dataset.digest, "student": source.digest}

@@ -8,15 +8,39 @@ from edge_msa.contract import Contract
 from edge_msa.data.archive import write_archive
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.inspect import describe, inspection_of
-from edge_msa.data.open import open_dataset
+from edge_msa.data.open import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import Task, task_named
-from edge_msa.errors import UsageError
+from edge_msa.errors import UnstatedTaskError, UsageError
 from edge_msa.flow.console import made, remarks, say, say_json
+from edge_msa.runs import Run
 
 
 def opened(source: str, task_name: str | None) -> Dataset:
     """The dataset, its notes told on stderr."""
-    dataset = open_dataset(source, task=named(task_name))
+    return _told(open_dataset(source, task=named(task_name)))
+
+
+def opened_for(run: Run, contract: Contract, given: str | None, task_name: str | None) -> Dataset:
+    """What was given, or else what the run was made from, its notes told on stderr.
+
+    The file that a run was made from keeps the task that it had then, and a file that states none has the run's.
+
+    Raises:
+        UsageError: no data is given and none is known, or what was given cannot be opened.
+    """
+    source = data_of(given, contract, run.path)
+    if task_name is not None or source == SYNTHETIC:
+        return opened(source, task_name)
+    try:
+        dataset = open_dataset(source)
+    except UnstatedTaskError:
+        return _told(open_dataset(source, task=contract.task))
+    if dataset.task != contract.task and dataset.digest == run.info.inputs.get("data"):
+        dataset = open_dataset(source, task=contract.task)
+    return _told(dataset)
+
+
+def _told(dataset: Dataset) -> Dataset:
     remarks(dataset.notes)
     return dataset
 

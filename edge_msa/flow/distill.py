@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.contract import Contract
-from edge_msa.flow.console import made, metrics_line, say, shows_progress
-from edge_msa.flow.data import data_of, opened
+from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progress
+from edge_msa.flow.data import data_of, opened_for
 from edge_msa.flow.processes import current_for_all, new_for_all
 from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
 from edge_msa.training.distill import distill
@@ -37,10 +37,12 @@ def distill_student(
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     engine = (hardware or Hardware()).start(progress=shows_progress())
     source = read_run(teacher, "teacher")
-    contract = Contract.from_json(source.info.contract)
-    data = data_of(data, contract, teacher)
-    dataset = opened(data, task)
+    given = Contract.from_json(source.info.contract)
+    dataset = opened_for(source, given, data, task)
+    data = data_of(data, given, teacher)
+    contract = given.narrowed(given.readable(dataset))
     normalised = contract.normalised(dataset)
+    remarks(normalised.notes[len(dataset.notes) :])
     chosen = student_recipe(settings.get("student", {}), data, epochs=epochs)
     plain_recipe = dataclasses.asdict(chosen)
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "teacher": source.digest}

@@ -8,11 +8,11 @@ from pathlib import Path
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.open import SYNTHETIC
-from edge_msa.errors import RunUsageError, UsageError
+from edge_msa.errors import RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation import Evaluation, Predict, Source, evaluate, format_table, write_predictions
 from edge_msa.flow.console import made, say, say_json
-from edge_msa.flow.data import data_of, opened
-from edge_msa.flow.readings import by_run, by_session, check_bundle_data
+from edge_msa.flow.data import data_of, opened, opened_for
+from edge_msa.flow.readings import by_run, by_session, readable_by
 from edge_msa.report.records import write_records
 from edge_msa.runs import INFO_NAME, read_run
 from edge_msa_runtime import load
@@ -36,9 +36,8 @@ def evaluate_path(
     for file in (output, predictions):
         if file is not None and file.is_dir():
             raise UsageError(f"{file} is a folder: give a file to write")
-    data = data or _own_data(path)
-    dataset = opened(data, task)
-    predict, source = reader_of(path, dataset, engine=engine, precision=precision)
+    data, found = _opened(path, data, task)
+    predict, source, dataset = reader_of(path, found, engine=engine, precision=precision)
     evaluation, readings = evaluate(predict, dataset, split, source, limits=limits_of(data, dataset, split))
     say(format_table(evaluation))
     if predictions:
@@ -52,10 +51,11 @@ def evaluate_path(
     return evaluation
 
 
-def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | None) -> tuple[Predict, Source]:
-    """How to ask what lies at `path`, and what to call it.
+def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | None) -> tuple[Predict, Source, Dataset]:
+    """How to ask what lies at `path`, what to call it, and what of the dataset it reads.
 
     Raises:
+        DataError: it was not made for such data.
         RunUsageError: it is neither a run nor a bundle.
         UsageError: an engine or a precision for a run.
     """
@@ -64,20 +64,33 @@ def reader_of(path: Path, dataset: Dataset, *, engine: str, precision: str | Non
         if engine != "auto" or precision is not None:
             raise UsageError(f"{path} is a run, which torch reads: --engine and --precision are for bundles")
         run = read_run(path)
-        Contract.from_json(run.info.contract).normalised(dataset)
-        return by_run(run), Source(name, "run")
+        readable = Contract.from_json(run.info.contract).readable(dataset)
+        return by_run(run), Source(name, "run"), readable
     if (path / MANIFEST_NAME).is_file():
         session = load(path, engine=engine, precision=precision)
-        check_bundle_data(session, dataset)
-        return by_session(session), Source(name, "bundle", session.precision, session.engine, session.device)
+        source = Source(name, "bundle", session.precision, session.engine, session.device)
+        return by_session(session), source, readable_by(session, dataset)
     what = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
     raise RunUsageError(f"{path} {what}: give a folder that train, distill, calibrate or export wrote")
 
 
-def _own_data(path: Path) -> str:
-    """The data that a run was made from, or the embedded default that a bundle was."""
+def _opened(path: Path, data: str | None, task: str | None) -> tuple[str, Dataset]:
+    """What was given or else what a run was made from, by name and opened; under the model's task if it states none."""
     if (path / INFO_NAME).is_file():
-        return data_of(None, Contract.from_json(read_run(path).info.contract), path)
+        run = read_run(path)
+        contract = Contract.from_json(run.info.contract)
+        return data_of(data, contract, path), opened_for(run, contract, data, task)
+    source = data or _own_data(path)
+    try:
+        return source, opened(source, task)
+    except UnstatedTaskError:
+        if not (path / MANIFEST_NAME).is_file():
+            raise
+        return source, opened(source, open_bundle(path).manifest.task.kind)
+
+
+def _own_data(path: Path) -> str:
+    """The embedded default, if a bundle was made from it."""
     if (path / MANIFEST_NAME).is_file():
         made_from = open_bundle(path).manifest.provenance.get("data", {})
         if made_from.get("name") != SYNTHETIC:

@@ -10,7 +10,7 @@ from typing import Any
 from edge_msa.contract import Contract
 from edge_msa.flow.choice import Choice, Measured, choose
 from edge_msa.flow.console import made, remark, say
-from edge_msa.flow.data import data_of, opened
+from edge_msa.flow.data import opened_for
 from edge_msa.flow.graphs import graphs_of
 from edge_msa.flow.measure import measure_variants
 from edge_msa.flow.model import make_model
@@ -56,8 +56,7 @@ def export_model(
     output = output_dir or Path(f"bundle-{profile.name}")
     run = read_run(model, "student", "calibration") if model else _default_run()
     contract = Contract.from_json(run.info.contract)
-    dataset = opened(data_of(data, contract, run.path), task)
-    contract.normalised(dataset)
+    dataset = contract.readable(opened_for(run, contract, data, task))
     request = export_request(run, contract, dataset, profile, precision, output.name)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", graphs_of(run))

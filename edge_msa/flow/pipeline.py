@@ -99,9 +99,8 @@ def _measure(paths: Sequence[Path], output_dir: Path, recipe: PipelineRecipe) ->
 
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], recipe: PipelineRecipe) -> list[Evaluation]:
     """The teacher, and every bundle at every precision; the same graphs on the same engine are read once."""
-    dataset = opened(recipe.data, recipe.task)
+    predict, source, dataset = reader_of(teacher, opened(recipe.data, recipe.task), engine="auto", precision=None)
     limits = limits_of(recipe.data, dataset, "test")
-    predict, source = reader_of(teacher, dataset, engine="auto", precision=None)
     evaluations = [evaluate(predict, dataset, "test", source, limits=limits)[0]]
     known: dict[tuple[str, ...], Evaluation] = {}
     variants = [(b, engine, name) for b in bundles for engine in b.manifest.engines for name in b.precisions(engine)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.contract import Contract
+from edge_msa.contract import Contract, without_unread
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.errors import DataError
 from edge_msa.evaluation import Predict, Source
@@ -73,20 +73,20 @@ def source_of(session: Session, engine: str) -> Source:
     return Source(session.manifest.name, "bundle", session.precision, engine, device)
 
 
-def check_bundle_data(session: Session, dataset: Dataset) -> None:
-    """Refuse data that the bundle was not made for.
+def readable_by(session: Session, dataset: Dataset) -> Dataset:
+    """What of that dataset a bundle reads; a note names each modality that it was made without.
 
     Raises:
-        DataError: another width, a modality that the bundle lacks, or labels of another kind.
+        DataError: another width, none of the bundle's modalities, or labels of another kind.
     """
     manifest = session.bundle.manifest
     for name, dim in dataset.dims.items():
         spec = manifest.modalities.get(name)
-        if spec is None or spec.dim != dim:
-            takes = "no such modality" if spec is None else f"{spec.dim}"
-            raise DataError(f"{name} of {dataset.name} has {dim} features a frame, the bundle takes {takes}")
+        if spec is not None and spec.dim != dim:
+            raise DataError(f"{name} of {dataset.name} has {dim} features a frame, the bundle takes {spec.dim}")
     if (manifest.task.kind == "emotions") == dataset.task.is_score or manifest.task.outputs != dataset.task.outputs:
         raise DataError(f"{dataset.name} is a {dataset.task.kind} task, the bundle is for {manifest.task.kind}")
+    return without_unread(dataset, tuple(manifest.modalities))
 
 
 def _columns(readings: FloatArray) -> FloatArray:

@@ -30,13 +30,13 @@ def export_request(
     Args:
         run: a student or a calibration.
         contract: the run's.
-        dataset: raw; golden samples come from its valid split.
+        dataset: raw; golden samples come from its valid split, or else from train.
         profile: the target's.
         precision: `auto` for all that the target has, or one by name, beside fp32.
         name: of the bundle.
 
     Raises:
-        DataError: the valid split lacks a modality that the model reads.
+        DataError: both lack a modality that the model reads.
     """
     norm = contract.normalisation
     return ExportRequest(
@@ -66,9 +66,12 @@ def task_spec(task: Task) -> TaskSpec:
 def golden_samples(dataset: Dataset, modalities: Mapping[str, int]) -> list[GoldenSample]:
     """One validation sample a subset, the longest that has every modality of it; else made of several samples.
 
-    A subset whose modalities never meet in one sample still has to be verified on the device.
+    A subset whose modalities never meet in one sample still has to be verified on the device. Where validation lacks a
+    modality that the model reads, all of them are training samples.
     """
     split = dataset.split("valid")
+    if not all(name in split.modalities and split.modalities[name].valid.any() for name in modalities):
+        split = dataset.splits.get("train", split)
     return [
         GoldenSample(subset, {name: _longest(split, subset, name) for name in subset.modalities})
         for subset in subsets_of(modalities)
@@ -78,7 +81,7 @@ def golden_samples(dataset: Dataset, modalities: Mapping[str, int]) -> list[Gold
 def _longest(split: Split, subset: Subset, modality: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     frames = split.modalities.get(modality)
     if frames is None or not frames.valid.any():
-        raise DataError(f"the valid split has no {modality}, which the model reads: give --data that has it")
+        raise DataError(f"neither valid nor train has {modality}, which the model reads: give --data that has it")
     lengths = {name: split.modalities[name].lengths for name in subset.modalities if name in split.modalities}
     whole = np.all([length > 0 for length in lengths.values()], axis=0)
     total = np.sum(list(lengths.values()), axis=0)

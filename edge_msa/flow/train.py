@@ -11,6 +11,7 @@ from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
 from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progress
 from edge_msa.flow.data import opened
+from edge_msa.flow.extremes import refuse_extremes
 from edge_msa.flow.processes import current_for_all, new_for_all
 from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
 from edge_msa.training.engine import Engine, Hardware
@@ -64,9 +65,11 @@ def train_on(
     if run := current_for_all(output_dir, identity, engine):
         say(f"teacher: {output_dir} is up to date, skipped")
         return run, False
-    remarks(note for note in contract.normalisation.notes if note not in told)
+    refuse_extremes(dataset, contract.dims)
+    normalised = contract.normalised(dataset)
+    remarks(note for note in normalised.notes[len(dataset.notes) :] if note not in told)
     with new_for_all(output_dir, identity, engine) as work:
-        trained = train_by_recipe(contract.normalised(dataset), recipe, seed=seed, engine=engine, work_dir=work)
+        trained = train_by_recipe(normalised, recipe, seed=seed, engine=engine, work_dir=work)
         engine.dismiss_others()
         info = RunInfo(
             kind="teacher",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -50,6 +52,19 @@ def constant_readings(task: Task, constant: FloatArray, samples: int) -> FloatAr
     """The same reading for every sample: (samples,) scores, or (samples, E) logits."""
     readings = np.repeat(constant[None], samples, axis=0)
     return readings[:, 0] if task.is_score else readings
+
+
+def describe_constant(constant: Sequence[float], metrics: Collection[str]) -> str:
+    """A constant in words: the score, or the emotions that it says are present.
+
+    Args:
+        constant: as `floor_constants` gives it.
+        metrics: keys of what it was measured by, which name the emotions.
+    """
+    emotions = [key.removeprefix("f1_") for key in metrics if key.startswith("f1_") and key != "f1_average"]
+    if len(emotions) != len(constant) or "f1_average" not in metrics:
+        return ", ".join(f"{value:.3g}" for value in constant)
+    return ", ".join(name for name, logit in zip(emotions, constant, strict=True) if logit > 0) or "no emotion"
 
 
 def _best(task: Task, truth: FloatArray) -> FloatArray:

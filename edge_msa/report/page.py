@@ -128,7 +128,7 @@ def _notes(evaluation: Evaluation) -> list[str]:
         notes.append(f"{_LIMIT}.")
     if evaluation.left_out:
         left_out = ", ".join(evaluation.left_out)
-        notes.append(f"Left out, for no sample of this split has every modality of them: {left_out}.")
+        notes.append(f"Left out, for the model or all of this split lacks a modality of them: {left_out}.")
     notes += [
         f"{subset}: {evaluation.samples - count} samples without a valid frame of it are excluded."
         for subset, count in evaluation.counts.items()

@@ -76,7 +76,9 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         what = "an empty one" if isinstance(content, Mapping) else f"a {type(content).__name__}"
         raise DataError(f"{path} holds {what}, no state dict: save model.state_dict()")
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str):
+            raise DataError(f"{path} is no state dict (it has the key {name!r}, no name): save model.state_dict()")
+        if not isinstance(value, Tensor):
             raise DataError(
                 f"{path} is no state dict ({name!r} is a {type(value).__name__}, no tensor): save model.state_dict()"
             )
@@ -99,7 +101,7 @@ def _loaded(path: Path) -> Any:
             ) from None
         raise DataError(f"{path} is not a checkpoint of tensors, or is damaged: save model.state_dict()") from None
     except Exception as error:  # noqa: BLE001 - damaged files make torch raise anything at all
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise DataError(f"{path} is not a checkpoint of torch.save, or is damaged ({reason})") from None
 
 
@@ -170,7 +172,9 @@ def _check(wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor],
 def _unusable(value: Tensor) -> str:
     if not value.is_floating_point() or value.layout != torch.strided:
         return f"{value.dtype} values, no plain numbers"
-    return "" if bool(torch.isfinite(value).all()) else "NaN or inf"
+    if value.is_meta:
+        return "a shape alone, no values"
+    return "" if bool(torch.isfinite(value.float()).all()) else "NaN or inf, or more than float32 holds"
 
 
 def _listed(names: list[str]) -> str:

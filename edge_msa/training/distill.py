@@ -23,7 +23,7 @@ from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training.engine import Engine
 from edge_msa.training.loop import FitPlan, Objective, fit
-from edge_msa.training.losses import task_loss
+from edge_msa.training.losses import SCORE_LOSSES, task_loss
 from edge_msa.training.msm import MsmConfig, draw_missing
 from edge_msa.training.predict import Readable, predict, to_numpy
 from edge_msa.training.start import start_at_prior
@@ -68,6 +68,9 @@ class StudentRecipe:
         for name in ("width", "blocks", "kernel", "tokens", "hidden", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"student.{name} is {getattr(self, name)}; it must be at least 1")
+        _ = self.plan
+        if self.score_loss not in SCORE_LOSSES:
+            raise UsageError(f"student.score_loss is {self.score_loss!r}; it is one of: {', '.join(SCORE_LOSSES)}")
         if not 0 <= self.from_teacher <= 1:
             raise UsageError(f"student.from_teacher is {self.from_teacher}; it is a share between 0 and 1")
         if not 0 <= self.dropout < 1:

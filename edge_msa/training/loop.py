@@ -57,8 +57,8 @@ class FitPlan:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"warmup is {self.warmup}; it is a share of all steps, at least 0 and below 1")
-        if self.weight_decay < 0:
-            raise UsageError(f"weight_decay is {self.weight_decay}; it must be at least 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"weight_decay is {self.weight_decay}; it must be a finite number, at least 0")
         if self.patience is not None and self.patience < 1:
             raise UsageError(f"patience is {self.patience}; it counts epochs, at least 1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -91,8 +92,8 @@ class HrlfRecipe:
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it is at least 0 and below 1")
         for name in ("frf", "hmi", "hal", "kl"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; a loss weight is at least 0 (0 switches it off)")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} is {getattr(self, name)}; a loss weight is finite, at least 0 (0: off)")
 
     def plan(self, epochs: int) -> FitPlan:
         """The loop's plan of a stage of that many epochs."""

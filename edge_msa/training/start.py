@@ -14,7 +14,7 @@ def start_at_prior(output: nn.Linear, labels: FloatArray, task: Task) -> None:
     """Let an output layer begin with what is best said of a sample of which nothing is seen.
 
     That is the median score, or the logit of each emotion's share. On labels far from 0 it saves the epochs that
-    would only move the bias; and a modality that training never had reads near the floor rather than anywhere.
+    would only move the bias; and a reading of nothing is near the floor rather than anywhere.
 
     Args:
         output: the layer whose bias (outputs,) is set.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 # Beyond this normalising overflows float32; no feature is so large.
-_LARGEST = 1e30
+LARGEST = 1e30
 
 
 class Intake:
@@ -59,7 +59,7 @@ class Intake:
             )
         rows = array if mask is None else array[_checked_mask(name, mask, len(array))]
         # One check for both: the largest of NaN and anything is NaN, which fails every comparison.
-        if not np.abs(rows).max(initial=0) <= _LARGEST:
+        if not np.abs(rows).max(initial=0) <= LARGEST:
             _refuse_value(name, array, mask)
         return rows
 
@@ -91,11 +91,11 @@ def _checked_mask(name: str, mask: Any, length: int) -> NDArray[np.bool_]:
 
 
 def _refuse_value(name: str, array: Rows, mask: Any) -> None:
-    bad = ~(np.abs(array) <= _LARGEST)
+    bad = ~(np.abs(array) <= LARGEST)
     if mask is not None:
         bad[~np.asarray(mask)] = False
     frame, feature = np.argwhere(bad)[0]
     raise UsageError(
         f"{name} is {array[frame, feature]:g} at frame {frame}, feature {feature}, wanted are numbers "
-        f"within {_LARGEST:g}; repair it or mask the frame: valid={{...: mask}}"
+        f"within {LARGEST:g}; repair it or mask the frame: valid={{...: mask}}"
     )

@@ -74,7 +74,7 @@ def test_it_is_fitted_on_the_training_split_alone() -> None:
     ("other", "said"),
     [
         (toy(dims={"language": 3, "audio": 5}), "audio of toy has 5 features a frame, the model takes 2"),
-        (toy(dims={**DIMS, "vision": 2}), "has vision, the model was made without it"),
+        (toy(dims={"vision": 2}), "toy has vision, the model reads language, audio"),
         (toy(EMOTIONS), "has the task emotions, the model was made for mosi"),
     ],
 )
@@ -85,6 +85,34 @@ def test_data_that_the_model_was_not_made_for_is_refused(other: Dataset, said: s
 
 def test_data_that_lacks_a_modality_of_the_model_is_taken() -> None:
     assert set(Contract.of(toy(), "x").normalised(toy(dims={"audio": 2})).dims) == {"audio"}
+
+
+def test_a_modality_that_the_model_was_made_without_is_left_unread_and_named() -> None:
+    found = Contract.of(toy(), "x").normalised(toy(dims={**DIMS, "vision": 2}))
+    assert set(found.dims) == set(DIMS)
+    assert found.notes == ("vision: not read, for the model was trained without a frame of it",)
+
+
+@pytest.mark.parametrize("rows", [slice(0), slice(None)], ids=["absent", "masked"])
+def test_a_modality_without_a_training_frame_is_no_part_of_the_model(rows: slice) -> None:
+    dataset = toy()
+    train = dataset.split("train")
+    language = train.modalities["language"]
+    masked = (
+        {"language": dataclasses.replace(language, valid=np.zeros_like(language.valid))} if rows.stop is None else {}
+    )
+    modalities = {"audio": train.modalities["audio"], **masked}
+    splits = {**dataset.splits, "train": dataclasses.replace(train, modalities=modalities)}
+    lacking = dataclasses.replace(dataset, splits=splits)
+    contract = Contract.of(lacking, "x")
+    assert set(contract.dims) == set(contract.windows) == set(contract.normalisation.mean) == {"audio"}
+    assert set(contract.normalised(lacking).split("valid").modalities) == {"audio"}
+    assert set(Contract.of(dataset, "x").narrowed(lacking).normalised(dataset).dims) == {"audio"}
+
+
+def test_training_that_never_meets_a_modality_of_the_teacher_is_refused() -> None:
+    with pytest.raises(DataError, match="the train split of toy has no valid frame of language, audio at all"):
+        Contract.of(toy(), "x").narrowed(toy(dims={"vision": 2}))
 
 
 def test_another_field_of_scores_is_taken() -> None:

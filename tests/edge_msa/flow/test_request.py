@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -48,9 +50,16 @@ def test_modalities_that_never_meet_make_a_golden_sample_of_two() -> None:
 
 
 @pytest.mark.parametrize("lengths", [{"language": [4]}, {"language": [4], "audio": [0]}])
-def test_a_modality_that_validation_lacks_is_told(lengths: dict[str, list[int]]) -> None:
-    with pytest.raises(DataError, match="has no audio"):
+def test_a_modality_that_nothing_has_is_told(lengths: dict[str, list[int]]) -> None:
+    with pytest.raises(DataError, match="neither valid nor train has audio"):
         golden_samples(toy(lengths), DIMS)
+
+
+def test_golden_samples_are_training_ones_where_validation_lacks_a_modality() -> None:
+    valid, train = toy({"language": [4]}), toy({"language": [3, 5], "audio": [2, 7]})
+    both = dataclasses.replace(valid, splits={**valid.splits, "train": train.split("valid")})
+    found = {sample.subset: sample.frames for sample in golden_samples(both, DIMS)}
+    assert [len(frames) for frames in found[Subset.LA].values()] == [5, 7]
 
 
 @pytest.mark.parametrize("kind", list(TASKS))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS
-from edge_msa.metrics import floor_constants, floors, measure
+from edge_msa.metrics import describe_constant, floor_constants, floors, measure
 
 ARCHIVE = Path(__file__).parents[3] / "../shared/data/mosi_language_audio.npz"
 
@@ -45,3 +45,10 @@ def test_emotion_floors_are_majorities() -> None:
     assert constants["learned_nothing"].tolist() == [1, -1, -1, 1]
     assert constants["best_constant"].tolist() == [-1, -1, 1, -1]
     assert floors(EMOTIONS, train, truth)["best_constant"]["acc_neutral"] == pytest.approx(2 / 3)
+
+
+def test_a_constant_is_told_by_the_emotions_that_it_says_are_present() -> None:
+    row = floors(EMOTIONS, np.zeros((1, 4)), np.zeros((1, 4)))["best_constant"]
+    assert describe_constant((-1.0, 1.0, -1.0, 1.0), row) == "happy, angry"
+    assert describe_constant((-1.0, -1.0, -1.0, -1.0), row) == "no emotion"
+    assert describe_constant((-0.25,), floors(MOSI, [0.0], [1.0])["best_constant"]) == "-0.25"

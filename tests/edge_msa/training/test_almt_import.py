@@ -106,6 +106,14 @@ Change = Callable[[dict[str, Tensor]], object]
         ),
         (lambda t: t.update({"proj_l.0.weight": torch.zeros(())}), r"proj_l\.0\.weight is \(\), not \(128, 1\)"),
         (lambda t: t.update({"proj_v.0.bias": torch.full((128,), torch.nan)}), r"proj_v\.0\.bias holds NaN or inf"),
+        (
+            lambda t: t.update({"proj_v.0.bias": torch.full((128,), 1e300, dtype=torch.float64)}),
+            r"proj_v\.0\.bias holds NaN or inf, or more than float32 holds",
+        ),
+        (
+            lambda t: t.update({"proj_v.0.bias": torch.zeros(128, device="meta")}),
+            r"proj_v\.0\.bias holds a shape alone",
+        ),
         (lambda t: t.update({"proj_v.0.bias": torch.arange(128)}), r"proj_v\.0\.bias holds torch.int64 values"),
         (lambda t: t.update({"embedding_v.0.bias": torch.zeros(128)}), r"holds proj_v\.0\.bias twice"),
     ],
@@ -125,7 +133,7 @@ def test_tensors_that_do_not_belong_are_named_in_one_line(change: Change, messag
         ({}, "an empty one, no state dict"),
         (torch.zeros(3), "a Tensor, no state dict"),
         ({"h_hyper": 3}, "'h_hyper' is a int, no tensor"),
-        ({3: torch.zeros(1)}, "3 is a Tensor"),
+        ({3: torch.zeros(1)}, "it has the key 3, no name"),
         ({"h_hyper": torch.zeros(1), "trap": Trap()}, r"asks for '\w+\.system', which could run code"),
         (Almt(CONFIG), r"asks for 'edge_msa\.models\.almt\.Almt', which could run code"),
     ],

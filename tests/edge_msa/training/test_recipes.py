@@ -59,6 +59,8 @@ def test_a_table_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ({"heads": 7}, "multiple of heads"),
         ({"epochs": 0}, "epochs is 0"),
         ({"hmi": -1}, "hmi is -1"),
+        ({"kl": float("nan")}, "kl is nan"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
         ({"score_loss": "l2"}, "l1, smooth_l1, mse"),
         ({"dropout": 1.0}, "dropout is 1"),
         ({"layers": 0}, "layers is 0"),
@@ -67,6 +69,19 @@ def test_a_table_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_named(table: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         recipe_from(HrlfRecipe(), table)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"score_loss": "l3"}, r"student\.score_loss is 'l3'; it is one of: l1, smooth_l1, mse"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
+        ({"weight_decay": -1}, "weight_decay is -1"),
+    ],
+)
+def test_what_a_student_cannot_use_is_named(table: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe_from(StudentRecipe(), table)
 
 
 def test_an_unknown_preset_is_named() -> None:
