@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # Grey in the middle rather than white, so that neutral samples are there on light and on dark paper.
 _SIGNED = ("#c2570c", "#e0a06a", "#9a9a9a", "#7aa6d8", "#2166c4")
 _NONE = "#9a9a9a"
+# Emotions' own, so that none is taken for a stream.
+_CLASS_COLOURS = ("#d55e00", "#56b4e9", "#9467bd", "#8c8c1a", "#b0216a", "#2a8a57")
+_CLASS_MARKERS = ("v", "P", "X", "p", "h", "*")
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def streams_picture(planes: Mapping[str, Plane], colouring: Mapping[str, Colouri
             for at, name in enumerate(STREAMS)
             if name in planes
         ]
-        figure.legend(handles=marks, loc="outside lower left", ncols=4, handletextpad=0.3, columnspacing=1.4)
+        _below(left, marks)
         first = next(iter(colouring.values()))
         _label_legend(figure, [right], first)
         return svg(figure, "streams", "t-SNE of the hyper-modality beside language, audio and vision")
@@ -124,6 +128,19 @@ def _name(axes: Axes, title: str) -> None:
     axes.set_ylabel("t-SNE 2 (no unit)", fontsize=8)
 
 
+def _below(axes: Axes, marks: Sequence[Line2D]) -> None:
+    """A legend under its own axes, two rows of it at most."""
+    axes.legend(
+        handles=marks,
+        loc="upper left",
+        bbox_to_anchor=(0.0, -0.07),
+        ncols=3,
+        fontsize=10,
+        handletextpad=0.3,
+        columnspacing=1.2,
+    )
+
+
 def _shades(colouring: Colouring) -> NDArray[np.float64]:
     map_, norm = _scale(colouring)
     values = np.nan_to_num(np.asarray(colouring.values, np.float64), nan=colouring.middle)
@@ -138,7 +155,11 @@ def _scale(colouring: Colouring) -> tuple[Colormap, Normalize]:
 
 
 def _class_look(at: int) -> dict[str, Any]:
-    return {"color": _NONE, "marker": "."} if at < 0 else {"color": COLOURS[at % 6], "marker": MARKERS[at % 7]}
+    return (
+        {"color": _NONE, "marker": "."}
+        if at < 0
+        else {"color": _CLASS_COLOURS[at % 6], "marker": _CLASS_MARKERS[at % 6]}
+    )
 
 
 def _label_legend(figure: Figure, places: Sequence[Axes], colouring: Colouring) -> None:
@@ -148,7 +169,10 @@ def _label_legend(figure: Figure, places: Sequence[Axes], colouring: Colouring) 
     if colouring.classes is not None:
         names = [(at, name) for at, name in enumerate(colouring.names)] + [(-1, "several or none")]
         marks = [Line2D([], [], linestyle="", label=name, **_class_look(at)) for at, name in names]
-        figure.legend(handles=marks, loc="outside lower right", ncols=5, handletextpad=0.3, columnspacing=1.4)
+        if len(places) == 1:
+            _below(places[0], marks)
+        else:
+            figure.legend(handles=marks, loc="outside lower left", ncols=7, handletextpad=0.3, columnspacing=1.4)
     elif colouring.values is not None:
         map_, norm = _scale(colouring)
         bar = figure.colorbar(ScalarMappable(norm, map_), ax=places, location="right", pad=0.02, fraction=0.05)

@@ -22,7 +22,7 @@ def sentences(removals: Sequence[Removal], split: Split, task: Task) -> Iterator
     """What each removal does, the largest first; then what the split lacks."""
     of = "a reading moves" if task.is_score else "a probability moves"
     for item in sorted(removals, key=lambda removal: -removal.change.value):
-        text = f"Without {item.modality} {of} by {item.change.value:.2f} on average"
+        text = f"Without {item.modality} {of} by {item.change.value:.{2 if task.is_score else 3}f} on average"
         if item.worse is not None:
             low, high = item.worse.low, item.worse.high
             text += f"; its mean distance from the label goes from {item.error:.3f} to {item.error_without:.3f}"

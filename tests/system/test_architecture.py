@@ -160,8 +160,8 @@ def test_the_runtime_can_be_imported_on_any_system_with_numpy_alone(module: Modu
 
 
 def test_torch_and_engines_are_not_imported_by_data_metrics_report_study_and_explain() -> None:
-    light: tuple[str, ...] = ("edge_msa.data", "edge_msa.metrics", "edge_msa.report", "edge_msa.study")
-    light += ("edge_msa.explain", "edge_msa.evaluation", "edge_msa.runs")
+    rooms = ("data", "metrics", "report", "study", "explain", "evaluation", "runs")
+    light = tuple(f"edge_msa.{room}" for room in rooms)
     for module in MODULES:
         if module.name.startswith(light):
             assert of(module.imports(), "torch", "onnx", "onnxruntime", "openvino") == set(), module.name

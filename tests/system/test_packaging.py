@@ -79,7 +79,8 @@ def test_every_module_of_the_tree_is_in_a_wheel(wheels: dict[str, Path]) -> None
 def test_data_files_are_inside(wheels: dict[str, Path]) -> None:
     inside = names(wheels["edge_msa"])
     assert {f"edge_msa_export/devices/{path.name}" for path in (TOP / "devices").glob("*.toml")} <= inside
-    assert any(name.startswith("edge_msa/report/") and name.endswith(".html.j2") for name in inside)
+    assert {f"edge_msa/{page}.html.j2" for page in ("report/page", "report/grid", "explain/page")} <= inside
+    assert "edge_msa/report/look.css" in inside
 
 
 def test_nothing_but_the_project_is_inside(wheels: dict[str, Path]) -> None:
