@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from edge_msa.flow.calibrate import calibrate_student
 from edge_msa.flow.console import step
 from edge_msa.flow.distill import distill_student
 from edge_msa.flow.settings import Settings
 from edge_msa.flow.train import train_teacher
+from edge_msa.training.engine import Hardware
 
 
 def make_model(output_dir: Path, settings: Settings | None = None) -> None:
@@ -17,12 +17,29 @@ def make_model(output_dir: Path, settings: Settings | None = None) -> None:
     given = settings or Settings()
     own = given.pipeline
     teacher, student = output_dir / "teacher", output_dir / "student"
-    hrlf, own_student = {"hrlf": given.hrlf}, {"student": given.student}
+    hardware = Hardware(own.device)
     step("train")
-    common: dict[str, Any] = {"seed": own.seed, "device": own.device, "task": own.task, "in_pipeline": True}
-    train_teacher(own.data, teacher, recipe=hrlf, **common)
+    train_teacher(
+        own.data,
+        teacher,
+        model=own.teacher,
+        recipe={"hrlf": given.hrlf, "almt": given.almt},
+        seed=own.seed,
+        hardware=hardware,
+        task=own.task,
+        in_pipeline=True,
+    )
     step("distill")
-    distill_student(own.data, teacher, student, recipe=own_student, **common)
+    distill_student(
+        own.data,
+        teacher,
+        student,
+        recipe={"student": given.student},
+        seed=own.seed,
+        hardware=hardware,
+        task=own.task,
+        in_pipeline=True,
+    )
     step("calibrate")
     calibrate_student(
         own.data,

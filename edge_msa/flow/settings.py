@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from edge_msa.errors import UsageError
 from edge_msa.training.recipes import read_recipe, recipe_from, student_recipe
+from edge_msa.training.teachers import TeacherName
 from edge_msa_calibrate.ranges import Method
 from edge_msa_export.profiles import profile_named
 
 
 @dataclass(frozen=True)
 class PipelineRecipe:
-    """The `pipeline` table of a recipe; the tables `hrlf` and `student` are those of their commands."""
+    """The `pipeline` table of a recipe; the tables `hrlf`, `almt` and `student` are of their commands."""
 
     data: str = "synthetic"
     """A feature file, or the embedded default."""
@@ -23,6 +24,8 @@ class PipelineRecipe:
     """Instead of the file's own."""
     seed: int = 0
     """Of everything random."""
+    teacher: TeacherName = "hrlf"
+    """Which one the student learns from; its own table says how it is trained."""
     device: str = "auto"
     """Where to train."""
     targets: tuple[str, ...] = ("laptop", "jetson")
@@ -52,6 +55,7 @@ class Settings:
 
     pipeline: PipelineRecipe = field(default_factory=PipelineRecipe)
     hrlf: Mapping[str, Any] = field(default_factory=dict)
+    almt: Mapping[str, Any] = field(default_factory=dict)
     student: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -66,4 +70,4 @@ def read_settings(path: Path | None) -> Settings:
     tables = read_recipe(path)
     own = recipe_from(PipelineRecipe(), tables.get("pipeline", {}), where="pipeline")
     student_recipe(tables.get("student", {}), own.data)  # now, not after the teacher was trained
-    return Settings(own, tables.get("hrlf", {}), tables.get("student", {}))
+    return Settings(own, tables.get("hrlf", {}), tables.get("almt", {}), tables.get("student", {}))

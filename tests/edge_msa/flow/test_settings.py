@@ -15,6 +15,13 @@ def settings_of(tmp_path: Path, text: str) -> Settings:
     return read_settings(path)
 
 
+def test_the_pipeline_takes_either_teacher(tmp_path: Path) -> None:
+    found = settings_of(tmp_path, '[pipeline]\nteacher = "almt"\n[almt]\nepochs = 2\n')
+    assert (found.pipeline.teacher, found.almt) == ("almt", {"epochs": 2})
+    with pytest.raises(UsageError, match=r"pipeline\.teacher is 'bert'; it is one of: hrlf, almt"):
+        settings_of(tmp_path, '[pipeline]\nteacher = "bert"')
+
+
 def test_without_a_file_everything_has_its_default() -> None:
     assert read_settings(None) == Settings()
     assert PipelineRecipe().targets == ("laptop", "jetson")
