@@ -7,6 +7,9 @@ What the paper leaves open, and what is done here:
   so a mean over frames would depend on whatever else each frame holds (on the embedded data a teacher's distance from
   the limit shrinks from 8.3 to 7.6 %). Number of layers and dropout are recipe fields. Only the last element is read,
   so the last layer asks with that one position alone: the same numbers for a fraction of the work.
+- *Z* is the last element, as published (`pooling="last"`). Ours for small corpora is `pooling="max"`: frames go through
+  a ReLU behind the convolution, every position asks, and Z is the largest value of each feature over frames. On
+  CMU-MOSI's 1,284 utterances a single position that chooses among frames is learned by heart before it is learned.
 - *Last element*: the last valid frame. Frames before the first and after the last valid one are padding, hidden from
   attention; frames missing in between are zero vectors that take part, as in the paper. A modality without a valid
   frame is a single zero vector, so its Z is a learned constant and no length leaks in.
@@ -23,12 +26,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_msa_runtime.modalities import MODALITIES
+
+Pooling = Literal["last", "max"]
+POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class HrlfConfig:
     `dims`: features a frame of each modality, which are the network's streams. `d`: width of Z. `heads`: of attention,
     d must be a multiple. `layers`: Transformer layers a stream. `dropout`: in attention's output, the feed-forward
     layers and before the classifier. `outputs`: numbers in an answer. `input_dropout`: of the frames' features.
+    `pooling`: what of the Transformer's frames is Z, `last` or `max`.
     """
 
     dims: Mapping[str, int]
@@ -47,8 +55,11 @@ class HrlfConfig:
     dropout: float = 0.1
     outputs: int = 1
     input_dropout: float = 0.0
+    pooling: Pooling = "last"
 
     def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, not {self.pooling!r}")
         if not self.dims or set(self.dims) - set(MODALITIES):
             raise ValueError(f"dims must name some of {', '.join(MODALITIES)}, not {sorted(self.dims)}")
         if self.d % self.heads or self.d % 2 or self.layers < 1:
@@ -149,15 +160,21 @@ class StreamEncoder(nn.Module):
         self.embed = nn.Conv1d(dim, config.d, 3, padding=1)
         self.layers = nn.ModuleList(AttentionLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.d)
+        self.pooling = config.pooling
 
     def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
         """Read whole samples."""
         extent, last = _extent(valid)
         there = self.input_dropout(frames * valid[..., None])
         hidden = self.embed(there.transpose(1, 2)).transpose(1, 2)
+        if self.pooling == "max":
+            hidden = torch.relu(hidden)
         hidden = hidden + positions(hidden.shape[1], hidden.shape[2], hidden.device)
         for layer in list(self.layers)[:-1]:
             hidden = layer(hidden, hidden, extent)
+        if self.pooling == "max":
+            answers: Tensor = self.layers[-1](hidden, hidden, extent)
+            return answers.masked_fill(~extent[..., None], -torch.inf).amax(dim=1)
         question = hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[2]))
         answer: Tensor = self.norm(self.layers[-1](question, hidden, extent))
         return answer[:, 0]

@@ -64,8 +64,9 @@ def almt_attention(network: Almt, frames: Frames, valid: Frames) -> AlmtAttentio
 
 @torch.no_grad()
 def hrlf_attention(network: Hrlf, frames: Frames, valid: Frames) -> dict[str, Tensor]:
-    """What the last valid frame hears in each stream's last layer, (B, heads, T) by modality; rows add up to 1.
+    """What is heard in each stream's last layer, (B, heads, T) by modality; rows add up to 1.
 
+    The last valid frame hears it; where the network pools by the largest value, all frames do, and this is their mean.
     The arguments are those of HRLF's `forward`. Of a stream that is left out T is 1.
     """
     layers = {
@@ -161,10 +162,13 @@ def _guided_weights(call: _Call, place: int) -> Tensor:
 
 
 def _last_frame_weights(layer: AttentionLayer, asking: Tensor, hidden: Tensor, extent: Tensor) -> Tensor:
-    query = layer.query(layer.norm(asking))
-    key = layer.key(layer.norm(hidden))
+    query, key = layer.query(layer.norm(asking)), layer.key(layer.norm(hidden))
     query, key = (part.view(*part.shape[:2], layer.heads, -1).transpose(1, 2) for part in (query, key))
-    return _weights(query, key, extent[:, None, None, :])[:, :, 0]
+    weights = _weights(query, key, extent[:, None, None, :])
+    if asking.shape[1] == 1:
+        return weights[:, :, 0]
+    askers = extent[:, None, :, None].to(weights.dtype)
+    return (weights * askers).sum(dim=2) / askers.sum(dim=2)
 
 
 def _pooling_weights(scores: Tensor, valid: Tensor) -> Tensor:

@@ -282,6 +282,7 @@ def untrained(recipe: HrlfRecipe, dataset: Dataset, seed: int, device: torch.dev
         recipe.dropout,
         dataset.task.outputs,
         recipe.input_dropout,
+        recipe.pooling,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(seed, _INITIAL))

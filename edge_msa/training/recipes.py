@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from edge_msa.data.open import SYNTHETIC
 from edge_msa.errors import UsageError
+from edge_msa.models.hrlf import Pooling
 from edge_msa.training.almt import AlmtRecipe
 from edge_msa.training.distill import StudentRecipe
 from edge_msa.training.loop import FitPlan
@@ -65,6 +66,8 @@ class HrlfRecipe:
     """Share of dropped activations; the paper does not say."""
     input_dropout: float = 0.0
     """Share of dropped input features (ours: word vectors of a small corpus are soon known by heart)."""
+    pooling: Pooling = "last"
+    """What of the Transformer's frames is Z: `last`, as published, or `max` (ours), for small corpora."""
     frf: float = 0.02
     """Weight of L_FRF, the factorisation's three reconstruction terms; 0 switches FRF off. At 0.1 the
     reconstruction is learned before the task, and a teacher on the embedded data stays a constant."""

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from edge_msa.models.hrlf import Hrlf, HrlfConfig, StreamEncoder
+from edge_msa.models.hrlf import Hrlf, HrlfConfig, Pooling, StreamEncoder
 
 DIMS = {"language": 5, "audio": 4, "vision": 3}
 LENGTHS = {"language": 6, "audio": 9, "vision": 7}
 
 
-def network(dims: dict[str, int] | None = None, layers: int = 2) -> Hrlf:
+def network(dims: dict[str, int] | None = None, layers: int = 2, pooling: Pooling = "last") -> Hrlf:
     torch.manual_seed(0)
-    return Hrlf(HrlfConfig(dims or DIMS, d=8, heads=2, layers=layers, outputs=2)).eval()
+    return Hrlf(HrlfConfig(dims or DIMS, d=8, heads=2, layers=layers, outputs=2, pooling=pooling)).eval()
 
 
 def sample(count: int = 3, dims: dict[str, int] | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -40,16 +40,18 @@ def test_exchange_pairs_the_sentiment_of_the_first_stream_with_the_rest_of_the_s
     torch.testing.assert_close(model.exchange(features)[:, 0, 2], expected)
 
 
-def test_padding_behind_changes_nothing() -> None:
-    model = network()
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_padding_behind_changes_nothing(pooling: Pooling) -> None:
+    model = network(pooling=pooling)
     frames, valid = sample()
     padded = {name: torch.cat([rows, torch.full((3, 4, rows.shape[2]), 9.0)], dim=1) for name, rows in frames.items()}
     masks = {name: torch.cat([mask, torch.zeros(3, 4, dtype=torch.bool)], dim=1) for name, mask in valid.items()}
     torch.testing.assert_close(model(padded, masks), model(frames, valid))
 
 
-def test_an_absent_modality_is_the_same_whether_masked_left_out_or_of_another_length() -> None:
-    model = network()
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_an_absent_modality_is_the_same_whether_masked_left_out_or_of_another_length(pooling: Pooling) -> None:
+    model = network(pooling=pooling)
     frames, valid = sample()
     masked = model(frames, valid | {"audio": torch.zeros_like(valid["audio"])})
     left_out = model(
@@ -60,8 +62,9 @@ def test_an_absent_modality_is_the_same_whether_masked_left_out_or_of_another_le
     assert not torch.allclose(masked, model(frames, valid))
 
 
-def test_what_a_masked_frame_holds_is_never_read() -> None:
-    model = network()
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_what_a_masked_frame_holds_is_never_read(pooling: Pooling) -> None:
+    model = network(pooling=pooling)
     frames, valid = sample()
     valid["audio"][:, 3] = False
     other = frames | {"audio": frames["audio"].clone()}
@@ -69,8 +72,9 @@ def test_what_a_masked_frame_holds_is_never_read() -> None:
     torch.testing.assert_close(model(frames, valid), model(other, valid))
 
 
-def test_order_of_frames_matters() -> None:
-    model = network()
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_order_of_frames_matters(pooling: Pooling) -> None:
+    model = network(pooling=pooling)
     frames, valid = sample()
     turned = frames | {"language": frames["language"].flip(1)}
     assert not torch.allclose(model(frames, valid), model(turned, valid), atol=1e-4)
@@ -87,6 +91,18 @@ def test_the_last_layer_asks_with_the_last_valid_frame() -> None:
     valid["audio"][:, 6:] = False
     found = encoder(frames["audio"], valid["audio"])
     torch.testing.assert_close(found, encoder.norm(whole[0][:, 5]))
+
+
+def test_max_pooling_hears_the_largest_value_of_valid_frames() -> None:
+    torch.manual_seed(0)
+    config = HrlfConfig(DIMS, d=8, heads=2, layers=1, pooling="max")
+    encoder = StreamEncoder(5, config).eval()
+    frames, valid = torch.randn(2, 6, 5), torch.ones(2, 6, dtype=torch.bool)
+    answered: list[Tensor] = []
+    encoder.layers[-1].register_forward_hook(lambda _module, _given, answer: answered.append(answer))
+    torch.testing.assert_close(encoder(frames, valid), answered[0].amax(dim=1))
+    with pytest.raises(ValueError, match="pooling must be one of last, max"):
+        HrlfConfig(DIMS, pooling="mean")  # type: ignore[arg-type]
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:

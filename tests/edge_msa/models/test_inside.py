@@ -86,6 +86,13 @@ def test_ahl_weights_times_values_are_what_ahl_answers(given: Given, *, share_ah
         torch.testing.assert_close(weights[name].sum(dim=4), torch.ones(3, 3, 8, 4))
 
 
+def test_with_max_pooling_attention_is_the_mean_over_all_frames_that_ask(given: Given) -> None:
+    network = cast("Hrlf", shaken(Hrlf(HrlfConfig(DIMS, d=8, heads=2, layers=1, pooling="max"))))
+    for name, weight in hrlf_attention(network, *given).items():
+        assert weight.shape == (3, 2, given[0][name].shape[1])
+        torch.testing.assert_close(weight.sum(dim=2), torch.ones(3, 2))
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 def test_hrlf_weights_times_values_are_what_its_last_layers_answer(given: Given, layers: int) -> None:
     network = cast("Hrlf", shaken(Hrlf(HrlfConfig(DIMS, d=8, heads=2, layers=layers))))
