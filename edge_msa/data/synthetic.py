@@ -28,7 +28,7 @@ Indices = NDArray[np.int64]
 class SyntheticConfig:
     """How many samples each split has."""
 
-    train: int = 24000
+    train: int = 64000
     valid: int = 1000
     test: int = 4000
 

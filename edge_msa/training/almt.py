@@ -8,6 +8,7 @@ What the paper leaves to its data, or this project does otherwise (the network's
   authors report the best test value over epochs; test is not looked at here.
 - *Missing data*: the published ALMT sees complete samples. `robust` hides modalities and frames (MSM); the best epoch
   is then that of the mean error over all subsets.
+- *Start*: the last bias begins at the labels' median (see `start_at_prior`); the authors' begins near 0.
 - *Features* are normalised over training frames, as for every model here; the authors take them as they are.
 - *Gradient norm* is limited to 1, as for every model here; the authors do not limit it.
 """
@@ -17,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.tasks import Task
@@ -34,6 +36,7 @@ from edge_msa.training.losses import SCORE_LOSSES, task_loss
 from edge_msa.training.msm import MsmConfig, draw_missing
 from edge_msa.training.predict import to_numpy
 from edge_msa.training.randomness import seed_of
+from edge_msa.training.start import start_at_prior
 from edge_msa.training.tensors import SplitTensors
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
@@ -201,8 +204,9 @@ class AlmtStage(Objective):
         """With the network that the recipe makes for that data and seed, its weights new."""
         with torch.random.fork_rng():
             torch.manual_seed(seed_of(seed, _INITIAL))
-            network = Almt(recipe.config(dataset)).to(engine.device)
-        return cls(network, dataset, recipe, seed, engine)
+            network = Almt(recipe.config(dataset))
+        start_at_prior(cast("nn.Linear", network.regression_layer[0]), dataset.split("train").labels, dataset.task)
+        return cls(network.to(engine.device), dataset, recipe, seed, engine)
 
     def begin(self, epoch: int) -> None:
         """Draw the epoch's masks, if any."""

@@ -114,11 +114,11 @@ class HrlfRecipe:
 
 _PAPERS = HrlfRecipe(warmup=0.0, cosine=False, weight_decay=0.0, dropout=0.3)
 
-_EMBEDDED = HrlfRecipe(epochs=6, robust_epochs=15, kl=4.0, msm=MsmConfig(inter=0.6, intra=0.3))
+_EMBEDDED = HrlfRecipe(epochs=2, robust_epochs=6, score_loss="smooth_l1", kl=4.0, msm=MsmConfig(inter=0.5, intra=0.3))
 
 PRESETS: dict[str, HrlfRecipe] = {
     "demo": _EMBEDDED,
-    "synthetic": dataclasses.replace(_EMBEDDED, epochs=8, robust_epochs=28, layers=2),
+    "synthetic": dataclasses.replace(_EMBEDDED, epochs=5, robust_epochs=16),
     "default": HrlfRecipe(dropout=0.3),
     "mosi": dataclasses.replace(_PAPERS, epochs=50, robust_epochs=50, batch_size=128, learning_rate=1e-3, heads=10),
     "mosei": dataclasses.replace(_PAPERS, epochs=20, robust_epochs=20, batch_size=16, learning_rate=2e-3, heads=8),
@@ -140,7 +140,7 @@ ALMT_PRESETS: dict[str, AlmtRecipe] = {
 
 
 STUDENT_PRESETS: dict[str, StudentRecipe] = {
-    "demo": StudentRecipe(epochs=10, batch_size=128, learning_rate=4e-3, dropout=0.1),
+    "demo": StudentRecipe(epochs=4, batch_size=128, learning_rate=4e-3, dropout=0.1),
     "default": StudentRecipe(),
 }
 
