@@ -119,7 +119,7 @@ _EMBEDDED = HrlfRecipe(epochs=2, robust_epochs=6, score_loss="smooth_l1", kl=4.0
 PRESETS: dict[str, HrlfRecipe] = {
     "demo": _EMBEDDED,
     "synthetic": dataclasses.replace(_EMBEDDED, epochs=5, robust_epochs=16),
-    "default": HrlfRecipe(dropout=0.3),
+    "default": HrlfRecipe(epochs=15, robust_epochs=20, batch_size=64, dropout=0.3, pooling="max", kl=4.0),
     "mosi": dataclasses.replace(_PAPERS, epochs=50, robust_epochs=50, batch_size=128, learning_rate=1e-3, heads=10),
     "mosei": dataclasses.replace(_PAPERS, epochs=20, robust_epochs=20, batch_size=16, learning_rate=2e-3, heads=8),
     "iemocap": dataclasses.replace(_PAPERS, epochs=30, robust_epochs=30, batch_size=32, learning_rate=4e-3, heads=10),
