@@ -71,8 +71,7 @@ class Run:
     @property
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """The tensors by name."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+            from safetensors.numpy import load_file
 
         try:
             return dict(load_file(self.path / WEIGHTS_NAME))
@@ -179,16 +178,16 @@ def write_run(
     Raises:
         RunError: the weights cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     versioned = dataclasses.replace(info, git_revision=_git_revision(), versions=_versions())
     contiguous = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     try:
-        save_file(contiguous, work / WEIGHTS_NAME)
-    except SafetensorError as error:  # a full disk is no OSError there
+        # Not by `save_file`, which gives its files to their owner alone.
+        (work / WEIGHTS_NAME).write_bytes(save(contiguous))
+    except OSError as error:
         raise RunError(
-            f"{work / WEIGHTS_NAME} cannot be written ({error}): free space and run the same command again"
+            f"{work / WEIGHTS_NAME} cannot be written ({error.strerror or error}): free space and run the same command again"
         ) from None
     (work / LOG_NAME).write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
     text = json.dumps(dataclasses.asdict(versioned), indent=1, default=_plain)

@@ -48,7 +48,7 @@ def _failure(error: Exception) -> int | None:
     if not hasattr(error, "format_message"):
         return _say(str(error), code)
     # Typer's own, of which the message may have several lines.
-    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    message = " ".join(str(error.format_message()).split()).rstrip(".").replace("Value error, ", "")
     path = getattr(getattr(error, "ctx", None), "command_path", "edge-msa")
     return _say(f"{message}; see: {path} --help", code)
 

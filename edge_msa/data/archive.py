@@ -40,13 +40,10 @@ def write_archive(dataset: Dataset, path: Path) -> None:
     """Write `dataset` to `path`: a killed or failed write leaves what was there before.
 
     Raises:
-        UsageError: `path` does not end in .npz, or its folder does not exist.
+        UsageError: see `check_archive_path`.
         DataError: a value is not finite, or the disk refuses.
     """
-    if path.suffix != ".npz":
-        raise UsageError(f"an archive's name ends in .npz, this one is {path}")
-    if not path.parent.is_dir():
-        raise UsageError(f"the folder {path.parent} does not exist: create it, or give another path")
+    check_archive_path(path)
     arrays = _arrays_of(dataset)
     _check_finite(arrays, path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -60,6 +57,22 @@ def write_archive(dataset: Dataset, path: Path) -> None:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_archive_path(path: Path) -> None:
+    """Refuse, before any work, a path that no archive can be written to.
+
+    Raises:
+        UsageError: it does not end in .npz, is a folder, or its folder does not exist or cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise UsageError(f"an archive's name ends in .npz, this one is {path}")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give another path")
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder {path.parent} does not exist: create it, or give another path")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder {path.parent} cannot be written: give another path")
 
 
 def read_archive(path: Path, *, task: Task | None = None) -> Dataset:

@@ -27,6 +27,7 @@ def sentences(removals: Sequence[Removal], split: Split, task: Task) -> Iterator
             low, high = item.worse.low, item.worse.high
             text += f"; its mean distance from the label goes from {item.error:.3f} to {item.error_without:.3f}"
             text += f", by {_difference(item.worse.value)} (95 % interval {_difference(low)} to {_difference(high)}"
+            text += ", over samples: too few videos" if item.worse.unit == "samples" else ""
             text += "), which this split cannot tell from no change" if low <= 0 <= high else ")"
         yield f"{text}."
     lacking = [name for name in MODALITIES if not present(split, name).any()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from edge_msa.data.archive import write_archive
+from edge_msa.data.archive import check_archive_path, write_archive
 from edge_msa.data.dataset import Dataset, Frames
 from edge_msa.errors import UsageError
 from edge_msa.flow.console import made, remark
@@ -25,8 +25,7 @@ def encode_language(
     task_name: str | None = None,
 ) -> None:
     """Write the file as an archive whose language stream is the encoder's."""
-    if output.suffix != ".npz":
-        raise UsageError(f"{output} does not end in .npz: archives do")
+    check_archive_path(output)
     if max_tokens < 3:
         raise UsageError(f"--max-tokens is {max_tokens}; two of them are special, so give at least 3")
     dataset = opened(source, task_name)
@@ -34,6 +33,8 @@ def encode_language(
         if not split.texts:
             raise UsageError(f"the {name} split of {source} does not say what was said (raw_text): nothing to encode")
     loaded = load_encoder(encoder, layers=layers, device=resolve_device(device))
+    if max_tokens > loaded.longest:
+        raise UsageError(f"--max-tokens is {max_tokens}; {encoder} has positions for {loaded.longest}")
     remark(f"encoding with {loaded.name}: {loaded.width} features a token")
     write_archive(encoded(dataset, loaded, max_tokens=max_tokens), output)
     made("archive", output, f"edge-msa train --data {output} --output-dir teacher")

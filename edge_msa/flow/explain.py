@@ -26,6 +26,7 @@ from edge_msa.explain.told_readings import (
     shown_number,
     unit_of,
 )
+from edge_msa.explain.worth import worth
 from edge_msa.files import write_text
 from edge_msa.flow.console import made, say, say_json
 from edge_msa.flow.data import data_of, opened
@@ -82,6 +83,7 @@ def explain_run(
     joint, streams = _joint(subject), _streams(subject)
     page = _page(subject, readings, taken, joint, streams)
     write_text(output, render(page))
+    say(page.verdicts[0])
     say(text_table(page.removal.header, page.removal.rows))
     made("page", output)
     if json:
@@ -118,7 +120,7 @@ def _page(
     return Explanation(
         title=f"edge-msa: what {name} looks at",
         subtitle=f"{_model(info.model)} · {subject.dataset.name}, {subject.split_name} split, {len(split)} samples",
-        verdicts=tuple(sentences(taken, split, task)),
+        verdicts=(_worth(subject, readings), *sentences(taken, split, task)),
         removal=removal_table(taken, task),
         samples=samples_table(split, subject.rows, readings, task),
         how=subject.how,
@@ -134,6 +136,12 @@ def _page(
         left_out=tuple(_left_out(subject, looks, joint, streams)),
         provenance=_provenance(subject),
     )
+
+
+def _worth(subject: _Subject, readings: Readings) -> str:
+    split, train = subject.split, subject.dataset.splits.get("train")
+    known = train.labels if train is not None and len(train) else None
+    return worth(subject.dataset.task, split.labels, readings[Subset.LAV], split.groups, known)
 
 
 def _joint(subject: _Subject) -> Maps:

@@ -10,7 +10,7 @@ import numpy as np
 from edge_msa.contract import Contract
 from edge_msa.data.normalise import Normalisation
 from edge_msa.data.tasks import Task, task_named
-from edge_msa.errors import DataError, UsageError
+from edge_msa.errors import UsageError
 from edge_msa.flow.console import made, remarks, say
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.runs import Run, RunInfo, current_run, file_digest, identity_of, new_run, read_run, write_run
@@ -24,7 +24,7 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
     meaning = task_named(task)
     if not checkpoint.is_file():
         what = "is a folder" if checkpoint.exists() else "does not exist"
-        raise DataError(f"{checkpoint} {what}: give a checkpoint, a .pth file")
+        raise UsageError(f"{checkpoint} {what}: give a checkpoint, a .pth file")
     inputs = {"checkpoint": file_digest(checkpoint), "task": meaning.kind}
     identity = identity_of("import almt", {}, 0, inputs)
     if run := current_run(output_dir, identity):

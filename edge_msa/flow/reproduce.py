@@ -25,6 +25,7 @@ from edge_msa.study.published import ModelName, PaperName, paper_of, published
 from edge_msa.study.record import NAME, Reproduction
 from edge_msa.study.summary import Asked, Trained, conditions_of, summarise
 from edge_msa.study.table import format_reproduction
+from edge_msa.study.touch import INFO_NAME as INFO_FILE
 from edge_msa.study.touch import Readings, identity_of_touch, read_touch, write_touch
 from edge_msa.study.variants import WHOLE, Variant, ablations_of
 from edge_msa.training.engine import Engine, Hardware
@@ -185,6 +186,8 @@ def read_test(run: Run, variant: Variant, dataset: Dataset, engine: Engine) -> R
     if known is not None:
         say(f"test: {run.path} has its readings, not read again")
         return known
+    if (run.path / INFO_FILE).is_file():
+        remark(f"note: the readings kept in {run.path} are damaged, or of another training: test is read again")
     spread = Contract.from_json(run.info.contract).normalisation.std
     found = dict(read_conditions(by_run(run, engine), split, conditions, spread, seed=run.info.seed))
     metrics = {

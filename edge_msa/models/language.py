@@ -28,6 +28,11 @@ class LanguageEncoder:
         """Features a token."""
         return int(self.model.config.hidden_size)
 
+    @property
+    def longest(self) -> int:
+        """Tokens that it has positions for."""
+        return int(getattr(self.model.config, "max_position_embeddings", 512))
+
     def encode(
         self, texts: Sequence[str], *, max_tokens: int = 64, batch_size: int = 32
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -84,11 +89,13 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
         model = AutoModel.from_pretrained(source, local_files_only=local, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
+    except Exception as error:  # noqa: BLE001 - safetensors, tokenizers and configs each raise kinds of their own
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         if local:
             raise UsageError(f"{source} holds no encoder that transformers can load: {first}") from None
         raise BackendError(f"{source} cannot be fetched ({first}): download it, and give its folder") from None
+    if tokenizer.pad_token is None or getattr(model.config, "is_encoder_decoder", False):
+        raise UsageError(f"{source} is no encoder like BERT: give one whose tokenizer pads, such as all-MiniLM-L6-v2")
     if layers is not None:
         _keep_layers(model, layers, source)
     return LanguageEncoder(source, tokenizer, model.eval().to(device or torch.device("cpu")))

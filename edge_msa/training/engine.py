@@ -8,6 +8,7 @@ in every process, so a training on two processes is the training on one, to floa
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -155,6 +156,7 @@ def _fabric(place: torch.device, precision: str) -> Fabric:
         plan["strategy"] = DDPStrategy(static_graph=True)
     for name in [name for name in os.environ if name.startswith("LT_")]:
         del os.environ[name]  # `fabric run` is a launcher here like torchrun; the command's own options decide the rest
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it is about to do, nobody asked
     fabric = Fabric(accelerator=place.type, precision="bf16-mixed" if precision == "bf16" else "32-true", **plan)
     fabric.launch()
     return fabric

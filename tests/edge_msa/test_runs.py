@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -232,15 +233,18 @@ def test_where_no_run_is_the_way_to_one_is_told(made: bool, tmp_path: Path) -> N
         read_run(tmp_path / "run")
 
 
+def test_all_files_of_a_run_can_be_read_by_the_same_people(tmp_path: Path) -> None:
+    make(tmp_path / "run")
+    assert len({path.stat().st_mode for path in (tmp_path / "run").iterdir()}) == 1
+
+
 def test_weights_that_do_not_fit_on_the_disk_are_an_error_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from safetensors import SafetensorError
-
     def full(*_: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(RunError, match="No space left on device"):
         make(tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -85,6 +86,20 @@ def test_what_holds_no_encoder_is_named(tmp_path: Path) -> None:
         load_encoder(str(tmp_path))
     with pytest.raises(UsageError, match="no folder, and no name on a hub"):
         load_encoder(str(tmp_path / "nothing"))
+
+
+def test_damaged_weights_are_named(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(UsageError, match="copy holds no encoder that transformers can load"):
+        load_encoder(str(copy))
+
+
+def test_where_nothing_can_be_written_is_told_before_anything_is_encoded(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist: create it"):
+        encode_language("synthetic", tmp_path / "no" / "out.npz", "nowhere")
 
 
 def test_without_transformers_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
