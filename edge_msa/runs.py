@@ -71,7 +71,8 @@ class Run:
     @property
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """The tensors by name."""
-            from safetensors.numpy import load_file
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
 
         try:
             return dict(load_file(self.path / WEIGHTS_NAME))
@@ -186,9 +187,8 @@ def write_run(
         # Not by `save_file`, which gives its files to their owner alone.
         (work / WEIGHTS_NAME).write_bytes(save(contiguous))
     except OSError as error:
-        raise RunError(
-            f"{work / WEIGHTS_NAME} cannot be written ({error.strerror or error}): free space and run the same command again"
-        ) from None
+        why = error.strerror or error
+        raise RunError(f"{work / WEIGHTS_NAME} cannot be written ({why}): free space and run it again") from None
     (work / LOG_NAME).write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
     text = json.dumps(dataclasses.asdict(versioned), indent=1, default=_plain)
     (work / INFO_NAME).write_text(text + "\n", encoding="utf-8")
