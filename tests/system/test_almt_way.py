@@ -78,8 +78,8 @@ def test_the_authors_checkpoint_reads_as_theirs(tmp_path: Path, edge_msa: Comman
 @pytest.mark.parametrize(
     ("name", "options", "code", "words"),
     [
-        ("nowhere.pth", (), 1, "nowhere.pth does not exist"),
-        ("", (), 1, "is a folder"),
+        ("nowhere.pth", (), 2, "nowhere.pth does not exist"),
+        ("", (), 2, "is a folder"),
         ("short.pth", (), 1, "lacks h_hyper"),
         ("almt.pth", ("--task", "emotions"), 2, "gives 1 numbers a sample, the task emotions has 4"),
         ("almt.pth", ("--task", "mosy"), 2, "did you mean 'mosi'"),
