@@ -346,7 +346,9 @@ def test_ctrl_c_inside_a_step_leaves_no_result(
 
 def test_a_real_ctrl_c_is_one_line_and_130(inputs: Inputs, tmp_path: Path, environment: dict[str, str]) -> None:
     line = [*written(WRITERS["train"], inputs, tmp_path), "--epochs", "400"]
-    code = "from edge_msa.cli import main; main()"
+    # A shell's background job, as these tests may be, ignores Ctrl-C, and so would what it starts.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from edge_msa.cli import main; main()"
     process = subprocess.Popen([sys.executable, "-c", code, *line], env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".run.partial/**/checkpoint.pt")):
