@@ -7,6 +7,7 @@ from pathlib import Path
 from edge_msa.flow.calibrate import calibrate_student
 from edge_msa.flow.console import step
 from edge_msa.flow.distill import distill_student
+from edge_msa.flow.processes import refuse_several
 from edge_msa.flow.settings import Settings
 from edge_msa.flow.train import train_teacher
 from edge_msa.training.engine import Hardware
@@ -14,6 +15,7 @@ from edge_msa.training.engine import Hardware
 
 def make_model(output_dir: Path, settings: Settings | None = None) -> None:
     """The runs `teacher`, `student` and `calibrated` under a folder."""
+    refuse_several("the way from data to a calibrated student")
     given = settings or Settings()
     own = given.pipeline
     teacher, student = output_dir / "teacher", output_dir / "student"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge_msa.errors import UsageError
 from edge_msa.runs import Run, current_run, new_run
 from edge_msa.training.engine import Engine
+
+
+def refuse_several(command: str) -> None:
+    """Refuse torchrun for a command of several steps: its later ones would wait for processes that have ended.
+
+    Raises:
+        UsageError: this process was started among several.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(f"{command} goes through its trainings in one process: start it once, not under torchrun")
 
 
 def current_for_all(output_dir: Path, identity: str, engine: Engine) -> Run | None:

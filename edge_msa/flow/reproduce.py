@@ -15,6 +15,7 @@ from edge_msa.errors import RunError, RunUsageError, UsageError
 from edge_msa.files import write_text
 from edge_msa.flow.console import made, remark, remarks, say, say_json, shows_progress, step
 from edge_msa.flow.data import opened
+from edge_msa.flow.processes import refuse_several
 from edge_msa.flow.readings import by_run
 from edge_msa.flow.train import train_on
 from edge_msa.metrics import measure
@@ -57,9 +58,8 @@ def reproduce(
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; it must be at least 1")
     table = dict(read_recipe(recipe).get(model, {})) if recipe else {}
+    refuse_several("reproduce")
     engine = (hardware or Hardware()).start(progress=shows_progress())
-    if engine.processes > 1:
-        raise UsageError("reproduce trains its seeds one after another: start it once, not under torchrun")
     dataset = opened(data, task)
     for name in SPLITS:
         dataset.split(name)

@@ -4,9 +4,9 @@ What the paper leaves open, and what is done here:
 
 - *Transformer*: pre-norm layers (they train at the paper's learning rate without a warm-up), ReLU, feed-forward 2d,
   sinusoidal positions. Queries and keys are normalised, values are not: a layer norm divides a frame by its own size,
-  so a mean over frames would depend on whatever else each frame holds (on the embedded data a teacher's distance from
-  the limit shrinks from 8.3 to 7.6 %). Number of layers and dropout are recipe fields. Only the last element is read,
-  so the last layer asks with that one position alone: the same numbers for a fraction of the work.
+  so a mean over frames would depend on whatever else each frame holds (on the embedded data that costs accuracy).
+  Number of layers and dropout are recipe fields. Only the last element is read, so the last layer asks with that one
+  position alone: the same numbers for a fraction of the work.
 - *Z* is the last element, as published (`pooling="last"`). Ours for small corpora is `pooling="max"`: frames go through
   a ReLU behind the convolution, every position asks, and Z is the largest value of each feature over frames. On
   CMU-MOSI's 1,284 utterances a single position that chooses among frames is learned by heart before it is learned.
