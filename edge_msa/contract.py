@@ -14,11 +14,22 @@ from edge_msa.errors import DataError, RunError
 
 
 @dataclass(frozen=True)
+class LanguageContract:
+    """How a model's language stream is made of words: the kind of front, tokens that it reads, digest of its files."""
+
+    front: str
+    max_tokens: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class Contract:
     """A model's side of the data: task, features a frame, longest sample, frame rates in Hz, normalisation.
 
     `dims` name the modalities that training had a frame of: one that a model never met would be read as noise, so
     models are made without it, and it is left unread wherever it turns up later.
+
+    `language` is set for a model that reads words; its run holds the tokenizer and the front.
 
     `data` is where it was trained, so that a later command can find validation data without being told; empty where
     nobody knows, as of an imported checkpoint.
@@ -30,6 +41,7 @@ class Contract:
     frame_rates: Mapping[str, float]
     normalisation: Normalisation
     data: str
+    language: LanguageContract | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, source: str) -> Contract:
@@ -61,6 +73,7 @@ class Contract:
             dims=dims,
             windows={name: self.windows[name] for name in dims},
             normalisation=self.normalisation.only(dims),
+            language=self.language if "language" in dims else None,
         )
 
     def readable(self, dataset: Dataset) -> Dataset:
@@ -90,7 +103,12 @@ class Contract:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for run.json."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | {"task": dataclasses.asdict(self.task), "normalisation": self.normalisation.to_json()}
+        language = dataclasses.asdict(self.language) if self.language else None
+        return fields | {
+            "task": dataclasses.asdict(self.task),
+            "normalisation": self.normalisation.to_json(),
+            "language": language,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
@@ -106,6 +124,8 @@ class Contract:
             }
             fields["task"] = Task(**task)
             fields["normalisation"] = Normalisation.from_json(fields["normalisation"])
+            language = fields.get("language")
+            fields["language"] = LanguageContract(**language) if language else None
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, DataError) as error:
             raise RunError(f"the contract in run.json cannot be read ({error}): make the run again") from None

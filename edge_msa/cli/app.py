@@ -19,11 +19,19 @@ data_app = typer.Typer(help="Look at feature files and convert them.", no_args_i
 app.add_typer(data_app, name="data")
 import_app = typer.Typer(help="Make runs of checkpoints that others trained.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
+language_app = typer.Typer(
+    help="Make readers of raw words: language teachers, and students of theirs.", no_args_is_help=True
+)
+app.add_typer(language_app, name="language")
 
 Data = Annotated[str, typer.Option("--data", help="A feature file, or `synthetic` for the embedded default.")]
 OwnData = Annotated[str | None, typer.Option("--data", help="A feature file; else what the run was made from.")]
 Output = Annotated[Path, typer.Option("--output-dir", help="The folder to make, once it is whole.")]
 TaskName = Annotated[str | None, typer.Option("--task", help="mosi, sims, emotions, regression; else the file's.")]
+Transcripts = Annotated[
+    list[str], typer.Option("--transcripts", help="A CSV or feature file with what was said; repeat it, yours last.")
+]
+Layers = Annotated[int | None, typer.Option("--layers", min=1, help="First layers of the encoder to keep; else all.")]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file of settings.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each stage; else the recipe's.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Every random choice follows from it.")]
@@ -89,6 +97,65 @@ def import_almt(
     from edge_msa.flow.import_almt import import_checkpoint
 
     import_checkpoint(checkpoint, output_dir, task=task)
+
+
+@language_app.command("train")
+def language_train(
+    transcripts: Transcripts,
+    output_dir: Output,
+    encoder: Annotated[
+        str,
+        typer.Option("--encoder", help="A BERT-like folder or hub name; an .npz of word vectors; or `wordpieces`."),
+    ],
+    layers: Layers = None,
+    recipe: Recipe = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: TrainingPrecision = "auto",
+) -> None:
+    """Train a reader of words on transcripts with scores; the last file's task and validation split count."""
+    from edge_msa.flow.language import train_language
+    from edge_msa.training.engine import Hardware
+
+    train_language(
+        transcripts,
+        output_dir,
+        encoder=encoder,
+        layers=layers,
+        recipe=recipe,
+        seed=seed,
+        hardware=Hardware(device, precision),
+    )
+
+
+@language_app.command("distill")
+def language_distill(
+    teacher: Annotated[list[Path], typer.Option("--teacher", help="A language run; repeat it to average several.")],
+    transcripts: Transcripts,
+    output_dir: Output,
+    front: Annotated[
+        Literal["table", "encoder"], typer.Option("--front", help="A static table, or the teacher's first layers.")
+    ] = "table",
+    layers: Layers = None,
+    recipe: Recipe = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: TrainingPrecision = "auto",
+) -> None:
+    """Distil readers of words into a smaller one, over all the words of the transcripts."""
+    from edge_msa.flow.language import distill_language
+    from edge_msa.training.engine import Hardware
+
+    distill_language(
+        teacher,
+        transcripts,
+        output_dir,
+        front=front,
+        layers=layers,
+        recipe=recipe,
+        seed=seed,
+        hardware=Hardware(device, precision),
+    )
 
 
 @app.command()

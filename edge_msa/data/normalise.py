@@ -69,6 +69,14 @@ class Normalisation:
         mean, std = ({name: part[name] for name in modalities} for part in (self.mean, self.std))
         return replace(self, mean=mean, std=std)
 
+    @classmethod
+    def identity(cls, dims: Mapping[str, int]) -> Normalisation:
+        """One that leaves frames of those widths as they are."""
+        return cls(
+            {name: np.zeros(dim, np.float32) for name, dim in dims.items()},
+            {name: np.ones(dim, np.float32) for name, dim in dims.items()},
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, each the shortest that reads back to the same float32."""
         modalities = {m: {"mean": _plain(self.mean[m]), "std": _plain(self.std[m])} for m in self.mean}

@@ -37,8 +37,8 @@ def open_dataset(source: str | Path, *, task: Task | None = None, seed: int = 0)
         if path.name.lower().endswith(suffix):
             return read(path, task)
     raise UsageError(
-        f"{path} is of an unknown kind: features are read from .npz (archives, public layouts), .pkl (MMSA, MulT), "
-        "or a folder of .csd files"
+        f"{path} is of an unknown kind: data is read from .npz (archives, public layouts), .pkl (MMSA, MulT), "
+        "a folder of .csd files, or .csv (transcripts)"
     )
 
 
@@ -94,11 +94,10 @@ def _read_csd_file(path: Path, _task: Task | None) -> Dataset:
     raise UsageError(f"{path} is one sequence of several: give its folder, with labels.csd and splits.json in it")
 
 
-def _read_transcripts(path: Path, _task: Task | None) -> Dataset:
-    raise DataError(
-        f"{path} is a table of transcripts: this needs language features, frames of numbers; extract those, or give "
-        "a file that has them"
-    )
+def _read_transcripts(path: Path, task: Task | None) -> Dataset:
+    from edge_msa.data.transcripts import read_transcripts
+
+    return read_transcripts(path, task)
 
 
 _READERS: dict[str, Reader] = {

@@ -12,6 +12,7 @@ from edge_msa.data.open import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import Task, task_named
 from edge_msa.errors import UnstatedTaskError, UsageError
 from edge_msa.flow.console import made, remarks, say, say_json
+from edge_msa.flow.spoken import spoken_by
 from edge_msa.runs import Run
 
 
@@ -23,21 +24,26 @@ def opened(source: str, task_name: str | None) -> Dataset:
 def opened_for(run: Run, contract: Contract, given: str | None, task_name: str | None) -> Dataset:
     """What was given, or else what the run was made from, its notes told on stderr.
 
-    The file that a run was made from keeps the task that it had then, and a file that states none has the run's.
+    A run that reads words is given what its own front makes of them. The file that a run was made from keeps the task
+    that it had then, and a file that states none has the run's.
 
     Raises:
         UsageError: no data is given and none is known, or what was given cannot be opened.
     """
-    source = data_of(given, contract, run.path)
+    dataset = _told(_opened_for(run, contract, data_of(given, contract, run.path), task_name))
+    return spoken_by(run, dataset) if contract.language else dataset
+
+
+def _opened_for(run: Run, contract: Contract, source: str, task_name: str | None) -> Dataset:
     if task_name is not None or source == SYNTHETIC:
-        return opened(source, task_name)
+        return open_dataset(source, task=named(task_name))
     try:
         dataset = open_dataset(source)
     except UnstatedTaskError:
-        return _told(open_dataset(source, task=contract.task))
+        return open_dataset(source, task=contract.task)
     if dataset.task != contract.task and dataset.digest == run.info.inputs.get("data"):
-        dataset = open_dataset(source, task=contract.task)
-    return _told(dataset)
+        return open_dataset(source, task=contract.task)
+    return dataset
 
 
 def _told(dataset: Dataset) -> Dataset:

@@ -29,6 +29,8 @@ from edge_msa.training.engine import Engine
 from edge_msa.training.randomness import generator_of, seed_of
 
 _ORDER, _DROPOUT = 1, 2
+_POOL = 50
+"""Steps whose samples are sorted together where their lengths differ."""
 _WATCH = 20
 """Steps between two looks at the running loss."""
 
@@ -77,6 +79,13 @@ class Objective(nn.Module, ABC):
 
     size: int
     """Training samples."""
+    lengths: Tensor | None = None
+    """Cost of each training sample, (size,), where samples of like cost should share a step."""
+
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """What multiplies the learning rate of parameters whose names begin so; 1 for all others."""
+        return {}
 
     def begin(self, epoch: int) -> None:
         """Prepare an epoch (from 0), for instance draw its masks."""
@@ -128,9 +137,7 @@ def fit(
         TrainingError: the loss or the validation metric is not finite.
         RunError: the checkpoint cannot be read or written.
     """
-    optimizer = torch.optim.AdamW(
-        objective.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
-    )
+    optimizer = torch.optim.AdamW(_groups(objective), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
     fingerprint = f"{stage} seed={seed} precision={engine.precision} {plan} {fingerprint}"
     state = engine.agree(checkpoint.load(work_dir, fingerprint) if engine.is_first else None)
     module, optimizer = engine.prepare(objective, optimizer)
@@ -222,15 +229,36 @@ class _Run:
     def _batches(self, epoch: int) -> list[Tensor]:
         """The samples of each step of that epoch."""
         size, batch = self.objective.size, self.plan.batch_size
-        order = torch.randperm(size, generator=generator_of(self.seed, epoch, _ORDER))
+        generator = generator_of(self.seed, epoch, _ORDER)
+        order = torch.randperm(size, generator=generator)
+        if self.objective.lengths is not None:
+            order = _alike(order, self.objective.lengths, batch * _POOL)
         chunks = [order[start : start + batch] for start in range(0, size, batch)]
         if len(chunks) > 1 and len(chunks[-1]) == 1:
             chunks.pop()  # a lone sample has no other one to contrast with; another epoch's order includes it
+        if self.objective.lengths is not None:
+            chunks = [chunks[index] for index in torch.randperm(len(chunks), generator=generator)]
         return chunks
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
+
+
+def _groups(objective: Objective) -> list[dict[str, Any]]:
+    """The parameters that learn, by what multiplies their learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad:
+            factor = next((value for prefix, value in objective.rates.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault(factor, []).append(parameter)
+    return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
+
+
+def _alike(order: Tensor, lengths: Tensor, pool: int) -> Tensor:
+    """The same samples, sorted by length within pools: steps become alike inside, and stay random from pool to pool."""
+    pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+    return torch.cat([rows[torch.argsort(lengths[rows], stable=True)] for rows in pools])
 
 
 def descend(loss: Tensor, objective: Objective, optimizer: Any, engine: Engine, clip: float) -> None:

@@ -18,6 +18,7 @@ from edge_msa.errors import UsageError
 from edge_msa.models.hrlf import Pooling
 from edge_msa.training.almt import AlmtRecipe
 from edge_msa.training.distill import StudentRecipe
+from edge_msa.training.language import LanguageRecipe, Stage
 from edge_msa.training.loop import FitPlan
 from edge_msa.training.losses import SCORE_LOSSES
 from edge_msa.training.msm import MsmConfig
@@ -29,7 +30,7 @@ else:
 
 RecipeType = TypeVar("RecipeType")
 
-TABLES = ("pipeline", "hrlf", "almt", "student")
+TABLES = ("pipeline", "hrlf", "almt", "student", "language")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,21 @@ STUDENT_PRESETS: dict[str, StudentRecipe] = {
 }
 
 
+LANGUAGE_PRESETS: dict[str, LanguageRecipe] = {
+    "encoder": LanguageRecipe(),
+    "table": LanguageRecipe(
+        width=96,
+        blocks=3,
+        dropout=0.3,
+        unknown=0.05,
+        transfer=Stage(14, 2e-3),
+        final=Stage(6, 5e-4, 0.5),
+        batch_size=64,
+    ),
+}
+"""By the kind of front."""
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """The tables of a recipe file.
 
@@ -193,6 +209,21 @@ def almt_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = Non
 def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = None) -> StudentRecipe:
     """The recipe of a student on that data set, from a recipe file's `student` table; as `hrlf_recipe` otherwise."""
     return _single_stage(STUDENT_PRESETS, table, data, epochs, where="student")
+
+
+def language_recipe(table: Mapping[str, Any], kind: str) -> LanguageRecipe:
+    """The recipe of a language reader, from a recipe file's `language` table.
+
+    Args:
+        table: its `preset` names where to start from; without it that is `kind`.
+        kind: of the front, `encoder` or `table`.
+
+    Raises:
+        UsageError: an unknown key or preset, or a value that cannot be used.
+    """
+    changes = dict(table)
+    name = changes.pop("preset", kind)
+    return recipe_from(preset(str(name), LANGUAGE_PRESETS), changes, where="language")
 
 
 def preset(name: str, presets: Mapping[str, RecipeType]) -> RecipeType:

@@ -1,0 +1,54 @@
+"""Data as a run that reads words sees it: its language stream is what the run's own front makes of what was said."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.errors import DataError
+from edge_msa.runs import Run
+from edge_msa.training.readers import spoken_of
+from edge_msa.training.spoken import Spoken
+
+
+def spoken_by(run: Run, dataset: Dataset) -> Dataset:
+    """The dataset with that language stream.
+
+    Raises:
+        DataError: a split does not say what was said.
+    """
+    spoken = spoken_of(run)
+    return dataclasses.replace(
+        dataset, splits={name: _spoken(spoken, split, name, dataset) for name, split in dataset.splits.items()}
+    )
+
+
+def unspoken(dataset: Dataset, dim: int) -> Dataset:
+    """The dataset with a language stream of that width that only tells who said a word: a bundle reads the texts."""
+    splits = {}
+    for name, split in dataset.splits.items():
+        _require_texts(split, name, dataset)
+        said = np.array([[bool(text.strip())] for text in split.texts])
+        frames = Frames(said, values=np.zeros((len(split), 1, dim), np.float32))
+        splits[name] = dataclasses.replace(split, modalities=_with_language(split, frames))
+    return dataclasses.replace(dataset, splits=splits)
+
+
+def _spoken(spoken: Spoken, split: Split, name: str, dataset: Dataset) -> Split:
+    _require_texts(split, name, dataset)
+    return dataclasses.replace(split, modalities=_with_language(split, spoken.frames(split.texts)))
+
+
+def _with_language(split: Split, frames: Frames) -> dict[str, Frames]:
+    others = {name: stream for name, stream in split.modalities.items() if name != "language"}
+    return {"language": frames, **others}
+
+
+def _require_texts(split: Split, name: str, dataset: Dataset) -> None:
+    if len(split) and not split.texts:
+        raise DataError(
+            f"the {name} split of {dataset.name} does not say what was said, and the model reads words: "
+            "give data with raw text"
+        )
