@@ -108,3 +108,4 @@ def _keep_layers(model: Any, layers: int, source: str) -> None:
     if not 1 <= layers <= len(stack):
         raise UsageError(f"--layers is {layers}; {source} has 1 to {len(stack)}")
     model.encoder.layer = stack[:layers]
+    model.config.num_hidden_layers = layers
