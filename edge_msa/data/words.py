@@ -65,8 +65,9 @@ class Words:
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Token ids of each text, (n,) each; of a text without a word, none."""
-        spoken = [text if text.strip() else "" for text in texts]
-        found = self._tokenizer.encode_batch(spoken, add_special_tokens=self.special)
+        # Half a surrogate pair is no text to the library; it becomes a question mark, and that goes.
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        found = self._tokenizer.encode_batch(clean, add_special_tokens=self.special)
         least = self._specials
         return [np.array(item.ids if len(item.ids) > least else [], np.int64) for item in found]
 

@@ -130,6 +130,11 @@ class Texts:
     labels: FloatArray
     taught: FloatArray | None = None
 
+    @property
+    def targets(self) -> FloatArray:
+        """Labels where there are any, else what teachers read, (N,)."""
+        return self.labels if self.taught is None else np.where(np.isfinite(self.labels), self.labels, self.taught)
+
     @classmethod
     def of(cls, splits: Sequence[Split], taught: FloatArray | None = None) -> Texts:
         """The texts of several splits, one after the other."""
@@ -179,8 +184,7 @@ def train_reader(
     config = recipe.student(spoken.front.dim, task)
     torch.manual_seed(seed)
     student = Student(config)
-    labels = corpora["final" if "final" in corpora else "transfer"].labels
-    start_at_prior(student.fusion.read, labels[np.isfinite(labels)], task)
+    start_at_prior(student.fusion.read, corpora["final" if "final" in corpora else "transfer"].targets, task)
     if isinstance(spoken.front, EncoderFront) and recipe.freeze_words:
         spoken.front.encoder.embeddings.word_embeddings.weight.requires_grad_(requires_grad=False)
     reader = LanguageReader(spoken.front, student).to(engine.device)

@@ -1,41 +1,17 @@
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import BackendError, UsageError
 from edge_msa.flow.encode import encode_language, encoded
 from edge_msa.models.language import load_encoder
-
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not", "at", "all")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from transformers import BertConfig, BertModel
-
-    path = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=16,
-    )
-    BertModel(config).save_pretrained(path)
-    (path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
-    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True}))
-    return path
 
 
 def one_split(texts: tuple[str, ...]) -> Split:
@@ -44,38 +20,38 @@ def one_split(texts: tuple[str, ...]) -> Split:
     return Split(ids, ids, np.zeros(len(texts), np.float32), {"audio": audio}, texts)
 
 
-def test_every_token_has_features_and_padding_none(folder: Path) -> None:
-    values, valid = load_encoder(str(folder)).encode(["I love it", "not"])
+def test_every_token_has_features_and_padding_none(toy_encoder: Path) -> None:
+    values, valid = load_encoder(str(toy_encoder)).encode(["I love it", "not"])
     assert values.shape == (2, 5, 8)  # [CLS] i love it [SEP]
     assert valid.sum(axis=1).tolist() == [5, 3]
     assert not values[~valid].any()
     assert np.abs(values[valid]).sum(axis=1).min() > 0
 
 
-def test_features_do_not_depend_on_who_shares_the_batch(folder: Path) -> None:
-    encoder = load_encoder(str(folder))
+def test_features_do_not_depend_on_who_shares_the_batch(toy_encoder: Path) -> None:
+    encoder = load_encoder(str(toy_encoder))
     alone, _ = encoder.encode(["not"])
     together, _ = encoder.encode(["i love it at all", "not", "it"], batch_size=2)
     np.testing.assert_allclose(together[1, :3], alone[0], atol=1e-6)
 
 
-def test_long_utterances_lose_their_end(folder: Path) -> None:
-    _, valid = load_encoder(str(folder)).encode(["i love it not at all"], max_tokens=4)
+def test_long_utterances_lose_their_end(toy_encoder: Path) -> None:
+    _, valid = load_encoder(str(toy_encoder)).encode(["i love it not at all"], max_tokens=4)
     assert valid.shape == (1, 4)
 
 
-def test_fewer_layers_are_another_encoder(folder: Path) -> None:
-    whole, _ = load_encoder(str(folder)).encode(["i love it"])
-    first, _ = load_encoder(str(folder), layers=1).encode(["i love it"])
+def test_fewer_layers_are_another_encoder(toy_encoder: Path) -> None:
+    whole, _ = load_encoder(str(toy_encoder)).encode(["i love it"])
+    first, _ = load_encoder(str(toy_encoder), layers=1).encode(["i love it"])
     assert first.shape == whole.shape
     assert not np.allclose(first, whole)
     with pytest.raises(UsageError, match=r"--layers is 3.*1 to 2"):
-        load_encoder(str(folder), layers=3)
+        load_encoder(str(toy_encoder), layers=3)
 
 
-def test_language_is_replaced_and_silence_is_missing(folder: Path) -> None:
+def test_language_is_replaced_and_silence_is_missing(toy_encoder: Path) -> None:
     dataset = Dataset("said", MOSI, {"train": one_split(("i love it", " "))}, "said")
-    split = encoded(dataset, load_encoder(str(folder)), max_tokens=8).split("train")
+    split = encoded(dataset, load_encoder(str(toy_encoder)), max_tokens=8).split("train")
     assert list(split.modalities) == ["language", "audio"]
     assert split.modalities["language"].valid.any(axis=1).tolist() == [True, False]
     assert split.texts == ("i love it", " ")
@@ -88,9 +64,9 @@ def test_what_holds_no_encoder_is_named(tmp_path: Path) -> None:
         load_encoder(str(tmp_path / "nothing"))
 
 
-def test_damaged_weights_are_named(folder: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_named(toy_encoder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
+    shutil.copytree(toy_encoder, copy)
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(UsageError, match="copy holds no encoder that transformers can load"):
@@ -108,6 +84,6 @@ def test_without_transformers_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch
         load_encoder("some/name")
 
 
-def test_a_file_without_texts_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_file_without_texts_is_refused(toy_encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not say what was said"):
-        encode_language("synthetic", tmp_path / "out.npz", str(folder))
+        encode_language("synthetic", tmp_path / "out.npz", str(toy_encoder))
