@@ -76,6 +76,14 @@ class Contract:
             language=self.language if "language" in dims else None,
         )
 
+    def speaking(self, reader: Contract) -> Contract:
+        """The same of a model whose language stream comes from that reader's front: it is read as it comes."""
+        if "language" not in self.dims:
+            return self
+        own, other = self.normalisation, Normalisation.identity({"language": self.dims["language"]})
+        normalisation = Normalisation({**own.mean, **other.mean}, {**own.std, **other.std}, own.notes)
+        return dataclasses.replace(self, normalisation=normalisation, language=reader.language)
+
     def readable(self, dataset: Dataset) -> Dataset:
         """What of that dataset the model reads, raw; a note names each modality that it was made without.
 

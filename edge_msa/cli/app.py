@@ -7,6 +7,27 @@ from typing import Annotated, Literal
 
 import typer
 
+from edge_msa.cli.data import data_app, import_app
+from edge_msa.cli.language import language_app
+from edge_msa.cli.options import (
+    Compile,
+    Data,
+    Device,
+    Epochs,
+    Json,
+    Language,
+    Method,
+    Output,
+    OwnData,
+    PrecisionName,
+    Recipe,
+    Seed,
+    SplitOption,
+    TaskName,
+    TensorBoard,
+    TrainingPrecision,
+)
+
 app = typer.Typer(
     name="edge-msa",
     help="Multimodal sentiment models for edge devices: train, distil, calibrate, export, run, report.",
@@ -15,147 +36,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Look at feature files and convert them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-import_app = typer.Typer(help="Make runs of checkpoints that others trained.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
-language_app = typer.Typer(
-    help="Make readers of raw words: language teachers, and students of theirs.", no_args_is_help=True
-)
 app.add_typer(language_app, name="language")
-
-Data = Annotated[str, typer.Option("--data", help="A feature file, or `synthetic` for the embedded default.")]
-OwnData = Annotated[str | None, typer.Option("--data", help="A feature file; else what the run was made from.")]
-Output = Annotated[Path, typer.Option("--output-dir", help="The folder to make, once it is whole.")]
-TaskName = Annotated[str | None, typer.Option("--task", help="mosi, sims, emotions, regression; else the file's.")]
-Transcripts = Annotated[
-    list[str], typer.Option("--transcripts", help="A CSV or feature file with what was said; repeat it, yours last.")
-]
-Layers = Annotated[int | None, typer.Option("--layers", min=1, help="First layers of the encoder to keep; else all.")]
-Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file of settings.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each stage; else the recipe's.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Every random choice follows from it.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Through torch.compile; `bench training` says if it pays.")]
-TensorBoard = Annotated[Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard's event files.")]
-Json = Annotated[bool, typer.Option("--json", help="End stdout with one line of compact JSON.")]
-SplitOption = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split to measure on.")]
-Method = Literal["minmax", "percentile", "entropy", "mse"]
-PrecisionName = Literal["auto", "fp32", "fp16", "int8"]
-TrainingPrecision = Annotated[
-    Literal["auto", "32", "bf16"], typer.Option("--precision", help="auto is bf16 on a GPU that has it, else 32.")
-]
-
-
-@data_app.command("inspect")
-def data_inspect(
-    file: Annotated[str, typer.Argument(help="A feature file, or `synthetic`.")],
-    task: TaskName = None,
-    json: Json = False,
-) -> None:
-    """Show splits, shapes, lengths, missing share, labels, and what was not finite."""
-    from edge_msa.flow.data import inspect
-
-    inspect(file, task, json=json)
-
-
-@data_app.command("encode")
-def data_encode(
-    file: Annotated[str, typer.Argument(help="A feature file that tells what was said.")],
-    output: Annotated[Path, typer.Argument(help="The archive to write, ending in .npz.")],
-    encoder: Annotated[str, typer.Option("--encoder", help="A BERT-like model: a folder, or a name on the hub.")],
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longer utterances lose their end.")] = 64,
-    layers: Annotated[int | None, typer.Option("--layers", help="Its first layers to keep; else all.")] = None,
-    device: Device = "auto",
-    task: TaskName = None,
-) -> None:
-    """Replace the language stream by a frozen encoder's token features of the raw text."""
-    from edge_msa.flow.encode import encode_language
-
-    encode_language(file, output, encoder, max_tokens=max_tokens, layers=layers, device=device, task_name=task)
-
-
-@data_app.command("convert")
-def data_convert(
-    file: Annotated[str, typer.Argument(help="A feature file, or `synthetic`.")],
-    output: Annotated[Path, typer.Argument(help="The archive to write, ending in .npz.")],
-    task: TaskName = None,
-) -> None:
-    """Write a feature file as this project's own .npz archive."""
-    from edge_msa.flow.data import convert
-
-    convert(file, output, task)
-
-
-@import_app.command("almt")
-def import_almt(
-    checkpoint: Annotated[Path, typer.Argument(help="A state dict of the authors' code or of MMSA, a .pth file.")],
-    output_dir: Output,
-    task: Annotated[str, typer.Option("--task", help="What it was trained for: mosi, sims, emotions...")] = "mosi",
-) -> None:
-    """Read a checkpoint of ALMT, every size off its tensors, as a teacher."""
-    from edge_msa.flow.import_almt import import_checkpoint
-
-    import_checkpoint(checkpoint, output_dir, task=task)
-
-
-@language_app.command("train")
-def language_train(
-    transcripts: Transcripts,
-    output_dir: Output,
-    encoder: Annotated[
-        str,
-        typer.Option("--encoder", help="A BERT-like folder or hub name; an .npz of word vectors; or `wordpieces`."),
-    ],
-    layers: Layers = None,
-    recipe: Recipe = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: TrainingPrecision = "auto",
-) -> None:
-    """Train a reader of words on transcripts with scores; the last file's task and validation split count."""
-    from edge_msa.flow.language import train_language
-    from edge_msa.training.engine import Hardware
-
-    train_language(
-        transcripts,
-        output_dir,
-        encoder=encoder,
-        layers=layers,
-        recipe=recipe,
-        seed=seed,
-        hardware=Hardware(device, precision),
-    )
-
-
-@language_app.command("distill")
-def language_distill(
-    teacher: Annotated[list[Path], typer.Option("--teacher", help="A language run; repeat it to average several.")],
-    transcripts: Transcripts,
-    output_dir: Output,
-    front: Annotated[
-        Literal["table", "encoder"], typer.Option("--front", help="A static table, or the teacher's first layers.")
-    ] = "table",
-    layers: Layers = None,
-    recipe: Recipe = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: TrainingPrecision = "auto",
-) -> None:
-    """Distil readers of words into a smaller one, over all the words of the transcripts."""
-    from edge_msa.flow.language import distill_language
-    from edge_msa.training.engine import Hardware
-
-    distill_language(
-        teacher,
-        transcripts,
-        output_dir,
-        front=front,
-        layers=layers,
-        recipe=recipe,
-        seed=seed,
-        hardware=Hardware(device, precision),
-    )
 
 
 @app.command()
@@ -171,6 +54,7 @@ def train(
     compiled: Compile = False,
     tensorboard: TensorBoard = None,
     task: TaskName = None,
+    language: Language = None,
 ) -> None:
     """Train a teacher: HRLF on complete data, then robust under missing modalities and frames; or ALMT.
 
@@ -180,7 +64,17 @@ def train(
     from edge_msa.training.engine import Hardware
 
     hardware = Hardware(device, precision, compiled, tensorboard)
-    train_teacher(data, output_dir, model=model, recipe=recipe, epochs=epochs, seed=seed, hardware=hardware, task=task)
+    train_teacher(
+        data,
+        output_dir,
+        model=model,
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        hardware=hardware,
+        task=task,
+        language=language,
+    )
 
 
 @app.command()

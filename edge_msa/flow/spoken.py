@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 
 from edge_msa.data.dataset import Dataset, Frames, Split
-from edge_msa.errors import DataError
+from edge_msa.errors import DataError, RunError
 from edge_msa.runs import Run
 from edge_msa.training.readers import spoken_of
-from edge_msa.training.spoken import Spoken
+from edge_msa.training.spoken import FILES, Spoken
 
 
 def spoken_by(run: Run, dataset: Dataset) -> Dataset:
@@ -34,6 +36,17 @@ def unspoken(dataset: Dataset, dim: int) -> Dataset:
         frames = Frames(said, values=np.zeros((len(split), 1, dim), np.float32))
         splits[name] = dataclasses.replace(split, modalities=_with_language(split, frames))
     return dataclasses.replace(dataset, splits=splits)
+
+
+def carry_spoken(source: Path, work: Path) -> None:
+    """Copy tokenizer and front of a run into the folder of one that reads words by them."""
+    for name in FILES:
+        try:
+            shutil.copyfile(source / name, work / name)
+        except OSError as error:
+            raise RunError(
+                f"{source / name} cannot be copied ({error.strerror or error}): free space, run it again"
+            ) from None
 
 
 def _spoken(spoken: Spoken, split: Split, name: str, dataset: Dataset) -> Split:
