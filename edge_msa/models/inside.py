@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from edge_msa.models.almt import AhlAttention, Almt, Embedding
 from edge_msa.models.almt_layers import split_heads
 from edge_msa.models.hrlf import AttentionLayer, Hrlf, StreamEncoder
-from edge_msa.models.student import Encoder, Student
+from edge_msa.models.student import Student
+from edge_msa.models.student_encoder import Encoder, rows_of_frames
 from edge_msa_runtime.modalities import MODALITIES
 
 GUIDED = ("audio", "vision")
@@ -84,10 +85,13 @@ def student_attention(network: Student, frames: Frames, valid: Frames) -> dict[s
 
     The arguments are those of the student's `forward`. Rows add up to 1; a frame that is not valid is not heard.
     """
-    scores = {name: cast("Encoder", network.encoders[name]).score for name in frames}
-    with _noted(list(scores.values())) as notes:
+    encoders = {name: cast("Encoder", network.encoders[name]) for name in frames}
+    with _noted([encoder.score for encoder in encoders.values()]) as notes:
         network(frames, valid)
-    return {name: _pooling_weights(notes[score][0].answer, valid[name]) for name, score in scores.items()}
+    return {
+        name: _pooling_weights(notes[encoder.score][0].answer, valid[name], encoder.config.stride)
+        for name, encoder in encoders.items()
+    }
 
 
 @torch.no_grad()
@@ -171,12 +175,17 @@ def _last_frame_weights(layer: AttentionLayer, asking: Tensor, hidden: Tensor, e
     return (weights * askers).sum(dim=2) / askers.sum(dim=2)
 
 
-def _pooling_weights(scores: Tensor, valid: Tensor) -> Tensor:
-    """Softmax over the valid frames, which stand first in `scores` (B, tokens, T), put back where they were."""
-    first = torch.arange(valid.shape[1], device=valid.device) < valid.sum(dim=1, keepdim=True)
-    weights = torch.softmax(scores.masked_fill(~first[:, None], -torch.inf), dim=2).nan_to_num(0.0)
+def _pooling_weights(scores: Tensor, valid: Tensor, stride: int) -> Tensor:
+    """Softmax over the rows of valid frames (B, tokens, rows), shared by a row's frames, put back where they were."""
+    length, count = valid.shape[1], valid.sum(dim=1, keepdim=True)
+    row = rows_of_frames(length, stride).to(valid.device)
+    ready = torch.arange(scores.shape[2], device=valid.device) < (count + stride - 1) // stride
+    weights = torch.softmax(scores.masked_fill(~ready[:, None], -torch.inf), dim=2).nan_to_num(0.0)
+    members = torch.where(row == 0, 1, stride)  # the first frame has a row of its own
+    shared = weights.gather(2, row.clamp(max=scores.shape[2] - 1).expand(*scores.shape[:2], -1)) / members
+    shared = shared * (row < (count + stride - 1) // stride)[:, None]
     order = torch.argsort((~valid).to(torch.uint8), dim=1, stable=True)
-    return torch.zeros_like(weights).scatter(2, order[:, None].expand_as(weights), weights)
+    return torch.zeros_like(shared).scatter(2, order[:, None].expand_as(shared), shared)
 
 
 def _weights(query: Tensor, key: Tensor, heard: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ the best that can be known from that subset, and free of the label's noise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,81 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_msa.data.dataset import Dataset, Split
-from edge_msa.data.tasks import Task
-from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training.engine import Engine
-from edge_msa.training.loop import FitPlan, Objective, fit
-from edge_msa.training.losses import SCORE_LOSSES, task_loss
-from edge_msa.training.msm import MsmConfig, draw_missing
+from edge_msa.training.loop import Objective, fit
+from edge_msa.training.losses import task_loss
+from edge_msa.training.msm import draw_missing
 from edge_msa.training.predict import Readable, predict, to_numpy
 from edge_msa.training.start import start_at_prior
+from edge_msa.training.student_recipe import StudentRecipe
 from edge_msa.training.tensors import SplitTensors
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
-
-
-@dataclass(frozen=True)
-class StudentRecipe:
-    """How a student is made."""
-
-    width: int = 32
-    """Channels of every encoder."""
-    blocks: int = 3
-    """Causal convolutions a modality; the i-th is dilated by 2**i."""
-    kernel: int = 3
-    """Taps of each."""
-    tokens: int = 4
-    """Vectors that a modality's frames are pooled into."""
-    hidden: int = 64
-    """Width of the fusion."""
-    dropout: float = 0.3
-    """On tokens, while training."""
-    epochs: int = 25
-    """Passes over the training split."""
-    batch_size: int = 64
-    """Samples a step."""
-    learning_rate: float = 2e-3
-    """Peak of AdamW's rate; it rises over the first tenth and falls along a cosine."""
-    weight_decay: float = 1e-2
-    """Decoupled."""
-    patience: int | None = None
-    """Stop after so many epochs without a better validation metric."""
-    from_teacher: float = 0.5
-    """Share of the loss that comes from the teacher's readings; the labels have the rest."""
-    score_loss: str = "l1"
-    """l1, smooth_l1 or mse; emotions always take cross-entropy."""
-    msm: MsmConfig = field(default_factory=MsmConfig)
-    """What goes missing in training."""
-
-    def __post_init__(self) -> None:
-        for name in ("width", "blocks", "kernel", "tokens", "hidden", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"student.{name} is {getattr(self, name)}; it must be at least 1")
-        _ = self.plan
-        if self.score_loss not in SCORE_LOSSES:
-            raise UsageError(f"student.score_loss is {self.score_loss!r}; it is one of: {', '.join(SCORE_LOSSES)}")
-        if not 0 <= self.from_teacher <= 1:
-            raise UsageError(f"student.from_teacher is {self.from_teacher}; it is a share between 0 and 1")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"student.dropout is {self.dropout}; it is a share, at least 0 and below 1")
-
-    @property
-    def plan(self) -> FitPlan:
-        """The recipe's side of the training loop."""
-        return FitPlan(
-            self.epochs,
-            self.batch_size,
-            self.learning_rate,
-            warmup=0.1,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-        )
-
-    def config(self, dims: Mapping[str, int], task: Task) -> StudentConfig:
-        """The network for data of those widths."""
-        return StudentConfig(
-            dict(dims), self.width, self.blocks, self.kernel, self.tokens, self.hidden, task.outputs, self.dropout
-        )
 
 
 @dataclass(frozen=True)

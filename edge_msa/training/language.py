@@ -22,6 +22,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
 from edge_msa.models.fronts import EncoderFront, LanguageReader
 from edge_msa.models.student import Student, StudentConfig
+from edge_msa.models.student_encoder import Recurrence
 from edge_msa.training.engine import Engine
 from edge_msa.training.loop import FitPlan, Objective, fit
 from edge_msa.training.losses import SCORE_LOSSES, task_loss
@@ -63,6 +64,8 @@ class LanguageRecipe:
     """Causal convolutions; the i-th is dilated by 2**i."""
     kernel: int = 3
     """Taps of each."""
+    recurrence: Recurrence = "none"
+    """`gru` for one behind the convolutions; it stays float in every engine."""
     tokens: int = 4
     """Vectors that a text is pooled into."""
     hidden: int = 64
@@ -112,13 +115,14 @@ class LanguageRecipe:
         """The network behind a front of that width."""
         return StudentConfig(
             {"language": dim},
-            self.width,
-            self.blocks,
-            self.kernel,
-            self.tokens,
-            self.hidden,
-            task.outputs,
-            self.dropout,
+            width=self.width,
+            blocks=self.blocks,
+            kernel=self.kernel,
+            tokens=self.tokens,
+            hidden=self.hidden,
+            outputs=task.outputs,
+            dropout=self.dropout,
+            recurrence=self.recurrence,
         )
 
 

@@ -17,11 +17,11 @@ from edge_msa.data.open import SYNTHETIC
 from edge_msa.errors import UsageError
 from edge_msa.models.hrlf import Pooling
 from edge_msa.training.almt import AlmtRecipe
-from edge_msa.training.distill import StudentRecipe
 from edge_msa.training.language import LanguageRecipe, Stage
 from edge_msa.training.loop import FitPlan
 from edge_msa.training.losses import SCORE_LOSSES
 from edge_msa.training.msm import MsmConfig
+from edge_msa.training.student_recipe import StudentRecipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -149,8 +149,7 @@ STUDENT_PRESETS: dict[str, StudentRecipe] = {
 LANGUAGE_PRESETS: dict[str, LanguageRecipe] = {
     "encoder": LanguageRecipe(),
     "table": LanguageRecipe(
-        width=96,
-        blocks=3,
+        recurrence="gru",
         dropout=0.3,
         unknown=0.05,
         transfer=Stage(14, 2e-3),
@@ -159,6 +158,14 @@ LANGUAGE_PRESETS: dict[str, LanguageRecipe] = {
     ),
 }
 """By the kind of front."""
+
+
+STUDENT_SIZES: dict[str, dict[str, Any]] = {
+    "nano": {"width": 16, "blocks": 2, "tokens": 2, "hidden": 32, "audio": {"stride": 4}, "vision": {"stride": 4}},
+    "tiny": {"width": 32, "blocks": 3, "tokens": 3, "hidden": 48, "audio": {"stride": 2}, "vision": {"stride": 2}},
+    "small": {"width": 64, "blocks": 3, "tokens": 4, "hidden": 64, "audio": {"stride": 2}, "vision": {"stride": 2}},
+}
+"""A student's sizes by name; everything else of the recipe's `student` table may change them."""
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -207,8 +214,24 @@ def almt_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = Non
 
 
 def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = None) -> StudentRecipe:
-    """The recipe of a student on that data set, from a recipe file's `student` table; as `hrlf_recipe` otherwise."""
-    return _single_stage(STUDENT_PRESETS, table, data, epochs, where="student")
+    """The recipe of a student on that data set, from a recipe file's `student` table; as `hrlf_recipe` otherwise.
+
+    The table's `size` is one of `STUDENT_SIZES`.
+    """
+    changes = dict(table)
+    if "size" in changes:
+        size = str(changes.pop("size"))
+        if size not in STUDENT_SIZES:
+            there = ", ".join(STUDENT_SIZES)
+            raise UsageError(f"student.size is {size!r}{_closest(size, STUDENT_SIZES)}; there are: {there}")
+        changes = _merged(STUDENT_SIZES[size], changes)
+    return _single_stage(STUDENT_PRESETS, changes, data, epochs, where="student")
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both tables in one, tables inside them too; `above` goes before."""
+    both = {name for name in below if isinstance(below[name], Mapping) and isinstance(above.get(name), Mapping)}
+    return {**below, **above, **{name: _merged(below[name], above[name]) for name in both}}
 
 
 def language_recipe(table: Mapping[str, Any], kind: str) -> LanguageRecipe:

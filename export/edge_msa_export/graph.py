@@ -53,6 +53,9 @@ class EncoderLike(Protocol):
     def __call__(self, frames: Tensor, valid: Tensor, state: Any) -> StateLike:
         """Read a chunk: frames (B, T, d), valid (B, T) with ones first."""
 
+    def whole(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """Tokens (B, M, C) of whole samples, as from `initial` on."""
+
 
 class ConfigLike(Protocol):
     """The sizes that export needs."""
@@ -224,7 +227,7 @@ class _Window(nn.Module):
         tokens: dict[str, Tensor] = {}
         for index, name in enumerate(self.names):
             encoder = cast("EncoderLike", self.encoders[name])
-            tokens[name] = encoder(inputs[2 * index], inputs[2 * index + 1], encoder.initial(1)).tokens
+            tokens[name] = encoder.whole(inputs[2 * index], inputs[2 * index + 1])
         available = torch.tensor([[float(name in self.names) for name in MODALITIES]])
         return cast("Tensor", self.fusion(tokens, available))
 
@@ -257,6 +260,8 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
+            # A GRU keeps its weights in a list beside its parameters; the exporter exports the parameters.
+            warnings.filterwarnings("ignore", message=r"(?s).*_flat_weights.*", category=UserWarning)
             yield
     finally:
         logging.disable(before)

@@ -10,7 +10,8 @@ from edge_msa.models.almt import AhlAttention, Almt, AlmtConfig, Embedding
 from edge_msa.models.almt_layers import join_heads, split_heads
 from edge_msa.models.hrlf import AttentionLayer, Hrlf, HrlfConfig, StreamEncoder
 from edge_msa.models.inside import GUIDED, almt_attention, almt_streams, hrlf_attention, read_vectors, student_attention
-from edge_msa.models.student import Encoder, Student, StudentConfig
+from edge_msa.models.student import Student, StudentConfig
+from edge_msa.models.student_encoder import Encoder
 
 DIMS = {"language": 6, "audio": 5, "vision": 3}
 LENGTHS = {"language": 7, "audio": 11, "vision": 9}

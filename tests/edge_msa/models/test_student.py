@@ -1,21 +1,32 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
-from edge_msa.models.student import Encoder, EncoderState, Student, StudentConfig, compact, untrained_student
+from edge_msa.models.student import OwnSizes, Student, StudentConfig, untrained_student
+from edge_msa.models.student_encoder import Encoder, EncoderState, compact
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 5, "audio": 4, "vision": 3}
 LENGTHS = {"language": 9, "audio": 20, "vision": 14}
 
 
-def network(dims: dict[str, int] | None = None, outputs: int = 2) -> Student:
+# Plain; rows of several frames, of which none of the lengths here is a multiple; a GRU; both at once.
+FORMS = [OwnSizes(), OwnSizes(stride=3), OwnSizes(recurrence="gru"), OwnSizes(width=5, stride=4, recurrence="gru")]
+form = pytest.mark.parametrize("own", FORMS, ids=["plain", "stride", "gru", "all"])
+
+
+def network(dims: dict[str, int] | None = None, outputs: int = 2, own: OwnSizes | None = None) -> Student:
     torch.manual_seed(0)
-    config = StudentConfig(dims or DIMS, width=8, blocks=3, tokens=3, hidden=12, outputs=outputs)
+    names = dims or DIMS
+    config = StudentConfig(
+        names, width=8, blocks=3, tokens=3, hidden=12, outputs=outputs, own=dict.fromkeys(names, own or OwnSizes())
+    )
     return Student(config).eval()
 
 
@@ -45,26 +56,44 @@ def stream(encoder: Encoder, frames: Tensor, valid: Tensor, sizes: list[int]) ->
     return state
 
 
+@form
 @pytest.mark.parametrize("sizes", [[1] * 20, [7, 7, 6], [19, 1], [2, 18]], ids=str)
-def test_any_chunking_with_masked_frames_inside_gives_the_tokens_of_the_whole(sizes: list[int]) -> None:
-    encoder = encoder_of(network(), "audio")
+def test_any_chunking_with_masked_frames_inside_gives_the_tokens_of_the_whole(sizes: list[int], own: OwnSizes) -> None:
+    encoder = encoder_of(network(own=own), "audio")
     frames, valid = (part["audio"] for part in sample())
     whole = stream(encoder, frames, valid, [20])
     chunked = stream(encoder, frames, valid, sizes)
     for name, value in whole.named().items():
         torch.testing.assert_close(chunked.named()[name], value, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(encoder.whole(*compact(frames, valid)), whole.tokens, rtol=1e-5, atol=1e-5)
 
 
-def test_a_reading_from_chunks_is_the_reading_of_the_sample() -> None:
-    student = network()
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
+def test_a_row_of_several_frames_is_read_when_its_last_one_is_there_and_the_first_frame_at_once(count: int) -> None:
+    encoder = encoder_of(network(own=OwnSizes(stride=4)), "audio")
+    frames = sample()[0]["audio"][:, :count]
+    rows = (count + 3) // 4
+    read = 4 * rows - 3
+    every = torch.ones(3, count)
+    found = encoder.whole(frames, every)
+    torch.testing.assert_close(found, encoder.whole(frames[:, :read], every[:, :read]))
+    last = frames.clone()
+    last[:, read - 1] += 1
+    assert not torch.allclose(found, encoder.whole(last, every), atol=1e-4)
+
+
+@form
+def test_a_reading_from_chunks_is_the_reading_of_the_sample(own: OwnSizes) -> None:
+    student = network(own=own)
     frames, valid = sample()
     sizes = {"language": [4, 4, 1], "audio": [8, 12], "vision": [1, 13]}
     tokens = {name: stream(encoder_of(student, name), frames[name], valid[name], sizes[name]).tokens for name in DIMS}
     torch.testing.assert_close(student.fusion(tokens, torch.ones(3, 3)), student(frames, valid), rtol=0, atol=1e-5)
 
 
-def test_masked_frames_leave_all_state_as_it_was() -> None:
-    encoder = encoder_of(network(), "audio")
+@form
+def test_masked_frames_leave_all_state_as_it_was(own: OwnSizes) -> None:
+    encoder = encoder_of(network(own=own), "audio")
     frames, valid = (part["audio"] for part in sample())
     before = encoder(*compact(frames, valid), encoder.initial(3))
     after = encoder(torch.full((3, 6, 4), 1e3), torch.zeros(3, 6), before)
@@ -72,8 +101,9 @@ def test_masked_frames_leave_all_state_as_it_was() -> None:
         torch.testing.assert_close(after.named()[name], value, rtol=0, atol=1e-6)
 
 
-def test_only_the_ones_of_a_mask_count_in_a_chunk() -> None:
-    encoder = encoder_of(network(), "audio")
+@form
+def test_only_the_ones_of_a_mask_count_in_a_chunk(own: OwnSizes) -> None:
+    encoder = encoder_of(network(own=own), "audio")
     frames = sample()[0]["audio"]
     prefix = (torch.arange(20) < 12).float().expand(3, -1)
     expected = encoder(frames[:, :12], torch.ones(3, 12), encoder.initial(3))
@@ -145,8 +175,9 @@ def test_order_of_frames_matters() -> None:
     assert not torch.allclose(student(frames, full), student(turned, full), atol=1e-4)
 
 
-def test_gradients_reach_every_weight() -> None:
-    student = network().train()
+@form
+def test_gradients_reach_every_weight(own: OwnSizes) -> None:
+    student = network(own=own).train()
     frames, valid = sample()
     valid["language"][0] = False  # so that the question without language is asked too
     student(frames, valid).sum().backward()
@@ -169,13 +200,29 @@ def test_a_reading_of_nothing_is_finite() -> None:
     assert torch.isfinite(student(frames, nothing)).all()
 
 
-def test_a_state_keeps_its_names_both_ways() -> None:
-    encoder = encoder_of(network(), "audio")
-    state = encoder.initial(2)
-    assert list(state.named()) == ["conv0", "conv1", "conv2", "peak", "mass", "tokens"]
-    assert [tuple(conv.shape) for conv in state.convs] == [(2, 8, 2), (2, 8, 4), (2, 8, 8)]
+@form
+def test_a_state_keeps_its_names_both_ways(own: OwnSizes) -> None:
+    state = encoder_of(network(own=own), "audio").initial(2)
+    own_names = (["hidden"] if own.recurrence else []) + (["pending", "phase"] if own.stride else [])
+    assert list(state.named()) == ["conv0", "conv1", "conv2", "peak", "mass", "tokens", *own_names]
+    width = own.width or 8
+    assert [tuple(conv.shape) for conv in state.convs] == [(2, width, 2), (2, width, 4), (2, width, 8)]
     again = EncoderState.from_named(state.named())
-    assert all(first is second for first, second in zip(again.convs, state.convs, strict=True))
+    assert all(value is state.named()[name] for name, value in again.named().items())
+
+
+def test_a_modality_may_have_sizes_of_its_own_and_the_config_survives_json() -> None:
+    own = {"language": OwnSizes(width=24, blocks=1, recurrence="gru"), "vision": OwnSizes(stride=2)}
+    config = StudentConfig(DIMS, width=8, own=own)
+    torch.manual_seed(0)
+    student = Student(config).eval()
+    widths = {name: tuple(encoder_of(student, name).initial(1).tokens.shape) for name in DIMS}
+    assert widths == {"language": (1, 4, 24), "audio": (1, 4, 8), "vision": (1, 4, 8)}
+    assert [len(encoder_of(student, name).blocks) for name in DIMS] == [1, 3, 3]
+    again = StudentConfig(**json.loads(json.dumps(dataclasses.asdict(config))))
+    assert again == config
+    frames, valid = sample()
+    assert student(frames, valid).shape == (3, 1)
 
 
 def test_compacting_keeps_order_and_puts_zeros_behind() -> None:
@@ -190,6 +237,8 @@ def test_compacting_keeps_order_and_puts_zeros_behind() -> None:
 def test_widths_of_unknown_modalities_are_refused(dims: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="language, audio, vision"):
         StudentConfig(dims)
+    with pytest.raises(ValueError, match=r"own must name some of .* not \['text'\]"):
+        StudentConfig(DIMS, own={"text": OwnSizes()})
 
 
 def test_a_student_without_training_follows_from_its_seed_and_leaves_torchs_own_alone() -> None:

@@ -12,9 +12,10 @@ from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training import distill as module
-from edge_msa.training.distill import StudentRecipe, TrainedStudent, distill
+from edge_msa.training.distill import TrainedStudent, distill
 from edge_msa.training.engine import Hardware
 from edge_msa.training.predict import predict
+from edge_msa.training.student_recipe import StudentRecipe
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 CPU = torch.device("cpu")

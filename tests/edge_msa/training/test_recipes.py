@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from edge_msa.errors import UsageError
-from edge_msa.training.distill import StudentRecipe
 from edge_msa.training.msm import MsmConfig
 from edge_msa.training.recipes import (
     PRESETS,
@@ -18,6 +17,7 @@ from edge_msa.training.recipes import (
     recipe_from,
     student_recipe,
 )
+from edge_msa.training.student_recipe import StudentRecipe
 
 
 def test_published_hyper_parameters_are_the_papers() -> None:
