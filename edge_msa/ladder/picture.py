@@ -7,7 +7,7 @@ from pathlib import Path
 from edge_msa.files import write_text
 from edge_msa.ladder.record import Ladder, Step, front
 from edge_msa.ladder.table import LEFT, ladder_rows, notes
-from edge_msa.report.canvas import LIMIT, MUTED, OTHER, PRECISIONS, STYLE, canvas, svg
+from edge_msa.report.canvas import MUTED, OTHER, PRECISIONS, STYLE, canvas, svg
 from edge_msa.report.page import Table
 from edge_msa.report.templates import fill
 
