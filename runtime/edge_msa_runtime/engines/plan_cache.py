@@ -24,7 +24,7 @@ _STEM = 32
 
 @dataclasses.dataclass(frozen=True)
 class PlanKey:
-    """All that a plan depends on: the `model` by `model_digest`, `precision`, `tensorrt` version, `sm` (87), `device` name."""
+    """What a plan depends on: `model` by `model_digest`, `precision`, `tensorrt` version, `sm` (87), `device` name."""
 
     model: str
     precision: str
