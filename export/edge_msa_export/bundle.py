@@ -113,8 +113,9 @@ class _Plan:
 
 def _write(output_dir: Path, plan: _Plan) -> Path:
     with whole_folder(output_dir, is_bundle) as folder:
-        for file in sorted({spec.file for spec in plan.specs}):
-            _copy_graph(plan.graphs.root, folder, file)
+        for file in sorted(_files(plan)):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(plan.graphs.root / file, folder / file)
         arrays: dict[str, Any] = dict(plan.graphs.golden)
         np.savez_compressed(folder / GOLDEN_NAME, **arrays)
         wheel = write_runtime_wheel(folder)
@@ -124,12 +125,11 @@ def _write(output_dir: Path, plan: _Plan) -> Path:
     return output_dir
 
 
-def _copy_graph(root: Path, folder: Path, file: str) -> None:
-    target = folder / file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(root / file, target)
-    if target.suffix == ".xml":
-        shutil.copyfile((root / file).with_suffix(".bin"), target.with_suffix(".bin"))
+def _files(plan: _Plan) -> set[str]:
+    """What was built that the bundle takes, relative to the root."""
+    text = plan.graphs.language
+    named = [name for spec in plan.specs for name in (spec.file, spec.weights)]
+    return {name for name in named + ([] if text is None else [text.tokenizer, text.table]) if name}
 
 
 def _manifest(plan: _Plan) -> Manifest:
@@ -142,6 +142,7 @@ def _manifest(plan: _Plan) -> Manifest:
         profile=request.profile.to_json(),
         task=request.task,
         modalities={name: _modality(name, graphs, request) for name in MODALITIES if name in graphs.facts.dims},
+        language=graphs.language,
         engines=tuple(plan.precision),
         precision=dict(plan.precision),
         graphs=plan.specs,

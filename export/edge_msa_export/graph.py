@@ -1,4 +1,4 @@
-"""From a torch student to ONNX graphs: one step graph a modality, one fuse graph, one window graph a subset.
+"""From a torch student to ONNX graphs: one step graph a modality, one fuse graph, window graphs a subset.
 
 The student is taken by its shape (the protocols below), so that this room does not know who trained it. Masked frames
 are dropped before a graph, so `valid` has its ones first in every graph.
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 from edge_msa_export.errors import ExportError
 from edge_msa_export.portable import to_portable
+from edge_msa_export.text import buckets
+from edge_msa_export.weight_names import restore_names
 from edge_msa_runtime.manifest import StateSpec
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
@@ -131,8 +133,21 @@ def export_all(
     graphs = {GraphKey("step", name): export_step(still, name, chunks[name]) for name in names}
     graphs[GraphKey("fuse", "")] = export_fuse(still)
     for subset in subsets_of(names):
-        graphs[GraphKey("window", subset.value)] = export_window(still, subset, windows)
+        for scope, lengths in window_scopes(subset, windows).items():
+            graphs[GraphKey("window", scope)] = export_window(still, subset, lengths)
     return graphs
+
+
+def window_scopes(subset: Subset, windows: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """The frames a modality of each of a subset's window graphs, by scope, the shortest first.
+
+    Language alone has graphs for shorter texts too, `l.16` and so on: most utterances are far from the longest.
+    """
+    if subset is not Subset.L:
+        return {subset.value: {name: windows[name] for name in subset.modalities}}
+    *shorter, longest = buckets(windows["language"])
+    scopes = {f"{subset.value}.{length}": {"language": length} for length in shorter}
+    return {**scopes, subset.value: {"language": longest}}
 
 
 def export_step(student: StudentLike, modality: str, chunk: int) -> onnx.ModelProto:
@@ -144,7 +159,7 @@ def export_step(student: StudentLike, modality: str, chunk: int) -> onnx.ModelPr
         "valid": torch.ones(1, chunk),
         **{f"state.{name}": value for name, value in state.items()},
     }
-    return _export(_Step(still, modality), inputs, [f"next.{name}" for name in state])
+    return to_onnx(_Step(still, modality), inputs, [f"next.{name}" for name in state])
 
 
 def export_fuse(student: StudentLike) -> onnx.ModelProto:
@@ -153,7 +168,7 @@ def export_fuse(student: StudentLike) -> onnx.ModelProto:
     names = _names(still)
     inputs = {f"tokens.{name}": _encoder(still, name).initial(1).tokens for name in names}
     inputs["available"] = torch.ones(1, len(MODALITIES))
-    return _export(_Fuse(still, names), inputs, ["reading"])
+    return to_onnx(_Fuse(still, names), inputs, ["reading"])
 
 
 def export_window(student: StudentLike, subset: Subset, windows: Mapping[str, int]) -> onnx.ModelProto:
@@ -163,7 +178,7 @@ def export_window(student: StudentLike, subset: Subset, windows: Mapping[str, in
     for name in subset.modalities:
         inputs[f"frames.{name}"] = torch.zeros(1, windows[name], _dims(still)[name])
         inputs[f"valid.{name}"] = torch.ones(1, windows[name])
-    return _export(_Window(still, subset.modalities), inputs, ["reading"])
+    return to_onnx(_Window(still, subset.modalities), inputs, ["reading"])
 
 
 def facts_of(student: StudentLike) -> StudentFacts:
@@ -232,7 +247,12 @@ class _Window(nn.Module):
         return cast("Tensor", self.fusion(tokens, available))
 
 
-def _export(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+    """Any module as a true opset 17, its weights under their own names.
+
+    Raises:
+        ExportError: torch cannot export it, or the result is not a true opset 17.
+    """
     with _quiet():
         try:
             program = torch.onnx.export(
@@ -246,10 +266,13 @@ def _export(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[s
             )
         except torch.onnx.OnnxExporterError as error:
             first = (str(error).strip().splitlines() or ["no reason given"])[0]
-            raise ExportError(f"torch cannot export the student: {first}") from error
+            raise ExportError(f"torch cannot export it: {first}") from error
     if program is None:
         raise ExportError("torch's exporter returned no graph; torch 2.7 or newer is needed")
-    return to_portable(program.model_proto)
+    result = to_portable(program.model_proto)
+    weights = {name: value.detach().numpy() for name, value in module.named_parameters() if value.dim() == 2}
+    restore_names(result, weights)
+    return result
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_msa_export.errors import ExportError
+from edge_msa_export.layer_norm import EPSILON_SUFFIX
 from edge_msa_export.portable import check
 
 _SUFFIX = ".half"
@@ -31,7 +32,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ExportError("a quantised graph cannot be turned into float16; start from the float32 one")
     floors = {node.input[1] for node in graph.node if node.op_type == "Clip" and len(node.input) > 1}
     for tensor in graph.initializer:
-        _halve(tensor, is_floor=tensor.name in floors)
+        _halve(tensor, is_floor=tensor.name in floors or tensor.name.endswith(EPSILON_SUFFIX))
     for node in graph.node:
         _halve_node(node)
     _cast_edges(graph)

@@ -69,7 +69,7 @@ _COMMON = frozenset(
         "DequantizeLinear",
     ]
 )
-# LayerNormalization has an importer from TensorRT 8.6 on, and 8.5 is what JetPack 5 has: decompose it there.
+# LayerNormalization has an importer from TensorRT 8.6 on, and 8.5 is what JetPack 5 has: see layer_norm.py.
 OPERATORS: dict[str, frozenset[str]] = {
     "onnxruntime": _COMMON | {"LayerNormalization"},
     "openvino": _COMMON | {"LayerNormalization"},

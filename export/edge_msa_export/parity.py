@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,19 @@ from edge_msa_runtime.manifest import StateSpec
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 Array = NDArray[np.float32]
-Program = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+Program = Callable[[Mapping[str, Any]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
 class ParityCase:
-    """Normalised frames (T, d) with masks (T,) by modality of one subset, and what torch reads from them."""
+    """Normalised frames (T, d) with masks (T,) by modality of one subset, and what torch reads from them.
+
+    `scope`: of the window graph that reads them, `lengths` its frames by modality; T is at most that.
+    """
 
     subset: Subset
+    scope: str
+    lengths: Mapping[str, int]
     frames: Mapping[str, Array]
     valid: Mapping[str, NDArray[np.bool_]]
     reading: Array
@@ -35,23 +41,21 @@ def measure_parity(
     cases: Sequence[ParityCase],
     states: Mapping[str, tuple[StateSpec, ...]],
     chunks: Mapping[str, int],
-    windows: Mapping[str, int],
 ) -> dict[GraphKey, float]:
     """The largest |reading of the graph - reading of torch| of every graph, over the cases that it takes part in.
 
     Args:
-        programs: one a graph, from named inputs to named outputs.
-        cases: at least one a subset, none longer than the window.
+        programs: one a graph, from named inputs to named outputs; front graphs have no part in it.
+        cases: at least one a window graph.
         states: of each modality's step graph.
         chunks: frames a call of the step graphs.
-        windows: frames of the window graphs.
     """
-    worst = dict.fromkeys(programs, 0.0)
+    worst = {key: 0.0 for key in programs if key.role != "front"}
     for case in cases:
         chain = _difference(read_chain(programs, case.frames, case.valid, states, chunks), case.reading)
-        window = _difference(read_window(programs, case, windows), case.reading)
+        window = _difference(read_window(programs, case), case.reading)
         took_part = [GraphKey("fuse", ""), *(GraphKey("step", name) for name in case.subset.modalities)]
-        for key, difference in [(GraphKey("window", case.subset.value), window), *((key, chain) for key in took_part)]:
+        for key, difference in [(GraphKey("window", case.scope), window), *((key, chain) for key in took_part)]:
             worst[key] = float(np.maximum(worst[key], difference))  # keeps a NaN, which max() may lose
     return worst
 
@@ -79,13 +83,13 @@ def read_chain(
     return np.asarray(reading[0])
 
 
-def read_window(programs: Mapping[GraphKey, Program], case: ParityCase, windows: Mapping[str, int]) -> Array:
-    """The reading (outputs,) of the subset's window graph."""
+def read_window(programs: Mapping[GraphKey, Program], case: ParityCase) -> Array:
+    """The reading (outputs,) of the case's window graph."""
     inputs: dict[str, Array] = {}
     for name, values in case.frames.items():
         packed = values[case.valid[name]]
-        inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _padded(packed, windows[name])
-    return np.asarray(programs[GraphKey("window", case.subset.value)](inputs)["reading"][0])
+        inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _padded(packed, case.lengths[name])
+    return np.asarray(programs[GraphKey("window", case.scope)](inputs)["reading"][0])
 
 
 def with_holes(length: int) -> NDArray[np.bool_]:

@@ -11,8 +11,11 @@ _EXTRAS = ("onnxruntime", "openvino")
 def bundle_readme(manifest: Manifest, wheel: str) -> str:
     """The text; the same manifest gives the same text."""
     first = manifest.engines[0]
-    extra = f"[{first}]" if first in _EXTRAS else ""
-    system = "" if extra else "A virtual environment needs `--system-site-packages`: TensorRT is JetPack's.\n"
+    extras = [*([first] if first in _EXTRAS else []), *(["text"] if manifest.language else [])]
+    extra = f"[{','.join(extras)}]" if extras else ""
+    system = (
+        "" if first in _EXTRAS else "A virtual environment needs `--system-site-packages`: TensorRT is JetPack's.\n"
+    )
     precisions = "\n".join(f"| {engine} | {manifest.precision[engine]} |" for engine in manifest.engines)
     modalities = "\n".join(
         f"| {name} | {spec.dim} | {spec.chunk} | {spec.window} |" for name, spec in manifest.modalities.items()
@@ -30,7 +33,7 @@ Then `edge-msa-run bench .` measures it there, and in Python:
 ```python
 import edge_msa_runtime
 session = edge_msa_runtime.load(".")
-reading = session.predict({next(iter(manifest.modalities))}=frames)  # (T, d) float32; any subset of the modalities
+{_call(manifest)}
 ```
 
 | engine, best first | precision |
@@ -43,3 +46,10 @@ reading = session.predict({next(iter(manifest.modalities))}=frames)  # (T, d) fl
 
 Licence: {manifest.licence}
 """
+
+
+def _call(manifest: Manifest) -> str:
+    if manifest.language:
+        return 'reading = session.predict(language="i love it")  # words; and (T, d) float32 of the other modalities'
+    first = next(iter(manifest.modalities))
+    return f"reading = session.predict({first}=frames)  # (T, d) float32; any subset of the modalities"

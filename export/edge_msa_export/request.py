@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError
 from edge_msa_export.profiles import PRECISIONS, DeviceProfile
+from edge_msa_export.text import Text
 from edge_msa_runtime.manifest import TaskSpec
 from edge_msa_runtime.modalities import Subset
 
@@ -32,10 +33,14 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class GoldenSample:
-    """Real frames of one subset, raw (T, d) float32 by modality, all valid; parity is measured on them."""
+    """Real frames of one subset, raw (T, d) float32 by modality, all valid; parity is measured on them.
+
+    `text`: what was said, where the request has a front for words; the frames of language are those of the text.
+    """
 
     subset: Subset
     frames: Mapping[str, Frames]
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ class ExportRequest:
     """Everything but the student.
 
     `chunks`, `windows`, `normalisation` and `frame_rates` are by modality; a modality without an entry in
-    `frame_rates` has none known. `ranges` are calibrate's, by `<weight name>:input` and `:output`; None offers no
-    int8. `precisions` limits what is offered, None offers all that the target has. `golden`: one sample a subset.
+    `frame_rates` has none known. `text` turns words into frames of language, None where nothing does. `ranges` are
+    calibrate's, by `<weight name>:input` and `:output`; None offers no int8. `precisions` limits what is offered, None
+    offers all that the target has. `golden`: one sample a subset.
     """
 
     name: str
@@ -59,6 +65,7 @@ class ExportRequest:
     ranges: Mapping[str, tuple[float, float]] | None = None
     precisions: tuple[str, ...] | None = None
     frame_rates: Mapping[str, float] = field(default_factory=dict)
+    text: Text | None = None
 
     def __post_init__(self) -> None:
         for name, length in [*self.chunks.items(), *self.windows.items()]:
@@ -73,6 +80,8 @@ class ExportRequest:
         for sample in self.golden:
             if set(sample.frames) != set(sample.subset.modalities):
                 raise ExportError(f"golden sample of {sample.subset.value} holds {sorted(sample.frames)}")
+            if sample.text is not None and (self.text is None or "language" not in sample.frames):
+                raise ExportError(f"golden sample of {sample.subset.value} has a text, and nothing reads it")
 
 
 @dataclass(frozen=True)
@@ -85,15 +94,10 @@ class Variant:
 
     @property
     def folder(self) -> str:
-        """Where its graphs lie in a bundle; engines that read the same file share it."""
-        if self.engine == "openvino":
+        """Where its graphs and their weights lie in a bundle; engines that read the same graphs share it."""
+        if self.engine == "openvino" and self.precision == "fp16":
             return f"graphs/openvino/{self.precision}"
         return f"graphs/{self.rule_set or 'onnx'}/{self.precision}"
-
-    @property
-    def suffix(self) -> str:
-        """Of its graph files."""
-        return ".xml" if self.engine == "openvino" else ".onnx"
 
     @property
     def measured_by(self) -> str:

@@ -1,4 +1,4 @@
-"""Frames from files, for the command line: `.npz` and `.npy` without pickles."""
+"""Frames from files, for the command line: `.npz` and `.npy` without pickles; and words as they are."""
 
 from __future__ import annotations
 
@@ -22,29 +22,35 @@ _MASK = "valid."
 _STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 
 
-def read_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[Arrays, Arrays]:
-    """The frames and the masks of one utterance.
+def read_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[dict[str, Any], Arrays]:
+    """The frames, or words, and the masks of one utterance.
 
     Args:
         archive: a `.npz` with arrays `language`, `audio`, `vision` and masks `valid.language`, ..., or None.
-        files: a `.npy` by modality; one that the archive has as well is refused.
+        files: a `.npy` by modality, for language also what was said: anything that does not end in `.npy` or `.npz`.
+            One that the archive has as well is refused.
 
     Returns:
-        Frames and masks by modality.
+        Frames, or a text for language, and masks by modality.
 
     Raises:
         UsageError: a file is missing, of another type, or has an array of another name.
     """
-    arrays = _read_archive(archive) if archive is not None else {}
+    arrays: dict[str, Any] = _read_archive(archive) if archive is not None else {}
     for name, path in files.items():
         if name in arrays:
             raise UsageError(f"{name} is in {archive} and given as {path}; give it once")
+        if name == "language" and not path.endswith((".npy", ".npz")):
+            arrays[name] = path
+            continue
         array = _load(path)
         if not isinstance(array, np.ndarray):
             raise UsageError(f"{path} holds several arrays, --{name} takes a .npy of one")
         arrays[name] = array
     if not arrays:
-        raise UsageError("no input was given; give INPUT.npz or --language, --audio, --vision with a .npy")
+        raise UsageError(
+            "no input was given; give INPUT.npz, --language with words or a .npy, --audio, --vision with a .npy"
+        )
     frames = {name: array for name, array in arrays.items() if not name.startswith(_MASK)}
     masks = {name[len(_MASK) :]: array for name, array in arrays.items() if name.startswith(_MASK)}
     return frames, masks

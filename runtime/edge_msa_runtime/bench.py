@@ -1,4 +1,4 @@
-"""What reading costs on this device: closed loop, end to end, from raw arrays to the reading.
+"""What reading costs on this device: closed loop, end to end, from raw words and arrays to the reading.
 
 Sessions that are compared take turns in blocks of calls, so that a clock that throttles meets all of them alike, and
 each finds its own caches warm, as it does alone; only ratios within one run are worth anything.
@@ -35,11 +35,13 @@ _TURN, _LEAD = 20, 2
 class Latency:
     """One subset's wall times in milliseconds, over `count` readings of inputs of `frames` frames by modality.
 
-    `p99` is None below 100 readings.
+    `p99` is None below 100 readings. `words`: language was given as a text, which is tokenized in every reading; its
+    frames are the text's tokens.
     """
 
     subset: str
     frames: Mapping[str, int]
+    words: bool
     count: int
     p50: float
     p90: float
@@ -51,8 +53,9 @@ class BenchResult:
     """What one session measured.
 
     `load_milliseconds`: verifying, opening the engine, and loading the graphs of all measured subsets. `file_bytes`:
-    the graph files that this engine needs at this precision. `peak_memory_bytes`: the most that the whole process
-    had resident so far, Python and other sessions included; None where the system does not tell (Windows).
+    the files that this engine needs at this precision (graphs, weights, tokenizer and table), each once.
+    `peak_memory_bytes`: the most that the whole process had resident so far, Python and other sessions included; None
+    where the system does not tell (Windows).
     """
 
     bundle: str
@@ -72,22 +75,35 @@ class BenchResult:
 
 
 def bench_session(
-    session: Session, *, repeats: int = 200, warmup: int = 20, subsets: Sequence[Subset] | None = None
+    session: Session,
+    *,
+    repeats: int = 200,
+    warmup: int = 20,
+    subsets: Sequence[Subset] | None = None,
+    text: str | None = None,
 ) -> BenchResult:
     """Measure one session; see `bench_sessions`."""
-    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets)[0]
+    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets, text=text)[0]
 
 
 def bench_sessions(
-    sessions: Sequence[Session], *, repeats: int = 200, warmup: int = 20, subsets: Sequence[Subset] | None = None
+    sessions: Sequence[Session],
+    *,
+    repeats: int = 200,
+    warmup: int = 20,
+    subsets: Sequence[Subset] | None = None,
+    text: str | None = None,
 ) -> tuple[BenchResult, ...]:
     """Measure sessions in turns, each on its own golden inputs, or random ones of its window where it has none.
+
+    Bundles that read words are given the golden texts, raw: tokenizing is part of what is measured.
 
     Args:
         sessions: what to measure; each must have the modalities of every subset.
         repeats: timed readings of each session and subset, at least 1.
         warmup: readings before those, not timed; several sessions make two more at the head of each turn of twenty.
         subsets: which to measure; None: all that the first session's modalities allow.
+        text: what to give as language in place of the golden inputs; every bundle must read words then.
 
     Raises:
         UsageError: there is nothing to measure, or a session lacks a modality.
@@ -98,19 +114,22 @@ def bench_sessions(
     chosen = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
     for session in sessions:
         session.prepare(*chosen)
-    inputs = [bench_inputs(session, chosen) for session in sessions]
+    inputs = [bench_inputs(session, chosen, text) for session in sessions]
     latencies: list[list[Latency]] = [[] for _ in sessions]
     for subset in chosen:
         turns = [given[subset] for given in inputs]
         times = _take_turns(sessions, turns, repeats, warmup)
-        for kept, given, spent in zip(latencies, turns, times):
-            kept.append(_latency(subset, given, spent))
+        for session, kept, given, spent in zip(sessions, latencies, turns, times):
+            kept.append(_latency(session, subset, given, spent))
     return tuple(_result(session, kept) for session, kept in zip(sessions, latencies))
 
 
-def bench_inputs(session: Session, subsets: Sequence[Subset]) -> dict[Subset, Inputs]:
-    """Golden inputs where the bundle has them, else random frames (seed 0) around its mean, as long as its window."""
-    golden = {case.subset: case.frames for case in read_golden(session.bundle)} if session.bundle.golden else {}
+def bench_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:
+    """Golden inputs where the bundle has them, else random frames (seed 0) around its mean, as long as its window.
+
+    A `text` takes the place of language's.
+    """
+    golden = {case.subset: case.given for case in read_golden(session.bundle)} if session.bundle.golden else {}
     specs = session.manifest.modalities
     generator = np.random.default_rng(0)
     inputs: dict[Subset, Inputs] = {}
@@ -123,6 +142,9 @@ def bench_inputs(session: Session, subsets: Sequence[Subset]) -> dict[Subset, In
             noise = generator.standard_normal((specs[name].window, specs[name].dim))
             frames[name] = (noise * specs[name].std + specs[name].mean).astype(np.float32)
         inputs[subset] = frames
+    if text is not None:
+        for subset in subsets:
+            inputs[subset] = {**inputs[subset], **({"language": text} if "l" in subset.value else {})}
     return inputs
 
 
@@ -162,14 +184,17 @@ def _take_turns(
     return list(spent * 1e3)
 
 
-def _latency(subset: Subset, inputs: Inputs, spent: NDArray[np.float64]) -> Latency:
+def _latency(session: Session, subset: Subset, inputs: Inputs, spent: NDArray[np.float64]) -> Latency:
     p50, p90, p99 = (float(value) for value in np.percentile(spent, [50, 90, 99]))
-    frames = {name: len(array) for name, array in inputs.items()}
-    return Latency(subset.value, frames, len(spent), p50, p90, p99 if len(spent) >= _LEAST_FOR_P99 else None)
+    frames = {
+        name: session.frames_of(given) if isinstance(given, str) else len(given) for name, given in inputs.items()
+    }
+    words = isinstance(inputs.get("language"), str)
+    return Latency(subset.value, frames, words, len(spent), p50, p90, p99 if len(spent) >= _LEAST_FOR_P99 else None)
 
 
 def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
-    files = session.bundle.graph_files(session.engine, session.precision)
+    files = session.bundle.needed_files(session.engine, session.precision)
     return BenchResult(
         bundle=session.manifest.name,
         target=session.manifest.target,
@@ -178,7 +203,7 @@ def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
         precision=session.precision,
         threads=session.threads,
         load_milliseconds=session.load_milliseconds,
-        file_bytes=sum((session.bundle.path / name).stat().st_size for name in files),
+        file_bytes=session.bundle.size(files),
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),
     )

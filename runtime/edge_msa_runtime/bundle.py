@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 from edge_msa_runtime.errors import BundleError, UsageError
 from edge_msa_runtime.manifest import (
     DIGEST_NAME,
+    FRONTS,
     GOLDEN_NAME,
     MANIFEST_NAME,
     SCHEMA,
@@ -49,10 +50,24 @@ class Bundle:
         return tuple(dict.fromkeys(spec.precision for spec in self.manifest.graphs if spec.engine == engine))
 
     def graph_files(self, engine: str, precision: str) -> tuple[str, ...]:
-        """Names of the files that an engine reads at a precision, each once, OpenVINO's weights included."""
-        names = [spec.file for spec in self.manifest.graphs if (spec.engine, spec.precision) == (engine, precision)]
-        weights = [str(PurePosixPath(name).with_suffix(".bin")) for name in names if name.endswith(".xml")]
-        return tuple(name for name in dict.fromkeys(names + weights) if name in self.manifest.files)
+        """Names of the graphs that an engine reads at a precision and of their weights, each once."""
+        specs = [spec for spec in self.manifest.graphs if (spec.engine, spec.precision) == (engine, precision)]
+        names = [spec.file for spec in specs] + [spec.weights for spec in specs if spec.weights]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def text_files(self) -> tuple[str, ...]:
+        """Names of the files that turn words into token ids or frames; every engine and precision needs them."""
+        text = self.manifest.language
+        return () if text is None else tuple(name for name in (text.tokenizer, text.table) if name)
+
+    def needed_files(self, engine: str, precision: str) -> tuple[str, ...]:
+        """All files that reading takes with an engine at a precision, each once."""
+        return self.graph_files(engine, precision) + self.text_files
+
+    def size(self, names: Iterable[str]) -> int:
+        """Bytes of some of its files together."""
+        return sum((self.path / name).stat().st_size for name in names)
 
     @property
     def golden(self) -> Path | None:
@@ -125,9 +140,25 @@ def _check_contract(manifest: Manifest) -> None:
                 f"{name} in {MANIFEST_NAME} has dim {spec.dim}, {len(spec.mean)} means, {len(spec.std)} deviations "
                 f"and states {[state.name for state in spec.states]}; export the bundle again"
             )
-    for graph in manifest.graphs:
-        if graph.file not in manifest.files:
-            raise BundleError(f"{graph.file} has no digest in {MANIFEST_NAME}; export the bundle again")
+    _check_text(manifest)
+    named = [name for graph in manifest.graphs for name in (graph.file, graph.weights) if name]
+    if manifest.language is not None:
+        named += [name for name in (manifest.language.tokenizer, manifest.language.table) if name]
+    for name in named:
+        if name not in manifest.files:
+            raise BundleError(f"{name} has no digest in {MANIFEST_NAME}; export the bundle again")
+
+
+def _check_text(manifest: Manifest) -> None:
+    text = manifest.language
+    if text is None:
+        return
+    fits = text.front in FRONTS and bool(text.table) == (text.front == "table") and text.max_tokens >= 1
+    if not fits or "language" not in manifest.modalities:
+        raise BundleError(
+            f"{MANIFEST_NAME} reads words by {text.front!r} with table {text.table!r} and {text.max_tokens} tokens, "
+            f"its modalities are {', '.join(manifest.modalities)}; export the bundle again"
+        )
 
 
 def _check_files(root: Path, manifest: Manifest) -> None:

@@ -64,11 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "input", metavar="INPUT.npz", nargs="?", help="arrays language, audio, vision (T, d); masks valid.language, ..."
     )
-    for name in ("language", "audio", "vision"):
+    predict.add_argument(
+        "--language", metavar="WORDS", help="what was said; or a FILE.npy of language frames (T, d), by its ending"
+    )
+    for name in ("audio", "vision"):
         predict.add_argument(f"--{name}", metavar="FILE.npy", help=f"{name} frames (T, d)")
     predict.set_defaults(command=_predict)
     bench = commands.add_parser("bench", help="latency by subset, load time, size and memory")
     _add_session_options(bench, many=True)
+    bench.add_argument("--language", metavar="WORDS", help="what is said in the readings; the golden texts by default")
     bench.add_argument("--repeats", type=int, default=200, metavar="N", help="timed readings a subset (%(default)s)")
     bench.add_argument("--warmup", type=int, default=20, metavar="N", help="readings before them (%(default)s)")
     bench.set_defaults(command=_bench)
@@ -115,8 +119,8 @@ def _predict(options: argparse.Namespace) -> None:
     from edge_msa_runtime.arrays import read_inputs
     from edge_msa_runtime.tables import reading_lines
 
-    files = {name: getattr(options, name) for name in ("language", "audio", "vision") if getattr(options, name)}
-    frames, valid = read_inputs(options.input, files)
+    given = {name: getattr(options, name) for name in ("language", "audio", "vision")}
+    frames, valid = read_inputs(options.input, {name: value for name, value in given.items() if value is not None})
     with _open(options, options.bundle) as session:
         session.predict(**frames, valid=valid)  # loads the graph: the time told is that of every reading after it
         reading = session.predict(**frames, valid=valid)
@@ -128,7 +132,7 @@ def _bench(options: argparse.Namespace) -> None:
     from edge_msa_runtime.tables import bench_lines
 
     sessions = [_open(options, bundle) for bundle in options.bundle]
-    results = bench_sessions(sessions, repeats=options.repeats, warmup=options.warmup)
+    results = bench_sessions(sessions, repeats=options.repeats, warmup=options.warmup, text=options.language)
     _tell(bench_lines(results), [result.to_json() for result in results], options)
 
 

@@ -12,6 +12,8 @@ from edge_msa_runtime.modalities import MODALITIES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_msa_runtime.text import TextFront
+
     Rows = NDArray[np.float32]
 
 
@@ -20,33 +22,58 @@ LARGEST = 1e30
 
 
 class Intake:
-    """The checks of all modalities of a bundle; `dims` is the features a frame of each."""
+    """The checks of all modalities of a bundle.
 
-    def __init__(self, dims: Mapping[str, int]) -> None:
+    `dims`: the features a frame of each. `text`: what turns words into frames of language, None where nothing does.
+    """
+
+    def __init__(self, dims: Mapping[str, int], text: TextFront | None = None) -> None:
         self._dims = dict(dims)
+        self.text = text
 
     def gather(self, given: tuple[Any, Any, Any], valid: Mapping[str, Any] | None) -> dict[str, Rows]:
         """The valid frames of each modality that has any, in order.
 
         Args:
-            given: language, audio and vision, each None or an array (T, d) of real numbers.
+            given: language, audio and vision, each None or an array (T, d) of real numbers; language also a text.
             valid: by modality, a boolean mask (T,); a modality that is left out has no frame masked.
 
         Returns:
             By modality, (n, d) float32 with n > 0.
 
         Raises:
-            UsageError: an array or a mask does not fit, or a valid frame has a value that is not finite or beyond 1e30.
+            UsageError: an array or a mask does not fit, a valid frame has a value that is not finite or beyond 1e30,
+                or there is text and the bundle reads frames alone.
+            RuntimeFailure: the front of a text failed.
         """
         kept = {}
         for name, frames in zip(MODALITIES, given):
             if frames is not None:
-                rows = self._rows(name, frames, valid.get(name) if valid is not None else None)
+                mask = valid.get(name) if valid is not None else None
+                spoken = name == "language" and isinstance(frames, str)
+                rows = self._spoken(frames, mask) if spoken else self._rows(name, frames, mask)
                 if len(rows):
                     kept[name] = rows
         if valid is not None:
             self._refuse_masks_of_nothing(given, valid)
         return kept
+
+    def words(self) -> TextFront:
+        """The front of words.
+
+        Raises:
+            UsageError: the bundle has none.
+        """
+        if self.text is None:
+            takes = f"frames (T, {self._dims['language']})" if "language" in self._dims else ", ".join(self._dims)
+            raise UsageError(f"language was given as words, this bundle reads {takes}; export one that reads words")
+        return self.text
+
+    def _spoken(self, text: str, mask: Any) -> Rows:
+        front = self.words()
+        if mask is not None:
+            raise UsageError("language was given as words with a mask; masks go with frames: leave the words out")
+        return front.frames(text)
 
     def _rows(self, name: str, frames: Any, mask: Any) -> Rows:
         array = frames if type(frames) is np.ndarray and frames.dtype == np.float32 else _float32(name, frames)

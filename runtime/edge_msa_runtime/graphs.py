@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Mapping
 
 from edge_msa_runtime.errors import BundleError, EngineUnavailableError
 from edge_msa_runtime.modalities import Subset
-from edge_msa_runtime.programs import FuseProgram, StepProgram, WindowProgram
+from edge_msa_runtime.programs import FrontProgram, FuseProgram, StepProgram, WindowProgram
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle import Bundle
@@ -33,6 +33,9 @@ class Graphs:
         self._strict = strict
         self._steps: dict[str, StepProgram] = {}
         self._windows: dict[str, WindowProgram | None] = {}
+        self._fronts: dict[int, FrontProgram] = {}
+        self._window_lengths = self._lengths_of("window")
+        self._front_lengths = [length for length, _ in self._lengths_of("front").get("", [])]
         self._fuse: FuseProgram | None = None
         self._loaded: list[Program] = []
 
@@ -40,11 +43,20 @@ class Graphs:
         """Whether no modality has more frames than its window."""
         return all(len(frames) <= self._specs[name].window for name, frames in rows.items())
 
-    def window(self, subset: str) -> WindowProgram | None:
-        """The window graph of a subset, or None where the bundle has none."""
-        if subset not in self._windows:
-            self._windows[subset] = self._load_window(subset)
-        return self._windows[subset]
+    def window(self, subset: str, rows: Mapping[str, Rows]) -> WindowProgram | None:
+        """The shortest window graph of a subset that holds these frames, or None where the bundle has none."""
+        scope = subset
+        if subset in self._window_lengths:
+            longest = max(map(len, rows.values()))
+            scope = next((shorter for most, shorter in self._window_lengths[subset] if longest <= most), subset)
+        if scope not in self._windows:
+            self._windows[scope] = self._load_window(scope)
+        return self._windows[scope]
+
+    def front(self, count: int) -> FrontProgram:
+        """The shortest front graph that holds so many tokens."""
+        length = next((length for length in self._front_lengths if count <= length), count)
+        return self._fronts.get(length) or self._load_front(length)
 
     def advance(self, rows: Mapping[str, Rows], states: dict[str, State]) -> None:
         """Bring the states of the modalities in `rows` forward; a modality's first frames make its state."""
@@ -60,7 +72,11 @@ class Graphs:
 
     def prepare(self, subset: str) -> None:
         """Load all that a subset needs, whole or streamed."""
-        self.window(subset)
+        for scope in [subset, *(shorter for _, shorter in self._window_lengths.get(subset, []))]:
+            if scope not in self._windows:
+                self._windows[scope] = self._load_window(scope)
+        for length in self._front_lengths if "l" in subset else ():
+            self.front(length)
         for name in Subset(subset).modalities:
             if name not in self._steps:
                 self._load_step(name)
@@ -71,14 +87,32 @@ class Graphs:
         """Let go of every loaded graph."""
         for program in self._loaded:
             program.close()
-        self._loaded, self._steps, self._windows, self._fuse = [], {}, {}, None
+        self._loaded, self._steps, self._windows, self._fronts, self._fuse = [], {}, {}, {}, None
 
-    def _load_window(self, subset: str) -> WindowProgram | None:
-        if self._bundle.graph(self.engine.name, self.precision, "window", subset) is None:
+    def _lengths_of(self, role: str) -> dict[str, list[tuple[int, str]]]:
+        """By what stands before the length in a scope (`l` of `l.16`), the lengths and scopes, shortest first."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for spec in self._bundle.manifest.graphs:
+            subset, _, length = spec.scope.rpartition(".")
+            if (spec.engine, spec.precision, spec.role) == (self.engine.name, self.precision, role) and (
+                length.isdigit()
+            ):
+                found.setdefault(subset, []).append((int(length), spec.scope))
+        return {subset: sorted(lengths) for subset, lengths in found.items()}
+
+    def _load_window(self, scope: str) -> WindowProgram | None:
+        if self._bundle.graph(self.engine.name, self.precision, "window", scope) is None:
             return None
-        program, file = self._load("window", subset)
+        program, file = self._load("window", scope)
+        subset, _, length = scope.partition(".")
         specs = {name: self._specs[name] for name in Subset(subset).modalities}
-        return WindowProgram(program, file, specs, self._bundle.manifest.task.outputs)
+        lengths = {name: int(length) if length else spec.window for name, spec in specs.items()}
+        return WindowProgram(program, file, specs, lengths, self._bundle.manifest.task.outputs)
+
+    def _load_front(self, length: int) -> FrontProgram:
+        program, file = self._load("front", str(length))
+        self._fronts[length] = FrontProgram(program, file, length, self._specs["language"].dim)
+        return self._fronts[length]
 
     def _load_step(self, name: str) -> StepProgram:
         program, file = self._load("step", name)

@@ -1,7 +1,8 @@
 """The bundle's manifest: what a device must know before any engine sees a byte.
 
 A bundle is a folder: `manifest.json` (this schema), `manifest.sha256` (its digest), `graphs/`, `golden.npz`,
-the runtime's wheel, `README.md`. Every file but the two manifests is listed in `files` with its SHA-256.
+`language/` where it reads words, the runtime's wheel, `README.md`. Every file but the two manifests is listed in
+`files` with its SHA-256.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Mapping, TypeVar
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"
+# Beside the graphs of a folder: their large constants, in the external-data format of ONNX.
+WEIGHTS_NAME = "weights.bin"
+
+FRONTS = ("table", "graph")
 
 T = TypeVar("T")
 
@@ -60,15 +65,36 @@ class ModalitySpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class TextSpec:
+    """How words become frames of the language modality.
+
+    `tokenizer`: a file in the format of the tokenizers library. `front`: `table`, rows of an embedding table without
+    special tokens, or `graph`, an encoder over the whole text with the special tokens that the tokenizer itself adds.
+    `table`: a `.npz` of `rows` int8 (V, d) and `scales` float32 (V,), the same at every precision; empty for a graph.
+    `max_tokens`: longer text loses its end. `parity`: the largest |torch reading of these rows - of the float rows|;
+    0 for a graph, whose graphs have a parity of their own.
+    """
+
+    tokenizer: str
+    front: str
+    table: str
+    max_tokens: int
+    parity: float
+
+
+@dataclasses.dataclass(frozen=True)
 class GraphSpec:
     """One graph file for one engine at one precision.
 
     `role` is `step` (one modality, inputs `frames` (1, chunk, dim), `valid` (1, chunk), `state.*`, outputs `next.*`),
-    `fuse` (inputs `tokens.<modality>`, `available` (1, 3), output `reading` (1, outputs)), or `window` (inputs
+    `fuse` (inputs `tokens.<modality>`, `available` (1, 3), output `reading` (1, outputs)), `window` (inputs
     `frames.<modality>` (1, window, dim), `valid.<modality>` (1, window) of the subset's modalities, output
-    `reading`). `valid` is float32 0/1 and has its ones first: the caller drops masked frames, so that a masked
-    frame can leave no trace. `scope` is the modality of a step graph, the subset of a window graph, else empty.
+    `reading`), or `front` (inputs `ids` (1, length) int64, `valid` (1, length), output `frames` (1, length, dim)).
+    `valid` is float32 0/1 and has its ones first: the caller drops masked frames, so that a masked frame can leave no
+    trace. `scope` is the modality of a step graph, the subset of a window graph, the length of a front, else empty; a
+    window graph of one modality that takes fewer frames than the window has their number behind, as in `l.16`.
     `parity` is the largest |graph - torch| of the reading at fp32, and for a lower precision |graph - fp32 torch|.
+    `weights` is the file that its large constants lie in, which graphs share; empty where it has none.
     """
 
     engine: str
@@ -78,6 +104,7 @@ class GraphSpec:
     scope: str
     file: str
     parity: float
+    weights: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +112,7 @@ class Manifest:
     """Everything `manifest.json` holds; unknown keys are refused so that a newer schema is never half-read.
 
     `engines` are in the target's order of preference; `precision` is the one the gate chose per engine.
+    `language` is None where language comes as frames alone, or not at all.
     `accuracy[engine][precision][subset]` are the metrics measured on validation, free in form.
     """
 
@@ -94,6 +122,7 @@ class Manifest:
     profile: Mapping[str, Any]
     task: TaskSpec
     modalities: Mapping[str, ModalitySpec]
+    language: TextSpec | None
     engines: tuple[str, ...]
     precision: Mapping[str, str]
     graphs: tuple[GraphSpec, ...]
@@ -121,6 +150,7 @@ def manifest_from_json(value: Mapping[str, Any]) -> Manifest:
     try:
         fields["task"] = _tupled(TaskSpec, fields["task"])
         fields["modalities"] = {name: _modality(spec) for name, spec in fields["modalities"].items()}
+        fields["language"] = None if fields["language"] is None else _tupled(TextSpec, fields["language"])
         fields["graphs"] = tuple(_tupled(GraphSpec, graph) for graph in fields["graphs"])
         return _tupled(Manifest, fields)
     except KeyError as error:

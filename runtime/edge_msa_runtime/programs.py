@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
@@ -27,14 +27,18 @@ class _Slot:
         self._valid = valid[0]
         self._mean = np.asarray(spec.mean, dtype=np.float32)
         self._std = np.asarray(spec.std, dtype=np.float32)
+        self._as_given = not self._mean.any() and bool((self._std == 1).all())
         self._count = 0
 
     def fill(self, rows: Rows) -> None:
         """Write raw frames (n, dim), n at most the slot's length."""
         count = len(rows)
         target = self._frames[:count]
-        np.subtract(rows, self._mean, out=target)
-        np.divide(target, self._std, out=target)
+        if self._as_given:
+            target[...] = rows
+        else:
+            np.subtract(rows, self._mean, out=target)
+            np.divide(target, self._std, out=target)
         if count != self._count:
             self._frames[count : self._count] = 0
             self._valid[:count] = 1
@@ -102,11 +106,18 @@ class FuseProgram:
 
 
 class WindowProgram:
-    """The fused graph of one subset."""
+    """The fused graph of one subset, for `lengths` frames of each modality."""
 
-    def __init__(self, program: Program, file: str, specs: Mapping[str, ModalitySpec], outputs: int) -> None:
-        frames = {f"frames.{name}": (1, spec.window, spec.dim) for name, spec in specs.items()}
-        valid = {f"valid.{name}": (1, spec.window) for name, spec in specs.items()}
+    def __init__(
+        self,
+        program: Program,
+        file: str,
+        specs: Mapping[str, ModalitySpec],
+        lengths: Mapping[str, int],
+        outputs: int,
+    ) -> None:
+        frames = {f"frames.{name}": (1, lengths[name], spec.dim) for name, spec in specs.items()}
+        valid = {f"valid.{name}": (1, lengths[name]) for name, spec in specs.items()}
         _expect(file, program, {**frames, **valid}, {"reading": (1, outputs)})
         self.program = program
         self._reading = program.outputs["reading"][0]
@@ -116,12 +127,34 @@ class WindowProgram:
         }
 
     def run(self, rows: Mapping[str, Rows]) -> list[float]:
-        """The outputs from raw valid frames of exactly the subset's modalities, none longer than its window."""
+        """The outputs from raw valid frames of exactly the subset's modalities, none longer than its length."""
         for name, slot in self._slots.items():
             slot.fill(rows[name])
         self.program.run()
         numbers: list[float] = self._reading.tolist()
         return numbers
+
+
+class FrontProgram:
+    """An encoder of texts of at most `length` tokens."""
+
+    def __init__(self, program: Program, file: str, length: int, dim: int) -> None:
+        _expect(file, program, {"ids": (1, length), "valid": (1, length)}, {"frames": (1, length, dim)})
+        self.program = program
+        self._ids = program.inputs["ids"][0]
+        self._valid = program.inputs["valid"][0]
+        self._frames = program.outputs["frames"][0]
+
+    def run(self, ids: Sequence[int]) -> Rows:
+        """The frames (n, dim) of n ids, at most its length; the next run overwrites them."""
+        count = len(ids)
+        self._ids[:count] = ids
+        self._ids[count:] = 0
+        self._valid[:count] = 1
+        self._valid[count:] = 0
+        self.program.run()
+        frames: Rows = self._frames[:count]
+        return frames
 
 
 def _expect(

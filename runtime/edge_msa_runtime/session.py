@@ -16,6 +16,7 @@ from edge_msa_runtime.manifest import Manifest
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.reading import Reading, make_reading
 from edge_msa_runtime.stream import Stream
+from edge_msa_runtime.text import text_front
 
 if TYPE_CHECKING:
     from edge_msa_runtime.programs import State
@@ -36,7 +37,8 @@ class Session:
         self.passed_over = passed_over
         self._graphs = graphs
         self._task = bundle.manifest.task
-        self._intake = Intake({name: spec.dim for name, spec in bundle.manifest.modalities.items()})
+        dims = {name: spec.dim for name, spec in bundle.manifest.modalities.items()}
+        self._intake = Intake(dims, text_front(bundle, graphs))
 
     @property
     def manifest(self) -> Manifest:
@@ -61,14 +63,17 @@ class Session:
         The first reading of a subset loads its graph, which `prepare` does ahead of time.
 
         Args:
-            language: (T, d) finite real numbers within 1e30, not normalised; None or without a valid frame: absent.
-            audio: likewise, T of its own.
+            language: what was said, as a text, where the bundle reads words: longer text than it has tokens for loses
+                its end, and one without a token is absent. Or (T, d) finite real numbers within 1e30, not normalised;
+                None or without a valid frame: absent.
+            audio: frames, likewise, T of its own.
             vision: likewise.
             valid: by modality, a boolean mask (T,) of the frames that are real; others leave no trace.
 
         Raises:
-            UsageError: an array or a mask does not fit, or no modality has a valid frame.
-            RuntimeFailure: the engine failed.
+            UsageError: an array or a mask does not fit, text is given to a bundle without a tokenizer or is no
+                Unicode, or no modality has a valid frame.
+            RuntimeFailure: the engine failed, or the tokenizers library is missing.
         """
         started = time.perf_counter()
         rows = self._intake.gather((language, audio, vision), valid)
@@ -78,7 +83,7 @@ class Session:
             )
         subset = "".join([name[0] for name in rows])
         graphs = self._graphs
-        window = graphs.window(subset) if graphs.fits(rows) else None
+        window = graphs.window(subset, rows) if graphs.fits(rows) else None
         if window is not None:
             outputs = window.run(rows)
         else:
@@ -92,6 +97,15 @@ class Session:
             executed=(self.engine, graphs.device, self.precision),
             milliseconds=(time.perf_counter() - started) * 1e3,
         )
+
+    def frames_of(self, text: str) -> int:
+        """How many frames of language a text becomes: its tokens.
+
+        Raises:
+            UsageError: the bundle reads no words, or it is no Unicode text.
+            RuntimeFailure: the tokenizers library is missing.
+        """
+        return len(self._intake.words().tokenizer.ids(text))
 
     def stream(self) -> Stream:
         """A new stream, with a state of its own."""

@@ -9,14 +9,18 @@ from edge_msa_runtime.bundle import open_bundle
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bench import BenchResult
+    from edge_msa_runtime.bundle import Bundle
     from edge_msa_runtime.golden import Verification
     from edge_msa_runtime.reading import Reading
 
-_MEGABYTE = 1e6
+_KILOBYTE, _MEGABYTE = 1e3, 1e6
 
 
 def describe(path: str) -> dict[str, Any]:
     """A verified bundle in plain JSON values: name, target, task, modalities, and each engine with its precisions.
+
+    `bytes` of an engine: by precision, the files that it needs, each once, words' tokenizer and table left out; those
+    are `bytes` of `language`, and needed beside them.
 
     Raises:
         RuntimeFailure: as `open_bundle`.
@@ -29,8 +33,7 @@ def describe(path: str) -> dict[str, Any]:
             "installed": importlib.util.find_spec(name) is not None,
             "precision": manifest.precision.get(name),
             "bytes": {
-                precision: sum((bundle.path / file).stat().st_size for file in bundle.graph_files(name, precision))
-                for precision in bundle.precisions(name)
+                precision: bundle.size(bundle.graph_files(name, precision)) for precision in bundle.precisions(name)
             },
         }
         for name in manifest.engines
@@ -44,10 +47,20 @@ def describe(path: str) -> dict[str, Any]:
             name: {"dim": spec.dim, "chunk": spec.chunk, "window": spec.window, "frame_rate_hz": spec.frame_rate_hz}
             for name, spec in manifest.modalities.items()
         },
+        "language": _language(bundle),
         "engines": engines,
         "licence": manifest.licence,
         "files": len(manifest.files),
     }
+
+
+def _language(bundle: Bundle) -> dict[str, Any] | None:
+    text = bundle.manifest.language
+    if text is None:
+        return None
+    installed = importlib.util.find_spec("tokenizers") is not None
+    size = bundle.size(bundle.text_files)
+    return {"front": text.front, "max_tokens": text.max_tokens, "installed": installed, "bytes": size}
 
 
 def info_lines(told: Mapping[str, Any]) -> list[str]:
@@ -57,8 +70,13 @@ def info_lines(told: Mapping[str, Any]) -> list[str]:
     for name, spec in told["modalities"].items():
         rate = f", {spec['frame_rate_hz']:g} Hz" if spec["frame_rate_hz"] else ""
         lines.append(f"  {name:9} {spec['dim']} features, step of {spec['chunk']}, window of {spec['window']}{rate}")
+    if told["language"]:
+        words = told["language"]
+        state = "installed" if words["installed"] else "not installed"
+        size = f"{words['bytes'] / _KILOBYTE:.1f} KB"
+        lines.append(f"  words by a {words['front']}, {words['max_tokens']} tokens at most, {size}; tokenizers {state}")
     for engine in told["engines"]:
-        sizes = ", ".join(f"{name} {size / _MEGABYTE:.2f} MB" for name, size in engine["bytes"].items())
+        sizes = ", ".join(f"{name} {size / _KILOBYTE:.1f} KB" for name, size in engine["bytes"].items())
         state = "installed" if engine["installed"] else "not installed"
         lines.append(f"  {engine['name']:12} {state:14} chosen {engine['precision']}; has {sizes or 'no graphs'}")
     return [*lines, f"licence: {told['licence']}"]
@@ -92,11 +110,12 @@ def bench_lines(results: Sequence[BenchResult]) -> list[str]:
         lines.append(
             f"{result.bundle} for {result.target}: {result.engine} on {result.device} at {result.precision}, "
             f"{result.threads} thread(s); load {result.load_milliseconds:.0f} ms, "
-            f"graphs {result.file_bytes / _MEGABYTE:.2f} MB, peak memory of the process {peak}"
+            f"files {result.file_bytes / _KILOBYTE:.1f} KB, peak memory of the process {peak}"
         )
         lines.append(f"  {'subset':7}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}  readings, frames")
         for row in result.latencies:
             p99 = "-" if row.p99 is None else f"{row.p99:.3f}"
             frames = " ".join(f"{name}:{count}" for name, count in row.frames.items())
-            lines.append(f"  {row.subset:7}{row.p50:9.3f}{row.p90:9.3f}{p99:>9}  {row.count}, {frames}")
+            words = ", from words" if row.words else ""
+            lines.append(f"  {row.subset:7}{row.p50:9.3f}{row.p90:9.3f}{p99:>9}  {row.count}, {frames}{words}")
     return lines

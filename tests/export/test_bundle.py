@@ -20,7 +20,7 @@ from edge_msa_calibrate.qdq import quantise
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle import is_bundle, write_bundle, write_candidate
 from edge_msa_export.errors import ExportError, OutputError
-from edge_msa_export.graph import torch_reading
+from edge_msa_export.graph import GraphKey, torch_reading
 from edge_msa_export.lint import find_local_paths, lint
 from edge_msa_export.request import ExportRequest, variants_of
 from edge_msa_runtime.bundle import open_bundle
@@ -108,8 +108,9 @@ def test_engines_that_read_the_same_graph_share_one_file(jetson_graphs: GraphSet
     files = {(graph.engine, graph.precision, graph.role, graph.scope): graph.file for graph in jetson_graphs.specs}
     shared = files["tensorrt", "fp32", "window", "lav"]
     assert shared == files["onnxruntime", "fp32", "window", "lav"]
-    # Nothing in a fuse graph is quantised, so int8 has no fuse graph of its own.
-    assert files["tensorrt", "int8", "fuse", ""] == files["tensorrt", "fp32", "fuse", ""]
+    weights = {(graph.engine, graph.precision): graph.weights for graph in jetson_graphs.specs}
+    assert weights["tensorrt", "fp32"] == weights["onnxruntime", "fp32"] == "graphs/onnx/fp32/weights.bin"
+    assert len(set(weights.values())) == 4  # fp32, fp16, and int8 for each of the two rule sets
 
 
 def test_int8_graphs_differ_by_rule_set(laptop_graphs: GraphSet, jetson_graphs: GraphSet) -> None:
@@ -118,13 +119,12 @@ def test_int8_graphs_differ_by_rule_set(laptop_graphs: GraphSet, jetson_graphs: 
 
 
 def test_tensorrt_gets_float_weights_behind_q_dq_that_read_the_same_as_int8_ones(
-    jetson_graphs: GraphSet, request_for_jetson: ExportRequest
+    jetson_graphs: GraphSet, request_for_jetson: ExportRequest, graphs: dict[GraphKey, onnx.ModelProto]
 ) -> None:
-    file = next(graph.file for graph in jetson_graphs.specs if (graph.rule_set, graph.role) == ("tensorrt", "window"))
-    pairs = onnx.load(jetson_graphs.root / file)
-    fp32 = onnx.load(jetson_graphs.root / file.replace("tensorrt/int8", "onnx/fp32"))
+    spec = next(spec for spec in jetson_graphs.specs if (spec.rule_set, spec.role) == ("tensorrt", "window"))
+    pairs = onnx.load(jetson_graphs.root / spec.file)
     assert request_for_jetson.ranges is not None
-    stored = quantise(fp32, request_for_jetson.ranges, "tensorrt")
+    stored = quantise(graphs[GraphKey("window", spec.scope)], request_for_jetson.ranges, "tensorrt")
     assert [finding.rule for finding in lint(stored, "tensorrt")]
     assert "QuantizeLinear" in [node.op_type for node in pairs.graph.node]
     rng = np.random.default_rng(0)
@@ -142,7 +142,7 @@ def test_tensorrt_gets_float_weights_behind_q_dq_that_read_the_same_as_int8_ones
 
 def test_no_path_of_this_machine_is_inside(bundle: Path) -> None:
     for path in bundle.rglob("*"):
-        if path.suffix in (".xml", ".json", ".md"):
+        if path.suffix in (".json", ".md"):
             assert find_local_paths(path.read_text(encoding="utf-8")) is None
 
 

@@ -183,12 +183,13 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
         )
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         manifest = Manifest(
-            schema=1,
+            schema=2,
             name="fake",
             target="laptop-x86",
             profile={},
             task=task,
             modalities={name: _modality(name) for name in names},
+            language=None,
             engines=tuple(engines),
             precision=dict.fromkeys(engines, "fp32"),
             graphs=specs,

@@ -90,7 +90,7 @@ def test_a_linked_folder_is_refused(bundle_path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schema": 9}, "schema is 9, this runtime reads 1; install the edge-msa-runtime wheel"),
+        ({"schema": 9}, "schema is 9, this runtime reads 2; install the edge-msa-runtime wheel"),
         ({"surprise": 1}, "surprise.*; export the bundle again"),
         ({"modalities": {}}, "modalities.*; export the bundle again"),
         ({"graphs": [["not", "a", "graph"]]}, "cannot be read.*; export the bundle again"),

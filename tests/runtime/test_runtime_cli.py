@@ -142,7 +142,7 @@ def test_an_error_is_one_line_and_an_exit_code(
     said: str,
 ) -> None:
     names = ("TEXT", "PNG", "EMPTY", "PICKLE", "HUGE", "STRANGE", "TRUNCATED", "ONE")
-    files = {name: tmp_path / f"{name.lower()}.npx" for name in names}
+    files = {name: tmp_path / f"{name.lower()}.npy" for name in names}
     for name, content in (("TEXT", b"hello"), ("PNG", b"\x89PNG\r\n\x1a\n"), ("EMPTY", b"")):
         files[name].write_bytes(content)
     for name, value in (("PICKLE", np.array([None])), ("HUGE", np.full((2, 4), 1e38)), ("ONE", np.zeros((3, 4)))):

@@ -12,7 +12,7 @@ from edge_msa_runtime.errors import BundleError, EngineUnavailableError, Runtime
 
 
 class OpenVinoEngine(Engine):
-    """Runs `.xml` and `.onnx` files for the least latency; one device, never AUTO, which decides behind one's back."""
+    """Runs `.onnx` files for the least latency; one device, never AUTO, which decides behind one's back."""
 
     name = "openvino"
 
@@ -35,7 +35,7 @@ class OpenVinoEngine(Engine):
             )
 
     def load(self, path: Path, precision: str = "fp32") -> Program:
-        """Load an IR (`.xml` beside its `.bin`) or an ONNX graph."""
+        """Load an ONNX graph, which makes the same kernels as an IR of it at a half of the size."""
         if not path.is_file():
             raise BundleError(f"{path.name} is not there; copy the bundle again")
         try:

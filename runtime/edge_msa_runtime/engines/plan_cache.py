@@ -16,6 +16,7 @@ from typing import Mapping
 
 from edge_msa_runtime.bundle import digest
 from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.manifest import WEIGHTS_NAME
 
 _VARIABLE = "EDGE_MSA_CACHE"
 _STEM = 32
@@ -23,7 +24,7 @@ _STEM = 32
 
 @dataclasses.dataclass(frozen=True)
 class PlanKey:
-    """All that a plan depends on: the `model`'s SHA-256, `precision`, `tensorrt` version, `sm` (87), `device` name."""
+    """What a plan depends on: `model` by `model_digest`, `precision`, `tensorrt` version, `sm` (87), `device` name."""
 
     model: str
     precision: str
@@ -40,6 +41,12 @@ class PlanKey:
     def timing_name(self) -> str:
         """File name of the timing cache, which every model shares on one device with one TensorRT."""
         return "timing-" + _hashed({"tensorrt": self.tensorrt, "sm": self.sm, "device": self.device}) + ".cache"
+
+
+def model_digest(path: Path) -> str:
+    """The SHA-256 of a graph and, where its weights lie beside it, of them: other weights make another plan."""
+    weights = path.with_name(WEIGHTS_NAME)
+    return digest(path) + (f"-{digest(weights)}" if weights.is_file() else "")
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:

@@ -11,10 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa_runtime.bundle import digest
 from edge_msa_runtime.engines.base import Engine, EngineOptions, Program, first_line
 from edge_msa_runtime.engines.cuda_memory import Cuda
-from edge_msa_runtime.engines.plan_cache import PlanKey, cache_folder, read_plan, write_plan, write_whole
+from edge_msa_runtime.engines.plan_cache import (
+    PlanKey,
+    cache_folder,
+    model_digest,
+    read_plan,
+    write_plan,
+    write_whole,
+)
 from edge_msa_runtime.errors import BundleError, EngineUnavailableError, RuntimeFailure
 
 _MEBIBYTE = 1 << 20
@@ -62,7 +68,7 @@ class TensorRTEngine(Engine):
         """Load a graph from the cache, or build it there first, which can take minutes."""
         if not path.is_file():
             raise BundleError(f"{path.name} is not there; copy the bundle again")
-        key = PlanKey(digest(path), precision, self.version, self._cuda.sm, self._cuda.name)
+        key = PlanKey(model_digest(path), precision, self.version, self._cuda.sm, self._cuda.name)
         folder = cache_folder()
         kept = read_plan(folder, key)
         plan = kept if kept is not None else self._build(path, precision, folder / key.timing_name)

@@ -1,0 +1,56 @@
+"""From a torch encoder of texts to its front graphs, one a length."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge_msa_export.errors import ExportError
+from edge_msa_export.graph import GraphKey, to_onnx
+from edge_msa_export.text import TextGraph, buckets
+
+Frames = NDArray[np.float32]
+
+
+class _Front(nn.Module):
+    """Gives every weight its prefix `front.`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.front = module
+
+    def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
+        return cast("Tensor", self.front(ids, valid))
+
+
+def export_fronts(text: TextGraph) -> dict[GraphKey, onnx.ModelProto]:
+    """The front graphs, `ids` and `valid` (1, L) -> `frames` (1, L, d), for every length that is worth one.
+
+    Raises:
+        ExportError: torch cannot export the module, or it gives frames of another shape.
+    """
+    front = _Front(copy.deepcopy(text.module).cpu().eval())
+    return {GraphKey("front", str(length)): _export(front, length, text.dim) for length in buckets(text.max_tokens)}
+
+
+def torch_frames(text: TextGraph, ids: list[int]) -> Frames:
+    """What the module itself makes of some ids, (n, d)."""
+    module = copy.deepcopy(text.module).cpu().eval()
+    with torch.no_grad():
+        frames = module(torch.tensor([ids], dtype=torch.int64), torch.ones(1, len(ids)))
+    return np.asarray(frames[0].numpy(), dtype=np.float32)
+
+
+def _export(front: _Front, length: int, dim: int) -> onnx.ModelProto:
+    inputs = {"ids": torch.zeros(1, length, dtype=torch.int64), "valid": torch.ones(1, length)}
+    with torch.no_grad():
+        shape = tuple(front(*inputs.values()).shape)
+    if shape != (1, length, dim):
+        raise ExportError(f"the encoder of texts gives {shape} for {length} tokens, wanted is {(1, length, dim)}")
+    return to_onnx(front, inputs, ["frames"])

@@ -1,0 +1,80 @@
+"""Writes the graphs of each engine and precision as small files, their weights once a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edge_msa_calibrate.qdq import quantise
+from edge_msa_export.folders import explain
+from edge_msa_export.graph import GraphKey
+from edge_msa_export.half import to_half
+from edge_msa_export.layer_norm import decompose_layer_norms
+from edge_msa_export.lint import refuse_findings
+from edge_msa_export.request import ExportRequest, Variant
+from edge_msa_export.small import WeightsFile, shrink
+from edge_msa_export.stored import stored_small
+from edge_msa_export.tensorrt_weights import weights_as_pairs
+from edge_msa_runtime.manifest import WEIGHTS_NAME
+
+
+@dataclass(frozen=True)
+class Written:
+    """A graph's file and that of its weights, empty where it has none, relative to the root."""
+
+    file: str
+    weights: str
+
+
+class Writer:
+    """Writes graphs under `root`; engines that read the same graphs share a folder, which is written once."""
+
+    def __init__(self, root: Path, request: ExportRequest) -> None:
+        self._root = root
+        self._request = request
+        self._folders: dict[str, dict[GraphKey, Written]] = {}
+
+    def write(self, variant: Variant, graphs: Mapping[GraphKey, onnx.ModelProto]) -> dict[GraphKey, Written]:
+        """Write one variant's graphs.
+
+        Raises:
+            ExportError: a graph is not fit for the engine, or the disk is full.
+        """
+        known = self._folders.get(variant.folder, {})
+        written: dict[GraphKey, Written] = {}
+        weights = WeightsFile()
+        try:
+            (self._root / variant.folder).mkdir(parents=True, exist_ok=True)
+            for key, graph in graphs.items():
+                file = f"{variant.folder}/{'-'.join(part for part in key if part)}.onnx"
+                lowered = lowered_for(variant, graph, self._request)
+                refuse_findings(lowered, variant.engine, file)
+                written[key] = known.get(key) or self._write_one(lowered, file, weights)
+            if not known:
+                (self._root / variant.folder / WEIGHTS_NAME).write_bytes(weights.content)
+        except OSError as error:
+            raise explain(error, self._root) from error
+        self._folders[variant.folder] = written
+        return written
+
+    def _write_one(self, lowered: onnx.ModelProto, file: str, weights: WeightsFile) -> Written:
+        small = shrink(lowered)
+        moved = weights.move_out(small.graph)
+        (self._root / file).write_bytes(small.SerializeToString(deterministic=True))
+        return Written(file, f"{file.rpartition('/')[0]}/{WEIGHTS_NAME}" if moved else "")
+
+
+def lowered_for(variant: Variant, graph: onnx.ModelProto, request: ExportRequest) -> onnx.ModelProto:
+    """The graph that an engine gets at a precision, still under its weights' names."""
+    if any(engine.name == "tensorrt" for engine in request.profile.engines):
+        graph = decompose_layer_norms(graph)  # for every engine of the device: they share files
+    if variant.precision == "int8" and request.ranges is not None:
+        int8 = quantise(graph, request.ranges, variant.rule_set)
+        return weights_as_pairs(int8) if variant.engine == "tensorrt" else stored_small(int8, int8_tables=True)
+    if variant.precision == "fp16":
+        # OpenVINO computes in what its device has, and takes float16 as a way to keep weights.
+        return stored_small(graph, int8_tables=False) if variant.engine == "openvino" else to_half(graph)
+    return graph
