@@ -6,6 +6,7 @@ what comes out does not depend on the order of the values, nor on how they were 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,11 @@ class HistogramBuilder:
         self._minimum = np.inf
         self._maximum = -np.inf
 
+    @property
+    def seen(self) -> bool:
+        """Whether anything was counted."""
+        return self._minimum <= self._maximum
+
     def add(self, values: Array) -> None:
         """Count float32 values of any shape.
 
@@ -95,13 +101,42 @@ class HistogramBuilder:
         Raises:
             CalibrationError: nothing was.
         """
-        if self._minimum > self._maximum:
+        if not self.seen:
             raise CalibrationError("nothing was counted")
         return Histogram(self._counts.copy(), 2.0**self._exponent, self._minimum, self._maximum)
 
+    def add_histogram(self, other: Histogram) -> None:
+        """Count what another histogram counted, exactly as if its values came here.
+
+        Raises:
+            CalibrationError: it has another number of bins.
+        """
+        if other.bins != self._bins:
+            raise CalibrationError(f"a histogram of {other.bins} bins cannot join one of {self._bins}; calibrate again")
+        self._minimum, self._maximum = min(self._minimum, other.minimum), max(self._maximum, other.maximum)
+        exponent = int(np.log2(other.limit))
+        self._grow(exponent)
+        self._counts += _coarser(other.counts, self._exponent - exponent)
+
     def _grow(self, exponent: int) -> None:
-        while self._exponent < exponent:
-            merged = self._counts.reshape(-1, 2).sum(axis=1)
-            half = self._bins // 2
-            self._counts = np.pad(merged, (half, half))
-            self._exponent += 1
+        self._counts = _coarser(self._counts, max(exponent - self._exponent, 0))
+        self._exponent = max(exponent, self._exponent)
+
+
+def merged(histograms: Sequence[Histogram]) -> Histogram:
+    """One histogram of all their values, whatever their order.
+
+    Raises:
+        CalibrationError: there is none, or they differ in bins.
+    """
+    builder = HistogramBuilder(histograms[0].bins if histograms else DEFAULT_BINS)
+    for item in histograms:
+        builder.add_histogram(item)
+    return builder.histogram()
+
+
+def _coarser(counts: Array, doublings: int) -> Array:
+    """The counts with the limit doubled so often: bins merge in pairs, the middle keeps them."""
+    for _ in range(doublings):
+        counts = np.pad(counts.reshape(-1, 2).sum(axis=1), (len(counts) // 4, len(counts) // 4))
+    return counts

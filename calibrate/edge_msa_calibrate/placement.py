@@ -18,11 +18,14 @@ from dataclasses import dataclass
 import onnx
 
 from edge_msa_calibrate.affine import S8, S8_SYMMETRIC, U8, Integers
-from edge_msa_calibrate.convs import ConvSite, find_convs
 from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.sites import FRONT, LinearSite, find_sites
 
 # TensorRT's own advice: below 16 channels a side, int8 costs more than it saves.
 MIN_CHANNELS = 16
+# Smaller tables (positions, token types) add little to a bundle.
+MIN_ROWS = 1024
+ATTENTION = "attention is sensitive"
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,11 @@ RULE_SETS: Mapping[str, RuleSet] = {
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether one node computes in int8, and why."""
+    """Whether one node computes in int8, and why; `weight` is its weight's name, its identity in every graph, or ""."""
 
     node: str
     op_type: str
+    weight: str
     int8: bool
     reason: str
 
@@ -68,13 +72,15 @@ class Decision:
 class Placement:
     """What is int8 in one graph.
 
-    `convs`: whose weights become int8. `tensors`: the activations that get Q/DQ, by name, with the key of their range;
-    tensors that share a key share a scale. `decisions`: of every node that could be int8, in graph order.
+    `sites`: whose weights become int8. `tensors`: the activations that get Q/DQ, by name, with the key of their range;
+    tensors that share a key share a scale. `tables`: embedding tables whose rows become int8. `decisions`: of every
+    node that could be int8, in graph order.
     """
 
     rule_set: RuleSet
-    convs: tuple[ConvSite, ...]
+    sites: tuple[LinearSite, ...]
     tensors: Mapping[str, str]
+    tables: tuple[str, ...]
     decisions: tuple[Decision, ...]
 
 
@@ -89,67 +95,131 @@ def rule_set_named(name: str) -> RuleSet:
     return RULE_SETS[name]
 
 
-def place(model: onnx.ModelProto, rule_set: RuleSet, seen: Collection[str] | None = None) -> Placement:
-    """Decide what is int8 in a float32 graph: encoder convolutions that are wide enough and the Adds that join them.
+def place(
+    model: onnx.ModelProto,
+    rule_set: RuleSet,
+    seen: Collection[str] | None = None,
+    float_nodes: Collection[str] = (),
+) -> Placement:
+    """Decide what is int8 in a float32 graph.
+
+    Encoder convolutions that are wide enough and the Adds that join them; a language front's linear layers and the
+    rows of its large embedding tables.
 
     Args:
         model: float32.
         rule_set: how int8 is laid out.
-        seen: the modalities that calibration had frames of; the encoders of others stay float. None: all of them.
+        seen: owners (a modality, or `front`) that calibration had frames of; those of others stay float. None: all.
+        float_nodes: weights whose nodes stay float whatever the rules say; a mapping gives the reason of each.
     """
-    sites = find_convs(model)
-    convs = tuple(site for site in sites if _is_wide(site) and (seen is None or site.modality in seen))
+    sites = find_sites(model)
+    chosen = _Chosen(seen, float_nodes)
+    int8 = tuple(site for site in sites if chosen.why_float(site) is None)
+    tensors = _tensors(model, [site for site in sites if site.weight not in float_nodes], int8, rule_set)
+    tables = tuple(name for name in _tables(model) if name not in float_nodes)
+    decisions = _Decisions(model, sites, int8, tensors, chosen)
+    return Placement(rule_set, int8, tensors, tables, tuple(decisions.all()))
+
+
+def _tensors(
+    model: onnx.ModelProto, free: Collection[LinearSite], int8: tuple[LinearSite, ...], rule_set: RuleSet
+) -> dict[str, str]:
+    """The activations that get Q/DQ; `free` are the sites that nobody asked to keep float."""
     # Tensors that some convolution reads take the range it was observed to read, so that a value which is quantised
     # as a residual and again behind the Concat stays on one grid, and step and window graphs agree bit for bit.
-    read_as = {site.features or site.source: site.input_key for site in reversed(sites)}
+    read_as: dict[str, str] = {}
+    for site in free:
+        read_as.setdefault(site.features or site.source, site.input_key)
     tensors: dict[str, str] = {}
-    for site in convs:
-        tensors[site.source] = site.input_key
+    for site in int8:
+        tensors[site.source] = site.input_key if site.features is not None else read_as[site.source]
         if site.features is not None:
             tensors[site.features] = site.input_key
         if site.memory is not None and rule_set.memory:
             tensors[site.memory] = site.input_key
-        tensors[site.result] = read_as.get(site.result, site.output_key)
-    for add in _residual_adds(model, convs):
+        if site.op_type == "Conv":
+            tensors[site.result] = read_as.get(site.result, site.output_key)
+    for add in _residual_adds(model, int8):
         tensors.update({name: read_as[name] for name in (*add.input, *add.output) if name in read_as})
-    return Placement(rule_set, convs, tensors, tuple(_decisions(model, sites, convs, tensors)))
+    return tensors
 
 
-def _is_wide(site: ConvSite) -> bool:
-    return min(site.channels_in, site.channels_out) >= MIN_CHANNELS
-
-
-def _residual_adds(model: onnx.ModelProto, convs: tuple[ConvSite, ...]) -> Iterator[onnx.NodeProto]:
-    results = {site.result for site in convs}
+def _residual_adds(model: onnx.ModelProto, sites: tuple[LinearSite, ...]) -> Iterator[onnx.NodeProto]:
+    results = {site.result for site in sites if site.op_type == "Conv"}
     return (node for node in model.graph.node if node.op_type == "Add" and results.intersection(node.input))
 
 
-def _decisions(
-    model: onnx.ModelProto, sites: tuple[ConvSite, ...], convs: tuple[ConvSite, ...], tensors: Mapping[str, str]
-) -> Iterator[Decision]:
-    by_node = {site.node: site for site in sites}
-    results = {site.result for site in sites}
-    constants = {tensor.name for tensor in model.graph.initializer}
+def _tables(model: onnx.ModelProto) -> Iterator[str]:
+    """Embedding tables of a front that are large enough for their size to count."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        name = node.name or node.output[0]
-        if node.op_type == "Conv":
-            yield _conv_decision(name, by_node.get(name), convs)
-        elif node.op_type == "Add" and results.intersection(node.input):
-            int8 = all(item in tensors for item in (*node.input, *node.output))
-            reason = "residual of quantised tensors" if int8 else "one side of the residual stays float"
-            yield Decision(name, node.op_type, int8, reason)
-        elif node.op_type in ("Gemm", "MatMul"):
-            learned = bool(constants.intersection(node.input))
-            reason = "one row at batch 1 waits for memory, not for sums" if learned else "attention is sensitive"
-            yield Decision(name, node.op_type, False, reason)
+        table = node.input[0] if node.op_type == "Gather" else ""
+        if table.startswith(FRONT) and len(shapes.get(table, ())) == 2 and shapes[table][0] >= MIN_ROWS:
+            yield table
 
 
-def _conv_decision(name: str, site: ConvSite | None, convs: tuple[ConvSite, ...]) -> Decision:
-    if site is None:
-        return Decision(name, "Conv", False, "not an encoder's convolution with a constant weight")
-    channels = f"{site.channels_in} -> {site.channels_out} channels"
-    if site in convs:
-        return Decision(name, "Conv", True, channels)
-    if _is_wide(site):
-        return Decision(name, "Conv", False, f"calibration had no frame of {site.modality}")
-    return Decision(name, "Conv", False, f"{channels}: fewer than {MIN_CHANNELS} on a side")
+@dataclass(frozen=True)
+class _Chosen:
+    """What people and calibration leave of the rules."""
+
+    seen: Collection[str] | None
+    float_nodes: Collection[str]
+
+    def why_float(self, site: LinearSite) -> str | None:
+        """The reason a site stays float, None where it becomes int8."""
+        if min(site.channels_in, site.channels_out) < MIN_CHANNELS:
+            return f"{_channels(site)}: fewer than {MIN_CHANNELS} on a side"
+        if self.seen is not None and site.owner not in self.seen:
+            return f"calibration had no frame of {site.owner}"
+        return self.asked(site.weight)
+
+    def asked(self, weight: str) -> str | None:
+        """The reason a weight was asked to stay float, None where it was not."""
+        if weight not in self.float_nodes:
+            return None
+        given = self.float_nodes[weight] if isinstance(self.float_nodes, Mapping) else ""
+        return str(given) or "kept float on request"
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """Every node that could be int8, told one by one."""
+
+    model: onnx.ModelProto
+    sites: tuple[LinearSite, ...]
+    int8: tuple[LinearSite, ...]
+    tensors: Mapping[str, str]
+    chosen: _Chosen
+
+    def all(self) -> Iterator[Decision]:
+        by_node = {site.node: site for site in self.sites}
+        results = {site.result for site in self.sites if site.op_type == "Conv"}
+        constants = {tensor.name for tensor in self.model.graph.initializer}
+        tables = set(_tables(self.model))
+        for node in self.model.graph.node:
+            name = node.name or node.output[0]
+            if site := by_node.get(name):
+                reason = self.chosen.why_float(site)
+                yield Decision(name, node.op_type, site.weight, reason is None, reason or _channels(site))
+            elif node.op_type == "Conv":
+                yield Decision(name, "Conv", "", False, "not an encoder's convolution with a constant weight")
+            elif node.op_type == "Add" and results.intersection(node.input):
+                yield self._add(name, node)
+            elif node.op_type == "Gather" and node.input[0] in tables:
+                reason = self.chosen.asked(node.input[0])
+                told = "int8 rows, a scale each: a quarter of the size"
+                yield Decision(name, "Gather", node.input[0], reason is None, reason or told)
+            elif node.op_type in ("Gemm", "MatMul"):
+                learned = bool(constants.intersection(node.input))
+                reason = "one row at batch 1 waits for memory, not for sums" if learned else ATTENTION
+                yield Decision(name, node.op_type, "", False, reason)
+
+    def _add(self, name: str, node: onnx.NodeProto) -> Decision:
+        int8 = all(item in self.tensors for item in (*node.input, *node.output))
+        reason = "residual of quantised tensors" if int8 else "one side of the residual stays float"
+        return Decision(name, node.op_type, "", int8, reason)
+
+
+def _channels(site: LinearSite) -> str:
+    grouped = f" in {site.groups} groups" if site.groups > 1 else ""
+    return f"{site.channels_in} -> {site.channels_out} channels{grouped}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,10 @@ import numpy.typing as npt
 import onnx
 from onnx import checker, helper, numpy_helper
 
-from edge_msa_calibrate.affine import Affine, affine_of, quantised_weight
-from edge_msa_calibrate.convs import ConvSite
+from edge_msa_calibrate.affine import S8, Affine, affine_of, quantised_weight
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.placement import Placement, RuleSet, place, rule_set_named
+from edge_msa_calibrate.sites import LinearSite, owner_of
 
 Array = npt.NDArray[Any]
 
@@ -22,32 +22,38 @@ _FIRST_OPSET = 13
 
 
 def quantise(
-    model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], rule_set: str | RuleSet
+    model: onnx.ModelProto,
+    ranges: Mapping[str, tuple[float, float]],
+    rule_set: str | RuleSet,
+    float_nodes: Collection[str] = (),
+    smoothing: Mapping[str, Array] | None = None,
 ) -> onnx.ModelProto:
     """The int8 graph of a float32 graph, under one rule set.
 
     Inputs and outputs stay float32 and keep their names, and so does the opset. The same weights and ranges give the
-    same integers in step and window graphs. A graph without encoder convolutions comes back as it was, and an encoder
+    same integers in step and window graphs. A graph without encoders and front comes back as it was, and an encoder
     of whose modality there is no range at all stays float.
 
     Args:
         model: float32, opset 13 or later; it is not changed.
         ranges: (low, high) by `<weight name>:input` and `<weight name>:output`, from `compute_ranges`.
         rule_set: or its name.
+        float_nodes: names of weights whose nodes stay float; those that the graph does not have are passed over,
+            because one list goes for all graphs of a student.
+        smoothing: of `smoothing_of`, by weight name, that the ranges were computed with.
 
     Raises:
         CalibrationError: the graph is quantised already, a range is missing or not finite, the rule set is unknown.
     """
     _refuse_unfit(model)
     rules = rule_set_named(rule_set) if isinstance(rule_set, str) else rule_set
-    if not ranges and place(model, rules).convs:
+    if not ranges and place(model, rules, None, float_nodes).sites:
         raise CalibrationError("there are no ranges to quantise by; calibrate this model first")
     # A modality that no calibration sample had was never trained either, as a rule: there is nothing to quantise by.
-    seen = {key.split(".")[1] for key in ranges if key.startswith("encoders.")}
-    placement = place(model, rules, seen)
+    placement = place(model, rules, {owner_of(key) for key in ranges}, float_nodes)
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    writer = _Writer(result.graph, _affines(placement, ranges), placement)
+    writer = _Writer(result.graph, _affines(placement, ranges), placement, smoothing or {})
     writer.write()
     # Shapes of before name the tensors' old readers; engines infer their own.
     result.graph.ClearField("value_info")
@@ -82,11 +88,27 @@ def _affines(placement: Placement, ranges: Mapping[str, tuple[float, float]]) ->
 class _Writer:
     """Rewrites one graph in place."""
 
-    def __init__(self, graph: onnx.GraphProto, affines: Mapping[str, Affine], placement: Placement) -> None:
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        affines: Mapping[str, Affine],
+        placement: Placement,
+        smoothing: Mapping[str, Array],
+    ) -> None:
         self._graph = graph
         self._affines = affines
+        # By the tensor: layers that read one tensor have the same factors.
+        self._smoothing = {
+            site.source: np.asarray(smoothing[site.weight], np.float32)
+            for site in placement.sites
+            if site.weight in smoothing
+        }
+        # What a front's layer reads is read by residuals and float layers as well, and those need not lose anything.
+        self._own = {site.source for site in placement.sites if site.op_type != "Conv"}
+        self._biases: dict[str, str] = {}
         self._rules = placement.rule_set
-        self._sites = {site.weight: site for site in placement.convs}
+        self._sites = {site.node: site for site in placement.sites}
+        self._tables = set(placement.tables)
         self._weights = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
 
@@ -95,12 +117,18 @@ class _Writer:
         made = {name for node in old for name in node.output}
         self._pairs(name for name in self._affines if name not in made)
         for node in old:
+            site = self._sites.get(node.name or node.output[0])
             for index, name in enumerate(node.input):
-                if name in self._affines:
+                if name in self._affines and (site is not None or name not in self._own):
                     node.input[index] = f"{name}_dequantised"
-            if node.op_type == "Conv" and node.input[1] in self._sites:
-                self._int8_conv(node, self._sites[node.input[1]])
-            self._nodes.append(node)
+                elif name in self._biases:
+                    node.input[index] = self._biases[name]
+            if site is not None:
+                self._int8_layer(node, site)
+            if node.op_type == "Gather" and node.input[0] in self._tables:
+                self._int8_rows(node)
+            else:
+                self._nodes.append(node)
             self._pairs(name for name in node.output if name in self._affines)
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
@@ -113,20 +141,47 @@ class _Writer:
             parameters = [f"{tensor}_scale", f"{tensor}_zero_point"]
             self._constant(parameters[0], np.array(affine.scale, np.float32))
             self._constant(parameters[1], np.array(affine.zero_point, affine.integers.dtype))
-            self._node("QuantizeLinear", [tensor, *parameters], f"{tensor}_quantised")
+            self._node("QuantizeLinear", [self._smoothed(tensor), *parameters], f"{tensor}_quantised")
             self._node("DequantizeLinear", [f"{tensor}_quantised", *parameters], f"{tensor}_dequantised")
 
-    def _int8_conv(self, node: onnx.NodeProto, site: ConvSite) -> None:
-        weight = numpy_helper.to_array(self._weights[site.weight])
+    def _smoothed(self, tensor: str) -> str:
+        """The tensor that is quantised in another's place: each channel divided by its factor, if it has one."""
+        if tensor not in self._smoothing:
+            return tensor
+        self._constant(f"{tensor}_smoothing", np.float32(1) / self._smoothing[tensor])
+        self._node("Mul", [tensor, f"{tensor}_smoothing"], f"{tensor}_smoothed")
+        return f"{tensor}_smoothed"
+
+    def _int8_layer(self, node: onnx.NodeProto, site: LinearSite) -> None:
+        weight = np.moveaxis(numpy_helper.to_array(self._weights[site.weight]), site.axis, 0)
+        if site.source in self._smoothing:
+            weight = weight * self._smoothing[site.source]
         bias = self._bias(site)
         scale = self._affines[site.source].scale
         integers, scales = quantised_weight(weight, self._rules.weight_limit, None if bias is None else bias / scale)
-        node.input[1] = self._stored(site.weight, integers, scales)
+        node.input[1] = self._stored(site.weight, np.moveaxis(integers, 0, site.axis), scales, site.axis)
         if bias is not None and site.bias is not None:
             steps = np.float32(scale) * scales
-            node.input[2] = self._stored(site.bias, np.rint(bias / steps.astype(np.float64)).astype(np.int32), steps)
+            whole = np.rint(bias / steps.astype(np.float64)).astype(np.int32)
+            stored = self._stored(site.bias, whole, steps, 0)
+            if len(node.input) > 2:
+                node.input[2] = stored
+            else:  # the Add behind it
+                self._biases[site.bias] = stored
 
-    def _bias(self, site: ConvSite) -> Array | None:
+    def _int8_rows(self, node: onnx.NodeProto) -> None:
+        """Gather int8 rows and their scales, and multiply: no engine ever makes the whole table float."""
+        table, ids, result = node.input[0], node.input[1], node.output[0]
+        integers, scales = quantised_weight(numpy_helper.to_array(self._weights[table]), S8.highest)
+        self._constant(f"{table}_quantised", integers)
+        self._constant(f"{table}_scale", scales[:, None])
+        self._node("Gather", [f"{table}_quantised", ids], f"{result}_quantised")
+        self._node("Gather", [f"{table}_scale", ids], f"{result}_scale")
+        cast = self._node("Cast", [f"{result}_quantised"], f"{result}_integers")
+        cast.attribute.append(helper.make_attribute("to", onnx.TensorProto.FLOAT))
+        self._node("Mul", [f"{result}_integers", f"{result}_scale"], result)
+
+    def _bias(self, site: LinearSite) -> Array | None:
         """The bias where it is to be int32, float64; else None."""
         if site.bias is None or not self._rules.bias_int32:
             return None
@@ -134,14 +189,14 @@ class _Writer:
             raise CalibrationError(f"the bias {site.bias} of {site.node} is computed; int32 needs it constant")
         return numpy_helper.to_array(self._weights[site.bias]).astype(np.float64)
 
-    def _stored(self, name: str, integers: Array, scales: Array) -> str:
-        """Store integers with a scale for each index of axis 0; the name of the tensor they make."""
-        self._constant(f"{name}_quantised", integers)
+    def _stored(self, name: str, integers: Array, scales: Array, axis: int) -> str:
+        """Store integers with a scale for each index of an axis; the name of the tensor they make."""
+        self._constant(f"{name}_quantised", np.ascontiguousarray(integers))
         self._constant(f"{name}_scale", scales)
         self._constant(f"{name}_zero_point", np.zeros(len(scales), integers.dtype))
         parts = [f"{name}_quantised", f"{name}_scale", f"{name}_zero_point"]
         node = self._node("DequantizeLinear", parts, f"{name}_dequantised")
-        node.attribute.append(helper.make_attribute("axis", 0))
+        node.attribute.append(helper.make_attribute("axis", axis))
         return f"{name}_dequantised"
 
     def _node(self, op_type: str, inputs: list[str], output: str) -> onnx.NodeProto:

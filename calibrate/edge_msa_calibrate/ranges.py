@@ -31,8 +31,16 @@ class Range(NamedTuple):
     high: float
 
 
-def compute_ranges(statistics: Statistics, method: Method) -> dict[str, Range]:
+def compute_ranges(
+    statistics: Statistics, method: Method, smoothing: Mapping[str, Array] | None = None
+) -> dict[str, Range]:
     """The range of every tensor that was observed, by its key.
+
+    Args:
+        statistics: what was observed.
+        method: how a range follows from a histogram.
+        smoothing: of `smoothing_of`, by weight name. What a smoothed layer reads has no outliers left to cut: its range
+            is everything that was seen, whatever the method.
 
     Raises:
         CalibrationError: there is no such method.
@@ -45,7 +53,11 @@ def compute_ranges(statistics: Statistics, method: Method) -> dict[str, Range]:
     }
     if method not in functions:
         raise CalibrationError(f"there is no calibration method {method!r}; choose one of {', '.join(METHODS)}")
-    return {key: functions[method](item) for key, item in statistics.histograms.items()}
+    found = {key: functions[method](item) for key, item in statistics.histograms.items()}
+    for weight, factors in (smoothing or {}).items():
+        low, high = statistics.channels[f"{weight}:input"] / factors
+        found[f"{weight}:input"] = Range(min(float(low.min()), 0.0), max(float(high.max()), 0.0))
+    return found
 
 
 def minmax_range(histogram: Histogram) -> Range:

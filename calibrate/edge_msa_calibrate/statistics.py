@@ -1,61 +1,69 @@
-"""Statistics: a histogram of what every encoder convolution reads and makes, gathered once for every rule set."""
+"""Statistics: histograms of what every linear layer reads and makes, by subset, and the file they are kept in."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
-from edge_msa_calibrate.convs import ConvSite, find_convs
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_calibrate.executor import GraphExecutor
-from edge_msa_calibrate.histogram import DEFAULT_BINS, Histogram, HistogramBuilder
+from edge_msa_calibrate.histogram import Histogram, merged
+from edge_msa_calibrate.sites import FRONT
 from edge_msa_runtime.modalities import Subset
 
 Array = npt.NDArray[Any]
 
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class CalibrationSample:
-    """One sample as a window graph reads it.
-
-    `subset`: which modalities, as `Subset` writes it. `inputs`: `frames.<modality>` (1, T, d) and `valid.<modality>`
-    (1, T) float32, ones first.
-    """
-
-    subset: str
-    inputs: Mapping[str, Array]
+SCHEMA = 2
+FRONT_SCOPE = FRONT.rstrip(".")
+"""What stands for a subset where a language front was observed."""
 
 
 @dataclass(frozen=True)
 class Statistics:
     """What was seen.
 
-    `histograms`: by `<weight name>:input` and `<weight name>:output`, of valid frames alone. `samples`: how many were
-    seen of each subset, by its written value.
+    `by_subset`: histograms by the subset they were seen in (`front` for a language front), and there by
+    `<weight name>:input` and `<weight name>:output`, of valid frames alone. `channels`: the smallest and the largest
+    value of each channel of what a layer of a front reads, (2, C), by `<weight name>:input`. `samples`: how many samples were seen of
+    each of them. `stream`: what the samples were, in the caller's words; statistics of another stream are not gone
+    on with.
     """
 
-    histograms: Mapping[str, Histogram]
+    by_subset: Mapping[str, Mapping[str, Histogram]]
     samples: Mapping[str, int]
+    channels: Mapping[str, Array] = field(default_factory=dict)
+    stream: str = ""
+
+    @cached_property
+    def histograms(self) -> dict[str, Histogram]:
+        """By key, of all subsets together: each adds what it saw, and one without a modality adds no zeros for it."""
+        parts: dict[str, list[Histogram]] = {}
+        for found in self.by_subset.values():
+            for key, item in found.items():
+                parts.setdefault(key, []).append(item)
+        return {key: merged(parts[key]) for key in sorted(parts)}
 
     @property
     def modality_samples(self) -> dict[str, int]:
         """How many samples each modality was in."""
         counts: dict[str, int] = {}
         for subset, count in self.samples.items():
-            for name in Subset(subset).modalities:
+            for name in Subset(subset).modalities if subset != FRONT_SCOPE else ():
                 counts[name] = counts.get(name, 0) + count
         return counts
+
+    @property
+    def count(self) -> int:
+        """How many samples were seen."""
+        return sum(self.samples.values())
 
     def save(self, path: Path) -> None:
         """Write an `.npz` that `load_statistics` reads; it appears whole or not at all.
@@ -69,16 +77,20 @@ class Statistics:
             raise CalibrationError(f"cannot write {path}: {error.strerror or error}") from error
 
     def _arrays(self) -> dict[str, Array]:
-        found = list(self.histograms.values())
+        rows = [(subset, key, item) for subset, found in self.by_subset.items() for key, item in found.items()]
+        found = [item for _, _, item in rows]
         return {
             "schema": np.array(SCHEMA),
-            "keys": np.array(list(self.histograms), np.str_),
+            "stream": np.array(self.stream, np.str_),
+            "scopes": np.array([subset for subset, _, _ in rows], np.str_),
+            "keys": np.array([key for _, key, _ in rows], np.str_),
             "counts": np.stack([item.counts for item in found]),
             "limits": np.array([item.limit for item in found]),
             "minima": np.array([item.minimum for item in found]),
             "maxima": np.array([item.maximum for item in found]),
             "subsets": np.array(list(self.samples), np.str_),
             "samples": np.array(list(self.samples.values()), np.int64),
+            **{f"channels/{key}": value for key, value in self.channels.items()},
         }
 
 
@@ -93,81 +105,18 @@ def load_statistics(path: Path) -> Statistics:
             arrays = {name: archive[name] for name in archive.files}
         if int(arrays["schema"]) != SCHEMA:
             raise CalibrationError(f"{path} has statistics of schema {int(arrays['schema'])}, this reads {SCHEMA}")
-        columns = (arrays[name] for name in ("keys", "counts", "limits", "minima", "maxima"))
-        histograms = {
-            str(key): Histogram(counts, float(limit), float(low), float(high))
-            for key, counts, limit, low, high in zip(*columns, strict=True)
-        }
+        by_subset: dict[str, dict[str, Histogram]] = {}
+        columns = (arrays[name] for name in ("scopes", "keys", "counts", "limits", "minima", "maxima"))
+        for scope, key, counts, limit, low, high in zip(*columns, strict=True):
+            by_subset.setdefault(str(scope), {})[str(key)] = Histogram(counts, float(limit), float(low), float(high))
         samples = zip(arrays["subsets"], arrays["samples"], strict=True)
-        return Statistics(histograms, {str(subset): int(count) for subset, count in samples})
+        channels = {name.partition("/")[2]: item for name, item in arrays.items() if name.startswith("channels/")}
+        counted = {str(name): int(count) for name, count in samples}
+        return Statistics(by_subset, counted, channels, str(arrays["stream"]))
     except OSError as error:
         raise CalibrationError(f"cannot read {path}: {error.strerror or error}; calibrate again") from error
     except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise CalibrationError(f"{path} does not hold statistics ({error}); calibrate again") from error
-
-
-def gather_statistics(
-    graphs: Mapping[str, onnx.ModelProto], samples: Iterable[CalibrationSample], bins: int = DEFAULT_BINS
-) -> Statistics:
-    """Run the samples through the float32 window graphs once and count what the convolutions read and make.
-
-    Only valid frames are counted: what lies behind them is padding, and so is a window's memory. An absent modality
-    adds nothing, instead of zeros that would squeeze its ranges.
-
-    Args:
-        graphs: float32 window graphs by the subset's value.
-        samples: any number, read one at a time.
-        bins: of the histograms, on either side of zero.
-
-    Raises:
-        CalibrationError: no sample, a subset without a graph, inputs that do not fit it, an activation that is NaN.
-    """
-    observers: dict[str, _Observer] = {}
-    builders: dict[str, HistogramBuilder] = {}
-    counts: dict[str, int] = {}
-    for sample in samples:
-        if sample.subset not in observers:
-            observers[sample.subset] = _Observer(_graph_of(graphs, sample.subset))
-        for key, values in observers[sample.subset].observe(sample.inputs):
-            builders.setdefault(key, HistogramBuilder(bins)).add(values)
-        counts[sample.subset] = counts.get(sample.subset, 0) + 1
-    if not builders:
-        raise CalibrationError("no calibration sample has a valid frame; give a split that is not empty")
-    histograms = {key: builders[key].histogram() for key in sorted(builders)}
-    return Statistics(histograms, {subset.value: counts[subset.value] for subset in Subset if subset.value in counts})
-
-
-class _Observer:
-    """One window graph and the tensors to look at in it."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._sites = find_convs(model)
-        tensors = (name for site in self._sites for name in (site.features or site.source, site.result))
-        self._executor = GraphExecutor(model, tensors)
-
-    def observe(self, inputs: Mapping[str, Array]) -> list[tuple[str, Array]]:
-        """Keys and their values (1, C, valid frames)."""
-        tensors = self._executor.run(inputs)
-        seen: list[tuple[str, Array]] = []
-        for site in self._sites:
-            frames = _valid_frames(site, inputs)
-            seen.append((site.input_key, tensors[site.features or site.source][:, :, :frames]))
-            seen.append((site.output_key, tensors[site.result][:, :, :frames]))
-        return seen
-
-
-def _valid_frames(site: ConvSite, inputs: Mapping[str, Array]) -> int:
-    valid = inputs[f"valid.{site.modality}"]
-    frames = int(valid.sum())
-    if not valid[:, :frames].all():
-        raise CalibrationError(f"valid.{site.modality} of a calibration sample does not have its ones first")
-    return frames
-
-
-def _graph_of(graphs: Mapping[str, onnx.ModelProto], subset: str) -> onnx.ModelProto:
-    if subset not in graphs:
-        raise CalibrationError(f"a calibration sample is of subset {subset!r}, but graphs are {', '.join(graphs)}")
-    return graphs[subset]
 
 
 def _write_whole(path: Path, arrays: Mapping[str, Array]) -> None:

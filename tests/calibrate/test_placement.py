@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from edge_msa_calibrate.convs import find_convs
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.placement import RULE_SETS, place, rule_set_named
+from edge_msa_calibrate.sites import find_sites
 
 
 def test_convolutions_are_found_by_weight_in_window_and_step_graphs(maker: Any) -> None:
-    window = {site.weight: site for site in find_convs(maker.window(9))}
-    step = {site.weight: site for site in find_convs(maker.step("audio", 3))}
+    window = {site.weight: site for site in find_sites(maker.window(9))}
+    step = {site.weight: site for site in find_sites(maker.step("audio", 3))}
     assert set(step) == {weight for weight in window if weight.startswith("encoders.audio.")}
     for weight, site in step.items():
         assert (site.channels_in, site.channels_out) == (window[weight].channels_in, window[weight].channels_out)
-        assert site.modality == "audio"
+        assert site.owner == "audio"
     block = step["encoders.audio.blocks.1.weight"]
     assert (block.source, block.memory, block.features, block.result) == ("s_seen1", "state.conv1", "s_sum0", "s_kept1")
     score = step["encoders.audio.score.weight"]
@@ -41,7 +41,7 @@ def test_wide_convolutions_and_residuals_are_int8_the_rest_float_with_reasons(ma
 
 def test_few_features_a_frame_keep_the_embedding_float(narrow_maker: Any) -> None:
     placement = place(narrow_maker.window(9), RULE_SETS["ort-x86-vnni"])
-    assert [site.weight for site in placement.convs] == [f"encoders.audio.blocks.{index}.weight" for index in range(2)]
+    assert [site.weight for site in placement.sites] == [f"encoders.audio.blocks.{index}.weight" for index in range(2)]
     assert "w0_turned" not in placement.tensors
 
 

@@ -11,10 +11,10 @@ from onnx import checker, helper, numpy_helper
 
 from edge_msa_calibrate.affine import affine_of, quantised_weight
 from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.gather import gather_statistics
 from edge_msa_calibrate.placement import RULE_SETS, RuleSet
 from edge_msa_calibrate.qdq import quantise
 from edge_msa_calibrate.ranges import Range, compute_ranges
-from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics
 
 Array = npt.NDArray[Any]
 
@@ -34,7 +34,7 @@ def inputs_for(maker: Any, modalities: tuple[str, ...], seed: int) -> dict[str, 
 def ranges_for(maker: Any) -> dict[str, Range]:
     names = tuple(maker.recipe.dims)
     subset = "".join(name[0] for name in names)
-    samples = [CalibrationSample(subset, inputs_for(maker, names, seed)) for seed in range(8)]
+    samples = [inputs_for(maker, names, seed) for seed in range(8)]
     return compute_ranges(gather_statistics({subset: maker.window(FRAMES)}, samples), "mse")
 
 

@@ -118,7 +118,7 @@ def test_mse_cuts_nothing_off_uniform_values() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_holds_zero_and_stays_within_what_was_seen(method: Any) -> None:
     data = {"a": signed(), "b": rectified() + 1, "c": np.zeros(5, np.float32), "d": -rectified()}
-    found = compute_ranges(Statistics({key: histogram_of(item) for key, item in data.items()}, {"l": 1}), method)
+    found = compute_ranges(Statistics({"l": {key: histogram_of(item) for key, item in data.items()}}, {"l": 1}), method)
     assert list(found) == list(data)
     for key, values in data.items():
         assert min(values.min(), 0) <= found[key].low <= 0 <= found[key].high <= max(values.max(), 0)
@@ -127,7 +127,7 @@ def test_every_method_holds_zero_and_stays_within_what_was_seen(method: Any) -> 
 
 
 def test_unknown_method_and_percentile_are_refused() -> None:
-    statistics = Statistics({"a": histogram_of(signed())}, {"l": 1})
+    statistics = Statistics({"l": {"a": histogram_of(signed())}}, {"l": 1})
     with pytest.raises(CalibrationError, match="'median'; choose one of minmax"):
         compute_ranges(statistics, "median")  # type: ignore[arg-type]
     with pytest.raises(CalibrationError, match="percentile is 0"):
