@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.options import Device, Layers, Output, Recipe, Seed, TrainingPrecision, Transcripts
+from edge_msa.cli.options import Device, Json, Layers, Output, Recipe, Seed, TrainingPrecision, Transcripts
 
 language_app = typer.Typer(
     help="Make readers of raw words: language teachers, and students of theirs.", no_args_is_help=True
@@ -70,4 +70,36 @@ def language_distill(
         recipe=recipe,
         seed=seed,
         hardware=Hardware(device, precision),
+    )
+
+
+@language_app.command("ladder")
+def language_ladder(
+    transcripts: Transcripts,
+    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where runs, bundles, record and page go.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="A BERT-like folder or hub name, as for train.")],
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings of each rung, 0, 1, ...")] = 3,
+    layers: Annotated[
+        list[int] | None, typer.Option("--layers", min=1, help="Layers of a rung between; repeatable. Else 3 and 1.")
+    ] = None,
+    target: Annotated[str, typer.Option("--target", help="What the bundles are for.")] = "laptop-x86",
+    recipe: Recipe = None,
+    device: Device = "auto",
+    precision: TrainingPrecision = "auto",
+    json: Json = False,
+) -> None:
+    """All readers of words, from the whole encoder down to a table, exported and measured on one picture."""
+    from edge_msa.flow.ladder import climb
+    from edge_msa.training.engine import Hardware
+
+    climb(
+        transcripts,
+        encoder,
+        output_dir,
+        seeds=seeds,
+        layers=layers or (3, 1),
+        target=target,
+        recipe=recipe,
+        hardware=Hardware(device, precision),
+        json=json,
     )

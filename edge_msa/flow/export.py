@@ -23,6 +23,8 @@ from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle import write_bundle
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest
+from edge_msa_runtime.bundle import open_bundle
+from edge_msa_runtime.errors import RuntimeFailure
 
 DEFAULT_MODEL = Path("runs/calibrated")
 
@@ -73,6 +75,21 @@ def export_model(
     if failed:
         raise GateFailedError(f"{failed[0]}; {output} holds {choices[0].precision}, the best that passed")
     return Exported(output, choices)
+
+
+def export_once(target: str, output_dir: Path, model: Path) -> Path:
+    """`export_model` with what it chooses by itself; skipped where the bundle is of that very run and target."""
+    digest, profile = read_run(model).digest, profile_named(target)
+    try:
+        manifest = open_bundle(output_dir).manifest
+        current = manifest.provenance.get("run") == digest and manifest.profile == profile.to_json()
+    except RuntimeFailure:
+        current = False
+    if current:
+        say(f"bundle: {output_dir} is up to date, skipped")
+    else:
+        export_model(target, output_dir, model=model, in_pipeline=True)
+    return output_dir
 
 
 def _write(

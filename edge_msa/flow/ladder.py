@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
 from edge_msa.errors import RunUsageError
-from edge_msa.evaluation import Evaluation, evaluate, once
+from edge_msa.evaluation import Evaluation, Source, evaluate, once
 from edge_msa.files import write_text
 from edge_msa.flow.calibrate import calibrate_student
 from edge_msa.flow.console import made, say, say_json, step
@@ -23,12 +22,17 @@ from edge_msa.flow.readings import by_session, readable_by
 from edge_msa.ladder.picture import write_page
 from edge_msa.ladder.record import NAME, Ladder, Rung, Step
 from edge_msa.ladder.table import format_ladder
-from edge_msa.runs import read_run
+from edge_msa.models.fronts import EncoderFront
+from edge_msa.runs import file_digest, read_run
 from edge_msa.study.record import OverSeeds
 from edge_msa.training.engine import Hardware
+from edge_msa.training.readers import spoken_of
 from edge_msa_runtime import load
 from edge_msa_runtime.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle import Bundle, open_bundle
+from edge_msa_runtime.engines import open_engine
+from edge_msa_runtime.errors import EngineUnavailableError
+from edge_msa_runtime.manifest import MANIFEST_NAME
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 
@@ -68,9 +72,7 @@ def climb(
     """Make what is not there yet, read test once by each bundle, print the table, write the record and the page."""
     if output_dir.is_file():
         raise RunUsageError(f"{output_dir} is a file: give a folder for runs, bundles and {NAME}")
-    asked = _Climb(
-        tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware()
-    )
+    asked = _Climb(tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware())
     for seed in asked.seeds:
         step(f"teacher, seed {seed}")
         train_language(
@@ -96,18 +98,13 @@ def climb(
 
 def _rungs(asked: _Climb, layers: Sequence[int]) -> Iterator[Rung]:
     """The teachers, encoders of fewer layers, and the table."""
-    whole = _layers_of(asked.teacher(asked.seeds[0]))
+    front = spoken_of(read_run(asked.teacher(asked.seeds[0]))).front
+    whole = front.layers if isinstance(front, EncoderFront) else 0
     yield Rung(f"layers-{whole}", f"encoder, {whole} layers", "teacher")
     for count in sorted(set(layers), reverse=True):
         if count < whole:
             yield Rung(f"layers-{count}", f"encoder, {count} layer{'s' * (count > 1)}", "encoder", count)
     yield Rung("table", "static table", "table")
-
-
-def _layers_of(teacher: Path) -> int:
-    from edge_msa.training.spoken import layers_of
-
-    return layers_of(read_run(teacher).path)
 
 
 def _bundle(rung: Rung, seed: int, asked: _Climb) -> Path:
@@ -181,10 +178,6 @@ def _step(rung: Rung, bundle: Bundle, session: Session, result: BenchResult, rea
 
 def _test(bundle: Path, engine: str, precision: str, dataset: Dataset) -> Evaluation:
     """Test, read by the bundle from raw words; kept beside it, so that it is read once."""
-    from edge_msa.evaluation import Source
-    from edge_msa.runs import file_digest
-    from edge_msa_runtime.manifest import MANIFEST_NAME
-
     kept = bundle.with_name(f"{bundle.name}-{engine}-{precision}.json")
     digest = file_digest(bundle / MANIFEST_NAME) + dataset.digest
     if kept.is_file():
@@ -199,9 +192,6 @@ def _test(bundle: Path, engine: str, precision: str, dataset: Dataset) -> Evalua
 
 
 def _executes(bundle: Bundle, engine: str) -> bool:
-    from edge_msa_runtime.engines import open_engine
-    from edge_msa_runtime.errors import EngineUnavailableError
-
     try:
         open_engine(engine)
     except EngineUnavailableError:
@@ -210,8 +200,6 @@ def _executes(bundle: Bundle, engine: str) -> bool:
 
 
 def _timed_text(dataset: Dataset, teacher: Path) -> str:
-    from edge_msa.training.readers import spoken_of
-
     texts = dataset.split("valid").texts
     counts = [len(ids) for ids in spoken_of(read_run(teacher)).words.ids(texts)]
     return min(zip(counts, texts, strict=True), key=lambda item: abs(item[0] - TOKENS))[1]

@@ -11,6 +11,7 @@ from edge_msa.contract import Contract, without_unread
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.errors import DataError
 from edge_msa.evaluation import Predict, Source
+from edge_msa.flow.spoken import unspoken
 from edge_msa.runs import Run
 from edge_msa.training.engine import Engine
 from edge_msa.training.load import model_of
@@ -35,13 +36,16 @@ def by_run(run: Run, engine: Engine | None = None) -> Predict:
 
 
 def by_session(session: Session) -> Predict:
-    """A bundle asked sample by sample, exactly as a device does; splits are raw."""
+    """A bundle asked sample by sample, exactly as a device does; splits are raw, words are given as words."""
+    spoken = session.manifest.language is not None
 
     def read(split: Split, subset: Subset) -> FloatArray:
         readings = np.empty((len(split), session.bundle.manifest.task.outputs), np.float32)
         for row in range(len(split)):
             sample = split.sample(row)
             given: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
+            if spoken and "language" in given:
+                given["language"] = split.texts[row]
             readings[row] = session.predict(**given).outputs
         return _columns(readings)
 
@@ -74,12 +78,14 @@ def source_of(session: Session, engine: str) -> Source:
 
 
 def readable_by(session: Session, dataset: Dataset) -> Dataset:
-    """What of that dataset a bundle reads; a note names each modality that it was made without.
+    """What of that dataset a bundle reads, words as words; a note names each modality that it was made without.
 
     Raises:
         DataError: another width, none of the bundle's modalities, or labels of another kind.
     """
     manifest = session.bundle.manifest
+    if manifest.language is not None:
+        dataset = unspoken(dataset, manifest.modalities["language"].dim)
     for name, dim in dataset.dims.items():
         spec = manifest.modalities.get(name)
         if spec is not None and spec.dim != dim:

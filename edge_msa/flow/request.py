@@ -13,6 +13,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
 from edge_msa.flow.calibrate import read_ranges
 from edge_msa.flow.graphs import chunks_of
+from edge_msa.flow.words import text_of
 from edge_msa.runs import Run
 from edge_msa_export.profiles import DeviceProfile
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalisation
@@ -49,12 +50,13 @@ def export_request(
         },
         chunks=chunks_of(contract.windows),
         windows=contract.windows,
-        golden=golden_samples(dataset, contract.dims),
+        golden=golden_samples(dataset, contract.dims, spoken=contract.language is not None),
         provenance=_provenance(run, dataset),
         licence=LICENCE,
         ranges=read_ranges(run),
         precisions=None if precision == "auto" else ("fp32", precision),
         frame_rates=contract.frame_rates,
+        text=text_of(run),
     )
 
 
@@ -63,30 +65,32 @@ def task_spec(task: Task) -> TaskSpec:
     return TaskSpec(task.kind, task.outputs, task.labels, task.edges)
 
 
-def golden_samples(dataset: Dataset, modalities: Mapping[str, int]) -> list[GoldenSample]:
+def golden_samples(dataset: Dataset, modalities: Mapping[str, int], *, spoken: bool = False) -> list[GoldenSample]:
     """One validation sample a subset, the longest that has every modality of it; else made of several samples.
 
     A subset whose modalities never meet in one sample still has to be verified on the device. Where validation lacks a
-    modality that the model reads, all of them are training samples.
+    modality that the model reads, all of them are training samples. `spoken`: what was said goes with the frames.
     """
     split = dataset.split("valid")
     if not all(name in split.modalities and split.modalities[name].valid.any() for name in modalities):
         split = dataset.splits.get("train", split)
-    return [
-        GoldenSample(subset, {name: _longest(split, subset, name) for name in subset.modalities})
-        for subset in subsets_of(modalities)
-    ]
+    samples = []
+    for subset in subsets_of(modalities):
+        rows = {name: _longest(split, subset, name) for name in subset.modalities}
+        text = split.texts[rows["language"]] if spoken and "language" in rows else None
+        samples.append(GoldenSample(subset, {name: split.sample(row)[name] for name, row in rows.items()}, text))
+    return samples
 
 
-def _longest(split: Split, subset: Subset, modality: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _longest(split: Split, subset: Subset, modality: str) -> int:
+    """The row of the sample that gives that modality of that subset."""
     frames = split.modalities.get(modality)
     if frames is None or not frames.valid.any():
         raise DataError(f"neither valid nor train has {modality}, which the model reads: give --data that has it")
     lengths = {name: split.modalities[name].lengths for name in subset.modalities if name in split.modalities}
     whole = np.all([length > 0 for length in lengths.values()], axis=0)
     total = np.sum(list(lengths.values()), axis=0)
-    row = int(np.argmax(np.where(whole, total, 0) if whole.any() else lengths[modality]))
-    return split.sample(row)[modality]
+    return int(np.argmax(np.where(whole, total, 0) if whole.any() else lengths[modality]))
 
 
 def _provenance(run: Run, dataset: Dataset) -> dict[str, Any]:
