@@ -155,7 +155,7 @@ def _measured(rungs: Sequence[Rung], bundles: Mapping[str, Sequence[Path]], aske
         seeds=asked.seeds,
         target=first[0].manifest.target,
         steps=tuple(steps),
-        floors={name: metrics for name, metrics in once(evaluations[0].floors).items()},
+        floors=once(evaluations[0].floors),
         machine=machine(),
     )
 

@@ -46,9 +46,7 @@ def ladder_picture(ladder: Ladder) -> str:
             axes.annotate(step.title, place, textcoords="offset points", xytext=(7, 7))
         least = min((metrics["mae"] for metrics in ladder.floors.values() if "mae" in metrics), default=None)
         if least is not None:
-            axes.set_title(
-                f"MAE (down is better); a constant reaches {least:.3f}", loc="left", fontsize=11, color=LIMIT
-            )
+            axes.set_title(f"MAE (down is better); a constant reaches {least:.3f}", loc="left", fontsize=11)
         axes.set_xscale("log")
         axes.margins(x=0.2)
         axes.set_xlabel("p50 from raw words to the reading, ms (left is better)")
