@@ -71,12 +71,14 @@ def data_encode(
 def data_convert(
     file: Annotated[str, typer.Argument(help="A feature file, or `synthetic`.")],
     output: Annotated[Path, typer.Argument(help="The archive to write, ending in .npz.")],
+    samples: Annotated[str | None, typer.Option("--samples", help="Of training, as in 0:2000; else all.")] = None,
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Training samples alone, no labels.")] = False,
     task: TaskName = None,
 ) -> None:
     """Write a feature file as this project's own .npz archive."""
     from edge_msa.flow.data import convert
 
-    convert(file, output, task)
+    convert(file, output, task, samples=samples, unlabelled=unlabelled)
 
 
 @import_app.command("almt")
@@ -159,8 +161,11 @@ def reproduce(
 @app.command()
 def distill(
     output_dir: Output,
-    teacher: Annotated[Path, typer.Option("--teacher", help="The run of edge-msa train.")],
+    teacher: Annotated[list[Path], typer.Option("--teacher", help="A run of train, import or distill; repeatable.")],
     data: OwnData = None,
+    transfer: Annotated[
+        list[str] | None, typer.Option("--transfer", help="More samples, labels or not; repeatable.")
+    ] = None,
     recipe: Recipe = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -170,12 +175,51 @@ def distill(
     tensorboard: TensorBoard = None,
     task: TaskName = None,
 ) -> None:
-    """Distil a teacher into the student that devices run."""
+    """Distil one teacher or several into the student that devices run."""
     from edge_msa.flow.distill import distill_student
     from edge_msa.training.engine import Hardware
 
-    hardware = Hardware(device, precision, compiled, tensorboard)
-    distill_student(data, teacher, output_dir, recipe=recipe, epochs=epochs, seed=seed, hardware=hardware, task=task)
+    distill_student(
+        data,
+        teacher,
+        output_dir,
+        transfer=transfer or (),
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        hardware=Hardware(device, precision, compiled, tensorboard),
+        task=task,
+    )
+
+
+@app.command()
+def compare(
+    recipe: Annotated[Path, typer.Argument(help="A TOML file with [student] and a table [variants.NAME] each.")],
+    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where the runs go.")],
+    teacher: Annotated[list[Path], typer.Option("--teacher", help="As distill takes it; repeatable.")],
+    data: OwnData = None,
+    transfer: Annotated[
+        list[str] | None, typer.Option("--transfer", help="More samples, labels or not; repeatable.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings a variant, seeds 0, 1, ...")] = 3,
+    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Which split to measure on.")] = "valid",
+    task: TaskName = None,
+    json: Json = False,
+) -> None:
+    """Distil students that differ in one thing, several seeds each, and print what it is worth; goes on if killed."""
+    from edge_msa.flow.compare import compare_students
+
+    compare_students(
+        recipe,
+        teacher,
+        output_dir,
+        data=data,
+        transfer=transfer or (),
+        seeds=seeds,
+        split=split,
+        task=task,
+        json=json,
+    )
 
 
 @app.command()

@@ -69,6 +69,10 @@ class Normalisation:
         mean, std = ({name: part[name] for name in modalities} for part in (self.mean, self.std))
         return replace(self, mean=mean, std=std)
 
+    def joined(self, other: Normalisation) -> Normalisation:
+        """This one, and the other's for the modalities that it lacks."""
+        return Normalisation({**other.mean, **self.mean}, {**other.std, **self.std}, self.notes)
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, each the shortest that reads back to the same float32."""
         modalities = {m: {"mean": _plain(self.mean[m]), "std": _plain(self.std[m])} for m in self.mean}
