@@ -297,7 +297,7 @@ def evaluate(
 def bench(
     paths: Annotated[
         list[str],
-        typer.Argument(help="Bundles; or `synthetic`, `almt`, `training`: see README."),
+        typer.Argument(help="Bundles; or `synthetic`, `almt`, `students`, `training`: see README."),
     ],
     engine: Annotated[str, typer.Option("--engine", help="Which engine; auto is the target's first.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, max=256)] = 1,

@@ -144,7 +144,7 @@ def export_step(student: StudentLike, modality: str, chunk: int) -> onnx.ModelPr
         "valid": torch.ones(1, chunk),
         **{f"state.{name}": value for name, value in state.items()},
     }
-    return _export(_Step(still, modality), inputs, [f"next.{name}" for name in state])
+    return export_module(_Step(still, modality), inputs, [f"next.{name}" for name in state])
 
 
 def export_fuse(student: StudentLike) -> onnx.ModelProto:
@@ -153,7 +153,7 @@ def export_fuse(student: StudentLike) -> onnx.ModelProto:
     names = _names(still)
     inputs = {f"tokens.{name}": _encoder(still, name).initial(1).tokens for name in names}
     inputs["available"] = torch.ones(1, len(MODALITIES))
-    return _export(_Fuse(still, names), inputs, ["reading"])
+    return export_module(_Fuse(still, names), inputs, ["reading"])
 
 
 def export_window(student: StudentLike, subset: Subset, windows: Mapping[str, int]) -> onnx.ModelProto:
@@ -163,7 +163,7 @@ def export_window(student: StudentLike, subset: Subset, windows: Mapping[str, in
     for name in subset.modalities:
         inputs[f"frames.{name}"] = torch.zeros(1, windows[name], _dims(still)[name])
         inputs[f"valid.{name}"] = torch.ones(1, windows[name])
-    return _export(_Window(still, subset.modalities), inputs, ["reading"])
+    return export_module(_Window(still, subset.modalities), inputs, ["reading"])
 
 
 def facts_of(student: StudentLike) -> StudentFacts:
@@ -232,7 +232,12 @@ class _Window(nn.Module):
         return cast("Tensor", self.fusion(tokens, available))
 
 
-def _export(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+def export_module(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+    """Any torch module as a graph of true opset 17: `inputs` by name, in the order that its `forward` takes them.
+
+    Raises:
+        ExportError: torch cannot export it, or the result is not a true opset 17.
+    """
     with _quiet():
         try:
             program = torch.onnx.export(
@@ -246,7 +251,7 @@ def _export(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[s
             )
         except torch.onnx.OnnxExporterError as error:
             first = (str(error).strip().splitlines() or ["no reason given"])[0]
-            raise ExportError(f"torch cannot export the student: {first}") from error
+            raise ExportError(f"torch cannot export the {type(module).__name__.strip('_').lower()}: {first}") from error
     if program is None:
         raise ExportError("torch's exporter returned no graph; torch 2.7 or newer is needed")
     return to_portable(program.model_proto)
