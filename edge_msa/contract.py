@@ -7,10 +7,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_msa.data.dataset import Dataset, Split
+import numpy as np
+
+from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.normalise import Normalisation, fit_normalisation
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, RunError
+from edge_msa_runtime.modalities import MODALITIES
+
+_LABELLED: tuple[SplitName, ...] = ("train", "valid")
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,14 @@ class Contract:
         """The contract of a model that is going to be trained on this dataset (not normalised yet).
 
         Raises:
-            DataError: a split is missing, or has no frame that training could use.
+            DataError: a split is missing, has no frame that training could use, or samples without labels.
         """
+        for name in _LABELLED:
+            if not np.isfinite(dataset.split(name).labels).all():
+                raise DataError(
+                    f"{name} of {dataset.name} has samples without labels, from which no teacher learns: give the file "
+                    "to distill, by --transfer"
+                )
         dims = _learnable(dataset, dataset.dims)
         if not _has_frames(dataset.split("valid"), dims):
             names = ", ".join(dims)
@@ -67,22 +78,47 @@ class Contract:
         Raises:
             DataError: training would have no frame at all.
         """
-        dims = _learnable(dataset, self.dims)
+        return self.only(_learnable(dataset, self.dims))
+
+    def only(self, modalities: Collection[str]) -> Contract:
+        """The same without the other modalities."""
+        dims = {name: dim for name, dim in self.dims.items() if name in modalities}
+        windows = {name: self.windows[name] for name in dims}
         return dataclasses.replace(
             self,
             dims=dims,
-            windows={name: self.windows[name] for name in dims},
+            windows=windows,
             normalisation=self.normalisation.only(dims),
             language=self.language if "language" in dims else None,
+        )
+
+    def joined(self, other: Contract) -> Contract:
+        """This contract with the modalities that only the other one has, in the fixed order."""
+        dims, windows = {**other.dims, **self.dims}, {**other.windows, **self.windows}
+        ordered = [name for name in MODALITIES if name in dims]
+        return dataclasses.replace(
+            self,
+            dims={name: dims[name] for name in ordered},
+            windows={name: windows[name] for name in ordered},
+            frame_rates={**other.frame_rates, **self.frame_rates},
+            normalisation=self.normalisation.joined(other.normalisation),
+            language=self.language or other.language,
         )
 
     def speaking(self, reader: Contract) -> Contract:
         """The same of a model whose language stream comes from that reader's front: it is read as it comes."""
         if "language" not in self.dims:
             return self
-        own, other = self.normalisation, Normalisation.identity({"language": self.dims["language"]})
-        normalisation = Normalisation({**own.mean, **other.mean}, {**own.std, **other.std}, own.notes)
-        return dataclasses.replace(self, normalisation=normalisation, language=reader.language)
+        dims = {**self.dims, "language": reader.dims["language"]}
+        windows = {**self.windows, "language": reader.windows["language"]}
+        plain = Normalisation.identity({"language": dims["language"]})
+        return dataclasses.replace(
+            self,
+            dims=dims,
+            windows=windows,
+            normalisation=plain.joined(self.normalisation),
+            language=reader.language,
+        )
 
     def readable(self, dataset: Dataset) -> Dataset:
         """What of that dataset the model reads, raw; a note names each modality that it was made without.

@@ -120,8 +120,12 @@ def reproduce(
 @app.command()
 def distill(
     output_dir: Output,
-    teacher: Annotated[Path, typer.Option("--teacher", help="The run of edge-msa train.")],
+    teacher: Annotated[list[Path], typer.Option("--teacher", help="A run of train, import or distill; repeatable.")],
     data: OwnData = None,
+    transfer: Annotated[
+        list[str] | None, typer.Option("--transfer", help="More samples, labels or not; repeatable.")
+    ] = None,
+    language: Language = None,
     recipe: Recipe = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -131,12 +135,52 @@ def distill(
     tensorboard: TensorBoard = None,
     task: TaskName = None,
 ) -> None:
-    """Distil a teacher into the student that devices run."""
+    """Distil one teacher or several into the student that devices run."""
     from edge_msa.flow.distill import distill_student
     from edge_msa.training.engine import Hardware
 
-    hardware = Hardware(device, precision, compiled, tensorboard)
-    distill_student(data, teacher, output_dir, recipe=recipe, epochs=epochs, seed=seed, hardware=hardware, task=task)
+    distill_student(
+        data,
+        teacher,
+        output_dir,
+        transfer=transfer or (),
+        language=language,
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        hardware=Hardware(device, precision, compiled, tensorboard),
+        task=task,
+    )
+
+
+@app.command()
+def compare(
+    recipe: Annotated[Path, typer.Argument(help="A TOML file with [student] and a table [variants.NAME] each.")],
+    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where the runs go.")],
+    teacher: Annotated[list[Path], typer.Option("--teacher", help="As distill takes it; repeatable.")],
+    data: OwnData = None,
+    transfer: Annotated[
+        list[str] | None, typer.Option("--transfer", help="More samples, labels or not; repeatable.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings a variant, seeds 0, 1, ...")] = 3,
+    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Which split to measure on.")] = "valid",
+    task: TaskName = None,
+    json: Json = False,
+) -> None:
+    """Distil students that differ in one thing, several seeds each, and print what it is worth; goes on if killed."""
+    from edge_msa.flow.compare import compare_students
+
+    compare_students(
+        recipe,
+        teacher,
+        output_dir,
+        data=data,
+        transfer=transfer or (),
+        seeds=seeds,
+        split=split,
+        task=task,
+        json=json,
+    )
 
 
 @app.command()
@@ -214,7 +258,7 @@ def evaluate(
 def bench(
     paths: Annotated[
         list[str],
-        typer.Argument(help="Bundles; or `synthetic`, `almt`, `training`: see README."),
+        typer.Argument(help="Bundles; or `synthetic`, `almt`, `students`, `training`: see README."),
     ],
     engine: Annotated[str, typer.Option("--engine", help="Which engine; auto is the target's first.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, max=256)] = 1,

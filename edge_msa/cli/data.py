@@ -45,12 +45,14 @@ def data_encode(
 def data_convert(
     file: Annotated[str, typer.Argument(help="A feature file, or `synthetic`.")],
     output: Annotated[Path, typer.Argument(help="The archive to write, ending in .npz.")],
+    samples: Annotated[str | None, typer.Option("--samples", help="Of training, as in 0:2000; else all.")] = None,
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Training samples alone, no labels.")] = False,
     task: TaskName = None,
 ) -> None:
     """Write a feature file as this project's own .npz archive."""
     from edge_msa.flow.data import convert
 
-    convert(file, output, task)
+    convert(file, output, task, samples=samples, unlabelled=unlabelled)
 
 
 @import_app.command("almt")

@@ -4,7 +4,7 @@ Arrays, for each split that there is (`train`, `valid`, `test`) and each modalit
 
 - `header`: one JSON string with `schema` (1), `name`, `task` (its name, or its fields), `frame_rates` in Hz, `notes`
 - `train/labels` (N,) scores or (N, E) 0/1 emotions; `train/ids`, `train/groups` and `train/texts` (what was said), each
-  (N,) text and optional
+  (N,) text and optional. A split whose samples have no labels has `ids` instead
 - `train/audio` (N, T, d) float32, or `train/language_ids` (N, T) integers into `language_table` (V, d), which all
   splits share
 - `train/audio_valid` (N, T) bool: optional beside frames (then zero frames at both ends are padding), required
@@ -126,8 +126,9 @@ def _split_arrays(name: SplitName, split: Split) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
         f"{name}/ids": np.array(split.ids, dtype=np.str_),
         f"{name}/groups": np.array(split.groups, dtype=np.str_),
-        f"{name}/labels": split.labels,
     }
+    if not np.isnan(split.labels).all():
+        arrays[f"{name}/labels"] = split.labels
     if split.texts:
         arrays[f"{name}/texts"] = np.array(split.texts, dtype=np.str_)
     for modality, frames in split.modalities.items():
@@ -209,10 +210,13 @@ def _check_names(arrays: dict[str, NDArray[Any]], path: Path) -> None:
 
 
 def _raw_split(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> RawSplit:
-    labels = arrays.get(f"{split}/labels")
-    if labels is None:
-        raise DataError(f"{path} has no {split}/labels")
-    ids = arrays.get(f"{split}/ids")
+    labels, ids = arrays.get(f"{split}/labels"), arrays.get(f"{split}/ids")
+    if ids is not None:
+        names = [str(one) for one in np.ravel(ids)]
+    elif labels is not None:
+        names = [f"{split}-{row}" for row in range(len(np.atleast_1d(labels)))]
+    else:
+        raise DataError(f"{path} has no {split}/labels; a split without labels has {split}/ids")
     groups = arrays.get(f"{split}/groups")
     modalities = {
         modality: RawFrames(
@@ -225,7 +229,7 @@ def _raw_split(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> RawSp
         if f"{split}/{modality}" in arrays or f"{split}/{modality}_ids" in arrays
     }
     return RawSplit(
-        [f"{split}-{row}" for row in range(len(np.atleast_1d(labels)))] if ids is None else [str(one) for one in ids],
+        names,
         labels,
         modalities,
         None if groups is None else [str(group) for group in groups],

@@ -77,6 +77,10 @@ class Normalisation:
             {name: np.ones(dim, np.float32) for name, dim in dims.items()},
         )
 
+    def joined(self, other: Normalisation) -> Normalisation:
+        """This one, and the other's for the modalities that it lacks."""
+        return Normalisation({**other.mean, **self.mean}, {**other.std, **self.std}, self.notes)
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, each the shortest that reads back to the same float32."""
         modalities = {m: {"mean": _plain(self.mean[m]), "std": _plain(self.std[m])} for m in self.mean}

@@ -23,6 +23,7 @@ from edge_msa_runtime.session import Session
 
 LONG_WINDOWS = "synthetic"
 ALMT = "almt"
+STUDENTS = "students"
 TRAINING = "training"
 
 
@@ -37,15 +38,21 @@ def bench_paths(
 ) -> tuple[BenchRecord, ...]:
     """Measure bundles, every engine and precision that they hold; `synthetic` is a larger student on long windows.
 
-    `almt` is ALMT's exact saving against computing every token, `training` the teachers' samples a second.
+    `almt` is ALMT's exact saving against computing every token, `students` the student's sizes against it, `training`
+    the teachers' samples a second.
     """
-    for name in (ALMT, TRAINING):
+    for name in (ALMT, STUDENTS, TRAINING):
         if name in paths and (list(paths) != [name] or engine != "auto" or output):
-            raise UsageError(f"bench {name} stands alone, in torch and without --engine or --output")
+            raise UsageError(f"bench {name} stands alone, without --engine or --output")
     if ALMT in paths:
         from edge_msa.flow.almt_speed import bench_almt
 
         bench_almt(threads=threads, num_runs=num_runs, json=json)
+        return ()
+    if STUDENTS in paths:
+        from edge_msa.flow.student_speed import bench_students
+
+        bench_students(threads=threads, num_runs=num_runs, json=json)
         return ()
     if TRAINING in paths:
         from edge_msa.flow.training_speed import bench_training

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+
+import numpy as np
 
 from edge_msa.contract import Contract
 from edge_msa.data.archive import write_archive
@@ -30,7 +33,16 @@ def opened_for(run: Run, contract: Contract, given: str | None, task_name: str |
     Raises:
         UsageError: no data is given and none is known, or what was given cannot be opened.
     """
-    dataset = _told(_opened_for(run, contract, data_of(given, contract, run.path), task_name))
+    return seen_by(run, contract, opened_plain(run, contract, given, task_name))
+
+
+def opened_plain(run: Run, contract: Contract, given: str | None, task_name: str | None) -> Dataset:
+    """The same before anything is made of its words."""
+    return _told(_opened_for(run, contract, data_of(given, contract, run.path), task_name))
+
+
+def seen_by(run: Run, contract: Contract, dataset: Dataset) -> Dataset:
+    """The dataset as a run sees it: with the language stream that its own front makes, if it has one."""
     return spoken_by(run, dataset) if contract.language else dataset
 
 
@@ -76,9 +88,27 @@ def inspect(source: str, task_name: str | None, *, json: bool) -> None:
         say_json(inspection.to_json())
 
 
-def convert(source: str, output: Path, task_name: str | None) -> None:
-    """Write a feature file as our own archive."""
+def convert(
+    source: str, output: Path, task_name: str | None, *, samples: str | None = None, unlabelled: bool = False
+) -> None:
+    """Write a feature file as our own archive, maybe with some of its training samples, maybe without labels."""
     if output.suffix != ".npz":
         raise UsageError(f"{output} does not end in .npz: archives do")
-    write_archive(opened(source, task_name), output)
+    dataset = opened(source, task_name)
+    splits = dict(dataset.splits)
+    if samples is not None or unlabelled:
+        train = dataset.split("train")
+        splits["train"] = train.select(np.arange(len(train))[_slice(samples or ":")])
+    if unlabelled:
+        train = splits["train"]
+        splits = {"train": dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))}
+    write_archive(dataclasses.replace(dataset, splits=splits), output)
     made("archive", output, f"edge-msa train --data {output} --output-dir teacher")
+
+
+def _slice(text: str) -> slice:
+    """`0:2000`, `2000:` as Python has them."""
+    first, mark, last = text.partition(":")
+    if mark and all(not part or part.isdecimal() for part in (first, last)):
+        return slice(int(first or 0), int(last) if last else None)
+    raise UsageError(f"--samples is {text!r}; give a range of training samples, as in 0:2000 or 2000:")

@@ -1,28 +1,31 @@
-"""`edge-msa distill`: from a teacher's run to a student's."""
+"""`edge-msa distill`: from teachers' runs to a student's."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_msa.contract import Contract
-from edge_msa.flow.console import made, metrics_line, remarks, say, shows_progress
-from edge_msa.flow.data import data_of, opened_for
+from edge_msa.errors import UsageError
+from edge_msa.flow.console import made, metrics_line, say, shows_progress
 from edge_msa.flow.processes import current_for_all, new_for_all
+from edge_msa.flow.spoken import carry_spoken
+from edge_msa.flow.teachers import School, school_of
 from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
 from edge_msa.training.distill import distill
-from edge_msa.training.engine import Hardware
-from edge_msa.training.load import model_of
+from edge_msa.training.engine import Engine, Hardware
 from edge_msa.training.recipes import read_recipe, student_recipe
+from edge_msa.training.student_recipe import StudentRecipe
 
 
 def distill_student(
     data: str | None,
-    teacher: Path,
+    teachers: Sequence[Path],
     output_dir: Path,
     *,
+    transfer: Sequence[str] = (),
+    language: Path | None = None,
     recipe: Path | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -36,25 +39,39 @@ def distill_student(
     """
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     engine = (hardware or Hardware()).start(progress=shows_progress())
-    source = read_run(teacher, "teacher")
-    given = Contract.from_json(source.info.contract)
-    dataset = opened_for(source, given, data, task)
-    data = data_of(data, given, teacher)
-    contract = given.narrowed(given.readable(dataset))
-    normalised = contract.normalised(dataset)
-    remarks(normalised.notes[len(dataset.notes) :])
-    chosen = student_recipe(settings.get("student", {}), data, epochs=epochs)
-    plain_recipe = dataclasses.asdict(chosen)
-    inputs = {"data": dataset.digest, "task": dataset.task.kind, "teacher": source.digest}
-    inputs["precision"] = engine.precision
+    school = school_of(data, teachers, transfer, task, language)
+    chosen = student_recipe(settings.get("student", {}), school.contract.data, epochs=epochs)
+    run = student_run(school, chosen, output_dir, seed=seed, engine=engine)
+    following = None if in_pipeline else f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
+    made("student", output_dir, following)
+    return run
+
+
+def student_run(school: School, recipe: StudentRecipe, output_dir: Path, *, seed: int, engine: Engine) -> Run:
+    """The run of a student of that recipe, made or found.
+
+    Raises:
+        UsageError: the recipe weighs another number of teachers.
+    """
+    dataset = school.dataset
+    if len(recipe.teacher_weights) not in {0, len(school.runs)}:
+        raise UsageError(
+            f"student.teacher_weights has {len(recipe.teacher_weights)} numbers for {len(school.runs)} teachers"
+        )
+    plain_recipe = dataclasses.asdict(recipe)
+    inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": engine.precision}
+    inputs |= {f"teacher{place or ''}": run.digest for place, run in enumerate(school.runs)}
+    inputs |= {"language": school.reader.digest} if school.reader else {}
     identity = identity_of("distill", plain_recipe, seed, inputs)
     if run := current_for_all(output_dir, identity, engine):
         say(f"student: {output_dir} is up to date, skipped")
         return run
     with new_for_all(output_dir, identity, engine) as work:
-        model = model_of(source, engine.device)
-        trained = distill(normalised, model, chosen, seed=seed, engine=engine, work_dir=work, fingerprint=identity)
+        targets = school.targets(recipe, engine.device)
+        trained = distill(dataset, targets, recipe, seed=seed, engine=engine, work_dir=work, fingerprint=identity)
         engine.dismiss_others()
+        if school.reader:
+            carry_spoken(school.reader.path, work)
         info = RunInfo(
             kind="student",
             model="student",
@@ -63,12 +80,10 @@ def distill_student(
             seed=seed,
             recipe=plain_recipe,
             config=dataclasses.asdict(trained.config),
-            contract=dataclasses.replace(contract, data=data).to_json(),
+            contract=school.contract.to_json(),
             inputs=inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
     say(f"validation: {metrics_line(trained.metrics)}")
-    following = None if in_pipeline else f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
-    made("student", output_dir, following)
     return read_run(output_dir)

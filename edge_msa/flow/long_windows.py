@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,39 +31,56 @@ TARGET = "laptop-x86"
 @contextmanager
 def long_window_bundle() -> Iterator[Path]:
     """A bundle for laptop-x86 of every precision, windows of 500 frames, MOSEI's widths; gone on leaving."""
-    student = untrained_student(CONFIG, seed=0)
+    remark(f"a student with random weights, windows of {FRAMES} frames, one thread")
+    with random_bundle("long-windows", CONFIG, dict.fromkeys(CONFIG.dims, FRAMES)) as bundle:
+        yield bundle
+
+
+@contextmanager
+def random_bundle(
+    name: str, config: StudentConfig, windows: Mapping[str, int], precisions: tuple[str, ...] | None = None
+) -> Iterator[Path]:
+    """A bundle for laptop-x86 of a student with random weights; gone on leaving.
+
+    Args:
+        name: of the bundle.
+        config: of the student.
+        windows: frames of each modality.
+        precisions: by name; None: all that the target has.
+    """
+    student = untrained_student(config, seed=0)
     count = sum(parameter.numel() for parameter in student.parameters())
-    remark(f"a student of {count:,} parameters with random weights, windows of {FRAMES} frames, one thread")
-    windows = dict.fromkeys(CONFIG.dims, FRAMES)
+    remark(f"{name}: {count:,} parameters")
     generator = np.random.default_rng(0)
     golden = [
         GoldenSample(
             subset,
             {
-                name: generator.standard_normal((FRAMES, CONFIG.dims[name])).astype(np.float32)
+                name: generator.standard_normal((windows[name], config.dims[name])).astype(np.float32)
                 for name in subset.modalities
             },
         )
-        for subset in subsets_of(CONFIG.dims)
+        for subset in subsets_of(config.dims)
     ]
     exported = export_all(student, chunks_of(windows), windows)
     graphs = {key.scope: graph for key, graph in exported.items() if key.role == "window"}
     samples = (CalibrationSample(sample.subset.value, _inputs(sample)) for sample in golden)
     request = ExportRequest(
-        name="long-windows",
+        name=name,
         profile=profile_named(TARGET),
         task=task_spec(MOSI),
-        normalisation={name: Normalisation((0.0,) * dim, (1.0,) * dim) for name, dim in CONFIG.dims.items()},
+        normalisation={name: Normalisation((0.0,) * dim, (1.0,) * dim) for name, dim in config.dims.items()},
         chunks=chunks_of(windows),
         windows=windows,
         golden=golden,
-        provenance={"weights": "random, seed 0"},
+        provenance={"weights": "random, seed 0", "parameters": count},
         licence="MIT",
         ranges=compute_ranges(gather_statistics(graphs, samples), "minmax"),
+        precisions=precisions,
     )
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         built = build_graphs(student, request, Path(scratch) / "graphs", exported)
-        yield write_candidate(Path(scratch) / "long-windows", built, request)
+        yield write_candidate(Path(scratch) / name, built, request)
 
 
 def _inputs(sample: GoldenSample) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:

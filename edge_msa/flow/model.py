@@ -34,7 +34,7 @@ def make_model(output_dir: Path, settings: Settings | None = None) -> None:
     step("distill")
     distill_student(
         own.data,
-        teacher,
+        [teacher],
         student,
         recipe={"student": given.student},
         seed=own.seed,

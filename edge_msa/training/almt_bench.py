@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_msa.models.almt import Almt, AlmtConfig, Embedding, Fusion, side_by_side
 from edge_msa_runtime.modalities import MODALITIES
@@ -48,6 +48,26 @@ def compute_every_token(network: Almt, frames: Mapping[str, Tensor]) -> Tensor:
         fused = side_by_side(scales[-1], hyper)
     outputs: Tensor = network.regression_layer(fused)
     return outputs
+
+
+class EveryToken(nn.Module):
+    """`compute_every_token` as a module of its own: language, audio and vision (1, T, dim) -> (1, outputs)."""
+
+    def __init__(self, config: AlmtConfig) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.network = Almt(config).eval()
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """Zeros of the shapes that it reads."""
+        config = self.network.config
+        return {name: torch.zeros(1, config.lengths[name], config.dims[name]) for name in MODALITIES}
+
+    def forward(self, language: Tensor, audio: Tensor, vision: Tensor) -> Tensor:
+        """The answer, every token computed."""
+        return compute_every_token(self.network, {"language": language, "audio": audio, "vision": vision})
 
 
 def _every_row(fusion: Fusion, scales: Sequence[Tensor], hyper: Tensor) -> Tensor:

@@ -1,14 +1,16 @@
-"""Distilling a teacher into the student that devices run.
+"""Distilling teachers into the student that devices run.
 
-The student sees the data under MSM and learns from the labels and from what the teacher reads out of the same
+The student sees the data under MSM and learns from the labels and from what the teachers read out of the same
 subset of modalities. A reading of the same subset, not of the complete sample, is the better target: it is close to
-the best that can be known from that subset, and free of the label's noise.
+the best that can be known from that subset, and free of the label's noise. What the other terms are stands in
+`StudentRecipe`, what they were worth in docs/students.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_msa.data.dataset import Dataset, Split
+from edge_msa.data.dataset import Dataset
+from edge_msa.errors import DataError
 from edge_msa.models.student import Student, StudentConfig
+from edge_msa.training.alignment import Alignment
 from edge_msa.training.engine import Engine
 from edge_msa.training.loop import Objective, fit
-from edge_msa.training.losses import task_loss
+from edge_msa.training.losses import sample_losses, task_loss
 from edge_msa.training.msm import draw_missing
-from edge_msa.training.predict import Readable, predict, to_numpy
+from edge_msa.training.predict import predict, to_numpy
 from edge_msa.training.start import start_at_prior
 from edge_msa.training.student_recipe import StudentRecipe
+from edge_msa.training.taught import Targets
 from edge_msa.training.tensors import SplitTensors
-from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
+from edge_msa_runtime.modalities import MODALITIES, subsets_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class TrainedStudent:
 
 def distill(
     dataset: Dataset,
-    teacher: Readable,
+    targets: Targets | None,
     recipe: StudentRecipe,
     *,
     seed: int,
@@ -50,11 +55,11 @@ def distill(
     work_dir: Path,
     fingerprint: str = "",
 ) -> TrainedStudent:
-    """Train a student on labels and on the teacher's readings.
+    """Train a student on labels and on what teachers say.
 
     Args:
-        dataset: normalised as the teacher's run says.
-        teacher: in evaluation mode, on the engine's device.
+        dataset: normalised as the student will have it; labels of training samples may be NaN.
+        targets: what teachers say of the training samples, on the engine's device (`targets_of`); None: only labels.
         recipe: of the student.
         seed: of initialisation, order, dropout and masks.
         engine: on what to train.
@@ -62,14 +67,20 @@ def distill(
         fingerprint: names what a checkpoint must share to be gone on from.
 
     Raises:
+        DataError: validation has samples without labels.
         TrainingError: the loss diverged.
     """
+    if not np.isfinite(dataset.split("valid").labels).all():
+        raise DataError(f"valid of {dataset.name} has samples without labels: by them the best epoch is chosen")
     config = recipe.config(dataset.dims, dataset.task)
     torch.manual_seed(seed)
     student = Student(config)
-    start_at_prior(student.fusion.read, dataset.split("train").labels, dataset.task)
+    labels = dataset.split("train").labels
+    labels = labels[np.isfinite(labels.reshape(len(labels), -1)).all(axis=1)]
+    if len(labels):
+        start_at_prior(student.fusion.read, labels, dataset.task)
     student.to(engine.device)
-    objective = _Distillation(dataset, teacher, student, recipe, seed, engine)
+    objective = _Distillation(dataset, targets, student, recipe, seed, engine)
     fitted = fit(
         objective,
         recipe.plan,
@@ -84,12 +95,12 @@ def distill(
 
 
 class _Distillation(Objective):
-    """The objective: labels and the teacher's readings under MSM; validated on every subset."""
+    """The objective: labels and the teachers' word under MSM; validated on every subset."""
 
     def __init__(
         self,
         dataset: Dataset,
-        teacher: Readable,
+        targets: Targets | None,
         student: Student,
         recipe: StudentRecipe,
         seed: int,
@@ -103,25 +114,55 @@ class _Distillation(Objective):
         self._train = SplitTensors(train, dataset.dims, device)
         self.size = len(self._train)
         self._valid = dataset.split("valid")
-        self._targets = _teacher_targets(teacher, train, dataset, device) if recipe.from_teacher else None
+        self._targets = targets
+        self.alignment = None
+        if targets is not None and targets.vectors is not None:
+            self.alignment = Alignment(student.config.hidden, targets.vectors.shape[2], recipe.weights).to(device)
+        labels = self._train.labels
+        self._labelled = torch.isfinite(labels).all(dim=1)
+        self._labels = torch.where(self._labelled[:, None], labels, 0.0)
         self._visible: dict[str, Tensor] = {}
 
     def begin(self, epoch: int) -> None:
         """Draw the epoch's masks."""
-        self._visible = draw_missing(self._train.valid, self._recipe.msm, seed=self._seed, epoch=epoch)
+        self._visible = draw_missing(self._train.valid, self._recipe.missing(epoch), seed=self._seed, epoch=epoch)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Loss terms of those samples."""
-        engine = self._engine
+        engine, count = self._engine, len(rows)
         seen = self._train.batch(engine.share(rows)).masked(self._visible)
-        readings = engine.whole(self.student(seen.frames, seen.valid), len(rows))
-        labels = task_loss(readings, self._train.labels[rows], self._task, self._recipe.score_loss)
+        vectors = engine.whole(self.student.fusion.represent(*self.student.encode(seen.frames, seen.valid)), count)
+        readings = self.student.fusion.read(vectors)
+        losses = partial(sample_losses, readings, task=self._task, score_loss=self._recipe.score_loss)
+        labelled = self._labelled[rows].to(readings.dtype)
+        terms = {"labels": _mean(losses(self._labels[rows]), labelled)}
         if self._targets is None:
-            return {"loss": labels}
-        targets = engine.whole(self._targets[_codes(seen.valid), seen.rows], len(rows))
-        taught = task_loss(readings, targets, self._task, self._recipe.score_loss)
+            return {"loss": terms["labels"]}
+        codes = _codes(seen.valid)
+        known = engine.whole(self._targets.known[codes].to(readings.dtype), count)
+        taught = losses(engine.whole(self._targets.readings[codes, seen.rows], count))
+        terms["teacher"] = _mean(taught, known)
+        # Who has a label alone, or a teacher alone, learns from that alone.
         share = self._recipe.from_teacher
-        return {"loss": (1 - share) * labels + share * taught, "labels": labels, "teacher": taught}
+        from_label = labelled * (1 - share * known)
+        from_teacher = known * (1 - (1 - share) * labelled)
+        loss = (from_label * losses(self._labels[rows]) + from_teacher * taught).mean()
+        return {"loss": loss + self._aligned(vectors, codes, seen.rows, count, terms), **terms}
+
+    def _aligned(self, vectors: Tensor, codes: Tensor, rows: Tensor, count: int, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of the terms on representations, each noted in `terms`."""
+        total = vectors.new_zeros(())
+        targets = self._targets
+        if self.alignment is None or targets is None or targets.vectors is None or targets.vectors_known is None:
+            return total
+        theirs = self._engine.whole(targets.vectors[codes, rows], count)
+        known = self._engine.whole(targets.vectors_known[codes].to(vectors.dtype), count) > 0
+        if int(known.sum()) < 2:
+            return total
+        for name, value in self.alignment(vectors[known], theirs[known]).items():
+            terms[name] = value
+            total = total + self._recipe.weights[name] * value
+        return total
 
     def validate(self) -> dict[str, float]:
         """The task loss of every subset, and their mean as the metric."""
@@ -133,20 +174,11 @@ class _Distillation(Objective):
         return losses | {"metric": sum(losses.values()) / len(losses)}
 
 
-def _teacher_targets(teacher: Readable, train: Split, dataset: Dataset, device: torch.device) -> Tensor:
-    """Readings of every training sample from every subset, (8, N, outputs); emotions as probabilities.
-
-    Row 0, and a subset with a modality that the split lacks, are what the teacher reads of the rest.
-    """
-    targets = torch.zeros(8, len(train), dataset.task.outputs, device=device)
-    for subset in Subset:
-        readings = torch.from_numpy(predict(teacher, train, subset)).to(device)
-        code = sum(1 << MODALITIES.index(name) for name in subset.modalities)
-        targets[code] = readings if dataset.task.is_score else torch.sigmoid(readings)
-    return targets
-
-
 def _codes(valid: Mapping[str, Tensor]) -> Tensor:
     """Which subset each sample of a batch has, as bits in the order language, audio, vision; (B,)."""
     bits = [mask.any(dim=1).long() << MODALITIES.index(name) for name, mask in valid.items()]
     return torch.stack(bits).sum(dim=0)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp(min=1)

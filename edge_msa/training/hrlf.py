@@ -41,6 +41,7 @@ from edge_msa.training.losses import (
     answer_divergence,
     distance,
     jensen_shannon_information,
+    judge,
     reverse_gradient,
     task_loss,
 )
@@ -94,23 +95,23 @@ class Alignment(nn.Module):
         super().__init__()
         d = config.d
         widths = (2 * len(config.dims) * d, 4 * d, d)
-        self.statistics = nn.ModuleList(_judge(2 * width, 2 * d) for width in widths)
-        self.discriminators = nn.ModuleList(_judge(width, 2 * d) for width in widths)
+        self.statistics = nn.ModuleList(judge(2 * width, 2 * d) for width in widths)
+        self.discriminators = nn.ModuleList(judge(width, 2 * d) for width in widths)
 
     def information(self, teacher: HrlfFeatures, student: HrlfFeatures) -> Tensor:
         """L_HMI: minus the mutual information of the two networks' features, summed over scales."""
         total = student.outputs.new_zeros(())
-        for judge, theirs, own in zip(self.statistics, teacher.scales, student.scales, strict=True):
-            joint = judge(torch.cat([theirs, own], dim=1))
-            marginal = judge(torch.cat([theirs.roll(1, dims=0), own], dim=1))
+        for network, theirs, own in zip(self.statistics, teacher.scales, student.scales, strict=True):
+            joint = network(torch.cat([theirs, own], dim=1))
+            marginal = network(torch.cat([theirs.roll(1, dims=0), own], dim=1))
             total = total - jensen_shannon_information(joint, marginal)
         return total
 
     def adversary(self, teacher: HrlfFeatures, student: HrlfFeatures) -> Tensor:
         """L_HAL, summed over scales: the discriminators minimise it, the student maximises it."""
         total = student.outputs.new_zeros(())
-        for judge, theirs, own in zip(self.discriminators, teacher.scales, student.scales, strict=True):
-            total = total + adversarial_loss(judge(reverse_gradient(own)), judge(theirs))
+        for network, theirs, own in zip(self.discriminators, teacher.scales, student.scales, strict=True):
+            total = total + adversarial_loss(network(reverse_gradient(own)), network(theirs))
         return total
 
 
@@ -304,7 +305,3 @@ def _weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp(min=1)
-
-
-def _judge(width: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_msa.data.tasks import Task
@@ -19,7 +19,12 @@ SCORE_LOSSES = ("l1", "smooth_l1", "mse")
 
 
 def task_loss(predictions: Tensor, labels: Tensor, task: Task, score_loss: str = "l1") -> Tensor:
-    """Distance of predictions from labels.
+    """Distance of predictions from labels: the mean of `sample_losses`, whose arguments it has."""
+    return sample_losses(predictions, labels, task, score_loss).mean()
+
+
+def sample_losses(predictions: Tensor, labels: Tensor, task: Task, score_loss: str = "l1") -> Tensor:
+    """Distance of each sample's prediction from its label, (B,).
 
     Args:
         predictions: (B, outputs), scores or logits of emotions.
@@ -29,10 +34,12 @@ def task_loss(predictions: Tensor, labels: Tensor, task: Task, score_loss: str =
             optimum is the posterior's mean. Emotions always take binary cross-entropy.
     """
     if not task.is_score:
-        return F.binary_cross_entropy_with_logits(predictions, labels)
-    if score_loss == "mse":
-        return F.mse_loss(predictions, labels)
-    return F.l1_loss(predictions, labels) if score_loss == "l1" else F.smooth_l1_loss(predictions, labels)
+        each = F.binary_cross_entropy_with_logits(predictions, labels, reduction="none")
+    elif score_loss == "mse":
+        each = F.mse_loss(predictions, labels, reduction="none")
+    else:
+        each = (F.l1_loss if score_loss == "l1" else F.smooth_l1_loss)(predictions, labels, reduction="none")
+    return each.mean(dim=1)
 
 
 def answer_divergence(student: Tensor, teacher: Tensor, task: Task) -> Tensor:
@@ -74,6 +81,22 @@ def adversarial_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Together with `reverse_gradient` on the student's features this is the paper's minimax L_HAL in one backward pass.
     """
     return F.softplus(student).mean() + F.softplus(-teacher).mean()
+
+
+def relation_loss(values: Tensor, targets: Tensor) -> Tensor:
+    """How much the distances among a batch's samples differ, each network's in units of their mean (Park et al. 2019).
+
+    Args:
+        values: (B, width), B at least 2.
+        targets: (B, another width), no gradient.
+    """
+    own, theirs = (torch.pdist(part) for part in (values, targets))
+    return F.smooth_l1_loss(own / own.mean().clamp(min=1e-6), theirs / theirs.mean().clamp(min=1e-6))
+
+
+def judge(width: int, hidden: int) -> nn.Sequential:
+    """A statistics network or a discriminator: features (B, width) -> a score (B, 1)."""
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
 
 def distance(values: Tensor, targets: Tensor) -> Tensor:

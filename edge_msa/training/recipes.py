@@ -30,7 +30,7 @@ else:
 
 RecipeType = TypeVar("RecipeType")
 
-TABLES = ("pipeline", "hrlf", "almt", "student", "language")
+TABLES = ("pipeline", "hrlf", "almt", "student", "language", "variants")
 
 
 @dataclass(frozen=True)
@@ -224,14 +224,8 @@ def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = 
         if size not in STUDENT_SIZES:
             there = ", ".join(STUDENT_SIZES)
             raise UsageError(f"student.size is {size!r}{_closest(size, STUDENT_SIZES)}; there are: {there}")
-        changes = _merged(STUDENT_SIZES[size], changes)
+        changes = merged(STUDENT_SIZES[size], changes)
     return _single_stage(STUDENT_PRESETS, changes, data, epochs, where="student")
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both tables in one, tables inside them too; `above` goes before."""
-    both = {name for name in below if isinstance(below[name], Mapping) and isinstance(above.get(name), Mapping)}
-    return {**below, **above, **{name: _merged(below[name], above[name]) for name in both}}
 
 
 def language_recipe(table: Mapping[str, Any], kind: str) -> LanguageRecipe:
@@ -272,6 +266,12 @@ def _single_stage(
 
 def _preset_of(data: str) -> str:
     return "demo" if data == SYNTHETIC else "default"
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both tables in one, tables inside them too; `above` goes before."""
+    both = {name for name in below if isinstance(below[name], Mapping) and isinstance(above.get(name), Mapping)}
+    return {**below, **above, **{name: merged(below[name], above[name]) for name in both}}
 
 
 def recipe_from(base: RecipeType, table: Mapping[str, Any], *, where: str = "recipe") -> RecipeType:

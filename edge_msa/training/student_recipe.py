@@ -87,11 +87,14 @@ class StudentRecipe:
         _ = self.plan
         if self.score_loss not in SCORE_LOSSES:
             raise UsageError(f"student.score_loss is {self.score_loss!r}; it is one of: {', '.join(SCORE_LOSSES)}")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"student.dropout is {self.dropout}; it is a share, at least 0 and below 1")
+        self._check_teaching()
+
+    def _check_teaching(self) -> None:
         for name in ("from_teacher", "curriculum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"student.{name} is {getattr(self, name)}; it is a share between 0 and 1")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"student.dropout is {self.dropout}; it is a share, at least 0 and below 1")
         for name in TERMS:
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(

@@ -14,10 +14,10 @@ from edge_msa.errors import DataError, UsageError
 from edge_msa.flow.calibrate import calibrate_student
 from edge_msa.flow.evaluate import evaluate_path
 from edge_msa.flow.export import export_model
-from edge_msa.flow.ladder import NAME, PAGE, climb
+from edge_msa.flow.ladder import PAGE, climb
 from edge_msa.flow.language import distill_language, train_language
 from edge_msa.flow.train import train_teacher
-from edge_msa.ladder.record import Ladder
+from edge_msa.ladder.record import NAME, Ladder
 from edge_msa.runs import Run
 from edge_msa_runtime import load
 

@@ -16,6 +16,7 @@ from edge_msa.training.distill import TrainedStudent, distill
 from edge_msa.training.engine import Hardware
 from edge_msa.training.predict import predict
 from edge_msa.training.student_recipe import StudentRecipe
+from edge_msa.training.taught import Teacher, targets_of
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 CPU = torch.device("cpu")
@@ -47,8 +48,13 @@ def teacher_of(dataset: Dataset, seed: int = 3) -> Student:
     return Student(config).eval()
 
 
+def taught(dataset: Dataset, seed: int = 3) -> Teacher:
+    return Teacher(teacher_of(dataset, seed), dataset.split("train"))
+
+
 def trained(dataset: Dataset, recipe: StudentRecipe, work_dir: Path, seed: int = 0) -> TrainedStudent:
-    return distill(dataset, teacher_of(dataset), recipe, seed=seed, engine=ENGINE, work_dir=work_dir)
+    targets = targets_of([taught(dataset)], recipe, dataset.task, CPU)
+    return distill(dataset, targets, recipe, seed=seed, engine=ENGINE, work_dir=work_dir)
 
 
 def student_of(result: TrainedStudent) -> Student:
@@ -80,26 +86,11 @@ def test_a_student_of_the_teacher_alone_reads_as_the_teacher_and_not_as_the_labe
     assert np.abs(found - taught).mean() < np.abs(found - split.labels).mean()
 
 
-def test_the_target_of_a_sample_is_what_the_teacher_reads_from_the_same_subset() -> None:
-    dataset = toy()
-    teacher, split = teacher_of(dataset), dataset.split("train")
-    targets = module._teacher_targets(teacher, split, dataset, CPU)
-    for subset in Subset:
-        valid = {name: torch.full((1, 5), name in subset.modalities) for name in NAMES}
-        code = int(module._codes(valid)[0])
-        np.testing.assert_array_equal(targets[code].numpy(), predict(teacher, split, subset))
-
-
-def test_targets_of_emotions_are_probabilities() -> None:
-    dataset = toy(EMOTIONS)
-    targets = module._teacher_targets(teacher_of(dataset), dataset.split("train"), dataset, CPU)
-    assert ((targets[1:] > 0) & (targets[1:] < 1)).all()
-
-
 def test_another_teacher_makes_another_student(tmp_path: Path) -> None:
     dataset = toy()
     first = trained(dataset, TINY, tmp_path / "a")
-    second = distill(dataset, teacher_of(dataset, seed=4), TINY, seed=0, engine=ENGINE, work_dir=tmp_path / "b")
+    other = targets_of([taught(dataset, seed=4)], TINY, dataset.task, CPU)
+    second = distill(dataset, other, TINY, seed=0, engine=ENGINE, work_dir=tmp_path / "b")
     assert any(not np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
 
 
