@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class School:
     """A student's teachers and what it learns on.
 
-    `contract`: of the student. `dataset`: normalised by it; `raw`: the same as it was. `runs` and `contracts`: of the teachers, the latter with
-    what they are asked for; `views`: the data as each of them sees it. `reader`: the language run that makes the
-    student's language stream of the words, None where that is features.
+    `contract`: of the student. `dataset`: normalised by it; `raw`: the same as it was. `runs` and `contracts`: of the
+    teachers, the latter with what they are asked for; `views`: the data as each of them sees it. `reader`: the language
+    run that makes the student's language stream of the words, None where that is features.
     """
 
     contract: Contract
