@@ -155,7 +155,8 @@ class _Writer:
 
 def _lowered(variant: Variant, graph: onnx.ModelProto, request: ExportRequest) -> onnx.ModelProto:
     if variant.precision == "int8" and request.ranges is not None:
-        int8 = quantise(graph, request.ranges, variant.rule_set)
+        floats = request.float_nodes.get(variant.rule_set, {})
+        int8 = quantise(graph, request.ranges, variant.rule_set, floats, request.smoothing)
         return weights_as_pairs(int8) if variant.engine == "tensorrt" else int8
     # OpenVINO computes in what its device has and takes float16 as a way to keep weights: see write_ir.
     if variant.precision == "fp16" and variant.engine != "openvino":

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.gather import gather_statistics
 from edge_msa_calibrate.histogram import HistogramBuilder
-from edge_msa_calibrate.gather import Checkpoint, gather_statistics
 from edge_msa_calibrate.statistics import load_statistics
 
 Array = npt.NDArray[Any]
