@@ -140,3 +140,16 @@ def _coarser(counts: Array, doublings: int) -> Array:
     for _ in range(doublings):
         counts = np.pad(counts.reshape(-1, 2).sum(axis=1), (len(counts) // 4, len(counts) // 4))
     return counts
+
+
+def aligned(one: Histogram, two: Histogram) -> tuple[Array, Array]:
+    """The counts of both over the same bins.
+
+    Raises:
+        CalibrationError: they differ in bins.
+    """
+    if one.bins != two.bins:
+        raise CalibrationError(f"histograms of {one.bins} and of {two.bins} bins cannot be compared; calibrate again")
+    limit = max(one.limit, two.limit)
+    first, second = (_coarser(item.counts, int(np.log2(limit / item.limit))) for item in (one, two))
+    return first, second

@@ -19,12 +19,10 @@ import onnx
 
 from edge_msa_calibrate.affine import S8, S8_SYMMETRIC, U8, Integers
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_calibrate.sites import FRONT, LinearSite, find_sites
+from edge_msa_calibrate.sites import LinearSite, find_sites
 
 # TensorRT's own advice: below 16 channels a side, int8 costs more than it saves.
 MIN_CHANNELS = 16
-# Smaller tables (positions, token types) add little to a bundle.
-MIN_ROWS = 1024
 ATTENTION = "attention is sensitive"
 
 
@@ -73,14 +71,12 @@ class Placement:
     """What is int8 in one graph.
 
     `sites`: whose weights become int8. `tensors`: the activations that get Q/DQ, by name, with the key of their range;
-    tensors that share a key share a scale. `tables`: embedding tables whose rows become int8. `decisions`: of every
-    node that could be int8, in graph order.
+    tensors that share a key share a scale. `decisions`: of every node that could be int8, in graph order.
     """
 
     rule_set: RuleSet
     sites: tuple[LinearSite, ...]
     tensors: Mapping[str, str]
-    tables: tuple[str, ...]
     decisions: tuple[Decision, ...]
 
 
@@ -103,8 +99,7 @@ def place(
 ) -> Placement:
     """Decide what is int8 in a float32 graph.
 
-    Encoder convolutions that are wide enough and the Adds that join them; a language front's linear layers and the
-    rows of its large embedding tables.
+    Encoder convolutions that are wide enough and the Adds that join them, and a language front's linear layers.
 
     Args:
         model: float32.
@@ -116,9 +111,8 @@ def place(
     chosen = _Chosen(seen, float_nodes)
     int8 = tuple(site for site in sites if chosen.why_float(site) is None)
     tensors = _tensors(model, [site for site in sites if site.weight not in float_nodes], int8, rule_set)
-    tables = tuple(name for name in _tables(model) if name not in float_nodes)
     decisions = _Decisions(model, sites, int8, tensors, chosen)
-    return Placement(rule_set, int8, tensors, tables, tuple(decisions.all()))
+    return Placement(rule_set, int8, tensors, tuple(decisions.all()))
 
 
 def _tensors(
@@ -147,15 +141,6 @@ def _tensors(
 def _residual_adds(model: onnx.ModelProto, sites: tuple[LinearSite, ...]) -> Iterator[onnx.NodeProto]:
     results = {site.result for site in sites if site.op_type == "Conv"}
     return (node for node in model.graph.node if node.op_type == "Add" and results.intersection(node.input))
-
-
-def _tables(model: onnx.ModelProto) -> Iterator[str]:
-    """Embedding tables of a front that are large enough for their size to count."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        table = node.input[0] if node.op_type == "Gather" else ""
-        if table.startswith(FRONT) and len(shapes.get(table, ())) == 2 and shapes[table][0] >= MIN_ROWS:
-            yield table
 
 
 @dataclass(frozen=True)
@@ -195,7 +180,6 @@ class _Decisions:
         by_node = {site.node: site for site in self.sites}
         results = {site.result for site in self.sites if site.op_type == "Conv"}
         constants = {tensor.name for tensor in self.model.graph.initializer}
-        tables = set(_tables(self.model))
         for node in self.model.graph.node:
             name = node.name or node.output[0]
             if site := by_node.get(name):
@@ -205,10 +189,6 @@ class _Decisions:
                 yield Decision(name, "Conv", "", False, "not an encoder's convolution with a constant weight")
             elif node.op_type == "Add" and results.intersection(node.input):
                 yield self._add(name, node)
-            elif node.op_type == "Gather" and node.input[0] in tables:
-                reason = self.chosen.asked(node.input[0])
-                told = "int8 rows, a scale each: a quarter of the size"
-                yield Decision(name, "Gather", node.input[0], reason is None, reason or told)
             elif node.op_type in ("Gemm", "MatMul"):
                 learned = bool(constants.intersection(node.input))
                 reason = "one row at batch 1 waits for memory, not for sums" if learned else ATTENTION

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import checker, helper, numpy_helper
 
-from edge_msa_calibrate.affine import S8, Affine, affine_of, quantised_weight
+from edge_msa_calibrate.affine import Affine, affine_of, quantised_weight
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.placement import Placement, RuleSet, place, rule_set_named
 from edge_msa_calibrate.sites import LinearSite, owner_of
@@ -108,7 +108,6 @@ class _Writer:
         self._biases: dict[str, str] = {}
         self._rules = placement.rule_set
         self._sites = {site.node: site for site in placement.sites}
-        self._tables = set(placement.tables)
         self._weights = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
 
@@ -125,10 +124,7 @@ class _Writer:
                     node.input[index] = self._biases[name]
             if site is not None:
                 self._int8_layer(node, site)
-            if node.op_type == "Gather" and node.input[0] in self._tables:
-                self._int8_rows(node)
-            else:
-                self._nodes.append(node)
+            self._nodes.append(node)
             self._pairs(name for name in node.output if name in self._affines)
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
@@ -168,18 +164,6 @@ class _Writer:
                 node.input[2] = stored
             else:  # the Add behind it
                 self._biases[site.bias] = stored
-
-    def _int8_rows(self, node: onnx.NodeProto) -> None:
-        """Gather int8 rows and their scales, and multiply: no engine ever makes the whole table float."""
-        table, ids, result = node.input[0], node.input[1], node.output[0]
-        integers, scales = quantised_weight(numpy_helper.to_array(self._weights[table]), S8.highest)
-        self._constant(f"{table}_quantised", integers)
-        self._constant(f"{table}_scale", scales[:, None])
-        self._node("Gather", [f"{table}_quantised", ids], f"{result}_quantised")
-        self._node("Gather", [f"{table}_scale", ids], f"{result}_scale")
-        cast = self._node("Cast", [f"{result}_quantised"], f"{result}_integers")
-        cast.attribute.append(helper.make_attribute("to", onnx.TensorProto.FLOAT))
-        self._node("Mul", [f"{result}_integers", f"{result}_scale"], result)
 
     def _bias(self, site: LinearSite) -> Array | None:
         """The bias where it is to be int32, float64; else None."""

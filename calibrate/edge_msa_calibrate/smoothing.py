@@ -5,8 +5,8 @@ leaves those others a handful of integers. Each channel is divided by a factor b
 that read it are multiplied by it (SmoothQuant, Xiao et al. 2023, with another split: weights have a scale for each
 output channel and bear more).
 
-Measured on all-MiniLM-L6-v2, mean-pooled features of 60 sentences against fp32, openvino-x86: correlation .985
-without, .9775 to .9965 with SmoothQuant's own factors at exponents .4 to .7, .9978 with `EXPONENT`.
+Measured on all-MiniLM-L6-v2, mean-pooled features of 60 sentences against fp32, openvino-x86: correlation .990
+without, .9978 with these factors.
 
 The other way to equalise, scaling a channel in two layers' weights alone (Nagel et al. 2019), needs layers with nothing
 but a Relu between them. The student's encoders have none: what a convolution reads is also a residual, and pooled.
@@ -40,4 +40,5 @@ def factors_of(extremes: Array, exponent: float = EXPONENT) -> Array:
     """Factors (C,) of smallest and largest values (2, C); their geometric mean is 1."""
     largest = np.maximum(np.abs(extremes).max(axis=0).astype(np.float64), _SMALLEST)
     logs = np.log(largest) * exponent
-    return np.exp(logs - logs.mean()).astype(np.float32)
+    factors: Array = np.exp(logs - logs.mean()).astype(np.float32)
+    return factors

@@ -32,9 +32,9 @@ class Statistics:
 
     `by_subset`: histograms by the subset they were seen in (`front` for a language front), and there by
     `<weight name>:input` and `<weight name>:output`, of valid frames alone. `channels`: the smallest and the largest
-    value of each channel of what a layer of a front reads, (2, C), by `<weight name>:input`. `samples`: how many samples were seen of
-    each of them. `stream`: what the samples were, in the caller's words; statistics of another stream are not gone
-    on with.
+    value of each channel of what a layer of a front reads, (2, C), by `<weight name>:input`. `samples`: how many were
+    seen of each subset. `stream`: what the samples were, in the caller's words; statistics of another stream are not
+    gone on with.
     """
 
     by_subset: Mapping[str, Mapping[str, Histogram]]

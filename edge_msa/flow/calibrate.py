@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from edge_msa.contract import Contract
-from edge_msa.data.dataset import Dataset
-from edge_msa.errors import RunError
+from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.flow.calibrated import Ranges, write_ranges
 from edge_msa.flow.console import made, remark, remarks, say
 from edge_msa.flow.data import opened_for
 from edge_msa.flow.graphs import graphs_of
 from edge_msa.runs import Run, current_run, identity_of, new_run, read_run, write_run
+from edge_msa_calibrate.drift import differing, drifts_of
+from edge_msa_calibrate.gather import Checkpoint, Sample, gather_statistics
 from edge_msa_calibrate.ranges import Method, compute_ranges, format_ranges
-from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics
-from edge_msa_export.graph_files import write_graphs
-from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_calibrate.sites import owner_of
+from edge_msa_calibrate.smoothing import smoothing_of
+from edge_msa_calibrate.statistics import FRONT_SCOPE, Statistics
+from edge_msa_export.graph_files import GraphsByKey, write_graphs
+from edge_msa_runtime.modalities import subsets_of
 
 STATISTICS_NAME = "statistics.npz"
-RANGES_NAME = "ranges.json"
-
-Ranges = dict[str, tuple[float, float]]
+CHECKPOINT_NAME = "checkpoint-statistics.npz"
+VALIDATION_SAMPLES = 128
+"""How many validation samples the calibration set is compared with."""
+DRIFTS_TOLD = 5
 
 
 def calibrate_student(
@@ -51,15 +55,15 @@ def calibrate_student(
         return run
     with new_run(output_dir, identity) as work:
         graphs = graphs_of(source)
-        windows = {key.scope: graph for key, graph in graphs.items() if key.role == "window"}
-        samples = calibration_samples(normalised, contract.windows, num_samples, seed)
-        statistics = gather_statistics(windows, samples)
-        ranges = compute_ranges(statistics, method)
+        samples = calibration_samples(normalised, num_samples, seed)
+        checkpoint = Checkpoint(work / CHECKPOINT_NAME, identity)
+        statistics = _gathered(graphs, samples, checkpoint)
+        smoothing = smoothing_of(statistics)
+        ranges = compute_ranges(statistics, method, smoothing)
         write_graphs(work, graphs)
         statistics.save(work / STATISTICS_NAME)
-        plain = {key: (float(low), float(high)) for key, (low, high) in ranges.items()}
-        (work / RANGES_NAME).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-        metrics = {"samples": min(num_samples, len(dataset.split("train"))), "tensors": len(plain)}
+        write_ranges(work, ranges, smoothing)
+        metrics = {"samples": min(num_samples, len(dataset.split("train"))), "tensors": len(ranges)}
         info = dataclasses.replace(
             source.info,
             kind="calibration",
@@ -71,12 +75,13 @@ def calibrate_student(
             metrics=metrics,
         )
         write_run(work, info, source.weights, [])
-    seen = {key.split(".")[1] for key in plain}
+    seen = {owner_of(key) for key in ranges}
     remarks(
         f"{name}: no training frame of it, its encoder stays float at int8"
         for name in contract.dims
         if name not in seen
     )
+    _warn_of_drift(graphs, normalised, statistics, ranges, seed)
     if not in_pipeline:
         remark(format_ranges(ranges))
     following = None if in_pipeline else f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
@@ -84,42 +89,41 @@ def calibrate_student(
     return read_run(output_dir)
 
 
-def read_ranges(run: Run) -> Ranges | None:
-    """The ranges of a calibration run; None for a student that was not calibrated.
-
-    Raises:
-        RunError: they cannot be read.
-    """
-    if run.info.kind != "calibration":
-        return None
-    path = run.path / RANGES_NAME
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return {key: (float(low), float(high)) for key, (low, high) in values.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} cannot be read ({error}): calibrate again") from None
+def _gathered(graphs: GraphsByKey, samples: Iterable[Sample], checkpoint: Checkpoint | None = None) -> Statistics:
+    observed = {key.scope: graph for key, graph in graphs.items() if key.role == "window"}
+    fronts = {int(key.scope): graph for key, graph in graphs.items() if key.role == "front"}
+    if fronts:
+        observed[FRONT_SCOPE] = fronts[max(fronts)]
+    return gather_statistics(observed, samples, checkpoint=checkpoint)
 
 
-def calibration_samples(
-    dataset: Dataset, windows: Mapping[str, int], num_samples: int, seed: int
-) -> Iterator[CalibrationSample]:
-    """Training samples in random order, each seen from one subset, the subsets in turn.
+def _warn_of_drift(graphs: GraphsByKey, dataset: Dataset, statistics: Statistics, ranges: Ranges, seed: int) -> None:
+    """Say where validation's activations differ from the calibration set's."""
+    samples = list(calibration_samples(dataset, VALIDATION_SAMPLES, seed, "valid"))
+    if not samples:
+        return
+    drifts = drifts_of(statistics, _gathered(graphs, samples), ranges)
+    far = differing(drifts)
+    if far:
+        remark(
+            f"note: validation differs from the calibration set in {len(far)} of {len(drifts)} tensors, so int8 may "
+            "lose more than it shows; calibrate on samples like those that will be met"
+        )
+    for item in far[:DRIFTS_TOLD]:
+        remark(f"  {item}")
+
+
+def calibration_samples(dataset: Dataset, num_samples: int, seed: int, part: SplitName = "train") -> Iterator[Sample]:
+    """Samples of a split in random order, each seen from one subset, the subsets in turn.
 
     A mix, because a bundle meets them all. Encoders see real frames only: absent modalities leave no zeros behind that
     would squeeze a range. A sample that lacks a modality of its turn is seen from what it has.
     """
-    split = dataset.split("train")
+    split = dataset.split(part)
     subsets = subsets_of(split.modalities)
     order = np.random.default_rng(seed).permutation(len(split))[:num_samples]
     for turn, row in enumerate(order):
         sample = split.sample(int(row))
         wanted = [name for name in subsets[turn % len(subsets)].modalities if name in sample] or list(sample)
-        if not wanted:
-            continue
-        inputs: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
-        for name in wanted:
-            window = windows[name]
-            frames = sample[name][:window]
-            inputs[f"frames.{name}"] = np.pad(frames, ((0, window - len(frames)), (0, 0)))[None]
-            inputs[f"valid.{name}"] = (np.arange(window) < len(frames)).astype(np.float32)[None]
-        yield CalibrationSample(Subset.of(wanted).value, inputs)
+        if wanted:
+            yield {name: sample[name] for name in wanted}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.contract import Contract
+from edge_msa.flow.calibrated import explained
 from edge_msa.flow.choice import Choice, Measured, choose
 from edge_msa.flow.console import made, remark, say
 from edge_msa.flow.data import opened_for
@@ -59,9 +60,10 @@ def export_model(
     run = read_run(model, "student", "calibration") if model else _default_run()
     contract = Contract.from_json(run.info.contract)
     dataset = contract.readable(opened_for(run, contract, data, task))
-    request = export_request(run, contract, dataset, profile, precision, output.name)
+    exported = graphs_of(run)
+    request = explained(export_request(run, contract, dataset, profile, precision, output.name), exported)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
-        graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", graphs_of(run))
+        graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", exported)
         for (engine, name), reason in graphs.refused.items():
             remark(f"note: {engine} cannot be given {name}: {reason}")
         measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch))

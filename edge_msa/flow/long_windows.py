@@ -14,8 +14,8 @@ from edge_msa.flow.console import remark
 from edge_msa.flow.graphs import chunks_of
 from edge_msa.flow.request import task_spec
 from edge_msa.models.student import StudentConfig, untrained_student
+from edge_msa_calibrate.gather import gather_statistics
 from edge_msa_calibrate.ranges import compute_ranges
-from edge_msa_calibrate.statistics import CalibrationSample, gather_statistics
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle import write_candidate
 from edge_msa_export.graph import export_all
@@ -64,7 +64,6 @@ def random_bundle(
     ]
     exported = export_all(student, chunks_of(windows), windows)
     graphs = {key.scope: graph for key, graph in exported.items() if key.role == "window"}
-    samples = (CalibrationSample(sample.subset.value, _inputs(sample)) for sample in golden)
     request = ExportRequest(
         name=name,
         profile=profile_named(TARGET),
@@ -75,14 +74,9 @@ def random_bundle(
         golden=golden,
         provenance={"weights": "random, seed 0", "parameters": count},
         licence="MIT",
-        ranges=compute_ranges(gather_statistics(graphs, samples), "minmax"),
+        ranges=compute_ranges(gather_statistics(graphs, [sample.frames for sample in golden]), "minmax"),
         precisions=precisions,
     )
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         built = build_graphs(student, request, Path(scratch) / "graphs", exported)
         yield write_candidate(Path(scratch) / name, built, request)
-
-
-def _inputs(sample: GoldenSample) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    frames = {f"frames.{name}": value[None] for name, value in sample.frames.items()}
-    return frames | {f"valid.{name}": np.ones((1, len(value)), np.float32) for name, value in sample.frames.items()}

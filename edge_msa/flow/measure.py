@@ -43,7 +43,7 @@ def measure_variants(
         scratch: where candidates may lie.
     """
     split = dataset.split("valid")
-    signal = frozenset(_with_signal(dataset.task, split, torch_readings))
+    signal = frozenset(with_signal(dataset.task, split, torch_readings))
     if not signal:
         remark("note: on validation no subset carries signal, so the gate has nothing to hold a precision against")
     bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
@@ -68,21 +68,22 @@ def _measure_engine(
         read = by_session(session)
         by_subset = {
             subset.value: measure(task, split.labels[rows], read(split.select(rows), subset))
-            for subset, rows in _readable(split)
+            for subset, rows in readable(split)
         }
         points = {subset: gate_points(task, metrics) for subset, metrics in by_subset.items()}
         yield Measured(engine, name, executes, points, by_subset, signal, speeds.get(name))
         session.close()
 
 
-def _with_signal(task: Task, split: Split, readings: Predict) -> Iterator[str]:
-    for subset, rows in _readable(split):
+def with_signal(task: Task, split: Split, readings: Predict) -> Iterator[str]:
+    """The subsets whose readings tell anything about the truth."""
+    for subset, rows in readable(split):
         part = split.select(rows)
         if carries_signal(task, part.labels, readings(part, subset), part.groups):
             yield subset.value
 
 
-def _readable(split: Split) -> Iterator[tuple[Subset, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
+def readable(split: Split) -> Iterator[tuple[Subset, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
     """Each subset whose modalities the split has, and the samples with a valid frame of it."""
     present = {name: frames.valid.any(axis=1) for name, frames in split.modalities.items() if frames.valid.any()}
     for subset in subsets_of(present):

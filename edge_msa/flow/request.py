@@ -11,7 +11,7 @@ from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
-from edge_msa.flow.calibrate import read_ranges
+from edge_msa.flow.calibrated import read_float_nodes, read_ranges, read_smoothing
 from edge_msa.flow.graphs import chunks_of
 from edge_msa.flow.words import text_of
 from edge_msa.runs import Run
@@ -54,6 +54,8 @@ def export_request(
         provenance=_provenance(run, dataset),
         licence=LICENCE,
         ranges=read_ranges(run),
+        smoothing=read_smoothing(run),
+        float_nodes=read_float_nodes(run),
         precisions=None if precision == "auto" else ("fp32", precision),
         frame_rates=contract.frame_rates,
         text=text_of(run),

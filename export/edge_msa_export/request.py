@@ -49,8 +49,10 @@ class ExportRequest:
 
     `chunks`, `windows`, `normalisation` and `frame_rates` are by modality; a modality without an entry in
     `frame_rates` has none known. `text` turns words into frames of language, None where nothing does. `ranges` are
-    calibrate's, by `<weight name>:input` and `:output`; None offers no int8. `precisions` limits what is offered, None
-    offers all that the target has. `golden`: one sample a subset.
+    calibrate's, by `<weight name>:input` and `:output`; None offers no int8. `smoothing` are the factors of a language
+    front's layers that go with them, by weight name, and `float_nodes` by rule set the weights whose layers stay float,
+    each with the reason. `precisions` limits what is offered, None offers all that the target has. `golden`: one sample
+    a subset.
     """
 
     name: str
@@ -63,6 +65,8 @@ class ExportRequest:
     provenance: Mapping[str, Any]
     licence: str
     ranges: Mapping[str, tuple[float, float]] | None = None
+    smoothing: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    float_nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     precisions: tuple[str, ...] | None = None
     frame_rates: Mapping[str, float] = field(default_factory=dict)
     text: Text | None = None

@@ -72,7 +72,8 @@ def lowered_for(variant: Variant, graph: onnx.ModelProto, request: ExportRequest
     if any(engine.name == "tensorrt" for engine in request.profile.engines):
         graph = decompose_layer_norms(graph)  # for every engine of the device: they share files
     if variant.precision == "int8" and request.ranges is not None:
-        int8 = quantise(graph, request.ranges, variant.rule_set)
+        floats = request.float_nodes.get(variant.rule_set, {})
+        int8 = quantise(graph, request.ranges, variant.rule_set, floats, request.smoothing)
         return weights_as_pairs(int8) if variant.engine == "tensorrt" else stored_small(int8, int8_tables=True)
     if variant.precision == "fp16":
         # OpenVINO computes in what its device has, and takes float16 as a way to keep weights.

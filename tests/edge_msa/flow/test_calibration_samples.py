@@ -8,9 +8,10 @@ import pytest
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import RunError
-from edge_msa.flow.calibrate import RANGES_NAME, calibration_samples, read_ranges
+from edge_msa.flow.calibrate import calibration_samples
+from edge_msa.flow.calibrated import RANGES_NAME, read_ranges
 from edge_msa.runs import Run, RunInfo
-from edge_msa_runtime.modalities import Subset
+from edge_msa_calibrate.gather import scope_of
 
 WINDOWS = {"language": 6, "audio": 9}
 
@@ -30,26 +31,22 @@ def toy(*, audio_of_first: bool = True) -> Dataset:
 
 
 def test_samples_are_seen_from_every_subset_in_turn() -> None:
-    found = [sample.subset for sample in calibration_samples(toy(), WINDOWS, 9, 0)]
+    found = [scope_of(sample) for sample in calibration_samples(toy(), 9, 0)]
     assert found == ["l", "a", "la"] * 3
 
 
-def test_an_input_is_a_window_with_its_valid_frames_first() -> None:
-    for sample in calibration_samples(toy(), WINDOWS, 20, 0):
-        names = Subset(sample.subset).modalities
-        assert set(sample.inputs) == {f"{kind}.{name}" for name in names for kind in ("frames", "valid")}
-        for name in names:
-            frames, valid = sample.inputs[f"frames.{name}"], sample.inputs[f"valid.{name}"]
-            assert frames.shape == (1, WINDOWS[name], 2)
-            assert (np.diff(valid[0]) <= 0).all()
-            assert valid.sum() >= 2
-            assert (frames[0][valid[0] == 0] == 0).all()
-            assert (frames[0][valid[0] == 1] != 0).all()
+def test_a_sample_holds_the_valid_frames_of_its_modalities_alone() -> None:
+    lengths = {name: set(frames.lengths.tolist()) for name, frames in toy().split("train").modalities.items()}
+    for sample in calibration_samples(toy(), 20, 0):
+        for name, frames in sample.items():
+            assert len(frames) in lengths[name]
+            assert frames.shape[1:] == (2,)
+            assert (frames != 0).all()
 
 
 def test_a_sample_that_lacks_a_modality_is_seen_from_what_it_has() -> None:
-    whole = [sample.subset for sample in calibration_samples(toy(), WINDOWS, 20, 0)]
-    found = [sample.subset for sample in calibration_samples(toy(audio_of_first=False), WINDOWS, 20, 0)]
+    whole = [scope_of(sample) for sample in calibration_samples(toy(), 20, 0)]
+    found = [scope_of(sample) for sample in calibration_samples(toy(audio_of_first=False), 20, 0)]
     changed = [(before, after) for before, after in zip(whole, found, strict=True) if before != after]
     assert len(found) == 20
     assert changed in ([], [("a", "l")], [("la", "l")])
@@ -57,7 +54,7 @@ def test_a_sample_that_lacks_a_modality_is_seen_from_what_it_has() -> None:
 
 def test_the_seed_decides_which_samples() -> None:
     def first(seed: int) -> list[float]:
-        return [float(sum(v.sum() for v in s.inputs.values())) for s in calibration_samples(toy(), WINDOWS, 5, seed)]
+        return [float(sum(v.sum() for v in s.values())) for s in calibration_samples(toy(), 5, seed)]
 
     assert first(0) == first(0)
     assert first(0) != first(1)

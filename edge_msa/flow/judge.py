@@ -1,0 +1,130 @@
+"""What a placement costs: a student's window graphs at int8 read validation, beside the same graphs at fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_msa.data.dataset import Dataset, FloatArray, Split
+from edge_msa.data.tasks import Task
+from edge_msa.flow.measure import readable, with_signal
+from edge_msa.metrics import gate_points, measure
+from edge_msa_calibrate.gate import decide
+from edge_msa_calibrate.qdq import quantise
+from edge_msa_calibrate.sensitivity import Score
+from edge_msa_export.graph import GraphKey
+from edge_msa_export.graph_files import GraphsByKey
+from edge_msa_export.profiles import EngineProfile
+from edge_msa_export.request import ExportRequest, Variant
+from edge_msa_runtime.engines import Engine, open_engine
+from edge_msa_runtime.modalities import Subset
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Window graphs by subset, and the engine that runs them from files in `scratch`."""
+
+    graphs: GraphsByKey
+    engine: Engine
+    scratch: Path
+
+    def read(self, split: Split, subset: Subset) -> FloatArray:
+        """Readings (N, outputs) of normalised samples, each cut to the windows."""
+        path = self.scratch / "graph.onnx"
+        path.write_bytes(self.graphs[GraphKey("window", subset.value)].SerializeToString())
+        program = self.engine.load(path)
+        rows = []
+        for row in range(len(split)):
+            sample = split.sample(row)
+            for name in subset.modalities:
+                buffer, valid = program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"]
+                frames = sample.get(name, buffer[0, :0])[: buffer.shape[1]]
+                buffer[...], valid[...] = 0, 0
+                buffer[0, : len(frames)], valid[0, : len(frames)] = frames, 1
+            program.run()
+            rows.append(np.array(program.outputs["reading"][0], np.float32))
+        program.close()
+        return np.stack(rows)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores a placement; `executes` is the engine that reads, which for TensorRT is a stand-in."""
+
+    request: ExportRequest
+    rule_set: str
+    executes: str
+    task: Task
+    split: Split
+    reader: _Reader
+    reference: Mapping[Subset, FloatArray]
+    signal: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        graphs: GraphsByKey,
+        request: ExportRequest,
+        engine: EngineProfile,
+        dataset: Dataset,
+        scratch: Path,
+        samples: int,
+        seed: int,
+    ) -> Judge:
+        """A judge for one engine's rule set.
+
+        Args:
+            graphs: at fp32.
+            request: with ranges.
+            engine: of the target.
+            dataset: normalised; its valid split is read.
+            scratch: where a graph may lie.
+            samples: of validation, drawn by `seed`.
+            seed: as said.
+        """
+        whole = dataset.split("valid")
+        rows = np.sort(np.random.default_rng(seed).permutation(len(whole))[:samples])
+        split = whole.select(rows)
+        executes = Variant(engine.name, "int8", engine.rule_set or "").measured_by
+        reader = _Reader(graphs, open_engine(executes), scratch)
+        reference = {subset: reader.read(split.select(found), subset) for subset, found in readable(split)}
+        signal = with_signal(dataset.task, split, lambda _, subset: _columns(reference[subset]))
+        return cls(request, engine.rule_set or "", executes, dataset.task, split, reader, reference, frozenset(signal))
+
+    @property
+    def samples(self) -> int:
+        """How many a placement is read on."""
+        return len(self.split)
+
+    def __call__(self, floats: Collection[str]) -> Score:
+        """The score with those weights' layers float."""
+        wanted = {GraphKey("window", subset.value) for subset in self.reference}
+        ranges, smoothing = self.request.ranges or {}, self.request.smoothing
+        graphs = {
+            key: quantise(graph, ranges, self.rule_set, floats, smoothing)
+            for key, graph in self.reader.graphs.items()
+            if key in wanted
+        }
+        reader = _Reader(graphs, self.reader.engine, self.reader.scratch)
+        found = {subset: reader.read(self.split.select(rows), subset) for subset, rows in readable(self.split)}
+        verdict = decide(self._points(self.reference), self._points(found), self.signal, 0.0)
+        spread = max(float(np.std(np.concatenate(list(self.reference.values())))), 1e-9)
+        distances = [np.abs(found[subset] - reading).mean() / spread for subset, reading in self.reference.items()]
+        distance = float(np.mean(distances))
+        return Score(verdict.drop, distance if np.isfinite(distance) else float("inf"))
+
+    def _points(self, readings: Mapping[Subset, FloatArray]) -> dict[str, float]:
+        return {
+            subset.value: gate_points(
+                self.task, measure(self.task, self.split.labels[rows], _columns(readings[subset]))
+            )
+            for subset, rows in readable(self.split)
+        }
+
+
+def _columns(readings: FloatArray) -> FloatArray:
+    """(N, 1) scores as (N,), as metrics take them."""
+    return readings[:, 0] if readings.shape[1] == 1 else readings
