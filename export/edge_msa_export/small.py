@@ -25,6 +25,7 @@ def shrink(model: onnx.ModelProto) -> onnx.ModelProto:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
+    _drop_zero_points(graph)
     _merge_equal(graph)
     kept = {value.name for value in (*graph.input, *graph.output)} | {""}
     fresh = (name for name in _names() if name not in kept)
@@ -98,6 +99,20 @@ def _merge_equal(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
+def _drop_zero_points(graph: onnx.GraphProto) -> None:
+    """A constant that is dequantised says by its own type what its zero is; of activations the zero point says it."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants and len(node.input) > 2:
+            zero = constants.get(node.input[2])
+            if zero is not None and not numpy_helper.to_array(zero).any():
+                del node.input[2:]
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
 def _drop_defaults(node: onnx.NodeProto) -> None:
     schema = defs.get_schema(node.op_type, OPSET)
     kept = [item for item in node.attribute if not _is_default(node.op_type, schema, item)]
@@ -108,6 +123,8 @@ def _drop_defaults(node: onnx.NodeProto) -> None:
 def _is_default(op_type: str, schema: defs.OpSchema, item: onnx.AttributeProto) -> bool:
     if op_type == "Conv" and item.name in ("strides", "dilations", "pads"):
         return set(item.ints) == {0 if item.name == "pads" else 1}
+    if op_type == "Conv" and item.name == "kernel_shape":
+        return True  # the weight has it
     default = schema.attributes[item.name].default_value if item.name in schema.attributes else None
     if default is None or default.type != item.type:
         return False

@@ -14,8 +14,8 @@ SCHEMA = 2
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"
-# Beside the graphs of a folder: their large constants, in the external-data format of ONNX.
-WEIGHTS_NAME = "weights.bin"
+# Beside the graphs of a folder: their large constants, as external data of ONNX. Short: each graph repeats it often.
+WEIGHTS_NAME = "w.bin"
 
 FRONTS = ("table", "graph")
 

@@ -25,7 +25,7 @@ from edge_msa_export.lint import find_local_paths, lint
 from edge_msa_export.request import ExportRequest, variants_of
 from edge_msa_runtime.bundle import open_bundle
 from edge_msa_runtime.errors import BundleError
-from edge_msa_runtime.manifest import Manifest, manifest_from_json
+from edge_msa_runtime.manifest import WEIGHTS_NAME, Manifest, manifest_from_json
 from edge_msa_runtime.modalities import Subset
 
 FP32 = {"openvino": "fp32", "onnxruntime": "fp32"}
@@ -109,7 +109,7 @@ def test_engines_that_read_the_same_graph_share_one_file(jetson_graphs: GraphSet
     shared = files["tensorrt", "fp32", "window", "lav"]
     assert shared == files["onnxruntime", "fp32", "window", "lav"]
     weights = {(graph.engine, graph.precision): graph.weights for graph in jetson_graphs.specs}
-    assert weights["tensorrt", "fp32"] == weights["onnxruntime", "fp32"] == "graphs/onnx/fp32/weights.bin"
+    assert weights["tensorrt", "fp32"] == weights["onnxruntime", "fp32"] == f"graphs/onnx/fp32/{WEIGHTS_NAME}"
     assert len(set(weights.values())) == 4  # fp32, fp16, and int8 for each of the two rule sets
 
 
