@@ -27,6 +27,7 @@ from edge_msa.cli.options import (
     TensorBoard,
     TrainingPrecision,
 )
+from edge_msa.cli.tuning import tuning_app
 
 app = typer.Typer(
     name="edge-msa",
@@ -196,6 +197,9 @@ def calibrate(
     from edge_msa.flow.calibrate import calibrate_student
 
     calibrate_student(data, model, output_dir, method=method, num_samples=num_samples, task=task)
+
+
+app.add_typer(tuning_app)
 
 
 @app.command()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, SplitName
@@ -14,6 +15,8 @@ from edge_msa.flow.calibrated import Ranges, write_ranges
 from edge_msa.flow.console import made, remark, remarks, say
 from edge_msa.flow.data import opened_for
 from edge_msa.flow.graphs import graphs_of
+from edge_msa.flow.spoken import carry_spoken, spoken_ids
+from edge_msa.flow.words import text_of
 from edge_msa.runs import Run, current_run, identity_of, new_run, read_run, write_run
 from edge_msa_calibrate.drift import differing, drifts_of
 from edge_msa_calibrate.gather import Checkpoint, Sample, gather_statistics
@@ -22,6 +25,8 @@ from edge_msa_calibrate.sites import owner_of
 from edge_msa_calibrate.smoothing import smoothing_of
 from edge_msa_calibrate.statistics import FRONT_SCOPE, Statistics
 from edge_msa_export.graph_files import GraphsByKey, write_graphs
+from edge_msa_export.graph_front import export_fronts
+from edge_msa_export.text import TextGraph
 from edge_msa_runtime.modalities import subsets_of
 
 STATISTICS_NAME = "statistics.npz"
@@ -29,6 +34,8 @@ CHECKPOINT_NAME = "checkpoint-statistics.npz"
 VALIDATION_SAMPLES = 128
 """How many validation samples the calibration set is compared with."""
 DRIFTS_TOLD = 5
+ENCODED = 4
+"""One text goes through an encoder for so many samples: each has tokens enough, and takes long."""
 
 
 def calibrate_student(
@@ -55,9 +62,9 @@ def calibrate_student(
         return run
     with new_run(output_dir, identity) as work:
         graphs = graphs_of(source)
-        samples = calibration_samples(normalised, num_samples, seed)
-        checkpoint = Checkpoint(work / CHECKPOINT_NAME, identity)
-        statistics = _gathered(graphs, samples, checkpoint)
+        observed = _observed(graphs, source, contract)
+        samples = _samples(normalised, observed, source, num_samples, seed)
+        statistics = gather_statistics(observed, samples, checkpoint=Checkpoint(work / CHECKPOINT_NAME, identity))
         smoothing = smoothing_of(statistics)
         ranges = compute_ranges(statistics, method, smoothing)
         write_graphs(work, graphs)
@@ -74,6 +81,8 @@ def calibrate_student(
             inputs=inputs,
             metrics=metrics,
         )
+        if contract.language:
+            carry_spoken(source.path, work)
         write_run(work, info, source.weights, [])
     seen = {owner_of(key) for key in ranges}
     remarks(
@@ -81,7 +90,8 @@ def calibrate_student(
         for name in contract.dims
         if name not in seen
     )
-    _warn_of_drift(graphs, normalised, statistics, ranges, seed)
+    met = list(_samples(normalised, observed, source, VALIDATION_SAMPLES, seed, "valid"))
+    _warn_of_drift(observed, met, statistics, ranges)
     if not in_pipeline:
         remark(format_ranges(ranges))
     following = None if in_pipeline else f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
@@ -89,20 +99,39 @@ def calibrate_student(
     return read_run(output_dir)
 
 
-def _gathered(graphs: GraphsByKey, samples: Iterable[Sample], checkpoint: Checkpoint | None = None) -> Statistics:
+def _observed(graphs: GraphsByKey, run: Run, contract: Contract) -> dict[str, onnx.ModelProto]:
+    """The graphs that are watched, by what they read: a subset's frames, or a text by an encoder."""
     observed = {key.scope: graph for key, graph in graphs.items() if key.role == "window"}
-    fronts = {int(key.scope): graph for key, graph in graphs.items() if key.role == "front"}
-    if fronts:
-        observed[FRONT_SCOPE] = fronts[max(fronts)]
-    return gather_statistics(observed, samples, checkpoint=checkpoint)
+    text = text_of(run)
+    if isinstance(text, TextGraph):
+        observed[FRONT_SCOPE] = next(iter(export_fronts(text, [contract.windows["language"]]).values()))
+    return observed
 
 
-def _warn_of_drift(graphs: GraphsByKey, dataset: Dataset, statistics: Statistics, ranges: Ranges, seed: int) -> None:
+def _samples(
+    dataset: Dataset,
+    observed: Mapping[str, onnx.ModelProto],
+    run: Run,
+    count: int,
+    seed: int,
+    part: SplitName = "train",
+) -> Iterator[Sample]:
+    """What is run through the graphs: frames, and where an encoder reads texts their ids, a quarter as many."""
+    yield from calibration_samples(dataset, count, seed, part)
+    if FRONT_SCOPE in observed:
+        split = dataset.split(part)
+        chosen = np.random.default_rng(seed).permutation(len(split))[: -(-count // ENCODED)]
+        length = observed[FRONT_SCOPE].graph.input[0].type.tensor_type.shape.dim[1].dim_value
+        yield from spoken_ids(run, [split.texts[row] for row in chosen], length)
+
+
+def _warn_of_drift(
+    observed: Mapping[str, onnx.ModelProto], samples: Sequence[Sample], statistics: Statistics, ranges: Ranges
+) -> None:
     """Say where validation's activations differ from the calibration set's."""
-    samples = list(calibration_samples(dataset, VALIDATION_SAMPLES, seed, "valid"))
     if not samples:
         return
-    drifts = drifts_of(statistics, _gathered(graphs, samples), ranges)
+    drifts = drifts_of(statistics, gather_statistics(observed, samples), ranges)
     far = differing(drifts)
     if far:
         remark(

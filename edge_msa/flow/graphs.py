@@ -1,17 +1,17 @@
-"""A student's fp32 graphs: exported once, when it is calibrated, and read again by every export."""
+"""A student's fp32 graphs: exported once, when it is calibrated, and read again by every export.
+
+An encoder of words is large and is exported each time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from edge_msa.contract import Contract
-from edge_msa.flow.words import text_of
 from edge_msa.runs import Run
 from edge_msa.training.load import student_of
 from edge_msa_export.graph import export_all
 from edge_msa_export.graph_files import GraphsByKey, read_graphs
-from edge_msa_export.graph_front import export_fronts
-from edge_msa_export.text import TextGraph
 
 CHUNKS = {"language": 4, "audio": 10, "vision": 10}
 """Frames a call of a step graph: a few words at a time, and a third of a second of video at 30 Hz."""
@@ -27,6 +27,4 @@ def graphs_of(run: Run) -> GraphsByKey:
     if found := read_graphs(run.path):
         return found
     windows = Contract.from_json(run.info.contract).windows
-    graphs = export_all(student_of(run), chunks_of(windows), windows)
-    text = text_of(run)
-    return graphs | export_fronts(text) if isinstance(text, TextGraph) else graphs
+    return export_all(student_of(run), chunks_of(windows), windows)

@@ -17,6 +17,7 @@ from edge_msa.flow.words import text_of
 from edge_msa.runs import Run
 from edge_msa_export.profiles import DeviceProfile
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalisation
+from edge_msa_export.text import Text
 from edge_msa_runtime.manifest import TaskSpec
 from edge_msa_runtime.modalities import Subset, subsets_of
 
@@ -40,6 +41,7 @@ def export_request(
         DataError: both lack a modality that the model reads.
     """
     norm = contract.normalisation
+    text = text_of(run)
     return ExportRequest(
         name=name,
         profile=profile,
@@ -51,14 +53,14 @@ def export_request(
         chunks=chunks_of(contract.windows),
         windows=contract.windows,
         golden=golden_samples(dataset, contract.dims, spoken=contract.language is not None),
-        provenance=_provenance(run, dataset),
+        provenance=_provenance(run, dataset, text),
         licence=LICENCE,
         ranges=read_ranges(run),
         smoothing=read_smoothing(run),
         float_nodes=read_float_nodes(run),
         precisions=None if precision == "auto" else ("fp32", precision),
         frame_rates=contract.frame_rates,
-        text=text_of(run),
+        text=text,
     )
 
 
@@ -95,13 +97,14 @@ def _longest(split: Split, subset: Subset, modality: str) -> int:
     return int(np.argmax(np.where(whole, total, 0) if whole.any() else lengths[modality]))
 
 
-def _provenance(run: Run, dataset: Dataset) -> dict[str, Any]:
+def _provenance(run: Run, dataset: Dataset, text: Text | None) -> dict[str, Any]:
     info = run.info
+    own = int(sum(value.size for value in run.weights.values()))
     return {
         "run": run.digest,
         "model": info.model,
         "seed": info.seed,
-        "parameters": int(sum(value.size for value in run.weights.values())),
+        "parameters": own + (text.parameters if text else 0),
         "config": dict(info.config),
         "inputs": dict(info.inputs),
         "data": {"name": dataset.name, "digest": dataset.digest},

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.errors import DataError, RunError
@@ -36,6 +39,15 @@ def unspoken(dataset: Dataset, dim: int) -> Dataset:
         frames = Frames(said, values=np.zeros((len(split), 1, dim), np.float32))
         splits[name] = dataclasses.replace(split, modalities=_with_language(split, frames))
     return dataclasses.replace(dataset, splits=splits)
+
+
+def spoken_ids(run: Run, texts: Sequence[str], length: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """The texts that have a word, as an encoder's graph of that length takes them: `ids` and `valid` (1, length)."""
+    for ids in spoken_of(run).words.ids(texts):
+        kept = ids[:length]
+        if len(kept):
+            valid = (np.arange(length) < len(kept)).astype(np.float32)
+            yield {"ids": np.pad(kept, (0, length - len(kept)))[None], "valid": valid[None]}
 
 
 def carry_spoken(source: Path, work: Path) -> None:

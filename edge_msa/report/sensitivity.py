@@ -19,7 +19,7 @@ _HEIGHT = 0.34
 
 @dataclass(frozen=True)
 class LayerBar:
-    """One layer: distance from fp32 where it alone is int8, what its float alone saves of all int8's; None: not known."""
+    """One layer: distance from fp32 where it alone is int8, what its float alone saves of all int8's; None: unknown."""
 
     name: str
     alone_int8: float | None

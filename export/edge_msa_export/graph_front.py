@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -29,14 +30,17 @@ class _Front(nn.Module):
         return cast("Tensor", self.front(ids, valid))
 
 
-def export_fronts(text: TextGraph) -> dict[GraphKey, onnx.ModelProto]:
-    """The front graphs, `ids` and `valid` (1, L) -> `frames` (1, L, d), for every length that is worth one.
+def export_fronts(text: TextGraph, lengths: Sequence[int] | None = None) -> dict[GraphKey, onnx.ModelProto]:
+    """The front graphs, `ids` and `valid` (1, L) -> `frames` (1, L, d), of those lengths, or all that are worth one.
 
     Raises:
         ExportError: torch cannot export the module, or it gives frames of another shape.
     """
     front = _Front(copy.deepcopy(text.module).cpu().eval())
-    return {GraphKey("front", str(length)): _export(front, length, text.dim) for length in buckets(text.max_tokens)}
+    return {
+        GraphKey("front", str(length)): _export(front, length, text.dim)
+        for length in lengths or buckets(text.max_tokens)
+    }
 
 
 def torch_frames(text: TextGraph, ids: list[int]) -> Frames:

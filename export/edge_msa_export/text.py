@@ -46,6 +46,11 @@ class TextTable:
         """Features a frame."""
         return int(self.rows.shape[1])
 
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learned."""
+        return int(self.rows.size)
+
 
 @dataclass(frozen=True)
 class TextGraph:
@@ -63,6 +68,11 @@ class TextGraph:
 
     def __post_init__(self) -> None:
         _check_tokens(self.max_tokens)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learned."""
+        return int(sum(parameter.numel() for parameter in self.module.parameters()))
 
 
 Text = TextTable | TextGraph

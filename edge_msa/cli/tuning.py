@@ -1,4 +1,4 @@
-"""`edge-msa sensitivity`, beside the other commands."""
+"""`edge-msa sensitivity`: what INT8 costs, and where."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.app import Output, OwnData, Seed, TaskName, app
+from edge_msa.cli.options import Output, OwnData, Seed, TaskName
 
-__all__ = ["app"]
+tuning_app = typer.Typer()
 
 
-@app.command()
+@tuning_app.command()
 def sensitivity(
     output_dir: Output,
     model: Annotated[Path, typer.Option("--model", help="The run of edge-msa calibrate.")],
