@@ -20,4 +20,4 @@ def text_of(run: Run) -> Text | None:
     if isinstance(front, TableFront):
         rows = np.asarray(front.table.weight.detach().numpy(), np.float32)
         return TextTable(words.tokenizer, rows, words.max_tokens)
-    return TextGraph(words.tokenizer, front, front.dim, words.max_tokens)
+    return TextGraph(words.tokenizer, front.exportable(), front.dim, words.max_tokens)

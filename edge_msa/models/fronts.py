@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from edge_msa.models.student import Student
 
+# Added to the scores of padding: far below any score, and still a finite float16.
+_UNHEARD = 1e4
+
 FrontKind = Literal["table", "encoder"]
 
 
@@ -44,6 +47,7 @@ class EncoderFront(nn.Module):
     def __init__(self, encoder: Any) -> None:
         super().__init__()
         self.encoder = encoder
+        self._typed = hasattr(getattr(encoder, "embeddings", None), "token_type_embeddings")
 
     @property
     def dim(self) -> int:
@@ -57,8 +61,19 @@ class EncoderFront(nn.Module):
 
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
         """Frames (B, T, dim) of ids (B, T) int64, zero where `valid` (B, T), bool or float 0/1, is not set."""
-        states: Tensor = self.encoder(input_ids=ids, attention_mask=valid.to(torch.int64)).last_hidden_state
+        # The mask as it is added to scores, and one kind of text: left to itself, transformers makes both by operators
+        # that few engines have.
+        unheard = (valid[:, None, None, :].to(torch.float32) - 1) * _UNHEARD
+        given = {"input_ids": ids, "attention_mask": unheard}
+        if self._typed:
+            given["token_type_ids"] = torch.zeros_like(ids)
+        states: Tensor = self.encoder(**given).last_hidden_state
         return states * valid[..., None]
+
+    def exportable(self) -> EncoderFront:
+        """The same with attention written out, in operators that engines have."""
+        self.encoder.set_attn_implementation("eager")
+        return self
 
     def keep_layers(self, count: int) -> None:
         """Drop all but the first `count` layers."""
