@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -38,7 +37,7 @@ def _tokenizer(*, joins: bool = False) -> str:
     made.normalizer = normalizers.Replace("love the", "hate") if joins else normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 2), ("[SEP]", 3)])
-    return cast("str", made.to_str(pretty=True))
+    return made.to_str(pretty=True)
 
 
 class Encoder(nn.Module):
@@ -54,7 +53,7 @@ class Encoder(nn.Module):
         embedded = self.words(ids)
         scores = self.query(embedded) @ embedded.transpose(1, 2) + (valid[:, None, :] - 1) * 1e4
         mixed = self.norm(embedded + torch.softmax(scores, dim=2) @ embedded)
-        return cast("Tensor", nn.functional.gelu(self.out(mixed)))
+        return nn.functional.gelu(self.out(mixed))
 
 
 @pytest.fixture(scope="module")
