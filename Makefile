@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "edge-msa needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e './runtime[onnxruntime,openvino]' -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e './runtime[onnxruntime,openvino,text]' -e '.[dev]'
 	@touch $@
 
 demo: install ## the whole way on the embedded default: train, distil, calibrate, export, measure, report

@@ -177,14 +177,14 @@ def _missing(engine: str) -> str | None:
 
 def _idle(bundle: Bundle, engine: str, precision: str, reason: str) -> BenchRecord:
     manifest = bundle.manifest
-    files = bundle.graph_files(engine, precision)
+    files = bundle.needed_files(engine, precision)
     return BenchRecord(
         name=manifest.name,
         target=manifest.target,
         engine=engine,
         precision=precision,
         device="",
-        size_bytes=sum((bundle.path / file).stat().st_size for file in files),
+        size_bytes=bundle.size(files),
         chosen=manifest.precision.get(engine) == precision,
         executed=False,
         note=reason,

@@ -106,7 +106,7 @@ def _evaluate(teacher: Path, bundles: Sequence[Bundle], recipe: PipelineRecipe) 
     variants = [(b, engine, name) for b in bundles for engine in b.manifest.engines for name in b.precisions(engine)]
     for bundle, engine, precision in variants:
         with session_of(bundle, engine, precision) as session:
-            files = (bundle.manifest.files[file] for file in bundle.graph_files(engine, precision))
+            files = (bundle.manifest.files[file] for file in bundle.needed_files(engine, precision))
             key = (session.engine, *sorted(files))
             source = source_of(session, engine)
             if key not in known:

@@ -41,7 +41,7 @@ def _case(student: Student, subset: Subset, seed: int) -> ParityCase:
     valid = {name: rng.random(WINDOWS[name]) < 0.6 for name in subset.modalities}
     for mask in valid.values():
         mask[0], mask[-1] = False, True
-    return ParityCase(subset, frames, valid, torch_reading(student, frames, valid))
+    return ParityCase(subset, subset.value, WINDOWS, frames, valid, torch_reading(student, frames, valid))
 
 
 def test_every_graph_is_a_true_opset_17_for_every_engine(graphs: dict[GraphKey, onnx.ModelProto]) -> None:
@@ -61,7 +61,7 @@ def test_chunked_steps_and_window_and_torch_read_the_same_through_holes(
     for seed in range(3):
         case = _case(student, subset, seed)
         chain = read_chain(programs, case.frames, case.valid, states, CHUNKS)
-        window = read_window(programs, case, WINDOWS)
+        window = read_window(programs, case)
         np.testing.assert_allclose(chain, case.reading, atol=1e-5, rtol=0)
         np.testing.assert_allclose(window, case.reading, atol=1e-5, rtol=0)
 
@@ -74,7 +74,7 @@ def test_parity_sees_a_graph_that_reads_something_else(student: Student, program
 
     cases = [_case(student, subset, 0) for subset in Subset]
     states = facts_of(student).states
-    parity = measure_parity({**programs, GraphKey("window", "la"): wrong}, cases, states, CHUNKS, WINDOWS)
+    parity = measure_parity({**programs, GraphKey("window", "la"): wrong}, cases, states, CHUNKS)
     assert parity[GraphKey("window", "la")] == pytest.approx(0.5, abs=1e-4)
     assert max(value for key, value in parity.items() if key != GraphKey("window", "la")) < 1e-5
 

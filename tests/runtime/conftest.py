@@ -25,6 +25,7 @@ WIDTH, PRIOR_COUNT, PRIOR = 3, 1.0, 0.5
 DIMS = {"language": 4, "audio": 2, "vision": 3}
 CHUNKS = {"language": 4, "audio": 5, "vision": 3}
 WINDOWS = {"language": 12, "audio": 15, "vision": 10}
+SHORT = 5  # frames of a shorter window graph of language
 MOSI = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5))
 RNG = np.random.default_rng(11)
 PROJECT = {name: RNG.normal(size=(dim, WIDTH)).astype("f4") for name, dim in DIMS.items()}
@@ -106,7 +107,7 @@ def _fuse(path: Path, names: Sequence[str], outputs: int) -> None:
     graph.save(path, {**tokens, "available": (1, 3)}, {"reading": (1, outputs)})
 
 
-def _window(path: Path, names: Sequence[str], outputs: int) -> None:
+def _window(path: Path, names: Sequence[str], outputs: int, lengths: Mapping[str, int] = WINDOWS) -> None:
     graph = _Graph()
     parts: list[str] = []
     inputs: dict[str, Sequence[int]] = {}
@@ -115,8 +116,8 @@ def _window(path: Path, names: Sequence[str], outputs: int) -> None:
     for name in names:
         tokens = graph.pooled(name, (f"frames.{name}", f"valid.{name}", prior, count))
         parts.append(graph.weighted(name, tokens, outputs))
-        inputs[f"frames.{name}"] = (1, WINDOWS[name], DIMS[name])
-        inputs[f"valid.{name}"] = (1, WINDOWS[name])
+        inputs[f"frames.{name}"] = (1, lengths[name], DIMS[name])
+        inputs[f"valid.{name}"] = (1, lengths[name])
     graph.add("Sum", parts, "reading")
     graph.save(path, inputs, {"reading": (1, outputs)})
 
@@ -130,6 +131,9 @@ def _graphs(folder: Path, names: Sequence[str], outputs: int, *, windows: bool) 
     for subset in subsets_of(names) if windows else ():
         files["window", subset.value] = f"graphs/window.{subset.value}.onnx"
         _window(folder / files["window", subset.value], subset.modalities, outputs)
+    if windows and "language" in names:
+        files["window", f"l.{SHORT}"] = f"graphs/window.l.{SHORT}.onnx"
+        _window(folder / files["window", f"l.{SHORT}"], ["language"], outputs, {"language": SHORT})
     return files
 
 

@@ -49,6 +49,24 @@ def test_a_shorter_utterance_after_a_longer_one_meets_no_trace_of_it(
         assert session.predict(**given).score == pytest.approx(expected(given)[0], abs=1e-5)
 
 
+def test_the_shortest_window_graph_that_holds_the_frames_reads_them(
+    make_bundle: Callable[..., Path],
+    frames: Callable[..., Any],
+    expected: Callable[..., Any],
+    seal: Callable[..., None],
+) -> None:
+    folder = make_bundle(names=("language",))
+    graphs: list[dict[str, Any]] = json.loads((folder / "manifest.json").read_text("utf-8"))["graphs"]
+    seal(folder, {"graphs": [graph for graph in graphs if (graph["role"], graph["scope"]) != ("window", "l")]})
+    with load(folder) as session:
+        for count in (1, 5):
+            given = {"language": frames("language", count)}
+            assert session.predict(**given).score == pytest.approx(expected(given)[0], abs=1e-5)
+        short = session.load_milliseconds
+        session.predict(language=frames("language", 6))  # only the steps are left to read it
+        assert session.load_milliseconds > short
+
+
 def test_a_masked_frame_leaves_no_trace_whatever_it_holds(
     session: Session, frames: Callable[..., Any], expected: Callable[..., Any]
 ) -> None:

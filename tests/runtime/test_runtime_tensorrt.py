@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from edge_msa_runtime.engines.cuda_memory import Cuda
-from edge_msa_runtime.engines.plan_cache import PlanKey, cache_folder, read_plan, write_plan, write_whole
+from edge_msa_runtime.engines.plan_cache import PlanKey, cache_folder, model_digest, read_plan, write_plan, write_whole
 from edge_msa_runtime.engines.tensorrt_engine import builder_flags, device_index, network_flags, version_of
 from edge_msa_runtime.errors import EngineUnavailableError, RuntimeFailure
+from edge_msa_runtime.manifest import WEIGHTS_NAME
 
 KEY = PlanKey("ab" * 32, "int8", "10.3.0", "87", "Orin")
 
@@ -41,6 +42,16 @@ def test_a_plan_under_a_key_that_is_not_its_own_is_built_again(tmp_path: Path) -
     told["key"]["tensorrt"] = "8.5.2"
     sidecar.write_text(json.dumps(told), encoding="utf-8")
     assert read_plan(tmp_path, KEY) is None
+
+
+def test_other_weights_beside_the_same_graph_make_another_plan(tmp_path: Path) -> None:
+    graph = tmp_path / "g.onnx"
+    graph.write_bytes(b"graph")
+    found = [model_digest(graph)]
+    for weights in (b"one", b"two"):
+        (tmp_path / WEIGHTS_NAME).write_bytes(weights)
+        found.append(model_digest(graph))
+    assert len(set(found)) == 3
 
 
 def test_timing_is_shared_by_models_and_by_no_other_device_or_version() -> None:
