@@ -91,7 +91,8 @@ def entropy_range(histogram: Histogram, bits: int = 8) -> Range:
     counts = histogram.magnitudes().astype(np.float64)
     counts[0] = counts[1]
     used = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 0
-    if used <= levels:
+    # Each value can have a level of its own: there is nothing to trade, and an only bin is as near to itself anywhere.
+    if np.count_nonzero(counts) <= levels:
         return minmax_range(histogram)
     divergences = [_divergence(counts, size, levels) for size in range(levels, used + 1)]
     threshold = (levels + int(np.argmin(divergences))) * histogram.width

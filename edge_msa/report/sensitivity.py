@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TEMPLATE = "sensitivity.html.j2"
-_HEIGHT = 0.34
+_HEIGHT = 0.22
+_FARTHEST = 2.0
 
 
 @dataclass(frozen=True)
 class LayerBar:
-    """One layer: distance from fp32 where it alone is int8, what its float alone saves of all int8's; None: unknown."""
+    """One layer: its distance where it alone is int8, and what its float saves of all int8's; None: not known."""
 
     name: str
     alone_int8: float | None
@@ -65,7 +66,8 @@ def sensitivity_picture(part: SensitivityPart) -> str:
         axes.grid(visible=False)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
         _draw_bars(axes, part.layers)
-        axes.axvline(part.limit, color=LIMIT, linewidth=1.4, linestyle="--", label="limit of all layers together")
+        if part.limit < _FARTHEST * axes.get_xlim()[1]:  # farther out it would leave the bars no room
+            axes.axvline(part.limit, color=LIMIT, linewidth=1.4, linestyle="--", label="limit of all together")
         axes.set_yticks(range(len(part.layers)), [_label(layer) for layer in part.layers])
         axes.invert_yaxis()
         axes.set_xlabel("distance from fp32's readings, in their standard deviations")

@@ -146,3 +146,73 @@ def run() -> Run:
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     return _run
+
+
+class FrontMaker:
+    """A language front of two linear layers, some of whose channels are far larger than the rest."""
+
+    VOCABULARY, WIDTH, HIDDEN = 40, 24, 32
+
+    def front(self, length: int, *, gemm: bool = False) -> onnx.ModelProto:
+        """Inputs `ids`, `valid` (1, length); output `frames` (1, length, WIDTH)."""
+        rng = np.random.default_rng(3)
+        table = rng.standard_normal((self.VOCABULARY, self.WIDTH)).astype(np.float32)
+        table[:, 5] *= 40
+        table[0] = 1000
+        constants: dict[str, Array] = {"front.embeddings.weight": table}
+        for name, (wide, deep) in {"one": (self.WIDTH, self.HIDDEN), "two": (self.HIDDEN, self.WIDTH)}.items():
+            weight = (rng.standard_normal((wide, deep)) / np.sqrt(wide)).astype(np.float32)
+            constants[f"front.{name}.weight"] = weight.T.copy() if gemm else weight
+            constants[f"front.{name}.bias"] = rng.standard_normal(deep).astype(np.float32)
+        constants["front.one.weight"][(slice(None), 5) if gemm else 5] /= 20
+        constants |= {"flat": np.array([length, -1]), "deep": np.array([1, length, self.WIDTH])}
+        nodes = [helper.make_node("Gather", ["front.embeddings.weight", "ids"], ["embedded"], name="lookup")]
+        last = "embedded"
+        if gemm:
+            nodes.append(helper.make_node("Reshape", ["embedded", "flat"], ["rows"], name="rows"))
+            last = "rows"
+        for name, after in (("one", "Relu"), ("two", None)):
+            parts = [last, f"front.{name}.weight"]
+            if gemm:
+                nodes.append(
+                    helper.make_node("Gemm", [*parts, f"front.{name}.bias"], [name], name=f"gemm_{name}", transB=1)
+                )
+            else:
+                nodes.append(helper.make_node("MatMul", parts, [f"{name}_product"], name=f"matmul_{name}"))
+                nodes.append(
+                    helper.make_node("Add", [f"{name}_product", f"front.{name}.bias"], [name], name=f"add_{name}")
+                )
+            last = name
+            if after:
+                nodes.append(helper.make_node(after, [name], [f"{name}_after"], name=f"after_{name}"))
+                last = f"{name}_after"
+        if gemm:
+            nodes.append(helper.make_node("Reshape", [last, "deep"], ["upright"], name="upright"))
+            last = "upright"
+        nodes.append(helper.make_node("Add", [last, "embedded"], ["frames"], name="residual"))
+        inputs = [
+            helper.make_tensor_value_info("ids", TensorProto.INT64, [1, length]),
+            helper.make_tensor_value_info("valid", TensorProto.FLOAT, [1, length]),
+        ]
+        outputs = [helper.make_tensor_value_info("frames", TensorProto.FLOAT, [1, length, self.WIDTH])]
+        initializers = [
+            numpy_helper.from_array(item, name)
+            for name, item in constants.items()
+            if gemm or name not in ("flat", "deep")
+        ]
+        graph = helper.make_graph(nodes, "front", inputs, outputs, initializers)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        checker.check_model(model, full_check=True)
+        return model
+
+    def sample(self, length: int, count: int, seed: int) -> dict[str, Array]:
+        """Ids and a mask of which `count` are valid; behind them lies the token with the largest row."""
+        rng = np.random.default_rng(seed)
+        valid = (np.arange(length) < count).astype(np.float32)[None]
+        ids = np.where(valid > 0, rng.integers(1, self.VOCABULARY, (1, length)), 0)
+        return {"ids": ids.astype(np.int64), "valid": valid}
+
+
+@pytest.fixture
+def fronts() -> FrontMaker:
+    return FrontMaker()
