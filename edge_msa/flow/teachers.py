@@ -16,6 +16,7 @@ from edge_msa.errors import DataError, UnstatedTaskError
 from edge_msa.flow.console import remarks
 from edge_msa.flow.data import data_of, opened_for
 from edge_msa.runs import Run, read_run
+from edge_msa.training.engine import Engine
 from edge_msa.training.load import model_of
 from edge_msa.training.student_recipe import StudentRecipe
 from edge_msa.training.taught import Targets, Teacher, targets_of
@@ -38,6 +39,11 @@ class School:
     runs: tuple[Run, ...]
     contracts: tuple[Contract, ...]
     _asked: dict[str, Targets | None] = field(default_factory=dict)
+
+    def digests(self, engine: Engine) -> dict[str, str]:
+        """What a run of a student depends on besides its recipe and seed."""
+        inputs = {"data": self.dataset.digest, "task": self.dataset.task.kind, "precision": engine.precision}
+        return inputs | {f"teacher{place or ''}": run.digest for place, run in enumerate(self.runs)}
 
     def targets(self, recipe: StudentRecipe, device: torch.device) -> Targets | None:
         """What the teachers say, each of the split in its own normalisation; asked once for all like recipes."""
