@@ -27,6 +27,7 @@ from edge_msa.cli.options import (
     TensorBoard,
     TrainingPrecision,
 )
+from edge_msa.cli.students import students_app
 from edge_msa.cli.tuning import tuning_app
 
 app = typer.Typer(
@@ -118,70 +119,7 @@ def reproduce(
     )
 
 
-@app.command()
-def distill(
-    output_dir: Output,
-    teacher: Annotated[list[Path], typer.Option("--teacher", help="A run of train, import or distill; repeatable.")],
-    data: OwnData = None,
-    transfer: Annotated[
-        list[str] | None, typer.Option("--transfer", help="More samples, labels or not; repeatable.")
-    ] = None,
-    language: Language = None,
-    recipe: Recipe = None,
-    epochs: Epochs = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    precision: TrainingPrecision = "auto",
-    compiled: Compile = False,
-    tensorboard: TensorBoard = None,
-    task: TaskName = None,
-) -> None:
-    """Distil one teacher or several into the student that devices run."""
-    from edge_msa.flow.distill import distill_student
-    from edge_msa.training.engine import Hardware
-
-    distill_student(
-        data,
-        teacher,
-        output_dir,
-        transfer=transfer or (),
-        language=language,
-        recipe=recipe,
-        epochs=epochs,
-        seed=seed,
-        hardware=Hardware(device, precision, compiled, tensorboard),
-        task=task,
-    )
-
-
-@app.command()
-def compare(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file with [student] and a table [variants.NAME] each.")],
-    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where the runs go.")],
-    teacher: Annotated[list[Path], typer.Option("--teacher", help="As distill takes it; repeatable.")],
-    data: OwnData = None,
-    transfer: Annotated[
-        list[str] | None, typer.Option("--transfer", help="More samples, labels or not; repeatable.")
-    ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings a variant, seeds 0, 1, ...")] = 3,
-    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Which split to measure on.")] = "valid",
-    task: TaskName = None,
-    json: Json = False,
-) -> None:
-    """Distil students that differ in one thing, several seeds each, and print what it is worth; goes on if killed."""
-    from edge_msa.flow.compare import compare_students
-
-    compare_students(
-        recipe,
-        teacher,
-        output_dir,
-        data=data,
-        transfer=transfer or (),
-        seeds=seeds,
-        split=split,
-        task=task,
-        json=json,
-    )
+app.add_typer(students_app)
 
 
 @app.command()

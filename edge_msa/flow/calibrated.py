@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ def write_ranges(work: Path, ranges: Ranges, smoothing: Smoothing) -> None:
     plain = {key: (float(low), float(high)) for key, (low, high) in ranges.items()}
     (work / RANGES_NAME).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     if smoothing:
-        np.savez(work / SMOOTHING_NAME, allow_pickle=False, **smoothing)
+        np.savez(work / SMOOTHING_NAME, **dict(smoothing))  # type: ignore[arg-type]
 
 
 def read_ranges(run: Run) -> Ranges | None:
@@ -89,6 +90,13 @@ def read_float_nodes(run: Run) -> FloatNodes:
         return {rules: {str(name): str(why) for name, why in nodes.items()} for rules, nodes in found.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise RunError(f"{path} cannot be read ({error}): run edge-msa sensitivity again") from None
+
+
+def carry_placement(source: Run, work: Path) -> None:
+    """Copy what INT8 needs of a calibration run into the folder of a run with the same layers."""
+    for name in (RANGES_NAME, SMOOTHING_NAME, FLOAT_NODES_NAME):
+        if (source.path / name).is_file():
+            shutil.copyfile(source.path / name, work / name)
 
 
 def explained(request: ExportRequest, graphs: GraphsByKey) -> ExportRequest:

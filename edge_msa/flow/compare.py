@@ -13,7 +13,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
 from edge_msa.evaluation import Source, evaluate
 from edge_msa.flow.console import say, say_json, shows_progress
-from edge_msa.flow.distill import student_run
+from edge_msa.flow.distill import check_weights, student_run
 from edge_msa.flow.processes import refuse_several
 from edge_msa.flow.readings import by_run
 from edge_msa.flow.teachers import School, school_of
@@ -76,6 +76,8 @@ def compare_students(
     school = school_of(data, teachers, transfer, task)
     common = tables.get("student", {})
     recipes = {name: student_recipe(merged(common, item), school.contract.data) for name, item in variants.items()}
+    for chosen in recipes.values():
+        check_weights(chosen, school)
     measured = [_measured(run.path.name, [run], school, split) for run in school.runs]
     for name, chosen in recipes.items():
         runs = [

@@ -10,6 +10,7 @@ from typing import Any
 from edge_msa.errors import UsageError
 from edge_msa.flow.console import made, metrics_line, say, shows_progress
 from edge_msa.flow.processes import current_for_all, new_for_all
+from edge_msa.flow.qat import qat_run
 from edge_msa.flow.spoken import carry_spoken
 from edge_msa.flow.teachers import School, school_of
 from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
@@ -26,6 +27,7 @@ def distill_student(
     *,
     transfer: Sequence[str] = (),
     language: Path | None = None,
+    qat: Path | None = None,
     recipe: Path | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -35,33 +37,30 @@ def distill_student(
 ) -> Run:
     """Distil a student and write its run; skipped when an identical one is there.
 
+    With `qat`, a calibrated run, its student is trained on as in int8 instead (`qat_run`).
+
     Among several processes the first one writes and returns; the others end where the training does.
     """
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     engine = (hardware or Hardware()).start(progress=shows_progress())
     school = school_of(data, teachers, transfer, task, language)
     chosen = student_recipe(settings.get("student", {}), school.contract.data, epochs=epochs)
-    run = student_run(school, chosen, output_dir, seed=seed, engine=engine)
-    following = None if in_pipeline else f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
-    made("student", output_dir, following)
+    check_weights(chosen, school)
+    if qat is None:
+        run = student_run(school, chosen, output_dir, seed=seed, engine=engine)
+        following = f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
+    else:
+        run = qat_run(school, chosen, qat, output_dir, seed=seed, engine=engine)
+        following = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
+    made("student", output_dir, None if in_pipeline else following)
     return run
 
 
 def student_run(school: School, recipe: StudentRecipe, output_dir: Path, *, seed: int, engine: Engine) -> Run:
-    """The run of a student of that recipe, made or found.
-
-    Raises:
-        UsageError: the recipe weighs another number of teachers.
-    """
+    """The run of a student of that recipe, made or found."""
     dataset = school.dataset
-    if len(recipe.teacher_weights) not in {0, len(school.runs)}:
-        raise UsageError(
-            f"student.teacher_weights has {len(recipe.teacher_weights)} numbers for {len(school.runs)} teachers"
-        )
     plain_recipe = dataclasses.asdict(recipe)
-    inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": engine.precision}
-    inputs |= {f"teacher{place or ''}": run.digest for place, run in enumerate(school.runs)}
-    inputs |= {"language": school.reader.digest} if school.reader else {}
+    inputs = school.digests(engine)
     identity = identity_of("distill", plain_recipe, seed, inputs)
     if run := current_for_all(output_dir, identity, engine):
         say(f"student: {output_dir} is up to date, skipped")
@@ -87,3 +86,11 @@ def student_run(school: School, recipe: StudentRecipe, output_dir: Path, *, seed
         write_run(work, info, trained.weights, trained.log)
     say(f"validation: {metrics_line(trained.metrics)}")
     return read_run(output_dir)
+
+
+def check_weights(recipe: StudentRecipe, school: School) -> None:
+    """Refuse a recipe that weighs another number of teachers than there are, with a UsageError."""
+    if len(recipe.teacher_weights) not in {0, len(school.runs)}:
+        raise UsageError(
+            f"student.teacher_weights has {len(recipe.teacher_weights)} numbers for {len(school.runs)} teachers"
+        )

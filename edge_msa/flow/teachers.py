@@ -16,6 +16,7 @@ from edge_msa.errors import DataError, UnstatedTaskError
 from edge_msa.flow.console import remarks
 from edge_msa.flow.data import data_of, opened_plain, seen_by
 from edge_msa.runs import Run, read_run
+from edge_msa.training.engine import Engine
 from edge_msa.training.load import model_of
 from edge_msa.training.student_recipe import StudentRecipe
 from edge_msa.training.taught import Targets, Teacher, targets_of
@@ -45,6 +46,12 @@ class School:
     def seen_by(self, run: Run) -> Dataset:
         """The data, raw, as one of the teachers or else the student sees it."""
         return self.views[self.runs.index(run)] if run in self.runs else self.raw
+
+    def digests(self, engine: Engine) -> dict[str, str]:
+        """What a run of a student depends on besides its recipe and seed."""
+        inputs = {"data": self.dataset.digest, "task": self.dataset.task.kind, "precision": engine.precision}
+        inputs |= {f"teacher{place or ''}": run.digest for place, run in enumerate(self.runs)}
+        return inputs | ({"language": self.reader.digest} if self.reader else {})
 
     def targets(self, recipe: StudentRecipe, device: torch.device) -> Targets | None:
         """What the teachers say, each of the split in its own normalisation; asked once for all like recipes."""

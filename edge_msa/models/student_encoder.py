@@ -153,11 +153,11 @@ class Encoder(nn.Module):
         seen = torch.cat([pending, frames, room], dim=1)
         waiting, real = phase.to(torch.int64), count.to(torch.int64)
         length = seen.shape[1] - stride + 1
-        rows = _picked(seen, 1, stride - 1 - waiting, length).reshape(len(frames), length // stride, -1)
+        rows = picked(seen, 1, stride - 1 - waiting, length).reshape(len(frames), length // stride, -1)
         total = phase + count
         complete = _quotient(total, stride)
         valid = _ready(complete, rows.shape[1])
-        return rows, valid, complete, _picked(seen, 1, real, stride - 1), total - complete * stride
+        return rows, valid, complete, picked(seen, 1, real, stride - 1), total - complete * stride
 
     def _convolved(
         self, rows: Tensor, count: Tensor, memories: tuple[Tensor, ...]
@@ -166,14 +166,14 @@ class Encoder(nn.Module):
         convs = []
         for block, memory in zip(self.blocks, memories, strict=True):
             seen = torch.cat([memory, features], dim=2)
-            convs.append(_picked(seen, 2, count, memory.shape[2]))
+            convs.append(picked(seen, 2, count, memory.shape[2]))
             features = features + torch.relu(block(seen))
         return features, tuple(convs)
 
     def _recurred(self, features: Tensor, count: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         assert self.gru is not None  # noqa: S101 - a state has `hidden` where there is one
         made, _ = self.gru(features.transpose(1, 2), hidden.transpose(0, 1).contiguous())
-        last = _picked(torch.cat([hidden, made], dim=1), 1, count, 1)
+        last = picked(torch.cat([hidden, made], dim=1), 1, count, 1)
         return features + made.transpose(1, 2), last
 
     def _scores(self, features: Tensor, valid: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ def _ready(complete: Tensor, rows: int) -> Tensor:
     return (complete - torch.arange(rows, device=complete.device)).clamp(0, 1)
 
 
-def _picked(seen: Tensor, axis: int, start: Tensor, length: int) -> Tensor:
+def picked(seen: Tensor, axis: int, start: Tensor, length: int) -> Tensor:
     """`length` neighbours of each sample along an axis, from `start` (B, 1) on."""
     index = start + torch.arange(length, device=seen.device)
     if len(seen) == 1:

@@ -54,6 +54,7 @@ def distill(
     engine: Engine,
     work_dir: Path,
     fingerprint: str = "",
+    start: Student | None = None,
 ) -> TrainedStudent:
     """Train a student on labels and on what teachers say.
 
@@ -65,6 +66,8 @@ def distill(
         engine: on what to train.
         work_dir: where the checkpoint is kept.
         fingerprint: names what a checkpoint must share to be gone on from.
+        start: a trained student that computes as in int8 (`edge_msa.training.qat`), trained on by the recipe's
+            `qat_plan`; None: a new one.
 
     Raises:
         DataError: validation has samples without labels.
@@ -72,26 +75,30 @@ def distill(
     """
     if not np.isfinite(dataset.split("valid").labels).all():
         raise DataError(f"valid of {dataset.name} has samples without labels: by them the best epoch is chosen")
-    config = recipe.config(dataset.dims, dataset.task)
     torch.manual_seed(seed)
-    student = Student(config)
-    labels = dataset.split("train").labels
-    labels = labels[np.isfinite(labels.reshape(len(labels), -1)).all(axis=1)]
-    if len(labels):
-        start_at_prior(student.fusion.read, labels, dataset.task)
+    student = _new(dataset, recipe) if start is None else start
     student.to(engine.device)
     objective = _Distillation(dataset, targets, student, recipe, seed, engine)
     fitted = fit(
         objective,
-        recipe.plan,
+        recipe.plan if start is None else recipe.qat_plan,
         engine=engine,
         seed=seed,
         work_dir=work_dir,
         fingerprint=fingerprint,
-        stage="student",
+        stage="student" if start is None else "qat",
     )
     metrics = {"validation_metric": fitted.best, "best_epoch": fitted.best_epoch + 1}
-    return TrainedStudent(config, to_numpy(student), [dict(row) for row in fitted.rows], metrics)
+    return TrainedStudent(student.config, to_numpy(student), [dict(row) for row in fitted.rows], metrics)
+
+
+def _new(dataset: Dataset, recipe: StudentRecipe) -> Student:
+    student = Student(recipe.config(dataset.dims, dataset.task))
+    labels = dataset.split("train").labels
+    labels = labels[np.isfinite(labels.reshape(len(labels), -1)).all(axis=1)]
+    if len(labels):
+        start_at_prior(student.fusion.read, labels, dataset.task)
+    return student
 
 
 class _Distillation(Objective):

@@ -225,6 +225,8 @@ def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = 
             there = ", ".join(STUDENT_SIZES)
             raise UsageError(f"student.size is {size!r}{_closest(size, STUDENT_SIZES)}; there are: {there}")
         changes = merged(STUDENT_SIZES[size], changes)
+    if epochs is not None:
+        changes["qat_epochs"] = epochs
     return _single_stage(STUDENT_PRESETS, changes, data, epochs, where="student")
 
 

@@ -72,19 +72,25 @@ class StudentRecipe:
     """Weight of the difference between the two networks' distances among a batch's samples (RKD); 0: off."""
     curriculum: float = 0.0
     """Share of the epochs over which missingness grows from none to what `msm` says; 0: all of it at once."""
+    qat_epochs: int = 3
+    """Passes of quantisation-aware training, where it is asked for."""
+    qat_rate: float = 2e-4
+    """Peak of its learning rate."""
+    qat_rules: str = "ort-x86-vnni"
+    """Rule set whose arithmetic it imitates; the grids of the x86 and ARM rule sets but one are the same."""
     score_loss: str = "l1"
     """l1, smooth_l1 or mse; emotions always take cross-entropy."""
     msm: MsmConfig = field(default_factory=MsmConfig)
     """What goes missing in training."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "kernel", "tokens", "hidden", "stride", "epochs", "batch_size"):
+        for name in ("width", "blocks", "kernel", "tokens", "hidden", "stride", "epochs", "batch_size", "qat_epochs"):
             _at_least_one(name, getattr(self, name))
         for modality in MODALITIES:
             for name, value in dataclasses.asdict(getattr(self, modality)).items():
                 if isinstance(value, int):
                     _at_least_one(f"{modality}.{name}", value)
-        _ = self.plan
+        _ = self.plan, self.qat_plan
         if self.score_loss not in SCORE_LOSSES:
             raise UsageError(f"student.score_loss is {self.score_loss!r}; it is one of: {', '.join(SCORE_LOSSES)}")
         if not 0 <= self.dropout < 1:
@@ -114,6 +120,11 @@ class StudentRecipe:
             weight_decay=self.weight_decay,
             patience=self.patience,
         )
+
+    @property
+    def qat_plan(self) -> FitPlan:
+        """As `plan`, of quantisation-aware training."""
+        return dataclasses.replace(self.plan, epochs=self.qat_epochs, learning_rate=self.qat_rate)
 
     @property
     def weights(self) -> dict[str, float]:

@@ -1,0 +1,155 @@
+"""Training a student with the arithmetic of INT8 in its forward pass (quantisation-aware training).
+
+What `edge_msa_calibrate` will make int8 in the graphs is fake-quantised here on the same grids: weights per channel and
+symmetric, activations per tensor on the ranges that calibration found, rounding half to even. The gradient goes
+straight through, and not at all where a value lies beyond its range (Jacob et al. 2018). So the reading in torch is
+that of the int8 graph, up to the last bits of float32 sums: a value that lands on the edge between two integers may
+fall either way.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge_msa.models.student import Student
+from edge_msa.models.student_encoder import Encoder, picked
+from edge_msa_calibrate.affine import Affine, affine_of, quantised_weight
+from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.placement import MIN_CHANNELS, RuleSet
+
+Ranges = Mapping[str, tuple[float, float]]
+
+
+class FakeQuantEncoder(Encoder):
+    """An encoder of the same weights whose convolutions compute on the grids of one rule set.
+
+    Args:
+        like: sizes and weights; it is not changed.
+        modality: of it, which names the ranges.
+        ranges: by `<weight name>:input` and `<weight name>:output`.
+        rules: how int8 is laid out.
+    """
+
+    def __init__(self, like: Encoder, modality: str, ranges: Ranges, rules: RuleSet) -> None:
+        super().__init__(like.dim, like.config, like.score.out_channels)
+        self.load_state_dict(like.state_dict())
+        self._rules = rules
+        self._start = start = f"encoders.{modality}."
+        self._grids = {
+            key.removeprefix(start): affine_of(low, high, rules.activations)
+            for key, (low, high) in ranges.items()
+            if key.startswith(start)
+        }
+
+    def _convolved(
+        self, rows: Tensor, count: Tensor, memories: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        if self.config.width < MIN_CHANNELS:
+            return super()._convolved(rows, count, memories)
+        frames = rows.transpose(1, 2)
+        wide = frames.shape[1] >= MIN_CHANNELS
+        embedded = self._conv(self.embed, "embed", frames) if wide else self.embed(frames)
+        features = self._on_grid(torch.relu(embedded), self._reader(0))
+        convs = []
+        for index, (block, memory) in enumerate(zip(self.blocks, memories, strict=True)):
+            name = f"blocks.{index}"
+            seen = torch.cat([self._on_grid(memory, f"{name}.weight:input"), features], dim=2)
+            convs.append(picked(seen, 2, count, memory.shape[2]))
+            made = torch.relu(self._conv(cast("nn.Conv1d", block), name, seen))
+            features = features + self._on_grid(made, f"{name}.weight:output")
+            # A GRU reads the last sum, and what it makes is float; then no grid waits for that sum.
+            if self.gru is None or index + 1 < len(self.blocks):
+                features = self._on_grid(features, self._reader(index + 1))
+        return features, tuple(convs)
+
+    def _reader(self, block: int) -> str:
+        """Key of the range of what that block reads, or, behind the last one, of what scores read."""
+        return f"blocks.{block}.weight:input" if block < len(self.blocks) else "score.weight:input"
+
+    def _on_grid(self, values: Tensor, key: str) -> Tensor:
+        if key not in self._grids:
+            raise CalibrationError(f"there is no range for {self._start}{key}; calibrate this model again")
+        return fake_quantised(values, self._grids[key])
+
+    def _conv(self, conv: nn.Conv1d, name: str, seen: Tensor) -> Tensor:
+        key = f"{name}.weight:input"
+        read = self._on_grid(seen, key)
+        weight, bias = self._constants(conv, self._grids[key].scale)
+        return F.conv1d(read, weight, bias, dilation=conv.dilation)
+
+    def _constants(self, conv: nn.Conv1d, scale: float) -> tuple[Tensor, Tensor]:
+        """Weight and bias as the int8 graph has them, with the gradient of the float ones."""
+        assert conv.bias is not None  # noqa: S101 - every encoder's convolution has one
+        weight, bias = (part.detach().cpu().numpy() for part in (conv.weight, conv.bias))
+        wide = bias.astype(np.float64)
+        integers, scales = quantised_weight(
+            weight, self._rules.weight_limit, wide / scale if self._rules.bias_int32 else None
+        )
+        weight = integers.astype(np.float32) * scales.reshape(-1, 1, 1)
+        if self._rules.bias_int32:
+            steps = np.float32(scale) * scales
+            bias = np.rint(wide / steps.astype(np.float64)).astype(np.float32) * steps
+        return _straight(conv.weight, weight), _straight(conv.bias, bias)
+
+
+def fake_quantised_student(student: Student, ranges: Ranges, rules: RuleSet) -> Student:
+    """The student with encoders that compute as in int8; one of whose modality there is no range stays float.
+
+    Args:
+        student: float; it is not changed. The result's weights have the same names.
+        ranges: from calibration.
+        rules: of the target's engine.
+
+    Raises:
+        CalibrationError: a range that the encoders need is missing.
+    """
+    result = copy.deepcopy(student)
+    calibrated = {key.split(".")[1] for key in ranges if key.startswith("encoders.")}
+    for name in student.config.dims:
+        if name in calibrated:
+            result.encoders[name] = FakeQuantEncoder(cast("Encoder", student.encoders[name]), name, ranges, rules)
+    return result.train(student.training)
+
+
+def fake_quantised(values: Tensor, grid: Affine) -> Tensor:
+    """Each value's neighbour on the grid, as float32, or the grid's end; the gradient of what lies inside is 1."""
+    result: Tensor = _FakeQuantise.apply(values, grid)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _straight(values: Tensor, quantised: NDArray[np.float32]) -> Tensor:
+    result: Tensor = _Replaced.apply(values, torch.from_numpy(quantised).to(values.device))  # type: ignore[no-untyped-call]
+    return result
+
+
+class _FakeQuantise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, grid: Affine) -> Tensor:
+        integers = grid.integers
+        # By a tensor: a division by a plain number may become a product with its reciprocal.
+        found = torch.round(values / values.new_tensor(grid.scale)) + grid.zero_point
+        ctx.save_for_backward((found >= integers.lowest) & (found <= integers.highest))
+        return (found.clamp(integers.lowest, integers.highest) - grid.zero_point) * grid.scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return gradients[0] * inside, None
+
+
+class _Replaced(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, replacement: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
+        return replacement.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004 - torch's signature
+        return gradients[0], None

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from edge_msa.models.student import OwnSizes, Student, StudentConfig
+from edge_msa.training.qat import fake_quantised, fake_quantised_student
+from edge_msa_calibrate.affine import U8, affine_of
+from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.gather import gather_statistics
+from edge_msa_calibrate.placement import RULE_SETS
+from edge_msa_calibrate.qdq import quantise
+from edge_msa_calibrate.ranges import compute_ranges
+from edge_msa_export.graph import export_window
+from edge_msa_runtime.modalities import Subset
+
+DIMS = {"language": 20, "audio": 18, "vision": 6}
+WINDOWS = {"language": 14, "audio": 17, "vision": 12}
+VNNI = RULE_SETS["ort-x86-vnni"]
+
+
+def network() -> Student:
+    """A GRU behind convolutions, rows of two frames, and frames that are too narrow to be embedded in int8."""
+    torch.manual_seed(7)
+    own = {"language": OwnSizes(recurrence="gru"), "audio": OwnSizes(stride=2)}
+    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, own=own)).eval()
+
+
+def sample(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    inputs: dict[str, np.ndarray] = {}
+    for name, dim in DIMS.items():
+        length = int(rng.integers(5, WINDOWS[name] + 1))
+        frames = rng.normal(size=(1, WINDOWS[name], dim)).astype(np.float32)
+        frames[:, length:] = 0
+        inputs[f"frames.{name}"] = frames
+        inputs[f"valid.{name}"] = (np.arange(WINDOWS[name]) < length).astype(np.float32)[None]
+    return inputs
+
+
+@pytest.fixture(scope="module")
+def student() -> Student:
+    return network()
+
+
+@pytest.fixture(scope="module")
+def window(student: Student) -> onnx.ModelProto:
+    return export_window(student, Subset.LAV, WINDOWS)
+
+
+@pytest.fixture(scope="module")
+def ranges(window: onnx.ModelProto) -> Mapping[str, tuple[float, float]]:
+    return compute_ranges(gather_statistics({"lav": window}, (sample(seed) for seed in range(20))), "mse")
+
+
+def tensors(inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    frames = {name: torch.from_numpy(inputs[f"frames.{name}"]) for name in DIMS}
+    return frames, {name: torch.from_numpy(inputs[f"valid.{name}"] > 0) for name in DIMS}
+
+
+@pytest.mark.parametrize("rules", ["ort-x86-vnni", "ort-x86-avx2", "ort-arm", "openvino-x86", "tensorrt"])
+def test_the_reading_in_torch_is_that_of_the_int8_graph(
+    student: Student, window: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], rules: str
+) -> None:
+    options = onnxruntime.SessionOptions()
+    if rules != "ort-x86-vnni":  # of others ONNX Runtime is to compute what the graph says, not what it is fused to
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    int8 = quantise(window, ranges, rules).SerializeToString()
+    session = onnxruntime.InferenceSession(int8, options, providers=["CPUExecutionProvider"])
+    quantised = fake_quantised_student(student, ranges, RULE_SETS[rules])
+    far, apart = [], []
+    for seed in range(100, 130):
+        inputs = sample(seed)
+        expected = session.run(None, inputs)[0]
+        with torch.no_grad():
+            found, plain = (net(*tensors(inputs)).numpy() for net in (quantised, student))
+        far.append(float(np.abs(found - expected).max()))
+        apart.append(float(np.abs(plain - expected).max()))
+    # A sum that lands on the edge between two integers may fall either way, which is rare and one step.
+    assert sum(value <= 1e-5 for value in far) >= 27
+    assert max(far) < 0.5 * float(np.mean(apart))
+
+
+def test_what_lies_on_the_grid_stays_and_what_lies_beyond_saturates() -> None:
+    grid = affine_of(-1.0, 3.0, U8)
+    on = torch.arange(0, 256).sub(grid.zero_point) * float(np.float32(grid.scale))
+    assert torch.equal(fake_quantised(on, grid), on)
+    assert fake_quantised(torch.tensor([9.0, -9.0]), grid).tolist() == [on[-1], on[0]]
+    half = on[10:12].mean()
+    assert fake_quantised(half, grid) in on[10:12]
+
+
+def test_the_gradient_goes_straight_through_and_stops_beyond_the_range() -> None:
+    values = torch.tensor([0.3, 2.9, 3.5, -1.4], requires_grad=True)
+    fake_quantised(values, affine_of(-1.0, 3.0, U8)).sum().backward()  # type: ignore[no-untyped-call]
+    assert values.grad is not None
+    assert values.grad.tolist() == [1, 1, 0, 0]
+
+
+def test_every_weight_learns_under_int8(student: Student, ranges: Mapping[str, tuple[float, float]]) -> None:
+    quantised = fake_quantised_student(student, ranges, VNNI).train()
+    inputs = tensors(sample(1))
+    quantised(*inputs).sum().backward()  # type: ignore[no-untyped-call]
+    still = [name for name, weight in quantised.named_parameters() if weight.grad is None or not weight.grad.any()]
+    # Without a missing language the question that is asked in its place is not.
+    assert still == ["fusion.default_question"]
+    assert list(quantised.state_dict()) == list(student.state_dict())
+
+
+def test_a_modality_without_ranges_stays_float(student: Student, ranges: Mapping[str, tuple[float, float]]) -> None:
+    known = {key: value for key, value in ranges.items() if ".audio." not in key}
+    quantised = fake_quantised_student(student, known, VNNI)
+    frames, valid = (torch.randn(1, 8, 18), torch.ones(1, 8))
+    same = [net.encoders["audio"].whole(frames, valid) for net in (quantised, student)]  # type: ignore[operator]
+    assert torch.equal(*same)
+
+
+def test_a_missing_range_is_named(student: Student, ranges: Mapping[str, tuple[float, float]]) -> None:
+    known = {key: value for key, value in ranges.items() if key != "encoders.audio.score.weight:input"}
+    quantised = fake_quantised_student(student, known, VNNI)
+    with pytest.raises(CalibrationError, match=r"encoders\.audio\.score\.weight:input"):
+        quantised(*tensors(sample(1)))
+
+
+def test_training_as_in_int8_brings_the_quantised_reading_to_the_labels(
+    student: Student, ranges: Mapping[str, tuple[float, float]]
+) -> None:
+    quantised = fake_quantised_student(student, ranges, VNNI).train()
+    optimizer = torch.optim.Adam(quantised.parameters(), lr=3e-3)
+    batch = [tensors(sample(seed)) for seed in range(8)]
+    losses = []
+    for _ in range(30):
+        loss = torch.stack([(quantised(*inputs) - 1.0).abs().mean() for inputs in batch]).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
