@@ -19,7 +19,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors that were foreseen become one line on stderr."""
-    from edge_msa.cli.app import app
+    from edge_msa.cli.search_command import app
 
     try:
         code = int(app(arguments, prog_name="edge-msa", standalone_mode=False) or 0)

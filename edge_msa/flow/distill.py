@@ -29,10 +29,12 @@ def distill_student(
     hardware: Hardware | None = None,
     task: str | None = None,
     in_pipeline: bool = False,
+    readings: Path | None = None,
 ) -> Run:
     """Distil a student and write its run; skipped when an identical one is there.
 
-    Among several processes the first one writes and returns; the others end where the training does.
+    Among several processes the first one writes and returns; the others end where the training does. `readings`: a
+    folder that keeps what the teacher reads, for several students of one teacher on the same data.
     """
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     engine = (hardware or Hardware()).start(progress=shows_progress())
@@ -53,7 +55,17 @@ def distill_student(
         return run
     with new_for_all(output_dir, identity, engine) as work:
         model = model_of(source, engine.device)
-        trained = distill(normalised, model, chosen, seed=seed, engine=engine, work_dir=work, fingerprint=identity)
+        shared = readings / f"{identity_of('readings', {}, 0, inputs)}.npy" if readings else None
+        trained = distill(
+            normalised,
+            model,
+            chosen,
+            seed=seed,
+            engine=engine,
+            work_dir=work,
+            fingerprint=identity,
+            readings=shared,
+        )
         engine.dismiss_others()
         info = RunInfo(
             kind="student",

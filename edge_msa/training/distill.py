@@ -22,6 +22,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training.engine import Engine
+from edge_msa.training.kept import kept
 from edge_msa.training.loop import FitPlan, Objective, fit
 from edge_msa.training.losses import SCORE_LOSSES, task_loss
 from edge_msa.training.msm import MsmConfig, draw_missing
@@ -114,6 +115,7 @@ def distill(
     engine: Engine,
     work_dir: Path,
     fingerprint: str = "",
+    readings: Path | None = None,
 ) -> TrainedStudent:
     """Train a student on labels and on the teacher's readings.
 
@@ -125,6 +127,7 @@ def distill(
         engine: on what to train.
         work_dir: where the checkpoint is kept.
         fingerprint: names what a checkpoint must share to be gone on from.
+        readings: the file that keeps the teacher's readings for trainings on the same data; None keeps none.
 
     Raises:
         TrainingError: the loss diverged.
@@ -134,7 +137,7 @@ def distill(
     student = Student(config)
     start_at_prior(student.fusion.read, dataset.split("train").labels, dataset.task)
     student.to(engine.device)
-    objective = _Distillation(dataset, teacher, student, recipe, seed, engine)
+    objective = _Distillation(dataset, teacher, student, recipe, seed, engine, readings)
     fitted = fit(
         objective,
         recipe.plan,
@@ -159,6 +162,7 @@ class _Distillation(Objective):
         recipe: StudentRecipe,
         seed: int,
         engine: Engine,
+        readings: Path | None,
     ) -> None:
         super().__init__()
         train, device = dataset.split("train"), engine.device
@@ -168,7 +172,10 @@ class _Distillation(Objective):
         self._train = SplitTensors(train, dataset.dims, device)
         self.size = len(self._train)
         self._valid = dataset.split("valid")
-        self._targets = _teacher_targets(teacher, train, dataset, device) if recipe.from_teacher else None
+        self._targets: Tensor | None = None
+        if recipe.from_teacher:
+            targets = kept(readings, lambda: _teacher_targets(teacher, train, dataset))
+            self._targets = torch.from_numpy(targets).to(device)
         self._visible: dict[str, Tensor] = {}
 
     def begin(self, epoch: int) -> None:
@@ -198,16 +205,16 @@ class _Distillation(Objective):
         return losses | {"metric": sum(losses.values()) / len(losses)}
 
 
-def _teacher_targets(teacher: Readable, train: Split, dataset: Dataset, device: torch.device) -> Tensor:
+def _teacher_targets(teacher: Readable, train: Split, dataset: Dataset) -> NDArray[np.float32]:
     """Readings of every training sample from every subset, (8, N, outputs); emotions as probabilities.
 
     Row 0, and a subset with a modality that the split lacks, are what the teacher reads of the rest.
     """
-    targets = torch.zeros(8, len(train), dataset.task.outputs, device=device)
+    targets = np.zeros((8, len(train), dataset.task.outputs), np.float32)
     for subset in Subset:
-        readings = torch.from_numpy(predict(teacher, train, subset)).to(device)
+        readings = torch.from_numpy(predict(teacher, train, subset))
         code = sum(1 << MODALITIES.index(name) for name in subset.modalities)
-        targets[code] = readings if dataset.task.is_score else torch.sigmoid(readings)
+        targets[code] = (readings if dataset.task.is_score else torch.sigmoid(readings)).numpy()
     return targets
 
 

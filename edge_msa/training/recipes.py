@@ -29,7 +29,7 @@ else:
 
 RecipeType = TypeVar("RecipeType")
 
-TABLES = ("pipeline", "hrlf", "almt", "student")
+TABLES = ("pipeline", "hrlf", "almt", "student", "search")
 
 
 @dataclass(frozen=True)
