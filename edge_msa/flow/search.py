@@ -75,13 +75,13 @@ def check_place(output_dir: Path) -> None:
     for entry in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
         if not entry.name.startswith((".", STORAGE)) and entry.name not in own and entry.suffix not in {".db", ".log"}:
             raise RunUsageError(
-                f"{output_dir} holds {entry.name}, which is of no search: give another --output-dir, nothing was changed"
+                f"{output_dir} holds {entry.name}, which is of no search: give another --output-dir, "
+                "nothing was changed"
             )
 
 
-def take_part(asked: Asked, log: Path, threads: int) -> None:
+def take_part(asked: Asked, log: Path) -> None:
     """What a further process of `--jobs` does: trials, and not the results; what it says goes into a file."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
     need_optuna()
     with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         ground = prepare(asked)
@@ -105,11 +105,12 @@ def _started(asked: Asked, count: int) -> list[SpawnProcess]:
     """Further processes on the same search, which end with this one."""
     context = multiprocessing.get_context("spawn")
     folder = asked.output_dir / JOBS
-    threads = max(1, (os.cpu_count() or 1) // (count + 1))
     found = []
     for number in range(1, count + 1):
         folder.mkdir(exist_ok=True)
-        helper = context.Process(target=take_part, args=(asked, folder / f"{number}.txt", threads), daemon=True)
+        # Read when torch is loaded, which is before anything of ours runs in there.
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (count + 1))))
+        helper = context.Process(target=take_part, args=(asked, folder / f"{number}.txt"), daemon=True)
         helper.start()
         found.append(helper)
     return found

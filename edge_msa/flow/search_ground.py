@@ -1,4 +1,4 @@
-"""What all trials of a search stand on: data, teacher, the default recipe, the engine; made once, whoever comes first."""
+"""What all trials of a search stand on: data, teacher, default recipe, engine; made once, by whoever comes first."""
 
 from __future__ import annotations
 
@@ -124,7 +124,10 @@ def prepare(asked: Asked) -> Ground:
     unknown = sorted(set(settings.search) - {"space"})
     if unknown:
         raise UsageError(f"search: unknown key {unknown[0]!r}; it takes: space")
-    space = read_space(settings.search.get("space", {}), flat_fields(base), profile.engines[0].precisions)
+    table = settings.search.get("space", {})
+    if not isinstance(table, Mapping):
+        raise UsageError(f"search.space is {table!r}; it must be a table, [search.space]")
+    space = read_space(table, flat_fields(base), profile.engines[0].precisions)
     for name, dimension in space.dimensions.items():
         for value in dimension.ends:
             recipe_from(base, nested({name: value}), where="search.space")

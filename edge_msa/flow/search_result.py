@@ -17,7 +17,7 @@ from edge_msa.flow.export import export_model
 from edge_msa.flow.machine import machine
 from edge_msa.flow.readings import session_of
 from edge_msa.flow.search_ground import Ground, one_at_a_time
-from edge_msa.flow.search_trial import FAILURES, RUNS, Laboratory, calibrated, error_name
+from edge_msa.flow.search_trial import FAILURES, Laboratory, calibrated, error_name, timed
 from edge_msa.runs import Run
 from edge_msa.search.answer import candidates, spread_of
 from edge_msa.search.page import render
@@ -26,7 +26,6 @@ from edge_msa.search.record import NAME, SearchRecord
 from edge_msa.search.study import Claimed
 from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.bundle import is_bundle
-from edge_msa_runtime.bench import bench_sessions
 from edge_msa_runtime.bundle import open_bundle
 from edge_msa_runtime.errors import RuntimeFailure
 from edge_msa_runtime.modalities import subsets_of
@@ -118,8 +117,7 @@ def _timed(ground: Ground, chosen: Mapping[int, Point], bundles: Mapping[int, st
     sessions = [
         session_of(open_bundle(bundles[number]), ground.engine, point.precision) for number, point in chosen.items()
     ]
-    fullest = subsets_of(sessions[0].manifest.modalities)[-1]
-    results = bench_sessions(sessions, subsets=[fullest], repeats=RUNS)
+    results = timed(sessions)
     for session in sessions:
         session.close()
     return {number: result.latencies[0].p50 for number, result in zip(chosen, results, strict=True)}

@@ -66,7 +66,7 @@ class Study:
         with self._claims, storage_errors(place):
             self._study = self._opened(parts)
 
-    def __enter__(self) -> Study:
+    def __enter__(self) -> Study:  # noqa: PYI034 - typing.Self is of 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -188,7 +188,7 @@ class Study:
 
 
 def _counts(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether it is one of the search's trials: not waiting, and not voided, which is to have failed without a reason."""
+    """Whether it is one of the search's trials: not waiting, not voided, which is to have failed without a reason."""
     return trial.state.name in {"RUNNING", "COMPLETE"} or (trial.state.name == "FAIL" and _REASON in trial.user_attrs)
 
 

@@ -40,7 +40,7 @@ def format_search(record: SearchRecord) -> str:
     """The Pareto set as a text table, and a line for each thing to know."""
     lines = [
         text_table(header_of(record), pareto_rows(record), left=NAMES),
-        f"* nothing tried is better in {record.error_name} (of validation, mean over subsets), latency and size together",
+        f"* nothing tried is better in {record.error_name} (validation, mean over subsets), latency and size together",
         *failed_lines(record),
     ]
     return "\n".join(lines)
