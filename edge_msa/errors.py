@@ -7,6 +7,7 @@ EdgeMsaError                  exit code 1
 ├── RunError                  exit code 1   a run that is damaged, or cannot be written
 │   └── RunUsageError         exit code 2   a path that is no run, not the kind of run, or no place for one
 ├── TrainingError             exit code 1   a training that diverged
+├── StorageError              exit code 1   a search's storage that is locked, damaged or cannot be reached
 └── BackendError              exit code 4   a device or backend that this machine does not have
 """
 
@@ -43,6 +44,10 @@ class RunUsageError(RunError):
 
 class TrainingError(EdgeMsaError):
     """A training that cannot go on: its loss is no longer a finite number."""
+
+
+class StorageError(EdgeMsaError):
+    """A search's storage that is locked by somebody else, damaged, or cannot be reached."""
 
 
 class BackendError(EdgeMsaError):

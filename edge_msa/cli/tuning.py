@@ -1,4 +1,4 @@
-"""`edge-msa sensitivity`: what INT8 costs, and where."""
+"""`edge-msa sensitivity` and `edge-msa search`: which layers, and which students, pay on a device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import Output, OwnData, Seed, TaskName
+from edge_msa.cli.options import Json, Output, OwnData, Seed, TaskName
 
 tuning_app = typer.Typer()
 
@@ -35,3 +35,37 @@ def sensitivity(
 
     limits = Limits(max_drop, max_distance)
     find_placement(target, model, output_dir, data=data, budget=budget, limits=limits, seed=seed, task=task)
+
+
+@tuning_app.command()
+def search(
+    target: Annotated[str, typer.Option("--target", help="The device to search for; it is measured on this machine.")],
+    data: Annotated[str, typer.Option("--data", help="A feature file, or `synthetic`; test is never read.")],
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Of all processes together.")],
+    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where runs, bundles and the page go.")],
+    storage: Annotated[
+        str | None, typer.Option("--storage", help="A file or database URL to share; else DIR/search.db.")
+    ] = None,
+    teacher: Annotated[Path | None, typer.Option("--teacher", help="A run of edge-msa train; else made once.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="A TOML file: [search.space], and the default [student].")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of each trial; else the recipe's.")] = None,
+    train_samples: Annotated[
+        int | None, typer.Option("--train-samples", min=1, help="Train on so many, drawn by --seed; else on all.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=20, help="Trainings behind the answer.")] = 3,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Processes to start here.")] = 1,
+    seed: Seed = 0,
+    task: TaskName = None,
+    json: Json = False,
+) -> None:
+    """Search student recipes for accuracy, latency and size on a device; goes on where it stopped.
+
+    The same command may run any number of times at once, also on other machines with the same --storage.
+    """
+    from edge_msa.flow.search import search as run_search
+    from edge_msa.flow.search_ground import Asked
+
+    asked = Asked(target, data, trials, output_dir, storage, teacher, recipe, epochs, train_samples, seeds, seed, task)
+    run_search(asked, jobs=jobs, json=json)

@@ -57,6 +57,7 @@ class Settings:
     hrlf: Mapping[str, Any] = field(default_factory=dict)
     almt: Mapping[str, Any] = field(default_factory=dict)
     student: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_settings(path: Path | None) -> Settings:
@@ -70,4 +71,5 @@ def read_settings(path: Path | None) -> Settings:
     tables = read_recipe(path)
     own = recipe_from(PipelineRecipe(), tables.get("pipeline", {}), where="pipeline")
     student_recipe(tables.get("student", {}), own.data)  # now, not after the teacher was trained
-    return Settings(own, tables.get("hrlf", {}), tables.get("almt", {}), tables.get("student", {}))
+    own_tables = {name: tables.get(name, {}) for name in ("hrlf", "almt", "student", "search")}
+    return Settings(own, **own_tables)

@@ -30,7 +30,7 @@ else:
 
 RecipeType = TypeVar("RecipeType")
 
-TABLES = ("pipeline", "hrlf", "almt", "student", "language", "variants")
+TABLES = ("pipeline", "hrlf", "almt", "student", "language", "variants", "search")
 
 
 @dataclass(frozen=True)

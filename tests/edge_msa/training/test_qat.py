@@ -106,7 +106,7 @@ def test_the_gradient_goes_straight_through_and_stops_beyond_the_range() -> None
 def test_every_weight_learns_under_int8(student: Student, ranges: Mapping[str, tuple[float, float]]) -> None:
     quantised = fake_quantised_student(student, ranges, VNNI).train()
     inputs = tensors(sample(1))
-    quantised(*inputs).sum().backward()  # type: ignore[no-untyped-call]
+    quantised(*inputs).sum().backward()
     still = [name for name, weight in quantised.named_parameters() if weight.grad is None or not weight.grad.any()]
     # Without a missing language the question that is asked in its place is not.
     assert still == ["fusion.default_question"]
