@@ -20,12 +20,19 @@ _LEAST_BYTES = 128
 _ALIGNMENT = 64
 
 
-def shrink(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph under short names; those of its inputs and outputs stay."""
+def shrink(model: onnx.ModelProto, *, plain: bool = False) -> onnx.ModelProto:
+    """The same graph under short names; those of its inputs and outputs stay.
+
+    Args:
+        model: any.
+        plain: leave out only what the standard says is a default, and not what ONNX Runtime and OpenVINO were seen to
+            find out by themselves; for TensorRT's parser, which cannot be tried everywhere.
+    """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    _drop_zero_points(graph)
+    if not plain:
+        _drop_what_weights_tell(graph)
     _merge_equal(graph)
     kept = {value.name for value in (*graph.input, *graph.output)} | {""}
     fresh = (name for name in _names() if name not in kept)
@@ -99,14 +106,17 @@ def _merge_equal(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def _drop_zero_points(graph: onnx.GraphProto) -> None:
-    """A constant that is dequantised says by its own type what its zero is; of activations the zero point says it."""
+def _drop_what_weights_tell(graph: onnx.GraphProto) -> None:
+    """The kernel's shape, and the zero point of a constant, whose own type says what its zero is."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in constants and len(node.input) > 2:
             zero = constants.get(node.input[2])
             if zero is not None and not numpy_helper.to_array(zero).any():
                 del node.input[2:]
+        kept_attributes = [item for item in node.attribute if (node.op_type, item.name) != ("Conv", "kernel_shape")]
+        del node.attribute[:]
+        node.attribute.extend(kept_attributes)
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
@@ -123,8 +133,6 @@ def _drop_defaults(node: onnx.NodeProto) -> None:
 def _is_default(op_type: str, schema: defs.OpSchema, item: onnx.AttributeProto) -> bool:
     if op_type == "Conv" and item.name in ("strides", "dilations", "pads"):
         return set(item.ints) == {0 if item.name == "pads" else 1}
-    if op_type == "Conv" and item.name == "kernel_shape":
-        return True  # the weight has it
     default = schema.attributes[item.name].default_value if item.name in schema.attributes else None
     if default is None or default.type != item.type:
         return False

@@ -61,7 +61,7 @@ class Writer:
         return written
 
     def _write_one(self, lowered: onnx.ModelProto, file: str, weights: WeightsFile) -> Written:
-        small = shrink(lowered)
+        small = shrink(lowered, plain=_has_tensorrt(self._request))
         moved = weights.move_out(small.graph)
         (self._root / file).write_bytes(small.SerializeToString(deterministic=True))
         return Written(file, f"{file.rpartition('/')[0]}/{WEIGHTS_NAME}" if moved else "")
@@ -69,7 +69,7 @@ class Writer:
 
 def lowered_for(variant: Variant, graph: onnx.ModelProto, request: ExportRequest) -> onnx.ModelProto:
     """The graph that an engine gets at a precision, still under its weights' names."""
-    if any(engine.name == "tensorrt" for engine in request.profile.engines):
+    if _has_tensorrt(request):
         graph = decompose_layer_norms(graph)  # for every engine of the device: they share files
     if variant.precision == "int8" and request.ranges is not None:
         floats = request.float_nodes.get(variant.rule_set, {})
@@ -79,3 +79,7 @@ def lowered_for(variant: Variant, graph: onnx.ModelProto, request: ExportRequest
         # OpenVINO computes in what its device has, and takes float16 as a way to keep weights.
         return stored_small(graph, int8_tables=False) if variant.engine == "openvino" else to_half(graph)
     return graph
+
+
+def _has_tensorrt(request: ExportRequest) -> bool:
+    return any(engine.name == "tensorrt" for engine in request.profile.engines)

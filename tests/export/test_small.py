@@ -70,6 +70,19 @@ def test_a_shrunk_graph_reads_the_same_bit_for_bit(
         assert shrink(graph).SerializeToString(deterministic=True) == small.SerializeToString(deterministic=True)
 
 
+def test_for_tensorrt_what_a_weight_tells_is_said_as_well(
+    graphs: dict[GraphKey, onnx.ModelProto], request_for_laptop: ExportRequest
+) -> None:
+    assert request_for_laptop.ranges is not None
+    int8 = quantise(graphs[GraphKey("window", "a")], request_for_laptop.ranges, "tensorrt")
+    for plain in (False, True):
+        nodes = shrink(int8, plain=plain).graph.node
+        convs = [{item.name for item in node.attribute} for node in nodes if node.op_type == "Conv"]
+        assert all(("kernel_shape" in names) is plain for names in convs)
+        inputs = {len(node.input) for node in nodes if node.op_type == "DequantizeLinear"}
+        assert inputs == ({3} if plain else {2, 3})
+
+
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_graphs_of_one_folder_share_their_weights(
     graphs: dict[GraphKey, onnx.ModelProto], tmp_path: Path, engine: str

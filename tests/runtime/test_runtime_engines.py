@@ -53,7 +53,9 @@ def test_bound_buffers_are_what_run_reads_and_writes(
         np.testing.assert_array_equal(reading, fresh(given)["reading"])
 
 
-def test_openvino_reads_ir(shared_bundle: Path, tmp_path: Path, frames: Callable[..., Any]) -> None:
+def test_openvino_reads_a_graph_as_it_reads_its_own_ir_of_it(
+    shared_bundle: Path, tmp_path: Path, frames: Callable[..., Any]
+) -> None:
     import openvino
 
     path = shared_bundle / "graphs/window.l.onnx"

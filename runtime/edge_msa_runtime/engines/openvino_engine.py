@@ -35,7 +35,7 @@ class OpenVinoEngine(Engine):
             )
 
     def load(self, path: Path, precision: str = "fp32") -> Program:
-        """Load an ONNX graph, which makes the same kernels as an IR of it at a half of the size."""
+        """Load an ONNX graph, which makes the same kernels as an IR of it at less than half of its size."""
         if not path.is_file():
             raise BundleError(f"{path.name} is not there; copy the bundle again")
         try:
