@@ -150,18 +150,21 @@ class _Observer:
         tensors = self._executor.run(inputs)
         seen: list[tuple[str, Array]] = []
         for site in self._sites:
-            frames = _valid_frames(site, inputs)
-            seen.append((site.input_key, tensors[site.features or site.source][:, :, :frames]))
+            read = tensors[site.features or site.source]
+            frames = _valid_rows(site, inputs, read.shape[2])
+            seen.append((site.input_key, read[:, :, :frames]))
             seen.append((site.output_key, tensors[site.result][:, :, :frames]))
         return seen
 
 
-def _valid_frames(site: ConvSite, inputs: Mapping[str, Array]) -> int:
+def _valid_rows(site: ConvSite, inputs: Mapping[str, Array], rows: int) -> int:
+    """How many rows of a tensor valid frames make; an encoder may have stacked several frames into each."""
     valid = inputs[f"valid.{site.modality}"]
     frames = int(valid.sum())
     if not valid[:, :frames].all():
         raise CalibrationError(f"valid.{site.modality} of a calibration sample does not have its ones first")
-    return frames
+    stacked = -(-int(valid.shape[1]) // rows)
+    return -(-frames // stacked)
 
 
 def _graph_of(graphs: Mapping[str, onnx.ModelProto], subset: str) -> onnx.ModelProto:
