@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,10 +9,12 @@ import onnxruntime
 import pytest
 import torch
 
-from edge_msa.models.student import Student
-from edge_msa_export.graph import GraphKey, export_step, facts_of, torch_reading
+from edge_msa.models.student import OwnSizes, Student, StudentConfig
+from edge_msa_export.graph import GraphKey, export_fuse, export_step, export_window, facts_of, torch_reading
 from edge_msa_export.lint import OPERATORS, lint
 from edge_msa_export.parity import Array, ParityCase, Program, measure_parity, read_chain, read_window
+from edge_msa_runtime.engines import open_engine
+from edge_msa_runtime.engines.base import Program as LoadedProgram
 from edge_msa_runtime.modalities import Subset
 
 # Of tests/export/conftest.py, which cannot be imported from.
@@ -64,6 +67,54 @@ def test_chunked_steps_and_window_and_torch_read_the_same_through_holes(
         window = read_window(programs, case)
         np.testing.assert_allclose(chain, case.reading, atol=1e-5, rtol=0)
         np.testing.assert_allclose(window, case.reading, atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def rich() -> dict[GraphKey, onnx.ModelProto]:
+    """The graphs of `rich_student` that read all modalities."""
+    student = rich_student()
+    found = {GraphKey("step", name): export_step(student, name, CHUNKS[name]) for name in DIMS}
+    return found | {
+        GraphKey("fuse", ""): export_fuse(student),
+        GraphKey("window", "lav"): export_window(student, Subset.LAV, WINDOWS),
+    }
+
+
+def rich_student() -> Student:
+    """A GRU over words in wider tokens, and rows of frames: neither chunks nor windows are multiples of a row."""
+    torch.manual_seed(3)
+    own = {"language": OwnSizes(width=20, blocks=1, recurrence="gru"), "audio": OwnSizes(stride=4)}
+    config = StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, stride=2, own={**own, "vision": OwnSizes()})
+    return Student(config).eval()
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_gru_and_rows_of_frames_read_as_torch_does_in_steps_and_windows(
+    rich: dict[GraphKey, onnx.ModelProto], engine: str, tmp_path: Path
+) -> None:
+    student = rich_student()
+    opened = open_engine(engine)
+    programs: dict[GraphKey, Program] = {}
+    for key, model in rich.items():
+        assert lint(model, engine) == []
+        path = tmp_path / f"{'-'.join(key)}.onnx"
+        path.write_bytes(model.SerializeToString())
+        loaded = opened.load(path, "fp32")
+
+        def run(inputs: Mapping[str, Array], program: LoadedProgram = loaded) -> Mapping[str, Array]:
+            for name, value in inputs.items():
+                program.inputs[name][...] = value
+            program.run()
+            return {name: value.copy() for name, value in program.outputs.items()}
+
+        programs[key] = run
+    states = facts_of(student).states
+    assert [state.initial for state in states["audio"] if state.name == "phase"] == [3.0]
+    for seed in range(4):
+        case = _case(student, Subset.LAV, seed)
+        chain = read_chain(programs, case.frames, case.valid, states, CHUNKS)
+        np.testing.assert_allclose(chain, case.reading, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(read_window(programs, case), case.reading, atol=1e-5, rtol=0)
 
 
 def test_parity_sees_a_graph_that_reads_something_else(student: Student, programs: dict[GraphKey, Program]) -> None:

@@ -163,6 +163,17 @@ def test_bad_archives_are_one_line(tmp_path: Path, header: Any, changes: dict[st
     assert "\n" not in str(caught.value)
 
 
+def test_a_split_without_labels_needs_ids_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    dataset = _dataset()
+    dataset.splits["train"].labels[:] = np.nan
+    write_archive(dataset, tmp_path / "x.npz")
+    assert "train/labels" not in np.load(tmp_path / "x.npz").files
+    found = read_archive(tmp_path / "x.npz")
+    assert np.isnan(found.split("train").labels).all()
+    assert found.split("train").ids == dataset.split("train").ids
+    assert "train has no labels: it can be predicted, not trained on or evaluated" in found.notes
+
+
 def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", header=np.array("{"))
     with pytest.raises(DataError, match="not JSON"):

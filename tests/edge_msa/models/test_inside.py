@@ -129,6 +129,22 @@ def test_student_weights_times_features_are_its_tokens(given: Given) -> None:
         torch.testing.assert_close(packed @ features.transpose(1, 2), tokens[name], rtol=0, atol=1e-5)
 
 
+def test_frames_of_one_row_share_what_the_row_is_heard(given: Given) -> None:
+    frames, valid = given
+    network = cast("Student", shaken(Student(StudentConfig(DIMS, width=8, blocks=2, hidden=10, stride=3))))
+    for name, weight in student_attention(network, frames, valid).items():
+        assert weight.shape == (*weight.shape[:2], frames[name].shape[1])
+        for row, mask in enumerate(valid[name]):
+            assert not weight[row, :, ~mask].any()
+            heard, count = weight[row, :, mask], int(mask.sum())
+            rows = torch.cat([heard[:, :1], *(heard[:, at : at + 3] for at in range(1, count - 2, 3))], dim=1)
+            assert not heard[:, rows.shape[1] :].any()  # they wait for a row that is not full
+            if count:
+                torch.testing.assert_close(heard.sum(dim=1), torch.ones(len(heard)))
+            for at in range(1, rows.shape[1], 3):
+                assert (rows[:, at : at + 3] == rows[:, at : at + 1]).all()
+
+
 @pytest.mark.parametrize("model", ["hrlf", "almt", "student"])
 def test_the_answer_is_linear_in_the_vectors_that_are_read(given: Given, model: str) -> None:
     hrlf = cast("Hrlf", shaken(Hrlf(HrlfConfig(DIMS, d=8, heads=2))))

@@ -9,13 +9,13 @@ import torch
 
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
-from edge_msa.errors import UsageError
+from edge_msa.errors import DataError, UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training import distill as module
 from edge_msa.training.distill import TrainedStudent, distill
 from edge_msa.training.engine import Hardware
 from edge_msa.training.predict import predict
-from edge_msa.training.student_recipe import StudentRecipe
+from edge_msa.training.student_recipe import TERMS, StudentRecipe
 from edge_msa.training.taught import Teacher, targets_of
 from edge_msa_runtime.modalities import Subset, subsets_of
 
@@ -98,6 +98,74 @@ def test_the_same_seed_gives_the_same_student(tmp_path: Path) -> None:
     first, second, other = (trained(toy(), TINY, tmp_path / f"{n}", seed=n // 2) for n in range(3))
     assert all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
     assert any(not np.array_equal(first.weights[name], other.weights[name]) for name in first.weights)
+
+
+def unlabelled(dataset: Dataset, kept: int) -> Dataset:
+    """The same, only the first `kept` training samples labelled."""
+    train = dataset.split("train")
+    labels = np.where(np.arange(len(train)) < kept, train.labels, np.nan).astype(np.float32)
+    return dataclasses.replace(dataset, splits={**dataset.splits, "train": dataclasses.replace(train, labels=labels)})
+
+
+def test_samples_without_labels_learn_from_the_teacher_alone(tmp_path: Path) -> None:
+    dataset = unlabelled(toy(), 0)
+    recipe = dataclasses.replace(TINY, epochs=25, from_teacher=0.5)
+    result = trained(dataset, recipe, tmp_path)
+    last = result.log[-1]
+    assert last["loss"] == pytest.approx(last["teacher"], rel=1e-5)
+    assert last["labels"] == 0
+    assert last["teacher"] < 0.5 * result.log[0]["teacher"]
+
+
+def test_without_a_teacher_a_sample_without_a_label_says_nothing(tmp_path: Path) -> None:
+    dataset, recipe = toy(), dataclasses.replace(TINY, from_teacher=0.0, batch_size=64)
+    spoilt = unlabelled(dataset, 40)
+    train = spoilt.split("train")
+    noise = {
+        name: dataclasses.replace(f, values=np.where(np.arange(64)[:, None, None] < 40, f.take(), np.float32(9.0)))
+        for name, f in train.modalities.items()
+    }
+    noisy = dataclasses.replace(spoilt, splits={**spoilt.splits, "train": dataclasses.replace(train, modalities=noise)})
+    first, second = (trained(data, recipe, tmp_path / str(n)) for n, data in enumerate((spoilt, noisy)))
+    for name, value in first.weights.items():
+        np.testing.assert_allclose(value, second.weights[name], atol=1e-6)
+
+
+def test_of_what_no_teacher_reads_the_label_has_all_the_loss(tmp_path: Path) -> None:
+    dataset = toy(names=("audio",))
+    deaf = Teacher(teacher_of(toy(names=("language",))), dataset.split("train"))
+    recipe = dataclasses.replace(TINY, epochs=2)
+    targets = targets_of([deaf], recipe, dataset.task, CPU)
+    result = distill(dataset, targets, recipe, seed=0, engine=ENGINE, work_dir=tmp_path)
+    assert all(row["loss"] == pytest.approx(row["labels"], rel=1e-5) and row["teacher"] == 0 for row in result.log)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_is_logged_falls_and_leaves_the_students_own_weights_alone(term: str, tmp_path: Path) -> None:
+    dataset = toy()
+    recipe = dataclasses.replace(TINY, epochs=12, from_teacher=0.0, **{term: 1.0})  # type: ignore[arg-type]
+    result = trained(dataset, recipe, tmp_path)
+    assert set(result.weights) == set(Student(result.config).state_dict())
+    values = [row[term] for row in result.log]
+    if term != "hal":  # an adversary's loss rises as the student gets better at misleading it
+        assert values[-1] < values[0]
+    assert all(row["loss"] == pytest.approx(row["labels"] + row[term], rel=1e-3) for row in result.log)
+
+
+def test_missingness_grows_along_the_curriculum_and_stays() -> None:
+    recipe = dataclasses.replace(TINY, epochs=8, curriculum=0.5)
+    inter = [recipe.missing(epoch).inter for epoch in range(8)]
+    assert inter[:5] == [0, *(pytest.approx(recipe.msm.inter * share) for share in (0.25, 0.5, 0.75, 1.0))]
+    assert inter[4:] == [recipe.msm.inter] * 4
+    assert dataclasses.replace(recipe, curriculum=0.0).missing(0) == recipe.msm
+
+
+def test_validation_without_labels_is_refused(tmp_path: Path) -> None:
+    dataset = toy()
+    valid = dataset.split("valid")
+    blind = dataclasses.replace(valid, labels=np.full_like(valid.labels, np.nan))
+    with pytest.raises(DataError, match="valid of toy has samples without labels"):
+        trained(dataclasses.replace(dataset, splits={**dataset.splits, "valid": blind}), TINY, tmp_path)
 
 
 class Killed(Exception):  # noqa: N818

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from edge_msa.data.tasks import MOSI
 from edge_msa.errors import UsageError
+from edge_msa.models.student import OwnSizes, StudentConfig, untrained_student
 from edge_msa.training.msm import MsmConfig
 from edge_msa.training.recipes import (
     PRESETS,
     STUDENT_PRESETS,
+    STUDENT_SIZES,
     HrlfRecipe,
     hrlf_recipe,
     preset,
@@ -77,11 +80,46 @@ def test_what_cannot_be_used_is_named(table: dict[str, object], message: str) ->
         ({"score_loss": "l3"}, r"student\.score_loss is 'l3'; it is one of: l1, smooth_l1, mse"),
         ({"learning_rate": 0}, "learning_rate is 0"),
         ({"weight_decay": -1}, "weight_decay is -1"),
+        ({"hmi": -1}, "student.hmi is -1"),
+        ({"curriculum": 1.5}, "student.curriculum is 1.5"),
+        ({"teacher_weights": [1.0, 0.0]}, r"student\.teacher_weights is \[1\.0, 0\.0\]"),
+        ({"language": {"stride": 0}}, r"student\.language\.stride is 0"),
+        ({"audio": {"widht": 3}}, r"recipe\.audio: unknown key 'widht' \(did you mean 'width'\?\)"),
+        ({"recurrence": "lstm"}, "recipe.recurrence is 'lstm'; it is one of: none, gru"),
+        ({"vision": {"recurrence": "lstm"}}, "recipe.vision.recurrence is 'lstm'"),
     ],
 )
 def test_what_a_student_cannot_use_is_named(table: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         recipe_from(StudentRecipe(), table)
+
+
+def test_a_size_is_where_widths_start_from_and_every_field_goes_before_it() -> None:
+    tiny = student_recipe({"size": "tiny"}, "films.npz")
+    assert (tiny.width, tiny.tokens, tiny.audio.stride, tiny.epochs) == (32, 3, 2, StudentRecipe().epochs)
+    changed = student_recipe(
+        {"size": "tiny", "hidden": 7, "audio": {"width": 20}, "language": {"recurrence": "gru"}}, "x"
+    )
+    assert changed == dataclasses.replace(
+        tiny, hidden=7, audio=OwnSizes(stride=2, width=20), language=OwnSizes(recurrence="gru")
+    )
+    config = changed.config({"language": 5, "audio": 4}, MOSI)
+    assert (config.encoder("audio").width, config.encoder("language").width) == (20, 32)
+    assert (config.encoder("audio").stride, config.encoder("language").recurrence) == (2, "gru")
+
+
+@pytest.mark.parametrize("size", list(STUDENT_SIZES))
+def test_every_size_makes_a_network_and_the_names_are_in_order_of_its_parameters(size: str) -> None:
+    dims = {"language": 64, "audio": 74, "vision": 47}
+    counts = {name: _parameters(student_recipe({"size": name}, "x").config(dims, MOSI)) for name in STUDENT_SIZES}
+    assert list(counts.values()) == sorted(counts.values())
+    assert counts["tiny"] < 64_000
+    assert student_recipe({"size": size}, "x").config(dims, MOSI).encoder("language").stride == 1
+
+
+def test_an_unknown_size_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"student\.size is 'tinny' \(did you mean 'tiny'\?\); there are: nano, tiny"):
+        student_recipe({"size": "tinny"}, "x")
 
 
 def test_an_unknown_preset_is_named() -> None:
@@ -94,3 +132,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
     for name in ("bad.toml", "none.toml"):
         with pytest.raises(UsageError, match=name):
             read_recipe(tmp_path / name)
+
+
+def _parameters(config: StudentConfig) -> int:
+    return sum(weight.numel() for weight in untrained_student(config, 0).parameters())

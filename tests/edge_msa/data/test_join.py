@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.data.join import join_training
+from edge_msa.data.tasks import MOSI
+from edge_msa.errors import DataError
+
+TABLE = np.arange(8, dtype=np.float32).reshape(4, 2)
+
+
+def dataset(name: str, modalities: dict[str, Frames], labels: list[float]) -> Dataset:
+    ids = tuple(f"{row}" for row in range(len(labels)))
+    return Dataset(name, MOSI, {"train": Split(ids, ids, np.array(labels, np.float32), modalities)}, name)
+
+
+def rows(count: int, length: int, start: float = 1.0) -> Frames:
+    values = start + np.arange(count * length * 2, dtype=np.float32).reshape(count, length, 2)
+    return Frames(np.ones((count, length), np.bool_), values)
+
+
+def words(ids: list[list[int]], table: np.ndarray = TABLE) -> Frames:
+    return Frames(np.ones((len(ids), len(ids[0])), np.bool_), ids=np.array(ids), table=table)
+
+
+def test_the_others_samples_stand_behind_with_what_they_have() -> None:
+    own = dataset("own", {"language": words([[1, 2, 3]]), "audio": rows(1, 2)}, [1.0])
+    other = dataset("other", {"audio": rows(2, 4, 50.0)}, [float("nan"), 2.0])
+    train = join_training(own, [other]).split("train")
+    assert train.ids == ("0", "transfer1/0", "transfer1/1")
+    np.testing.assert_array_equal(train.labels, np.array([1, np.nan, 2], np.float32))
+    audio, language = train.modalities["audio"], train.modalities["language"]
+    assert audio.lengths.tolist() == [2, 4, 4]
+    np.testing.assert_array_equal(audio.take()[0, :2], own.split("train").modalities["audio"].take()[0])
+    np.testing.assert_array_equal(audio.take()[1:], other.split("train").modalities["audio"].take())
+    assert language.lengths.tolist() == [3, 0, 0]
+    assert language.table is TABLE
+    np.testing.assert_array_equal(language.take()[0], TABLE[[1, 2, 3]])
+    assert not language.take()[1:].any()
+
+
+def test_words_of_another_table_are_joined_as_frames() -> None:
+    own = dataset("own", {"language": words([[1, 2]])}, [1.0])
+    other = dataset("other", {"language": words([[3]], TABLE + 1)}, [2.0])
+    language = join_training(own, [other]).split("train").modalities["language"]
+    np.testing.assert_array_equal(language.take()[0], TABLE[[1, 2]])
+    np.testing.assert_array_equal(language.take()[1], [TABLE[3] + 1, [0, 0]])
+
+
+def test_other_splits_stay_and_the_digest_names_all_of_it() -> None:
+    own, other = (dataset(name, {"audio": rows(1, 2)}, [1.0]) for name in ("own", "other"))
+    whole = Dataset("own", MOSI, {**own.splits, "valid": own.split("train")}, "own")
+    joined = join_training(whole, [other])
+    assert joined.split("valid") is whole.split("valid")
+    assert len({joined.digest, own.digest, join_training(whole, [other, other]).digest}) == 3
+    assert join_training(whole, []) is whole
+
+
+def test_a_transfer_file_without_training_samples_is_refused() -> None:
+    own = dataset("own", {"audio": rows(1, 2)}, [1.0])
+    with pytest.raises(DataError, match="only-test has no train split"):
+        join_training(own, [Dataset("only-test", MOSI, {"test": own.split("train")}, "")])
