@@ -69,11 +69,15 @@ def check_place(output_dir: Path) -> None:
     Raises:
         RunUsageError: it is a file, or holds something else.
     """
-    own = {STORAGE, DATA, TEACHER, STUDENTS, PARETO, PAGE, NAME, OWNERS, JOBS}
+    own = {TEACHER, STUDENTS, PARETO, PAGE, NAME, OWNERS, JOBS}
     if output_dir.is_file():
         raise RunUsageError(f"{output_dir} is a file: give a folder for the trials and what comes of them")
     for entry in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
-        if not entry.name.startswith((".", STORAGE)) and entry.name not in own and entry.suffix not in {".db", ".log"}:
+        if (
+            not entry.name.startswith((".", STORAGE, DATA))
+            and entry.name not in own
+            and entry.suffix not in {".db", ".log"}
+        ):
             raise RunUsageError(
                 f"{output_dir} holds {entry.name}, which is of no search: give another --output-dir, "
                 "nothing was changed"

@@ -33,7 +33,7 @@ from edge_msa_export.profiles import DeviceProfile, profile_named
 from edge_msa_runtime.engines import open_engine
 from edge_msa_runtime.errors import EngineUnavailableError
 
-DATA, TEACHER = "data.npz", "teacher"
+DATA, TEACHER = "data-", "teacher"
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,10 @@ def prepare(asked: Asked) -> Ground:
     }
     data = asked.data
     if asked.train_samples is not None:
-        data = str(asked.output_dir / DATA)
-        with one_at_a_time(asked.output_dir / DATA, "the training samples"):
-            dataset = _fewer(dataset, asked, Path(data))
+        path = asked.output_dir / f"{DATA}{parts['data']}.npz"
+        data = str(path)
+        with one_at_a_time(path, "the training samples"):
+            dataset = _fewer(dataset, asked, path)
     return Ground(asked, settings, data, dataset, profile, base, space, parts)
 
 

@@ -99,7 +99,8 @@ def test_a_search_ends_with_the_answer_bundles_and_a_page(
     page = (folder / "search.html").read_text()
     assert "the test split was not read" in page
     assert found["answer"]["text"].replace("'", "&#39;") in page
-    kept = open_dataset(str(folder / "data.npz"))
+    (part,) = folder.glob("data-*.npz")
+    kept = open_dataset(str(part))
     assert {name: len(split) for name, split in kept.splits.items()} == {"train": 64, "valid": 32}
     assert len(list((folder / "readings").glob("*.npy"))) == 1
 

@@ -41,8 +41,8 @@ def record(points: Sequence[Point], **changes: object) -> SearchRecord:
 
 def test_the_pareto_set_is_what_brute_force_finds() -> None:
     generator = np.random.default_rng(0)
-    drawn = [(generator.integers(0, 6, 2) / 10, int(generator.integers(1, 5))) for _ in range(40)]
-    points = [point(n, float(both[0]), float(both[1]), size) for n, (both, size) in enumerate(drawn)]
+    drawn = generator.integers(1, 6, (40, 3)).tolist()
+    points = [point(number, error / 10, ratio / 10, size) for number, (error, ratio, size) in enumerate(drawn)]
     expected = {
         one.number
         for one in points
