@@ -1,4 +1,10 @@
-"""Explicit int8: Q/DQ pairs around what the placement names, weights stored as integers."""
+"""Explicit int8: Q/DQ pairs around what the placement names, weights stored as integers.
+
+Biases are not corrected for the mean error that rounded weights make (Nagel et al. 2019). It was tried with the means
+of every layer's input: a student of the embedded default then reads at .0045 of a standard deviation from fp32 instead
+of .0046 (.0044 instead of .0047 with weights up to 63), with correlations no higher; mean-pooled features of
+all-MiniLM-L6-v2 correlate .9980 instead of .9978. That is not worth statistics of its own.
+"""
 
 from __future__ import annotations
 
