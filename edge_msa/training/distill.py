@@ -174,7 +174,7 @@ class _Distillation(Objective):
         self._valid = dataset.split("valid")
         self._targets: Tensor | None = None
         if recipe.from_teacher:
-            targets = kept(readings, lambda: _teacher_targets(teacher, train, dataset))
+            targets = kept(readings, lambda: _teacher_targets(teacher, train, dataset, device).cpu().numpy())
             self._targets = torch.from_numpy(targets).to(device)
         self._visible: dict[str, Tensor] = {}
 
@@ -205,16 +205,16 @@ class _Distillation(Objective):
         return losses | {"metric": sum(losses.values()) / len(losses)}
 
 
-def _teacher_targets(teacher: Readable, train: Split, dataset: Dataset) -> NDArray[np.float32]:
+def _teacher_targets(teacher: Readable, train: Split, dataset: Dataset, device: torch.device) -> Tensor:
     """Readings of every training sample from every subset, (8, N, outputs); emotions as probabilities.
 
     Row 0, and a subset with a modality that the split lacks, are what the teacher reads of the rest.
     """
-    targets = np.zeros((8, len(train), dataset.task.outputs), np.float32)
+    targets = torch.zeros(8, len(train), dataset.task.outputs, device=device)
     for subset in Subset:
-        readings = torch.from_numpy(predict(teacher, train, subset))
+        readings = torch.from_numpy(predict(teacher, train, subset)).to(device)
         code = sum(1 << MODALITIES.index(name) for name in subset.modalities)
-        targets[code] = (readings if dataset.task.is_score else torch.sigmoid(readings)).numpy()
+        targets[code] = readings if dataset.task.is_score else torch.sigmoid(readings)
     return targets
 
 
