@@ -102,7 +102,6 @@ def test_a_search_ends_with_the_answer_bundles_and_a_page(
     (part,) = folder.glob("data-*.npz")
     kept = open_dataset(str(part))
     assert {name: len(split) for name, split in kept.splits.items()} == {"train": 64, "valid": 32}
-    assert len(list((folder / "readings").glob("*.npy"))) == 1
 
     assert run(command) == 0
     again = capsys.readouterr().out
