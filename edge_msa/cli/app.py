@@ -175,6 +175,9 @@ def evaluate(
     split: SplitOption = "test",
     engine: Annotated[str, typer.Option("--engine", help="For a bundle: which engine.")] = "auto",
     precision: Annotated[str | None, typer.Option("--precision", help="For a bundle: which precision.")] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="For a bundle: a precision to compare with, reading by reading.")
+    ] = None,
     predictions: Annotated[Path | None, typer.Option("--predictions", help="Write id, label, subset, score.")] = None,
     output: Annotated[Path | None, typer.Option("--output", help="Keep the measurement, for edge-msa report.")] = None,
     task: TaskName = None,
@@ -189,6 +192,7 @@ def evaluate(
         split,
         engine=engine,
         precision=precision,
+        against=against,
         predictions=predictions,
         output=output,
         task=task,

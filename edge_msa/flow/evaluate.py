@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge_msa.agreement import agreements, format_agreement
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.open import SYNTHETIC
@@ -27,12 +28,16 @@ def evaluate_path(
     *,
     engine: str = "auto",
     precision: str | None = None,
+    against: str | None = None,
     predictions: Path | None = None,
     output: Path | None = None,
     task: str | None = None,
     json: bool = False,
 ) -> Evaluation:
-    """Evaluate, print the table, and keep what was asked for."""
+    """Evaluate, print the table, and keep what was asked for.
+
+    With `against`, a precision of the same bundle, how far the two are from each other is printed too.
+    """
     for file in (output, predictions):
         if file is not None and file.is_dir():
             raise UsageError(f"{file} is a folder: give a file to write")
@@ -40,6 +45,10 @@ def evaluate_path(
     predict, source, dataset = reader_of(path, found, engine=engine, precision=precision)
     evaluation, readings = evaluate(predict, dataset, split, source, limits=limits_of(data, dataset, split))
     say(format_table(evaluation))
+    if against is not None:
+        other, other_source, _ = reader_of(path, found, engine=engine, precision=against)
+        reference, first = evaluate(other, dataset, split, other_source, draws=0)
+        say(f"\n{format_agreement(agreements(reference, first, evaluation, readings))}")
     if predictions:
         write_predictions(predictions, dataset.task, dataset.split(split), readings)
         made("predictions", predictions)
