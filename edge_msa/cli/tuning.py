@@ -31,10 +31,18 @@ def sensitivity(
 ) -> None:
     """Find which layers must stay float at int8, and draw what each costs; goes on where it stopped."""
     from edge_msa.flow.sensitivity import find_placement
-    from edge_msa_calibrate.sensitivity import Limits
 
-    limits = Limits(max_drop, max_distance)
-    find_placement(target, model, output_dir, data=data, budget=budget, limits=limits, seed=seed, task=task)
+    find_placement(
+        target,
+        model,
+        output_dir,
+        data=data,
+        budget=budget,
+        max_drop=max_drop,
+        max_distance=max_distance,
+        seed=seed,
+        task=task,
+    )
 
 
 @tuning_app.command()

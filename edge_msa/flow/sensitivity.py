@@ -38,7 +38,8 @@ def find_placement(
     *,
     data: str | None = None,
     budget: float = 120.0,
-    limits: Limits | None = None,
+    max_drop: float = 1.0,
+    max_distance: float = 0.05,
     seed: int = 0,
     task: str | None = None,
 ) -> Run:
@@ -49,7 +50,7 @@ def find_placement(
     Raises:
         UsageError: the run was not calibrated, or the target has no int8.
     """
-    limits = limits or Limits()
+    limits = Limits(max_drop, max_distance)
     source = read_run(model, "calibration")
     profile = profile_named(target)
     engines = [engine for engine in profile.engines if engine.rule_set is not None]
