@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 class School:
     """A student's teachers and what it learns on.
 
-    `contract`: of the student. `dataset`: normalised by it; `raw`: the same as it was. `runs` and `contracts`: of the
-    teachers, the latter with what they are asked for.
+    `contract`: of the student. `dataset`: normalised by it; `raw`: the same as it was; `own`: that without the transfer
+    files' samples. `runs` and `contracts`: of the teachers, the latter with what they are asked for.
     """
 
     contract: Contract
     dataset: Dataset
     raw: Dataset
+    own: Dataset
     runs: tuple[Run, ...]
     contracts: tuple[Contract, ...]
     _asked: dict[str, Targets | None] = field(default_factory=dict)
@@ -84,10 +85,10 @@ def school_of(data: str | None, teachers: Sequence[Path], transfer: Sequence[str
         contract = contract.joined(given)
     raw = contract.readable(join_training(dataset, [_transfer(file, contract) for file in transfer]))
     contract = dataclasses.replace(contract.narrowed(raw), data=data_of(data, first, runs[0].path))
-    own = [given.only([name for name in given.dims if name in contract.dims]) for given in fitting]
+    asked = [given.only([name for name in given.dims if name in contract.dims]) for given in fitting]
     normalised = contract.normalised(raw)
     remarks(normalised.notes[len(dataset.notes) :])
-    return School(contract, normalised, raw, runs, tuple(own))
+    return School(contract, normalised, raw, dataset, runs, tuple(asked))
 
 
 def _fitting(path: Path, given: Contract, first: Contract, dataset: Dataset) -> Contract:

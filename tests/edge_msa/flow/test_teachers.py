@@ -170,6 +170,9 @@ def test_compare_prints_every_variant_beside_the_first_and_makes_none_twice(
     assert json.loads(printed.splitlines()[-1])["compare"][1]["name"] == "labels"
     assert compare_students(recipe, [run], out, seeds=2) == first
     assert capsys.readouterr().out.count("up to date, skipped") == 4
+    convert(data, tmp_path / "blind.npz", None, unlabelled=True)
+    more = compare_students(recipe, [run], tmp_path / "more", transfer=[str(tmp_path / "blind.npz")], seeds=1)
+    assert more[0] == first[0]
     recipe.write_text("[student]\nepochs = 1\n")
     with pytest.raises(UsageError, match=r"has no variants: give tables as in \[variants.labels\]"):
         compare_students(recipe, [run], out)
