@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
@@ -20,9 +19,6 @@ from edge_msa.training.engine import Engine
 from edge_msa.training.load import model_of
 from edge_msa.training.student_recipe import StudentRecipe
 from edge_msa.training.taught import Targets, Teacher, targets_of
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -46,15 +42,15 @@ class School:
         inputs = {"data": self.dataset.digest, "task": self.dataset.task.kind, "precision": engine.precision}
         return inputs | {f"teacher{place or ''}": run.digest for place, run in enumerate(self.runs)}
 
-    def targets(self, recipe: StudentRecipe, device: torch.device) -> Targets | None:
+    def targets(self, recipe: StudentRecipe, engine: Engine) -> Targets | None:
         """What the teachers say, each of the split in its own normalisation; asked once for all like recipes."""
-        key = f"{recipe.teacher_weights} {recipe.from_teacher > 0} {bool(recipe.weights)} {device}"
+        key = f"{recipe.teacher_weights} {recipe.from_teacher > 0} {bool(recipe.weights)} {engine.device}"
         if key not in self._asked:
             teachers = [
-                Teacher(model_of(run, device), given.normalised(self.raw).split("train"))
+                Teacher(model_of(run, engine.device), given.normalised(self.raw).split("train"))
                 for run, given in zip(self.runs, self.contracts, strict=True)
             ]
-            self._asked[key] = targets_of(teachers, recipe, self.raw.task, device)
+            self._asked[key] = targets_of(teachers, recipe, self.raw.task, engine.device)
         return self._asked[key]
 
 
