@@ -122,7 +122,7 @@ def test_without_a_teacher_a_sample_without_a_label_says_nothing(tmp_path: Path)
     spoilt = unlabelled(dataset, 40)
     train = spoilt.split("train")
     noise = {
-        name: dataclasses.replace(f, values=np.where(np.arange(64)[:, None, None] < 40, f.values, 9.0))
+        name: dataclasses.replace(f, values=np.where(np.arange(64)[:, None, None] < 40, f.take(), 9.0))
         for name, f in train.modalities.items()
     }
     noisy = dataclasses.replace(spoilt, splits={**spoilt.splits, "train": dataclasses.replace(train, modalities=noise)})
