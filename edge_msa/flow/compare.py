@@ -110,7 +110,7 @@ def _measured(name: str, runs: Sequence[Run], school: School, split: SplitName) 
     scores: dict[str, list[float]] = {}
     metric = _metric(school.dataset.task)
     for run in runs:
-        readable = Contract.from_json(run.info.contract).readable(school.seen_by(run))
+        readable = Contract.from_json(run.info.contract).readable(school.shown_to(run))
         found, _ = evaluate(by_run(run), readable, split, Source(name, "run"), draws=0)
         for subset, values in found.by_subset.items():
             scores.setdefault(subset, []).append(values[metric])

@@ -66,7 +66,7 @@ def student_run(school: School, recipe: StudentRecipe, output_dir: Path, *, seed
         say(f"student: {output_dir} is up to date, skipped")
         return run
     with new_for_all(output_dir, identity, engine) as work:
-        targets = school.targets(recipe, engine.device)
+        targets = school.targets(recipe, engine)
         trained = distill(dataset, targets, recipe, seed=seed, engine=engine, work_dir=work, fingerprint=identity)
         engine.dismiss_others()
         if school.reader:

@@ -49,7 +49,7 @@ def qat_run(
         return run
     with new_for_all(output_dir, identity, engine) as work:
         student = fake_quantised_student(student_of(source), ranges, rules)
-        targets = school.targets(recipe, engine.device)
+        targets = school.targets(recipe, engine)
         trained = distill(
             dataset, targets, recipe, seed=seed, engine=engine, work_dir=work, fingerprint=identity, start=student
         )

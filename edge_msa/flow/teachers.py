@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
@@ -21,31 +20,30 @@ from edge_msa.training.load import model_of
 from edge_msa.training.student_recipe import StudentRecipe
 from edge_msa.training.taught import Targets, Teacher, targets_of
 
-if TYPE_CHECKING:
-    import torch
-
 
 @dataclass(frozen=True)
 class School:
     """A student's teachers and what it learns on.
 
-    `contract`: of the student. `dataset`: normalised by it; `raw`: the same as it was. `runs` and `contracts`: of the
-    teachers, the latter with what they are asked for; `views`: the data as each of them sees it. `reader`: the language
-    run that makes the student's language stream of the words, None where that is features.
+    `contract`: of the student. `dataset`: normalised by it; `raw`: the same as it was; `own`: as it was opened, without
+    the transfer files' samples. `runs` and `contracts`: of the teachers, the latter with what they are asked for;
+    `views`: the data as each of them sees it. `reader`: the language run that makes the student's language stream of
+    the words, None where that is features.
     """
 
     contract: Contract
     dataset: Dataset
     raw: Dataset
+    own: Dataset
     runs: tuple[Run, ...]
     contracts: tuple[Contract, ...]
     views: tuple[Dataset, ...]
     reader: Run | None = None
     _asked: dict[str, Targets | None] = field(default_factory=dict)
 
-    def seen_by(self, run: Run) -> Dataset:
-        """The data, raw, as one of the teachers or else the student sees it."""
-        return self.views[self.runs.index(run)] if run in self.runs else self.raw
+    def shown_to(self, run: Run) -> Dataset:
+        """The data without the transfer files' samples, raw, as a teacher or a student of it sees it."""
+        return seen_by(run, Contract.from_json(run.info.contract), self.own)
 
     def digests(self, engine: Engine) -> dict[str, str]:
         """What a run of a student depends on besides its recipe and seed."""
@@ -53,15 +51,15 @@ class School:
         inputs |= {f"teacher{place or ''}": run.digest for place, run in enumerate(self.runs)}
         return inputs | ({"language": self.reader.digest} if self.reader else {})
 
-    def targets(self, recipe: StudentRecipe, device: torch.device) -> Targets | None:
+    def targets(self, recipe: StudentRecipe, engine: Engine) -> Targets | None:
         """What the teachers say, each of the split in its own normalisation; asked once for all like recipes."""
-        key = f"{recipe.teacher_weights} {recipe.from_teacher > 0} {bool(recipe.weights)} {device}"
+        key = f"{recipe.teacher_weights} {recipe.from_teacher > 0} {bool(recipe.weights)} {engine.device}"
         if key not in self._asked:
             teachers = [
-                Teacher(model_of(run, device), given.normalised(view).split("train"))
+                Teacher(model_of(run, engine.device), given.normalised(view).split("train"))
                 for run, given, view in zip(self.runs, self.contracts, self.views, strict=True)
             ]
-            self._asked[key] = targets_of(teachers, recipe, self.dataset.task, device)
+            self._asked[key] = targets_of(teachers, recipe, self.dataset.task, engine.device)
         return self._asked[key]
 
 
@@ -109,7 +107,7 @@ def school_of(
     normalised = contract.normalised(raw)
     remarks(normalised.notes[len(plain.notes) :])
     reads = tuple(given.only([name for name in given.dims if name in contract.dims]) for given in fitting)
-    return School(contract, normalised, raw, runs, reads, tuple(views), reader if contract.language else None)
+    return School(contract, normalised, raw, plain, runs, reads, tuple(views), reader if contract.language else None)
 
 
 def _view(run: Run, contract: Contract, dataset: Dataset, transfer: Sequence[Dataset]) -> Dataset:

@@ -22,12 +22,13 @@ from edge_msa.flow.distill import distill_student
 from edge_msa.flow.teachers import school_of
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.runs import RunInfo, new_run, read_run, write_run
+from edge_msa.training.engine import Hardware
 from edge_msa.training.predict import to_numpy
 from edge_msa.training.student_recipe import StudentRecipe
 
 DIMS = {"language": 4, "audio": 3, "vision": 2}
 SMALL = {"student": {"width": 16, "blocks": 1, "tokens": 1, "hidden": 4, "epochs": 1, "batch_size": 8}}
-CPU = torch.device("cpu")
+ENGINE = Hardware("cpu").start()
 
 
 def archive(path: Path, dims: dict[str, int] | None = None, task: Task = MOSI) -> str:
@@ -82,10 +83,10 @@ def test_a_student_reads_what_any_of_its_teachers_reads(data: str, tmp_path: Pat
     school = school_of(None, [words, others], [], None)
     assert list(school.contract.dims) == ["language", "audio", "vision"]
     assert [list(given.dims) for given in school.contracts] == [["language"], ["audio", "vision"]]
-    targets = school.targets(StudentRecipe(), CPU)
+    targets = school.targets(StudentRecipe(), ENGINE)
     assert targets is not None
     assert targets.known.tolist() == [False] + [True] * 7
-    assert school.targets(StudentRecipe(epochs=2), CPU) is targets
+    assert school.targets(StudentRecipe(epochs=2), ENGINE) is targets
 
 
 def test_a_later_teacher_is_not_asked_for_what_has_other_features(
@@ -170,6 +171,9 @@ def test_compare_prints_every_variant_beside_the_first_and_makes_none_twice(
     assert json.loads(printed.splitlines()[-1])["compare"][1]["name"] == "labels"
     assert compare_students(recipe, [run], out, seeds=2) == first
     assert capsys.readouterr().out.count("up to date, skipped") == 4
+    convert(data, tmp_path / "blind.npz", None, unlabelled=True)
+    more = compare_students(recipe, [run], tmp_path / "more", transfer=[str(tmp_path / "blind.npz")], seeds=1)
+    assert more[0] == first[0]
     recipe.write_text("[student]\nepochs = 1\n")
     with pytest.raises(UsageError, match=r"has no variants: give tables as in \[variants.labels\]"):
         compare_students(recipe, [run], out)

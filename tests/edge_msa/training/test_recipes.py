@@ -39,7 +39,9 @@ def test_a_data_set_selects_its_preset_and_an_option_goes_before_the_file() -> N
     assert student_recipe({}, "synthetic") == STUDENT_PRESETS["demo"]
     chosen = hrlf_recipe({"preset": "mosei", "epochs": 7, "hal": 0.0}, "films.npz", epochs=2)
     assert chosen == dataclasses.replace(PRESETS["mosei"], epochs=2, robust_epochs=2, hal=0.0)
-    assert student_recipe({"epochs": 7, "width": 16}, "films.npz", epochs=2) == StudentRecipe(epochs=2, width=16)
+    assert student_recipe({"epochs": 7, "width": 16}, "films.npz", epochs=2) == StudentRecipe(
+        epochs=2, qat_epochs=2, width=16
+    )
 
 
 def test_a_table_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
