@@ -16,8 +16,8 @@ from edge_msa.data.normalise import Normalisation
 from edge_msa.errors import DataError, UsageError
 from edge_msa.flow.console import made, metrics_line, say, shows_progress
 from edge_msa.flow.data import opened
+from edge_msa.flow.language_teachers import asked
 from edge_msa.flow.processes import current_for_all, new_for_all
-from edge_msa.flow.taught import asked
 from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
 from edge_msa.training.engine import Engine, Hardware
 from edge_msa.training.fronts import front_of_source, front_of_teacher

@@ -18,7 +18,7 @@ from edge_msa.runs import Run, read_run
 from edge_msa.training.engine import Engine
 from edge_msa.training.load import model_of
 from edge_msa.training.student_recipe import StudentRecipe
-from edge_msa.training.taught import Targets, Teacher, targets_of
+from edge_msa.training.targets import Targets, Teacher, targets_of
 
 
 @dataclass(frozen=True)

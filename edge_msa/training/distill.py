@@ -30,7 +30,7 @@ from edge_msa.training.msm import draw_missing
 from edge_msa.training.predict import predict, to_numpy
 from edge_msa.training.start import start_at_prior
 from edge_msa.training.student_recipe import StudentRecipe
-from edge_msa.training.taught import Targets
+from edge_msa.training.targets import Targets
 from edge_msa.training.tensors import SplitTensors
 from edge_msa_runtime.modalities import MODALITIES, subsets_of
 

@@ -16,10 +16,10 @@ from edge_msa.models.fronts import EncoderFront, TableFront
 from edge_msa.models.language import load_encoder
 from edge_msa.runs import Run
 from edge_msa.training.language import LanguageRecipe
+from edge_msa.training.language_teachers import Taught, table_of
 from edge_msa.training.randomness import generator_of
 from edge_msa.training.readers import spoken_of
 from edge_msa.training.spoken import Spoken
-from edge_msa.training.teaching import Taught, table_of
 
 WORDPIECES = "wordpieces"
 _VECTORS = ("glove", "vectors", "table")

@@ -16,7 +16,7 @@ from edge_msa.training.distill import TrainedStudent, distill
 from edge_msa.training.engine import Hardware
 from edge_msa.training.predict import predict
 from edge_msa.training.student_recipe import TERMS, StudentRecipe
-from edge_msa.training.taught import Teacher, targets_of
+from edge_msa.training.targets import Teacher, targets_of
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ from edge_msa.models.language import load_encoder
 from edge_msa.models.student import Student
 from edge_msa.training.engine import Hardware
 from edge_msa.training.language import LanguageRecipe, Stage, Texts, read_texts, train_reader
+from edge_msa.training.language_teachers import Taught, ask, table_of
 from edge_msa.training.spoken import Spoken, read_spoken, write_spoken
-from edge_msa.training.teaching import Taught, ask, table_of
 
 GOOD, BAD = ("good film", "really good", "good it was"), ("bad film", "really bad", "bad it was")
 TEXTS = GOOD + BAD

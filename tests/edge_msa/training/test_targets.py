@@ -10,7 +10,7 @@ from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training.inspect import representations
 from edge_msa.training.predict import predict
 from edge_msa.training.student_recipe import StudentRecipe
-from edge_msa.training.taught import Targets, Teacher, code_of, targets_of
+from edge_msa.training.targets import Targets, Teacher, code_of, targets_of
 from edge_msa_runtime.modalities import Subset
 
 CPU = torch.device("cpu")

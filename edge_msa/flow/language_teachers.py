@@ -13,8 +13,8 @@ import numpy as np
 from edge_msa.data.dataset import FloatArray
 from edge_msa.flow.console import remark
 from edge_msa.runs import Run
+from edge_msa.training.language_teachers import Taught, ask
 from edge_msa.training.readers import reader_of_words
-from edge_msa.training.teaching import Taught, ask
 
 
 def asked(teacher: Run, texts: Sequence[str], folder: Path) -> Taught:
