@@ -172,3 +172,23 @@ def test_folded_weights_get_their_names_back_transposed_or_not() -> None:
     restore_names(model, {"front.a.weight": first, "front.b.weight": second, "front.c.weight": first + 1})
     assert [node.input[1] for node in model.graph.node] == ["front.a.weight", "front.b.weight"]
     assert [tensor.name for tensor in model.graph.initializer] == ["front.a.weight", "front.b.weight"]
+
+
+def test_a_linear_layer_stays_one_integer_operator_in_onnx_runtime(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "front.up.weight"], ["product"]),
+        helper.make_node("Add", ["product", "front.up.bias"], ["y"]),
+    ]
+    constants = {
+        "front.up.weight": RNG.normal(size=(32, 32)).astype("f4"),
+        "front.up.bias": RNG.normal(size=32).astype("f4"),
+    }
+    model = _model(nodes, constants, ("x", TensorProto.FLOAT, [1, 8, 32]), [1, 8, 32])
+    ranges = {"front.up.weight:input": (-3.0, 3.0), "front.up.weight:output": (-9.0, 9.0)}
+    small = shrink(quantise(model, ranges, "ort-x86-vnni"))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(small.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kinds = {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
+    assert kinds & {"QGemm", "QLinearMatMul", "MatMulIntegerToFloat"}
+    assert not kinds & {"MatMul", "Gemm"}
