@@ -11,7 +11,7 @@ import onnx
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, SplitName
-from edge_msa.flow.calibrated import Ranges, write_ranges
+from edge_msa.flow.calibrated import Ranges, write_float_nodes, write_ranges
 from edge_msa.flow.console import made, remark, remarks, say
 from edge_msa.flow.data import opened_for
 from edge_msa.flow.graphs import graphs_of
@@ -20,6 +20,8 @@ from edge_msa.flow.words import text_of
 from edge_msa.runs import Run, current_run, identity_of, new_run, read_run, write_run
 from edge_msa_calibrate.drift import differing, drifts_of
 from edge_msa_calibrate.gather import Checkpoint, Sample, gather_statistics
+from edge_msa_calibrate.noise import too_coarse
+from edge_msa_calibrate.placement import RULE_SETS
 from edge_msa_calibrate.ranges import Method, compute_ranges, format_ranges
 from edge_msa_calibrate.sites import owner_of
 from edge_msa_calibrate.smoothing import smoothing_of
@@ -70,6 +72,8 @@ def calibrate_student(
         write_graphs(work, graphs)
         statistics.save(work / STATISTICS_NAME)
         write_ranges(work, ranges, smoothing)
+        coarse = too_coarse(statistics.histograms, ranges)
+        write_float_nodes(work, dict.fromkeys(RULE_SETS, coarse))
         metrics = {"samples": min(num_samples, len(dataset.split("train"))), "tensors": len(ranges)}
         info = dataclasses.replace(
             source.info,
@@ -90,6 +94,7 @@ def calibrate_student(
         for name in contract.dims
         if name not in seen
     )
+    remarks(f"{weight} stays float at int8: {reason}" for weight, reason in coarse.items())
     met = list(_samples(normalised, observed, source, VALIDATION_SAMPLES, seed, "valid"))
     _warn_of_drift(observed, met, statistics, ranges)
     if not in_pipeline:
