@@ -199,6 +199,11 @@ def _learnable(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]:
     """
     train = dataset.split("train")
     found = {name: dim for name, dim in dims.items() if _has_frames(train, (name,))}
+    if not found and not dataset.dims:
+        raise DataError(
+            f"{dataset.name} says what was said and has no frames: edge-msa language train learns from words, "
+            "data encode makes frames of them"
+        )
     if not found:
         of = "" if set(dims) >= set(dataset.dims) else f" of {', '.join(dims)}"
         raise DataError(f"the train split of {dataset.name} has no valid frame{of} at all: look with data inspect")

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, SplitName
@@ -26,7 +25,7 @@ from edge_msa_calibrate.ranges import Method, compute_ranges, format_ranges
 from edge_msa_calibrate.sites import owner_of
 from edge_msa_calibrate.smoothing import smoothing_of
 from edge_msa_calibrate.statistics import FRONT_SCOPE, Statistics
-from edge_msa_export.graph_files import GraphsByKey, write_graphs
+from edge_msa_export.graph_files import Graph, GraphsByKey, write_graphs
 from edge_msa_export.graph_front import export_fronts
 from edge_msa_export.text import TextGraph
 from edge_msa_runtime.modalities import subsets_of
@@ -88,13 +87,7 @@ def calibrate_student(
         if contract.language:
             carry_spoken(source.path, work)
         write_run(work, info, source.weights, [])
-    seen = {owner_of(key) for key in ranges}
-    remarks(
-        f"{name}: no training frame of it, its encoder stays float at int8"
-        for name in contract.dims
-        if name not in seen
-    )
-    remarks(f"{weight} stays float at int8: {reason}" for weight, reason in coarse.items())
+    _tell_float(contract, ranges, coarse)
     met = list(_samples(normalised, observed, source, VALIDATION_SAMPLES, seed, "valid"))
     _warn_of_drift(observed, met, statistics, ranges)
     if not in_pipeline:
@@ -104,7 +97,18 @@ def calibrate_student(
     return read_run(output_dir)
 
 
-def _observed(graphs: GraphsByKey, run: Run, contract: Contract) -> dict[str, onnx.ModelProto]:
+def _tell_float(contract: Contract, ranges: Ranges, coarse: Mapping[str, str]) -> None:
+    """Say which parts stay float at int8, and why."""
+    seen = {owner_of(key) for key in ranges}
+    remarks(
+        f"{name}: no training frame of it, its encoder stays float at int8"
+        for name in contract.dims
+        if name not in seen
+    )
+    remarks(f"{weight} stays float at int8: {reason}" for weight, reason in coarse.items())
+
+
+def _observed(graphs: GraphsByKey, run: Run, contract: Contract) -> dict[str, Graph]:
     """The graphs that are watched, by what they read: a subset's frames, or a text by an encoder."""
     observed = {key.scope: graph for key, graph in graphs.items() if key.role == "window"}
     text = text_of(run)
@@ -115,7 +119,7 @@ def _observed(graphs: GraphsByKey, run: Run, contract: Contract) -> dict[str, on
 
 def _samples(
     dataset: Dataset,
-    observed: Mapping[str, onnx.ModelProto],
+    observed: Mapping[str, Graph],
     run: Run,
     count: int,
     seed: int,
@@ -126,12 +130,12 @@ def _samples(
     if FRONT_SCOPE in observed:
         split = dataset.split(part)
         chosen = np.random.default_rng(seed).permutation(len(split))[: -(-count // ENCODED)]
-        length = observed[FRONT_SCOPE].graph.input[0].type.tensor_type.shape.dim[1].dim_value
+        length = Contract.from_json(run.info.contract).windows["language"]
         yield from spoken_ids(run, [split.texts[row] for row in chosen], length)
 
 
 def _warn_of_drift(
-    observed: Mapping[str, onnx.ModelProto], samples: Sequence[Sample], statistics: Statistics, ranges: Ranges
+    observed: Mapping[str, Graph], samples: Sequence[Sample], statistics: Statistics, ranges: Ranges
 ) -> None:
     """Say where validation's activations differ from the calibration set's."""
     if not samples:

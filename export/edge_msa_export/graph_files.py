@@ -11,7 +11,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from edge_msa_export.errors import ExportError
 from edge_msa_export.graph import GraphKey
 
-GraphsByKey = dict[GraphKey, onnx.ModelProto]
+Graph = onnx.ModelProto
+GraphsByKey = dict[GraphKey, Graph]
 
 _PREFIX = "graph-"
 

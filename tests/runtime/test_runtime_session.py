@@ -247,4 +247,4 @@ def test_a_graph_of_other_shapes_than_the_manifest_says_is_refused(
     modalities["language"]["window"] = 99
     seal(bundle_path, {"modalities": modalities})
     with pytest.raises(BundleError, match=r"window\.l\.onnx has \(1, 12, 4\) for input frames\.language"):
-        load(bundle_path).predict(language=frames("language", 3))
+        load(bundle_path).predict(language=frames("language", 8))

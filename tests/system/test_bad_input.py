@@ -104,7 +104,7 @@ DATA = {
     "code.pkl": (1, "system"),
     "nan.npz": (1, "NaN or inf, the first at [3, 2, 1]"),
     "none_valid.npz": (1, "the valid split is empty"),
-    "no_labels.npz": (1, "train/labels"),
+    "no_labels.npz": (1, "samples without labels"),
 }
 
 
@@ -138,11 +138,6 @@ WRONG: list[tuple[str, int, str]] = [
     ("train --output-dri {out}", 2, "--output-dri"),
     ("distill --data {good.npz} --teacher {nowhere} --output-dir {out}", 2, "nowhere does not exist"),
     ("distill --data {good.npz} --teacher {empty} --output-dir {out}", 2, "empty is not a run folder"),
-    (
-        "distill --data {good.npz} --teacher {student} --output-dir {out}",
-        2,
-        "student run, this command needs a teacher",
-    ),
     ("distill --data {wide.npz} --teacher {teacher} --output-dir {out}", 1, "5 features a frame, the model takes 16"),
     (
         "calibrate --data {good.npz} --model {teacher} --output-dir {out}",
@@ -336,7 +331,7 @@ def test_ctrl_c_inside_a_step_leaves_no_result(
 
     if step == "calibrate.compute_ranges":
         monkeypatch.setattr("edge_msa.flow.calibrate.graphs_of", lambda _: {})
-        monkeypatch.setattr("edge_msa.flow.calibrate.gather_statistics", lambda *_: None)
+        monkeypatch.setattr("edge_msa.flow.calibrate.gather_statistics", lambda *_, **__: None)
     monkeypatch.setattr(f"edge_msa.flow.{step}", stop)
     ran = edge_msa(*written(Writer(line, "made"), inputs, tmp_path))
     assert ran.code == 130

@@ -37,7 +37,7 @@ def test_the_synthetic_dataset_has_its_own_task() -> None:
 @pytest.mark.parametrize("name", ["x.txt", "x", "x.tar.gz", "x.pth"])
 def test_an_unknown_kind_says_what_is_read(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"features are read from \.npz"):
+    with pytest.raises(UsageError, match=r"data is read from \.npz"):
         open_dataset(tmp_path / name)
 
 
@@ -53,13 +53,6 @@ def test_a_pickle_of_something_else_says_what_it_holds(tmp_path: Path, content: 
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(DataError, match=r"x\.pkl holds"):
         open_dataset(path)
-
-
-@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
-def test_transcripts_are_told_from_features(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"text,label\nhi,1\n")
-    with pytest.raises(DataError, match="transcripts"):
-        open_dataset(tmp_path / name)
 
 
 def test_an_npz_of_unknown_arrays_lists_them(tmp_path: Path) -> None:
