@@ -332,6 +332,7 @@ def test_ctrl_c_inside_a_step_leaves_no_result(
     if step == "calibrate.compute_ranges":
         monkeypatch.setattr("edge_msa.flow.calibrate.graphs_of", lambda _: {})
         monkeypatch.setattr("edge_msa.flow.calibrate.gather_statistics", lambda *_, **__: None)
+        monkeypatch.setattr("edge_msa.flow.calibrate.smoothing_of", lambda _: {})
     monkeypatch.setattr(f"edge_msa.flow.{step}", stop)
     ran = edge_msa(*written(Writer(line, "made"), inputs, tmp_path))
     assert ran.code == 130
