@@ -28,50 +28,51 @@ def search_picture(record: SearchRecord) -> str:
     done = [point for point in record.points if point.done]
     with mpl.rc_context(STYLE):
         figure, axes = canvas(7.6, 4.4)
-        _draw_front(axes, done, base)
-        _draw_points(axes, done, base)
+        _draw_front(axes, done, record)
+        _draw_points(axes, done, record)
         axes.axvline(100 * SHARE, color=MUTED, linewidth=1.0, linestyle=":")
         axes.axhline(base.costs[0], color=MUTED, linewidth=1.0, linestyle=":")
         axes.set_xlabel("p50 latency, % of the default recipe's (left is better)")
         axes.set_title(f"Validation {record.error_name} (down is better)", loc="left", fontsize=11)
         axes.margins(0.08, 0.1)
-        _draw_numbers(axes, record, base)
+        _draw_numbers(axes, record)
         _legend(figure, axes)
         return svg(figure, "search", f"Validation {record.error_name} against median latency, with the Pareto front")
 
 
-def _draw_front(axes: Axes, done: list[Point], base: Point) -> None:
+def _draw_front(axes: Axes, done: list[Point], record: SearchRecord) -> None:
     """Of error and latency alone: what the plane shows."""
-    front = [done[index] for index in pareto_front((point.costs[1], -point.costs[0]) for point in done)]
-    places = [_place(point, base) for point in front]
+    known = [_place(point, record) for point in done]
+    places = [known[index] for index in pareto_front((across, -up) for across, up in known)]
     axes.step(*zip(*places, strict=True), where="post", color=MUTED, linewidth=1.2, linestyle="--", zorder=1)
 
 
-def _draw_points(axes: Axes, done: list[Point], base: Point) -> None:
+def _draw_points(axes: Axes, done: list[Point], record: SearchRecord) -> None:
     largest = max(point.costs[2] for point in done)
     smallest = min(point.costs[2] for point in done)
     for precision in dict.fromkeys(point.precision for point in done):
         own = [point for point in done if point.precision == precision]
-        across, up = zip(*(_place(point, base) for point in own), strict=True)
+        across, up = zip(*(_place(point, record) for point in own), strict=True)
         span = (largest - smallest) or 1.0
         areas = [_SMALLEST + (_LARGEST - _SMALLEST) * (point.costs[2] - smallest) / span for point in own]
         colour = PRECISIONS.get(precision, OTHER)
         axes.scatter(across, up, s=areas, color=colour, alpha=0.75, linewidths=0, label=precision, zorder=2)
-    default = [_place(point, base) for point in done if point.default]
+    default = [_place(point, record) for point in done if point.default]
     across, up = zip(*default, strict=True)
     label = "the default recipe"
     axes.scatter(across, up, s=_LARGEST * 1.7, facecolors="none", edgecolors=MUTED, linewidths=1.4, label=label)
 
 
-def _draw_numbers(axes: Axes, record: SearchRecord, base: Point) -> None:
+def _draw_numbers(axes: Axes, record: SearchRecord) -> None:
     for point in record.pareto:
         axes.annotate(
-            str(point.number), _place(point, base), (0.0, -14.0), textcoords="offset points", ha="center", fontsize=9
+            str(point.number), _place(point, record), (0.0, -14.0), textcoords="offset points", ha="center", fontsize=9
         )
 
 
-def _place(point: Point, base: Point) -> tuple[float, float]:
-    return 100.0 * point.costs[1] / base.costs[1], point.costs[0]
+def _place(point: Point, record: SearchRecord) -> tuple[float, float]:
+    """Percent of the default's latency, by the last measurement that has both, and the error."""
+    return 100.0 * (record.share(point) or 0.0), point.costs[0]
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

@@ -57,7 +57,11 @@ class SearchRecord:
             return None
         if {base.number, point.number} <= set(self.final_ms):
             return self.final_ms[point.number] / self.final_ms[base.number]
-        return point.ratio / base.ratio
+        if base.number == point.number:
+            return 1.0
+        # A trial is timed in turns with the default recipe at fp32. Where that is the baseline, its own trial is but
+        # one more noisy measurement, by which all others would be wrong alike.
+        return point.ratio if base.precision == "fp32" else point.ratio / base.ratio
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
