@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,9 @@ def export_once(target: str, output_dir: Path, model: Path) -> Path:
     digest, profile = read_run(model).digest, profile_named(target)
     try:
         manifest = open_bundle(output_dir).manifest
-        current = manifest.provenance.get("run") == digest and manifest.profile == profile.to_json()
+        # As JSON has it: what was a tuple is a list there.
+        same = manifest.profile == json.loads(json.dumps(profile.to_json()))
+        current = same and manifest.provenance.get("run") == digest
     except RuntimeFailure:
         current = False
     if current:
