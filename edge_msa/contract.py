@@ -18,6 +18,12 @@ from edge_msa_runtime.modalities import MODALITIES
 _LABELLED: tuple[SplitName, ...] = ("train", "valid")
 
 
+WORDS_ALONE = (
+    "says what was said and has no frames: edge-msa language learns from words, a model that reads words (--language) "
+    "is given them, data encode makes frames of them"
+)
+
+
 @dataclass(frozen=True)
 class LanguageContract:
     """How a model's language stream is made of words: the kind of front, tokens that it reads, digest of its files."""
@@ -181,6 +187,8 @@ def without_unread(dataset: Dataset, dims: Collection[str]) -> Dataset:
     Raises:
         DataError: nothing would be left.
     """
+    if not dataset.dims:
+        raise DataError(f"{dataset.name} {WORDS_ALONE}")
     unread = [name for name in dataset.dims if name not in dims]
     if len(unread) == len(dataset.dims):
         raise DataError(
@@ -200,10 +208,7 @@ def _learnable(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]:
     train = dataset.split("train")
     found = {name: dim for name, dim in dims.items() if _has_frames(train, (name,))}
     if not found and not dataset.dims:
-        raise DataError(
-            f"{dataset.name} says what was said and has no frames: edge-msa language train learns from words, "
-            "data encode makes frames of them"
-        )
+        raise DataError(f"{dataset.name} {WORDS_ALONE}")
     if not found:
         of = "" if set(dims) >= set(dataset.dims) else f" of {', '.join(dims)}"
         raise DataError(f"the train split of {dataset.name} has no valid frame{of} at all: look with data inspect")

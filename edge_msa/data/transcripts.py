@@ -41,6 +41,8 @@ _SPLIT_WORDS: Mapping[str, SplitName] = {
 _LONGEST_CELL = 1 << 24
 
 Row = Mapping[str, str]
+LINE = "\0line"
+"""Where a row keeps the number of its last line; no column can be called so."""
 
 
 def read_transcripts(path: Path, task: Task | None) -> Dataset:
@@ -56,7 +58,7 @@ def read_transcripts(path: Path, task: Task | None) -> Dataset:
     by_split: dict[SplitName, list[int]] = {name: [] for name in SPLITS}
     split_column = _named(columns, _SPLIT)
     for index, row in enumerate(rows):
-        by_split[_split_of(row[split_column] if split_column else "", path, index)].append(index)
+        by_split[_split_of(row[split_column] if split_column else "", path, row)].append(index)
     text = _named(columns, _TEXT) or ""
     score = _named(columns, _SCORE)
     splits: dict[SplitName, Split] = {}
@@ -93,10 +95,10 @@ def _named(columns: Sequence[str], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in columns), None)
 
 
-def _split_of(word: str, path: Path, index: int) -> SplitName:
+def _split_of(word: str, path: Path, row: Row) -> SplitName:
     found = _SPLIT_WORDS.get(word.strip().lower())
     if found is None:
-        raise DataError(f"{path}, line {index + 2}: the split is {word!r}; it is one of train, valid, test")
+        raise DataError(f"{path}, line {row[LINE]}: the split is {word!r}; it is one of train, valid, test")
     return found
 
 
@@ -117,13 +119,15 @@ def _split(
         ids = [f"{row[video]}[{row[clip]}]" for _, row in members]
     else:
         ids = [f"{name}-{index}" for index, _ in members]
-    values = None if score is None else np.array([_score(row[score], path, index) for index, row in members])
+    values = None if score is None else np.array([_score(row[score], path, row) for _, row in members])
     labels = settle_labels(values, task, name, ids)
     return Split(tuple(ids), tuple(groups), labels, {}, tuple(row[text].strip() for _, row in members))
 
 
-def _score(cell: str, path: Path, index: int) -> float:
+def _score(cell: str, path: Path, row: Row) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise DataError(f"{path}, line {index + 2}: the score is {cell!r}; it must be a number") from None
+        raise DataError(
+            f"{path}, line {row[LINE]}: the score is {cell!r}; it must be a number, or leave the whole column out"
+        ) from None

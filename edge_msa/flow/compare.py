@@ -71,7 +71,10 @@ def compare_students(
     tables = read_recipe(recipe)
     variants = tables.get("variants", {})
     if not variants or not all(isinstance(item, Mapping) for item in variants.values()):
-        raise UsageError(f"{recipe} has no variants: give tables as in [variants.labels] from_teacher = 0")
+        raise UsageError(f"{recipe} has no variants: give tables, as [variants.labels] with from_teacher = 0 below it")
+    for name in variants:
+        if Path(name).name != name or name.startswith("."):
+            raise UsageError(f"{recipe}: the variant {name!r} cannot be a folder's name: leave out slashes and dots")
     engine = Hardware().start(progress=shows_progress())
     school = school_of(data, teachers, transfer, task)
     common = tables.get("student", {})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_msa.contract import Contract
+from edge_msa.contract import WORDS_ALONE, Contract
 from edge_msa.data.archive import write_archive
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.inspect import describe, inspection_of
@@ -95,6 +95,8 @@ def convert(
     if output.suffix != ".npz":
         raise UsageError(f"{output} does not end in .npz: archives do")
     dataset = opened(source, task_name)
+    if not dataset.dims:
+        raise UsageError(f"{source} {WORDS_ALONE}")
     splits = dict(dataset.splits)
     if samples is not None or unlabelled:
         train = dataset.split("train")

@@ -29,7 +29,7 @@ from edge_msa.explain.told_readings import (
 from edge_msa.explain.worth import worth
 from edge_msa.files import write_text
 from edge_msa.flow.console import made, say, say_json
-from edge_msa.flow.data import data_of, opened
+from edge_msa.flow.data import opened_for
 from edge_msa.flow.readings import by_run
 from edge_msa.models.almt import Almt
 from edge_msa.runs import Run, read_run
@@ -101,7 +101,7 @@ def _subject(path: Path, data: str | None, split_name: SplitName, samples: Seque
     """
     run = read_run(path)
     contract = Contract.from_json(run.info.contract)
-    dataset = opened(data_of(data, contract, path), task)
+    dataset = opened_for(run, contract, data, task)
     contract.normalised(dataset)
     split = dataset.split(split_name)
     if not any(present(split, name).any() for name in MODALITIES):

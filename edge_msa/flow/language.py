@@ -22,6 +22,7 @@ from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
 from edge_msa.training.engine import Engine, Hardware
 from edge_msa.training.fronts import front_of_source, front_of_teacher
 from edge_msa.training.language import LanguageRecipe, Texts, TrainedReader, train_reader
+from edge_msa.training.readers import contract_of_reader
 from edge_msa.training.recipes import language_recipe, read_recipe
 from edge_msa.training.spoken import Spoken, write_spoken
 
@@ -97,10 +98,10 @@ def distill_language(
     engine = (hardware or Hardware()).start(progress=shows_progress())
     chosen = _recipe(recipe, front)
     corpora = _opened(transcripts)
-    sources = [read_run(path, "student") for path in teachers]
+    sources = [read_run(path) for path in teachers]
     for source in sources:
-        if not source.info.contract.get("language"):
-            raise UsageError(f"{source.path} reads features, not words: give runs of edge-msa language train")
+        if contract_of_reader(source).dims.keys() != {"language"}:
+            raise UsageError(f"{source.path} reads more than words: give runs of edge-msa language train or distill")
     inputs = corpora.inputs | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
     inputs["precision"] = engine.precision
     recorded = dataclasses.asdict(chosen) | {"front": front, "layers": layers}
@@ -208,8 +209,11 @@ def _opened(transcripts: Sequence[str]) -> _Corpora:
             )
         wanted: tuple[SplitName, ...] = ("train", "valid") if source == transcripts[-1] else ("train",)
         for name in wanted:
-            if not dataset.split(name).texts:
+            texts = dataset.split(name).texts
+            if not texts:
                 raise DataError(f"the {name} split of {source} does not say what was said: give a file with text")
+            if not any(character.isalnum() for text in texts for character in text):
+                raise DataError(f"no text of the {name} split of {source} has a word in it: there is nothing to learn")
     if not np.isfinite(datasets[-1].split("valid").labels).all():
         raise DataError(f"the valid split of {transcripts[-1]} has no scores, by which the best epoch is chosen")
     return _Corpora(tuple(transcripts), datasets)

@@ -17,6 +17,7 @@ from edge_msa.flow.data import data_of, opened_plain, seen_by
 from edge_msa.runs import Run, read_run
 from edge_msa.training.engine import Engine
 from edge_msa.training.load import model_of
+from edge_msa.training.readers import contract_of_reader
 from edge_msa.training.student_recipe import StudentRecipe
 from edge_msa.training.targets import Targets, Teacher, targets_of
 
@@ -90,7 +91,7 @@ def school_of(
     first = asked[0]
     plain = opened_plain(runs[0], first, data, task)
     others = [_transfer(file, first) for file in transfer]
-    reader = read_run(language, "student") if language else runs[0] if first.language else None
+    reader = read_run(language) if language else runs[0] if first.language else None
     views = [_view(run, given, plain, others) for run, given in zip(runs, asked, strict=True)]
     first.readable(views[0])
     fitting = [first, *(_fitting(r.path, c, first, v) for r, c, v in zip(runs[1:], asked[1:], views[1:], strict=True))]
@@ -99,7 +100,7 @@ def school_of(
         contract = contract.joined(given)
     own = views[0]
     if reader is not None:
-        spoken = Contract.from_json(reader.info.contract)
+        spoken = contract_of_reader(reader)
         contract = contract.joined(spoken.only(["language"])).speaking(spoken)
         own = _view(reader, spoken, plain, others)
     raw = contract.readable(own)

@@ -42,7 +42,7 @@ def train_teacher(
     engine = (hardware or Hardware()).start(progress=shows_progress())
     dataset = opened(data, task)
     chosen = teacher_recipe(model, settings.get(model, {}), data, epochs=epochs)
-    reader = read_run(language, "student") if language else None
+    reader = read_run(language) if language else None
     run, made_now = train_on(
         dataset if reader is None else spoken_by(reader, dataset),
         data,

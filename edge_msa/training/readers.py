@@ -17,10 +17,21 @@ def spoken_of(run: Run) -> Spoken:
         RunUsageError: it reads features.
         RunError: its files cannot be used.
     """
-    language = Contract.from_json(run.info.contract).language
-    if language is None:
-        raise RunUsageError(f"{run.path} reads features, not words: give a run of edge-msa language train or distill")
+    language = contract_of_reader(run).language
+    assert language is not None  # noqa: S101 - contract_of_reader sees to it
     return read_spoken(run.path, language.digest)
+
+
+def contract_of_reader(run: Run) -> Contract:
+    """The contract of a run that reads words.
+
+    Raises:
+        RunUsageError: it reads features.
+    """
+    contract = Contract.from_json(run.info.contract)
+    if contract.language is None:
+        raise RunUsageError(f"{run.path} reads features, not words: give a run of edge-msa language train or distill")
+    return contract
 
 
 def reader_of_words(run: Run) -> tuple[LanguageReader, Spoken]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import MODALITIES
+from edge_msa_runtime.words import are_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Intake:
         """The valid frames of each modality that has any, in order.
 
         Args:
-            given: language, audio and vision, each None or an array (T, d) of real numbers; language also a text.
+            given: language, audio and vision, each None or an array (T, d) of real numbers; language also words.
             valid: by modality, a boolean mask (T,); a modality that is left out has no frame masked.
 
         Returns:
@@ -50,8 +51,9 @@ class Intake:
         for name, frames in zip(MODALITIES, given):
             if frames is not None:
                 mask = valid.get(name) if valid is not None else None
-                spoken = name == "language" and isinstance(frames, str)
-                rows = self._spoken(frames, mask) if spoken else self._rows(name, frames, mask)
+                spoken = name == "language" and are_words(frames)
+                text = frames if isinstance(frames, str) or not spoken else " ".join(frames)
+                rows = self._spoken(text, mask) if spoken else self._rows(name, frames, mask)
                 if len(rows):
                     kept[name] = rows
         if valid is not None:

@@ -17,6 +17,7 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.reading import Reading, make_reading
 from edge_msa_runtime.stream import Stream
 from edge_msa_runtime.text import text_front
+from edge_msa_runtime.words import are_words
 
 if TYPE_CHECKING:
     from edge_msa_runtime.programs import State
@@ -77,6 +78,8 @@ class Session:
         """
         started = time.perf_counter()
         rows = self._intake.gather((language, audio, vision), valid)
+        if not rows and are_words(language):
+            raise UsageError(f"there is no word in {str(language)[:40]!r}, and no frame beside it; say something")
         if not rows:
             raise UsageError(
                 f"there is no valid frame in any modality; give at least one of {', '.join(self.manifest.modalities)}"

@@ -67,6 +67,8 @@ class Stream:
             UsageError: an array, a mask or a time does not fit; nothing of this push has been taken then.
             RuntimeFailure: the engine failed; `reset` the stream.
         """
+        if isinstance(language, (list, tuple)) and not language and self._intake.text is not None:
+            language, times = "", times or None  # nothing was heard
         if not are_words(language):
             if times is not None:
                 raise UsageError("times were given without words; give language='...' with them")
