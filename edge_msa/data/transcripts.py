@@ -79,7 +79,9 @@ def _table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
             columns = tuple((name or "").strip().lower() for name in reader.fieldnames or ())
             reader.fieldnames = list(columns)
             rows: list[Row] = [
-                {str(key): str(cell) for key, cell in row.items()} for row in reader if any(row.values())
+                {LINE: str(reader.line_num)} | {str(key): str(cell) for key, cell in row.items()}
+                for row in reader
+                if any(row.values())
             ]
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a table of transcripts ({error}): give a CSV in UTF-8") from None

@@ -162,7 +162,7 @@ def test_text_without_a_token_is_an_absent_modality(
     with load(make(front)) as session:
         audio = frames("audio", 6)
         assert session.predict(language=text, audio=audio).subset == "a"
-        with pytest.raises(UsageError, match="no valid frame in any modality"):
+        with pytest.raises(UsageError, match="there is no word in"):
             session.predict(language=text)
 
 
@@ -359,7 +359,7 @@ def test_words_on_the_command_line_are_read_and_described(make: Make, capsys: py
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["score"] == load(folder).predict(language="i love it").score
     assert main(["predict", str(folder), "--language", ""]) == 2
-    assert "no valid frame" in capsys.readouterr().err
+    assert "there is no word in" in capsys.readouterr().err
     assert main(["info", str(folder), "--json"]) == 0
     out = capsys.readouterr().out
     assert "words by a table, 10 tokens at most" in out

@@ -64,6 +64,12 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path, content: str, message: 
     assert "\n" not in str(caught.value)
 
 
+def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
+    content = 'text,label\n"two\nlines",1\n\nlast,bad\n'
+    with pytest.raises(DataError, match="line 5: the score is 'bad'"):
+        open_dataset(written(tmp_path / "t.csv", content))
+
+
 def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00\x01text")
     with pytest.raises(DataError, match="CSV in UTF-8"):

@@ -175,7 +175,7 @@ def test_compare_prints_every_variant_beside_the_first_and_makes_none_twice(
     more = compare_students(recipe, [run], tmp_path / "more", transfer=[str(tmp_path / "blind.npz")], seeds=1)
     assert more[0] == first[0]
     recipe.write_text("[student]\nepochs = 1\n")
-    with pytest.raises(UsageError, match=r"has no variants: give tables as in \[variants.labels\]"):
+    with pytest.raises(UsageError, match=r"has no variants: give tables, as \[variants.labels\]"):
         compare_students(recipe, [run], out)
 
 
