@@ -85,7 +85,14 @@ def climb(
             in_pipeline=True,
         )
     rungs = list(_rungs(asked, layers))
-    bundles = {rung.name: [_bundle(rung, seed, asked) for seed in asked.seeds] for rung in rungs}
+    runs: dict[str, list[Path]] = {}
+    bundles: dict[str, list[Path]] = {}
+    for rung in rungs:
+        teachers = _best(runs) if rung.front == "table" else [asked.teacher(seed) for seed in asked.seeds]
+        runs[rung.name] = [_run(rung, seed, teachers, asked) for seed in asked.seeds]
+        bundles[rung.name] = [
+            _bundle(rung, seed, run, asked) for seed, run in zip(asked.seeds, runs[rung.name], strict=True)
+        ]
     ladder = _measured(rungs, bundles, asked)
     write_text(output_dir / NAME, json_module.dumps(ladder.to_json(), indent=1) + "\n")
     say(f"\n{format_ladder(ladder)}\n")
@@ -107,23 +114,44 @@ def _rungs(asked: _Climb, layers: Sequence[int]) -> Iterator[Rung]:
     yield Rung("table", "static table", "table")
 
 
-def _bundle(rung: Rung, seed: int, asked: _Climb) -> Path:
-    """The rung's bundle of that seed: distilled, calibrated, exported; what is there already is kept."""
+def _best(runs: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
+    """The readers of the rung that reads validation best: the static table, which is last, learns from them.
+
+    A smaller encoder that learned from the mean of several teachers may be better than each of them.
+    """
+    means = {
+        name: sum(float(read_run(path).info.metrics["validation_metric"]) for path in paths) / len(paths)
+        for name, paths in runs.items()
+    }
+    chosen = min(means, key=lambda name: means[name])
+    told = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+    say(f"the static table learns from {chosen} (validation: {told})")
+    return runs[chosen]
+
+
+def _run(rung: Rung, seed: int, teachers: Sequence[Path], asked: _Climb) -> Path:
+    """The rung's reader of that seed; what is there already is kept."""
+    if rung.front == "teacher":
+        return asked.teacher(seed)
     step(f"{rung.title}, seed {seed}")
-    run = asked.teacher(seed)
-    if rung.front != "teacher":
-        run = asked.output_dir / f"{rung.name}-{seed}"
-        distill_language(
-            [asked.teacher(other) for other in asked.seeds],
-            asked.transcripts,
-            run,
-            front=rung.front,
-            layers=rung.layers,
-            recipe=asked.recipe,
-            seed=seed,
-            hardware=asked.hardware,
-            in_pipeline=True,
-        )
+    run = asked.output_dir / f"{rung.name}-{seed}"
+    distill_language(
+        teachers,
+        asked.transcripts,
+        run,
+        front=rung.front,
+        layers=rung.layers,
+        recipe=asked.recipe,
+        seed=seed,
+        hardware=asked.hardware,
+        in_pipeline=True,
+    )
+    return run
+
+
+def _bundle(rung: Rung, seed: int, run: Path, asked: _Climb) -> Path:
+    """Its bundle: calibrated, exported; what is there already is kept."""
+    step(f"bundle: {rung.title}, seed {seed}")
     calibrated = asked.output_dir / f"calibrated-{rung.name}-{seed}"
     calibrate_student(None, run, calibrated, in_pipeline=True)
     return export_once(asked.target, asked.output_dir / f"bundle-{rung.name}-{seed}", calibrated)
