@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.data.tasks import Task
-from edge_msa.errors import EdgeMsaError
+from edge_msa.errors import DataError, EdgeMsaError
 from edge_msa.files import write_text
 from edge_msa.metrics import (
     LEARNED_NOTHING,
@@ -147,10 +147,15 @@ def evaluate(
         draws: of the bootstrap; 0 for no intervals.
 
     Raises:
-        DataError: there is no such split, or it is empty.
+        DataError: there is no such split, it is empty, or has samples without labels.
         EdgeMsaError: `predict` gave something that cannot be measured.
     """
     split = dataset.split(split_name)
+    if not np.isfinite(split.labels).all():
+        raise DataError(
+            f"the {split_name} split of {dataset.name} has samples without labels: "
+            "they can be predicted (edge-msa-run predict), not evaluated; label them or give another --split"
+        )
     readings = tuple(_read(predict, split))
     if not readings:
         raise EdgeMsaError(f"no sample of the {split_name} split of {dataset.name} has a valid frame: nothing to read")

@@ -153,6 +153,16 @@ def test_without_training_labels_the_floor_of_learning_nothing_is_left_out_and_s
     assert any("no training labels" in note for note in found.notes)
 
 
+def test_a_split_without_labels_is_named() -> None:
+    dataset = dataset_of()
+    test = dataset.split("test")
+    silent = replace(
+        dataset, splits={**dataset.splits, "test": replace(test, labels=np.full_like(test.labels, np.nan))}
+    )
+    with pytest.raises(DataError, match="the test split of toy has samples without labels"):
+        evaluate(knowing, silent, "test", SOURCE, draws=0)
+
+
 def test_splits_and_readings_that_cannot_be_measured_are_refused() -> None:
     with pytest.raises(DataError, match="no valid split"):
         evaluate(knowing, dataset_of(), "valid", SOURCE)
