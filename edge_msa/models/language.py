@@ -78,9 +78,12 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
     """
     try:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
     except ImportError:
         raise BackendError("encoding text needs the transformers package: pip install 'edge-msa[language]'") from None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # A file is read in a second, and a log is no terminal.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     local = Path(source).is_dir()
     if not local and ("/" not in source or source.startswith((".", "/", "~")) or source.count("/") > 1):
         raise UsageError(
