@@ -101,8 +101,7 @@ def _subject(path: Path, data: str | None, split_name: SplitName, samples: Seque
     """
     run = read_run(path)
     contract = Contract.from_json(run.info.contract)
-    dataset = opened_for(run, contract, data, task)
-    contract.normalised(dataset)
+    dataset = contract.readable(opened_for(run, contract, data, task))
     split = dataset.split(split_name)
     if not any(present(split, name).any() for name in MODALITIES):
         raise DataError(f"no sample of the {split_name} split of {dataset.name} has a valid frame: nothing to read")

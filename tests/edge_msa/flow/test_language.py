@@ -13,6 +13,7 @@ from edge_msa.contract import Contract
 from edge_msa.errors import DataError, UsageError
 from edge_msa.flow.calibrate import calibrate_student
 from edge_msa.flow.evaluate import evaluate_path
+from edge_msa.flow.explain import explain_run
 from edge_msa.flow.export import export_model
 from edge_msa.flow.ladder import PAGE, climb
 from edge_msa.flow.language import distill_language, train_language
@@ -132,6 +133,13 @@ def mosi_like(tmp_path: Path) -> Path:
         audio=rng.normal(size=(count, 3)).astype(np.float32),
     )
     return tmp_path / "mosi_like.npz"
+
+
+def test_a_reader_of_words_is_explained_on_data_that_has_other_streams_too(
+    table: Run, mosi_like: Path, tmp_path: Path
+) -> None:
+    explain_run(table.path, str(mosi_like), tmp_path / "page.html")
+    assert "language" in (tmp_path / "page.html").read_text()
 
 
 def test_word_vectors_become_a_table_that_reads_words(mosi_like: Path, tmp_path: Path) -> None:
