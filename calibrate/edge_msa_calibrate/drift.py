@@ -70,7 +70,7 @@ def differing(drifts: tuple[Drift, ...]) -> tuple[Drift, ...]:
 
 def share_beyond(histogram: Histogram, low: float, high: float) -> float:
     """Share of the values outside [low, high], to within half a bin."""
-    middles = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    middles = histogram.centres
     # Those in the bin of an end are inside: a Relu's zeros are not below a range that starts at 0.
     outside = (middles < low - histogram.width) | (middles > high + histogram.width)
     return float(histogram.counts[outside].sum() / histogram.count)

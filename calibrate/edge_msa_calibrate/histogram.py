@@ -55,6 +55,11 @@ class Histogram:
         """The 2 * bins + 1 edges, float64."""
         return np.arange(-self.bins, self.bins + 1) * self.width
 
+    @property
+    def centres(self) -> Array:
+        """The middles of the 2 * bins bins, float64."""
+        return (self.edges[:-1] + self.edges[1:]) / 2
+
     def magnitudes(self) -> Array:
         """Counts of |value|, (bins,), from 0 to `limit`."""
         return self.counts[self.bins :] + self.counts[: self.bins][::-1]

@@ -22,7 +22,7 @@ def signal_to_noise(histogram: Histogram, low: float, high: float) -> float:
     Rounding errors are taken as uniform within a step (Widrow and Kollar 2008). Values that do not vary have nothing to
     lose: infinite.
     """
-    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    centres = histogram.centres
     shares = histogram.counts / histogram.count
     mean = float((shares * centres).sum())
     variance = float((shares * (centres - mean) ** 2).sum())

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from edge_msa.errors import UsageError
 from edge_msa.flow.console import made, remark, say, say_json
-from edge_msa.flow.machine import is_of_kind, machine
+from edge_msa.flow.machine import is_of_kind, machine, unavailable
 from edge_msa.report import BenchRecord, write_records
 from edge_msa.report.points import shown
 from edge_msa.tables import text_table
 from edge_msa_runtime import load
 from edge_msa_runtime.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle import Bundle, open_bundle
-from edge_msa_runtime.engines import open_engine
 from edge_msa_runtime.errors import EngineUnavailableError
 from edge_msa_runtime.session import Session
 
@@ -93,7 +92,7 @@ def bench_bundles(
     idle: list[BenchRecord] = []
     for bundle in bundles:
         for name in bundle.manifest.engines if engine == "auto" else (engine,):
-            missing = None if name not in bundle.manifest.engines else _missing(name)
+            missing = None if name not in bundle.manifest.engines else unavailable(name)
             for precision in bundle.precisions(name):
                 if missing is None:
                     sessions.append(load(bundle.path, engine=name, precision=precision, threads=threads))
@@ -164,15 +163,6 @@ def _alone(session: Session) -> dict[str, float]:
         raise EngineUnavailableError(done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}")
     results: list[dict[str, float]] = json_module.loads(done.stdout.splitlines()[-1])
     return results[0]
-
-
-def _missing(engine: str) -> str | None:
-    """Why an engine cannot execute here, or None."""
-    try:
-        open_engine(engine)
-    except EngineUnavailableError as error:
-        return str(error)
-    return None
 
 
 def _idle(bundle: Bundle, engine: str, precision: str, reason: str) -> BenchRecord:

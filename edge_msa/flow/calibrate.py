@@ -10,9 +10,10 @@ import numpy as np
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.data.words import Words
 from edge_msa.flow.calibrated import Ranges, write_float_nodes, write_ranges
 from edge_msa.flow.console import made, remark, remarks, say
-from edge_msa.flow.data import opened_for
+from edge_msa.flow.data import opened_plain, seen_by
 from edge_msa.flow.graphs import graphs_of
 from edge_msa.flow.spoken import carry_spoken, spoken_ids
 from edge_msa.flow.words import text_of
@@ -27,7 +28,7 @@ from edge_msa_calibrate.smoothing import smoothing_of
 from edge_msa_calibrate.statistics import FRONT_SCOPE, Statistics
 from edge_msa_export.graph_files import Graph, GraphsByKey, write_graphs
 from edge_msa_export.graph_front import export_fronts
-from edge_msa_export.text import TextGraph
+from edge_msa_export.text import Text, TextGraph
 from edge_msa_runtime.modalities import subsets_of
 
 STATISTICS_NAME = "statistics.npz"
@@ -53,18 +54,19 @@ def calibrate_student(
     """Gather statistics, choose ranges, and write them with the student as a run; skipped when one is there."""
     source = read_run(model, "student")
     contract = Contract.from_json(source.info.contract)
-    dataset = opened_for(source, contract, data, task)
-    normalised = contract.normalised(dataset)
+    dataset = opened_plain(source, contract, data, task)
     recipe = {"method": method, "num_samples": num_samples}
     inputs = {"data": dataset.digest, "student": source.digest}
     identity = identity_of("calibrate", recipe, seed, inputs)
     if run := current_run(output_dir, identity):
         say(f"calibration: {output_dir} is up to date, skipped")
         return run
+    normalised = contract.normalised(seen_by(source, contract, dataset))
+    text = text_of(source)
     with new_run(output_dir, identity) as work:
         graphs = graphs_of(source)
-        observed = _observed(graphs, source, contract)
-        samples = _samples(normalised, observed, source, num_samples, seed)
+        observed = _observed(graphs, text, contract)
+        samples = _samples(normalised, contract, text, num_samples, seed)
         statistics = gather_statistics(observed, samples, checkpoint=Checkpoint(work / CHECKPOINT_NAME, identity))
         smoothing = smoothing_of(statistics)
         ranges = compute_ranges(statistics, method, smoothing)
@@ -88,7 +90,7 @@ def calibrate_student(
             carry_spoken(source.path, work)
         write_run(work, info, source.weights, [])
     _tell_float(contract, ranges, coarse)
-    met = list(_samples(normalised, observed, source, VALIDATION_SAMPLES, seed, "valid"))
+    met = list(_samples(normalised, contract, text, VALIDATION_SAMPLES, seed, "valid"))
     _warn_of_drift(observed, met, statistics, ranges)
     if not in_pipeline:
         remark(format_ranges(ranges))
@@ -108,10 +110,9 @@ def _tell_float(contract: Contract, ranges: Ranges, coarse: Mapping[str, str]) -
     remarks(f"{weight} stays float at int8: {reason}" for weight, reason in coarse.items())
 
 
-def _observed(graphs: GraphsByKey, run: Run, contract: Contract) -> dict[str, Graph]:
+def _observed(graphs: GraphsByKey, text: Text | None, contract: Contract) -> dict[str, Graph]:
     """The graphs that are watched, by what they read: a subset's frames, or a text by an encoder."""
     observed = {key.scope: graph for key, graph in graphs.items() if key.role == "window"}
-    text = text_of(run)
     if isinstance(text, TextGraph):
         observed[FRONT_SCOPE] = next(iter(export_fronts(text, [contract.windows["language"]]).values()))
     return observed
@@ -119,19 +120,19 @@ def _observed(graphs: GraphsByKey, run: Run, contract: Contract) -> dict[str, Gr
 
 def _samples(
     dataset: Dataset,
-    observed: Mapping[str, Graph],
-    run: Run,
+    contract: Contract,
+    text: Text | None,
     count: int,
     seed: int,
     part: SplitName = "train",
 ) -> Iterator[Sample]:
     """What is run through the graphs: frames, and where an encoder reads texts their ids, a quarter as many."""
     yield from calibration_samples(dataset, count, seed, part)
-    if FRONT_SCOPE in observed:
+    if isinstance(text, TextGraph):
         split = dataset.split(part)
         chosen = np.random.default_rng(seed).permutation(len(split))[: -(-count // ENCODED)]
-        length = Contract.from_json(run.info.contract).windows["language"]
-        yield from spoken_ids(run, [split.texts[row] for row in chosen], length)
+        words = Words(text.tokenizer, text.max_tokens, special=True)
+        yield from spoken_ids(words, [split.texts[row] for row in chosen], contract.windows["language"])
 
 
 def _warn_of_drift(

@@ -77,7 +77,7 @@ def write_float_nodes(work: Path, float_nodes: FloatNodes) -> None:
 
 
 def read_float_nodes(run: Run) -> FloatNodes:
-    """What sensitivity chose; nothing of a run that it did not make.
+    """What calibrate found too coarse for int8, and sensitivity chose.
 
     Raises:
         RunError: it cannot be read.
@@ -89,7 +89,7 @@ def read_float_nodes(run: Run) -> FloatNodes:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {rules: {str(name): str(why) for name, why in nodes.items()} for rules, nodes in found.items()}
     except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{path} cannot be read ({error}): run edge-msa sensitivity again") from None
+        raise RunError(f"{path} cannot be read ({error}): calibrate again") from None
 
 
 def carry_placement(source: Run, work: Path) -> None:

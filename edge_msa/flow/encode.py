@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from edge_msa.data.archive import check_archive_path, write_archive
-from edge_msa.data.dataset import Dataset, Frames
+from edge_msa.data.dataset import Dataset
+from edge_msa.data.words import Words
 from edge_msa.errors import UsageError
 from edge_msa.flow.console import made, remark
 from edge_msa.flow.data import opened
+from edge_msa.flow.spoken import spoken_in
+from edge_msa.models.fronts import EncoderFront
 from edge_msa.models.language import LanguageEncoder, load_encoder
 from edge_msa.training.device import resolve_device
+from edge_msa.training.spoken import Spoken
 
 
 def encode_language(
@@ -41,16 +44,9 @@ def encode_language(
 
 
 def encoded(dataset: Dataset, encoder: LanguageEncoder, *, max_tokens: int) -> Dataset:
-    """The dataset with that language stream; an utterance without a word has none."""
-    splits = {}
-    for name, split in dataset.splits.items():
-        values, valid = encoder.encode(split.texts, max_tokens=max_tokens)
-        for row, text in enumerate(split.texts):
-            if not text.strip():
-                values[row], valid[row] = 0, False
-        splits[name] = dataclasses.replace(
-            split,
-            modalities={"language": Frames(valid, values=values)}
-            | {modality: frames for modality, frames in split.modalities.items() if modality != "language"},
-        )
-    return dataclasses.replace(dataset, splits=splits)
+    """The dataset with that language stream; an utterance without a word has none.
+
+    The encoder's own tokenizer decides about upper case and punctuation.
+    """
+    spoken = Spoken(Words(encoder.tokenizer, max_tokens, special=True), EncoderFront(encoder.model))
+    return spoken_in(dataset, spoken)

@@ -104,7 +104,7 @@ class Judge:
         return len(self.split)
 
     def __call__(self, floats: Collection[str]) -> Score:
-        """The score with those weights' layers float."""
+        """The score with those weights' layers float, and those that the request keeps so."""
         found = {subset: self._readings(subset, rows, frozenset(floats)) for subset, rows in readable(self.split)}
         verdict = decide(self._points(self.reference), self._points(found), self.signal, 0.0)
         spread = max(float(np.std(np.concatenate(list(self.reference.values())))), 1e-9)
@@ -115,7 +115,8 @@ class Judge:
     def _readings(self, subset: Subset, rows: Rows, floats: frozenset[str]) -> FloatArray:
         """Readings at int8; asked once of each placement of the layers that the subset's graph has."""
         graph = self.reader.graphs[GraphKey("window", subset.value)]
-        own = floats.intersection(tensor.name for tensor in graph.graph.initializer)
+        there = floats.union(self.request.float_nodes.get(self.rule_set, {}))
+        own = there.intersection(tensor.name for tensor in graph.graph.initializer)
         if (subset, own) not in self.known:
             lowered = quantise(graph, self.request.ranges or {}, self.rule_set, own, self.request.smoothing)
             reader = _Reader({GraphKey("window", subset.value): lowered}, self.reader.engine, self.reader.scratch)

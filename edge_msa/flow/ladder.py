@@ -17,7 +17,7 @@ from edge_msa.flow.console import made, say, say_json, step
 from edge_msa.flow.data import opened
 from edge_msa.flow.export import export_once
 from edge_msa.flow.language import distill_language, train_language
-from edge_msa.flow.machine import machine
+from edge_msa.flow.machine import machine, unavailable
 from edge_msa.flow.readings import by_session, readable_by
 from edge_msa.ladder.picture import write_page
 from edge_msa.ladder.record import NAME, Ladder, Rung, Step
@@ -30,8 +30,6 @@ from edge_msa.training.readers import spoken_of
 from edge_msa_runtime import load
 from edge_msa_runtime.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle import Bundle, open_bundle
-from edge_msa_runtime.engines import open_engine
-from edge_msa_runtime.errors import EngineUnavailableError
 from edge_msa_runtime.manifest import MANIFEST_NAME
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
@@ -161,7 +159,7 @@ def _measured(rungs: Sequence[Rung], bundles: Mapping[str, Sequence[Path]], aske
     step("test and bench")
     dataset = opened(asked.transcripts[-1], None)
     first = [open_bundle(bundles[rung.name][0]) for rung in rungs]
-    engine = next(name for name in first[0].manifest.engines if _executes(first[0], name))
+    engine = next(name for name in first[0].manifest.engines if unavailable(name) is None)
     sessions = [
         load(bundle.path, engine=engine, precision=precision)
         for bundle in first
@@ -217,14 +215,6 @@ def _test(bundle: Path, engine: str, precision: str, dataset: Dataset) -> Evalua
         evaluation, _ = evaluate(by_session(session), readable_by(session, dataset), "test", source)
     write_text(kept, json_module.dumps({"of": digest, "evaluation": evaluation.to_json()}) + "\n")
     return evaluation
-
-
-def _executes(bundle: Bundle, engine: str) -> bool:
-    try:
-        open_engine(engine)
-    except EngineUnavailableError:
-        return False
-    return bool(bundle.precisions(engine))
 
 
 def _timed_text(dataset: Dataset, teacher: Path) -> str:

@@ -20,14 +20,12 @@ from edge_msa.flow.language_teachers import asked
 from edge_msa.flow.processes import current_for_all, new_for_all
 from edge_msa.runs import Run, RunInfo, identity_of, read_run, write_run
 from edge_msa.training.engine import Engine, Hardware
-from edge_msa.training.fronts import front_of_source, front_of_teacher
+from edge_msa.training.fronts import front_of_source, front_of_teacher, is_table
 from edge_msa.training.language import LanguageRecipe, Texts, TrainedReader, train_reader
 from edge_msa.training.readers import contract_of_reader
 from edge_msa.training.recipes import language_recipe, read_recipe
 from edge_msa.training.spoken import Spoken, write_spoken
-
-BUCKETS = (16, 32, 64, 128, 256, 512)
-"""Lengths that a window for words may have."""
+from edge_msa_export.text import BUCKETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +61,7 @@ def train_language(
 ) -> Run:
     """Train a reader on transcripts with scores, the last file's at the end; skipped when an identical one is there."""
     engine = (hardware or Hardware()).start(progress=shows_progress())
-    chosen = _recipe(recipe, "table" if encoder == "wordpieces" or encoder.endswith(".npz") else "encoder")
+    chosen = _recipe(recipe, "table" if is_table(encoder) else "encoder")
     corpora = _opened(transcripts)
     for source, dataset in zip(corpora.sources, corpora.datasets, strict=True):
         if not np.isfinite(dataset.split("train").labels).all():

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edge_msa_runtime.engines import open_engine
+from edge_msa_runtime.errors import EngineUnavailableError
+
 _ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS call them
 
 
@@ -21,6 +24,15 @@ def machine() -> dict[str, str]:
     versions = {name: _version(name) for name in ("numpy", "onnxruntime", "openvino")}
     found = {"machine": _processor(), "system": f"{platform.system()} {platform.machine()}"}
     return found | {"python": platform.python_version()} | versions
+
+
+def unavailable(engine: str) -> str | None:
+    """Why an engine cannot execute here, or None."""
+    try:
+        open_engine(engine)
+    except EngineUnavailableError as error:
+        return str(error)
+    return None
 
 
 def _processor() -> str:

@@ -19,7 +19,7 @@ from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.errors import UsageError
 from edge_msa.flow.console import remark, shows_progress, step
 from edge_msa.flow.data import opened
-from edge_msa.flow.machine import is_of_kind
+from edge_msa.flow.machine import is_of_kind, unavailable
 from edge_msa.flow.settings import PipelineRecipe, Settings, read_settings
 from edge_msa.flow.teachers import School, school_of
 from edge_msa.flow.train import train_on
@@ -30,7 +30,6 @@ from edge_msa.training.recipes import recipe_from, student_recipe
 from edge_msa.training.student_recipe import StudentRecipe
 from edge_msa.training.teachers import teacher_recipe
 from edge_msa_export.profiles import DeviceProfile, profile_named
-from edge_msa_runtime.engines import open_engine
 from edge_msa_runtime.errors import EngineUnavailableError
 
 DATA, TEACHER = "data-", "teacher"
@@ -198,12 +197,10 @@ def _profile(target: str) -> DeviceProfile:
         )
     reasons = []
     for engine in profile.engines:
-        try:
-            open_engine(engine.name)
-        except EngineUnavailableError as error:
-            reasons.append(str(error))
-        else:
+        reason = unavailable(engine.name)
+        if reason is None:
             return dataclasses.replace(profile, engines=(engine,))
+        reasons.append(reason)
     raise EngineUnavailableError(f"no engine of {profile.name} executes here: {'; '.join(reasons)}")
 
 

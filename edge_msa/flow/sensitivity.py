@@ -121,7 +121,8 @@ def _search(asked: _Asked, engine: EngineProfile, dataset: Dataset, work: Path, 
     graphs = graphs_of(asked.source)
     seen = {owner_of(key) for key in read_ranges(asked.source) or {}}
     fullest = graphs[telling(graphs)[0]]
-    weights = [site.weight for site in place(fullest, rule_set_named(rule_set), seen).sites]
+    kept = asked.request.float_nodes.get(rule_set, {})  # what calibrate keeps float stays so
+    weights = [site.weight for site in place(fullest, rule_set_named(rule_set), seen, kept).sites]
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         judge = Judge.of(graphs, asked.request, engine, dataset, Path(scratch), SAMPLES, asked.seed)
         remark(f"{rule_set}: {len(weights)} layers, {judge.samples} validation samples, by {judge.executes}")
@@ -131,7 +132,8 @@ def _search(asked: _Asked, engine: EngineProfile, dataset: Dataset, work: Path, 
 
 
 def _write(work: Path, asked: _Asked, plans: Mapping[str, Plan], name: str) -> None:
-    float_nodes = {rule_set: plan.float_nodes for rule_set, plan in plans.items()}
+    before = asked.request.float_nodes
+    float_nodes = {**before} | {rules: {**before.get(rules, {}), **plan.float_nodes} for rules, plan in plans.items()}
     write_float_nodes(work, float_nodes)
     told = explained(dataclasses.replace(asked.request, float_nodes=float_nodes), graphs_of(asked.source))
     parts = [

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.data.words import Words
 from edge_msa.errors import DataError, RunError
 from edge_msa.runs import Run
 from edge_msa.training.readers import spoken_of
@@ -24,7 +25,11 @@ def spoken_by(run: Run, dataset: Dataset) -> Dataset:
     Raises:
         DataError: a split does not say what was said.
     """
-    spoken = spoken_of(run)
+    return spoken_in(dataset, spoken_of(run))
+
+
+def spoken_in(dataset: Dataset, spoken: Spoken) -> Dataset:
+    """The dataset with the language stream that this tokenizer and front make; errors are those of `spoken_by`."""
     return dataclasses.replace(
         dataset, splits={name: _spoken(spoken, split, name, dataset) for name, split in dataset.splits.items()}
     )
@@ -41,9 +46,9 @@ def unspoken(dataset: Dataset, dim: int) -> Dataset:
     return dataclasses.replace(dataset, splits=splits)
 
 
-def spoken_ids(run: Run, texts: Sequence[str], length: int) -> Iterator[dict[str, NDArray[Any]]]:
+def spoken_ids(words: Words, texts: Sequence[str], length: int) -> Iterator[dict[str, NDArray[Any]]]:
     """The texts that have a word, as an encoder's graph of that length takes them: `ids` and `valid` (1, length)."""
-    for ids in spoken_of(run).words.ids(texts):
+    for ids in words.ids(texts):
         kept = ids[:length]
         if len(kept):
             valid = (np.arange(length) < len(kept)).astype(np.float32)

@@ -1,26 +1,23 @@
-"""Language encoders: from what was said to token features, as BERT does in ALMT; here frozen."""
+"""Pre-trained encoders of words, as BERT is ALMT's: a folder or a name on the hub, by transformers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edge_msa.errors import BackendError, UsageError
 
 
 @dataclass(frozen=True)
 class LanguageEncoder:
-    """A BERT-like model and its tokenizer, in evaluation mode; `load_encoder` makes it."""
+    """A BERT-like model in evaluation mode, and its tokenizer as the JSON of the tokenizers library."""
 
     name: str
-    tokenizer: Any
+    tokenizer: str
     model: Any
 
     @property
@@ -32,36 +29,6 @@ class LanguageEncoder:
     def longest(self) -> int:
         """Tokens that it has positions for."""
         return int(getattr(self.model.config, "max_position_embeddings", 512))
-
-    def encode(
-        self, texts: Sequence[str], *, max_tokens: int = 64, batch_size: int = 32
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Features of the last layer for every token, the special ones included.
-
-        Args:
-            texts: N utterances; the tokenizer decides about upper case and punctuation.
-            max_tokens: longer utterances lose their end.
-            batch_size: utterances a pass.
-
-        Returns:
-            (N, T, width) float32, zero behind an utterance's end, and (N, T) bool; T is the longest one's length.
-        """
-        device = next(self.model.parameters()).device
-        parts = []
-        for start in range(0, len(texts), batch_size):
-            chosen = [str(text) for text in texts[start : start + batch_size]]
-            tokens = self.tokenizer(chosen, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
-            with torch.no_grad():
-                states = self.model(**tokens.to(device)).last_hidden_state
-            parts.append((states.float().cpu().numpy(), tokens["attention_mask"].bool().cpu().numpy()))
-        longest = max(mask.shape[1] for _, mask in parts)
-        values = np.zeros((len(texts), longest, self.width), np.float32)
-        valid = np.zeros((len(texts), longest), np.bool_)
-        for index, (states, mask) in enumerate(parts):
-            rows = slice(index * batch_size, index * batch_size + len(mask))
-            values[rows, : mask.shape[1]] = states * mask[..., None]
-            valid[rows, : mask.shape[1]] = mask
-        return values, valid
 
 
 def load_encoder(source: str, *, layers: int | None = None, device: torch.device | None = None) -> LanguageEncoder:
@@ -99,9 +66,12 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         raise BackendError(f"{source} cannot be fetched ({first}): download it, and give its folder") from None
     if tokenizer.pad_token is None or getattr(model.config, "is_encoder_decoder", False):
         raise UsageError(f"{source} is no encoder like BERT: give one whose tokenizer pads, such as all-MiniLM-L6-v2")
+    if not tokenizer.is_fast:
+        raise UsageError(f"{source} has no fast tokenizer: give a folder with tokenizer.json")
     if layers is not None:
         _keep_layers(model, layers, source)
-    return LanguageEncoder(source, tokenizer, model.eval().to(device or torch.device("cpu")))
+    text = tokenizer.backend_tokenizer.to_str()
+    return LanguageEncoder(source, text, model.eval().to(device or torch.device("cpu")))
 
 
 def _keep_layers(model: Any, layers: int, source: str) -> None:

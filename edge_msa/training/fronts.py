@@ -25,6 +25,11 @@ WORDPIECES = "wordpieces"
 _VECTORS = ("glove", "vectors", "table")
 
 
+def is_table(source: str) -> bool:
+    """Whether `front_of_source` makes a table of it rather than an encoder."""
+    return source == WORDPIECES or source.endswith(".npz")
+
+
 def front_of_source(source: str, texts: Sequence[str], recipe: LanguageRecipe, layers: int | None, seed: int) -> Spoken:
     """An untrained or pre-trained front.
 
@@ -40,9 +45,9 @@ def front_of_source(source: str, texts: Sequence[str], recipe: LanguageRecipe, l
         UsageError: `layers` of a table, or a source that is none of these.
         DataError: a file of vectors that cannot be used.
     """
-    if source != WORDPIECES and not source.endswith(".npz"):
+    if not is_table(source):
         loaded = load_encoder(source, layers=layers)
-        text = spoken(loaded.tokenizer.backend_tokenizer.to_str())
+        text = spoken(loaded.tokenizer)
         most = min(recipe.max_tokens, loaded.longest)
         return Spoken(Words(text, most, special=True), EncoderFront(loaded.model))
     if layers is not None:

@@ -45,9 +45,8 @@ def export_fronts(text: TextGraph, lengths: Sequence[int] | None = None) -> dict
 
 def torch_frames(text: TextGraph, ids: list[int]) -> Frames:
     """What the module itself makes of some ids, (n, d)."""
-    module = copy.deepcopy(text.module).cpu().eval()
     with torch.no_grad():
-        frames = module(torch.tensor([ids], dtype=torch.int64), torch.ones(1, len(ids)))
+        frames = text.module(torch.tensor([ids], dtype=torch.int64), torch.ones(1, len(ids)))
     return np.asarray(frames[0].numpy(), dtype=np.float32)
 
 

@@ -9,9 +9,12 @@ import pytest
 
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
+from edge_msa.data.words import Words
 from edge_msa.errors import BackendError, UsageError
 from edge_msa.flow.encode import encode_language, encoded
+from edge_msa.models.fronts import EncoderFront
 from edge_msa.models.language import load_encoder
+from edge_msa.training.spoken import Spoken
 
 
 def one_split(texts: tuple[str, ...]) -> Split:
@@ -20,8 +23,14 @@ def one_split(texts: tuple[str, ...]) -> Split:
     return Split(ids, ids, np.zeros(len(texts), np.float32), {"audio": audio}, texts)
 
 
+def frames_of(folder: Path, texts: list[str], *, max_tokens: int = 16, layers: int | None = None) -> Frames:
+    loaded = load_encoder(str(folder), layers=layers)
+    return Spoken(Words(loaded.tokenizer, max_tokens, special=True), EncoderFront(loaded.model)).frames(texts)
+
+
 def test_every_token_has_features_and_padding_none(toy_encoder: Path) -> None:
-    values, valid = load_encoder(str(toy_encoder)).encode(["I love it", "not"])
+    frames = frames_of(toy_encoder, ["I love it", "not"])
+    values, valid = frames.take(), frames.valid
     assert values.shape == (2, 5, 8)  # [CLS] i love it [SEP]
     assert valid.sum(axis=1).tolist() == [5, 3]
     assert not values[~valid].any()
@@ -29,20 +38,17 @@ def test_every_token_has_features_and_padding_none(toy_encoder: Path) -> None:
 
 
 def test_features_do_not_depend_on_who_shares_the_batch(toy_encoder: Path) -> None:
-    encoder = load_encoder(str(toy_encoder))
-    alone, _ = encoder.encode(["not"])
-    together, _ = encoder.encode(["i love it at all", "not", "it"], batch_size=2)
+    alone = frames_of(toy_encoder, ["not"]).take()
+    together = frames_of(toy_encoder, ["i love it at all", "not", "it"]).take()
     np.testing.assert_allclose(together[1, :3], alone[0], atol=1e-6)
 
 
 def test_long_utterances_lose_their_end(toy_encoder: Path) -> None:
-    _, valid = load_encoder(str(toy_encoder)).encode(["i love it not at all"], max_tokens=4)
-    assert valid.shape == (1, 4)
+    assert frames_of(toy_encoder, ["i love it not at all"], max_tokens=4).valid.shape == (1, 4)
 
 
 def test_fewer_layers_are_another_encoder(toy_encoder: Path) -> None:
-    whole, _ = load_encoder(str(toy_encoder)).encode(["i love it"])
-    first, _ = load_encoder(str(toy_encoder), layers=1).encode(["i love it"])
+    whole, first = (frames_of(toy_encoder, ["i love it"], layers=layers).take() for layers in (None, 1))
     assert first.shape == whole.shape
     assert not np.allclose(first, whole)
     with pytest.raises(UsageError, match=r"--layers is 3.*1 to 2"):

@@ -70,7 +70,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(tmp_path: Pa
 
 def test_an_encoder_learns_with_its_word_embeddings_frozen(toy_encoder: Path, tmp_path: Path) -> None:
     loaded = load_encoder(str(toy_encoder))
-    words = Words(loaded.tokenizer.backend_tokenizer.to_str(), 16, special=True)
+    words = Words(loaded.tokenizer, 16, special=True)
     front = EncoderFront(loaded.model)
     before = {name: value.clone() for name, value in front.state_dict().items()}
     corpora = {"final": Texts(("i love it", "not at all"), np.array([2.0, -2.0], np.float32))}
@@ -88,7 +88,7 @@ def test_an_encoder_learns_with_its_word_embeddings_frozen(toy_encoder: Path, tm
 
 def test_readings_do_not_depend_on_who_shares_the_batch(toy_encoder: Path) -> None:
     loaded = load_encoder(str(toy_encoder))
-    spoken = Spoken(Words(loaded.tokenizer.backend_tokenizer.to_str(), 16, special=True), EncoderFront(loaded.model))
+    spoken = Spoken(Words(loaded.tokenizer, 16, special=True), EncoderFront(loaded.model))
     torch.manual_seed(0)
     reader = LanguageReader(spoken.front, Student(QUICK.student(8, MOSI)))
     texts = ["i love it", "not", "at all", "i love it not at all"]
@@ -99,7 +99,7 @@ def test_readings_do_not_depend_on_who_shares_the_batch(toy_encoder: Path) -> No
 
 def test_frames_of_a_dataset_are_those_of_training(toy_encoder: Path) -> None:
     loaded = load_encoder(str(toy_encoder))
-    spoken = Spoken(Words(loaded.tokenizer.backend_tokenizer.to_str(), 16, special=True), EncoderFront(loaded.model))
+    spoken = Spoken(Words(loaded.tokenizer, 16, special=True), EncoderFront(loaded.model))
     torch.manual_seed(0)
     reader = LanguageReader(spoken.front, Student(QUICK.student(8, MOSI))).eval()
     texts = ["i love it", "", "not"]
@@ -119,9 +119,7 @@ def test_a_front_comes_back_from_its_files(kind: str, toy_encoder: Path, tmp_pat
         texts = ["good film"]
     else:
         loaded = load_encoder(str(toy_encoder), layers=1)
-        spoken = Spoken(
-            Words(loaded.tokenizer.backend_tokenizer.to_str(), 16, special=True), EncoderFront(loaded.model)
-        )
+        spoken = Spoken(Words(loaded.tokenizer, 16, special=True), EncoderFront(loaded.model))
         texts = ["i love it"]
     digest = write_spoken(tmp_path, spoken)
     back = read_spoken(tmp_path, digest)
@@ -140,7 +138,7 @@ def test_a_table_keeps_what_tokens_of_like_meaning_share() -> None:
 
 def test_a_teacher_is_asked_for_readings_and_for_the_mean_of_each_token(toy_encoder: Path) -> None:
     loaded = load_encoder(str(toy_encoder))
-    spoken = Spoken(Words(loaded.tokenizer.backend_tokenizer.to_str(), 16, special=True), EncoderFront(loaded.model))
+    spoken = Spoken(Words(loaded.tokenizer, 16, special=True), EncoderFront(loaded.model))
     torch.manual_seed(0)
     reader = LanguageReader(spoken.front, Student(QUICK.student(8, MOSI)))
     texts = ["love it", "it"]
