@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,8 @@ import pytest
 from edge_msa.cli import run
 from edge_msa.data.archive import write_archive
 from edge_msa.data.synthetic import SyntheticConfig, synthetic_dataset
+
+SMALL = "[hrlf]\nepochs = 2\nrobust_epochs = 1\nd = 8\nheads = 2\n[student]\nepochs = 1\nwidth = 8\nblocks = 1\n"
 
 RECIPE = """
 [hrlf]
@@ -42,6 +45,15 @@ class Ran:
     code: int
     out: str
     err: str
+
+    @property
+    def told(self) -> str:
+        """The one line that says what was wrong."""
+        assert "Traceback" not in self.err
+        lines = [line for line in self.err.splitlines() if not line.startswith("note:")]
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("edge-msa: ")
+        return lines[0]
 
 
 Command = Callable[..., Ran]
@@ -88,6 +100,19 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = synthetic_dataset(SyntheticConfig(train=192, valid=64, test=64))
     write_archive(dataclasses.replace(dataset, name="small"), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def small_runs(archive: Path, edge_msa: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `good.npz`, `small.toml`, and the runs `teacher` and `student` that were made of them."""
+    folder = tmp_path_factory.mktemp("runs")
+    shutil.copy(archive, folder / "good.npz")
+    (folder / "small.toml").write_text(SMALL)
+    common = ("--data", folder / "good.npz", "--recipe", folder / "small.toml", "--device", "cpu")
+    assert edge_msa("train", *common, "--output-dir", folder / "teacher").code == 0
+    made = edge_msa("distill", *common, "--teacher", folder / "teacher", "--output-dir", folder / "student")
+    assert made.code == 0
+    return folder
 
 
 @dataclass(frozen=True)

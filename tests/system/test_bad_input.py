@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pickle
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pytest
 import torch
 
-from edge_msa.training.loop import _Run
-
 if TYPE_CHECKING:
     from tests.system.conftest import Ran
 
     Command = Callable[..., Ran]
-
-SMALL = "[hrlf]\nepochs = 2\nrobust_epochs = 1\nd = 8\nheads = 2\n[student]\nepochs = 1\nwidth = 8\nblocks = 1\n"
 
 
 class Trap:
@@ -47,10 +38,9 @@ class Inputs:
 
 
 @pytest.fixture(scope="module")
-def inputs(archive: Path, edge_msa: Command, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    folder = tmp_path_factory.mktemp("inputs")
+def inputs(archive: Path, small_runs: Path) -> Inputs:
+    folder = small_runs
     content = archive.read_bytes()
-    shutil.copy(archive, folder / "good.npz")
     (folder / "truncated.npz").write_bytes(content[: len(content) // 2])
     (folder / "nothing.npz").touch()
     (folder / "text.npz").write_text("these are no features")
@@ -58,7 +48,6 @@ def inputs(archive: Path, edge_msa: Command, tmp_path_factory: pytest.TempPathFa
     (folder / "truncated.pkl").write_bytes(pickle.dumps({"train": {"text": np.zeros((9, 9))}})[:-40])
     (folder / "code.pkl").write_bytes(pickle.dumps({"train": Trap()}))
     (folder / "empty").mkdir()
-    (folder / "small.toml").write_text(SMALL)
     (folder / "broken.toml").write_text("[hrlf\n")
     (folder / "typo.toml").write_text("[hrlf]\nepoch = 1\n")
     arrays = dict(np.load(archive))
@@ -76,20 +65,7 @@ def inputs(archive: Path, edge_msa: Command, tmp_path_factory: pytest.TempPathFa
         "no_labels": no_labels,
     }.items():
         np.savez(folder / f"{name}.npz", allow_pickle=False, **made)
-    common = ("--data", folder / "good.npz", "--recipe", folder / "small.toml", "--device", "cpu")
-    assert edge_msa("train", *common, "--output-dir", folder / "teacher").code == 0
-    made_student = edge_msa("distill", *common, "--teacher", folder / "teacher", "--output-dir", folder / "student")
-    assert made_student.code == 0
     return Inputs(folder)
-
-
-def told(ran: Ran) -> str:
-    """The one line that says what was wrong."""
-    assert "Traceback" not in ran.err
-    lines = [line for line in ran.err.splitlines() if not line.startswith("note:")]
-    assert len(lines) == 1, ran.err
-    assert lines[0].startswith("edge-msa: ")
-    return str(lines[0])
 
 
 DATA = {
@@ -112,7 +88,7 @@ DATA = {
 def test_data_that_cannot_be_used(name: str, inputs: Inputs, tmp_path: Path, edge_msa: Command) -> None:
     code, words = DATA[name]
     ran = edge_msa("train", "--data", inputs[name], "--output-dir", tmp_path / "out")
-    assert words in told(ran)
+    assert words in ran.told
     assert ran.code == code
     assert list(tmp_path.iterdir()) == []
 
@@ -197,7 +173,7 @@ def test_one_line_says_what_was_wrong(
         for part in line.split()
     ]
     ran = edge_msa(*filled)
-    assert words in told(ran)
+    assert words in ran.told
     assert ran.code == code
     assert list(tmp_path.iterdir()) == []
     assert sorted(path for path in inputs.folder.rglob("*")) == before
@@ -211,151 +187,9 @@ def test_a_folder_with_other_files_is_left_as_it_is(
     (tmp_path / "thesis" / "chapter.txt").write_text("mine")
     model = {"train": (), "distill": ("--teacher", inputs["teacher"]), "calibrate": ("--model", inputs["student"])}
     ran = edge_msa(command, *model[command], "--data", inputs["good.npz"], "--output-dir", tmp_path / "thesis")
-    assert "thesis holds files that are no run" in told(ran)
+    assert "thesis holds files that are no run" in ran.told
     assert ran.code == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "chapter.txt"]
-
-
-@dataclass(frozen=True)
-class Writer:
-    """A command that writes under one name."""
-
-    arguments: tuple[str, ...]
-    name: str
-
-
-WRITERS = {
-    "train": Writer(("train", "--data", "good.npz", "--recipe", "small.toml", "--output-dir", "OUT"), "run"),
-    "distill": Writer(
-        ("distill", "--data", "good.npz", "--recipe", "small.toml", "--teacher", "teacher", "--output-dir", "OUT"),
-        "run",
-    ),
-    "convert": Writer(("data", "convert", "good.npz", "OUT"), "again.npz"),
-    "predictions": Writer(("evaluate", "student", "--data", "good.npz", "--predictions", "OUT"), "p.csv"),
-    "evaluation": Writer(("evaluate", "student", "--data", "good.npz", "--output", "OUT"), "e.json"),
-}
-
-
-def written(writer: Writer, inputs: Inputs, place: Path) -> list[str]:
-    return [
-        str(place / writer.name) if item == "OUT" else str(inputs[item]) if inputs[item].exists() else item
-        for item in writer.arguments
-    ]
-
-
-@pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=str)
-def test_a_full_disk_and_ctrl_c_leave_nothing_under_the_final_name(
-    failure: BaseException,
-    name: str,
-    inputs: Inputs,
-    tmp_path: Path,
-    edge_msa: Command,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(_handle: int) -> NoReturn:
-        raise failure
-
-    writer = WRITERS[name]
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", fail)  # the last thing before a name appears
-        ran = edge_msa(*written(writer, inputs, tmp_path))
-    if isinstance(failure, OSError):
-        assert "no space left on" in told(ran).lower()
-        assert ran.code == 1
-    else:
-        assert told(ran).startswith("edge-msa: interrupted")
-        assert ran.code == 130
-    assert not (tmp_path / writer.name).exists()
-    assert [path.name for path in tmp_path.iterdir()] in ([], [f".{writer.name}.partial"])
-    assert edge_msa(*written(writer, inputs, tmp_path)).code == 0
-    assert [path.name for path in tmp_path.iterdir()] == [writer.name]
-
-
-def test_a_checkpoint_that_does_not_fit_is_told_and_the_training_goes_on_later(
-    inputs: Inputs, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> NoReturn:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    line = written(WRITERS["train"], inputs, tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", full)
-        ran = edge_msa(*line)
-    assert "No space left on device" in told(ran)
-    assert ran.code == 1
-    assert not (tmp_path / "run").exists()
-    assert edge_msa(*line).code == 0
-
-
-def test_a_training_interrupted_between_epochs_goes_on_from_there(
-    inputs: Inputs, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    epoch, begun = _Run.epoch, []
-
-    def second_fails(self: _Run, state: Any) -> None:
-        begun.append((self.stage, state.epoch))
-        if len(begun) == 2:
-            raise KeyboardInterrupt
-        epoch(self, state)
-
-    monkeypatch.setattr(_Run, "epoch", second_fails)
-    line = written(WRITERS["train"], inputs, tmp_path)
-    ran = edge_msa(*line)
-    assert ran.code == 130
-    assert "give the same command again" in told(ran)
-    assert edge_msa(*line).code == 0
-    stages = [stage for stage, _ in begun]
-    assert [at for _, at in begun] == [0, 1, 1, 0]
-    assert stages[1] == stages[2]
-
-
-@pytest.mark.parametrize(
-    ("step", "line"),
-    [
-        ("calibrate.graphs_of", ("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT")),
-        ("calibrate.compute_ranges", ("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT")),
-        ("export.graphs_of", ("export", "--target", "laptop", "--model", "student", "--output-dir", "OUT")),
-    ],
-)
-def test_ctrl_c_inside_a_step_leaves_no_result(
-    step: str,
-    line: tuple[str, ...],
-    inputs: Inputs,
-    tmp_path: Path,
-    edge_msa: Command,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stop(*_: object, **__: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    if step == "calibrate.compute_ranges":
-        monkeypatch.setattr("edge_msa.flow.calibrate.graphs_of", lambda _: {})
-        monkeypatch.setattr("edge_msa.flow.calibrate.gather_statistics", lambda *_, **__: None)
-        monkeypatch.setattr("edge_msa.flow.calibrate.smoothing_of", lambda _: {})
-    monkeypatch.setattr(f"edge_msa.flow.{step}", stop)
-    ran = edge_msa(*written(Writer(line, "made"), inputs, tmp_path))
-    assert ran.code == 130
-    assert told(ran).startswith("edge-msa: interrupted")
-    assert not (tmp_path / "made").exists()
-
-
-def test_a_real_ctrl_c_is_one_line_and_130(inputs: Inputs, tmp_path: Path, environment: dict[str, str]) -> None:
-    line = [*written(WRITERS["train"], inputs, tmp_path), "--epochs", "400"]
-    # A shell's background job, as these tests may be, ignores Ctrl-C, and so would what it starts.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from edge_msa.cli import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *line], env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".run.partial/**/checkpoint.pt")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.splitlines() == ["edge-msa: interrupted: nothing half-made is left behind; give the same command again"]
-    assert [path.name for path in tmp_path.iterdir()] == [".run.partial"]
 
 
 def test_a_damaged_run_is_told_by_every_command_that_reads_it(
@@ -370,7 +204,7 @@ def test_a_damaged_run_is_told_by_every_command_that_reads_it(
         ("export", "--target", "laptop", "--model", run, "--output-dir", tmp_path / "made"),
     ):
         ran = edge_msa(*line)
-        assert "weights.safetensors cannot be read" in told(ran)
+        assert "weights.safetensors cannot be read" in ran.told
         assert ran.code == 1
         assert not (tmp_path / "made").exists()
 
