@@ -2,6 +2,10 @@
 
 Sessions that are compared take turns in blocks of calls, so that a clock that throttles meets all of them alike, and
 each finds its own caches warm, as it does alone; only ratios within one run are worth anything.
+
+With a rate, readings are due at fixed times, as inputs arrive in an application: clocks and caches cool down between
+them. A latency then counts from the time at which the reading was due, so that one that waits for the reading before
+it, or for the system to wake the process up, is told with its waiting.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from edge_msa_runtime.conditions import conditions, machine
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.golden import read_golden
 from edge_msa_runtime.modalities import Subset, subsets_of
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 
 # One reading in a hundred is slower than p99: with fewer readings it would be the maximum by another name.
 _LEAST_FOR_P99 = 100
+# Slower than one in 100 s nobody waits for; a system's clock wakes no process more often than 10,000 times a second.
+_SLOWEST_HZ, _FASTEST_HZ = 0.01, 1e4
 # Timed calls in one turn, and the untimed ones before them that bring the caches back.
 _TURN, _LEAD = 20, 2
 
@@ -55,7 +62,8 @@ class BenchResult:
     `load_milliseconds`: verifying, opening the engine, and loading the graphs of all measured subsets. `file_bytes`:
     the files that this engine needs at this precision (graphs, weights, tokenizer and table), each once.
     `peak_memory_bytes`: the most that the whole process had resident so far, Python and other sessions included; None
-    where the system does not tell (Windows).
+    where the system does not tell (Windows). `rate_hz`: readings due a second; None in a closed loop. `machine`:
+    names and versions; `before` and `after` all measurements of the run: clocks, power mode, temperature.
     """
 
     bundle: str
@@ -68,6 +76,10 @@ class BenchResult:
     file_bytes: int
     peak_memory_bytes: int | None
     latencies: tuple[Latency, ...]
+    rate_hz: float | None = None
+    machine: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    before: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    after: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -81,9 +93,10 @@ def bench_session(
     warmup: int = 20,
     subsets: Sequence[Subset] | None = None,
     text: str | None = None,
+    rate: float | None = None,
 ) -> BenchResult:
     """Measure one session; see `bench_sessions`."""
-    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets, text=text)[0]
+    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets, text=text, rate=rate)[0]
 
 
 def bench_sessions(
@@ -93,6 +106,7 @@ def bench_sessions(
     warmup: int = 20,
     subsets: Sequence[Subset] | None = None,
     text: str | None = None,
+    rate: float | None = None,
 ) -> tuple[BenchResult, ...]:
     """Measure sessions in turns, each on its own golden inputs, or random ones of its window where it has none.
 
@@ -104,6 +118,7 @@ def bench_sessions(
         warmup: readings before those, not timed; several sessions make two more at the head of each turn of twenty.
         subsets: which to measure; None: all that the first session's modalities allow.
         text: what to give as language in place of the golden inputs; every bundle must read words then.
+        rate: readings due a second; None: each begins when the one before it has ended.
 
     Raises:
         UsageError: there is nothing to measure, or a session lacks a modality.
@@ -111,17 +126,21 @@ def bench_sessions(
     """
     if not sessions or repeats < 1 or warmup < 0:
         raise UsageError(f"{len(sessions)} bundles, {repeats} repeats, {warmup} for warm-up; give at least 1, 1 and 0")
+    if rate is not None and not _SLOWEST_HZ <= rate <= _FASTEST_HZ:
+        raise UsageError(f"a rate of {rate} Hz; give one from {_SLOWEST_HZ:g} to {_FASTEST_HZ:g}")
     chosen = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
     for session in sessions:
         session.prepare(*chosen)
     inputs = [bench_inputs(session, chosen, text) for session in sessions]
     latencies: list[list[Latency]] = [[] for _ in sessions]
+    before = conditions()
     for subset in chosen:
         turns = [given[subset] for given in inputs]
-        times = _take_turns(sessions, turns, repeats, warmup)
+        times = _take_turns(sessions, turns, repeats, warmup, rate)
         for session, kept, given, spent in zip(sessions, latencies, turns, times):
             kept.append(_latency(session, subset, given, spent))
-    return tuple(_result(session, kept) for session, kept in zip(sessions, latencies))
+    shared: dict[str, Any] = {"rate_hz": rate, "machine": machine(), "before": before, "after": conditions()}
+    return tuple(dataclasses.replace(_result(session, kept), **shared) for session, kept in zip(sessions, latencies))
 
 
 def bench_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:
@@ -165,7 +184,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def _take_turns(
-    sessions: Sequence[Session], inputs: Sequence[Inputs], repeats: int, warmup: int
+    sessions: Sequence[Session], inputs: Sequence[Inputs], repeats: int, warmup: int, rate: float | None
 ) -> list[NDArray[np.float64]]:
     """Milliseconds of each session's timed readings; a session that is alone needs no lead, its caches stay warm."""
     turns = list(zip(sessions, inputs))
@@ -177,11 +196,21 @@ def _take_turns(
         for index, (session, given) in enumerate(turns):
             for _ in range(_LEAD if len(turns) > 1 else 0):
                 session.predict(**given)
+            begun = time.perf_counter()
             for repeat in range(first, min(first + _TURN, repeats)):
-                started = time.perf_counter()
+                due = _wait_until_due(begun, repeat - first, rate)
                 session.predict(**given)
-                spent[index, repeat] = time.perf_counter() - started
+                spent[index, repeat] = time.perf_counter() - due
     return list(spent * 1e3)
+
+
+def _wait_until_due(begun: float, index: int, rate: float | None) -> float:
+    """When a reading of a turn is due, after waiting for it; now, in a closed loop."""
+    if rate is None:
+        return time.perf_counter()
+    due = begun + (index + 1) / rate
+    time.sleep(max(0.0, due - time.perf_counter()))
+    return due
 
 
 def _latency(session: Session, subset: Subset, inputs: Inputs, spent: NDArray[np.float64]) -> Latency:
