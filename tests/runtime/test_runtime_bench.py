@@ -110,7 +110,7 @@ def test_paced_readings_count_from_when_they_were_due(shared_bundle: Path, monke
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), 1e6])
 def test_a_rate_that_nothing_can_keep_is_refused(shared_bundle: Path, rate: float) -> None:
-    with pytest.raises(UsageError, match="give one from 0.01 to 10000"):
+    with pytest.raises(UsageError, match=r"give one from 0\.01 to 10000"):
         bench_session(load(shared_bundle), rate=rate)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Optional
 
 import pytest
 
@@ -11,7 +10,7 @@ from edge_msa_runtime.system import System
 CPU = "sys/devices/system/cpu"
 
 
-def _system(root: Path, files: Dict[str, str], answers: Optional[Dict[str, str]] = None) -> System:
+def _system(root: Path, files: dict[str, str], answers: dict[str, str] | None = None) -> System:
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +40,7 @@ def test_a_jetson_tells_its_clocks_power_mode_and_warmest_zone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("flags", "found"), [("throttled=0x0", None), ("throttled=0x50005", "0x50005")])
-def test_a_raspberry_pi_tells_that_it_was_held_back(tmp_path: Path, flags: str, found: Optional[str]) -> None:
+def test_a_raspberry_pi_tells_that_it_was_held_back(tmp_path: Path, flags: str, found: str | None) -> None:
     assert conditions(_system(tmp_path, {}, {"vcgencmd get_throttled": flags})).get("throttled") == found
 
 
