@@ -150,12 +150,13 @@ def export(
     max_drop: Annotated[
         float, typer.Option("--max-drop", min=0, help="Points that a precision may lose on its worst subset.")
     ] = 1.0,
+    ir: Annotated[bool, typer.Option("--ir", help="OpenVINO's graphs as its own IR, for other programs.")] = False,
     task: TaskName = None,
 ) -> None:
     """Write the bundle that a device runs, checked, measured and gated."""
     from edge_msa.flow.export import export_model
 
-    export_model(target, output_dir, model=model, data=data, precision=precision, max_drop=max_drop, task=task)
+    export_model(target, output_dir, model=model, data=data, precision=precision, max_drop=max_drop, task=task, ir=ir)
 
 
 @app.command()

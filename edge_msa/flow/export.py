@@ -48,6 +48,7 @@ def export_model(
     precision: str = "auto",
     max_drop: float = 1.0,
     task: str | None = None,
+    ir: bool = False,
     in_pipeline: bool = False,
 ) -> Exported:
     """Write a bundle for a target.
@@ -62,7 +63,7 @@ def export_model(
     contract = Contract.from_json(run.info.contract)
     dataset = contract.readable(opened_for(run, contract, data, task))
     exported = graphs_of(run)
-    request = explained(export_request(run, contract, dataset, profile, precision, output.name), exported)
+    request = explained(export_request(run, contract, dataset, profile, precision, output.name, ir=ir), exported)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", exported)
         for (engine, name), reason in graphs.refused.items():

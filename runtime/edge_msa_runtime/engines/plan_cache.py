@@ -45,14 +45,28 @@ class PlanKey:
 
 def model_digest(path: Path) -> str:
     """The SHA-256 of a graph and, where its weights lie beside it, of them: other weights make another plan."""
-    weights = path.with_name(WEIGHTS_NAME)
-    return digest(path) + (f"-{digest(weights)}" if weights.is_file() else "")
+    beside = path.with_suffix(".bin") if path.suffix == ".xml" else path.with_name(WEIGHTS_NAME)
+    return digest(path) + (f"-{digest(beside)}" if beside.is_file() else "")
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """`EDGE_MSA_CACHE` where it is set, else `~/.cache/edge-msa`."""
     chosen = environment.get(_VARIABLE)
     return Path(chosen) if chosen else Path("~/.cache/edge-msa").expanduser()
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made where it is not there.
+
+    Raises:
+        RuntimeFailure: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=str(folder)):
+            return folder
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def read_plan(folder: Path, key: PlanKey) -> bytes | None:
@@ -97,10 +111,13 @@ def write_whole(path: Path, content: bytes) -> None:
             Path(name).unlink()
             raise
     except OSError as error:
-        raise RuntimeFailure(
-            f"the engine cache {str(path.parent)!r} cannot be written ({error.strerror}); "
-            f"set {_VARIABLE} to a folder that can"
-        ) from error
+        raise _unwritable(path.parent, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> RuntimeFailure:
+    return RuntimeFailure(
+        f"the engine cache {str(folder)!r} cannot be written ({error.strerror}); set {_VARIABLE} to a folder that can"
+    )
 
 
 def _hashed(fields: Mapping[str, str]) -> str:
