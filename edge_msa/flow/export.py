@@ -13,7 +13,7 @@ from edge_msa.flow.calibrated import explained
 from edge_msa.flow.choice import Choice, Measured, choose
 from edge_msa.flow.console import made, remark, say
 from edge_msa.flow.data import opened_for
-from edge_msa.flow.graphs import graphs_of
+from edge_msa.flow.graphs import graphs_of, with_fronts
 from edge_msa.flow.measure import measure_variants
 from edge_msa.flow.model import make_model
 from edge_msa.flow.readings import by_run
@@ -62,8 +62,9 @@ def export_model(
     run = read_run(model, "student", "calibration") if model else _default_run()
     contract = Contract.from_json(run.info.contract)
     dataset = contract.readable(opened_for(run, contract, data, task))
-    exported = graphs_of(run)
-    request = explained(export_request(run, contract, dataset, profile, precision, output.name, ir=ir), exported)
+    request = export_request(run, contract, dataset, profile, precision, output.name, ir=ir)
+    exported = with_fronts(graphs_of(run), request.text)
+    request = explained(request, exported)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", exported)
         for (engine, name), reason in graphs.refused.items():

@@ -17,10 +17,12 @@ from edge_msa.flow.explain import explain_run
 from edge_msa.flow.export import export_model
 from edge_msa.flow.ladder import PAGE, climb
 from edge_msa.flow.language import distill_language, train_language
+from edge_msa.flow.sensitivity import find_placement
 from edge_msa.flow.train import train_teacher
 from edge_msa.ladder.record import NAME, Ladder
 from edge_msa.runs import Run
 from edge_msa_runtime import load
+from edge_msa_runtime.bundle import open_bundle
 
 QUICK = {
     "language": {
@@ -101,6 +103,21 @@ def test_an_encoder_of_fewer_layers_goes_the_same_way(teacher: Run, transcripts:
     found = evaluate_path(tmp_path / "bundle", str(transcripts), precision="fp32", engine="onnxruntime")
     expected = evaluate_path(run.path, str(transcripts))
     assert found.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], abs=1e-4)
+
+
+def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Path) -> None:
+    calibrated, placed = tmp_path / "calibrated", tmp_path / "placed"
+    calibrate_student(None, teacher.path, calibrated)
+    find_placement("laptop-x86", calibrated, placed, max_drop=100, max_distance=1e-4, budget=600)
+    for rule_set in ("openvino-x86", "ort-x86-vnni"):
+        asked = json.loads((placed / f"evaluations-{rule_set}.json").read_text())["evaluations"]
+        layers = max((set(row["float"]) for row in asked), key=len)
+        assert len([name for name in layers if name.startswith("front.")]) == 12  # two layers of six
+        assert len({row["distance"] for row in asked}) > 2
+    path = export_model("laptop-x86", tmp_path / "bundle", model=placed, precision="fp32").path
+    for rows in open_bundle(path).manifest.provenance["placement"].values():
+        assert len([row for row in rows if "(front." in row["node"]]) == 12
+        assert any(not row["int8"] for row in rows if "(front." in row["node"])
 
 
 def test_a_teacher_of_several_streams_takes_its_language_from_a_reader(
