@@ -108,16 +108,21 @@ def test_an_encoder_of_fewer_layers_goes_the_same_way(teacher: Run, transcripts:
 def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Path) -> None:
     calibrated, placed = tmp_path / "calibrated", tmp_path / "placed"
     calibrate_student(None, teacher.path, calibrated)
+    kept = "front.encoder.encoder.layer.0.output.dense.weight"
+    found = json.loads((calibrated / "float_nodes.json").read_text())
+    coarse = {rules: {**nodes, kept: "too coarse"} for rules, nodes in found.items()}
+    (calibrated / "float_nodes.json").write_text(json.dumps(coarse))
     find_placement("laptop-x86", calibrated, placed, max_drop=100, max_distance=1e-4, budget=600)
     for rule_set in ("openvino-x86", "ort-x86-vnni"):
         asked = json.loads((placed / f"evaluations-{rule_set}.json").read_text())["evaluations"]
         layers = max((set(row["float"]) for row in asked), key=len)
-        assert len([name for name in layers if name.startswith("front.")]) == 12  # two layers of six
+        assert len([name for name in layers if name.startswith("front.")]) == 11  # two layers of six, one kept float
+        assert kept not in layers
         assert len({row["distance"] for row in asked}) > 2
     path = export_model("laptop-x86", tmp_path / "bundle", model=placed, precision="fp32").path
     for rows in open_bundle(path).manifest.provenance["placement"].values():
         assert len([row for row in rows if "(front." in row["node"]]) == 12
-        assert any(not row["int8"] for row in rows if "(front." in row["node"])
+        assert [row["reason"] for row in rows if kept in row["node"]] == ["too coarse"]
 
 
 def test_a_teacher_of_several_streams_takes_its_language_from_a_reader(
