@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(command=_info)
     verify = commands.add_parser("verify", help="check every byte, and that the golden readings come back here")
     _add_session_options(verify, many=False)
+    verify.add_argument("--all", action="store_true", help="every engine that is here, at every precision")
     verify.set_defaults(command=_verify)
     predict = commands.add_parser("predict", help="read one utterance from .npz or .npy files")
     _add_session_options(predict, many=False)
@@ -114,9 +115,20 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from edge_msa_runtime.golden import verify_bundle
+    from edge_msa_runtime.golden import verify_all, verify_bundle
     from edge_msa_runtime.tables import verification_lines
 
+    if options.all:
+        if options.precision:
+            raise UsageError("--all is every precision: leave --precision out")
+        every, left_out = verify_all(options.bundle, options.engine, strict=options.strict, threads=options.threads)
+        for reason in left_out:
+            print(f"note: left out; {reason}", file=sys.stderr)
+        lines = [line for one in every for line in verification_lines(one)]
+        _tell(lines, [one.to_json() for one in every], options)
+        for one in every:
+            one.require()
+        return
     with _open(options, options.bundle) as session:
         found = verify_bundle(session)
     _tell(verification_lines(found), found.to_json(), options)

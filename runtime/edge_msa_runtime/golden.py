@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from edge_msa_runtime.errors import BundleError, ParityError
+from edge_msa_runtime.bundle import open_bundle
+from edge_msa_runtime.errors import BundleError, EngineUnavailableError, ParityError
 from edge_msa_runtime.manifest import GOLDEN_NAME
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session, load
@@ -74,15 +75,19 @@ class Verification:
         """Whether every case came back on every route."""
         return all(check.passed for check in self.checks)
 
+    @property
+    def largest(self) -> Check:
+        """The check that is farthest from torch; one whose difference is no number comes first."""
+        return max(self.checks, key=lambda check: (check.difference != check.difference, check.difference))
+
     def require(self) -> None:
         """Refuse what did not come back.
 
         Raises:
             ParityError: names the worst case.
         """
-        failed = [check for check in self.checks if not check.passed]
-        if failed:
-            worst = max(failed, key=lambda check: check.difference)
+        if not self.passed:
+            worst = max(self.checks, key=lambda check: (not check.passed, check.difference))
             raise ParityError(
                 f"{self.engine} on {self.device} at {self.precision} reads {worst.subset} ({worst.route}) "
                 f"{worst.difference:.3g} away from torch, allowed is {worst.tolerance:.3g}; "
@@ -91,7 +96,7 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**dataclasses.asdict(self), "passed": self.passed}
+        return {**dataclasses.asdict(self), "passed": self.passed, "largest_difference": self.largest.difference}
 
 
 def read_golden(bundle: Bundle) -> tuple[GoldenCase, ...]:
@@ -146,6 +151,41 @@ def verify_bundle(
     for case in read_golden(bundle.bundle):
         checks += [_check(bundle, case, route) for route in ("predict", "stream")]
     return Verification(bundle.engine, bundle.device, bundle.precision, tuple(checks))
+
+
+def verify_all(
+    bundle: str | os.PathLike[str], engine: str = "auto", *, strict: bool = False, threads: int = 1
+) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
+    """Verify every precision of an engine, or of every engine of the bundle that can be opened here.
+
+    Args:
+        bundle: its folder.
+        engine: a name, or `auto` for all of them.
+        strict: refuse an engine that cannot be opened, and a graph that an engine puts on another device.
+        threads: for one inference, on a CPU.
+
+    Returns:
+        What was found, and why each engine that was left out could not be opened.
+
+    Raises:
+        EngineUnavailableError: none can be opened; with `strict`, or by name, one cannot.
+        RuntimeFailure: as `load`, or an engine that fails.
+    """
+    opened = open_bundle(bundle)
+    found: list[Verification] = []
+    left_out: list[str] = []
+    names = opened.manifest.engines if engine == "auto" else (engine,)
+    for chosen, precision in [(name, each) for name in names for each in opened.precisions(name) or (None,)]:
+        try:
+            with load(bundle, chosen, strict=strict, precision=precision, threads=threads) as session:
+                found.append(verify_bundle(session))
+        except EngineUnavailableError as error:
+            if strict or engine != "auto":
+                raise
+            left_out.append(str(error))
+    if not found:
+        raise EngineUnavailableError(" | ".join(dict.fromkeys(left_out)))
+    return tuple(found), tuple(dict.fromkeys(left_out))
 
 
 def _check(session: Session, case: GoldenCase, route: str) -> Check:

@@ -90,7 +90,9 @@ def verification_lines(found: Verification) -> list[str]:
         lines.append(f"{check.subset:7}{check.route:9}{check.difference:12.2e}{check.tolerance:12.2e}{mark}")
     held = sum(check.passed for check in found.checks)
     executed = f"{found.engine} on {found.device} at {found.precision}"
-    return [*lines, f"every byte verified; {held} of {len(found.checks)} golden readings came back with {executed}"]
+    largest = f"largest difference {found.largest.difference:.2e}"
+    whole = f"every byte verified; {held} of {len(found.checks)} golden readings came back with {executed}, {largest}"
+    return [*lines, whole]
 
 
 def reading_lines(reading: Reading) -> list[str]:

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -33,6 +32,7 @@ def test_p99_needs_a_hundred_readings(shared_bundle: Path) -> None:
 def test_sessions_take_turns_and_the_slower_one_is_told_apart(
     shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("openvino")
     quick, slow = load(shared_bundle), load(shared_bundle, "openvino")
     order: list[str] = []
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from edge_msa_runtime.engines import ENGINES, EngineOptions, open_engine
 from edge_msa_runtime.errors import BundleError, EngineUnavailableError, UsageError
 
-HERE = ("onnxruntime", "openvino")
+HERE = tuple(name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name))
 
 
 def _inputs(path: Path, frames: Callable[..., Any]) -> dict[str, Any]:

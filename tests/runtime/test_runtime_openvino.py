@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 
 from edge_msa_runtime import load
 from edge_msa_runtime.engines import EngineOptions, open_engine
 from edge_msa_runtime.errors import EngineUnavailableError, RuntimeFailure
 
+openvino = pytest.importorskip("openvino")
 REAL = openvino.Core
 
 
@@ -92,7 +92,7 @@ def test_what_was_compiled_for_a_gpu_is_kept_by_the_graph_s_content(
         open_engine("openvino", EngineOptions(device="GPU")).load(tmp_path / name / "g.onnx")
     one, two, other = (Path(settings["CACHE_DIR"]) for _, settings in machine.asked)
     assert one == two != other
-    assert one.is_relative_to(tmp_path / "cache")
+    assert tmp_path / "cache" in one.parents
     assert list(one.iterdir())
 
 

@@ -79,12 +79,12 @@ class _OpenVinoProgram(Program):
             port.any_name: np.zeros(_static(port), dtype=port.element_type.to_dtype()) for port in compiled.inputs
         }
         self.outputs = {
-            port.any_name: np.zeros(_static(port), dtype=port.element_type.to_dtype()) for port in compiled.outputs
+            _output_name(port): np.zeros(_static(port), dtype=port.element_type.to_dtype()) for port in compiled.outputs
         }
         for port in compiled.inputs:
             self._request.set_tensor(port, vendor.Tensor(self.inputs[port.any_name], shared_memory=True))
         for port in compiled.outputs:
-            self._request.set_tensor(port, vendor.Tensor(self.outputs[port.any_name], shared_memory=True))
+            self._request.set_tensor(port, vendor.Tensor(self.outputs[_output_name(port)], shared_memory=True))
 
     def run(self) -> None:
         try:
@@ -94,6 +94,12 @@ class _OpenVinoProgram(Program):
 
     def close(self) -> None:
         self._request = None
+
+
+def _output_name(port: Any) -> str:
+    """The graph's own name of an output: one that repeats another tensor has both names up to OpenVINO 2025."""
+    own = str(port.get_node().get_friendly_name()).partition("/sink_port_")[0]
+    return own if own in port.get_names() else str(port.any_name)
 
 
 def _static(port: Any) -> tuple[int, ...]:

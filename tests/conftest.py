@@ -1,4 +1,4 @@
-"""What several tests of the toolkit start from."""
+"""What tests of several rooms start from. Read by Python 3.8 too, which has no torch: imports are inside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not", "at", "all")
 
@@ -14,6 +13,7 @@ WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not",
 @pytest.fixture(scope="session")
 def toy_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a BERT of 16 features, 2 layers and six words."""
+    import torch
     from transformers import BertConfig, BertModel
 
     path = tmp_path_factory.mktemp("encoder")
