@@ -1,14 +1,13 @@
 """What reading costs on this device: closed loop, end to end, from raw words and arrays to the reading.
 
-Sessions that are compared take turns in blocks of calls, so that a clock that throttles meets all of them alike, and
-each finds its own caches warm, as it does alone; only ratios within one run are worth anything.
+Sessions that are compared take turns (`turns`); only ratios within one run are worth anything.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
@@ -17,6 +16,7 @@ import numpy as np
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.golden import read_golden
 from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_runtime.turns import take_turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 # One reading in a hundred is slower than p99: with fewer readings it would be the maximum by another name.
 _LEAST_FOR_P99 = 100
-# Timed calls in one turn, and the untimed ones before them that bring the caches back.
-_TURN, _LEAD = 20, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +53,7 @@ class BenchResult:
     `load_milliseconds`: verifying, opening the engine, and loading the graphs of all measured subsets. `file_bytes`:
     the files that this engine needs at this precision (graphs, weights, tokenizer and table), each once.
     `peak_memory_bytes`: the most that the whole process had resident so far, Python and other sessions included; None
-    where the system does not tell (Windows).
+    where the system does not tell (Windows). `notes`: what ran otherwise than is usual on this engine.
     """
 
     bundle: str
@@ -68,6 +66,7 @@ class BenchResult:
     file_bytes: int
     peak_memory_bytes: int | None
     latencies: tuple[Latency, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -118,7 +117,8 @@ def bench_sessions(
     latencies: list[list[Latency]] = [[] for _ in sessions]
     for subset in chosen:
         turns = [given[subset] for given in inputs]
-        times = _take_turns(sessions, turns, repeats, warmup)
+        calls = [functools.partial(session.predict, **given) for session, given in zip(sessions, turns)]
+        times = take_turns(calls, repeats, warmup)
         for session, kept, given, spent in zip(sessions, latencies, turns, times):
             kept.append(_latency(session, subset, given, spent))
     return tuple(_result(session, kept) for session, kept in zip(sessions, latencies))
@@ -164,26 +164,6 @@ def peak_memory_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
 
 
-def _take_turns(
-    sessions: Sequence[Session], inputs: Sequence[Inputs], repeats: int, warmup: int
-) -> list[NDArray[np.float64]]:
-    """Milliseconds of each session's timed readings; a session that is alone needs no lead, its caches stay warm."""
-    turns = list(zip(sessions, inputs))
-    for session, given in turns:
-        for _ in range(warmup):
-            session.predict(**given)
-    spent = np.empty((len(turns), repeats))
-    for first in range(0, repeats, _TURN):
-        for index, (session, given) in enumerate(turns):
-            for _ in range(_LEAD if len(turns) > 1 else 0):
-                session.predict(**given)
-            for repeat in range(first, min(first + _TURN, repeats)):
-                started = time.perf_counter()
-                session.predict(**given)
-                spent[index, repeat] = time.perf_counter() - started
-    return list(spent * 1e3)
-
-
 def _latency(session: Session, subset: Subset, inputs: Inputs, spent: NDArray[np.float64]) -> Latency:
     p50, p90, p99 = (float(value) for value in np.percentile(spent, [50, 90, 99]))
     frames = {
@@ -206,4 +186,5 @@ def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
         file_bytes=session.bundle.size(files),
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),
+        notes=session.notes,
     )

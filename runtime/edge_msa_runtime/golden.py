@@ -63,12 +63,13 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What `verify_bundle` found on one engine."""
+    """What `verify_bundle` found on one engine; `notes`: what ran otherwise than is usual on it."""
 
     engine: str
     device: str
     precision: str
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -150,7 +151,7 @@ def verify_bundle(
     checks = []
     for case in read_golden(bundle.bundle):
         checks += [_check(bundle, case, route) for route in ("predict", "stream")]
-    return Verification(bundle.engine, bundle.device, bundle.precision, tuple(checks))
+    return Verification(bundle.engine, bundle.device, bundle.precision, tuple(checks), bundle.notes)
 
 
 def verify_all(

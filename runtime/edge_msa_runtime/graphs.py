@@ -40,6 +40,11 @@ class Graphs:
         self._fuse: FuseProgram | None = None
         self._loaded: list[Program] = []
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the loaded programs note, each once."""
+        return tuple(dict.fromkeys(note for program in self._loaded for note in program.notes))
+
     def fits(self, rows: Mapping[str, Rows]) -> bool:
         """Whether no modality has more frames than its window."""
         return all(len(frames) <= self._specs[name].window for name, frames in rows.items())
