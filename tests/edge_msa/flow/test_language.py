@@ -12,6 +12,7 @@ import pytest
 from edge_msa.contract import Contract
 from edge_msa.errors import DataError, UsageError
 from edge_msa.flow.calibrate import calibrate_student
+from edge_msa.flow.distill import distill_student
 from edge_msa.flow.evaluate import evaluate_path
 from edge_msa.flow.explain import explain_run
 from edge_msa.flow.export import export_model
@@ -155,6 +156,18 @@ def mosi_like(tmp_path: Path) -> Path:
         audio=rng.normal(size=(count, 3)).astype(np.float32),
     )
     return tmp_path / "mosi_like.npz"
+
+
+def test_a_student_that_reads_words_is_trained_on_as_in_int8_by_its_own_front(
+    table: Run, mosi_like: Path, tmp_path: Path
+) -> None:
+    data, small = str(mosi_like), {"student": {"width": 16, "blocks": 1, "hidden": 8, "epochs": 1}}
+    teacher = train_teacher(data, tmp_path / "teacher", recipe={"hrlf": {"d": 8, "heads": 2}}, epochs=1)
+    student = distill_student(data, [teacher.path], tmp_path / "student", language=table.path, recipe=small)
+    calibrated = calibrate_student(data, student.path, tmp_path / "calibrated")
+    trained = distill_student(data, [teacher.path], tmp_path / "qat", qat=calibrated.path, recipe=small, epochs=1)
+    assert trained.info.contract == student.info.contract
+    evaluate_path(trained.path, data)
 
 
 def test_a_reader_of_words_is_explained_on_data_that_has_other_streams_too(
