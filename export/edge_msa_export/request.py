@@ -52,7 +52,7 @@ class ExportRequest:
     calibrate's, by `<weight name>:input` and `:output`; None offers no int8. `smoothing` are the factors of a language
     front's layers that go with them, by weight name, and `float_nodes` by rule set the weights whose layers stay float,
     each with the reason. `precisions` limits what is offered, None offers all that the target has. `golden`: one sample
-    a subset.
+    a subset. `dla`: TensorRT's graphs are held against the rules of the target's DLA too.
     """
 
     name: str
@@ -70,6 +70,7 @@ class ExportRequest:
     precisions: tuple[str, ...] | None = None
     frame_rates: Mapping[str, float] = field(default_factory=dict)
     text: Text | None = None
+    dla: bool = False
 
     def __post_init__(self) -> None:
         for name, length in [*self.chunks.items(), *self.windows.items()]:
