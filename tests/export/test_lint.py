@@ -130,7 +130,7 @@ def test_a_version_that_no_rules_know_is_refused_in_one_line(text: str) -> None:
 def test_a_reader_is_an_engine_with_its_version() -> None:
     for given in (("tflite",), ("tensorrt",), ("openvino", (10, 3)), ("openvino", None, True)):
         with pytest.raises(LintError):
-            Reader(*given)  # type: ignore[arg-type]
+            Reader(*given)
     assert str(Reader("tensorrt", (8, 5, 2, 2))) == "TensorRT 8.5.2.2"
 
 

@@ -126,8 +126,8 @@ def test_a_product_of_activations_and_large_sizes_fall_back() -> None:
         dla((8, 5)),
     ) == {"dla-product"}
     assert slow(half([helper.make_node("Mul", ["x", "k"], ["y"])], (1, 3, 9000)), dla((8, 5))) == {"dla-size"}
-    for attributes, kernel in (({"strides": [9]}, 1), ({}, 33)):
-        node = helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
+    for stride, kernel in ((9, 1), (1, 33)):
+        node = helper.make_node("Conv", ["x", "w"], ["y"], strides=[stride])
         constants = {"w": np.ones((3, 3, kernel), np.float16)}
         graph = model([node], constants, (1, 3, 99), kind=TensorProto.FLOAT16, made=(1, 3, 99 - kernel + 1))
         assert "dla-size" in slow(graph, dla((8, 5)))

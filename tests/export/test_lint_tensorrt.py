@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_msa_export.lint import NOTE, Reader, lint
-from tests.export.graphs import SCALE, ZERO, model, pair, scales
+from tests.export.graphs import SCALE, ZERO, Arrays, model, pair, scales
 
 V = {name: Reader("tensorrt", version) for name, version in
      {"8.5": (8, 5, 2, 2), "8.6": (8, 6, 2, 3), "10.0": (10, 0), "10.1": (10, 1), "10.3": (10, 3), "10.13": (10, 13),
@@ -167,7 +167,7 @@ def test_scales_and_zero_points_are_constant_and_there() -> None:
 def convolution(axis: int, count: int, *, transposed: bool = False) -> onnx.ModelProto:
     kind = "ConvTranspose" if transposed else "Conv"
     nodes = [*pair("x"), *pair("w", axis=axis), helper.make_node(kind, ["x_dq", "w_dq"], ["y"])]
-    weights = {
+    weights: Arrays = {
         "w": np.ones((32, 16, 1), np.float32),
         "w_s": np.full(count, 0.1, np.float32),
         "w_z": np.zeros(count, np.int8),
@@ -182,7 +182,11 @@ def test_a_weight_has_its_scales_on_the_axis_of_what_it_gives() -> None:
     assert found(convolution(1, 16)) == {"weight-axis": ALL}
     assert found(convolution(1, 16, transposed=True)) == {}
     nodes = [*pair("x"), *pair("w", axis=1), helper.make_node("MatMul", ["x_dq", "w_dq"], ["y"])]
-    weight = {"w": np.ones((16, 32), np.float32), "w_s": np.full(32, 0.1, np.float32), "w_z": np.zeros(32, np.int8)}
+    weight: Arrays = {
+        "w": np.ones((16, 32), np.float32),
+        "w_s": np.full(32, 0.1, np.float32),
+        "w_z": np.zeros(32, np.int8),
+    }
     graph = model(nodes, {**scales("x"), **weight}, (1, 4, 16), made=(1, 4, 32))
     assert found(graph) == {}
     nodes[2].attribute[0].i, nodes[3].attribute[0].i = 0, 0
