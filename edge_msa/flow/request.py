@@ -25,14 +25,7 @@ LICENCE = "The weights carry the terms of the data they were trained on; the run
 
 
 def export_request(
-    run: Run,
-    contract: Contract,
-    dataset: Dataset,
-    profile: DeviceProfile,
-    precision: str,
-    name: str,
-    *,
-    ir: bool = False,
+    run: Run, contract: Contract, dataset: Dataset, profile: DeviceProfile, precision: str, name: str
 ) -> ExportRequest:
     """The request for a run's student on a target.
 
@@ -43,7 +36,6 @@ def export_request(
         profile: the target's.
         precision: `auto` for all that the target has, or one by name, beside fp32.
         name: of the bundle.
-        ir: whether OpenVINO gets its own IR.
 
     Raises:
         DataError: both lack a modality that the model reads.
@@ -69,7 +61,6 @@ def export_request(
         precisions=None if precision == "auto" else ("fp32", precision),
         frame_rates=contract.frame_rates,
         text=text,
-        ir=ir,
     )
 
 

@@ -53,7 +53,8 @@ class ExportRequest:
     calibrate's, by `<weight name>:input` and `:output`; None offers no int8. `smoothing` are the factors of a language
     front's layers that go with them, by weight name, and `float_nodes` by rule set the weights whose layers stay float,
     each with the reason. `precisions` limits what is offered, None offers all that the target has. `golden`: one sample
-    a subset. `ir`: OpenVINO gets its graphs as its own IR rather than ONNX.
+    a subset. `ir`: OpenVINO gets its graphs as its own IR rather than ONNX. `dla`: TensorRT's graphs are held against
+    the rules of the target's DLA too.
     """
 
     name: str
@@ -72,6 +73,7 @@ class ExportRequest:
     frame_rates: Mapping[str, float] = field(default_factory=dict)
     text: Text | None = None
     ir: bool = False
+    dla: bool = False
 
     def __post_init__(self) -> None:
         if self.ir and not any(engine.name == "openvino" for engine in self.profile.engines):
