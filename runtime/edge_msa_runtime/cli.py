@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
 
 _INTERRUPTED = 130
+_ALL = "every engine that is here, at every precision"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(command=_info)
     verify = commands.add_parser("verify", help="check every byte, and that the golden readings come back here")
     _add_session_options(verify, many=False)
-    verify.add_argument("--all", action="store_true", help="every engine that is here, at every precision")
+    verify.add_argument("--all", action="store_true", help=_ALL)
     verify.set_defaults(command=_verify)
     predict = commands.add_parser("predict", help="read one utterance from .npz or .npy files")
     _add_session_options(predict, many=False)
@@ -76,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--language", metavar="WORDS", help="what is said in the readings; the golden texts by default")
     bench.add_argument("--repeats", type=int, default=200, metavar="N", help="timed readings a subset (%(default)s)")
     bench.add_argument("--warmup", type=int, default=20, metavar="N", help="readings before them (%(default)s)")
+    bench.add_argument("--rate", type=float, metavar="HZ", help="readings due a second; else one after the other")
+    bench.add_argument("--all", action="store_true", help=_ALL)
     bench.set_defaults(command=_bench)
     _add_build(commands)
     return parser
@@ -146,11 +149,8 @@ def _verify(options: argparse.Namespace) -> None:
     from edge_msa_runtime.tables import verification_lines
 
     if options.all:
-        if options.precision:
-            raise UsageError("--all is every precision: leave --precision out")
-        every, left_out = verify_all(options.bundle, options.engine, strict=options.strict, threads=options.threads)
-        for reason in left_out:
-            print(f"note: left out; {reason}", file=sys.stderr)
+        every, left_out = verify_all(options.bundle, options.engine, **_how(options))
+        _say_left_out(left_out)
         lines = [line for one in every for line in verification_lines(one)]
         _tell(lines, [one.to_json() for one in every], options)
         for one in every:
@@ -179,12 +179,32 @@ def _predict(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from edge_msa_runtime.bench import bench_sessions
     from edge_msa_runtime.tables import bench_lines
+    from edge_msa_runtime.variants import open_all
 
-    sessions = [_open(options, bundle) for bundle in options.bundle]
-    results = bench_sessions(sessions, repeats=options.repeats, warmup=options.warmup, text=options.language)
+    if options.all:
+        opened = [open_all(bundle, options.engine, **_how(options)) for bundle in options.bundle]
+        _say_left_out([reason for _, reasons in opened for reason in reasons])
+        sessions = [session for several, _ in opened for session in several]
+    else:
+        sessions = [_open(options, bundle) for bundle in options.bundle]
+    results = bench_sessions(
+        sessions, repeats=options.repeats, warmup=options.warmup, text=options.language, rate=options.rate
+    )
     for session in sessions:
         _note(session)
     _tell(bench_lines(results), [result.to_json() for result in results], options)
+
+
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    """How every engine and precision is opened."""
+    if options.precision:
+        raise UsageError("--all is every precision: leave --precision out")
+    return {"strict": options.strict, "threads": options.threads, "device": options.device}
+
+
+def _say_left_out(reasons: Sequence[str]) -> None:
+    for reason in reasons:
+        print(f"note: left out; {reason}", file=sys.stderr)
 
 
 def _build(options: argparse.Namespace) -> None:

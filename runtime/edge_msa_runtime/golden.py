@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from edge_msa_runtime.bundle import open_bundle
-from edge_msa_runtime.errors import BundleError, EngineUnavailableError, ParityError
+from edge_msa_runtime.errors import BundleError, ParityError
 from edge_msa_runtime.manifest import GOLDEN_NAME
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session, load
+from edge_msa_runtime.variants import open_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,38 +155,19 @@ def verify_bundle(
 
 
 def verify_all(
-    bundle: str | os.PathLike[str], engine: str = "auto", *, strict: bool = False, threads: int = 1
+    bundle: str | os.PathLike[str], engine: str = "auto", *, strict: bool = False, threads: int = 1, device: str = ""
 ) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
-    """Verify every precision of an engine, or of every engine of the bundle that can be opened here.
-
-    Args:
-        bundle: its folder.
-        engine: a name, or `auto` for all of them.
-        strict: refuse an engine that cannot be opened, and a graph that an engine puts on another device.
-        threads: for one inference, on a CPU.
+    """Verify every precision of an engine, or of every engine of the bundle that is here; see `open_all`.
 
     Returns:
-        What was found, and why each engine that was left out could not be opened.
-
-    Raises:
-        EngineUnavailableError: none can be opened; with `strict`, or by name, one cannot.
-        RuntimeFailure: as `load`, or an engine that fails.
+        What was found, and why each engine or precision that was left out cannot run.
     """
-    opened = open_bundle(bundle)
-    found: list[Verification] = []
-    left_out: list[str] = []
-    names = opened.manifest.engines if engine == "auto" else (engine,)
-    for chosen, precision in [(name, each) for name in names for each in opened.precisions(name) or (None,)]:
-        try:
-            with load(bundle, chosen, strict=strict, precision=precision, threads=threads) as session:
-                found.append(verify_bundle(session))
-        except EngineUnavailableError as error:
-            if strict or engine != "auto":
-                raise
-            left_out.append(str(error))
-    if not found:
-        raise EngineUnavailableError(" | ".join(dict.fromkeys(left_out)))
-    return tuple(found), tuple(dict.fromkeys(left_out))
+    sessions, left_out = open_all(bundle, engine, strict=strict, threads=threads, device=device)
+    found = []
+    for session in sessions:
+        with session:
+            found.append(verify_bundle(session))
+    return tuple(found), left_out
 
 
 def _check(session: Session, case: GoldenCase, route: str) -> Check:

@@ -114,6 +114,19 @@ def test_bench_compares_bundles_in_one_run(
     assert "p90 ms" in out
 
 
+def test_bench_all_measures_every_engine_that_is_here_in_one_run(
+    make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    path = str(make_bundle(engines=("tensorrt", "onnxruntime"), names=("language",)))
+    assert main(["bench", path, "--all", "--repeats", "2", "--rate", "1000", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [(one["engine"], one["rate_hz"]) for one in _last(captured.out)] == [("onnxruntime", 1000.0)]
+    assert "note: left out; tensorrt" in captured.err
+    assert "readings due at 1000 Hz" in captured.out
+    assert main(["bench", path, "--all", "--precision", "int8"]) == 2
+
+
 def test_an_engine_that_was_passed_over_is_told(
     make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

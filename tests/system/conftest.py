@@ -52,7 +52,7 @@ width = 32
 hidden = 16
 max_tokens = 16
 [language.final]
-epochs = 2
+epochs = 20
 """
 SAID = {2.0: ("i love it", "love at all", "it i love"), -2.0: ("not at all", "i not it", "not love it")}
 
