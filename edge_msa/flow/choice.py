@@ -72,7 +72,7 @@ def choose(engine: str, measured: tuple[Measured, ...], wanted: str, max_drop: f
         return Choice(
             engine,
             best,
-            f"this machine cannot tell its speed on the target: {', '.join(passing)} pass the gate",
+            f"not timed, it executes neither here nor on a --host: {', '.join(passing)} pass the gate",
             tuple(passing),
         )
     fastest = min(known, key=lambda name: known[name])
