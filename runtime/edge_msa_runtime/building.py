@@ -81,7 +81,7 @@ class GraphBuild:
             best = f"; p50 of {len(self.p50_milliseconds)}: {each} ms, the least is kept"
         remark = f"\n  {self.remark}" if self.remark else ""
         return (
-            f"{name:14}{self.precision:5} {state}built in {self.seconds:.1f} s, {self.bytes / _MEGABYTE:.2f} MB, "
+            f"{name:15}{self.precision:5} {state}built in {self.seconds:.1f} s, {self.bytes / _MEGABYTE:.2f} MB, "
             f"layers: {layers or 'not told'}{best}{remark}"
         )
 

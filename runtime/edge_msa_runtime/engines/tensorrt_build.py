@@ -90,8 +90,6 @@ def _run(order: Order, folder: Path) -> dict[str, Any]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
-            # A group of its own: Ctrl-C reaches the caller, who ends the child, and not both at once.
-            start_new_session=True,
         )
         try:
             answer = _converse(process, order)

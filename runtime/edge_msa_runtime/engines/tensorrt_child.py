@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -53,6 +54,10 @@ class Order:
 
 def main() -> None:
     """Build what stdin says; ends the process without the vendor's own clean-up, which can crash."""
+    # A terminal's Ctrl-C and hang-up reach this process as well; its caller ends it, or its end of stdin does.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     # Libraries print where they like: only the answer goes to what was stdout.
     answer = os.dup(1)
     os.dup2(2, 1)

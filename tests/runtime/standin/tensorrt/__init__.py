@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -183,24 +182,26 @@ class Builder:
 
     def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
         before = _times("build")
-        on = {"flags": sorted(flag.name for flag in config.flags), "network": network.flags}
+        flags = sorted(flag.name for flag in config.flags)
         sources = [source.name for source in TacticSource if config.sources & 1 << source]
         known = config.timing.content.decode()
-        _told("build", {**on, "sources": sources, "timing": known, "pid": os.getpid()})
+        _told(
+            "build", {"flags": flags, "network": network.flags, "sources": sources, "timing": known, "pid": os.getpid()}
+        )
         _misbehave(str(SETTINGS.get("build", "")), self._log)
         if SETTINGS.get("build") == "refuse":
             return None
         delays = SETTINGS.get("delays_ms", [0])
         config.timing = _Timing((known or _TIMING).encode() + b"+")
         detailed = config.profiling_verbosity == ProfilingVerbosity.DETAILED
-        int8 = "INT8" in on["flags"] or not _WEAK
+        int8 = "INT8" in flags or not _WEAK
         head = {
             "version": __version__,
             "sm": SETTINGS.get("sm", "8.7"),
             "delay_ms": delays[before % len(delays)],
             "layers": _layers(network.model, int8=int8) if detailed else ["names only"],
         }
-        body = network.model.SerializeToString()
+        body: bytes = network.model.SerializeToString()
         return _MAGIC + json.dumps(head).encode() + b"\n" + hashlib.sha256(body).digest() + body
 
 
@@ -255,7 +256,9 @@ class Runtime:
 class _Engine:
     def __init__(self, told: dict[str, Any], model: bytes) -> None:
         self.told = told
-        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._puts = {put.name: put for put in (*self.session.get_inputs(), *self.session.get_outputs())}
         self._inputs = {put.name for put in self.session.get_inputs()}
 
@@ -264,7 +267,7 @@ class _Engine:
         return len(self._puts)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self._puts)[index]
+        return str(list(self._puts)[index])
 
     def get_tensor_shape(self, name: str) -> list[int]:
         return list(self._puts[name].shape)
@@ -312,7 +315,7 @@ class _Context:
             self._at(put)[...] = value
 
     def _at(self, put: Any) -> Any:
-        kinds: dict[str, Callable[..., Any]] = {
+        kinds: dict[str, Any] = {
             "tensor(float)": np.float32,
             "tensor(float16)": np.float16,
             "tensor(int64)": np.int64,

@@ -57,7 +57,7 @@ def cudaSetDevice(index: int) -> tuple[int]:
 
 
 def cudaGetDeviceProperties(_: int) -> tuple[int, SimpleNamespace]:
-    major, _, minor = str(SETTINGS.get("sm", "8.7")).partition(".")
+    major, minor = str(SETTINGS.get("sm", "8.7")).split(".")
     name = str(SETTINGS.get("device", "Orin")).encode() + b"\0\0"
     integrated = int(SETTINGS.get("integrated", 0))
     return OK, SimpleNamespace(name=name, major=int(major), minor=int(minor), integrated=integrated)
@@ -101,7 +101,11 @@ def cudaFreeHost(address: int) -> tuple[int]:
 
 def cudaMemcpyAsync(target: int, source: int, size: int, _kind: int, stream: Stream) -> tuple[int]:
     calls["copy"] += 1
-    stream.queue(lambda: ctypes.memmove(target, source, size) and None)
+
+    def copy() -> None:
+        ctypes.memmove(target, source, size)
+
+    stream.queue(copy)
     return (OK,)
 
 
