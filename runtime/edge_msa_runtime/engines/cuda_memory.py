@@ -30,8 +30,9 @@ class Cuda:
         try:
             (count,) = self._call("cudaGetDeviceCount")
         except Exception as error:  # a missing driver shows in as many ways as there are versions
+            reason = first_line(error).partition(";")[0]
             raise EngineUnavailableError(
-                f"no CUDA driver answers ({first_line(error)}); tensorrt needs an NVIDIA GPU: on a Jetson flash JetPack"
+                f"no CUDA driver answers ({reason}); tensorrt needs an NVIDIA GPU: on a Jetson flash JetPack"
             ) from error
         if index >= count:
             raise EngineUnavailableError(f"there is no GPU:{index}; this machine has {count}")
