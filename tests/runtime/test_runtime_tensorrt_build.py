@@ -113,7 +113,7 @@ def test_a_bundle_without_graphs_for_tensorrt_needs_nothing(
         ({"build": "exit"}, (), 4, "ended with code 7 (terminate called after throwing an instance)"),
         ({"build": "no memory"}, (), 4, "no memory is left for building"),
         ({"build": "refuse"}, (), 4, "Could not find any implementation for node fuse"),
-        ({"free_mib": 400}, ("--workspace", "200"), 4, "needs 456 MiB, 400 MiB are free"),
+        ({"free_mib": 400}, ("--workspace", "200"), 4, "needs 712 MiB, 400 MiB are free"),
         ({"tensorrt": "8.6.2.3"}, (), 4, "is for tensorrt 10.3 (JetPack 6.2), here is 8.6.2.3"),
         ({"tensorrt": "8.4.0"}, (), 4, "8.4.0 is too old"),
         ({"no_driver": True}, (), 4, "no CUDA driver answers"),

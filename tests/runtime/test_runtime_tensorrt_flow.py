@@ -164,7 +164,7 @@ def test_a_truncated_plan_is_built_again_and_told(
     ("settings", "precision", "said"),
     [
         ({"build": "refuse"}, "int8", r"cannot build graph\.onnx at int8 \(Could not find any implementation"),
-        ({"free_mib": 100}, "int8", "needs 256 MiB, 100 MiB are free"),
+        ({"free_mib": 100}, "int8", "needs 512 MiB, 100 MiB are free"),
         ({"tensorrt": "11.4.1"}, "fp16", "takes fp16 from the graph alone"),
     ],
 )

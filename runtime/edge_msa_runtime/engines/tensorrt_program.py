@@ -103,7 +103,8 @@ class TensorRTProgram(Program):
         try:
             self._graph = self._cuda.capture(self._stream, self._queue)
         except RuntimeFailure as error:
-            self.notes = (f"tensorrt runs without a CUDA graph, which costs microseconds a launch: {error}",)
+            reason = str(error).partition(";")[0]
+            self.notes = (f"tensorrt runs without a CUDA graph, each launch by itself: {reason}",)
         else:
             self._freed.append(_later(self._cuda.forget, self._graph))
 

@@ -200,6 +200,10 @@ class Builder:
         _misbehave(str(SETTINGS.get("build", "")), self._log)
         if SETTINGS.get("build") == "refuse":
             return None
+        quantised = any(layer.type == LayerType.QUANTIZE for layer in network.layers)
+        if "INT8" in flags and not quantised:
+            self._log.log(ILogger.Severity.ERROR, "4: Calibration failure occurred with no scaling factors detected")
+            return None
         delays = SETTINGS.get("delays_ms", [0])
         config.timing = ITimingCache((known or _TIMING).encode() + b"+")
         detailed = config.profiling_verbosity == ProfilingVerbosity.DETAILED
@@ -314,7 +318,8 @@ class IExecutionContext:
         self._addresses[name] = address
         return True
 
-    def execute_async_v3(self, stream: cuda.Stream) -> bool:
+    def execute_async_v3(self, handle: int) -> bool:
+        stream = cuda.stream_of(handle)
         if stream.recorded is not None and not self._warm:
             return False  # what the first run allots cannot be captured
         self._warm = True
