@@ -49,7 +49,7 @@ def test_all_that_reading_needs_is_built_and_then_found(
     assert {(graph["role"], graph["scope"]) for graph in graphs} == PLANS
     assert {(graph["precision"], graph["kept"], graph["tensorrt"]) for graph in graphs} == {("fp32", False, "10.3.0")}
     assert all(graph["bytes"] > 100 and graph["layers"]["fp32"] and graph["seconds"] > 0 for graph in graphs)
-    assert re.search(r"^window l       fp32  built in \d+\.\d s, 0\.00 MB, layers: fp32 \d+", out, re.MULTILINE)
+    assert re.search(r"^\d/4   window l       fp32  built in \d+\.\d s, 0\.00 MB, layers: fp32 \d+", out, re.MULTILINE)
     again, graphs = _built(capsys, bundle)
     assert all(graph["kept"] for graph in graphs)
     assert "in the cache, built in" in again

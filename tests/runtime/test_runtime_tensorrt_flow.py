@@ -137,8 +137,8 @@ def test_a_plan_of_another_version_is_never_loaded_and_both_are_told(
     engine.load(quantised_graph, "int8").close()
     (plan,) = set(standin.cache.glob("*.plan")) - {plan}
     # A cache that was copied under names of this version, as a script of someone's might.
-    for path, content in zip((plan, plan.with_suffix(".json")), old, strict=True):
-        path.write_bytes(content)
+    plan.write_bytes(old[0])
+    plan.with_suffix(".json").write_bytes(old[1])
     seen = len(standin.events("deserialise"))
     caplog.clear()
     engine.load(quantised_graph, "int8").close()

@@ -330,8 +330,9 @@ class IExecutionContext:
         time.sleep(self._engine.told["delay_ms"] / 1e3)
         session = self._engine.session
         given = {put.name: self._at(put) for put in session.get_inputs()}
-        for put, value in zip(session.get_outputs(), session.run(None, given), strict=True):
-            self._at(put)[...] = value
+        outputs = session.get_outputs()
+        for index, value in enumerate(session.run(None, given)):
+            self._at(outputs[index])[...] = value
 
     def _at(self, put: Any) -> Any:
         kinds: dict[str, Any] = {
