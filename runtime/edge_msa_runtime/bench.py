@@ -1,6 +1,10 @@
 """What reading costs on this device: closed loop, end to end, from raw words and arrays to the reading.
 
 Sessions that are compared take turns (`turns`); only ratios within one run are worth anything.
+
+With a rate, readings are due at fixed times, as inputs arrive in an application: clocks and caches cool down between
+them. A latency then counts from the time at which the reading was due, so that one that waits for the reading before
+it, or for the system to wake the process up, is told with its waiting.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from edge_msa_runtime.conditions import conditions, machine
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.golden import read_golden
 from edge_msa_runtime.modalities import Subset, subsets_of
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 
 # One reading in a hundred is slower than p99: with fewer readings it would be the maximum by another name.
 _LEAST_FOR_P99 = 100
+# Slower than one in 100 s nobody waits for; a system's clock wakes no process more often than 10,000 times a second.
+_SLOWEST_HZ, _FASTEST_HZ = 0.01, 1e4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +60,9 @@ class BenchResult:
     `load_milliseconds`: verifying, opening the engine, and loading the graphs of all measured subsets. `file_bytes`:
     the files that this engine needs at this precision (graphs, weights, tokenizer and table), each once.
     `peak_memory_bytes`: the most that the whole process had resident so far, Python and other sessions included; None
-    where the system does not tell (Windows). `notes`: what ran otherwise than is usual on this engine.
+    where the system does not tell (Windows). `notes`: what ran otherwise than is usual on this engine. `rate_hz`:
+    readings due a second; None in a closed loop. `machine`: names and versions; `before` and `after` all measurements
+    of the run: clocks, power mode, temperature.
     """
 
     bundle: str
@@ -67,6 +76,10 @@ class BenchResult:
     peak_memory_bytes: int | None
     latencies: tuple[Latency, ...]
     notes: tuple[str, ...] = ()
+    rate_hz: float | None = None
+    machine: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    before: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    after: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -80,9 +93,10 @@ def bench_session(
     warmup: int = 20,
     subsets: Sequence[Subset] | None = None,
     text: str | None = None,
+    rate: float | None = None,
 ) -> BenchResult:
     """Measure one session; see `bench_sessions`."""
-    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets, text=text)[0]
+    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets, text=text, rate=rate)[0]
 
 
 def bench_sessions(
@@ -92,6 +106,7 @@ def bench_sessions(
     warmup: int = 20,
     subsets: Sequence[Subset] | None = None,
     text: str | None = None,
+    rate: float | None = None,
 ) -> tuple[BenchResult, ...]:
     """Measure sessions in turns, each on its own golden inputs, or random ones of its window where it has none.
 
@@ -103,6 +118,7 @@ def bench_sessions(
         warmup: readings before those, not timed; several sessions make two more at the head of each turn of twenty.
         subsets: which to measure; None: all that the first session's modalities allow.
         text: what to give as language in place of the golden inputs; every bundle must read words then.
+        rate: readings due a second; None: each begins when the one before it has ended.
 
     Raises:
         UsageError: there is nothing to measure, or a session lacks a modality.
@@ -110,18 +126,22 @@ def bench_sessions(
     """
     if not sessions or repeats < 1 or warmup < 0:
         raise UsageError(f"{len(sessions)} bundles, {repeats} repeats, {warmup} for warm-up; give at least 1, 1 and 0")
+    if rate is not None and not _SLOWEST_HZ <= rate <= _FASTEST_HZ:
+        raise UsageError(f"a rate of {rate} Hz; give one from {_SLOWEST_HZ:g} to {_FASTEST_HZ:g}")
     chosen = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
     for session in sessions:
         session.prepare(*chosen)
     inputs = [bench_inputs(session, chosen, text) for session in sessions]
     latencies: list[list[Latency]] = [[] for _ in sessions]
+    before = conditions()
     for subset in chosen:
         turns = [given[subset] for given in inputs]
         calls = [functools.partial(session.predict, **given) for session, given in zip(sessions, turns)]
-        times = take_turns(calls, repeats, warmup)
+        times = take_turns(calls, repeats, warmup, rate)
         for session, kept, given, spent in zip(sessions, latencies, turns, times):
             kept.append(_latency(session, subset, given, spent))
-    return tuple(_result(session, kept) for session, kept in zip(sessions, latencies))
+    shared: dict[str, Any] = {"rate_hz": rate, "machine": machine(), "before": before, "after": conditions()}
+    return tuple(dataclasses.replace(_result(session, kept), **shared) for session, kept in zip(sessions, latencies))
 
 
 def bench_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:

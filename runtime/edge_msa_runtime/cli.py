@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
 
 _INTERRUPTED = 130
+_ALL = "every engine that is here, at every precision"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(command=_info)
     verify = commands.add_parser("verify", help="check every byte, and that the golden readings come back here")
     _add_session_options(verify, many=False)
+    verify.add_argument("--all", action="store_true", help=_ALL)
     verify.set_defaults(command=_verify)
     predict = commands.add_parser("predict", help="read one utterance from .npz or .npy files")
     _add_session_options(predict, many=False)
@@ -75,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--language", metavar="WORDS", help="what is said in the readings; the golden texts by default")
     bench.add_argument("--repeats", type=int, default=200, metavar="N", help="timed readings a subset (%(default)s)")
     bench.add_argument("--warmup", type=int, default=20, metavar="N", help="readings before them (%(default)s)")
+    bench.add_argument("--rate", type=float, metavar="HZ", help="readings due a second; else one after the other")
+    bench.add_argument("--all", action="store_true", help=_ALL)
     bench.set_defaults(command=_bench)
     _add_build(commands)
     return parser
@@ -106,6 +110,7 @@ def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None
     parser.add_argument("--engine", default="auto", metavar="NAME", help="onnxruntime, openvino, tensorrt or auto")
     parser.add_argument("--strict", action="store_true", help="refuse any engine or device but the bundle's first")
     parser.add_argument("--precision", metavar="P", help="fp32, fp16 or int8; the bundle's choice by default")
+    parser.add_argument("--device", default="", metavar="D", help="what the engine runs on: CPU, GPU, NPU, GPU:1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for one reading, on a CPU (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one compact JSON line last")
 
@@ -113,7 +118,14 @@ def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None
 def _open(options: argparse.Namespace, bundle: str) -> Session:
     from edge_msa_runtime.session import load
 
-    session = load(bundle, options.engine, strict=options.strict, precision=options.precision, threads=options.threads)
+    session = load(
+        bundle,
+        options.engine,
+        strict=options.strict,
+        precision=options.precision,
+        threads=options.threads,
+        device=options.device,
+    )
     for reason in session.passed_over:
         print(f"note: using {session.engine}; {reason}", file=sys.stderr)
     return session
@@ -133,9 +145,17 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from edge_msa_runtime.golden import verify_bundle
+    from edge_msa_runtime.golden import verify_all, verify_bundle
     from edge_msa_runtime.tables import verification_lines
 
+    if options.all:
+        every, left_out = verify_all(options.bundle, options.engine, **_how(options))
+        _say_left_out(left_out)
+        lines = [line for one in every for line in verification_lines(one)]
+        _tell(lines, [one.to_json() for one in every], options)
+        for one in every:
+            one.require()
+        return
     with _open(options, options.bundle) as session:
         found = verify_bundle(session)
         _note(session)
@@ -159,12 +179,32 @@ def _predict(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from edge_msa_runtime.bench import bench_sessions
     from edge_msa_runtime.tables import bench_lines
+    from edge_msa_runtime.variants import open_all
 
-    sessions = [_open(options, bundle) for bundle in options.bundle]
-    results = bench_sessions(sessions, repeats=options.repeats, warmup=options.warmup, text=options.language)
+    if options.all:
+        opened = [open_all(bundle, options.engine, **_how(options)) for bundle in options.bundle]
+        _say_left_out([reason for _, reasons in opened for reason in reasons])
+        sessions = [session for several, _ in opened for session in several]
+    else:
+        sessions = [_open(options, bundle) for bundle in options.bundle]
+    results = bench_sessions(
+        sessions, repeats=options.repeats, warmup=options.warmup, text=options.language, rate=options.rate
+    )
     for session in sessions:
         _note(session)
     _tell(bench_lines(results), [result.to_json() for result in results], options)
+
+
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    """How every engine and precision is opened."""
+    if options.precision:
+        raise UsageError("--all is every precision: leave --precision out")
+    return {"strict": options.strict, "threads": options.threads, "device": options.device}
+
+
+def _say_left_out(reasons: Sequence[str]) -> None:
+    for reason in reasons:
+        print(f"note: left out; {reason}", file=sys.stderr)
 
 
 def _build(options: argparse.Namespace) -> None:

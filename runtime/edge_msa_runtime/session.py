@@ -154,6 +154,7 @@ def load(
     strict: bool = False,
     precision: str | None = None,
     threads: int = 1,
+    device: str = "",
 ) -> Session:
     """Verify a bundle and open an engine for it.
 
@@ -164,6 +165,8 @@ def load(
             device than it was asked for.
         precision: `fp32`, `fp16` or `int8`; None: the one that the bundle chose for the engine.
         threads: for one inference, on a CPU.
+        device: what the engine runs on, in its own words: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for
+            TensorRT; empty for its usual one.
 
     Raises:
         UsageError: there is no such folder, engine or precision, or the folder is no bundle.
@@ -173,7 +176,7 @@ def load(
     started = time.perf_counter()
     if engine != "auto":
         check_engine_name(engine)
-    options = EngineOptions(threads=threads)
+    options = EngineOptions(threads, device)
     opened = open_bundle(bundle)
     chosen, passed_over = _open_first(opened.manifest, _candidates(opened.manifest, engine, strict=strict), options)
     graphs = Graphs(opened, chosen, choose_precision(opened, chosen.name, precision), strict=strict)

@@ -109,6 +109,11 @@ class Engine(abc.ABC):
         """
 
 
+def is_device(name: str, asked: str) -> bool:
+    """Whether a device's name is what was asked for: `GPU` asks for whichever GPU, `GPU.1` for that one alone."""
+    return name == asked or name.startswith(f"{asked}.")
+
+
 def first_line(error: object) -> str:
     """The first line of a vendor's message that says anything: theirs run over many, ours are one."""
     lines = [line.strip() for line in str(error).splitlines()]

@@ -65,14 +65,28 @@ class Kept:
 
 def model_digest(path: Path) -> str:
     """The SHA-256 of a graph and, where its weights lie beside it, of them: other weights make another plan."""
-    weights = path.with_name(WEIGHTS_NAME)
-    return digest(path) + (f"-{digest(weights)}" if weights.is_file() else "")
+    beside = path.with_suffix(".bin") if path.suffix == ".xml" else path.with_name(WEIGHTS_NAME)
+    return digest(path) + (f"-{digest(beside)}" if beside.is_file() else "")
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """`EDGE_MSA_CACHE` where it is set, else `~/.cache/edge-msa`."""
     chosen = environment.get(_VARIABLE)
     return Path(chosen) if chosen else Path("~/.cache/edge-msa").expanduser()
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made where it is not there.
+
+    Raises:
+        RuntimeFailure: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=str(folder)):
+            return folder
+    except OSError as error:
+        raise not_writable(folder, error) from error
 
 
 def read_plan(folder: Path, key: PlanKey) -> Kept:
