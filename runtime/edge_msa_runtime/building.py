@@ -46,13 +46,15 @@ class BuildOptions:
 
 @dataclasses.dataclass(frozen=True)
 class GraphBuild:
-    """One graph's plan.
+    """One graph's plan, `number` of `total`.
 
     `kept`: it was in the cache, built as asked for. `seconds` of all its builds together; `bytes` of the plan;
     `layers` by the precision that they read; `p50_milliseconds` of each candidate where several were built; `remark`:
     what is worth knowing of an int8 plan, or empty.
     """
 
+    number: int
+    total: int
     role: str
     scope: str
     precision: str
@@ -75,13 +77,15 @@ class GraphBuild:
         state = "in the cache, " if self.kept else ""
         layers = ", ".join(f"{name} {count}" for name, count in self.layers.items() if count)
         name = f"{self.role} {self.scope}".strip()
+        place = f"{self.number}/{self.total}"
         best = ""
         if self.p50_milliseconds:
             each = " ".join(f"{value:.3f}" for value in self.p50_milliseconds)
             best = f"; p50 of {len(self.p50_milliseconds)}: {each} ms, the least is kept"
         remark = f"\n  {self.remark}" if self.remark else ""
+        size = f"{self.bytes / _MEGABYTE:.2f} MB"
         return (
-            f"{name:14}{self.precision:5} {state}built in {self.seconds:.1f} s, {self.bytes / _MEGABYTE:.2f} MB, "
+            f"{place:6}{name:15}{self.precision:5} {state}built in {self.seconds:.1f} s, {size}, "
             f"layers: {layers or 'not told'}{best}{remark}"
         )
 
@@ -103,13 +107,13 @@ def build_bundle(bundle: Bundle, options: BuildOptions) -> Iterator[GraphBuild]:
     wanted = _graphs(bundle, options)
     engine = cast("TensorRTEngine", open_engine(_ENGINE, EngineOptions(device=options.device)))
     engine.check_target(bundle.manifest.profile)
-    for spec in wanted:
+    for number, spec in enumerate(wanted, start=1):
         path = bundle.path / spec.file
         found = engine.kept(path, spec.precision)
         kept = found.plan is not None and _as_asked(found, options)
         if not kept:
             found = engine.build(path, spec.precision, workspace_mib=options.workspace_mib, best_of=options.best_of)
-        yield _told(engine, spec, found, kept=kept)
+        yield _told(engine, spec, found, place=(number, len(wanted)), kept=kept)
 
 
 def has_graphs(bundle: Bundle) -> bool:
@@ -148,11 +152,13 @@ def _as_asked(found: Kept, options: BuildOptions) -> bool:
     return same and options.best_of <= int(found.built.get("best_of", 1))
 
 
-def _told(engine: TensorRTEngine, spec: GraphSpec, found: Kept, *, kept: bool) -> GraphBuild:
+def _told(engine: TensorRTEngine, spec: GraphSpec, found: Kept, *, place: tuple[int, int], kept: bool) -> GraphBuild:
     built = found.built
     layers = dict(built.get("layers", {}))
     remark = int8_remark(layers, int(built.get("quantised", 0))) if spec.precision == "int8" else ""
     return GraphBuild(
+        number=place[0],
+        total=place[1],
         role=spec.role,
         scope=spec.scope,
         precision=spec.precision,

@@ -216,7 +216,8 @@ def _build(options: argparse.Namespace) -> None:
     graphs = []
     if not has_graphs(bundle):
         names = ", ".join(bundle.manifest.engines)
-        print(f"{bundle.manifest.name} has no graphs for tensorrt; {names} needs nothing built ahead of time")
+        name = bundle.manifest.name
+        print(f"{name} has no graphs for tensorrt: {names} read its graphs as they are, nothing is built")
     else:
         for graph in build_bundle(bundle, wanted):
             print(graph.line(), flush=True)

@@ -137,7 +137,9 @@ ELEVEN = SimpleNamespace(TF32=3)
 def test_only_flags_that_the_version_has_are_touched(
     kinds: SimpleNamespace, precision: str, to_set: tuple[str, ...], to_clear: tuple[str, ...]
 ) -> None:
-    assert builder_flags(kinds, precision) == (to_set, to_clear)
+    assert builder_flags(kinds, precision, quantised=True) == (to_set, to_clear)
+    plain = tuple(name for name in to_set if name != "INT8")
+    assert builder_flags(kinds, precision, quantised=False) == (plain, to_clear)
 
 
 @pytest.mark.parametrize(

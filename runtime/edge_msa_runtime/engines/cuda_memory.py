@@ -30,8 +30,9 @@ class Cuda:
         try:
             (count,) = self._call("cudaGetDeviceCount")
         except Exception as error:  # a missing driver shows in as many ways as there are versions
+            reason = first_line(error).partition(";")[0]
             raise EngineUnavailableError(
-                f"no CUDA driver answers ({first_line(error)}); tensorrt needs an NVIDIA GPU: on a Jetson flash JetPack"
+                f"no CUDA driver answers ({reason}); tensorrt needs an NVIDIA GPU: on a Jetson flash JetPack"
             ) from error
         if index >= count:
             raise EngineUnavailableError(f"there is no GPU:{index}; this machine has {count}")
@@ -56,15 +57,16 @@ class Cuda:
         available = available_bytes() if self.shares_memory else None
         return int(free) if available is None else available
 
-    def stream(self) -> Any:
-        """A new stream."""
-        return self._call("cudaStreamCreate")[0]
+    def stream(self) -> int:
+        """A new stream's handle; it does not wait for the default stream, where other libraries may be at work."""
+        (stream,) = self._call("cudaStreamCreateWithFlags", self._api.cudaStreamNonBlocking)
+        return int(stream)
 
-    def synchronise(self, stream: Any) -> None:
+    def synchronise(self, stream: int) -> None:
         """Wait until all that was queued is done."""
         self._call("cudaStreamSynchronize", stream)
 
-    def destroy(self, stream: Any) -> None:
+    def destroy(self, stream: int) -> None:
         """Free a stream."""
         self._call("cudaStreamDestroy", stream)
 
@@ -89,17 +91,17 @@ class Cuda:
         """Free what `allocate` gave."""
         self._call("cudaFree", address)
 
-    def upload(self, device: int, host: int, size: int, stream: Any) -> None:
+    def upload(self, device: int, host: int, size: int, stream: int) -> None:
         """Queue a copy to the device."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call("cudaMemcpyAsync", device, host, size, kind, stream)
 
-    def download(self, host: int, device: int, size: int, stream: Any) -> None:
+    def download(self, host: int, device: int, size: int, stream: int) -> None:
         """Queue a copy from the device."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", host, device, size, kind, stream)
 
-    def capture(self, stream: Any, queue: Callable[[], None]) -> Any:
+    def capture(self, stream: int, queue: Callable[[], None]) -> Any:
         """What `queue` puts into a stream, as one graph that `replay` starts at once and `forget` frees.
 
         `cudaGraphInstantiateWithFlags` takes the same arguments in CUDA 11.4 to 13; `cudaGraphInstantiate` does not.
@@ -120,7 +122,7 @@ class Cuda:
         finally:
             self._call("cudaGraphDestroy", graph)
 
-    def replay(self, graph: Any, stream: Any) -> None:
+    def replay(self, graph: Any, stream: int) -> None:
         """Queue all that was captured."""
         self._call("cudaGraphLaunch", graph, stream)
 

@@ -20,8 +20,8 @@ from edge_msa_runtime.engines.tensorrt_child import PLAN_NAME, TIMING_NAME, Orde
 from edge_msa_runtime.errors import EngineUnavailableError, RuntimeFailure
 
 _MEBIBYTE = 1 << 20
-# Beside the workspace: the libraries, the graph and the plan.
-_LEAST_FREE = 256 * _MEBIBYTE
+# Beside the workspace: the vendor's own log has some hundred MiB for the builder's kernels alone (MemUsageChange).
+_LEAST_FREE = 512 * _MEBIBYTE
 _MOST_WORKSPACE = 1024 * _MEBIBYTE
 _FEW_MEBIBYTES = "close other programs or give a smaller --workspace"
 
@@ -90,8 +90,6 @@ def _run(order: Order, folder: Path) -> dict[str, Any]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
-            # A group of its own: Ctrl-C reaches the caller, who ends the child, and not both at once.
-            start_new_session=True,
         )
         try:
             answer = _converse(process, order)
@@ -131,7 +129,8 @@ def _command() -> list[str]:
     """This very interpreter, looking for modules exactly where this one does."""
     if not sys.executable:
         raise RuntimeFailure("plans are built by another process of this Python, whose path sys.executable lacks")
-    code = f"import sys; sys.path[:] = {sys.path!r}; from {Order.__module__} import main; main()"
+    folders = [str(folder) for folder in sys.path]
+    code = f"import sys; sys.path[:] = {folders!r}; from {Order.__module__} import main; main()"
     return [sys.executable, "-c", code]
 
 

@@ -7,11 +7,13 @@ gone: the folder is removed and the process ends.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -53,6 +55,13 @@ class Order:
 
 def main() -> None:
     """Build what stdin says; ends the process without the vendor's own clean-up, which can crash."""
+    # A terminal's Ctrl-C and hang-up reach this process as well; its caller ends it, or its end of stdin does.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # When memory runs out, the system is to end this process, and not whoever gave the order.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     # Libraries print where they like: only the answer goes to what was stdout.
     answer = os.dup(1)
     os.dup2(2, 1)
@@ -130,7 +139,7 @@ class _Building:
         config.set_memory_pool_limit(vendor.MemoryPoolType.WORKSPACE, order.workspace)
         config.profiling_verbosity = vendor.ProfilingVerbosity.DETAILED
         config.set_tactic_sources(without_libraries(vendor, int(config.get_tactic_sources())))
-        to_set, to_clear = builder_flags(vendor.BuilderFlag, order.precision)
+        to_set, to_clear = builder_flags(vendor.BuilderFlag, order.precision, quantised=self._quantised(network) > 0)
         for name in to_set:
             config.set_flag(getattr(vendor.BuilderFlag, name))
         for name in to_clear:
@@ -149,7 +158,8 @@ class _Building:
         for content in (known, b""):
             cache = config.create_timing_cache(content)
             if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
-                return
+                break
+        self._log.last = ""  # what it said of timings is no reason for anything that fails later
 
     def _has_half(self, network: Any) -> bool:
         half = self._vendor.DataType.HALF

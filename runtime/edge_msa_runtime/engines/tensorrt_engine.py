@@ -110,6 +110,7 @@ class TensorRTEngine(Engine):
 
     def _open(self, path: Path, plan: bytes) -> TensorRTProgram:
         self._cuda.use()
+        self._log.last = ""
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             said = f" ({self._log.last})" if self._log.last else ""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
 from edge_msa_runtime.engines.base import Program
 from edge_msa_runtime.engines.cuda_memory import Cuda
 from edge_msa_runtime.errors import EngineUnavailableError, RuntimeFailure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _KINDS = {
     "FLOAT": np.float32,
@@ -77,6 +80,9 @@ class TensorRTProgram(Program):
                 "close other programs"
             )
         self._stream = cuda.stream()
+        inputs: dict[str, NDArray[Any]] = {}
+        outputs: dict[str, NDArray[Any]] = {}
+        self.inputs, self.outputs = inputs, outputs
         self._freed.append(_later(cuda.destroy, self._stream))
         for position in range(engine.num_io_tensors):
             name = engine.get_tensor_name(position)
@@ -87,7 +93,7 @@ class TensorRTProgram(Program):
             self._freed.append(_later(cuda.free, address))
             self._context.set_tensor_address(name, address)
             is_input = engine.get_tensor_mode(name) == vendor.TensorIOMode.INPUT
-            (self.inputs if is_input else self.outputs)[name] = array
+            (inputs if is_input else outputs)[name] = array
             (self._uploads if is_input else self._downloads).append((address, host, array.nbytes))
 
     def _record(self) -> None:
@@ -97,7 +103,8 @@ class TensorRTProgram(Program):
         try:
             self._graph = self._cuda.capture(self._stream, self._queue)
         except RuntimeFailure as error:
-            self.notes = (f"tensorrt runs without a CUDA graph, which costs microseconds a launch: {error}",)
+            reason = str(error).partition(";")[0]
+            self.notes = (f"tensorrt runs without a CUDA graph, each launch by itself: {reason}",)
         else:
             self._freed.append(_later(self._cuda.forget, self._graph))
 

@@ -83,12 +83,14 @@ def device_index(device: str) -> int:
     return int(number or "0")
 
 
-def builder_flags(kinds: Any, precision: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def builder_flags(kinds: Any, precision: str, *, quantised: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the builder flags to set and to clear, of those that this version's `BuilderFlag` has.
 
-    TF32 is on by default from Ampere, and is no fp32.
+    A graph without a Q/DQ pair, as `fuse` is at int8, gets no INT8: 8.x and 10.x would look for a calibrator and fail
+    ("no scaling factors detected", NVIDIA/TensorRT issue 1326). TF32 is on by default from Ampere, and is no fp32.
     """
-    to_set = tuple(name for name in _FLAGS[precision] if hasattr(kinds, name))
+    wanted = [name for name in _FLAGS[precision] if quantised or name != "INT8"]
+    to_set = tuple(name for name in wanted if hasattr(kinds, name))
     to_clear = ("TF32",) if precision == "fp32" and hasattr(kinds, "TF32") else ()
     return to_set, to_clear
 

@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,7 +72,7 @@ def _times(event: str) -> int:
     return sum(json.loads(line)[0] == event for line in path.read_text("utf-8").splitlines()) if path.exists() else 0
 
 
-class _Network:
+class INetworkDefinition:
     def __init__(self, flags: int) -> None:
         self.flags = flags
         self.model = onnx.ModelProto()
@@ -96,8 +95,16 @@ class _Network:
             self.layers.append(SimpleNamespace(type=kind, num_outputs=len(outputs), get_output=outputs.__getitem__))
 
 
+class ParserError:
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    def desc(self) -> str:
+        return self._said
+
+
 class OnnxParser:
-    def __init__(self, network: _Network, log: Any) -> None:
+    def __init__(self, network: INetworkDefinition, log: Any) -> None:
         assert log.ready
         self._network = network
         self._errors: list[str] = []
@@ -106,8 +113,8 @@ class OnnxParser:
     def num_errors(self) -> int:
         return len(self._errors)
 
-    def get_error(self, index: int) -> Any:
-        return SimpleNamespace(desc=lambda: self._errors[index])
+    def get_error(self, index: int) -> ParserError:
+        return ParserError(self._errors[index])
 
     def parse_from_file(self, path: str) -> bool:
         try:
@@ -125,7 +132,7 @@ class OnnxParser:
         return not self._errors
 
 
-class _Timing:
+class ITimingCache:
     def __init__(self, content: bytes) -> None:
         self.content = content
 
@@ -133,12 +140,13 @@ class _Timing:
         return self.content
 
 
-class _Config:
+class IBuilderConfig:
+    profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
+
     def __init__(self) -> None:
         self.flags = {BuilderFlag.TF32}
-        self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
         self.sources = (1 << len(TacticSource)) - 1
-        self.timing = _Timing(b"")
+        self.timing = ITimingCache(b"")
 
     def set_memory_pool_limit(self, pool: Any, size: int) -> None:
         _told("workspace", [pool.name, size])
@@ -156,17 +164,17 @@ class _Config:
         self.sources = sources
         return True
 
-    def create_timing_cache(self, content: bytes) -> _Timing | None:
-        return _Timing(content) if not content or content.startswith(b"timing") else None
+    def create_timing_cache(self, content: bytes) -> ITimingCache | None:
+        return ITimingCache(content) if not content or content.startswith(b"timing") else None
 
-    def set_timing_cache(self, cache: _Timing, ignore_mismatch: bool) -> bool:
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
         assert not ignore_mismatch
         fits = not cache.content or cache.content.startswith(_TIMING.encode())
         if fits:
             self.timing = cache
         return fits
 
-    def get_timing_cache(self) -> _Timing:
+    def get_timing_cache(self) -> ITimingCache:
         return self.timing
 
 
@@ -175,32 +183,38 @@ class Builder:
         assert log.ready
         self._log: Any = log
 
-    def create_network(self, flags: int) -> _Network:
-        return _Network(flags)
+    def create_network(self, flags: int) -> INetworkDefinition:
+        return INetworkDefinition(flags)
 
-    def create_builder_config(self) -> _Config:
-        return _Config()
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig()
 
-    def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
         before = _times("build")
-        on = {"flags": sorted(flag.name for flag in config.flags), "network": network.flags}
+        flags = sorted(flag.name for flag in config.flags)
         sources = [source.name for source in TacticSource if config.sources & 1 << source]
         known = config.timing.content.decode()
-        _told("build", {**on, "sources": sources, "timing": known, "pid": os.getpid()})
+        _told(
+            "build", {"flags": flags, "network": network.flags, "sources": sources, "timing": known, "pid": os.getpid()}
+        )
         _misbehave(str(SETTINGS.get("build", "")), self._log)
         if SETTINGS.get("build") == "refuse":
             return None
+        quantised = any(layer.type == LayerType.QUANTIZE for layer in network.layers)
+        if "INT8" in flags and not quantised:
+            self._log.log(ILogger.Severity.ERROR, "4: Calibration failure occurred with no scaling factors detected")
+            return None
         delays = SETTINGS.get("delays_ms", [0])
-        config.timing = _Timing((known or _TIMING).encode() + b"+")
+        config.timing = ITimingCache((known or _TIMING).encode() + b"+")
         detailed = config.profiling_verbosity == ProfilingVerbosity.DETAILED
-        int8 = "INT8" in on["flags"] or not _WEAK
+        int8 = "INT8" in flags or not _WEAK
         head = {
             "version": __version__,
             "sm": SETTINGS.get("sm", "8.7"),
             "delay_ms": delays[before % len(delays)],
             "layers": _layers(network.model, int8=int8) if detailed else ["names only"],
         }
-        body = network.model.SerializeToString()
+        body: bytes = network.model.SerializeToString()
         return _MAGIC + json.dumps(head).encode() + b"\n" + hashlib.sha256(body).digest() + body
 
 
@@ -239,7 +253,7 @@ class Runtime:
             os.kill(os.getpid(), signal.SIGSEGV)  # as TensorRT 8.6.0 does
         self._log: Any = log
 
-    def deserialize_cuda_engine(self, plan: bytes) -> _Engine | None:
+    def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
         _told("deserialise", os.getpid())
         head, _, rest = plan[len(_MAGIC) :].partition(b"\n")
         if not plan.startswith(_MAGIC) or hashlib.sha256(rest[32:]).digest() != rest[:32]:
@@ -249,13 +263,15 @@ class Runtime:
         if (told["version"], told["sm"]) != (__version__, SETTINGS.get("sm", "8.7")):
             self._log.log(ILogger.Severity.ERROR, "6: serializationVersion mismatch, expecting 239 got 236")
             return None
-        return _Engine(told, rest[32:])
+        return ICudaEngine(told, rest[32:])
 
 
-class _Engine:
+class ICudaEngine:
     def __init__(self, told: dict[str, Any], model: bytes) -> None:
         self.told = told
-        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._puts = {put.name: put for put in (*self.session.get_inputs(), *self.session.get_outputs())}
         self._inputs = {put.name for put in self.session.get_inputs()}
 
@@ -264,7 +280,7 @@ class _Engine:
         return len(self._puts)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self._puts)[index]
+        return str(list(self._puts)[index])
 
     def get_tensor_shape(self, name: str) -> list[int]:
         return list(self._puts[name].shape)
@@ -276,19 +292,24 @@ class _Engine:
     def get_tensor_mode(self, name: str) -> Any:
         return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
 
-    def create_execution_context(self) -> _Context | None:
-        return None if SETTINGS.get("no_context") else _Context(self)
+    def create_execution_context(self) -> IExecutionContext | None:
+        return None if SETTINGS.get("no_context") else IExecutionContext(self)
 
-    def create_engine_inspector(self) -> Any:
-        def tell(form: Any) -> str:
-            assert form == LayerInformationFormat.JSON
-            return json.dumps({"Layers": self.told["layers"]})
-
-        return SimpleNamespace(get_engine_information=tell)
+    def create_engine_inspector(self) -> EngineInspector:
+        return EngineInspector(self.told["layers"])
 
 
-class _Context:
-    def __init__(self, engine: _Engine) -> None:
+class EngineInspector:
+    def __init__(self, layers: list[Any]) -> None:
+        self._layers = layers
+
+    def get_engine_information(self, form: Any) -> str:
+        assert form == LayerInformationFormat.JSON
+        return json.dumps({"Layers": self._layers})
+
+
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
         self._engine = engine
         self._addresses: dict[str, int] = {}
         self._warm = False
@@ -297,7 +318,8 @@ class _Context:
         self._addresses[name] = address
         return True
 
-    def execute_async_v3(self, stream: cuda.Stream) -> bool:
+    def execute_async_v3(self, handle: int) -> bool:
+        stream = cuda.stream_of(handle)
         if stream.recorded is not None and not self._warm:
             return False  # what the first run allots cannot be captured
         self._warm = True
@@ -308,11 +330,12 @@ class _Context:
         time.sleep(self._engine.told["delay_ms"] / 1e3)
         session = self._engine.session
         given = {put.name: self._at(put) for put in session.get_inputs()}
-        for put, value in zip(session.get_outputs(), session.run(None, given), strict=True):
-            self._at(put)[...] = value
+        outputs = session.get_outputs()
+        for index, value in enumerate(session.run(None, given)):
+            self._at(outputs[index])[...] = value
 
     def _at(self, put: Any) -> Any:
-        kinds: dict[str, Callable[..., Any]] = {
+        kinds: dict[str, Any] = {
             "tensor(float)": np.float32,
             "tensor(float16)": np.float16,
             "tensor(int64)": np.int64,

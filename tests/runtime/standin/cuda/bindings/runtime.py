@@ -3,7 +3,7 @@
 `held` has what is not freed, `calls` how often what was called.
 """
 
-# ruff: noqa: N801, N802, N815 - the vendor's names
+# ruff: noqa: N801, N802, N815, N816 - the vendor's names
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 SETTINGS: dict[str, Any] = json.loads(os.environ["EDGE_MSA_STANDIN"])
 OK, NO_MEMORY, NOT_SUPPORTED = 0, 2, 900
+cudaStreamNonBlocking = 1
 
 held: dict[int, Any] = {}
 calls: collections.Counter[str] = collections.Counter()
@@ -33,6 +34,11 @@ class cudaStreamCaptureMode:
 
 
 class Stream:
+    """As the vendor's: a thing that `int` makes a handle of."""
+
+    def __int__(self) -> int:
+        return id(self)
+
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
         self.recorded: list[Callable[[], None]] | None = None
@@ -57,7 +63,7 @@ def cudaSetDevice(index: int) -> tuple[int]:
 
 
 def cudaGetDeviceProperties(_: int) -> tuple[int, SimpleNamespace]:
-    major, _, minor = str(SETTINGS.get("sm", "8.7")).partition(".")
+    major, minor = str(SETTINGS.get("sm", "8.7")).split(".")
     name = str(SETTINGS.get("device", "Orin")).encode() + b"\0\0"
     integrated = int(SETTINGS.get("integrated", 0))
     return OK, SimpleNamespace(name=name, major=int(major), minor=int(minor), integrated=integrated)
@@ -67,15 +73,17 @@ def cudaMemGetInfo() -> tuple[int, int, int]:
     return OK, int(SETTINGS.get("free_mib", 8192)) << 20, 1 << 34
 
 
-def cudaStreamCreate() -> tuple[int, Stream]:
+def cudaStreamCreateWithFlags(flags: int) -> tuple[int, Stream]:
+    assert flags == cudaStreamNonBlocking
     return OK, _hold(Stream())
 
 
-def cudaStreamDestroy(stream: Stream) -> tuple[int]:
-    return _release(id(stream))
+def cudaStreamDestroy(handle: int) -> tuple[int]:
+    return _release(handle)
 
 
-def cudaStreamSynchronize(stream: Stream) -> tuple[int]:
+def cudaStreamSynchronize(handle: int) -> tuple[int]:
+    stream = stream_of(handle)
     calls["synchronise"] += 1
     work, stream.waiting = stream.waiting, []
     for each in work:
@@ -99,18 +107,23 @@ def cudaFreeHost(address: int) -> tuple[int]:
     return _release(address)
 
 
-def cudaMemcpyAsync(target: int, source: int, size: int, _kind: int, stream: Stream) -> tuple[int]:
+def cudaMemcpyAsync(target: int, source: int, size: int, _kind: int, handle: int) -> tuple[int]:
     calls["copy"] += 1
-    stream.queue(lambda: ctypes.memmove(target, source, size) and None)
+
+    def copy() -> None:
+        ctypes.memmove(target, source, size)
+
+    stream_of(handle).queue(copy)
     return (OK,)
 
 
-def cudaStreamBeginCapture(stream: Stream, _mode: int) -> tuple[int]:
-    stream.recorded = []
+def cudaStreamBeginCapture(handle: int, _mode: int) -> tuple[int]:
+    stream_of(handle).recorded = []
     return (OK,)
 
 
-def cudaStreamEndCapture(stream: Stream) -> tuple[int, Graph | None]:
+def cudaStreamEndCapture(handle: int) -> tuple[int, Graph | None]:
+    stream = stream_of(handle)
     work, stream.recorded = stream.recorded, None
     if SETTINGS.get("no_capture") or work is None:
         return NOT_SUPPORTED, None
@@ -130,11 +143,19 @@ def cudaGraphExecDestroy(graph: Graph) -> tuple[int]:
     return _release(id(graph))
 
 
-def cudaGraphLaunch(graph: Graph, stream: Stream) -> tuple[int]:
+def cudaGraphLaunch(graph: Graph, handle: int) -> tuple[int]:
     calls["replay"] += 1
     for work in graph.work:
-        stream.queue(work)
+        stream_of(handle).queue(work)
     return (OK,)
+
+
+def stream_of(handle: int) -> Stream:
+    """The stream of a handle, which is a number wherever the vendor takes one."""
+    assert isinstance(handle, int)
+    stream = held[handle]
+    assert isinstance(stream, Stream)
+    return stream
 
 
 def _allocate(size: int) -> tuple[int, int]:
