@@ -12,7 +12,7 @@ WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not",
 
 @pytest.fixture(scope="session")
 def toy_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a BERT of 8 features, 2 layers and six words."""
+    """The folder of a BERT of 16 features, 2 layers and six words."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -20,10 +20,10 @@ def toy_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(WORDS),
-        hidden_size=8,
+        hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
-        intermediate_size=16,
+        intermediate_size=32,
         max_position_embeddings=16,
     )
     BertModel(config).save_pretrained(path)

@@ -9,10 +9,12 @@ import typer
 
 from edge_msa.cli.data import data_app, import_app
 from edge_msa.cli.language import language_app
+from edge_msa.cli.looking import looking_app
 from edge_msa.cli.options import (
     Compile,
     Data,
     Device,
+    Dla,
     Epochs,
     Json,
     Language,
@@ -150,22 +152,19 @@ def export(
     max_drop: Annotated[
         float, typer.Option("--max-drop", min=0, help="Points that a precision may lose on its worst subset.")
     ] = 1.0,
+    ir: Annotated[bool, typer.Option("--ir", help="OpenVINO's graphs as its own IR, for other programs.")] = False,
+    dla: Dla = False,
     task: TaskName = None,
 ) -> None:
     """Write the bundle that a device runs, checked, measured and gated."""
     from edge_msa.flow.export import export_model
 
-    export_model(target, output_dir, model=model, data=data, precision=precision, max_drop=max_drop, task=task)
+    export_model(
+        target, output_dir, model=model, data=data, precision=precision, max_drop=max_drop, ir=ir, dla=dla, task=task
+    )
 
 
-@app.command()
-def devices(
-    json: Json = False,
-) -> None:
-    """List the devices that export knows."""
-    from edge_msa.flow.devices import list_devices
-
-    list_devices(json=json)
+app.add_typer(looking_app)
 
 
 @app.command()

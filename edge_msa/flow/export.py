@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edge_msa.contract import Contract
 from edge_msa.flow.calibrated import explained
 from edge_msa.flow.choice import Choice, Measured, choose
-from edge_msa.flow.console import made, remark, say
+from edge_msa.flow.console import made, remark, remarks, say
 from edge_msa.flow.data import opened_for
-from edge_msa.flow.graphs import graphs_of
+from edge_msa.flow.graphs import graphs_of, with_fronts
+from edge_msa.flow.inspect import slow_line
 from edge_msa.flow.measure import measure_variants
 from edge_msa.flow.model import make_model
 from edge_msa.flow.readings import by_run
@@ -23,6 +24,7 @@ from edge_msa.training.load import student_of
 from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle import write_bundle
+from edge_msa_export.lint import Reader
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle import open_bundle
@@ -47,26 +49,35 @@ def export_model(
     data: str | None = None,
     precision: str = "auto",
     max_drop: float = 1.0,
+    ir: bool = False,
+    dla: bool = False,
     task: str | None = None,
     in_pipeline: bool = False,
 ) -> Exported:
     """Write a bundle for a target.
 
+    `ir` gives OpenVINO its own IR, `dla` holds TensorRT's graphs against the rules of the board's DLA too.
+
     Raises:
+        LintError: a DLA is wanted, and the target has none.
         GateFailedError: the precision that was asked for loses too much; the bundle that passes is written all the
             same.
     """
     profile = profile_named(target)
+    if dla:
+        Reader.of(profile, "tensorrt", dla=True)  # before slow work
     output = output_dir or Path(f"bundle-{profile.name}")
     run = read_run(model, "student", "calibration") if model else _default_run()
     contract = Contract.from_json(run.info.contract)
     dataset = contract.readable(opened_for(run, contract, data, task))
-    exported = graphs_of(run)
-    request = explained(export_request(run, contract, dataset, profile, precision, output.name), exported)
+    asked = replace(export_request(run, contract, dataset, profile, precision, output.name), ir=ir, dla=dla)
+    exported = with_fronts(graphs_of(run), asked.text)
+    request = explained(asked, exported)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", exported)
         for (engine, name), reason in graphs.refused.items():
             remark(f"note: {engine} cannot be given {name}: {reason}")
+        remarks(filter(None, [slow_line(graphs.findings)]))
         measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch))
         choices = tuple(choose(engine.name, measured, precision, max_drop) for engine in profile.engines)
         _write(output, graphs, request, choices, measured)

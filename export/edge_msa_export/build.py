@@ -20,6 +20,7 @@ from edge_msa_export.graph import (
     window_scopes,
 )
 from edge_msa_export.graph_front import export_fronts
+from edge_msa_export.lint import Finding
 from edge_msa_export.parity import Array, ParityCase, measure_parity, with_holes
 from edge_msa_export.request import ExportRequest, GoldenSample, Variant, variants_of
 from edge_msa_export.text import TextGraph
@@ -40,7 +41,7 @@ class GraphSet:
     `specs`: every graph of every variant, its files relative to `root`. `language`: what turns words into frames, its
     files likewise. `golden`: the arrays of golden.npz.
     `measured_by`: which engine measured the parity of each engine's graphs. `refused`: why a (engine, precision) that
-    the target has is not among `specs`.
+    the target has is not among `specs`. `findings`: what the lint says of the graphs besides.
     """
 
     root: Path
@@ -50,6 +51,7 @@ class GraphSet:
     golden: Mapping[str, Array]
     measured_by: Mapping[str, str]
     refused: Mapping[tuple[str, str], str]
+    findings: tuple[Finding, ...] = ()
 
 
 def build_graphs(
@@ -90,7 +92,7 @@ def build_graphs(
             continue
         specs.extend(_spec(variant, key, files[key], parity[key]) for key in graphs)
     measured_by = {variant.engine: variant.measured_by for variant in variants_of(request)}
-    return GraphSet(work_dir, tuple(specs), language, facts, golden, measured_by, refused)
+    return GraphSet(work_dir, tuple(specs), language, facts, golden, measured_by, refused, writer.findings)
 
 
 def _graphs(

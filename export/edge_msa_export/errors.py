@@ -2,6 +2,7 @@
 
 ExportError                   exit code 1   a graph, a parity or a file that cannot be made
 ├── ProfileError              exit code 2   a device profile that is unknown or not valid
+├── LintError                 exit code 2   an engine or a version that no rules know, or no graph to hold against them
 └── OutputError               exit code 2   an output folder that cannot be written or replaced
 """
 
@@ -14,6 +15,12 @@ class ExportError(Exception):
 
 class ProfileError(ExportError):
     """A device that no profile is named after, or a profile that cannot be used."""
+
+    exit_code = 2
+
+
+class LintError(ExportError):
+    """An engine or a version that there are no rules for, or nothing that they could be held against."""
 
     exit_code = 2
 

@@ -1,4 +1,10 @@
-"""LayerNormalization in the operators that TensorRT 8.5 has; it got an importer of its own with 8.6."""
+"""LayerNormalization in the operators that TensorRT 8.5 has; it got an importer of its own with 8.6.
+
+From 8.6 on it stays whole: "numerical accuracy using function ops is superior to corresponding implementation with
+primitive ops for normalization layers", in mixed precision above all (TensorRT 8.6 release notes, as quoted in
+https://github.com/NVIDIA/TensorRT/issues/3657). It computes in float32 inside a float16 graph, and so do engines that
+are told nothing else; means and squares of float16 would not.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,8 @@ from onnx import helper, numpy_helper
 from edge_msa_export.errors import ExportError
 from edge_msa_export.portable import check
 
+FIRST_WITH_LAYER_NORM = (8, 6)
+"""Of TensorRT: onnx-tensorrt, docs/Changelog.md."""
 _EPSILON = 1e-5
 # What keeps a root away from zero; float16 would make nothing of BERT's 1e-12.
 EPSILON_SUFFIX = ".epsilon"

@@ -55,7 +55,8 @@ class DeviceProfile:
     `family_default`: the family's name points here. `engines`: in order of preference. `python`: of the device, as
     "3.10". `memory_mib` is shared with the GPU on a Jetson. `sm`: compute capability of the GPU, 87 for 8.7. `vnni`:
     8-bit dot products that do not saturate. `jetpack`, `tensorrt` and `cuda` are versions, and None where there is no
-    such thing; `notes` are for people.
+    such thing: graphs are made for exactly that TensorRT. `dla`: the board has a DLA. `torch_tensorrt`: the version of
+    torch-tensorrt that fits this JetPack, with the command that installs it there. `notes` are for people.
     """
 
     name: str
@@ -72,6 +73,9 @@ class DeviceProfile:
     jetpack: str | None = None
     tensorrt: str | None = None
     cuda: str | None = None
+    dla: bool = False
+    torch_tensorrt: str | None = None
+    torch_tensorrt_install: str | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -85,6 +89,10 @@ class DeviceProfile:
             raise ProfileError(f"an engine is there twice: {', '.join(names)}")
         if "tensorrt" in names and (self.sm is None or self.tensorrt is None):
             raise ProfileError("engine tensorrt needs sm and tensorrt, as its engines depend on both")
+        if self.dla and "tensorrt" not in names:
+            raise ProfileError("dla goes with engine tensorrt, which alone uses it")
+        if (self.torch_tensorrt is None) != (self.torch_tensorrt_install is None):
+            raise ProfileError("torch_tensorrt goes with torch_tensorrt_install, give both or neither")
         if self.memory_mib is not None and self.memory_mib <= 0:
             raise ProfileError(f"memory_mib {self.memory_mib} must be positive")
 

@@ -12,9 +12,10 @@ from edge_msa_calibrate.qdq import quantise
 from edge_msa_export.folders import explain
 from edge_msa_export.graph import GraphKey
 from edge_msa_export.half import to_half
-from edge_msa_export.layer_norm import decompose_layer_norms
-from edge_msa_export.lint import refuse_findings
-from edge_msa_export.request import ExportRequest, Variant
+from edge_msa_export.layer_norm import FIRST_WITH_LAYER_NORM, decompose_layer_norms
+from edge_msa_export.lint import Finding, Reader, lint, refuse_findings
+from edge_msa_export.openvino_ir import write_ir
+from edge_msa_export.request import IR_SUFFIX, ExportRequest, Variant
 from edge_msa_export.small import WeightsFile, shrink
 from edge_msa_export.stored import stored_small
 from edge_msa_export.tensorrt_weights import weights_as_pairs
@@ -36,31 +37,45 @@ class Writer:
         self._root = root
         self._request = request
         self._folders: dict[str, dict[GraphKey, Written]] = {}
+        self._findings: list[Finding] = []
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the lint says of what was written, and is no reason to refuse it."""
+        return tuple(self._findings)
 
     def write(self, variant: Variant, graphs: Mapping[GraphKey, onnx.ModelProto]) -> dict[GraphKey, Written]:
         """Write one variant's graphs.
 
         Raises:
-            ExportError: a graph is not fit for the engine, or the disk is full.
+            ExportError: a graph is not fit for the engine at the target's version, or the disk is full.
         """
         known = self._folders.get(variant.folder, {})
         written: dict[GraphKey, Written] = {}
         weights = WeightsFile()
         try:
             (self._root / variant.folder).mkdir(parents=True, exist_ok=True)
+            reader = Reader.of(self._request.profile, variant.engine, dla=self._dla(variant))
             for key, graph in graphs.items():
-                file = f"{variant.folder}/{'-'.join(part for part in key if part)}.onnx"
+                file = f"{variant.folder}/{'-'.join(part for part in key if part)}.{variant.suffix}"
                 lowered = lowered_for(variant, graph, self._request)
-                refuse_findings(lowered, variant.engine, file)
+                findings = lint(lowered, reader)
+                refuse_findings(findings, reader, file)
+                self._findings += findings
                 written[key] = known.get(key) or self._write_one(lowered, file, weights)
-            if not known:
+            if weights.content:
                 (self._root / variant.folder / WEIGHTS_NAME).write_bytes(weights.content)
         except OSError as error:
             raise explain(error, self._root) from error
         self._folders[variant.folder] = written
         return written
 
+    def _dla(self, variant: Variant) -> bool:
+        return self._request.dla and variant.engine == "tensorrt"
+
     def _write_one(self, lowered: onnx.ModelProto, file: str, weights: WeightsFile) -> Written:
+        if file.endswith(IR_SUFFIX):
+            return Written(file, f"{file.rpartition('/')[0]}/{write_ir(lowered, self._root / file).name}")
         small = shrink(lowered, plain=_has_tensorrt(self._request))
         moved = weights.move_out(small.graph)
         (self._root / file).write_bytes(small.SerializeToString(deterministic=True))
@@ -69,7 +84,7 @@ class Writer:
 
 def lowered_for(variant: Variant, graph: onnx.ModelProto, request: ExportRequest) -> onnx.ModelProto:
     """The graph that an engine gets at a precision, still under its weights' names."""
-    if _has_tensorrt(request):
+    if _has_tensorrt(request) and Reader.of(request.profile, "tensorrt").version < FIRST_WITH_LAYER_NORM:
         graph = decompose_layer_norms(graph)  # for every engine of the device: they share files
     if variant.precision == "int8" and request.ranges is not None:
         floats = request.float_nodes.get(variant.rule_set, {})

@@ -1,7 +1,6 @@
 """What reading costs on this device: closed loop, end to end, from raw words and arrays to the reading.
 
-Sessions that are compared take turns in blocks of calls, so that a clock that throttles meets all of them alike, and
-each finds its own caches warm, as it does alone; only ratios within one run are worth anything.
+Sessions that are compared take turns (`turns`); only ratios within one run are worth anything.
 
 With a rate, readings are due at fixed times, as inputs arrive in an application: clocks and caches cool down between
 them. A latency then counts from the time at which the reading was due, so that one that waits for the reading before
@@ -11,8 +10,8 @@ it, or for the system to wake the process up, is told with its waiting.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
@@ -22,6 +21,7 @@ from edge_msa_runtime.conditions import conditions, machine
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.golden import read_golden
 from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_runtime.turns import take_turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 _LEAST_FOR_P99 = 100
 # Slower than one in 100 s nobody waits for; a system's clock wakes no process more often than 10,000 times a second.
 _SLOWEST_HZ, _FASTEST_HZ = 0.01, 1e4
-# Timed calls in one turn, and the untimed ones before them that bring the caches back.
-_TURN, _LEAD = 20, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +60,9 @@ class BenchResult:
     `load_milliseconds`: verifying, opening the engine, and loading the graphs of all measured subsets. `file_bytes`:
     the files that this engine needs at this precision (graphs, weights, tokenizer and table), each once.
     `peak_memory_bytes`: the most that the whole process had resident so far, Python and other sessions included; None
-    where the system does not tell (Windows). `rate_hz`: readings due a second; None in a closed loop. `machine`:
-    names and versions; `before` and `after` all measurements of the run: clocks, power mode, temperature.
+    where the system does not tell (Windows). `notes`: what ran otherwise than is usual on this engine. `rate_hz`:
+    readings due a second; None in a closed loop. `machine`: names and versions; `before` and `after` all measurements
+    of the run: clocks, power mode, temperature.
     """
 
     bundle: str
@@ -77,6 +76,7 @@ class BenchResult:
     file_bytes: int
     peak_memory_bytes: int | None
     latencies: tuple[Latency, ...]
+    notes: tuple[str, ...] = ()
     rate_hz: float | None = None
     machine: Mapping[str, str] = dataclasses.field(default_factory=dict)
     before: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -137,7 +137,8 @@ def bench_sessions(
     before = conditions()
     for subset in chosen:
         turns = [given[subset] for given in inputs]
-        times = _take_turns(sessions, turns, repeats, warmup, rate)
+        calls = [functools.partial(session.predict, **given) for session, given in zip(sessions, turns)]
+        times = take_turns(calls, repeats, warmup, rate)
         for session, kept, given, spent in zip(sessions, latencies, turns, times):
             kept.append(_latency(session, subset, given, spent))
     shared: dict[str, Any] = {"rate_hz": rate, "machine": machine(), "before": before, "after": conditions()}
@@ -184,36 +185,6 @@ def peak_memory_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
 
 
-def _take_turns(
-    sessions: Sequence[Session], inputs: Sequence[Inputs], repeats: int, warmup: int, rate: float | None
-) -> list[NDArray[np.float64]]:
-    """Milliseconds of each session's timed readings; a session that is alone needs no lead, its caches stay warm."""
-    turns = list(zip(sessions, inputs))
-    for session, given in turns:
-        for _ in range(warmup):
-            session.predict(**given)
-    spent = np.empty((len(turns), repeats))
-    for first in range(0, repeats, _TURN):
-        for index, (session, given) in enumerate(turns):
-            for _ in range(_LEAD if len(turns) > 1 else 0):
-                session.predict(**given)
-            begun = time.perf_counter()
-            for repeat in range(first, min(first + _TURN, repeats)):
-                due = _wait_until_due(begun, repeat - first, rate)
-                session.predict(**given)
-                spent[index, repeat] = time.perf_counter() - due
-    return list(spent * 1e3)
-
-
-def _wait_until_due(begun: float, index: int, rate: float | None) -> float:
-    """When a reading of a turn is due, after waiting for it; now, in a closed loop."""
-    if rate is None:
-        return time.perf_counter()
-    due = begun + (index + 1) / rate
-    time.sleep(max(0.0, due - time.perf_counter()))
-    return due
-
-
 def _latency(session: Session, subset: Subset, inputs: Inputs, spent: NDArray[np.float64]) -> Latency:
     p50, p90, p99 = (float(value) for value in np.percentile(spent, [50, 90, 99]))
     frames = {
@@ -237,4 +208,5 @@ def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
         file_bytes=session.bundle.size(files),
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),
+        notes=session.notes,
     )

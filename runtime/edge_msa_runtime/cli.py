@@ -1,4 +1,4 @@
-"""`edge-msa-run`: info, verify, predict and bench on the device, without torch.
+"""`edge-msa-run`: info, verify, predict, bench and build on the device, without torch.
 
 With `--json` the last line of stdout is one compact JSON value. An error is one line on stderr; exit codes are those
 of `edge_msa_runtime.errors`, and 130 for Ctrl-C.
@@ -80,7 +80,28 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--rate", type=float, metavar="HZ", help="readings due a second; else one after the other")
     bench.add_argument("--all", action="store_true", help=_ALL)
     bench.set_defaults(command=_bench)
+    _add_build(commands)
     return parser
+
+
+def _add_build(commands: Any) -> None:
+    build = commands.add_parser("build", help="TensorRT's plans of a bundle, ahead of time, on this device")
+    build.add_argument("bundle", metavar="BUNDLE")
+    build.add_argument("--precision", metavar="P", help="fp32, fp16, int8 or all; the bundle's choice by default")
+    build.add_argument("--subset", metavar="S", help="of one subset alone, as in la; of all by default")
+    build.add_argument(
+        "--workspace", type=int, metavar="MIB", help="what a layer may use; half of what is free, 1024 at most"
+    )
+    build.add_argument(
+        "--best-of",
+        type=int,
+        default=1,
+        metavar="K",
+        help="build K plans of each graph, keep the fastest (%(default)s)",
+    )
+    build.add_argument("--device", default="", metavar="GPU:N", help="the first GPU by default")
+    build.add_argument("--json", action="store_true", help="one compact JSON line last")
+    build.set_defaults(command=_build)
 
 
 def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None:
@@ -89,6 +110,7 @@ def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None
     parser.add_argument("--engine", default="auto", metavar="NAME", help="onnxruntime, openvino, tensorrt or auto")
     parser.add_argument("--strict", action="store_true", help="refuse any engine or device but the bundle's first")
     parser.add_argument("--precision", metavar="P", help="fp32, fp16 or int8; the bundle's choice by default")
+    parser.add_argument("--device", default="", metavar="D", help="what the engine runs on: CPU, GPU, NPU, GPU:1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for one reading, on a CPU (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one compact JSON line last")
 
@@ -96,10 +118,23 @@ def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None
 def _open(options: argparse.Namespace, bundle: str) -> Session:
     from edge_msa_runtime.session import load
 
-    session = load(bundle, options.engine, strict=options.strict, precision=options.precision, threads=options.threads)
+    session = load(
+        bundle,
+        options.engine,
+        strict=options.strict,
+        precision=options.precision,
+        threads=options.threads,
+        device=options.device,
+    )
     for reason in session.passed_over:
         print(f"note: using {session.engine}; {reason}", file=sys.stderr)
     return session
+
+
+def _note(session: Session) -> None:
+    """What of the graphs runs otherwise than is usual; known once they are loaded."""
+    for note in session.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -123,6 +158,7 @@ def _verify(options: argparse.Namespace) -> None:
         return
     with _open(options, options.bundle) as session:
         found = verify_bundle(session)
+        _note(session)
     _tell(verification_lines(found), found.to_json(), options)
     found.require()
 
@@ -136,6 +172,7 @@ def _predict(options: argparse.Namespace) -> None:
     with _open(options, options.bundle) as session:
         session.predict(**frames, valid=valid)  # loads the graph: the time told is that of every reading after it
         reading = session.predict(**frames, valid=valid)
+        _note(session)
     _tell(reading_lines(reading), {**reading.to_json(), "load_milliseconds": session.load_milliseconds}, options)
 
 
@@ -153,6 +190,8 @@ def _bench(options: argparse.Namespace) -> None:
     results = bench_sessions(
         sessions, repeats=options.repeats, warmup=options.warmup, text=options.language, rate=options.rate
     )
+    for session in sessions:
+        _note(session)
     _tell(bench_lines(results), [result.to_json() for result in results], options)
 
 
@@ -160,12 +199,30 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
     """How every engine and precision is opened."""
     if options.precision:
         raise UsageError("--all is every precision: leave --precision out")
-    return {"strict": options.strict, "threads": options.threads}
+    return {"strict": options.strict, "threads": options.threads, "device": options.device}
 
 
 def _say_left_out(reasons: Sequence[str]) -> None:
     for reason in reasons:
         print(f"note: left out; {reason}", file=sys.stderr)
+
+
+def _build(options: argparse.Namespace) -> None:
+    from edge_msa_runtime.building import BuildOptions, build_bundle, has_graphs
+    from edge_msa_runtime.bundle import open_bundle
+
+    wanted = BuildOptions(options.precision, options.subset, options.workspace, options.best_of, options.device)
+    bundle = open_bundle(options.bundle)
+    graphs = []
+    if not has_graphs(bundle):
+        names = ", ".join(bundle.manifest.engines)
+        name = bundle.manifest.name
+        print(f"{name} has no graphs for tensorrt: {names} read its graphs as they are, nothing is built")
+    else:
+        for graph in build_bundle(bundle, wanted):
+            print(graph.line(), flush=True)
+            graphs.append(graph.to_json())
+    _tell([], {"bundle": bundle.manifest.name, "graphs": graphs}, options)
 
 
 def _tell(lines: Sequence[str], value: Any, options: argparse.Namespace) -> None:

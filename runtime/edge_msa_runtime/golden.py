@@ -63,12 +63,13 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What `verify_bundle` found on one engine."""
+    """What `verify_bundle` found on one engine; `notes`: what ran otherwise than is usual on it."""
 
     engine: str
     device: str
     precision: str
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -150,18 +151,18 @@ def verify_bundle(
     checks = []
     for case in read_golden(bundle.bundle):
         checks += [_check(bundle, case, route) for route in ("predict", "stream")]
-    return Verification(bundle.engine, bundle.device, bundle.precision, tuple(checks))
+    return Verification(bundle.engine, bundle.device, bundle.precision, tuple(checks), bundle.notes)
 
 
 def verify_all(
-    bundle: str | os.PathLike[str], engine: str = "auto", *, strict: bool = False, threads: int = 1
+    bundle: str | os.PathLike[str], engine: str = "auto", *, strict: bool = False, threads: int = 1, device: str = ""
 ) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
     """Verify every precision of an engine, or of every engine of the bundle that is here; see `open_all`.
 
     Returns:
         What was found, and why each engine or precision that was left out cannot run.
     """
-    sessions, left_out = open_all(bundle, engine, strict=strict, threads=threads)
+    sessions, left_out = open_all(bundle, engine, strict=strict, threads=threads, device=device)
     found = []
     for session in sessions:
         with session:

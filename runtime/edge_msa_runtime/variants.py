@@ -11,7 +11,7 @@ from edge_msa_runtime.session import Session, load
 
 
 def open_all(
-    bundle: str | os.PathLike[str], engine: str = "auto", *, strict: bool = False, threads: int = 1
+    bundle: str | os.PathLike[str], engine: str = "auto", *, strict: bool = False, threads: int = 1, device: str = ""
 ) -> tuple[tuple[Session, ...], tuple[str, ...]]:
     """Open every precision of an engine, or of every engine of a bundle that is here, its graphs loaded.
 
@@ -20,6 +20,7 @@ def open_all(
         engine: a name, or `auto` for all of them.
         strict: refuse what cannot be opened, and a graph that an engine puts on another device.
         threads: for one inference, on a CPU.
+        device: what the engine runs on, as `load` takes it.
 
     Returns:
         The sessions, and why each engine or precision that was left out cannot run.
@@ -34,7 +35,7 @@ def open_all(
     left_out: list[str] = []
     for chosen, precision in [(name, each) for name in names for each in opened.precisions(name) or (None,)]:
         try:
-            session = load(bundle, chosen, strict=strict, precision=precision, threads=threads)
+            session = load(bundle, chosen, strict=strict, precision=precision, threads=threads, device=device)
             session.prepare(*subsets_of(opened.manifest.modalities))
             sessions.append(session)
         except EngineUnavailableError as error:

@@ -21,7 +21,7 @@ from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle import is_bundle, write_bundle, write_candidate
 from edge_msa_export.errors import ExportError, OutputError
 from edge_msa_export.graph import GraphKey, torch_reading
-from edge_msa_export.lint import find_local_paths, lint
+from edge_msa_export.lint import Reader, find_local_paths, lint
 from edge_msa_export.request import ExportRequest, variants_of
 from edge_msa_runtime.bundle import open_bundle
 from edge_msa_runtime.errors import BundleError
@@ -101,6 +101,9 @@ def test_the_manifest_says_who_measured_what_tensorrt_will_run(
     assert manifest.provenance["parity_measured_by"] == {"tensorrt": "onnxruntime", "onnxruntime": "onnxruntime"}
     assert manifest.provenance["seed"] == 7
     assert manifest.target == "jetson-orin-nano"
+    readme = (tmp_path / "j" / "README.md").read_text(encoding="utf-8")
+    assert "python3 -m pip install 'cuda-python<13'" in readme
+    assert "edge-msa-run build ." in readme
     assert manifest.profile["sm"] == 87
 
 
@@ -125,7 +128,7 @@ def test_tensorrt_gets_float_weights_behind_q_dq_that_read_the_same_as_int8_ones
     pairs = onnx.load(jetson_graphs.root / spec.file)
     assert request_for_jetson.ranges is not None
     stored = quantise(graphs[GraphKey("window", spec.scope)], request_for_jetson.ranges, "tensorrt")
-    assert [finding.rule for finding in lint(stored, "tensorrt")]
+    assert [finding.rule for finding in lint(stored, Reader("tensorrt", (8, 6)))]
     assert "QuantizeLinear" in [node.op_type for node in pairs.graph.node]
     rng = np.random.default_rng(0)
     feed = {}

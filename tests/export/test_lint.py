@@ -1,79 +1,76 @@
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-from edge_msa_export.errors import ExportError
-from edge_msa_export.lint import find_local_paths, lint, refuse_findings
+from edge_msa_export.errors import ExportError, LintError
+from edge_msa_export.lint import NOTE, REFUSED, SLOW, Reader, find_local_paths, lint, refuse_findings, tensorrt_version
+from edge_msa_export.lint.rules import RULES
+from edge_msa_export.profiles import profile_named
+from tests.export.graphs import model
 
-
-def _model(
-    nodes: list[onnx.NodeProto],
-    constants: dict[str, np.ndarray] | None = None,
-    shape: tuple[int | str, ...] = (1, 3, 8),
-) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "edge_msa",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, list(shape))],
-        [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+ORT, OPENVINO, TENSORRT = Reader("onnxruntime"), Reader("openvino"), Reader("tensorrt", (10, 3))
 
 
-def _rules(model: onnx.ModelProto, engine: str = "tensorrt") -> set[str]:
-    return {finding.rule for finding in lint(model, engine)}
+def rules(graph: onnx.ModelProto, reader: Reader = TENSORRT, *, ours: bool = True) -> set[str]:
+    return {finding.rule for finding in lint(graph, reader, ours=ours)}
 
 
-def test_a_plain_graph_has_no_findings() -> None:
-    assert _rules(_model([helper.make_node("Relu", ["x"], ["y"])])) == set()
+def relu(**given: object) -> onnx.ModelProto:
+    return model([helper.make_node("Relu", ["x"], ["y"])], **given)  # type: ignore[arg-type]
 
 
-def test_another_opset_or_ir_version_is_found() -> None:
-    model = _model([helper.make_node("Relu", ["x"], ["y"])])
-    model.opset_import[0].version, model.ir_version = 18, 10
-    assert _rules(model) == {"opset", "ir-version"}
+@pytest.mark.parametrize("reader", [ORT, OPENVINO, TENSORRT], ids=str)
+def test_a_plain_graph_has_no_findings(reader: Reader) -> None:
+    assert rules(relu(), reader) == set()
+
+
+@pytest.mark.parametrize("reader", [ORT, OPENVINO, TENSORRT], ids=str)
+def test_our_graphs_are_opset_17_for_every_engine(reader: Reader) -> None:
+    graph = relu()
+    graph.opset_import[0].version, graph.ir_version = 18, 10
+    assert rules(graph, reader) == {"our-versions"}
+    assert rules(graph, reader, ours=False) == set()
 
 
 def test_an_operator_of_another_domain_or_unknown_to_the_engine_is_found() -> None:
-    assert _rules(_model([helper.make_node("FusedConv", ["x"], ["y"], domain="com.microsoft")])) == {"operator"}
-    layer_norm = helper.make_node("LayerNormalization", ["x", "s"], ["y"])
-    model = _model([layer_norm], {"s": np.ones(8, np.float32)})
-    assert _rules(model, "tensorrt") == {"operator"}
-    assert _rules(model, "onnxruntime") == set()
+    fused = model([helper.make_node("FusedConv", ["x"], ["y"], domain="com.microsoft")])
+    for reader in (ORT, OPENVINO, TENSORRT):
+        assert rules(fused, reader) == {"operator"}
+    trilu = model([helper.make_node("Trilu", ["x"], ["y"])])
+    assert rules(trilu, ORT) == {"operator"}
+    assert rules(trilu, TENSORRT) == set()
 
 
-def test_a_reduce_whose_axes_are_an_input_is_found() -> None:
-    node = helper.make_node("ReduceMax", ["x", "axes"], ["y"])
-    assert _rules(_model([node], {"axes": np.array([1])})) == {"reduce-axes"}
+def test_a_reduce_over_all_axes_is_found_in_our_graphs() -> None:
+    for kind in ("ReduceMean", "ReduceSum"):
+        graph = model([helper.make_node(kind, ["x"], ["y"])])
+        assert rules(graph, ORT) == {"named-axes"}
+        assert rules(graph, ORT, ours=False) == set()
 
 
-def test_a_reduce_over_all_axes_is_found() -> None:
-    assert _rules(_model([helper.make_node("ReduceMean", ["x"], ["y"])])) == {"reduce-axes"}
-    assert _rules(_model([helper.make_node("ReduceSum", ["x"], ["y"])])) == {"reduce-axes"}
-
-
-def test_a_dimension_that_is_not_fixed_is_found() -> None:
-    assert _rules(_model([helper.make_node("Relu", ["x"], ["y"])], shape=(1, "time", 8))) == {"static-shape"}
+@pytest.mark.parametrize("shape", [(1, "time", 8), (1, 0, 8)])
+def test_a_dimension_that_is_not_fixed_is_found(shape: tuple[int | str, ...]) -> None:
+    for reader in (ORT, OPENVINO, TENSORRT):
+        assert rules(relu(shape=shape), reader) == {"static-shape"}
 
 
 @pytest.mark.parametrize("path", ["/home/somebody/x.py", "C:\\Users\\somebody\\x.py", f"{sys.prefix}/lib/x.py"])
 def test_a_path_is_found_in_every_string(path: str) -> None:
-    named = _model([helper.make_node("Relu", ["x"], ["y"], name=path)])
-    assert _rules(named) == {"local-path"}
-    documented = _model([helper.make_node("Relu", ["x"], ["y"])])
+    assert rules(model([helper.make_node("Relu", ["x"], ["y"], name=path)])) == {"local-path"}
+    documented = relu()
     documented.graph.node[0].doc_string = f"File {path}, line 3"
-    assert _rules(documented) == {"local-path"}
-    noted = _model([helper.make_node("Relu", ["x"], ["y"])])
+    assert rules(documented) == {"local-path"}
+    noted = relu()
     entry = noted.graph.node[0].metadata_props.add()
     entry.key, entry.value = "trace", path
-    assert _rules(noted) == {"local-path"}
+    assert rules(noted) == {"local-path"}
+    assert rules(noted, ours=False) == set()
 
 
 def test_names_with_slashes_are_not_paths() -> None:
@@ -86,49 +83,77 @@ def test_an_element_is_not_the_folder_of_its_name(monkeypatch: pytest.MonkeyPatc
     assert find_local_paths('name="/data/model.py"') == "/data"
 
 
-def _quantised() -> list[onnx.NodeProto]:
-    return [
-        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], axis=1),
-        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"], axis=1),
-    ]
+def test_local_functions_are_found() -> None:
+    graph = relu()
+    graph.functions.append(helper.make_function("here", "f", ["x"], ["y"], [], []))
+    assert rules(graph) == {"functions"}
 
 
-@pytest.mark.parametrize(
-    ("scale", "zero", "rules"),
-    [
-        (np.float32(0.1), np.int8(0), set()),
-        (np.float32(0.1), np.int8(3), {"zero-point"}),
-        (np.float32(0.1), np.uint8(0), {"zero-point"}),
-        (np.full(3, 0.1, np.float32), np.zeros(3, np.int8), {"per-channel-activation"}),
-    ],
-)
-def test_quantisation_that_tensorrt_refuses_is_found(scale: np.ndarray, zero: np.ndarray, rules: set[str]) -> None:
-    model = _model(_quantised(), {"scale": np.asarray(scale), "zero": np.asarray(zero)})
-    assert _rules(model, "tensorrt") == rules
-    assert _rules(model, "onnxruntime") == set()
-
-
-def test_a_quantised_bias_is_found() -> None:
-    nodes = [
-        helper.make_node("DequantizeLinear", ["b", "scale", "zero"], ["bias"]),
-        helper.make_node("Conv", ["x", "w", "bias"], ["y"]),
-    ]
-    constants: dict[str, np.ndarray] = {
-        "b": np.zeros(3, np.int8),
-        "scale": np.asarray(0.1, np.float32),
-        "zero": np.asarray(0, np.int8),
-        "w": np.zeros((3, 3, 1), np.float32),
-    }
-    assert _rules(_model(nodes, constants)) == {"quantised-bias", "int8-weight"}
-
-
-def test_export_refuses_findings_in_one_line() -> None:
-    model = _model([helper.make_node("Mish", ["x"], ["y"])])
-    with pytest.raises(ExportError, match=r"step-audio is not fit for openvino: operator.*Mish") as caught:
-        refuse_findings(model, "openvino", "step-audio")
+def test_export_refuses_findings_in_one_line_with_the_document() -> None:
+    graph = model([helper.make_node("Mish", ["x"], ["y"], name="m"), helper.make_node("Mish", ["y"], ["z"])], opset=18)
+    findings = lint(graph, OPENVINO, ours=False)
+    with pytest.raises(
+        ExportError, match=r"step-audio is not fit for OpenVINO: operator: Mish m.*1 more.*see http"
+    ) as caught:
+        refuse_findings(findings, OPENVINO, "step-audio")
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(ExportError, match="tflite"):
-        lint(_model([helper.make_node("Relu", ["x"], ["y"])]), "tflite")
+def test_what_is_slow_is_not_refused() -> None:
+    graph = model([helper.make_node("Relu", ["x"], ["y"])])
+    slow = [finding for finding in lint(graph, Reader("tensorrt", (10, 3), dla=True)) if finding.severity == SLOW]
+    assert slow
+    refuse_findings(slow, TENSORRT, "any")
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("8.5.2.2", (8, 5, 2, 2)), ("8.6", (8, 6)), ("10.3", (10, 3)), ("11", (11, 0)), ("11.4.1", (11, 4, 1))],
+)
+def test_versions_are_numbers(text: str, version: tuple[int, ...]) -> None:
+    assert tensorrt_version(text) == version
+
+
+def test_10_3_is_later_than_8_6() -> None:
+    assert tensorrt_version("10.3") > tensorrt_version("8.6")
+
+
+@pytest.mark.parametrize("text", ["", "banana", "8.5.", "10.3rc1", "-1", "7.2", "8.4.3", "12.0"])
+def test_a_version_that_no_rules_know_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(LintError) as caught:
+        tensorrt_version(text)
+    assert caught.value.exit_code == 2
+    assert repr(text) in str(caught.value) or text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reader_is_an_engine_with_its_version() -> None:
+    for given in (("tflite",), ("tensorrt",), ("openvino", (10, 3)), ("openvino", None, True)):
+        with pytest.raises(LintError):
+            Reader(*given)
+    assert str(Reader("tensorrt", (8, 5, 2, 2))) == "TensorRT 8.5.2.2"
+
+
+def test_a_target_gives_its_exact_version_and_its_dla() -> None:
+    assert Reader.of(profile_named("jetson-xavier-nx"), "tensorrt").version == (8, 5, 2, 2)
+    assert Reader.of(profile_named("jetson-orin-nx"), "tensorrt", dla=True).dla
+    assert Reader.of(profile_named("jetson"), "onnxruntime") == ORT
+    for name in ("jetson-orin-nano", "jetson-thor", "laptop"):
+        with pytest.raises(LintError, match="has no DLA"):
+            Reader.of(profile_named(name), "tensorrt", dla=True)
+
+
+def test_every_rule_says_what_it_asks_and_by_which_document() -> None:
+    for rule in RULES:
+        assert rule.severity in (REFUSED, SLOW, NOTE)
+        assert rule.what
+        assert rule.document.startswith(("http", "docs/", "CONTRIBUTING"))
+        assert rule.since < rule.until
+    spans: dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
+    for rule in RULES:
+        if rule.engines == ("tensorrt",):
+            spans.setdefault(rule.name, []).append((rule.since, rule.until))
+    for name, found in spans.items():
+        ends = sorted(found)
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends)), name
+    assert len(spans) > 25

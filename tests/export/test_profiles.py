@@ -10,9 +10,13 @@ from edge_msa_export.profiles import ENVIRONMENT, load_profiles, profile_named, 
 
 SHIPPED = {
     "jetson-orin-nano",
+    "jetson-orin-nx",
     "jetson-agx-orin",
+    "jetson-orin-jetpack-51",
+    "jetson-orin-jetpack-60",
     "jetson-xavier-nx",
     "jetson-thor",
+    "jetson-thor-jetpack-722",
     "laptop-x86",
     "laptop-x86-avx2",
     "laptop-arm",
@@ -58,6 +62,36 @@ def test_facts_that_decide_an_engine() -> None:
     assert profile_named("jetson").engines[0].name == "tensorrt"
 
 
+# NVIDIA's table of JetPack: which TensorRT, CUDA and Python each has.
+JETPACKS = {
+    "5.1": ("8.5.2.2", "11.4", "3.8"),
+    "6.0": ("8.6.2.3", "12.2", "3.10"),
+    "6.2": ("10.3", "12.6", "3.10"),
+    "7.1": ("10.13", "13.0", "3.12"),
+    "7.2.2": ("11.4.1", "13.2", "3.12"),
+}
+
+
+def test_every_jetson_has_what_its_jetpack_has() -> None:
+    jetsons = [profile for profile in load_profiles().values() if profile.family == "jetson"]
+    assert {profile.jetpack for profile in jetsons} == set(JETPACKS)
+    for profile in jetsons:
+        assert (profile.tensorrt, profile.cuda, profile.python) == JETPACKS[profile.jetpack or ""]
+
+
+def test_which_boards_have_a_dla() -> None:
+    found = {profile.name for profile in load_profiles().values() if profile.dla}
+    assert found == {"jetson-xavier-nx", "jetson-orin-nx", "jetson-agx-orin"}
+
+
+def test_torch_tensorrt_is_named_where_there_is_a_version_for_the_jetpack() -> None:
+    found = {profile.name: profile.torch_tensorrt for profile in load_profiles().values() if profile.torch_tensorrt}
+    orin = dict.fromkeys(("jetson-orin-nano", "jetson-orin-nx", "jetson-agx-orin"), "2.8.0")
+    assert found == {**orin, "jetson-thor": "2.9.0"}
+    for profile in load_profiles().values():
+        assert profile.torch_tensorrt is None or f"=={profile.torch_tensorrt}" in (profile.torch_tensorrt_install or "")
+
+
 def test_an_unknown_target_names_the_nearest() -> None:
     with pytest.raises(ProfileError, match="did you mean 'jetson-orin-nano'") as caught:
         profile_named("jetson-orin-nan")
@@ -98,6 +132,8 @@ def test_a_name_that_is_shipped_already_is_refused(board: Path) -> None:
         ('"my-board"', '"My Board"', "must be lower case"),
         ('"onnxruntime"', '"onnxruntim"', "did you mean 'onnxruntime'"),
         ('"onnxruntime"', '"tensorrt"', "needs sm and tensorrt"),
+        ('family = "board"', 'family = "board"\ndla = true', "dla goes with engine tensorrt"),
+        ('family = "board"', 'family = "board"\ntorch_tensorrt = "2.8.0"', "torch_tensorrt_install, give both"),
         ('"ort-arm"', '"ort-arn"', "did you mean 'ort-arm'"),
         ('rule_set = "ort-arm"', "", "give both or neither"),
         ('"fp32", "int8"', '"int8"', "lack 'fp32'"),

@@ -15,7 +15,7 @@ from edge_msa_export.errors import ExportError
 from edge_msa_export.graph import GraphKey
 from edge_msa_export.half import to_half
 from edge_msa_export.layer_norm import decompose_layer_norms
-from edge_msa_export.lint import lint
+from edge_msa_export.lint import Reader, lint
 from edge_msa_export.request import ExportRequest
 from edge_msa_export.small import WeightsFile, shrink
 from edge_msa_export.stored import stored_small
@@ -115,7 +115,7 @@ def test_float_weights_are_stored_in_float16_and_scales_are_not(
     kinds = {tensor.name: tensor.data_type for tensor in stored.graph.initializer}
     assert kinds["fusion.contribute.audio.weight.half"] == TensorProto.FLOAT16
     assert all(kind == TensorProto.FLOAT for name, kind in kinds.items() if name.endswith("_scale"))
-    assert lint(stored, "onnxruntime") == []
+    assert lint(stored, Reader("onnxruntime")) == []
 
 
 def test_a_weight_beyond_float16_stays_as_it_is() -> None:
@@ -150,8 +150,8 @@ def _normed(epsilon: float) -> onnx.ModelProto:
 def test_tensorrt_gets_a_layer_normalisation_in_parts_that_read_the_same() -> None:
     model, x = _normed(1e-12), RNG.normal(2, 3, size=(1, 3, 8)).astype(np.float32)
     parts = decompose_layer_norms(model)
-    assert [finding.rule for finding in lint(model, "tensorrt")] == ["operator"]
-    assert lint(parts, "tensorrt") == []
+    assert [finding.rule for finding in lint(model, Reader("tensorrt", (8, 5)))] == ["operator"]
+    assert lint(parts, Reader("tensorrt", (8, 5))) == []
     np.testing.assert_allclose(_run(parts, {"x": x}), _run(model, {"x": x}), atol=1e-5)
     flat = np.ones((1, 3, 8), np.float32)  # no variance: only the epsilon keeps it from a division by zero
     assert np.isfinite(_run(to_half(parts), {"x": flat})).all()

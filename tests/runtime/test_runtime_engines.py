@@ -53,19 +53,6 @@ def test_bound_buffers_are_what_run_reads_and_writes(
         np.testing.assert_array_equal(reading, fresh(given)["reading"])
 
 
-def test_openvino_reads_a_graph_as_it_reads_its_own_ir_of_it(
-    shared_bundle: Path, tmp_path: Path, frames: Callable[..., Any]
-) -> None:
-    openvino = pytest.importorskip("openvino")
-
-    path = shared_bundle / "graphs/window.l.onnx"
-    openvino.save_model(openvino.convert_model(path), tmp_path / "g.xml", compress_to_fp16=False)
-    engine, given = open_engine("openvino"), _inputs(path, frames)
-    np.testing.assert_allclose(
-        engine.load(tmp_path / "g.xml")(given)["reading"], engine.load(path)(given)["reading"], atol=1e-6
-    )
-
-
 @pytest.mark.parametrize("name", HERE)
 def test_inputs_that_are_not_the_graph_s_are_refused(
     name: str, shared_bundle: Path, frames: Callable[..., Any]

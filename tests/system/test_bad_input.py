@@ -123,6 +123,8 @@ WRONG: list[tuple[str, int, str]] = [
     ("calibrate --data {wide.npz} --model {student} --output-dir {out}", 1, "5 features a frame, the model takes 16"),
     ("calibrate --data {good.npz} --model {student} --output-dir {out} --method magic", 2, "magic"),
     ("export --target jetsen --output-dir {out}", 2, "did you mean 'jetson'"),
+    ("export --target jetson --dla --output-dir {out}", 2, "jetson-orin-nano has no DLA"),
+    ("inspect {out}", 2, "no bundle folder"),
     ("export --target laptop --model {teacher} --output-dir {out}", 2, "teacher run, this command needs a student"),
     ("export --target laptop --model {student} --data {wide.npz} --output-dir {out}", 1, "5 features a frame"),
     ("export --target laptop --model {student} --precision int4 --output-dir {out}", 2, "int4"),

@@ -249,6 +249,20 @@ def test_devices_are_listed(edge_msa: Command) -> None:
     assert {"laptop-x86", "raspberry-pi-5"} <= set(last_line(edge_msa("devices", "--json").out))
 
 
+def test_a_bundle_is_held_against_its_tensorrt(whole_way: WholeWay, edge_msa: Command) -> None:
+    bundle = whole_way.folder / "bundle-jetson"
+    ran = edge_msa("inspect", bundle, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    specs = [spec for spec in open_bundle(bundle).manifest.graphs if spec.engine == "tensorrt"]
+    found = last_line(ran.out)
+    assert found["reader"] == "TensorRT 10.3"
+    assert [graph["graph"] for graph in found["graphs"]] == [spec.file for spec in specs]
+    assert any(graph["int8"] for graph in found["graphs"] if graph["precision"] == "int8")
+    assert edge_msa("inspect", bundle, "--target", "jetson-xavier-nx").code == 0  # nothing in it is newer than 8.5
+    assert "has no graphs for TensorRT" in edge_msa("inspect", whole_way.folder / "bundle-laptop").told
+    assert "has no DLA" in edge_msa("inspect", bundle, "--dla").told
+
+
 def training(data: Path, output: Path) -> list[str]:
     options = ["--data", str(data), "--output-dir", str(output), "--epochs", "5", "--device", "cpu"]
     return [sys.executable, "-c", "from edge_msa.cli import main; main()", "train", *options]
