@@ -144,6 +144,10 @@ def _cuda_python(system: System, interpreter: Interpreter) -> Finding:
         version, reason = interpreter.version_of(module)
         if version is not None:
             return Finding("cuda-python", OK, f"there, {module}")
+    return Finding("cuda-python", WRONG, reason, f"python3 -m pip install '{cuda_python(system)}'")
+
+
+def cuda_python(system: System) -> str:
+    """The requirement of cuda-python that goes with the CUDA here: `cuda-python>=12,<13`."""
     major = (cuda_version(system) or "").partition(".")[0]
-    bound = f"'cuda-python>={major},<{int(major) + 1}'" if major.isdigit() else "cuda-python"
-    return Finding("cuda-python", WRONG, reason, f"python3 -m pip install {bound}")
+    return f"cuda-python>={major},<{int(major) + 1}" if major.isdigit() else "cuda-python"
