@@ -153,9 +153,18 @@ def export(
         float, typer.Option("--max-drop", min=0, help="Points that a precision may lose on its worst subset.")
     ] = 1.0,
     dla: Dla = False,
+    engine: Annotated[
+        Literal["torch-tensorrt"] | None,
+        typer.Option("--engine", help="In a bundle's place: exported programs of torch, for torch-tensorrt."),
+    ] = None,
     task: TaskName = None,
 ) -> None:
     """Write the bundle that a device runs, checked, measured and gated."""
+    if engine is not None:
+        from edge_msa.flow.programs import export_programs
+
+        export_programs(target, output_dir, model=model, data=data, precision=precision, dla=dla, task=task)
+        return
     from edge_msa.flow.export import export_model
 
     export_model(target, output_dir, model=model, data=data, precision=precision, max_drop=max_drop, dla=dla, task=task)

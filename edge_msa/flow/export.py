@@ -64,7 +64,7 @@ def export_model(
     if dla:
         Reader.of(profile, "tensorrt", dla=True)  # before slow work
     output = output_dir or Path(f"bundle-{profile.name}")
-    run = read_run(model, "student", "calibration") if model else _default_run()
+    run = read_run(model, "student", "calibration") if model else default_run()
     contract = Contract.from_json(run.info.contract)
     dataset = contract.readable(opened_for(run, contract, data, task))
     exported = graphs_of(run)
@@ -124,7 +124,7 @@ def _write(
     )
 
 
-def _default_run() -> Run:
+def default_run() -> Run:
     """The calibrated student of an earlier pipeline, or one made now on the embedded default."""
     if (DEFAULT_MODEL / "run.json").is_file():
         remark(f"note: no --model given, taking {DEFAULT_MODEL} of an earlier run")
