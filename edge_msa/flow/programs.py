@@ -102,8 +102,8 @@ def _tell(programs: Programs, compiled: dict[GraphKey, float], facts: Facts) -> 
     say(f"parity: at most {programs.parity_limit:.0e} from torch, reloaded; worst {_worst(programs):.1e}")
     if not facts.fits_torch:
         remark(
-            f"note: these programs are of torch {facts.torch}, and the torch of torch-tensorrt "
-            f"{facts.profile.torch_tensorrt} reads none of another series"
+            f"note: these programs are of torch {facts.torch}; torch-tensorrt {facts.profile.torch_tensorrt} goes with a "
+            "torch of its own series, which may not read them"
         )
 
 
