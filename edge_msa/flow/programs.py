@@ -101,10 +101,8 @@ def _tell(programs: Programs, compiled: dict[GraphKey, float], facts: Facts) -> 
     say(text_table(["program", "operators", "parity", "compiled", "  without a converter"], rows, left=1))
     say(f"parity: at most {programs.parity_limit:.0e} from torch, reloaded; worst {_worst(programs):.1e}")
     if not facts.fits_torch:
-        remark(
-            f"note: these programs are of torch {facts.torch}; torch-tensorrt {facts.profile.torch_tensorrt} goes with a "
-            "torch of its own series, which may not read them"
-        )
+        other = f"torch-tensorrt {facts.profile.torch_tensorrt} goes with a torch of its own series"
+        remark(f"note: these programs are of torch {facts.torch}; {other}, which may not read them")
 
 
 def _worst(programs: Programs) -> float:

@@ -125,8 +125,8 @@ def _readme(facts: Facts) -> str:
     other = (
         ""
         if facts.fits_torch
-        else f"\nThese programs are of torch {facts.torch}; torch-tensorrt {wanted} goes with a torch of its own series. "
-        "Torch 2.8 does\nnot read what 2.13 wrote: make this folder again in an environment with that torch.\n"
+        else f"\nThese programs are of torch {facts.torch}; torch-tensorrt {wanted} goes with a torch of its own series.\n"
+        "Torch 2.8 does not read what 2.13 wrote: make this folder again in an environment with that torch.\n"
     )
     return f"""# A student's programs for torch-tensorrt {wanted}, on {facts.profile.name}
 Each file in `programs/` has the inputs and outputs of the bundle's graph of the same name; `facts.json` has their
