@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test test-aarch64 test-pythons lint format bench clean
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(STAMP) ## make .venv with edge-msa, edge-msa-run and the development tools
 
@@ -23,6 +23,13 @@ demo: install ## the whole way on the embedded default: train, distil, calibrate
 test: install ## all tests, fast ones first
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 
+test-aarch64: install ## the Jetson's and the Raspberry Pi's bundles on an emulated ARM, made on first use (QEMU, debootstrap)
+	PYTHON=$(BIN)/python tests/aarch64/make_root.sh .aarch64
+	$(BIN)/python -m pytest -q -rs tests/system/test_aarch64.py
+
+test-pythons: install ## the runtime's tests under the Pythons of devices, 3.8 and 3.10, where they are here
+	$(BIN)/python -m pytest -q -rs tests/system/test_pythons.py
+
 lint: install ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,5 +44,5 @@ bench: install ## int8 against fp32 on long windows, and the demo's bundles wher
 	$(BIN)/edge-msa bench almt
 	$(BIN)/edge-msa bench training
 
-clean: ## remove the environment and the demo
-	rm -rf $(VENV) demo build dist
+clean: ## remove the environments and the demo
+	rm -rf $(VENV) .aarch64 .pythons demo build dist

@@ -36,7 +36,7 @@ class Drift:
     def __str__(self) -> str:
         return (
             f"{self.key}: {self.beyond:.1%} of its values lie beyond the range ({self.beyond_calibrated:.1%} in "
-            f"calibration), distance {self.distance:.2f} of 1"
+            f"calibration), Jensen-Shannon {self.distance:.2f} (0: the same distribution, 1: no value in common)"
         )
 
 

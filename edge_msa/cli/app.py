@@ -152,6 +152,7 @@ def export(
     max_drop: Annotated[
         float, typer.Option("--max-drop", min=0, help="Points that a precision may lose on its worst subset.")
     ] = 1.0,
+    ir: Annotated[bool, typer.Option("--ir", help="OpenVINO's graphs as its own IR, for other programs.")] = False,
     dla: Dla = False,
     engine: Annotated[
         Literal["torch-tensorrt"] | None,
@@ -167,7 +168,9 @@ def export(
         return
     from edge_msa.flow.export import export_model
 
-    export_model(target, output_dir, model=model, data=data, precision=precision, max_drop=max_drop, dla=dla, task=task)
+    export_model(
+        target, output_dir, model=model, data=data, precision=precision, max_drop=max_drop, ir=ir, dla=dla, task=task
+    )
 
 
 app.add_typer(looking_app)

@@ -16,8 +16,8 @@ class Measured:
     """One engine at one precision on validation.
 
     `points` is the gate's metric in percent by subset, `by_subset` all metrics; `signal` the subsets whose fp32
-    readings carry signal. `p50_ms` of the fullest subset; None where the target's own engine did not execute here, or
-    not on its kind of machine: another's speed says nothing about it. `measured_by` executed.
+    readings carry signal. `p50_ms` of the fullest subset; None where the engine executed nowhere. `measured_by`
+    executed, `timed_on` a machine that is not of the target's kind; empty where the time is the target's.
     """
 
     engine: str
@@ -27,6 +27,7 @@ class Measured:
     by_subset: Mapping[str, Mapping[str, float]]
     signal: frozenset[str]
     p50_ms: float | None
+    timed_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def choose(engine: str, measured: tuple[Measured, ...], wanted: str, max_drop: f
         return Choice(
             engine,
             best,
-            f"this machine cannot tell its speed on the target: {', '.join(passing)} pass the gate",
+            f"not timed, it executes neither here nor on a --host: {', '.join(passing)} pass the gate",
             tuple(passing),
         )
     fastest = min(known, key=lambda name: known[name])
@@ -80,5 +81,7 @@ def choose(engine: str, measured: tuple[Measured, ...], wanted: str, max_drop: f
     gain = f"more than {NOISE:.0%} faster than fp32"
     why = f"nothing that passes the gate is {gain}" if fastest == "fp32" else f"passes the gate, {gain}"
     told = ", ".join(f"{name} {speed:.3f} ms" for name, speed in known.items())
+    if reference.timed_on:
+        told += f" on {reference.timed_on}, not on the target: give --host, or bench there"
     dropped = "".join(f"; {name} refused: {item.reason}" for name, item in verdicts.items() if not item.passed)
     return Choice(engine, fastest, f"{why} ({told}){dropped}", tuple(passing))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_msa.contract import Contract
 from edge_msa.errors import UsageError
 from edge_msa.flow.console import made, metrics_line, say, shows_progress
 from edge_msa.flow.processes import current_for_all, new_for_all
@@ -37,13 +38,14 @@ def distill_student(
 ) -> Run:
     """Distil a student and write its run; skipped when an identical one is there.
 
-    With `qat`, a calibrated run, its student is trained on as in int8 instead (`qat_run`).
+    With `qat`, a calibrated run, its student is trained on as in int8 instead (`qat_run`), and reads words by its own
+    front.
 
     Among several processes the first one writes and returns; the others end where the training does.
     """
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     engine = (hardware or Hardware()).start(progress=shows_progress())
-    school = school_of(data, teachers, transfer, task, language)
+    school = school_of(data, teachers, transfer, task, language or _reader_of(qat))
     chosen = student_recipe(settings.get("student", {}), school.contract.data, epochs=epochs)
     check_weights(chosen, school)
     if qat is None:
@@ -54,6 +56,11 @@ def distill_student(
         following = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
     made("student", output_dir, None if in_pipeline else following)
     return run
+
+
+def _reader_of(qat: Path | None) -> Path | None:
+    """The calibrated run that is trained on, where it reads words."""
+    return qat if qat and Contract.from_json(read_run(qat, "calibration").info.contract).language else None
 
 
 def student_run(school: School, recipe: StudentRecipe, output_dir: Path, *, seed: int, engine: Engine) -> Run:

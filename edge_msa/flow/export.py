@@ -13,7 +13,7 @@ from edge_msa.flow.calibrated import explained
 from edge_msa.flow.choice import Choice, Measured, choose
 from edge_msa.flow.console import made, remark, remarks, say
 from edge_msa.flow.data import opened_for
-from edge_msa.flow.graphs import graphs_of
+from edge_msa.flow.graphs import graphs_of, with_fronts
 from edge_msa.flow.inspect import slow_line
 from edge_msa.flow.measure import measure_variants
 from edge_msa.flow.model import make_model
@@ -49,11 +49,14 @@ def export_model(
     data: str | None = None,
     precision: str = "auto",
     max_drop: float = 1.0,
+    ir: bool = False,
     dla: bool = False,
     task: str | None = None,
     in_pipeline: bool = False,
 ) -> Exported:
-    """Write a bundle for a target; `dla` holds its graphs against the rules of the board's DLA too.
+    """Write a bundle for a target.
+
+    `ir` gives OpenVINO its own IR, `dla` holds TensorRT's graphs against the rules of the board's DLA too.
 
     Raises:
         LintError: a DLA is wanted, and the target has none.
@@ -67,8 +70,8 @@ def export_model(
     run = read_run(model, "student", "calibration") if model else default_run()
     contract = Contract.from_json(run.info.contract)
     dataset = contract.readable(opened_for(run, contract, data, task))
-    exported = graphs_of(run)
-    asked = replace(export_request(run, contract, dataset, profile, precision, output.name), dla=dla)
+    asked = replace(export_request(run, contract, dataset, profile, precision, output.name), ir=ir, dla=dla)
+    exported = with_fronts(graphs_of(run), asked.text)
     request = explained(asked, exported)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", exported)

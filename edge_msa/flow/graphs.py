@@ -12,6 +12,8 @@ from edge_msa.runs import Run
 from edge_msa.training.load import student_of
 from edge_msa_export.graph import export_all
 from edge_msa_export.graph_files import GraphsByKey, read_graphs
+from edge_msa_export.graph_front import export_fronts
+from edge_msa_export.text import Text, TextGraph
 
 CHUNKS = {"language": 4, "audio": 10, "vision": 10}
 """Frames a call of a step graph: a few words at a time, and a third of a second of video at 30 Hz."""
@@ -28,3 +30,8 @@ def graphs_of(run: Run) -> GraphsByKey:
         return found
     windows = Contract.from_json(run.info.contract).windows
     return export_all(student_of(run), chunks_of(windows), windows)
+
+
+def with_fronts(graphs: GraphsByKey, text: Text | None) -> GraphsByKey:
+    """The graphs and, where an encoder reads words, its own."""
+    return {**graphs, **export_fronts(text)} if isinstance(text, TextGraph) else graphs

@@ -1,4 +1,7 @@
-"""What a placement costs: a student's window graphs at int8 read validation, beside the same graphs at fp32."""
+"""What a placement costs: a student's window graphs at int8 read validation, beside the same graphs at fp32.
+
+Where an encoder reads words, its graph makes the language stream anew under each placement of its layers.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,17 @@ from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.tasks import Task
+from edge_msa.flow.calibrated import telling
+from edge_msa.flow.judge_words import Encoder
 from edge_msa.flow.measure import readable, with_signal
 from edge_msa.metrics import gate_points, measure
 from edge_msa_calibrate.gate import decide
+from edge_msa_calibrate.placement import place, rule_set_named
 from edge_msa_calibrate.qdq import quantise
 from edge_msa_calibrate.sensitivity import Score
+from edge_msa_calibrate.sites import owner_of
 from edge_msa_export.graph import GraphKey
-from edge_msa_export.graph_files import GraphsByKey
+from edge_msa_export.graph_files import Graph, GraphsByKey
 from edge_msa_export.profiles import EngineProfile
 from edge_msa_export.request import ExportRequest, Variant
 from edge_msa_runtime.engines import Engine, open_engine
@@ -65,7 +72,9 @@ class Judge:
     reader: _Reader
     reference: Mapping[Subset, FloatArray]
     signal: frozenset[str]
+    encoder: Encoder | None = None
     known: dict[tuple[Subset, frozenset[str]], FloatArray] = field(default_factory=dict)
+    heard: dict[frozenset[str], Split] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -96,7 +105,29 @@ class Judge:
         reader = _Reader(graphs, open_engine(executes), scratch)
         reference = {subset: reader.read(split.select(found), subset) for subset, found in readable(split)}
         signal = with_signal(dataset.task, split, lambda _, subset: _columns(reference[subset]))
-        return cls(request, engine.rule_set or "", executes, dataset.task, split, reader, reference, frozenset(signal))
+        return cls(
+            request,
+            engine.rule_set or "",
+            executes,
+            dataset.task,
+            split,
+            reader,
+            reference,
+            frozenset(signal),
+            Encoder.of(request.text, request.windows.get("language", 0)),
+        )
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The weights whose layers may be int8: those of the fullest graph, then those of an encoder of words."""
+        names = [self.reader.graphs[telling(self.reader.graphs)[0]], *([self.encoder.graph] if self.encoder else [])]
+        seen = {owner_of(key) for key in self.request.ranges or {}}
+        rules = rule_set_named(self.rule_set)
+        return tuple(site.weight for graph in names for site in place(graph, rules, seen, self._kept).sites)
+
+    @property
+    def _kept(self) -> Mapping[str, str]:
+        return self.request.float_nodes.get(self.rule_set, {})
 
     @property
     def samples(self) -> int:
@@ -113,15 +144,30 @@ class Judge:
         return Score(verdict.drop, distance if np.isfinite(distance) else float("inf"))
 
     def _readings(self, subset: Subset, rows: Rows, floats: frozenset[str]) -> FloatArray:
-        """Readings at int8; asked once of each placement of the layers that the subset's graph has."""
+        """Readings at int8; asked once of each placement of the layers that the subset's graphs have."""
         graph = self.reader.graphs[GraphKey("window", subset.value)]
-        there = floats.union(self.request.float_nodes.get(self.rule_set, {}))
+        there = floats.union(self._kept)
         own = there.intersection(tensor.name for tensor in graph.graph.initializer)
-        if (subset, own) not in self.known:
-            lowered = quantise(graph, self.request.ranges or {}, self.rule_set, own, self.request.smoothing)
-            reader = _Reader({GraphKey("window", subset.value): lowered}, self.reader.engine, self.reader.scratch)
-            self.known[subset, own] = reader.read(self.split.select(rows), subset)
-        return self.known[subset, own]
+        front = there & self.encoder.weights if self.encoder and "language" in subset.modalities else frozenset()
+        if (subset, own | front) not in self.known:
+            split = self.split if self.encoder is None else self._heard(self.encoder, front)
+            reader = _Reader({GraphKey("window", subset.value): self._lowered(graph, own)}, *self._place)
+            self.known[subset, own | front] = reader.read(split.select(rows), subset)
+        return self.known[subset, own | front]
+
+    def _heard(self, encoder: Encoder, floats: frozenset[str]) -> Split:
+        """The split as the encoder at int8 hears it."""
+        if floats not in self.heard:
+            self.heard.clear()  # each is as large as the split
+            self.heard[floats] = encoder.read(self._lowered(encoder.graph, floats), self.split, *self._place)
+        return self.heard[floats]
+
+    @property
+    def _place(self) -> tuple[Engine, Path]:
+        return self.reader.engine, self.reader.scratch
+
+    def _lowered(self, graph: Graph, floats: frozenset[str]) -> Graph:
+        return quantise(graph, self.request.ranges or {}, self.rule_set, floats, self.request.smoothing)
 
     def _points(self, readings: Mapping[Subset, FloatArray]) -> dict[str, float]:
         return {

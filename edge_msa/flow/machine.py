@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from edge_msa_runtime import conditions
 from edge_msa_runtime.engines import open_engine
 from edge_msa_runtime.errors import EngineUnavailableError
 
@@ -21,9 +21,7 @@ def is_of_kind(profile: Mapping[str, Any]) -> bool:
 
 def machine() -> dict[str, str]:
     """What a reader must know to judge the figures."""
-    versions = {name: _version(name) for name in ("numpy", "onnxruntime", "openvino")}
-    found = {"machine": _processor(), "system": f"{platform.system()} {platform.machine()}"}
-    return found | {"python": platform.python_version()} | versions
+    return conditions.machine() | {name: _version(name) for name in ("onnxruntime", "openvino")}
 
 
 def unavailable(engine: str) -> str | None:
@@ -33,16 +31,6 @@ def unavailable(engine: str) -> str | None:
     except EngineUnavailableError as error:
         return str(error)
     return None
-
-
-def _processor() -> str:
-    """The CPU's name where the system tells it, else its architecture."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        if names:
-            return f"{names[0]}, {len(names)} cores"
-    return platform.processor() or platform.machine()
 
 
 def _version(name: str) -> str:

@@ -2,12 +2,14 @@
 
 All precisions are written as one candidate bundle and read through the device's runtime. What cannot execute here
 (TensorRT) is read by the engine that its parity was measured by: its accuracy is that of the same graph, its speed is
-not known, and is not pretended.
+not known, and is not pretended. Speed is measured on the device itself where it is reached; else here, and where the
+target is of another kind the choice says on what.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import platform
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +28,21 @@ from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bench import bench_sessions
 from edge_msa_runtime.bundle import Bundle, open_bundle
 from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_runtime.session import Session
 
 BENCH_RUNS = 200
 
+Times = Mapping[tuple[str, str], float]
+"""The p50 of the fullest subset in milliseconds, by engine and precision; what did not execute is not in it."""
+
 
 def measure_variants(
-    graphs: GraphSet, request: ExportRequest, dataset: Dataset, torch_readings: Predict, scratch: Path
+    graphs: GraphSet,
+    request: ExportRequest,
+    dataset: Dataset,
+    torch_readings: Predict,
+    scratch: Path,
+    on_device: Callable[[Path], Times] | None = None,
 ) -> tuple[Measured, ...]:
     """Measure on the validation split.
 
@@ -41,29 +52,28 @@ def measure_variants(
         dataset: raw; its valid split is read.
         torch_readings: of the run itself, for which subsets carry signal.
         scratch: where candidates may lie.
+        on_device: times a bundle on the target itself; None: it is timed here.
     """
     split = dataset.split("valid")
     signal = frozenset(with_signal(dataset.task, split, torch_readings))
     if not signal:
         remark("note: on validation no subset carries signal, so the gate has nothing to hold a precision against")
     bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
+    there = None if on_device is None else on_device(bundle.path)
     return tuple(
         item
         for engine in bundle.manifest.engines
-        for item in _measure_engine(bundle, engine, dataset.task, split, signal)
+        for item in _measure_engine(bundle, engine, dataset.task, split, signal, there)
     )
 
 
 def _measure_engine(
-    bundle: Bundle, engine: str, task: Task, split: Split, signal: frozenset[str]
+    bundle: Bundle, engine: str, task: Task, split: Split, signal: frozenset[str], there: Times | None
 ) -> Iterator[Measured]:
     sessions = {name: session_of(bundle, engine, name) for name in bundle.precisions(engine)}
-    fullest = subsets_of(bundle.manifest.modalities)[-1]
-    speeds: Mapping[str, float] = {}
+    timed_on = "" if there is not None or is_of_kind(bundle.manifest.profile) else platform.machine()
     executes = next(iter(sessions.values())).engine
-    if executes == engine and is_of_kind(bundle.manifest.profile):
-        results = bench_sessions(list(sessions.values()), subsets=[fullest], repeats=BENCH_RUNS)
-        speeds = {name: result.latencies[0].p50 for name, result in zip(sessions, results, strict=True)}
+    times = _timed_here(bundle, engine, sessions) if there is None else there
     for name, session in sessions.items():
         read = by_session(session)
         by_subset = {
@@ -71,8 +81,17 @@ def _measure_engine(
             for subset, rows in readable(split)
         }
         points = {subset: gate_points(task, metrics) for subset, metrics in by_subset.items()}
-        yield Measured(engine, name, executes, points, by_subset, signal, speeds.get(name))
+        yield Measured(engine, name, executes, points, by_subset, signal, times.get((engine, name)), timed_on)
         session.close()
+
+
+def _timed_here(bundle: Bundle, engine: str, sessions: Mapping[str, Session]) -> Times:
+    """Times of an engine's precisions on this machine; none where another engine executes in its place."""
+    if any(session.engine != engine for session in sessions.values()):
+        return {}
+    fullest = subsets_of(bundle.manifest.modalities)[-1]
+    results = bench_sessions(list(sessions.values()), subsets=[fullest], repeats=BENCH_RUNS)
+    return {(engine, name): result.latencies[0].p50 for name, result in zip(sessions, results, strict=True)}
 
 
 def with_signal(task: Task, split: Split, readings: Predict) -> Iterator[str]:

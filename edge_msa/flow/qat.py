@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_msa.contract import Contract
 from edge_msa.errors import UsageError
-from edge_msa.flow.calibrated import carry_placement, read_ranges
+from edge_msa.flow.calibrated import carry_placement, read_float_nodes, read_ranges
 from edge_msa.flow.console import metrics_line, say
 from edge_msa.flow.processes import current_for_all, new_for_all
 from edge_msa.flow.spoken import carry_spoken
@@ -48,7 +48,8 @@ def qat_run(
         say(f"student: {output_dir} is up to date, skipped")
         return run
     with new_for_all(output_dir, identity, engine) as work:
-        student = fake_quantised_student(student_of(source), ranges, rules)
+        floats = read_float_nodes(source).get(rules.name, {})
+        student = fake_quantised_student(student_of(source), ranges, rules, floats)
         targets = school.targets(recipe, engine)
         trained = distill(
             dataset, targets, recipe, seed=seed, engine=engine, work_dir=work, fingerprint=identity, start=student

@@ -12,17 +12,15 @@ from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset
 from edge_msa.errors import UsageError
 from edge_msa.files import write_text
-from edge_msa.flow.calibrated import explained, read_ranges, telling, write_float_nodes
+from edge_msa.flow.calibrated import explained, write_float_nodes
 from edge_msa.flow.console import made, remark, say
 from edge_msa.flow.data import opened_for
-from edge_msa.flow.graphs import graphs_of
+from edge_msa.flow.graphs import graphs_of, with_fronts
 from edge_msa.flow.judge import Judge
 from edge_msa.flow.request import export_request
 from edge_msa.report.sensitivity import LayerBar, SensitivityPage, SensitivityPart, render_sensitivity
 from edge_msa.runs import INFO_NAME, LOG_NAME, WEIGHTS_NAME, Run, current_run, identity_of, new_run, read_run, write_run
-from edge_msa_calibrate.placement import place, rule_set_named
 from edge_msa_calibrate.sensitivity import Layer, Limits, Plan, search_placement
-from edge_msa_calibrate.sites import owner_of
 from edge_msa_export.profiles import EngineProfile, profile_named
 from edge_msa_export.request import ExportRequest
 
@@ -119,12 +117,9 @@ def _start_from(work: Path, source: Run, before: Run | None) -> None:
 def _search(asked: _Asked, engine: EngineProfile, dataset: Dataset, work: Path, budget: float) -> Plan:
     rule_set = str(engine.rule_set)
     graphs = graphs_of(asked.source)
-    seen = {owner_of(key) for key in read_ranges(asked.source) or {}}
-    fullest = graphs[telling(graphs)[0]]
-    kept = asked.request.float_nodes.get(rule_set, {})  # what calibrate keeps float stays so
-    weights = [site.weight for site in place(fullest, rule_set_named(rule_set), seen, kept).sites]
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         judge = Judge.of(graphs, asked.request, engine, dataset, Path(scratch), SAMPLES, asked.seed)
+        weights = judge.weights  # without those that calibrate keeps float
         remark(f"{rule_set}: {len(weights)} layers, {judge.samples} validation samples, by {judge.executes}")
         return search_placement(
             weights, judge, _journal(work, rule_set), limits=asked.limits, budget=budget, progress=remark
@@ -135,7 +130,8 @@ def _write(work: Path, asked: _Asked, plans: Mapping[str, Plan], name: str) -> N
     before = asked.request.float_nodes
     float_nodes = {**before} | {rules: {**before.get(rules, {}), **plan.float_nodes} for rules, plan in plans.items()}
     write_float_nodes(work, float_nodes)
-    told = explained(dataclasses.replace(asked.request, float_nodes=float_nodes), graphs_of(asked.source))
+    graphs = with_fronts(graphs_of(asked.source), asked.request.text)
+    told = explained(dataclasses.replace(asked.request, float_nodes=float_nodes), graphs)
     parts = [
         SensitivityPart(
             rule_set,

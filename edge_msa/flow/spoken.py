@@ -42,8 +42,14 @@ def unspoken(dataset: Dataset, dim: int) -> Dataset:
         _require_texts(split, name, dataset)
         said = np.array([[bool(text.strip())] for text in split.texts])
         frames = Frames(said, values=np.zeros((len(split), 1, dim), np.float32))
-        splits[name] = dataclasses.replace(split, modalities=_with_language(split, frames))
+        splits[name] = with_language(split, frames)
     return dataclasses.replace(dataset, splits=splits)
+
+
+def with_language(split: Split, frames: Frames) -> Split:
+    """The split with another language stream, which comes first."""
+    others = {name: stream for name, stream in split.modalities.items() if name != "language"}
+    return dataclasses.replace(split, modalities={"language": frames, **others})
 
 
 def spoken_ids(words: Words, texts: Sequence[str], length: int) -> Iterator[dict[str, NDArray[Any]]]:
@@ -68,12 +74,7 @@ def carry_spoken(source: Path, work: Path) -> None:
 
 def _spoken(spoken: Spoken, split: Split, name: str, dataset: Dataset) -> Split:
     _require_texts(split, name, dataset)
-    return dataclasses.replace(split, modalities=_with_language(split, spoken.frames(split.texts)))
-
-
-def _with_language(split: Split, frames: Frames) -> dict[str, Frames]:
-    others = {name: stream for name, stream in split.modalities.items() if name != "language"}
-    return {"language": frames, **others}
+    return with_language(split, spoken.frames(split.texts))
 
 
 def _require_texts(split: Split, name: str, dataset: Dataset) -> None:

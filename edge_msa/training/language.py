@@ -48,6 +48,8 @@ class Stage:
     def __post_init__(self) -> None:
         if self.epochs < 0:
             raise UsageError(f"epochs is {self.epochs}; it must be at least 0")
+        if self.epochs and not self.learning_rate > 0:
+            raise UsageError(f"learning_rate is {self.learning_rate}; it must be above 0")
         if not 0 <= self.from_teachers <= 1:
             raise UsageError(f"from_teachers is {self.from_teachers}; it is a share between 0 and 1")
 

@@ -10,7 +10,7 @@ fall either way.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -36,13 +36,17 @@ class FakeQuantEncoder(Encoder):
         modality: of it, which names the ranges.
         ranges: by `<weight name>:input` and `<weight name>:output`.
         rules: how int8 is laid out.
+        floats: names of weights whose layers stay float.
     """
 
-    def __init__(self, like: Encoder, modality: str, ranges: Ranges, rules: RuleSet) -> None:
+    def __init__(
+        self, like: Encoder, modality: str, ranges: Ranges, rules: RuleSet, floats: Collection[str] = ()
+    ) -> None:
         super().__init__(like.dim, like.config, like.score.out_channels)
         self.load_state_dict(like.state_dict())
         self._rules = rules
         self._start = start = f"encoders.{modality}."
+        self._floats = {name.removeprefix(start) for name in floats}
         self._grids = {
             key.removeprefix(start): affine_of(low, high, rules.activations)
             for key, (low, high) in ranges.items()
@@ -55,24 +59,44 @@ class FakeQuantEncoder(Encoder):
         if self.config.width < MIN_CHANNELS:
             return super()._convolved(rows, count, memories)
         frames = rows.transpose(1, 2)
-        wide = frames.shape[1] >= MIN_CHANNELS
-        embedded = self._conv(self.embed, "embed", frames) if wide else self.embed(frames)
-        features = self._on_grid(torch.relu(embedded), self._reader(0))
+        wide = frames.shape[1] >= MIN_CHANNELS and "embed.weight" not in self._floats
+        embedded = torch.relu(self._conv(self.embed, "embed", frames) if wide else self.embed(frames))
+        features = self._as_read(embedded, 0, "embed.weight" if wide else None)
         convs = []
         for index, (block, memory) in enumerate(zip(self.blocks, memories, strict=True)):
-            name = f"blocks.{index}"
-            seen = torch.cat([self._on_grid(memory, f"{name}.weight:input"), features], dim=2)
-            convs.append(picked(seen, 2, count, memory.shape[2]))
-            made = torch.relu(self._conv(cast("nn.Conv1d", block), name, seen))
-            features = features + self._on_grid(made, f"{name}.weight:output")
-            # A GRU reads the last sum, and what it makes is float; then no grid waits for that sum.
-            if self.gru is None or index + 1 < len(self.blocks):
-                features = self._on_grid(features, self._reader(index + 1))
+            features, left = self._block(cast("nn.Conv1d", block), index, features, memory, count)
+            convs.append(left)
         return features, tuple(convs)
 
-    def _reader(self, block: int) -> str:
-        """Key of the range of what that block reads, or, behind the last one, of what scores read."""
-        return f"blocks.{block}.weight:input" if block < len(self.blocks) else "score.weight:input"
+    def _block(
+        self, block: nn.Conv1d, index: int, features: Tensor, memory: Tensor, count: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A residual block's features, and the memory that it leaves."""
+        name = f"blocks.{index}"
+        is_float = f"{name}.weight" in self._floats
+        if is_float:
+            seen = torch.cat([memory, features], dim=2)
+            made = torch.relu(block(seen))
+        else:
+            seen = torch.cat([self._on_grid(memory, f"{name}.weight:input"), features], dim=2)
+            made = self._on_grid(torch.relu(self._conv(block, name, seen)), f"{name}.weight:output")
+        features = features + made
+        # A GRU reads the last sum, and what it makes is float; then no grid waits for that sum.
+        if self.gru is None or index + 1 < len(self.blocks):
+            features = self._as_read(features, index + 1, None if is_float else "")
+        return features, picked(seen, 2, count, memory.shape[2])
+
+    def _as_read(self, features: Tensor, block: int, maker: str | None) -> Tensor:
+        """Features on the grid of the block that reads them, or, behind the last one, of scores.
+
+        `maker`: the int8 layer that made them; empty for the residual of one, which has no range of its own; None where
+        they were made in float. Nothing is on a grid between two layers in float.
+        """
+        reader = f"blocks.{block}.weight" if block < len(self.blocks) else "score.weight"
+        reads = block < len(self.blocks) or self.score.out_channels >= MIN_CHANNELS
+        if reader not in self._floats and (reads or maker is not None):
+            return self._on_grid(features, f"{reader}:input")
+        return self._on_grid(features, f"{maker}:output") if maker else features
 
     def _on_grid(self, values: Tensor, key: str) -> Tensor:
         if key not in self._grids:
@@ -100,13 +124,14 @@ class FakeQuantEncoder(Encoder):
         return _straight(conv.weight, weight), _straight(conv.bias, bias)
 
 
-def fake_quantised_student(student: Student, ranges: Ranges, rules: RuleSet) -> Student:
+def fake_quantised_student(student: Student, ranges: Ranges, rules: RuleSet, floats: Collection[str] = ()) -> Student:
     """The student with encoders that compute as in int8; one of whose modality there is no range stays float.
 
     Args:
         student: float; it is not changed. The result's weights have the same names.
         ranges: from calibration.
         rules: of the target's engine.
+        floats: names of weights whose layers stay float, as calibrate found or sensitivity chose.
 
     Raises:
         CalibrationError: a range that the encoders need is missing.
@@ -115,7 +140,8 @@ def fake_quantised_student(student: Student, ranges: Ranges, rules: RuleSet) -> 
     calibrated = {key.split(".")[1] for key in ranges if key.startswith("encoders.")}
     for name in student.config.dims:
         if name in calibrated:
-            result.encoders[name] = FakeQuantEncoder(cast("Encoder", student.encoders[name]), name, ranges, rules)
+            encoder = cast("Encoder", student.encoders[name])
+            result.encoders[name] = FakeQuantEncoder(encoder, name, ranges, rules, floats)
     return result.train(student.training)
 
 

@@ -13,9 +13,7 @@ def bundle_readme(manifest: Manifest, wheel: str) -> str:
     first = manifest.engines[0]
     extras = [*([first] if first in _EXTRAS else []), *(["text"] if manifest.language else [])]
     extra = f"[{','.join(extras)}]" if extras else ""
-    system = (
-        "" if first in _EXTRAS else "A virtual environment needs `--system-site-packages`: TensorRT is JetPack's.\n"
-    )
+    system = "" if first in _EXTRAS else _tensorrt(manifest)
     precisions = "\n".join(f"| {engine} | {manifest.precision[engine]} |" for engine in manifest.engines)
     modalities = "\n".join(
         f"| {name} | {spec.dim} | {spec.chunk} | {spec.window} |" for name, spec in manifest.modalities.items()
@@ -45,6 +43,15 @@ session = edge_msa_runtime.load(".")
 {modalities}
 
 Licence: {manifest.licence}
+"""
+
+
+def _tensorrt(manifest: Manifest) -> str:
+    cuda = str(manifest.profile.get("cuda") or "")
+    python = f"cuda-python<{int(cuda.partition('.')[0]) + 1}" if cuda else "cuda-python"
+    return f"""A virtual environment needs `--system-site-packages`: TensorRT is JetPack's. Its buffers need
+`python3 -m pip install '{python}'` beside it. `edge-msa-run build .` builds its plans ahead of time, which takes
+minutes, once a device; without it each is built when it is first asked for.
 """
 
 

@@ -16,6 +16,7 @@ from edge_msa_runtime.manifest import TaskSpec
 from edge_msa_runtime.modalities import Subset
 
 Frames = NDArray[np.float32]
+IR_SUFFIX = "xml"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class ExportRequest:
     calibrate's, by `<weight name>:input` and `:output`; None offers no int8. `smoothing` are the factors of a language
     front's layers that go with them, by weight name, and `float_nodes` by rule set the weights whose layers stay float,
     each with the reason. `precisions` limits what is offered, None offers all that the target has. `golden`: one sample
-    a subset. `dla`: TensorRT's graphs are held against the rules of the target's DLA too.
+    a subset. `ir`: OpenVINO gets its graphs as its own IR rather than ONNX. `dla`: TensorRT's graphs are held against
+    the rules of the target's DLA too.
     """
 
     name: str
@@ -70,9 +72,12 @@ class ExportRequest:
     precisions: tuple[str, ...] | None = None
     frame_rates: Mapping[str, float] = field(default_factory=dict)
     text: Text | None = None
+    ir: bool = False
     dla: bool = False
 
     def __post_init__(self) -> None:
+        if self.ir and not any(engine.name == "openvino" for engine in self.profile.engines):
+            raise ExportError(f"{self.profile.name} does not run openvino, which alone reads IR: leave --ir out")
         for name, length in [*self.chunks.items(), *self.windows.items()]:
             if length < 1:
                 raise ExportError(f"{name}: a chunk or window of {length} frames; give at least 1")
@@ -91,15 +96,21 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way a target may run the student: an engine at a precision, int8 laid out by `rule_set` (else empty)."""
+    """One way a target may run the student: an engine at a precision, int8 laid out by `rule_set` (else empty).
+
+    `suffix` of its files: `onnx`, or `xml` for OpenVINO's IR.
+    """
 
     engine: str
     precision: str
     rule_set: str
+    suffix: str = "onnx"
 
     @property
     def folder(self) -> str:
         """Where its graphs and their weights lie in a bundle; engines that read the same graphs share it."""
+        if self.suffix == IR_SUFFIX:
+            return f"graphs/openvino-ir/{self.precision}"
         if self.engine == "openvino" and self.precision == "fp16":
             return f"graphs/openvino/{self.precision}"
         return f"graphs/{self.rule_set or 'onnx'}/{self.precision}"
@@ -118,7 +129,12 @@ def variants_of(request: ExportRequest) -> tuple[Variant, ...]:
     """
     wanted = set(request.precisions or PRECISIONS) | {"fp32"}
     found = tuple(
-        Variant(engine.name, precision, engine.rule_set or "" if precision == "int8" else "")
+        Variant(
+            engine.name,
+            precision,
+            engine.rule_set or "" if precision == "int8" else "",
+            IR_SUFFIX if request.ir and engine.name == "openvino" else "onnx",
+        )
         for engine in request.profile.engines
         for precision in engine.precisions
         if precision in wanted and (precision != "int8" or request.ranges is not None)

@@ -14,7 +14,8 @@ from edge_msa_export.graph import GraphKey
 from edge_msa_export.half import to_half
 from edge_msa_export.layer_norm import FIRST_WITH_LAYER_NORM, decompose_layer_norms
 from edge_msa_export.lint import Finding, Reader, lint, refuse_findings
-from edge_msa_export.request import ExportRequest, Variant
+from edge_msa_export.openvino_ir import write_ir
+from edge_msa_export.request import IR_SUFFIX, ExportRequest, Variant
 from edge_msa_export.small import WeightsFile, shrink
 from edge_msa_export.stored import stored_small
 from edge_msa_export.tensorrt_weights import weights_as_pairs
@@ -56,13 +57,13 @@ class Writer:
             (self._root / variant.folder).mkdir(parents=True, exist_ok=True)
             reader = Reader.of(self._request.profile, variant.engine, dla=self._dla(variant))
             for key, graph in graphs.items():
-                file = f"{variant.folder}/{'-'.join(part for part in key if part)}.onnx"
+                file = f"{variant.folder}/{'-'.join(part for part in key if part)}.{variant.suffix}"
                 lowered = lowered_for(variant, graph, self._request)
                 findings = lint(lowered, reader)
                 refuse_findings(findings, reader, file)
                 self._findings += findings
                 written[key] = known.get(key) or self._write_one(lowered, file, weights)
-            if not known:
+            if weights.content:
                 (self._root / variant.folder / WEIGHTS_NAME).write_bytes(weights.content)
         except OSError as error:
             raise explain(error, self._root) from error
@@ -73,6 +74,8 @@ class Writer:
         return self._request.dla and variant.engine == "tensorrt"
 
     def _write_one(self, lowered: onnx.ModelProto, file: str, weights: WeightsFile) -> Written:
+        if file.endswith(IR_SUFFIX):
+            return Written(file, f"{file.rpartition('/')[0]}/{write_ir(lowered, self._root / file).name}")
         small = shrink(lowered, plain=_has_tensorrt(self._request))
         moved = weights.move_out(small.graph)
         (self._root / file).write_bytes(small.SerializeToString(deterministic=True))

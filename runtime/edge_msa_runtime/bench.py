@@ -1,22 +1,27 @@
 """What reading costs on this device: closed loop, end to end, from raw words and arrays to the reading.
 
-Sessions that are compared take turns in blocks of calls, so that a clock that throttles meets all of them alike, and
-each finds its own caches warm, as it does alone; only ratios within one run are worth anything.
+Sessions that are compared take turns (`turns`); only ratios within one run are worth anything.
+
+With a rate, readings are due at fixed times, as inputs arrive in an application: clocks and caches cool down between
+them. A latency then counts from the time at which the reading was due, so that one that waits for the reading before
+it, or for the system to wake the process up, is told with its waiting.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from edge_msa_runtime.conditions import conditions, machine
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.golden import read_golden
 from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_runtime.turns import take_turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +32,8 @@ if TYPE_CHECKING:
 
 # One reading in a hundred is slower than p99: with fewer readings it would be the maximum by another name.
 _LEAST_FOR_P99 = 100
-# Timed calls in one turn, and the untimed ones before them that bring the caches back.
-_TURN, _LEAD = 20, 2
+# Slower than one in 100 s nobody waits for; a system's clock wakes no process more often than 10,000 times a second.
+_SLOWEST_HZ, _FASTEST_HZ = 0.01, 1e4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,9 @@ class BenchResult:
     `load_milliseconds`: verifying, opening the engine, and loading the graphs of all measured subsets. `file_bytes`:
     the files that this engine needs at this precision (graphs, weights, tokenizer and table), each once.
     `peak_memory_bytes`: the most that the whole process had resident so far, Python and other sessions included; None
-    where the system does not tell (Windows).
+    where the system does not tell (Windows). `notes`: what ran otherwise than is usual on this engine. `rate_hz`:
+    readings due a second; None in a closed loop. `machine`: names and versions; `before` and `after` all measurements
+    of the run: clocks, power mode, temperature.
     """
 
     bundle: str
@@ -68,6 +75,11 @@ class BenchResult:
     file_bytes: int
     peak_memory_bytes: int | None
     latencies: tuple[Latency, ...]
+    notes: tuple[str, ...] = ()
+    rate_hz: float | None = None
+    machine: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    before: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    after: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -81,9 +93,10 @@ def bench_session(
     warmup: int = 20,
     subsets: Sequence[Subset] | None = None,
     text: str | None = None,
+    rate: float | None = None,
 ) -> BenchResult:
     """Measure one session; see `bench_sessions`."""
-    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets, text=text)[0]
+    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets, text=text, rate=rate)[0]
 
 
 def bench_sessions(
@@ -93,6 +106,7 @@ def bench_sessions(
     warmup: int = 20,
     subsets: Sequence[Subset] | None = None,
     text: str | None = None,
+    rate: float | None = None,
 ) -> tuple[BenchResult, ...]:
     """Measure sessions in turns, each on its own golden inputs, or random ones of its window where it has none.
 
@@ -104,6 +118,7 @@ def bench_sessions(
         warmup: readings before those, not timed; several sessions make two more at the head of each turn of twenty.
         subsets: which to measure; None: all that the first session's modalities allow.
         text: what to give as language in place of the golden inputs; every bundle must read words then.
+        rate: readings due a second; None: each begins when the one before it has ended.
 
     Raises:
         UsageError: there is nothing to measure, or a session lacks a modality.
@@ -111,17 +126,22 @@ def bench_sessions(
     """
     if not sessions or repeats < 1 or warmup < 0:
         raise UsageError(f"{len(sessions)} bundles, {repeats} repeats, {warmup} for warm-up; give at least 1, 1 and 0")
+    if rate is not None and not _SLOWEST_HZ <= rate <= _FASTEST_HZ:
+        raise UsageError(f"a rate of {rate} Hz; give one from {_SLOWEST_HZ:g} to {_FASTEST_HZ:g}")
     chosen = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
     for session in sessions:
         session.prepare(*chosen)
     inputs = [bench_inputs(session, chosen, text) for session in sessions]
     latencies: list[list[Latency]] = [[] for _ in sessions]
+    before = conditions()
     for subset in chosen:
         turns = [given[subset] for given in inputs]
-        times = _take_turns(sessions, turns, repeats, warmup)
+        calls = [functools.partial(session.predict, **given) for session, given in zip(sessions, turns)]
+        times = take_turns(calls, repeats, warmup, rate)
         for session, kept, given, spent in zip(sessions, latencies, turns, times):
             kept.append(_latency(session, subset, given, spent))
-    return tuple(_result(session, kept) for session, kept in zip(sessions, latencies))
+    shared: dict[str, Any] = {"rate_hz": rate, "machine": machine(), "before": before, "after": conditions()}
+    return tuple(dataclasses.replace(_result(session, kept), **shared) for session, kept in zip(sessions, latencies))
 
 
 def bench_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:
@@ -164,26 +184,6 @@ def peak_memory_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
 
 
-def _take_turns(
-    sessions: Sequence[Session], inputs: Sequence[Inputs], repeats: int, warmup: int
-) -> list[NDArray[np.float64]]:
-    """Milliseconds of each session's timed readings; a session that is alone needs no lead, its caches stay warm."""
-    turns = list(zip(sessions, inputs))
-    for session, given in turns:
-        for _ in range(warmup):
-            session.predict(**given)
-    spent = np.empty((len(turns), repeats))
-    for first in range(0, repeats, _TURN):
-        for index, (session, given) in enumerate(turns):
-            for _ in range(_LEAD if len(turns) > 1 else 0):
-                session.predict(**given)
-            for repeat in range(first, min(first + _TURN, repeats)):
-                started = time.perf_counter()
-                session.predict(**given)
-                spent[index, repeat] = time.perf_counter() - started
-    return list(spent * 1e3)
-
-
 def _latency(session: Session, subset: Subset, inputs: Inputs, spent: NDArray[np.float64]) -> Latency:
     p50, p90, p99 = (float(value) for value in np.percentile(spent, [50, 90, 99]))
     frames = {
@@ -206,4 +206,5 @@ def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
         file_bytes=session.bundle.size(files),
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),
+        notes=session.notes,
     )

@@ -1,4 +1,4 @@
-"""`edge-msa-run`: info, verify, predict and bench on the device, without torch.
+"""`edge-msa-run`: info, verify, predict, bench and build on the device, without torch.
 
 With `--json` the last line of stdout is one compact JSON value. An error is one line on stderr; exit codes are those
 of `edge_msa_runtime.errors`, and 130 for Ctrl-C.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
 
 _INTERRUPTED = 130
+_ALL = "every engine that is here, at every precision"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(command=_info)
     verify = commands.add_parser("verify", help="check every byte, and that the golden readings come back here")
     _add_session_options(verify, many=False)
+    verify.add_argument("--all", action="store_true", help=_ALL)
     verify.set_defaults(command=_verify)
     predict = commands.add_parser("predict", help="read one utterance from .npz or .npy files")
     _add_session_options(predict, many=False)
@@ -75,8 +77,31 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--language", metavar="WORDS", help="what is said in the readings; the golden texts by default")
     bench.add_argument("--repeats", type=int, default=200, metavar="N", help="timed readings a subset (%(default)s)")
     bench.add_argument("--warmup", type=int, default=20, metavar="N", help="readings before them (%(default)s)")
+    bench.add_argument("--rate", type=float, metavar="HZ", help="readings due a second; else one after the other")
+    bench.add_argument("--all", action="store_true", help=_ALL)
     bench.set_defaults(command=_bench)
+    _add_build(commands)
     return parser
+
+
+def _add_build(commands: Any) -> None:
+    build = commands.add_parser("build", help="TensorRT's plans of a bundle, ahead of time, on this device")
+    build.add_argument("bundle", metavar="BUNDLE")
+    build.add_argument("--precision", metavar="P", help="fp32, fp16, int8 or all; the bundle's choice by default")
+    build.add_argument("--subset", metavar="S", help="of one subset alone, as in la; of all by default")
+    build.add_argument(
+        "--workspace", type=int, metavar="MIB", help="what a layer may use; half of what is free, 1024 at most"
+    )
+    build.add_argument(
+        "--best-of",
+        type=int,
+        default=1,
+        metavar="K",
+        help="build K plans of each graph, keep the fastest (%(default)s)",
+    )
+    build.add_argument("--device", default="", metavar="GPU:N", help="the first GPU by default")
+    build.add_argument("--json", action="store_true", help="one compact JSON line last")
+    build.set_defaults(command=_build)
 
 
 def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None:
@@ -85,6 +110,7 @@ def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None
     parser.add_argument("--engine", default="auto", metavar="NAME", help="onnxruntime, openvino, tensorrt or auto")
     parser.add_argument("--strict", action="store_true", help="refuse any engine or device but the bundle's first")
     parser.add_argument("--precision", metavar="P", help="fp32, fp16 or int8; the bundle's choice by default")
+    parser.add_argument("--device", default="", metavar="D", help="what the engine runs on: CPU, GPU, NPU, GPU:1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for one reading, on a CPU (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one compact JSON line last")
 
@@ -92,10 +118,23 @@ def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None
 def _open(options: argparse.Namespace, bundle: str) -> Session:
     from edge_msa_runtime.session import load
 
-    session = load(bundle, options.engine, strict=options.strict, precision=options.precision, threads=options.threads)
+    session = load(
+        bundle,
+        options.engine,
+        strict=options.strict,
+        precision=options.precision,
+        threads=options.threads,
+        device=options.device,
+    )
     for reason in session.passed_over:
         print(f"note: using {session.engine}; {reason}", file=sys.stderr)
     return session
+
+
+def _note(session: Session) -> None:
+    """What of the graphs runs otherwise than is usual; known once they are loaded."""
+    for note in session.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -106,11 +145,20 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from edge_msa_runtime.golden import verify_bundle
+    from edge_msa_runtime.golden import verify_all, verify_bundle
     from edge_msa_runtime.tables import verification_lines
 
+    if options.all:
+        every, left_out = verify_all(options.bundle, options.engine, **_how(options))
+        _say_left_out(left_out)
+        lines = [line for one in every for line in verification_lines(one)]
+        _tell(lines, [one.to_json() for one in every], options)
+        for one in every:
+            one.require()
+        return
     with _open(options, options.bundle) as session:
         found = verify_bundle(session)
+        _note(session)
     _tell(verification_lines(found), found.to_json(), options)
     found.require()
 
@@ -124,16 +172,57 @@ def _predict(options: argparse.Namespace) -> None:
     with _open(options, options.bundle) as session:
         session.predict(**frames, valid=valid)  # loads the graph: the time told is that of every reading after it
         reading = session.predict(**frames, valid=valid)
+        _note(session)
     _tell(reading_lines(reading), {**reading.to_json(), "load_milliseconds": session.load_milliseconds}, options)
 
 
 def _bench(options: argparse.Namespace) -> None:
     from edge_msa_runtime.bench import bench_sessions
     from edge_msa_runtime.tables import bench_lines
+    from edge_msa_runtime.variants import open_all
 
-    sessions = [_open(options, bundle) for bundle in options.bundle]
-    results = bench_sessions(sessions, repeats=options.repeats, warmup=options.warmup, text=options.language)
+    if options.all:
+        opened = [open_all(bundle, options.engine, **_how(options)) for bundle in options.bundle]
+        _say_left_out([reason for _, reasons in opened for reason in reasons])
+        sessions = [session for several, _ in opened for session in several]
+    else:
+        sessions = [_open(options, bundle) for bundle in options.bundle]
+    results = bench_sessions(
+        sessions, repeats=options.repeats, warmup=options.warmup, text=options.language, rate=options.rate
+    )
+    for session in sessions:
+        _note(session)
     _tell(bench_lines(results), [result.to_json() for result in results], options)
+
+
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    """How every engine and precision is opened."""
+    if options.precision:
+        raise UsageError("--all is every precision: leave --precision out")
+    return {"strict": options.strict, "threads": options.threads, "device": options.device}
+
+
+def _say_left_out(reasons: Sequence[str]) -> None:
+    for reason in reasons:
+        print(f"note: left out; {reason}", file=sys.stderr)
+
+
+def _build(options: argparse.Namespace) -> None:
+    from edge_msa_runtime.building import BuildOptions, build_bundle, has_graphs
+    from edge_msa_runtime.bundle import open_bundle
+
+    wanted = BuildOptions(options.precision, options.subset, options.workspace, options.best_of, options.device)
+    bundle = open_bundle(options.bundle)
+    graphs = []
+    if not has_graphs(bundle):
+        names = ", ".join(bundle.manifest.engines)
+        name = bundle.manifest.name
+        print(f"{name} has no graphs for tensorrt: {names} read its graphs as they are, nothing is built")
+    else:
+        for graph in build_bundle(bundle, wanted):
+            print(graph.line(), flush=True)
+            graphs.append(graph.to_json())
+    _tell([], {"bundle": bundle.manifest.name, "graphs": graphs}, options)
 
 
 def _tell(lines: Sequence[str], value: Any, options: argparse.Namespace) -> None:

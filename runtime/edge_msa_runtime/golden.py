@@ -18,6 +18,7 @@ from edge_msa_runtime.errors import BundleError, ParityError
 from edge_msa_runtime.manifest import GOLDEN_NAME
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session, load
+from edge_msa_runtime.variants import open_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,17 +63,23 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What `verify_bundle` found on one engine."""
+    """What `verify_bundle` found on one engine; `notes`: what ran otherwise than is usual on it."""
 
     engine: str
     device: str
     precision: str
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether every case came back on every route."""
         return all(check.passed for check in self.checks)
+
+    @property
+    def largest(self) -> Check:
+        """The check that is farthest from torch; one whose difference is no number comes first."""
+        return max(self.checks, key=lambda check: (check.difference != check.difference, check.difference))
 
     def require(self) -> None:
         """Refuse what did not come back.
@@ -80,9 +87,8 @@ class Verification:
         Raises:
             ParityError: names the worst case.
         """
-        failed = [check for check in self.checks if not check.passed]
-        if failed:
-            worst = max(failed, key=lambda check: check.difference)
+        if not self.passed:
+            worst = max(self.checks, key=lambda check: (not check.passed, check.difference))
             raise ParityError(
                 f"{self.engine} on {self.device} at {self.precision} reads {worst.subset} ({worst.route}) "
                 f"{worst.difference:.3g} away from torch, allowed is {worst.tolerance:.3g}; "
@@ -91,7 +97,7 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**dataclasses.asdict(self), "passed": self.passed}
+        return {**dataclasses.asdict(self), "passed": self.passed, "largest_difference": self.largest.difference}
 
 
 def read_golden(bundle: Bundle) -> tuple[GoldenCase, ...]:
@@ -145,7 +151,23 @@ def verify_bundle(
     checks = []
     for case in read_golden(bundle.bundle):
         checks += [_check(bundle, case, route) for route in ("predict", "stream")]
-    return Verification(bundle.engine, bundle.device, bundle.precision, tuple(checks))
+    return Verification(bundle.engine, bundle.device, bundle.precision, tuple(checks), bundle.notes)
+
+
+def verify_all(
+    bundle: str | os.PathLike[str], engine: str = "auto", *, strict: bool = False, threads: int = 1, device: str = ""
+) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
+    """Verify every precision of an engine, or of every engine of the bundle that is here; see `open_all`.
+
+    Returns:
+        What was found, and why each engine or precision that was left out cannot run.
+    """
+    sessions, left_out = open_all(bundle, engine, strict=strict, threads=threads, device=device)
+    found = []
+    for session in sessions:
+        with session:
+            found.append(verify_bundle(session))
+    return tuple(found), left_out
 
 
 def _check(session: Session, case: GoldenCase, route: str) -> Check:

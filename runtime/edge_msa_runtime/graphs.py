@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Mapping
 
+from edge_msa_runtime.engines.base import is_device
 from edge_msa_runtime.errors import BundleError, EngineUnavailableError
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.programs import FrontProgram, FuseProgram, StepProgram, WindowProgram
@@ -38,6 +39,11 @@ class Graphs:
         self._front_lengths = [length for length, _ in self._lengths_of("front").get("", [])]
         self._fuse: FuseProgram | None = None
         self._loaded: list[Program] = []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the loaded programs note, each once."""
+        return tuple(dict.fromkeys(note for program in self._loaded for note in program.notes))
 
     def fits(self, rows: Mapping[str, Rows]) -> bool:
         """Whether no modality has more frames than its window."""
@@ -135,7 +141,7 @@ class Graphs:
         program = self.engine.load(self._bundle.path / spec.file, self.precision)
         self.milliseconds += (time.perf_counter() - started) * 1e3
         self._loaded.append(program)
-        if self._strict and program.device != self.engine.device:
+        if self._strict and not is_device(program.device, self.engine.device):
             raise EngineUnavailableError(
                 f"{self.engine.name} put {spec.file} on {program.device}, asked was {self.engine.device}; "
                 "leave --strict out to accept it"

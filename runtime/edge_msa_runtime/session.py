@@ -52,6 +52,11 @@ class Session:
         return self._graphs.device
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the graphs loaded so far runs otherwise than is usual on this engine."""
+        return self._graphs.notes
+
+    @property
     def load_milliseconds(self) -> float:
         """Time spent so far on verifying the bundle, opening the engine and loading graphs."""
         return self._graphs.milliseconds
@@ -149,6 +154,7 @@ def load(
     strict: bool = False,
     precision: str | None = None,
     threads: int = 1,
+    device: str = "",
 ) -> Session:
     """Verify a bundle and open an engine for it.
 
@@ -159,6 +165,8 @@ def load(
             device than it was asked for.
         precision: `fp32`, `fp16` or `int8`; None: the one that the bundle chose for the engine.
         threads: for one inference, on a CPU.
+        device: what the engine runs on, in its own words: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for
+            TensorRT; empty for its usual one.
 
     Raises:
         UsageError: there is no such folder, engine or precision, or the folder is no bundle.
@@ -168,10 +176,10 @@ def load(
     started = time.perf_counter()
     if engine != "auto":
         check_engine_name(engine)
-    options = EngineOptions(threads=threads)
+    options = EngineOptions(threads, device)
     opened = open_bundle(bundle)
-    chosen, passed_over = _open_first(_candidates(opened.manifest, engine, strict=strict), options)
-    graphs = Graphs(opened, chosen, _precision(opened, chosen.name, precision), strict=strict)
+    chosen, passed_over = _open_first(opened.manifest, _candidates(opened.manifest, engine, strict=strict), options)
+    graphs = Graphs(opened, chosen, choose_precision(opened, chosen.name, precision), strict=strict)
     graphs.milliseconds = (time.perf_counter() - started) * 1e3
     return Session(opened, graphs, threads, passed_over)
 
@@ -186,17 +194,24 @@ def _candidates(manifest: Manifest, engine: str, *, strict: bool) -> tuple[str, 
     return (engine,)
 
 
-def _open_first(names: tuple[str, ...], options: EngineOptions) -> tuple[Engine, tuple[str, ...]]:
+def _open_first(manifest: Manifest, names: tuple[str, ...], options: EngineOptions) -> tuple[Engine, tuple[str, ...]]:
     refusals: list[str] = []
     for name in names:
         try:
-            return open_engine(name, options), tuple(refusals)
+            engine = open_engine(name, options)
+            engine.check_target(manifest.profile)
+            return engine, tuple(refusals)
         except EngineUnavailableError as error:
             refusals.append(str(error))
     raise EngineUnavailableError(" | ".join(refusals) or "the bundle names no engine; export it again")
 
 
-def _precision(bundle: Bundle, engine: str, wanted: str | None) -> str:
+def choose_precision(bundle: Bundle, engine: str, wanted: str | None) -> str:
+    """The precision that is wanted, or the one that the bundle chose for an engine.
+
+    Raises:
+        UsageError: the bundle has no graphs at it.
+    """
     there = bundle.precisions(engine)
     chosen = wanted if wanted is not None else bundle.manifest.precision.get(engine, "")
     if chosen not in there:

@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from edge_msa_runtime.bundle import open_bundle
+from edge_msa_runtime.conditions import conditions_line
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bench import BenchResult
@@ -90,7 +91,9 @@ def verification_lines(found: Verification) -> list[str]:
         lines.append(f"{check.subset:7}{check.route:9}{check.difference:12.2e}{check.tolerance:12.2e}{mark}")
     held = sum(check.passed for check in found.checks)
     executed = f"{found.engine} on {found.device} at {found.precision}"
-    return [*lines, f"every byte verified; {held} of {len(found.checks)} golden readings came back with {executed}"]
+    largest = f"largest difference {found.largest.difference:.2e}"
+    whole = f"every byte verified; {held} of {len(found.checks)} golden readings came back with {executed}, {largest}"
+    return [*lines, whole]
 
 
 def reading_lines(reading: Reading) -> list[str]:
@@ -118,4 +121,11 @@ def bench_lines(results: Sequence[BenchResult]) -> list[str]:
             frames = " ".join(f"{name}:{count}" for name, count in row.frames.items())
             words = ", from words" if row.words else ""
             lines.append(f"  {row.subset:7}{row.p50:9.3f}{row.p90:9.3f}{p99:>9}  {row.count}, {frames}{words}")
+    if results:
+        rate = results[0].rate_hz
+        arrivals = "one reading after the other" if rate is None else f"readings due at {rate:g} Hz, from when each was"
+        lines += [
+            f"{arrivals}; before: {conditions_line(results[0].before)}",
+            f"after: {conditions_line(results[0].after)}",
+        ]
     return lines

@@ -101,6 +101,9 @@ def test_the_manifest_says_who_measured_what_tensorrt_will_run(
     assert manifest.provenance["parity_measured_by"] == {"tensorrt": "onnxruntime", "onnxruntime": "onnxruntime"}
     assert manifest.provenance["seed"] == 7
     assert manifest.target == "jetson-orin-nano"
+    readme = (tmp_path / "j" / "README.md").read_text(encoding="utf-8")
+    assert "python3 -m pip install 'cuda-python<13'" in readme
+    assert "edge-msa-run build ." in readme
     assert manifest.profile["sm"] == 87
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -239,3 +239,56 @@ def expected() -> Reference:
 def frames() -> Callable[..., Array]:
     """Raw frames of a modality: `frames(name, count, seed)`."""
     return _frames
+
+
+class StandIn:
+    """TensorRT and CUDA of ours in place of the vendor's; see `standin/tensorrt`. Calling it sets how they behave."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._monkeypatch = monkeypatch
+        self._log = folder / "standin.jsonl"
+        self.cache = folder / "cache"
+        monkeypatch.setenv("EDGE_MSA_CACHE", str(self.cache))
+        monkeypatch.syspath_prepend(str(Path(__file__).parent / "standin"))
+        self()
+
+    def __call__(self, **settings: Any) -> None:
+        self._monkeypatch.setenv("EDGE_MSA_STANDIN", json.dumps({"log": str(self._log), **settings}))
+        self.leave()
+
+    @property
+    def cuda(self) -> Any:
+        """The stand-in of CUDA's runtime that this process uses."""
+        return sys.modules["cuda.bindings.runtime"]
+
+    def events(self, name: str) -> list[Any]:
+        """What was told under a name, by any process."""
+        lines = self._log.read_text("utf-8").splitlines() if self._log.exists() else []
+        return [value for event, value in map(json.loads, lines) if event == name]
+
+    @staticmethod
+    def leave() -> None:
+        """Forget the modules, so that the next import reads the settings again."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in {"tensorrt", "cuda"}]:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def standin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    """TensorRT 10.3.0 on an Orin, both of ours, with a cache of their own."""
+    yield StandIn(monkeypatch, tmp_path)
+    StandIn.leave()
+
+
+@pytest.fixture(scope="session")
+def quantised_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph x (1, 4) -> y (1, 2): a product in int8 by Q/DQ nodes, and a sum in float."""
+    graph = _Graph()
+    scale, zero = graph.constant("scale", np.float32(0.05)), graph.constant("zero", np.int8(0))
+    narrow = graph.add("DequantizeLinear", [graph.add("QuantizeLinear", ["x", scale, zero]), scale, zero])
+    wide = graph.constant("w", np.arange(-4, 4, dtype="i1").reshape(4, 2))
+    product = graph.add("MatMul", [narrow, graph.add("DequantizeLinear", [wide, scale, zero])])
+    graph.add("Add", [product, graph.constant("bias", np.array([1, 2], "f4"))], "y")
+    path = tmp_path_factory.mktemp("quantised") / "graph.onnx"
+    graph.save(path, {"x": (1, 4)}, {"y": (1, 2)})
+    return path

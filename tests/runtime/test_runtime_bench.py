@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -33,6 +32,7 @@ def test_p99_needs_a_hundred_readings(shared_bundle: Path) -> None:
 def test_sessions_take_turns_and_the_slower_one_is_told_apart(
     shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("openvino")
     quick, slow = load(shared_bundle), load(shared_bundle, "openvino")
     order: list[str] = []
 
@@ -87,3 +87,35 @@ def test_peak_memory_is_more_than_what_is_held() -> None:
     held = bytearray(30_000_000)
     peak = peak_memory_bytes()
     assert peak is None or peak > len(held)
+
+
+def test_paced_readings_count_from_when_they_were_due(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, inner = load(shared_bundle), Session.predict
+    late = [True]
+
+    def predict(self: Session, **given: Any) -> Any:
+        if late:
+            late.pop()
+            time.sleep(0.25)  # the first holds up those that are due meanwhile
+        return inner(self, **given)
+
+    monkeypatch.setattr(Session, "predict", predict)
+    started = time.perf_counter()
+    result = bench_session(session, repeats=20, warmup=0, subsets=[Subset.A], rate=40.0)
+    assert time.perf_counter() - started >= 20 / 40.0
+    assert result.rate_hz == 40.0
+    assert result.latencies[0].p90 > 100
+    assert result.latencies[0].p50 < 100
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), 1e6])
+def test_a_rate_that_nothing_can_keep_is_refused(shared_bundle: Path, rate: float) -> None:
+    with pytest.raises(UsageError, match=r"give one from 0\.01 to 10000"):
+        bench_session(load(shared_bundle), rate=rate)
+
+
+def test_a_result_tells_the_machine_it_was_measured_on(shared_bundle: Path) -> None:
+    told = bench_session(load(shared_bundle), repeats=1, warmup=0, subsets=[Subset.A]).to_json()
+    assert {"machine", "system", "python", "numpy"} <= set(told["machine"])
+    assert isinstance(told["before"], dict)
+    assert isinstance(told["after"], dict)

@@ -3,9 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -28,10 +27,28 @@ def test_info_tells_what_is_inside(shared_bundle: Path, capsys: pytest.CaptureFi
 
 
 def test_verify_passes_on_a_whole_bundle(shared_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino")
     assert main(["verify", str(shared_bundle), "--engine", "openvino", "--json"]) == 0
     out = capsys.readouterr().out
     assert _last(out)["passed"]
     assert "14 of 14 golden readings came back with openvino on CPU at fp32" in out
+
+
+def test_verify_all_goes_through_the_engines_that_are_here(
+    make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    path = str(make_bundle(engines=("tensorrt", "onnxruntime"), names=("language",)))
+    assert main(["verify", path, "--all", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [(one["engine"], one["precision"], one["passed"]) for one in _last(captured.out)] == [
+        ("onnxruntime", "fp32", True)
+    ]
+    assert _last(captured.out)[0]["largest_difference"] < 1e-5
+    assert "note: left out; tensorrt cannot be imported" in captured.err
+    assert main(["verify", path, "--all", "--strict"]) == 4
+    assert main(["verify", path, "--all", "--engine", "tensorrt"]) == 4
+    assert main(["verify", path, "--all", "--precision", "fp32"]) == 2
 
 
 def test_verify_ends_with_3_when_a_reading_does_not_come_back(
@@ -95,6 +112,19 @@ def test_bench_compares_bundles_in_one_run(
     out = capsys.readouterr().out
     assert [result["latencies"][0]["subset"] for result in _last(out)] == ["l", "l"]
     assert "p90 ms" in out
+
+
+def test_bench_all_measures_every_engine_that_is_here_in_one_run(
+    make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    path = str(make_bundle(engines=("tensorrt", "onnxruntime"), names=("language",)))
+    assert main(["bench", path, "--all", "--repeats", "2", "--rate", "1000", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [(one["engine"], one["rate_hz"]) for one in _last(captured.out)] == [("onnxruntime", 1000.0)]
+    assert "note: left out; tensorrt" in captured.err
+    assert "readings due at 1000 Hz" in captured.out
+    assert main(["bench", path, "--all", "--precision", "int8"]) == 2
 
 
 def test_an_engine_that_was_passed_over_is_told(

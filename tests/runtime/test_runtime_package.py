@@ -48,6 +48,7 @@ def test_python_3_8_reads_every_file(path: Path) -> None:
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="ast.unparse is of 3.9")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOM).as_posix())
 def test_generics_of_later_pythons_stand_in_annotations_alone(path: Path) -> None:
     """`list[int]` fails on 3.8 wherever it is evaluated; annotations are not, under `from __future__`."""
@@ -70,7 +71,7 @@ def test_generics_of_later_pythons_stand_in_annotations_alone(path: Path) -> Non
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOM).as_posix())
 def test_nothing_of_one_system_alone_is_imported_at_the_top(path: Path) -> None:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
         assert not NOT_EVERYWHERE.intersection(names)
 
 

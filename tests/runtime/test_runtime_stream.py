@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ LENGTHS = {"language": 9, "audio": 13, "vision": 7}
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
 def session(request: pytest.FixtureRequest, shared_bundle: Path) -> Iterator[Session]:
+    pytest.importorskip(request.param)
     with load(shared_bundle, request.param) as opened:
         yield opened
 

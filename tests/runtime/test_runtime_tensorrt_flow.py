@@ -1,225 +1,234 @@
-"""The TensorRT engine's own steps against a stand-in for the vendor: cache, flags, buffers, copies, refusals.
+"""The TensorRT engine's own steps against a stand-in for the vendor: builds, cache, buffers, replay, refusals.
 
-The stand-in's "plan" doubles its input. It shows that our calls are in order, not that TensorRT takes them.
+The stand-in computes by ONNX Runtime. It shows that our calls are in order, not that TensorRT takes them.
 """
 
 from __future__ import annotations
 
-import ctypes
+import json
+import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
+import onnxruntime
 import pytest
 
+from edge_msa_runtime import EngineUnavailableError, RuntimeFailure, load
 from edge_msa_runtime.engines import open_engine
-from edge_msa_runtime.errors import EngineUnavailableError
+from edge_msa_runtime.golden import verify_bundle
 
-SHAPE = (1, 4)
-
-
-class _Cuda:
-    """CUDA's runtime on host memory; counts what is not freed."""
-
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
-
-    def __init__(self, free: int = 1 << 33) -> None:
-        self.held: dict[int, Any] = {}
-        self._free = free
-
-    def __getattr__(self, name: str) -> Callable[..., tuple[int, ...]]:
-        table: dict[str, Callable[..., Any]] = {
-            "cudaGetDeviceCount": lambda: (0, 1),
-            "cudaSetDevice": lambda _: (0,),
-            "cudaGetDeviceProperties": lambda _: (0, SimpleNamespace(name=b"Orin\0\0", major=8, minor=7)),
-            "cudaMemGetInfo": lambda: (0, self._free, 1 << 34),
-            "cudaStreamCreate": lambda: (0, 77),
-            "cudaStreamSynchronize": lambda _: (0,),
-            "cudaStreamDestroy": lambda _: (0,),
-            "cudaMalloc": self._allocate,
-            "cudaMallocHost": self._allocate,
-            "cudaFree": self._release,
-            "cudaFreeHost": self._release,
-            "cudaMemcpyAsync": self._copy,
-        }
-        if name not in table:
-            raise AttributeError(name)
-        return table[name]
-
-    def _allocate(self, size: int) -> tuple[int, int]:
-        buffer = ctypes.create_string_buffer(b"\xff" * size, size)
-        self.held[ctypes.addressof(buffer)] = buffer
-        return 0, ctypes.addressof(buffer)
-
-    def _release(self, address: int) -> tuple[int]:
-        del self.held[address]
-        return (0,)
-
-    @staticmethod
-    def _copy(target: int, source: int, size: int, _kind: int, stream: int) -> tuple[int]:
-        assert stream == 77
-        ctypes.memmove(target, source, size)
-        return (0,)
+GIVEN = np.array([[0.5, -1, 0.25, 2]], "f4")
+VERSIONS = ("8.5.2.2", "8.6.2.3", "10.3.0", "11.4.1")
 
 
-class _Context:
-    def __init__(self) -> None:
-        self.addresses: dict[str, int] = {}
-
-    def set_tensor_address(self, name: str, address: int) -> None:
-        self.addresses[name] = address
-
-    def execute_async_v3(self, stream: int) -> bool:
-        assert stream == 77
-        views = [np.ctypeslib.as_array((ctypes.c_float * 4).from_address(self.addresses[name])) for name in "xy"]
-        views[1][:] = 2 * views[0]
-        return True
+@pytest.fixture(scope="module")
+def wanted(quantised_graph: Path) -> Any:
+    """What the graph gives for GIVEN."""
+    session = onnxruntime.InferenceSession(str(quantised_graph), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": GIVEN})[0]
 
 
-class _Plan:
-    num_io_tensors = 2
-
-    def get_tensor_name(self, index: int) -> str:
-        return "xy"[index]
-
-    def get_tensor_shape(self, _: str) -> tuple[int, ...]:
-        return SHAPE
-
-    def get_tensor_dtype(self, _: str) -> str:
-        return "DataType.FLOAT"
-
-    def get_tensor_mode(self, name: str) -> str:
-        return {"x": "in", "y": "out"}[name]
-
-    def create_execution_context(self) -> _Context:
-        return _Context()
-
-
-class _Logger:
-    Severity = SimpleNamespace(ERROR=1, INTERNAL_ERROR=0, WARNING=2)
-
-    def __init__(self) -> None:
-        """As the vendor's."""
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_builds_with_what_it_has_and_runs(
+    version: str, quantised_graph: Path, wanted: Any, standin: Any
+) -> None:
+    standin(tensorrt=version)
+    program = open_engine("tensorrt").load(quantised_graph, "int8")
+    np.testing.assert_array_equal(program.inputs["x"], np.zeros((1, 4)))
+    np.testing.assert_array_equal(program({"x": GIVEN})["y"], wanted)
+    (built,) = standin.events("build")
+    assert built["flags"] == (["TF32"] if version.startswith("11") else ["FP16", "INT8", "TF32"])
+    assert built["network"] == (0 if version.startswith("10") else 1)
+    assert built["sources"] == ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"]
+    assert built["pid"] != os.getpid()
+    sidecar = json.loads(next(standin.cache.glob("*.json")).read_text("utf-8"))
+    assert sidecar["key"]["tensorrt"] == version
+    assert sidecar["built"]["layers"] == {"int8": 1, "fp16": 0, "fp32": 1, "other": 3}
+    assert sidecar["built"]["quantised"] == 1
+    program.close()
 
 
-def _vendor(log: list[str], *, plan: bytes | None = b"plan", parses: bool = True) -> SimpleNamespace:
-    config = SimpleNamespace(
-        set_memory_pool_limit=lambda _, size: log.append(f"workspace {size}"),
-        set_flag=lambda flag: log.append(f"set {flag}"),
-        clear_flag=lambda flag: log.append(f"clear {flag}"),
-        create_timing_cache=lambda known: f"timing {known!r}",
-        set_timing_cache=lambda cache, ignore_mismatch: log.append(f"{cache} {ignore_mismatch}"),
-        get_timing_cache=lambda: SimpleNamespace(serialize=lambda: b"timing"),
-    )
-
-    def build(_network: Any, _config: Any) -> bytes | None:
-        log.append("build")
-        return plan
-
-    builder = SimpleNamespace(
-        create_network=lambda flags: SimpleNamespace(flags=flags, num_layers=0),
-        create_builder_config=lambda: config,
-        build_serialized_network=build,
-    )
-    parser = SimpleNamespace(
-        parse_from_file=lambda _: parses,
-        num_errors=1,
-        get_error=lambda _: SimpleNamespace(desc=lambda: "\nno op Foo\n"),
-    )
-    return SimpleNamespace(
-        __version__="8.5.2.2",
-        ILogger=_Logger,
-        Builder=lambda _: builder,
-        OnnxParser=lambda _network, _log: parser,
-        Runtime=lambda _: SimpleNamespace(deserialize_cuda_engine=lambda plan: _Plan() if plan == b"plan" else None),
-        BuilderFlag=SimpleNamespace(FP16="fp16", INT8="int8", TF32="tf32"),
-        DataType=SimpleNamespace(HALF="half"),
-        MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
-        NetworkDefinitionCreationFlag=SimpleNamespace(EXPLICIT_BATCH=0),
-        TensorIOMode=SimpleNamespace(INPUT="in"),
-    )
-
-
-@pytest.fixture
-def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGE_MSA_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "graph.onnx"
-    path.write_bytes(b"graph")
-    return path
-
-
-def _install(monkeypatch: pytest.MonkeyPatch, vendor: SimpleNamespace, cuda: _Cuda) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", vendor)
-    bindings = SimpleNamespace(runtime=cuda)
-    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(bindings=bindings))
-    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
-
-
-def test_a_program_copies_in_runs_and_copies_out_and_frees_all(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = _Cuda()
-    _install(monkeypatch, _vendor([]), cuda)
-    program = open_engine("tensorrt").load(graph)
-    assert program.device == "GPU:0 Orin"
-    np.testing.assert_array_equal(program.inputs["x"], np.zeros(SHAPE))
-    given = np.arange(4, dtype="f4").reshape(SHAPE)
-    np.testing.assert_array_equal(program({"x": given})["y"], 2 * given)
-    assert len(cuda.held) == 4
+def test_a_run_replays_what_was_captured_and_all_is_freed(quantised_graph: Path, wanted: Any, standin: Any) -> None:
+    program = open_engine("tensorrt").load(quantised_graph, "int8")
+    cuda, before = standin.cuda, standin.cuda.calls.copy()
+    for scale in (1, 2):
+        program.inputs["x"][...] = GIVEN * scale
+        program.run()
+    assert cuda.calls - before == {"replay": 2, "synchronise": 2}
+    program.inputs["x"][...] = GIVEN
+    program.run()
+    np.testing.assert_array_equal(program.outputs["y"], wanted)
+    assert (program.device, program.notes) == ("GPU:0 Orin", ())
     program.close()
     program.close()
     assert cuda.held == {}
 
 
-def test_a_plan_is_built_once_a_precision_and_then_read(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log: list[str] = []
-    _install(monkeypatch, _vendor(log), _Cuda(free=1 << 30))
-    for precision in ("int8", "int8", "fp32"):
-        open_engine("tensorrt").load(graph, precision)
-    size = f"workspace {1 << 29}"
-    assert log == [
-        size,
-        "set int8",
-        "set fp16",
-        "timing b'' False",
-        "build",
-        size,
-        "clear tf32",
-        "timing b'timing' False",
-        "build",
-    ]
+def test_where_nothing_can_be_captured_it_runs_all_the_same_and_says_so(
+    quantised_graph: Path, wanted: Any, standin: Any
+) -> None:
+    standin(no_capture=True)
+    program = open_engine("tensorrt").load(quantised_graph, "int8")
+    np.testing.assert_array_equal(program({"x": GIVEN})["y"], wanted)
+    (note,) = program.notes
+    assert "without a CUDA graph" in note
+    assert "cudaStreamEndCapture failed with 900" in note
+    assert standin.cuda.calls["replay"] == 0
+    program.close()
+    assert standin.cuda.held == {}
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_what_was_allotted_before_an_error_is_freed(quantised_graph: Path, standin: Any, failing: int) -> None:
+    open_engine("tensorrt").load(quantised_graph, "int8").close()
+    standin(failing_allocation=failing)
+    engine = open_engine("tensorrt")
+    with pytest.raises(RuntimeFailure, match="cudaMalloc"):
+        engine.load(quantised_graph, "int8")
+    assert standin.cuda.calls["allocate"] == failing
+    assert standin.cuda.held == {}
 
 
 @pytest.mark.parametrize(
-    ("vendor", "cuda", "said"),
+    ("setting", "said"), [("no_context", "no memory for a plan's activations"), ("no_start", "failed to start")]
+)
+def test_a_plan_that_cannot_start_frees_what_it_holds(
+    quantised_graph: Path, standin: Any, setting: str, said: str
+) -> None:
+    open_engine("tensorrt").load(quantised_graph, "int8").close()
+    standin(**{setting: True})
+    with pytest.raises(RuntimeFailure, match=said):
+        open_engine("tensorrt").load(quantised_graph, "int8")
+    assert standin.cuda.held == {}
+
+
+def test_a_plan_is_built_once_a_precision_and_timings_are_shared(quantised_graph: Path, standin: Any) -> None:
+    engine = open_engine("tensorrt")
+    for precision in ("int8", "int8", "fp32"):
+        engine.load(quantised_graph, precision).close()
+    first, second = standin.events("build")
+    assert (first["flags"], second["flags"]) == (["FP16", "INT8", "TF32"], [])
+    assert (first["timing"], second["timing"]) == ("", "timing 10.3.0 +")
+    assert sorted(path.suffix for path in standin.cache.iterdir()) == [".cache", ".json", ".json", ".plan", ".plan"]
+
+
+@pytest.mark.parametrize("content", [b"no timings", b"timing 8.5.2.2 +"])
+def test_timings_that_are_not_whole_or_not_from_here_are_left(
+    quantised_graph: Path, standin: Any, content: bytes
+) -> None:
+    engine = open_engine("tensorrt")
+    engine.load(quantised_graph, "int8").close()
+    next(standin.cache.glob("timing-*")).write_bytes(content)
+    engine.load(quantised_graph, "fp32").close()
+    assert standin.events("build")[1]["timing"] == ""
+
+
+def test_a_plan_of_another_version_is_never_loaded_and_both_are_told(
+    quantised_graph: Path, standin: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_engine("tensorrt").load(quantised_graph, "int8").close()
+    (plan,) = standin.cache.glob("*.plan")
+    old = (plan.read_bytes(), plan.with_suffix(".json").read_bytes())
+    standin(tensorrt="10.16.2")
+    engine = open_engine("tensorrt")
+    engine.load(quantised_graph, "int8").close()
+    (plan,) = set(standin.cache.glob("*.plan")) - {plan}
+    # A cache that was copied under names of this version, as a script of someone's might.
+    plan.write_bytes(old[0])
+    plan.with_suffix(".json").write_bytes(old[1])
+    seen = len(standin.events("deserialise"))
+    caplog.clear()
+    engine.load(quantised_graph, "int8").close()
+    assert "it was built for tensorrt 10.3.0, here 10.16.2: building graph.onnx at int8" in caplog.text
+    assert len(standin.events("build")) == 3
+    assert len(standin.events("deserialise")) == seen + 3  # the child's look, the check before it is kept, the load
+
+
+def test_a_truncated_plan_is_built_again_and_told(
+    quantised_graph: Path, standin: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = open_engine("tensorrt")
+    engine.load(quantised_graph, "int8").close()
+    (plan,) = standin.cache.glob("*.plan")
+    whole = plan.read_bytes()
+    plan.write_bytes(whole[:-9])
+    engine.load(quantised_graph, "int8").close()
+    assert f"is not loaded, it has {len(whole) - 9} bytes, {len(whole)} were built: building" in caplog.text
+    assert plan.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision", "said"),
     [
-        ({"parses": False}, _Cuda(), r"cannot read graph\.onnx: no op Foo"),
-        ({"plan": None}, _Cuda(), r"cannot build graph\.onnx at fp32"),
-        ({"plan": b"other"}, _Cuda(), r"cannot load the plan of graph\.onnx"),
-        ({}, _Cuda(free=1 << 20), "needs 256 MiB, 1 MiB are free"),
+        ({"build": "refuse"}, "int8", r"cannot build graph\.onnx at int8 \(Could not find any implementation"),
+        ({"free_mib": 100}, "int8", "needs 512 MiB, 100 MiB are free"),
+        ({"tensorrt": "11.4.1"}, "fp16", "takes fp16 from the graph alone"),
     ],
 )
-def test_what_the_vendor_refuses_is_one_line(
-    graph: Path, monkeypatch: pytest.MonkeyPatch, vendor: dict[str, Any], cuda: _Cuda, said: str
+def test_what_cannot_be_built_is_one_line(
+    quantised_graph: Path, standin: Any, settings: dict[str, Any], precision: str, said: str
 ) -> None:
-    _install(monkeypatch, _vendor([], **vendor), cuda)
+    standin(**settings)
     with pytest.raises(EngineUnavailableError, match=said) as caught:
-        open_engine("tensorrt").load(graph)
+        open_engine("tensorrt").load(quantised_graph, precision)
     assert "\n" not in str(caught.value)
+    assert [path for path in standin.cache.rglob("*") if path.suffix != ".cache"] == []
 
 
-def test_fp16_needs_a_half_graph_where_there_is_no_flag(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    vendor = _vendor([])
-    vendor.BuilderFlag = SimpleNamespace()
-    _install(monkeypatch, vendor, _Cuda())
-    with pytest.raises(EngineUnavailableError, match="takes fp16 from the graph alone"):
-        open_engine("tensorrt").load(graph, "fp16")
+def test_a_file_that_is_no_graph_is_one_line(tmp_path: Path, standin: Any) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    with pytest.raises(EngineUnavailableError, match=r"cannot read broken\.onnx: Failed to parse") as caught:
+        open_engine("tensorrt").load(tmp_path / "broken.onnx")
+    assert "\n" not in str(caught.value)
+    assert list(standin.cache.iterdir()) == []
 
 
-def test_a_tensorrt_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    vendor = _vendor([])
-    vendor.__version__ = "8.4.1"
-    _install(monkeypatch, vendor, _Cuda())
-    with pytest.raises(EngineUnavailableError, match=r"8\.4\.1 is too old"):
+def test_memory_that_is_shared_with_the_cpu_is_asked_of_the_system(
+    quantised_graph: Path, standin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standin(free_mib=100, integrated=1)
+    monkeypatch.setattr("edge_msa_runtime.engines.cuda_memory.available_bytes", lambda: 600 << 20)
+    open_engine("tensorrt").load(quantised_graph, "int8").close()
+    assert standin.events("workspace") == [["WORKSPACE", 300 << 20]]
+
+
+def test_without_a_driver_the_vendor_is_not_touched(standin: Any) -> None:
+    standin(no_driver=True)  # the stand-in's Runtime would end this process, as TensorRT 8.6.0's does
+    with pytest.raises(EngineUnavailableError, match="no CUDA driver answers"):
         open_engine("tensorrt")
+
+
+def test_a_tensorrt_that_is_too_old_is_refused(standin: Any) -> None:
+    standin(tensorrt="8.4.1")
+    with pytest.raises(EngineUnavailableError, match=r"8\.4\.1 is too old, 8\.5 is the oldest"):
+        open_engine("tensorrt")
+
+
+def test_a_bundle_is_verified_and_read_by_plans(make_bundle: Callable[..., Path], standin: Any, seal: Any) -> None:
+    path = make_bundle(engines=("tensorrt", "onnxruntime"), names=("language",))
+    seal(path, {"profile": {"tensorrt": "10.3", "jetpack": "6.2"}})
+    with load(path) as session:
+        assert (session.engine, session.device) == ("tensorrt", "GPU:0 Orin")
+        found = verify_bundle(session)
+    assert found.passed
+    assert (len(found.checks), found.notes) == (2, ())
+    assert standin.cuda.held == {}
+
+
+def test_a_bundle_for_another_jetpack_is_refused_and_auto_goes_on_saying_why(
+    make_bundle: Callable[..., Path], standin: Any, seal: Any
+) -> None:
+    path = make_bundle(engines=("tensorrt", "onnxruntime"), names=("language",))
+    seal(path, {"profile": {"tensorrt": "10.3", "jetpack": "6.2"}})
+    standin(tensorrt="8.5.2.2")
+    said = r"is for tensorrt 10\.3 \(JetPack 6\.2\), here is 8\.5\.2\.2; .* a --target whose tensorrt is 8\.5"
+    for how in ({"engine": "tensorrt"}, {"strict": True}):
+        with pytest.raises(EngineUnavailableError, match=said):
+            load(path, **how)
+    with load(path) as session:
+        assert session.engine == "onnxruntime"
+        assert "here is 8.5.2.2" in session.passed_over[0]
+    assert "tensorrt" in sys.modules
+    assert standin.events("build") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import io
 import os
@@ -36,6 +37,24 @@ hidden = 16
 num_samples = 32
 max_drop = 100
 """
+
+# Wide enough for int8 to have something to do, and with a GRU, whose kernels differ between processors.
+DEVICE_RECIPE = """
+[student]
+epochs = 1
+width = 32
+blocks = 2
+hidden = 16
+[student.audio]
+recurrence = "gru"
+[language]
+width = 32
+hidden = 16
+max_tokens = 16
+[language.final]
+epochs = 20
+"""
+SAID = {2.0: ("i love it", "love at all", "it i love"), -2.0: ("not at all", "i not it", "not love it")}
 
 
 @dataclass(frozen=True)
@@ -140,3 +159,28 @@ def whole_way(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> WholeW
     ran = command_in_process(*made.again, "--json")
     assert ran.code == 0, ran.err
     return dataclasses.replace(made, ran=ran)
+
+
+@pytest.fixture(scope="session")
+def calibrated(small_runs: Path, toy_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Calibrated students to export: of three streams, and readers of words by a table and by an encoder."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    recipe = folder / "recipe.toml"
+    recipe.write_text(DEVICE_RECIPE)
+    with (folder / "said.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "mode", "label"])
+        for split in ("train", "valid", "test"):
+            writer.writerows([text, split, score] for score, texts in SAID.items() for text in texts)
+    streams = ("distill", "--teacher", small_runs / "teacher", "--data", small_runs / "good.npz")
+    words = ("language", "train", "--transcripts", folder / "said.csv", "--encoder")
+    made = {"streams": streams, "table": (*words, "wordpieces"), "encoder": (*words, toy_encoder)}
+    for name, command in made.items():
+        student = folder / f"{name}-student"
+        for line in (
+            (*command, "--recipe", recipe, "--device", "cpu", "--output-dir", student),
+            ("calibrate", "--model", student, "--output-dir", folder / name),
+        ):
+            ran = command_in_process(*line)
+            assert ran.code == 0, ran.err
+    return {name: folder / name for name in made}

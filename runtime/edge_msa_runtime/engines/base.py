@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
@@ -35,12 +35,14 @@ class Program(abc.ABC):
     """One loaded graph with the buffers it is bound to for good.
 
     Write into `inputs` (zero at first), call `run`, read `outputs`, which the next run overwrites; or call the
-    program with a mapping, which copies in and out. `device` is what executes. For one thread at a time.
+    program with a mapping, which copies in and out. `device` is what executes; `notes` say what of it is otherwise
+    than is usual. For one thread at a time.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
     device: str
+    notes: Sequence[str] = ()
 
     @abc.abstractmethod
     def run(self) -> None:
@@ -82,6 +84,17 @@ class Engine(abc.ABC):
     version: str
     device: str
 
+    def check_target(self, profile: Mapping[str, Any]) -> None:
+        """Refuse a bundle that was made for another version of this engine; most read what any version reads.
+
+        Args:
+            profile: the bundle's `manifest.profile`.
+
+        Raises:
+            EngineUnavailableError: names both versions and what to run.
+        """
+        del profile
+
     @abc.abstractmethod
     def load(self, path: Path, precision: str = "fp32") -> Program:
         """Load a graph.
@@ -94,6 +107,11 @@ class Engine(abc.ABC):
             EngineUnavailableError: this version of the engine cannot run the graph.
             BundleError: the file is not there.
         """
+
+
+def is_device(name: str, asked: str) -> bool:
+    """Whether a device's name is what was asked for: `GPU` asks for whichever GPU, `GPU.1` for that one alone."""
+    return name == asked or name.startswith(f"{asked}.")
 
 
 def first_line(error: object) -> str:

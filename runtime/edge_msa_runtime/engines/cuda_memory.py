@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Cuda:
-    """One CUDA device: `name`, `sm` (compute capability without its dot, `87`), a stream, and memory.
+    """One CUDA device: `index`, `name`, `sm` (compute capability without its dot, `87`), streams, memory, graphs.
+
+    `shares_memory`: the GPU uses the CPU's memory, as on a Jetson.
 
     Raises:
         EngineUnavailableError: cuda-python or the driver is missing, or there is no such device.
@@ -26,24 +30,36 @@ class Cuda:
         try:
             (count,) = self._call("cudaGetDeviceCount")
         except Exception as error:  # a missing driver shows in as many ways as there are versions
+            reason = first_line(error).partition(";")[0]
             raise EngineUnavailableError(
-                f"no CUDA driver answers ({first_line(error)}); tensorrt needs an NVIDIA GPU: on a Jetson flash JetPack"
+                f"no CUDA driver answers ({reason}); tensorrt needs an NVIDIA GPU: on a Jetson flash JetPack"
             ) from error
         if index >= count:
             raise EngineUnavailableError(f"there is no GPU:{index}; this machine has {count}")
-        self._call("cudaSetDevice", index)
+        self.index = index
+        self.use()
         (properties,) = self._call("cudaGetDeviceProperties", index)
         self.name = properties.name.split(b"\0")[0].decode("utf-8", "replace")
         self.sm = f"{properties.major}{properties.minor}"
+        self.shares_memory = bool(properties.integrated)
+
+    def use(self) -> None:
+        """Make it the calling thread's device, which CUDA keeps by thread."""
+        self._call("cudaSetDevice", self.index)
 
     def free_bytes(self) -> int:
-        """Memory that is free on the device; on a Jetson it is the CPU's as well."""
+        """Memory that can be had on the device.
+
+        Where it is the CPU's as well, CUDA leaves out what the system would give back (CUDA for Tegra, "Estimating
+        Total Allocatable Device Memory on an Integrated GPU Device"): the system's own estimate is taken.
+        """
         free, _ = self._call("cudaMemGetInfo")
-        return int(free)
+        available = available_bytes() if self.shares_memory else None
+        return int(free) if available is None else available
 
     def stream(self) -> int:
-        """A new stream's handle."""
-        (stream,) = self._call("cudaStreamCreate")
+        """A new stream's handle; it does not wait for the default stream, where other libraries may be at work."""
+        (stream,) = self._call("cudaStreamCreateWithFlags", self._api.cudaStreamNonBlocking)
         return int(stream)
 
     def synchronise(self, stream: int) -> None:
@@ -60,7 +76,7 @@ class Cuda:
         (address,) = self._call("cudaMallocHost", size)
         ctypes.memset(int(address), 0, size)
         raw = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
-        return raw.view(kind).reshape(shape), int(address)
+        return raw[: int(np.prod(shape)) * np.dtype(kind).itemsize].view(kind).reshape(shape), int(address)
 
     def free_pinned(self, address: int) -> None:
         """Free what `pinned` gave; its array must not be used any more."""
@@ -85,11 +101,51 @@ class Cuda:
         kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", host, device, size, kind, stream)
 
+    def capture(self, stream: int, queue: Callable[[], None]) -> Any:
+        """What `queue` puts into a stream, as one graph that `replay` starts at once and `forget` frees.
+
+        `cudaGraphInstantiateWithFlags` takes the same arguments in CUDA 11.4 to 13; `cudaGraphInstantiate` does not.
+
+        Raises:
+            RuntimeFailure: something that was queued cannot be captured; the stream can be used as before.
+        """
+        self._call("cudaStreamBeginCapture", stream, self._api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+        try:
+            queue()
+        except BaseException:
+            with contextlib.suppress(RuntimeFailure):
+                self._call("cudaGraphDestroy", *self._call("cudaStreamEndCapture", stream))
+            raise
+        (graph,) = self._call("cudaStreamEndCapture", stream)
+        try:
+            return self._call("cudaGraphInstantiateWithFlags", graph, 0)[0]
+        finally:
+            self._call("cudaGraphDestroy", graph)
+
+    def replay(self, graph: Any, stream: int) -> None:
+        """Queue all that was captured."""
+        self._call("cudaGraphLaunch", graph, stream)
+
+    def forget(self, graph: Any) -> None:
+        """Free what `capture` gave."""
+        self._call("cudaGraphExecDestroy", graph)
+
     def _call(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         error, *results = getattr(self._api, name)(*arguments)
         if int(error) != 0:
             raise RuntimeFailure(f"CUDA's {name} failed with {error!s}; look at `dmesg` and the free memory")
         return tuple(results)
+
+
+def available_bytes() -> int | None:
+    """Memory that programs can have without swapping, or None where the system does not tell."""
+    told = Path("/proc/meminfo")
+    if not told.is_file():
+        return None
+    for line in told.read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
 
 
 def _import_runtime() -> Any:
@@ -101,7 +157,9 @@ def _import_runtime() -> Any:
             from cuda import cudart
         except ImportError as error:
             raise EngineUnavailableError(
-                f"cuda-python cannot be imported ({first_line(error)}); tensorrt needs it: run: pip install cuda-python"
+                f"cuda-python cannot be imported ({first_line(error)}); tensorrt needs the one of the CUDA here: "
+                "run: pip install 'cuda-python<13' (CUDA 12, JetPack 6), 'cuda-python<12' (CUDA 11, JetPack 5), "
+                "cuda-python (CUDA 13, JetPack 7)"
             ) from error
         return cudart
     return runtime

@@ -61,7 +61,7 @@ def test_without_a_speed_nothing_is_pretended() -> None:
     )
     choice = choose("tensorrt", here, "auto", 1.0)
     assert choice.precision == "fp16"
-    assert "cannot tell its speed" in choice.reason
+    assert "executes neither here nor on a --host" in choice.reason
     lossy = (here[0], measured("fp16", 70, None, "tensorrt"))
     assert choose("tensorrt", lossy, "auto", 1.0).precision == "fp32"
 
@@ -70,3 +70,14 @@ def test_the_speed_of_another_engine_says_nothing() -> None:
     other = (measured("fp32", 85, 9.0, "openvino"), measured("int8", 85, 0.1, "openvino"))
     choice = choose("onnxruntime", (FP32, measured("int8", 85, 2.5), *other), "auto", 1.0)
     assert choice.precision == "fp32"
+
+
+def test_a_time_of_another_machine_says_so_and_keeps_what_passes() -> None:
+    here = [
+        Measured(item.engine, item.precision, item.measured_by, item.points, {}, item.signal, item.p50_ms, "x86_64")
+        for item in (FP32, INT8)
+    ]
+    choice = choose("onnxruntime", tuple(here), "auto", 2.0)
+    assert (choice.precision, choice.kept) == ("int8", ("fp32", "int8"))
+    assert "on x86_64, not on the target" in choice.reason
+    assert "not on the target" not in choose("onnxruntime", (FP32, INT8), "auto", 2.0).reason

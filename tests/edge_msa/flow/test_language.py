@@ -12,15 +12,18 @@ import pytest
 from edge_msa.contract import Contract
 from edge_msa.errors import DataError, UsageError
 from edge_msa.flow.calibrate import calibrate_student
+from edge_msa.flow.distill import distill_student
 from edge_msa.flow.evaluate import evaluate_path
 from edge_msa.flow.explain import explain_run
 from edge_msa.flow.export import export_model
 from edge_msa.flow.ladder import PAGE, climb
 from edge_msa.flow.language import distill_language, train_language
+from edge_msa.flow.sensitivity import find_placement
 from edge_msa.flow.train import train_teacher
 from edge_msa.ladder.record import NAME, Ladder
 from edge_msa.runs import Run
 from edge_msa_runtime import load
+from edge_msa_runtime.bundle import open_bundle
 
 QUICK = {
     "language": {
@@ -103,6 +106,26 @@ def test_an_encoder_of_fewer_layers_goes_the_same_way(teacher: Run, transcripts:
     assert found.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], abs=1e-4)
 
 
+def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Path) -> None:
+    calibrated, placed = tmp_path / "calibrated", tmp_path / "placed"
+    calibrate_student(None, teacher.path, calibrated)
+    kept = "front.encoder.encoder.layer.0.output.dense.weight"
+    found = json.loads((calibrated / "float_nodes.json").read_text())
+    coarse = {rules: {**nodes, kept: "too coarse"} for rules, nodes in found.items()}
+    (calibrated / "float_nodes.json").write_text(json.dumps(coarse))
+    find_placement("laptop-x86", calibrated, placed, max_drop=100, max_distance=1e-4, budget=600)
+    for rule_set in ("openvino-x86", "ort-x86-vnni"):
+        asked = json.loads((placed / f"evaluations-{rule_set}.json").read_text())["evaluations"]
+        layers = max((set(row["float"]) for row in asked), key=len)
+        assert len([name for name in layers if name.startswith("front.")]) == 11  # two layers of six, one kept float
+        assert kept not in layers
+        assert len({row["distance"] for row in asked}) > 2
+    path = export_model("laptop-x86", tmp_path / "bundle", model=placed, precision="fp32").path
+    for rows in open_bundle(path).manifest.provenance["placement"].values():
+        assert len([row for row in rows if "(front." in row["node"]]) == 12
+        assert [row["reason"] for row in rows if kept in row["node"]] == ["too coarse"]
+
+
 def test_a_teacher_of_several_streams_takes_its_language_from_a_reader(
     table: Run, mosi_like: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +156,18 @@ def mosi_like(tmp_path: Path) -> Path:
         audio=rng.normal(size=(count, 3)).astype(np.float32),
     )
     return tmp_path / "mosi_like.npz"
+
+
+def test_a_student_that_reads_words_is_trained_on_as_in_int8_by_its_own_front(
+    table: Run, mosi_like: Path, tmp_path: Path
+) -> None:
+    data, small = str(mosi_like), {"student": {"width": 16, "blocks": 1, "hidden": 8, "epochs": 1}}
+    teacher = train_teacher(data, tmp_path / "teacher", recipe={"hrlf": {"d": 8, "heads": 2}}, epochs=1)
+    student = distill_student(data, [teacher.path], tmp_path / "student", language=table.path, recipe=small)
+    calibrated = calibrate_student(data, student.path, tmp_path / "calibrated")
+    trained = distill_student(data, [teacher.path], tmp_path / "qat", qat=calibrated.path, recipe=small, epochs=1)
+    assert trained.info.contract == student.info.contract
+    evaluate_path(trained.path, data)
 
 
 def test_a_reader_of_words_is_explained_on_data_that_has_other_streams_too(

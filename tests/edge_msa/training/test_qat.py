@@ -64,16 +64,48 @@ def tensors(inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], dict[s
     return frames, {name: torch.from_numpy(inputs[f"valid.{name}"] > 0) for name in DIMS}
 
 
+def weights(*names: str) -> tuple[str, ...]:
+    return tuple(f"encoders.{modality}.{name}.weight" for modality in DIMS for name in names)
+
+
 @pytest.mark.parametrize("rules", ["ort-x86-vnni", "ort-x86-avx2", "ort-arm", "openvino-x86", "tensorrt"])
 def test_the_reading_in_torch_is_that_of_the_int8_graph(
     student: Student, window: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], rules: str
 ) -> None:
+    assert_same(student, window, ranges, rules)
+
+
+@pytest.mark.parametrize(
+    "floats",
+    [
+        weights("embed"),
+        weights("blocks.0"),
+        weights("blocks.1"),
+        weights("score"),
+        weights("embed", "blocks.1"),
+        weights("blocks.0", "blocks.1"),
+        ("encoders.audio.embed.weight", "encoders.language.blocks.0.weight"),
+    ],
+)
+def test_layers_that_stay_float_in_the_graph_stay_so_in_torch(
+    student: Student, window: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], floats: tuple[str, ...]
+) -> None:
+    assert_same(student, window, ranges, "ort-x86-avx2", floats)
+
+
+def assert_same(
+    student: Student,
+    window: onnx.ModelProto,
+    ranges: Mapping[str, tuple[float, float]],
+    rules: str,
+    floats: tuple[str, ...] = (),
+) -> None:
     options = onnxruntime.SessionOptions()
     if rules != "ort-x86-vnni":  # of others ONNX Runtime is to compute what the graph says, not what it is fused to
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    int8 = quantise(window, ranges, rules).SerializeToString()
+    int8 = quantise(window, ranges, rules, floats).SerializeToString()
     session = onnxruntime.InferenceSession(int8, options, providers=["CPUExecutionProvider"])
-    quantised = fake_quantised_student(student, ranges, RULE_SETS[rules])
+    quantised = fake_quantised_student(student, ranges, RULE_SETS[rules], floats)
     far, apart = [], []
     for seed in range(100, 130):
         inputs = sample(seed)

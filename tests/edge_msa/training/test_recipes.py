@@ -15,6 +15,7 @@ from edge_msa.training.recipes import (
     STUDENT_SIZES,
     HrlfRecipe,
     hrlf_recipe,
+    language_recipe,
     preset,
     read_recipe,
     recipe_from,
@@ -138,3 +139,10 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
 
 def _parameters(config: StudentConfig) -> int:
     return sum(weight.numel() for weight in untrained_student(config, 0).parameters())
+
+
+@pytest.mark.parametrize("stage", ["transfer", "final"])
+def test_rates_of_both_stages_of_a_reader_are_checked_before_the_first(stage: str) -> None:
+    with pytest.raises(UsageError, match="learning_rate is -1"):
+        language_recipe({stage: {"epochs": 1, "learning_rate": -1.0}}, "table")
+    assert language_recipe({stage: {"epochs": 0, "learning_rate": -1.0}}, "table")

@@ -1,4 +1,4 @@
-"""What several tests of the toolkit start from."""
+"""What tests of several rooms start from. Read by Python 3.8 too, which has no torch: imports are inside."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not", "at", "all")
 
 
 @pytest.fixture(scope="session")
 def toy_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a BERT of 8 features, 2 layers and six words."""
+    """The folder of a BERT of 16 features, 2 layers and six words."""
+    import torch
     from transformers import BertConfig, BertModel
 
     path = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(WORDS),
-        hidden_size=8,
+        hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
-        intermediate_size=16,
+        intermediate_size=32,
         max_position_embeddings=16,
     )
     BertModel(config).save_pretrained(path)

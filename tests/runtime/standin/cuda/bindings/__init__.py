@@ -1,0 +1,1 @@
+"""A stand-in for NVIDIA's cuda-bindings, for tests alone."""
