@@ -164,7 +164,9 @@ def export(
     if engine is not None:
         from edge_msa.flow.programs import export_programs
 
-        export_programs(target, output_dir, model=model, data=data, precision=precision, dla=dla, task=task)
+        given = {"--ir": ir, "--dla": dla, "--max-drop": max_drop != 1.0}
+        unfit = [name for name, is_given in given.items() if is_given]
+        export_programs(target, output_dir, model=model, data=data, precision=precision, task=task, unfit=unfit)
         return
     from edge_msa.flow.export import export_model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +35,17 @@ def export_programs(
     model: Path | None = None,
     data: str | None = None,
     precision: str = "auto",
-    dla: bool = False,
     task: str | None = None,
+    unfit: Sequence[str] = (),
 ) -> Path:
-    """Write a folder of programs for a target that has torch-tensorrt.
+    """Write a folder of programs for a target that has torch-tensorrt; `unfit` are options given that it cannot honour.
 
     Raises:
         UsageError: the target has none, or an option that does not go that way.
         BackendError: the programs are written, and nothing here can compile them.
     """
     profile = profile_named(target)
-    wanted = _check(profile, precision, dla=dla)
+    wanted = _check(profile, precision, unfit)
     output = output_dir or Path(f"torch-tensorrt-{profile.name}")
     run = read_run(model, "student", "calibration") if model else default_run()
     contract = Contract.from_json(run.info.contract)
@@ -74,13 +75,13 @@ def export_programs(
     return output
 
 
-def _check(profile: DeviceProfile, precision: str, *, dla: bool) -> str:
+def _check(profile: DeviceProfile, precision: str, unfit: Sequence[str]) -> str:
     """The precision to compile at; everything that can be refused before slow work."""
     if profile.torch_tensorrt is None:
         others = ", ".join(item.name for item in load_profiles().values() if item.torch_tensorrt)
         raise UsageError(f"no torch-tensorrt with a dynamo path is made for {profile.name}; it is for {others}")
-    if dla:
-        raise UsageError(f"--engine {ENGINE} is for the GPU: leave --dla out")
+    if unfit:
+        raise UsageError(f"{unfit[0]} is for bundles: leave it out with --engine {ENGINE}")
     wanted = "fp32" if precision == "auto" else precision
     if wanted not in PRECISIONS:
         raise UsageError(f"--engine {ENGINE} has {', '.join(PRECISIONS)}; {precision} is for the bundle's own TensorRT")

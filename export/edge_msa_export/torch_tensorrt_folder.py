@@ -122,12 +122,9 @@ for told in facts["programs"]:
 
 def _readme(facts: Facts) -> str:
     wanted = facts.profile.torch_tensorrt
-    other = (
-        ""
-        if facts.fits_torch
-        else f"\nThese programs are of torch {facts.torch}; torch-tensorrt {wanted} goes with a torch of its own series.\n"
-        "Torch 2.8 does not read what 2.13 wrote: make this folder again in an environment with that torch.\n"
-    )
+    made = f"These programs are of torch {facts.torch}, and torch-tensorrt {wanted} goes with its own series of torch."
+    again = "Torch 2.8 does not read what 2.13 wrote: make this folder again in an environment with that torch."
+    other = "" if facts.fits_torch else f"\n{made}\n{again}\n"
     return f"""# A student's programs for torch-tensorrt {wanted}, on {facts.profile.name}
 Each file in `programs/` has the inputs and outputs of the bundle's graph of the same name; `facts.json` has their
 shapes, their distance from torch, and the operators that torch-tensorrt {wanted} has no converter for.

@@ -44,7 +44,9 @@ def test_programs_are_written_and_what_compiles_them_is_said(
         (("--target", "laptop"), "no torch-tensorrt with a dynamo path is made for laptop-x86"),
         (("--target", "jetson-xavier-nx"), "it is for jetson-agx-orin"),
         (("--target", "jetson", "--precision", "int8"), "int8 is for the bundle's own TensorRT"),
-        (("--target", "jetson-agx-orin", "--dla"), "leave --dla out"),
+        (("--target", "jetson-agx-orin", "--dla"), "--dla is for bundles"),
+        (("--target", "jetson", "--ir"), "--ir is for bundles"),
+        (("--target", "jetson", "--max-drop", "2"), "--max-drop is for bundles"),
         (("--target", "jetson", "--engine", "tensorrt"), "--engine"),
     ],
 )
