@@ -154,9 +154,20 @@ def export(
     ] = 1.0,
     ir: Annotated[bool, typer.Option("--ir", help="OpenVINO's graphs as its own IR, for other programs.")] = False,
     dla: Dla = False,
+    engine: Annotated[
+        Literal["torch-tensorrt"] | None,
+        typer.Option("--engine", help="In a bundle's place: exported programs of torch, for torch-tensorrt."),
+    ] = None,
     task: TaskName = None,
 ) -> None:
     """Write the bundle that a device runs, checked, measured and gated."""
+    if engine is not None:
+        from edge_msa.flow.programs import export_programs
+
+        given = {"--ir": ir, "--dla": dla, "--max-drop": max_drop != 1.0}
+        unfit = [name for name, is_given in given.items() if is_given]
+        export_programs(target, output_dir, model=model, data=data, precision=precision, task=task, unfit=unfit)
+        return
     from edge_msa.flow.export import export_model
 
     export_model(

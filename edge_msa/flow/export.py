@@ -67,7 +67,7 @@ def export_model(
     if dla:
         Reader.of(profile, "tensorrt", dla=True)  # before slow work
     output = output_dir or Path(f"bundle-{profile.name}")
-    run = read_run(model, "student", "calibration") if model else _default_run()
+    run = read_run(model, "student", "calibration") if model else default_run()
     contract = Contract.from_json(run.info.contract)
     dataset = contract.readable(opened_for(run, contract, data, task))
     asked = replace(export_request(run, contract, dataset, profile, precision, output.name), ir=ir, dla=dla)
@@ -127,7 +127,7 @@ def _write(
     )
 
 
-def _default_run() -> Run:
+def default_run() -> Run:
     """The calibrated student of an earlier pipeline, or one made now on the embedded default."""
     if (DEFAULT_MODEL / "run.json").is_file():
         remark(f"note: no --model given, taking {DEFAULT_MODEL} of an earlier run")

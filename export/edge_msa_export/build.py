@@ -75,7 +75,7 @@ def build_graphs(
     facts = facts_of(student)
     _check_request(request, facts)
     language = text_spec(student, request, work_dir)
-    cases, golden = _cases(student, request, work_dir)
+    cases, golden = cases_of(student, request, work_dir)
     graphs = _graphs(student, request, exported)
     writer = Writer(work_dir, request)
     specs: list[GraphSpec] = []
@@ -85,7 +85,7 @@ def build_graphs(
         parity = _measure(files, variant, cases, student, request, work_dir)
         broken = [key for key, value in parity.items() if not np.isfinite(value)]
         if variant.precision == "fp32":
-            _refuse_far(variant, parity, cases)
+            refuse_far(variant.measured_by, parity, cases)
         elif broken:
             reason = f"the {_words(broken[0])} gives a reading that is not finite"
             refused[variant.engine, variant.precision] = reason
@@ -123,7 +123,7 @@ def _check_request(request: ExportRequest, facts: StudentFacts) -> None:
         raise ExportError(f"the task has {request.task.outputs} outputs, the student {facts.outputs}")
 
 
-def _cases(student: StudentLike, request: ExportRequest, work_dir: Path) -> tuple[list[ParityCase], dict[str, Array]]:
+def cases_of(student: StudentLike, request: ExportRequest, work_dir: Path) -> tuple[list[ParityCase], dict[str, Array]]:
     """The golden samples as parity cases, cut to the window graphs, and the arrays of golden.npz, not cut.
 
     Where there is a text, a case has the frames that the device will have of it.
@@ -176,14 +176,24 @@ def _measure(
     return parity
 
 
-def _refuse_far(variant: Variant, parity: Mapping[GraphKey, float], cases: list[ParityCase]) -> None:
-    limit = FP32_LIMIT * max(1.0, *(float(np.abs(case.reading).max()) for case in cases))
+def refuse_far(measured_by: str, parity: Mapping[GraphKey, float], cases: list[ParityCase]) -> None:
+    """Refuse float32 graphs that do not give torch's reading.
+
+    Raises:
+        ExportError: one does not.
+    """
+    limit = parity_limit(cases)
     for key, value in sorted(parity.items()):
         if not value <= limit:
             raise ExportError(
-                f"the {_words(key)} is {value:.1e} from torch in {variant.measured_by} at fp32, more than {limit:.0e}; "
+                f"the {_words(key)} is {value:.1e} from torch in {measured_by} at fp32, more than {limit:.0e}; "
                 "this student cannot be exported faithfully"
             )
+
+
+def parity_limit(cases: list[ParityCase]) -> float:
+    """How far a float32 graph may be from torch's readings."""
+    return FP32_LIMIT * max(1.0, *(float(np.abs(case.reading).max()) for case in cases))
 
 
 def _words(key: GraphKey) -> str:

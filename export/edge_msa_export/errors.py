@@ -3,7 +3,8 @@
 ExportError                   exit code 1   a graph, a parity or a file that cannot be made
 ├── ProfileError              exit code 2   a device profile that is unknown or not valid
 ├── LintError                 exit code 2   an engine or a version that no rules know, or no graph to hold against them
-└── OutputError               exit code 2   an output folder that cannot be written or replaced
+├── OutputError               exit code 2   an output folder that cannot be written or replaced
+└── BackendMissingError       exit code 4   a library or a device that an artefact needs to be made, and is not here
 """
 
 
@@ -29,3 +30,9 @@ class OutputError(ExportError):
     """An output folder that may not be replaced."""
 
     exit_code = 2
+
+
+class BackendMissingError(ExportError):
+    """What an artefact is made with is not on this machine."""
+
+    exit_code = 4

@@ -106,6 +106,14 @@ class GraphKey(NamedTuple):
     scope: str
 
 
+class Part(NamedTuple):
+    """What one graph is made of: a module, an example of its inputs by name and in order, the names of its outputs."""
+
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class StudentFacts:
     """What a manifest says about a student: `dims` and `states` by modality, and `outputs` of a reading."""
@@ -128,14 +136,19 @@ def export_all(
     Raises:
         ExportError: torch cannot export it, or the result is not a true opset 17.
     """
+    return {key: to_onnx(*part) for key, part in parts_of(student, chunks, windows).items()}
+
+
+def parts_of(student: StudentLike, chunks: Mapping[str, int], windows: Mapping[str, int]) -> dict[GraphKey, Part]:
+    """The module of every graph of a student, on the CPU and without dropout; the student is left as it is."""
     still = _still(student)
     names = _names(still)
-    graphs = {GraphKey("step", name): export_step(still, name, chunks[name]) for name in names}
-    graphs[GraphKey("fuse", "")] = export_fuse(still)
+    parts = {GraphKey("step", name): _step(still, name, chunks[name]) for name in names}
+    parts[GraphKey("fuse", "")] = _fuse(still)
     for subset in subsets_of(names):
         for scope, lengths in window_scopes(subset, windows).items():
-            graphs[GraphKey("window", scope)] = export_window(still, subset, lengths)
-    return graphs
+            parts[GraphKey("window", scope)] = _window(still, subset, lengths)
+    return parts
 
 
 def window_scopes(subset: Subset, windows: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -152,33 +165,17 @@ def window_scopes(subset: Subset, windows: Mapping[str, int]) -> dict[str, dict[
 
 def export_step(student: StudentLike, modality: str, chunk: int) -> onnx.ModelProto:
     """One modality's step graph: `frames` (1, chunk, d), `valid` (1, chunk), `state.*` -> `next.*`."""
-    still = _still(student)
-    state = _encoder(still, modality).initial(1).named()
-    inputs = {
-        "frames": torch.zeros(1, chunk, _dims(still)[modality]),
-        "valid": torch.ones(1, chunk),
-        **{f"state.{name}": value for name, value in state.items()},
-    }
-    return to_onnx(_Step(still, modality), inputs, [f"next.{name}" for name in state])
+    return to_onnx(*_step(_still(student), modality, chunk))
 
 
 def export_fuse(student: StudentLike) -> onnx.ModelProto:
     """The fuse graph: `tokens.<modality>` (1, M, C) of all modalities, `available` (1, 3) -> `reading` (1, outputs)."""
-    still = _still(student)
-    names = _names(still)
-    inputs = {f"tokens.{name}": _encoder(still, name).initial(1).tokens for name in names}
-    inputs["available"] = torch.ones(1, len(MODALITIES))
-    return to_onnx(_Fuse(still, names), inputs, ["reading"])
+    return to_onnx(*_fuse(_still(student)))
 
 
 def export_window(student: StudentLike, subset: Subset, windows: Mapping[str, int]) -> onnx.ModelProto:
     """A subset's window graph: `frames.<m>` (1, window, d) and `valid.<m>` (1, window) -> `reading` (1, outputs)."""
-    still = _still(student)
-    inputs: dict[str, Tensor] = {}
-    for name in subset.modalities:
-        inputs[f"frames.{name}"] = torch.zeros(1, windows[name], _dims(still)[name])
-        inputs[f"valid.{name}"] = torch.ones(1, windows[name])
-    return to_onnx(_Window(still, subset.modalities), inputs, ["reading"])
+    return to_onnx(*_window(_still(student), subset, windows))
 
 
 def facts_of(student: StudentLike) -> StudentFacts:
@@ -202,6 +199,31 @@ def torch_reading(
             {name: torch.from_numpy(np.array(value))[None] for name, value in valid.items()},
         )
     return np.asarray(reading[0].numpy(), dtype=np.float32)
+
+
+def _step(still: StudentLike, modality: str, chunk: int) -> Part:
+    state = _encoder(still, modality).initial(1).named()
+    inputs = {
+        "frames": torch.zeros(1, chunk, _dims(still)[modality]),
+        "valid": torch.ones(1, chunk),
+        **{f"state.{name}": value for name, value in state.items()},
+    }
+    return Part(_Step(still, modality), inputs, tuple(f"next.{name}" for name in state))
+
+
+def _fuse(still: StudentLike) -> Part:
+    names = _names(still)
+    inputs = {f"tokens.{name}": _encoder(still, name).initial(1).tokens for name in names}
+    inputs["available"] = torch.ones(1, len(MODALITIES))
+    return Part(_Fuse(still, names), inputs, ("reading",))
+
+
+def _window(still: StudentLike, subset: Subset, windows: Mapping[str, int]) -> Part:
+    inputs: dict[str, Tensor] = {}
+    for name in subset.modalities:
+        inputs[f"frames.{name}"] = torch.zeros(1, windows[name], _dims(still)[name])
+        inputs[f"valid.{name}"] = torch.ones(1, windows[name])
+    return Part(_Window(still, subset.modalities), inputs, ("reading",))
 
 
 class _Step(nn.Module):
@@ -253,7 +275,7 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[s
     Raises:
         ExportError: torch cannot export it, or the result is not a true opset 17.
     """
-    with _quiet():
+    with quiet():
         try:
             program = torch.onnx.export(
                 module.eval(),
@@ -276,7 +298,7 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[s
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hold back what the exporter says at every call: torchvision is not needed, and the opset is asserted later."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

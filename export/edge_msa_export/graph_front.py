@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graph import GraphKey, to_onnx
+from edge_msa_export.graph import GraphKey, Part, to_onnx
 from edge_msa_export.text import TextGraph, buckets
 
 Frames = NDArray[np.float32]
@@ -36,10 +36,18 @@ def export_fronts(text: TextGraph, lengths: Sequence[int] | None = None) -> dict
     Raises:
         ExportError: torch cannot export the module, or it gives frames of another shape.
     """
+    return {key: to_onnx(*part) for key, part in front_parts(text, lengths).items()}
+
+
+def front_parts(text: TextGraph, lengths: Sequence[int] | None = None) -> dict[GraphKey, Part]:
+    """The module of each front graph, on the CPU.
+
+    Raises:
+        ExportError: it gives frames of another shape.
+    """
     front = _Front(copy.deepcopy(text.module).cpu().eval())
     return {
-        GraphKey("front", str(length)): _export(front, length, text.dim)
-        for length in lengths or buckets(text.max_tokens)
+        GraphKey("front", str(length)): _part(front, length, text.dim) for length in lengths or buckets(text.max_tokens)
     }
 
 
@@ -50,10 +58,10 @@ def torch_frames(text: TextGraph, ids: list[int]) -> Frames:
     return np.asarray(frames[0].numpy(), dtype=np.float32)
 
 
-def _export(front: _Front, length: int, dim: int) -> onnx.ModelProto:
+def _part(front: _Front, length: int, dim: int) -> Part:
     inputs = {"ids": torch.zeros(1, length, dtype=torch.int64), "valid": torch.ones(1, length)}
     with torch.no_grad():
         shape = tuple(front(*inputs.values()).shape)
     if shape != (1, length, dim):
         raise ExportError(f"the encoder of texts gives {shape} for {length} tokens, wanted is {(1, length, dim)}")
-    return to_onnx(front, inputs, ["frames"])
+    return Part(front, inputs, ("frames",))

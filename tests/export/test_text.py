@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -196,14 +197,19 @@ def test_an_encoder_s_weights_have_names_that_calibration_finds(encoder: TextGra
     assert {"front.query.weight", "front.out.weight"} <= read
 
 
-def test_a_board_gets_an_encoder_without_layer_normalisation(
-    language_student: Student, encoder: TextGraph, tmp_path: Path
+@pytest.mark.parametrize(("target", "whole"), [("jetson-xavier-nx", False), ("jetson-orin-nano", True)])
+def test_a_board_gets_the_layer_normalisation_that_its_tensorrt_reads(
+    target: str, *, whole: bool, language_student: Student, encoder: TextGraph, tmp_path: Path
 ) -> None:
-    request = _request(encoder, _encoded(encoder), "jetson-orin-nano")
+    request = _request(encoder, _encoded(encoder), target)
     graphs = build_graphs(language_student, request, tmp_path)
     folder = write_bundle(tmp_path / "b", graphs, request, {"tensorrt": "fp16", "onnxruntime": "int8"}, {})
     assert verify_bundle(folder, "onnxruntime").passed
     assert all(spec.parity < 1e-5 for spec in graphs.specs if (spec.role, spec.precision) == ("front", "fp32"))
+    for spec in graphs.specs:
+        if spec.role == "front" and spec.engine == "tensorrt":
+            stored = onnx.load(tmp_path / spec.file, load_external_data=False)
+            assert ("LayerNormalization" in {node.op_type for node in stored.graph.node}) == whole
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,13 @@ from edge_msa_export.lint.reader import Reader, Version, text_of
 from edge_msa_export.lint.rule import Hits
 from edge_msa_export.lint.view import QUANTISERS, GraphView
 
-_TYPES: dict[int, Version] = {
-    TensorProto.FLOAT: (8, 5),
-    TensorProto.FLOAT16: (8, 5),
-    TensorProto.INT8: (8, 5),
-    TensorProto.INT32: (8, 5),
-    TensorProto.INT64: (8, 5),
-    TensorProto.BOOL: (8, 5),
-    TensorProto.DOUBLE: (8, 5),
-    TensorProto.BFLOAT16: (9, 0),
-    TensorProto.FLOAT8E4M3FN: (9, 0),
-    TensorProto.INT4: (10, 0),
-    TensorProto.FLOAT4E2M1: (10, 15),
+# By name: an older onnx does not have them all.
+_TYPES: dict[str, Version] = {
+    **dict.fromkeys(("FLOAT", "FLOAT16", "DOUBLE", "INT8", "INT32", "INT64", "BOOL"), (8, 5)),
+    "BFLOAT16": (9, 0),
+    "FLOAT8E4M3FN": (9, 0),
+    "INT4": (10, 0),
+    "FLOAT4E2M1": (10, 15),
 }
 _INT32 = np.iinfo(np.int32)
 _CONSTANT = ("Constant", "Identity", "Cast")
@@ -106,4 +101,5 @@ def int64_range(view: GraphView, _: Reader) -> Hits:
 
 
 def _has(kind: int, reader: Reader) -> bool:
-    return kind in _TYPES and _TYPES[kind] <= reader.version
+    since = _TYPES.get(TensorProto.DataType.Name(kind))
+    return since is not None and since <= reader.version
