@@ -219,13 +219,37 @@ def bench(
     engine: Annotated[str, typer.Option("--engine", help="Which engine; auto is the target's first.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, max=256)] = 1,
     num_runs: Annotated[int, typer.Option("--num-runs", min=1, help="Timed calls a subset.")] = 200,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Readings due a second; else each begins when the last one ends.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="user@device: copied there by ssh, verified, measured, removed.")
+    ] = None,
+    ssh_option: Annotated[
+        list[str] | None, typer.Option("--ssh-option", help="Of ssh's own, as Port=2222; repeatable.")
+    ] = None,
+    python: Annotated[str, typer.Option("--python", help="With --host: the Python there.")] = "python3",
+    keep: Annotated[bool, typer.Option("--keep", help="With --host: leave the folder there.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="With --host: use the engines that are there, install none.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", help="Keep the measurement, for edge-msa report.")] = None,
     json: Json = False,
 ) -> None:
-    """Measure latency (p50, p90, p99), size, load time and memory on this machine."""
+    """Measure latency (p50, p90, p99), size, load time and memory, on this machine or on a device."""
     from edge_msa.flow.bench import bench_paths
+    from edge_msa.flow.host_bench import remote_of
 
-    bench_paths(paths, engine=engine, threads=threads, num_runs=num_runs, output=output, json=json)
+    bench_paths(
+        paths,
+        engine=engine,
+        threads=threads,
+        num_runs=num_runs,
+        rate=rate,
+        remote=remote_of(host, ssh_option or (), python, keep=keep, offline=offline),
+        output=output,
+        json=json,
+    )
 
 
 @app.command()

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from edge_msa.errors import UsageError
+from edge_msa.flow.bench_records import record_of
 from edge_msa.flow.console import made, remark, say, say_json
+from edge_msa.flow.host_bench import Remote, bench_on_host
 from edge_msa.flow.machine import is_of_kind, machine, unavailable
 from edge_msa.report import BenchRecord, write_records
 from edge_msa.report.points import shown
@@ -32,17 +35,19 @@ def bench_paths(
     engine: str = "auto",
     threads: int = 1,
     num_runs: int = 200,
+    rate: float | None = None,
+    remote: Remote | None = None,
     output: Path | None = None,
     json: bool = False,
 ) -> tuple[BenchRecord, ...]:
-    """Measure bundles, every engine and precision that they hold; `synthetic` is a larger student on long windows.
+    """Measure bundles, here or on a remote device, every engine and precision that they hold.
 
-    `almt` is ALMT's exact saving against computing every token, `students` the student's sizes against it, `training`
-    the teachers' samples a second.
+    `synthetic` is a larger student on long windows. `almt` is ALMT's exact saving against computing every token,
+    `students` the student's sizes against it, `training` the teachers' samples a second.
     """
     for name in (ALMT, STUDENTS, TRAINING):
-        if name in paths and (list(paths) != [name] or engine != "auto" or output):
-            raise UsageError(f"bench {name} stands alone, without --engine or --output")
+        if name in paths and (list(paths) != [name] or engine != "auto" or output or remote or rate):
+            raise UsageError(f"bench {name} stands alone, without --engine, --output, --host or --rate")
     if ALMT in paths:
         from edge_msa.flow.almt_speed import bench_almt
 
@@ -64,17 +69,26 @@ def bench_paths(
         from edge_msa.flow.long_windows import long_window_bundle
 
         with long_window_bundle() as bundle:
-            return _bench([bundle], engine, threads, num_runs, output, json=json)
-    return _bench([Path(path) for path in paths], engine, threads, num_runs, output, json=json)
+            return _told(_measured([bundle], remote, engine, threads, num_runs, rate), output, json=json)
+    return _told(_measured([Path(path) for path in paths], remote, engine, threads, num_runs, rate), output, json=json)
 
 
-def _bench(
-    paths: Sequence[Path], engine: str, threads: int, num_runs: int, output: Path | None, *, json: bool
-) -> tuple[BenchRecord, ...]:
+def _measured(
+    paths: Sequence[Path], remote: Remote | None, engine: str, threads: int, num_runs: int, rate: float | None
+) -> list[BenchRecord]:
+    how: dict[str, Any] = {"engine": engine, "threads": threads, "num_runs": num_runs, "rate": rate}
     records: list[BenchRecord] = []
+    if remote is not None:
+        for path in paths:
+            records += bench_on_host(path, remote.host, keep=remote.keep, offline=remote.offline, **how)
+        return records
     for modalities, bundles in _by_modalities([open_bundle(path) for path in paths]).items():
         remark(f"measuring {', '.join(modalities)}: {len(bundles)} bundles")
-        records += bench_bundles(bundles, engine=engine, threads=threads, num_runs=num_runs)
+        records += bench_bundles(bundles, **how)
+    return records
+
+
+def _told(records: Sequence[BenchRecord], output: Path | None, *, json: bool) -> tuple[BenchRecord, ...]:
     say(format_bench(records))
     if output:
         write_records(output, *records)
@@ -85,7 +99,12 @@ def _bench(
 
 
 def bench_bundles(
-    bundles: Sequence[Bundle], *, engine: str = "auto", threads: int = 1, num_runs: int = 200
+    bundles: Sequence[Bundle],
+    *,
+    engine: str = "auto",
+    threads: int = 1,
+    num_runs: int = 200,
+    rate: float | None = None,
 ) -> list[BenchRecord]:
     """Measure bundles of the same modalities in turns; what cannot execute here is a record that says so."""
     sessions: list[Session] = []
@@ -100,7 +119,7 @@ def bench_bundles(
                     idle.append(_idle(bundle, name, precision, missing))
     if not sessions:
         raise EngineUnavailableError(f"nothing of {', '.join(str(b.path) for b in bundles)} executes here: {engine}")
-    results = bench_sessions(sessions, repeats=num_runs)
+    results = bench_sessions(sessions, repeats=num_runs, rate=rate)
     records = [_record(session, result) for session, result in zip(sessions, results, strict=True)]
     for session in sessions:
         session.close()
@@ -129,39 +148,18 @@ def format_bench(records: Sequence[BenchRecord]) -> str:
 
 
 def _record(session: Session, result: BenchResult) -> BenchRecord:
-    manifest = session.manifest
-    alone = _alone(session)
-    parity = [
-        spec.parity for spec in manifest.graphs if (spec.engine, spec.precision) == (result.engine, result.precision)
-    ]
-    return BenchRecord(
-        name=manifest.name,
-        target=manifest.target,
-        engine=result.engine,
-        precision=result.precision,
-        device=result.device,
-        latency_ms={
-            item.subset: {"p50": item.p50, "p90": item.p90} | ({} if item.p99 is None else {"p99": item.p99})
-            for item in result.latencies
-        },
-        size_bytes=result.file_bytes,
-        load_ms=alone.get("load_milliseconds"),
-        peak_memory_mib=None if alone.get("peak_memory_bytes") is None else alone["peak_memory_bytes"] / 2**20,
-        parity=max(parity, default=None),
-        chosen=manifest.precision.get(result.engine) == result.precision,
-        on_target=is_of_kind(manifest.profile),
-        machine=machine() | {"threads": str(result.threads)},
-    )
+    on_target = is_of_kind(session.manifest.profile)
+    return record_of(session.bundle, result.to_json(), _alone(session), machine(), on_target=on_target)
 
 
-def _alone(session: Session) -> dict[str, float]:
+def _alone(session: Session) -> dict[str, Any]:
     """Load time and peak memory of the runtime in a process of its own, without torch and the other bundles."""
     command = [sys.executable, "-m", "edge_msa_runtime", "bench", str(session.bundle.path), "--engine", session.engine]
     command += ["--precision", session.precision, "--threads", str(session.threads), "--repeats", "1", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         raise EngineUnavailableError(done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}")
-    results: list[dict[str, float]] = json_module.loads(done.stdout.splitlines()[-1])
+    results: list[dict[str, Any]] = json_module.loads(done.stdout.splitlines()[-1])
     return results[0]
 
 

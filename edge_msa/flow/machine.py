@@ -16,7 +16,12 @@ _ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS
 
 def is_of_kind(profile: Mapping[str, Any]) -> bool:
     """Whether this machine has the processor architecture of a target, so that its latencies say something."""
-    return _ARCHITECTURES.get(platform.machine(), platform.machine()) == profile.get("architecture")
+    return architecture_of(platform.machine()) == profile.get("architecture")
+
+
+def architecture_of(machine: str) -> str:
+    """As profiles call it, what a system says that it is."""
+    return _ARCHITECTURES.get(machine, machine)
 
 
 def machine() -> dict[str, str]:

@@ -68,6 +68,7 @@ class BenchResult:
     bundle: str
     target: str
     engine: str
+    engine_version: str
     device: str
     precision: str
     threads: int
@@ -199,6 +200,7 @@ def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
         bundle=session.manifest.name,
         target=session.manifest.target,
         engine=session.engine,
+        engine_version=session.engine_version,
         device=session.device,
         precision=session.precision,
         threads=session.threads,

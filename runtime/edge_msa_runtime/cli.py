@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, NoReturn, Sequence
 
 from edge_msa_runtime.errors import RuntimeFailure, UsageError
 
@@ -131,9 +131,9 @@ def _open(options: argparse.Namespace, bundle: str) -> Session:
     return session
 
 
-def _note(session: Session) -> None:
-    """What of the graphs runs otherwise than is usual; known once they are loaded."""
-    for note in session.notes:
+def _say(notes: Iterable[str]) -> None:
+    """What of the graphs runs otherwise than is usual, each once; known when they are loaded."""
+    for note in dict.fromkeys(notes):
         print(f"note: {note}", file=sys.stderr)
 
 
@@ -151,6 +151,7 @@ def _verify(options: argparse.Namespace) -> None:
     if options.all:
         every, left_out = verify_all(options.bundle, options.engine, **_how(options))
         _say_left_out(left_out)
+        _say(note for one in every for note in one.notes)
         lines = [line for one in every for line in verification_lines(one)]
         _tell(lines, [one.to_json() for one in every], options)
         for one in every:
@@ -158,7 +159,7 @@ def _verify(options: argparse.Namespace) -> None:
         return
     with _open(options, options.bundle) as session:
         found = verify_bundle(session)
-        _note(session)
+    _say(found.notes)
     _tell(verification_lines(found), found.to_json(), options)
     found.require()
 
@@ -172,7 +173,7 @@ def _predict(options: argparse.Namespace) -> None:
     with _open(options, options.bundle) as session:
         session.predict(**frames, valid=valid)  # loads the graph: the time told is that of every reading after it
         reading = session.predict(**frames, valid=valid)
-        _note(session)
+        _say(session.notes)
     _tell(reading_lines(reading), {**reading.to_json(), "load_milliseconds": session.load_milliseconds}, options)
 
 
@@ -190,8 +191,7 @@ def _bench(options: argparse.Namespace) -> None:
     results = bench_sessions(
         sessions, repeats=options.repeats, warmup=options.warmup, text=options.language, rate=options.rate
     )
-    for session in sessions:
-        _note(session)
+    _say(note for result in results for note in result.notes)
     _tell(bench_lines(results), [result.to_json() for result in results], options)
 
 

@@ -27,12 +27,14 @@ class Session:
     """Reads sentiment from any non-empty subset of the bundle's modalities; made by `load`, a context manager.
 
     For one thread at a time: its buffers are shared by all calls and streams. `bundle`; `engine` and `precision` by
-    name; `threads`; `passed_over`: why each engine that the bundle prefers to this one could not be opened.
+    name, `engine_version` as the vendor says it; `threads`; `passed_over`: why each engine that the bundle prefers to
+    this one could not be opened.
     """
 
     def __init__(self, bundle: Bundle, graphs: Graphs, threads: int, passed_over: tuple[str, ...] = ()) -> None:
         self.bundle = bundle
         self.engine = graphs.engine.name
+        self.engine_version = graphs.engine.version
         self.precision = graphs.precision
         self.threads = threads
         self.passed_over = passed_over

@@ -214,6 +214,7 @@ def test_an_int8_plan_with_few_int8_layers_is_called_so() -> None:
     assert int8_remark({"int8": 6, "fp16": 6, "other": 90}, quantised=4) == ""
     assert "only 1 of 10 layers run in int8" in int8_remark({"int8": 1, "fp16": 7, "fp32": 2}, quantised=4)
     assert "none of 9 layers run in int8" in int8_remark({"int8": 0, "fp16": 9}, quantised=4)
+    assert "does not tell in what precision" in int8_remark({"int8": 0, "other": 9}, quantised=4)
     assert int8_remark({"int8": 0, "fp32": 9}, quantised=0) == "no layer of this graph is quantised"
 
 

@@ -202,7 +202,10 @@ def _gone(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15), (signal.SIGHUP, -1)],
+)
 def test_an_interrupted_build_takes_its_process_along_and_leaves_nothing(
     bundle: str, standin: Any, number: signal.Signals, code: int
 ) -> None:

@@ -16,6 +16,7 @@ import onnxruntime
 import pytest
 
 from edge_msa_runtime import EngineUnavailableError, RuntimeFailure, load
+from edge_msa_runtime.cli import main
 from edge_msa_runtime.engines import open_engine
 from edge_msa_runtime.golden import verify_bundle
 
@@ -232,3 +233,17 @@ def test_a_bundle_for_another_jetpack_is_refused_and_auto_goes_on_saying_why(
         assert "here is 8.5.2.2" in session.passed_over[0]
     assert "tensorrt" in sys.modules
     assert standin.events("build") == []
+
+
+@pytest.mark.parametrize("command", [["verify"], ["verify", "--all"], ["bench", "--repeats", "2", "--warmup", "0"]])
+def test_that_nothing_could_be_captured_is_told_once_by_every_command(
+    make_bundle: Callable[..., Path], standin: Any, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    standin(no_capture=True)
+    path = str(make_bundle(engines=("tensorrt",), names=("language",), windows=False))
+    assert main([command[0], path, *command[1:], "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("note: tensorrt runs without a CUDA graph") == 1
+    told = json.loads(captured.out.splitlines()[-1])
+    (note,) = (told[0] if isinstance(told, list) else told)["notes"]
+    assert "cudaStreamEndCapture failed with 900" in note

@@ -104,8 +104,10 @@ class _Building:
         started = time.perf_counter()
         try:
             builder = vendor.Builder(self._log)
-        except TypeError as error:
-            raise self._refused("cannot make a builder", "look at the driver with nvidia-smi or `dmesg`") from error
+        except TypeError as error:  # nullptr, in the binding's words
+            raise self._refused(
+                f"cannot make a builder ({self._log.warning or error})", "look at the driver with nvidia-smi or `dmesg`"
+            ) from error
         network = builder.create_network(network_flags(vendor))
         parser = vendor.OnnxParser(network, self._log)
         if not parser.parse_from_file(order.graph):

@@ -44,6 +44,8 @@ def int8_remark(layers: Mapping[str, int], quantised: int) -> str:
         return "no layer of this graph is quantised"
     computing = sum(layers.get(name, 0) for name in PRECISIONS)
     found = layers.get("int8", 0)
+    if not computing:
+        return "the inspector of this TensorRT does not tell in what precision the layers run"
     if found > _FEW * computing:
         return ""
     which = "none" if not found else f"only {found}"

@@ -123,15 +123,18 @@ def without_libraries(vendor: Any, sources: int) -> int:
 
 
 def make_log(vendor: Any) -> Any:
-    """A logger that keeps the last error for our own message, as `last`, and prints nothing."""
+    """A logger that keeps the last error and the last warning for our own message, and prints nothing."""
 
     class Log(vendor.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             vendor.ILogger.__init__(self)
             self.last = ""
+            self.warning = ""
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (vendor.ILogger.Severity.ERROR, vendor.ILogger.Severity.INTERNAL_ERROR):
                 self.last = first_line(message)
+            elif severity == vendor.ILogger.Severity.WARNING:
+                self.warning = first_line(message)
 
     return Log()

@@ -1,0 +1,176 @@
+"""`edge-msa bench --host`: a bundle is copied to a device, verified and measured there, and nothing of it stays.
+
+On the device everything happens in one new folder, removed at the end: the bundle, a fresh virtual environment for the
+bundle's own wheel, NumPy and the engines that pip has, and the cache of built engines. Nothing else is installed or
+changed there. TensorRT comes with JetPack alone: for a bundle that names it the environment sees the system's packages.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_msa.errors import BackendError, EdgeMsaError, UsageError
+from edge_msa.flow.bench_records import record_of
+from edge_msa.flow.console import remark
+from edge_msa.flow.machine import architecture_of
+from edge_msa.flow.remote import Host, RemoteError, send, workplace
+from edge_msa.report import BenchRecord
+from edge_msa_runtime.bundle import Bundle, open_bundle
+from edge_msa_runtime.engines import check_engine_name
+
+_PIP_ENGINES = ("onnxruntime", "openvino")
+_OLDEST = (3, 8)
+# Read by any Python that there may be, 2.7 too.
+_PROBE = """
+import json, platform, sys
+try:
+    import ensurepip, venv
+    complete = True
+except ImportError:
+    complete = False
+print(json.dumps([list(sys.version_info[:2]), platform.machine(), complete]))
+"""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A device to measure on: `keep` the folder there; `offline`: install nothing there but the bundle's wheel."""
+
+    host: Host
+    keep: bool = False
+    offline: bool = False
+
+
+def remote_of(address: str | None, options: Sequence[str], python: str, *, keep: bool, offline: bool) -> Remote | None:
+    """What the options of a command name; None without an address.
+
+    Raises:
+        UsageError: there is no address, and yet something to do there.
+    """
+    if address is not None:
+        return Remote(Host(address, tuple(options), python), keep, offline)
+    if options or keep or offline or python != "python3":
+        raise UsageError("--ssh-option, --python, --keep and --offline are for --host user@device: give it too")
+    return None
+
+
+@dataclass(frozen=True)
+class _There:
+    """What runs on the device: `runtime` is the command line of edge-msa-run, up to its arguments."""
+
+    host: Host
+    bundle: str
+    runtime: str
+
+    def told(self, arguments: str, doing: str) -> Any:
+        """The JSON that a command of edge-msa-run ends with."""
+        command, _, others = arguments.partition(" ")
+        said = self.host.run(f"{self.runtime} {command} {shlex.quote(self.bundle)} {others} --json", doing)
+        try:
+            return json.loads(said.splitlines()[-1])
+        except (IndexError, ValueError):
+            raise EdgeMsaError(f"{self.host.address}, while {doing}, ended without a result: {said[-200:]!r}") from None
+
+
+def bench_on_host(
+    bundle: Path,
+    host: Host,
+    *,
+    engine: str = "auto",
+    threads: int = 1,
+    num_runs: int = 200,
+    rate: float | None = None,
+    keep: bool = False,
+    offline: bool = False,
+) -> list[BenchRecord]:
+    """Measure a bundle on a device: every precision of each of its engines that is there, in one run.
+
+    Args:
+        bundle: its folder here.
+        host: the device.
+        engine: a name, or `auto` for all that the bundle has and the device can run.
+        threads: for one reading, on a CPU.
+        num_runs: timed readings a subset.
+        rate: readings due a second; None: one after the other.
+        keep: leave the folder there.
+        offline: install nothing but the bundle's wheel, and use the packages that the device has.
+
+    Returns:
+        A record for each engine and precision that was measured.
+
+    Raises:
+        BackendError: the device is not reached, or it cannot run the bundle.
+        RemoteError: a golden reading does not come back there (exit code 3), or a command failed.
+        EdgeMsaError: the device is full.
+    """
+    opened = open_bundle(bundle)
+    if engine != "auto":
+        check_engine_name(engine)
+        if engine not in opened.manifest.engines:
+            raise UsageError(f"{bundle} is for {', '.join(opened.manifest.engines)}, not for {engine}")
+    architecture = _probe(host, opened)
+    remark(f"{host.address}: {architecture}, copying {opened.manifest.name}")
+    with workplace(host, keep=keep) as folder:
+        send(host, opened.path, f"{folder}/bundle")
+        there = _installed(host, folder, opened, engine, offline=offline)
+        how = f"--engine {engine} --threads {threads}"
+        found = there.told(f"verify {how} --all", "verifying")
+        for one in found:
+            remark(f"verified {one['engine']} {one['precision']}: largest difference {one['largest_difference']:.2e}")
+        pace = "" if rate is None else f" --rate {rate}"
+        results = there.told(f"bench {how} --all --repeats {num_runs}{pace}", "measuring")
+        note = f"measured on {host.address}"
+        return [record_of(opened, one, _alone(there, one), {}, on_target=True, note=note) for one in results]
+
+
+def _probe(host: Host, bundle: Bundle) -> str:
+    """The device's architecture, once it is known to be able to run the bundle at all."""
+    try:
+        said = host.run(f"{shlex.quote(host.python)} -c {shlex.quote(_PROBE)}", "asking for its Python")
+        version, machine, complete = json.loads(said.splitlines()[-1])
+    except RemoteError as error:
+        raise BackendError(f"{host.python} does not run ({error}): give the path of another with --python") from None
+    wanted = bundle.manifest.profile.get("architecture")
+    found = architecture_of(machine)
+    shown = ".".join(str(part) for part in version)
+    if tuple(version) < _OLDEST:
+        raise BackendError(f"{host.address} has Python {shown}, the runtime needs 3.8: give another with --python")
+    if found != wanted:
+        raise BackendError(f"the bundle is for {wanted}, {host.address} is {found}: edge-msa export --target for that")
+    if not complete:
+        raise BackendError(
+            f"Python {shown} of {host.address} makes no virtual environments: sudo apt-get install python3-venv"
+        )
+    return f"{found}, Python {shown}"
+
+
+def _installed(host: Host, folder: str, bundle: Bundle, engine: str, *, offline: bool) -> _There:
+    """Make the environment; say what goes into it."""
+    (wheel,) = (name for name in bundle.manifest.files if name.endswith(".whl"))
+    names = [name for name in bundle.manifest.engines if engine in ("auto", name)]
+    extras = [name for name in names if name in _PIP_ENGINES] + (["text"] if bundle.manifest.language else [])
+    place, python = f"{folder}/bundle/{wheel}", shlex.quote(f"{folder}/venv/bin/python")
+    system = " --system-site-packages" if offline or "tensorrt" in names else ""
+    host.run(f"{shlex.quote(host.python)} -m venv{system} {shlex.quote(folder + '/venv')}", "making an environment")
+    pip = f"{python} -m pip install --quiet --disable-pip-version-check --no-cache-dir"
+    host.run(f"{pip} --no-deps --no-index {shlex.quote(place)}", "installing the bundle's wheel")
+    if not offline:
+        wanted = f"{place}[{','.join(extras)}]" if extras else place
+        remark(f"installing numpy, {', '.join(extras)} into {host.address}:{folder}/venv where they are missing")
+        host.run(f"{pip} {shlex.quote(wanted)}", "installing the engines (without a network there: --offline)")
+    # Engines leave files of their own in TMPDIR: they go with the folder as well.
+    places = f"EDGE_MSA_CACHE={shlex.quote(folder + '/cache')} TMPDIR={shlex.quote(folder)}"
+    runtime = f"{places} {python} -m edge_msa_runtime"
+    return _There(host, f"{folder}/bundle", runtime)
+
+
+def _alone(there: _There, result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Load time and peak memory in a process of its own, without the other sessions."""
+    how = f"--engine {result['engine']} --precision {result['precision']} --threads {result['threads']}"
+    told: list[dict[str, Any]] = there.told(f"bench {how} --repeats 1 --warmup 0", "measuring memory")
+    return told[0]
