@@ -24,6 +24,12 @@ from edge_msa_runtime.bundle import Bundle, open_bundle
 from edge_msa_runtime.engines import check_engine_name
 from edge_msa_runtime.modalities import subsets_of
 
+_INSTALLING = "installing the engines (without a network there: --offline)"
+# What TensorRT's buffers go through is pip's, of the same CUDA as JetPack's.
+_CUDA_PYTHON = (
+    "from edge_msa_runtime.doctor_jetson import cuda_python; from edge_msa_runtime.system import System;"
+    "print(cuda_python(System()))"
+)
 _PIP_ENGINES = ("onnxruntime", "openvino")
 _OLDEST = (3, 8)
 # Read by any Python that there may be, 2.7 too.
@@ -119,6 +125,7 @@ def bench_on_host(
     with workplace(host, keep=keep) as folder:
         send(host, opened.path, f"{folder}/bundle")
         there = _installed(host, folder, opened, engine, offline=offline)
+        _examine(there)
         how = f"--engine {engine} --threads {threads}"
         found = there.told(f"verify {how} --all", "verifying")
         for one in found:
@@ -174,11 +181,21 @@ def _installed(host: Host, folder: str, bundle: Bundle, engine: str, *, offline:
     if not offline:
         wanted = f"{place}[{','.join(extras)}]" if extras else place
         remark(f"installing numpy, {', '.join(extras)} into {host.address}:{folder}/venv where they are missing")
-        host.run(f"{pip} {shlex.quote(wanted)}", "installing the engines (without a network there: --offline)")
+        host.run(f"{pip} {shlex.quote(wanted)}", _INSTALLING)
+        if "tensorrt" in names:
+            host.run(f'{pip} "$({python} -c {shlex.quote(_CUDA_PYTHON)})"', _INSTALLING)
     # Engines leave files of their own in TMPDIR: they go with the folder as well.
     places = f"EDGE_MSA_CACHE={shlex.quote(folder + '/cache')} TMPDIR={shlex.quote(folder)}"
     runtime = f"{places} {python} -m edge_msa_runtime"
     return _There(host, f"{folder}/bundle", runtime)
+
+
+def _examine(there: _There) -> None:
+    """Say what the doctor finds wrong there; a device on which no engine of the bundle can run ends here."""
+    for finding in there.told("doctor", "asking the doctor")["findings"]:
+        if finding["state"] == "wrong":
+            mend = f"; there: {finding['mend']}" if finding["mend"] else ""
+            remark(f"note: {there.host.address}, {finding['topic']}: {finding['found']}{mend}")
 
 
 def _alone(there: _There, result: Mapping[str, Any]) -> Mapping[str, Any]:
