@@ -18,8 +18,9 @@ def list_devices(*, json: bool) -> None:
             profile.name + (f" (= {profile.family})" if profile.family_default else ""),
             profile.architecture,
             ", ".join(f"{engine.name} {'/'.join(engine.precisions)}" for engine in profile.engines),
+            (profile.tensorrt or "-") + (", DLA" if profile.dla else ""),
             profile.description,
         ]
         for profile in profiles.values()
     ]
-    say(text_table(["target", "architecture", "engines", "what it is"], rows, left=4))
+    say(text_table(["target", "architecture", "engines", "TensorRT", "what it is"], rows, left=5))

@@ -22,6 +22,7 @@ from edge_msa.flow.remote import Host, RemoteError, send, workplace
 from edge_msa.report import BenchRecord
 from edge_msa_runtime.bundle import Bundle, open_bundle
 from edge_msa_runtime.engines import check_engine_name
+from edge_msa_runtime.modalities import subsets_of
 
 _INSTALLING = "installing the engines (without a network there: --offline)"
 # What TensorRT's buffers go through is pip's, of the same CUDA as JetPack's.
@@ -119,7 +120,7 @@ def bench_on_host(
         check_engine_name(engine)
         if engine not in opened.manifest.engines:
             raise UsageError(f"{bundle} is for {', '.join(opened.manifest.engines)}, not for {engine}")
-    architecture = _probe(host, opened)
+    architecture = reach(host, opened.manifest.profile)
     remark(f"{host.address}: {architecture}, copying {opened.manifest.name}")
     with workplace(host, keep=keep) as folder:
         send(host, opened.path, f"{folder}/bundle")
@@ -135,14 +136,25 @@ def bench_on_host(
         return [record_of(opened, one, _alone(there, one), {}, on_target=True, note=note) for one in results]
 
 
-def _probe(host: Host, bundle: Bundle) -> str:
-    """The device's architecture, once it is known to be able to run the bundle at all."""
+def p50_on_host(bundle: Path, remote: Remote) -> dict[tuple[str, str], float]:
+    """The p50 of the fullest subset there, in milliseconds, by engine and precision; errors are `bench_on_host`'s."""
+    fullest = subsets_of(open_bundle(bundle).manifest.modalities)[-1].value
+    records = bench_on_host(bundle, remote.host, keep=remote.keep, offline=remote.offline)
+    return {(record.engine, record.precision): record.latency_ms[fullest]["p50"] for record in records}
+
+
+def reach(host: Host, profile: Mapping[str, Any]) -> str:
+    """The device's architecture and Python, once it is known to be able to run a bundle for that target at all.
+
+    Raises:
+        BackendError: it is not reached, or cannot run such a bundle.
+    """
     try:
         said = host.run(f"{shlex.quote(host.python)} -c {shlex.quote(_PROBE)}", "asking for its Python")
         version, machine, complete = json.loads(said.splitlines()[-1])
     except RemoteError as error:
         raise BackendError(f"{host.python} does not run ({error}): give the path of another with --python") from None
-    wanted = bundle.manifest.profile.get("architecture")
+    wanted = profile.get("architecture")
     found = architecture_of(machine)
     shown = ".".join(str(part) for part in version)
     if tuple(version) < _OLDEST:

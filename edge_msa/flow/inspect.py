@@ -58,12 +58,13 @@ def inspect_path(
 
 
 def slow_line(findings: Iterable[Finding]) -> str | None:
-    """One line on what is read and does not pay; None where there is no such thing."""
+    """One line on what is read and costs more than it saves; None where there is no such thing."""
     counts = Counter(finding.rule for finding in findings if finding.severity == SLOW)
     if not counts:
         return None
     told = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
-    return f"{counts.total()} places in the graphs for TensorRT do not pay ({told}): edge-msa inspect lists them"
+    command = "edge-msa inspect" + (" --dla" if any(rule.startswith("dla-") for rule in counts) else "")
+    return f"{counts.total()} places in the graphs for TensorRT cost more than they save ({told}): {command} lists them"
 
 
 def _reader(target: str | None, tensorrt: str | None, *, dla: bool) -> Reader | None:

@@ -157,3 +157,8 @@ def test_every_rule_says_what_it_asks_and_by_which_document() -> None:
         ends = sorted(found)
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends)), name
     assert len(spans) > 25
+
+
+def test_every_rule_is_in_the_documents() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
+    assert {rule.name for rule in RULES if f"`{rule.name}`" not in text} == set()

@@ -12,6 +12,7 @@ SHIPPED = {
     "jetson-orin-nano",
     "jetson-orin-nx",
     "jetson-agx-orin",
+    "jetson-agx-orin-jetpack-722",
     "jetson-orin-jetpack-51",
     "jetson-orin-jetpack-60",
     "jetson-xavier-nx",
@@ -81,7 +82,7 @@ def test_every_jetson_has_what_its_jetpack_has() -> None:
 
 def test_which_boards_have_a_dla() -> None:
     found = {profile.name for profile in load_profiles().values() if profile.dla}
-    assert found == {"jetson-xavier-nx", "jetson-orin-nx", "jetson-agx-orin"}
+    assert found == {"jetson-xavier-nx", "jetson-orin-nx", "jetson-agx-orin", "jetson-agx-orin-jetpack-722"}
 
 
 def test_torch_tensorrt_is_named_where_there_is_a_version_for_the_jetpack() -> None:

@@ -245,7 +245,9 @@ def test_data_can_be_looked_at_and_converted(archive: Path, tmp_path: Path, edge
 
 
 def test_devices_are_listed(edge_msa: Command) -> None:
-    assert "jetson-orin-nano" in edge_msa("devices").out
+    lines = edge_msa("devices").out.splitlines()
+    assert any("jetson-xavier-nx" in line and "8.5.2.2, DLA" in line for line in lines)
+    assert any("jetson-orin-nano (= jetson)" in line and "10.3" in line and "DLA" not in line for line in lines)
     assert {"laptop-x86", "raspberry-pi-5"} <= set(last_line(edge_msa("devices", "--json").out))
 
 

@@ -27,8 +27,8 @@ def vector_product(view: GraphView, _: Reader) -> Hits:
             )
 
 
-def small_product(view: GraphView, _: Reader) -> Hits:
-    """No int8 product of few channels."""
+def small_layer(view: GraphView, _: Reader) -> Hits:
+    """No int8 product or convolution of few channels."""
     for node in view.weighted():
         sizes = _product(view, node)
         if sizes is not None and min(sizes[0], sizes[2]) > 1 and min(sizes[1:]) < LEAST_CHANNELS:
@@ -36,12 +36,9 @@ def small_product(view: GraphView, _: Reader) -> Hits:
                 view.where(node),
                 f"has K {sizes[1]} and N {sizes[2]}: below {LEAST_CHANNELS} int8 costs more than it saves",
             )
-        channels = _channels(view, node)
-        if channels is not None and min(channels) < LEAST_CHANNELS:
-            yield (
-                view.where(node),
-                f"has {channels[0]} -> {channels[1]} channels: below {LEAST_CHANNELS} int8 does not pay",
-            )
+        shape = view.shapes.get(node.input[1])
+        if node.op_type == "Conv" and view.is_int8(node) and shape and not _pays(shape, attribute(node, "group", 1)):
+            yield view.where(node), f"has a kernel of {shape}: with so few channels int8 costs more than it saves"
 
 
 def float_layers(view: GraphView, _: Reader) -> Hits:
@@ -109,9 +106,11 @@ def _transposed(shape: Shape, node: onnx.NodeProto, name: str) -> Shape:
     return shape[::-1] if attribute(node, name, 0) else shape
 
 
-def _channels(view: GraphView, node: onnx.NodeProto) -> tuple[int, int] | None:
-    """Channels that each filter of an int8 Conv reads, and that it gives."""
-    if node.op_type != "Conv" or not view.is_int8(node):
-        return None
-    shape = view.shapes.get(node.input[1])
-    return None if shape is None else (shape[1], shape[0])
+def _pays(kernel: Shape, groups: int) -> bool:
+    """Whether NVIDIA's own quantiser makes a convolution of that weight, (out, in of a group, ...), int8."""
+    given, read, *sides = kernel
+    if min(given, read) >= LEAST_CHANNELS:
+        return True
+    if groups > 1:
+        return given % 8 == 0 and min(sides) >= 3
+    return max(given, read) >= LEAST_CHANNELS and 0 in (given % 8, read % 8)

@@ -20,9 +20,9 @@ DLA_LAYERS = f"{_TENSORRT}/latest/inference-library/dla-layer-restrictions.html"
 DLA_OPERATORS = f"{_DLA}/operators/README.md"
 DLA_QUANTISED = f"{_DLA}/tools/qdq-translator/README.md"
 # What NVIDIA's own quantiser leaves out, with its reasons.
-SMALL_PRODUCTS = (
-    "https://github.com/NVIDIA/TensorRT-Model-Optimizer/blob/main/modelopt/onnx/quantization/graph_utils.py "
-    "(find_nodes_from_matmul_to_exclude)"
+SMALL_LAYERS = (
+    "https://github.com/NVIDIA/TensorRT-Model-Optimizer/tree/main/modelopt/onnx/quantization "
+    "(find_nodes_from_matmul_to_exclude, find_nodes_from_convs_to_exclude)"
 )
 ONNX_CHANGELOG = "https://github.com/onnx/onnx/blob/main/docs/Changelog.md"
 ONNX_EXTERNAL = "https://github.com/onnx/onnx/blob/main/docs/ExternalData.md"

@@ -160,8 +160,8 @@ _QUANTISED = (
 )
 
 _PLACEMENT = (
-    Rule("int8-vector", SLOW, "no int8 with m or n of 1", documents.SMALL_PRODUCTS, check_placement.vector_product),
-    Rule("int8-small", SLOW, "no int8 below 16 channels", documents.SMALL_PRODUCTS, check_placement.small_product),
+    Rule("int8-vector", SLOW, "no int8 with m or n of 1", documents.SMALL_LAYERS, check_placement.vector_product),
+    Rule("int8-small", SLOW, "no int8 below 16 channels", documents.SMALL_LAYERS, check_placement.small_layer),
     Rule("int8-float-layer", SLOW, "no Q/DQ before float layers", documents.EXPLICIT, check_placement.float_layers),
     Rule("int8-recurrent", SLOW, "GRU and LSTM stay float", documents.OPERATORS, check_placement.recurrent),
     Rule("int8-attention", SLOW, "attention stays float", documents.EXPLICIT, check_placement.attention),
