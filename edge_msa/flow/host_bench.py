@@ -176,7 +176,7 @@ def _installed(host: Host, folder: str, bundle: Bundle, engine: str, *, offline:
     place, python = f"{folder}/bundle/{wheel}", shlex.quote(f"{folder}/venv/bin/python")
     system = " --system-site-packages" if offline or "tensorrt" in names else ""
     host.run(f"{shlex.quote(host.python)} -m venv{system} {shlex.quote(folder + '/venv')}", "making an environment")
-    pip = f"{python} -m pip install --quiet --disable-pip-version-check --no-cache-dir"
+    pip = f"{python} -m pip install --quiet --disable-pip-version-check --no-cache-dir --retries 1"
     host.run(f"{pip} --no-deps --no-index {shlex.quote(place)}", "installing the bundle's wheel")
     if not offline:
         wanted = f"{place}[{','.join(extras)}]" if extras else place
