@@ -26,6 +26,12 @@ Compile = Annotated[bool, typer.Option("--compile", help="Through torch.compile;
 TensorBoard = Annotated[Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard's event files.")]
 Json = Annotated[bool, typer.Option("--json", help="End stdout with one line of compact JSON.")]
 Dla = Annotated[bool, typer.Option("--dla", help="Hold graphs against the rules of the target's DLA too.")]
+SshOption = Annotated[
+    list[str] | None, typer.Option("--ssh-option", help="With --host: of ssh's own, as Port=2222; repeatable.")
+]
+RemotePython = Annotated[str, typer.Option("--python", help="With --host: the Python there.")]
+Keep = Annotated[bool, typer.Option("--keep", help="With --host: leave the folder there.")]
+Offline = Annotated[bool, typer.Option("--offline", help="With --host: use the engines that are there, install none.")]
 SplitOption = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split to measure on.")]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 PrecisionName = Literal["auto", "fp32", "fp16", "int8"]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_msa.contract import Contract
+from edge_msa.errors import UsageError
 from edge_msa.flow.calibrated import explained
 from edge_msa.flow.choice import Choice, Measured, choose
 from edge_msa.flow.console import made, remark, remarks, say
 from edge_msa.flow.data import opened_for
 from edge_msa.flow.graphs import graphs_of, with_fronts
+from edge_msa.flow.host_bench import Remote, p50_on_host, reach
 from edge_msa.flow.inspect import slow_line
 from edge_msa.flow.measure import measure_variants
 from edge_msa.flow.model import make_model
@@ -25,7 +28,7 @@ from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle import write_bundle
 from edge_msa_export.lint import Reader
-from edge_msa_export.profiles import profile_named
+from edge_msa_export.profiles import DeviceProfile, profile_named
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle import open_bundle
 from edge_msa_runtime.errors import RuntimeFailure
@@ -51,14 +54,17 @@ def export_model(
     max_drop: float = 1.0,
     ir: bool = False,
     dla: bool = False,
+    remote: Remote | None = None,
     task: str | None = None,
     in_pipeline: bool = False,
 ) -> Exported:
     """Write a bundle for a target.
 
-    `ir` gives OpenVINO its own IR, `dla` holds TensorRT's graphs against the rules of the board's DLA too.
+    `ir` gives OpenVINO its own IR, `dla` holds TensorRT's graphs against the rules of the board's DLA too. With a
+    `remote` every precision is verified and timed there, on the target itself.
 
     Raises:
+        BackendError: the remote is not reached, or cannot run a bundle for that target.
         LintError: a DLA is wanted, and the target has none.
         GateFailedError: the precision that was asked for loses too much; the bundle that passes is written all the
             same.
@@ -66,6 +72,8 @@ def export_model(
     profile = profile_named(target)
     if dla:
         Reader.of(profile, "tensorrt", dla=True)  # before slow work
+    if remote:
+        _check_remote(remote, profile, precision)
     output = output_dir or Path(f"bundle-{profile.name}")
     run = read_run(model, "student", "calibration") if model else default_run()
     contract = Contract.from_json(run.info.contract)
@@ -78,7 +86,8 @@ def export_model(
         for (engine, name), reason in graphs.refused.items():
             remark(f"note: {engine} cannot be given {name}: {reason}")
         remarks(filter(None, [slow_line(graphs.findings)]))
-        measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch))
+        on_device = partial(p50_on_host, remote=remote) if remote else None
+        measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch), on_device)
         choices = tuple(choose(engine.name, measured, precision, max_drop) for engine in profile.engines)
         _write(output, graphs, request, choices, measured)
     for choice in choices:
@@ -89,6 +98,12 @@ def export_model(
     if failed:
         raise GateFailedError(f"{failed[0]}; {output} holds {choices[0].precision}, the best that passed")
     return Exported(output, choices)
+
+
+def _check_remote(remote: Remote, profile: DeviceProfile, precision: str) -> None:
+    if precision != "auto":
+        raise UsageError(f"--host times what --precision auto chooses from: leave --precision {precision} or it out")
+    remark(f"{remote.host.address}: {reach(remote.host, profile.to_json())}")
 
 
 def export_once(target: str, output_dir: Path, model: Path) -> Path:

@@ -22,7 +22,14 @@ from edge_msa.flow.remote import Host, RemoteError, send, workplace
 from edge_msa.report import BenchRecord
 from edge_msa_runtime.bundle import Bundle, open_bundle
 from edge_msa_runtime.engines import check_engine_name
+from edge_msa_runtime.modalities import subsets_of
 
+_INSTALLING = "installing the engines (without a network there: --offline)"
+# What TensorRT's buffers go through is pip's, of the same CUDA as JetPack's.
+_CUDA_PYTHON = (
+    "from edge_msa_runtime.doctor_jetson import cuda_python; from edge_msa_runtime.system import System;"
+    "print(cuda_python(System()))"
+)
 _PIP_ENGINES = ("onnxruntime", "openvino")
 _OLDEST = (3, 8)
 # Read by any Python that there may be, 2.7 too.
@@ -113,11 +120,12 @@ def bench_on_host(
         check_engine_name(engine)
         if engine not in opened.manifest.engines:
             raise UsageError(f"{bundle} is for {', '.join(opened.manifest.engines)}, not for {engine}")
-    architecture = _probe(host, opened)
+    architecture = reach(host, opened.manifest.profile)
     remark(f"{host.address}: {architecture}, copying {opened.manifest.name}")
     with workplace(host, keep=keep) as folder:
         send(host, opened.path, f"{folder}/bundle")
         there = _installed(host, folder, opened, engine, offline=offline)
+        _examine(there)
         how = f"--engine {engine} --threads {threads}"
         found = there.told(f"verify {how} --all", "verifying")
         for one in found:
@@ -128,14 +136,25 @@ def bench_on_host(
         return [record_of(opened, one, _alone(there, one), {}, on_target=True, note=note) for one in results]
 
 
-def _probe(host: Host, bundle: Bundle) -> str:
-    """The device's architecture, once it is known to be able to run the bundle at all."""
+def p50_on_host(bundle: Path, remote: Remote) -> dict[tuple[str, str], float]:
+    """The p50 of the fullest subset there, in milliseconds, by engine and precision; errors are `bench_on_host`'s."""
+    fullest = subsets_of(open_bundle(bundle).manifest.modalities)[-1].value
+    records = bench_on_host(bundle, remote.host, keep=remote.keep, offline=remote.offline)
+    return {(record.engine, record.precision): record.latency_ms[fullest]["p50"] for record in records}
+
+
+def reach(host: Host, profile: Mapping[str, Any]) -> str:
+    """The device's architecture and Python, once it is known to be able to run a bundle for that target at all.
+
+    Raises:
+        BackendError: it is not reached, or cannot run such a bundle.
+    """
     try:
         said = host.run(f"{shlex.quote(host.python)} -c {shlex.quote(_PROBE)}", "asking for its Python")
         version, machine, complete = json.loads(said.splitlines()[-1])
     except RemoteError as error:
         raise BackendError(f"{host.python} does not run ({error}): give the path of another with --python") from None
-    wanted = bundle.manifest.profile.get("architecture")
+    wanted = profile.get("architecture")
     found = architecture_of(machine)
     shown = ".".join(str(part) for part in version)
     if tuple(version) < _OLDEST:
@@ -162,11 +181,21 @@ def _installed(host: Host, folder: str, bundle: Bundle, engine: str, *, offline:
     if not offline:
         wanted = f"{place}[{','.join(extras)}]" if extras else place
         remark(f"installing numpy, {', '.join(extras)} into {host.address}:{folder}/venv where they are missing")
-        host.run(f"{pip} {shlex.quote(wanted)}", "installing the engines (without a network there: --offline)")
+        host.run(f"{pip} {shlex.quote(wanted)}", _INSTALLING)
+        if "tensorrt" in names:
+            host.run(f'{pip} "$({python} -c {shlex.quote(_CUDA_PYTHON)})"', _INSTALLING)
     # Engines leave files of their own in TMPDIR: they go with the folder as well.
     places = f"EDGE_MSA_CACHE={shlex.quote(folder + '/cache')} TMPDIR={shlex.quote(folder)}"
     runtime = f"{places} {python} -m edge_msa_runtime"
     return _There(host, f"{folder}/bundle", runtime)
+
+
+def _examine(there: _There) -> None:
+    """Say what the doctor finds wrong there; a device on which no engine of the bundle can run ends here."""
+    for finding in there.told("doctor", "asking the doctor")["findings"]:
+        if finding["state"] == "wrong":
+            mend = f"; there: {finding['mend']}" if finding["mend"] else ""
+            remark(f"note: {there.host.address}, {finding['topic']}: {finding['found']}{mend}")
 
 
 def _alone(there: _There, result: Mapping[str, Any]) -> Mapping[str, Any]:

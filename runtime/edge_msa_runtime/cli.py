@@ -1,4 +1,4 @@
-"""`edge-msa-run`: info, verify, predict, bench and build on the device, without torch.
+"""`edge-msa-run`: info, verify, predict, bench, build and doctor on the device, without torch.
 
 With `--json` the last line of stdout is one compact JSON value. An error is one line on stderr; exit codes are those
 of `edge_msa_runtime.errors`, and 130 for Ctrl-C.
@@ -81,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--all", action="store_true", help=_ALL)
     bench.set_defaults(command=_bench)
     _add_build(commands)
+    doctor = commands.add_parser("doctor", help="what this device has, what is wrong, and the command that mends it")
+    doctor.add_argument("bundle", metavar="BUNDLE", nargs="?", help="also whether it fits this device")
+    doctor.add_argument("--json", action="store_true", help="one compact JSON line last")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -193,6 +197,15 @@ def _bench(options: argparse.Namespace) -> None:
     )
     _say(note for result in results for note in result.notes)
     _tell(bench_lines(results), [result.to_json() for result in results], options)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from edge_msa_runtime.bundle import open_bundle
+    from edge_msa_runtime.doctor import examination_lines, examine
+
+    found = examine(open_bundle(options.bundle).manifest if options.bundle else None)
+    _tell(examination_lines(found), found.to_json(), options)
+    found.require()
 
 
 def _how(options: argparse.Namespace) -> dict[str, Any]:
