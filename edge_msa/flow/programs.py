@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edge_msa.contract import Contract
-from edge_msa.errors import BackendError, UsageError
+from edge_msa.errors import BackendError, RunError, UsageError
 from edge_msa.flow.console import made, remark, say
 from edge_msa.flow.data import opened_for
 from edge_msa.flow.export import default_run
@@ -17,11 +18,17 @@ from edge_msa.flow.request import export_request
 from edge_msa.runs import read_run
 from edge_msa.tables import text_table
 from edge_msa.training.load import student_of
-from edge_msa_export.errors import BackendMissingError
+from edge_msa_export.errors import BackendMissingError, ExportError
 from edge_msa_export.folders import whole_folder
-from edge_msa_export.graph import GraphKey
 from edge_msa_export.profiles import DeviceProfile, load_profiles, profile_named
-from edge_msa_export.torch_tensorrt import PRECISIONS, Programs, compile_programs, save_programs, torch_version
+from edge_msa_export.torch_tensorrt import (
+    PRECISIONS,
+    Compiled,
+    Programs,
+    compile_programs,
+    save_programs,
+    torch_version,
+)
 from edge_msa_export.torch_tensorrt_folder import Facts, is_programs_folder, write_facts
 from edge_msa_export.torch_tensorrt_tables import table_of
 
@@ -43,6 +50,7 @@ def export_programs(
     Raises:
         UsageError: the target has none, or an option that does not go that way.
         BackendError: the programs are written, and nothing here can compile them.
+        RunError: the programs are written, and torch-tensorrt cannot compile them.
     """
     profile = profile_named(target)
     wanted = _check(profile, precision, unfit)
@@ -54,22 +62,24 @@ def export_programs(
         export_request(run, contract, dataset, profile, "fp32", output.name), ranges=None, precisions=("fp32",)
     )
     student = student_of(run)
-    missing: BackendMissingError | None = None
-    compiled: dict[GraphKey, float] = {}
+    failed: ExportError | None = None
+    compiled: Compiled | None = None
     with whole_folder(output, is_programs_folder) as folder:
         programs = save_programs(student, request, folder, table_of(profile.torch_tensorrt or ""))
         try:
             compiled = compile_programs(programs, student, request, wanted)
-        except BackendMissingError as error:
-            missing = error
+        except ExportError as error:  # the programs are worth keeping all the same
+            failed = error
+            shutil.rmtree(folder / "compiled", ignore_errors=True)
         facts = Facts(profile, torch_version(), wanted, compiled, request.provenance)
         write_facts(folder, programs, facts)
-    _tell(programs, compiled, facts)
+    _tell(programs, facts)
     made(f"programs for torch-tensorrt {profile.torch_tensorrt} on {profile.name}", output)
-    if missing is not None:
+    if failed is not None:
         again = "" if facts.fits_torch else f"make this folder again with torch {profile.torch_tensorrt}, then "
-        raise BackendError(
-            f"{output} holds the programs, and nothing compiled of them: {missing}; "
+        kind = BackendError if isinstance(failed, BackendMissingError) else RunError
+        raise kind(
+            f"{output} holds the programs, and nothing compiled of them: {failed}; "
             f"{again}on the device: {profile.torch_tensorrt_install}, and what {output}/README.md says"
         )
     return output
@@ -88,7 +98,8 @@ def _check(profile: DeviceProfile, precision: str, unfit: Sequence[str]) -> str:
     return wanted
 
 
-def _tell(programs: Programs, compiled: dict[GraphKey, float], facts: Facts) -> None:
+def _tell(programs: Programs, facts: Facts) -> None:
+    compiled = facts.compiled.parity if facts.compiled else {}
     rows = [
         [
             saved.file,
@@ -101,6 +112,8 @@ def _tell(programs: Programs, compiled: dict[GraphKey, float], facts: Facts) -> 
     ]
     say(text_table(["program", "operators", "parity", "compiled", "  without a converter"], rows, left=1))
     say(f"parity: at most {programs.parity_limit:.0e} from torch, reloaded; worst {_worst(programs):.1e}")
+    if facts.compiled:
+        remark(f"note: compiled/ is for {facts.compiled.gpu} alone; another GPU compiles programs/ itself")
     if not facts.fits_torch:
         other = f"torch-tensorrt {facts.profile.torch_tensorrt} goes with a torch of its own series"
         remark(f"note: these programs are of torch {facts.torch}; {other}, which may not read them")

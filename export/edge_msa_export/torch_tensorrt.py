@@ -145,13 +145,18 @@ def callable_of(program: ExportedProgram | torch.nn.Module, part: Part, device: 
     return run
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """What torch-tensorrt made of programs: the GPU that they are for, alone, and the parity of each there."""
+
+    gpu: str
+    parity: Mapping[GraphKey, float]
+
+
 def compile_programs(
     programs: Programs, student: StudentLike, request: ExportRequest, precision: str, device: str = "cuda"
-) -> dict[GraphKey, float]:
+) -> Compiled:
     """Compile saved programs for the GPU of this machine, into `compiled/` beside them.
-
-    Returns:
-        The parity of each, measured on that GPU.
 
     Raises:
         BackendMissingError: there is no torch-tensorrt, or no GPU.
@@ -185,7 +190,7 @@ def compile_programs(
     parity, cases = _measure(compiled, student, request)
     if precision == "fp32":
         refuse_far("torch-tensorrt", parity, cases)
-    return parity
+    return Compiled(torch.cuda.get_device_name() if device == "cuda" else device, parity)
 
 
 def torch_version() -> str:

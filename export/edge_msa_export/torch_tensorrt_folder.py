@@ -15,7 +15,7 @@ from typing import Any
 
 from edge_msa_export.graph import GraphKey
 from edge_msa_export.profiles import DeviceProfile
-from edge_msa_export.torch_tensorrt import Programs, SavedProgram
+from edge_msa_export.torch_tensorrt import Compiled, Programs, SavedProgram
 
 FACTS_NAME = "facts.json"
 FORMAT = "edge-msa torch-tensorrt programs"
@@ -26,14 +26,14 @@ SCHEMA = 1
 class Facts:
     """What the folder is told besides its programs.
 
-    `torch`: the version that wrote the programs. `precision`: that they are to be compiled at. `compiled`: the parity
-    of each as torch-tensorrt made it here, empty where it did not. `provenance`: as in a bundle.
+    `torch`: the version that wrote the programs. `precision`: that they are to be compiled at. `compiled`: what
+    torch-tensorrt made of them here, None where it did not. `provenance`: as in a bundle.
     """
 
     profile: DeviceProfile
     torch: str
     precision: str
-    compiled: Mapping[GraphKey, float]
+    compiled: Compiled | None
     provenance: Mapping[str, Any]
 
     @property
@@ -68,7 +68,10 @@ def write_facts(folder: Path, programs: Programs, facts: Facts) -> None:
         "read_by_the_targets_torch": facts.fits_torch,
         "precision": facts.precision,
         "parity_limit": programs.parity_limit,
-        "programs": [_program(folder, saved, facts.compiled) for saved in programs.saved],
+        "compiled_for": facts.compiled.gpu if facts.compiled else None,
+        "programs": [
+            _program(folder, saved, facts.compiled.parity if facts.compiled else {}) for saved in programs.saved
+        ],
         "provenance": dict(facts.provenance),
     }
     (folder / FACTS_NAME).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")

@@ -20,6 +20,7 @@ from edge_msa_export.graph import GraphKey, Part, parts_of
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest
 from edge_msa_export.torch_tensorrt import (
+    Compiled,
     Programs,
     callable_of,
     compile_programs,
@@ -170,7 +171,9 @@ def test_programs_are_compiled_one_by_one_and_measured(
     calls = stand_in(monkeypatch)
     (tmp_path / "programs").symlink_to(programs.root / "programs")
     here = replace(programs, root=tmp_path)
-    parity = compile_programs(here, small, small_request, precision, device="cpu")
+    made = compile_programs(here, small, small_request, precision, device="cpu")
+    assert made.gpu == "cpu"
+    parity = made.parity
     assert set(parity) == {saved.key for saved in programs.saved}
     assert max(parity.values()) <= 1e-5
     assert [call["enabled_precisions"] for call in calls] == [kinds] * len(programs.saved)
@@ -191,7 +194,7 @@ def test_what_torch_tensorrt_cannot_compile_is_one_line(
 @pytest.fixture
 def folder(programs: Programs, tmp_path: Path) -> Path:
     (tmp_path / "programs").symlink_to(programs.root / "programs")
-    facts = Facts(profile_named("jetson"), "2.13.0+cpu", "fp32", {}, {"run": "abc"})
+    facts = Facts(profile_named("jetson"), "2.13.0+cpu", "fp32", None, {"run": "abc"})
     write_facts(tmp_path, replace(programs, root=tmp_path), facts)
     return tmp_path
 
@@ -208,6 +211,18 @@ def test_facts_say_all_that_a_device_must_know(folder: Path, programs: Programs)
     readme = (folder / "README.md").read_text()
     assert "pypi.jetson-ai-lab.io" in readme
     assert "make this folder again in an environment with that torch" in readme
+
+
+def test_what_was_compiled_is_told_with_its_gpu(programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "programs").symlink_to(programs.root / "programs")
+    compiled = Compiled("Orin", {GraphKey("fuse", ""): 0.25})
+    write_facts(
+        tmp_path, replace(programs, root=tmp_path), Facts(profile_named("jetson"), "2.8.0", "fp16", compiled, {})
+    )
+    facts = json.loads((tmp_path / FACTS_NAME).read_text())
+    assert (facts["compiled_for"], facts["read_by_the_targets_torch"]) == ("Orin", True)
+    assert [told["compiled_parity"] for told in facts["programs"] if "compiled_parity" in told] == [0.25]
+    assert "make this folder again" not in (tmp_path / "README.md").read_text()
 
 
 def test_what_the_readme_says_compiles_every_program(
@@ -227,6 +242,6 @@ def test_what_the_readme_says_compiles_every_program(
 
 def test_programs_fit_a_torch_of_the_same_series() -> None:
     assert series("2.8.0a0+git") == series("2.8.1") == (2, 8)
-    assert Facts(profile_named("jetson"), "2.8.0", "fp32", {}, {}).fits_torch
-    assert not Facts(profile_named("jetson"), "2.10.0", "fp32", {}, {}).fits_torch
-    assert Facts(profile_named("jetson-thor"), "2.9.1", "fp32", {}, {}).fits_torch
+    assert Facts(profile_named("jetson"), "2.8.0", "fp32", None, {}).fits_torch
+    assert not Facts(profile_named("jetson"), "2.10.0", "fp32", None, {}).fits_torch
+    assert Facts(profile_named("jetson-thor"), "2.9.1", "fp32", None, {}).fits_torch

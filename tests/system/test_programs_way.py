@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_msa_export.errors import ExportError
+
 if TYPE_CHECKING:
+    from edge_msa_export.torch_tensorrt import Programs
     from tests.system.conftest import Ran
 
     Command = Callable[..., Ran]
@@ -36,6 +39,21 @@ def test_programs_are_written_and_what_compiles_them_is_said(
     again = edge_msa(*command, "--output-dir", output, "--precision", "fp16")
     assert again.code == 4
     assert json.loads((output / "facts.json").read_text())["precision"] == "fp16"
+
+
+def test_programs_are_kept_where_they_cannot_be_compiled(
+    small_runs: Path, edge_msa: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(programs: Programs, *_: object) -> None:
+        (programs.root / "compiled").mkdir()
+        raise ExportError("torch-tensorrt cannot compile programs/fuse.pt2: no engine")
+
+    monkeypatch.setattr("edge_msa.flow.programs.compile_programs", fails)
+    command = ("export", "--engine", "torch-tensorrt", "--target", "jetson", "--model", small_runs / "student")
+    ran = edge_msa(*command, "--output-dir", tmp_path / "out")
+    assert ran.code == 1
+    assert "cannot compile programs/fuse.pt2: no engine" in ran.told
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "facts.json", "programs"}
 
 
 @pytest.mark.parametrize(
