@@ -38,12 +38,13 @@ install_packages() {
 }
 
 write_launcher() {
-  # A Cortex-A72 (Raspberry Pi 4) has no dot products: newer models are more than some wheels' detection bears here.
+  # The CPU of a Raspberry Pi 5, which has 8-bit dot products, unless QEMU_CPU says another.
   cat >"$folder/python" <<'END'
 #!/bin/sh
 here=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$here/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
-exec qemu-aarch64-static -cpu cortex-a72 -L "$here/root" "$here/root/usr/bin/python3.11" "$@"
+export QEMU_CPU="${QEMU_CPU:-cortex-a76}"
+exec qemu-aarch64-static -L "$here/root" "$here/root/usr/bin/python3.11" "$@"
 END
   chmod +x "$folder/python"
 }

@@ -43,7 +43,7 @@ LEAST_SPREAD = 2e-3
 
 @pytest.fixture(
     scope="module",
-    params=["jetson streams", "jetson encoder", "raspberry-pi streams", "raspberry-pi table"],
+    params=["jetson streams", "jetson encoder", "raspberry-pi streams", "raspberry-pi table", "laptop-arm streams"],
 )
 def bundle(
     request: pytest.FixtureRequest,
@@ -75,9 +75,15 @@ def emulate(bundle: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedP
     return run
 
 
+@pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a76"])  # without and with 8-bit dot products
 def test_the_golden_readings_come_back(
-    bundle: Path, emulate: Callable[..., subprocess.CompletedProcess[str]], capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    cpu: str,
+    emulate: Callable[..., subprocess.CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("QEMU_CPU", cpu)
     done = emulate("-m", "edge_msa_runtime", "verify", bundle, "--engine", "onnxruntime", "--all", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
@@ -86,7 +92,7 @@ def test_the_golden_readings_come_back(
         assert found["passed"]
         with capsys.disabled():
             told = f"largest difference {found['largest_difference']:.2e}"
-            print(f"\n{bundle.name}, {found['precision']}, aarch64 from torch: {told}", end="")
+            print(f"\n{bundle.name}, {found['precision']}, {cpu} from torch: {told}", end="")
 
 
 def test_every_subset_reads_as_on_this_machine(
