@@ -70,7 +70,8 @@ def sensitivity_picture(part: SensitivityPart) -> str:
             axes.axvline(part.limit, color=LIMIT, linewidth=1.4, linestyle="--", label="limit of all together")
         axes.set_yticks(range(len(part.layers)), [_label(layer) for layer in part.layers])
         axes.invert_yaxis()
-        axes.set_xlabel("distance from fp32's readings, in their standard deviations")
+        # Long names of layers leave the axis little room: the words grow to the left.
+        axes.set_xlabel("distance from fp32's readings, in their standard deviations", loc="right")
         handles, _ = axes.get_legend_handles_labels()
         figure.legend(handles=handles, loc="outside lower left", ncols=3, handletextpad=0.4, columnspacing=1.6)
         return svg(figure, f"sensitivity-{part.rule_set}", f"Sensitivity of each layer to int8 under {part.rule_set}")
@@ -86,7 +87,7 @@ def _draw_bars(axes: Axes, layers: Sequence[LayerBar]) -> None:
 
 
 def _label(layer: LayerBar) -> str:
-    short = layer.name.removeprefix("encoders.").removeprefix("front.").removesuffix(".weight")
+    short = layer.name.removeprefix("encoders.").removeprefix("front.encoder.").removesuffix(".weight")
     return f"{short} (float)" if layer.is_float else short
 
 
