@@ -31,7 +31,7 @@ def frames_of(folder: Path, texts: list[str], *, max_tokens: int = 16, layers: i
 def test_every_token_has_features_and_padding_none(toy_encoder: Path) -> None:
     frames = frames_of(toy_encoder, ["I love it", "not"])
     values, valid = frames.take(), frames.valid
-    assert values.shape == (2, 5, 8)  # [CLS] i love it [SEP]
+    assert values.shape == (2, 5, 16)  # [CLS] i love it [SEP]
     assert valid.sum(axis=1).tolist() == [5, 3]
     assert not values[~valid].any()
     assert np.abs(values[valid]).sum(axis=1).min() > 0

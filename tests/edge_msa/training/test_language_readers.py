@@ -90,7 +90,7 @@ def test_readings_do_not_depend_on_who_shares_the_batch(toy_encoder: Path) -> No
     loaded = load_encoder(str(toy_encoder))
     spoken = Spoken(Words(loaded.tokenizer, 16, special=True), EncoderFront(loaded.model))
     torch.manual_seed(0)
-    reader = LanguageReader(spoken.front, Student(QUICK.student(8, MOSI)))
+    reader = LanguageReader(spoken.front, Student(QUICK.student(spoken.front.dim, MOSI)))
     texts = ["i love it", "not", "at all", "i love it not at all"]
     together = read_texts(reader, spoken, texts)
     alone = np.concatenate([read_texts(reader, spoken, [text]) for text in texts])
@@ -101,7 +101,7 @@ def test_frames_of_a_dataset_are_those_of_training(toy_encoder: Path) -> None:
     loaded = load_encoder(str(toy_encoder))
     spoken = Spoken(Words(loaded.tokenizer, 16, special=True), EncoderFront(loaded.model))
     torch.manual_seed(0)
-    reader = LanguageReader(spoken.front, Student(QUICK.student(8, MOSI))).eval()
+    reader = LanguageReader(spoken.front, Student(QUICK.student(spoken.front.dim, MOSI))).eval()
     texts = ["i love it", "", "not"]
     frames = spoken.frames(texts)
     assert frames.valid.sum(axis=1).tolist() == [5, 0, 3]
@@ -140,7 +140,7 @@ def test_a_teacher_is_asked_for_readings_and_for_the_mean_of_each_token(toy_enco
     loaded = load_encoder(str(toy_encoder))
     spoken = Spoken(Words(loaded.tokenizer, 16, special=True), EncoderFront(loaded.model))
     torch.manual_seed(0)
-    reader = LanguageReader(spoken.front, Student(QUICK.student(8, MOSI)))
+    reader = LanguageReader(spoken.front, Student(QUICK.student(spoken.front.dim, MOSI)))
     texts = ["love it", "it"]
     taught = ask(reader, spoken, texts)
     np.testing.assert_allclose(taught.readings, read_texts(reader, spoken, texts), atol=1e-6)
