@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edge_msa.errors import EdgeMsaError
+from edge_msa.errors import EdgeMsaError, UsageError
+
+
+def check_file(path: Path) -> Path:
+    """The path, if a file can have it; to be asked before slow work.
+
+    Raises:
+        UsageError: it is a folder.
+    """
+    if path.is_dir() or not path.name:
+        raise UsageError(f"{path} is a folder: give a file to write")
+    return path
 
 
 def write_text(path: Path, text: str) -> Path:

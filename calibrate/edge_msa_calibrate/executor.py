@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_runtime.engines.onnxruntime_engine import import_onnxruntime
 
 Array = npt.NDArray[Any]
 _ERRORS_ONLY = 3
@@ -19,8 +20,7 @@ class GraphExecutor:
     """A float32 graph, ready to run; `run` gives the tensors named in `tensors`, whether outputs or not."""
 
     def __init__(self, model: onnx.ModelProto, tensors: Iterable[str]) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         self._tensors = tuple(dict.fromkeys(tensors))
         probed = onnx.ModelProto()
         probed.CopyFrom(model)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.errors import UsageError
+from edge_msa.files import check_file
 from edge_msa.flow.bench_records import record_of
 from edge_msa.flow.console import made, remark, say, say_json
 from edge_msa.flow.host_bench import Remote, bench_on_host
@@ -20,6 +21,7 @@ from edge_msa.tables import text_table
 from edge_msa_runtime import load
 from edge_msa_runtime.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle import Bundle, open_bundle
+from edge_msa_runtime.engines import check_engine_name
 from edge_msa_runtime.errors import EngineUnavailableError
 from edge_msa_runtime.session import Session
 
@@ -45,6 +47,10 @@ def bench_paths(
     `synthetic` is a larger student on long windows. `almt` is ALMT's exact saving against computing every token,
     `students` the student's sizes against it, `training` the teachers' samples a second.
     """
+    if engine != "auto":
+        check_engine_name(engine)
+    if output:
+        check_file(output)
     for name in (ALMT, STUDENTS, TRAINING):
         if name in paths and (list(paths) != [name] or engine != "auto" or output or remote or rate):
             raise UsageError(f"bench {name} stands alone, without --engine, --output, --host or --rate")

@@ -11,6 +11,7 @@ from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.open import SYNTHETIC
 from edge_msa.errors import RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation import Evaluation, Predict, Source, evaluate, format_table, write_predictions
+from edge_msa.files import check_file
 from edge_msa.flow.console import made, say, say_json
 from edge_msa.flow.data import data_of, opened, opened_for
 from edge_msa.flow.readings import by_run, by_session, readable_by
@@ -39,8 +40,8 @@ def evaluate_path(
     With `against`, a precision of the same bundle, how far the two are from each other is printed too.
     """
     for file in (output, predictions):
-        if file is not None and file.is_dir():
-            raise UsageError(f"{file} is a folder: give a file to write")
+        if file is not None:
+            check_file(file)
     data, found = _opened(path, data, task)
     predict, source, dataset = reader_of(path, found, engine=engine, precision=precision)
     evaluation, readings = evaluate(predict, dataset, split, source, limits=limits_of(data, dataset, split))

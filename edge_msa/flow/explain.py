@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_msa.contract import Contract
 from edge_msa.data.dataset import Dataset, Split, SplitName
-from edge_msa.errors import DataError, UsageError
+from edge_msa.errors import DataError
 from edge_msa.explain.attention import mean_shares
 from edge_msa.explain.figures import guided_picture, readings_picture
 from edge_msa.explain.page import Explanation, Part, Shown, render
@@ -27,7 +27,7 @@ from edge_msa.explain.told_readings import (
     unit_of,
 )
 from edge_msa.explain.worth import worth
-from edge_msa.files import write_text
+from edge_msa.files import check_file, write_text
 from edge_msa.flow.console import made, say, say_json
 from edge_msa.flow.data import opened_for
 from edge_msa.flow.readings import by_run
@@ -74,8 +74,7 @@ def explain_run(
     json: bool = False,
 ) -> Explanation:
     """Write the page and print what removal does."""
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder: give a file to write, a page ending in .html")
+    check_file(output)
     subject = _subject(path, data, split, samples, task)
     meaning = subject.dataset.task
     readings = readings_of(by_run(subject.run), subject.split, meaning)

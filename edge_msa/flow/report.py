@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_msa.files import check_file
 from edge_msa.flow.console import made, say
 from edge_msa.report import Report, build_report, format_tradeoff, join_points, read_records
 from edge_msa.runs import INFO_NAME, read_run
@@ -12,6 +13,7 @@ from edge_msa.runs import INFO_NAME, read_run
 
 def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa: accuracy and latency") -> None:
     """Write the page and print its trade-off table."""
+    check_file(output)
     records = read_records(paths)
     points = join_points(records)
     machine = records.benches[0].machine if records.benches else {}

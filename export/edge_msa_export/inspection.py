@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import TensorProto
+from onnx import TensorProto, helper, shape_inference
 
 from edge_msa_export.errors import ExportError, LintError
-from edge_msa_export.lint import Finding, Reader, lint
+from edge_msa_export.lint import REFUSED, Finding, Reader, documents, lint
 from edge_msa_export.lint.view import GraphView
 from edge_msa_runtime.bundle import Bundle
 from edge_msa_runtime.manifest import GraphSpec
@@ -81,12 +82,33 @@ def inspect_file(path: Path, reader: Reader) -> Inspected:
 def _inspect(path: Path, name: str, precision: str, reader: Reader, *, ours: bool) -> Inspected:
     view = GraphView(_read(path), path.parent)
     try:
-        findings = lint(view, reader, ours=ours)
+        findings = [*_standard(path), *_short_weights(path, view.model), *lint(view, reader, ours=ours)]
     except (OSError, ValueError) as error:  # what a file of weights may raise, that is shorter than a graph says
         raise ExportError(f"{path} cannot be read: {_first_line(error)}") from error
     types = Counter(node.op_type for node in view.nodes)
     int8 = sum(view.is_int8(node) for node in view.nodes)
     return Inspected(name, precision, dict(types.most_common()), int8, tuple(findings))
+
+
+def _standard(path: Path) -> list[Finding]:
+    """What the standard's own checker says: tensors that nobody makes, cycles, shapes that do not fit one another."""
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
+        return [Finding("standard", REFUSED, "model", _first_line(error), documents.ONNX_STANDARD)]
+    return []
+
+
+def _short_weights(path: Path, model: onnx.ModelProto) -> Iterator[Finding]:
+    """Constants whose file ends before they do, which the standard's checker does not look at."""
+    for tensor in model.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            told = {item.key: item.value for item in tensor.external_data}
+            needed = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+            there = (path.parent / told["location"]).stat().st_size - int(told.get("offset", 0))
+            if there < needed:
+                message = f"{tensor.name} has {max(there, 0)} bytes in {told['location']}, {needed} are needed"
+                yield Finding("standard", REFUSED, "model", message, documents.ONNX_EXTERNAL)
 
 
 def _read(path: Path) -> onnx.ModelProto:

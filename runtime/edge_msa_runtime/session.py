@@ -180,15 +180,18 @@ def load(
         check_engine_name(engine)
     options = EngineOptions(threads, device)
     opened = open_bundle(bundle)
-    chosen, passed_over = _open_first(opened.manifest, _candidates(opened.manifest, engine, strict=strict), options)
+    chosen, passed_over = _open_first(opened.manifest, _candidates(opened, engine, precision, strict=strict), options)
     graphs = Graphs(opened, chosen, choose_precision(opened, chosen.name, precision), strict=strict)
     graphs.milliseconds = (time.perf_counter() - started) * 1e3
     return Session(opened, graphs, threads, passed_over)
 
 
-def _candidates(manifest: Manifest, engine: str, *, strict: bool) -> tuple[str, ...]:
+def _candidates(bundle: Bundle, engine: str, precision: str | None, *, strict: bool) -> tuple[str, ...]:
+    """The engines to try: with a precision that is asked for by name, those that have graphs at it."""
+    manifest = bundle.manifest
     if engine == "auto":
-        return manifest.engines[:1] if strict else manifest.engines
+        names = manifest.engines[:1] if strict else manifest.engines
+        return tuple(name for name in names if precision in (None, *bundle.precisions(name))) or names
     if engine not in manifest.engines:
         raise UsageError(
             f"this bundle is for {', '.join(manifest.engines)}, not for {engine}; export one for a target that runs it"

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Callable, Sequence
 
+from edge_msa_runtime.engines.onnxruntime_engine import import_onnxruntime
+
 # A tool of a vendor that hangs must not hang what asks it.
 _PATIENCE_SECONDS = 20
 
@@ -120,4 +122,6 @@ def this_interpreter() -> Interpreter:
 
 
 def _load(module: str) -> str:
+    if module == "onnxruntime":
+        import_onnxruntime()
     return str(getattr(importlib.import_module(module), "__version__", "") or "of no version")

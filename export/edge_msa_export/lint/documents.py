@@ -24,6 +24,7 @@ SMALL_LAYERS = (
     "https://github.com/NVIDIA/TensorRT-Model-Optimizer/tree/main/modelopt/onnx/quantization "
     "(find_nodes_from_matmul_to_exclude, find_nodes_from_convs_to_exclude)"
 )
+ONNX_STANDARD = "https://github.com/onnx/onnx/blob/main/docs/IR.md"
 ONNX_CHANGELOG = "https://github.com/onnx/onnx/blob/main/docs/Changelog.md"
 ONNX_EXTERNAL = "https://github.com/onnx/onnx/blob/main/docs/ExternalData.md"
 KERNELS = (

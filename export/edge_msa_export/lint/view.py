@@ -32,7 +32,7 @@ class GraphView:
         self.model = model
         self.folder = folder
         self.graph = model.graph
-        self.nodes = list(model.graph.node)
+        self.nodes = list(_nodes(model.graph))
 
     @cached_property
     def constants(self) -> dict[str, TensorProto]:
@@ -78,7 +78,7 @@ class GraphView:
         light = onnx.ModelProto(ir_version=self.model.ir_version)
         light.opset_import.extend(self.model.opset_import)
         light.graph.name = "light"
-        light.graph.node.extend(self.nodes)
+        light.graph.node.extend(self.graph.node)
         light.graph.input.extend(self.graph.input)
         light.graph.output.extend(self.graph.output)
         for tensor in self.graph.initializer:
@@ -120,6 +120,15 @@ class GraphView:
     def is_int8(self, node: onnx.NodeProto) -> bool:
         """Whether an engine may compute a node in int8: of those operators, and what it reads but a bias is a DQ's."""
         return node.op_type in INT8 and all(self.is_dequantised(name) for name in node.input[:2])
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph, those in the bodies of If, Loop and Scan behind the node that has them."""
+    for node in graph.node:
+        yield node
+        for item in node.attribute:
+            for body in (item.g, *item.graphs):
+                yield from _nodes(body)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class OnnxRuntimeEngine(Engine):
 
     def __init__(self, options: EngineOptions) -> None:
         try:
-            import onnxruntime
+            onnxruntime = import_onnxruntime()
         except ImportError as error:
             raise EngineUnavailableError(
                 f"onnxruntime cannot be imported ({first_line(error)}); run: pip install onnxruntime"
@@ -90,6 +91,18 @@ class _OnnxRuntimeProgram(Program):
 
     def close(self) -> None:
         self._binding = self._session = None
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime without its telemetry.
+
+    From 1.31 on it would keep an id of the device and a file of events under ~/.cache/Microsoft, and look for a server
+    to send them to. A variable of the environment, read when it is imported, prevents that; one that is set stays.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def _static(put: Any) -> tuple[int, ...]:
