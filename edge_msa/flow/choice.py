@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_msa_calibrate.gate import decide
 
 NOISE = 0.1
-"""Share of fp32's p50 that a lower precision must save: less is within what two runs of the same graph differ by."""
+"""Share of fp32's p50 that a lower precision must save, in every round: two runs of one graph may differ by less."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Measured:
 
     `points` is the gate's metric in percent by subset, `by_subset` all metrics; `signal` the subsets whose fp32
     readings carry signal. `p50_ms` of the fullest subset; None where the engine executed nowhere. `measured_by`
-    executed, `timed_on` a machine that is not of the target's kind; empty where the time is the target's.
+    executed, `timed_on` a machine that is not of the target's kind; empty where the time is the target's. `rounds`: the
+    p50 of each round of the measurement, all engines and precisions in turns in each; `p50_ms` is their median.
     """
 
     engine: str
@@ -28,6 +29,12 @@ class Measured:
     signal: frozenset[str]
     p50_ms: float | None
     timed_on: str = ""
+    rounds: tuple[float, ...] = ()
+
+    def saves(self, reference: Measured) -> bool:
+        """Whether it is faster than the reference by more than noise, in every round."""
+        own, other = (item.rounds or (item.p50_ms or 0.0,) for item in (self, reference))
+        return all(mine <= (1 - NOISE) * theirs for mine, theirs in zip(own, other, strict=True))
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,8 @@ def choose(engine: str, measured: tuple[Measured, ...], wanted: str, max_drop: f
             f"not timed, it executes neither here nor on a --host: {', '.join(passing)} pass the gate",
             tuple(passing),
         )
-    fastest = min(known, key=lambda name: known[name])
-    if known[fastest] > known.get("fp32", 0.0) * (1 - NOISE):
-        fastest = "fp32"
+    ahead = [name for name in known if name != "fp32" and own[name].saves(reference)]
+    fastest = min(ahead, key=lambda name: known[name], default="fp32")
     gain = f"more than {NOISE:.0%} faster than fp32"
     why = f"nothing that passes the gate is {gain}" if fastest == "fp32" else f"passes the gate, {gain}"
     told = ", ".join(f"{name} {speed:.3f} ms" for name, speed in known.items())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -81,6 +83,7 @@ def export_model(
     asked = replace(export_request(run, contract, dataset, profile, precision, output.name), ir=ir, dla=dla)
     exported = with_fronts(graphs_of(run), asked.text)
     request = explained(asked, exported)
+    remarks(_before(run, profile, output))
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", exported)
         for (engine, name), reason in graphs.refused.items():
@@ -100,10 +103,20 @@ def export_model(
     return Exported(output, choices)
 
 
+def _before(run: Run, profile: DeviceProfile, output: Path) -> Iterator[str]:
+    """What to know before the slow work."""
+    if run.info.kind != "calibration" and any(engine.rule_set for engine in profile.engines):
+        yield f"note: {run.path} is not calibrated, so int8 is not offered: edge-msa calibrate --model {run.path}"
+    with contextlib.suppress(RuntimeFailure):
+        there = open_bundle(output).manifest.target
+        if there != profile.name:
+            yield f"note: {output} holds a bundle for {there}, which this one for {profile.name} replaces"
+
+
 def _check_remote(remote: Remote, profile: DeviceProfile, precision: str) -> None:
     if precision != "auto":
         raise UsageError(f"--host times what --precision auto chooses from: leave --precision {precision} or it out")
-    remark(f"{remote.host.address}: {reach(remote.host, profile.to_json())}")
+    remark(f"{remote.host.address}: {reach(remote.host, profile.to_json(), offline=remote.offline)}")
 
 
 def export_once(target: str, output_dir: Path, model: Path) -> Path:

@@ -46,7 +46,7 @@ print(json.dumps([list(sys.version_info[:2]), platform.machine(), complete]))
 
 @dataclass(frozen=True)
 class Remote:
-    """A device to measure on: `keep` the folder there; `offline`: install nothing there but the bundle's wheel."""
+    """A device to measure on: `keep` the folder there; `offline`: install nothing, run by the Python that is there."""
 
     host: Host
     keep: bool = False
@@ -105,7 +105,7 @@ def bench_on_host(
         num_runs: timed readings a subset.
         rate: readings due a second; None: one after the other.
         keep: leave the folder there.
-        offline: install nothing but the bundle's wheel, and use the packages that the device has.
+        offline: install nothing: the wheel is read where it lies, by the host's Python and its packages.
 
     Returns:
         A record for each engine and precision that was measured.
@@ -120,7 +120,7 @@ def bench_on_host(
         check_engine_name(engine)
         if engine not in opened.manifest.engines:
             raise UsageError(f"{bundle} is for {', '.join(opened.manifest.engines)}, not for {engine}")
-    architecture = reach(host, opened.manifest.profile)
+    architecture = reach(host, opened.manifest.profile, offline=offline)
     remark(f"{host.address}: {architecture}, copying {opened.manifest.name}")
     with workplace(host, keep=keep) as folder:
         send(host, opened.path, f"{folder}/bundle")
@@ -136,15 +136,20 @@ def bench_on_host(
         return [record_of(opened, one, _alone(there, one), {}, on_target=True, note=note) for one in results]
 
 
-def p50_on_host(bundle: Path, remote: Remote) -> dict[tuple[str, str], float]:
-    """The p50 of the fullest subset there, in milliseconds, by engine and precision; errors are `bench_on_host`'s."""
+def p50_on_host(bundle: Path, remote: Remote) -> dict[tuple[str, str], tuple[float, ...]]:
+    """The p50 of the fullest subset there, in milliseconds, of one round; by engine and precision.
+
+    Errors are `bench_on_host`'s.
+    """
     fullest = subsets_of(open_bundle(bundle).manifest.modalities)[-1].value
     records = bench_on_host(bundle, remote.host, keep=remote.keep, offline=remote.offline)
-    return {(record.engine, record.precision): record.latency_ms[fullest]["p50"] for record in records}
+    return {(record.engine, record.precision): (record.latency_ms[fullest]["p50"],) for record in records}
 
 
-def reach(host: Host, profile: Mapping[str, Any]) -> str:
+def reach(host: Host, profile: Mapping[str, Any], *, offline: bool = False) -> str:
     """The device's architecture and Python, once it is known to be able to run a bundle for that target at all.
+
+    `offline`: by the Python that is there, with no environment of its own.
 
     Raises:
         BackendError: it is not reached, or cannot run such a bundle.
@@ -161,7 +166,7 @@ def reach(host: Host, profile: Mapping[str, Any]) -> str:
         raise BackendError(f"{host.address} has Python {shown}, the runtime needs 3.8: give another with --python")
     if found != wanted:
         raise BackendError(f"the bundle is for {wanted}, {host.address} is {found}: edge-msa export --target for that")
-    if not complete:
+    if not complete and not offline:
         raise BackendError(
             f"Python {shown} of {host.address} makes no virtual environments: sudo apt-get install python3-venv"
         )
@@ -169,25 +174,34 @@ def reach(host: Host, profile: Mapping[str, Any]) -> str:
 
 
 def _installed(host: Host, folder: str, bundle: Bundle, engine: str, *, offline: bool) -> _There:
-    """Make the environment; say what goes into it."""
+    """What runs the bundle's own wheel there: a new environment, or `offline` the Python that there is, as it is."""
     (wheel,) = (name for name in bundle.manifest.files if name.endswith(".whl"))
+    place = f"{folder}/bundle/{wheel}"
+    # Engines leave files of their own in TMPDIR: they go with the folder as well.
+    places = f"EDGE_MSA_CACHE={shlex.quote(folder + '/cache')} TMPDIR={shlex.quote(folder)} PYTHONDONTWRITEBYTECODE=1"
+    if offline:
+        path = f'PYTHONPATH={shlex.quote(place)}"${{PYTHONPATH:+:$PYTHONPATH}}"'
+        return _There(host, f"{folder}/bundle", f"{places} {path} {shlex.quote(host.python)} -m edge_msa_runtime")
+    python = _environment(host, folder, place, bundle, engine)
+    return _There(host, f"{folder}/bundle", f"{places} {python} -m edge_msa_runtime")
+
+
+def _environment(host: Host, folder: str, place: str, bundle: Bundle, engine: str) -> str:
+    """Make the environment, and say what goes into it; its Python."""
     names = [name for name in bundle.manifest.engines if engine in ("auto", name)]
     extras = [name for name in names if name in _PIP_ENGINES] + (["text"] if bundle.manifest.language else [])
-    place, python = f"{folder}/bundle/{wheel}", shlex.quote(f"{folder}/venv/bin/python")
-    system = " --system-site-packages" if offline or "tensorrt" in names else ""
-    host.run(f"{shlex.quote(host.python)} -m venv{system} {shlex.quote(folder + '/venv')}", "making an environment")
+    python = shlex.quote(f"{folder}/venv/bin/python")
+    system = " --system-site-packages" if "tensorrt" in names else ""
+    make = f"{shlex.quote(host.python)} -m venv{system} {shlex.quote(folder + '/venv')}"
+    host.run(make, "making an environment (which takes 100 MB: df -h there)")
     pip = f"{python} -m pip install --quiet --disable-pip-version-check --no-cache-dir --retries 1"
     host.run(f"{pip} --no-deps --no-index {shlex.quote(place)}", "installing the bundle's wheel")
-    if not offline:
-        wanted = f"{place}[{','.join(extras)}]" if extras else place
-        remark(f"installing numpy, {', '.join(extras)} into {host.address}:{folder}/venv where they are missing")
-        host.run(f"{pip} {shlex.quote(wanted)}", _INSTALLING)
-        if "tensorrt" in names:
-            host.run(f'{pip} "$({python} -c {shlex.quote(_CUDA_PYTHON)})"', _INSTALLING)
-    # Engines leave files of their own in TMPDIR: they go with the folder as well.
-    places = f"EDGE_MSA_CACHE={shlex.quote(folder + '/cache')} TMPDIR={shlex.quote(folder)}"
-    runtime = f"{places} {python} -m edge_msa_runtime"
-    return _There(host, f"{folder}/bundle", runtime)
+    wanted = f"{place}[{','.join(extras)}]" if extras else place
+    remark(f"installing numpy, {', '.join(extras)} into {host.address}:{folder}/venv where they are missing")
+    host.run(f"{pip} {shlex.quote(wanted)}", _INSTALLING)
+    if "tensorrt" in names:
+        host.run(f'{pip} "$({python} -c {shlex.quote(_CUDA_PYTHON)})"', _INSTALLING)
+    return python
 
 
 def _examine(there: _There) -> None:

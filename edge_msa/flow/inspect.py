@@ -16,6 +16,8 @@ from edge_msa_export.lint.finding import SEVERITIES
 from edge_msa_export.profiles import profile_named
 from edge_msa_runtime.bundle import Bundle, open_bundle
 
+KINDS = 5
+"""Operators of a graph that are shown by name."""
 SHOWN = 5
 """Rows a rule; --json has all."""
 
@@ -37,8 +39,10 @@ def inspect_path(
         LintError: an unknown version, a target without TensorRT or DLA, a bundle without graphs for TensorRT.
         ExportError: a graph is refused, or cannot be read.
     """
-    if target and tensorrt:
+    if target is not None and tensorrt is not None:
         raise UsageError("--target and --tensorrt say the same: give one of them")
+    if not path.exists():
+        raise UsageError(f"{path} does not exist: give a bundle or an .onnx file")
     if path.is_file():
         reader = _reader(target, tensorrt, dla=dla)
         if reader is None:
@@ -63,12 +67,13 @@ def slow_line(findings: Iterable[Finding]) -> str | None:
     if not counts:
         return None
     told = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
-    command = "edge-msa inspect" + (" --dla" if any(rule.startswith("dla-") for rule in counts) else "")
+    dla = " --dla" if any(rule.startswith("dla-") for rule in counts) else ""
+    command = f"edge-msa inspect BUNDLE{dla} --json"
     return f"{counts.total()} places in the graphs for TensorRT cost more than they save ({told}): {command} lists them"
 
 
 def _reader(target: str | None, tensorrt: str | None, *, dla: bool) -> Reader | None:
-    if tensorrt:
+    if tensorrt is not None:
         return Reader("tensorrt", tensorrt_version(tensorrt), dla=dla)
     if target is None:
         return None
@@ -94,11 +99,18 @@ def _graph_table(graphs: Sequence[Inspected]) -> str:
             graph.precision,
             str(sum(graph.nodes.values())),
             str(graph.int8),
-            "  " + ", ".join(f"{kind} {count}" for kind, count in graph.nodes.items()),
+            "  " + _kinds(graph),
         ]
         for graph in graphs
     ]
     return text_table(["graph", "precision", "nodes", "int8", "  by type"], rows, left=5)
+
+
+def _kinds(graph: Inspected) -> str:
+    """The most frequent operators; --json has all."""
+    shown = [f"{kind} {count}" for kind, count in list(graph.nodes.items())[:KINDS]]
+    more = len(graph.nodes) - len(shown)
+    return ", ".join(shown) + (f", {more} other kinds" if more > 0 else "")
 
 
 def _say_findings(graphs: Sequence[Inspected]) -> None:

@@ -30,10 +30,12 @@ from edge_msa_runtime.bundle import Bundle, open_bundle
 from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.session import Session
 
-BENCH_RUNS = 200
+ROUNDS = 3
+ROUND_RUNS = 100
+"""Readings of each precision in a round."""
 
-Times = Mapping[tuple[str, str], float]
-"""The p50 of the fullest subset in milliseconds, by engine and precision; what did not execute is not in it."""
+Times = Mapping[tuple[str, str], tuple[float, ...]]
+"""The p50 of the fullest subset in each round, in milliseconds, by engine and precision, of what executed."""
 
 
 def measure_variants(
@@ -81,7 +83,9 @@ def _measure_engine(
             for subset, rows in readable(split)
         }
         points = {subset: gate_points(task, metrics) for subset, metrics in by_subset.items()}
-        yield Measured(engine, name, executes, points, by_subset, signal, times.get((engine, name)), timed_on)
+        rounds = times.get((engine, name), ())
+        p50 = float(np.median(rounds)) if rounds else None
+        yield Measured(engine, name, executes, points, by_subset, signal, p50, timed_on, rounds)
         session.close()
 
 
@@ -90,8 +94,11 @@ def _timed_here(bundle: Bundle, engine: str, sessions: Mapping[str, Session]) ->
     if any(session.engine != engine for session in sessions.values()):
         return {}
     fullest = subsets_of(bundle.manifest.modalities)[-1]
-    results = bench_sessions(list(sessions.values()), subsets=[fullest], repeats=BENCH_RUNS)
-    return {(engine, name): result.latencies[0].p50 for name, result in zip(sessions, results, strict=True)}
+    rounds = [bench_sessions(list(sessions.values()), subsets=[fullest], repeats=ROUND_RUNS) for _ in range(ROUNDS)]
+    return {
+        (engine, name): tuple(results[place].latencies[0].p50 for results in rounds)
+        for place, name in enumerate(sessions)
+    }
 
 
 def with_signal(task: Task, split: Split, readings: Predict) -> Iterator[str]:

@@ -51,6 +51,11 @@ class Host:
             if "=" not in option:
                 raise UsageError(f"--ssh-option is {option!r}: give NAME=VALUE, as Port=2222")
 
+    @property
+    def by_hand(self) -> str:
+        """The command that gets there by hand."""
+        return shlex.join(["ssh", *(part for option in self.options for part in ("-o", option)), self.address])
+
     def run(self, script: str, doing: str, stdin: IO[bytes] | None = None) -> str:
         """What a shell script prints there.
 
@@ -72,7 +77,7 @@ class Host:
             raise BackendError("there is no ssh here: sudo apt-get install openssh-client") from None
         said = done.stderr.decode("utf-8", "replace")
         if done.returncode == _SSH_FAILED:
-            raise BackendError(f"{self.address} is not reached while {doing}: {_last(said)}; try: ssh {self.address}")
+            raise BackendError(f"{self.address} is not reached while {doing}: {_last(said)}; try: {self.by_hand}")
         if done.returncode:
             raise self._failed(said or done.stdout.decode("utf-8", "replace"), done.returncode, doing)
         return done.stdout.decode("utf-8", "replace").strip()
@@ -115,12 +120,19 @@ def send(host: Host, folder: Path, place: str) -> None:
 
 
 def _remove(host: Host, folder: str) -> None:
-    """Remove the folder; where that fails, say so, and leave the error that was there before as it is."""
+    """Remove the folder; where that fails, say so, and leave the error that was there before as it is.
+
+    First what still runs from it is ended: when a connection ends, its command does not, and pip would write on.
+    """
+    name = folder.rpartition("/")[2]
+    running = shlex.quote(f"[{name[0]}]{name[1:]}")  # which is not found in this very command
+    wait = f"for _ in 1 2 3 4 5 6 7 8 9; do pkill -f {running} || break; sleep 0.2; done"
     try:
+        host.run(f"if command -v pkill >/dev/null; then {wait}; fi", "ending what runs there")
         host.run(f"rm -rf {shlex.quote(folder)}", "cleaning up")
     except EdgeMsaError as error:
         remark(f"note: {error}")
-        remark(f"note: left there; remove it with: ssh {host.address} rm -rf {shlex.quote(folder)}")
+        remark(f"note: left there; remove it with: {host.by_hand} rm -rf {shlex.quote(folder)}")
 
 
 def _last(said: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa_export.errors import ExportError
+from edge_msa_export.errors import ExportError, ProfileError
 from edge_msa_export.profiles import PRECISIONS, DeviceProfile
 from edge_msa_export.text import Text
 from edge_msa_runtime.manifest import TaskSpec
@@ -77,7 +77,7 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         if self.ir and not any(engine.name == "openvino" for engine in self.profile.engines):
-            raise ExportError(f"{self.profile.name} does not run openvino, which alone reads IR: leave --ir out")
+            raise ProfileError(f"{self.profile.name} does not run openvino, which alone reads IR: leave --ir out")
         for name, length in [*self.chunks.items(), *self.windows.items()]:
             if length < 1:
                 raise ExportError(f"{name}: a chunk or window of {length} frames; give at least 1")
@@ -125,7 +125,7 @@ def variants_of(request: ExportRequest) -> tuple[Variant, ...]:
     """Every engine and precision that the request offers; fp32 is always among them.
 
     Raises:
-        ExportError: a precision was asked for by name that the target or the missing calibration does not allow.
+        ProfileError: a precision was asked for by name that the target or the missing calibration does not allow.
     """
     wanted = set(request.precisions or PRECISIONS) | {"fp32"}
     found = tuple(
@@ -141,6 +141,9 @@ def variants_of(request: ExportRequest) -> tuple[Variant, ...]:
     )
     for precision in request.precisions or ():
         if not any(variant.precision == precision for variant in found):
-            needs = "calibrate first" if precision == "int8" and request.ranges is None else "choose another"
-            raise ExportError(f"{request.profile.name} cannot be given {precision}: {needs}")
+            there = dict.fromkeys(variant.precision for variant in found)
+            needs = f"choose one of {', '.join(there)}"
+            if precision == "int8" and request.ranges is None:
+                needs = "calibrate first"
+            raise ProfileError(f"{request.profile.name} cannot be given {precision}: {needs}")
     return found

@@ -114,7 +114,7 @@ def _add_session_options(parser: argparse.ArgumentParser, *, many: bool) -> None
     parser.add_argument("--engine", default="auto", metavar="NAME", help="onnxruntime, openvino, tensorrt or auto")
     parser.add_argument("--strict", action="store_true", help="refuse any engine or device but the bundle's first")
     parser.add_argument("--precision", metavar="P", help="fp32, fp16 or int8; the bundle's choice by default")
-    parser.add_argument("--device", default="", metavar="D", help="what the engine runs on: CPU, GPU, NPU, GPU:1")
+    parser.add_argument("--device", default="", metavar="D", help="OpenVINO: CPU, GPU, GPU.1, NPU; TensorRT: GPU:1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for one reading, on a CPU (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one compact JSON line last")
 

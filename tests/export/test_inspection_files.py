@@ -70,6 +70,11 @@ def test_weights_that_are_shorter_than_the_graph_says_are_refused(tmp_path: Path
     assert refused(inspect_file(path, READER)) == ""
     (tmp_path / "w.bin").write_bytes(b"1234")
     assert "w has 4 bytes in w.bin, 16 are needed" in refused(inspect_file(path, READER))
+
+
+def test_a_constant_with_less_than_it_says_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "g.onnx", [helper.make_node("Add", ["x", "w"], ["y"])], w=np.ones((1, 4), "f4"))
+    model = onnx.load(path)
     model.graph.initializer[0].raw_data = b"1234"
-    onnx.save(model, path)
-    assert "w" in refused(inspect_file(path, READER))
+    path.write_bytes(model.SerializeToString())
+    assert "tensor name: w" in refused(inspect_file(path, READER))

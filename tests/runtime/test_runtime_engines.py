@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,14 @@ def test_a_missing_engine_is_told_with_the_command_that_installs_it(
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(EngineUnavailableError, match="NPX"):
         open_engine(name, EngineOptions(device="NPX"))
+
+
+def test_onnx_runtime_leaves_nothing_at_home(shared_bundle: Path, tmp_path: Path) -> None:
+    code = "import sys; from edge_msa_runtime import load; load(sys.argv[1], 'onnxruntime').prepare('l')"
+    homes = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    alone = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code, str(shared_bundle)], check=True, env={**alone, **homes})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_engine_gets_the_closest_name() -> None:

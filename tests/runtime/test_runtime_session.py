@@ -207,6 +207,20 @@ def test_strict_refuses_any_engine_but_the_first(make_bundle: Callable[..., Path
     assert load(path, "onnxruntime", strict=True).engine == "onnxruntime"
 
 
+@pytest.mark.usefixtures("no_tensorrt")
+def test_a_precision_that_only_a_missing_engine_has_is_that_engine_s_absence(
+    make_bundle: Callable[..., Path], seal: Callable[..., None]
+) -> None:
+    path = make_bundle(engines=("tensorrt", "onnxruntime"))
+    graphs = json.loads((path / "manifest.json").read_text("utf-8"))["graphs"]
+    half = [{**graph, "precision": "fp16"} for graph in graphs if graph["engine"] == "tensorrt"]
+    seal(path, {"graphs": graphs + half})
+    with pytest.raises(EngineUnavailableError, match="tensorrt cannot be imported"):
+        load(path, precision="fp16")
+    with pytest.raises(UsageError, match="no graphs at 'int8' for onnxruntime, only fp32"):
+        load(path, precision="int8")
+
+
 def test_strict_refuses_a_graph_on_another_device(
     shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, frames: Callable[..., Any]
 ) -> None:

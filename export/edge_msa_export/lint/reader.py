@@ -67,7 +67,7 @@ def tensorrt_version(text: str) -> Version:
     Raises:
         LintError: it is no version, or one that there are no rules for.
     """
-    if not re.fullmatch(r"\d+(\.\d+){0,3}", text):
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+){0,3}", text):
         raise LintError(f"{text!r} is no version of TensorRT; give one as 8.5, 10.3 or 11.4.1")
     version = tuple(int(part) for part in text.split("."))
     version = version if len(version) > 1 else (*version, 0)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MOST_THREADS = 256
+
+
 @dataclasses.dataclass(frozen=True)
 class EngineOptions:
     """How an engine is to run.
@@ -27,8 +30,8 @@ class EngineOptions:
     device: str = ""
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}; give at least 1")
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise UsageError(f"threads is {self.threads}; give 1 to {MOST_THREADS}")
 
 
 class Program(abc.ABC):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edge_msa.flow.choice import Measured, choose
@@ -81,3 +83,10 @@ def test_a_time_of_another_machine_says_so_and_keeps_what_passes() -> None:
     assert (choice.precision, choice.kept) == ("int8", ("fp32", "int8"))
     assert "on x86_64, not on the target" in choice.reason
     assert "not on the target" not in choose("onnxruntime", (FP32, INT8), "auto", 2.0).reason
+
+
+def test_what_is_faster_in_one_round_and_not_in_another_is_not_chosen() -> None:
+    reference = replace(FP32, rounds=(2.0, 2.0, 2.0))
+    for rounds, chosen in (((1.7, 1.7, 1.7), "int8"), ((1.5, 1.95, 1.5), "fp32")):
+        lower = replace(measured("int8", 85, 1.5), rounds=rounds)
+        assert choose("onnxruntime", (reference, lower), "auto", 1.0).precision == chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import platform
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_msa.flow.remote import Host, workplace
 from edge_msa.report.records import read_records
 from edge_msa_runtime.bench import BenchResult, Latency
 
@@ -43,6 +45,25 @@ def test_a_device_verifies_and_measures_and_keeps_nothing(
         assert 0 < (record.peak_memory_mib or 0) < 400
     assert json.loads(ran.out.splitlines()[-1])["records"][0]["engine"] == "onnxruntime"
     assert edge_msa("report", output, "--output", tmp_path / "report.html").code == 0
+
+
+def test_what_still_runs_from_the_folder_is_ended_before_it_is_removed(sshd: Door) -> None:
+    host = Host("127.0.0.1", sshd.options[1::2])
+    with workplace(host) as folder:
+        host.run(f"nohup sh -c 'sleep 100; : {folder}' >/dev/null 2>&1 & echo started", "beginning something long")
+        assert _running(folder)
+    assert not _running(folder)
+    assert sshd.left == []
+
+
+def _running(folder: str) -> list[str]:
+    """Command lines that name the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            found += [line] if folder in line else []
+    return found
 
 
 def test_offline_nothing_but_the_wheel_is_installed(sshd: Door, bench: Command, python: str) -> None:

@@ -78,7 +78,7 @@ def test_a_full_device_is_told_while_the_bundle_is_copied(sshd: Door, bench: Com
 @pytest.mark.parametrize(
     ("address", "options", "code", "said"),
     [
-        ("127.0.0.1", ("Port=1",), 4, "Connection refused; try: ssh 127.0.0.1"),
+        ("127.0.0.1", ("Port=1",), 4, "Connection refused; try: ssh -o Port="),
         ("no-such-host.invalid", (), 4, "no-such-host.invalid is not reached while asking for its Python"),
         ("-oProxyCommand=true", (), 2, "give user@device"),
     ],
