@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,12 +39,28 @@ from edge_msa.cli.tuning import tuning_app
 
 app = typer.Typer(
     name="edge-msa",
-    help="Multimodal sentiment models for edge devices: train, distil, calibrate, export, run, report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"edge-msa {metadata.version('edge-msa')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which this is.")
+    ] = False,
+) -> None:
+    """Multimodal sentiment models for edge devices: train, distil, calibrate, export, run, report."""
+
+
 app.add_typer(data_app, name="data")
 app.add_typer(import_app, name="import")
 app.add_typer(language_app, name="language")

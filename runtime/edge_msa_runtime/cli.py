@@ -12,6 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Iterable, NoReturn, Sequence
 
+from edge_msa_runtime import __version__
 from edge_msa_runtime.errors import RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="edge-msa-run", description="Run an edge-msa bundle on this device.")
+    parser.add_argument("--version", action="version", version=f"edge-msa-run {__version__}")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
     info = commands.add_parser("info", help="what is in a bundle, and which engines are here")
     info.add_argument("bundle", metavar="BUNDLE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pickle
 import shutil
@@ -223,6 +224,11 @@ def test_an_error_nobody_foresaw_is_not_hidden(edge_msa: Command, monkeypatch: p
     monkeypatch.setattr("edge_msa.flow.devices.list_devices", broken)
     with pytest.raises(ZeroDivisionError):
         edge_msa("devices")
+
+
+def test_the_version_is_told(edge_msa: Command) -> None:
+    ran = edge_msa("--version")
+    assert (ran.code, ran.out) == (0, f"edge-msa {importlib.metadata.version('edge-msa')}\n")
 
 
 def test_help_of_a_group_is_shown_where_nothing_was_asked(edge_msa: Command) -> None:
