@@ -13,6 +13,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any, Iterable, Iterator
 
+from edge_msa_runtime.engines import ENGINES
 from edge_msa_runtime.errors import BundleError, UsageError
 from edge_msa_runtime.manifest import (
     DIGEST_NAME,
@@ -133,6 +134,9 @@ def _check_contract(manifest: Manifest) -> None:
     """Refuse a manifest that contradicts itself, which only a fault in what wrote it can cause."""
     if not manifest.modalities or set(manifest.modalities) - set(MODALITIES):
         raise BundleError(f"{MANIFEST_NAME} names modalities {sorted(manifest.modalities)}; export the bundle again")
+    unknown = [name for name in manifest.engines if name not in ENGINES]
+    if unknown or not manifest.engines:
+        raise BundleError(f"{MANIFEST_NAME} is for engines {list(manifest.engines)}; export the bundle again")
     for name, spec in manifest.modalities.items():
         widths = {spec.dim, len(spec.mean), len(spec.std)}
         if len(widths) != 1 or not any(state.name == "tokens" for state in spec.states):

@@ -8,6 +8,7 @@ A bundle is a folder: `manifest.json` (this schema), `manifest.sha256` (its dige
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Mapping, TypeVar
 
 SCHEMA = 2
@@ -166,5 +167,28 @@ def _modality(value: Mapping[str, Any]) -> ModalitySpec:
 
 
 def _tupled(kind: type[T], value: Mapping[str, Any]) -> T:
-    """Build a dataclass from JSON, lists as tuples; a missing or unknown key is a TypeError that names it."""
-    return kind(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})
+    """Build a dataclass from JSON, lists as tuples.
+
+    A missing or unknown key, and a value of another type than the field's, is a TypeError that names it.
+    """
+    made = kind(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})
+    for field in dataclasses.fields(made):  # type: ignore[arg-type]
+        found = getattr(made, field.name)
+        if not _is_of(found, str(field.type)):
+            raise TypeError(f"{field.name} is {str(found)[:40]!r}, wanted is {field.type}")
+    return made
+
+
+def _is_of(value: Any, wanted: str) -> bool:
+    """Whether a value is of a field's type; of types that JSON has no word for, a container is enough."""
+    if wanted.endswith(" | None"):
+        return value is None or _is_of(value, wanted[: -len(" | None")])
+    if wanted.startswith("tuple["):
+        inner = wanted[len("tuple[") : -len(", ...]")]
+        return isinstance(value, tuple) and all(_is_of(item, inner) for item in value)
+    if wanted in ("int", "float"):
+        kinds = (int,) if wanted == "int" else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    if wanted == "str":
+        return isinstance(value, str)
+    return not wanted.startswith("Mapping[") or isinstance(value, Mapping)

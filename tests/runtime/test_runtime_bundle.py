@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Callable
@@ -124,6 +125,32 @@ def test_a_manifest_that_is_no_json_object_is_refused(bundle_path: Path, content
 def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no bundle folder at"):
         open_bundle(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"engines": 3}, "engines is '3', wanted is tuple"),
+        ({"engines": []}, "is for engines []"),
+        ({"engines": ["../../etc/passwd"]}, "is for engines ['../../etc/passwd']"),
+        ({"graphs": 1.5}, "cannot be read"),
+        ({"files": []}, "files is '()', wanted is Mapping"),
+        ({"name": None}, "name is 'None', wanted is str"),
+        ({"task": {"kind": "mosi", "outputs": True, "labels": [], "edges": []}}, "outputs is 'True', wanted is int"),
+        ({"task": {"kind": "mosi", "outputs": 1, "labels": [3], "edges": []}}, "wanted is tuple[str, ...]"),
+        (
+            {"task": {"kind": "mosi", "outputs": 1, "labels": [], "edges": [float("inf")]}},
+            "wanted is tuple[float, ...]",
+        ),
+    ],
+)
+def test_a_manifest_that_says_what_cannot_be_is_refused(
+    changes: dict[str, Any], said: str, bundle_path: Path, seal: Callable[..., None]
+) -> None:
+    seal(bundle_path, changes)
+    with pytest.raises(BundleError, match=re.escape(said)) as caught:
+        open_bundle(bundle_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
