@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -42,10 +43,10 @@ def say_json(value: Mapping[str, Any]) -> None:
 
 
 def made(what: str, path: Path, following: str | None = None) -> None:
-    """The last lines of a command: what was made, its size, and the command that comes next."""
+    """The last lines of a command: what was made, its size, and the command that comes next, its path for a shell."""
     say(f"{what}: {path} ({size_text(size_of(path))})")
     if following:
-        say(f"next: {following}")
+        say(f"next: {following.replace(str(path), shlex.quote(str(path)))}")
 
 
 def metrics_line(metrics: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle import write_bundle
 from edge_msa_export.lint import Reader
 from edge_msa_export.profiles import DeviceProfile, profile_named
-from edge_msa_export.request import ExportRequest
+from edge_msa_export.request import ExportRequest, variants_of
 from edge_msa_runtime.bundle import open_bundle
 from edge_msa_runtime.errors import RuntimeFailure
 
@@ -83,12 +83,15 @@ def export_model(
     asked = replace(export_request(run, contract, dataset, profile, precision, output.name), ir=ir, dla=dla)
     exported = with_fronts(graphs_of(run), asked.text)
     request = explained(asked, exported)
+    variants_of(request)  # which refuses what the target cannot be given, before slow work
     remarks(_before(run, profile, output))
+    remark(f"building for {', '.join(engine.name for engine in profile.engines)}, each precision checked")
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         graphs = build_graphs(student_of(run), request, Path(scratch) / "graphs", exported)
         for (engine, name), reason in graphs.refused.items():
             remark(f"note: {engine} cannot be given {name}: {reason}")
         remarks(filter(None, [slow_line(graphs.findings)]))
+        remark("measuring on validation")
         on_device = partial(p50_on_host, remote=remote) if remote else None
         measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch), on_device)
         choices = tuple(choose(engine.name, measured, precision, max_drop) for engine in profile.engines)

@@ -41,3 +41,10 @@ def test_what_was_made_is_told_with_the_command_that_follows(
     (tmp_path / "file").write_bytes(b"123")
     made("archive", tmp_path / "file", "edge-msa train")
     assert capsys.readouterr().out.splitlines() == [f"archive: {tmp_path / 'file'} (3 B)", "next: edge-msa train"]
+
+
+def test_the_next_command_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, shown in (("plain", f"{tmp_path}/plain"), ("two words", f"'{tmp_path}/two words'")):
+        (tmp_path / name).touch()
+        made("thing", tmp_path / name, f"edge-msa report {tmp_path / name}")
+        assert capsys.readouterr().out.splitlines()[1] == f"next: edge-msa report {shown}"
