@@ -169,7 +169,9 @@ def test_a_read_only_cache_still_serves_what_is_in_it(
 
 def _command(*arguments: str) -> list[str]:
     runtime, standin = Path(edge_msa_runtime.__path__[0]).parent, Path(__file__).parent / "standin"
-    code = f"import sys; sys.path[:0] = [{str(runtime)!r}, {str(standin)!r}]; from edge_msa_runtime.cli import main; "
+    # A shell's background job, as these tests may be, ignores Ctrl-C and hang-up, and so would what it starts.
+    listens = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); s.signal(s.SIGHUP, s.SIG_DFL); "
+    code = f"{listens}import sys; sys.path[:0] = [{str(runtime)!r}, {str(standin)!r}]; from edge_msa_runtime.cli import main; "
     return [sys.executable, "-c", f"{code}sys.exit(main({list(arguments)!r}))"]
 
 

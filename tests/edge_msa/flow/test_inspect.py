@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnx import helper
 
@@ -17,7 +18,7 @@ def graph(tmp_path: Path) -> Path:
     """Fine for a TensorRT of 8.6 and later."""
     path = tmp_path / "model.onnx"
     nodes = [helper.make_node("LayerNormalization", ["x", "w"], ["y"], name="norm")]
-    path.write_bytes(model(nodes, {"w": [1.0] * 8}).SerializeToString())  # type: ignore[dict-item]
+    path.write_bytes(model(nodes, {"w": np.ones(8, np.float32)}).SerializeToString())
     return path
 
 
@@ -85,7 +86,8 @@ def test_what_cannot_be_held_against_anything_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("none", "no bundle folder"), (".", "is no bundle"), ("cut.onnx", "is no ONNX")]
+    ("name", "told"),
+    [("none", "does not exist: give a bundle or an .onnx file"), (".", "is no bundle"), ("cut.onnx", "is no ONNX")],
 )
 def test_what_is_no_bundle_and_no_graph_is_one_line(
     graph: Path, name: str, told: str, capsys: pytest.CaptureFixture[str]
