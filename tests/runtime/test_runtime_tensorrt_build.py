@@ -171,8 +171,8 @@ def _command(*arguments: str) -> list[str]:
     runtime, standin = Path(edge_msa_runtime.__path__[0]).parent, Path(__file__).parent / "standin"
     # A shell's background job, as these tests may be, ignores Ctrl-C and hang-up, and so would what it starts.
     listens = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); s.signal(s.SIGHUP, s.SIG_DFL); "
-    code = f"{listens}import sys; sys.path[:0] = [{str(runtime)!r}, {str(standin)!r}]; from edge_msa_runtime.cli import main; "
-    return [sys.executable, "-c", f"{code}sys.exit(main({list(arguments)!r}))"]
+    code = f"import sys; sys.path[:0] = [{str(runtime)!r}, {str(standin)!r}]; from edge_msa_runtime.cli import main; "
+    return [sys.executable, "-c", f"{listens}{code}sys.exit(main({list(arguments)!r}))"]
 
 
 def test_a_full_disk_is_one_line(bundle: str, standin: Any) -> None:
