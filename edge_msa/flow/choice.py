@@ -84,7 +84,7 @@ def choose(engine: str, measured: tuple[Measured, ...], wanted: str, max_drop: f
         )
     ahead = [name for name in known if name != "fp32" and own[name].saves(reference)]
     fastest = min(ahead, key=lambda name: known[name], default="fp32")
-    gain = f"more than {NOISE:.0%} faster than fp32"
+    gain = f"more than {NOISE:.0%} faster than fp32 in every round"
     why = f"nothing that passes the gate is {gain}" if fastest == "fp32" else f"passes the gate, {gain}"
     told = ", ".join(f"{name} {speed:.3f} ms" for name, speed in known.items())
     if reference.timed_on:
