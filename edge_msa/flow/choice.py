@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,9 +17,9 @@ class Measured:
     """One engine at one precision on validation.
 
     `points` is the gate's metric in percent by subset, `by_subset` all metrics; `signal` the subsets whose fp32
-    readings carry signal. `p50_ms` of the fullest subset; None where the engine executed nowhere. `measured_by`
-    executed, `timed_on` a machine that is not of the target's kind; empty where the time is the target's. `rounds`: the
-    p50 of each round of the measurement, all engines and precisions in turns in each; `p50_ms` is their median.
+    readings carry signal. `rounds`: the p50 of the fullest subset in milliseconds in each round of the measurement, all
+    precisions in turns in each; empty where the engine executed nowhere. `measured_by` executed, `timed_on` a machine
+    that is not of the target's kind; empty where the time is the target's.
     """
 
     engine: str
@@ -27,14 +28,18 @@ class Measured:
     points: Mapping[str, float]
     by_subset: Mapping[str, Mapping[str, float]]
     signal: frozenset[str]
-    p50_ms: float | None
+    rounds: tuple[float, ...]
     timed_on: str = ""
-    rounds: tuple[float, ...] = ()
+
+    @property
+    def p50_ms(self) -> float | None:
+        """The median of the rounds."""
+        return statistics.median(self.rounds) if self.rounds else None
 
     def saves(self, reference: Measured) -> bool:
         """Whether it is faster than the reference by more than noise, in every round."""
-        own, other = (item.rounds or (item.p50_ms or 0.0,) for item in (self, reference))
-        return all(mine <= (1 - NOISE) * theirs for mine, theirs in zip(own, other, strict=True))
+        pairs = zip(self.rounds, reference.rounds, strict=False)
+        return bool(reference.rounds) and all(mine <= (1 - NOISE) * theirs for mine, theirs in pairs)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from edge_msa.flow.data import opened_for
 from edge_msa.flow.graphs import graphs_of, with_fronts
 from edge_msa.flow.host_bench import Remote, p50_on_host, reach
 from edge_msa.flow.inspect import slow_line
-from edge_msa.flow.measure import measure_variants
+from edge_msa.flow.measure import measure_variants, untimed
 from edge_msa.flow.model import make_model
 from edge_msa.flow.readings import by_run
 from edge_msa.flow.request import export_request
@@ -92,8 +92,8 @@ def export_model(
             remark(f"note: {engine} cannot be given {name}: {reason}")
         remarks(filter(None, [slow_line(graphs.findings)]))
         remark("measuring on validation")
-        on_device = partial(p50_on_host, remote=remote) if remote else None
-        measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch), on_device)
+        timed_by = partial(p50_on_host, remote=remote) if remote else None if precision == "auto" else untimed
+        measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch), timed_by)
         choices = tuple(choose(engine.name, measured, precision, max_drop) for engine in profile.engines)
         _write(output, graphs, request, choices, measured)
     for choice in choices:

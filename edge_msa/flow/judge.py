@@ -120,10 +120,10 @@ class Judge:
     @property
     def weights(self) -> tuple[str, ...]:
         """The weights whose layers may be int8: those of the fullest graph, then those of an encoder of words."""
-        names = [self.reader.graphs[telling(self.reader.graphs)[0]], *([self.encoder.graph] if self.encoder else [])]
+        graphs = [self.reader.graphs[telling(self.reader.graphs)[0]], *([self.encoder.graph] if self.encoder else [])]
         seen = {owner_of(key) for key in self.request.ranges or {}}
         rules = rule_set_named(self.rule_set)
-        return tuple(site.weight for graph in names for site in place(graph, rules, seen, self._kept).sites)
+        return tuple(site.weight for graph in graphs for site in place(graph, rules, seen, self._kept).sites)
 
     @property
     def _kept(self) -> Mapping[str, str]:

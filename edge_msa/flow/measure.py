@@ -44,7 +44,7 @@ def measure_variants(
     dataset: Dataset,
     torch_readings: Predict,
     scratch: Path,
-    on_device: Callable[[Path], Times] | None = None,
+    timed_by: Callable[[Path], Times] | None = None,
 ) -> tuple[Measured, ...]:
     """Measure on the validation split.
 
@@ -54,19 +54,24 @@ def measure_variants(
         dataset: raw; its valid split is read.
         torch_readings: of the run itself, for which subsets carry signal.
         scratch: where candidates may lie.
-        on_device: times a bundle on the target itself; None: it is timed here.
+        timed_by: times the bundle elsewhere, as on the target itself, or does without (`untimed`); None: here.
     """
     split = dataset.split("valid")
     signal = frozenset(with_signal(dataset.task, split, torch_readings))
     if not signal:
         remark("note: on validation no subset carries signal, so the gate has nothing to hold a precision against")
     bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
-    there = None if on_device is None else on_device(bundle.path)
+    there = None if timed_by is None else timed_by(bundle.path)
     return tuple(
         item
         for engine in bundle.manifest.engines
         for item in _measure_engine(bundle, engine, dataset.task, split, signal, there)
     )
+
+
+def untimed(_: Path) -> Times:
+    """No times: a precision that is asked for by name is held against the gate alone."""
+    return {}
 
 
 def _measure_engine(
@@ -83,9 +88,7 @@ def _measure_engine(
             for subset, rows in readable(split)
         }
         points = {subset: gate_points(task, metrics) for subset, metrics in by_subset.items()}
-        rounds = times.get((engine, name), ())
-        p50 = float(np.median(rounds)) if rounds else None
-        yield Measured(engine, name, executes, points, by_subset, signal, p50, timed_on, rounds)
+        yield Measured(engine, name, executes, points, by_subset, signal, times.get((engine, name), ()), timed_on)
         session.close()
 
 

@@ -18,7 +18,7 @@ from edge_msa.flow.choice import choose
 from edge_msa.flow.console import shows_progress
 from edge_msa.flow.distill import student_run
 from edge_msa.flow.graphs import graphs_of
-from edge_msa.flow.measure import measure_variants
+from edge_msa.flow.measure import measure_variants, untimed
 from edge_msa.flow.readings import by_run, session_of
 from edge_msa.flow.request import export_request
 from edge_msa.flow.search_ground import Ground, one_at_a_time
@@ -101,7 +101,7 @@ class Laboratory:
         if reason := graphs.refused.get((ground.engine, precision)):
             raise ExportError(f"{ground.engine} cannot be given {precision}: {reason}")
         dataset = Contract.from_json(run.info.contract).readable(ground.dataset)
-        measured = measure_variants(graphs, request, dataset, by_run(run), scratch)
+        measured = measure_variants(graphs, request, dataset, by_run(run), scratch, untimed)
         choice = choose(ground.engine, measured, precision, ground.own.max_drop)
         if choice.failure:
             raise GateFailedError(f"gate: {choice.failure}")

@@ -200,7 +200,7 @@ def test_a_precision_that_loses_too_much_ends_with_3_and_leaves_the_bundle_that_
 ) -> None:
     def lossy(*_: object) -> tuple[Measured, ...]:
         return tuple(
-            Measured(engine, precision, engine, {"lav": points}, {}, frozenset({"lav"}), speed)
+            Measured(engine, precision, engine, {"lav": points}, {}, frozenset({"lav"}), (speed,))
             for engine in ("openvino", "onnxruntime")
             for precision, points, speed in (("fp32", 80.0, 2.0), ("int8", 70.0, 1.0))
         )

@@ -8,7 +8,15 @@ from edge_msa.flow.choice import Measured, choose
 
 
 def measured(precision: str, points: float, p50_ms: float | None = None, engine: str = "onnxruntime") -> Measured:
-    return Measured(engine, precision, engine, {"l": 80.0, "lav": points}, {}, frozenset({"lav"}), p50_ms)
+    return Measured(
+        engine,
+        precision,
+        engine,
+        {"l": 80.0, "lav": points},
+        {},
+        frozenset({"lav"}),
+        () if p50_ms is None else (p50_ms,),
+    )
 
 
 FP32, FP16, INT8 = measured("fp32", 85, 2.0), measured("fp16", 84.8, 1.5), measured("int8", 83, 1.0)
@@ -42,7 +50,7 @@ def test_a_precision_that_was_asked_for_passes_the_gate_or_falls_back_to_fp32(ma
 
 
 def test_a_subset_without_signal_decides_nothing() -> None:
-    worse = Measured("onnxruntime", "int8", "onnxruntime", {"l": 0.0, "lav": 85.0}, {}, frozenset({"lav"}), 1.0)
+    worse = Measured("onnxruntime", "int8", "onnxruntime", {"l": 0.0, "lav": 85.0}, {}, frozenset({"lav"}), (1.0,))
     assert choose("onnxruntime", (FP32, worse), "auto", 0.0).precision == "int8"
 
 
@@ -76,7 +84,7 @@ def test_the_speed_of_another_engine_says_nothing() -> None:
 
 def test_a_time_of_another_machine_says_so_and_keeps_what_passes() -> None:
     here = [
-        Measured(item.engine, item.precision, item.measured_by, item.points, {}, item.signal, item.p50_ms, "x86_64")
+        Measured(item.engine, item.precision, item.measured_by, item.points, {}, item.signal, item.rounds, "x86_64")
         for item in (FP32, INT8)
     ]
     choice = choose("onnxruntime", tuple(here), "auto", 2.0)
