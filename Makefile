@@ -15,20 +15,20 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e './runtime[onnxruntime,openvino,text]' -e '.[dev]'
-	@touch $@
+	@test predictions $@
 
-demo: install ## the whole way on the embedded default: train, distil, calibrate, export, measure, report
+demo: install ## the whole way on the embedded default: train, distill, calibrate, export, measure, report
 	$(BIN)/edge-msa pipeline --output-dir demo
 
 test: install ## all tests, fast ones first
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 
 test-aarch64: install ## the Jetson's and the Raspberry Pi's bundles on an emulated ARM, made on first use (QEMU, debootstrap)
-	PYTHON=$(BIN)/python tests/aarch64/make_root.sh .aarch64
-	$(BIN)/python -m pytest -q -rs tests/system/test_aarch64.py
+	PYTHON=$(BIN)/python tests/integration/aarch64/make_root.sh .aarch64
+	$(BIN)/python -m pytest -q -rs tests/integration/test_aarch64.py
 
 test-pythons: install ## the runtime's tests under the Pythons of devices, 3.8 and 3.10, where they are here
-	$(BIN)/python -m pytest -q -rs tests/system/test_pythons.py
+	$(BIN)/python -m pytest -q -rs tests/integration/test_pythons.py
 
 lint: install ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ class Affine:
 
 
 def affine_of(low: float, high: float, integers: Integers) -> Affine:
-    """What quantises a tensor whose values lie in [low, high].
+    """What quantizes a tensor whose values lie in [low, high].
 
     Zero is always representable: the range is widened to hold it, so that a memory of zeros and the output of a Relu
     stay exact.
@@ -62,7 +62,7 @@ def affine_of(low: float, high: float, integers: Integers) -> Affine:
     return Affine(scale, int(np.clip(zero, integers.lowest, integers.highest)), integers)
 
 
-def quantised_weight(weight: Array, limit: int, bias: Array | None = None) -> tuple[Array, Array]:
+def quantized_weight(weight: Array, limit: int, bias: Array | None = None) -> tuple[Array, Array]:
     """Per-channel symmetric int8.
 
     Args:

@@ -58,7 +58,7 @@ def drifts_of(
 
 
 def differing(drifts: tuple[Drift, ...]) -> tuple[Drift, ...]:
-    """Those that are worth a warning, the farthest first.
+    """Those that are baseline check a warning, the farthest first.
 
     Measured through a student with random weights, the farthest tensor of each: synthetic, MOSI with two and with
     three modalities lie .001 to .013 apart between train and validation; with validation scaled by 1.5 .074 to .088,
@@ -70,7 +70,7 @@ def differing(drifts: tuple[Drift, ...]) -> tuple[Drift, ...]:
 
 def share_beyond(histogram: Histogram, low: float, high: float) -> float:
     """Share of the values outside [low, high], to within half a bin."""
-    middles = histogram.centres
+    middles = histogram.centers
     # Those in the bin of an end are inside: a Relu's zeros are not below a range that starts at 0.
     outside = (middles < low - histogram.width) | (middles > high + histogram.width)
     return float(histogram.counts[outside].sum() / histogram.count)

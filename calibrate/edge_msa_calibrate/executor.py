@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_runtime.engines.onnxruntime_engine import import_onnxruntime
+from edge_msa_runtime.backends.onnxruntime_backend import import_onnxruntime
 
 Array = npt.NDArray[Any]
 _ERRORS_ONLY = 3

@@ -18,7 +18,7 @@ from edge_msa_calibrate.errors import CalibrationError
 Array = npt.NDArray[Any]
 
 DEFAULT_BINS = 2048
-# Where a limit starts: below any activation worth telling from zero.
+# Where a limit starts: below any activation baseline check telling from zero.
 _FIRST_EXPONENT = -32
 
 
@@ -56,7 +56,7 @@ class Histogram:
         return np.arange(-self.bins, self.bins + 1) * self.width
 
     @property
-    def centres(self) -> Array:
+    def centers(self) -> Array:
         """The middles of the 2 * bins bins, float64."""
         return (self.edges[:-1] + self.edges[1:]) / 2
 
@@ -95,7 +95,7 @@ class HistogramBuilder:
             raise CalibrationError("an activation is NaN or infinite; look at the features with `data inspect`")
         self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
         self._grow(int(np.frexp(max(-low, high))[1]))
-        # Scaling by a power of two is exact, and so is the floor: values on an edge always fall on the same side.
+        # Scaling by a power of two is exact, and so is the baseline: values on an edge always fall on the same side.
         scaled = values.ravel() * np.float32(self._bins * 2.0**-self._exponent)
         places = np.floor(scaled).astype(np.intp) + self._bins
         self._counts += np.bincount(places, minlength=2 * self._bins)

@@ -1,9 +1,9 @@
-"""Explicit int8: Q/DQ pairs around what the placement names, weights stored as integers.
+"""Explicit int8: Q/DQ pairs around what the plan names, weights stored as integers.
 
 Biases are not corrected for the mean error that rounded weights make (Nagel et al. 2019). It was tried with the means
 of every layer's input: a student of the embedded default then reads at .0045 of a standard deviation from fp32 instead
 of .0046 (.0044 instead of .0047 with weights up to 63), with correlations no higher; mean-pooled features of
-all-MiniLM-L6-v2 correlate .9980 instead of .9978. That is not worth statistics of its own.
+all-MiniLM-L6-v2 correlate .9980 instead of .9978. That is not baseline check statistics of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy.typing as npt
 import onnx
 from onnx import checker, helper, numpy_helper
 
-from edge_msa_calibrate.affine import Affine, affine_of, quantised_weight
+from edge_msa_calibrate.affine import Affine, affine_of, quantized_weight
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_calibrate.placement import Placement, RuleSet, place, rule_set_named
-from edge_msa_calibrate.sites import LinearSite, owner_of
+from edge_msa_calibrate.layers import LinearSite, owner_of
+from edge_msa_calibrate.schemes import QuantizationPlan, QuantizationScheme, place, scheme_named
 
 Array = npt.NDArray[Any]
 
@@ -27,41 +27,41 @@ Array = npt.NDArray[Any]
 _FIRST_OPSET = 13
 
 
-def quantise(
+def quantize(
     model: onnx.ModelProto,
     ranges: Mapping[str, tuple[float, float]],
-    rule_set: str | RuleSet,
-    float_nodes: Collection[str] = (),
+    scheme: str | QuantizationScheme,
+    fp32_weights: Collection[str] = (),
     smoothing: Mapping[str, Array] | None = None,
 ) -> onnx.ModelProto:
-    """The int8 graph of a float32 graph, under one rule set.
+    """The int8 graph of a float32 graph, under one quantization scheme.
 
     Inputs and outputs stay float32 and keep their names, and so does the opset. The same weights and ranges give the
-    same integers in step and window graphs. A graph without encoders and front comes back as it was, and an encoder
+    same integers in step and window graphs. A graph without encoders and text encoder comes back as it was, and an encoder
     of whose modality there is no range at all stays float.
 
     Args:
         model: float32, opset 13 or later; it is not changed.
         ranges: (low, high) by `<weight name>:input` and `<weight name>:output`, from `compute_ranges`.
-        rule_set: or its name.
-        float_nodes: names of weights whose nodes stay float; those that the graph does not have are passed over,
+        scheme: or its name.
+        fp32_weights: names of weights whose nodes stay float; those that the graph does not have are passed over,
             because one list goes for all graphs of a student.
         smoothing: of `smoothing_of`, by weight name, that the ranges were computed with.
 
     Raises:
-        CalibrationError: the graph is quantised already, a range is missing or not finite, the rule set is unknown.
+        CalibrationError: the graph is quantized already, a range is missing or not finite, the quantization scheme is unknown.
     """
     _refuse_unfit(model)
-    rules = rule_set_named(rule_set) if isinstance(rule_set, str) else rule_set
-    if not ranges and place(model, rules, None, float_nodes).sites:
-        raise CalibrationError("there are no ranges to quantise by; calibrate this model first")
-    # A modality that no calibration sample had was never trained either, as a rule: there is nothing to quantise by.
-    placement = place(model, rules, {owner_of(key) for key in ranges}, float_nodes)
+    rules = scheme_named(scheme) if isinstance(scheme, str) else scheme
+    if not ranges and place(model, rules, None, fp32_weights).sites:
+        raise CalibrationError("there are no ranges to quantize by; calibrate this model first")
+    # A modality that no calibration sample had was never trained either, as a rule: there is nothing to quantize by.
+    plan = place(model, rules, {owner_of(key) for key in ranges}, fp32_weights)
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    writer = _Writer(result.graph, _affines(placement, ranges), placement, smoothing or {})
+    writer = _Writer(result.graph, _affines(plan, ranges), plan, smoothing or {})
     writer.write()
-    # Shapes of before name the tensors' old readers; engines infer their own.
+    # Shapes of before name the tensors' old readers; backends infer their own.
     result.graph.ClearField("value_info")
     checker.check_model(result)
     return result
@@ -71,23 +71,23 @@ def _refuse_unfit(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node.op_type.startswith("QLinear"):
             raise CalibrationError(
-                f"the graph is quantised already ({node.op_type} {node.name!r}); give the fp32 graph"
+                f"the graph is quantized already ({node.op_type} {node.name!r}); give the fp32 graph"
             )
     opset = next((entry.version for entry in model.opset_import if entry.domain == ""), 0)
     if opset < _FIRST_OPSET:
         raise CalibrationError(f"the graph is opset {opset}; int8 weights per channel need {_FIRST_OPSET} or later")
 
 
-def _affines(placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Affine]:
+def _affines(plan: QuantizationPlan, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Affine]:
     """Scale and zero point of every tensor that gets Q/DQ."""
     found = {}
-    for tensor, key in placement.tensors.items():
+    for tensor, key in plan.tensors.items():
         if key not in ranges:
             raise CalibrationError(f"there is no range for {key}; calibrate this model again")
         low, high = ranges[key]
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):
             raise CalibrationError(f"the range of {key} is ({low}, {high}); calibrate this model again")
-        found[tensor] = affine_of(low, high, placement.rule_set.activations)
+        found[tensor] = affine_of(low, high, plan.scheme.activations)
     return found
 
 
@@ -98,7 +98,7 @@ class _Writer:
         self,
         graph: onnx.GraphProto,
         affines: Mapping[str, Affine],
-        placement: Placement,
+        plan: QuantizationPlan,
         smoothing: Mapping[str, Array],
     ) -> None:
         self._graph = graph
@@ -106,14 +106,14 @@ class _Writer:
         # By the tensor: layers that read one tensor have the same factors.
         self._smoothing = {
             site.source: np.asarray(smoothing[site.weight], np.float32)
-            for site in placement.sites
+            for site in plan.sites
             if site.weight in smoothing
         }
-        # What a front's layer reads is read by residuals and float layers as well, and those need not lose anything.
-        self._own = {site.source for site in placement.sites if site.op_type != "Conv"}
+        # What a text encoder's layer reads is read by residuals and float layers as well, and those need not lose anything.
+        self._own = {site.source for site in plan.sites if site.op_type != "Conv"}
         self._biases: dict[str, str] = {}
-        self._rules = placement.rule_set
-        self._sites = {site.node: site for site in placement.sites}
+        self._rules = plan.scheme
+        self._sites = {site.node: site for site in plan.sites}
         self._weights = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
 
@@ -125,7 +125,7 @@ class _Writer:
             site = self._sites.get(node.name or node.output[0])
             for index, name in enumerate(node.input):
                 if name in self._affines and (site is not None or name not in self._own):
-                    node.input[index] = f"{name}_dequantised"
+                    node.input[index] = f"{name}_dequantized"
                 elif name in self._biases:
                     node.input[index] = self._biases[name]
             if site is not None:
@@ -143,11 +143,11 @@ class _Writer:
             parameters = [f"{tensor}_scale", f"{tensor}_zero_point"]
             self._constant(parameters[0], np.array(affine.scale, np.float32))
             self._constant(parameters[1], np.array(affine.zero_point, affine.integers.dtype))
-            self._node("QuantizeLinear", [self._smoothed(tensor), *parameters], f"{tensor}_quantised")
-            self._node("DequantizeLinear", [f"{tensor}_quantised", *parameters], f"{tensor}_dequantised")
+            self._node("QuantizeLinear", [self._smoothed(tensor), *parameters], f"{tensor}_quantized")
+            self._node("DequantizeLinear", [f"{tensor}_quantized", *parameters], f"{tensor}_dequantized")
 
     def _smoothed(self, tensor: str) -> str:
-        """The tensor that is quantised in another's place: each channel divided by its factor, if it has one."""
+        """The tensor that is quantized in another's place: each channel divided by its factor, if it has one."""
         if tensor not in self._smoothing:
             return tensor
         self._constant(f"{tensor}_smoothing", np.float32(1) / self._smoothing[tensor])
@@ -160,7 +160,7 @@ class _Writer:
             weight = weight * self._smoothing[site.source]
         bias = self._bias(site)
         scale = self._affines[site.source].scale
-        integers, scales = quantised_weight(weight, self._rules.weight_limit, None if bias is None else bias / scale)
+        integers, scales = quantized_weight(weight, self._rules.weight_limit, None if bias is None else bias / scale)
         node.input[1] = self._stored(site.weight, np.moveaxis(integers, 0, site.axis), scales, site.axis)
         if bias is not None and site.bias is not None:
             steps = np.float32(scale) * scales
@@ -181,13 +181,13 @@ class _Writer:
 
     def _stored(self, name: str, integers: Array, scales: Array, axis: int) -> str:
         """Store integers with a scale for each index of an axis; the name of the tensor they make."""
-        self._constant(f"{name}_quantised", np.ascontiguousarray(integers))
+        self._constant(f"{name}_quantized", np.ascontiguousarray(integers))
         self._constant(f"{name}_scale", scales)
         self._constant(f"{name}_zero_point", np.zeros(len(scales), integers.dtype))
-        parts = [f"{name}_quantised", f"{name}_scale", f"{name}_zero_point"]
-        node = self._node("DequantizeLinear", parts, f"{name}_dequantised")
+        parts = [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"]
+        node = self._node("DequantizeLinear", parts, f"{name}_dequantized")
         node.attribute.append(helper.make_attribute("axis", axis))
-        return f"{name}_dequantised"
+        return f"{name}_dequantized"
 
     def _node(self, op_type: str, inputs: list[str], output: str) -> onnx.NodeProto:
         node = helper.make_node(op_type, inputs, [output], name=f"node_{output}")

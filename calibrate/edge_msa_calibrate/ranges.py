@@ -80,7 +80,7 @@ def percentile_range(histogram: Histogram, percent: float = 99.99) -> Range:
 
 
 def entropy_range(histogram: Histogram, bits: int = 8) -> Range:
-    """The threshold whose quantised distribution is nearest to the original's, by Kullback-Leibler divergence.
+    """The threshold whose quantized distribution is nearest to the original's, by Kullback-Leibler divergence.
 
     TensorRT's calibrator (S. Migacz, 8-bit Inference with TensorRT, GTC 2017): for every number of bins i from 128 on,
     P is the first i bins of |value| with all that lies beyond added to the last of them, and Q the same bins without
@@ -106,7 +106,7 @@ def mse_range(histogram: Histogram, bits: int = 8) -> Range:
     """
     full = minmax_range(histogram)
     kept = histogram.counts > 0
-    # Several points a bin: the middles alone would beat against the steps of eight bits, which are a few bins wide.
+    # Several points a bin: the middles alone would heartbeat against the steps of eight bits, which are a few bins wide.
     offsets = (np.arange(_POINTS) + 0.5) / _POINTS * histogram.width
     places = histogram.edges[:-1, None] + offsets
     # A Relu's exact zeros lie in this bin and are exact at any scale; its middle would count them as errors.

@@ -1,6 +1,6 @@
 """Which layers may be int8: each alone, then greedily together, within a budget, the best so far always kept.
 
-What a placement costs in accuracy is asked of the caller, for only it has data, an engine and a gate. Every answer is
+What a plan costs in accuracy is asked of the caller, for only it has data, a backend and a gate. Every answer is
 written to a file at once, so a search that was killed or ran out of its budget goes on without asking twice.
 """
 
@@ -21,10 +21,10 @@ _TRIED = 3
 
 @dataclass(frozen=True)
 class Score:
-    """How a placement's readings differ from fp32's.
+    """How a plan's predictions differ from fp32's.
 
     `drop`: points of the gate's metric lost on the worst subset that carries signal, negative where it gains.
-    `distance`: mean |reading - fp32's reading| over subsets, in standard deviations of fp32's readings.
+    `distance`: mean |prediction - fp32's prediction| over subsets, in standard deviations of fp32's predictions.
     """
 
     drop: float
@@ -33,7 +33,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a placement may cost and still pass."""
+    """What a plan may cost and still pass."""
 
     drop: float = 1.0
     distance: float = 0.05
@@ -64,12 +64,12 @@ class Layer:
 class Plan:
     """What a search found.
 
-    `float_nodes`: weights that stay float, with the reason of each. `score`: of that placement; `passed`: whether it
+    `fp32_weights`: weights that stay float, with the reason of each. `score`: of that plan; `passed`: whether it
     keeps within the limits. `all_int8`: the score with nothing kept float. `layers`: in graph order. `complete`: False
     where the budget ended first.
     """
 
-    float_nodes: dict[str, str]
+    fp32_weights: dict[str, str]
     score: Score
     passed: bool
     all_int8: Score
@@ -78,7 +78,7 @@ class Plan:
 
 
 Evaluate = Callable[[frozenset[str]], Score]
-"""The score of a placement, given the weights that stay float."""
+"""The score of a plan, given the weights that stay float."""
 
 
 class _OutOfTimeError(Exception):
@@ -109,7 +109,7 @@ class _Journal:
         return cls(path, scores)
 
     def add(self, floats: frozenset[str], score: Score, limits: Limits) -> None:
-        """Keep an answer, and which placement is the best so far; the file is whole at every moment."""
+        """Keep an answer, and which plan is the best so far; the file is whole at every moment."""
         self.scores[floats] = score
         rows = [{"float": sorted(key), **asdict(value)} for key, value in self.scores.items()]
         text = json.dumps({"best": sorted(self.best(limits)), "evaluations": rows}, indent=1)
@@ -121,7 +121,7 @@ class _Journal:
         partial.replace(self.path)
 
     def best(self, limits: Limits) -> frozenset[str]:
-        """Of what passes the placement with the fewest float layers; if nothing does, the nearest to passing."""
+        """Of what passes the plan with the fewest float layers; if nothing does, the nearest to passing."""
 
         def order(floats: frozenset[str]) -> tuple[float, int, float, list[str]]:
             score = self.scores[floats]
@@ -130,7 +130,7 @@ class _Journal:
         return min(self.scores, key=order)
 
 
-def search_placement(
+def search_mixed_precision(
     weights: Sequence[str],
     evaluate: Evaluate,
     journal: Path,
@@ -147,7 +147,7 @@ def search_placement(
 
     Args:
         weights: the layers that could be int8, in graph order.
-        evaluate: the score of a placement.
+        evaluate: the score of a plan.
         journal: the file that answers are kept in; what is there is not asked again.
         limits: what may be lost.
         budget: seconds after which nothing new is asked; at least all int8 and all float are.
@@ -182,7 +182,7 @@ class _Search:
     def run(self) -> Plan:
         every = frozenset(self._weights)
         all_int8 = self._ask((), must=True)
-        # With nothing in int8 nothing is lost: the way out if no placement passes, and a check of the caller.
+        # With nothing in int8 nothing is lost: the way out if no plan passes, and a check of the caller.
         self._ask(every, must=True)
         try:
             self._ask_alone()

@@ -16,23 +16,23 @@ import numpy.typing as npt
 
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.histogram import Histogram, merged
-from edge_msa_calibrate.sites import FRONT
+from edge_msa_calibrate.layers import TEXT_ENCODER
 from edge_msa_runtime.modalities import Subset
 
 Array = npt.NDArray[Any]
 
 SCHEMA = 2
-FRONT_SCOPE = FRONT.rstrip(".")
-"""What stands for a subset where a language front was observed."""
+TEXT_ENCODER_SCOPE = TEXT_ENCODER.rstrip(".")
+"""What stands for a subset where a language text encoder was observed."""
 
 
 @dataclass(frozen=True)
 class Statistics:
     """What was seen.
 
-    `by_subset`: histograms by the subset they were seen in (`front` for a language front), and there by
+    `by_subset`: histograms by the subset they were seen in (`text_encoder` for a language text encoder), and there by
     `<weight name>:input` and `<weight name>:output`, of valid frames alone. `channels`: the smallest and the largest
-    value of each channel of what a layer of a front reads, (2, C), by `<weight name>:input`. `samples`: how many were
+    value of each channel of what a layer of a text encoder reads, (2, C), by `<weight name>:input`. `samples`: how many were
     seen of each subset. `stream`: what the samples were, in the caller's words; statistics of another stream are not
     gone on with.
     """
@@ -56,7 +56,7 @@ class Statistics:
         """How many samples each modality was in."""
         counts: dict[str, int] = {}
         for subset, count in self.samples.items():
-            for name in Subset(subset).modalities if subset != FRONT_SCOPE else ():
+            for name in Subset(subset).modalities if subset != TEXT_ENCODER_SCOPE else ():
                 counts[name] = counts.get(name, 0) + count
         return counts
 

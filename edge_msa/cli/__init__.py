@@ -1,6 +1,6 @@
 """The command line: options in, one line on every error, exit codes that scripts can rely on.
 
-0 ok, 1 failure, 2 usage, 3 accuracy gate failed, 4 engine or device missing, 130 interrupted.
+0 ok, 1 failure, 2 usage, 3 accuracy gate failed, 4 backend or device missing, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from edge_msa.cli.data import data_app, import_app
-from edge_msa.cli.language import language_app
-from edge_msa.cli.looking import looking_app
-from edge_msa.cli.measuring import measuring_app
+from edge_msa.cli.distill import students_app
+from edge_msa.cli.measure import measuring_app
 from edge_msa.cli.options import (
     Compile,
     Data,
@@ -34,8 +33,9 @@ from edge_msa.cli.options import (
     TensorBoard,
     TrainingPrecision,
 )
-from edge_msa.cli.students import students_app
-from edge_msa.cli.tuning import tuning_app
+from edge_msa.cli.search import tuning_app
+from edge_msa.cli.targets import looking_app
+from edge_msa.cli.text import text_app
 
 app = typer.Typer(
     name="edge-msa",
@@ -58,12 +58,12 @@ def options(
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which this is.")
     ] = False,
 ) -> None:
-    """Multimodal sentiment models for edge devices: train, distil, calibrate, export, run, report."""
+    """Multimodal sentiment models for edge devices: train, distill, calibrate, export, run, report."""
 
 
 app.add_typer(data_app, name="data")
 app.add_typer(import_app, name="import")
-app.add_typer(language_app, name="language")
+app.add_typer(text_app, name="language")
 
 
 @app.command()
@@ -85,8 +85,8 @@ def train(
 
     Under torchrun or fabric run the same command trains on all processes that they start.
     """
-    from edge_msa.flow.train import train_teacher
-    from edge_msa.training.engine import Hardware
+    from edge_msa.training.context import Hardware
+    from edge_msa.workflows.train import train_teacher
 
     hardware = Hardware(device, precision, compiled, tensorboard)
     train_teacher(
@@ -123,8 +123,8 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """Train several seeds and set the paper's table beside ours; goes on where it stopped."""
-    from edge_msa.flow.reproduce import reproduce as reproduce_paper
-    from edge_msa.training.engine import Hardware
+    from edge_msa.training.context import Hardware
+    from edge_msa.workflows.reproduce import reproduce as reproduce_paper
 
     reproduce_paper(
         model,
@@ -155,7 +155,7 @@ def calibrate(
     task: TaskName = None,
 ) -> None:
     """Gather the statistics that INT8 needs, and choose its ranges."""
-    from edge_msa.flow.calibrate import calibrate_student
+    from edge_msa.workflows.calibrate import calibrate_student
 
     calibrate_student(data, model, output_dir, method=method, num_samples=num_samples, task=task)
 
@@ -175,9 +175,9 @@ def export(
     ] = 1.0,
     ir: Annotated[bool, typer.Option("--ir", help="OpenVINO's graphs as its own IR, for other programs.")] = False,
     dla: Dla = False,
-    engine: Annotated[
+    backend: Annotated[
         Literal["torch-tensorrt"] | None,
-        typer.Option("--engine", help="In a bundle's place: exported programs of torch, for torch-tensorrt."),
+        typer.Option("--backend", help="In a bundle's place: exported programs of torch, for torch-tensorrt."),
     ] = None,
     host: Annotated[
         str | None,
@@ -190,17 +190,17 @@ def export(
     task: TaskName = None,
 ) -> None:
     """Write the bundle that a device runs, checked, measured and gated."""
-    from edge_msa.flow.host_bench import remote_of
+    from edge_msa.benchmark.remote import remote_of
 
     remote = remote_of(host, ssh_option or (), python, keep=keep, offline=offline)
-    if engine is not None:
-        from edge_msa.flow.programs import export_programs
+    if backend is not None:
+        from edge_msa.workflows.export_programs import export_programs
 
         given = {"--ir": ir, "--dla": dla, "--max-drop": max_drop != 1.0, "--host": remote is not None}
         unfit = [name for name, is_given in given.items() if is_given]
         export_programs(target, output_dir, model=model, data=data, precision=precision, task=task, unfit=unfit)
         return
-    from edge_msa.flow.export import export_model
+    from edge_msa.workflows.export import export_model
 
     export_model(
         target,
@@ -228,7 +228,7 @@ def pipeline(
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """All of it: train, distil, calibrate, export, measure, report; goes on where it stopped."""
-    from edge_msa.flow.pipeline import run_pipeline
+    """All of it: train, distill, calibrate, export, measure, report; goes on where it stopped."""
+    from edge_msa.workflows.pipeline import run_pipeline
 
     run_pipeline(recipe, data, output_dir, task=task, json=json)

@@ -20,7 +20,7 @@ def data_inspect(
     json: Json = False,
 ) -> None:
     """Show splits, shapes, lengths, missing share, labels, and what was not finite."""
-    from edge_msa.flow.data import inspect
+    from edge_msa.workflows.data import inspect
 
     inspect(file, task, json=json)
 
@@ -36,7 +36,7 @@ def data_encode(
     task: TaskName = None,
 ) -> None:
     """Replace the language stream by a frozen encoder's token features of the raw text."""
-    from edge_msa.flow.encode import encode_language
+    from edge_msa.workflows.encode import encode_language
 
     encode_language(file, output, encoder, max_tokens=max_tokens, layers=layers, device=device, task_name=task)
 
@@ -46,13 +46,13 @@ def data_convert(
     file: Annotated[str, typer.Argument(help="A feature file, or `synthetic`.")],
     output: Annotated[Path, typer.Argument(help="The archive to write, ending in .npz.")],
     samples: Annotated[str | None, typer.Option("--samples", help="Of training, as in 0:2000; else all.")] = None,
-    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Training samples alone, no labels.")] = False,
+    unlabeled: Annotated[bool, typer.Option("--unlabeled", help="Training samples alone, no labels.")] = False,
     task: TaskName = None,
 ) -> None:
     """Write a feature file as this project's own .npz archive."""
-    from edge_msa.flow.data import convert
+    from edge_msa.workflows.data import convert
 
-    convert(file, output, task, samples=samples, unlabelled=unlabelled)
+    convert(file, output, task, samples=samples, unlabeled=unlabeled)
 
 
 @import_app.command("almt")
@@ -62,6 +62,6 @@ def import_almt(
     task: Annotated[str, typer.Option("--task", help="What it was trained for: mosi, sims, emotions...")] = "mosi",
 ) -> None:
     """Read a checkpoint of ALMT, every size off its tensors, as a teacher."""
-    from edge_msa.flow.import_almt import import_checkpoint
+    from edge_msa.workflows.import_almt import import_checkpoint
 
     import_checkpoint(checkpoint, output_dir, task=task)

@@ -16,7 +16,8 @@ Transcripts = Annotated[
 ]
 Layers = Annotated[int | None, typer.Option("--layers", min=1, help="First layers of the encoder to keep; else all.")]
 Language = Annotated[
-    Path | None, typer.Option("--language", help="A language run: words, as its front sees them, are the language.")
+    Path | None,
+    typer.Option("--language", help="A language run: words, as its text encoder sees them, are the language."),
 ]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file of settings.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each stage; else the recipe's.")]
@@ -31,7 +32,7 @@ SshOption = Annotated[
 ]
 RemotePython = Annotated[str, typer.Option("--python", help="With --host: the Python there.")]
 Keep = Annotated[bool, typer.Option("--keep", help="With --host: leave the folder there.")]
-Offline = Annotated[bool, typer.Option("--offline", help="With --host: use the engines that are there, install none.")]
+Offline = Annotated[bool, typer.Option("--offline", help="With --host: use the backends that are there, install none.")]
 SplitOption = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split to measure on.")]
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 PrecisionName = Literal["auto", "fp32", "fp16", "int8"]

@@ -1,7 +1,7 @@
 """Feature files in, one dataset type out."""
 
 from edge_msa.data.dataset import Dataset, Frames, Split
-from edge_msa.data.open import open_dataset
+from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import Task
 
 __all__ = ["Dataset", "Frames", "Split", "Task", "open_dataset"]

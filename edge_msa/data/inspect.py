@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
-from edge_msa.data.open import open_dataset
+from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import Task
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -134,7 +134,7 @@ def _histogram(labels: FloatArray, task: Task, edges: FloatArray) -> dict[str, i
         names = [f"{low:.2f}..{high:.2f}" for low, high in pairwise(edges.tolist())]
     histogram = {name: int(count) for name, count in zip(names, counts, strict=True)}
     if known.size < labels.size:
-        histogram["unlabelled"] = labels.size - known.size
+        histogram["unlabeled"] = labels.size - known.size
     return histogram
 
 

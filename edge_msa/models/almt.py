@@ -107,7 +107,7 @@ class Almt(nn.Module):
         """Answers of whole samples.
 
         Args:
-            frames: (B, T, dim) by modality, normalised; T may differ; a stream that is left out is missing.
+            frames: (B, T, dim) by modality, normalized; T may differ; a stream that is left out is missing.
             valid: (B, T) bool by modality, holes allowed.
 
         Returns:
@@ -151,8 +151,8 @@ class Embedding(nn.Module):
         """Read all positions; `frames` has as many as the network."""
         tokens, sequence = self.sequence(frames)
         attention, mlp = self.encoder.pairs()[0]
-        heard: Tensor = mlp(attention.ask_alike(tokens, sequence))
-        return heard
+        attended: Tensor = mlp(attention.ask_alike(tokens, sequence))
+        return attended
 
     def sequence(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens before the layer (1, tokens, 128), and the whole sequence they begin (B, tokens + T, 128)."""
@@ -193,7 +193,7 @@ class HyperModality(nn.Module):
 
 
 class AhlLayer(nn.Module):
-    """One scale of AHL; the residual is the normalised hyper-modality, as in the authors' code."""
+    """One scale of AHL; the residual is the normalized hyper-modality, as in the authors' code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,8 +202,8 @@ class AhlLayer(nn.Module):
 
     def forward(self, text: Tensor, audio: Tensor, vision: Tensor, hyper: Tensor) -> Tensor:
         """LN(hyper) + W_o(Att_a + Att_v)."""
-        heard = self.fn(self.norm1(text), self.norm2(audio), self.norm3(vision))
-        result: Tensor = self.norm4(hyper) + heard
+        attended = self.fn(self.norm1(text), self.norm2(audio), self.norm3(vision))
+        result: Tensor = self.norm4(hyper) + attended
         return result
 
 
@@ -220,12 +220,12 @@ class AhlAttention(nn.Module):
     def forward(self, text: Tensor, audio: Tensor, vision: Tensor) -> Tensor:
         """All (B, tokens, 128)."""
         query = split_heads(self.to_q(text))
-        heard = self._heard(query, self.to_k_ta(audio), self.to_v_ta(audio))
-        heard = heard + self._heard(query, self.to_k_tv(vision), self.to_v_tv(vision))
-        joined: Tensor = self.to_out(join_heads(heard))
+        attended = self._attended(query, self.to_k_ta(audio), self.to_v_ta(audio))
+        attended = attended + self._attended(query, self.to_k_tv(vision), self.to_v_tv(vision))
+        joined: Tensor = self.to_out(join_heads(attended))
         return joined
 
-    def _heard(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def _attended(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """What the queries (B, heads, tokens, 16) hear in one stream, whose one sample may stand for all."""
         key, value = (split_heads(part).expand_as(query) for part in (key, value))
         return F.scaled_dot_product_attention(query, key, value)

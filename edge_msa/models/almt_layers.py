@@ -38,14 +38,14 @@ class Attending(nn.Module):
         self.norm_q, self.norm_k, self.norm_v = (nn.LayerNorm(WIDTH) for _ in range(3))
         self.fn = Attention(dropout)
 
-    def forward(self, asking: Tensor, heard: Tensor) -> Tensor:
-        """`asking` (B, Q, 128) hears `heard` (B, T, 128)."""
-        answer: Tensor = self.fn(self.norm_q(asking), self.norm_k(heard), self.norm_v(heard))
+    def forward(self, asking: Tensor, attended: Tensor) -> Tensor:
+        """`asking` (B, Q, 128) hears `attended` (B, T, 128)."""
+        answer: Tensor = self.fn(self.norm_q(asking), self.norm_k(attended), self.norm_v(attended))
         return asking + answer
 
-    def ask_alike(self, asking: Tensor, heard: Tensor) -> Tensor:
+    def ask_alike(self, asking: Tensor, attended: Tensor) -> Tensor:
         """The same where every sample asks the same, `asking` (1, Q, 128), and few ask many."""
-        answer: Tensor = self.fn.ask_alike(self.norm_q(asking), self.norm_k(heard), self.norm_v(heard))
+        answer: Tensor = self.fn.ask_alike(self.norm_q(asking), self.norm_k(attended), self.norm_v(attended))
         return asking + answer
 
 
@@ -69,10 +69,10 @@ class Attention(nn.Module):
         into_heads = (HEADS, HEAD_WIDTH, WIDTH)
         asked = torch.matmul(split_heads(self.to_q(query))[0], self.to_k.weight.view(into_heads)).flatten(0, 1)
         scale = HEAD_WIDTH**-0.5
-        heard = F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             asked.expand(len(key), 1, -1, -1), key[:, None], value[:, None], scale=scale
         )
-        by_head = heard.reshape(len(key), HEADS, -1, WIDTH)
+        by_head = attended.reshape(len(key), HEADS, -1, WIDTH)
         told = torch.matmul(by_head, self.to_v.weight.view(into_heads).transpose(1, 2))
         joined: Tensor = self.to_out(join_heads(told))
         return joined

@@ -3,7 +3,7 @@
 What the paper leaves open, and what is done here:
 
 - *Transformer*: pre-norm layers (they train at the paper's learning rate without a warm-up), ReLU, feed-forward 2d,
-  sinusoidal positions. Queries and keys are normalised, values are not: a layer norm divides a frame by its own size,
+  sinusoidal positions. Queries and keys are normalized, values are not: a layer norm divides a frame by its own size,
   so a mean over frames would depend on whatever else each frame holds (on the embedded data that costs accuracy).
   Number of layers and dropout are recipe fields. Only the last element is read, so the last layer asks with that one
   position alone: the same numbers for a fraction of the work.
@@ -110,7 +110,7 @@ class Hrlf(nn.Module):
         """Z of every stream, (B, n, d), and which streams have a valid frame, (B, n) bool.
 
         Args:
-            frames: (B, T, dim) by modality, normalised; T may differ; a stream that is left out is missing.
+            frames: (B, T, dim) by modality, normalized; T may differ; a stream that is left out is missing.
             valid: (B, T) bool by modality, holes allowed.
         """
         batch = next(iter(frames.values()))
@@ -200,7 +200,7 @@ class AttentionLayer(nn.Module):
         Args:
             asking: (B, Q, d), the positions of `hidden` that ask.
             hidden: (B, T, d).
-            extent: (B, T) bool, the positions that are heard.
+            extent: (B, T) bool, the positions that are attended.
 
         Returns:
             (B, Q, d).
@@ -208,8 +208,8 @@ class AttentionLayer(nn.Module):
         normed = self.norm(hidden)
         query = self._split(self.query(normed if asking is hidden else self.norm(asking)))
         key, value = self._split(self.key(normed)), self._split(self.value(hidden))
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=extent[:, None, None, :])
-        asking = asking + self.dropout(self.project(heard.transpose(1, 2).flatten(2)))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=extent[:, None, None, :])
+        asking = asking + self.dropout(self.project(attended.transpose(1, 2).flatten(2)))
         wide = torch.relu(self.widen(self.forward_norm(asking)))
         narrow: Tensor = self.dropout(self.narrow(wide))
         return asking + narrow

@@ -19,7 +19,7 @@ from edge_msa_runtime.modalities import MODALITIES
 
 
 @dataclass(frozen=True)
-class OwnSizes:
+class ModalitySizes:
     """What one modality's encoder has of its own; None: as the others."""
 
     width: int | None = None
@@ -40,7 +40,7 @@ class StudentConfig:
 
     `dims`: features a frame of each modality. `width`: channels C of every encoder, and of the fusion's question.
     `blocks`: convolutions a modality, block i dilated by 2**i. `kernel`: their taps. `tokens`: pooled vectors M a
-    modality. `hidden`: width of the fusion. `outputs`: numbers in a reading. `dropout`: on tokens, in training alone.
+    modality. `hidden`: width of the fusion. `outputs`: numbers in a prediction. `dropout`: on tokens, in training alone.
     `stride`: frames stacked into one row. `recurrence`: `gru` for one behind the convolutions. `own`: what single
     modalities have instead.
     """
@@ -55,19 +55,19 @@ class StudentConfig:
     dropout: float = 0.1
     stride: int = 1
     recurrence: Recurrence = "none"
-    own: Mapping[str, OwnSizes] = field(default_factory=dict)
+    own: Mapping[str, ModalitySizes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, names in (("dims", set(self.dims)), ("own", set(self.own))):
             if (what == "dims" and not names) or names - set(MODALITIES):
                 raise ValueError(f"{what} must name some of {', '.join(MODALITIES)}, not {sorted(names)}")
         # From run.json they come as plain tables.
-        own = {name: OwnSizes(**item) if isinstance(item, Mapping) else item for name, item in self.own.items()}
+        own = {name: ModalitySizes(**item) if isinstance(item, Mapping) else item for name, item in self.own.items()}
         object.__setattr__(self, "own", own)
 
     def encoder(self, modality: str) -> EncoderConfig:
         """The sizes of one modality's encoder."""
-        own = self.own.get(modality, OwnSizes())
+        own = self.own.get(modality, ModalitySizes())
         return EncoderConfig(
             self.width if own.width is None else own.width,
             self.blocks if own.blocks is None else own.blocks,
@@ -91,17 +91,17 @@ class Student(nn.Module):
         self.fusion = Fusion(widths, config.tokens, config.width, config.hidden, config.outputs, config.dropout)
 
     def forward(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> Tensor:
-        """Reading of whole samples.
+        """Prediction of whole samples.
 
         Args:
-            frames: (B, T, d) by modality, normalised; T may differ between modalities; a modality may be left out.
+            frames: (B, T, d) by modality, normalized; T may differ between modalities; a modality may be left out.
             valid: (B, T) bool by modality, holes allowed; a row without a valid frame lacks the modality.
 
         Returns:
             (B, outputs).
         """
-        reading: Tensor = self.fusion(*self.encode(frames, valid))
-        return reading
+        prediction: Tensor = self.fusion(*self.encode(frames, valid))
+        return prediction
 
     def encode(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Tokens by modality and their availability (B, 3): what `Fusion` reads."""

@@ -21,7 +21,7 @@ Recurrence = Literal["none", "gru"]
 # What the peak of scores starts from. Far below any score, and still a finite float16.
 NO_PEAK = -1e4
 # What a frame that is not there adds to its score: far below that, so that it weighs exactly nothing.
-_UNHEARD = 2e4
+_UNATTENDED = 2e4
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Encoder(nn.Module):
         """Read one chunk.
 
         Args:
-            frames: (B, T, d), normalised, valid frames first.
+            frames: (B, T, d), normalized, valid frames first.
             valid: (B, T) float, 1 for the frames that are real and 0 behind them.
             state: what `initial` or the chunk before gave.
         """
@@ -178,7 +178,7 @@ class Encoder(nn.Module):
 
     def _scores(self, features: Tensor, valid: Tensor) -> Tensor:
         scores: Tensor = self.score(features)
-        return scores + ((valid - 1) * _UNHEARD)[:, None, :]
+        return scores + ((valid - 1) * _UNATTENDED)[:, None, :]
 
     def _pooled(self, features: Tensor, valid: Tensor, state: EncoderState) -> tuple[Tensor, Tensor, Tensor]:
         """Softmax-weighted mean over all frames so far (online softmax, Milakov and Gimelshein 2018)."""
@@ -192,7 +192,7 @@ class Encoder(nn.Module):
 
 
 def compact(frames: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the valid frames of each sample to the front, order kept; the rest becomes zero.
+    """Move the valid frames of each sample to the text encoder, order kept; the rest becomes zero.
 
     Args:
         frames: (B, T, d).
@@ -212,7 +212,7 @@ def rows_of_frames(length: int, stride: int) -> Tensor:
 
 
 def _quotient(total: Tensor, stride: int) -> Tensor:
-    """`total` // `stride` as float; through an integer, for no target's engine would be asked for a Floor."""
+    """`total` // `stride` as float; through an integer, for no target's backend would be asked for a Floor."""
     return (total / stride).to(torch.int64).to(total.dtype)
 
 
@@ -222,10 +222,10 @@ def _ready(complete: Tensor, rows: int) -> Tensor:
 
 
 def picked(seen: Tensor, axis: int, start: Tensor, length: int) -> Tensor:
-    """`length` neighbours of each sample along an axis, from `start` (B, 1) on."""
+    """`length` neighbors of each sample along an axis, from `start` (B, 1) on."""
     index = start + torch.arange(length, device=seen.device)
     if len(seen) == 1:
-        # Gather along one axis: the only form that every engine of the targets reads well.
+        # Gather along one axis: the only form that every backend of the targets reads well.
         return torch.index_select(seen, axis, index[0])
     if axis == 1:
         return seen.gather(1, index[:, :, None].expand(-1, -1, seen.shape[2]))

@@ -1,4 +1,4 @@
-"""The student's fusion: tokens of whichever modalities there are -> the reading."""
+"""The student's fusion: tokens of whichever modalities there are -> the prediction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_msa_runtime.modalities import MODALITIES
 
 
 class Fusion(nn.Module):
-    """Tokens of the available modalities -> the reading, (B, outputs).
+    """Tokens of the available modalities -> the prediction, (B, outputs).
 
     Language guides what is taken from audio and vision, as in ALMT: its tokens ask, theirs answer. Without language a
     learned question takes its place. Each modality's contribution is added only where it is available.
@@ -21,7 +21,7 @@ class Fusion(nn.Module):
         tokens: of each modality, M.
         width: of question and keys.
         hidden: of the representation.
-        outputs: numbers in a reading.
+        outputs: numbers in a prediction.
         dropout: on tokens, in training alone.
     """
 
@@ -47,11 +47,11 @@ class Fusion(nn.Module):
             tokens: (B, M, C) by modality; a modality that is left out is absent for the whole batch.
             available: (B, 3) float 0/1, in the order language, audio, vision.
         """
-        reading: Tensor = self.read(self.represent(tokens, available))
-        return reading
+        prediction: Tensor = self.read(self.represent(tokens, available))
+        return prediction
 
     def represent(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
-        """The fused representation the reading is made from, (B, hidden)."""
+        """The fused representation the prediction is made from, (B, hidden)."""
         question = self._question(tokens, available)
         total: Tensor | None = None
         for name in self.contribute:
@@ -64,7 +64,7 @@ class Fusion(nn.Module):
             part = part * _column(available, name)
             total = part if total is None else total + part
         if total is None:
-            raise ValueError("a reading needs the tokens of at least one modality")
+            raise ValueError("a prediction needs the tokens of at least one modality")
         hidden = torch.relu(total)
         return hidden + torch.relu(self.mix(hidden))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edge_msa.report.page import Table
-from edge_msa.report.templates import fill
+from edge_msa.reporting.page import Table
+from edge_msa.reporting.templates import fill
 from edge_msa.search.answer import SHARE, answer
-from edge_msa.search.picture import search_picture
+from edge_msa.search.plot import search_picture
 from edge_msa.search.record import SearchRecord
 from edge_msa.search.table import NAMES, failed_lines, header_of, pareto_rows, trial_rows
 

@@ -15,7 +15,7 @@ class Point:
 
     `error`: on validation, lower is better, the mean over subsets. `ratio`: p50 latency as a multiple of the default
     recipe's fp32 graphs, measured in turns with it; `p50_ms` is what the clock said. `size_bytes`: the files that the
-    engine needs at this precision. `reason` says why a trial failed; then the numbers are None. `student` names the
+    backend needs at this precision. `reason` says why a trial failed; then the numbers are None. `student` names the
     folder of its runs, `host` the machine that measured it.
     """
 

@@ -26,7 +26,7 @@ class SearchRecord:
 
     data: str
     target: str
-    engine: str
+    backend: str
     error_name: str
     subset: str
     points: Sequence[Point]

@@ -1,7 +1,7 @@
 """What a search may change: fields of the student's recipe and the precision, each with what it may be.
 
 A field inside another is named with a dot, as `msm.inter`. The precision is a dimension like the others, so that a
-placement by any other name would be one more of its choices.
+plan by any other name would be one more of its choices.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ DEFAULT: Mapping[str, Dimension] = {
     "tokens": Between(1, 6),
     "hidden": Between(16, 96, step=16),
 }
-"""The sizes of the student; the precisions of the engine come beside them."""
+"""The sizes of the student; the precisions of the backend come beside them."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def read_space(table: Mapping[str, Any], fields: Mapping[str, Any], precisions: 
     Args:
         table: by name, a list of values, or a table with `low`, `high` and maybe `step` or `log`.
         fields: the default recipe's values by name, as `flat_fields` gives them.
-        precisions: what the engine of the target may be given.
+        precisions: what the backend of the target may be given.
 
     Raises:
         UsageError: a name that is no field of the recipe, or a dimension that cannot be read.
@@ -168,7 +168,7 @@ def read_space(table: Mapping[str, Any], fields: Mapping[str, Any], precisions: 
         unknown = [value for value in dimension.ends if name == PRECISION and value not in precisions]
         if unknown:
             there = ", ".join(precisions)
-            raise UsageError(f"search.space.precision has {unknown[0]!r}; the target's engine takes: {there}")
+            raise UsageError(f"search.space.precision has {unknown[0]!r}; the target's backend takes: {there}")
     return Space(chosen)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from edge_msa.errors import StorageError, UsageError
-from edge_msa.search.owner import Owner, beating, has_ended
+from edge_msa.search.lease import WorkerLease, has_ended, keep_heartbeat
 from edge_msa.search.points import Point
 from edge_msa.search.space import Between, Choices, Params, Space, Value, key_of
 from edge_msa.search.storage import open_storage, storage_errors
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import optuna
 
 NAME = "edge-msa-search"
-OWNERS = "owners"
-_OWNER, _DEFAULT, _REASON, _FACTS, _PARTS = "owner", "default", "reason", "facts", "search"
+LEASES = "leases"
+_LEASE, _DEFAULT, _REASON, _FACTS, _PARTS = "lease", "default", "reason", "facts", "search"
 _BIRTH_SECONDS = 60.0
 _STARTUP = 10
 """Trials drawn at random before the sampler models what it saw."""
@@ -62,7 +62,7 @@ class Study:
         self._place, self._space, self._seed = place, space, seed
         self._live: dict[int, optuna.Trial] = {}
         self._claims = FileLock(folder / ".claims.lock")
-        self._owner = Owner(folder / OWNERS)
+        self._lease = WorkerLease(folder / LEASES)
         with self._claims, storage_errors(place):
             self._study = self._opened(parts)
 
@@ -70,7 +70,7 @@ class Study:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._owner.close()
+        self._lease.close()
 
     def enqueue_defaults(self, defaults: Sequence[Params]) -> None:
         """Have these points tried before all others, unless that was asked before."""
@@ -82,7 +82,7 @@ class Study:
     def claim(self, total: int) -> Claimed | None:
         """The next trial for this process; None when the study has `total`, those that are running counted."""
         with self._claims, storage_errors(self._place):
-            self._void_dead()
+            self._requeue_dead()
             taken = [trial for trial in self._all() if _counts(trial)]
             return None if len(taken) >= total else self._ask([trial.params for trial in taken])
 
@@ -91,14 +91,14 @@ class Study:
         """While a trial is being made: other machines hear that its process lives."""
         trial = self._live[claimed.number]
 
-        def beat() -> None:
+        def heartbeat() -> None:
             try:
                 with storage_errors(self._place):
-                    trial.set_user_attr(_OWNER, self._owner.to_json())
+                    trial.set_user_attr(_LEASE, self._lease.to_json())
             except StorageError:
-                return  # the next beat may come through; what the trial itself writes is told
+                return  # the next heartbeat may come through; what the trial itself writes is told
 
-        with beating(beat):
+        with keep_heartbeat(heartbeat):
             yield
 
     def finish(self, claimed: Claimed, point: Point) -> None:
@@ -140,14 +140,14 @@ class Study:
     def _all(self) -> list[optuna.trial.FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def _void_dead(self) -> None:
+    def _requeue_dead(self) -> None:
         for trial in self._all():
             if _counts(trial) and not trial.state.is_finished() and _is_dead(trial):
                 default = trial.user_attrs.get(_DEFAULT)
-                self._void(trial.number)
+                self._requeue(trial.number)
                 self._study.enqueue_trial(default or dict(trial.params), {_DEFAULT: default} if default else None)
 
-    def _void(self, number: int) -> None:
+    def _requeue(self, number: int) -> None:
         """End a trial without a reason, so that it does not count."""
         import optuna
 
@@ -162,7 +162,7 @@ class Study:
             seed = (self._seed + 7919 * len(self._all())) % 2**32
             self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
             trial = self._study.ask()
-            trial.set_user_attr(_OWNER, self._owner.to_json())
+            trial.set_user_attr(_LEASE, self._lease.to_json())
             default = trial.user_attrs.get(_DEFAULT)
             names = default or self._space.dimensions
             params = {name: _suggest(trial, name, self._space.dimensions[name]) for name in names}
@@ -170,7 +170,7 @@ class Study:
             if fresh is None:
                 self._live[trial.number] = trial
                 return Claimed(trial.number, params, bool(default))
-            self._void(trial.number)
+            self._requeue(trial.number)
             self._study.enqueue_trial(fresh)
 
     def _end(self, claimed: Claimed, values: Sequence[float] | None, attributes: Mapping[str, Any]) -> None:
@@ -193,9 +193,9 @@ def _counts(trial: optuna.trial.FrozenTrial) -> bool:
 
 
 def _is_dead(trial: optuna.trial.FrozenTrial) -> bool:
-    owner = trial.user_attrs.get(_OWNER)
-    if owner is not None:
-        return has_ended(owner)
+    lease = trial.user_attrs.get(_LEASE)
+    if lease is not None:
+        return has_ended(lease)
     started = trial.datetime_start
     return started is None or time.time() - started.timestamp() > _BIRTH_SECONDS
 

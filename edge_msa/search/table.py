@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge_msa.search.points import Point, words_of
 from edge_msa.search.record import SearchRecord
-from edge_msa.tables import ABSENT, text_table
+from edge_msa.text_tables import ABSENT, text_table
 
 NAMES = 2
 """Leading columns that hold names: the trial, and what was tried."""

@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import torch
 
+from edge_msa.artifacts.runs import INFO_NAME, Run
 from edge_msa.errors import RunError
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.models.hrlf import HrlfConfig
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.runs import INFO_NAME, Run
 from edge_msa.training.predict import Readable, almt_from_weights, hrlf_from_weights
 
 Config = TypeVar("Config", HrlfConfig, AlmtConfig, StudentConfig)
@@ -43,7 +43,7 @@ def student_of(run: Run) -> Student:
         student.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
     except RuntimeError as error:
         last = str(error).splitlines()[-1].strip()
-        raise RunError(f"the weights of {run.path} do not fit its network ({last}): distil it again") from None
+        raise RunError(f"the weights of {run.path} do not fit its network ({last}): distill it again") from None
     return student.eval()
 
 

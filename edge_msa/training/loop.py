@@ -1,7 +1,7 @@
 """The epoch loop that every training of the project uses.
 
 What is trained enters as an `Objective`; the loop owns order, optimizer, learning rate, the best epoch, the log, the
-checkpoint and the progress bar; the `Engine` knows on what it runs. Order and dropout are keyed by (seed, epoch), so a
+checkpoint and the progress bar; the `TrainingContext` knows on what it runs. Order and dropout are keyed by (seed, epoch), so a
 training that was interrupted ends with the same weights as one that was not.
 """
 
@@ -25,14 +25,14 @@ from torch import Tensor, nn
 from edge_msa.errors import TrainingError, UsageError
 from edge_msa.training import checkpoint
 from edge_msa.training.checkpoint import LogRow, Progress
-from edge_msa.training.engine import Engine
+from edge_msa.training.context import TrainingContext
 from edge_msa.training.randomness import generator_of, seed_of
 
 _ORDER, _DROPOUT = 1, 2
 _POOL = 50
 """Steps whose samples are sorted together where their lengths differ."""
 _WATCH = 20
-"""Steps between two looks at the running loss."""
+"""Steps between two attention maps at the running loss."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, rows: Tensor) -> Mapping[str, Tensor]:
-        """Scalar loss terms of those samples; `loss` is the one that is minimised, the others are logged.
+        """Scalar loss terms of those samples; `loss` is the one that is minimized, the others are logged.
 
-        Among several processes each is given the whole batch: it encodes `Engine.share` of it and gathers the rest by
-        `Engine.whole`, so that every process has the same terms.
+        Among several processes each is given the whole batch: it encodes `TrainingContext.share` of it and gathers the rest by
+        `TrainingContext.whole`, so that every process has the same terms.
         """
 
     @abstractmethod
@@ -116,7 +116,7 @@ def fit(
     objective: Objective,
     plan: FitPlan,
     *,
-    engine: Engine,
+    context: TrainingContext,
     seed: int,
     work_dir: Path,
     fingerprint: str = "",
@@ -125,9 +125,9 @@ def fit(
     """Train, or go on where an earlier call with the same fingerprint stopped.
 
     Args:
-        objective: what to train; on the engine's device already.
+        objective: what to train; on the context's device already.
         plan: epochs, batch size, learning rate and the rest.
-        engine: on what it runs.
+        context: on what it runs.
         seed: of order and dropout.
         work_dir: folder of the checkpoint, made if needed; read and written by the first process alone.
         fingerprint: names data, recipe and code that a checkpoint must share to be gone on from.
@@ -138,21 +138,21 @@ def fit(
         RunError: the checkpoint cannot be read or written.
     """
     optimizer = torch.optim.AdamW(_groups(objective), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
-    fingerprint = f"{stage} seed={seed} precision={engine.precision} {plan} {fingerprint}"
-    state = engine.agree(checkpoint.load(work_dir, fingerprint) if engine.is_first else None)
-    module, optimizer = engine.prepare(objective, optimizer)
+    fingerprint = f"{stage} seed={seed} precision={context.precision} {plan} {fingerprint}"
+    state = context.agree(checkpoint.load(work_dir, fingerprint) if context.is_first else None)
+    module, optimizer = context.prepare(objective, optimizer)
     if state is None:
         state = Progress(objective.state_dict(), optimizer.state_dict())
     else:
         objective.load_state_dict(state.weights)
         optimizer.load_state_dict(state.optimizer)
-    with torch.random.fork_rng(), _bar(stage, plan, state.epoch, objective.size, engine) as advance:
-        run = _Run(objective, module, plan, engine, optimizer, seed, stage, advance)
-        loggers = engine.loggers(stage)
+    with torch.random.fork_rng(), _bar(stage, plan, state.epoch, objective.size, context) as advance:
+        run = _Run(objective, module, plan, context, optimizer, seed, stage, advance)
+        loggers = context.loggers(stage)
         while state.epoch < plan.epochs and not _exhausted(state, plan):
             run.epoch(state)
             state.weights, state.optimizer = objective.state_dict(), optimizer.state_dict()
-            if engine.is_first:
+            if context.is_first:
                 checkpoint.save(state, fingerprint, work_dir)
             for logger in loggers:
                 logger.log_metrics({k: v for k, v in state.rows[-1].items() if isinstance(v, float)}, state.epoch)
@@ -165,12 +165,12 @@ def fit(
 
 @dataclass(frozen=True)
 class _Run:
-    """What stays the same from epoch to epoch. `module` is the objective as the engine wants it called."""
+    """What stays the same from epoch to epoch. `module` is the objective as the context wants it called."""
 
     objective: Objective
     module: nn.Module
     plan: FitPlan
-    engine: Engine
+    context: TrainingContext
     optimizer: Any
     seed: int
     stage: str
@@ -185,7 +185,7 @@ class _Run:
         self.objective.eval()
         with torch.no_grad():
             # One process decides: on unlike machines the last bits of a metric may differ.
-            numbers = self.engine.agree(dict(self.objective.validate()))
+            numbers = self.context.agree(dict(self.objective.validate()))
         metric = numbers["metric"]
         if not math.isfinite(metric):
             raise _diverged("validation metric", metric, f"after epoch {epoch + 1}", self.plan)
@@ -201,7 +201,7 @@ class _Run:
 
     def _process(self) -> tuple[int, ...]:
         """What sets this process's dropout apart from the first one's."""
-        return () if self.engine.is_first else (self.engine.fabric.global_rank,)
+        return () if self.context.is_first else (self.context.fabric.global_rank,)
 
     def _train(self, state: Progress) -> dict[str, float]:
         """All steps of one epoch; the mean of each loss term over its steps."""
@@ -214,7 +214,7 @@ class _Run:
         for index, rows in enumerate(chunks):
             self._set_rate(self.plan.rate(epoch * len(chunks) + index, epochs * len(chunks)))
             terms = self.module(rows)
-            descend(terms["loss"], self.objective, self.optimizer, self.engine, self.plan.clip)
+            descend(terms["loss"], self.objective, self.optimizer, self.context, self.plan.clip)
             for name, value in terms.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
             unseen += len(rows)
@@ -261,10 +261,10 @@ def _alike(order: Tensor, lengths: Tensor, pool: int) -> Tensor:
     return torch.cat([rows[torch.argsort(lengths[rows], stable=True)] for rows in pools])
 
 
-def descend(loss: Tensor, objective: Objective, optimizer: Any, engine: Engine, clip: float) -> None:
+def descend(loss: Tensor, objective: Objective, optimizer: Any, context: TrainingContext, clip: float) -> None:
     """One step of the optimizer, down the gradient of `loss`, whose norm is limited to `clip`."""
     optimizer.zero_grad(set_to_none=True)
-    engine.fabric.backward(loss)
+    context.fabric.backward(loss)
     nn.utils.clip_grad_norm_(objective.parameters(), clip)
     optimizer.step()
 
@@ -282,10 +282,10 @@ def _exhausted(state: Progress, plan: FitPlan) -> bool:
 
 @contextmanager
 def _bar(
-    stage: str, plan: FitPlan, done_epochs: int, size: int, engine: Engine
+    stage: str, plan: FitPlan, done_epochs: int, size: int, context: TrainingContext
 ) -> Iterator[Callable[[int, str], None]]:
     """A progress bar over all samples of all epochs; what it yields takes samples done and a text."""
-    if not (engine.progress and engine.is_first):
+    if not (context.progress and context.is_first):
         yield lambda _done, _text: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -76,7 +76,7 @@ def jensen_shannon_information(joint: Tensor, marginal: Tensor) -> Tensor:
 
 
 def adversarial_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """-(log(1 - D(student)) + log D(teacher)) from a discriminator's logits: what the discriminator minimises.
+    """-(log(1 - D(student)) + log D(teacher)) from a discriminator's logits: what the discriminator minimizes.
 
     Together with `reverse_gradient` on the student's features this is the paper's minimax L_HAL in one backward pass.
     """
@@ -94,7 +94,7 @@ def relation_loss(values: Tensor, targets: Tensor) -> Tensor:
     return F.smooth_l1_loss(own / own.mean().clamp(min=1e-6), theirs / theirs.mean().clamp(min=1e-6))
 
 
-def judge(width: int, hidden: int) -> nn.Sequential:
+def scorer(width: int, hidden: int) -> nn.Sequential:
     """A statistics network or a discriminator: features (B, width) -> a score (B, 1)."""
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 

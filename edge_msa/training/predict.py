@@ -74,7 +74,7 @@ def predict(model: Readable, split: Split, subset: Subset, batch_size: int = 512
 
     Args:
         model: on any device; evaluated without dropout, and left in the mode it was in.
-        split: already normalised; modalities outside the subset are hidden.
+        split: already normalized; modalities outside the subset are hidden.
         subset: which modalities are seen. A sample that really lacks them is read from what it has, maybe nothing.
         batch_size: samples a pass.
 

@@ -84,7 +84,7 @@ class SplitTensors:
     """A split on the device.
 
     Args:
-        split: already normalised.
+        split: already normalized.
         dims: features a frame of each modality that the model has. A modality that the split lacks is there with no
             valid frame; one that the model lacks is left out.
         device: where everything goes.

@@ -9,28 +9,28 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edge_msa_export.bundle.graph_writer import Writer, Written
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graph import (
+from edge_msa_export.graphs.export import (
     GraphKey,
     StudentFacts,
     StudentLike,
     export_all,
     facts_of,
-    torch_reading,
+    torch_prediction,
     window_scopes,
 )
-from edge_msa_export.graph_front import export_fronts
+from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.lint import Finding
-from edge_msa_export.parity import Array, ParityCase, measure_parity, with_holes
+from edge_msa_export.parity.graphs import Array, ParityCase, measure_parity, with_holes
+from edge_msa_export.parity.text import ReadWords, measure_text_encoders, read_words, text_spec
 from edge_msa_export.request import ExportRequest, GoldenSample, Variant, variants_of
 from edge_msa_export.text import TextGraph
-from edge_msa_export.text_parity import ReadWords, measure_fronts, read_words, text_spec
-from edge_msa_export.writer import Writer, Written
-from edge_msa_runtime.engines import open_engine
-from edge_msa_runtime.manifest import GraphSpec, TextSpec
+from edge_msa_runtime.backends import open_backend
+from edge_msa_runtime.bundle.manifest import GraphSpec, TextSpec
 from edge_msa_runtime.modalities import subsets_of
 
-# Far above float32's rounding (1e-6) and far below any wrong axis or state: a reading off by this is a defect.
+# Far above float32's rounding (1e-6) and far below any wrong axis or state: a prediction off by this is a defect.
 FP32_LIMIT = 1e-4
 
 
@@ -40,7 +40,7 @@ class GraphSet:
 
     `specs`: every graph of every variant, its files relative to `root`. `language`: what turns words into frames, its
     files likewise. `golden`: the arrays of golden.npz.
-    `measured_by`: which engine measured the parity of each engine's graphs. `refused`: why a (engine, precision) that
+    `measured_by`: which backend measured the parity of each backend's graphs. `refused`: why a (backend, precision) that
     the target has is not among `specs`. `findings`: what the lint says of the graphs besides.
     """
 
@@ -63,14 +63,14 @@ def build_graphs(
     """Write every graph that the request offers under `work_dir`, with its parity.
 
     Args:
-        student: as `edge_msa_export.graph.StudentLike`.
+        student: as `edge_msa_export.graphs.export.StudentLike`.
         request: the rest.
         work_dir: a folder of the caller's; made where it is not there.
         exported: what `export_all` made of the same student, chunks and windows, where the caller has it already, and
-            what `export_fronts` made of the same encoder of texts.
+            what `export_text_encoders` made of the same encoder of texts.
 
     Raises:
-        ExportError: something cannot be exported, a check finds something, or fp32 does not give torch's reading.
+        ExportError: something cannot be exported, a check finds something, or fp32 does not give torch's prediction.
     """
     facts = facts_of(student)
     _check_request(request, facts)
@@ -87,11 +87,11 @@ def build_graphs(
         if variant.precision == "fp32":
             refuse_far(variant.measured_by, parity, cases)
         elif broken:
-            reason = f"the {_words(broken[0])} gives a reading that is not finite"
-            refused[variant.engine, variant.precision] = reason
+            reason = f"the {_words(broken[0])} gives a prediction that is not finite"
+            refused[variant.backend, variant.precision] = reason
             continue
         specs.extend(_spec(variant, key, files[key], parity[key]) for key in graphs)
-    measured_by = {variant.engine: variant.measured_by for variant in variants_of(request)}
+    measured_by = {variant.backend: variant.measured_by for variant in variants_of(request)}
     return GraphSet(work_dir, tuple(specs), language, facts, golden, measured_by, refused, writer.findings)
 
 
@@ -99,8 +99,8 @@ def _graphs(
     student: StudentLike, request: ExportRequest, exported: Mapping[GraphKey, onnx.ModelProto] | None
 ) -> dict[GraphKey, onnx.ModelProto]:
     graphs = dict(export_all(student, request.chunks, request.windows) if exported is None else exported)
-    if isinstance(request.text, TextGraph) and not any(key.role == "front" for key in graphs):
-        graphs.update(export_fronts(request.text))
+    if isinstance(request.text, TextGraph) and not any(key.role == "text_encoder" for key in graphs):
+        graphs.update(export_text_encoders(request.text))
     return graphs
 
 
@@ -109,9 +109,9 @@ def _check_request(request: ExportRequest, facts: StudentFacts) -> None:
         for what, given in (("chunks", request.chunks), ("windows", request.windows)):
             if name not in given:
                 raise ExportError(f"{what} has no {name}, which the student reads")
-        norm = request.normalisation.get(name)
+        norm = request.normalization.get(name)
         if norm is None or len(norm.mean) != dim or len(norm.std) != dim:
-            raise ExportError(f"normalisation of {name} must have {dim} numbers, as many as a frame has features")
+            raise ExportError(f"normalization of {name} must have {dim} numbers, as many as a frame has features")
     missing = {subset.value for subset in subsets_of(facts.dims)} - {sample.subset.value for sample in request.golden}
     if missing:
         raise ExportError(f"no golden sample of {', '.join(sorted(missing))}; parity is measured on every subset")
@@ -135,7 +135,7 @@ def cases_of(student: StudentLike, request: ExportRequest, work_dir: Path) -> tu
         name = sample.subset.value
         raw = {modality: np.asarray(value, dtype=np.float32) for modality, value in sample.frames.items()}
         golden.update({f"{name}/{modality}": value for modality, value in raw.items()})
-        golden[f"{name}/reading"] = _torch(student, request, raw)
+        golden[f"{name}/prediction"] = _torch(student, request, raw)
         if sample.text is not None:
             golden[f"{name}/text"] = np.array(sample.text)
         cases += _cut(student, request, sample, said.get(sample.text or ""))
@@ -146,17 +146,17 @@ def _cut(
     student: StudentLike, request: ExportRequest, sample: GoldenSample, words: ReadWords | None
 ) -> Iterator[ParityCase]:
     given = dict(sample.frames) if words is None else {**sample.frames, "language": words.stored}
-    frames = {name: request.normalisation[name].apply(np.asarray(value, np.float32)) for name, value in given.items()}
+    frames = {name: request.normalization[name].apply(np.asarray(value, np.float32)) for name, value in given.items()}
     for scope, lengths in window_scopes(sample.subset, request.windows).items():
         cut = {name: value[: lengths[name]] for name, value in frames.items()}
         for make in (np.ones, with_holes):
             valid = {name: np.asarray(make(len(value)), dtype=np.bool_) for name, value in cut.items()}
-            yield ParityCase(sample.subset, scope, lengths, cut, valid, torch_reading(student, cut, valid))
+            yield ParityCase(sample.subset, scope, lengths, cut, valid, torch_prediction(student, cut, valid))
 
 
 def _torch(student: StudentLike, request: ExportRequest, raw: Mapping[str, Array]) -> Array:
-    frames = {name: request.normalisation[name].apply(value) for name, value in raw.items()}
-    return torch_reading(student, frames, {name: np.ones(len(value), np.bool_) for name, value in frames.items()})
+    frames = {name: request.normalization[name].apply(value) for name, value in raw.items()}
+    return torch_prediction(student, frames, {name: np.ones(len(value), np.bool_) for name, value in frames.items()})
 
 
 def _measure(
@@ -167,17 +167,17 @@ def _measure(
     request: ExportRequest,
     work_dir: Path,
 ) -> dict[GraphKey, float]:
-    engine = open_engine(variant.measured_by)
-    programs = {key: engine.load(work_dir / written.file, variant.precision) for key, written in files.items()}
+    backend = open_backend(variant.measured_by)
+    programs = {key: backend.load(work_dir / written.file, variant.precision) for key, written in files.items()}
     parity = measure_parity(programs, cases, facts_of(student).states, request.chunks)
-    parity.update(measure_fronts(programs, student, request, work_dir))
+    parity.update(measure_text_encoders(programs, student, request, work_dir))
     for program in programs.values():
         program.close()
     return parity
 
 
 def refuse_far(measured_by: str, parity: Mapping[GraphKey, float], cases: list[ParityCase]) -> None:
-    """Refuse float32 graphs that do not give torch's reading.
+    """Refuse float32 graphs that do not give torch's prediction.
 
     Raises:
         ExportError: one does not.
@@ -192,8 +192,8 @@ def refuse_far(measured_by: str, parity: Mapping[GraphKey, float], cases: list[P
 
 
 def parity_limit(cases: list[ParityCase]) -> float:
-    """How far a float32 graph may be from torch's readings."""
-    return FP32_LIMIT * max(1.0, *(float(np.abs(case.reading).max()) for case in cases))
+    """How far a float32 graph may be from torch's predictions."""
+    return FP32_LIMIT * max(1.0, *(float(np.abs(case.prediction).max()) for case in cases))
 
 
 def _words(key: GraphKey) -> str:
@@ -202,5 +202,5 @@ def _words(key: GraphKey) -> str:
 
 def _spec(variant: Variant, key: GraphKey, written: Written, parity: float) -> GraphSpec:
     return GraphSpec(
-        variant.engine, variant.precision, variant.rule_set, key.role, key.scope, written.file, parity, written.weights
+        variant.backend, variant.precision, variant.scheme, key.role, key.scope, written.file, parity, written.weights
     )

@@ -2,9 +2,9 @@
 
 ExportError                   exit code 1   a graph, a parity or a file that cannot be made
 ├── ProfileError              exit code 2   a device profile that is unknown or not valid
-├── LintError                 exit code 2   an engine or a version that no rules know, or no graph to hold against them
+├── LintError                 exit code 2   a backend or a version that no rules know, or no graph to hold against them
 ├── OutputError               exit code 2   an output folder that cannot be written or replaced
-└── BackendMissingError       exit code 4   a library or a device that an artefact needs to be made, and is not here
+└── BackendMissingError       exit code 4   a library or a device that an artifact needs to be made, and is not here
 """
 
 
@@ -21,7 +21,7 @@ class ProfileError(ExportError):
 
 
 class LintError(ExportError):
-    """An engine or a version that there are no rules for, or nothing that they could be held against."""
+    """A backend or a version that there are no rules for, or nothing that they could be held against."""
 
     exit_code = 2
 
@@ -33,6 +33,6 @@ class OutputError(ExportError):
 
 
 class BackendMissingError(ExportError):
-    """What an artefact is made with is not on this machine."""
+    """What an artifact is made with is not on this machine."""
 
     exit_code = 4

@@ -22,37 +22,37 @@ else:
     import tomli as tomllib
 
 ENVIRONMENT = "EDGE_MSA_DEVICES"
-ENGINES = ("onnxruntime", "openvino", "tensorrt")
+BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "int8")
-RULE_SETS = ("ort-x86-vnni", "ort-x86-avx2", "ort-arm", "openvino-x86", "tensorrt")
+SCHEMES = ("ort-x86-vnni", "ort-x86-avx2", "ort-arm", "openvino-x86", "tensorrt")
 ARCHITECTURES = ("x86_64", "aarch64")
 
 
 @dataclass(frozen=True)
-class EngineProfile:
-    """One engine on a device: the `precisions` it may be given, and the `rule_set` of its int8 (None without int8)."""
+class BackendProfile:
+    """One backend on a device: the `precisions` it may be given, and the `scheme` of its int8 (None without int8)."""
 
     name: str
     precisions: tuple[str, ...]
-    rule_set: str | None = None
+    scheme: str | None = None
 
     def __post_init__(self) -> None:
-        _one_of("engine name", self.name, ENGINES)
+        _one_of("backend name", self.name, BACKENDS)
         for precision in self.precisions:
             _one_of(f"precision of {self.name}", precision, PRECISIONS)
         if "fp32" not in self.precisions:
-            raise ProfileError(f"engine {self.name}: precisions lack 'fp32', which every other is measured against")
-        if self.rule_set is not None:
-            _one_of(f"rule_set of {self.name}", self.rule_set, RULE_SETS)
-        if ("int8" in self.precisions) != (self.rule_set is not None):
-            raise ProfileError(f"engine {self.name}: rule_set goes with precision 'int8', give both or neither")
+            raise ProfileError(f"backend {self.name}: precisions lack 'fp32', which every other is measured against")
+        if self.scheme is not None:
+            _one_of(f"scheme of {self.name}", self.scheme, SCHEMES)
+        if ("int8" in self.precisions) != (self.scheme is not None):
+            raise ProfileError(f"backend {self.name}: scheme goes with precision 'int8', give both or neither")
 
 
 @dataclass(frozen=True)
 class DeviceProfile:
     """What a device is and can run.
 
-    `family_default`: the family's name points here. `engines`: in order of preference. `python`: of the device, as
+    `family_default`: the family's name points here. `backends`: in order of preference. `python`: of the device, as
     "3.10". `memory_mib` is shared with the GPU on a Jetson. `sm`: compute capability of the GPU, 87 for 8.7. `vnni`:
     8-bit dot products that do not saturate. `jetpack`, `tensorrt` and `cuda` are versions, and None where there is no
     such thing: graphs are made for exactly that TensorRT. `dla`: the board has a DLA. `torch_tensorrt`: the version of
@@ -63,7 +63,7 @@ class DeviceProfile:
     description: str
     family: str
     architecture: str
-    engines: tuple[EngineProfile, ...]
+    backends: tuple[BackendProfile, ...]
     family_default: bool = False
     vnni: bool = False
     python: str | None = None
@@ -82,15 +82,15 @@ class DeviceProfile:
         if not self.name.replace("-", "").isalnum() or self.name != self.name.lower():
             raise ProfileError(f"name {self.name!r} must be lower case letters, digits and hyphens")
         _one_of("architecture", self.architecture, ARCHITECTURES)
-        if not self.engines:
-            raise ProfileError("engines is empty; give at least one [[engines]]")
-        names = [engine.name for engine in self.engines]
+        if not self.backends:
+            raise ProfileError("backends is empty; give at least one [[backends]]")
+        names = [backend.name for backend in self.backends]
         if len(set(names)) < len(names):
-            raise ProfileError(f"an engine is there twice: {', '.join(names)}")
+            raise ProfileError(f"a backend is there twice: {', '.join(names)}")
         if "tensorrt" in names and (self.sm is None or self.tensorrt is None):
-            raise ProfileError("engine tensorrt needs sm and tensorrt, as its engines depend on both")
+            raise ProfileError("backend tensorrt needs sm and tensorrt, as its backends depend on both")
         if self.dla and "tensorrt" not in names:
-            raise ProfileError("dla goes with engine tensorrt, which alone uses it")
+            raise ProfileError("dla goes with backend tensorrt, which alone uses it")
         if (self.torch_tensorrt is None) != (self.torch_tensorrt_install is None):
             raise ProfileError("torch_tensorrt goes with torch_tensorrt_install, give both or neither")
         if self.memory_mib is not None and self.memory_mib <= 0:
@@ -100,17 +100,17 @@ class DeviceProfile:
         """The profile as plain JSON values, for manifests and `--json`."""
         return asdict(self)
 
-    def engine(self, name: str) -> EngineProfile:
-        """The engine of that name.
+    def backend(self, name: str) -> BackendProfile:
+        """The backend of that name.
 
         Raises:
             ProfileError: the device does not run it.
         """
-        for engine in self.engines:
-            if engine.name == name:
-                return engine
+        for backend in self.backends:
+            if backend.name == name:
+                return backend
         raise ProfileError(
-            f"{self.name} does not run {name!r}; it runs {', '.join(item.name for item in self.engines)}"
+            f"{self.name} does not run {name!r}; it runs {', '.join(item.name for item in self.backends)}"
         )
 
 
@@ -165,9 +165,9 @@ def read_profile(path: Path) -> DeviceProfile:
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{path}: is not TOML ({error})") from error
     try:
-        engines = table.get("engines")
-        if isinstance(engines, list) and all(isinstance(item, dict) for item in engines):
-            table["engines"] = tuple(EngineProfile(**_typed(EngineProfile, item, "engines: ")) for item in engines)
+        backends = table.get("backends")
+        if isinstance(backends, list) and all(isinstance(item, dict) for item in backends):
+            table["backends"] = tuple(BackendProfile(**_typed(BackendProfile, item, "backends: ")) for item in backends)
         return DeviceProfile(**_typed(DeviceProfile, table, ""))
     except ProfileError as error:
         raise ProfileError(f"{path}: {error}") from None
@@ -180,7 +180,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "int | None": (int,),
     "bool": (bool,),
     "tuple[str, ...]": (tuple,),
-    "tuple[EngineProfile, ...]": (tuple,),
+    "tuple[BackendProfile, ...]": (tuple,),
 }
 
 
@@ -213,7 +213,7 @@ def _fits(value: Any, annotation: str) -> bool:
 
 def _words(annotation: str) -> str:
     names = {"str": "text", "int": "a whole number", "bool": "true or false", "tuple[str, ...]": "a list of texts"}
-    return names.get(annotation.removesuffix(" | None"), "a list of tables, [[engines]]")
+    return names.get(annotation.removesuffix(" | None"), "a list of tables, [[backends]]")
 
 
 def _one_of(what: str, value: str, known: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_msa_export.errors import ExportError, ProfileError
 from edge_msa_export.profiles import PRECISIONS, DeviceProfile
 from edge_msa_export.text import Text
-from edge_msa_runtime.manifest import TaskSpec
+from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.modalities import Subset
 
 Frames = NDArray[np.float32]
@@ -20,14 +20,14 @@ IR_SUFFIX = "xml"
 
 
 @dataclass(frozen=True)
-class Normalisation:
-    """normalised frame = (frame - mean) / std, both of the modality's width."""
+class Normalization:
+    """normalized frame = (frame - mean) / std, both of the modality's width."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def apply(self, frames: Frames) -> Frames:
-        """Normalise (T, d), in float32 as the runtime does."""
+        """Normalize (T, d), in float32 as the runtime does."""
         mean, std = np.asarray(self.mean, dtype=np.float32), np.asarray(self.std, dtype=np.float32)
         return np.asarray((frames - mean) / std, dtype=np.float32)
 
@@ -36,7 +36,7 @@ class Normalisation:
 class GoldenSample:
     """Real frames of one subset, raw (T, d) float32 by modality, all valid; parity is measured on them.
 
-    `text`: what was said, where the request has a front for words; the frames of language are those of the text.
+    `text`: what was said, where the request has a text encoder for words; the frames of language are those of the text.
     """
 
     subset: Subset
@@ -48,10 +48,10 @@ class GoldenSample:
 class ExportRequest:
     """Everything but the student.
 
-    `chunks`, `windows`, `normalisation` and `frame_rates` are by modality; a modality without an entry in
+    `chunks`, `windows`, `normalization` and `frame_rates` are by modality; a modality without an entry in
     `frame_rates` has none known. `text` turns words into frames of language, None where nothing does. `ranges` are
     calibrate's, by `<weight name>:input` and `:output`; None offers no int8. `smoothing` are the factors of a language
-    front's layers that go with them, by weight name, and `float_nodes` by rule set the weights whose layers stay float,
+    text encoder's layers that go with them, by weight name, and `fp32_weights` by quantization scheme the weights whose layers stay float,
     each with the reason. `precisions` limits what is offered, None offers all that the target has. `golden`: one sample
     a subset. `ir`: OpenVINO gets its graphs as its own IR rather than ONNX. `dla`: TensorRT's graphs are held against
     the rules of the target's DLA too.
@@ -60,15 +60,15 @@ class ExportRequest:
     name: str
     profile: DeviceProfile
     task: TaskSpec
-    normalisation: Mapping[str, Normalisation]
+    normalization: Mapping[str, Normalization]
     chunks: Mapping[str, int]
     windows: Mapping[str, int]
     golden: Sequence[GoldenSample]
     provenance: Mapping[str, Any]
-    licence: str
+    license: str
     ranges: Mapping[str, tuple[float, float]] | None = None
     smoothing: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    float_nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fp32_weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     precisions: tuple[str, ...] | None = None
     frame_rates: Mapping[str, float] = field(default_factory=dict)
     text: Text | None = None
@@ -76,7 +76,7 @@ class ExportRequest:
     dla: bool = False
 
     def __post_init__(self) -> None:
-        if self.ir and not any(engine.name == "openvino" for engine in self.profile.engines):
+        if self.ir and not any(backend.name == "openvino" for backend in self.profile.backends):
             raise ProfileError(f"{self.profile.name} does not run openvino, which alone reads IR: leave --ir out")
         for name, length in [*self.chunks.items(), *self.windows.items()]:
             if length < 1:
@@ -96,33 +96,33 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way a target may run the student: an engine at a precision, int8 laid out by `rule_set` (else empty).
+    """One way a target may run the student: a backend at a precision, int8 laid out by `scheme` (else empty).
 
     `suffix` of its files: `onnx`, or `xml` for OpenVINO's IR.
     """
 
-    engine: str
+    backend: str
     precision: str
-    rule_set: str
+    scheme: str
     suffix: str = "onnx"
 
     @property
     def folder(self) -> str:
-        """Where its graphs and their weights lie in a bundle; engines that read the same graphs share it."""
+        """Where its graphs and their weights lie in a bundle; backends that read the same graphs share it."""
         if self.suffix == IR_SUFFIX:
             return f"graphs/openvino-ir/{self.precision}"
-        if self.engine == "openvino" and self.precision == "fp16":
+        if self.backend == "openvino" and self.precision == "fp16":
             return f"graphs/openvino/{self.precision}"
-        return f"graphs/{self.rule_set or 'onnx'}/{self.precision}"
+        return f"graphs/{self.scheme or 'onnx'}/{self.precision}"
 
     @property
     def measured_by(self) -> str:
-        """The engine that executes it on the workstation; TensorRT's file is read by ONNX Runtime there."""
-        return "openvino" if self.engine == "openvino" else "onnxruntime"
+        """The backend that executes it on the workstation; TensorRT's file is read by ONNX Runtime there."""
+        return "openvino" if self.backend == "openvino" else "onnxruntime"
 
 
 def variants_of(request: ExportRequest) -> tuple[Variant, ...]:
-    """Every engine and precision that the request offers; fp32 is always among them.
+    """Every backend and precision that the request offers; fp32 is always among them.
 
     Raises:
         ProfileError: a precision was asked for by name that the target or the missing calibration does not allow.
@@ -130,13 +130,13 @@ def variants_of(request: ExportRequest) -> tuple[Variant, ...]:
     wanted = set(request.precisions or PRECISIONS) | {"fp32"}
     found = tuple(
         Variant(
-            engine.name,
+            backend.name,
             precision,
-            engine.rule_set or "" if precision == "int8" else "",
-            IR_SUFFIX if request.ir and engine.name == "openvino" else "onnx",
+            backend.scheme or "" if precision == "int8" else "",
+            IR_SUFFIX if request.ir and backend.name == "openvino" else "onnx",
         )
-        for engine in request.profile.engines
-        for precision in engine.precisions
+        for backend in request.profile.backends
+        for precision in backend.precisions
         if precision in wanted and (precision != "int8" or request.ranges is not None)
     )
     for precision in request.precisions or ():

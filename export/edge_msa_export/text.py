@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError
 from edge_msa_runtime.errors import RuntimeFailure
-from edge_msa_runtime.tokenizing import Tokenizer
+from edge_msa_runtime.text.tokenizer import Tokenizer
 
 FOLDER = "language"
 TOKENIZER_FILE = f"{FOLDER}/tokenizer.json"
 TABLE_FILE = f"{FOLDER}/table.npz"
 
-# Lengths that window graphs of language and front graphs are made for; what a target runs has static shapes.
+# Lengths that window graphs of language and text encoder graphs are made for; what a target runs has static shapes.
 BUCKETS = (16, 32, 64, 128)
 
 Array = NDArray[Any]
@@ -79,7 +79,7 @@ Text = TextTable | TextGraph
 
 
 def buckets(longest: int) -> tuple[int, ...]:
-    """The lengths that are worth a graph of their own, up to `longest`, which is the last of them."""
+    """The lengths that are baseline check a graph of their own, up to `longest`, which is the last of them."""
     return (*(length for length in BUCKETS if length < longest), longest)
 
 
@@ -94,7 +94,7 @@ def write_text(text: Text, root: Path) -> dict[str, str]:
     """Write the tokenizer, without its white space, and the table below `root`.
 
     Returns:
-        The fields `tokenizer`, `front` and `table` of a `TextSpec`.
+        The fields `tokenizer`, `text_encoder` and `table` of a `TextSpec`.
 
     Raises:
         ExportError: the tokenizer cannot be read, or knows ids that the table has no row for.
@@ -106,10 +106,10 @@ def write_text(text: Text, root: Path) -> dict[str, str]:
         raise ExportError(f"the tokenizer is no JSON: {error}") from error
     (root / TOKENIZER_FILE).write_text(compact, encoding="utf-8", newline="\n")
     if isinstance(text, TextGraph):
-        return {"tokenizer": TOKENIZER_FILE, "front": "graph", "table": ""}
+        return {"tokenizer": TOKENIZER_FILE, "text_encoder": "graph", "table": ""}
     integers, scales = int8_rows(text.rows)
     np.savez(root / TABLE_FILE, rows=integers, scales=scales)
-    return {"tokenizer": TOKENIZER_FILE, "front": "table", "table": TABLE_FILE}
+    return {"tokenizer": TOKENIZER_FILE, "text_encoder": "table", "table": TABLE_FILE}
 
 
 def tokenizer_of(text: Text, root: Path, max_tokens: int | None = None) -> Tokenizer:

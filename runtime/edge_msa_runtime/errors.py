@@ -3,8 +3,8 @@
 RuntimeFailure                 exit code 1
 ├── UsageError                 exit code 2   what the caller gave cannot be used
 ├── BundleError                exit code 1   the bundle is damaged, incomplete or of another schema
-├── ParityError                exit code 3   a golden reading does not come back within its bound
-└── EngineUnavailableError     exit code 4   an engine or a device is missing, or cannot run this bundle
+├── ParityError                exit code 3   a golden prediction does not come back within its bound
+└── BackendUnavailableError     exit code 4   a backend or a device is missing, or cannot run this bundle
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class BundleError(RuntimeFailure):
 
 
 class ParityError(RuntimeFailure):
-    """The engine here reads the golden inputs differently than the bundle promises."""
+    """The backend here reads the golden inputs differently than the bundle promises."""
 
     exit_code = 3
 
 
-class EngineUnavailableError(RuntimeFailure):
-    """The engine or device asked for is not there; the message has the command that installs it."""
+class BackendUnavailableError(RuntimeFailure):
+    """The backend or device asked for is not there; the message has the command that installs it."""
 
     exit_code = 4

@@ -12,15 +12,15 @@ from edge_msa_runtime.modalities import MODALITIES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_msa_runtime.engines.base import Program
-    from edge_msa_runtime.frames import Rows
-    from edge_msa_runtime.manifest import ModalitySpec
+    from edge_msa_runtime.backends.base import Program
+    from edge_msa_runtime.bundle.manifest import ModalitySpec
+    from edge_msa_runtime.inputs.validation import Rows
 
     State = dict[str, NDArray[Any]]
 
 
 class _Slot:
-    """One modality's frames and validity in a program's inputs: normalised, valid ones first, zero behind them."""
+    """One modality's frames and validity in a program's inputs: normalized, valid ones first, zero behind them."""
 
     def __init__(self, frames: NDArray[Any], valid: NDArray[Any], spec: ModalitySpec) -> None:
         self._frames = frames[0]
@@ -83,15 +83,15 @@ class StepProgram:
 
 
 class FuseProgram:
-    """The fuse graph: tokens of what there is, and the reading."""
+    """The fuse graph: tokens of what there is, and the prediction."""
 
     def __init__(self, program: Program, file: str, specs: Mapping[str, ModalitySpec], outputs: int) -> None:
         shapes = {name: next(s.shape for s in spec.states if s.name == "tokens") for name, spec in specs.items()}
         wanted = {f"tokens.{name}": shape for name, shape in shapes.items()}
-        _expect(file, program, {**wanted, "available": (1, len(MODALITIES))}, {"reading": (1, outputs)})
+        _expect(file, program, {**wanted, "available": (1, len(MODALITIES))}, {"prediction": (1, outputs)})
         self.program = program
         self._available = program.inputs["available"][0]
-        self._reading = program.outputs["reading"][0]
+        self._prediction = program.outputs["prediction"][0]
         self._tokens = [(name, MODALITIES.index(name), program.inputs[f"tokens.{name}"]) for name in specs]
 
     def run(self, states: Mapping[str, State]) -> list[float]:
@@ -101,7 +101,7 @@ class FuseProgram:
             buffer[...] = states[name]["tokens"] if there else 0
             self._available[column] = there
         self.program.run()
-        numbers: list[float] = self._reading.tolist()
+        numbers: list[float] = self._prediction.tolist()
         return numbers
 
 
@@ -118,9 +118,9 @@ class WindowProgram:
     ) -> None:
         frames = {f"frames.{name}": (1, lengths[name], spec.dim) for name, spec in specs.items()}
         valid = {f"valid.{name}": (1, lengths[name]) for name, spec in specs.items()}
-        _expect(file, program, {**frames, **valid}, {"reading": (1, outputs)})
+        _expect(file, program, {**frames, **valid}, {"prediction": (1, outputs)})
         self.program = program
-        self._reading = program.outputs["reading"][0]
+        self._prediction = program.outputs["prediction"][0]
         self._slots = {
             name: _Slot(program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"], spec)
             for name, spec in specs.items()
@@ -131,11 +131,11 @@ class WindowProgram:
         for name, slot in self._slots.items():
             slot.fill(rows[name])
         self.program.run()
-        numbers: list[float] = self._reading.tolist()
+        numbers: list[float] = self._prediction.tolist()
         return numbers
 
 
-class FrontProgram:
+class TextEncoderProgram:
     """An encoder of texts of at most `length` tokens."""
 
     def __init__(self, program: Program, file: str, length: int, dim: int) -> None:

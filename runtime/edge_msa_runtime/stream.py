@@ -1,4 +1,4 @@
-"""A stream: frames and words as they come, and a reading whenever it is asked for."""
+"""A stream: frames and words as they come, and a prediction whenever it is asked for."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ import time
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.errors import UsageError
-from edge_msa_runtime.reading import Reading, make_reading
-from edge_msa_runtime.words import Word, are_words, words_of
+from edge_msa_runtime.prediction import Prediction, make_prediction
+from edge_msa_runtime.text.words import Word, is_text, words_of
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.frames import Intake, Rows
+    from edge_msa_runtime.bundle.manifest import TaskSpec
     from edge_msa_runtime.graphs import Graphs
-    from edge_msa_runtime.manifest import TaskSpec
+    from edge_msa_runtime.inputs.validation import InputValidator, Rows
     from edge_msa_runtime.programs import State
-    from edge_msa_runtime.text import TextFront
+    from edge_msa_runtime.text.encoders import TextEncoder
 
 
 class Stream:
     """One utterance as it unfolds; made by `Session.stream`.
 
     The state is the stream's own, so that a session can serve many streams, one thread at a time. Any chunking of the
-    same frames gives the same reading, and the one that `Session.predict` gives for all of them; so does any chunking
-    of a text between its words. Where an encoder reads the text, all words so far are encoded again at each reading.
+    same frames gives the same prediction, and the one that `Session.predict` gives for all of them; so does any chunking
+    of a text between its words. Where an encoder reads the text, all words so far are encoded again at each prediction.
     """
 
-    def __init__(self, graphs: Graphs, intake: Intake, task: TaskSpec) -> None:
+    def __init__(self, graphs: Graphs, validator: InputValidator, task: TaskSpec) -> None:
         self._graphs = graphs
-        self._intake = intake
+        self._validator = validator
         self._task = task
         self._states: dict[str, State] = {}
-        self._heard: list[Word] = []
-        self._read = 0  # how many of the words heard the reading has seen
+        self._attended: list[Word] = []
+        self._read = 0  # how many of the words attended the prediction has seen
         self._tokens = 0
         self._stale = False  # words have come that the encoder has not read
 
     @property
     def subset(self) -> str:
-        """The modalities that have had a valid frame, as in `la`; words that an encoder reads count at a reading."""
+        """The modalities that have had a valid frame, as in `la`; words that an encoder reads count at a prediction."""
         return "".join(name[0] for name in ("language", "audio", "vision") if name in self._states)
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words that the reading has seen, with their times; beyond the bundle's tokens none is seen any more."""
-        return tuple(self._heard[: self._read])
+        """The words that the prediction has seen, with their times; beyond the bundle's tokens none is seen any more."""
+        return tuple(self._attended[: self._read])
 
     def push(
         self,
@@ -61,89 +61,89 @@ class Stream:
             audio: frames.
             vision: frames.
             valid: masks of the frames.
-            times: (start, end) in seconds of each word; they are kept for `words` and leave the reading alone.
+            times: (start, end) in seconds of each word; they are kept for `words` and leave the prediction alone.
 
         Raises:
             UsageError: an array, a mask or a time does not fit; nothing of this push has been taken then.
-            RuntimeFailure: the engine failed; `reset` the stream.
+            RuntimeFailure: the backend failed; `reset` the stream.
         """
-        if isinstance(language, (list, tuple)) and not language and self._intake.text is not None:
-            language, times = "", times or None  # nothing was heard
-        if not are_words(language):
+        if isinstance(language, (list, tuple)) and not language and self._validator.text is not None:
+            language, times = "", times or None  # nothing was attended
+        if not is_text(language):
             if times is not None:
                 raise UsageError("times were given without words; give language='...' with them")
-            if language is not None and self._heard:
+            if language is not None and self._attended:
                 raise UsageError("language came as words before, these are frames; keep to one, or reset the stream")
-            self._graphs.advance(self._intake.gather((language, audio, vision), valid), self._states)
+            self._graphs.advance(self._validator.gather((language, audio, vision), valid), self._states)
             return
-        front = self._intake.words()
-        if "language" in self._states and not self._heard:
+        text_encoder = self._validator.words()
+        if "language" in self._states and not self._attended:
             raise UsageError("language came as frames before, these are words; keep to one, or reset the stream")
-        words = words_of(language, times, self._heard)
-        rows = self._intake.gather((None, audio, vision), valid)
-        if front.incremental:
-            self._take_words(front, words, rows)
+        words = words_of(language, times, self._attended)
+        rows = self._validator.gather((None, audio, vision), valid)
+        if text_encoder.incremental:
+            self._take_words(text_encoder, words, rows)
         else:
             for word in words:
-                front.tokenizer.ids(word.text)  # refuses what is no Unicode before anything is taken
-            self._heard += words
+                text_encoder.tokenizer.ids(word.text)  # refuses what is no Unicode before anything is taken
+            self._attended += words
             self._stale = self._stale or bool(words)
         self._graphs.advance(rows, self._states)
 
-    def reading(self) -> Reading:
-        """The reading of all so far; its milliseconds are those of this call, without the pushes.
+    def predict(self) -> Prediction:
+        """The prediction of all so far; its milliseconds are those of this call, without the pushes.
 
         Raises:
             UsageError: no valid frame has come yet.
-            RuntimeFailure: the engine failed.
+            RuntimeFailure: the backend failed.
         """
         started = time.perf_counter()
         if self._stale:
             self._encode_words()
         if not self._states:
-            raise UsageError("the stream has had no valid frame yet; push some before asking for a reading")
+            raise UsageError("the stream has had no valid frame yet; push some before asking for a prediction")
         outputs = self._graphs.fuse(self._states)
         graphs = self._graphs
-        return make_reading(
+        return make_prediction(
             outputs,
             self._task,
             subset=self.subset,
-            executed=(graphs.engine.name, graphs.device, graphs.precision),
+            executed=(graphs.backend.name, graphs.device, graphs.precision),
             milliseconds=(time.perf_counter() - started) * 1e3,
         )
 
     def reset(self) -> None:
         """Forget all frames and words."""
         self._states.clear()
-        self._heard.clear()
+        self._attended.clear()
         self._read = self._tokens = 0
         self._stale = False
 
-    def _take_words(self, front: TextFront, words: list[Word], rows: dict[str, Rows]) -> None:
+    def _take_words(self, text_encoder: TextEncoder, words: list[Word], rows: dict[str, Rows]) -> None:
         """Add the rows of the tokens that there is still room for."""
         ids: list[int] = []
         read = 0
         for word in words:
-            room = front.max_tokens - self._tokens - len(ids)
+            room = text_encoder.max_tokens - self._tokens - len(ids)
             if room <= 0:
                 break
-            ids += front.tokenizer.ids(word.text)[:room]
+            ids += text_encoder.tokenizer.ids(word.text)[:room]
             read += 1
         if ids:
-            rows["language"] = front.rows(ids)
+            rows["language"] = text_encoder.rows(ids)
         self._tokens += len(ids)
-        if self._read == len(self._heard):
+        if self._read == len(self._attended):
             self._read += read
-        self._heard += words
+        self._attended += words
 
     def _encode_words(self) -> None:
-        front = self._intake.words()
-        ids, reach = front.tokenizer.ids_and_reach(" ".join(word.text for word in self._heard))
+        text_encoder = self._validator.words()
+        ids, reach = text_encoder.tokenizer.ids_and_reach(" ".join(word.text for word in self._attended))
         self._states.pop("language", None)
         if ids:
-            self._graphs.advance({"language": front.rows(ids)}, self._states)
+            self._graphs.advance({"language": text_encoder.rows(ids)}, self._states)
         position, self._read = 0, 0
-        for word in self._heard:
+        for word in self._attended:
             self._read += position < reach
             position += len(word.text) + 1
         self._stale = False

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Callable, Sequence
 
-from edge_msa_runtime.engines.onnxruntime_engine import import_onnxruntime
+from edge_msa_runtime.backends.onnxruntime_backend import import_onnxruntime
 
 # A tool of a vendor that hangs must not hang what asks it.
 _PATIENCE_SECONDS = 20

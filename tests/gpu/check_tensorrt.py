@@ -1,9 +1,9 @@
 """What only a GPU can tell: builds, verifies, compares and benches bundles with TensorRT, and writes one JSON.
 
-    python check_tensorrt.py record BUNDLE... --out readings.json    # where onnxruntime is: what it reads
-    python check_tensorrt.py check BUNDLE... --out checked.json [--readings readings.json] [--best-of K]
+    python check_tensorrt.py record BUNDLE... --out predictions.json    # where onnxruntime is: what it reads
+    python check_tensorrt.py check BUNDLE... --out checked.json [--predictions predictions.json] [--best-of K]
 
-`check` needs edge_msa_runtime, NumPy, TensorRT and cuda-python alone, Python 3.8 or later. Readings are those of ONNX
+`check` needs edge_msa_runtime, NumPy, TensorRT and cuda-python alone, Python 3.8 or later. Predictions are those of ONNX
 Runtime on TensorRT's own graph files, of random inputs for every subset; without them the golden vectors remain.
 Exit codes: 0 all agrees, 3 something does not, 4 there is no GPU or no TensorRT.
 """
@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 
 from edge_msa_runtime import RuntimeFailure, Session, load
-from edge_msa_runtime.bench import bench_session
-from edge_msa_runtime.bundle import Bundle, digest, open_bundle
-from edge_msa_runtime.cli import main as command
-from edge_msa_runtime.engines import open_engine
-from edge_msa_runtime.golden import verify_bundle
+from edge_msa_runtime.backends import open_backend
+from edge_msa_runtime.benchmark.bench import bench_session
+from edge_msa_runtime.bundle.golden import verify_bundle
+from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
+from edge_msa_runtime.bundle.reader import Bundle, digest, open_bundle
+from edge_msa_runtime.cli.main import main as command
 from edge_msa_runtime.graphs import Graphs
-from edge_msa_runtime.manifest import MANIFEST_NAME
 from edge_msa_runtime.modalities import subsets_of
 
-ENGINE, PRECISIONS = "tensorrt", ("int8", "fp16", "fp32")
+BACKEND, PRECISIONS = "tensorrt", ("int8", "fp16", "fp32")
 SAMPLES, SEED = 8, 0
 LEAST_TOLERANCE, MARGIN = 1e-4, 2.0
 NAMES = {
@@ -108,10 +108,10 @@ def missing_names() -> list[str]:
     except ImportError:
         from cuda import cudart as runtime
     found = [f"cuda {name}" for name in CUDA_NAMES if not hasattr(runtime, name)]
-    for owner, names in NAMES.items():
-        there = getattr(tensorrt, owner, None)
-        found += [f"tensorrt.{owner}.{name}" for name in names if not hasattr(there, name)]
-        found += [] if there is not None else [f"tensorrt.{owner}"]
+    for lease, names in NAMES.items():
+        there = getattr(tensorrt, lease, None)
+        found += [f"tensorrt.{lease}.{name}" for name in names if not hasattr(there, name)]
+        found += [] if there is not None else [f"tensorrt.{lease}"]
     return found
 
 
@@ -131,7 +131,7 @@ def inputs_of(session: Session) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def readings_of(session: Session) -> dict[str, list[list[float]]]:
+def predictions_of(session: Session) -> dict[str, list[list[float]]]:
     """The outputs for `inputs_of`, by subset."""
     return {
         subset: [list(session.predict(**frames).outputs) for frames in samples]
@@ -141,22 +141,22 @@ def readings_of(session: Session) -> dict[str, list[list[float]]]:
 
 def by_onnxruntime(bundle: Bundle, precision: str) -> Session:
     """A session that reads TensorRT's own graph files with ONNX Runtime."""
-    engine = open_engine("onnxruntime")
-    engine.name = ENGINE  # graphs are looked up by it
-    return Session(bundle, Graphs(bundle, engine, precision, strict=False), 1)
+    backend = open_backend("onnxruntime")
+    backend.name = BACKEND  # graphs are looked up by it
+    return Session(bundle, Graphs(bundle, backend, precision, strict=False), 1)
 
 
 def tolerance_of(bundle: Bundle, precision: str) -> float:
-    """How far a reading may be from ONNX Runtime's, as for golden vectors: twice the worst parity of the manifest."""
+    """How far a prediction may be from ONNX Runtime's, as for golden vectors: twice the worst parity of the manifest."""
     parities = [
         spec.parity
         for spec in bundle.manifest.graphs
-        if (spec.engine, spec.precision) == (ENGINE, precision) and spec.role in ("window", "fuse")
+        if (spec.backend, spec.precision) == (BACKEND, precision) and spec.role in ("window", "fuse")
     ]
     return max(LEAST_TOLERANCE, MARGIN * max(parities))
 
 
-def identity(bundle: Bundle) -> str:
+def cache_key(bundle: Bundle) -> str:
     """The digest of its manifest, which covers every byte."""
     return digest(bundle.path / MANIFEST_NAME)
 
@@ -166,9 +166,9 @@ def record(paths: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in paths:
         bundle = open_bundle(path)
-        for precision in bundle.precisions(ENGINE):
+        for precision in bundle.precisions(BACKEND):
             with by_onnxruntime(bundle, precision) as session:
-                found[f"{identity(bundle)} {precision}"] = readings_of(session)
+                found[f"{cache_key(bundle)} {precision}"] = predictions_of(session)
     return found
 
 
@@ -179,10 +179,10 @@ def check(path: str, precision: str, known: dict[str, Any], best_of: int, repeat
         code = command(["build", path, "--precision", precision, "--best-of", str(best_of), "--json"])
     if code:
         return {"bundle": path, "precision": precision, "passed": False, "build_exit_code": code}
-    with load(path, ENGINE, precision=precision, strict=True) as session:
-        wanted = known.get(f"{identity(session.bundle)} {precision}") or _here(session.bundle, precision)
+    with load(path, BACKEND, precision=precision, strict=True) as session:
+        wanted = known.get(f"{cache_key(session.bundle)} {precision}") or _here(session.bundle, precision)
         verified = verify_bundle(session)
-        differences = _differences(readings_of(session), wanted) if wanted else {}
+        differences = _differences(predictions_of(session), wanted) if wanted else {}
         bound = tolerance_of(session.bundle, precision)
         benched = bench_session(session, repeats=repeats)
         agrees = all(value <= bound for value in differences.values())
@@ -201,7 +201,7 @@ def check(path: str, precision: str, known: dict[str, Any], best_of: int, repeat
 def _here(bundle: Bundle, precision: str) -> dict[str, Any]:
     try:
         with by_onnxruntime(bundle, precision) as session:
-            return readings_of(session)
+            return predictions_of(session)
     except RuntimeFailure:
         return {}
 
@@ -230,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", choices=("record", "check"))
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.json")
-    parser.add_argument("--readings", type=Path, metavar="FILE.json", help="what record wrote")
+    parser.add_argument("--predictions", type=Path, metavar="FILE.json", help="what record wrote")
     parser.add_argument("--best-of", type=int, default=1, metavar="K")
     parser.add_argument("--repeats", type=int, default=500, metavar="N")
     options = parser.parse_args(arguments)
@@ -240,17 +240,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         missing = missing_names()
         print(f"names that the runtime calls: {'missing ' + ', '.join(missing) if missing else 'all there'}")
-        engine = open_engine(ENGINE)
+        backend = open_backend(BACKEND)
     except (ImportError, RuntimeFailure) as error:
         print(f"error: nothing can be checked here: {error}", file=sys.stderr)
         return 4
-    known = json.loads(options.readings.read_text(encoding="utf-8")) if options.readings else {}
+    known = json.loads(options.predictions.read_text(encoding="utf-8")) if options.predictions else {}
     results = []
     for path in options.bundles:
-        for precision in open_bundle(path).precisions(ENGINE):
+        for precision in open_bundle(path).precisions(BACKEND):
             results.append(check(path, precision, known, options.best_of, options.repeats))
             print(_line(results[-1]), flush=True)
-    machine = {"tensorrt": engine.version, "device": engine.device, "python": platform.python_version()}
+    machine = {"tensorrt": backend.version, "device": backend.device, "python": platform.python_version()}
     options.out.write_text(json.dumps({**machine, "results": results}, indent=1), encoding="utf-8")
     return 0 if all(result["passed"] for result in results) and not missing else 3
 

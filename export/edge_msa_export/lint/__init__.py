@@ -1,4 +1,4 @@
-"""What one engine at one version can read of a graph, and what will not pay there: rules as data, held without a GPU.
+"""What one backend at one version can read of a graph, and what will not pay there: rules as data, held without a GPU.
 
 `rules.py` has every rule with the document it follows; the files beside it have what they check.
 """
@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from edge_msa_export.lint.finding import NOTE, REFUSED, SLOW, Finding
+from edge_msa_export.lint.lint_target import LintTarget, tensorrt_version
 from edge_msa_export.lint.paths import find_local_paths
-from edge_msa_export.lint.reader import Reader, tensorrt_version
 from edge_msa_export.lint.run import lint, refuse_findings
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "REFUSED",
     "SLOW",
     "Finding",
-    "Reader",
+    "LintTarget",
     "find_local_paths",
     "lint",
     "refuse_findings",

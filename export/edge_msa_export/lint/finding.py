@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 REFUSED = "refused"
-"""The engine at that version cannot read it, or reads it wrongly."""
+"""The backend at that version cannot read it, or reads it wrongly."""
 SLOW = "slow"
 """It is read, and costs more than it saves."""
 NOTE = "note"

@@ -1,8 +1,8 @@
-"""Which operators each engine reads, and TensorRT from which version on."""
+"""Which operators each backend reads, and TensorRT from which version on."""
 
 from __future__ import annotations
 
-from edge_msa_export.lint.reader import Reader, Version
+from edge_msa_export.lint.lint_target import LintTarget, Version
 
 
 def _words(text: str) -> frozenset[str]:
@@ -57,7 +57,7 @@ LATER: dict[str, Version] = {
 }
 
 # N in the tables of every version: what ONNX Runtime's dynamic and QOperator models are made of.
-QUANTISED = _words(
+QUANTIZED = _words(
     """
     ConvInteger DynamicQuantizeLinear DynamicQuantizeLSTM DynamicQuantizeMatMul MatMulInteger MatMulIntegerToFloat
     QAttention QGemm QLinearAdd QLinearAveragePool QLinearConcat QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu
@@ -74,8 +74,8 @@ DLA = _words(
 )
 
 
-def operators_of(reader: Reader) -> frozenset[str]:
-    """The operators that an engine reads at its version."""
-    if reader.engine != "tensorrt":
+def operators_of(lint_target: LintTarget) -> frozenset[str]:
+    """The operators that a backend reads at its version."""
+    if lint_target.backend != "tensorrt":
         return _COMMON
-    return _TENSORRT_8_5 | {name for name, since in LATER.items() if since <= reader.version}
+    return _TENSORRT_8_5 | {name for name, since in LATER.items() if since <= lint_target.version}

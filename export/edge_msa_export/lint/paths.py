@@ -14,7 +14,7 @@ _PATH = re.compile(rf"(?:(?<![\w.])/(?:{_ROOTS})/[^\s\"'<>]+|\b[A-Za-z]:[\\/][\w
 
 
 def find_local_paths(text: str) -> str | None:
-    """The first path of a machine inside `text`, this one's folders or any that looks like one."""
+    """The first path of a machine inside `text`, this one's folders or any that attention maps like one."""
     for folder in (str(Path.cwd()), str(Path.home()), sys.prefix, tempfile.gettempdir()):
         # Whole folders only: a container may work in /data, and an IR is full of </data>.
         if len(folder) > 1 and re.search(rf"(?<![\w.<]){re.escape(folder)}(?![\w-])", text):

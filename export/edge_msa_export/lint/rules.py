@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from edge_msa_export.lint import (
     check_dla,
+    check_int8_benefit,
     check_model,
     check_nodes,
-    check_placement,
-    check_quantised,
+    check_quantized,
     documents,
 )
 from edge_msa_export.lint.finding import NOTE, REFUSED, SLOW
@@ -19,10 +19,10 @@ _MODEL = (
     Rule(
         "our-versions",
         REFUSED,
-        "opset 17 and IR version 8, which all engines of the targets read",
+        "opset 17 and IR version 8, which all backends of the targets read",
         documents.ARCHITECTURE,
         check_model.our_versions,
-        engines=_ALL,
+        backends=_ALL,
         ours=True,
     ),
     Rule(
@@ -31,7 +31,7 @@ _MODEL = (
         "no local functions",
         documents.ARCHITECTURE,
         check_model.functions,
-        engines=_ALL,
+        backends=_ALL,
         ours=True,
     ),
     Rule(
@@ -40,7 +40,7 @@ _MODEL = (
         "no paths of the machine that wrote it",
         documents.CONTRIBUTING,
         check_model.local_paths,
-        engines=_ALL,
+        backends=_ALL,
         ours=True,
     ),
     Rule(
@@ -49,16 +49,16 @@ _MODEL = (
         "every Reduce names its axes",
         documents.ARCHITECTURE,
         check_model.named_axes,
-        engines=_ALL,
+        backends=_ALL,
         ours=True,
     ),
     Rule(
         "static-shape",
         REFUSED,
-        "fixed dimensions: engines are built without optimisation profiles",
+        "fixed dimensions: backends are built without optimization profiles",
         documents.ARCHITECTURE,
         check_model.static_shapes,
-        engines=_ALL,
+        backends=_ALL,
     ),
     Rule(
         "true-opset",
@@ -66,7 +66,7 @@ _MODEL = (
         "nothing that the claimed opset does not have",
         documents.ONNX_CHANGELOG,
         check_model.true_opset,
-        engines=_ALL,
+        backends=_ALL,
     ),
     Rule("opset", REFUSED, "an opset that the parser reads", documents.OPERATORS_8_5, check_model.opset, until=(10,)),
     Rule("opset", REFUSED, "an opset that the parser reads", documents.OPSETS, check_model.opset, since=(10,)),
@@ -110,16 +110,16 @@ _NODES = (
         "every operator has a kernel",
         documents.KERNELS,
         check_nodes.operator,
-        engines=("onnxruntime", "openvino"),
+        backends=("onnxruntime", "openvino"),
     ),
     Rule("operator", REFUSED, "an importer for it", documents.OPERATORS_8_5, check_nodes.operator, until=(8, 6)),
     Rule("operator", REFUSED, "an importer for it", documents.CHANGELOG, check_nodes.operator, since=(8, 6)),
     Rule(
-        "quantised-operator",
+        "quantized-operator",
         REFUSED,
         "int8 as Q/DQ, not as operators",
         documents.OPERATORS,
-        check_nodes.quantised_operator,
+        check_nodes.quantized_operator,
     ),
     Rule(
         "layer-norm-outputs",
@@ -142,31 +142,31 @@ _NODES = (
     Rule("int64-range", REFUSED, "INT64 fits INT32", documents.OPERATORS_8_5, check_nodes.int64_range, until=(9, 0)),
 )
 
-_QUANTISED = (
-    Rule("scale", REFUSED, "scales are constant and positive", documents.EXPLICIT, check_quantised.scale),
-    Rule("zero-point", REFUSED, "symmetric int8, zero point 0", documents.OPERATORS, check_quantised.zero_point),
-    Rule("activation-scale", REFUSED, "one scale a tensor", documents.QUANTISED, check_quantised.activation_scale),
-    Rule("weight-axis", REFUSED, "a scale a channel that is given", documents.QUANTISED, check_quantised.weight_axis),
-    Rule("quantised-bias", REFUSED, "a bias stays float", documents.EXPLICIT, check_quantised.bias),
-    Rule("qdq-pair", REFUSED, "every Q is read by a DQ", documents.EXPLICIT, check_quantised.pairs),
+_QUANTIZED = (
+    Rule("scale", REFUSED, "scales are constant and positive", documents.EXPLICIT, check_quantized.scale),
+    Rule("zero-point", REFUSED, "symmetric int8, zero point 0", documents.OPERATORS, check_quantized.zero_point),
+    Rule("activation-scale", REFUSED, "one scale a tensor", documents.QUANTIZED, check_quantized.activation_scale),
+    Rule("weight-axis", REFUSED, "a scale a channel that is given", documents.QUANTIZED, check_quantized.weight_axis),
+    Rule("quantized-bias", REFUSED, "a bias stays float", documents.EXPLICIT, check_quantized.bias),
+    Rule("qdq-pair", REFUSED, "every Q is read by a DQ", documents.EXPLICIT, check_quantized.pairs),
     Rule(
         "int8-weight",
         REFUSED,
         "weights are float behind a Q/DQ pair",
         documents.INT8_WEIGHTS,
-        check_quantised.int8_weight,
+        check_quantized.int8_weight,
         until=(10,),
     ),
 )
 
-_PLACEMENT = (
-    Rule("int8-vector", SLOW, "no int8 with m or n of 1", documents.SMALL_LAYERS, check_placement.vector_product),
-    Rule("int8-small", SLOW, "no int8 below 16 channels", documents.SMALL_LAYERS, check_placement.small_layer),
-    Rule("int8-float-layer", SLOW, "no Q/DQ before float layers", documents.EXPLICIT, check_placement.float_layers),
-    Rule("int8-recurrent", SLOW, "GRU and LSTM stay float", documents.OPERATORS, check_placement.recurrent),
-    Rule("int8-attention", SLOW, "attention stays float", documents.EXPLICIT, check_placement.attention),
-    Rule("int8-residual", SLOW, "both sides of an Add, or neither", documents.RESIDUAL, check_placement.residual),
-    Rule("int8-one-side", SLOW, "input and weight, or neither", documents.EXPLICIT, check_placement.one_sided),
+_PLAN = (
+    Rule("int8-vector", SLOW, "no int8 with m or n of 1", documents.SMALL_LAYERS, check_int8_benefit.vector_product),
+    Rule("int8-small", SLOW, "no int8 below 16 channels", documents.SMALL_LAYERS, check_int8_benefit.small_layer),
+    Rule("int8-float-layer", SLOW, "no Q/DQ before float layers", documents.EXPLICIT, check_int8_benefit.float_layers),
+    Rule("int8-recurrent", SLOW, "GRU and LSTM stay float", documents.OPERATORS, check_int8_benefit.recurrent),
+    Rule("int8-attention", SLOW, "attention stays float", documents.EXPLICIT, check_int8_benefit.attention),
+    Rule("int8-residual", SLOW, "both sides of an Add, or neither", documents.RESIDUAL, check_int8_benefit.residual),
+    Rule("int8-one-side", SLOW, "input and weight, or neither", documents.EXPLICIT, check_int8_benefit.one_sided),
 )
 
 _DLA = (
@@ -182,10 +182,10 @@ _DLA = (
     ),
     Rule("dla-board", NOTE, "AGX Orin alone", documents.DLA_VERSIONS, check_dla.board, since=(11, 4, 1), dla=True),
     Rule("dla-precision", SLOW, "float16 or int8", documents.DLA_LAYERS, check_dla.precision, dla=True),
-    Rule("dla-qdq", SLOW, "implicit scales", documents.DLA_QUANTISED, check_dla.quantisers, until=(11,), dla=True),
+    Rule("dla-qdq", SLOW, "implicit scales", documents.DLA_QUANTIZED, check_dla.quantizers, until=(11,), dla=True),
     Rule("dla-operator", SLOW, "an operator of the DLA", documents.DLA_OPERATORS, check_dla.operator, dla=True),
     Rule("dla-product", SLOW, "a constant factor", documents.DLA_OPERATORS, check_dla.constant_weights, dla=True),
     Rule("dla-size", SLOW, "sizes that fit", documents.DLA_LAYERS, check_dla.sizes, dla=True),
 )
 
-RULES = (*_MODEL, *_NODES, *_QUANTISED, *_PLACEMENT, *_DLA)
+RULES = (*_MODEL, *_NODES, *_QUANTIZED, *_PLAN, *_DLA)

@@ -1,4 +1,4 @@
-"""A graph as rules look at it: who makes and who reads a tensor, its type and shape, and what is quantised."""
+"""A graph as rules look at it: who makes and who reads a tensor, its type and shape, and what is quantized."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from edge_msa_export.portable import constants_of
+from edge_msa_export.transforms.opset17 import constants_of
 
-# Shape inference looks at the values of small constants only; copying the weights of an encoder takes seconds.
+# Shape inference attention maps at the values of small constants only; copying the weights of an encoder takes seconds.
 _SMALL_BYTES = 1024
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Of TensorRT, "Explicit Quantization": what it fuses with the Q/DQ around it.
 INT8 = (*WEIGHTED, "Add", "AveragePool", "GlobalAveragePool", "MaxPool")
-QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 
 Shape = tuple[int, ...]
 
@@ -59,9 +59,9 @@ class GraphView:
         return next((entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
     @cached_property
-    def quantised(self) -> bool:
+    def quantized(self) -> bool:
         """Whether there is any Q/DQ."""
-        return any(node.op_type in QUANTISERS for node in self.nodes)
+        return any(node.op_type in QUANTIZERS for node in self.nodes)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -103,13 +103,13 @@ class GraphView:
             return None
         return numpy_helper.to_array(tensor, base_dir=str(self.folder or ""))
 
-    def is_dequantised(self, name: str) -> bool:
+    def is_dequantized(self, name: str) -> bool:
         """Whether a DequantizeLinear makes it."""
         return name in self.makers and self.makers[name].op_type == "DequantizeLinear"
 
     def is_weight(self, name: str) -> bool:
         """Whether it follows from constants alone, through Q/DQ and casts."""
-        while name in self.makers and self.makers[name].op_type in (*QUANTISERS, "Cast", "Identity"):
+        while name in self.makers and self.makers[name].op_type in (*QUANTIZERS, "Cast", "Identity"):
             name = self.makers[name].input[0]
         return name in self.constants
 
@@ -118,8 +118,8 @@ class GraphView:
         return (node for node in self.nodes if node.op_type in WEIGHTED)
 
     def is_int8(self, node: onnx.NodeProto) -> bool:
-        """Whether an engine may compute a node in int8: of those operators, and what it reads but a bias is a DQ's."""
-        return node.op_type in INT8 and all(self.is_dequantised(name) for name in node.input[:2])
+        """Whether a backend may compute a node in int8: of those operators, and what it reads but a bias is a DQ's."""
+        return node.op_type in INT8 and all(self.is_dequantized(name) for name in node.input[:2])
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -1,0 +1,1 @@
+"""Run folders: typed specs, cache keys, atomic writes, one process per folder."""

@@ -1,0 +1,1 @@
+"""Measuring latency, size, memory and throughput, here or on a device over ssh."""

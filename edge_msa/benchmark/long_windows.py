@@ -1,0 +1,82 @@
+"""A student on long windows with random weights: whether INT8 pays is a matter of size, not of what was learned."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from edge_msa.console import remark
+from edge_msa.data.tasks import MOSI
+from edge_msa.deployment.export_request import task_spec
+from edge_msa.deployment.graphs import chunks_of
+from edge_msa.models.student import StudentConfig, untrained_student
+from edge_msa_calibrate.collect import collect_statistics
+from edge_msa_calibrate.ranges import compute_ranges
+from edge_msa_export.build import build_graphs
+from edge_msa_export.bundle.write import write_candidate
+from edge_msa_export.graphs.export import export_all
+from edge_msa_export.profiles import profile_named
+from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
+from edge_msa_runtime.modalities import subsets_of
+
+FRAMES = 500
+CONFIG = StudentConfig({"language": 300, "audio": 74, "vision": 35}, width=96)
+TARGET = "laptop-x86"
+
+
+@contextmanager
+def long_window_bundle() -> Iterator[Path]:
+    """A bundle for laptop-x86 of every precision, windows of 500 frames, MOSEI's widths; gone on leaving."""
+    remark(f"a student with random weights, windows of {FRAMES} frames, one thread")
+    with random_bundle("long-windows", CONFIG, dict.fromkeys(CONFIG.dims, FRAMES)) as bundle:
+        yield bundle
+
+
+@contextmanager
+def random_bundle(
+    name: str, config: StudentConfig, windows: Mapping[str, int], precisions: tuple[str, ...] | None = None
+) -> Iterator[Path]:
+    """A bundle for laptop-x86 of a student with random weights; gone on leaving.
+
+    Args:
+        name: of the bundle.
+        config: of the student.
+        windows: frames of each modality.
+        precisions: by name; None: all that the target has.
+    """
+    student = untrained_student(config, seed=0)
+    count = sum(parameter.numel() for parameter in student.parameters())
+    remark(f"{name}: {count:,} parameters")
+    generator = np.random.default_rng(0)
+    golden = [
+        GoldenSample(
+            subset,
+            {
+                name: generator.standard_normal((windows[name], config.dims[name])).astype(np.float32)
+                for name in subset.modalities
+            },
+        )
+        for subset in subsets_of(config.dims)
+    ]
+    exported = export_all(student, chunks_of(windows), windows)
+    graphs = {key.scope: graph for key, graph in exported.items() if key.role == "window"}
+    request = ExportRequest(
+        name=name,
+        profile=profile_named(TARGET),
+        task=task_spec(MOSI),
+        normalization={name: Normalization((0.0,) * dim, (1.0,) * dim) for name, dim in config.dims.items()},
+        chunks=chunks_of(windows),
+        windows=windows,
+        golden=golden,
+        provenance={"weights": "random, seed 0", "parameters": count},
+        license="MIT",
+        ranges=compute_ranges(collect_statistics(graphs, [sample.frames for sample in golden]), "minmax"),
+        precisions=precisions,
+    )
+    with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
+        built = build_graphs(student, request, Path(scratch) / "graphs", exported)
+        yield write_candidate(Path(scratch) / name, built, request)

@@ -1,0 +1,126 @@
+"""How many samples a second each teacher trains on: whole steps, on random features of CMU-MOSI's shape."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from edge_msa.config.recipes import ALMT_PRESETS, PRESETS
+from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
+from edge_msa.data.tasks import MOSI
+from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.training.loop import FitPlan, Objective, descend
+from edge_msa.training.teachers.almt import AlmtStage
+from edge_msa.training.teachers.hrlf import RobustStage, StageData, untrained
+
+SHAPES: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "hrlf": {"language": (50, 300), "audio": (50, 5), "vision": (50, 20)},
+    "almt": {"language": (50, 768), "audio": (375, 5), "vision": (500, 20)},
+}
+"""Frames and features of each modality as each paper has MOSI: aligned GloVe, and unaligned BERT features."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Samples a second of one teacher at its published batch size; `stage` says which of its trainings."""
+
+    model: str
+    stage: str
+    batch_size: int
+    device: str
+    precision: str
+    compiled: bool
+    samples_per_second: float
+
+
+def hardware_here() -> tuple[Hardware, ...]:
+    """What can be compared on this machine: the CPU; and the GPU, if there is one, plain, in bf16, and compiled."""
+    cpu = Hardware("cpu", "32")
+    if not torch.cuda.is_available():
+        return (cpu,)
+    return (cpu, Hardware("cuda", "32"), Hardware("cuda", "bf16"), Hardware("cuda", "bf16", compiled=True))
+
+
+def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) -> Throughput:
+    """Train one teacher from random weights for about that long, after a few steps that do not count.
+
+    Args:
+        hardware: on what.
+        model: hrlf or almt.
+        seconds: of steps that are counted, at least three of them.
+
+    Raises:
+        BackendError: the hardware is not here.
+    """
+    context = hardware.start()
+    objective, plan, stage = _OBJECTIVES[model](context)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=plan.learning_rate, fused=True)
+    objective.begin(0)
+    module, optimizer = context.prepare(objective.train(), optimizer)
+    rows = torch.arange(plan.batch_size)
+
+    def step() -> None:
+        descend(module(rows)["loss"], objective, optimizer, context, plan.clip)
+
+    per_step = _seconds_per_step(step, context, seconds)
+    device = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else "CPU"
+    rate = plan.batch_size / per_step
+    return Throughput(model, stage, plan.batch_size, device, context.precision, context.compiled, rate)
+
+
+def _seconds_per_step(step: Callable[[], None], context: TrainingContext, seconds: float) -> float:
+    for _ in range(3):
+        step()
+    _wait(context)
+    started, count = time.perf_counter(), 0
+    while count < 3 or time.perf_counter() - started < seconds:
+        step()
+        count += 1
+    _wait(context)
+    return (time.perf_counter() - started) / count
+
+
+def _wait(context: TrainingContext) -> None:
+    if context.device.type == "cuda":
+        torch.cuda.synchronize(context.device)
+
+
+def _hrlf(context: TrainingContext) -> tuple[Objective, FitPlan, str]:
+    recipe = PRESETS["mosi"]
+    dataset = _random_dataset("hrlf", recipe.batch_size)
+    data = StageData.of(dataset, context.device)
+    networks = (untrained(recipe, dataset, 0, context.device), untrained(recipe, dataset, 1, context.device))
+    return RobustStage(networks, data, recipe, 0, context), recipe.plan(1), "robust"
+
+
+def _almt(context: TrainingContext) -> tuple[Objective, FitPlan, str]:
+    recipe = ALMT_PRESETS["mosi"]
+    dataset = _random_dataset("almt", recipe.batch_size)
+    return AlmtStage.of(dataset, recipe, 0, context), recipe.plan, "complete"
+
+
+_OBJECTIVES: Mapping[str, Callable[[TrainingContext], tuple[Objective, FitPlan, str]]] = {"hrlf": _hrlf, "almt": _almt}
+MODELS = tuple(_OBJECTIVES)
+
+
+def _random_dataset(model: str, count: int) -> Dataset:
+    """`count` samples in each of the splits that training needs."""
+    generator = np.random.default_rng(0)
+    splits: dict[SplitName, Split] = {}
+    names: tuple[SplitName, ...] = ("train", "valid")
+    for name in names:
+        modalities = {
+            modality: Frames(
+                np.ones((count, frames), np.bool_),
+                values=generator.standard_normal((count, frames, width)).astype(np.float32),
+            )
+            for modality, (frames, width) in SHAPES[model].items()
+        }
+        labels = generator.uniform(-3, 3, count).astype(np.float32)
+        ids = tuple(f"{name}/{row}" for row in range(count))
+        splits[name] = Split(ids, ids, labels, modalities)
+    return Dataset("random", MOSI, splits, "random")

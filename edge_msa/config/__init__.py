@@ -1,0 +1,1 @@
+"""Recipes, presets and settings: everything that decides how a command runs."""

@@ -1,0 +1,1 @@
+"""The synthetic default dataset, whose Bayes optimum is known exactly."""

@@ -1,0 +1,1 @@
+"""Predictors, metrics, baselines, intervals and paper reproductions."""

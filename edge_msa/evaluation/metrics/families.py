@@ -1,0 +1,184 @@
+"""The four metric families, one a task kind (reference: MMSA's definitions, metrics-and-formats).
+
+Truth and prediction are compared as float32, as the field's code does: 0.1 is on the edge 0.1 of SIMS's bins there,
+and beside it in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from edge_msa.data.dataset import FloatArray
+from edge_msa.data.tasks import Task, TaskKind
+from edge_msa.errors import EdgeMsaError
+from edge_msa.evaluation.metrics import scores
+from edge_msa.evaluation.metrics.scores import Array
+from edge_msa_runtime.modalities import Subset
+
+Metric = Callable[[FloatArray, FloatArray], float]
+
+SIMS_EDGES: dict[int, tuple[float, ...]] = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
+"""Inner edges of SIMS's classes; an edge belongs to the class below it, (lo, hi]."""
+
+_GATE: dict[TaskKind, str] = {"mosi": "acc2_non0", "sims": "acc2", "regression": "corr", "emotions": "f1_average"}
+
+
+def measure(task: Task, truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
+    """All metrics of the task's family, by key.
+
+    Args:
+        task: names the family by its kind.
+        truth: labels, (N,) scores or (N, E) 0/1 emotions.
+        prediction: predictions of the same shape, (N, 1) admitted for scores; emotions are logits, threshold 0.
+
+    Returns:
+        Finite floats. mosi: mae, corr, acc7, acc5, acc2_has0, acc2_non0, f1_has0, f1_non0. sims: mae, corr, acc2, acc3,
+        acc5, f1. regression: mae, rmse, corr, r2. emotions: acc_<label>, f1_<label>, acc_average, f1_average.
+        Accuracies and F1 are shares in [0, 1], MAE and RMSE in the labels' unit; what is undefined is 0.0.
+
+    Raises:
+        EdgeMsaError: shapes differ, there is no sample, or a value is not finite.
+    """
+    first, second = checked_pair(task, truth, prediction)
+    return {name: metric(first, second) for name, metric in metrics_of(task).items()}
+
+
+def metrics_of(task: Task) -> dict[str, Metric]:
+    """The family's metrics by key, each a function of checked float32 (truth, prediction)."""
+    if task.kind == "emotions":
+        return _emotions(task)
+    return dict(_FAMILIES[task.kind])
+
+
+def gate_metric(task: Task) -> str:
+    """The key that the accuracy gate watches; higher is better, in [-1, 1], so that 0.01 of it is one point.
+
+    mosi: acc2_non0. sims: acc2. emotions: f1_average. Plain regression has no classes: corr, because it is free of the
+    labels' unit while a drop in MAE means nothing without it.
+    """
+    return _GATE[task.kind]
+
+
+def gate_points(task: Task, metrics: Mapping[str, float]) -> float:
+    """The gate's metric in points, 100 times its value."""
+    return 100.0 * metrics[gate_metric(task)]
+
+
+def missing_average(by_subset: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each metric over the incomplete subsets (all but `lav`) that were measured; empty where none was.
+
+    The paper's "Avg" over its six test conditions (HRLF, NeurIPS 2024). A set that really lacks a modality has
+    fewer than six; the mean is over those that it has.
+    """
+    incomplete = [
+        by_subset[subset.value] for subset in Subset if subset is not Subset.LAV and subset.value in by_subset
+    ]
+    if not incomplete:
+        return {}
+    return {name: float(np.mean([metrics[name] for metrics in incomplete])) for name in incomplete[0]}
+
+
+def checked_pair(task: Task, truth: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Both as float32 of one shape, (N,) or (N, E).
+
+    Raises:
+        EdgeMsaError: shapes differ, there is no sample, or a value is not finite.
+    """
+    first = _shaped(task, truth, "truth")
+    second = _shaped(task, prediction, "prediction")
+    if first.shape != second.shape:
+        raise EdgeMsaError(f"truth has shape {first.shape}, prediction {second.shape}: give one prediction a sample")
+    return first, second
+
+
+def _shaped(task: Task, values: ArrayLike, what: str) -> FloatArray:
+    array = np.asarray(values, dtype=np.float32)
+    if task.is_score and array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    expected = "(N,)" if task.is_score else f"(N, {task.outputs})"
+    if array.ndim != (1 if task.is_score else 2) or (not task.is_score and array.shape[1] != task.outputs):
+        raise EdgeMsaError(f"{what} of a {task.kind} task has shape {array.shape}, expected {expected}")
+    if not len(array):
+        raise EdgeMsaError(f"{what} holds no sample: nothing can be measured on an empty split")
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise EdgeMsaError(f"{what} of sample {row} is {array[row]}: only finite numbers can be measured")
+    return array
+
+
+def _rounded(truth: FloatArray, prediction: FloatArray, *, bound: float) -> float:
+    """Acc-7 (bound 3) and Acc-5 (bound 2): clip, round half to even, compare."""
+    return scores.accuracy(np.round(np.clip(truth, -bound, bound)), np.round(np.clip(prediction, -bound, bound)))
+
+
+def _has0(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, Array], float]) -> float:
+    return of(truth >= 0, prediction >= 0)
+
+
+def _non0(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, Array], float]) -> float:
+    kept = truth != 0
+    return of(truth[kept] > 0, prediction[kept] > 0)
+
+
+def _clipped(truth: FloatArray, prediction: FloatArray, *, of: Metric) -> float:
+    return of(np.clip(truth, -1.0, 1.0), np.clip(prediction, -1.0, 1.0))
+
+
+def _binned(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, Array], float], classes: int) -> float:
+    edges = np.asarray(SIMS_EDGES[classes], dtype=np.float32)
+    return of(np.searchsorted(edges, truth, side="left"), np.searchsorted(edges, prediction, side="left"))
+
+
+def _sims(metric: Metric) -> Metric:
+    """SIMS clips both sides first, for every metric."""
+    return partial(_clipped, of=metric)
+
+
+_FAMILIES: dict[TaskKind, dict[str, Metric]] = {
+    "mosi": {
+        "mae": scores.mean_absolute_error,
+        "corr": scores.correlation,
+        "acc7": partial(_rounded, bound=3.0),
+        "acc5": partial(_rounded, bound=2.0),
+        "acc2_has0": partial(_has0, of=scores.accuracy),
+        "acc2_non0": partial(_non0, of=scores.accuracy),
+        "f1_has0": partial(_has0, of=scores.weighted_f1),
+        "f1_non0": partial(_non0, of=scores.weighted_f1),
+    },
+    "sims": {
+        "mae": _sims(scores.mean_absolute_error),
+        "corr": _sims(scores.correlation),
+        "acc2": _sims(partial(_binned, of=scores.accuracy, classes=2)),
+        "acc3": _sims(partial(_binned, of=scores.accuracy, classes=3)),
+        "acc5": _sims(partial(_binned, of=scores.accuracy, classes=5)),
+        "f1": _sims(partial(_binned, of=scores.weighted_f1, classes=2)),
+    },
+    "regression": {
+        "mae": scores.mean_absolute_error,
+        "rmse": scores.root_mean_square_error,
+        "corr": scores.correlation,
+        "r2": scores.determination,
+    },
+}
+
+
+def _emotion(truth: FloatArray, logits: FloatArray, *, of: Callable[[Array, Array], float], column: int) -> float:
+    return of(truth[:, column] > 0.5, logits[:, column] > 0)
+
+
+def _average(truth: FloatArray, logits: FloatArray, *, of: Callable[[Array, Array], float]) -> float:
+    return float(np.mean([_emotion(truth, logits, of=of, column=column) for column in range(truth.shape[1])]))
+
+
+def _emotions(task: Task) -> dict[str, Metric]:
+    family: dict[str, Metric] = {}
+    for column, label in enumerate(task.labels):
+        family[f"acc_{label}"] = partial(_emotion, of=scores.accuracy, column=column)
+        family[f"f1_{label}"] = partial(_emotion, of=scores.weighted_f1, column=column)
+    family["acc_average"] = partial(_average, of=scores.accuracy)
+    family["f1_average"] = partial(_average, of=scores.weighted_f1)
+    return family

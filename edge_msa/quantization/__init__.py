@@ -1,0 +1,1 @@
+"""Choosing which layers of a student stay in floating point."""

@@ -1,0 +1,1 @@
+"""Distilling teachers into students."""

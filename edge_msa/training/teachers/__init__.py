@@ -1,0 +1,1 @@
+"""Training and importing the teachers, HRLF and ALMT."""

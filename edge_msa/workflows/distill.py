@@ -1,0 +1,105 @@
+"""`edge-msa distill`: from teachers' runs to a student's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.processes import current_for_all, new_for_all
+from edge_msa.artifacts.runs import Run, RunInfo, cache_key_of, read_run, write_run
+from edge_msa.config.recipes import read_recipe, student_recipe
+from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.console import made, metrics_line, say, shows_progress
+from edge_msa.errors import UsageError
+from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.training.distillation.distill import distill
+from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
+from edge_msa.training.text.apply import copy_text_input
+from edge_msa.workflows.qat import qat_run
+
+
+def distill_student(
+    data: str | None,
+    teachers: Sequence[Path],
+    output_dir: Path,
+    *,
+    transfer: Sequence[str] = (),
+    language: Path | None = None,
+    qat: Path | None = None,
+    recipe: Path | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    hardware: Hardware | None = None,
+    task: str | None = None,
+    in_pipeline: bool = False,
+) -> Run:
+    """Distill a student and write its run; skipped when an identical one is there.
+
+    With `qat`, a calibrated run, its student is trained on as in int8 instead (`qat_run`), and reads words by its own
+    text encoder.
+
+    Among several processes the first one writes and returns; the others end where the training does.
+    """
+    settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
+    context = (hardware or Hardware()).start(progress=shows_progress())
+    setup = prepare_distillation(data, teachers, transfer, task, language or _reader_of(qat))
+    chosen = student_recipe(settings.get("student", {}), setup.spec.data, epochs=epochs)
+    check_weights(chosen, setup)
+    if qat is None:
+        run = student_run(setup, chosen, output_dir, seed=seed, context=context)
+        following = f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
+    else:
+        run = qat_run(setup, chosen, qat, output_dir, seed=seed, context=context)
+        following = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
+    made("student", output_dir, None if in_pipeline else following)
+    return run
+
+
+def _reader_of(qat: Path | None) -> Path | None:
+    """The calibrated run that is trained on, where it reads words."""
+    return qat if qat and ModelSpec.from_json(read_run(qat, "calibration").info.spec).language else None
+
+
+def student_run(
+    setup: DistillationSetup, recipe: StudentRecipe, output_dir: Path, *, seed: int, context: TrainingContext
+) -> Run:
+    """The run of a student of that recipe, made or found."""
+    dataset = setup.dataset
+    plain_recipe = dataclasses.asdict(recipe)
+    inputs = setup.digests(context)
+    cache_key = cache_key_of("distill", plain_recipe, seed, inputs)
+    if run := current_for_all(output_dir, cache_key, context):
+        say(f"student: {output_dir} is up to date, skipped")
+        return run
+    with new_for_all(output_dir, cache_key, context) as work:
+        targets = setup.targets(recipe, context)
+        trained = distill(dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=cache_key)
+        context.dismiss_others()
+        if setup.reader:
+            copy_text_input(setup.reader.path, work)
+        info = RunInfo(
+            kind="student",
+            model="student",
+            command="distill",
+            cache_key=cache_key,
+            seed=seed,
+            recipe=plain_recipe,
+            config=dataclasses.asdict(trained.config),
+            spec=setup.spec.to_json(),
+            inputs=inputs,
+            metrics=trained.metrics,
+        )
+        write_run(work, info, trained.weights, trained.log)
+    say(f"validation: {metrics_line(trained.metrics)}")
+    return read_run(output_dir)
+
+
+def check_weights(recipe: StudentRecipe, setup: DistillationSetup) -> None:
+    """Refuse a recipe that weighs another number of teachers than there are, with a UsageError."""
+    if len(recipe.teacher_weights) not in {0, len(setup.runs)}:
+        raise UsageError(
+            f"student.teacher_weights has {len(recipe.teacher_weights)} numbers for {len(setup.runs)} teachers"
+        )

@@ -1,0 +1,68 @@
+"""`edge-msa import almt`: a checkpoint that others trained becomes a teacher's run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.runs import Run, RunInfo, cache_key_of, current_run, file_digest, new_run, read_run, write_run
+from edge_msa.console import made, remarks, say
+from edge_msa.data.normalization import Normalization
+from edge_msa.data.tasks import Task, task_named
+from edge_msa.errors import UsageError
+from edge_msa.models.almt import AlmtConfig
+from edge_msa.training.teachers.almt_import import import_almt
+
+UNNORMALIZED = "imported: features are read as they are, give them as the checkpoint's makers did"
+
+
+def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi") -> Run:
+    """Write the checkpoint's run; skipped when an identical one is there."""
+    meaning = task_named(task)
+    if not checkpoint.is_file():
+        what = "is a folder" if checkpoint.exists() else "does not exist"
+        raise UsageError(f"{checkpoint} {what}: give a checkpoint, a .pth file")
+    inputs = {"checkpoint": file_digest(checkpoint), "task": meaning.kind}
+    cache_key = cache_key_of("import almt", {}, 0, inputs)
+    if run := current_run(output_dir, cache_key):
+        say(f"teacher: {output_dir} is up to date, skipped")
+        return run
+    imported = import_almt(checkpoint)
+    config = imported.config
+    if config.outputs != meaning.outputs:
+        raise UsageError(
+            f"{checkpoint} gives {config.outputs} numbers a sample, the task {meaning.kind} has {meaning.outputs}: "
+            "give its --task"
+        )
+    spec = spec_of(config, meaning)
+    remarks((*imported.notes, *spec.normalization.notes))
+    with new_run(output_dir, cache_key) as work:
+        info = RunInfo(
+            kind="teacher",
+            model="almt",
+            command="import",
+            cache_key=cache_key,
+            seed=0,
+            recipe={},
+            config=dataclasses.asdict(config),
+            spec=spec.to_json(),
+            inputs=inputs,
+            metrics={},
+        )
+        write_run(work, info, imported.weights, [])
+    count = sum(value.size for value in imported.weights.values())
+    sizes = ", ".join(f"{name} {config.lengths[name]} x {dim}" for name, dim in config.dims.items())
+    say(f"ALMT of {count:,} parameters; frames x features: {sizes}; fusion of {config.fusion_depth} layers")
+    made("teacher", output_dir, f"edge-msa evaluate {output_dir} --data FILE")
+    return read_run(output_dir)
+
+
+def spec_of(config: AlmtConfig, task: Task) -> ModelSpec:
+    """What later steps must know: windows are the network's positions, frame rates unknown, features as they come."""
+    mean = {name: np.zeros(dim, np.float32) for name, dim in config.dims.items()}
+    std = {name: np.ones(dim, np.float32) for name, dim in config.dims.items()}
+    normalization = Normalization(mean, std, (UNNORMALIZED,))
+    return ModelSpec(task, config.dims, config.lengths, {}, normalization, data="")

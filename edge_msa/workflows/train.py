@@ -1,0 +1,110 @@
+"""`edge-msa train`: a teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.processes import current_for_all, new_for_all
+from edge_msa.artifacts.runs import Run, RunInfo, cache_key_of, read_run, write_run
+from edge_msa.config.recipes import read_recipe
+from edge_msa.console import made, metrics_line, remarks, say, shows_progress
+from edge_msa.data.dataset import Dataset
+from edge_msa.data.range_check import check_value_range
+from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.training.teachers.by_name import TeacherName, TeacherRecipe, teacher_recipe, train_by_recipe
+from edge_msa.training.text.apply import copy_text_input, with_text_input
+from edge_msa.workflows.data import opened
+
+
+def train_teacher(
+    data: str,
+    output_dir: Path,
+    *,
+    model: TeacherName = "hrlf",
+    recipe: Path | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    hardware: Hardware | None = None,
+    task: str | None = None,
+    language: Path | None = None,
+    in_pipeline: bool = False,
+) -> Run:
+    """Train a teacher and write its run; skipped when an identical one is there.
+
+    With the run of a language reader the teacher's language stream is what that one's text encoder makes of the words.
+    Among several processes the first one writes and returns; the others end where the training does.
+    """
+    settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
+    context = (hardware or Hardware()).start(progress=shows_progress())
+    dataset = opened(data, task)
+    chosen = teacher_recipe(model, settings.get(model, {}), data, epochs=epochs)
+    reader = read_run(language) if language else None
+    run, made_now = train_on(
+        dataset if reader is None else with_text_input(reader, dataset),
+        data,
+        output_dir,
+        model=model,
+        recipe=chosen,
+        seed=seed,
+        context=context,
+        reader=reader,
+    )
+    if made_now:
+        following = f"edge-msa distill --teacher {output_dir} --output-dir student"
+        made("teacher", output_dir, None if in_pipeline else following)
+    return run
+
+
+def train_on(
+    dataset: Dataset,
+    source: str,
+    output_dir: Path,
+    *,
+    model: TeacherName,
+    recipe: TeacherRecipe,
+    seed: int,
+    context: TrainingContext,
+    told: Collection[str] = (),
+    reader: Run | None = None,
+) -> tuple[Run, bool]:
+    """The run of that recipe on an opened dataset, and whether it was made now; remarks in `told` are not repeated.
+
+    `reader` is the language run whose text encoder made the dataset's language stream.
+    """
+    spec = ModelSpec.of(dataset, source)
+    if reader is not None:
+        spec = spec.speaking(ModelSpec.from_json(reader.info.spec))
+    plain_recipe = dataclasses.asdict(recipe)
+    inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": context.precision}
+    inputs |= {"language": reader.digest} if reader is not None else {}
+    cache_key = cache_key_of(f"train {model}", plain_recipe, seed, inputs)
+    if run := current_for_all(output_dir, cache_key, context):
+        say(f"teacher: {output_dir} is up to date, skipped")
+        return run, False
+    check_value_range(dataset, spec.dims)
+    normalized = spec.normalized(dataset)
+    remarks(note for note in normalized.notes[len(dataset.notes) :] if note not in told)
+    with new_for_all(output_dir, cache_key, context) as work:
+        trained = train_by_recipe(normalized, recipe, seed=seed, context=context, work_dir=work)
+        context.dismiss_others()
+        if reader is not None and spec.language:
+            copy_text_input(reader.path, work)
+        info = RunInfo(
+            kind="teacher",
+            model=model,
+            command="train",
+            cache_key=cache_key,
+            seed=seed,
+            recipe=plain_recipe,
+            config=dataclasses.asdict(trained.config),
+            spec=spec.to_json(),
+            inputs=inputs,
+            metrics=trained.metrics,
+        )
+        write_run(work, info, trained.weights, trained.log)
+    say(f"validation: {metrics_line(trained.metrics)}")
+    return read_run(output_dir), True

@@ -1,0 +1,1 @@
+"""How far exported graphs are from torch."""

@@ -1,0 +1,1 @@
+"""Exported torch programs for torch-tensorrt."""

@@ -1,0 +1,1 @@
+"""ONNX to ONNX: opset, precision, size."""

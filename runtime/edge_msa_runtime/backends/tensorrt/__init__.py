@@ -1,0 +1,1 @@
+"""TensorRT 8.5 and later: plans built and cached on the device."""

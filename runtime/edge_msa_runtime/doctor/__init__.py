@@ -1,0 +1,1 @@
+"""What this device has, what is wrong, and how to fix it."""

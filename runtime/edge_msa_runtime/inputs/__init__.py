@@ -1,0 +1,1 @@
+"""Checking inputs before anything else sees them."""

@@ -1,0 +1,109 @@
+"""ALMT from the command line: trained or imported, it is a teacher like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from edge_msa.artifacts.runs import read_run
+from edge_msa.data.dataset import Frames, Split
+from edge_msa.evaluation.predictors import by_run
+from edge_msa.models.almt import Almt, AlmtConfig
+from edge_msa_runtime.modalities import MODALITIES, Subset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.conftest import Ran
+
+    Command = Callable[..., Ran]
+
+GOLDEN = Path(__file__).parents[2] / "../shared/data/golden"
+RECIPE = "[almt]\nepochs = 1\ntokens = 2\n[student]\nepochs = 1\nwidth = 8\nblocks = 1\n"
+SYNTHETIC = AlmtConfig(
+    {"language": 24, "audio": 16, "vision": 12}, {"language": 14, "audio": 20, "vision": 20}, tokens=2
+)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.save(Almt(SYNTHETIC).state_dict(), tmp_path / "almt.pth")
+    return tmp_path / "almt.pth"
+
+
+def test_it_is_trained_evaluated_and_distilled(archive: Path, tmp_path: Path, edge_msa: Command) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE)
+    common = ("--data", archive, "--recipe", recipe, "--device", "cpu")
+    teacher = tmp_path / "teacher"
+    train = ("train", "--model", "almt", *common, "--output-dir", teacher)
+    assert edge_msa(*train).code == 0
+    assert read_run(teacher, "teacher").info.model == "almt"
+    assert "up to date" in edge_msa(*train).out
+    assert edge_msa("evaluate", teacher, "--data", archive).code == 0
+    made = edge_msa("distill", "--teacher", teacher, *common, "--output-dir", tmp_path / "student")
+    assert made.code == 0, made.err
+
+
+def test_an_imported_one_is_a_teacher(checkpoint: Path, archive: Path, tmp_path: Path, edge_msa: Command) -> None:
+    line = ("import", "almt", checkpoint, "--output-dir", tmp_path / "run")
+    ran = edge_msa(*line)
+    assert ran.code == 0
+    assert "features are read as they are" in ran.err
+    assert "language 14 x 24, audio 20 x 16, vision 20 x 12" in ran.out
+    run = read_run(tmp_path / "run", "teacher")
+    assert run.info.spec["windows"] == SYNTHETIC.lengths
+    assert "up to date" in edge_msa(*line).out
+    assert edge_msa("evaluate", tmp_path / "run", "--data", archive).code == 0
+
+
+def test_the_authors_checkpoint_reads_as_theirs(tmp_path: Path, edge_msa: Command) -> None:
+    if not GOLDEN.exists():
+        pytest.skip("../shared/data/golden is not here")
+    given = GOLDEN / "almt_authors_mosi50.pth"
+    assert edge_msa("import", "almt", given, "--output-dir", tmp_path / "run").code == 0
+    with np.load(GOLDEN / "almt_authors_mosi50_io.npz", allow_pickle=False) as arrays:
+        modalities = {name: Frames(np.ones(arrays[name].shape[:2], np.bool_), arrays[name]) for name in MODALITIES}
+        expected = arrays["output"][:, 0]
+    ids = tuple(map(str, range(len(expected))))
+    split = Split(ids, ids, np.zeros(len(ids), np.float32), modalities)
+    np.testing.assert_allclose(by_run(read_run(tmp_path / "run"))(split, Subset.LAV), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code", "words"),
+    [
+        ("nowhere.pth", (), 2, "nowhere.pth does not exist"),
+        ("", (), 2, "is a folder"),
+        ("short.pth", (), 1, "lacks h_hyper"),
+        ("almt.pth", ("--task", "emotions"), 2, "gives 1 numbers a sample, the task emotions has 4"),
+        ("almt.pth", ("--task", "mosy"), 2, "did you mean 'mosi'"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_is_one_line(
+    name: str, options: tuple[str, ...], code: int, words: str, checkpoint: Path, tmp_path: Path, edge_msa: Command
+) -> None:
+    tensors = torch.load(checkpoint, weights_only=True)
+    del tensors["h_hyper"]
+    torch.save(tensors, tmp_path / "short.pth")
+    before = sorted(tmp_path.iterdir())
+    ran = edge_msa("import", "almt", tmp_path / name, "--output-dir", tmp_path / "run", *options)
+    assert ran.code == code
+    assert words in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_its_saving_is_measured_by_a_command(edge_msa: Command) -> None:
+    ran = edge_msa("bench", "almt", "--num-runs", "1", "--json")
+    assert ran.code == 0
+    assert "times as fast" in ran.out
+    assert {"batch", "ratio", "difference"} <= set(json.loads(ran.out.splitlines()[-1])["almt"][0])
+    wrong = edge_msa("bench", "almt", "synthetic")
+    assert wrong.code == 2
+    assert "stands alone" in wrong.err

@@ -1,0 +1,239 @@
+"""Whatever goes wrong: one line, the documented exit code, and nothing that a later command would take for whole."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+import pytest
+import torch
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Ran
+
+    Command = Callable[..., Ran]
+
+
+class Trap:
+    """Asks for code to be run when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("test predictions trapped",)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files that are wrong in one way each, and two runs that are right."""
+
+    folder: Path
+
+    def __getitem__(self, name: str) -> Path:
+        return self.folder / name
+
+
+@pytest.fixture(scope="module")
+def inputs(archive: Path, small_runs: Path) -> Inputs:
+    folder = small_runs
+    content = archive.read_bytes()
+    (folder / "truncated.npz").write_bytes(content[: len(content) // 2])
+    (folder / "nothing.npz").touch()
+    (folder / "text.npz").write_text("these are no features")
+    (folder / "features.docx").write_text("these are no features")
+    (folder / "truncated.pkl").write_bytes(pickle.dumps({"train": {"text": np.zeros((9, 9))}})[:-40])
+    (folder / "code.pkl").write_bytes(pickle.dumps({"train": Trap()}))
+    (folder / "empty").mkdir()
+    (folder / "broken.toml").write_text("[hrlf\n")
+    (folder / "typo.toml").write_text("[hrlf]\nepoch = 1\n")
+    arrays = dict(np.load(archive))
+    audio = arrays["valid/audio"].copy()
+    audio[3, 2, 1] = np.nan
+    wide = {f"{split}/audio": arrays[f"{split}/audio"][..., :5] for split in ("train", "valid", "test")}
+    no_test = {name: array for name, array in arrays.items() if not name.startswith("test/")}
+    none_valid = {name: array[:0] for name, array in arrays.items() if name.startswith("valid/")}
+    no_labels = {name: array for name, array in arrays.items() if name != "train/labels"}
+    for name, made in {
+        "nan": {**arrays, "valid/audio": audio},
+        "wide": {**arrays, **wide},
+        "no_test": no_test,
+        "none_valid": {**arrays, **none_valid},
+        "no_labels": no_labels,
+    }.items():
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **made)
+    return Inputs(folder)
+
+
+DATA = {
+    "nowhere.npz": (2, "does not exist"),
+    "goood.npz": (2, "did you mean"),
+    "features.docx": (2, "unknown kind"),
+    "empty": (2, "empty holds nothing"),
+    "truncated.npz": (1, "truncated"),
+    "nothing.npz": (1, "nothing.npz"),
+    "text.npz": (1, "not an .npz archive"),
+    "truncated.pkl": (1, "truncated.pkl"),
+    "code.pkl": (1, "system"),
+    "nan.npz": (1, "NaN or inf, the first at [3, 2, 1]"),
+    "none_valid.npz": (1, "the valid split is empty"),
+    "no_labels.npz": (1, "samples without labels"),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_data_that_cannot_be_used(name: str, inputs: Inputs, tmp_path: Path, edge_msa: Command) -> None:
+    code, words = DATA[name]
+    ran = edge_msa("train", "--data", inputs[name], "--output-dir", tmp_path / "out")
+    assert words in ran.told
+    assert ran.code == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pickle_that_wants_code_does_not_get_it(inputs: Inputs, edge_msa: Command) -> None:
+    edge_msa("data", "inspect", inputs["code.pkl"])
+    assert not Path("trapped").exists()
+
+
+# Command line with names of inputs in braces and {out} for a place to write; exit code; words that must be said.
+WRONG: list[tuple[str, int, str]] = [
+    ("train --data {good.npz} --output-dir {out} --task mosy", 2, "did you mean 'mosi'"),
+    ("train --data synthetic --output-dir {out} --task sims", 2, "leave --task out"),
+    ("train --data {good.npz} --output-dir {out} --device gpu", 2, "auto, cpu, cuda"),
+    ("train --data {good.npz} --output-dir {out} --device cuda", 4, "no CUDA device"),
+    ("train --data {good.npz} --output-dir {out} --epochs 0", 2, "--epochs"),
+    ("train --data {good.npz} --output-dir {out} --recipe {nowhere.toml}", 2, "nowhere.toml cannot be read"),
+    ("train --data {good.npz} --output-dir {out} --recipe {broken.toml}", 2, "broken.toml is not TOML"),
+    ("train --data {good.npz} --output-dir {out} --recipe {typo.toml}", 2, "did you mean 'epochs'"),
+    ("train --data {good.npz} --output-dir {good.npz}", 2, "is a file"),
+    ("train --data {good.npz}", 2, "--output-dir"),
+    ("trian", 2, "trian"),
+    ("train --output-dri {out}", 2, "--output-dri"),
+    ("distill --data {good.npz} --teacher {nowhere} --output-dir {out}", 2, "nowhere does not exist"),
+    ("distill --data {good.npz} --teacher {empty} --output-dir {out}", 2, "empty is not a run folder"),
+    ("distill --data {wide.npz} --teacher {teacher} --output-dir {out}", 1, "5 features a frame, the model takes 16"),
+    (
+        "calibrate --data {good.npz} --model {teacher} --output-dir {out}",
+        2,
+        "teacher run, this command needs a student",
+    ),
+    ("calibrate --data {wide.npz} --model {student} --output-dir {out}", 1, "5 features a frame, the model takes 16"),
+    ("calibrate --data {good.npz} --model {student} --output-dir {out} --method magic", 2, "magic"),
+    ("export --target jetsen --output-dir {out}", 2, "did you mean 'jetson'"),
+    ("export --target jetson --dla --output-dir {out}", 2, "jetson-orin-nano has no DLA"),
+    ("inspect {out}", 2, "does not exist: give a bundle or an .onnx file"),
+    ("export --target laptop --model {teacher} --output-dir {out}", 2, "teacher run, this command needs a student"),
+    ("export --target laptop --model {student} --data {wide.npz} --output-dir {out}", 1, "5 features a frame"),
+    ("export --target laptop --model {student} --precision int4 --output-dir {out}", 2, "int4"),
+    ("export --target laptop --model {student} --max-drop -1 --output-dir {out}", 2, "--max-drop"),
+    ("evaluate {nowhere} --data {good.npz}", 2, "nowhere does not exist"),
+    ("evaluate {empty} --data {good.npz}", 2, "neither a run"),
+    ("evaluate {student} --data {wide.npz}", 1, "5 features a frame, the model takes 16"),
+    ("evaluate {student} --data {no_test.npz}", 1, "has no test split; it has train, valid"),
+    ("evaluate {student} --data {good.npz} --task emotions", 2, "emotions"),
+    ("evaluate {student} --data {good.npz} --backend openvino", 2, "are for bundles"),
+    ("evaluate {student} --data {good.npz} --split dev", 2, "dev"),
+    ("evaluate {student} --data {good.npz} --output {empty}", 2, "is a folder"),
+    ("pipeline --data {good.npz} --output-dir {good.npz}", 2, "is a file"),
+    ("train --data {good.npz} --output-dir {out} --seed 99999999999", 2, "--seed"),
+    ("evaluate {student} --data {good.npz} --predictions {good.npz}/p.csv", 1, "p.csv cannot be written"),
+    ("bench {nowhere}", 2, "nowhere"),
+    ("bench {empty}", 2, "no bundle, it has no manifest.json"),
+    ("bench {student}", 2, "no bundle, it is a run"),
+    ("bench synthetic {student}", 2, "stands alone"),
+    ("bench", 2, "see: edge-msa bench --help"),
+    ("bench {student} --output .", 2, ". is a folder: give a file to write"),
+    ("bench {student} --backend tensort", 2, "did you mean 'tensorrt'"),
+    ("report {good.npz} --output {empty}", 2, "is a folder: give a file to write"),
+    ("export --target jetson --model {student} --ir --output-dir {out}", 2, "does not run openvino"),
+    ("export --target raspberry-pi --model {student} --precision fp16 --output-dir {out}", 2, "choose one of fp32"),
+    ("report {nowhere} --output {out}", 1, "nowhere does not exist"),
+    ("report {empty} --output {out}", 1, "holds no measurement"),
+    ("report {good.npz} --output {out}", 1, "good.npz cannot be read as JSON"),
+    ("pipeline {broken.toml} --output-dir {out}", 2, "is not TOML"),
+    ("pipeline {nowhere.toml} --output-dir {out}", 2, "nowhere.toml cannot be read"),
+    ("pipeline --data {truncated.npz} --output-dir {out}", 1, "truncated"),
+    ("data inspect {nowhere.npz}", 2, "does not exist"),
+    ("data convert {good.npz} {out}.zip", 2, "does not end in .npz"),
+    ("data convert {good.npz} {out}/a/b.npz", 2, "does not exist"),
+    ("data convert {nan.npz} {out}.npz", 1, "NaN or inf"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "words"), WRONG, ids=[line for line, _, _ in WRONG])
+def test_one_line_says_what_was_wrong(
+    line: str,
+    code: int,
+    words: str,
+    inputs: Inputs,
+    tmp_path: Path,
+    edge_msa: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = sorted(path for path in inputs.folder.rglob("*"))
+    filled = [
+        part.replace("{out}", str(tmp_path / "out")).replace("{", f"{inputs.folder}/").replace("}", "")
+        for part in line.split()
+    ]
+    ran = edge_msa(*filled)
+    assert words in ran.told
+    assert ran.code == code
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(path for path in inputs.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["train", "distill", "calibrate"])
+def test_a_folder_with_other_files_is_left_as_it_is(
+    command: str, inputs: Inputs, tmp_path: Path, edge_msa: Command
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("mine")
+    model = {"train": (), "distill": ("--teacher", inputs["teacher"]), "calibrate": ("--model", inputs["student"])}
+    ran = edge_msa(command, *model[command], "--data", inputs["good.npz"], "--output-dir", tmp_path / "thesis")
+    assert "thesis holds files that are no run" in ran.told
+    assert ran.code == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "chapter.txt"]
+
+
+def test_a_damaged_run_is_told_by_every_command_that_reads_it(
+    inputs: Inputs, tmp_path: Path, edge_msa: Command
+) -> None:
+    run = shutil.copytree(inputs["student"], tmp_path / "run")
+    weights = run / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    for line in (
+        ("evaluate", run, "--data", inputs["good.npz"]),
+        ("calibrate", "--model", run, "--data", inputs["good.npz"], "--output-dir", tmp_path / "made"),
+        ("export", "--target", "laptop", "--model", run, "--output-dir", tmp_path / "made"),
+    ):
+        ran = edge_msa(*line)
+        assert "weights.safetensors cannot be read" in ran.told
+        assert ran.code == 1
+        assert not (tmp_path / "made").exists()
+
+
+def test_an_error_nobody_foresaw_is_not_hidden(edge_msa: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*, json: bool) -> NoReturn:
+        raise ZeroDivisionError(json)
+
+    monkeypatch.setattr("edge_msa.workflows.devices.list_devices", broken)
+    with pytest.raises(ZeroDivisionError):
+        edge_msa("devices")
+
+
+def test_the_version_is_told(edge_msa: Command) -> None:
+    ran = edge_msa("--version")
+    assert (ran.code, ran.out) == (0, f"edge-msa {importlib.metadata.version('edge-msa')}\n")
+
+
+def test_help_of_a_group_is_shown_where_nothing_was_asked(edge_msa: Command) -> None:
+    for line in ((), ("data",)):
+        ran = edge_msa(*line)
+        assert ran.code == 2
+        assert "Usage: edge-msa" in ran.err
+    assert edge_msa("--help").code == 0

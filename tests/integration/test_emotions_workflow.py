@@ -1,0 +1,149 @@
+"""IEMOCAP's four emotions, from MulT's pickle to a device that names them; and what training lacked stays unread."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.modalities import Subset
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Ran
+
+    Command = Callable[..., Ran]
+
+EMOTIONS = ("neutral", "happy", "sad", "angry")
+WIDTHS = {"text": 300, "audio": 74, "vision": 35}
+NAMES = {"text": "language", "audio": "audio", "vision": "vision"}
+FRAMES = 20
+RECIPE = """
+[hrlf]
+epochs = 1
+robust_epochs = 1
+d = 8
+heads = 2
+[almt]
+epochs = 1
+tokens = 2
+[student]
+epochs = 12
+batch_size = 32
+learning_rate = 1e-2
+width = 8
+blocks = 1
+hidden = 16
+from_teacher = 0.0
+[pipeline]
+num_samples = 32
+max_drop = 100
+precision = "int8"
+"""
+
+
+def iemocap_split(count: int, seed: int, *, bytes_ids: bool) -> dict[str, Any]:
+    """As MulT's `iemocap_data.pkl` has it: every feature of a frame hears a little of the emotion at its place."""
+    generator = np.random.default_rng(seed)
+    present = np.eye(4, dtype=np.int64)[generator.integers(0, 4, count)]
+    split: dict[str, Any] = {"labels": np.stack([1 - present, present], axis=2)}
+    padded = np.arange(FRAMES) < FRAMES - generator.integers(5, FRAMES + 1, count)[:, None]
+    for name, width in WIDTHS.items():
+        signal = np.tile(present, (1, width // 4 + 1))[:, :width]
+        split[name] = generator.normal(size=(count, FRAMES, width)).astype(np.float32) + 2 * signal[:, None]
+        split[name] = split[name].astype(np.float32)
+        split[name][padded] = 0
+    split["audio"][0, -1, :2] = np.nan, -np.inf
+    names = [f"Ses{seed:02d}_{row}" for row in range(count)]
+    split["id"] = [(name.encode(), b"0.5", b"1.5") for name in names] if bytes_ids else names
+    return split
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`iemocap_data.pkl` and a recipe."""
+    place = tmp_path_factory.mktemp("emotions")
+    content = {
+        "train": iemocap_split(96, 1, bytes_ids=True),
+        "valid": iemocap_split(32, 2, bytes_ids=True),
+        "test": iemocap_split(32, 3, bytes_ids=False),
+    }
+    (place / "iemocap_data.pkl").write_bytes(pickle.dumps(content))
+    (place / "recipe.toml").write_text(RECIPE)
+    return place
+
+
+@pytest.fixture(scope="module")
+def way(folder: Path, edge_msa: Command) -> Path:
+    """The pipeline's folder."""
+    line = ("pipeline", folder / "recipe.toml", "--data", folder / "iemocap_data.pkl", "--output-dir", folder / "out")
+    ran = edge_msa(*line)
+    assert ran.code == 0, ran.err
+    assert "audio: 1 values in train were -inf, set to 0" in ran.err
+    assert "F1 average lav" in ran.out
+    return folder / "out"
+
+
+def evaluated(edge_msa: Command, path: Path, data: Path) -> dict[str, Any]:
+    ran = edge_msa("evaluate", path, "--data", data, "--json")
+    assert ran.code == 0, ran.err
+    found: dict[str, Any] = json.loads(ran.out.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("target", ["laptop", "jetson"])
+def test_a_device_names_the_emotion_that_was_shown(
+    target: str, way: Path, folder: Path, tmp_path: Path, edge_msa_run: Command
+) -> None:
+    bundle = way / f"bundle-{target}"
+    assert open_bundle(bundle).manifest.task.labels == EMOTIONS
+    split = pickle.loads((folder / "iemocap_data.pkl").read_bytes())["test"]  # noqa: S301 - written above
+    right = 0
+    for row in range(1, 9):
+        frames = {NAMES[name]: split[name][row] for name in WIDTHS}
+        np.savez(tmp_path / "sample.npz", allow_pickle=False, **{n: x[x.any(axis=1)] for n, x in frames.items()})
+        ran = edge_msa_run("predict", bundle, tmp_path / "sample.npz", "--backend", "onnxruntime", "--json")
+        assert ran.code == 0, ran.err
+        prediction = json.loads(ran.out.splitlines()[-1])
+        assert prediction["score"] is None
+        assert tuple(prediction["probabilities"]) == EMOTIONS
+        assert prediction["label"] == max(EMOTIONS, key=prediction["probabilities"].__getitem__)
+        right += prediction["label"] == EMOTIONS[split["labels"][row, :, 1].argmax()]
+    assert right >= 6
+
+
+def test_each_emotion_is_measured_beside_its_baseline(way: Path, folder: Path, edge_msa: Command) -> None:
+    student, bundle = (
+        evaluated(edge_msa, way / name, folder / "iemocap_data.pkl") for name in ("student", "bundle-laptop")
+    )
+    for found in (student, bundle):
+        assert set(found["by_subset"]) == {subset.value for subset in Subset}
+        baseline = found["baselines"]["best_constant"]
+        for name in EMOTIONS:
+            assert found["by_subset"]["lav"][f"f1_{name}"] > baseline[f"f1_{name}"] + 0.05
+            assert found["by_subset"]["lav"][f"acc_{name}"] >= baseline[f"acc_{name}"]
+    table = edge_msa("evaluate", way / "teacher", "--data", folder / "iemocap_data.pkl").out
+    assert "baseline: learned nothing = best constant (no emotion)" in table
+
+
+def test_the_report_speaks_of_emotions(way: Path) -> None:
+    page = (way / "report.html").read_text(encoding="utf-8")
+    for text in ("F1 average", *(f"F1 {name}" for name in EMOTIONS), "(no emotion)"):
+        assert text in page
+
+
+def test_almt_teaches_emotions_too(folder: Path, tmp_path: Path, edge_msa: Command) -> None:
+    data = folder / "iemocap_data.pkl"
+    common = ("--data", data, "--recipe", folder / "recipe.toml", "--epochs", "1", "--device", "cpu")
+    assert edge_msa("train", "--model", "almt", *common, "--output-dir", tmp_path / "teacher").code == 0
+    made = edge_msa("distill", "--teacher", tmp_path / "teacher", *common, "--output-dir", tmp_path / "student")
+    assert made.code == 0, made.err
+    for name in ("teacher", "student"):
+        assert {f"f1_{emotion}" for emotion in EMOTIONS} < set(
+            evaluated(edge_msa, tmp_path / name, data)["by_subset"]["l"]
+        )

@@ -1,0 +1,54 @@
+"""The same training on one process and on two, started by torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_msa.data.formats.archive import write_archive
+from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
+
+RECIPE = """
+[hrlf]
+epochs = 2
+robust_epochs = 2
+dropout = 0.0
+batch_size = 15
+d = 8
+heads = 2
+[almt]
+preset = "demo"
+epochs = 2
+batch_size = 15
+"""
+ROUNDING = 2e-5
+
+
+def losses(model: str, launcher: list[str], data: Path, recipe: Path, run: Path) -> list[dict[str, float]]:
+    command = [*launcher, "-m", "edge_msa", "train", "--model", model, "--data", str(data), "--device", "cpu"]
+    command += ["--recipe", str(recipe), "--output-dir", str(run)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("next: ") == 1  # one process speaks
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in {"seconds", "stage"}} for row in rows]
+
+
+@pytest.mark.parametrize("model", ["hrlf", "almt"])
+def test_two_processes_have_the_losses_of_one(model: str, tmp_path: Path) -> None:
+    """Neither the batches (15, the last one 10) nor the split (40) divide evenly."""
+    data, recipe = tmp_path / "data.npz", tmp_path / "recipe.toml"
+    write_archive(synthetic_dataset(SyntheticConfig(train=40, valid=20, test=4)), data)
+    recipe.write_text(RECIPE)
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    expected = losses(model, [sys.executable], data, recipe, tmp_path / "one")
+    found = losses(model, two, data, recipe, tmp_path / "two")
+    assert len(found) == (4 if model == "hrlf" else 2)
+    for one, other in zip(expected, found, strict=True):
+        assert other == pytest.approx(one, abs=ROUNDING, rel=ROUNDING)

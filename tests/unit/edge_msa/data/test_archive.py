@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
+from edge_msa.data.formats.archive import read_archive, write_archive
+from edge_msa.data.opening import open_dataset
+from edge_msa.data.tasks import EMOTIONS, MOSI, Task
+from edge_msa.errors import DataError, UsageError
+
+_NAMES: tuple[SplitName, ...] = ("train", "valid", "test")
+
+
+def _dataset(task: Task = MOSI) -> Dataset:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(7, 3)).astype(np.float32)
+    splits: dict[SplitName, Split] = {}
+    for at, name in enumerate(_NAMES):
+        count = 3 + at
+        labels = rng.integers(0, 2, (count, 4)) if task.kind == "emotions" else rng.uniform(-3, 3, count)
+        modalities = {
+            "language": Frames(rng.random((count, 5)) > 0.3, ids=rng.integers(0, 7, (count, 5)), table=table),
+            "audio": Frames(rng.random((count, 4)) > 0.3, rng.normal(size=(count, 4, 2)).astype(np.float32)),
+        }
+        if name == "train":
+            del modalities["language"]
+        ids = tuple(f"{name}{row}é" for row in range(count))
+        splits[name] = Split(ids, tuple(f"g{name}" for _ in ids), labels.astype(np.float32), modalities, _texts(count))
+    return Dataset("corpus", task, splits, "digest", {"audio": 12.5}, ("a note",))
+
+
+def _texts(count: int) -> tuple[str, ...]:
+    return tuple(f"what <b>{row}</b> said" for row in range(count))
+
+
+def _assert_same(one: Dataset, other: Dataset) -> None:
+    assert (one.name, one.task, one.frame_rates, one.notes) == (other.name, other.task, other.frame_rates, other.notes)
+    for name in one.splits:
+        left, right = one.splits[name], other.splits[name]
+        assert left.texts == right.texts != ()
+        assert (left.ids, left.groups, set(left.modalities)) == (right.ids, right.groups, set(right.modalities))
+        np.testing.assert_array_equal(left.labels, right.labels)
+        for modality, frames in left.modalities.items():
+            np.testing.assert_array_equal(frames.valid, right.modalities[modality].valid)
+            np.testing.assert_array_equal(frames.take(), right.modalities[modality].take())
+
+
+@pytest.mark.parametrize("task", [MOSI, EMOTIONS, Task("regression", ("low", "high"), (2.0,), 0.0, None)])
+def test_what_is_written_is_read(tmp_path: Path, task: Task) -> None:
+    dataset = _dataset(task)
+    if task.low == 0:
+        dataset = Dataset(
+            dataset.name,
+            task,
+            {n: Split(s.ids, s.groups, abs(s.labels), s.modalities, s.texts) for n, s in dataset.splits.items()},
+            "digest",
+        )
+    write_archive(dataset, tmp_path / "x.npz")
+    read = open_dataset(tmp_path / "x.npz")
+    _assert_same(dataset, read)
+    valid, test = read.splits["valid"].modalities["language"], read.splits["test"].modalities["language"]
+    assert valid.ids is not None
+    assert valid.table is test.table
+
+
+def test_the_same_dataset_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.npz"):
+        write_archive(_dataset(), tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.npz", "b.npz"]
+    assert read_archive(tmp_path / "a.npz").digest == read_archive(tmp_path / "b.npz").digest
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_archive_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    path = tmp_path / "x.npz"
+    write_archive(_dataset(), path)
+    before = path.read_bytes()
+
+    def fail(file: Any, **_arrays: Any) -> None:
+        file.write(b"half")
+        raise error
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises((DataError, KeyboardInterrupt)) as caught:
+        write_archive(_dataset(), path)
+    assert isinstance(error, KeyboardInterrupt) or "No space left on device" in str(caught.value)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_or_folder_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ends in \.npz"):
+        write_archive(_dataset(), tmp_path / "x.pkl")
+    with pytest.raises(UsageError, match="does not exist"):
+        write_archive(_dataset(), tmp_path / "none" / "x.npz")
+
+
+def _by_hand(path: Path, header: Any = None, **changes: Any) -> Path:
+    arrays: dict[str, Any] = {
+        "header": np.array(json.dumps({"schema": 1, "task": "mosi"} if header is None else header)),
+        "train/labels": np.array([1.0, -1.0]),
+        "train/audio": np.ones((2, 3, 2), np.float32),
+    }
+    arrays |= {name.replace("__", "/"): value for name, value in changes.items()}
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+    return path
+
+
+def test_an_archive_by_hand_needs_few_arrays(tmp_path: Path) -> None:
+    dataset = read_archive(_by_hand(tmp_path / "mine.npz"))
+    assert (dataset.name, dataset.task, dataset.split("train").ids) == ("mine", MOSI, ("train-0", "train-1"))
+    assert dataset.split("train").modalities["audio"].valid.all()
+
+
+def test_values_that_are_not_finite_are_named_counted_and_located(tmp_path: Path) -> None:
+    audio = np.ones((2, 3, 2), np.float32)
+    audio[1, 0, 1] = np.nan
+    audio[1, 2, 0] = np.inf
+    path = _by_hand(tmp_path / "x.npz", train__audio=audio)
+    with pytest.raises(DataError, match=r"train/audio .* holds 2 values .* first at \[1, 0, 1\]: set them to 0"):
+        read_archive(path)
+    dataset = _dataset()
+    dataset.splits["train"].labels[1] = np.nan
+    with pytest.raises(DataError, match=r"train/labels .* \[1\]: label those samples"):
+        write_archive(dataset, tmp_path / "y.npz")
+    assert not (tmp_path / "y.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "changes", "message"),
+    [
+        ({"schema": 2, "task": "mosi"}, {}, "schema 2"),
+        ([1], {}, "not a JSON object"),
+        ({"schema": 1, "task": {"kind": "mosy", "labels": [], "edges": []}}, {}, "did you mean 'mosi'"),
+        ({"schema": 1, "task": {"kind": "mosi"}}, {}, "task in the header"),
+        ({"schema": 1, "task": "mosi", "frame_rates": {"audio": "fast"}}, {}, "frame_rates"),
+        (None, {"train__labels": None}, "no train/labels"),
+        (None, {"train__audoi": np.ones(2)}, "train/audoi"),
+        (None, {"train__audio": None}, "no features"),
+        (None, {"train__language_ids": np.zeros((2, 3), int)}, "language_table"),
+        (None, {"train__audio_valid": np.ones((2, 4), bool)}, "mask of audio of train"),
+        (None, {"train__ids": np.array(["a"])}, "labels of train"),
+        (None, {"train__labels": np.zeros(0), "train__audio": np.zeros((0, 3, 2))}, "train split is empty"),
+        (
+            None,
+            {"test__labels": np.ones(1), "test__audio": np.ones((1, 3, 5))},
+            "audio has 2 features in train but 5 in test",
+        ),
+    ],
+)
+def test_bad_archives_are_one_line(tmp_path: Path, header: Any, changes: dict[str, Any], message: str) -> None:
+    path = _by_hand(tmp_path / "x.npz", header, **changes)
+    with pytest.raises(DataError, match=message) as caught:
+        read_archive(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_split_without_labels_needs_ids_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    dataset = _dataset()
+    dataset.splits["train"].labels[:] = np.nan
+    write_archive(dataset, tmp_path / "x.npz")
+    assert "train/labels" not in np.load(tmp_path / "x.npz").files
+    found = read_archive(tmp_path / "x.npz")
+    assert np.isnan(found.split("train").labels).all()
+    assert found.split("train").ids == dataset.split("train").ids
+    assert "train has no labels: it can be predicted, not trained on or evaluated" in found.notes
+
+
+def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", header=np.array("{"))
+    with pytest.raises(DataError, match="not JSON"):
+        read_archive(tmp_path / "x.npz")
+
+
+def test_a_task_that_the_header_does_not_state_must_be_given(tmp_path: Path) -> None:
+    path = _by_hand(tmp_path / "x.npz", {"schema": 1})
+    with pytest.raises(UsageError, match="--task"):
+        read_archive(path)
+    assert read_archive(path, task=MOSI).task == MOSI
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, -30])
+def test_a_truncated_archive_is_one_clear_line(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "x.npz"
+    write_archive(_dataset(), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match="truncated"):
+        read_archive(path)
+
+
+def test_a_changed_byte_inside_an_array_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    write_archive(_dataset(), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError):
+        read_archive(path)
+
+
+def test_python_objects_in_an_archive_are_refused(tmp_path: Path) -> None:
+    path = _by_hand(tmp_path / "x.npz", train__audio=np.array([object, object]))
+    with pytest.raises(DataError, match="array 'train/audio'"):
+        read_archive(path)
+
+
+def test_texts_are_those_of_every_sample_or_refused(tmp_path: Path) -> None:
+    path = _by_hand(tmp_path / "x.npz", train__texts=np.array(["one", "two"]))
+    assert read_archive(path).split("train").texts == ("one", "two")
+    with pytest.raises(DataError, match="texts holds 1 samples, ids hold 2"):
+        read_archive(_by_hand(tmp_path / "y.npz", train__texts=np.array("one")))

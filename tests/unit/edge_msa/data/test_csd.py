@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from edge_msa.data.opening import open_dataset
+from edge_msa.data.tasks import EMOTIONS, MOSI
+from edge_msa.errors import DataError, UsageError
+
+_IDS = ("a[0]", "a[1]", "a[10]", "b[0]", "c[0]")
+
+
+def _csd(path: Path, features: dict[str, Any], root: str = "root") -> None:
+    with h5py.File(path, "w") as file:
+        for name, values in features.items():
+            file[f"{root}/data/{name}/features"] = np.asarray(values)
+            file[f"{root}/data/{name}/intervals"] = np.zeros((len(values), 2))
+        file[f"{root}/metadata/root name"] = json.dumps(root)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    made = tmp_path / "corpus"
+    made.mkdir()
+    _csd(made / "labels.csd", {name: [[row / 2]] for row, name in enumerate(_IDS)}, "Opinion Segment Labels")
+    _csd(made / "language.csd", {name: rng.normal(size=(row + 1, 4)) for row, name in enumerate(_IDS)})
+    _csd(made / "audio.csd", {name: rng.normal(size=(row + 1, 2)) for row, name in enumerate(_IDS)})
+    (made / "splits.json").write_text(json.dumps({"train": ["a"], "valid": ["b"], "test": ["c"]}))
+    return made
+
+
+def test_a_folder_of_aligned_sequences_is_read(folder: Path) -> None:
+    dataset = open_dataset(folder, task=MOSI)
+    train = dataset.split("train")
+    assert (dataset.name, dataset.dims, dataset.notes) == ("corpus", {"language": 4, "audio": 2}, ())
+    assert (train.ids, train.groups) == (("a[0]", "a[1]", "a[10]"), ("a", "a", "a"))
+    assert train.labels.tolist() == [0.0, 0.5, 1.0]
+    assert train.modalities["language"].lengths.tolist() == [1, 2, 3]
+    assert dataset.split("test").modalities["audio"].lengths.tolist() == [5]
+
+
+def test_the_digest_follows_every_file(folder: Path) -> None:
+    before = open_dataset(folder, task=MOSI).digest
+    assert open_dataset(folder, task=MOSI).digest == before
+    (folder / "splits.json").write_text(json.dumps({"train": ["a"], "valid": ["c"], "test": ["b"]}))
+    assert open_dataset(folder, task=MOSI).digest != before
+
+
+def test_the_task_must_be_given(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--task"):
+        open_dataset(folder)
+
+
+@pytest.mark.parametrize("lost", ["splits.json", "labels.csd"])
+def test_a_folder_that_lacks_a_part_says_what_is_needed(folder: Path, lost: str) -> None:
+    (folder / lost).unlink()
+    with pytest.raises(UsageError, match=r"read from a folder with labels\.csd.*splits\.json"):
+        open_dataset(folder, task=MOSI)
+
+
+def test_one_file_alone_asks_for_its_folder(folder: Path) -> None:
+    with pytest.raises(UsageError, match="give its folder"):
+        open_dataset(folder / "audio.csd", task=MOSI)
+
+
+def test_samples_without_a_sequence_lack_the_modality(folder: Path) -> None:
+    _csd(folder / "audio.csd", {"a[0]": np.ones((2, 2)), "z[0]": np.ones((1, 2))})
+    dataset = open_dataset(folder, task=MOSI)
+    assert dataset.split("train").modalities["audio"].lengths.tolist() == [2, 0, 0]
+    assert dataset.notes == (
+        "audio: 4 samples have labels but no frames; they lack the modality",
+        "audio: 1 sequences have no label and are left out",
+    )
+
+
+def test_videos_that_no_split_names_are_left_out_with_a_note(folder: Path) -> None:
+    (folder / "splits.json").write_text(json.dumps({"train": ["a"], "test": ["c"]}))
+    dataset = open_dataset(folder, task=MOSI)
+    assert set(dataset.splits) == {"train", "test"}
+    assert dataset.notes == ("1 samples are left out: splits.json does not name their videos",)
+
+
+def test_seven_label_columns_are_moseis(folder: Path) -> None:
+    _csd(folder / "labels.csd", {name: [[2.0, 0, 1, 0, 0, 0, 0]] for name in _IDS})
+    dataset = open_dataset(folder, task=MOSI)
+    assert dataset.split("train").labels.tolist() == [2.0, 2.0, 2.0]
+    assert "7 columns" in dataset.notes[0]
+    with pytest.raises(UsageError, match="7 numbers a sample"):
+        open_dataset(folder, task=EMOTIONS)
+
+
+def test_infinite_features_become_zero_with_a_note(folder: Path) -> None:
+    _csd(folder / "audio.csd", {name: [[1.0, -np.inf]] for name in _IDS})
+    assert "audio: 3 values in train were -inf, set to 0" in open_dataset(folder, task=MOSI).notes
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"a": np.ones((2, 2))}, "not aligned"),
+        ({"a[0]": np.ones(2)}, "not numbers"),
+        ({"a[0]": np.ones((1, 2)), "a[1]": np.ones((1, 3))}, r"widths \[2, 3\]"),
+    ],
+)
+def test_sequences_that_cannot_be_used_are_refused(folder: Path, features: Any, message: str) -> None:
+    _csd(folder / "audio.csd", features)
+    with pytest.raises(DataError, match=message):
+        open_dataset(folder, task=MOSI)
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ('{"train": ["a"], "test": ["a"]}', "'a' in both train and test"),
+        ('{"training": ["a"]}', "training"),
+        ('["a"]', "splits.json"),
+        ("{", "splits.json"),
+        ('{"train": ["nobody"]}', "train split is empty"),
+    ],
+)
+def test_splits_that_cannot_be_used_are_refused(folder: Path, splits: str, message: str) -> None:
+    (folder / "splits.json").write_text(splits)
+    with pytest.raises(DataError, match=message) as caught:
+        open_dataset(folder, task=MOSI)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 2000])
+def test_a_truncated_sequence_file_is_one_line(folder: Path, keep: int) -> None:
+    path = folder / "audio.csd"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"audio\.csd is not a \.csd file, or is truncated") as caught:
+        open_dataset(folder, task=MOSI)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_hdf5_file_of_another_layout_is_refused(folder: Path) -> None:
+    with h5py.File(folder / "audio.csd", "w") as file:
+        file["x"] = np.ones(3)
+    with pytest.raises(DataError, match="not a computational sequence"):
+        open_dataset(folder, task=MOSI)

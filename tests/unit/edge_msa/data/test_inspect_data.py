@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_msa.data.assemble import RawFrames, RawSplit, assemble
+from edge_msa.data.dataset import Dataset
+from edge_msa.data.inspect import describe, inspect_dataset, inspection_of
+from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
+
+
+def _dataset(task: Task, labels: Any) -> Dataset:
+    count = len(labels)
+    audio = np.ones((count, 4, 2), np.float32)
+    audio[0] = 0
+    audio[1, 2:] = 0
+    audio[1, 0, 0] = -np.inf
+    ids = [f"v{row // 2}[{row}]" for row in range(count)]
+    language = RawFrames(ids=np.zeros((count, 3), int), table=np.ones((9, 5), np.float32), lengths=np.full(count, 3))
+    raw = RawSplit(ids, np.asarray(labels), {"audio": RawFrames(values=audio), "language": language})
+    return assemble("corpus", task, {"train": raw}, digest="ab" * 32, frame_rates={"audio": 12.5})
+
+
+def test_everything_a_user_asks_of_a_file_is_counted() -> None:
+    found = inspection_of(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
+    train = found.splits["train"]
+    assert (found.task, found.absent, found.dims) == ("mosi", ("vision",), {"language": 5, "audio": 2})
+    assert found.non_finite == {"train/audio/-inf": 1}
+    assert (train.samples, train.groups) == (4, 2)
+    assert train.labels == {"-3": 1, "-2": 0, "-1": 0, "+0": 2, "+1": 0, "+2": 0, "+3": 1}
+    audio = train.modalities["audio"]
+    assert (audio.shape, audio.lengths, audio.missing, audio.table) == ((4, 4, 2), (2, 4.0, 4), 0.25, None)
+    assert audio.padding == pytest.approx(6 / 16)
+    assert train.modalities["language"].table == 9
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [(SIMS, [-1.0, 0, 0.5, 1.0]), (REGRESSION, [1.0, 2, 3, 5]), (REGRESSION, [2.0] * 4), (EMOTIONS, np.eye(4))],
+)
+def test_every_label_is_counted_once(task: Task, labels: Any) -> None:
+    assert sum(inspection_of(_dataset(task, labels)).splits["train"].labels.values()) == 4
+
+
+def test_it_is_json_and_text() -> None:
+    found = inspection_of(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
+    assert json.loads(json.dumps(found.to_json()))["splits"]["train"]["samples"] == 4
+    text = describe(found)
+    for part in ("corpus", "absent everywhere: vision", "1 in train/audio/-inf", "4 x 4 x 2", "2 / 4 / 4", "25.0%"):
+        assert part in text
+
+
+def test_unlabelled_samples_are_counted_as_such() -> None:
+    raw = RawSplit(["a"], None, {"audio": RawFrames(values=np.ones((1, 2, 2)))})
+    found = inspection_of(assemble("x", REGRESSION, {"test": raw}, digest="d"))
+    assert found.splits["test"].labels["unlabeled"] == 1
+
+
+def test_a_file_is_inspected_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, train_audio=np.ones((1, 2, 2)), train_vision=np.ones((1, 2, 2)), train_label=np.ones(1))
+    assert inspect_dataset(path).absent == ("language",)

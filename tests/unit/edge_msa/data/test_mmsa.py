@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_msa.data.opening import open_dataset
+from edge_msa.data.tasks import MOSI, REGRESSION, SIMS
+from edge_msa.errors import DataError, UsageError
+
+Content = dict[str, dict[str, Any]]
+
+
+def _split(count: int, seed: int, frames: int = 6) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    bert = np.zeros((count, 3, frames))
+    bert[:, 1, :4] = 1
+    audio = rng.normal(size=(count, frames, 5)).astype(np.float32)
+    audio[:, 5:] = 0
+    return {
+        "raw_text": np.array(["words"] * count),
+        "audio": audio,
+        "vision": rng.normal(size=(count, frames, 7)).astype(np.float32),
+        "id": np.array([f"vid{seed}$_${row}" for row in range(count)], dtype=object),
+        "text": rng.normal(size=(count, frames, 8)).astype(np.float32),
+        "text_bert": bert,
+        "annotations": np.array(["Neutral"] * count),
+        "classification_labels": np.ones(count),
+        "regression_labels": rng.uniform(-1, 1, count).astype(np.float32),
+    }
+
+
+def _content() -> Content:
+    return {"train": _split(5, 0), "valid": _split(2, 1), "test": _split(3, 2)}
+
+
+def _write(path: Path, content: Any) -> Path:
+    path.write_bytes(pickle.dumps(content, protocol=4))
+    return path
+
+
+def test_an_aligned_file_is_read(tmp_path: Path) -> None:
+    dataset = open_dataset(_write(tmp_path / "aligned_50.pkl", _content()))
+    assert dataset.task == MOSI
+    assert dataset.dims == {"language": 8, "audio": 5, "vision": 7}
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 5, "valid": 2, "test": 3}
+    train = dataset.split("train")
+    assert train.texts == ("words",) * 5
+    assert train.ids[1] == "vid0$_$1"
+    assert set(train.groups) == {"vid0"}
+    assert {m: frames.lengths[0] for m, frames in train.modalities.items()} == {"language": 4, "audio": 5, "vision": 6}
+
+
+def test_an_unaligned_file_uses_its_lengths(tmp_path: Path) -> None:
+    content = _content()
+    for split in content.values():
+        count = len(split["id"])
+        split["audio"] = np.ones((count, 9, 5))
+        split["audio_lengths"] = [1 + row for row in range(count)]
+        split["vision_lengths"] = [6] * count
+    train = open_dataset(_write(tmp_path / "unaligned_50.pkl", content)).split("train")
+    assert train.modalities["audio"].lengths.tolist() == [1, 2, 3, 4, 5]
+    assert train.modalities["vision"].lengths.tolist() == [6] * 5
+
+
+def test_a_sims_file_is_told_by_its_unimodal_labels_and_task_overrides(tmp_path: Path) -> None:
+    content = _content()
+    for split in content.values():
+        split["regression_labels_T"] = split["regression_labels"]
+    path = _write(tmp_path / "unaligned_39.pkl", content)
+    assert open_dataset(path).task == SIMS
+    assert open_dataset(path, task=REGRESSION).task == REGRESSION
+
+
+def test_infinite_audio_becomes_zero_with_a_note(tmp_path: Path) -> None:
+    content = _content()
+    content["train"]["audio"][0, :3, 1] = -np.inf
+    dataset = open_dataset(_write(tmp_path / "x.pkl", content))
+    assert dataset.notes == ("audio: 3 values in train were -inf, set to 0",)
+
+
+def _drop(content: Content, split: str, key: str) -> Content:
+    del content[split][key]
+    return content
+
+
+def _put(content: Content, split: str, key: str, value: Any) -> Content:
+    content[split][key] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (_drop(_content(), "valid", "regression_labels"), "valid .* no regression_labels"),
+        (_drop(_content(), "train", "text"), "text_bert but no text"),
+        (_put(_content(), "test", "audio", np.ones((3, 6, 4))), "audio has 5 features in train but 4 in test"),
+        (_put(_content(), "test", "audio", np.ones((2, 6, 5))), "audio of test holds 2 samples"),
+        (_put(_content(), "train", "audio_lengths", [9] * 5), "lengths of audio of train must be 0 to 6"),
+        (_put(_content(), "test", "regression_labels", np.array([0, np.nan, 1])), r"'vid2\$_\$1' in test is nan"),
+        (_content() | {"valid": _split(0, 1)}, "valid split is empty"),
+    ],
+)
+def test_bad_content_is_one_line(tmp_path: Path, content: Content, message: str) -> None:
+    path = _write(tmp_path / "x.pkl", content)
+    with pytest.raises(DataError, match=message) as caught:
+        open_dataset(path)
+    assert "\n" not in str(caught.value)
+
+
+def _single(**more: Any) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {
+        "text": rng.normal(size=(6, 8)),
+        "text_bert": np.array([[1.0] * 6, [1, 1, 1, 0, 0, 0], [0] * 6]),
+        "audio": rng.normal(size=(9, 5)),
+        "audio_lengths": 4,
+        "vision": rng.normal(size=(3, 7)),
+        "raw_text": "words",
+        **more,
+    }
+
+
+def test_a_single_sample_is_the_test_split(tmp_path: Path) -> None:
+    path = _write(tmp_path / "one.pkl", _single(id="clip", regression_labels=0.5))
+    split = open_dataset(path, task=MOSI).split("test")
+    assert (split.ids, split.labels.tolist()) == (("clip",), [0.5])
+    assert {m: f.lengths.tolist() for m, f in split.modalities.items()} == {
+        "language": [3],
+        "audio": [4],
+        "vision": [3],
+    }
+
+
+def test_a_single_sample_may_lack_its_label_but_needs_a_task(tmp_path: Path) -> None:
+    path = _write(tmp_path / "one.pkl", _single())
+    with pytest.raises(UsageError, match="--task"):
+        open_dataset(path)
+    dataset = open_dataset(path, task=MOSI)
+    assert np.isnan(dataset.split("test").labels).all()
+    assert dataset.notes == ("test has no labels: it can be predicted, not trained on or evaluated",)
+    assert dataset.split("test").ids == ("one",)

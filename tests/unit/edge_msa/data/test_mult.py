@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_msa.data.opening import open_dataset
+from edge_msa.data.tasks import EMOTIONS, MOSI
+from edge_msa.errors import DataError, UsageError
+
+
+def _split(count: int, labels: Any, ids: Any = None) -> dict[str, Any]:
+    rng = np.random.default_rng(count)
+    split = {
+        "text": rng.normal(size=(count, 5, 4)).astype(np.float32),
+        "audio": rng.normal(size=(count, 7, 2)),
+        "vision": rng.normal(size=(count, 5, 3)),
+        "labels": labels,
+    }
+    split["text"][:, :2] = 0
+    return split if ids is None else split | {"id": ids}
+
+
+def _scores(**ids: Any) -> dict[str, Any]:
+    return {
+        name: _split(n, np.full((n, 1, 1), 1.5), ids.get(name)) for name, n in (("train", 4), ("valid", 2), ("test", 3))
+    }
+
+
+def _write(path: Path, content: Any) -> Path:
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    return path
+
+
+def test_scores_ids_of_bytes_and_left_padding_are_read(tmp_path: Path) -> None:
+    ids = np.array([[b"vid", b"1.5", b"2"], [b"vid", b"2", b"3.5"], [b"w\xe9", b"0", b"1"], [b"x", b"0", b"1"]])
+    dataset = open_dataset(_write(tmp_path / "mosi_data_noalign.pkl", _scores(train=ids)))
+    train = dataset.split("train")
+    assert dataset.task == MOSI
+    assert dataset.dims == {"language": 4, "audio": 2, "vision": 3}
+    assert train.labels.tolist() == [1.5] * 4
+    assert train.ids == ("vid[1.5:2]", "vid[2:3.5]", "wé[0:1]", "x[0:1]")
+    assert train.groups == ("vid", "vid", "wé", "x")
+    assert train.modalities["language"].valid[0].tolist() == [False, False, True, True, True]
+    assert train.modalities["audio"].lengths.tolist() == [7] * 4
+    assert dataset.split("valid").ids == ("valid-0", "valid-1")
+
+
+def test_iemocap_pairs_become_four_emotions(tmp_path: Path) -> None:
+    present = np.array([[0, 1, 0, 0], [1, 0, 0, 1]])
+    pairs = np.stack([1 - present, present], axis=-1)
+    content = {name: _split(2, pairs) for name in ("train", "valid", "test")}
+    path = _write(tmp_path / "iemocap_data.pkl", content)
+    dataset = open_dataset(path)
+    assert pairs.dtype == np.int64
+    assert dataset.task == EMOTIONS
+    assert dataset.task.labels == ("neutral", "happy", "sad", "angry")
+    np.testing.assert_array_equal(dataset.split("test").labels, present)
+    with pytest.raises(UsageError, match="4 numbers a sample"):
+        open_dataset(path, task=MOSI)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((2, 4, 2)), "not pairs"),
+        (np.full((2, 4, 2), 0.5), "'train-0' in train is 0.5; it must be 0 or 1"),
+        (np.full((2, 4, 2), np.nan), "'train-0' in train is nan"),
+        (np.ones((2, 4, 2), np.bool_), "not pairs"),
+        (np.full((2, 4, 2), "joy"), "are not numbers"),
+        (np.zeros((2, 3, 2)), r"shape \(2, 3, 2\)"),
+        (np.zeros((2, 3)), r"shape \(2, 3\)"),
+        (np.full((2, 1, 1), np.nan), "'train-0' in train is nan"),
+        (np.zeros((3, 1, 1)), "language of train holds 2 samples"),
+    ],
+)
+def test_bad_labels_are_one_line(tmp_path: Path, labels: Any, message: str) -> None:
+    path = _write(tmp_path / "x.pkl", {"train": _split(2, labels)})
+    with pytest.raises(DataError, match=message):
+        open_dataset(path)
+
+
+def test_a_split_without_labels_or_samples_is_named(tmp_path: Path) -> None:
+    content = _scores()
+    del content["valid"]["labels"]
+    with pytest.raises(DataError, match=r"valid of .* has no labels"):
+        open_dataset(_write(tmp_path / "x.pkl", content))
+    content["valid"] = _split(0, np.zeros((0, 1, 1)))
+    with pytest.raises(DataError, match="valid split is empty"):
+        open_dataset(_write(tmp_path / "x.pkl", content))
+
+
+def test_a_pair_that_is_half_known_is_a_label_that_is_not(tmp_path: Path) -> None:
+    pairs = np.tile([0.0, 1.0], (2, 4, 1))
+    pairs[1, 2, 0] = np.nan
+    path = _write(tmp_path / "x.pkl", {"train": _split(2, pairs)})
+    with pytest.raises(DataError, match="'train-1' in train is nan; it must be a finite number"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("ids", [5, "names", np.array(3)])
+def test_ids_that_are_no_list_are_named(ids: Any, tmp_path: Path) -> None:
+    path = _write(tmp_path / "x.pkl", {"train": _split(2, np.zeros((2, 1, 1)), ids)})
+    with pytest.raises(DataError, match=r"id of train is .*; it must be a list"):
+        open_dataset(path)
+
+
+def test_complex_features_are_refused(tmp_path: Path) -> None:
+    split = _split(2, np.zeros((2, 1, 1)))
+    split["audio"] = split["audio"] * 1j
+    with pytest.raises(DataError, match="audio of train is complex"):
+        open_dataset(_write(tmp_path / "x.pkl", {"train": split}))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
+from edge_msa.data.normalization import Normalization, fit_normalization
+from edge_msa.data.tasks import REGRESSION
+from edge_msa.errors import DataError
+
+
+def _split(count: int, seed: int, modalities: dict[str, Frames]) -> Split:
+    ids = tuple(f"{seed}-{row}" for row in range(count))
+    return Split(ids, ids, np.zeros(count, np.float32), modalities)
+
+
+def _audio(count: int, seed: int) -> Frames:
+    rng = np.random.default_rng(seed)
+    values = (rng.normal(size=(count, 4, 3)) * [1, 100, 0] + [5, -300, 0.1]).astype(np.float32)
+    valid = rng.random((count, 4)) > 0.4
+    values[~valid] = 1e6  # what is not valid must not count
+    return Frames(valid, values)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    rng = np.random.default_rng(7)
+    table = rng.normal(2, 3, size=(20, 2)).astype(np.float32)
+    splits: dict[SplitName, Split] = {}
+    names: tuple[SplitName, ...] = ("train", "valid")
+    for seed, name in enumerate(names):
+        words = Frames(rng.random((300, 4)) > 0.3, ids=rng.integers(0, 10, (300, 4)), table=table)
+        modalities = {"language": words, "audio": _audio(300, seed)}
+        if name == "valid":
+            modalities["vision"] = _audio(300, 9)
+        splits[name] = _split(300, seed, modalities)
+    return Dataset("x", REGRESSION, splits, "d", notes=("first",))
+
+
+def _valid_frames(dataset: Dataset, split: SplitName, modality: str) -> np.ndarray[Any, Any]:
+    frames = dataset.split(split).modalities[modality]
+    return frames.take()[frames.valid]
+
+
+def test_training_frames_come_out_centred_with_unit_spread(dataset: Dataset) -> None:
+    applied = fit_normalization(dataset.split("train"), dataset.dims).apply(dataset)
+    for modality, varying in (("language", [0, 1]), ("audio", [0, 1])):
+        frames = _valid_frames(applied, "train", modality)[:, varying]
+        np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
+        np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-4)
+
+
+def test_a_constant_feature_keeps_unit_divisor(dataset: Dataset) -> None:
+    fitted = fit_normalization(dataset.split("train"), dataset.dims)
+    assert fitted.std["audio"][2] == 1
+    assert fitted.mean["audio"][2] == np.float32(0.1)
+
+
+def test_what_train_lacks_is_left_alone_and_noted(dataset: Dataset) -> None:
+    fitted = fit_normalization(dataset.split("train"), dataset.dims)
+    applied = fitted.apply(dataset)
+    np.testing.assert_array_equal(_valid_frames(applied, "valid", "vision"), _valid_frames(dataset, "valid", "vision"))
+    note = "vision: the training split has no frames of it, so it is not normalized"
+    assert applied.notes == ("first", note)
+
+
+def test_a_table_is_normalized_once_and_keeps_its_ids(dataset: Dataset) -> None:
+    fitted = fit_normalization(dataset.split("train"), dataset.dims)
+    applied = fitted.apply(dataset)
+    train, valid = (applied.split(name).modalities["language"] for name in ("train", "valid"))
+    assert train.ids is dataset.split("train").modalities["language"].ids
+    assert train.table is valid.table
+    dense = fitted.frames("language", _valid_frames(dataset, "valid", "language"))
+    np.testing.assert_array_equal(_valid_frames(applied, "valid", "language"), dense)
+
+
+def test_frames_that_are_not_valid_stay_zero_and_the_input_is_untouched(dataset: Dataset) -> None:
+    before = dataset.split("train").modalities["audio"].values
+    assert before is not None
+    copy = before.copy()
+    frames = fit_normalization(dataset.split("train"), dataset.dims).apply(dataset).split("train").modalities["audio"]
+    assert frames.values is not None
+    assert not frames.values[~frames.valid].any()
+    np.testing.assert_array_equal(before, copy)
+
+
+def test_json_gives_back_the_same_float32(dataset: Dataset) -> None:
+    fitted = fit_normalization(dataset.split("train"), dataset.dims)
+    read = Normalization.from_json(json.loads(json.dumps(fitted.to_json())))
+    assert read.notes == fitted.notes
+    for modality in fitted.mean:
+        np.testing.assert_array_equal(read.mean[modality], fitted.mean[modality])
+        np.testing.assert_array_equal(read.std[modality], fitted.std[modality])
+        assert read.std[modality].dtype == np.float32
+
+
+def test_another_width_is_refused(dataset: Dataset) -> None:
+    narrow = Normalization({"audio": np.zeros(2, np.float32)}, {"audio": np.ones(2, np.float32)})
+    with pytest.raises(DataError, match="language of x has 2 features; normalization was fitted on none"):
+        narrow.apply(dataset)
+    with pytest.raises(DataError, match="cannot be read"):
+        Normalization.from_json({"modalities": 3})

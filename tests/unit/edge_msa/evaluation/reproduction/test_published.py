@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.data.tasks import EMOTIONS, MOSI, SIMS, Task
+from edge_msa.errors import UsageError
+from edge_msa.evaluation.metrics import metrics_of
+from edge_msa.evaluation.reproduction.published import (
+    _TABLES,
+    AVERAGE,
+    COLUMNS,
+    F1,
+    ModelName,
+    PaperName,
+    paper_of,
+    published,
+    swapped_f1,
+)
+
+CONDITIONS = [column for column in COLUMNS if column not in {AVERAGE, "lav"}]
+
+
+def sized(sizes: tuple[int, int, int], task: Task) -> Dataset:
+    splits = []
+    for size in sizes:
+        ids = tuple(map(str, range(size)))
+        labels = np.zeros(size if task.is_score else (size, task.outputs), np.float32)
+        splits.append(
+            Split(ids, ids, labels, {"audio": Frames(np.ones((size, 1), np.bool_), np.ones((size, 1, 1), np.float32))})
+        )
+    return Dataset("toy", task, dict(zip(("train", "valid", "test"), splits, strict=True)), "digest")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "task", "paper"),
+    [
+        ((1284, 229, 686), MOSI, "mosi"),
+        ((16326, 1871, 4659), MOSI, "mosei"),
+        ((2717, 798, 938), EMOTIONS, "iemocap"),
+        ((1368, 456, 457), SIMS, "sims"),
+        ((1368, 456, 457), MOSI, "none"),
+        ((1284, 229, 685), MOSI, "none"),
+    ],
+)
+def test_a_corpus_is_told_by_task_and_all_three_sizes_and_said(
+    sizes: tuple[int, int, int], task: Task, paper: str
+) -> None:
+    found, why = paper_of(sized(sizes, task), None)
+    assert found == paper
+    assert "/".join(map(str, sizes)) in why
+
+
+def test_a_corpus_that_is_named_is_not_questioned_but_its_task_is() -> None:
+    assert paper_of(sized((5, 5, 5), MOSI), "mosei") == ("mosei", "")
+    assert paper_of(sized((1284, 229, 686), MOSI), "none") == ("none", "")
+    with pytest.raises(UsageError, match="--paper sims prints metrics of the task sims, toy has mosi"):
+        paper_of(sized((5, 5, 5), MOSI), "sims")
+
+
+@pytest.mark.parametrize("key", [key for key in _TABLES if key[0] == "hrlf"])
+def test_the_average_in_print_is_that_of_its_six_conditions(key: tuple[ModelName, PaperName]) -> None:
+    """A digit that was copied wrongly shows here."""
+    for row in published(*key).rows:
+        mean = np.mean([row.cells[column] for column in CONDITIONS])
+        assert row.cells[AVERAGE] == pytest.approx(mean, abs=0.51 * 0.1**row.digits), row.who
+
+
+def test_every_printed_metric_is_one_of_its_task() -> None:
+    tasks = {"mosi": MOSI, "mosei": MOSI, "iemocap": EMOTIONS, "sims": SIMS}
+    for (_, paper), table in _TABLES.items():
+        for row in table.rows:
+            assert row.metric == F1 or row.metric in metrics_of(tasks[paper]), row
+            assert set(row.cells) <= set(COLUMNS)
+
+
+def test_a_table_that_no_paper_prints_is_empty() -> None:
+    assert published("hrlf", "sims").rows == ()
+    assert published("almt", "none").rows == ()
+
+
+def test_the_swapped_baseline_is_what_swapping_the_arguments_gives() -> None:
+    from sklearn.metrics import f1_score
+
+    truth = np.array([0] * 37 + [1] * 63)
+    constant = np.ones_like(truth)
+    assert swapped_f1(0.63) == pytest.approx(f1_score(constant, truth, average="weighted", zero_division=0))
+    assert round(100 * swapped_f1(0.5777), 1) == 73.2

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from edge_msa.models.student import ModalitySizes, Student, StudentConfig
+from edge_msa.training.distillation.qat import fake_quantized, fake_quantized_student
+from edge_msa_calibrate.affine import U8, affine_of
+from edge_msa_calibrate.collect import collect_statistics
+from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.qdq import quantize
+from edge_msa_calibrate.ranges import compute_ranges
+from edge_msa_calibrate.schemes import SCHEMES
+from edge_msa_export.graphs.export import export_window
+from edge_msa_runtime.modalities import Subset
+
+DIMS = {"language": 20, "audio": 18, "vision": 6}
+WINDOWS = {"language": 14, "audio": 17, "vision": 12}
+VNNI = SCHEMES["ort-x86-vnni"]
+
+
+def network() -> Student:
+    """A GRU behind convolutions, rows of two frames, and frames that are too narrow to be embedded in int8."""
+    torch.manual_seed(7)
+    own = {"language": ModalitySizes(recurrence="gru"), "audio": ModalitySizes(stride=2)}
+    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, own=own)).eval()
+
+
+def sample(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    inputs: dict[str, np.ndarray] = {}
+    for name, dim in DIMS.items():
+        length = int(rng.integers(5, WINDOWS[name] + 1))
+        frames = rng.normal(size=(1, WINDOWS[name], dim)).astype(np.float32)
+        frames[:, length:] = 0
+        inputs[f"frames.{name}"] = frames
+        inputs[f"valid.{name}"] = (np.arange(WINDOWS[name]) < length).astype(np.float32)[None]
+    return inputs
+
+
+@pytest.fixture(scope="module")
+def student() -> Student:
+    return network()
+
+
+@pytest.fixture(scope="module")
+def window(student: Student) -> onnx.ModelProto:
+    return export_window(student, Subset.LAV, WINDOWS)
+
+
+@pytest.fixture(scope="module")
+def ranges(window: onnx.ModelProto) -> Mapping[str, tuple[float, float]]:
+    return compute_ranges(collect_statistics({"lav": window}, (sample(seed) for seed in range(20))), "mse")
+
+
+def tensors(inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    frames = {name: torch.from_numpy(inputs[f"frames.{name}"]) for name in DIMS}
+    return frames, {name: torch.from_numpy(inputs[f"valid.{name}"] > 0) for name in DIMS}
+
+
+def weights(*names: str) -> tuple[str, ...]:
+    return tuple(f"encoders.{modality}.{name}.weight" for modality in DIMS for name in names)
+
+
+@pytest.mark.parametrize("rules", ["ort-x86-vnni", "ort-x86-avx2", "ort-arm", "openvino-x86", "tensorrt"])
+def test_the_prediction_in_torch_is_that_of_the_int8_graph(
+    student: Student, window: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], rules: str
+) -> None:
+    assert_same(student, window, ranges, rules)
+
+
+@pytest.mark.parametrize(
+    "floats",
+    [
+        weights("embed"),
+        weights("blocks.0"),
+        weights("blocks.1"),
+        weights("score"),
+        weights("embed", "blocks.1"),
+        weights("blocks.0", "blocks.1"),
+        ("encoders.audio.embed.weight", "encoders.language.blocks.0.weight"),
+    ],
+)
+def test_layers_that_stay_float_in_the_graph_stay_so_in_torch(
+    student: Student, window: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], floats: tuple[str, ...]
+) -> None:
+    assert_same(student, window, ranges, "ort-x86-avx2", floats)
+
+
+def assert_same(
+    student: Student,
+    window: onnx.ModelProto,
+    ranges: Mapping[str, tuple[float, float]],
+    rules: str,
+    floats: tuple[str, ...] = (),
+) -> None:
+    options = onnxruntime.SessionOptions()
+    if rules != "ort-x86-vnni":  # of others ONNX Runtime is to compute what the graph says, not what it is fused to
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    int8 = quantize(window, ranges, rules, floats).SerializeToString()
+    session = onnxruntime.InferenceSession(int8, options, providers=["CPUExecutionProvider"])
+    quantized = fake_quantized_student(student, ranges, SCHEMES[rules], floats)
+    far, apart = [], []
+    for seed in range(100, 130):
+        inputs = sample(seed)
+        expected = session.run(None, inputs)[0]
+        with torch.no_grad():
+            found, plain = (net(*tensors(inputs)).numpy() for net in (quantized, student))
+        far.append(float(np.abs(found - expected).max()))
+        apart.append(float(np.abs(plain - expected).max()))
+    # A sum that lands on the edge between two integers may fall either way, which is rare and one step.
+    assert sum(value <= 1e-5 for value in far) >= 27
+    assert max(far) < 0.5 * float(np.mean(apart))
+
+
+def test_what_lies_on_the_grid_stays_and_what_lies_beyond_saturates() -> None:
+    grid = affine_of(-1.0, 3.0, U8)
+    on = torch.arange(0, 256).sub(grid.zero_point) * torch.tensor(grid.scale)
+    assert torch.equal(fake_quantized(on, grid), on)
+    assert fake_quantized(torch.tensor([9.0, -9.0]), grid).tolist() == [on[-1], on[0]]
+    half = on[10:12].mean()
+    assert fake_quantized(half, grid) in on[10:12]
+
+
+def test_the_gradient_goes_straight_through_and_stops_beyond_the_range() -> None:
+    values = torch.tensor([0.3, 2.9, 3.5, -1.4], requires_grad=True)
+    torch.autograd.backward(fake_quantized(values, affine_of(-1.0, 3.0, U8)).sum())
+    assert values.grad is not None
+    assert values.grad.tolist() == [1, 1, 0, 0]
+
+
+def test_every_weight_learns_under_int8(student: Student, ranges: Mapping[str, tuple[float, float]]) -> None:
+    quantized = fake_quantized_student(student, ranges, VNNI).train()
+    inputs = tensors(sample(1))
+    torch.autograd.backward(quantized(*inputs).sum())
+    still = [name for name, weight in quantized.named_parameters() if weight.grad is None or not weight.grad.any()]
+    # Without a missing language the question that is asked in its place is not.
+    assert still == ["fusion.default_question"]
+    assert list(quantized.state_dict()) == list(student.state_dict())
+
+
+def test_a_modality_without_ranges_stays_float(student: Student, ranges: Mapping[str, tuple[float, float]]) -> None:
+    known = {key: value for key, value in ranges.items() if ".audio." not in key}
+    quantized = fake_quantized_student(student, known, VNNI)
+    frames, valid = (torch.randn(1, 8, 18), torch.ones(1, 8))
+    same = [net.encoders["audio"].whole(frames, valid) for net in (quantized, student)]  # type: ignore[operator]
+    assert torch.equal(*same)
+
+
+def test_a_missing_range_is_named(student: Student, ranges: Mapping[str, tuple[float, float]]) -> None:
+    known = {key: value for key, value in ranges.items() if key != "encoders.audio.score.weight:input"}
+    quantized = fake_quantized_student(student, known, VNNI)
+    with pytest.raises(CalibrationError, match=r"encoders\.audio\.score\.weight:input"):
+        quantized(*tensors(sample(1)))
+
+
+def test_training_as_in_int8_brings_the_quantized_prediction_to_the_labels(
+    student: Student, ranges: Mapping[str, tuple[float, float]]
+) -> None:
+    quantized = fake_quantized_student(student, ranges, VNNI).train()
+    optimizer = torch.optim.Adam(quantized.parameters(), lr=3e-3)
+    batch = [tensors(sample(seed)) for seed in range(8)]
+    losses = []
+    for _ in range(30):
+        loss = torch.stack([(quantized(*inputs) - 1.0).abs().mean() for inputs in batch]).mean()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]

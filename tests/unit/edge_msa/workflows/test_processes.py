@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_msa.artifacts.processes import refuse_several
+from edge_msa.errors import UsageError
+from edge_msa.workflows.calibrated_student import make_model
+from edge_msa.workflows.reproduce import reproduce
+
+
+def test_commands_of_several_trainings_are_refused_under_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_several("alone this")  # is fine
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="start it once, not under torchrun"):
+        make_model(tmp_path)
+    with pytest.raises(UsageError, match="reproduce goes through its trainings in one process"):
+        reproduce("hrlf", "synthetic", tmp_path)
+    assert not list(tmp_path.iterdir())

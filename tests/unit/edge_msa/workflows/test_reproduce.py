@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_msa.artifacts.runs import read_run
+from edge_msa.cli import run
+from edge_msa.data.dataset import Dataset
+from edge_msa.data.formats.archive import write_archive
+from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
+from edge_msa.errors import DataError, RunUsageError, UsageError
+from edge_msa.evaluation.predictors import by_run
+from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME, PREDICTIONS_NAME
+from edge_msa.evaluation.reproduction.record import NAME, Reproduction
+from edge_msa.evaluation.reproduction.summary import summarize
+from edge_msa.training.context import Hardware
+from edge_msa.workflows.reproduce import distinct_variants, reproduce
+
+TINY = "[hrlf]\nd = 8\nheads = 2\n[almt]\ntokens = 2\nfusion_depth = 1\nbatch_size = 32\n"
+
+
+def small() -> Dataset:
+    return dataclasses.replace(synthetic_dataset(SyntheticConfig(train=48, valid=24, test=24)), name="small")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "small.npz"
+    write_archive(small(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer draws: what is tested here is the way, not the width of intervals."""
+    monkeypatch.setattr("edge_msa.workflows.reproduce.summarise", lambda *given: summarize(*given, draws=20))
+
+
+@pytest.fixture
+def test_predictions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the runs that test was read by, in order."""
+    found: list[str] = []
+
+    def counted(asked: Any, device: Any) -> Any:
+        found.append(asked.path.name)
+        return by_run(asked, device)
+
+    monkeypatch.setattr("edge_msa.workflows.reproduce.by_run", counted)
+    return found
+
+
+def call(archive: Path, recipe: Path, folder: Path, **changes: Any) -> Reproduction:
+    options: dict[str, Any] = {"seeds": 2, "epochs": 1, "recipe": recipe, "hardware": Hardware("cpu")}
+    model = changes.pop("model", "hrlf")
+    return reproduce(model, str(archive), folder, **{**options, **changes})
+
+
+def test_test_is_read_once_by_every_training_whatever_is_asked_later(
+    archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = call(archive, recipe, tmp_path)
+    assert test_predictions == ["hrlf-full-seed0", "hrlf-full-seed1"]
+    assert call(archive, recipe, tmp_path) == first
+    assert capsys.readouterr().out.count("up to date, skipped") == 2
+    noisy = call(archive, recipe, tmp_path, noise=True)
+    assert len(test_predictions) == 2
+    assert dataclasses.replace(noisy, noise=False) == first
+    call(archive, recipe, tmp_path, seeds=3)
+    assert test_predictions[2:] == ["hrlf-full-seed2"]
+
+
+def test_a_training_of_another_recipe_is_another_one(
+    archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str]
+) -> None:
+    call(archive, recipe, tmp_path, seeds=1)
+    call(archive, recipe, tmp_path, seeds=1, epochs=2)
+    assert test_predictions == ["hrlf-full-seed0"] * 2
+    assert read_run(tmp_path / "hrlf-full-seed0").info.recipe["epochs"] == 2
+
+
+def test_a_kill_between_training_and_prediction_costs_no_training(
+    archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(archive, recipe, tmp_path, seeds=1)
+    (tmp_path / "hrlf-full-seed0" / INFO_NAME).unlink()
+    capsys.readouterr()
+    call(archive, recipe, tmp_path, seeds=1)
+    assert "up to date" in capsys.readouterr().out
+    assert len(test_predictions) == 2
+
+
+def test_what_is_kept_is_what_was_printed(
+    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = call(archive, recipe, tmp_path, ablations=True, noise=True, seeds=1, json=True)
+    out = capsys.readouterr().out
+    assert Reproduction.from_json(json.loads((tmp_path / NAME).read_text(encoding="utf-8"))) == record
+    assert Reproduction.from_json(json.loads(out.splitlines()[-1])) == record
+    assert [variant.name for variant in record.variants] == ["full", "without-frf", "without-hmi", "without-hal"]
+    assert read_run(tmp_path / "hrlf-without-hmi-seed0").info.recipe["hmi"] == 0
+    made = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert made == {NAME, "dropped-frames.png", "ablations.png", "noise.png"}
+    call(archive, recipe, tmp_path, seeds=1)
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {NAME, "dropped-frames.png"}
+
+
+def test_predictions_and_metrics_lie_beside_the_run(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    record = call(archive, recipe, tmp_path, seeds=1)
+    info = json.loads((tmp_path / "hrlf-full-seed0" / INFO_NAME).read_text(encoding="utf-8"))
+    found = record.whole.conditions["la dropped 0.5"]["mae"].values[0]
+    assert info["metrics"]["la dropped 0.5"]["mae"] == pytest.approx(found)
+    with np.load(tmp_path / "hrlf-full-seed0" / PREDICTIONS_NAME) as arrays:
+        assert all(len(arrays[name]) == 24 for name in arrays.files)
+        assert len(arrays.files) == len(info["conditions"]) == len(record.whole.conditions)
+
+
+def test_nothing_left_reads_alike_from_every_subset(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    conditions = call(archive, recipe, tmp_path, seeds=1).whole.conditions
+    errors = [metrics["mae"].mean for key, metrics in conditions.items() if key.endswith("dropped 1")]
+    assert len(errors) == 7
+    assert errors == pytest.approx([errors[0]] * 7, abs=1e-6)
+
+
+def test_ablations_of_almt_differ_from_it_each_in_its_own_way(archive: Path) -> None:
+    tables = {"tokens": 2, "fusion_depth": 1}
+    found = dict(distinct_variants("almt", tables, str(archive), 1, small(), ablations=True))
+    names = "full without-ahl without-language scales-1 scales-2 tokens-4 tokens-8 tokens-16 concatenation"
+    assert list(found) == names.split()
+    assert len({repr(chosen) for _, chosen in found.values()}) == len(found)
+
+
+def test_almt_goes_the_same_way(archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str]) -> None:
+    record = call(archive, recipe, tmp_path, model="almt", seeds=1)
+    assert test_predictions == ["almt-full-seed0"]
+    assert record.model == "almt"
+
+
+def test_the_papers_own_preset_is_taken_for_its_corpus_and_said(
+    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = call(archive, recipe, tmp_path, seeds=1, paper="mosi", task="mosi")
+    assert record.recipe["learning_rate"] == 1e-3
+    assert any("preset mosi" in note for note in record.notes)
+    assert "HRLF, paper" in capsys.readouterr().out
+
+
+def without(dataset: Dataset, split: str) -> Dataset:
+    return dataclasses.replace(dataset, splits={name: item for name, item in dataset.splits.items() if name != split})
+
+
+def test_data_without_a_test_split_is_refused_before_anything_is_trained(recipe: Path, tmp_path: Path) -> None:
+    write_archive(without(small(), "test"), tmp_path / "short.npz")
+    with pytest.raises(DataError, match="no test split"):
+        call(tmp_path / "short.npz", recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_fewer_than_one_seed_is_refused(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--seeds is 0"):
+        call(archive, recipe, tmp_path / "out", seeds=0)
+
+
+def test_a_folder_of_something_else_is_left_alone(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunUsageError, match=r"holds thesis\.tex, .*nothing was changed"):
+        call(archive, recipe, tmp_path)
+    with pytest.raises(RunUsageError, match="is a file"):
+        call(archive, recipe, tmp_path / "thesis.tex")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_reproduction_of_another_method_or_other_data_is_left_alone(
+    archive: Path, recipe: Path, tmp_path: Path
+) -> None:
+    call(archive, recipe, tmp_path / "out", seeds=1)
+    before = read_run(tmp_path / "out" / "hrlf-full-seed0").digest
+    with pytest.raises(RunUsageError, match="not of reproduce almt"):
+        call(archive, recipe, tmp_path / "out", model="almt")
+    write_archive(synthetic_dataset(SyntheticConfig(train=40, valid=24, test=24)), tmp_path / "other.npz")
+    with pytest.raises(RunUsageError, match="other data"):
+        call(tmp_path / "other.npz", recipe, tmp_path / "out")
+    assert read_run(tmp_path / "out" / "hrlf-full-seed0").digest == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("hrlf --data {data} --output-dir {out} --seeds 0", "--seeds"),
+        ("hrlf --data {data} --output-dir {out} --paper meld", "--paper"),
+        ("bert --data {data} --output-dir {out}", "bert"),
+        ("hrlf --data {data} --output-dir {out} --paper iemocap", "prints metrics of the task emotions"),
+        ("hrlf --data {data} --output-dir {out} --device tpu", "auto, cpu, cuda"),
+        ("hrlf --data {data}x --output-dir {out}", "did you mean"),
+        ("hrlf --data {data}", "--output-dir"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_code_2(
+    options: str, words: str, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = options.format(data=archive, out=tmp_path / "out").split()
+    assert run(["reproduce", *given]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note:")]
+    assert len(error) == 1
+    assert words in error[0]
+    assert re.match("edge-msa: ", error[0])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,223 @@
+"""Readers of raw words, from transcripts to a bundle that is given words."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.runs import Run
+from edge_msa.errors import DataError, UsageError
+from edge_msa.reporting.text_sweep.record import NAME, TextSweep
+from edge_msa.workflows.calibrate import calibrate_student
+from edge_msa.workflows.distill import distill_student
+from edge_msa.workflows.evaluate import evaluate_path
+from edge_msa.workflows.explain import explain_run
+from edge_msa.workflows.export import export_model
+from edge_msa.workflows.sensitivity import find_mixed_precision
+from edge_msa.workflows.text import distill_text_model, train_text_model
+from edge_msa.workflows.text_sweep import PAGE, run_text_sweep
+from edge_msa.workflows.train import train_teacher
+from edge_msa_runtime import load
+from edge_msa_runtime.bundle.reader import open_bundle
+
+QUICK = {
+    "language": {
+        "dim": 8,
+        "width": 16,
+        "hidden": 8,
+        "max_tokens": 16,
+        "transfer": {"epochs": 1},
+        "final": {"epochs": 1},
+    }
+}
+GOOD, BAD = ("i love it", "love at all", "it i love"), ("not at all", "i not it", "not love it")
+
+
+def write_transcripts(path: Path, *, scored: bool = True) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "mode", *(["label"] if scored else [])])
+        for split in ("train", "valid", "test"):
+            for score, texts in ((2.0, GOOD), (-1.5, BAD)):
+                writer.writerows([text.upper() + "!", split, *([score] if scored else [])] for text in texts)
+    return path
+
+
+@pytest.fixture(scope="module")
+def transcripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_transcripts(tmp_path_factory.mktemp("transcripts") / "own.csv")
+
+
+@pytest.fixture(scope="module")
+def teacher(toy_encoder: Path, transcripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    place = tmp_path_factory.mktemp("teacher") / "teacher"
+    return train_text_model([str(transcripts)], place, encoder=str(toy_encoder), recipe=QUICK)
+
+
+@pytest.fixture(scope="module")
+def table(teacher: Run, transcripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    place = tmp_path_factory.mktemp("table") / "table"
+    return distill_text_model([teacher.path], [str(transcripts)], place, recipe=QUICK)
+
+
+@pytest.fixture(scope="module")
+def bundle(table: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    calibrate_student(None, table.path, folder / "calibrated")
+    return export_model("laptop-x86", folder / "bundle", model=folder / "calibrated").path
+
+
+def test_a_run_says_that_it_reads_words(table: Run) -> None:
+    language = ModelSpec.from_json(table.info.spec).language
+    assert language is not None
+    assert (language.text_encoder, language.max_tokens) == ("table", 16)
+
+
+def test_making_a_run_again_is_skipped(
+    teacher: Run, toy_encoder: Path, transcripts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_text_model([str(transcripts)], teacher.path, encoder=str(toy_encoder), recipe=QUICK)
+    assert "up to date, skipped" in capsys.readouterr().out
+
+
+def test_a_bundle_reads_raw_words_as_the_run_reads_its_data(bundle: Path, table: Run, transcripts: Path) -> None:
+    found = evaluate_path(bundle, str(transcripts), precision="fp32", backend="onnxruntime")
+    expected = evaluate_path(table.path, str(transcripts))
+    assert found.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], abs=0.02)  # the rows are int8
+    with load(bundle, backend="onnxruntime", precision="fp32") as session:
+        loud = session.predict(language="I LOVE IT!!!").outputs
+        plain = session.predict(language="i love it").outputs
+    assert loud == plain
+
+
+def test_an_encoder_of_fewer_layers_goes_the_same_way(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+    run = distill_text_model(
+        [teacher.path], [str(transcripts)], tmp_path / "one", text_encoder="encoder", layers=1, recipe=QUICK
+    )
+    calibrate_student(None, run.path, tmp_path / "calibrated")
+    export_model("laptop-x86", tmp_path / "bundle", model=tmp_path / "calibrated")
+    found = evaluate_path(tmp_path / "bundle", str(transcripts), precision="fp32", backend="onnxruntime")
+    expected = evaluate_path(run.path, str(transcripts))
+    assert found.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], abs=1e-4)
+
+
+def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Path) -> None:
+    calibrated, placed = tmp_path / "calibrated", tmp_path / "placed"
+    calibrate_student(None, teacher.path, calibrated)
+    kept = "text encoder.encoder.encoder.layer.0.output.dense.weight"
+    found = json.loads((calibrated / "fp32_weights.json").read_text())
+    coarse = {rules: {**nodes, kept: "too coarse"} for rules, nodes in found.items()}
+    (calibrated / "fp32_weights.json").write_text(json.dumps(coarse))
+    find_mixed_precision("laptop-x86", calibrated, placed, max_drop=100, max_distance=1e-4, budget=600)
+    for scheme in ("openvino-x86", "ort-x86-vnni"):
+        asked = json.loads((placed / f"evaluations-{scheme}.json").read_text())["evaluations"]
+        layers = max((set(row["float"]) for row in asked), key=len)
+        assert (
+            len([name for name in layers if name.startswith("text_encoder.")]) == 11
+        )  # two layers of six, one kept float
+        assert kept not in layers
+        assert len({row["distance"] for row in asked}) > 2
+    path = export_model("laptop-x86", tmp_path / "bundle", model=placed, precision="fp32").path
+    for rows in open_bundle(path).manifest.provenance["plan"].values():
+        assert len([row for row in rows if "(text encoder." in row["node"]]) == 12
+        assert [row["reason"] for row in rows if kept in row["node"]] == ["too coarse"]
+
+
+def test_a_teacher_of_several_streams_takes_its_language_from_a_reader(
+    table: Run, mosi_like: Path, tmp_path: Path
+) -> None:
+    recipe = {"hrlf": {"d": 8, "heads": 2}}
+    run = train_teacher(str(mosi_like), tmp_path / "teacher", recipe=recipe, epochs=1, language=table.path)
+    spec = ModelSpec.from_json(run.info.spec)
+    assert spec.dims == {"language": 8, "audio": 3}
+    assert not spec.normalization.mean["language"].any()
+    evaluate_path(run.path, str(mosi_like))
+
+
+@pytest.fixture
+def mosi_like(tmp_path: Path) -> Path:
+    """A file in the layout of MOSI's language and audio."""
+    texts = np.array(GOOD + BAD + GOOD + BAD + GOOD + BAD)
+    count = len(texts)
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "mosi_like.npz",
+        id=np.array([f"v{row}_0" for row in range(count)]),
+        raw_text=texts,
+        label=np.where(np.isin(texts, GOOD), 2.0, -1.5),
+        split=np.array(["train"] * 6 + ["valid"] * 6 + ["test"] * 6),
+        word_ids=np.ones((count, 3), np.int64),
+        glove=np.zeros((2, 4), np.float32),
+        lengths=np.full(count, 3),
+        vocab=np.array(["unk", "it"]),
+        audio=rng.normal(size=(count, 3)).astype(np.float32),
+    )
+    return tmp_path / "mosi_like.npz"
+
+
+def test_a_student_that_reads_words_is_trained_on_as_in_int8_by_its_own_text_encoder(
+    table: Run, mosi_like: Path, tmp_path: Path
+) -> None:
+    data, small = str(mosi_like), {"student": {"width": 16, "blocks": 1, "hidden": 8, "epochs": 1}}
+    teacher = train_teacher(data, tmp_path / "teacher", recipe={"hrlf": {"d": 8, "heads": 2}}, epochs=1)
+    student = distill_student(data, [teacher.path], tmp_path / "student", language=table.path, recipe=small)
+    calibrated = calibrate_student(data, student.path, tmp_path / "calibrated")
+    trained = distill_student(data, [teacher.path], tmp_path / "qat", qat=calibrated.path, recipe=small, epochs=1)
+    assert trained.info.spec == student.info.spec
+    evaluate_path(trained.path, data)
+
+
+def test_a_reader_of_words_is_explained_on_data_that_has_other_streams_too(
+    table: Run, mosi_like: Path, tmp_path: Path
+) -> None:
+    explain_run(table.path, str(mosi_like), tmp_path / "page.html")
+    assert "language" in (tmp_path / "page.html").read_text()
+
+
+def test_word_vectors_become_a_table_that_reads_words(mosi_like: Path, tmp_path: Path) -> None:
+    run = train_text_model([str(mosi_like)], tmp_path / "run", encoder=str(mosi_like), recipe=QUICK)
+    assert ModelSpec.from_json(run.info.spec).dims == {"language": 4}
+
+
+def test_a_table_is_learned_from_transcripts_alone(transcripts: Path, tmp_path: Path) -> None:
+    run = train_text_model([str(transcripts)], tmp_path / "run", encoder="wordpieces", recipe=QUICK)
+    assert ModelSpec.from_json(run.info.spec).dims == {"language": 8}
+
+
+def test_unscored_transcripts_teach_through_teachers_alone(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+    unscored = write_transcripts(tmp_path / "unscored.csv", scored=False)
+    distill_text_model([teacher.path], [str(unscored), str(transcripts)], tmp_path / "run", recipe=QUICK)
+    with pytest.raises(DataError, match="has no scores: only language distill"):
+        train_text_model([str(unscored), str(transcripts)], tmp_path / "other", encoder="wordpieces", recipe=QUICK)
+
+
+def test_what_cannot_teach_words_is_refused(transcripts: Path, table: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only --text encoder table"):
+        distill_text_model([table.path], [str(transcripts)], tmp_path / "run", text_encoder="encoder", recipe=QUICK)
+    with pytest.raises(UsageError, match="there are no transcripts"):
+        distill_text_model([table.path], [], tmp_path / "run")
+
+
+def test_a_sweep_is_climbed_once(
+    toy_encoder: Path, transcripts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text(
+        "[language]\ndim = 8\nwidth = 16\nhidden = 8\nmax_tokens = 16\ntransfer = {epochs = 1}\nfinal = {epochs = 1}\n"
+    )
+    place = tmp_path / "sweep"
+    sweep = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
+    assert {step.variant for step in sweep.steps} == {"layers-2", "layers-1", "table"}
+    assert all(len(step.metrics["mae"].values) == 2 for step in sweep.steps)
+    assert TextSweep.from_json(json.loads((place / NAME).read_text())) == sweep
+    assert "<svg" in (place / PAGE).read_text()
+    capsys.readouterr()
+    again = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
+    told = capsys.readouterr().out
+    assert told.count("up to date, skipped") == 2 + 4 + 6 + 6  # teachers, students, calibrations, bundles
+    assert [step.metrics for step in again.steps] == [step.metrics for step in sweep.steps]

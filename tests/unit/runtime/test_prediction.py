@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.prediction import Prediction, make_prediction
+
+MOSI = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5))
+
+
+def _prediction(outputs: list[float], task: TaskSpec) -> Prediction:
+    return make_prediction(outputs, task, subset="l", executed=("onnxruntime", "CPU", "fp32"), milliseconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("score", "label"),
+    [(-3.0, "negative"), (-0.5, "neutral"), (0.0, "neutral"), (0.4999, "neutral"), (0.5, "positive")],
+)
+def test_a_score_on_an_edge_has_the_upper_label(score: float, label: str) -> None:
+    prediction = _prediction([score], MOSI)
+    assert (prediction.score, prediction.label, prediction.probabilities) == (score, label, {})
+
+
+def test_a_score_without_names_has_no_label() -> None:
+    assert _prediction([7.5], TaskSpec("regression", 1)).label == ""
+
+
+def test_far_logits_do_not_overflow() -> None:
+    prediction = _prediction([-1e4, 1e4], TaskSpec("emotions", 2, ("happy", "sad")))
+    assert prediction.probabilities == {"happy": 0.0, "sad": 1.0}
+    assert prediction.label == "sad"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_no_prediction(value: float) -> None:
+    with pytest.raises(RuntimeFailure, match="not finite"):
+        _prediction([value], MOSI)
+
+
+def test_json_has_every_field() -> None:
+    told = json.loads(json.dumps(_prediction([1.0], MOSI).to_json()))
+    assert told == {
+        "score": 1.0,
+        "label": "positive",
+        "probabilities": {},
+        "outputs": [1.0],
+        "subset": "l",
+        "backend": "onnxruntime",
+        "device": "CPU",
+        "precision": "fp32",
+        "milliseconds": 1.0,
+    }

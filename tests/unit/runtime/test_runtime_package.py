@@ -1,0 +1,84 @@
+"""What the wheel promises of itself: its names, what it loads, and the oldest Python it is read by."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edge_msa_runtime
+
+ROOM = Path(edge_msa_runtime.__path__[0])
+FILES = sorted(ROOM.rglob("*.py"))
+HEAVY = ("torch", "onnx", "typer", "edge_msa", "edge_msa_export", "edge_msa_calibrate", "onnxruntime", "openvino")
+NOT_EVERYWHERE = {"resource", "fcntl", "pwd", "grp", "termios"}
+
+
+def test_public_names() -> None:
+    assert edge_msa_runtime.__all__ == [
+        "BundleError",
+        "BackendUnavailableError",
+        "ParityError",
+        "Prediction",
+        "RuntimeFailure",
+        "Session",
+        "Stream",
+        "Subset",
+        "UsageError",
+        "load",
+    ]
+    assert all(hasattr(edge_msa_runtime, name) for name in edge_msa_runtime.__all__)
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, json, edge_msa_runtime, edge_msa_runtime.cli.main, edge_msa_runtime.benchmark.bench;"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOM).as_posix())
+def test_python_3_8_reads_every_file(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="ast.unparse is of 3.9")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOM).as_posix())
+def test_generics_of_later_pythons_stand_in_annotations_alone(path: Path) -> None:
+    """`list[int]` fails on 3.8 wherever it is evaluated; annotations are not, under `from __future__`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    annotations = {id(node) for outer in ast.walk(tree) for node in _annotation_nodes(outer)}
+    typing_only = {id(node) for outer in ast.walk(tree) if _is_typing_block(outer) for node in ast.walk(outer)}
+    found = [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in {"list", "dict", "tuple", "set", "type"}
+        and id(node) not in annotations | typing_only
+    ]
+    assert found == []
+    if annotations:
+        assert "from __future__ import annotations" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOM).as_posix())
+def test_nothing_of_one_system_alone_is_imported_at_the_top(path: Path) -> None:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        assert not NOT_EVERYWHERE.intersection(names)
+
+
+def _annotation_nodes(node: ast.AST) -> list[ast.AST]:
+    roots = [getattr(node, "returns", None), getattr(node, "annotation", None)]
+    return [inner for root in roots if isinstance(root, ast.AST) for inner in ast.walk(root)]
+
+
+def _is_typing_block(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"

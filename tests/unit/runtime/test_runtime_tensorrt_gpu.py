@@ -1,0 +1,90 @@
+"""TensorRT itself, where there is one on a GPU; and the script that checks bundles there, against the stand-in."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edge_msa_runtime import BackendUnavailableError, load
+from edge_msa_runtime.backends import open_backend
+from edge_msa_runtime.bundle.golden import verify_bundle
+
+SCRIPT = Path(__file__).resolve().parents[1] / "gpu" / "check_tensorrt.py"
+
+
+def _script() -> Any:
+    spec = importlib.util.spec_from_file_location("check_tensorrt", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """TensorRT on the first GPU, with a cache of its own."""
+    monkeypatch.setenv("EDGE_MSA_CACHE", str(tmp_path / "cache"))
+    try:
+        return open_backend("tensorrt")
+    except BackendUnavailableError as error:
+        pytest.skip(f"TensorRT cannot be tried on this machine: {error}")
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_a_quantized_graph_is_built_and_read_as_onnxruntime_reads_it(
+    gpu: Any, quantized_graph: Path, precision: str
+) -> None:
+    given = np.array([[0.5, -1, 0.25, 2]], "f4")
+    wanted: Any = onnxruntime.InferenceSession(str(quantized_graph), providers=["CPUExecutionProvider"])
+    program = gpu.load(quantized_graph, precision)
+    for _ in range(3):
+        np.testing.assert_allclose(program({"x": given})["y"], wanted.run(None, {"x": given})[0], atol=1e-3)
+    assert program.notes == ()
+    program.close()
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_bundle_verifies_on_the_gpu(make_bundle: Callable[..., Path]) -> None:
+    with load(make_bundle(backends=("tensorrt",)), "tensorrt") as session:
+        assert verify_bundle(session).passed
+
+
+@pytest.mark.parametrize("version", ["8.6.0", "11.4.1"])
+def test_the_script_for_gpu_machines_compares_all_and_writes_one_file(
+    version: str, make_bundle: Callable[..., Path], tmp_path: Path, standin: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    standin(tensorrt=version)
+    script, path = _script(), str(make_bundle(backends=("tensorrt",), names=("language",)))
+    predictions, out = tmp_path / "predictions.json", tmp_path / "checked.json"
+    assert script.main(["record", path, "--out", str(predictions)]) == 0
+    arguments = ["check", path, "--out", str(out), "--repeats", "3", "--predictions", str(predictions)]
+    assert script.main(arguments) == 0
+    assert "all there" in capsys.readouterr().out
+    told = json.loads(out.read_text("utf-8"))
+    assert (told["tensorrt"], told["device"]) == (version, "GPU:0 Orin")
+    (result,) = told["results"]
+    assert (result["passed"], result["onnxruntime_differences"]) == (True, {"l": 0.0})
+    known = json.loads(predictions.read_text("utf-8"))
+    for samples in known.values():
+        samples["l"][0][0] += 1
+    predictions.write_text(json.dumps(known), encoding="utf-8")
+    assert script.main(arguments) == 3
+    assert "DIFFERS" in capsys.readouterr().out
+
+
+def test_the_script_ends_with_4_where_there_is_no_gpu(
+    tmp_path: Path, standin: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    standin(no_driver=True)
+    assert _script().main(["check", "nowhere", "--out", str(tmp_path / "out.json")]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("error: nothing can be checked here: no CUDA driver answers")
+    assert len(err.splitlines()) == 1
