@@ -198,10 +198,10 @@ def _valid(site: LinearSite, values: Array, inputs: Mapping[str, Array]) -> Arra
     if site.op_type != "Conv":
         valid = inputs["valid"].ravel() > 0
         return values.reshape(len(valid), -1)[valid]
-    valid = inputs[f"valid.{site.lease}"]
+    valid = inputs[f"valid.{site.owner}"]
     frames = int(valid.sum())
     if not valid[:, :frames].all():
-        raise CalibrationError(f"valid.{site.lease} of a calibration sample does not have its ones first")
+        raise CalibrationError(f"valid.{site.owner} of a calibration sample does not have its ones first")
     # Behind a stride there are fewer frames than the window has; one that a real frame took part in counts.
     return values[:, :, : -(-frames * values.shape[2] // valid.shape[1])]
 

@@ -42,7 +42,7 @@ class LinearSite:
     groups: int = 1
 
     @property
-    def lease(self) -> str:
+    def owner(self) -> str:
         """The modality whose encoder this belongs to, or `text_encoder`."""
         return owner_of(self.weight)
 

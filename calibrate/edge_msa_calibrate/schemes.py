@@ -104,7 +104,7 @@ def place(
     Args:
         model: float32.
         scheme: how int8 is laid out.
-        seen: leases (a modality, or `text_encoder`) that calibration had frames of; those of others stay float. None: all.
+        seen: owners (a modality, or `text_encoder`) that calibration had frames of; those of others stay float. None: all.
         fp32_weights: weights whose nodes stay float whatever the rules say; a mapping gives the reason of each.
     """
     sites = find_sites(model)
@@ -154,8 +154,8 @@ class _Chosen:
         """The reason a site stays float, None where it becomes int8."""
         if min(site.channels_in, site.channels_out) < MIN_CHANNELS:
             return f"{_channels(site)}: fewer than {MIN_CHANNELS} on a side"
-        if self.seen is not None and site.lease not in self.seen:
-            return f"calibration had no frame of {site.lease}"
+        if self.seen is not None and site.owner not in self.seen:
+            return f"calibration had no frame of {site.owner}"
         return self.asked(site.weight)
 
     def asked(self, weight: str) -> str | None:

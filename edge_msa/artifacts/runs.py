@@ -184,7 +184,7 @@ def write_run(
     versioned = dataclasses.replace(info, git_revision=_git_revision(), versions=_versions())
     contiguous = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     try:
-        # Not by `save_file`, which gives its files to their lease alone.
+        # Not by `save_file`, which gives its files to their owner alone.
         (work / WEIGHTS_NAME).write_bytes(save(contiguous))
     except OSError as error:
         why = error.strerror or error

@@ -7,8 +7,8 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from edge_msa_runtime import conditions
 from edge_msa_runtime.backends import open_backend
+from edge_msa_runtime.benchmark import conditions
 from edge_msa_runtime.errors import BackendUnavailableError
 
 _ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS call them

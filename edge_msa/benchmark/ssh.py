@@ -116,7 +116,7 @@ def send(host: Host, folder: Path, place: str) -> None:
         packed.seek(0)
         quoted = shlex.quote(place)
         # Who owns the files here is nobody there; and root's tar would insist.
-        host.run(f"mkdir {quoted} && tar -x --no-same-lease -f - -C {quoted}", "copying the bundle", packed)
+        host.run(f"mkdir {quoted} && tar -x --no-same-owner -f - -C {quoted}", "copying the bundle", packed)
 
 
 def _remove(host: Host, folder: str) -> None:

@@ -50,7 +50,7 @@ def text_distill(
     output_dir: Output,
     text_encoder: Annotated[
         Literal["table", "encoder"],
-        typer.Option("--text_encoder", help="A static table, or the teacher's first layers."),
+        typer.Option("--text-encoder", help="A static table, or the teacher's first layers."),
     ] = "table",
     layers: Layers = None,
     recipe: Recipe = None,

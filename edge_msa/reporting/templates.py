@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.resources
 from typing import Any
 
-_SHARED = ("edge_msa.reporting", "look.css", "grid.html.j2")
+_SHARED = ("edge_msa.reporting", "style.css", "grid.html.j2")
 
 
 def fill(package: str, template: str, **content: Any) -> str:
-    """The template that lies in that package, filled; it may include the report's `look.css` and `grid.html.j2`."""
+    """The template that lies in that package, filled; it may include the report's `style.css` and `grid.html.j2`."""
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     room, *names = _SHARED

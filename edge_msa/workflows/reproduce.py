@@ -24,8 +24,8 @@ from edge_msa.evaluation.reproduction.plots import PICTURES, draw
 from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME as INFO_FILE
 from edge_msa.evaluation.reproduction.prediction_cache import (
     Predictions,
+    prediction_cache_key,
     read_test_predictions,
-    test_cache_key,
     write_test_predictions,
 )
 from edge_msa.evaluation.reproduction.published import ModelName, PaperName, paper_of, published
@@ -186,7 +186,7 @@ def read_test(run: Run, variant: Variant, dataset: Dataset, context: TrainingCon
     """The run's predictions of test under all conditions: kept beside it, and made where they are not there yet."""
     split = dataset.split("test")
     conditions = conditions_of(variant, split)
-    cache_key = test_cache_key(run.digest, dataset.digest, dataset.task.kind)
+    cache_key = prediction_cache_key(run.digest, dataset.digest, dataset.task.kind)
     known = read_test_predictions(run.path, cache_key, conditions)
     if known is not None:
         say(f"test: {run.path} has its predictions, not read again")

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.bundle.reader import open_bundle
+from tests.locations import REPOSITORY
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Ran
 
     Command = Callable[..., Ran]
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = REPOSITORY
 EMULATED = Path(os.environ.get("EDGE_MSA_AARCH64", TOP / ".aarch64")) / "python"
 READ_ALL = TOP / "tests/integration/aarch64/read_all.py"
 MISSING = [

@@ -15,6 +15,7 @@ from edge_msa.data.dataset import Frames, Split
 from edge_msa.evaluation.predictors import by_run
 from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa_runtime.modalities import MODALITIES, Subset
+from tests.locations import SHARED_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Command = Callable[..., Ran]
 
-GOLDEN = Path(__file__).parents[2] / "../shared/data/golden"
+GOLDEN = SHARED_DATA / "golden"
 RECIPE = "[almt]\nepochs = 1\ntokens = 2\n[student]\nepochs = 1\nwidth = 8\nblocks = 1\n"
 SYNTHETIC = AlmtConfig(
     {"language": 24, "audio": 16, "vision": 12}, {"language": 14, "audio": 20, "vision": 20}, tokens=2

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).resolve().parents[2]
+from tests.locations import REPOSITORY
+
+TOP = REPOSITORY
 ROOMS = {
     "edge_msa": TOP / "edge_msa",
     "edge_msa_export": TOP / "export" / "edge_msa_export",

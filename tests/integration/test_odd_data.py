@@ -16,6 +16,7 @@ from edge_msa.artifacts.runs import read_run
 from edge_msa.data.dataset import SPLITS, Dataset, FloatArray, Frames, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
+from tests.locations import SHARED_DATA
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Ran
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Command = Callable[..., Ran]
 
 DIMS = {"language": 5, "audio": 4, "vision": 3}
-ICT = Path(__file__).parents[2] / "../shared/data/ict_mmmo.npz"
+ICT = SHARED_DATA / "ict_mmmo.npz"
 RECIPE = """
 [hrlf]
 epochs = 1

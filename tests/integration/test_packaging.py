@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).resolve().parents[2]
+from tests.locations import REPOSITORY
+
+TOP = REPOSITORY
 PARTS = ("edge_msa", "export", "calibrate", "runtime", "devices", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -80,7 +82,7 @@ def test_data_files_are_inside(wheels: dict[str, Path]) -> None:
     inside = names(wheels["edge_msa"])
     assert {f"edge_msa_export/devices/{path.name}" for path in (TOP / "devices").glob("*.toml")} <= inside
     assert {f"edge_msa/{page}.html.j2" for page in ("report/page", "report/grid", "explain/page")} <= inside
-    assert "edge_msa/report/look.css" in inside
+    assert "edge_msa/reporting/style.css" in inside
 
 
 def test_nothing_but_the_project_is_inside(wheels: dict[str, Path]) -> None:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.locations import REPOSITORY
+
 if TYPE_CHECKING:
     from tests.integration.conftest import Ran
 
     Command = Callable[..., Ran]
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = REPOSITORY
 VENVS = TOP / ".pythons"
 # The backends that have wheels for it: the small graphs need OpenVINO 2025, which has none for 3.8.
 EXTRAS = {"3.8": "onnxruntime,text", "3.10": "onnxruntime,openvino,text"}

@@ -191,8 +191,8 @@ def _interval(
         raise EdgeMsaError(f"{len(groups)} groups for {samples} samples: name the video of every sample")
     names, members = np.unique(np.asarray(groups), return_inverse=True)
     by_group = len(names) >= MIN_GROUPS
-    leases = members.astype(np.int64) if by_group else np.arange(samples)
-    draw = _drawer(leases, np.random.default_rng(seed))
+    owners = members.astype(np.int64) if by_group else np.arange(samples)
+    draw = _drawer(owners, np.random.default_rng(seed))
     drawn = np.array([statistic(draw()) for _ in range(draws)])
     low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     value = statistic(np.arange(samples))
@@ -200,10 +200,10 @@ def _interval(
     return Interval(value, float(low), float(high), float(drawn.std()), level, unit)
 
 
-def _drawer(leases: Rows, generator: np.random.Generator) -> Callable[[], Rows]:
-    """Draws whole leases with replacement; each draw is the rows of all that were drawn."""
-    order = np.argsort(leases, kind="stable")
-    sizes = np.bincount(leases)
+def _drawer(owners: Rows, generator: np.random.Generator) -> Callable[[], Rows]:
+    """Draws whole owners with replacement; each draw is the rows of all that were drawn."""
+    order = np.argsort(owners, kind="stable")
+    sizes = np.bincount(owners)
     starts = np.cumsum(sizes) - sizes
 
     def draw() -> Rows:

@@ -61,6 +61,6 @@ def write_test_predictions(
     write_text(folder / INFO_NAME, json.dumps(info, indent=1) + "\n")
 
 
-def test_cache_key(*parts: str) -> str:
+def prediction_cache_key(*parts: str) -> str:
     """The SHA-256 over what the predictions depend on: the run, the data, the task, the seed of corruption."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

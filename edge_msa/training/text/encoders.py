@@ -78,7 +78,7 @@ def text_encoder_from_teacher(
         words = TextTokenizer(narrowed(source.words.tokenizer, texts), recipe.max_tokens, special=False)
         return TextInput(words, _table(table_of(taught, words, recipe.dim)))
     if not isinstance(source.text_encoder, TransformerTextEncoder):
-        raise UsageError(f"{teacher.path} reads words by a table: only --text encoder table can be distilled from it")
+        raise UsageError(f"{teacher.path} reads words by a table: only --text-encoder table can be distilled from it")
     wanted = source.text_encoder.layers if layers is None else layers
     if not 1 <= wanted <= source.text_encoder.layers:
         raise UsageError(f"--layers is {wanted}; {teacher.path} has 1 to {source.text_encoder.layers}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_msa_export.errors import LintError
 
-_FILE = Path(__file__).parent / "torch_tensorrt.json"
+_FILE = Path(__file__).parent / "tables.json"
 # Not operators of a network: they take one output of several, or are folded before conversion.
 _PASSED_OVER = frozenset({"_operator.getitem", "<built-in function getitem>"})
 

@@ -1,6 +1,6 @@
 """Which operators a torch-tensorrt converts, read from the source inside its wheel; nothing of it is imported.
 
-`python -m edge_msa_export.torch_tensorrt.wheels WHEEL...` prints what `torch_tensorrt.json` holds. Wheels come from
+`python -m edge_msa_export.torch_tensorrt.wheels WHEEL...` prints what `tables.json` holds. Wheels come from
 PyPI, for any platform: `pip download --no-deps torch-tensorrt==2.8.0`.
 """
 

@@ -162,8 +162,8 @@ class TextEncoderMaker:
         constants: dict[str, Array] = {"text_encoder.embeddings.weight": table}
         for name, (wide, deep) in {"one": (self.WIDTH, self.HIDDEN), "two": (self.HIDDEN, self.WIDTH)}.items():
             weight = (rng.standard_normal((wide, deep)) / np.sqrt(wide)).astype(np.float32)
-            constants[f"text encoder.{name}.weight"] = weight.T.copy() if gemm else weight
-            constants[f"text encoder.{name}.bias"] = rng.standard_normal(deep).astype(np.float32)
+            constants[f"text_encoder.{name}.weight"] = weight.T.copy() if gemm else weight
+            constants[f"text_encoder.{name}.bias"] = rng.standard_normal(deep).astype(np.float32)
         constants["text_encoder.one.weight"][(slice(None), 5) if gemm else 5] /= 20
         constants |= {"flat": np.array([length, -1]), "deep": np.array([1, length, self.WIDTH])}
         nodes = [helper.make_node("Gather", ["text_encoder.embeddings.weight", "ids"], ["embedded"], name="lookup")]
@@ -172,18 +172,18 @@ class TextEncoderMaker:
             nodes.append(helper.make_node("Reshape", ["embedded", "flat"], ["rows"], name="rows"))
             last = "rows"
         for name, after in (("one", "Relu"), ("two", None)):
-            parts = [last, f"text encoder.{name}.weight"]
+            parts = [last, f"text_encoder.{name}.weight"]
             if gemm:
                 nodes.append(
                     helper.make_node(
-                        "Gemm", [*parts, f"text encoder.{name}.bias"], [name], name=f"gemm_{name}", transB=1
+                        "Gemm", [*parts, f"text_encoder.{name}.bias"], [name], name=f"gemm_{name}", transB=1
                     )
                 )
             else:
                 nodes.append(helper.make_node("MatMul", parts, [f"{name}_product"], name=f"matmul_{name}"))
                 nodes.append(
                     helper.make_node(
-                        "Add", [f"{name}_product", f"text encoder.{name}.bias"], [name], name=f"add_{name}"
+                        "Add", [f"{name}_product", f"text_encoder.{name}.bias"], [name], name=f"add_{name}"
                     )
                 )
             last = name

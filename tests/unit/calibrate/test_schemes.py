@@ -15,7 +15,7 @@ def test_convolutions_are_found_by_weight_in_window_and_step_graphs(maker: Any) 
     assert set(step) == {weight for weight in window if weight.startswith("encoders.audio.")}
     for weight, site in step.items():
         assert (site.channels_in, site.channels_out) == (window[weight].channels_in, window[weight].channels_out)
-        assert site.lease == "audio"
+        assert site.owner == "audio"
     block = step["encoders.audio.blocks.1.weight"]
     assert (block.source, block.memory, block.features, block.result) == ("s_seen1", "state.conv1", "s_sum0", "s_kept1")
     score = step["encoders.audio.score.weight"]

@@ -49,14 +49,14 @@ def error(run: Any, text_encoders: Any, model: onnx.ModelProto) -> float:
 @pytest.mark.parametrize("gemm", [False, True])
 def test_layers_are_found_by_weight_with_their_bias_and_axis(text_encoders: Any, gemm: bool) -> None:
     one, two = find_sites(text_encoders.text_encoder(LENGTH, gemm=gemm))
-    assert (one.weight, one.bias, one.lease) == ("text_encoder.one.weight", "text_encoder.one.bias", "text_encoder")
+    assert (one.weight, one.bias, one.owner) == ("text_encoder.one.weight", "text_encoder.one.bias", "text_encoder")
     assert (one.channels_in, one.channels_out, one.axis) == (24, 32, 0 if gemm else 1)
     assert (two.op_type, two.channels_in, two.channels_out) == ("Gemm" if gemm else "MatMul", 32, 24)
 
 
 def test_padding_neither_widens_nor_squeezes_a_range(text_encoders: Any) -> None:
     statistics = collect_statistics({"text_encoder": text_encoders.text_encoder(LENGTH)}, samples_of(text_encoders))
-    histogram = statistics.histograms["text encoder.one.weight:input"]
+    histogram = statistics.histograms["text_encoder.one.weight:input"]
     table = next(
         item
         for item in text_encoders.text_encoder(LENGTH).graph.initializer
@@ -67,7 +67,7 @@ def test_padding_neither_widens_nor_squeezes_a_range(text_encoders: Any) -> None
     seen = rows[np.concatenate(tokens)]
     assert (histogram.minimum, histogram.maximum) == (seen.min(), seen.max())
     assert histogram.count == seen.size
-    assert np.array_equal(statistics.channels["text encoder.one.weight:input"], [seen.min(axis=0), seen.max(axis=0)])
+    assert np.array_equal(statistics.channels["text_encoder.one.weight:input"], [seen.min(axis=0), seen.max(axis=0)])
     assert statistics.samples == {"text_encoder": 24}
     assert statistics.modality_samples == {}
 

@@ -186,7 +186,7 @@ def test_a_linear_layer_stays_one_integer_operator_in_onnx_runtime(tmp_path: Pat
         "text_encoder.up.bias": RNG.normal(size=32).astype("f4"),
     }
     model = _model(nodes, constants, ("x", TensorProto.FLOAT, [1, 8, 32]), [1, 8, 32])
-    ranges = {"text encoder.up.weight:input": (-3.0, 3.0), "text encoder.up.weight:output": (-9.0, 9.0)}
+    ranges = {"text_encoder.up.weight:input": (-3.0, 3.0), "text_encoder.up.weight:output": (-9.0, 9.0)}
     small = shrink(quantize(model, ranges, "ort-x86-vnni"))
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")

@@ -21,6 +21,7 @@ from edge_msa_export.lint import (
 )
 from edge_msa_export.lint.rules import RULES
 from edge_msa_export.profiles import profile_named
+from tests.locations import REPOSITORY
 from tests.unit.export.graphs import model
 
 ORT, OPENVINO, TENSORRT = LintTarget("onnxruntime"), LintTarget("openvino"), LintTarget("tensorrt", (10, 3))
@@ -169,5 +170,5 @@ def test_every_rule_says_what_it_asks_and_by_which_document() -> None:
 
 
 def test_every_rule_is_in_the_documents() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "devices.md").read_text(encoding="utf-8")
     assert {rule.name for rule in RULES if f"`{rule.name}`" not in text} == set()

@@ -7,6 +7,7 @@ import pytest
 
 from edge_msa_export.errors import ProfileError
 from edge_msa_export.profiles import ENVIRONMENT, load_profiles, profile_named, read_profile
+from tests.locations import REPOSITORY
 
 SHIPPED = {
     "jetson-orin-nano",
@@ -45,7 +46,7 @@ def board(tmp_path: Path) -> Path:
 
 def test_every_shipped_profile_is_valid_and_named_after_its_file() -> None:
     assert set(load_profiles()) >= SHIPPED
-    folder = Path(__file__).parents[2] / "devices"
+    folder = REPOSITORY / "devices"
     assert {path.stem: read_profile(path).name for path in folder.glob("*.toml")} == {name: name for name in SHIPPED}
 
 

@@ -15,8 +15,9 @@ import pytest
 from edge_msa_runtime import BackendUnavailableError, load
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.golden import verify_bundle
+from tests.locations import REPOSITORY
 
-SCRIPT = Path(__file__).resolve().parents[1] / "gpu" / "check_tensorrt.py"
+SCRIPT = REPOSITORY / "tests" / "gpu" / "check_tensorrt.py"
 
 
 def _script() -> Any:

@@ -10,10 +10,11 @@ from edge_msa.data.formats.public_npz import split_by_group
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import MOSI, REGRESSION
 from edge_msa.errors import DataError
+from tests.locations import SHARED_DATA
 
 # Ten names in the order of their SHA-256.
 _PINNED: list[str] = ["v0", "v8", "v7", "v1", "v6", "v9", "v4", "v3", "v5", "v2"]
-_DATA = Path(__file__).parents[3] / "../shared/data"
+_DATA = SHARED_DATA
 
 
 def _shared(name: str) -> Path:

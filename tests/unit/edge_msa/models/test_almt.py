@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,9 @@ from torch import Tensor
 from edge_msa.benchmark.almt import compute_every_token
 from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa_runtime.modalities import MODALITIES
+from tests.locations import SHARED_DATA
 
-GOLDEN = Path(__file__).parents[3] / "../shared/data/golden"
+GOLDEN = SHARED_DATA / "golden"
 SMALL = AlmtConfig({"language": 6, "audio": 5, "vision": 3}, {"language": 7, "audio": 11, "vision": 9})
 
 VARIANTS = {

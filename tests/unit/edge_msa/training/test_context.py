@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_msa.benchmark import throughput
 from edge_msa.errors import BackendError, UsageError
-from edge_msa.training import throughput
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.loop import FitPlan, Fitted, Objective, fit
 

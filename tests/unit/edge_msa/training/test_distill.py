@@ -12,8 +12,8 @@ from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.training import distill as module
 from edge_msa.training.context import Hardware
+from edge_msa.training.distillation import distill as module
 from edge_msa.training.distillation.distill import TrainedStudent, distill
 from edge_msa.training.distillation.targets import Teacher, targets_of
 from edge_msa.training.predict import predict

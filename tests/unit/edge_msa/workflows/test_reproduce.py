@@ -46,7 +46,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer draws: what is tested here is the way, not the width of intervals."""
-    monkeypatch.setattr("edge_msa.workflows.reproduce.summarise", lambda *given: summarize(*given, draws=20))
+    monkeypatch.setattr("edge_msa.workflows.reproduce.summarize", lambda *given: summarize(*given, draws=20))
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_an_encoder_of_fewer_layers_goes_the_same_way(teacher: Run, transcripts:
 def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Path) -> None:
     calibrated, placed = tmp_path / "calibrated", tmp_path / "placed"
     calibrate_student(None, teacher.path, calibrated)
-    kept = "text encoder.encoder.encoder.layer.0.output.dense.weight"
+    kept = "text_encoder.encoder.encoder.layer.0.output.dense.weight"
     found = json.loads((calibrated / "fp32_weights.json").read_text())
     coarse = {rules: {**nodes, kept: "too coarse"} for rules, nodes in found.items()}
     (calibrated / "fp32_weights.json").write_text(json.dumps(coarse))
@@ -197,7 +197,7 @@ def test_unscored_transcripts_teach_through_teachers_alone(teacher: Run, transcr
 
 
 def test_what_cannot_teach_words_is_refused(transcripts: Path, table: Run, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only --text encoder table"):
+    with pytest.raises(UsageError, match="only --text-encoder table"):
         distill_text_model([table.path], [str(transcripts)], tmp_path / "run", text_encoder="encoder", recipe=QUICK)
     with pytest.raises(UsageError, match="there are no transcripts"):
         distill_text_model([table.path], [], tmp_path / "run")

@@ -60,7 +60,7 @@ def make(make_bundle: Callable[..., Path], seal: Callable[..., None]) -> Callabl
             np.savez(folder / "language/table.npz", rows=ROWS, scales=SCALES)
             added.append("language/table.npz")
         for length in (6, MAX_TOKENS) if text_encoder == "graph" else ():
-            added.append(f"graphs/text encoder.{length}.onnx")
+            added.append(f"graphs/text_encoder.{length}.onnx")
             _write_text_encoder(folder / added[-1], length)
             manifest["graphs"] += [
                 {

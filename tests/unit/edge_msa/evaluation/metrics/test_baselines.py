@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS
 from edge_msa.evaluation.metrics import baseline_constants, baselines, describe_constant, measure
+from tests.locations import SHARED_DATA
 
-ARCHIVE = Path(__file__).parents[3] / "../shared/data/mosi_language_audio.npz"
+ARCHIVE = SHARED_DATA / "mosi_language_audio.npz"
 
 
 def test_baselines_of_mosi_are_the_published_ones() -> None:

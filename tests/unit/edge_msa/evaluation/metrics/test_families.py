@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_sc
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, TASKS, Task
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.metrics import describe, gate_metric, gate_points, measure, missing_average
+from tests.locations import SHARED_DATA
 
-GOLDEN = Path(__file__).parents[3] / "../shared/data/golden/metrics.json"
+GOLDEN = SHARED_DATA / "golden/metrics.json"
 MMSA_NAMES = {
     "MOSI": {
         "Has0_acc_2": "acc2_has0",

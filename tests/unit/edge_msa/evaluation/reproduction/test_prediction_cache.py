@@ -9,14 +9,14 @@ from edge_msa.evaluation.reproduction.conditions import Condition
 from edge_msa.evaluation.reproduction.prediction_cache import (
     INFO_NAME,
     PREDICTIONS_NAME,
+    prediction_cache_key,
     read_test_predictions,
-    test_cache_key,
     write_test_predictions,
 )
 
 CONDITIONS = (Condition("l"), Condition("la", "dropped", 0.3), Condition("la", "audio-noise", 2.0))
 PREDICTIONS = {condition.key: np.arange(4, dtype=np.float32) + place for place, condition in enumerate(CONDITIONS)}
-IDENTITY = test_cache_key("run", "data", "mosi")
+IDENTITY = prediction_cache_key("run", "data", "mosi")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_fewer_conditions_are_there_too_but_not_more(folder: Path) -> None:
 
 def test_another_run_data_or_task_has_not_been_read(folder: Path) -> None:
     for parts in (("other", "data", "mosi"), ("run", "other", "mosi"), ("run", "data", "sims")):
-        assert read_test_predictions(folder, test_cache_key(*parts), CONDITIONS) is None
+        assert read_test_predictions(folder, prediction_cache_key(*parts), CONDITIONS) is None
 
 
 @pytest.mark.parametrize("name", [INFO_NAME, PREDICTIONS_NAME])
