@@ -1,17 +1,13 @@
-"""Every error calibration raises on purpose.
+"""Errors of the calibration package. `edge_msa_runtime.errors` draws the exception tree of all packages."""
 
-CalibrationError              exit code 1   samples, statistics or a graph that cannot be used
-└── GateFailedError           exit code 3   a precision loses more accuracy than is allowed
-"""
+from edge_msa_runtime.errors import EdgeMsaError
 
 
-class CalibrationError(Exception):
-    """Root of this room's errors; `exit_code` is what a command line ends with."""
-
-    exit_code = 1
+class CalibrationError(EdgeMsaError):
+    """Samples, statistics or a graph cannot be used for calibration."""
 
 
 class GateFailedError(CalibrationError):
-    """A precision lost more than `--max-drop`; the message names the subset and the points."""
+    """A precision loses more accuracy than `--max-drop` allows. The message names the subset and the loss in points."""
 
     exit_code = 3

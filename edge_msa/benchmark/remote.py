@@ -18,7 +18,7 @@ from edge_msa.benchmark.machine import architecture_of
 from edge_msa.benchmark.records import record_of
 from edge_msa.benchmark.ssh import Host, RemoteError, send, workplace
 from edge_msa.console import remark
-from edge_msa.errors import BackendError, EdgeMsaError, UsageError
+from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 from edge_msa.reporting import BenchRecord
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
@@ -113,7 +113,7 @@ def bench_on_host(
         A record for each backend and precision that was measured.
 
     Raises:
-        BackendError: the device is not reached, or it cannot run the bundle.
+        BackendUnavailableError: the device is not reached, or it cannot run the bundle.
         RemoteError: a golden prediction does not come back there (exit code 3), or a command failed.
         EdgeMsaError: the device is full.
     """
@@ -154,22 +154,28 @@ def reach(host: Host, profile: Mapping[str, Any], *, offline: bool = False) -> s
     `offline`: by the Python that is there, with no environment of its own.
 
     Raises:
-        BackendError: it is not reached, or cannot run such a bundle.
+        BackendUnavailableError: it is not reached, or cannot run such a bundle.
     """
     try:
         said = host.run(f"{shlex.quote(host.python)} -c {shlex.quote(_PROBE)}", "asking for its Python")
         version, machine, complete = json.loads(said.splitlines()[-1])
     except RemoteError as error:
-        raise BackendError(f"{host.python} does not run ({error}): give the path of another with --python") from None
+        raise BackendUnavailableError(
+            f"{host.python} does not run ({error}): give the path of another with --python"
+        ) from None
     wanted = profile.get("architecture")
     found = architecture_of(machine)
     shown = ".".join(str(part) for part in version)
     if tuple(version) < _OLDEST:
-        raise BackendError(f"{host.address} has Python {shown}, the runtime needs 3.8: give another with --python")
+        raise BackendUnavailableError(
+            f"{host.address} has Python {shown}, the runtime needs 3.8: give another with --python"
+        )
     if found != wanted:
-        raise BackendError(f"the bundle is for {wanted}, {host.address} is {found}: edge-msa export --target for that")
+        raise BackendUnavailableError(
+            f"the bundle is for {wanted}, {host.address} is {found}: edge-msa export --target for that"
+        )
     if not complete and not offline:
-        raise BackendError(
+        raise BackendUnavailableError(
             f"Python {shown} of {host.address} makes no virtual environments: sudo apt-get install python3-venv"
         )
     return f"{found}, Python {shown}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from edge_msa.console import remark
-from edge_msa.errors import BackendError, EdgeMsaError, UsageError
+from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 
 # Ours come last: ssh takes the first value that it is given.
 _OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
@@ -65,7 +65,7 @@ class Host:
             stdin: what the script reads.
 
         Raises:
-            BackendError: ssh is not installed here, the device cannot be reached, or the connection was lost.
+            BackendUnavailableError: ssh is not installed here, the device cannot be reached, or the connection was lost.
             RemoteError: the script failed there; the message has the last line that it said.
         """
         remote = shlex.join(["sh", "-c", f"LC_ALL=C; export LC_ALL; {script}"])
@@ -74,10 +74,12 @@ class Host:
         try:
             done = subprocess.run(command, stdin=stdin or subprocess.DEVNULL, capture_output=True, check=False)
         except FileNotFoundError:
-            raise BackendError("there is no ssh here: sudo apt-get install openssh-client") from None
+            raise BackendUnavailableError("there is no ssh here: sudo apt-get install openssh-client") from None
         said = done.stderr.decode("utf-8", "replace")
         if done.returncode == _SSH_FAILED:
-            raise BackendError(f"{self.address} is not reached while {doing}: {_last(said)}; try: {self.by_hand}")
+            raise BackendUnavailableError(
+                f"{self.address} is not reached while {doing}: {_last(said)}; try: {self.by_hand}"
+            )
         if done.returncode:
             raise self._failed(said or done.stdout.decode("utf-8", "replace"), done.returncode, doing)
         return done.stdout.decode("utf-8", "replace").strip()

@@ -54,7 +54,7 @@ def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) 
         seconds: of steps that are counted, at least three of them.
 
     Raises:
-        BackendError: the hardware is not here.
+        BackendUnavailableError: the hardware is not here.
     """
     context = hardware.start()
     objective, plan, stage = _OBJECTIVES[model](context)

@@ -1,6 +1,6 @@
-"""The command line: options in, one line on every error, exit codes that scripts can rely on.
+"""The `edge-msa` command line. Expected errors are printed as one line, and exit codes are stable.
 
-0 ok, 1 failure, 2 usage, 3 accuracy gate failed, 4 backend or device missing, 130 interrupted.
+0 success, 1 failure, 2 usage error, 3 accuracy gate failed, 4 backend or device missing, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -8,52 +8,53 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any
 
 INTERRUPTED = 130
 
 
 def main() -> None:
-    """Entry point of `edge-msa`."""
+    """Run the `edge-msa` command and exit with its exit code."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; errors that were foreseen become one line on stderr."""
+    """Run one command and return its exit code. Expected errors are printed as one line on stderr."""
     from edge_msa.cli.app import app
+    from edge_msa.errors import EdgeMsaError
 
     try:
         code = int(app(arguments, prog_name="edge-msa", standalone_mode=False) or 0)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except OSError as error:
-        return _say(_os_message(error), 1)
-    except Exception as error:
-        foreseen = _failure(error)
-        if foreseen is None or os.environ.get("EDGE_MSA_TRACEBACK"):
+        return _print_error(_os_message(error), 1)
+    except EdgeMsaError as error:
+        if os.environ.get("EDGE_MSA_TRACEBACK"):
             raise
-        return foreseen
-    if code == INTERRUPTED:  # which Typer makes of Ctrl-C inside a command
-        _say("interrupted: nothing half-made is left behind; give the same command again", code)
+        return _print_error(str(error), error.exit_code)
+    except Exception as error:
+        # Typer raises its own copy of click's ClickException, which has no public name.
+        if os.environ.get("EDGE_MSA_TRACEBACK") or not hasattr(error, "format_message"):
+            raise
+        return _print_typer_error(error)
+    if code == INTERRUPTED:  # Typer turns Ctrl-C inside a command into this code
+        _print_error("interrupted: no partial output is left behind; run the same command again", code)
     return code
 
 
-def _failure(error: Exception) -> int | None:
-    """Say an error that was foreseen, and give its exit code; None for any other."""
-    code = getattr(error, "exit_code", None)
-    if not isinstance(code, int):
-        return None
-    if type(error).__name__ == "NoArgsIsHelpError":  # a command without arguments: its message is the whole help
+def _print_typer_error(error: Any) -> int:
+    """Print an error of Typer (a wrong option or argument) as one line and return its exit code."""
+    code = int(error.exit_code)
+    if type(error).__name__ == "NoArgsIsHelpError":  # a command without arguments: the message is the whole help text
         print(error, file=sys.stderr)
         return code
-    if not hasattr(error, "format_message"):
-        return _say(str(error), code)
-    # Typer's own, of which the message may have several lines.
     message = " ".join(str(error.format_message()).split()).rstrip(".").replace("Value error, ", "")
     path = getattr(getattr(error, "ctx", None), "command_path", "edge-msa")
-    return _say(f"{message}; see: {path} --help", code)
+    return _print_error(f"{message}; see: {path} --help", code)
 
 
-def _say(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     print(f"edge-msa: {message}", file=sys.stderr)
     return code
 
@@ -63,5 +64,5 @@ def _os_message(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"no space left on the device{where}: free some and run the same command again"
     if error.errno == errno.EACCES:
-        return f"permission denied{where}: choose a folder that you may write"
-    return f"{error.strerror or error}{where}: give a place that can be read or written"
+        return f"permission denied{where}: choose a folder that you can write to"
+    return f"{error.strerror or error}{where}: choose a path that can be read or written"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from edge_msa.errors import BackendError, UsageError
+from edge_msa.errors import BackendUnavailableError, UsageError
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,16 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         device: the CPU if none is named.
 
     Raises:
-        BackendError: transformers is not installed, or the hub cannot be reached.
+        BackendUnavailableError: transformers is not installed, or the hub cannot be reached.
         UsageError: the folder holds no such model, or has fewer layers.
     """
     try:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
     except ImportError:
-        raise BackendError("encoding text needs the transformers package: pip install 'edge-msa[language]'") from None
+        raise BackendUnavailableError(
+            "encoding text needs the transformers package: pip install 'edge-msa[language]'"
+        ) from None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # A file is read in a second, and a log is no terminal.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -63,7 +65,9 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         if local:
             raise UsageError(f"{source} holds no encoder that transformers can load: {first}") from None
-        raise BackendError(f"{source} cannot be fetched ({first}): download it, and give its folder") from None
+        raise BackendUnavailableError(
+            f"{source} cannot be fetched ({first}): download it, and give its folder"
+        ) from None
     if tokenizer.pad_token is None or getattr(model.config, "is_encoder_decoder", False):
         raise UsageError(f"{source} is no encoder like BERT: give one whose tokenizer pads, such as all-MiniLM-L6-v2")
     if not tokenizer.is_fast:

@@ -14,7 +14,7 @@ from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import Run
 from edge_msa.benchmark.machine import machine
 from edge_msa.console import remark, say, step
-from edge_msa.errors import EdgeMsaError
+from edge_msa.errors import EdgeMsaError, UsageError
 from edge_msa.evaluation.predictors import session_of
 from edge_msa.search.answer import candidates, spread_of
 from edge_msa.search.context import SearchContext, one_at_a_time
@@ -27,7 +27,7 @@ from edge_msa.workflows.export import export_model
 from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.bundle.write import is_bundle
 from edge_msa_runtime.bundle.reader import open_bundle
-from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import subsets_of
 
 PARETO, PAGE = "pareto", "search.html"
@@ -100,7 +100,7 @@ def _exported(context: SearchContext, point: Point) -> Path:
 def _is_current(path: Path, run: Run, backend: str, precision: str) -> bool:
     try:
         manifest = open_bundle(path).manifest
-    except RuntimeFailure:
+    except (BundleError, UsageError):
         return False
     return manifest.provenance.get("run") == run.digest and manifest.precision.get(backend) == precision
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_msa.errors import BackendError, EdgeMsaError, StorageError, UsageError
+from edge_msa.errors import BackendUnavailableError, EdgeMsaError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -22,12 +22,12 @@ def need_optuna() -> None:
     """Refuse to begin without Optuna.
 
     Raises:
-        BackendError: it is not installed.
+        BackendUnavailableError: it is not installed.
     """
     try:
         import optuna
     except ImportError:
-        raise BackendError("searching needs the optuna package: pip install 'edge-msa[search]'") from None
+        raise BackendUnavailableError("searching needs the optuna package: pip install 'edge-msa[search]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -73,7 +73,9 @@ def storage_errors(place: str) -> Iterator[None]:
     except ArgumentError as error:
         raise UsageError(f"--storage {shown} cannot be read ({_line(error)}): give a file or a database URL") from None
     except ImportError as error:
-        raise BackendError(f"{shown} needs a driver that is not installed ({_line(error)}): install it") from None
+        raise BackendUnavailableError(
+            f"{shown} needs a driver that is not installed ({_line(error)}): install it"
+        ) from None
     except (OptunaError, SQLAlchemyError, OSError, RuntimeError, ValueError, KeyError) as error:
         cause = _line(error.__cause__ or error)
         if "locked" in cause:

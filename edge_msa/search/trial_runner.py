@@ -37,14 +37,23 @@ from edge_msa_export.errors import ExportError
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle.reader import open_bundle
-from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, ParityError
 from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session
 
 STUDENTS = "students"
 BLOCKS, BLOCK_RUNS = 5, 200
 """Measurements of which the quietest counts, and timed calls of each graph in one."""
-FAILURES = (TrainingError, UsageError, ExportError, CalibrationError, RuntimeFailure)
+FAILURES = (
+    TrainingError,
+    UsageError,
+    ExportError,
+    CalibrationError,
+    BundleError,
+    InferenceError,
+    ParityError,
+    BackendUnavailableError,
+)
 """What ends a trial and not the search; what ends both (no space left, damaged data) is not among them."""
 
 
@@ -72,8 +81,7 @@ class TrialRunner:
         """Make and measure a trial.
 
         Raises:
-            TrainingError, UsageError, ExportError, CalibrationError, RuntimeFailure: it cannot be made, or fails the
-                gate.
+            EdgeMsaError: one of `FAILURES`: the trial cannot be made, or it fails the accuracy gate.
         """
         run = calibrated(self._context, claimed.params, seed)
         with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:

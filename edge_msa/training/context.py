@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from edge_msa.errors import BackendError, UsageError
+from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.training.device import resolve_device
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Hardware:
 
         Raises:
             UsageError: another device or precision.
-            BackendError: cuda was asked for, and torch finds none; or compilation, and nothing here can compile.
+            BackendUnavailableError: cuda was asked for, and torch finds none; or compilation, and nothing here can compile.
         """
         place = resolve_device(self.device)
         if self.precision not in PRECISIONS:
@@ -182,4 +182,6 @@ def _check_compiler(place: torch.device) -> None:
 
     compiler: str = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]
     if place.type == "cpu" and shutil.which(compiler) is None:
-        raise BackendError("--compile needs a C++ compiler on a CPU: install g++, or train without --compile")
+        raise BackendUnavailableError(
+            "--compile needs a C++ compiler on a CPU: install g++, or train without --compile"
+        )

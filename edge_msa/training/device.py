@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from edge_msa.errors import BackendError, UsageError
+from edge_msa.errors import BackendUnavailableError, UsageError
 
 
 def resolve_device(name: str) -> torch.device:
@@ -18,13 +18,13 @@ def resolve_device(name: str) -> torch.device:
 
     Raises:
         UsageError: another name.
-        BackendError: cuda was asked for, and torch finds none.
+        BackendUnavailableError: cuda was asked for, and torch finds none.
     """
     if name not in {"auto", "cpu", "cuda"}:
         raise UsageError(f"unknown device {name!r}; --device takes one of: auto, cpu, cuda")
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
-        raise BackendError(
+        raise BackendUnavailableError(
             "--device cuda: torch finds no CUDA device; use --device cpu, or install a CUDA build of torch"
         )
     if found and name != "cpu":

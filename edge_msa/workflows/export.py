@@ -33,7 +33,7 @@ from edge_msa_export.lint import LintTarget
 from edge_msa_export.profiles import DeviceProfile, profile_named
 from edge_msa_export.request import ExportRequest, variants_of
 from edge_msa_runtime.bundle.reader import open_bundle
-from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.errors import BundleError
 
 DEFAULT_MODEL = Path("runs/calibrated")
 
@@ -66,7 +66,7 @@ def export_model(
     `remote` every precision is verified and timed there, on the target itself.
 
     Raises:
-        BackendError: the remote is not reached, or cannot run a bundle for that target.
+        BackendUnavailableError: the remote is not reached, or cannot run a bundle for that target.
         LintError: a DLA is wanted, and the target has none.
         GateFailedError: the precision that was asked for loses too much; the bundle that passes is written all the
             same.
@@ -110,7 +110,7 @@ def _before(run: Run, profile: DeviceProfile, output: Path) -> Iterator[str]:
     """What to know before the slow work."""
     if run.info.kind != "calibration" and any(backend.scheme for backend in profile.backends):
         yield f"note: {run.path} is not calibrated, so int8 is not offered: edge-msa calibrate --model {run.path}"
-    with contextlib.suppress(RuntimeFailure):
+    with contextlib.suppress(BundleError, UsageError):
         there = open_bundle(output).manifest.target
         if there != profile.name:
             yield f"note: {output} holds a bundle for {there}, which this one for {profile.name} replaces"
@@ -130,7 +130,7 @@ def export_once(target: str, output_dir: Path, model: Path) -> Path:
         # As JSON has it: what was a tuple is a list there.
         same = manifest.profile == json.loads(json.dumps(profile.to_json()))
         current = same and manifest.provenance.get("run") == digest
-    except RuntimeFailure:
+    except (BundleError, UsageError):
         current = False
     if current:
         say(f"bundle: {output_dir} is up to date, skipped")

@@ -13,13 +13,13 @@ from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import read_run
 from edge_msa.console import made, remark, say
 from edge_msa.deployment.export_request import export_request
-from edge_msa.errors import BackendError, RunError, UsageError
+from edge_msa.errors import BackendUnavailableError, RunError, UsageError
 from edge_msa.text_tables import text_table
 from edge_msa.training.load import student_of
 from edge_msa.workflows.data import opened_for
 from edge_msa.workflows.export import default_run
 from edge_msa_export.bundle.folders import whole_folder
-from edge_msa_export.errors import BackendMissingError, ExportError
+from edge_msa_export.errors import ExportError
 from edge_msa_export.profiles import DeviceProfile, load_profiles, profile_named
 from edge_msa_export.torch_tensorrt.folder import Facts, is_programs_folder, write_facts
 from edge_msa_export.torch_tensorrt.programs import (
@@ -49,7 +49,7 @@ def export_programs(
 
     Raises:
         UsageError: the target has none, or an option that does not go that way.
-        BackendError: the programs are written, and nothing here can compile them.
+        BackendUnavailableError: the programs are written, and nothing here can compile them.
         RunError: the programs are written, and torch-tensorrt cannot compile them.
     """
     profile = profile_named(target)
@@ -62,13 +62,13 @@ def export_programs(
         export_request(run, spec, dataset, profile, "fp32", output.name), ranges=None, precisions=("fp32",)
     )
     student = student_of(run)
-    failed: ExportError | None = None
+    failed: ExportError | BackendUnavailableError | None = None
     compiled: Compiled | None = None
     with whole_folder(output, is_programs_folder) as folder:
         programs = save_programs(student, request, folder, table_of(profile.torch_tensorrt or ""))
         try:
             compiled = compile_programs(programs, student, request, wanted)
-        except ExportError as error:  # the programs are baseline check keeping all the same
+        except (ExportError, BackendUnavailableError) as error:  # keep the exported programs
             failed = error
             shutil.rmtree(folder / "compiled", ignore_errors=True)
         facts = Facts(profile, torch_version(), wanted, compiled, request.provenance)
@@ -77,7 +77,7 @@ def export_programs(
     made(f"programs for torch-tensorrt {profile.torch_tensorrt} on {profile.name}", output)
     if failed is not None:
         again = "" if facts.fits_torch else f"make this folder again with torch {profile.torch_tensorrt}, then "
-        kind = BackendError if isinstance(failed, BackendMissingError) else RunError
+        kind = BackendUnavailableError if isinstance(failed, BackendUnavailableError) else RunError
         raise kind(
             f"{output} holds the programs, and nothing compiled of them: {failed}; "
             f"{again}on the device: {profile.torch_tensorrt_install}, and what {output}/README.md says"

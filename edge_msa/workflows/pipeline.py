@@ -27,7 +27,7 @@ from edge_msa.workflows.report import write_report
 from edge_msa_export.profiles import profile_named
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
-from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.errors import BundleError
 
 MEASUREMENTS = "measurements"
 STAMP = "inputs.sha256"
@@ -121,7 +121,7 @@ def _manifest_of(path: Path) -> Bundle | None:
     """The bundle, if it is whole."""
     try:
         return open_bundle(path)
-    except RuntimeFailure:
+    except (BundleError, UsageError):
         return None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError
-from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, BundleError
 from edge_msa_runtime.text.tokenizer import Tokenizer
 
 FOLDER = "language"
@@ -120,7 +120,7 @@ def tokenizer_of(text: Text, root: Path, max_tokens: int | None = None) -> Token
     """
     try:
         return Tokenizer(root / TOKENIZER_FILE, max_tokens or text.max_tokens, special=isinstance(text, TextGraph))
-    except RuntimeFailure as error:
+    except (BackendUnavailableError, BundleError) as error:
         raise ExportError(str(error)) from error
 
 

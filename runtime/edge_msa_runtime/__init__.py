@@ -1,28 +1,70 @@
-"""Runs edge-msa bundles on a device: NumPy and one backend, no torch."""
+"""Run edge-msa bundles on a device with NumPy and one inference backend, without torch.
+
+    import edge_msa_runtime as emr
+
+    with emr.load("bundle-laptop") as session:
+        prediction = session.predict(text="i love it", audio=frames)
+
+Public names are imported on first use, so that `edge-msa-run --help` does not import NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from edge_msa_runtime.errors import (
     BackendUnavailableError,
+    BuildError,
     BundleError,
+    CacheError,
+    EdgeMsaError,
+    InferenceError,
     ParityError,
-    RuntimeFailure,
     UsageError,
 )
-from edge_msa_runtime.modalities import Subset
-from edge_msa_runtime.prediction import Prediction
-from edge_msa_runtime.session import Session, load
-from edge_msa_runtime.stream import Stream
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.modalities import Subset
+    from edge_msa_runtime.prediction import Prediction
+    from edge_msa_runtime.session import Session, load
+    from edge_msa_runtime.stream import Stream
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BackendUnavailableError",
+    "BuildError",
     "BundleError",
+    "CacheError",
+    "EdgeMsaError",
+    "InferenceError",
     "ParityError",
     "Prediction",
-    "RuntimeFailure",
     "Session",
     "Stream",
     "Subset",
     "UsageError",
     "load",
 ]
+
+_MODULES = {
+    "Prediction": "prediction",
+    "Session": "session",
+    "Stream": "stream",
+    "Subset": "modalities",
+    "load": "session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,38 +1,69 @@
-"""Every error the runtime raises on purpose.
+"""The exception tree of all four packages. Every error that is raised on purpose derives from `EdgeMsaError`.
 
-RuntimeFailure                 exit code 1
-├── UsageError                 exit code 2   what the caller gave cannot be used
-├── BundleError                exit code 1   the bundle is damaged, incomplete or of another schema
-├── ParityError                exit code 3   a golden prediction does not come back within its bound
-└── BackendUnavailableError     exit code 4   a backend or a device is missing, or cannot run this bundle
+EdgeMsaError                        exit code 1
+├── UsageError                      exit code 2   an argument, option or input that cannot be used
+│   └── UnstatedTaskError           exit code 2   (edge_msa) a data file that does not name its task
+├── BundleError                     exit code 1   a bundle that is damaged, incomplete or of another schema
+├── InferenceError                  exit code 1   a backend that failed while running, or a non-finite output
+├── BuildError                      exit code 1   a TensorRT plan that could not be built correctly
+├── CacheError                      exit code 1   a backend cache that cannot be written
+├── ParityError                     exit code 3   golden predictions that differ by more than the tolerance
+├── BackendUnavailableError         exit code 4   a backend, library or device that this machine does not have
+├── CalibrationError                exit code 1   (edge_msa_calibrate) unusable samples, statistics or graphs
+│   └── GateFailedError             exit code 3   (edge_msa_calibrate) a precision that fails the accuracy gate
+├── ExportError                     exit code 1   (edge_msa_export) a graph or file that cannot be exported
+│   ├── ProfileError                exit code 2   (edge_msa_export) an unknown or invalid device profile
+│   ├── LintError                   exit code 2   (edge_msa_export) no lint rules for a backend version, or no graph
+│   └── OutputError                 exit code 2   (edge_msa_export) an output folder that may not be replaced
+├── DataError                       exit code 1   (edge_msa) a data file that cannot be loaded or used
+├── RunError                        exit code 1   (edge_msa) a run folder that is damaged or cannot be written
+│   └── RunUsageError               exit code 2   (edge_msa) a path that is not a run of the required kind
+├── TrainingError                   exit code 1   (edge_msa) a training that diverged
+├── StorageError                    exit code 1   (edge_msa) a search storage that is locked, damaged or unreachable
+└── RemoteError                     exit code 1-4 (edge_msa) a command that failed on a remote device
+
+Messages are one line: what is wrong, the actual value, and what to do. The command lines print the message and exit
+with `exit_code`; an interrupt (Ctrl-C) exits with 130.
 """
 
 from __future__ import annotations
 
 
-class RuntimeFailure(Exception):  # noqa: N818 - the root; RuntimeError is Python's
-    """Root of the runtime's errors; `exit_code` is what a command line ends with."""
+class EdgeMsaError(Exception):
+    """Base class of all edge-msa errors. `exit_code` is the exit code of a command line that fails with it."""
 
-    exit_code = 1
+    exit_code: int = 1
 
 
-class UsageError(RuntimeFailure):
-    """An argument cannot be used: a wrong width, a non-finite value, an unknown name."""
+class UsageError(EdgeMsaError):
+    """An argument, option or input cannot be used: wrong shape, non-finite value, unknown name."""
 
     exit_code = 2
 
 
-class BundleError(RuntimeFailure):
-    """The bundle on disk is not what its manifest says, or has no manifest that can be read."""
+class BundleError(EdgeMsaError):
+    """The bundle does not match its manifest, or its manifest is missing or invalid."""
 
 
-class ParityError(RuntimeFailure):
-    """The backend here reads the golden inputs differently than the bundle promises."""
+class InferenceError(EdgeMsaError):
+    """A backend failed while running a graph, or the graph returned a non-finite output."""
+
+
+class BuildError(EdgeMsaError):
+    """A TensorRT plan could not be built, or the built plan is not the requested one."""
+
+
+class CacheError(EdgeMsaError):
+    """The backend cache cannot be written."""
+
+
+class ParityError(EdgeMsaError):
+    """A golden prediction differs from the torch prediction by more than the tolerance."""
 
     exit_code = 3
 
 
-class BackendUnavailableError(RuntimeFailure):
-    """The backend or device asked for is not there; the message has the command that installs it."""
+class BackendUnavailableError(EdgeMsaError):
+    """A backend, library or device is not available on this machine. The message says how to get it."""
 
     exit_code = 4

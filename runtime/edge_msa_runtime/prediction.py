@@ -8,7 +8,7 @@ from bisect import bisect_right
 from typing import Any, Mapping, Sequence
 
 from edge_msa_runtime.bundle.manifest import TaskSpec
-from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.errors import InferenceError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +50,11 @@ def make_prediction(
         milliseconds: time spent.
 
     Raises:
-        RuntimeFailure: an output is not finite.
+        InferenceError: an output is not finite.
     """
     numbers = tuple(outputs)
     if not all(map(math.isfinite, numbers)):
-        raise RuntimeFailure(
+        raise InferenceError(
             f"{executed[0]} at {executed[2]} read {numbers} from {subset}, which is not finite: "
             "run `edge-msa-run verify` on the bundle, or use --precision fp32"
         )

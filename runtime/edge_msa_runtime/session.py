@@ -81,7 +81,8 @@ class Session:
         Raises:
             UsageError: an array or a mask does not fit, text is given to a bundle without a tokenizer or is no
                 Unicode, or no modality has a valid frame.
-            RuntimeFailure: the backend failed, or the tokenizers library is missing.
+            InferenceError: the backend failed.
+            BackendUnavailableError: the tokenizers library is not installed.
         """
         started = time.perf_counter()
         rows = self._validator.gather((language, audio, vision), valid)
@@ -113,7 +114,7 @@ class Session:
 
         Raises:
             UsageError: the bundle reads no words, or it is no Unicode text.
-            RuntimeFailure: the tokenizers library is missing.
+            BackendUnavailableError: the tokenizers library is not installed.
         """
         return len(self._validator.words().tokenizer.ids(text))
 

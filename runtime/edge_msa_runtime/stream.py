@@ -65,7 +65,7 @@ class Stream:
 
         Raises:
             UsageError: an array, a mask or a time does not fit; nothing of this push has been taken then.
-            RuntimeFailure: the backend failed; `reset` the stream.
+            InferenceError: the backend failed; `reset` the stream.
         """
         if isinstance(language, (list, tuple)) and not language and self._validator.text is not None:
             language, times = "", times or None  # nothing was attended
@@ -95,7 +95,7 @@ class Stream:
 
         Raises:
             UsageError: no valid frame has come yet.
-            RuntimeFailure: the backend failed.
+            InferenceError: the backend failed.
         """
         started = time.perf_counter()
         if self._stale:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa_runtime import RuntimeFailure, Session, load
+from edge_msa_runtime import EdgeMsaError, Session, load
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.benchmark.bench import bench_session
 from edge_msa_runtime.bundle.golden import verify_bundle
@@ -202,7 +202,7 @@ def _here(bundle: Bundle, precision: str) -> dict[str, Any]:
     try:
         with by_onnxruntime(bundle, precision) as session:
             return predictions_of(session)
-    except RuntimeFailure:
+    except EdgeMsaError:
         return {}
 
 
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
         missing = missing_names()
         print(f"names that the runtime calls: {'missing ' + ', '.join(missing) if missing else 'all there'}")
         backend = open_backend(BACKEND)
-    except (ImportError, RuntimeFailure) as error:
+    except (ImportError, EdgeMsaError) as error:
         print(f"error: nothing can be checked here: {error}", file=sys.stderr)
         return 4
     known = json.loads(options.predictions.read_text(encoding="utf-8")) if options.predictions else {}

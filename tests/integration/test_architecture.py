@@ -29,7 +29,7 @@ TORCH = (
     "edge_msa_export.torch_tensorrt.programs",
 )
 # What the rest of the toolkit may know of the device's package: the words that all share, and the one version.
-SHARED_WORDS = {"edge_msa_runtime.modalities", "edge_msa_runtime.__version__"}
+SHARED_WORDS = {"edge_msa_runtime.modalities", "edge_msa_runtime.errors", "edge_msa_runtime.__version__"}
 # Training as in int8 is on calibrate's own grids: a second arithmetic would drift away from it.
 GRIDS = {
     "edge_msa.training.distillation.qat": {
@@ -224,7 +224,7 @@ def test_importing_the_runtime_loads_no_other_room_and_no_backend() -> None:
 
 
 def test_help_loads_nothing_that_takes_long() -> None:
-    heavy = ("torch", "numpy", "onnx", "onnxruntime", "openvino", "matplotlib", "jinja2", "edge_msa_runtime")
+    heavy = ("torch", "numpy", "onnx", "onnxruntime", "openvino", "matplotlib", "jinja2", "edge_msa_runtime.session")
     code = (
         "import sys\nfrom edge_msa.cli import run\n"
         f"code = run(['--help'])\nprint(code, [m for m in {heavy} if m in sys.modules])"

@@ -162,5 +162,5 @@ def test_a_real_ctrl_c_is_one_line_and_130(small_runs: Path, tmp_path: Path, env
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines() == ["edge-msa: interrupted: nothing half-made is left behind; give the same command again"]
+    assert err.splitlines() == ["edge-msa: interrupted: no partial output is left behind; run the same command again"]
     assert [path.name for path in tmp_path.iterdir()] == [".run.partial"]

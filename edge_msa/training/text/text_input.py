@@ -16,7 +16,7 @@ from torch import Tensor
 
 from edge_msa.data.dataset import Frames
 from edge_msa.data.tokenization import TextTokenizer
-from edge_msa.errors import BackendError, RunError
+from edge_msa.errors import BackendUnavailableError, RunError
 from edge_msa.models.text_encoders import EmbeddingTableEncoder, TextEncoder, TransformerTextEncoder
 
 TEXT_ENCODER_NAME = "text_encoder.json"
@@ -143,7 +143,7 @@ def _empty(described: dict[str, Any]) -> TextEncoder:
     try:
         from transformers import AutoConfig, AutoModel
     except ImportError:
-        raise BackendError(
+        raise BackendUnavailableError(
             "this run's language needs the transformers package: pip install 'edge-msa[language]'"
         ) from None
     config = dict(described["config"])

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from edge_msa_export.build import cases_of, parity_limit, refuse_far
-from edge_msa_export.errors import BackendMissingError, ExportError
+from edge_msa_export.errors import ExportError
 from edge_msa_export.graphs.export import GraphKey, Part, StudentLike, facts_of, parts_of, quiet
 from edge_msa_export.graphs.text_encoder import text_encoder_parts
 from edge_msa_export.parity.graphs import Array, ParityCase, Program, measure_parity
@@ -29,6 +29,7 @@ from edge_msa_export.parity.text import measure_text_encoders, text_spec
 from edge_msa_export.request import ExportRequest
 from edge_msa_export.text import TextGraph
 from edge_msa_export.torch_tensorrt.tables import Table
+from edge_msa_runtime.errors import BackendUnavailableError
 
 PRECISIONS = {"fp32": (torch.float32,), "fp16": (torch.float16, torch.float32)}
 """What torch-tensorrt may compute in, by the precision that is asked for."""
@@ -159,7 +160,7 @@ def compile_programs(
     """Compile saved programs for the GPU of this machine, into `compiled/` beside them.
 
     Raises:
-        BackendMissingError: there is no torch-tensorrt, or no GPU.
+        BackendUnavailableError: there is no torch-tensorrt, or no GPU.
         ExportError: it cannot compile one, or at float32 one does not give torch's prediction.
     """
     trt = _torch_tensorrt(device)
@@ -200,9 +201,11 @@ def torch_version() -> str:
 
 def _torch_tensorrt(device: str) -> Any:
     if importlib.util.find_spec("torch_tensorrt") is None:
-        raise BackendMissingError("torch-tensorrt is not installed here")
+        raise BackendUnavailableError("torch-tensorrt is not installed here")
     if device == "cuda" and not torch.cuda.is_available():
-        raise BackendMissingError("there is no CUDA device here, and torch-tensorrt compiles for the one that it finds")
+        raise BackendUnavailableError(
+            "there is no CUDA device here, and torch-tensorrt compiles for the one that it finds"
+        )
     return importlib.import_module("torch_tensorrt")
 
 

@@ -52,7 +52,7 @@ class Program(abc.ABC):
         """Execute once, from `inputs` to `outputs`.
 
         Raises:
-            RuntimeFailure: the backend failed.
+            InferenceError: the backend failed.
         """
 
     @abc.abstractmethod
@@ -67,7 +67,7 @@ class Program(abc.ABC):
 
         Raises:
             UsageError: an input is missing, unknown or of another shape.
-            RuntimeFailure: the backend failed.
+            InferenceError: the backend failed.
         """
         if set(inputs) != set(self.inputs):
             raise UsageError(f"the graph takes {sorted(self.inputs)}, given are {sorted(inputs)}")

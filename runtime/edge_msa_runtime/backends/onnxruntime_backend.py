@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_msa_runtime.backends.base import Backend, BackendOptions, Program, first_line
-from edge_msa_runtime.errors import BackendUnavailableError, BundleError, RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class _OnnxRuntimeProgram(Program):
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # the vendor's errors share no root
-            raise RuntimeFailure(f"onnxruntime failed: {first_line(error)}; report it with the bundle") from error
+            raise InferenceError(f"onnxruntime failed: {first_line(error)}; report it with the bundle") from error
 
     def close(self) -> None:
         self._binding = self._session = None

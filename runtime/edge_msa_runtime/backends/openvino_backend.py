@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_msa_runtime.backends.base import Backend, BackendOptions, Program, first_line, is_device
 from edge_msa_runtime.backends.tensorrt.plan_cache import cache_folder, model_digest, writable
-from edge_msa_runtime.errors import BackendUnavailableError, BundleError, RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError
 
 
 class OpenVinoBackend(Backend):
@@ -90,7 +90,7 @@ class _OpenVinoProgram(Program):
         try:
             self._request.infer(share_outputs=True)
         except Exception as error:  # the vendor's errors share no root
-            raise RuntimeFailure(f"openvino failed: {first_line(error)}; report it with the bundle") from error
+            raise InferenceError(f"openvino failed: {first_line(error)}; report it with the bundle") from error
 
     def close(self) -> None:
         self._request = None

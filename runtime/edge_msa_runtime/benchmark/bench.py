@@ -123,7 +123,7 @@ def bench_sessions(
 
     Raises:
         UsageError: there is nothing to measure, or a session lacks a modality.
-        RuntimeFailure: a backend failed.
+        InferenceError: a backend failed.
     """
     if not sessions or repeats < 1 or warmup < 0:
         raise UsageError(f"{len(sessions)} bundles, {repeats} repeats, {warmup} for warm-up; give at least 1, 1 and 0")

@@ -27,7 +27,7 @@ def open_all(
 
     Raises:
         BackendUnavailableError: none can be opened; with `strict`, or by name, one cannot.
-        RuntimeFailure: as `load`.
+        EdgeMsaError: as `load`.
     """
     opened = open_bundle(bundle)
     names = opened.manifest.backends if backend == "auto" else (backend,)

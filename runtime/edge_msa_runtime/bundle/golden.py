@@ -143,7 +143,7 @@ def verify_bundle(
         precision: as for `load`; not used with a session.
 
     Raises:
-        RuntimeFailure: as `load`, or a backend that fails; a difference is told in the result, not raised.
+        EdgeMsaError: as `load`, or a backend that fails; a difference is told in the result, not raised.
     """
     if not isinstance(bundle, Session):
         with load(bundle, backend, precision=precision) as session:

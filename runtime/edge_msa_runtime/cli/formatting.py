@@ -24,7 +24,7 @@ def describe(path: str) -> dict[str, Any]:
     are `bytes` of `language`, and needed beside them.
 
     Raises:
-        RuntimeFailure: as `open_bundle`.
+        UsageError, BundleError: as `open_bundle`.
     """
     bundle = open_bundle(path)
     manifest = bundle.manifest

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Iterable, NoReturn, Sequence
 
 from edge_msa_runtime import __version__
-from edge_msa_runtime.errors import RuntimeFailure, UsageError
+from edge_msa_runtime.errors import EdgeMsaError, UsageError
 
 if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         options.command(options)
         sys.stdout.flush()
-    except RuntimeFailure as error:
+    except EdgeMsaError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -44,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader went away, as `head` does; what Python flushes at its end must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return RuntimeFailure.exit_code
+        return EdgeMsaError.exit_code
     except OSError as error:
         print(f"error: {error}; check the path and the free space", file=sys.stderr)
-        return RuntimeFailure.exit_code
+        return EdgeMsaError.exit_code
     return 0
 
 

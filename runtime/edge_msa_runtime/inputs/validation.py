@@ -45,7 +45,8 @@ class InputValidator:
         Raises:
             UsageError: an array or a mask does not fit, a valid frame has a value that is not finite or beyond 1e30,
                 or there is text and the bundle reads frames alone.
-            RuntimeFailure: the text encoder of a text failed.
+            BackendUnavailableError: the tokenizers library is not installed.
+            InferenceError: the text encoder failed.
         """
         kept = {}
         for name, frames in zip(MODALITIES, given):

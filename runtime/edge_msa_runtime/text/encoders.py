@@ -54,7 +54,8 @@ class TextEncoder(abc.ABC):
 
         Raises:
             UsageError: it is no Unicode text.
-            RuntimeFailure: the tokenizers library is missing, or a backend failed.
+            BackendUnavailableError: the tokenizers library is not installed.
+            InferenceError: the backend failed.
         """
         return self.rows(self.tokenizer.ids(text))
 

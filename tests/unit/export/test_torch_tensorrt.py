@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa_export.errors import BackendMissingError, ExportError
+from edge_msa_export.errors import ExportError
 from edge_msa_export.graphs.export import GraphKey, Part, parts_of
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest
@@ -31,6 +31,7 @@ from edge_msa_export.torch_tensorrt.programs import (
     save_programs,
 )
 from edge_msa_export.torch_tensorrt.tables import table_of
+from edge_msa_runtime.errors import BackendUnavailableError
 
 TABLE = table_of("2.8.0")
 # Two modalities: torch's exporter takes most of a second a graph.
@@ -131,12 +132,12 @@ def test_a_program_that_reads_something_else_is_refused(
 def test_without_torch_tensorrt_nothing_is_compiled(
     programs: Programs, small: Student, small_request: ExportRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(BackendMissingError, match="not installed") as caught:
+    with pytest.raises(BackendUnavailableError, match="not installed") as caught:
         compile_programs(programs, small, small_request, "fp32")
     assert caught.value.exit_code == 4
     stand_in(monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BackendMissingError, match="no CUDA device"):
+    with pytest.raises(BackendUnavailableError, match="no CUDA device"):
         compile_programs(programs, small, small_request, "fp32")
     assert not (programs.root / "compiled").exists()
 

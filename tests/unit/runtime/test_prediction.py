@@ -6,7 +6,7 @@ import math
 import pytest
 
 from edge_msa_runtime.bundle.manifest import TaskSpec
-from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.errors import InferenceError
 from edge_msa_runtime.prediction import Prediction, make_prediction
 
 MOSI = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5))
@@ -37,7 +37,7 @@ def test_far_logits_do_not_overflow() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_no_prediction(value: float) -> None:
-    with pytest.raises(RuntimeFailure, match="not finite"):
+    with pytest.raises(InferenceError, match="not finite"):
         _prediction([value], MOSI)
 
 

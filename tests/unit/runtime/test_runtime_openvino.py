@@ -13,7 +13,7 @@ import pytest
 
 from edge_msa_runtime import load
 from edge_msa_runtime.backends import BackendOptions, open_backend
-from edge_msa_runtime.errors import BackendUnavailableError, RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, CacheError
 
 openvino = pytest.importorskip("openvino")
 REAL = openvino.Core
@@ -108,7 +108,7 @@ def test_a_cache_that_cannot_be_written_is_told_with_the_variable_that_moves_it(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("EDGE_MSA_CACHE", str(tmp_path / "file"))
-    with pytest.raises(RuntimeFailure, match=r"cannot be written .* set EDGE_MSA_CACHE"):
+    with pytest.raises(CacheError, match=r"cannot be written .* set EDGE_MSA_CACHE"):
         open_backend("openvino", BackendOptions(device="GPU")).load(shared_bundle / "graphs/window.l.onnx")
 
 

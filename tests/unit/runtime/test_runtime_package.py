@@ -20,11 +20,14 @@ NOT_EVERYWHERE = {"resource", "fcntl", "pwd", "grp", "termios"}
 
 def test_public_names() -> None:
     assert edge_msa_runtime.__all__ == [
-        "BundleError",
         "BackendUnavailableError",
+        "BuildError",
+        "BundleError",
+        "CacheError",
+        "EdgeMsaError",
+        "InferenceError",
         "ParityError",
         "Prediction",
-        "RuntimeFailure",
         "Session",
         "Stream",
         "Subset",
@@ -32,6 +35,7 @@ def test_public_names() -> None:
         "load",
     ]
     assert all(hasattr(edge_msa_runtime, name) for name in edge_msa_runtime.__all__)
+    assert set(edge_msa_runtime.__all__) <= set(dir(edge_msa_runtime))
 
 
 def test_importing_it_loads_nothing_heavy() -> None:

@@ -30,7 +30,7 @@ from edge_msa_runtime.backends.tensorrt.vendor import (
     without_libraries,
 )
 from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME
-from edge_msa_runtime.errors import BackendUnavailableError, RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, CacheError
 
 KEY = PlanKey("ab" * 32, "int8", "10.3.0", "87", "Orin")
 
@@ -99,7 +99,7 @@ def test_timing_is_shared_by_models_and_by_no_other_device_or_version() -> None:
 def test_a_cache_that_cannot_be_written_is_told_with_the_variable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for attempt in (lambda: write_whole(tmp_path / "file" / "plan", b"plan"), lambda: work_folder(tmp_path / "file")):
-        with pytest.raises(RuntimeFailure, match="EDGE_MSA_CACHE") as caught:
+        with pytest.raises(CacheError, match="EDGE_MSA_CACHE") as caught:
             attempt()
         assert caught.value.exit_code == 1
 
@@ -109,7 +109,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(RuntimeFailure, match="No space left"):
+    with pytest.raises(CacheError, match="No space left"):
         write_whole(tmp_path / "plan", b"plan")
     assert list(tmp_path.iterdir()) == []
 

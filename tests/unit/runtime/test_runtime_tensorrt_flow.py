@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edge_msa_runtime import BackendUnavailableError, RuntimeFailure, load
+from edge_msa_runtime import BackendUnavailableError, EdgeMsaError, InferenceError, load
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.golden import verify_bundle
 from edge_msa_runtime.cli.main import main
@@ -86,7 +86,7 @@ def test_what_was_allotted_before_an_error_is_freed(quantized_graph: Path, stand
     open_backend("tensorrt").load(quantized_graph, "int8").close()
     standin(failing_allocation=failing)
     backend = open_backend("tensorrt")
-    with pytest.raises(RuntimeFailure, match="cudaMalloc"):
+    with pytest.raises(InferenceError, match="cudaMalloc"):
         backend.load(quantized_graph, "int8")
     assert standin.cuda.calls["allocate"] == failing
     assert standin.cuda.held == {}
@@ -100,7 +100,7 @@ def test_a_plan_that_cannot_start_frees_what_it_holds(
 ) -> None:
     open_backend("tensorrt").load(quantized_graph, "int8").close()
     standin(**{setting: True})
-    with pytest.raises(RuntimeFailure, match=said):
+    with pytest.raises(EdgeMsaError, match=said):
         open_backend("tensorrt").load(quantized_graph, "int8")
     assert standin.cuda.held == {}
 

@@ -76,7 +76,7 @@ class TensorRTBackend(Backend):
 
         Raises:
             BackendUnavailableError: there is too little memory, or TensorRT refused, was killed or crashed.
-            RuntimeFailure: the cache cannot be written.
+            CacheError: the cache cannot be written.
         """
         key = self._key(path, precision)
         _LOG.warning("%s", self._announcement(path, precision, read_plan(cache_folder(), key)))

@@ -17,7 +17,7 @@ from typing import IO, Any, Mapping, cast
 from edge_msa_runtime.backends.tensorrt.build_process import PLAN_NAME, TIMING_NAME, Order
 from edge_msa_runtime.backends.tensorrt.cuda import Cuda
 from edge_msa_runtime.backends.tensorrt.plan_cache import PlanKey, not_writable, work_folder
-from edge_msa_runtime.errors import BackendUnavailableError, RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, BuildError
 
 _MEBIBYTE = 1 << 20
 # Beside the workspace: the vendor's own log has some hundred MiB for the builder's kernels alone (MemUsageChange).
@@ -49,7 +49,8 @@ def build_candidate(
 
     Raises:
         BackendUnavailableError: there is too little memory, TensorRT refused, or the process was killed or crashed.
-        RuntimeFailure: the cache cannot be written.
+        BuildError: the process failed in another way.
+        CacheError: the cache cannot be written.
     """
     workspace = _workspace(cuda, graph.name, workspace_mib)
     work = work_folder(folder)
@@ -58,7 +59,7 @@ def build_candidate(
         told = _run(Order(str(graph), key.precision, cuda.index, workspace, str(work), timing), folder)
         plan = (work / PLAN_NAME).read_bytes()
         if told["on"] != [key.tensorrt, key.sm, key.device] or told["sha256"] != hashlib.sha256(plan).hexdigest():
-            raise RuntimeFailure(
+            raise BuildError(
                 f"the plan of {graph.name} came back from another device or changed: built on {told['on']}, "
                 f"wanted for {[key.tensorrt, key.sm, key.device]}; build it again"
             )
@@ -107,7 +108,7 @@ def _run(order: Order, folder: Path) -> dict[str, Any]:
         return told
     if "errno" in told:
         raise not_writable(folder, OSError(told["errno"], told["strerror"]))
-    raise (BackendUnavailableError if told["exit_code"] == BackendUnavailableError.exit_code else RuntimeFailure)(
+    raise (BackendUnavailableError if told["exit_code"] == BackendUnavailableError.exit_code else BuildError)(
         told["error"]
     )
 
@@ -128,7 +129,7 @@ def _converse(process: subprocess.Popen[bytes], order: Order) -> str:
 def _command() -> list[str]:
     """This very interpreter, looking for modules exactly where this one does."""
     if not sys.executable:
-        raise RuntimeFailure("plans are built by another process of this Python, whose path sys.executable lacks")
+        raise BuildError("plans are built by another process of this Python, whose path sys.executable lacks")
     folders = [str(folder) for folder in sys.path]
     code = f"import sys; sys.path[:] = {folders!r}; from {Order.__module__} import main; main()"
     return [sys.executable, "-c", code]

@@ -31,7 +31,7 @@ from edge_msa_runtime.backends.tensorrt.vendor import (
     without_libraries,
 )
 from edge_msa_runtime.benchmark.bench import peak_memory_bytes
-from edge_msa_runtime.errors import BackendUnavailableError, RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError
 
 PLAN_NAME, TIMING_NAME = "plan", "timing"
 
@@ -69,7 +69,7 @@ def main() -> None:
     threading.Thread(target=_end_with_the_caller, args=(order.folder,), daemon=True).start()
     try:
         told = build(order)
-    except RuntimeFailure as error:
+    except EdgeMsaError as error:
         told = {"error": str(error), "exit_code": error.exit_code}
     except MemoryError:
         told = {"error": "no memory is left for building; close other programs", "exit_code": 4}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from edge_msa_runtime.backends.base import first_line
-from edge_msa_runtime.errors import BackendUnavailableError, RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, InferenceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,13 +107,13 @@ class Cuda:
         `cudaGraphInstantiateWithFlags` takes the same arguments in CUDA 11.4 to 13; `cudaGraphInstantiate` does not.
 
         Raises:
-            RuntimeFailure: something that was queued cannot be captured; the stream can be used as before.
+            InferenceError: something that was queued cannot be captured; the stream can be used as before.
         """
         self._call("cudaStreamBeginCapture", stream, self._api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
         try:
             queue()
         except BaseException:
-            with contextlib.suppress(RuntimeFailure):
+            with contextlib.suppress(InferenceError):
                 self._call("cudaGraphDestroy", *self._call("cudaStreamEndCapture", stream))
             raise
         (graph,) = self._call("cudaStreamEndCapture", stream)
@@ -133,7 +133,7 @@ class Cuda:
     def _call(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         error, *results = getattr(self._api, name)(*arguments)
         if int(error) != 0:
-            raise RuntimeFailure(f"CUDA's {name} failed with {error!s}; look at `dmesg` and the free memory")
+            raise InferenceError(f"CUDA's {name} failed with {error!s}; look at `dmesg` and the free memory")
         return tuple(results)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Mapping
 
 from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME
 from edge_msa_runtime.bundle.reader import digest
-from edge_msa_runtime.errors import RuntimeFailure
+from edge_msa_runtime.errors import CacheError
 
 _VARIABLE = "EDGE_MSA_CACHE"
 _STEM = 32
@@ -79,7 +79,7 @@ def writable(folder: Path) -> Path:
     """The folder, made where it is not there.
 
     Raises:
-        RuntimeFailure: nothing can be written there.
+        CacheError: nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def write_plan(folder: Path, key: PlanKey, plan: bytes, built: Mapping[str, Any]
     """Keep a plan with what was measured; a reader meets either all of it or nothing.
 
     Raises:
-        RuntimeFailure: the cache cannot be written.
+        CacheError: the cache cannot be written.
     """
     digested = hashlib.sha256(plan).hexdigest()
     told = {"key": dataclasses.asdict(key), "bytes": len(plan), "sha256": digested, "built": dict(built)}
@@ -120,7 +120,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file by renaming a finished one into place.
 
     Raises:
-        RuntimeFailure: it cannot be written.
+        CacheError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def work_folder(folder: Path) -> Path:
     """A new empty folder inside the cache for one build, whose name no reader attention maps for.
 
     Raises:
-        RuntimeFailure: the cache cannot be written, which is found here, before minutes of building.
+        CacheError: the cache cannot be written, which is found here, before minutes of building.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,9 +151,9 @@ def work_folder(folder: Path) -> Path:
         raise not_writable(folder, error) from error
 
 
-def not_writable(folder: Path, error: OSError) -> RuntimeFailure:
+def not_writable(folder: Path, error: OSError) -> CacheError:
     """What to say where the cache cannot be written: read-only, full, or no folder."""
-    return RuntimeFailure(
+    return CacheError(
         f"the backend cache {str(folder)!r} cannot be written ({error.strerror}); "
         f"free some space or set {_VARIABLE} to a folder that can be written"
     )

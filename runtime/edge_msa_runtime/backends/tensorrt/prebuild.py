@@ -102,7 +102,7 @@ def build_bundle(bundle: Bundle, options: BuildOptions) -> Iterator[GraphBuild]:
     Raises:
         UsageError: there is no such subset or precision.
         BackendUnavailableError: TensorRT or the GPU is missing, the bundle is for another version, or a build failed.
-        RuntimeFailure: the cache cannot be written.
+        CacheError: the cache cannot be written.
     """
     wanted = _graphs(bundle, options)
     backend = cast("TensorRTBackend", open_backend(_BACKEND, BackendOptions(device=options.device)))

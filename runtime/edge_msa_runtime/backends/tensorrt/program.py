@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_msa_runtime.backends.base import Program
 from edge_msa_runtime.backends.tensorrt.cuda import Cuda
-from edge_msa_runtime.errors import BackendUnavailableError, RuntimeFailure
+from edge_msa_runtime.errors import BackendUnavailableError, InferenceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class TensorRTProgram(Program):
         self._graph = None
         for free in steps:
             # After one failure CUDA answers every call with it: all are tried, and the first error stays the caller's.
-            with contextlib.suppress(RuntimeFailure):
+            with contextlib.suppress(InferenceError):
                 free()
         self._context = self._backend = self._stream = None
 
@@ -102,7 +102,7 @@ class TensorRTProgram(Program):
         self._cuda.synchronize(self._stream)
         try:
             self._graph = self._cuda.capture(self._stream, self._queue)
-        except RuntimeFailure as error:
+        except InferenceError as error:
             reason = str(error).partition(";")[0]
             self.notes = (f"tensorrt runs without a CUDA graph, each launch by itself: {reason}",)
         else:
@@ -113,7 +113,7 @@ class TensorRTProgram(Program):
         for address, host, size in self._uploads:
             cuda.upload(address, host, size, stream)
         if not self._context.execute_async_v3(stream):
-            raise RuntimeFailure("tensorrt failed to start a run; delete the plans in the backend cache")
+            raise InferenceError("tensorrt failed to start a run; delete the plans in the backend cache")
         for address, host, size in self._downloads:
             cuda.download(host, address, size, stream)
 

@@ -10,7 +10,7 @@ import pytest
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
 from edge_msa.data.tokenization import TextTokenizer
-from edge_msa.errors import BackendError, UsageError
+from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.text.text_input import TextInput
@@ -88,7 +88,7 @@ def test_where_nothing_can_be_written_is_told_before_anything_is_encoded(tmp_pat
 
 def test_without_transformers_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(BackendError, match=r"pip install 'edge-msa\[language\]'"):
+    with pytest.raises(BackendUnavailableError, match=r"pip install 'edge-msa\[language\]'"):
         load_encoder("some/name")
 
 

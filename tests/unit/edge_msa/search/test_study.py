@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_msa.errors import BackendError, StorageError, UsageError
+from edge_msa.errors import BackendUnavailableError, StorageError, UsageError
 from edge_msa.search import lease, storage
 from edge_msa.search.points import Point
 from edge_msa.search.space import PRECISION, Between, Choices, Space
@@ -161,7 +161,7 @@ def test_a_locked_storage_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ("nosuch://host/db", UsageError, "--storage nosuch://host/db cannot be read"),
         ("sqlite:////no/such/folder/search.db", StorageError, "unable to open database file"),
-        ("mysql+pymysql://me:secret@nowhere/db", BackendError, r"me:\*\*\*@nowhere/db needs a driver"),
+        ("mysql+pymysql://me:secret@nowhere/db", BackendUnavailableError, r"me:\*\*\*@nowhere/db needs a driver"),
     ],
 )
 def test_a_storage_that_cannot_be_reached_is_one_line(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_msa.benchmark import throughput
-from edge_msa.errors import BackendError, UsageError
+from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.loop import FitPlan, Fitted, Objective, fit
 
@@ -67,7 +67,7 @@ def test_unknown_precision_is_refused() -> None:
 
 def test_compiling_without_a_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(BackendError, match=r"C\+\+ compiler.*without --compile"):
+    with pytest.raises(BackendUnavailableError, match=r"C\+\+ compiler.*without --compile"):
         Hardware("cpu", compiled=True).start()
 
 

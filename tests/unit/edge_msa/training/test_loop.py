@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge_msa.errors import BackendError, RunError, TrainingError, UsageError
+from edge_msa.errors import BackendUnavailableError, RunError, TrainingError, UsageError
 from edge_msa.training.checkpoint import FILE
 from edge_msa.training.context import Hardware
 from edge_msa.training.device import resolve_device
@@ -152,7 +152,7 @@ def test_impossible_plans_are_refused(values: dict[str, float]) -> None:
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto").type == "cpu"
-    with pytest.raises(BackendError, match="--device cpu") as caught:
+    with pytest.raises(BackendUnavailableError, match="--device cpu") as caught:
         resolve_device("cuda")
     assert caught.value.exit_code == 4
     with pytest.raises(UsageError, match="auto, cpu, cuda"):
