@@ -1,13 +1,151 @@
-"""From what the runtime's bench measured, here or on a device, to a record that the report reads."""
+"""Measurement records: what `edge-msa bench` and `edge-msa evaluate` write, and `edge-msa report` loads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from edge_msa.reporting import BenchRecord
+from edge_msa.artifacts.files import write_text
+from edge_msa.errors import EdgeMsaError, RunError
+from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa_runtime.benchmark.conditions import conditions_line
 from edge_msa_runtime.bundle.reader import Bundle
+
+BENCH_SCHEMA = 1
+_EXPECTED_FILE = "Pass a file that edge-msa evaluate or bench wrote"
+
+
+@dataclass(frozen=True)
+class BenchRecord:
+    """Speed and size of one bundle at one precision on one backend.
+
+    Attributes:
+        name: Name of the bundle, equal to the name in the source of its evaluation.
+        target: Device profile that the bundle was built for.
+        backend: Backend that executed the bundle.
+        precision: Precision of the graphs.
+        device: Device that executed the graphs, e.g. `CPU`.
+        latency_ms: p50, p90 and p99 in milliseconds, by subset. Empty if `executed` is False.
+        size_bytes: Size of the files that the backend needs at this precision.
+        load_ms: Time to load the bundle in a fresh process, in milliseconds.
+        peak_memory_mib: Peak memory of that process, in MiB.
+        parity: Largest absolute difference between the predictions of the graphs and of the trained model.
+        chosen: Whether the bundle uses this precision by default on this backend.
+        executed: Whether the graphs ran.
+        on_target: Whether the measured machine is of the kind that the target describes.
+        note: A remark for people.
+        machine: What you need to interpret the numbers: CPU, system, versions, threads.
+    """
+
+    name: str
+    target: str
+    backend: str
+    precision: str
+    device: str
+    latency_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    size_bytes: int | None = None
+    load_ms: float | None = None
+    peak_memory_mib: float | None = None
+    parity: float | None = None
+    chosen: bool = False
+    executed: bool = True
+    on_target: bool = True
+    note: str = ""
+    machine: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, marked as a benchmark record of this schema."""
+        return {"record": "bench", "schema": BENCH_SCHEMA, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> BenchRecord:
+        """Return the record that `to_json` wrote.
+
+        Raises:
+            EdgeMsaError: The value is another record or schema, or a key is missing or unknown.
+        """
+        if value.get("record") != "bench" or value.get("schema") != BENCH_SCHEMA:
+            actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
+            raise EdgeMsaError(
+                f"The record must be a benchmark of schema {BENCH_SCHEMA}, got {actual}. Run edge-msa bench again."
+            )
+        try:
+            return cls(**{name: item for name, item in value.items() if name not in {"record", "schema"}})
+        except TypeError as error:
+            raise EdgeMsaError(f"The benchmark record is not valid ({error}). Run edge-msa bench again.") from None
+
+
+@dataclass(frozen=True)
+class Records:
+    """Measurements loaded from files, in the order of the paths."""
+
+    evaluations: tuple[Evaluation, ...] = ()
+    benches: tuple[BenchRecord, ...] = ()
+
+
+def write_records(path: Path, *records: Evaluation | BenchRecord) -> Path:
+    """Write measurements as a JSON list into one file.
+
+    Raises:
+        EdgeMsaError: The file cannot be written.
+    """
+    return write_text(path, json.dumps([record.to_json() for record in records], indent=1) + "\n")
+
+
+def load_records(paths: Iterable[Path]) -> Records:
+    """Load measurements from files, and from every `evaluation*.json` and `bench*.json` below folders.
+
+    A file holds one record or a list of records.
+
+    Raises:
+        RunError: A path does not exist, a folder has no measurement, or a file is not valid.
+    """
+    evaluations: list[Evaluation] = []
+    benches: list[BenchRecord] = []
+    for path in paths:
+        for file in _record_files(path):
+            for record in _parse_file(file):
+                if isinstance(record, Evaluation):
+                    evaluations.append(record)
+                else:
+                    benches.append(record)
+    return Records(tuple(evaluations), tuple(benches))
+
+
+def _record_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise RunError(
+            f"{path} does not exist. Pass a pipeline folder, or a file written by edge-msa evaluate or bench."
+        )
+    files = sorted({*path.rglob("evaluation*.json"), *path.rglob("bench*.json")})
+    if not files:
+        raise RunError(
+            f"{path} contains no measurements. Write one with edge-msa evaluate or bench and --output FILE.json."
+        )
+    return files
+
+
+def _parse_file(file: Path) -> Iterator[Evaluation | BenchRecord]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{file} is not valid JSON ({error}). Pass a file written by edge-msa evaluate or bench."
+        ) from None
+    for item in value if isinstance(value, list) else [value]:
+        kind = item.get("record") if isinstance(item, dict) else None
+        if kind not in {"evaluation", "bench"}:
+            raise RunError(f"{file} must contain evaluation or bench records, got {kind!r}. {_EXPECTED_FILE}.")
+        try:
+            yield Evaluation.from_json(item) if kind == "evaluation" else BenchRecord.from_json(item)
+        except EdgeMsaError as error:
+            raise RunError(f"{file}: {error}") from None
 
 
 def record_of(

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.benchmark.machine import architecture_of
-from edge_msa.benchmark.records import record_of
+from edge_msa.benchmark.records import BenchRecord, record_of
 from edge_msa.benchmark.ssh import Host, RemoteError, send, workplace
 from edge_msa.console import remark
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
-from edge_msa.reporting import BenchRecord
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 from edge_msa_runtime.modalities import subsets_of

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edge_msa.benchmark.records import BenchRecord, Records
+from edge_msa.errors import RunError
+from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.text_tables import ABSENT
 from edge_msa_runtime.modalities import Subset
 
@@ -143,3 +147,54 @@ def shown(value: float | None, digits: int = 3) -> str:
         return f"{value:.1e}"
     text = f"{value:#.{digits}g}"
     return f"{value:.0f}" if "e" in text or text.endswith(".") else text
+
+
+def join_points(records: Records) -> tuple[ReportPoint, ...]:
+    """A point for each bench, then one for each evaluation that no bench belongs to.
+
+    A bench takes its accuracy from the evaluation of the same name, backend and precision; of several, the last.
+
+    Raises:
+        RunError: the evaluations are of different data, splits or tasks, which one picture cannot compare.
+    """
+    text_input = dict.fromkeys(
+        f"{item.dataset} {item.split} ({item.digest[:8]}, {item.task})" for item in records.evaluations
+    )
+    if len(text_input) > 1:
+        raise RunError(
+            f"these evaluations cannot be compared, they are of {', '.join(text_input)}: make a report for each"
+        )
+    measured = {
+        _key(item.source.name, item.source.backend, item.source.precision): item for item in records.evaluations
+    }
+    benched = [_key(item.name, item.backend, item.precision) for item in records.benches]
+    points = [_point(bench, measured.get(key)) for bench, key in zip(records.benches, benched, strict=True)]
+    alone = (item for key, item in measured.items() if key not in benched)
+    return (*points, *(_point(_unbenched(item), item) for item in alone))
+
+
+def _key(name: str, backend: str, precision: str) -> tuple[str, str, str]:
+    return name, backend, precision
+
+
+def _unbenched(evaluation: Evaluation) -> BenchRecord:
+    source = evaluation.source
+    return BenchRecord(source.name, "", source.backend, source.precision, source.device)
+
+
+def _point(bench: BenchRecord, evaluation: Evaluation | None) -> ReportPoint:
+    cost = {name: getattr(bench, name) for name in _SHARED}
+    if evaluation is None:
+        return ReportPoint(gate_metric="", **cost)
+    return ReportPoint(
+        gate_metric=evaluation.gate_metric,
+        by_subset=evaluation.by_subset,
+        baselines=evaluation.baselines,
+        limits=evaluation.limits,
+        **cost,
+    )
+
+
+_SHARED = tuple(
+    {item.name for item in dataclasses.fields(BenchRecord)} & {f.name for f in dataclasses.fields(ReportPoint)}
+)

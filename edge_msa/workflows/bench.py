@@ -11,11 +11,10 @@ from typing import Any
 
 from edge_msa.artifacts.files import check_file
 from edge_msa.benchmark.machine import is_of_kind, machine, unavailable
-from edge_msa.benchmark.records import record_of
+from edge_msa.benchmark.records import BenchRecord, record_of, write_records
 from edge_msa.benchmark.remote import RemoteHost, bench_on_host
 from edge_msa.console import made, remark, say, say_json
 from edge_msa.errors import UsageError
-from edge_msa.reporting import BenchRecord, write_records
 from edge_msa.reporting.points import shown
 from edge_msa.text_tables import text_table
 from edge_msa_runtime import load

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_msa.artifacts.files import check_file
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import INFO_NAME, read_run
+from edge_msa.benchmark.records import write_records
 from edge_msa.console import made, say, say_json
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.opening import SYNTHETIC
@@ -15,7 +16,6 @@ from edge_msa.errors import RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.agreement import agreements, format_agreement
 from edge_msa.evaluation.evaluate import Evaluation, Predict, Source, evaluate, format_table, write_predictions
 from edge_msa.evaluation.predictors import by_run, by_session, readable_by
-from edge_msa.reporting.records import write_records
 from edge_msa.workflows.data import data_of, opened, opened_for
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME

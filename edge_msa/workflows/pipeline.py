@@ -12,12 +12,12 @@ from typing import Any
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import read_run
+from edge_msa.benchmark.records import BenchRecord, write_records
 from edge_msa.config.settings import PipelineRecipe, read_settings
 from edge_msa.console import say, say_json, step
 from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import by_session, session_of, source_of
-from edge_msa.reporting import BenchRecord, write_records
 from edge_msa.workflows.bench import bench_bundles
 from edge_msa.workflows.calibrated_student import make_model
 from edge_msa.workflows.data import opened

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from edge_msa.artifacts.files import check_file
 from edge_msa.artifacts.runs import INFO_NAME, read_run
+from edge_msa.benchmark.records import load_records
 from edge_msa.console import made, say
-from edge_msa.reporting import Report, build_report, format_tradeoff, join_points, read_records
+from edge_msa.reporting import Report, build_report, format_tradeoff, join_points
 
 
 def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa: accuracy and latency") -> None:
     """Write the page and print its trade-off table."""
     check_file(output)
-    records = read_records(paths)
+    records = load_records(paths)
     points = join_points(records)
     machine = records.benches[0].machine if records.benches else {}
     provenance = dict(machine) | _runs_below(paths)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_msa.benchmark.records import load_records
 from edge_msa.benchmark.ssh import Host, workplace
-from edge_msa.reporting.records import read_records
 from edge_msa_runtime.benchmark.bench import BenchResult, Latency
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_a_device_verifies_and_measures_and_keeps_nothing(
     if HERE == "x86_64":  # the bundle's first backend was not asked for, and is not in the environment
         assert "note: 127.0.0.1, openvino: No module named 'openvino'; there: python3 -m pip install" in ran.err
     assert sshd.left == []
-    records = {record.precision: record for record in read_records([output]).benches}
+    records = {record.precision: record for record in load_records([output]).benches}
     assert set(records) == {"fp32", "int8"}
     for record in records.values():
         assert record.on_target
@@ -119,7 +119,7 @@ def test_a_jetson_gives_its_own_tensorrt_and_the_cuda_python_that_goes_with_it(
     assert "-m venv --system-site-packages " in asked
     assert "-py3-none-any.whl[onnxruntime]\n" in asked
     assert " cuda-python>=12,<13\n" in asked
-    (record,) = read_records([output]).benches
+    (record,) = load_records([output]).benches
     assert (record.backend, record.device, record.latency_ms["lav"]["p99"]) == ("tensorrt", "GPU:0 Orin", 2.0)
     assert (record.machine["l4t"], record.machine["before"]) == ("R36", "power mode 15W")
     assert (record.chosen, record.load_ms, record.peak_memory_mib) == (True, 700.0, 256.0)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_msa.benchmark.records import BenchRecord, Records, load_records, write_records
+from edge_msa.errors import RunError
+from edge_msa.evaluation.evaluate import Evaluation, Source, write_evaluation
+
+EVALUATION = Evaluation(
+    source=Source("bundle", "bundle", "int8", "onnxruntime"),
+    task="mosi",
+    split="test",
+    dataset="toy",
+    digest="0123456789",
+    samples=4,
+    counts={"l": 4},
+    left_out=("a",),
+    by_subset={"l": {"mae": 1.0, "acc2_non0": 0.5}},
+    missing_average={"mae": 1.0, "acc2_non0": 0.5},
+    baselines={"best_constant": {"mae": 1.2, "acc2_non0": 0.4}},
+    baseline_constants={"best_constant": (0.0,)},
+    gate_metric="acc2_non0",
+)
+BENCH = BenchRecord("bundle", "laptop-x86", "onnxruntime", "int8", "CPU", {"l": {"p50": 0.1}}, 1000)
+
+
+def test_records_below_a_folder_are_loaded(tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "a" / "evaluation-int8.json", EVALUATION)
+    write_records(tmp_path / "b" / "bench.json", BENCH, replace(BENCH, precision="fp32"))
+    records = load_records([tmp_path])
+    assert records.evaluations == (EVALUATION,)
+    assert [bench.precision for bench in records.benches] == ["int8", "fp32"]
+    assert records.benches[0] == BENCH
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "measurements.json", EVALUATION, BENCH)
+    assert load_records([path]) == Records((EVALUATION,), (BENCH,))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[1]", "must contain evaluation or bench records, got None"),
+        ('{"record": "run"}', "got 'run'"),
+        ('{"record": "bench", "schema": 1}', "benchmark record is not valid"),
+        ('{"record": "evaluation", "schema": 0}', "schema 0"),
+    ],
+)
+def test_an_invalid_record_is_rejected_with_its_file(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "bench.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(RunError, match=message) as caught:
+        load_records([file])
+    assert "bench.json" in str(caught.value)
+
+
+def test_missing_and_empty_paths_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="does not exist"):
+        load_records([tmp_path / "nowhere"])
+    with pytest.raises(RunError, match="contains no measurements"):
+        load_records([tmp_path])
+
+
+def test_written_records_are_json(tmp_path: Path) -> None:
+    text = write_records(tmp_path / "bench.json", BENCH).read_text(encoding="utf-8")
+    assert json.loads(text)[0]["record"] == "bench"
