@@ -48,7 +48,7 @@ format: install ## format with ruff
 	$(BIN)/ruff format .
 
 bench: install ## benchmark int8 against fp32 on long windows, ALMT, and training throughput
-	$(BIN)/edge-msa bench synthetic
+	$(BIN)/edge-msa bench long-windows
 	$(BIN)/edge-msa bench almt
 	$(BIN)/edge-msa bench training
 

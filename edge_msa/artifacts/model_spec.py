@@ -19,7 +19,7 @@ _LABELED: tuple[SplitName, ...] = ("train", "valid")
 
 
 WORDS_ALONE = (
-    "says what was said and has no frames: edge-msa text learns from words, a model that reads words (--language) "
+    "says what was said and has no frames: edge-msa text learns from words, a model that reads words (--text-model) "
     "is given them, data encode makes frames of them"
 )
 

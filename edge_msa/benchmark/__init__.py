@@ -1,1 +1,1 @@
-"""Measuring latency, size, memory and throughput, here or on a device over ssh."""
+"""Benchmarks: latency, size, memory and training throughput, on this machine or on a device over ssh."""

@@ -1,41 +1,75 @@
-"""What ALMT's exact saving brings: the network as it runs against the same weights with every token computed."""
+"""Measure how much faster ALMT runs when it skips the tokens that do not affect its prediction.
+
+`edge_msa.models.almt` computes only those tokens that the prediction depends on. The published code computes every
+token. Both give the same prediction, up to rounding.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from edge_msa.models.almt import Almt, AlmtConfig, Embedding, Fusion, side_by_side
+from edge_msa.text_tables import text_table
 from edge_msa_runtime.modalities import MODALITIES
 
 MOSI = AlmtConfig({"language": 768, "audio": 5, "vision": 20}, {"language": 50, "audio": 375, "vision": 500})
 BATCHES = (1, 8)
-_WARM = 3
+_WARMUP_RUNS = 3
 
 
 @dataclass(frozen=True)
-class AlmtTimes:
-    """Median milliseconds of one pass over `batch` samples, both ways in turns; `difference` of their answers."""
+class AlmtLatency:
+    """Median latency of one forward pass over `batch` samples, with interleaved timing.
+
+    `every_token_ms` is the published computation, `optimized_ms` the one of `edge_msa.models.almt`. `max_difference` is
+    the largest absolute difference between their predictions.
+    """
 
     batch: int
-    every_token: float
-    as_run: float
-    difference: float
+    every_token_ms: float
+    optimized_ms: float
+    max_difference: float
 
     @property
-    def ratio(self) -> float:
-        """How many times as fast it runs."""
-        return self.every_token / self.as_run
+    def speedup(self) -> float:
+        """How many times as fast the optimized computation is."""
+        return self.every_token_ms / self.optimized_ms
+
+
+def format_latencies(latencies: Sequence[AlmtLatency]) -> str:
+    """Format the latencies as a table with one row per batch size."""
+    header = ["batch", "every token ms", "optimized ms", "speedup", "max difference"]
+    rows = [
+        [
+            str(item.batch),
+            f"{item.every_token_ms:.2f}",
+            f"{item.optimized_ms:.2f}",
+            f"{item.speedup:.2f}",
+            f"{item.max_difference:.1e}",
+        ]
+        for item in latencies
+    ]
+    return text_table(header, rows)
 
 
 def compute_every_token(network: Almt, frames: Mapping[str, Tensor]) -> Tensor:
-    """The published way through the network, on whole samples as long as its positions: (B, T, dim) -> (B, outputs)."""
+    """Run the network as published: compute every token.
+
+    Args:
+        network: the network.
+        frames: features of each modality, (B, T, dim). T is the number of positions of that modality.
+
+    Returns:
+        Predictions, (B, outputs).
+    """
     projections = (network.proj_l, network.proj_a, network.proj_v)
     language, audio, vision = (
         _every_position(proj[1], proj[0](frames[name])) for name, proj in zip(MODALITIES, projections, strict=True)
@@ -51,7 +85,7 @@ def compute_every_token(network: Almt, frames: Mapping[str, Tensor]) -> Tensor:
 
 
 class EveryToken(nn.Module):
-    """`compute_every_token` as a module of its own: language, audio and vision (1, T, dim) -> (1, outputs)."""
+    """ALMT with random weights that computes every token: language, audio and vision (1, T, dim) -> (1, outputs)."""
 
     def __init__(self, config: AlmtConfig) -> None:
         super().__init__()
@@ -61,12 +95,12 @@ class EveryToken(nn.Module):
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """Zeros of the shapes that it reads."""
+        """Return zeros of the input shapes."""
         config = self.network.config
         return {name: torch.zeros(1, config.lengths[name], config.dims[name]) for name in MODALITIES}
 
     def forward(self, language: Tensor, audio: Tensor, vision: Tensor) -> Tensor:
-        """The answer, every token computed."""
+        """Return the prediction, (1, outputs)."""
         return compute_every_token(self.network, {"language": language, "audio": audio, "vision": vision})
 
 
@@ -79,37 +113,41 @@ def _every_row(fusion: Fusion, scales: Sequence[Tensor], hyper: Tensor) -> Tenso
     return rows[:, 0]
 
 
-def time_almt(config: AlmtConfig = MOSI, *, threads: int = 1, num_runs: int = 50) -> tuple[AlmtTimes, ...]:
-    """Time both ways on the CPU in one run, with random weights, for every size of `BATCHES`.
+def measure_almt(config: AlmtConfig = MOSI, *, threads: int = 1, num_runs: int = 50) -> tuple[AlmtLatency, ...]:
+    """Measure both computations on the CPU, with random weights, for every batch size of `BATCHES`.
 
     Args:
-        config: of a network with all three modalities.
-        threads: of torch.
-        num_runs: timed passes a way.
+        config: sizes of the network, which must have all three modalities.
+        threads: threads of torch.
+        num_runs: timed forward passes of each computation.
     """
-    with torch.random.fork_rng(devices=[]), _on_threads(threads), torch.inference_mode():
+    with torch.random.fork_rng(devices=[]), _torch_threads(threads), torch.inference_mode():
         torch.manual_seed(0)
         network = Almt(config).eval()
-        return tuple(_timed(network, batch, num_runs) for batch in BATCHES)
+        return tuple(_measure(network, batch, num_runs) for batch in BATCHES)
 
 
-def _timed(network: Almt, batch: int, num_runs: int) -> AlmtTimes:
+def _measure(network: Almt, batch: int, num_runs: int) -> AlmtLatency:
     config = network.config
     frames = {name: torch.randn(batch, config.lengths[name], dim) for name, dim in config.dims.items()}
     valid = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in frames.items()}
-    taken: tuple[list[float], list[float]] = ([], [])
-    answers = [torch.empty(0), torch.empty(0)]
-    for _ in range(_WARM + num_runs):
-        for way, times in enumerate(taken):
+    computations: Sequence[Callable[[], Tensor]] = (
+        partial(compute_every_token, network, frames),
+        partial(network, frames, valid),
+    )
+    latencies: tuple[list[float], list[float]] = ([], [])
+    predictions = [torch.empty(0), torch.empty(0)]
+    for _ in range(_WARMUP_RUNS + num_runs):
+        for index, compute in enumerate(computations):
             started = time.perf_counter()
-            answers[way] = network(frames, valid) if way else compute_every_token(network, frames)
-            times.append((time.perf_counter() - started) * 1e3)
-    plain, own = (statistics.median(times[_WARM:]) for times in taken)
-    return AlmtTimes(batch, plain, own, float((answers[0] - answers[1]).abs().max()))
+            predictions[index] = compute()
+            latencies[index].append((time.perf_counter() - started) * 1e3)
+    every_token, optimized = (statistics.median(values[_WARMUP_RUNS:]) for values in latencies)
+    return AlmtLatency(batch, every_token, optimized, float((predictions[0] - predictions[1]).abs().max()))
 
 
 def _every_position(embedding: torch.nn.Module, frames: Tensor) -> Tensor:
-    assert isinstance(embedding, Embedding)  # noqa: S101 - for the type checker: `Almt` puts one there
+    assert isinstance(embedding, Embedding)  # noqa: S101 - for the type checker
     tokens, sequence = embedding.sequence(frames)
     for attention, mlp in embedding.encoder.pairs():
         sequence = mlp(attention(sequence, sequence))
@@ -117,7 +155,7 @@ def _every_position(embedding: torch.nn.Module, frames: Tensor) -> Tensor:
 
 
 @contextmanager
-def _on_threads(count: int) -> Iterator[None]:
+def _torch_threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,4 +1,4 @@
-"""The machine that measures: what a reader must know of it, and whether it is of a target's kind."""
+"""A description of this machine, and checks of what it can measure."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.benchmark import conditions
 from edge_msa_runtime.errors import BackendUnavailableError
 
-_ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS call them
+_ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # the names that Windows and macOS use
 
 
-def is_of_kind(profile: Mapping[str, Any]) -> bool:
-    """Whether this machine has the processor architecture of a target, so that its latencies say something."""
-    return architecture_of(platform.machine()) == profile.get("architecture")
+def matches_profile(profile: Mapping[str, Any]) -> bool:
+    """Return whether this machine has the processor architecture of a device profile.
+
+    Latency that is measured on another architecture says nothing about the device.
+    """
+    return normalize_architecture(platform.machine()) == profile.get("architecture")
 
 
-def architecture_of(machine: str) -> str:
-    """As profiles call it, what a system says that it is."""
+def normalize_architecture(machine: str) -> str:
+    """Return the name that device profiles use for an architecture that the operating system reports."""
     return _ARCHITECTURES.get(machine, machine)
 
 
-def machine() -> dict[str, str]:
-    """What a reader must know to scorer the figures."""
+def describe_machine() -> dict[str, str]:
+    """Return the processor, the system and the package versions that benchmark results depend on."""
     return conditions.machine() | {name: _version(name) for name in ("onnxruntime", "openvino")}
 
 
-def unavailable(backend: str) -> str | None:
-    """Why a backend cannot execute here, or None."""
+def unavailable_reason(backend: str) -> str | None:
+    """Return why a backend cannot run on this machine, or None if it can."""
     try:
         open_backend(backend)
     except BackendUnavailableError as error:

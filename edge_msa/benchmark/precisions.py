@@ -1,119 +1,212 @@
-"""Accuracy and speed of every precision of every backend of a target, before one is chosen.
+"""Measure accuracy and latency of every precision of every backend, and choose one precision per backend.
 
-All precisions are written as one candidate bundle and read through the device's runtime. What cannot execute here
-(TensorRT) is read by the backend that its parity was measured by: its accuracy is that of the same graph, its speed is
-not known, and is not pretended. Speed is measured on the device itself where it is reached; else here, and where the
-target is of another kind the choice says on what.
+All precisions are written as one candidate bundle and run by the device runtime. A backend that cannot run on this
+machine (TensorRT) is replaced by the backend that measured its parity: the accuracy is that of the same graph, and the
+latency stays unknown. Latency is measured on the target itself if it can be reached, else on this machine; if the
+target is of another kind, the reason of the choice says so.
 """
 
 from __future__ import annotations
 
 import platform
+import statistics
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from edge_msa.benchmark.machine import is_of_kind
-from edge_msa.benchmark.precision_choice import Measured
+from edge_msa.benchmark.machine import matches_profile
 from edge_msa.console import remark
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.evaluate import Predict
-from edge_msa.evaluation.metrics import carries_signal, gate_points, measure
+from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.predictors import by_session, session_of
+from edge_msa.evaluation.subsets import available_subsets, subsets_with_signal
+from edge_msa_calibrate.gate import decide
 from edge_msa_export.build import GraphSet
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.benchmark.bench import bench_sessions
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
-from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session
 
+MIN_SPEEDUP = 0.1
+"""Share of the fp32 latency that a lower precision must save in every round. Two measurements of the same graph can
+differ by less."""
 ROUNDS = 3
-ROUND_RUNS = 100
+RUNS_PER_ROUND = 100
 """Predictions of each precision in a round."""
 
-Times = Mapping[tuple[str, str], tuple[float, ...]]
-"""The p50 of the fullest subset in each round, in milliseconds, by backend and precision, of what executed."""
+LatencyRounds = Mapping[tuple[str, str], tuple[float, ...]]
+"""The p50 of the largest modality subset in each round, in milliseconds, by backend and precision."""
 
 
-def measure_variants(
+@dataclass(frozen=True)
+class PrecisionMeasurement:
+    """Accuracy and latency of one backend at one precision on the validation split."""
+
+    backend: str
+    precision: str
+    measured_by: str
+    """Backend that computed the predictions."""
+    points: Mapping[str, float]
+    """The metric of the accuracy gate in percent, by modality subset."""
+    by_subset: Mapping[str, Mapping[str, float]]
+    """All metrics, by modality subset."""
+    signal: frozenset[str]
+    """Subsets whose fp32 predictions carry signal."""
+    rounds: tuple[float, ...]
+    """The p50 of the largest subset in milliseconds, in each round of the interleaved measurement; empty if unknown."""
+    measured_on: str = ""
+    """Architecture of the machine that measured latency, if it is not of the target's kind."""
+
+    @property
+    def p50_ms(self) -> float | None:
+        """The median of the rounds, or None if latency is unknown."""
+        return statistics.median(self.rounds) if self.rounds else None
+
+    def is_faster_than(self, reference: PrecisionMeasurement) -> bool:
+        """Return whether it saves at least `MIN_SPEEDUP` of the reference's latency in every round."""
+        pairs = zip(self.rounds, reference.rounds, strict=False)
+        return bool(reference.rounds) and all(latency <= (1 - MIN_SPEEDUP) * other for latency, other in pairs)
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """The default precision of a backend."""
+
+    backend: str
+    precision: str
+    reason: str
+    passing: tuple[str, ...]
+    """Precisions that the bundle contains."""
+    failure: str | None = None
+    """Why the requested precision was rejected."""
+
+
+def choose_precision(
+    backend: str, measurements: tuple[PrecisionMeasurement, ...], requested: str, max_drop: float
+) -> PrecisionChoice:
+    """Choose the precision of a backend: the fastest one that passes the accuracy gate, or the requested one.
+
+    Args:
+        backend: name of the backend.
+        measurements: measurements of all backends. Every backend has fp32.
+        requested: `auto`, or the name of a precision.
+        max_drop: largest loss in percentage points of the gate's metric on the worst subset that carries signal.
+    """
+    by_precision = {item.precision: item for item in measurements if item.backend == backend}
+    reference = by_precision["fp32"]
+    decisions = {
+        name: decide(reference.points, item.points, set(reference.signal), max_drop)
+        for name, item in by_precision.items()
+        if name != "fp32"
+    }
+    passing = ("fp32", *(name for name, decision in decisions.items() if decision.passed))
+    if requested != "auto":
+        if requested not in by_precision:
+            return PrecisionChoice(backend, "fp32", f"{requested} is not available", ("fp32",))
+        if requested not in passing:
+            reason = decisions[requested].reason
+            return PrecisionChoice(backend, "fp32", reason, ("fp32",), f"{backend} {reason}")
+        gate = f", {decisions[requested].reason}" if requested in decisions else ""
+        return PrecisionChoice(backend, requested, f"requested{gate}", (requested,))
+    latencies = {name: latency for name in passing if (latency := by_precision[name].p50_ms) is not None}
+    if not latencies:
+        default = "fp16" if "fp16" in passing else "fp32"
+        reason = (
+            f"latency unknown, because the backend is available neither on this machine nor on a --host; "
+            f"{', '.join(passing)} pass the gate"
+        )
+        return PrecisionChoice(backend, default, reason, passing)
+    faster = [name for name in latencies if name != "fp32" and by_precision[name].is_faster_than(reference)]
+    fastest = min(faster, key=lambda name: latencies[name], default="fp32")
+    speedup = f"more than {MIN_SPEEDUP:.0%} faster than fp32 in every round"
+    reason = f"no precision that passes the gate is {speedup}" if fastest == "fp32" else f"passes the gate, {speedup}"
+    measured = ", ".join(f"{name} {latency:.3f} ms" for name, latency in latencies.items())
+    if reference.measured_on:
+        measured += f" on {reference.measured_on}, not on the target: use --host, or bench on the target"
+    rejected = "".join(
+        f"; {name} rejected: {decision.reason}" for name, decision in decisions.items() if not decision.passed
+    )
+    return PrecisionChoice(backend, fastest, f"{reason} ({measured}){rejected}", passing)
+
+
+def measure_precisions(
     graphs: GraphSet,
     request: ExportRequest,
     dataset: Dataset,
     torch_predictions: Predict,
     scratch: Path,
-    timed_by: Callable[[Path], Times] | None = None,
-) -> tuple[Measured, ...]:
-    """Measure on the validation split.
+    measure_latency: Callable[[Path], LatencyRounds] | None = None,
+) -> tuple[PrecisionMeasurement, ...]:
+    """Measure every precision of every backend on the validation split.
 
     Args:
-        graphs: what was built.
-        request: what it was built from.
-        dataset: raw; its valid split is read.
-        torch_predictions: of the run itself, for which subsets carry signal.
-        scratch: where candidates may lie.
-        timed_by: times the bundle elsewhere, as on the target itself, or does without (`untimed`); None: here.
+        graphs: the built graphs.
+        request: the request that they were built from.
+        dataset: raw data. Only its validation split is used.
+        torch_predictions: predictions of the run in torch, which decide what subsets carry signal.
+        scratch: folder for the candidate bundle.
+        measure_latency: measures the latency of a bundle, for example on the target. None measures on this machine;
+            `skip_latency` does not measure.
     """
     split = dataset.split("valid")
-    signal = frozenset(with_signal(dataset.task, split, torch_predictions))
+    signal = frozenset(subsets_with_signal(dataset.task, split, torch_predictions))
     if not signal:
-        remark("note: on validation no subset carries signal, so the gate has nothing to hold a precision against")
+        remark(
+            "note: No subset of modalities carries signal on the validation split. The accuracy gate cannot reject any "
+            "precision."
+        )
     bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
-    there = None if timed_by is None else timed_by(bundle.path)
+    latencies = None if measure_latency is None else measure_latency(bundle.path)
     return tuple(
         item
         for backend in bundle.manifest.backends
-        for item in _measure_backend(bundle, backend, dataset.task, split, signal, there)
+        for item in _measure_backend(bundle, backend, dataset.task, split, signal, latencies)
     )
 
 
-def untimed(_: Path) -> Times:
-    """No times: a precision that is asked for by name is held against the gate alone."""
+def skip_latency(_: Path) -> LatencyRounds:
+    """Return no latencies: a precision that is requested by name must only pass the gate."""
     return {}
 
 
 def _measure_backend(
-    bundle: Bundle, backend: str, task: Task, split: Split, signal: frozenset[str], there: Times | None
-) -> Iterator[Measured]:
+    bundle: Bundle, backend: str, task: Task, split: Split, signal: frozenset[str], latencies: LatencyRounds | None
+) -> Iterator[PrecisionMeasurement]:
     sessions = {name: session_of(bundle, backend, name) for name in bundle.precisions(backend)}
-    timed_on = "" if there is not None or is_of_kind(bundle.manifest.profile) else platform.machine()
-    executes = next(iter(sessions.values())).backend
-    times = _timed_here(bundle, backend, sessions) if there is None else there
+    on_target = latencies is not None or matches_profile(bundle.manifest.profile)
+    measured_by = next(iter(sessions.values())).backend
+    if latencies is None:
+        latencies = _measure_latency(bundle, backend, sessions)
     for name, session in sessions.items():
-        read = by_session(session)
+        predict = by_session(session)
         by_subset = {
-            subset.value: measure(task, split.labels[rows], read(split.select(rows), subset))
-            for subset, rows in readable(split)
+            subset.value: measure(task, split.labels[rows], predict(split.select(rows), subset))
+            for subset, rows in available_subsets(split)
         }
-        points = {subset: gate_points(task, metrics) for subset, metrics in by_subset.items()}
-        yield Measured(backend, name, executes, points, by_subset, signal, times.get((backend, name), ()), timed_on)
+        yield PrecisionMeasurement(
+            backend,
+            name,
+            measured_by,
+            points={subset: gate_points(task, metrics) for subset, metrics in by_subset.items()},
+            by_subset=by_subset,
+            signal=signal,
+            rounds=latencies.get((backend, name), ()),
+            measured_on="" if on_target else platform.machine(),
+        )
         session.close()
 
 
-def _timed_here(bundle: Bundle, backend: str, sessions: Mapping[str, Session]) -> Times:
-    """Times of a backend's precisions on this machine; none where another backend executes in its place."""
+def _measure_latency(bundle: Bundle, backend: str, sessions: Mapping[str, Session]) -> LatencyRounds:
+    """Measure a backend's precisions on this machine; return nothing if another backend replaces it."""
     if any(session.backend != backend for session in sessions.values()):
         return {}
-    fullest = subsets_of(bundle.manifest.modalities)[-1]
-    rounds = [bench_sessions(list(sessions.values()), subsets=[fullest], repeats=ROUND_RUNS) for _ in range(ROUNDS)]
+    largest = subsets_of(bundle.manifest.modalities)[-1]
+    rounds = [bench_sessions(list(sessions.values()), subsets=[largest], repeats=RUNS_PER_ROUND) for _ in range(ROUNDS)]
     return {
-        (backend, name): tuple(results[place].latencies[0].p50 for results in rounds)
-        for place, name in enumerate(sessions)
+        (backend, name): tuple(results[index].latencies[0].p50 for results in rounds)
+        for index, name in enumerate(sessions)
     }
-
-
-def with_signal(task: Task, split: Split, predictions: Predict) -> Iterator[str]:
-    """The subsets whose predictions tell anything about the truth."""
-    for subset, rows in readable(split):
-        part = split.select(rows)
-        if carries_signal(task, part.labels, predictions(part, subset), part.groups):
-            yield subset.value
-
-
-def readable(split: Split) -> Iterator[tuple[Subset, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
-    """Each subset whose modalities the split has, and the samples with a valid frame of it."""
-    present = {name: frames.valid.any(axis=1) for name, frames in split.modalities.items() if frames.valid.any()}
-    for subset in subsets_of(present):
-        yield subset, np.flatnonzero(np.any([present[name] for name in subset.modalities], axis=0))

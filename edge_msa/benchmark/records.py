@@ -148,28 +148,29 @@ def _parse_file(file: Path) -> Iterator[Evaluation | BenchRecord]:
             raise RunError(f"{file}: {error}") from None
 
 
-def record_of(
+def bench_record(
     bundle: Bundle,
     result: Mapping[str, Any],
-    alone: Mapping[str, Any],
+    single_process: Mapping[str, Any],
     versions: Mapping[str, str],
     *,
     on_target: bool,
     note: str = "",
 ) -> BenchRecord:
-    """The record of one session.
+    """Return the record of one session.
 
     Args:
-        bundle: what was measured.
-        result: a `BenchResult` as JSON, of a run with all sessions in turns.
-        alone: another, of a process of its own: its load time and memory count.
-        versions: what to tell beside the machine, as versions of packages.
+        bundle: the bundle that was measured.
+        result: a `BenchResult` as JSON, from the interleaved measurement of all sessions.
+        single_process: a `BenchResult` as JSON, from a process that ran only this session. Load time and peak memory
+            are taken from it.
+        versions: package versions to add to the description of the machine.
         on_target: whether the machine is of the target's kind.
-        note: for people.
+        note: a remark for people.
     """
     manifest, backend, precision = bundle.manifest, result["backend"], result["precision"]
     parity = [spec.parity for spec in manifest.graphs if (spec.backend, spec.precision) == (backend, precision)]
-    peak = alone["peak_memory_bytes"]
+    peak = single_process["peak_memory_bytes"]
     return BenchRecord(
         name=manifest.name,
         target=manifest.target,
@@ -181,18 +182,18 @@ def record_of(
             for row in result["latencies"]
         },
         size_bytes=result["file_bytes"],
-        load_ms=alone["load_milliseconds"],
+        load_ms=single_process["load_milliseconds"],
         peak_memory_mib=None if peak is None else peak / 2**20,
         parity=max(parity, default=None),
         chosen=manifest.precision.get(backend) == precision,
         on_target=on_target,
         note=note,
-        machine={**result["machine"], **versions, backend: result["backend_version"], **_how(result)},
+        machine={**result["machine"], **versions, backend: result["backend_version"], **_conditions(result)},
     )
 
 
-def _how(result: Mapping[str, Any]) -> dict[str, str]:
-    """Threads, arrivals, and what clocks and temperatures did meanwhile."""
-    paced = {} if result["rate_hz"] is None else {"rate_hz": f"{result['rate_hz']:g}"}
-    state = {name: conditions_line(result[name]) for name in ("before", "after") if result[name]}
-    return {"threads": str(result["threads"]), **paced, **state}
+def _conditions(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the threads, the rate, and the clocks and temperatures before and after the measurement."""
+    rate = {} if result["rate_hz"] is None else {"rate_hz": f"{result['rate_hz']:g}"}
+    states = {name: conditions_line(result[name]) for name in ("before", "after") if result[name]}
+    return {"threads": str(result["threads"]), **rate, **states}

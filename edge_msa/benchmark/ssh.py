@@ -1,7 +1,7 @@
-"""A device that is reached over ssh: commands run there, files go there, and what goes wrong is said in one line.
+"""Run commands on a device, and copy files to it, over ssh.
 
-The system's own `ssh` is used, so that ~/.ssh/config, keys, agents and jump hosts work as they do by hand. It never
-asks: a host that would ask for a password, or whether to trust a key, is one that cannot be reached.
+Uses the system's `ssh`, so that ~/.ssh/config, keys, agents and jump hosts work as usual. ssh never prompts here: a
+device that asks for a password, or whether to trust its key, counts as unreachable.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import IO
 from edge_msa.console import remark
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 
-# Ours come last: ssh takes the first value that it is given.
-_OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
+# They follow the user's options, because ssh uses the first value of each option.
+_DEFAULT_OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 _SSH_FAILED = 255
 _NO_SPACE = "No space left on device"
 
 
 class RemoteError(EdgeMsaError):
-    """A command on a device that failed; `exit_code` is that command's own where ours have the same meaning."""
+    """A command failed on a device. `exit_code` is that of the command if edge-msa uses the same code, else 1."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -34,110 +34,119 @@ class RemoteError(EdgeMsaError):
 
 
 @dataclass(frozen=True)
-class Host:
-    """Where to go: `address` as `user@device` or a name of ~/.ssh/config; `options` as ssh's own, `Port=2222`.
+class SshHost:
+    """A device that is reached over ssh.
 
-    `python` is the interpreter there, a name or a path.
+    Raises:
+        UsageError: the address or an option has the wrong form.
     """
 
     address: str
+    """`user@device`, or a name from ~/.ssh/config."""
     options: tuple[str, ...] = ()
+    """Options of ssh, such as `Port=2222`."""
     python: str = "python3"
+    """Name or path of the Python interpreter on the device."""
 
     def __post_init__(self) -> None:
         if not self.address or self.address.startswith("-") or any(letter.isspace() for letter in self.address):
-            raise UsageError(f"--host is {self.address!r}: give user@device, or a name of ~/.ssh/config")
+            raise UsageError(f"--host must be user@device or a name from ~/.ssh/config, got {self.address!r}.")
         for option in self.options:
             if "=" not in option:
-                raise UsageError(f"--ssh-option is {option!r}: give NAME=VALUE, as Port=2222")
+                raise UsageError(f"--ssh-option must be NAME=VALUE, for example Port=2222, got {option!r}.")
 
     @property
-    def by_hand(self) -> str:
-        """The command that gets there by hand."""
+    def command(self) -> str:
+        """The ssh command that a user would type to reach the device."""
         return shlex.join(["ssh", *(part for option in self.options for part in ("-o", option)), self.address])
 
-    def run(self, script: str, doing: str, stdin: IO[bytes] | None = None) -> str:
-        """What a shell script prints there.
+    def run(self, script: str, action: str, stdin: IO[bytes] | None = None) -> str:
+        """Run a shell script on the device and return what it prints.
 
         Args:
-            script: for `sh`; words from elsewhere must be quoted already.
-            doing: what it is for, in words that follow "while".
-            stdin: what the script reads.
+            script: script for `sh`, with all values quoted.
+            action: what the script does, as it follows "while" in error messages.
+            stdin: standard input of the script.
 
         Raises:
-            BackendUnavailableError: ssh is not installed here, the device cannot be reached, or the connection was lost.
-            RemoteError: the script failed there; the message has the last line that it said.
+            BackendUnavailableError: ssh is not installed on this machine, the device cannot be reached, or the connection is lost.
+            RemoteError: the script failed. The message contains the last line of its output.
         """
-        remote = shlex.join(["sh", "-c", f"LC_ALL=C; export LC_ALL; {script}"])
-        options = [part for option in (*self.options, *_OPTIONS) for part in ("-o", option)]
-        command = ["ssh", *options, "--", self.address, remote]
+        remote_command = shlex.join(["sh", "-c", f"LC_ALL=C; export LC_ALL; {script}"])
+        options = [part for option in (*self.options, *_DEFAULT_OPTIONS) for part in ("-o", option)]
+        command = ["ssh", *options, "--", self.address, remote_command]
         try:
-            done = subprocess.run(command, stdin=stdin or subprocess.DEVNULL, capture_output=True, check=False)
+            completed = subprocess.run(command, stdin=stdin or subprocess.DEVNULL, capture_output=True, check=False)
         except FileNotFoundError:
-            raise BackendUnavailableError("there is no ssh here: sudo apt-get install openssh-client") from None
-        said = done.stderr.decode("utf-8", "replace")
-        if done.returncode == _SSH_FAILED:
             raise BackendUnavailableError(
-                f"{self.address} is not reached while {doing}: {_last(said)}; try: {self.by_hand}"
+                "ssh is not installed on this machine. Install it: sudo apt-get install openssh-client"
+            ) from None
+        stdout = completed.stdout.decode("utf-8", "replace")
+        stderr = completed.stderr.decode("utf-8", "replace")
+        if completed.returncode == _SSH_FAILED:
+            raise BackendUnavailableError(
+                f"Cannot reach {self.address} while {action}: {_last_line(stderr)}. Try it yourself: {self.command}"
             )
-        if done.returncode:
-            raise self._failed(said or done.stdout.decode("utf-8", "replace"), done.returncode, doing)
-        return done.stdout.decode("utf-8", "replace").strip()
+        if completed.returncode:
+            raise self._script_error(stderr or stdout, completed.returncode, action)
+        return stdout.strip()
 
-    def _failed(self, said: str, code: int, doing: str) -> RemoteError:
-        if _NO_SPACE in said:
-            return RemoteError(f"no space left on {self.address} while {doing}: free some there (df -h)", 1)
-        return RemoteError(f"{self.address}, while {doing}: {_last(said).removeprefix('error: ')}", code)
+    def _script_error(self, output: str, code: int, action: str) -> RemoteError:
+        if _NO_SPACE in output:
+            return RemoteError(f"No space left on {self.address} while {action}. Free some space there (df -h).", 1)
+        return RemoteError(f"{self.address} failed while {action}: {_last_line(output).removeprefix('error: ')}", code)
 
 
 @contextmanager
-def workplace(host: Host, *, keep: bool = False) -> Iterator[str]:
-    """A new folder on the device, removed at the end whatever happens; its absolute path there.
+def temporary_folder(host: SshHost, *, keep: bool = False) -> Iterator[str]:
+    """Create a folder on the device, yield its absolute path, and remove it at the end unless `keep` is true.
 
-    It lies in TMPDIR where that is set there, else at home: /tmp is often memory, which is measured here.
+    The folder is created in $TMPDIR of the device if that is set, else in $HOME: /tmp is often a memory file system,
+    and peak memory is measured.
     """
-    folder = host.run('mktemp -d "${TMPDIR:-$HOME}/edge-msa-bench.XXXXXX"', "making a folder there")
+    folder = host.run('mktemp -d "${TMPDIR:-$HOME}/edge-msa-bench.XXXXXX"', "creating a temporary folder")
     try:
         yield folder
     finally:
         if keep:
-            remark(f"note: {host.address}:{folder} is kept")
+            remark(f"note: {host.address}:{folder} is kept.")
         else:
             _remove(host, folder)
 
 
-def send(host: Host, folder: Path, place: str) -> None:
-    """Copy a folder's content into a new folder on the device.
+def copy_folder(host: SshHost, source: Path, destination: str) -> None:
+    """Copy the content of a folder into a new folder on the device.
 
     Raises:
         EdgeMsaError: the device is full, cannot be reached, or has no tar.
     """
     with tempfile.TemporaryFile() as packed:
         with tarfile.open(fileobj=packed, mode="w") as archive:
-            archive.add(folder, arcname=".")
+            archive.add(source, arcname=".")
         packed.seek(0)
-        quoted = shlex.quote(place)
-        # Who owns the files here is nobody there; and root's tar would insist.
+        quoted = shlex.quote(destination)
+        # --no-same-owner: the owners of the files need not exist on the device, and root's tar would try to keep them.
         host.run(f"mkdir {quoted} && tar -x --no-same-owner -f - -C {quoted}", "copying the bundle", packed)
 
 
-def _remove(host: Host, folder: str) -> None:
-    """Remove the folder; where that fails, say so, and leave the error that was there before as it is.
+def _remove(host: SshHost, folder: str) -> None:
+    """Remove the folder. If that fails, print a note, so that an earlier error is the one that is raised.
 
-    First what still runs from it is ended: when a connection ends, its command does not, and pip would write on.
+    Processes that run from the folder are stopped first: a command does not end with its connection, and pip, for
+    example, would continue to write.
     """
     name = folder.rpartition("/")[2]
-    running = shlex.quote(f"[{name[0]}]{name[1:]}")  # which is not found in this very command
-    wait = f"for _ in 1 2 3 4 5 6 7 8 9; do pkill -f {running} || break; sleep 0.2; done"
+    pattern = shlex.quote(f"[{name[0]}]{name[1:]}")  # the brackets keep pkill from matching this command itself
+    stop = f"for _ in 1 2 3 4 5 6 7 8 9; do pkill -f {pattern} || break; sleep 0.2; done"
     try:
-        host.run(f"if command -v pkill >/dev/null; then {wait}; fi", "ending what runs there")
-        host.run(f"rm -rf {shlex.quote(folder)}", "cleaning up")
+        host.run(f"if command -v pkill >/dev/null; then {stop}; fi", "stopping its processes")
+        host.run(f"rm -rf {shlex.quote(folder)}", "removing the temporary folder")
     except EdgeMsaError as error:
         remark(f"note: {error}")
-        remark(f"note: left there; remove it with: {host.by_hand} rm -rf {shlex.quote(folder)}")
+        remark(f"note: The temporary folder was not removed. Remove it: {host.command} rm -rf {shlex.quote(folder)}")
 
 
-def _last(said: str) -> str:
-    """The last line that says anything; ssh and pip begin with warnings."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+def _last_line(output: str) -> str:
+    """Return the last line that is not empty. The lines before it are often warnings of ssh or pip."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"

@@ -1,12 +1,11 @@
-"""`edge-msa bench students`: the student's sizes against ALMT with every token computed, all in one run."""
+"""Measure untrained students of every size, and ALMT with every token computed, with interleaved timing."""
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from edge_msa.benchmark.almt import EveryToken
-from edge_msa.benchmark.long_windows import random_bundle
+from edge_msa.benchmark.random_bundles import random_bundle
 from edge_msa.config.recipes import STUDENT_SIZES, student_recipe
-from edge_msa.console import remark, say, say_json
 from edge_msa.data.tasks import MOSI
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.text_tables import ABSENT, text_table
@@ -27,19 +25,19 @@ from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 64, "audio": 74, "vision": 47}
-"""Features a frame: a table of wordpieces, COVAREP, Facet."""
+"""Features per frame: a table of wordpieces, COVAREP, Facet."""
 LENGTHS = {"language": 50, "audio": 375, "vision": 500}
 PRECISIONS = ("fp32", "int8")
-_WARM = 5
+_WARMUP_RUNS = 5
 
 
 @dataclass(frozen=True)
-class StudentTimes:
-    """One window graph of all three modalities: milliseconds of a call, and how many times as fast as ALMT it is.
+class StudentLatency:
+    """Latency of the window graph of all three modalities, in milliseconds, and its speedup over ALMT.
 
-    `p50` and `least` of all calls; on a machine that others use, a long call is interrupted more often than a short
-    one, so the ratio of the least is the fair one. `parameters` of the network, `size_bytes` of all files that the
-    backend needs at that precision; None of ALMT.
+    On a machine that other programs use, long calls are interrupted more often than short ones, so `min_speedup`, the
+    ratio of the minima, is the fair comparison. `size_bytes` counts all files that the backend needs at that precision;
+    it is None for ALMT.
     """
 
     name: str
@@ -47,40 +45,54 @@ class StudentTimes:
     precision: str
     parameters: int
     size_bytes: int | None
-    p50: float = 0.0
-    least: float = 0.0
-    ratio: float = 1.0
-    ratio_of_least: float = 1.0
+    p50_ms: float
+    min_ms: float
+    p50_speedup: float
+    min_speedup: float
 
 
-def bench_students(*, threads: int, num_runs: int, json: bool) -> tuple[StudentTimes, ...]:
-    """Measure untrained students of every size and ALMT in turns, and print the table."""
-    lengths = "/".join(map(str, LENGTHS.values()))
-    dims = "/".join(map(str, DIMS.values()))
-    remark(f"random weights, {lengths} frames of {dims} features, {threads} threads; ALMT computes every token")
+@dataclass(frozen=True)
+class _Variant:
+    name: str
+    backend: str
+    precision: str
+    parameters: int
+    size_bytes: int | None
+    program: Program
+
+
+def measure_students(*, threads: int, num_runs: int) -> tuple[StudentLatency, ...]:
+    """Measure ALMT first and then every size, backend and precision of the student, all with random weights."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-msa-")))
-        entries = [_almt(folder, threads)]
+        variants = [_load_almt(folder, threads)]
         for size in STUDENT_SIZES:
             config = student_recipe({"size": size}, "").config(DIMS, MOSI)
             bundle = stack.enter_context(random_bundle(size, config, LENGTHS, PRECISIONS))
-            entries += _student(size, bundle, threads)
-        times = _timed([program for program, _ in entries], num_runs)
-        for program, _ in entries:
-            program.close()
-    found = tuple(
-        dataclasses.replace(entry, p50=p50, least=least, ratio=times[0][0] / p50, ratio_of_least=times[0][1] / least)
-        for (_, entry), (p50, least) in zip(entries, times, strict=True)
+            variants += _load_student(size, bundle, threads)
+        latencies = _measure([variant.program for variant in variants], num_runs)
+        for variant in variants:
+            variant.program.close()
+    almt_p50, almt_min = latencies[0]
+    return tuple(
+        StudentLatency(
+            name=variant.name,
+            backend=variant.backend,
+            precision=variant.precision,
+            parameters=variant.parameters,
+            size_bytes=variant.size_bytes,
+            p50_ms=p50,
+            min_ms=least,
+            p50_speedup=almt_p50 / p50,
+            min_speedup=almt_min / least,
+        )
+        for variant, (p50, least) in zip(variants, latencies, strict=True)
     )
-    say(format_times(found))
-    if json:
-        say_json({"students": [dataclasses.asdict(item) for item in found]})
-    return found
 
 
-def format_times(found: Sequence[StudentTimes]) -> str:
-    """A row for each network, backend and precision."""
-    header = ["", "backend", "precision", "parameters", "size KB", "p50 ms", "least ms", "ALMT / p50", "ALMT / least"]
+def format_latencies(latencies: Sequence[StudentLatency]) -> str:
+    """Format the latencies as a table with one row per network, backend and precision."""
+    header = ["", "backend", "precision", "parameters", "size KB", "p50 ms", "min ms", "p50 speedup", "min speedup"]
     rows = [
         [
             item.name,
@@ -88,17 +100,17 @@ def format_times(found: Sequence[StudentTimes]) -> str:
             item.precision,
             f"{item.parameters:,}",
             ABSENT if item.size_bytes is None else f"{item.size_bytes / 1e3:.0f}",
-            f"{item.p50:.3f}",
-            f"{item.least:.3f}",
-            f"{item.ratio:.1f}",
-            f"{item.ratio_of_least:.1f}",
+            f"{item.p50_ms:.3f}",
+            f"{item.min_ms:.3f}",
+            f"{item.p50_speedup:.1f}",
+            f"{item.min_speedup:.1f}",
         ]
-        for item in found
+        for item in latencies
     ]
     return text_table(header, rows, left=3)
 
 
-def _almt(folder: Path, threads: int) -> tuple[Program, StudentTimes]:
+def _load_almt(folder: Path, threads: int) -> _Variant:
     network = EveryToken(AlmtConfig(DIMS, LENGTHS))
     path = folder / "almt.onnx"
     path.write_bytes(to_onnx(network, network.inputs, ["prediction"]).SerializeToString())
@@ -106,13 +118,13 @@ def _almt(folder: Path, threads: int) -> tuple[Program, StudentTimes]:
     for buffer in program.inputs.values():
         buffer[...] = np.random.default_rng(0).standard_normal(buffer.shape)
     count = sum(parameter.numel() for parameter in network.parameters())
-    return program, StudentTimes("almt", "onnxruntime", "fp32", count, None)
+    return _Variant("almt", "onnxruntime", "fp32", count, None, program)
 
 
-def _student(size: str, path: Path, threads: int) -> list[tuple[Program, StudentTimes]]:
+def _load_student(size: str, path: Path, threads: int) -> list[_Variant]:
     bundle = open_bundle(path)
-    manifest, found = bundle.manifest, []
-    parameters: Mapping[str, int] = manifest.provenance
+    manifest = bundle.manifest
+    variants = []
     for name in manifest.backends:
         backend = open_backend(name, BackendOptions(threads=threads))
         for precision in bundle.precisions(name):
@@ -124,20 +136,20 @@ def _student(size: str, path: Path, threads: int) -> list[tuple[Program, Student
             )
             program = backend.load(path / spec.file, precision)
             for label, buffer in program.inputs.items():
-                full = label.startswith("valid")
-                buffer[...] = 1 if full else np.random.default_rng(0).standard_normal(buffer.shape)
-            files = sum((path / file).stat().st_size for file in bundle.graph_files(name, precision))
-            entry = StudentTimes(size, name, precision, parameters["parameters"], files)
-            found.append((program, entry))
-    return found
+                is_mask = label.startswith("valid")
+                buffer[...] = 1 if is_mask else np.random.default_rng(0).standard_normal(buffer.shape)
+            size_bytes = sum((path / file).stat().st_size for file in bundle.graph_files(name, precision))
+            parameters = int(manifest.provenance["parameters"])
+            variants.append(_Variant(size, name, precision, parameters, size_bytes, program))
+    return variants
 
 
-def _timed(programs: Sequence[Program], num_runs: int) -> list[tuple[float, float]]:
-    """Median and least milliseconds of each, called in turns."""
-    taken: list[list[float]] = [[] for _ in programs]
-    for _ in range(_WARM + num_runs):
-        for program, times in zip(programs, taken, strict=True):
+def _measure(programs: Sequence[Program], num_runs: int) -> list[tuple[float, float]]:
+    """Return the median and the minimum latency of each program in milliseconds, with interleaved timing."""
+    latencies: list[list[float]] = [[] for _ in programs]
+    for _ in range(_WARMUP_RUNS + num_runs):
+        for program, values in zip(programs, latencies, strict=True):
             started = time.perf_counter()
             program.run()
-            times.append((time.perf_counter() - started) * 1e3)
-    return [(statistics.median(times[_WARM:]), min(times[_WARM:])) for times in taken]
+            values.append((time.perf_counter() - started) * 1e3)
+    return [(statistics.median(values[_WARMUP_RUNS:]), min(values[_WARMUP_RUNS:])) for values in latencies]

@@ -1,9 +1,9 @@
-"""How many samples a second each teacher trains on: whole steps, on random features of CMU-MOSI's shape."""
+"""Measure the training throughput of the teachers: complete steps on random features of the shapes of CMU-MOSI."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from edge_msa.config.recipes import ALMT_PRESETS, PRESETS
 from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
 from edge_msa.data.tasks import MOSI
+from edge_msa.text_tables import text_table
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.loop import FitPlan, Objective, descend
 from edge_msa.training.teachers.almt import AlmtStage
@@ -21,12 +22,14 @@ SHAPES: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "hrlf": {"language": (50, 300), "audio": (50, 5), "vision": (50, 20)},
     "almt": {"language": (50, 768), "audio": (375, 5), "vision": (500, 20)},
 }
-"""Frames and features of each modality as each paper has MOSI: aligned GloVe, and unaligned BERT features."""
+"""Frames and features of each modality of CMU-MOSI in each paper: aligned GloVe features, unaligned BERT features."""
+
+NO_GPU = "Not measured on a GPU: torch finds no GPU on this machine."
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Samples a second of one teacher at its published batch size; `stage` says which of its trainings."""
+    """Training samples per second of one teacher at its published batch size; `stage` names its training stage."""
 
     model: str
     stage: str
@@ -37,8 +40,8 @@ class Throughput:
     samples_per_second: float
 
 
-def hardware_here() -> tuple[Hardware, ...]:
-    """What can be compared on this machine: the CPU; and the GPU, if there is one, plain, in bf16, and compiled."""
+def available_hardware() -> tuple[Hardware, ...]:
+    """Return the configurations to compare: the CPU, and fp32, bf16 and compiled bf16 on the GPU if there is one."""
     cpu = Hardware("cpu", "32")
     if not torch.cuda.is_available():
         return (cpu,)
@@ -46,15 +49,15 @@ def hardware_here() -> tuple[Hardware, ...]:
 
 
 def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) -> Throughput:
-    """Train one teacher from random weights for about that long, after a few steps that do not count.
+    """Train one teacher from random weights and measure its samples per second, after three warm-up steps.
 
     Args:
-        hardware: on what.
+        hardware: device and training precision.
         model: hrlf or almt.
-        seconds: of steps that are counted, at least three of them.
+        seconds: least duration of the measurement, which has at least three steps.
 
     Raises:
-        BackendUnavailableError: the hardware is not here.
+        BackendUnavailableError: the hardware is not available.
     """
     context = hardware.start()
     objective, plan, stage = _OBJECTIVES[model](context)
@@ -72,19 +75,42 @@ def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) 
     return Throughput(model, stage, plan.batch_size, device, context.precision, context.compiled, rate)
 
 
+def format_throughput(results: Sequence[Throughput]) -> str:
+    """Format the results as a table with one row per model and device, and say so if no GPU was measured."""
+    cpu = {item.model: item.samples_per_second for item in results if item.device == "CPU"}
+    header = ["model", "stage", "batch", "device", "precision", "compiled", "samples/s", "times the CPU"]
+    rows = [
+        [
+            item.model,
+            item.stage,
+            str(item.batch_size),
+            item.device,
+            item.precision,
+            "yes" if item.compiled else "no",
+            f"{item.samples_per_second:.0f}",
+            f"{item.samples_per_second / cpu[item.model]:.2f}",
+        ]
+        for item in results
+    ]
+    lines = [text_table(header, rows, left=6)]
+    if all(item.device == "CPU" for item in results):
+        lines.append(NO_GPU)
+    return "\n".join(lines)
+
+
 def _seconds_per_step(step: Callable[[], None], context: TrainingContext, seconds: float) -> float:
     for _ in range(3):
         step()
-    _wait(context)
+    _synchronize(context)
     started, count = time.perf_counter(), 0
     while count < 3 or time.perf_counter() - started < seconds:
         step()
         count += 1
-    _wait(context)
+    _synchronize(context)
     return (time.perf_counter() - started) / count
 
 
-def _wait(context: TrainingContext) -> None:
+def _synchronize(context: TrainingContext) -> None:
     if context.device.type == "cuda":
         torch.cuda.synchronize(context.device)
 
@@ -108,7 +134,7 @@ MODELS = tuple(_OBJECTIVES)
 
 
 def _random_dataset(model: str, count: int) -> Dataset:
-    """`count` samples in each of the splits that training needs."""
+    """Return a dataset with `count` samples in each split that training needs."""
     generator = np.random.default_rng(0)
     splits: dict[SplitName, Split] = {}
     names: tuple[SplitName, ...] = ("train", "valid")

@@ -1,4 +1,4 @@
-"""`edge-msa data` and `edge-msa import`: what others made, looked at and brought in."""
+"""`edge-msa data` and `edge-msa import`: inspect and convert feature files, import checkpoints."""
 
 from __future__ import annotations
 
@@ -7,61 +7,94 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import Device, Json, Output, TaskName
+from edge_msa.cli.help import Command
+from edge_msa.cli.options import Json, OutputDir, TaskName
 
-data_app = typer.Typer(help="Look at feature files and convert them.", no_args_is_help=True)
-import_app = typer.Typer(help="Make runs of checkpoints that others trained.", no_args_is_help=True)
+data_app = typer.Typer(help="Inspect and convert feature files.", no_args_is_help=True)
+import_app = typer.Typer(help="Import checkpoints of other projects.", no_args_is_help=True)
+
+Source = Annotated[str, typer.Argument(metavar="FILE", help="Feature file, or `synthetic`.")]
+Archive = Annotated[Path, typer.Argument(metavar="OUTPUT.npz", help="Archive to write.")]
 
 
-@data_app.command("inspect")
-def data_inspect(
-    file: Annotated[str, typer.Argument(help="A feature file, or `synthetic`.")],
-    task: TaskName = None,
-    json: Json = False,
-) -> None:
-    """Show splits, shapes, lengths, missing share, labels, and what was not finite."""
+@data_app.command("inspect", cls=Command)
+def data_inspect(file: Source, task: TaskName = None, json: Json = False) -> None:
+    """Show splits, shapes, lengths, labels and invalid values."""
     from edge_msa.workflows.data import inspect
 
     inspect(file, task, json=json)
 
 
-@data_app.command("encode")
+@data_app.command("encode", cls=Command)
 def data_encode(
-    file: Annotated[str, typer.Argument(help="A feature file that tells what was said.")],
-    output: Annotated[Path, typer.Argument(help="The archive to write, ending in .npz.")],
-    encoder: Annotated[str, typer.Option("--encoder", help="A BERT-like model: a folder, or a name on the hub.")],
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longer utterances lose their end.")] = 64,
-    layers: Annotated[int | None, typer.Option("--layers", help="Its first layers to keep; else all.")] = None,
-    device: Device = "auto",
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Feature file with transcripts.")],
+    output: Archive,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--encoder", metavar="NAME", help="BERT-like encoder: a folder or a name on the Hugging Face Hub."
+        ),
+    ],
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", metavar="N", help="Number of tokens after which an utterance is truncated.")
+    ] = 64,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            "--layers", metavar="N", help="Number of encoder layers to use, from the first.", show_default="all"
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="Where to run the encoder: auto, cpu or cuda.")
+    ] = "auto",
     task: TaskName = None,
 ) -> None:
-    """Replace the language stream by a frozen encoder's token features of the raw text."""
-    from edge_msa.workflows.encode import encode_language
+    """Encode transcripts as language features.
+
+    Replaces the language features of the file with the token features that a frozen encoder computes from the text.
+    """
+    from edge_msa.workflows.data import encode_language
 
     encode_language(file, output, encoder, max_tokens=max_tokens, layers=layers, device=device, task_name=task)
 
 
-@data_app.command("convert")
+@data_app.command("convert", cls=Command)
 def data_convert(
-    file: Annotated[str, typer.Argument(help="A feature file, or `synthetic`.")],
-    output: Annotated[Path, typer.Argument(help="The archive to write, ending in .npz.")],
-    samples: Annotated[str | None, typer.Option("--samples", help="Of training, as in 0:2000; else all.")] = None,
-    unlabeled: Annotated[bool, typer.Option("--unlabeled", help="Training samples alone, no labels.")] = False,
+    file: Source,
+    output: Archive,
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            "--samples", metavar="SLICE", help="Slice of training samples to keep, e.g. 0:2000.", show_default="all"
+        ),
+    ] = None,
+    unlabeled: Annotated[
+        bool, typer.Option("--unlabeled", help="Write only the training samples, without labels.")
+    ] = False,
     task: TaskName = None,
 ) -> None:
-    """Write a feature file as this project's own .npz archive."""
+    """Convert a feature file to the project's .npz archive."""
     from edge_msa.workflows.data import convert
 
     convert(file, output, task, samples=samples, unlabeled=unlabeled)
 
 
-@import_app.command("almt")
+@import_app.command("almt", cls=Command)
 def import_almt(
-    checkpoint: Annotated[Path, typer.Argument(help="A state dict of the authors' code or of MMSA, a .pth file.")],
-    output_dir: Output,
-    task: Annotated[str, typer.Option("--task", help="What it was trained for: mosi, sims, emotions...")] = "mosi",
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.pth", help="State dict that was saved by the authors' ALMT code or by MMSA."),
+    ],
+    output_dir: OutputDir,
+    task: Annotated[
+        str,
+        typer.Option("--task", metavar="NAME", help="Task of the checkpoint: mosi, sims, emotions or regression."),
+    ] = "mosi",
 ) -> None:
-    """Read a checkpoint of ALMT, every size off its tensors, as a teacher."""
+    """Import a checkpoint of ALMT as a teacher.
+
+    All layer sizes are inferred from the shapes of the tensors.
+    """
     from edge_msa.workflows.import_almt import import_checkpoint
 
     import_checkpoint(checkpoint, output_dir, task=task)

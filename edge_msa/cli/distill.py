@@ -1,4 +1,4 @@
-"""`edge-msa distill` and `edge-msa compare`: students, and what makes one better than another."""
+"""`edge-msa distill` and `edge-msa compare`: distill students, and compare variants of a recipe."""
 
 from __future__ import annotations
 
@@ -12,33 +12,48 @@ from edge_msa.cli.options import (
     Device,
     Epochs,
     Json,
-    Language,
-    Output,
-    OwnData,
+    OutputDir,
     Recipe,
+    RunData,
     Seed,
     TaskName,
     TensorBoard,
+    TextModel,
     TrainingPrecision,
 )
 
-students_app = typer.Typer()
-
+Teachers = Annotated[
+    list[Path],
+    typer.Option(
+        "--teacher", metavar="RUN", help="Run of train, import or distill. Repeat the option for several teachers."
+    ),
+]
 Transfer = Annotated[
-    list[str] | None, typer.Option("--transfer", help="More training samples, with labels or without; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--transfer",
+        metavar="FILE",
+        help="Feature file with more training samples, labeled or not. Repeat the option for several files.",
+        show_default="none",
+    ),
 ]
 
 
-@students_app.command()
 def distill(
-    output_dir: Output,
-    teacher: Annotated[list[Path], typer.Option("--teacher", help="A run of train, import or distill; repeatable.")],
-    data: OwnData = None,
+    output_dir: OutputDir,
+    teacher: Teachers,
+    data: RunData = None,
     transfer: Transfer = None,
     qat: Annotated[
-        Path | None, typer.Option("--qat", help="A run of calibrate: train its student on, as in int8.")
+        Path | None,
+        typer.Option(
+            "--qat",
+            metavar="RUN",
+            help="Run of calibrate. Fine-tune its student with quantization-aware training.",
+            show_default="train a new student",
+        ),
     ] = None,
-    language: Language = None,
+    text_model: TextModel = None,
     recipe: Recipe = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -48,7 +63,7 @@ def distill(
     tensorboard: TensorBoard = None,
     task: TaskName = None,
 ) -> None:
-    """Distill one teacher or several into the student that devices run."""
+    """Distill one or more teachers into a small student."""
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.distill import distill_student
 
@@ -58,7 +73,7 @@ def distill(
         output_dir,
         transfer=transfer or (),
         qat=qat,
-        language=language,
+        language=text_model,
         recipe=recipe,
         epochs=epochs,
         seed=seed,
@@ -67,19 +82,29 @@ def distill(
     )
 
 
-@students_app.command()
 def compare(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file with [student] and a table [variants.NAME] each.")],
-    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where the runs go.")],
-    teacher: Annotated[list[Path], typer.Option("--teacher", help="As distill takes it; repeatable.")],
-    data: OwnData = None,
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            metavar="VARIANTS.toml", help="TOML file with a [student] table and one [variants.NAME] table per variant."
+        ),
+    ],
+    output_dir: Annotated[Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs.")],
+    teacher: Teachers,
+    data: RunData = None,
     transfer: Transfer = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings a variant, seeds 0, 1, ...")] = 3,
-    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Which split to measure on.")] = "valid",
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, max=100, help="Number of seeds per variant: 0, 1, ...")
+    ] = 3,
+    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Split to measure on.")] = "valid",
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Distill students that differ in one thing, several seeds each, and print what it is baseline check; goes on if killed."""
+    """Compare variants of a student recipe over several seeds.
+
+    Distills every variant with every seed and prints how much each variant gains over the first. An interrupted
+    comparison resumes where it stopped.
+    """
     from edge_msa.workflows.compare import compare_students
 
     compare_students(

@@ -7,35 +7,126 @@ from typing import Annotated, Literal
 
 import typer
 
-Data = Annotated[str, typer.Option("--data", help="A feature file, or `synthetic` for the embedded default.")]
-OwnData = Annotated[str | None, typer.Option("--data", help="A feature file; else what the run was made from.")]
-Output = Annotated[Path, typer.Option("--output-dir", help="The folder to make, once it is whole.")]
-TaskName = Annotated[str | None, typer.Option("--task", help="mosi, sims, emotions, regression; else the file's.")]
+Data = Annotated[
+    str,
+    typer.Option("--data", metavar="FILE", help="Feature file, or `synthetic` for the built-in synthetic task."),
+]
+RunData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="Feature file, or `synthetic` for the built-in synthetic task.",
+        show_default="the data that the run was trained on",
+    ),
+]
+OutputDir = Annotated[
+    Path, typer.Option("--output-dir", metavar="DIR", help="Folder to create. It appears only when it is complete.")
+]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="NAME",
+        help="What the labels mean: mosi, sims, emotions or regression.",
+        show_default="the task that the file states",
+    ),
+]
 Transcripts = Annotated[
-    list[str], typer.Option("--transcripts", help="A CSV or feature file with what was said; repeat it, yours last.")
+    list[str],
+    typer.Option(
+        "--transcripts",
+        metavar="FILE",
+        help="CSV or feature file with transcripts. Repeat the option for several files, the target corpus last.",
+    ),
 ]
-Layers = Annotated[int | None, typer.Option("--layers", min=1, help="First layers of the encoder to keep; else all.")]
-Language = Annotated[
+EncoderLayers = Annotated[
+    int | None,
+    typer.Option(
+        "--layers", metavar="N", min=1, help="Number of encoder layers to keep, from the first.", show_default="all"
+    ),
+]
+TextModel = Annotated[
     Path | None,
-    typer.Option("--language", help="A language run: words, as its text encoder sees them, are the language."),
+    typer.Option(
+        "--text-model",
+        metavar="RUN",
+        help="Run of `edge-msa text`. Its text encoder turns the transcripts into the language features.",
+        show_default="the language features of the file",
+    ),
 ]
-Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file of settings.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each stage; else the recipe's.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Every random choice follows from it.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Through torch.compile; `bench training` says if it pays.")]
-TensorBoard = Annotated[Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard's event files.")]
-Json = Annotated[bool, typer.Option("--json", help="End stdout with one line of compact JSON.")]
-Dla = Annotated[bool, typer.Option("--dla", help="Hold graphs against the rules of the target's DLA too.")]
-SshOption = Annotated[
-    list[str] | None, typer.Option("--ssh-option", help="With --host: of ssh's own, as Port=2222; repeatable.")
+Recipe = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe", metavar="FILE.toml", help="TOML file with settings.", show_default="the preset for the data"
+    ),
 ]
-RemotePython = Annotated[str, typer.Option("--python", help="With --host: the Python there.")]
-Keep = Annotated[bool, typer.Option("--keep", help="With --host: leave the folder there.")]
-Offline = Annotated[bool, typer.Option("--offline", help="With --host: use the backends that are there, install none.")]
-SplitOption = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which split to measure on.")]
-Method = Literal["minmax", "percentile", "entropy", "mse"]
-PrecisionName = Literal["auto", "fp32", "fp16", "int8"]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs", metavar="N", min=1, help="Number of epochs of each training stage.", show_default="the recipe's"
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of every random choice.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Where to train: auto, cpu or cuda.")]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Train through torch.compile. `edge-msa bench training` measures whether it is faster."
+    ),
+]
 TrainingPrecision = Annotated[
-    Literal["auto", "32", "bf16"], typer.Option("--precision", help="auto is bf16 on a GPU that has it, else 32.")
+    Literal["auto", "32", "bf16"],
+    typer.Option("--precision", help="Training precision. auto uses bf16 on GPUs that support it, and 32 elsewhere."),
 ]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard", metavar="DIR", help="Folder for TensorBoard event files.", show_default="no event files"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON at the end of stdout.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        metavar="NAME",
+        help="Device, device family, or TOML file with a device profile. `edge-msa devices` lists the names.",
+    ),
+]
+Dla = Annotated[
+    bool, typer.Option("--dla", help="Check the graphs for the deep learning accelerator (DLA) of the target as well.")
+]
+MaxDrop = Annotated[
+    float,
+    typer.Option(
+        "--max-drop",
+        metavar="POINTS",
+        min=0,
+        help="Accuracy gate: largest loss, in percentage points, that a precision may have on its worst subset.",
+    ),
+]
+Split = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Split to measure on.")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=256, help="CPU threads of one prediction.")]
+NumRuns = Annotated[
+    int, typer.Option("--num-runs", metavar="N", min=1, help="Timed calls of each graph or modality subset.")
+]
+SshOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ssh-option",
+        metavar="NAME=VALUE",
+        help="With --host: option for ssh, for example Port=2222. Repeat it for several options.",
+        show_default="none",
+    ),
+]
+RemotePython = Annotated[
+    str, typer.Option("--python", metavar="NAME", help="With --host: Python interpreter on the device.")
+]
+Keep = Annotated[bool, typer.Option("--keep", help="With --host: keep the temporary folder on the device.")]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="With --host: install nothing, and use the backends that the device already has."),
+]
+BackendPrecision = Literal["auto", "fp32", "fp16", "int8"]
+CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]

@@ -1,4 +1,4 @@
-"""`edge-msa sensitivity` and `edge-msa search`: which layers, and which students, pay on a device."""
+"""`edge-msa search`: search for student architectures on a device."""
 
 from __future__ import annotations
 
@@ -7,70 +7,81 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import Json, Output, OwnData, Seed, TaskName
-
-tuning_app = typer.Typer()
+from edge_msa.cli.options import Json, Seed, TaskName
 
 
-@tuning_app.command()
-def sensitivity(
-    output_dir: Output,
-    model: Annotated[Path, typer.Option("--model", help="The run of edge-msa calibrate.")],
-    target: Annotated[str, typer.Option("--target", help="A device, a family or a TOML file: see edge-msa devices.")],
-    data: OwnData = None,
-    budget: Annotated[float, typer.Option("--budget", min=0, help="Seconds; the best so far is kept.")] = 120.0,
-    max_drop: Annotated[
-        float, typer.Option("--max-drop", min=0, help="Points that may be lost on the worst subset.")
-    ] = 1.0,
-    max_distance: Annotated[
-        float,
-        typer.Option("--max-distance", min=0, help="Distance from fp32's predictions, in their standard deviations."),
-    ] = 0.05,
-    seed: Seed = 0,
-    task: TaskName = None,
-) -> None:
-    """Find which layers must stay float at int8, and draw what each costs; goes on where it stopped."""
-    from edge_msa.workflows.sensitivity import find_mixed_precision
-
-    find_mixed_precision(
-        target,
-        model,
-        output_dir,
-        data=data,
-        budget=budget,
-        max_drop=max_drop,
-        max_distance=max_distance,
-        seed=seed,
-        task=task,
-    )
-
-
-@tuning_app.command()
 def search(
-    target: Annotated[str, typer.Option("--target", help="The device to search for; it is measured on this machine.")],
-    data: Annotated[str, typer.Option("--data", help="A feature file, or `synthetic`; test is never read.")],
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Of all processes together.")],
-    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where runs, bundles and the page go.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="Device to search for. This machine must be of its kind to measure latency.",
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Option("--data", metavar="FILE", help="Feature file, or `synthetic`. The test split is not used."),
+    ],
+    trials: Annotated[
+        int, typer.Option("--trials", metavar="N", min=1, help="Total number of trials across all workers.")
+    ],
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page.")
+    ],
     storage: Annotated[
-        str | None, typer.Option("--storage", help="A file or database URL to share; else DIR/search.db.")
+        str | None,
+        typer.Option(
+            "--storage",
+            metavar="URL",
+            help="File or database URL that workers share.",
+            show_default="search.db in --output-dir",
+        ),
     ] = None,
-    teacher: Annotated[Path | None, typer.Option("--teacher", help="A run of edge-msa train; else made once.")] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            "--teacher", metavar="RUN", help="Run of `edge-msa train`.", show_default="train an HRLF teacher once"
+        ),
+    ] = None,
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="A TOML file: [search.space], and the default [student].")
+        Path | None,
+        typer.Option(
+            "--recipe",
+            metavar="FILE.toml",
+            help="TOML file with [search.space] and the default [student].",
+            show_default="the built-in search space",
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of each trial; else the recipe's.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", metavar="N", min=1, help="Epochs of each trial.", show_default="the recipe's"),
+    ] = None,
     train_samples: Annotated[
-        int | None, typer.Option("--train-samples", min=1, help="Train on so many, drawn by --seed; else on all.")
+        int | None,
+        typer.Option(
+            "--train-samples",
+            metavar="N",
+            min=1,
+            help="Number of training samples, drawn with --seed.",
+            show_default="all",
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=20, help="Trainings behind the answer.")] = 3,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Processes to start here.")] = 1,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", metavar="N", min=1, max=20, help="Number of seeds that confirm the selected recipe."),
+    ] = 3,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", min=1, max=64, help="Number of workers to start on this machine.")
+    ] = 1,
     seed: Seed = 0,
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Search student recipes for accuracy, latency and size on a device; goes on where it stopped.
+    """Search student architectures for a device.
 
-    The same command may run any number of times at once, also on other machines with the same --storage.
+    Optimizes accuracy, latency and size together. An interrupted search resumes where it stopped. You can run the same
+    command several times at once, also on other machines with the same --storage.
     """
     from edge_msa.search.context import Asked
     from edge_msa.workflows.search import search as run_search

@@ -1,4 +1,4 @@
-"""`edge-msa text`: readers of raw words."""
+"""`edge-msa text`: train and distill text models."""
 
 from __future__ import annotations
 
@@ -7,28 +7,44 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.options import Device, Json, Layers, Output, Recipe, Seed, TrainingPrecision, Transcripts
-
-text_app = typer.Typer(
-    help="Make readers of raw words: language teachers, and students of theirs.", no_args_is_help=True
+from edge_msa.cli.help import Command
+from edge_msa.cli.options import (
+    Device,
+    EncoderLayers,
+    Json,
+    OutputDir,
+    Recipe,
+    Seed,
+    TrainingPrecision,
+    Transcripts,
 )
 
+text_app = typer.Typer(help="Train and distill models of raw text.", no_args_is_help=True)
 
-@text_app.command("train")
+
+@text_app.command("train", cls=Command)
 def text_train(
     transcripts: Transcripts,
-    output_dir: Output,
+    output_dir: OutputDir,
     encoder: Annotated[
         str,
-        typer.Option("--encoder", help="A BERT-like folder or hub name; an .npz of word vectors; or `wordpieces`."),
+        typer.Option(
+            "--encoder",
+            metavar="NAME",
+            help="BERT-like encoder (a folder or a name on the Hugging Face Hub), .npz file with word vectors, or "
+            "`wordpieces` for a trained table.",
+        ),
     ],
-    layers: Layers = None,
+    layers: EncoderLayers = None,
     recipe: Recipe = None,
     seed: Seed = 0,
     device: Device = "auto",
     precision: TrainingPrecision = "auto",
 ) -> None:
-    """Train a reader of words on transcripts with scores; the last file's task and validation split count."""
+    """Train a text model on transcripts with scores.
+
+    The last file decides the task, and its validation split selects the best epoch.
+    """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.text import train_text_model
 
@@ -43,22 +59,32 @@ def text_train(
     )
 
 
-@text_app.command("distill")
+@text_app.command("distill", cls=Command)
 def text_distill(
-    teacher: Annotated[list[Path], typer.Option("--teacher", help="A language run; repeat it to average several.")],
+    teacher: Annotated[
+        list[Path],
+        typer.Option(
+            "--teacher",
+            metavar="RUN",
+            help="Run of `edge-msa text`. Repeat the option to learn from the average of several teachers.",
+        ),
+    ],
     transcripts: Transcripts,
-    output_dir: Output,
+    output_dir: OutputDir,
     text_encoder: Annotated[
         Literal["table", "encoder"],
-        typer.Option("--text-encoder", help="A static table, or the teacher's first layers."),
+        typer.Option("--text-encoder", help="Static embedding table, or the first layers of the teacher's encoder."),
     ] = "table",
-    layers: Layers = None,
+    layers: EncoderLayers = None,
     recipe: Recipe = None,
     seed: Seed = 0,
     device: Device = "auto",
     precision: TrainingPrecision = "auto",
 ) -> None:
-    """Distill readers of words into a smaller one, over all the words of the transcripts."""
+    """Distill text models into a smaller one.
+
+    The student learns from the teachers' predictions on all transcripts, with or without scores.
+    """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.text import distill_text_model
 
@@ -74,22 +100,44 @@ def text_distill(
     )
 
 
-@text_app.command("sweep")
+@text_app.command("sweep", cls=Command)
 def text_sweep(
     transcripts: Transcripts,
-    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where runs, bundles, record and page go.")],
-    encoder: Annotated[str, typer.Option("--encoder", help="A BERT-like folder or hub name, as for train.")],
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings of each variant, 0, 1, ...")] = 3,
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page.")
+    ],
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--encoder", metavar="NAME", help="BERT-like encoder: a folder or a name on the Hugging Face Hub."
+        ),
+    ],
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, max=100, help="Number of seeds per size: 0, 1, ...")
+    ] = 3,
     layers: Annotated[
-        list[int] | None, typer.Option("--layers", min=1, help="Layers of a variant between; repeatable. Else 3 and 1.")
+        list[int] | None,
+        typer.Option(
+            "--layers",
+            metavar="N",
+            min=1,
+            help="Number of layers of a smaller encoder. Repeat the option for several sizes.",
+            show_default="3 and 1",
+        ),
     ] = None,
-    target: Annotated[str, typer.Option("--target", help="What the bundles are for.")] = "laptop-x86",
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME", help="Device to export for. `edge-msa devices` lists the names.")
+    ] = "laptop-x86",
     recipe: Recipe = None,
     device: Device = "auto",
     precision: TrainingPrecision = "auto",
     json: Json = False,
 ) -> None:
-    """All readers of words, from the whole encoder down to a table, exported and measured on one picture."""
+    """Compare text models of all sizes.
+
+    Trains the whole encoder, distills it into smaller encoders and a static table, exports and measures each size, and
+    plots accuracy over latency on one page. An interrupted sweep resumes where it stopped.
+    """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.text_sweep import run_text_sweep
 

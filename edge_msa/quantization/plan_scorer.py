@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.benchmark.precisions import readable, with_signal
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import gate_points, measure
+from edge_msa.evaluation.subsets import available_subsets, subsets_with_signal
 from edge_msa.quantization.calibration_files import telling
 from edge_msa.quantization.text_plan_inputs import Encoder
 from edge_msa_calibrate.gate import decide
@@ -103,8 +103,8 @@ class PlanScorer:
         split = whole.select(rows)
         executes = Variant(backend.name, "int8", backend.scheme or "").measured_by
         reader = _Reader(graphs, open_backend(executes), scratch)
-        reference = {subset: reader.read(split.select(found), subset) for subset, found in readable(split)}
-        signal = with_signal(dataset.task, split, lambda _, subset: _columns(reference[subset]))
+        reference = {subset: reader.read(split.select(found), subset) for subset, found in available_subsets(split)}
+        signal = subsets_with_signal(dataset.task, split, lambda _, subset: _columns(reference[subset]))
         return cls(
             request,
             backend.scheme or "",
@@ -136,7 +136,9 @@ class PlanScorer:
 
     def __call__(self, floats: Collection[str]) -> Score:
         """The score with those weights' layers float, and those that the request keeps so."""
-        found = {subset: self._predictions(subset, rows, frozenset(floats)) for subset, rows in readable(self.split)}
+        found = {
+            subset: self._predictions(subset, rows, frozenset(floats)) for subset, rows in available_subsets(self.split)
+        }
         verdict = decide(self._points(self.reference), self._points(found), self.signal, 0.0)
         spread = max(float(np.std(np.concatenate(list(self.reference.values())))), 1e-9)
         distances = [
@@ -176,7 +178,7 @@ class PlanScorer:
             subset.value: gate_points(
                 self.task, measure(self.task, self.split.labels[rows], _columns(predictions[subset]))
             )
-            for subset, rows in readable(self.split)
+            for subset, rows in available_subsets(self.split)
         }
 
 

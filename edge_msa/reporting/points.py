@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from edge_msa.benchmark.records import BenchRecord, Records
 from edge_msa.errors import RunError
 from edge_msa.evaluation.evaluate import Evaluation
-from edge_msa.text_tables import ABSENT
+from edge_msa.text_tables import format_number
 from edge_msa_runtime.modalities import Subset
 
 Metrics = Mapping[str, float]
@@ -139,14 +139,7 @@ def shared_gate(points: Sequence[ReportPoint]) -> str:
     return next((point.gate_metric for point in points if point.by_subset), "")
 
 
-def shown(value: float | None, digits: int = 3) -> str:
-    """A number with that many significant digits, in exponent form only below 0.001; a dash for None."""
-    if value is None:
-        return ABSENT
-    if value != 0 and abs(value) < 1e-3:
-        return f"{value:.1e}"
-    text = f"{value:#.{digits}g}"
-    return f"{value:.0f}" if "e" in text or text.endswith(".") else text
+shown = format_number
 
 
 def join_points(records: Records) -> tuple[ReportPoint, ...]:

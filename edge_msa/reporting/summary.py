@@ -101,7 +101,7 @@ def _int8_pays(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     if pays and not any(pays):
         yield (
             f"int8 does not pay at this size: nowhere here is it both smaller and at least {NOISE:.0%} faster than "
-            "fp32; edge-msa bench synthetic shows where it does."
+            "fp32; edge-msa bench long-windows shows where it does."
         )
 
 

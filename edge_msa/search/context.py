@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from edge_msa.artifacts.runs import read_run
-from edge_msa.benchmark.machine import is_of_kind, unavailable
+from edge_msa.benchmark.machine import matches_profile, unavailable_reason
 from edge_msa.config.recipes import recipe_from, student_recipe
 from edge_msa.config.settings import PipelineRecipe, Settings, read_settings
 from edge_msa.config.student_recipe import StudentRecipe
@@ -192,14 +192,14 @@ def one_at_a_time(path: Path, what: str) -> Iterator[None]:
 def _profile(target: str) -> DeviceProfile:
     """The target with its first backend that executes here alone."""
     profile = profile_named(target)
-    if not is_of_kind(profile.to_json()):
+    if not matches_profile(profile.to_json()):
         raise BackendUnavailableError(
             f"{profile.name} is {profile.architecture}, this machine is not: latencies of {profile.name} cannot be "
             "measured here; search on such a device, or for a target of this kind"
         )
     reasons = []
     for backend in profile.backends:
-        reason = unavailable(backend.name)
+        reason = unavailable_reason(backend.name)
         if reason is None:
             return dataclasses.replace(profile, backends=(backend,))
         reasons.append(reason)

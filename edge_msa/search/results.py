@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import Run
-from edge_msa.benchmark.machine import machine
+from edge_msa.benchmark.machine import describe_machine
 from edge_msa.console import remark, say, step
 from edge_msa.errors import EdgeMsaError, UsageError
 from edge_msa.evaluation.predictors import session_of
@@ -160,7 +160,7 @@ def _facts(context: SearchContext) -> dict[str, str]:
     samples = (
         f"{len(context.dataset.split('train'))} training samples, {len(context.dataset.split('valid'))} of validation"
     )
-    return machine() | {
+    return describe_machine() | {
         "data": f"{context.dataset.name}, {samples}, SHA-256 {context.dataset.digest}",
         "seed": f"{asked.seed}, and {asked.seeds - 1} more for the answer",
         "epochs of a trial": str(context.base.epochs),

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, read_run
-from edge_msa.benchmark.precision_choice import choose
-from edge_msa.benchmark.precisions import measure_variants, untimed
+from edge_msa.benchmark.precisions import choose_precision, measure_precisions, skip_latency
 from edge_msa.console import shows_progress
 from edge_msa.data.tasks import Task
 from edge_msa.deployment.export_request import export_request
@@ -109,8 +108,8 @@ class TrialRunner:
         if reason := graphs.refused.get((context.backend, precision)):
             raise ExportError(f"{context.backend} cannot be given {precision}: {reason}")
         dataset = ModelSpec.from_json(run.info.spec).readable(context.dataset)
-        measured = measure_variants(graphs, request, dataset, by_run(run), scratch, untimed)
-        choice = choose(context.backend, measured, precision, context.own.max_drop)
+        measured = measure_precisions(graphs, request, dataset, by_run(run), scratch, skip_latency)
+        choice = choose_precision(context.backend, measured, precision, context.own.max_drop)
         if choice.failure:
             raise GateFailedError(f"gate: {choice.failure}")
         (found,) = (item for item in measured if item.precision == precision)

@@ -1,1 +1,1 @@
-"""One module a command: the only place that knows all four rooms."""
+"""One module per command. Workflows orchestrate; everything that can be reused lives in a domain package."""

@@ -1,100 +1,58 @@
-"""`edge-msa bench`: what bundles cost on this machine, all of them in one run."""
+"""`edge-msa bench`: measure latency, size, memory and training throughput."""
 
 from __future__ import annotations
 
-import json as json_module
-import subprocess
-import sys
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edge_msa.artifacts.files import check_file
-from edge_msa.benchmark.machine import is_of_kind, machine, unavailable
-from edge_msa.benchmark.records import BenchRecord, record_of, write_records
-from edge_msa.benchmark.remote import RemoteHost, bench_on_host
+from edge_msa.benchmark import almt, students, throughput
+from edge_msa.benchmark.bundles import bench_bundles, format_bench_records
+from edge_msa.benchmark.random_bundles import long_window_bundle
+from edge_msa.benchmark.records import BenchRecord, write_records
+from edge_msa.benchmark.remote import RemoteConfig, bench_on_host
 from edge_msa.console import made, remark, say, say_json
-from edge_msa.errors import UsageError
-from edge_msa.reporting.points import shown
-from edge_msa.text_tables import text_table
-from edge_msa_runtime import load
 from edge_msa_runtime.backends import check_backend_name
-from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
-from edge_msa_runtime.errors import BackendUnavailableError
-from edge_msa_runtime.session import Session
-
-LONG_WINDOWS = "synthetic"
-ALMT = "almt"
-STUDENTS = "students"
-TRAINING = "training"
 
 
-def bench_paths(
-    paths: Sequence[str],
+def bench(
+    paths: Sequence[Path],
     *,
     backend: str = "auto",
     threads: int = 1,
     num_runs: int = 200,
     rate: float | None = None,
-    remote: RemoteHost | None = None,
+    remote: RemoteConfig | None = None,
     output: Path | None = None,
     json: bool = False,
 ) -> tuple[BenchRecord, ...]:
-    """Measure bundles, here or on a remote device, every backend and precision that they hold.
+    """Measure every backend and precision of bundles, print a table, and write the records to `output`.
 
-    `synthetic` is a larger student on long windows. `almt` is ALMT's exact saving against computing every token,
-    `students` the student's sizes against it, `training` the teachers' samples a second.
+    Args:
+        paths: the bundles.
+        backend: a name, or `auto` for all backends of each bundle.
+        threads: CPU threads of one prediction.
+        num_runs: timed predictions per modality subset.
+        rate: predictions per second; None starts each when the one before it ends.
+        remote: a device to measure on; None measures on this machine.
+        output: JSON file for the records.
+        json: also print the records as one line of JSON.
     """
     if backend != "auto":
         check_backend_name(backend)
     if output:
         check_file(output)
-    for name in (ALMT, STUDENTS, TRAINING):
-        if name in paths and (list(paths) != [name] or backend != "auto" or output or remote or rate):
-            raise UsageError(f"bench {name} stands alone, without --backend, --output, --host or --rate")
-    if ALMT in paths:
-        from edge_msa.workflows.bench_almt import bench_almt
-
-        bench_almt(threads=threads, num_runs=num_runs, json=json)
-        return ()
-    if STUDENTS in paths:
-        from edge_msa.benchmark.students import bench_students
-
-        bench_students(threads=threads, num_runs=num_runs, json=json)
-        return ()
-    if TRAINING in paths:
-        from edge_msa.workflows.bench_training import bench_training
-
-        bench_training(json=json)
-        return ()
-    if LONG_WINDOWS in paths:
-        if list(paths) != [LONG_WINDOWS]:
-            raise UsageError("bench synthetic stands alone: give bundles in another call")
-        from edge_msa.benchmark.long_windows import long_window_bundle
-
-        with long_window_bundle() as bundle:
-            return _told(_measured([bundle], remote, backend, threads, num_runs, rate), output, json=json)
-    return _told(_measured([Path(path) for path in paths], remote, backend, threads, num_runs, rate), output, json=json)
-
-
-def _measured(
-    paths: Sequence[Path], remote: RemoteHost | None, backend: str, threads: int, num_runs: int, rate: float | None
-) -> list[BenchRecord]:
-    how: dict[str, Any] = {"backend": backend, "threads": threads, "num_runs": num_runs, "rate": rate}
     records: list[BenchRecord] = []
     if remote is not None:
         for path in paths:
-            records += bench_on_host(path, remote.host, keep=remote.keep, offline=remote.offline, **how)
-        return records
-    for modalities, bundles in _by_modalities([open_bundle(path) for path in paths]).items():
-        remark(f"measuring {', '.join(modalities)}: {len(bundles)} bundles")
-        records += bench_bundles(bundles, **how)
-    return records
-
-
-def _told(records: Sequence[BenchRecord], output: Path | None, *, json: bool) -> tuple[BenchRecord, ...]:
-    say(format_bench(records))
+            records += bench_on_host(path, remote, backend=backend, threads=threads, num_runs=num_runs, rate=rate)
+    else:
+        for modalities, bundles in _group_by_modalities([open_bundle(path) for path in paths]).items():
+            remark(f"Measuring {len(bundles)} bundles with {', '.join(modalities)}.")
+            records += bench_bundles(bundles, backend=backend, threads=threads, num_runs=num_runs, rate=rate)
+    say(format_bench_records(records))
     if output:
         write_records(output, *records)
         made("bench", output, f"edge-msa report {output}")
@@ -103,109 +61,65 @@ def _told(records: Sequence[BenchRecord], output: Path | None, *, json: bool) ->
     return tuple(records)
 
 
-def bench_bundles(
-    bundles: Sequence[Bundle],
+def bench_long_windows(
     *,
     backend: str = "auto",
     threads: int = 1,
     num_runs: int = 200,
     rate: float | None = None,
-) -> list[BenchRecord]:
-    """Measure bundles of the same modalities in turns; what cannot execute here is a record that says so."""
-    sessions: list[Session] = []
-    idle: list[BenchRecord] = []
+    remote: RemoteConfig | None = None,
+    output: Path | None = None,
+    json: bool = False,
+) -> tuple[BenchRecord, ...]:
+    """Measure a large untrained student on windows of 500 frames. The arguments are those of `bench`."""
+    with long_window_bundle() as path:
+        return bench(
+            [path],
+            backend=backend,
+            threads=threads,
+            num_runs=num_runs,
+            rate=rate,
+            remote=remote,
+            output=output,
+            json=json,
+        )
+
+
+def bench_students(*, threads: int, num_runs: int, json: bool) -> None:
+    """Measure untrained students of every size and ALMT, and print a table."""
+    lengths = "/".join(map(str, students.LENGTHS.values()))
+    dims = "/".join(map(str, students.DIMS.values()))
+    remark(f"Random weights, {lengths} frames of {dims} features, {threads} threads. ALMT computes every token.")
+    latencies = students.measure_students(threads=threads, num_runs=num_runs)
+    say(students.format_latencies(latencies))
+    if json:
+        say_json({"students": [dataclasses.asdict(latency) for latency in latencies]})
+
+
+def bench_almt(*, threads: int, num_runs: int, json: bool) -> None:
+    """Measure ALMT with and without the tokens that do not affect its prediction, and print a table."""
+    lengths = "/".join(map(str, almt.MOSI.lengths.values()))
+    remark(f"ALMT with random weights on windows of CMU-MOSI ({lengths} frames), torch on the CPU, {threads} threads.")
+    latencies = almt.measure_almt(threads=threads, num_runs=num_runs)
+    say(almt.format_latencies(latencies))
+    if json:
+        say_json({"almt": [dataclasses.asdict(latency) | {"speedup": latency.speedup} for latency in latencies]})
+
+
+def bench_training(*, json: bool) -> None:
+    """Measure the training throughput of both teachers on each device of this machine, and print a table."""
+    for model in throughput.MODELS:
+        shapes = ", ".join(f"{name} {frames} x {width}" for name, (frames, width) in throughput.SHAPES[model].items())
+        remark(f"{model}: random features ({shapes}), published batch size, complete training steps.")
+    hardware = throughput.available_hardware()
+    results = [throughput.measure_throughput(item, model) for model in throughput.MODELS for item in hardware]
+    say(throughput.format_throughput(results))
+    if json:
+        say_json({"training": [dataclasses.asdict(result) for result in results]})
+
+
+def _group_by_modalities(bundles: Sequence[Bundle]) -> dict[tuple[str, ...], list[Bundle]]:
+    groups: dict[tuple[str, ...], list[Bundle]] = {}
     for bundle in bundles:
-        for name in bundle.manifest.backends if backend == "auto" else (backend,):
-            missing = None if name not in bundle.manifest.backends else unavailable(name)
-            for precision in bundle.precisions(name):
-                if missing is None:
-                    sessions.append(load(bundle.path, backend=name, precision=precision, threads=threads))
-                else:
-                    idle.append(_idle(bundle, name, precision, missing))
-    if not sessions:
-        raise BackendUnavailableError(f"nothing of {', '.join(str(b.path) for b in bundles)} executes here: {backend}")
-    results = bench_sessions(sessions, repeats=num_runs, rate=rate)
-    records = [_record(session, result) for session, result in zip(sessions, results, strict=True)]
-    for session in sessions:
-        session.close()
-    return records + idle
-
-
-def format_bench(records: Sequence[BenchRecord]) -> str:
-    """A row for each subset of each record."""
-    header = [
-        "bundle",
-        "backend",
-        "precision",
-        "subset",
-        "p50 ms",
-        "p90 ms",
-        "p99 ms",
-        "size KB",
-        "load ms",
-        "peak MiB",
-    ]
-    rows = [
-        [
-            record.name,
-            record.backend,
-            record.precision + ("*" if record.chosen else ""),
-            subset,
-            *(shown(latency.get(name)) for name in ("p50", "p90", "p99")),
-            shown(None if record.size_bytes is None else record.size_bytes / 1e3),
-            shown(record.load_ms),
-            shown(record.peak_memory_mib),
-        ]
-        for record in records
-        for subset, latency in (record.latency_ms or {"-": {}}).items()
-    ]
-    notes = [f"{record.name}, {record.backend} {record.precision}: {record.note}" for record in records if record.note]
-    return "\n".join([text_table(header, rows, left=4), "* what the bundle loads by default", *notes])
-
-
-def _record(session: Session, result: BenchResult) -> BenchRecord:
-    on_target = is_of_kind(session.manifest.profile)
-    return record_of(session.bundle, result.to_json(), _alone(session), machine(), on_target=on_target)
-
-
-def _alone(session: Session) -> dict[str, Any]:
-    """Load time and peak memory of the runtime in a process of its own, without torch and the other bundles."""
-    command = [
-        sys.executable,
-        "-m",
-        "edge_msa_runtime",
-        "bench",
-        str(session.bundle.path),
-        "--backend",
-        session.backend,
-    ]
-    command += ["--precision", session.precision, "--threads", str(session.threads), "--repeats", "1", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    if done.returncode:
-        raise BackendUnavailableError(done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}")
-    results: list[dict[str, Any]] = json_module.loads(done.stdout.splitlines()[-1])
-    return results[0]
-
-
-def _idle(bundle: Bundle, backend: str, precision: str, reason: str) -> BenchRecord:
-    manifest = bundle.manifest
-    files = bundle.needed_files(backend, precision)
-    return BenchRecord(
-        name=manifest.name,
-        target=manifest.target,
-        backend=backend,
-        precision=precision,
-        device="",
-        size_bytes=bundle.size(files),
-        chosen=manifest.precision.get(backend) == precision,
-        executed=False,
-        note=reason,
-        machine=machine(),
-    )
-
-
-def _by_modalities(bundles: Sequence[Bundle]) -> dict[tuple[str, ...], list[Bundle]]:
-    found: dict[tuple[str, ...], list[Bundle]] = {}
-    for bundle in bundles:
-        found.setdefault(tuple(bundle.manifest.modalities), []).append(bundle)
-    return found
+        groups.setdefault(tuple(bundle.manifest.modalities), []).append(bundle)
+    return groups

@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.processes import refuse_several
 from edge_msa.artifacts.runs import Run, read_run
-from edge_msa.benchmark.precision_choice import Choice, Measured, choose
-from edge_msa.benchmark.precisions import measure_variants, untimed
-from edge_msa.benchmark.remote import RemoteHost, p50_on_host, reach
-from edge_msa.console import made, remark, remarks, say
+from edge_msa.benchmark.precisions import (
+    PrecisionChoice,
+    PrecisionMeasurement,
+    choose_precision,
+    measure_precisions,
+    skip_latency,
+)
+from edge_msa.benchmark.remote import RemoteConfig, p50_on_host, probe_host
+from edge_msa.config.settings import Settings
+from edge_msa.console import made, remark, remarks, say, step
 from edge_msa.deployment.export_request import export_request
 from edge_msa.deployment.graphs import graphs_of, with_text_encoders
-from edge_msa.errors import UsageError
+from edge_msa.errors import BackendUnavailableError, RunError, UsageError
 from edge_msa.evaluation.predictors import by_run
 from edge_msa.quantization.calibration_files import explained
+from edge_msa.text_tables import text_table
+from edge_msa.training.context import Hardware
 from edge_msa.training.load import student_of
-from edge_msa.workflows.calibrated_student import make_model
+from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.data import opened_for
+from edge_msa.workflows.distill import distill_student
 from edge_msa.workflows.inspect import slow_line
+from edge_msa.workflows.train import train_teacher
 from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.build import GraphSet, build_graphs
+from edge_msa_export.bundle.folders import whole_folder
 from edge_msa_export.bundle.write import write_bundle
+from edge_msa_export.errors import ExportError
 from edge_msa_export.lint import LintTarget
-from edge_msa_export.profiles import DeviceProfile, profile_named
+from edge_msa_export.profiles import DeviceProfile, load_profiles, profile_named
 from edge_msa_export.request import ExportRequest, variants_of
+from edge_msa_export.torch_tensorrt.folder import Facts, is_programs_folder, write_facts
+from edge_msa_export.torch_tensorrt.programs import (
+    PRECISIONS,
+    Compiled,
+    Programs,
+    compile_programs,
+    save_programs,
+    torch_version,
+)
+from edge_msa_export.torch_tensorrt.tables import table_of
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BundleError
 
@@ -43,7 +70,7 @@ class Exported:
     """What `export_model` made: the bundle, and what was chosen for each backend."""
 
     path: Path
-    choices: tuple[Choice, ...]
+    choices: tuple[PrecisionChoice, ...]
 
 
 def export_model(
@@ -56,7 +83,7 @@ def export_model(
     max_drop: float = 1.0,
     ir: bool = False,
     dla: bool = False,
-    remote: RemoteHost | None = None,
+    remote: RemoteConfig | None = None,
     task: str | None = None,
     in_pipeline: bool = False,
 ) -> Exported:
@@ -92,9 +119,9 @@ def export_model(
             remark(f"note: {backend} cannot be given {name}: {reason}")
         remarks(filter(None, [slow_line(graphs.findings)]))
         remark("measuring on validation")
-        timed_by = partial(p50_on_host, remote=remote) if remote else None if precision == "auto" else untimed
-        measured = measure_variants(graphs, request, dataset, by_run(run), Path(scratch), timed_by)
-        choices = tuple(choose(backend.name, measured, precision, max_drop) for backend in profile.backends)
+        timed_by = partial(p50_on_host, remote=remote) if remote else None if precision == "auto" else skip_latency
+        measured = measure_precisions(graphs, request, dataset, by_run(run), Path(scratch), timed_by)
+        choices = tuple(choose_precision(backend.name, measured, precision, max_drop) for backend in profile.backends)
         _write(output, graphs, request, choices, measured)
     for choice in choices:
         say(f"{choice.backend}: {choice.precision}, {choice.reason}")
@@ -116,10 +143,10 @@ def _before(run: Run, profile: DeviceProfile, output: Path) -> Iterator[str]:
             yield f"note: {output} holds a bundle for {there}, which this one for {profile.name} replaces"
 
 
-def _check_remote(remote: RemoteHost, profile: DeviceProfile, precision: str) -> None:
+def _check_remote(remote: RemoteConfig, profile: DeviceProfile, precision: str) -> None:
     if precision != "auto":
         raise UsageError(f"--host times what --precision auto chooses from: leave --precision {precision} or it out")
-    remark(f"{remote.host.address}: {reach(remote.host, profile.to_json(), offline=remote.offline)}")
+    remark(f"{remote.host.address}: {probe_host(remote, profile.to_json())}")
 
 
 def export_once(target: str, output_dir: Path, model: Path) -> Path:
@@ -140,7 +167,11 @@ def export_once(target: str, output_dir: Path, model: Path) -> Path:
 
 
 def _write(
-    output: Path, graphs: GraphSet, request: ExportRequest, choices: tuple[Choice, ...], measured: tuple[Measured, ...]
+    output: Path,
+    graphs: GraphSet,
+    request: ExportRequest,
+    choices: tuple[PrecisionChoice, ...],
+    measured: tuple[PrecisionMeasurement, ...],
 ) -> None:
     accuracy: dict[str, dict[str, Any]] = {}
     for item in measured:
@@ -154,7 +185,7 @@ def _write(
         request,
         {choice.backend: choice.precision for choice in choices},
         accuracy,
-        kept={choice.backend: choice.kept for choice in choices},
+        kept={choice.backend: choice.passing for choice in choices},
     )
 
 
@@ -166,3 +197,138 @@ def default_run() -> Run:
         remark(f"note: no --model given and no earlier run: making the embedded default in {DEFAULT_MODEL.parent}")
         make_model(DEFAULT_MODEL.parent)
     return read_run(DEFAULT_MODEL, "calibration")
+
+
+BACKEND = "torch-tensorrt"
+
+
+def export_programs(
+    target: str,
+    output_dir: Path | None,
+    *,
+    model: Path | None = None,
+    data: str | None = None,
+    precision: str = "auto",
+    task: str | None = None,
+    unfit: Sequence[str] = (),
+) -> Path:
+    """Write a folder of programs for a target that has torch-tensorrt; `unfit` are options given that it cannot honour.
+
+    Raises:
+        UsageError: the target has none, or an option that does not go that way.
+        BackendUnavailableError: the programs are written, and nothing here can compile them.
+        RunError: the programs are written, and torch-tensorrt cannot compile them.
+    """
+    profile = profile_named(target)
+    wanted = _check(profile, precision, unfit)
+    output = output_dir or Path(f"torch-tensorrt-{profile.name}")
+    run = read_run(model, "student", "calibration") if model else default_run()
+    spec = ModelSpec.from_json(run.info.spec)
+    dataset = spec.readable(opened_for(run, spec, data, task))
+    request = dataclasses.replace(
+        export_request(run, spec, dataset, profile, "fp32", output.name), ranges=None, precisions=("fp32",)
+    )
+    student = student_of(run)
+    failed: ExportError | BackendUnavailableError | None = None
+    compiled: Compiled | None = None
+    with whole_folder(output, is_programs_folder) as folder:
+        programs = save_programs(student, request, folder, table_of(profile.torch_tensorrt or ""))
+        try:
+            compiled = compile_programs(programs, student, request, wanted)
+        except (ExportError, BackendUnavailableError) as error:  # keep the exported programs
+            failed = error
+            shutil.rmtree(folder / "compiled", ignore_errors=True)
+        facts = Facts(profile, torch_version(), wanted, compiled, request.provenance)
+        write_facts(folder, programs, facts)
+    _tell(programs, facts)
+    made(f"programs for torch-tensorrt {profile.torch_tensorrt} on {profile.name}", output)
+    if failed is not None:
+        again = "" if facts.fits_torch else f"make this folder again with torch {profile.torch_tensorrt}, then "
+        kind = BackendUnavailableError if isinstance(failed, BackendUnavailableError) else RunError
+        raise kind(
+            f"{output} holds the programs, and nothing compiled of them: {failed}; "
+            f"{again}on the device: {profile.torch_tensorrt_install}, and what {output}/README.md says"
+        )
+    return output
+
+
+def _check(profile: DeviceProfile, precision: str, unfit: Sequence[str]) -> str:
+    """The precision to compile at; everything that can be refused before slow work."""
+    if profile.torch_tensorrt is None:
+        others = ", ".join(item.name for item in load_profiles().values() if item.torch_tensorrt)
+        raise UsageError(f"no torch-tensorrt with a dynamo path is made for {profile.name}; it is for {others}")
+    if unfit:
+        raise UsageError(f"{unfit[0]} is for bundles: leave it out with --backend {BACKEND}")
+    wanted = "fp32" if precision == "auto" else precision
+    if wanted not in PRECISIONS:
+        raise UsageError(
+            f"--backend {BACKEND} has {', '.join(PRECISIONS)}; {precision} is for the bundle's own TensorRT"
+        )
+    return wanted
+
+
+def _tell(programs: Programs, facts: Facts) -> None:
+    compiled = facts.compiled.parity if facts.compiled else {}
+    rows = [
+        [
+            saved.file,
+            str(sum(saved.operators.values())),
+            f"{saved.parity:.1e}",
+            f"{compiled[saved.key]:.1e}" if saved.key in compiled else "-",
+            "  " + (", ".join(saved.unconverted) or "none"),
+        ]
+        for saved in programs.saved
+    ]
+    say(text_table(["program", "operators", "parity", "compiled", "  without a converter"], rows, left=1))
+    say(f"parity: at most {programs.parity_limit:.0e} from torch, reloaded; worst {_worst(programs):.1e}")
+    if facts.compiled:
+        remark(f"note: compiled/ is for {facts.compiled.gpu} alone; another GPU compiles programs/ itself")
+    if not facts.fits_torch:
+        other = f"torch-tensorrt {facts.profile.torch_tensorrt} goes with a torch of its own series"
+        remark(f"note: these programs are of torch {facts.torch}; {other}, which may not read them")
+
+
+def _worst(programs: Programs) -> float:
+    return float(np.max([saved.parity for saved in programs.saved]))
+
+
+def make_model(output_dir: Path, settings: Settings | None = None) -> None:
+    """The runs `teacher`, `student` and `calibrated` under a folder."""
+    refuse_several("the way from data to a calibrated student")
+    given = settings or Settings()
+    own = given.pipeline
+    teacher, student = output_dir / "teacher", output_dir / "student"
+    hardware = Hardware(own.device)
+    step("train")
+    train_teacher(
+        own.data,
+        teacher,
+        model=own.teacher,
+        recipe={"hrlf": given.hrlf, "almt": given.almt},
+        seed=own.seed,
+        hardware=hardware,
+        task=own.task,
+        in_pipeline=True,
+    )
+    step("distill")
+    distill_student(
+        own.data,
+        [teacher],
+        student,
+        recipe={"student": given.student},
+        seed=own.seed,
+        hardware=hardware,
+        task=own.task,
+        in_pipeline=True,
+    )
+    step("calibrate")
+    calibrate_student(
+        own.data,
+        student,
+        output_dir / "calibrated",
+        method=own.method,
+        num_samples=own.num_samples,
+        seed=own.seed,
+        task=own.task,
+        in_pipeline=True,
+    )

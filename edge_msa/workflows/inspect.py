@@ -13,7 +13,7 @@ from edge_msa_export.errors import ExportError, LintError
 from edge_msa_export.lint import REFUSED, SLOW, Finding, LintTarget, tensorrt_version
 from edge_msa_export.lint.finding import SEVERITIES
 from edge_msa_export.lint.inspection import Inspected, inspect_bundle, inspect_file, tensorrt_graphs
-from edge_msa_export.profiles import profile_named
+from edge_msa_export.profiles import load_profiles, profile_named
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 
 KINDS = 5
@@ -141,3 +141,22 @@ def _refuse(graphs: Sequence[Inspected], lint_target: LintTarget) -> None:
         told = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
         held = sum(any(finding.severity == REFUSED for finding in graph.findings) for graph in graphs)
         raise ExportError(f"{lint_target} refuses {held} of {len(graphs)} graphs ({told}); first: {refused[0]}")
+
+
+def list_devices(*, json: bool) -> None:
+    """Show every device that export knows, in a table or as JSON."""
+    profiles = load_profiles()
+    if json:
+        say_json({name: profile.to_json() for name, profile in profiles.items()})
+        return
+    rows = [
+        [
+            profile.name + (f" (= {profile.family})" if profile.family_default else ""),
+            profile.architecture,
+            ", ".join(f"{backend.name} {'/'.join(backend.precisions)}" for backend in profile.backends),
+            (profile.tensorrt or "-") + (", DLA" if profile.dla else ""),
+            profile.description,
+        ]
+        for profile in profiles.values()
+    ]
+    say(text_table(["target", "architecture", "backends", "TensorRT", "what it is"], rows, left=5))

@@ -12,17 +12,16 @@ from typing import Any
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import read_run
+from edge_msa.benchmark.bundles import bench_bundles
 from edge_msa.benchmark.records import BenchRecord, write_records
 from edge_msa.config.settings import PipelineRecipe, read_settings
 from edge_msa.console import say, say_json, step
 from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import by_session, session_of, source_of
-from edge_msa.workflows.bench import bench_bundles
-from edge_msa.workflows.calibrated_student import make_model
 from edge_msa.workflows.data import opened
 from edge_msa.workflows.evaluate import limits_of, reader_of
-from edge_msa.workflows.export import export_model
+from edge_msa.workflows.export import export_model, make_model
 from edge_msa.workflows.report import write_report
 from edge_msa_export.profiles import profile_named
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME

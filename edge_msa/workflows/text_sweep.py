@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import file_digest, read_run
-from edge_msa.benchmark.machine import machine, unavailable
+from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import made, say, say_json, step
 from edge_msa.data.dataset import Dataset
 from edge_msa.errors import RunUsageError
@@ -163,7 +163,7 @@ def _measured(
     step("test and bench")
     dataset = opened(asked.transcripts[-1], None)
     first = [open_bundle(bundles[variant.name][0]) for variant in variants]
-    backend = next(name for name in first[0].manifest.backends if unavailable(name) is None)
+    backend = next(name for name in first[0].manifest.backends if unavailable_reason(name) is None)
     sessions = [
         load(bundle.path, backend=backend, precision=precision)
         for bundle in first
@@ -188,7 +188,7 @@ def _measured(
         target=first[0].manifest.target,
         steps=tuple(steps),
         baselines=once(evaluations[0].baselines),
-        machine=machine(),
+        machine=describe_machine(),
     )
 
 

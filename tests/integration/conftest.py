@@ -173,7 +173,7 @@ def calibrated(small_runs: Path, toy_encoder: Path, tmp_path_factory: pytest.Tem
         for split in ("train", "valid", "test"):
             writer.writerows([text, split, score] for score, texts in SAID.items() for text in texts)
     streams = ("distill", "--teacher", small_runs / "teacher", "--data", small_runs / "good.npz")
-    words = ("language", "train", "--transcripts", folder / "said.csv", "--encoder")
+    words = ("text", "train", "--transcripts", folder / "said.csv", "--encoder")
     made = {"streams": streams, "table": (*words, "wordpieces"), "encoder": (*words, toy_encoder)}
     for name, command in made.items():
         student = folder / f"{name}-student"

@@ -144,8 +144,8 @@ WRONG: list[tuple[str, int, str]] = [
     ("bench {nowhere}", 2, "nowhere"),
     ("bench {empty}", 2, "no bundle, it has no manifest.json"),
     ("bench {student}", 2, "no bundle, it is a run"),
-    ("bench synthetic {student}", 2, "stands alone"),
-    ("bench", 2, "see: edge-msa bench --help"),
+    ("bench long-windows {student}", 2, "unexpected extra argument"),
+    ("bench", 2, "see: edge-msa bench bundle --help"),
     ("bench {student} --output .", 2, ". is a folder: give a file to write"),
     ("bench {student} --backend tensort", 2, "did you mean 'tensorrt'"),
     ("report {good.npz} --output {empty}", 2, "is a folder: give a file to write"),
@@ -221,7 +221,7 @@ def test_an_error_nobody_foresaw_is_not_hidden(edge_msa: Command, monkeypatch: p
     def broken(*, json: bool) -> NoReturn:
         raise ZeroDivisionError(json)
 
-    monkeypatch.setattr("edge_msa.workflows.devices.list_devices", broken)
+    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", broken)
     with pytest.raises(ZeroDivisionError):
         edge_msa("devices")
 

@@ -21,7 +21,7 @@ import pytest
 import edge_msa_runtime
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import read_run
-from edge_msa.benchmark.precision_choice import Measured
+from edge_msa.benchmark.precisions import PrecisionMeasurement
 from edge_msa.data.formats.archive import read_archive
 from edge_msa.training.load import student_of
 from edge_msa.training.predict import predict
@@ -198,14 +198,14 @@ def test_chunks_with_masked_frames_windows_and_torch_read_the_same(backend: str,
 def test_a_precision_that_loses_too_much_ends_with_3_and_leaves_the_bundle_that_passed(
     whole_way: WholeWay, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lossy(*_: object) -> tuple[Measured, ...]:
+    def lossy(*_: object) -> tuple[PrecisionMeasurement, ...]:
         return tuple(
-            Measured(backend, precision, backend, {"lav": points}, {}, frozenset({"lav"}), (speed,))
+            PrecisionMeasurement(backend, precision, backend, {"lav": points}, {}, frozenset({"lav"}), (speed,))
             for backend in ("openvino", "onnxruntime")
             for precision, points, speed in (("fp32", 80.0, 2.0), ("int8", 70.0, 1.0))
         )
 
-    monkeypatch.setattr("edge_msa.workflows.export.measure_variants", lossy)
+    monkeypatch.setattr("edge_msa.workflows.export.measure_precisions", lossy)
     output = tmp_path / "bundle"
     options = ("--data", whole_way.data, "--precision", "int8", "--max-drop", "0", "--output-dir", output)
     ran = edge_msa("export", "--target", "laptop", "--model", whole_way.folder / "calibrated", *options)

@@ -48,7 +48,7 @@ def test_programs_are_kept_where_they_cannot_be_compiled(
         (programs.root / "compiled").mkdir()
         raise ExportError("torch-tensorrt cannot compile programs/fuse.pt2: no backend")
 
-    monkeypatch.setattr("edge_msa.workflows.export_programs.compile_programs", fails)
+    monkeypatch.setattr("edge_msa.workflows.export.compile_programs", fails)
     command = ("export", "--backend", "torch-tensorrt", "--target", "jetson", "--model", small_runs / "student")
     ran = edge_msa(*command, "--output-dir", tmp_path / "out")
     assert ran.code == 1

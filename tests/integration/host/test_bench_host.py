@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_msa.benchmark.records import load_records
-from edge_msa.benchmark.ssh import Host, workplace
+from edge_msa.benchmark.ssh import SshHost, temporary_folder
 from edge_msa_runtime.benchmark.bench import BenchResult, Latency
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def test_a_device_verifies_and_measures_and_keeps_nothing(
 
 
 def test_what_still_runs_from_the_folder_is_ended_before_it_is_removed(sshd: Door) -> None:
-    host = Host("127.0.0.1", sshd.options[1::2])
-    with workplace(host) as folder:
+    host = SshHost("127.0.0.1", sshd.options[1::2])
+    with temporary_folder(host) as folder:
         host.run(f"nohup sh -c 'sleep 100; : {folder}' >/dev/null 2>&1 & echo started", "beginning something long")
         assert _running(folder)
     assert not _running(folder)

@@ -14,7 +14,7 @@ from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.text.text_input import TextInput
-from edge_msa.workflows.encode import encode_language, encoded
+from edge_msa.workflows.data import encode_language, encoded
 
 
 def one_split(texts: tuple[str, ...]) -> Split:

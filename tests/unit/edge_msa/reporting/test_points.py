@@ -175,7 +175,7 @@ def test_a_difference_under_a_tenth_is_noise(p50: float) -> None:
 def test_int8_that_is_nowhere_smaller_and_faster_does_not_pay(p50: float, size: int, *, pays: bool) -> None:
     text = "\n".join(verdicts([FP32, replace(INT8, latency_ms={"lav": {"p50": p50}}, size_bytes=size)]))
     assert ("int8 does not pay at this size" in text) is not pays
-    assert ("edge-msa bench synthetic" in text) is not pays
+    assert ("edge-msa bench long-windows" in text) is not pays
 
 
 def test_equal_baselines_are_told_as_one_constant() -> None:

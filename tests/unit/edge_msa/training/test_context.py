@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge_msa.benchmark import throughput
 from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.loop import FitPlan, Fitted, Objective, fit
@@ -93,21 +90,6 @@ def test_one_process_encodes_the_whole_batch() -> None:
     assert torch.equal(context.share(rows), rows)
     assert torch.equal(context.whole(rows, 3), rows)
     assert context.agree("so") == "so"
-
-
-@pytest.mark.parametrize("model", throughput.MODELS)
-def test_throughput_is_of_whole_steps(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"language": (4, 6), "audio": (5, 3), "vision": (3, 2)}
-    monkeypatch.setattr(throughput, "SHAPES", {"hrlf": small, "almt": small})
-    found = throughput.measure_throughput(Hardware("cpu"), model, seconds=0)
-    assert (found.device, found.precision, found.compiled) == ("CPU", "32", False)
-    assert np.isfinite(found.samples_per_second)
-    assert found.samples_per_second > found.batch_size / 60
-
-
-def test_hardware_without_a_gpu_is_the_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert [dataclasses.asdict(item)["device"] for item in throughput.hardware_here()] == ["cpu"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")

@@ -6,7 +6,7 @@ import pytest
 
 from edge_msa.artifacts.processes import refuse_several
 from edge_msa.errors import UsageError
-from edge_msa.workflows.calibrated_student import make_model
+from edge_msa.workflows.export import make_model
 from edge_msa.workflows.reproduce import reproduce
 
 

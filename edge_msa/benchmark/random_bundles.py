@@ -1,4 +1,7 @@
-"""A student on long windows with random weights: whether INT8 pays is a matter of size, not of what was learned."""
+"""Bundles of students with random weights.
+
+Latency and size depend on the sizes of a network, not on its weights, so that these bundles need no training.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ TARGET = "laptop-x86"
 
 @contextmanager
 def long_window_bundle() -> Iterator[Path]:
-    """A bundle for laptop-x86 of every precision, windows of 500 frames, MOSEI's widths; gone on leaving."""
-    remark(f"a student with random weights, windows of {FRAMES} frames, one thread")
+    """Yield a temporary bundle for laptop-x86 with every precision, windows of 500 frames and CMU-MOSEI's features."""
+    remark(f"A student with random weights on windows of {FRAMES} frames.")
     with random_bundle("long-windows", CONFIG, dict.fromkeys(CONFIG.dims, FRAMES)) as bundle:
         yield bundle
 
@@ -40,13 +43,13 @@ def long_window_bundle() -> Iterator[Path]:
 def random_bundle(
     name: str, config: StudentConfig, windows: Mapping[str, int], precisions: tuple[str, ...] | None = None
 ) -> Iterator[Path]:
-    """A bundle for laptop-x86 of a student with random weights; gone on leaving.
+    """Yield a temporary bundle for laptop-x86 of a student with random weights.
 
     Args:
-        name: of the bundle.
-        config: of the student.
+        name: name of the bundle.
+        config: sizes of the student.
         windows: frames of each modality.
-        precisions: by name; None: all that the target has.
+        precisions: names of the precisions; None for all precisions of the target.
     """
     student = untrained_student(config, seed=0)
     count = sum(parameter.numel() for parameter in student.parameters())

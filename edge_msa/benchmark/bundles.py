@@ -1,0 +1,129 @@
+"""Measure bundles on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from edge_msa.benchmark.machine import describe_machine, matches_profile, unavailable_reason
+from edge_msa.benchmark.records import BenchRecord, bench_record
+from edge_msa.text_tables import format_number, text_table
+from edge_msa_runtime import load
+from edge_msa_runtime.benchmark.bench import bench_sessions
+from edge_msa_runtime.bundle.reader import Bundle
+from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.session import Session
+
+
+def bench_bundles(
+    bundles: Sequence[Bundle],
+    *,
+    backend: str = "auto",
+    threads: int = 1,
+    num_runs: int = 200,
+    rate: float | None = None,
+) -> list[BenchRecord]:
+    """Measure every backend and precision of bundles with the same modalities, with interleaved timing.
+
+    Args:
+        bundles: the bundles.
+        backend: a name, or `auto` for all backends of each bundle.
+        threads: CPU threads of one prediction.
+        num_runs: timed predictions per modality subset.
+        rate: predictions per second; None starts each when the one before it ends.
+
+    Returns:
+        One record per bundle, backend and precision. Backends that cannot run on this machine have a record without
+        latencies, whose note states the reason.
+
+    Raises:
+        BackendUnavailableError: no bundle can run on this machine with that backend.
+    """
+    sessions: list[Session] = []
+    not_executed: list[BenchRecord] = []
+    for bundle in bundles:
+        for name in bundle.manifest.backends if backend == "auto" else (backend,):
+            reason = None if name not in bundle.manifest.backends else unavailable_reason(name)
+            for precision in bundle.precisions(name):
+                if reason is None:
+                    sessions.append(load(bundle.path, backend=name, precision=precision, threads=threads))
+                else:
+                    not_executed.append(_record_without_latency(bundle, name, precision, reason))
+    if not sessions:
+        paths = ", ".join(str(bundle.path) for bundle in bundles)
+        raise BackendUnavailableError(f"No backend of {paths} is available on this machine (--backend {backend}).")
+    results = bench_sessions(sessions, repeats=num_runs, rate=rate)
+    records = []
+    for session, result in zip(sessions, results, strict=True):
+        on_target = matches_profile(session.manifest.profile)
+        single_process = _bench_in_new_process(session)
+        records.append(
+            bench_record(session.bundle, result.to_json(), single_process, describe_machine(), on_target=on_target)
+        )
+    for session in sessions:
+        session.close()
+    return records + not_executed
+
+
+def format_bench_records(records: Sequence[BenchRecord]) -> str:
+    """Format records as a table with one row per modality subset of each record."""
+    header = [
+        "bundle",
+        "backend",
+        "precision",
+        "subset",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "size KB",
+        "load ms",
+        "peak MiB",
+    ]
+    rows = [
+        [
+            record.name,
+            record.backend,
+            record.precision + ("*" if record.chosen else ""),
+            subset,
+            *(format_number(latency.get(name)) for name in ("p50", "p90", "p99")),
+            format_number(None if record.size_bytes is None else record.size_bytes / 1e3),
+            format_number(record.load_ms),
+            format_number(record.peak_memory_mib),
+        ]
+        for record in records
+        for subset, latency in (record.latency_ms or {"-": {}}).items()
+    ]
+    notes = [f"{record.name}, {record.backend} {record.precision}: {record.note}" for record in records if record.note]
+    return "\n".join([text_table(header, rows, left=4), "* default precision of the bundle", *notes])
+
+
+def _bench_in_new_process(session: Session) -> dict[str, Any]:
+    """Measure load time and peak memory in a process of its own, without torch and the other bundles."""
+    command = [sys.executable, "-m", "edge_msa_runtime", "bench", str(session.bundle.path)]
+    command += ["--backend", session.backend, "--precision", session.precision, "--threads", str(session.threads)]
+    command += ["--repeats", "1", "--json"]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    if completed.returncode:
+        message = completed.stderr.strip() or f"{' '.join(command)} failed with exit code {completed.returncode}."
+        raise BackendUnavailableError(message)
+    results: list[dict[str, Any]] = json.loads(completed.stdout.splitlines()[-1])
+    return results[0]
+
+
+def _record_without_latency(bundle: Bundle, backend: str, precision: str, reason: str) -> BenchRecord:
+    manifest = bundle.manifest
+    return BenchRecord(
+        name=manifest.name,
+        target=manifest.target,
+        backend=backend,
+        precision=precision,
+        device="",
+        size_bytes=bundle.size(bundle.needed_files(backend, precision)),
+        chosen=manifest.precision.get(backend) == precision,
+        executed=False,
+        note=reason,
+        machine=describe_machine(),
+    )

@@ -1,0 +1,100 @@
+"""`edge-msa export`: write the bundle for a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from edge_msa.cli.options import (
+    BackendPrecision,
+    Dla,
+    Keep,
+    MaxDrop,
+    Offline,
+    RemotePython,
+    RunData,
+    SshOption,
+    Target,
+    TaskName,
+)
+
+
+def export(
+    target: Target,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", metavar="DIR", help="Bundle to write.", show_default="bundle-TARGET"),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="RUN",
+            help="Run of a student: of calibrate, sensitivity, distill or text.",
+            show_default="runs/calibrated; trained on the synthetic task if it does not exist",
+        ),
+    ] = None,
+    data: RunData = None,
+    precision: Annotated[
+        BackendPrecision,
+        typer.Option("--precision", help="Precision of the bundle. auto measures all of them and chooses."),
+    ] = "auto",
+    max_drop: MaxDrop = 1.0,
+    ir: Annotated[
+        bool, typer.Option("--ir", help="Store the OpenVINO graphs as OpenVINO IR, for use in other programs.")
+    ] = False,
+    dla: Dla = False,
+    backend: Annotated[
+        Literal["torch-tensorrt"] | None,
+        typer.Option(
+            "--backend",
+            help="Export torch programs for torch-tensorrt instead of a bundle.",
+            show_default="write a bundle",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            metavar="USER@DEVICE",
+            help="Measure latency on this device over ssh. It must be of the kind that --target names.",
+            show_default="measure on this machine",
+        ),
+    ] = None,
+    ssh_option: SshOption = None,
+    python: RemotePython = "python3",
+    keep: Keep = False,
+    offline: Offline = False,
+    task: TaskName = None,
+) -> None:
+    """Export a verified bundle for a device.
+
+    Builds every precision, verifies it against torch, measures its accuracy and latency on the validation split, and
+    chooses the fastest precision that passes the accuracy gate.
+    """
+    from edge_msa.benchmark.remote import remote_config
+
+    remote = remote_config(host, ssh_option or (), python, keep=keep, offline=offline)
+    if backend is not None:
+        from edge_msa.workflows.export import export_programs
+
+        given = {"--ir": ir, "--dla": dla, "--max-drop": max_drop != 1.0, "--host": remote is not None}
+        unfit = [name for name, is_given in given.items() if is_given]
+        export_programs(target, output_dir, model=model, data=data, precision=precision, task=task, unfit=unfit)
+        return
+    from edge_msa.workflows.export import export_model
+
+    export_model(
+        target,
+        output_dir,
+        model=model,
+        data=data,
+        precision=precision,
+        max_drop=max_drop,
+        ir=ir,
+        dla=dla,
+        remote=remote,
+        task=task,
+    )

@@ -1,0 +1,57 @@
+"""`edge-msa sensitivity`: find the layers that must stay in floating point at INT8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_msa.cli.options import MaxDrop, OutputDir, RunData, Seed, Target, TaskName
+
+
+def sensitivity(
+    output_dir: OutputDir,
+    model: Annotated[Path, typer.Option("--model", metavar="RUN", help="Run of `edge-msa calibrate`.")],
+    target: Target,
+    data: RunData = None,
+    budget: Annotated[
+        float,
+        typer.Option(
+            "--budget",
+            metavar="SECONDS",
+            min=0,
+            help="Time for the search. When it is over, the best plan so far is written.",
+        ),
+    ] = 120.0,
+    max_drop: MaxDrop = 1.0,
+    max_distance: Annotated[
+        float,
+        typer.Option(
+            "--max-distance",
+            metavar="X",
+            min=0,
+            help="Largest distance from the fp32 predictions, in standard deviations of those predictions.",
+        ),
+    ] = 0.05,
+    seed: Seed = 0,
+    task: TaskName = None,
+) -> None:
+    """Find layers that must stay in floating point at int8.
+
+    Writes a calibrated run with a mixed-precision plan, and a plot of what each layer costs. An interrupted search
+    resumes where it stopped.
+    """
+    from edge_msa.workflows.sensitivity import find_mixed_precision
+
+    find_mixed_precision(
+        target,
+        model,
+        output_dir,
+        data=data,
+        budget=budget,
+        max_drop=max_drop,
+        max_distance=max_distance,
+        seed=seed,
+        task=task,
+    )

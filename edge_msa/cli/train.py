@@ -1,0 +1,56 @@
+"""`edge-msa train`: train a teacher."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from edge_msa.cli.options import (
+    Compile,
+    Data,
+    Device,
+    Epochs,
+    OutputDir,
+    Recipe,
+    Seed,
+    TaskName,
+    TensorBoard,
+    TextModel,
+    TrainingPrecision,
+)
+
+
+def train(
+    output_dir: OutputDir,
+    data: Data = "synthetic",
+    model: Annotated[Literal["hrlf", "almt"], typer.Option("--model", help="Architecture of the teacher.")] = "hrlf",
+    recipe: Recipe = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: TrainingPrecision = "auto",
+    compiled: Compile = False,
+    tensorboard: TensorBoard = None,
+    task: TaskName = None,
+    text_model: TextModel = None,
+) -> None:
+    """Train a teacher model (HRLF or ALMT).
+
+    HRLF is trained on complete data first, and then to be robust to missing modalities and frames. Run the same command
+    under torchrun or `fabric run` to train on several processes.
+    """
+    from edge_msa.training.context import Hardware
+    from edge_msa.workflows.train import train_teacher
+
+    train_teacher(
+        data,
+        output_dir,
+        model=model,
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        hardware=Hardware(device, precision, compiled, tensorboard),
+        task=task,
+        language=text_model,
+    )

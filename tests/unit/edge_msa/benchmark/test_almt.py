@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import torch
+
+from edge_msa.benchmark.almt import BATCHES, measure_almt
+from edge_msa.models.almt import AlmtConfig
+
+SMALL = AlmtConfig({"language": 6, "audio": 5, "vision": 3}, {"language": 7, "audio": 11, "vision": 9})
+
+
+def test_both_computations_are_measured_and_agree() -> None:
+    threads = torch.get_num_threads()
+    latencies = measure_almt(SMALL, threads=threads + 1, num_runs=2)
+    assert [item.batch for item in latencies] == list(BATCHES)
+    assert all(item.every_token_ms > 0 and item.optimized_ms > 0 for item in latencies)
+    assert all(item.max_difference < 1e-5 for item in latencies)
+    assert latencies[0].speedup == latencies[0].every_token_ms / latencies[0].optimized_ms
+
+
+def test_the_number_of_torch_threads_is_restored() -> None:
+    threads = torch.get_num_threads()
+    measure_almt(SMALL, threads=threads + 1, num_runs=1)
+    assert torch.get_num_threads() == threads
