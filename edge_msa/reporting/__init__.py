@@ -1,18 +1,18 @@
-"""Measurements in, one offline page and one terminal table out."""
+"""Reports of measurements: one HTML page that works offline, and one table for the terminal."""
 
-from edge_msa.reporting.page import Report, build_report, render
-from edge_msa.reporting.points import ReportPoint, front_of, join_points, pareto_front
-from edge_msa.reporting.summary import verdicts
+from edge_msa.reporting.page import Report, render_report, write_report_page
+from edge_msa.reporting.points import ReportPoint, join_points, pareto_front, pareto_front_points
+from edge_msa.reporting.summary import summarize
 from edge_msa.reporting.tradeoff import format_tradeoff
 
 __all__ = [
     "Report",
     "ReportPoint",
-    "build_report",
     "format_tradeoff",
-    "front_of",
     "join_points",
     "pareto_front",
-    "render",
-    "verdicts",
+    "pareto_front_points",
+    "render_report",
+    "summarize",
+    "write_report_page",
 ]

@@ -1,4 +1,4 @@
-"""What every picture of a page is drawn on: one style, and SVG whose colors follow the page, light or dark."""
+"""Drawing for all pages: one Matplotlib style, and SVG whose colors follow the page's light or dark theme."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Stand-ins that matplotlib can draw with; the finished SVG has the page's own variables instead.
-INK, MUTED, GRID, LIMIT = "#010101", "#020202", "#030303", "#040404"
-PRECISIONS = {"fp32": "#0a0101", "fp16": "#0a0202", "int8": "#0a0303"}
-OTHER = "#0a0404"
-_VARIABLES = {
+# Matplotlib draws with these placeholder colors. `figure_to_svg` replaces them with CSS variables of the page.
+INK, MUTED, GRID, REFERENCE = "#010101", "#020202", "#030303", "#040404"
+PRECISION_COLORS = {"fp32": "#0a0101", "fp16": "#0a0202", "int8": "#0a0303"}
+OTHER_COLOR = "#0a0404"
+_CSS_COLORS = {
     INK: "currentColor",
     MUTED: "var(--muted)",
     GRID: "var(--line)",
-    LIMIT: "var(--limit)",
-    **{value: f"var(--{name})" for name, value in PRECISIONS.items()},
-    OTHER: "var(--other)",
+    REFERENCE: "var(--reference)",
+    **{placeholder: f"var(--{precision})" for precision, placeholder in PRECISION_COLORS.items()},
+    OTHER_COLOR: "var(--other)",
 }
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -38,8 +38,8 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of that many inches with one pair of axes, transparent, with lines across for the eye."""
+def create_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a transparent figure of this size in inches, and its axes with horizontal grid lines."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -53,15 +53,20 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def svg(figure: Figure, prefix: str, title: str) -> str:
-    """The figure as an SVG element that can stand inside HTML: own ids, no style for the page, the page's colors."""
+def figure_to_svg(figure: Figure, prefix: str, title: str) -> str:
+    """Return the figure as an SVG element for use inside HTML.
+
+    Args:
+        figure: A figure drawn under `STYLE`.
+        prefix: Prepended to all ids, so that several figures fit on one page.
+        title: Description for screen readers.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    for stand_in, variable in _VARIABLES.items():
-        text = text.replace(stand_in, variable)
-    opening = f'<svg role="img" aria-label="{title}"'
-    return text.replace("<svg", opening, 1).strip()
+    for placeholder, css_color in _CSS_COLORS.items():
+        text = text.replace(placeholder, css_color)
+    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1).strip()

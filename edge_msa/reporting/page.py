@@ -1,4 +1,4 @@
-"""The one offline page: everything inline, nothing fetched."""
+"""The HTML report: one page that works offline, with everything inline."""
 
 from __future__ import annotations
 
@@ -6,26 +6,41 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from edge_msa.artifacts.files import write_text
-from edge_msa.evaluation.evaluate import LIMIT, Evaluation, table_rows
+from edge_msa.evaluation.evaluate import Evaluation, table_rows
 from edge_msa.evaluation.metrics import describe
-from edge_msa.reporting.plots import robustness_picture, tradeoff_picture
-from edge_msa.reporting.points import NOT_EXECUTED, ReportPoint, grouped, headline_subset, short_names, shown, undrawn
-from edge_msa.reporting.summary import verdicts
-from edge_msa.reporting.templates import fill
-from edge_msa.reporting.tradeoff import NAMES, legend, tradeoff_rows
-from edge_msa.text_tables import ABSENT
+from edge_msa.reporting.plots import robustness_plot, tradeoff_plot
+from edge_msa.reporting.points import (
+    NOT_EXECUTED,
+    ReportPoint,
+    headline_subset,
+    merge_remarks,
+    omission_reason,
+    short_names,
+)
+from edge_msa.reporting.summary import summarize
+from edge_msa.reporting.templates import Table, render_template
+from edge_msa.reporting.tradeoff import NAME_COLUMNS, tradeoff_legend, tradeoff_rows
+from edge_msa.text_tables import ABSENT, format_number
 from edge_msa_runtime.modalities import Subset
 
-TEMPLATE = "page.html.j2"
-_LIMIT = LIMIT[:1].upper() + LIMIT[1:]
+BAYES_OPTIMUM_NOTE = (
+    "The Bayes optimum is the expected result of the optimal predictor on this split. "
+    "The split is finite, so a model can exceed it slightly by chance."
+)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the page tells. `provenance` is shown as it is: seed, data, versions, machine, how to reproduce it."""
+    """Content of the report page.
+
+    Attributes:
+        title: Heading of the page.
+        points: Rows of the trade-off table.
+        evaluations: Evaluations whose metrics are listed in full.
+        provenance: Lines shown as they are: machine, versions, seed of each run.
+    """
 
     title: str
     points: Sequence[ReportPoint]
@@ -33,60 +48,46 @@ class Report:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells as text; the first `left` columns are names, the others numbers."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
-    left: int = 1
-    notes: Sequence[str] = ()
-
-
-def build_report(report: Report, output: Path) -> Path:
-    """Write the page.
+def write_report_page(report: Report, output: Path) -> Path:
+    """Write the page to `output` and return its path.
 
     Raises:
-        EdgeMsaError: the file cannot be written.
+        EdgeMsaError: The file cannot be written.
     """
-    return write_text(output, render(report))
+    return write_text(output, render_report(report))
 
 
-def render(report: Report) -> str:
-    """The page as HTML."""
+def render_report(report: Report) -> str:
+    """Return the page as HTML."""
     from markupsafe import Markup
 
-    subset = headline_subset(report.points)
-    metrics = list(dict.fromkeys(name for point in report.points for name in (point.gate_metric, "mae") if name))
-    # The pictures are matplotlib's own markup; every text in them was escaped by it.
-    pictures = [Markup(svg) for name in metrics if (svg := robustness_picture(report.points, name))]  # noqa: S704
-    return fill(
+    points = report.points
+    subset = headline_subset(points)
+    metrics = list(dict.fromkeys(name for point in points for name in (point.gate_metric, "mae") if name))
+    # Matplotlib generated this markup and escaped every text in it.
+    robustness = [Markup(svg) for name in metrics if (svg := robustness_plot(points, name))]  # noqa: S704
+    return render_template(
         "edge_msa.reporting",
-        TEMPLATE,
+        "report.html.j2",
         title=report.title,
         subtitle=_subtitle(report),
-        legend=legend(report.points),
-        undrawn=grouped(undrawn(point, subset) for point in report.points),
-        limit=_LIMIT,
-        verdicts=verdicts(report.points),
+        summary=summarize(points),
         subset=subset,
-        tradeoff=_tradeoff(report.points),
-        picture=Markup(tradeoff_picture(report.points, subset)),  # noqa: S704
-        robustness=pictures,
-        latency=_latency(report.points),
-        evaluations=[_evaluation(item) for item in report.evaluations],
+        legend=tradeoff_legend(points),
+        tradeoff=_tradeoff_table(points),
+        tradeoff_plot=Markup(tradeoff_plot(points, subset)),  # noqa: S704
+        omitted=merge_remarks(omission_reason(point, subset) for point in points),
+        robustness_plots=robustness,
+        has_bayes_optimum=any(point.bayes_optimum for point in points),
+        bayes_optimum_note=BAYES_OPTIMUM_NOTE,
+        latency=_latency_table(points),
+        evaluations=[_metrics_table(item) for item in report.evaluations],
         provenance=dict(_provenance(report)),
     )
 
 
-def _tradeoff(points: Sequence[ReportPoint]) -> Table:
-    header, rows = tradeoff_rows(points)
-    return Table(header, rows, left=NAMES, notes=grouped(point.remark for point in points))
-
-
 def _subtitle(report: Report) -> str:
-    """Data, split, samples, machine and seed, as far as they are known."""
+    """Return data, split, number of samples, machine and seeds, as far as they are known."""
     data = [f"{item.dataset}, {item.split} split, {item.samples} samples" for item in report.evaluations]
     seeds = re.findall(r"\bseed (\d+)", "\n".join(f"{name} {text}" for name, text in report.provenance.items()))
     parts = [*dict.fromkeys(data), report.provenance.get("machine", "")]
@@ -94,7 +95,12 @@ def _subtitle(report: Report) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _latency(points: Sequence[ReportPoint]) -> Table:
+def _tradeoff_table(points: Sequence[ReportPoint]) -> Table:
+    header, rows = tradeoff_rows(points)
+    return Table(header, rows, left=NAME_COLUMNS, notes=merge_remarks(point.remark for point in points))
+
+
+def _latency_table(points: Sequence[ReportPoint]) -> Table:
     subsets = [item.value for item in Subset if any(item.value in point.latency_ms for point in points)]
     rows = [
         [f"{number} {name}", *(_percentiles(point.latency_ms.get(subset, {})) for subset in subsets)]
@@ -105,10 +111,10 @@ def _latency(points: Sequence[ReportPoint]) -> Table:
 
 
 def _percentiles(latency: Mapping[str, float]) -> str:
-    return f"{shown(latency.get('p50'))} / {shown(latency.get('p99'))}" if latency else ABSENT
+    return f"{format_number(latency.get('p50'))} / {format_number(latency.get('p99'))}" if latency else ABSENT
 
 
-def _evaluation(evaluation: Evaluation) -> Table:
+def _metrics_table(evaluation: Evaluation) -> Table:
     source = evaluation.source
     names = list(next(iter(evaluation.by_subset.values()), {}))
     rows = [
@@ -119,37 +125,36 @@ def _evaluation(evaluation: Evaluation) -> Table:
         f"{source.name} ({source.kind}), {source.precision}, {source.backend} on {source.device}: "
         f"{evaluation.split} split of {evaluation.dataset}"
     )
-    return Table(["available", *(describe(n).title for n in names), "samples"], rows, caption, notes=_notes(evaluation))
+    header = ["available", *(describe(name).title for name in names), "samples"]
+    return Table(header, rows, caption, notes=list(_metrics_notes(evaluation)))
 
 
-def _notes(evaluation: Evaluation) -> list[str]:
-    notes = list(_interval_notes(evaluation))
+def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:
+    yield from _interval_note(evaluation)
     if any(subset in evaluation.by_subset for subset in evaluation.limits):
-        notes.append(f"{_LIMIT}.")
+        yield BAYES_OPTIMUM_NOTE
     if evaluation.left_out:
-        left_out = ", ".join(evaluation.left_out)
-        notes.append(f"Left out, for the model or all of this split lacks a modality of them: {left_out}.")
-    notes += [
-        f"{subset}: {evaluation.samples - count} samples without a valid frame of it are excluded."
-        for subset, count in evaluation.counts.items()
-        if count < evaluation.samples
-    ]
-    return [*notes, *evaluation.notes]
+        subsets = ", ".join(evaluation.left_out)
+        yield f"Not evaluated: {subsets}. The model or the whole split lacks one of their modalities."
+    for subset, count in evaluation.counts.items():
+        if count < evaluation.samples:
+            yield f"{subset}: {evaluation.samples - count} samples without a valid frame are excluded."
+    yield from evaluation.notes
 
 
-def _interval_notes(evaluation: Evaluation) -> Iterator[str]:
-    unit = "videos" if evaluation.interval_unit == "groups" else "samples, for there are too few videos"
-    name = describe(evaluation.gate_metric)
+def _interval_note(evaluation: Evaluation) -> Iterator[str]:
+    unit = "videos" if evaluation.interval_unit == "groups" else "samples, because there are too few videos"
+    gate = describe(evaluation.gate_metric)
     parts = [
-        f"{subset} {name.format(items[evaluation.gate_metric][0])} to {name.format(items[evaluation.gate_metric][1])}"
+        f"{subset} {gate.format(items[evaluation.gate_metric][0])} to {gate.format(items[evaluation.gate_metric][1])}"
         for subset, items in evaluation.intervals.items()
         if evaluation.gate_metric in items
     ]
     if parts:
-        yield f"95 % interval of {name.title}, bootstrap over {unit}: {'; '.join(parts)}."
+        yield f"95 % confidence intervals of {gate.title}, bootstrapped over {unit}: {'; '.join(parts)}."
 
 
-def _provenance(report: Report) -> Iterator[tuple[str, Any]]:
+def _provenance(report: Report) -> Iterator[tuple[str, str]]:
     yield from report.provenance.items()
     for digest in dict.fromkeys(f"{item.dataset}, SHA-256 {item.digest}" for item in report.evaluations):
         yield "data", digest

@@ -1,4 +1,4 @@
-"""The page of a sensitivity search: what int8 costs layer by layer, and the plan node by node."""
+"""The HTML page of a sensitivity analysis: what int8 costs in each layer, and the resulting quantization plan."""
 
 from __future__ import annotations
 
@@ -6,42 +6,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_msa.reporting.canvas import GRID, LIMIT, MUTED, PRECISIONS, STYLE, canvas, svg
-from edge_msa.reporting.page import Table
-from edge_msa.reporting.templates import fill
+from edge_msa.reporting.canvas import GRID, MUTED, PRECISION_COLORS, REFERENCE, STYLE, create_figure, figure_to_svg
+from edge_msa.reporting.templates import Table, render_template
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TEMPLATE = "sensitivity.html.j2"
-_HEIGHT = 0.22
-_FARTHEST = 2.0
+_BAR_HEIGHT = 0.22
+_MAX_AXIS_EXTENSION = 2.0
+"""The line of the allowed distance may extend the axis by at most this factor, because the bars would become tiny."""
 
 
 @dataclass(frozen=True)
 class LayerBar:
-    """One layer: its distance where it alone is int8, and what its float saves of all int8's; None: not known."""
+    """Sensitivity of one layer. Distances are None if they were not measured.
+
+    Attributes:
+        name: Name of the layer's weight.
+        int8_distance: Distance from the fp32 predictions if only this layer is int8.
+        fp32_gain: Reduction of the distance if all layers are int8 except this one.
+        is_float: Whether the plan keeps the layer in float.
+    """
 
     name: str
-    alone_int8: float | None
-    saved: float | None
+    int8_distance: float | None
+    fp32_gain: float | None
     is_float: bool
 
 
 @dataclass(frozen=True)
 class SensitivityPart:
-    """One quantization scheme. `limit`: the distance that may be lost. `plan`: node, operator, int8 or float, reason."""
+    """Result for one quantization scheme.
+
+    Attributes:
+        scheme: Name of the quantization scheme.
+        sentences: Summary of the result.
+        layers: Sensitivities in graph order.
+        max_distance: Allowed distance of the whole plan from the fp32 predictions.
+        plan: Node, operator, `int8` or `float`, and reason, for each node.
+    """
 
     scheme: str
     sentences: Sequence[str]
     layers: Sequence[LayerBar]
-    limit: float
+    max_distance: float
     plan: Sequence[tuple[str, str, str, str]]
 
 
 @dataclass(frozen=True)
 class SensitivityPage:
-    """All quantization schemes of a target."""
+    """Results for all quantization schemes of a target."""
 
     title: str
     subtitle: str
@@ -49,49 +63,51 @@ class SensitivityPage:
 
 
 def render_sensitivity(page: SensitivityPage) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     from markupsafe import Markup
 
-    # The pictures are matplotlib's own markup; every text in them was escaped by it.
-    parts = [(part, Markup(sensitivity_picture(part)), _plan(part)) for part in page.parts]  # noqa: S704
-    return fill("edge_msa.reporting", TEMPLATE, page=page, parts=parts)
+    # Matplotlib generated this markup and escaped every text in it.
+    parts = [(part, Markup(sensitivity_plot(part)), _plan_table(part)) for part in page.parts]  # noqa: S704
+    return render_template(
+        "edge_msa.reporting", "sensitivity.html.j2", title=page.title, subtitle=page.subtitle, parts=parts
+    )
 
 
-def sensitivity_picture(part: SensitivityPart) -> str:
-    """A pair of bars a layer, in graph order from the top, as SVG."""
+def sensitivity_plot(part: SensitivityPart) -> str:
+    """Return a bar chart with two bars per layer, in graph order from top to bottom, as SVG."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(7.6, 1.6 + 2 * _HEIGHT * len(part.layers))
+        figure, axes = create_figure(7.6, 1.6 + 2 * _BAR_HEIGHT * len(part.layers))
         axes.grid(visible=False)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
         _draw_bars(axes, part.layers)
-        if part.limit < _FARTHEST * axes.get_xlim()[1]:  # farther out it would leave the bars no room
-            axes.axvline(part.limit, color=LIMIT, linewidth=1.4, linestyle="--", label="limit of all together")
+        if part.max_distance < _MAX_AXIS_EXTENSION * axes.get_xlim()[1]:
+            label = "allowed for all layers together"
+            axes.axvline(part.max_distance, color=REFERENCE, linewidth=1.4, linestyle="--", label=label)
         axes.set_yticks(range(len(part.layers)), [_label(layer) for layer in part.layers])
         axes.invert_yaxis()
-        # Long names of layers leave the axis little room: the words grow to the left.
-        axes.set_xlabel("distance from fp32's predictions, in their standard deviations", loc="right")
+        # Aligned right, because long layer names leave little space for the axis.
+        axes.set_xlabel("distance from fp32 predictions, in standard deviations", loc="right")
         handles, _ = axes.get_legend_handles_labels()
-        figure.legend(handles=handles, loc="outside lower left", ncols=3, handletextpad=0.4, columnspacing=1.6)
-        return svg(figure, f"sensitivity-{part.scheme}", f"Sensitivity of each layer to int8 under {part.scheme}")
+        figure.legend(handles=handles, loc="outside lower left", ncols=2, handletextpad=0.4, columnspacing=1.6)
+        return figure_to_svg(figure, f"sensitivity-{part.scheme}", f"Sensitivity of each layer to int8 ({part.scheme})")
 
 
 def _draw_bars(axes: Axes, layers: Sequence[LayerBar]) -> None:
-    places = range(len(layers))
-    alone = [layer.alone_int8 or 0.0 for layer in layers]
-    saved = [layer.saved or 0.0 for layer in layers]
-    above, below = [place - 0.2 for place in places], [place + 0.2 for place in places]
-    axes.barh(above, alone, height=0.36, color=PRECISIONS["int8"], label="it alone in int8")
-    axes.barh(below, saved, height=0.36, color=MUTED, label="what all int8 gains by its float")
+    upper, lower = ([row + shift for row in range(len(layers))] for shift in (-0.2, 0.2))
+    distances = [layer.int8_distance or 0.0 for layer in layers]
+    gains = [layer.fp32_gain or 0.0 for layer in layers]
+    axes.barh(upper, distances, height=0.36, color=PRECISION_COLORS["int8"], label="cost: only this layer in int8")
+    axes.barh(lower, gains, height=0.36, color=MUTED, label="gain: all layers in int8 except this one")
 
 
 def _label(layer: LayerBar) -> str:
-    short = layer.name.removeprefix("encoders.").removeprefix("front.encoder.").removesuffix(".weight")
-    return f"{short} (float)" if layer.is_float else short
+    name = layer.name.removeprefix("encoders.").removeprefix("text_encoder.encoder.").removesuffix(".weight")
+    return f"{name} (float)" if layer.is_float else name
 
 
-def _plan(part: SensitivityPart) -> Table:
+def _plan_table(part: SensitivityPart) -> Table:
     floats = sum(row[2] == "float" for row in part.plan)
-    caption = f"{part.scheme}: {len(part.plan) - floats} nodes int8, {floats} float"
-    return Table(["node", "operator", "computes in", "why"], [list(row) for row in part.plan], caption, left=4)
+    caption = f"{part.scheme}: {len(part.plan) - floats} nodes in int8, {floats} in float"
+    return Table(["node", "operator", "precision", "reason"], [list(row) for row in part.plan], caption, left=4)

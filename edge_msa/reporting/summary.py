@@ -1,111 +1,126 @@
-"""The report's summary in words: what a reader would conclude from the tables, and no more."""
+"""The summary of a report: the conclusions that the tables support, as sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from edge_msa.evaluation.metrics import describe
-from edge_msa.reporting.points import NOT_EXECUTED, ReportPoint, front_of, headline_subset, short_names, shown, undrawn
+from edge_msa.reporting.points import (
+    ReportPoint,
+    headline_subset,
+    omission_reason,
+    pareto_front_points,
+    short_names,
+)
+from edge_msa.text_tables import format_number
 
 NOISE = 0.1
-"""Two runs of the same graph differ by about that share of p50."""
+"""Relative difference of p50 between two runs of the same graph."""
 
 
-def verdicts(points: Sequence[ReportPoint]) -> tuple[str, ...]:
-    """The front, the accuracy beside its bounds, lower precisions against fp32, int8 that never pays, what did not run.
+def summarize(points: Sequence[ReportPoint]) -> tuple[str, ...]:
+    """Return sentences on the main results.
 
-    A sentence or two on each, all of the same split; the latency of the fullest subset that was measured.
+    They state the Pareto front, the best accuracy next to the baselines and the Bayes optimum, each lower precision
+    compared with fp32, whether int8 helps at all, and what did not run. Latency is that of `headline_subset`.
     """
     if not points:
         return ("Nothing was measured.",)
     subset = headline_subset(points)
     return (
-        *_front(points, subset),
-        *_beside_bounds(points, subset),
+        *_pareto_front(points, subset),
+        *_best_accuracy(points, subset),
         *_precisions(points, subset),
-        *_int8_pays(points, subset),
-        *_gaps(points),
+        *_int8_without_benefit(points, subset),
+        *_not_executed(points),
     )
 
 
-def _front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
-    front = front_of(points, subset)
-    if not front:
-        yield "No point has both a latency and an accuracy, so there is no front to draw."
+def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
+    best = pareto_front_points(points, subset)
+    if not best:
+        yield "No row has both a latency and an accuracy, so there is no Pareto front."
         return
-    parts = [f"{_name(point, points)} ({_cost(point, subset)}, {_quality(point, subset)})" for point in front]
-    measured = sum(not undrawn(point, subset) for point in points)
+    parts = [f"{_name(point, points)} ({_latency(point, subset)}, {_accuracy(point, subset)})" for point in best]
+    measured = sum(not omission_reason(point, subset) for point in points)
     if len(parts) == 1:
-        yield f"Of {measured} measured, one is both the fastest and the most accurate on {subset}: {parts[0]}."
+        yield f"One of {measured} measured rows is both the fastest and the most accurate on {subset}: {parts[0]}."
     else:
-        yield f"Of {measured} measured, {len(parts)} are on the front on {subset}, fastest first: {'; '.join(parts)}."
+        front = f"{len(parts)} of {measured} measured rows are on the Pareto front on {subset}"
+        yield f"{front}, fastest first: {'; '.join(parts)}."
 
 
-def _beside_bounds(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
+def _best_accuracy(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     known = [point for point in points if point.accuracy(subset) is not None]
     if not known:
         return
     best = max(known, key=lambda point: point.accuracy(subset) or 0.0)
     value, gate = best.accuracy(subset) or 0.0, describe(best.gate_metric)
-    text = f"The most accurate on {subset} reaches {gate.title} {gate.format(value)}"
+    references = []
     baselines = [row[best.gate_metric] for row in best.baselines.values() if best.gate_metric in row]
-    limit = best.limits.get(subset, {}).get(best.gate_metric)
-    bounds = []
     if baselines:
-        constant = "the better of the two constants" if len(set(baselines)) > 1 else "a constant"
-        bounds.append(f"{gate.format(max(baselines))} for {constant}")
-    if limit is not None:
-        bounds.append(f"{gate.format(limit)} that the best possible reader gets on this very split on average")
-    text += f", beside {' and '.join(bounds)}" if bounds else ""
-    yield f"{text}; a finite split lets a model land a little above that by luck." if limit is not None else f"{text}."
-
-
-def _precisions(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
-    """Every lower precision against fp32 of the same model, target, backend and device."""
-    for point in points:
-        base = _base(point, points)
-        if base is None or point is base:
-            continue
-        parts = [*_speed(point, base, subset), *_change(point, base)]
-        if point.size_bytes and base.size_bytes:
-            parts.append(f"{shown(point.size_bytes / base.size_bytes, 2)} times the size")
-        if parts:
-            place = _name(point, points).rpartition(" · ")[0]
-            yield f"{point.precision} against fp32, {place}: {', '.join(parts)}."
-
-
-def _speed(point: ReportPoint, base: ReportPoint, subset: str) -> Iterator[str]:
-    ratio = _ratio(point, base, subset)
-    if ratio is not None:
-        speed = f"{shown(ratio, 2)} times as fast" if ratio >= 1 else f"takes {shown(1 / ratio, 2)} times as long"
-        if max(ratio, 1 / ratio) < 1 + NOISE:
-            speed = "as fast within noise"
-        yield f"{speed} on {subset} ({shown(point.p50(subset))} ms against {shown(base.p50(subset))} ms)"
-
-
-def _ratio(point: ReportPoint, base: ReportPoint, subset: str) -> float | None:
-    """How many times as fast as `base`; None where it was not measured, or on another kind of machine."""
-    mine, theirs = point.p50(subset), base.p50(subset)
-    return theirs / mine if mine and theirs and point.on_target and base.on_target else None
-
-
-def _int8_pays(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
-    """A sentence where int8 was timed and is nowhere both smaller and faster than noise."""
-    pays = [
-        ratio >= 1 + NOISE and (point.size_bytes or 0) < (base.size_bytes or 0)
-        for point in points
-        if point.precision == "int8"
-        and (base := _base(point, points)) is not None
-        and (ratio := _ratio(point, base, subset)) is not None
-    ]
-    if pays and not any(pays):
+        references.append(f"the better baseline reaches {gate.format(max(baselines))}")
+    optimum = best.bayes_optimum.get(subset, {}).get(best.gate_metric)
+    if optimum is not None:
+        references.append(f"the Bayes optimum is {gate.format(optimum)}")
+    text = f"The best {gate.title} on {subset} is {gate.format(value)}"
+    yield f"{text}; {' and '.join(references)}." if references else f"{text}."
+    if optimum is not None:
         yield (
-            f"int8 does not pay at this size: nowhere here is it both smaller and at least {NOISE:.0%} faster than "
-            "fp32; edge-msa bench long-windows shows where it does."
+            "The Bayes optimum is an expected value for this split. The split is finite, so a model can exceed it "
+            "slightly by chance."
         )
 
 
-def _change(point: ReportPoint, base: ReportPoint) -> Iterator[str]:
+def _precisions(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
+    """Compare each lower precision with fp32 of the same model, target, backend and device."""
+    for point in points:
+        base = _fp32_of(point, points)
+        if base is None or point is base:
+            continue
+        parts = [*_speed(point, base, subset), *_accuracy_change(point, base)]
+        if point.size_bytes and base.size_bytes:
+            parts.append(f"{format_number(point.size_bytes / base.size_bytes, 2)} times the size")
+        if parts:
+            where = _name(point, points).rpartition(" · ")[0]
+            yield f"{point.precision} compared with fp32 on {where}: {'; '.join(parts)}."
+
+
+def _speed(point: ReportPoint, base: ReportPoint, subset: str) -> Iterator[str]:
+    ratio = _speed_ratio(point, base, subset)
+    if ratio is not None:
+        speed = f"{format_number(ratio, 2)} times as fast"
+        if ratio < 1:
+            speed = f"takes {format_number(1 / ratio, 2)} times as long"
+        if max(ratio, 1 / ratio) < 1 + NOISE:
+            speed = "equally fast within noise"
+        latencies = f"{format_number(point.p50(subset))} ms instead of {format_number(base.p50(subset))} ms"
+        yield f"{speed} on {subset} ({latencies})"
+
+
+def _speed_ratio(point: ReportPoint, base: ReportPoint, subset: str) -> float | None:
+    """Return how many times as fast as `base`, or None if either was not measured on the target's kind of machine."""
+    latency, base_latency = point.p50(subset), base.p50(subset)
+    return base_latency / latency if latency and base_latency and point.on_target and base.on_target else None
+
+
+def _int8_without_benefit(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
+    """Yield a sentence if int8 was timed and is nowhere both smaller and faster."""
+    beneficial = [
+        ratio >= 1 + NOISE and (point.size_bytes or 0) < (base.size_bytes or 0)
+        for point in points
+        if point.precision == "int8"
+        and (base := _fp32_of(point, points)) is not None
+        and (ratio := _speed_ratio(point, base, subset)) is not None
+    ]
+    if beneficial and not any(beneficial):
+        yield (
+            f"int8 has no benefit for a model of this size: no row is both smaller and at least {NOISE:.0%} faster "
+            "than fp32. Run edge-msa bench long-windows to see at which size int8 helps."
+        )
+
+
+def _accuracy_change(point: ReportPoint, base: ReportPoint) -> Iterator[str]:
     changes = {
         subset: 100.0 * (after - before)
         for subset in point.by_subset
@@ -114,36 +129,30 @@ def _change(point: ReportPoint, base: ReportPoint) -> Iterator[str]:
     if changes:
         worst = min(changes, key=lambda subset: changes[subset])
         title = describe(point.gate_metric).title
-        yield f"{title} changes by {changes[worst]:+.1f} points at worst (on {worst})"
+        yield f"{title} changes by {changes[worst]:+.1f} points on {worst}, the worst subset"
 
 
-def _gaps(points: Sequence[ReportPoint]) -> Iterator[str]:
-    idle = [_name(point, points) for point in points if not point.executed]
-    if idle:
-        yield f"Without latency, for it was {NOT_EXECUTED}: {'; '.join(idle)}."
+def _not_executed(points: Sequence[ReportPoint]) -> Iterator[str]:
+    names = [_name(point, points) for point in points if not point.executed]
+    if names:
+        yield f"Not executed, so latency is unknown: {'; '.join(names)}."
 
 
-def _base(point: ReportPoint, points: Sequence[ReportPoint]) -> ReportPoint | None:
-    return next((other for other in points if _same_place(point, other) and other.precision == "fp32"), None)
+def _fp32_of(point: ReportPoint, points: Sequence[ReportPoint]) -> ReportPoint | None:
+    def key(item: ReportPoint) -> tuple[str, str, str, str]:
+        return item.name, item.target, item.backend, item.device
 
-
-def _same_place(first: ReportPoint, second: ReportPoint) -> bool:
-    return (first.name, first.target, first.backend, first.device) == (
-        second.name,
-        second.target,
-        second.backend,
-        second.device,
-    )
+    return next((other for other in points if other.precision == "fp32" and key(other) == key(point)), None)
 
 
 def _name(point: ReportPoint, points: Sequence[ReportPoint]) -> str:
     return short_names(points)[list(points).index(point)]
 
 
-def _cost(point: ReportPoint, subset: str) -> str:
-    return f"p50 {shown(point.p50(subset))} ms"
+def _latency(point: ReportPoint, subset: str) -> str:
+    return f"p50 {format_number(point.p50(subset))} ms"
 
 
-def _quality(point: ReportPoint, subset: str) -> str:
+def _accuracy(point: ReportPoint, subset: str) -> str:
     gate = describe(point.gate_metric)
     return f"{gate.title} {gate.format(point.accuracy(subset) or 0.0)}"

@@ -1,24 +1,54 @@
-"""Pages from templates: one look for all, everything inline, every text escaped."""
+"""HTML pages from Jinja templates: one style, everything inline, all text escaped."""
 
 from __future__ import annotations
 
 import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-_SHARED = ("edge_msa.reporting", "style.css", "grid.html.j2")
+_SHARED_PACKAGE = "edge_msa.reporting"
+_SHARED_FILES = ("base.html.j2", "macros.html.j2", "style.css")
 
 
-def fill(package: str, template: str, **content: Any) -> str:
-    """The template that lies in that package, filled; it may include the report's `style.css` and `grid.html.j2`."""
+@dataclass(frozen=True)
+class Table:
+    """A table of text cells.
+
+    Attributes:
+        header: Column titles.
+        rows: Cells of each row. A row whose first cell ends with `*` is highlighted.
+        caption: Text above the table.
+        left: Number of leading columns that are aligned left. The other columns hold numbers and are aligned right.
+        notes: Paragraphs below the table.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    left: int = 1
+    notes: Sequence[str] = ()
+
+
+def render_template(package: str, template: str, **content: Any) -> str:
+    """Render a template of a package.
+
+    The template may extend `base.html.j2` and import `macros.html.j2`, which all pages share.
+
+    Args:
+        package: Dotted name of the package that contains the template.
+        template: File name of the template.
+        **content: Variables of the template. Text is escaped; pass `markupsafe.Markup` for trusted markup such as SVG.
+    """
     from jinja2 import DictLoader, Environment, StrictUndefined
 
-    room, *names = _SHARED
-    texts = {name: _text(room, name) for name in names} | {template: _text(package, template)}
+    sources = {name: _load_text(_SHARED_PACKAGE, name) for name in _SHARED_FILES}
+    sources[template] = _load_text(package, template)
     environment = Environment(
-        loader=DictLoader(texts), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template(template).render(**content)
 
 
-def _text(package: str, name: str) -> str:
+def _load_text(package: str, name: str) -> str:
     return importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The trade-off as cells: one row a point, for a terminal or the page."""
+"""The trade-off table of accuracy, latency and size: one row per point, for the terminal and the HTML page."""
 
 from __future__ import annotations
 
@@ -6,47 +6,56 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edge_msa.evaluation.metrics import describe, missing_average
-from edge_msa.reporting.points import ReportPoint, front_of, grouped, headline_subset, shared_gate, shown
-from edge_msa.text_tables import ABSENT, text_table
+from edge_msa.reporting.points import (
+    ReportPoint,
+    headline_subset,
+    merge_remarks,
+    pareto_front_points,
+    shared_gate_metric,
+)
+from edge_msa.text_tables import ABSENT, format_number, text_table
 
 MIB = 2**20
-NAMES = 4
-"""Leading columns that hold names: number, target, backend, precision."""
+NAME_COLUMNS = 4
+"""Number of leading columns that hold names: row number, target, backend, precision."""
 
 
 class _Column(NamedTuple):
     title: str
     cell: Callable[[ReportPoint], str]
-    brief: bool = True
+    in_terminal: bool = True
 
 
 def format_tradeoff(points: Sequence[ReportPoint]) -> str:
-    """The trade-off as a text table of the main columns, the front marked `*`, then a line for each thing to know."""
-    header, rows = tradeoff_rows(points, brief=True)
-    remarks = grouped(point.remark for point in points)
-    return "\n".join([text_table(header, rows, left=NAMES), "", legend(points), *remarks])
+    """Return the main columns as a text table, followed by the legend and one line per remark."""
+    header, rows = tradeoff_rows(points, for_terminal=True)
+    remarks = merge_remarks(point.remark for point in points)
+    return "\n".join([text_table(header, rows, left=NAME_COLUMNS), "", f"* {tradeoff_legend(points)}", *remarks])
 
 
-def legend(points: Sequence[ReportPoint]) -> str:
-    """What `*` says, and of which rows it says nothing."""
-    text = "* nothing measured here is both faster and more accurate"
+def tradeoff_legend(points: Sequence[ReportPoint]) -> str:
+    """Return what the mark `*` means, and which rows it does not consider."""
+    text = "On the Pareto front: no other row is both faster and more accurate."
     if any(point.latency_ms and not point.on_target for point in points):
-        text += "; rows that were not measured on their target's kind of machine are left out"
+        text += " Rows measured on another kind of machine than their target are not considered."
     return text
 
 
-def tradeoff_rows(points: Sequence[ReportPoint], *, brief: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Header and cells; `brief` keeps what fits a terminal. Columns that no point has a value for are left out."""
+def tradeoff_rows(points: Sequence[ReportPoint], *, for_terminal: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the cells of the table, with `*` after the number of each row on the Pareto front.
+
+    Columns without any value are left out, and with `for_terminal` also the less important ones.
+    """
     subset = headline_subset(points)
-    front = front_of(points, subset)
+    best = pareto_front_points(points, subset)
     header = ["#", "target", "backend", "precision"]
     rows = [
-        [f"{number}{'*' if point in front else ''}", point.target or point.name, point.backend, _precision(point)]
+        [f"{number}{'*' if point in best else ''}", point.target or point.name, point.backend, _precision(point)]
         for number, point in enumerate(points, 1)
     ]
-    for column in _columns(subset, shared_gate(points)):
+    for column in _columns(subset, shared_gate_metric(points)):
         cells = [column.cell(point) for point in points]
-        if (brief and not column.brief) or all(cell == ABSENT for cell in cells):
+        if (for_terminal and not column.in_terminal) or all(cell == ABSENT for cell in cells):
             continue
         header.append(column.title)
         rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
@@ -60,20 +69,20 @@ def _precision(point: ReportPoint) -> str:
 def _columns(subset: str, gate: str) -> list[_Column]:
     title = describe(gate).title if gate else "accuracy"
     return [
-        _Column(f"{title} {subset}", lambda point: _share(gate, point.accuracy(subset))),
-        _Column("missing-average", lambda point: _share(gate, missing_average(point.by_subset).get(gate))),
-        _Column(f"MAE {subset}", lambda point: shown(point.by_subset.get(subset, {}).get("mae"))),
-        *(_Column(f"{name} ms", _latency(subset, name), brief=name != "p90") for name in ("p50", "p90", "p99")),
-        _Column("size MiB", lambda point: shown(None if point.size_bytes is None else point.size_bytes / MIB)),
-        _Column("load ms", lambda point: shown(point.load_ms), brief=False),
-        _Column("peak MiB", lambda point: shown(point.peak_memory_mib), brief=False),
-        _Column("parity", lambda point: shown(point.parity, 2)),
+        _Column(f"{title} {subset}", lambda point: _gate_cell(gate, point.accuracy(subset))),
+        _Column("missing-average", lambda point: _gate_cell(gate, missing_average(point.by_subset).get(gate))),
+        _Column(f"MAE {subset}", lambda point: format_number(point.by_subset.get(subset, {}).get("mae"))),
+        *(_Column(f"{name} ms", _latency_cell(subset, name), name != "p90") for name in ("p50", "p90", "p99")),
+        _Column("size MiB", lambda point: format_number(None if point.size_bytes is None else point.size_bytes / MIB)),
+        _Column("load ms", lambda point: format_number(point.load_ms), in_terminal=False),
+        _Column("peak MiB", lambda point: format_number(point.peak_memory_mib), in_terminal=False),
+        _Column("parity", lambda point: format_number(point.parity, 2)),
     ]
 
 
-def _share(gate: str, value: float | None) -> str:
+def _gate_cell(gate: str, value: float | None) -> str:
     return ABSENT if value is None else describe(gate).format(value)
 
 
-def _latency(subset: str, name: str) -> Callable[[ReportPoint], str]:
-    return lambda point: shown(point.latency_ms.get(subset, {}).get(name))
+def _latency_cell(subset: str, name: str) -> Callable[[ReportPoint], str]:
+    return lambda point: format_number(point.latency_ms.get(subset, {}).get(name))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from edge_msa.reporting.page import Table
-from edge_msa.reporting.templates import fill
+from edge_msa.reporting.templates import Table, render_template
 from edge_msa.search.answer import SHARE, answer
 from edge_msa.search.plot import search_picture
 from edge_msa.search.record import SearchRecord
@@ -15,7 +14,7 @@ def render(record: SearchRecord) -> str:
     from markupsafe import Markup
 
     header = header_of(record)
-    return fill(
+    return render_template(
         "edge_msa.search",
         "page.html.j2",
         record=record,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_msa.reporting.canvas import MUTED, OTHER, PRECISIONS, STYLE, canvas, svg
+from edge_msa.reporting.canvas import MUTED, OTHER_COLOR, PRECISION_COLORS, STYLE, create_figure, figure_to_svg
 from edge_msa.reporting.points import pareto_front
 from edge_msa.search.answer import SHARE
 from edge_msa.search.points import Point
@@ -27,7 +27,7 @@ def search_picture(record: SearchRecord) -> str:
 
     done = [point for point in record.points if point.done]
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(7.6, 4.4)
+        figure, axes = create_figure(7.6, 4.4)
         _draw_front(axes, done, record)
         _draw_points(axes, done, record)
         axes.axvline(100 * SHARE, color=MUTED, linewidth=1.0, linestyle=":")
@@ -37,7 +37,9 @@ def search_picture(record: SearchRecord) -> str:
         axes.margins(0.08, 0.1)
         _draw_numbers(axes, record)
         _legend(figure, axes)
-        return svg(figure, "search", f"Validation {record.error_name} against median latency, with the Pareto front")
+        return figure_to_svg(
+            figure, "search", f"Validation {record.error_name} against median latency, with the Pareto front"
+        )
 
 
 def _draw_front(axes: Axes, done: list[Point], record: SearchRecord) -> None:
@@ -55,7 +57,7 @@ def _draw_points(axes: Axes, done: list[Point], record: SearchRecord) -> None:
         across, up = zip(*(_place(point, record) for point in own), strict=True)
         span = (largest - smallest) or 1.0
         areas = [_SMALLEST + (_LARGEST - _SMALLEST) * (point.costs[2] - smallest) / span for point in own]
-        color = PRECISIONS.get(precision, OTHER)
+        color = PRECISION_COLORS.get(precision, OTHER_COLOR)
         axes.scatter(across, up, s=areas, color=color, alpha=0.75, linewidths=0, label=precision, zorder=2)
     default = [_place(point, record) for point in done if point.default]
     across, up = zip(*default, strict=True)

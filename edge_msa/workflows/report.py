@@ -1,4 +1,4 @@
-"""`edge-msa report`: one page from measurements that were kept."""
+"""`edge-msa report`: write one HTML page from saved measurements."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ from edge_msa.artifacts.files import check_file
 from edge_msa.artifacts.runs import INFO_NAME, read_run
 from edge_msa.benchmark.records import load_records
 from edge_msa.console import made, say
-from edge_msa.reporting import Report, build_report, format_tradeoff, join_points
+from edge_msa.reporting import Report, format_tradeoff, join_points, write_report_page
 
 
 def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa: accuracy and latency") -> None:
-    """Write the page and print its trade-off table."""
+    """Write the page and print its trade-off table.
+
+    Args:
+        paths: Pipeline folders, or files that `edge-msa evaluate` or `edge-msa bench` wrote.
+        output: HTML file to write.
+        title: Heading of the page.
+
+    Raises:
+        UsageError: `output` is a folder.
+        RunError: A path has no valid measurements, or the evaluations use different data.
+        EdgeMsaError: The page cannot be written.
+    """
     check_file(output)
     records = load_records(paths)
     points = join_points(records)
     machine = records.benches[0].machine if records.benches else {}
-    provenance = dict(machine) | _runs_below(paths)
-    build_report(Report(title, points, records.evaluations, provenance), output)
+    write_report_page(Report(title, points, records.evaluations, {**machine, **_runs_below(paths)}), output)
     say(format_tradeoff(points))
     made("report", output)
 
 
 def _runs_below(paths: Sequence[Path]) -> dict[str, str]:
-    """Seed, revision and digest of every run in those folders, so that a figure can be made again."""
-    found: dict[str, str] = {}
+    """Return seed, revision and digest of every run in the folders, so that you can reproduce the results."""
+    runs: dict[str, str] = {}
     for folder in paths:
         for path in sorted(folder.glob(f"[!.]*/{INFO_NAME}")) if folder.is_dir() else ():
             run = read_run(path.parent)
             revision = (run.info.git_revision or "unknown")[:12]
-            found[f"run {path.parent.name}"] = f"seed {run.info.seed}, revision {revision}, {run.digest[:12]}"
-    return found
+            runs[f"run {path.parent.name}"] = f"seed {run.info.seed}, revision {revision}, {run.digest[:12]}"
+    return runs

@@ -18,9 +18,14 @@ from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, once
 from edge_msa.evaluation.predictors import by_session, readable_by
 from edge_msa.evaluation.reproduction.record import OverSeeds
 from edge_msa.models.text_encoders import TransformerTextEncoder
-from edge_msa.reporting.text_sweep.page import write_page
-from edge_msa.reporting.text_sweep.record import NAME, SweepPoint, SweepVariant, TextSweep
-from edge_msa.reporting.text_sweep.table import format_sweep
+from edge_msa.reporting.text_sweep import (
+    RECORD_NAME,
+    SweepPoint,
+    SweepVariant,
+    TextSweep,
+    format_sweep,
+    write_sweep_page,
+)
 from edge_msa.training.context import Hardware
 from edge_msa.training.text.load import text_input_of
 from edge_msa.workflows.calibrate import calibrate_student
@@ -69,7 +74,7 @@ def run_text_sweep(
 ) -> TextSweep:
     """Make what is not there yet, read test once by each bundle, print the table, write the record and the page."""
     if output_dir.is_file():
-        raise RunUsageError(f"{output_dir} is a file: give a folder for runs, bundles and {NAME}")
+        raise RunUsageError(f"{output_dir} is a file: give a folder for runs, bundles and {RECORD_NAME}")
     asked = _SweepConfig(
         tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware()
     )
@@ -94,10 +99,10 @@ def run_text_sweep(
             _bundle(variant, seed, run, asked) for seed, run in zip(asked.seeds, runs[variant.name], strict=True)
         ]
     sweep = _measured(variants, bundles, asked)
-    write_text(output_dir / NAME, json_module.dumps(sweep.to_json(), indent=1) + "\n")
+    write_text(output_dir / RECORD_NAME, json_module.dumps(sweep.to_json(), indent=1) + "\n")
     say(f"\n{format_sweep(sweep)}\n")
-    made("record", output_dir / NAME)
-    made("page", write_page(sweep, output_dir / PAGE))
+    made("record", output_dir / RECORD_NAME)
+    made("page", write_sweep_page(sweep, output_dir / PAGE))
     if json:
         say_json(sweep.to_json())
     return sweep
@@ -172,27 +177,27 @@ def _measured(
     text = _timed_text(dataset, asked.teacher(asked.seeds[0]))
     results = bench_sessions(sessions, subsets=[Subset.L], text=text, repeats=400)
     evaluations: list[Evaluation] = []
-    steps = []
+    points = []
     names = [
         (variant, bundle) for variant, bundle in zip(variants, first, strict=True) for _ in bundle.precisions(backend)
     ]
     for (variant, bundle), session, result in zip(names, sessions, results, strict=True):
         read = [_test(path, backend, session.precision, dataset) for path in bundles[variant.name]]
         evaluations += read
-        steps.append(_step(variant, bundle, session, result, read))
+        points.append(_sweep_point(variant, bundle, session, result, read))
         session.close()
     return TextSweep(
         dataset=dataset.name,
         samples=len(dataset.split("test")),
         seeds=asked.seeds,
         target=first[0].manifest.target,
-        steps=tuple(steps),
+        points=tuple(points),
         baselines=once(evaluations[0].baselines),
         machine=describe_machine(),
     )
 
 
-def _step(
+def _sweep_point(
     variant: SweepVariant, bundle: Bundle, session: Session, result: BenchResult, read: Sequence[Evaluation]
 ) -> SweepPoint:
     latency = result.latencies[0]

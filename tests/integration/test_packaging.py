@@ -125,11 +125,11 @@ def test_the_devices_are_found_in_the_installed_wheel(installed: Path) -> None:
     assert run_installed(installed, code).split() == sorted(path.stem for path in (TOP / "devices").glob("*.toml"))
 
 
-def test_the_template_is_found_in_the_installed_wheel(installed: Path) -> None:
+def test_the_installed_wheel_contains_the_templates(installed: Path) -> None:
     code = (
         "import edge_msa.reporting.page as p\n"
         f"assert p.__file__.startswith({str(installed)!r}), p.__file__\n"
-        "print(p.render(p.Report('a title', ()))[:15])"
+        "print(p.render_report(p.Report('a title', ()))[:15])"
     )
     assert run_installed(installed, code).lower().startswith("<!doctype html")
 

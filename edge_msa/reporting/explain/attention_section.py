@@ -18,7 +18,7 @@ from edge_msa.reporting.explain.attention import (
 )
 from edge_msa.reporting.explain.plots import Panel, spreads_picture
 from edge_msa.reporting.explain.samples import words_of
-from edge_msa.reporting.page import Table
+from edge_msa.reporting.templates import Table
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_msa.reporting.page import Table
-from edge_msa.reporting.templates import fill
+from edge_msa.reporting.templates import Table, render_template
 
 
 @dataclass(frozen=True)
@@ -52,4 +51,4 @@ class Explanation:
 
 def render(explanation: Explanation) -> str:
     """The page as HTML."""
-    return fill("edge_msa.reporting.explain", "page.html.j2", page=explanation)
+    return render_template("edge_msa.reporting.explain", "page.html.j2", page=explanation)

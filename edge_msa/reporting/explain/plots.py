@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_msa.data.dataset import FloatArray
-from edge_msa.reporting.canvas import GRID, INK, LIMIT, MUTED, STYLE, canvas, svg
+from edge_msa.reporting.canvas import GRID, INK, MUTED, REFERENCE, STYLE, create_figure, figure_to_svg
 from edge_msa.reporting.explain.attention import AttendedFrames
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def predictions_picture(lines: Sequence[Line], unit: str) -> str:
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(WIDE, 1.2 + 0.36 * len(lines))
+        figure, axes = create_figure(WIDE, 1.2 + 0.36 * len(lines))
         axes.grid(visible=False, axis="y")
         axes.grid(axis="x", color=GRID, linewidth=0.8)
         names = list(dict.fromkeys(name for line in lines for name in line.predictions))
@@ -64,14 +64,16 @@ def predictions_picture(lines: Sequence[Line], unit: str) -> str:
             axes.scatter(across, down, s=46, label=name, zorder=3, **_look(name))
         for at, line in enumerate(lines):
             if line.label is not None:
-                axes.vlines(line.label, at - 0.38, at + 0.38, color=LIMIT, linewidth=2.4, label="label" * (not at))
+                axes.vlines(line.label, at - 0.38, at + 0.38, color=REFERENCE, linewidth=2.4, label="label" * (not at))
             axes.axhline(at + 0.5, color=GRID, linewidth=0.8)
         _rows(axes, [line.name for line in lines])
         axes.set_xlabel(unit)
         axes.margins(x=0.06)
         handles, _ = axes.get_legend_handles_labels()
         figure.legend(handles=handles, loc="outside lower left", ncols=5, handletextpad=0.4, columnspacing=1.6)
-        return svg(figure, "predictions", "Predictions with all modalities and without each, beside the label")
+        return figure_to_svg(
+            figure, "predictions", "Predictions with all modalities and without each, beside the label"
+        )
 
 
 def guided_picture(maps: Mapping[str, FloatArray]) -> str:
@@ -91,7 +93,7 @@ def guided_picture(maps: Mapping[str, FloatArray]) -> str:
                 _numbered(axes, tokens)
             across[0].set_ylabel("language token", fontsize=9)
         _bar(figure, image, list(grid.flat))
-        return svg(figure, "ahl", "Mean attention of language tokens over audio and vision tokens, by scale")
+        return figure_to_svg(figure, "ahl", "Mean attention of language tokens over audio and vision tokens, by scale")
 
 
 def spreads_picture(rows: Sequence[Sequence[Panel]], prefix: str) -> str:
@@ -111,7 +113,7 @@ def spreads_picture(rows: Sequence[Sequence[Panel]], prefix: str) -> str:
                 image = _heat(drawn[-1], panel.spread.weights, most)
                 _annotate(drawn[-1], panel, first=not across)
         _bar(figure, image, drawn)
-        return svg(figure, prefix, "Attention over the frames of one sample")
+        return figure_to_svg(figure, prefix, "Attention over the frames of one sample")
 
 
 def _annotate(axes: Axes, panel: Panel, *, first: bool) -> None:

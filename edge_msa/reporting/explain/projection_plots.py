@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import FloatArray
-from edge_msa.reporting.canvas import STYLE, svg
+from edge_msa.reporting.canvas import STYLE, figure_to_svg
 from edge_msa.reporting.explain.plots import COLORS, MARKERS, STREAMS, WIDE
 from edge_msa.reporting.explain.projections import Classes, Plane
 
@@ -66,7 +66,7 @@ def maps_picture(panels: Sequence[MapPanel], prefix: str, title: str) -> str:
         for axes in places[len(panels) :]:
             axes.set_visible(False)
         _label_legend(figure, places[: len(panels)], panels[0].coloring)
-        return svg(figure, prefix, title)
+        return figure_to_svg(figure, prefix, title)
 
 
 def streams_picture(planes: Mapping[str, Plane], coloring: Mapping[str, Coloring]) -> str:
@@ -89,7 +89,7 @@ def streams_picture(planes: Mapping[str, Plane], coloring: Mapping[str, Coloring
         _below(left, marks)
         first = next(iter(coloring.values()))
         _label_legend(figure, [right], first)
-        return svg(figure, "streams", "t-SNE of the hyper-modality beside language, audio and vision")
+        return figure_to_svg(figure, "streams", "t-SNE of the hyper-modality beside language, audio and vision")
 
 
 def _plots(down: int, across: int, height: float | None = None) -> tuple[Figure, list[Axes]]:

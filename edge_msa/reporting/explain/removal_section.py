@@ -11,7 +11,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.reporting.explain.plots import Line
 from edge_msa.reporting.explain.removal import Predictions, Removal, nothing_left, without
 from edge_msa.reporting.explain.samples import Rows, present
-from edge_msa.reporting.page import Table
+from edge_msa.reporting.templates import Table
 from edge_msa.text_tables import ABSENT
 from edge_msa_runtime.modalities import MODALITIES, Subset
 

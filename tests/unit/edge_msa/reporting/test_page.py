@@ -1,48 +1,22 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_msa.evaluation.evaluate import Evaluation, Source
-from edge_msa.reporting import Report, ReportPoint, build_report, render
-from edge_msa.reporting.plots import robustness_picture, tradeoff_picture
+from edge_msa.reporting import Report, ReportPoint, render_report, write_report_page
+from edge_msa.reporting.plots import robustness_plot, tradeoff_plot
 
-REQUEUED = frozenset({"meta", "link", "br", "hr", "img", "input"})
+if TYPE_CHECKING:
+    from tests.unit.edge_msa.reporting.conftest import Outline
+
 SUBSETS = ("l", "a", "v", "la", "lv", "av", "lav")
-
-
-class Outline(HTMLParser):
-    """Checks that tags nest, and collects ids and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: Counter[str] = Counter()
-        self.tags: Counter[str] = Counter()
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.ids.update(value or "" for name, value in attrs if name == "id")
-        if tag not in REQUEUED:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.ids.update(value or "" for name, value in attrs if name == "id")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
+Parse = Callable[[str], "Outline"]
 
 
 def point(precision: str, p50: float | None, accuracy: float) -> ReportPoint:
@@ -58,11 +32,8 @@ def point(precision: str, p50: float | None, accuracy: float) -> ReportPoint:
         latency_ms={} if p50 is None else {subset: {"p50": p50, "p90": p50, "p99": p50} for subset in SUBSETS},
         size_bytes=1000,
         parity=1e-6,
-        baselines={
-            "learned_nothing": {"acc2_non0": 0.42, "mae": 1.4},
-            "best_constant": {"acc2_non0": 0.57, "mae": 1.4},
-        },
-        limits={"lav": {"acc2_non0": 0.95, "mae": 0.1}},
+        baselines={"median": {"acc2_non0": 0.42, "mae": 1.4}, "best_constant": {"acc2_non0": 0.57, "mae": 1.4}},
+        bayes_optimum={"lav": {"acc2_non0": 0.95, "mae": 0.1}},
         executed=p50 is not None,
     )
 
@@ -80,9 +51,9 @@ def evaluation_of(measured: ReportPoint) -> Evaluation:
         by_subset=measured.by_subset,
         missing_average={"acc2_non0": 0.7, "mae": 0.3},
         baselines=measured.baselines,
-        baseline_constants={"learned_nothing": (0.2,), "best_constant": (-1.0,)},
+        baseline_constants={"median": (0.2,), "best_constant": (-1.0,)},
         gate_metric="acc2_non0",
-        limits=measured.limits,
+        limits=measured.bayes_optimum,
         intervals={"lav": {"acc2_non0": (0.7, 0.9)}},
         interval_unit="groups",
     )
@@ -91,94 +62,93 @@ def evaluation_of(measured: ReportPoint) -> Evaluation:
 @pytest.fixture(scope="module")
 def html() -> str:
     points = [point("fp32", 0.5, 0.8), point("int8", 0.25, 0.79), point("fp16", None, 0.8)]
-    return render(Report("Edge & toy", points, [evaluation_of(points[0])], {"seed": "7", "machine": "a laptop"}))
+    return render_report(Report("Edge & toy", points, [evaluation_of(points[0])], {"seed": "7", "machine": "a laptop"}))
 
 
-def test_the_page_nests_and_its_ids_are_unique(html: str) -> None:
-    outline = Outline(html)
-    assert outline.open == []
+def test_tags_nest_and_ids_are_unique(html: str, outline: Parse) -> None:
+    parsed = outline(html)
+    assert parsed.open == []
     assert html.lstrip().startswith("<!DOCTYPE html>")
-    assert [name for name, count in outline.ids.items() if count > 1] == []
-    assert outline.tags["svg"] == 3
-    assert outline.tags["table"] == 3
+    assert [name for name, count in parsed.ids.items() if count > 1] == []
+    assert parsed.tags["svg"] == 3
+    assert parsed.tags["table"] == 3
 
 
 def test_the_page_needs_no_network(html: str) -> None:
-    without_names = re.sub(r'xmlns(:xlink)?="[^"]*"', "", html)
-    assert "http" not in without_names
+    without_namespaces = re.sub(r'xmlns(:xlink)?="[^"]*"', "", html)
+    assert "http" not in without_namespaces
     assert not re.search(r"<(script|link|img|iframe)\b", html)
     assert "@import" not in html
 
 
-def test_pictures_take_their_colors_from_the_page(html: str) -> None:
-    inside = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
-    assert "var(--int8)" in inside
-    assert "currentColor" in inside
-    assert "<style" not in inside
-    assert set(re.findall(r"#[0-9a-f]{6}\b", inside)) <= {"#ffffff", "#000000"}
+def test_plots_use_the_colors_of_the_page(html: str) -> None:
+    svg = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
+    assert "var(--int8)" in svg
+    assert "currentColor" in svg
+    assert "<style" not in svg
+    assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#ffffff", "#000000"}
 
 
-def test_references_inside_pictures_resolve(html: str) -> None:
-    ids = Outline(html).ids
+def test_references_inside_plots_resolve(html: str, outline: Parse) -> None:
+    ids = outline(html).ids
     used = re.findall(r'(?:href="#|url\(#)([^")]+)', html)
     assert used
     assert [name for name in used if name not in ids] == []
 
 
-def test_the_page_tells_what_was_measured(html: str) -> None:
-    text = " ".join(Outline(html).words)
-    for expected in (
+@pytest.mark.parametrize(
+    "expected",
+    [
         "Edge & toy",
-        "2 are on the front on lav",
-        "3: not executed on a GPU",
+        "2 of 2 measured rows are on the Pareto front on lav",
+        "3: not executed",
         "baseline: best constant (-1)",
-        "limit lav",
+        "The Bayes optimum is the expected result of the optimal predictor",
         "missing-average",
-        "a: 2 samples without a valid frame of it are excluded.",
+        "a: 2 samples without a valid frame are excluded.",
         "lav 70.0 to 90.0",
         "SHA-256 feed",
-        "a laptop",
         "toy <script>alert(1)</script>, test split, 10 samples · a laptop · seed 7",
-        "Not drawn: 3: not executed on a GPU.",
-        "on this very split on average",
-        "missing-average : mean over",
-        "MAE (lower is better)",
-    ):
-        assert expected in text
+        "Not shown: 3: not executed.",
+        "MAE (down is better)",
+    ],
+)
+def test_the_page_contains_the_measurements(html: str, outline: Parse, expected: str) -> None:
+    assert expected in outline(html).text
 
 
-def test_predictions_that_are_alike_are_drawn_once_and_fp16_is_not() -> None:
-    alike, other = point("fp32", 0.5, 0.8), point("int8", 0.4, 0.79)
-    points = [alike, replace(alike, backend="openvino"), replace(alike, precision="fp16"), other]
-    picture = " ".join(Outline(robustness_picture(points, "mae")).words)
-    assert "1, 2: fp32, alike" in picture
-    assert "4 laptop-x86 · onnxruntime · int8" in picture
-    assert "fp16" not in picture
+def test_equal_results_share_a_marker_and_fp16_is_omitted(outline: Parse) -> None:
+    first, other = point("fp32", 0.5, 0.8), point("int8", 0.4, 0.79)
+    points = [first, replace(first, backend="openvino"), replace(first, precision="fp16"), other]
+    plot = outline(robustness_plot(points, "mae")).text
+    assert "1, 2: fp32, equal results" in plot
+    assert "4 laptop-x86 · onnxruntime · int8" in plot
+    assert "fp16" not in plot
 
 
-def test_equal_baselines_are_one_line_of_the_picture() -> None:
-    picture = " ".join(Outline(robustness_picture([point("fp32", 0.5, 0.8)], "mae")).words)
-    assert "baseline: learned nothing = best constant" in picture
-    assert picture.count("baseline:") == 1
+def test_equal_baselines_share_a_line(outline: Parse) -> None:
+    plot = outline(robustness_plot([point("fp32", 0.5, 0.8)], "mae")).text
+    assert "baseline: median = best constant" in plot
+    assert plot.count("baseline:") == 1
 
 
-def test_points_in_one_place_have_numbers_in_places_of_their_own() -> None:
-    picture = tradeoff_picture([point("fp32", 0.5, 0.8)] * 4, "lav")
-    places = re.findall(r'<text [^>]*?transform="([^"]+)"[^>]*>[1-4]</text>', picture)
-    assert len(places) == 4
-    assert len(set(places)) == 4
+def test_numbers_of_coinciding_points_do_not_overlap() -> None:
+    plot = tradeoff_plot([point("fp32", 0.5, 0.8)] * 4, "lav")
+    positions = re.findall(r'<text [^>]*?transform="([^"]+)"[^>]*>[1-4]</text>', plot)
+    assert len(positions) == 4
+    assert len(set(positions)) == 4
 
 
-def test_text_from_outside_is_escaped(html: str) -> None:
+def test_text_from_files_is_escaped(html: str) -> None:
     assert "toy &lt;script&gt;" in html
 
 
-def test_a_page_without_latency_or_evaluations_is_still_whole() -> None:
-    assert Outline(render(Report("bare", [point("fp32", None, 0.8)]))).open == []
-    assert Outline(render(Report("nothing", []))).tags["svg"] == 0
+def test_a_report_may_lack_latencies_and_evaluations(outline: Parse) -> None:
+    assert outline(render_report(Report("accuracy only", [point("fp32", None, 0.8)]))).open == []
+    assert outline(render_report(Report("nothing", []))).tags["svg"] == 0
 
 
-def test_the_same_measurements_give_the_same_page(tmp_path: Path) -> None:
+def test_equal_measurements_give_equal_bytes(tmp_path: Path) -> None:
     report = Report("twice", [point("fp32", 0.5, 0.8)])
-    first, second = (build_report(report, tmp_path / name) for name in ("one.html", "two.html"))
+    first, second = (write_report_page(report, tmp_path / name) for name in ("one.html", "two.html"))
     assert first.read_bytes() == second.read_bytes()

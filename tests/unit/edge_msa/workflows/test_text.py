@@ -12,7 +12,7 @@ import pytest
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run
 from edge_msa.errors import DataError, UsageError
-from edge_msa.reporting.text_sweep.record import NAME, TextSweep
+from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_student
 from edge_msa.workflows.evaluate import evaluate_path
@@ -212,12 +212,12 @@ def test_a_sweep_is_climbed_once(
     )
     place = tmp_path / "sweep"
     sweep = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
-    assert {step.variant for step in sweep.steps} == {"layers-2", "layers-1", "table"}
-    assert all(len(step.metrics["mae"].values) == 2 for step in sweep.steps)
-    assert TextSweep.from_json(json.loads((place / NAME).read_text())) == sweep
+    assert {point.variant for point in sweep.points} == {"layers-2", "layers-1", "table"}
+    assert all(len(point.metrics["mae"].values) == 2 for point in sweep.points)
+    assert TextSweep.from_json(json.loads((place / RECORD_NAME).read_text())) == sweep
     assert "<svg" in (place / PAGE).read_text()
     capsys.readouterr()
     again = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
     told = capsys.readouterr().out
     assert told.count("up to date, skipped") == 2 + 4 + 6 + 6  # teachers, students, calibrations, bundles
-    assert [step.metrics for step in again.steps] == [step.metrics for step in sweep.steps]
+    assert [point.metrics for point in again.points] == [point.metrics for point in sweep.points]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edge_msa.reporting import ReportPoint, format_tradeoff
+
+FP32 = ReportPoint(
+    "bundle",
+    "laptop-x86",
+    "onnxruntime",
+    "fp32",
+    "CPU",
+    "acc2_non0",
+    by_subset={"lav": {"acc2_non0": 0.80, "mae": 0.7}},
+    latency_ms={"lav": {"p50": 0.5, "p90": 0.6, "p99": 0.7}},
+)
+INT8 = replace(
+    FP32,
+    precision="int8",
+    chosen=True,
+    by_subset={"lav": {"acc2_non0": 0.798, "mae": 0.71}},
+    latency_ms={"lav": {"p50": 0.25, "p90": 0.3, "p99": 0.4}},
+)
+DOMINATED = replace(FP32, backend="openvino", latency_ms={"lav": {"p50": 0.6}}, by_subset={"lav": {"acc2_non0": 0.79}})
+IDLE = replace(FP32, target="jetson-orin-nano", backend="tensorrt", precision="fp16", latency_ms={}, executed=False)
+
+
+def test_rows_on_the_pareto_front_are_marked() -> None:
+    lines = format_tradeoff([FP32, INT8, DOMINATED, IDLE]).splitlines()
+    assert [line.split()[0] for line in lines[2:6]] == ["1*", "2*", "3", "4"]
+    assert "int8 (chosen)" in lines[3]
+    assert "0.250" in lines[3]
+    assert "79.8" in lines[3]
+    assert "4: not executed" in lines
+
+
+def test_columns_without_values_are_left_out() -> None:
+    assert "parity" not in format_tradeoff([FP32])
+    assert "parity" in format_tradeoff([replace(FP32, parity=1e-6)])
+
+
+def test_no_points_give_an_empty_table() -> None:
+    assert format_tradeoff([]).splitlines()[0].startswith("#")
+
+
+def test_rows_of_another_kind_of_machine_have_a_remark() -> None:
+    text = format_tradeoff([FP32, replace(INT8, target="raspberry-pi-5", on_target=False)])
+    assert "2: latency measured on this machine, which is not of the target's kind" in text
+    assert "Rows measured on another kind of machine than their target are not considered." in text
+    assert "not considered" not in format_tradeoff([FP32, INT8])
+
+
+def test_equal_remarks_are_merged() -> None:
+    idle = replace(IDLE, note="Cannot import tensorrt (No module named 'tensorrt'). Run: apt-get")
+    lines = format_tradeoff([idle, replace(idle, precision="int8"), FP32]).splitlines()
+    assert lines[-1] == "1, 2: not executed: tensorrt is not installed here"
