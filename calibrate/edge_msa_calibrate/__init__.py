@@ -1,1 +1,1 @@
-"""INT8: statistics, ranges, plan, Q/DQ graphs, and the accuracy gate."""
+"""INT8 quantization: activation statistics, ranges, quantization plans, Q/DQ graphs and the accuracy gate."""

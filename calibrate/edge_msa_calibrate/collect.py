@@ -1,4 +1,4 @@
-"""Statistics gathered in one pass: samples are read one at a time, and what was counted can be saved on the way."""
+"""Collect activation statistics in one pass over any number of samples, with checkpoints."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ import onnx
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.executor import GraphExecutor
 from edge_msa_calibrate.histogram import DEFAULT_BINS, HistogramBuilder
-from edge_msa_calibrate.layers import LinearSite, find_sites
-from edge_msa_calibrate.statistics import TEXT_ENCODER_SCOPE, Statistics, load_statistics
+from edge_msa_calibrate.layers import TEXT_ENCODER, QuantizableLayer, find_layers
+from edge_msa_calibrate.statistics import Statistics, load_statistics
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 Array = npt.NDArray[Any]
 Sample = Mapping[str, Array]
-"""Frames (T, d) by modality; or what a graph reads by its inputs' names: `frames.<m>` (1, T, d) and `valid.<m>` (1, T)
-with its ones first, or `ids` and `valid` (1, L) of a language text encoder."""
+"""One calibration sample, in one of three forms:
+
+- frames (T, d) by modality;
+- the inputs of a window graph by name: `frames.<m>` (1, T, d) and `valid.<m>` (1, T) with its ones first;
+- the inputs of a text encoder: `ids` and `valid` (1, L).
+"""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where statistics are kept on the way, after every so many samples, and what stream of samples they are of."""
+    """Where to save statistics during collection, and how often.
+
+    `samples_key`: the caller's name for the samples. Collection resumes only from statistics of the same samples.
+    `every`: number of samples between two checkpoints.
+    """
 
     path: Path
-    stream: str
+    samples_key: str
     every: int = 64
 
 
@@ -40,44 +48,62 @@ def collect_statistics(
     bins: int = DEFAULT_BINS,
     checkpoint: Checkpoint | None = None,
 ) -> Statistics:
-    """Run the samples through the float32 graphs once and count what the linear layers read and make.
+    """Run samples through the float32 graphs once and count the inputs and outputs of the quantizable layers.
 
-    Only valid frames are counted: what lies behind them is padding, and so is a window's memory. An absent modality
-    adds nothing, instead of zeros that would squeeze its ranges. Memory does not grow with the samples.
+    Only valid frames count; padding and the memory of a window do not. An absent modality adds nothing, because zeros
+    would shrink its ranges. Memory does not grow with the number of samples.
 
     Args:
-        graphs: float32 window graphs by the subset's value, and a language text encoder's graph as `text_encoder`.
-        samples: any number, read one at a time; which graph a sample goes to follows from its names.
-        bins: of the histograms, on either side of zero.
-        checkpoint: goes on from what is kept there, passing over the samples that it has counted, and keeps what is
-            counted now. The samples must then come in the same order each time.
+        graphs: float32 window graphs by subset (`l`, `la`, …), and a text encoder's graph as `text_encoder`.
+        samples: any number, processed one at a time. The arrays in a sample decide which graph runs it.
+        bins: number of histogram bins on either side of zero.
+        checkpoint: resume from the statistics saved there, skipping the samples that they contain, and save there
+            regularly. The samples must come in the same order each time.
 
     Raises:
-        CalibrationError: no sample, a subset without a graph, inputs that do not fit it, an activation that is NaN.
+        CalibrationError: there is no sample, a sample's subset has no graph, its arrays do not fit the graph, or an
+            activation is NaN or infinite.
     """
     collector = _Collector(graphs, bins)
-    stream = iter(samples)
-    if checkpoint is not None and (kept := _kept(checkpoint, bins)):
-        collector.go_on(kept)
-        next(islice(stream, kept.count - 1, kept.count), None)
-    for sample in stream:
+    remaining = iter(samples)
+    if checkpoint is not None and (saved := _load_checkpoint(checkpoint, bins)):
+        collector.resume(saved)
+        next(islice(remaining, saved.count - 1, saved.count), None)
+    for sample in remaining:
         collector.add(sample)
         if checkpoint is not None and collector.count % checkpoint.every == 0:
-            collector.statistics(checkpoint.stream).save(checkpoint.path)
-    return collector.statistics(checkpoint.stream if checkpoint else "")
+            collector.statistics(checkpoint.samples_key).save(checkpoint.path)
+    return collector.statistics(checkpoint.samples_key if checkpoint else "")
 
 
-def _kept(checkpoint: Checkpoint, bins: int) -> Statistics | None:
-    """What an interrupted pass over the same stream has counted."""
+def subset_of(sample: Sample) -> str:
+    """Return the subset of a sample (`l`, `la`, …, or `text_encoder`), given by the names of its arrays.
+
+    Raises:
+        CalibrationError: no array has a known name.
+    """
+    if "ids" in sample:
+        return TEXT_ENCODER
+    names = [name for name in MODALITIES if name in sample or f"frames.{name}" in sample]
+    if not names:
+        actual = ", ".join(sample) or "no arrays"
+        raise CalibrationError(
+            f"A calibration sample must have arrays named {', '.join(MODALITIES)} or ids, got {actual}."
+        )
+    return Subset.of(names).value
+
+
+def _load_checkpoint(checkpoint: Checkpoint, bins: int) -> Statistics | None:
+    """Return the statistics of an interrupted pass over the same samples, None if there are none."""
     if not checkpoint.path.is_file():
         return None
-    found = load_statistics(checkpoint.path)
-    fits = all(item.bins == bins for item in found.histograms.values())
-    return found if found.stream == checkpoint.stream and fits else None
+    saved = load_statistics(checkpoint.path)
+    same_bins = all(item.bins == bins for item in saved.histograms.values())
+    return saved if saved.samples_key == checkpoint.samples_key and same_bins else None
 
 
 class _Collector:
-    """Builders by subset and key, that samples go through."""
+    """Histogram builders by subset and key."""
 
     def __init__(self, graphs: Mapping[str, onnx.ModelProto], bins: int) -> None:
         self._graphs = graphs
@@ -85,100 +111,91 @@ class _Collector:
         self._observers: dict[str, _Observer] = {}
         self._builders: dict[str, dict[str, HistogramBuilder]] = {}
         self._samples: dict[str, int] = {}
-        self._channels: dict[str, Array] = {}
+        self._channel_ranges: dict[str, Array] = {}
 
     @property
     def count(self) -> int:
-        """Samples so far."""
+        """Number of samples so far."""
         return sum(self._samples.values())
 
-    def go_on(self, kept: Statistics) -> None:
-        """Start from what was counted."""
-        self._samples = dict(kept.samples)
-        self._channels = dict(kept.channels)
-        for scope, found in kept.by_subset.items():
-            for key, item in found.items():
-                self._builder(scope, key).add_histogram(item)
+    def resume(self, saved: Statistics) -> None:
+        """Start from saved statistics."""
+        self._samples = dict(saved.samples)
+        self._channel_ranges = dict(saved.channel_ranges)
+        for subset, histograms in saved.by_subset.items():
+            for key, item in histograms.items():
+                self._builder(subset, key).add_histogram(item)
 
     def add(self, sample: Sample) -> None:
-        """Count one."""
-        scope = scope_of(sample)
-        if scope not in self._observers:
-            self._observers[scope] = _Observer(_graph_of(self._graphs, scope))
-        for key, values in self._observers[scope].observe(sample):
-            self._builder(scope, key).add(values)
-            if scope == TEXT_ENCODER_SCOPE and values.size:
-                self._widen(key, values)
-        self._samples[scope] = self._samples.get(scope, 0) + 1
+        """Count one sample."""
+        subset = subset_of(sample)
+        if subset not in self._observers:
+            self._observers[subset] = _Observer(_graph_for(self._graphs, subset))
+        for key, values in self._observers[subset].observe(sample):
+            self._builder(subset, key).add(values)
+            if subset == TEXT_ENCODER and values.size:
+                self._update_channel_range(key, values)
+        self._samples[subset] = self._samples.get(subset, 0) + 1
 
-    def statistics(self, stream: str) -> Statistics:
-        """What was counted.
+    def statistics(self, samples_key: str) -> Statistics:
+        """Return the statistics of all samples so far.
 
         Raises:
-            CalibrationError: nothing was.
+            CalibrationError: no sample had a valid frame.
         """
-        scopes = [item.value for item in Subset] + [TEXT_ENCODER_SCOPE]
-        found = {
-            scope: {key: builder.histogram() for key, builder in sorted(self._builders[scope].items()) if builder.seen}
-            for scope in scopes
-            if scope in self._builders
+        subsets = [item.value for item in Subset] + [TEXT_ENCODER]
+        by_subset = {
+            subset: {
+                key: builder.histogram()
+                for key, builder in sorted(self._builders[subset].items())
+                if not builder.is_empty
+            }
+            for subset in subsets
+            if subset in self._builders
         }
-        if not any(found.values()):
-            raise CalibrationError("no calibration sample has a valid frame; give a split that is not empty")
-        samples = {scope: self._samples[scope] for scope in scopes if scope in self._samples}
-        return Statistics(found, samples, dict(sorted(self._channels.items())), stream)
+        if not any(by_subset.values()):
+            raise CalibrationError("No calibration sample has a valid frame. Use a split that is not empty.")
+        samples = {subset: self._samples[subset] for subset in subsets if subset in self._samples}
+        return Statistics(by_subset, samples, dict(sorted(self._channel_ranges.items())), samples_key)
 
-    def _widen(self, key: str, values: Array) -> None:
-        """Keep the extremes of each channel of (frames, C)."""
-        low, high = self._channels.get(key, (values[0], values[0]))
-        self._channels[key] = np.stack([np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))])
+    def _update_channel_range(self, key: str, values: Array) -> None:
+        """Extend the minima and maxima of the channels by values (frames, C)."""
+        low, high = self._channel_ranges.get(key, (values[0], values[0]))
+        self._channel_ranges[key] = np.stack(
+            [np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))]
+        )
 
-    def _builder(self, scope: str, key: str) -> HistogramBuilder:
-        return self._builders.setdefault(scope, {}).setdefault(key, HistogramBuilder(self._bins))
-
-
-def scope_of(sample: Sample) -> str:
-    """The subset a sample is of, by its names, or `text_encoder`.
-
-    Raises:
-        CalibrationError: its names say neither.
-    """
-    if "ids" in sample:
-        return TEXT_ENCODER_SCOPE
-    names = [name for name in MODALITIES if name in sample or f"frames.{name}" in sample]
-    if not names:
-        told = ", ".join(sample) or "nothing"
-        raise CalibrationError(f"a calibration sample holds {told}; name its arrays {', '.join(MODALITIES)}, or ids")
-    return Subset.of(names).value
+    def _builder(self, subset: str, key: str) -> HistogramBuilder:
+        return self._builders.setdefault(subset, {}).setdefault(key, HistogramBuilder(self._bins))
 
 
 class _Observer:
-    """One graph and the tensors to look at in it."""
+    """One graph and the tensors to observe in it."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._sites = find_sites(model)
+        self._layers = find_layers(model)
         self._windows = {
             value.name: value.type.tensor_type.shape.dim[1].dim_value
             for value in model.graph.input
             if value.name.startswith("frames.")
         }
-        tensors = (name for site in self._sites for name in (_read_by(site), site.result))
+        tensors = (name for layer in self._layers for name in (_observed_input(layer), layer.output))
         self._executor = GraphExecutor(model, tensors)
 
     def observe(self, sample: Sample) -> list[tuple[str, Array]]:
-        """Keys and their values of valid frames; one tensor that several layers read is handed out for each."""
-        inputs = self._inputs(sample)
+        """Return keys with the values of valid frames. A tensor that several layers use is returned once for each."""
+        inputs = self._graph_inputs(sample)
         tensors = self._executor.run(inputs)
-        seen: list[tuple[str, Array]] = []
-        for site in self._sites:
-            seen.append((site.input_key, _valid(site, tensors[_read_by(site)], inputs)))
-            # Nobody quantizes what a text encoder's layer makes before it is added, normalized or squashed.
-            if site.op_type == "Conv":
-                seen.append((site.output_key, _valid(site, tensors[site.result], inputs)))
-        return seen
+        observed: list[tuple[str, Array]] = []
+        for layer in self._layers:
+            observed.append((layer.input_key, _valid_values(layer, tensors[_observed_input(layer)], inputs)))
+            # The output of a text encoder's layer is not quantized before a sum, a normalization or an activation.
+            if layer.op_type == "Conv":
+                observed.append((layer.output_key, _valid_values(layer, tensors[layer.output], inputs)))
+        return observed
 
-    def _inputs(self, sample: Sample) -> dict[str, Array]:
-        """The sample as the graph reads it: frames padded to its window, or cut to it."""
+    def _graph_inputs(self, sample: Sample) -> dict[str, Array]:
+        """Return the inputs of the graph. Frames are padded or cut to the graph's window."""
         inputs = {name: value for name, value in sample.items() if name not in MODALITIES}
         for name in (name for name in MODALITIES if name in sample):
             window = self._windows.get(f"frames.{name}", len(sample[name]))
@@ -189,24 +206,29 @@ class _Observer:
         return inputs
 
 
-def _read_by(site: LinearSite) -> str:
-    return site.features or site.source
+def _observed_input(layer: QuantizableLayer) -> str:
+    return layer.features or layer.input
 
 
-def _valid(site: LinearSite, values: Array, inputs: Mapping[str, Array]) -> Array:
-    """The part of a tensor that real frames made: of a convolution (1, C, T) the first, of a text encoder (1, L, C) those."""
-    if site.op_type != "Conv":
+def _valid_values(layer: QuantizableLayer, values: Array, inputs: Mapping[str, Array]) -> Array:
+    """Return the part of a tensor that comes from valid frames.
+
+    A convolution's tensor is (1, C, T), with valid frames first; a text encoder's is (1, L, C).
+    """
+    if layer.op_type != "Conv":
         valid = inputs["valid"].ravel() > 0
         return values.reshape(len(valid), -1)[valid]
-    valid = inputs[f"valid.{site.owner}"]
+    valid = inputs[f"valid.{layer.encoder}"]
     frames = int(valid.sum())
     if not valid[:, :frames].all():
-        raise CalibrationError(f"valid.{site.owner} of a calibration sample does not have its ones first")
-    # Behind a stride there are fewer frames than the window has; one that a real frame took part in counts.
+        raise CalibrationError(f"valid.{layer.encoder} of a calibration sample must have its ones first.")
+    # After a stride there are fewer frames than in the window. A frame counts if any valid frame contributes to it.
     return values[:, :, : -(-frames * values.shape[2] // valid.shape[1])]
 
 
-def _graph_of(graphs: Mapping[str, onnx.ModelProto], scope: str) -> onnx.ModelProto:
-    if scope not in graphs:
-        raise CalibrationError(f"a calibration sample is of subset {scope!r}, but graphs are {', '.join(graphs)}")
-    return graphs[scope]
+def _graph_for(graphs: Mapping[str, onnx.ModelProto], subset: str) -> onnx.ModelProto:
+    if subset not in graphs:
+        raise CalibrationError(
+            f"A calibration sample has subset {subset!r}, which has no graph. Available: {', '.join(graphs)}."
+        )
+    return graphs[subset]

@@ -1,4 +1,4 @@
-"""Does what a student is validated on look like what it was calibrated on? Compared tensor by tensor."""
+"""Compare the activations of two data sets tensor by tensor, e.g. of the calibration samples and of validation."""
 
 from __future__ import annotations
 
@@ -9,86 +9,91 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_msa_calibrate.histogram import Histogram, aligned
+from edge_msa_calibrate.histogram import Histogram, align_counts
 from edge_msa_calibrate.statistics import Statistics
 
 Array = npt.NDArray[Any]
 
-_LEVELS = 32
-# Above what splits of one corpus differ by, below what another scale does: figures in `differing`.
-DISTANCE = 0.04
-BEYOND = 0.02
+_QUANTILE_BINS = 32
+# Above the differences between splits of one corpus, below those of rescaled data: see `significant_drift`.
+MAX_DISTANCE = 0.04
+MAX_EXTRA_OUTSIDE = 0.02
 
 
 @dataclass(frozen=True)
-class Drift:
-    """One tensor, `key` as in statistics, that differs.
+class TensorDrift:
+    """How the values of one tensor differ between calibration and another data set.
 
-    `beyond`: share of the other set's values outside the range, and `beyond_calibrated` of the calibration's own.
-    `distance`: Jensen-Shannon divergence in bits, 0 of equal distributions, 1 of such that never meet.
+    `key`: the tensor, as in the statistics. `outside`: share of the other set's values outside the calibrated range;
+    `outside_calibrated`: the same share for the calibration samples. `distance`: Jensen-Shannon divergence in bits, 0
+    for equal distributions, 1 for disjoint ones.
     """
 
     key: str
-    beyond: float
-    beyond_calibrated: float
+    outside: float
+    outside_calibrated: float
     distance: float
 
     def __str__(self) -> str:
         return (
-            f"{self.key}: {self.beyond:.1%} of its values lie beyond the range ({self.beyond_calibrated:.1%} in "
-            f"calibration), Jensen-Shannon {self.distance:.2f} (0: the same distribution, 1: no value in common)"
+            f"{self.key}: {self.outside:.1%} of the values are outside the range ({self.outside_calibrated:.1%} in "
+            f"calibration), Jensen-Shannon divergence {self.distance:.2f} (0: equal, 1: disjoint)"
         )
 
 
-def drifts_of(
+def measure_drift(
     calibrated: Statistics, other: Statistics, ranges: Mapping[str, tuple[float, float]]
-) -> tuple[Drift, ...]:
-    """How far another set is from the calibration's, for every tensor that both have, in the order of keys."""
-    mine, theirs = calibrated.histograms, other.histograms
+) -> tuple[TensorDrift, ...]:
+    """Return the drift of every tensor that has a range and statistics in both sets, sorted by key."""
+    first, second = calibrated.histograms, other.histograms
     return tuple(
-        Drift(
+        TensorDrift(
             key,
-            share_beyond(theirs[key], *ranges[key]),
-            share_beyond(mine[key], *ranges[key]),
-            jensen_shannon(mine[key], theirs[key]),
+            share_outside(second[key], *ranges[key]),
+            share_outside(first[key], *ranges[key]),
+            jensen_shannon(first[key], second[key]),
         )
-        for key in mine
-        if key in theirs and key in ranges
+        for key in first
+        if key in second and key in ranges
     )
 
 
-def differing(drifts: tuple[Drift, ...]) -> tuple[Drift, ...]:
-    """Those that are baseline check a warning, the farthest first.
+def significant_drift(drifts: tuple[TensorDrift, ...]) -> tuple[TensorDrift, ...]:
+    """Return the drifts that deserve a warning, the largest first.
 
-    Measured through a student with random weights, the farthest tensor of each: synthetic, MOSI with two and with
-    three modalities lie .001 to .013 apart between train and validation; with validation scaled by 1.5 .074 to .088,
-    by a half .155 to .173, moved by one deviation .19 to .20.
+    The thresholds rest on measurements through a student with random weights. The largest divergence between train and
+    validation was .001 to .013 (synthetic data, MOSI with two and with three modalities). It was .074 to .088 with
+    validation scaled by 1.5, .155 to .173 when scaled by 0.5, and .19 to .20 when shifted by one standard deviation.
     """
-    far = [item for item in drifts if item.distance > DISTANCE or item.beyond - item.beyond_calibrated > BEYOND]
-    return tuple(sorted(far, key=lambda item: (-item.distance, item.key)))
+    large = [
+        item
+        for item in drifts
+        if item.distance > MAX_DISTANCE or item.outside - item.outside_calibrated > MAX_EXTRA_OUTSIDE
+    ]
+    return tuple(sorted(large, key=lambda item: (-item.distance, item.key)))
 
 
-def share_beyond(histogram: Histogram, low: float, high: float) -> float:
-    """Share of the values outside [low, high], to within half a bin."""
-    middles = histogram.centers
-    # Those in the bin of an end are inside: a Relu's zeros are not below a range that starts at 0.
-    outside = (middles < low - histogram.width) | (middles > high + histogram.width)
+def share_outside(histogram: Histogram, low: float, high: float) -> float:
+    """Return the share of values outside [low, high], to within half a bin."""
+    centers = histogram.centers
+    # Values in the bin of either end count as inside: a Relu's zeros are not below a range that starts at 0.
+    outside = (centers < low - histogram.width) | (centers > high + histogram.width)
     return float(histogram.counts[outside].sum() / histogram.count)
 
 
-def jensen_shannon(one: Histogram, two: Histogram) -> float:
-    """Divergence in bits of two histograms over the bins that cut the first into equal parts.
+def jensen_shannon(first: Histogram, second: Histogram) -> float:
+    """Return the Jensen-Shannon divergence of two histograms in bits, over quantile bins of the first.
 
-    So few and so filled that a small set does not look different for being small.
+    The bins are few and well filled, so that a small set does not look different just because it is small.
     """
-    counts = aligned(one, two)
+    counts = align_counts(first, second)
     below = np.concatenate([[0], np.cumsum(counts[0])[:-1]])
-    level = np.minimum(below * _LEVELS // max(counts[0].sum(), 1), _LEVELS - 1)
-    shares = [np.bincount(level, item, _LEVELS) / item.sum() for item in counts]
-    middle = (shares[0] + shares[1]) / 2
-    return float(sum(_divergence(share, middle) for share in shares) / 2)
+    quantile = np.minimum(below * _QUANTILE_BINS // max(counts[0].sum(), 1), _QUANTILE_BINS - 1)
+    shares = [np.bincount(quantile, item, _QUANTILE_BINS) / item.sum() for item in counts]
+    mixture = (shares[0] + shares[1]) / 2
+    return float(sum(_kullback_leibler(share, mixture) for share in shares) / 2)
 
 
-def _divergence(share: Array, middle: Array) -> float:
-    real = share > 0
-    return float((share[real] * np.log2(share[real] / middle[real])).sum())
+def _kullback_leibler(share: Array, mixture: Array) -> float:
+    filled = share > 0
+    return float((share[filled] * np.log2(share[filled] / mixture[filled])).sum())

@@ -1,4 +1,4 @@
-"""Runs a graph from memory and hands out tensors from inside it; ONNX Runtime on the CPU, one thread."""
+"""Run a graph from memory and return tensors from inside it, with ONNX Runtime on one CPU thread."""
 
 from __future__ import annotations
 
@@ -17,39 +17,43 @@ _ERRORS_ONLY = 3
 
 
 class GraphExecutor:
-    """A float32 graph, ready to run; `run` gives the tensors named in `tensors`, whether outputs or not."""
+    """A float32 graph, ready to run. `run` returns the tensors named in `tensors`, graph outputs or not.
+
+    Raises:
+        CalibrationError: ONNX Runtime cannot load the graph.
+    """
 
     def __init__(self, model: onnx.ModelProto, tensors: Iterable[str]) -> None:
         onnxruntime = import_onnxruntime()
         self._tensors = tuple(dict.fromkeys(tensors))
-        probed = onnx.ModelProto()
-        probed.CopyFrom(model)
-        outputs = {value.name for value in probed.graph.output}
+        extended = onnx.ModelProto()
+        extended.CopyFrom(model)
+        outputs = {value.name for value in extended.graph.output}
         for name in self._tensors:
             if name not in outputs:
-                probed.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+                extended.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
         try:
             self._session = onnxruntime.InferenceSession(
-                probed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                extended.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime's exceptions share no root but this
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base class
             raise CalibrationError(f"ONNX Runtime cannot load the graph: {_first_line(error)}") from error
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The tensors for one set of inputs.
+        """Return the tensors by name for one set of inputs.
 
         Raises:
             CalibrationError: the inputs do not fit the graph.
         """
         try:
-            found = self._session.run(list(self._tensors), dict(inputs))
+            values = self._session.run(list(self._tensors), dict(inputs))
         except Exception as error:  # as above
-            raise CalibrationError(f"a calibration sample does not fit the graph: {_first_line(error)}") from error
-        return dict(zip(self._tensors, found, strict=True))
+            raise CalibrationError(f"A calibration sample does not fit the graph: {_first_line(error)}") from error
+        return dict(zip(self._tensors, values, strict=True))
 
 
 def _first_line(error: Exception) -> str:

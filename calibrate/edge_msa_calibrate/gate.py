@@ -1,4 +1,4 @@
-"""The accuracy gate: may a lower precision take the place of fp32?"""
+"""The accuracy gate: decide whether a lower precision may replace FP32."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from edge_msa_calibrate.errors import CalibrationError
 
 
 @dataclass(frozen=True)
-class GateVerdict:
-    """What the gate says.
+class GateResult:
+    """The result of the accuracy gate.
 
-    `drop`: points lost on `worst_subset`, negative where the candidate is better everywhere. `worst_subset` is None
-    where no subset carries signal. `reason`: one line for people.
+    `drop`: points lost on `worst_subset`, negative if the candidate is better on every subset. `worst_subset` is None
+    if no subset carries signal. `reason`: one line for people.
     """
 
     passed: bool
@@ -24,38 +24,38 @@ class GateVerdict:
     reason: str
 
 
-def decide(
+def check_accuracy(
     reference: Mapping[str, float], candidate: Mapping[str, float], signal: AbstractSet[str], max_drop: float
-) -> GateVerdict:
+) -> GateResult:
     """Compare a candidate with the reference on the worst of the subsets that carry signal.
 
     Args:
-        reference: the metric of fp32 by subset, in points (percent), higher is better.
-        candidate: the same of the lower precision.
-        signal: the subsets on which fp32 reads better than chance; elsewhere a drop is noise.
-        max_drop: points that may be lost; exactly so many pass.
+        reference: the metric of FP32 per subset, in points (percent). Higher is better.
+        candidate: the metric of the lower precision per subset.
+        signal: the subsets on which FP32 predicts better than chance. On the others a drop is noise.
+        max_drop: points that may be lost. A drop of exactly this size passes.
 
     Raises:
-        CalibrationError: a subset of `signal` was not measured, or `max_drop` is negative or NaN.
+        CalibrationError: a subset of `signal` has no measurement, or `max_drop` is negative or NaN.
     """
     if not max_drop >= 0:
-        raise CalibrationError(f"the largest drop is {max_drop}; give points of 0 or more")
+        raise CalibrationError(f"The largest drop must be at least 0 points, got {max_drop:g}.")
     if not signal:
-        return GateVerdict(True, None, 0.0, "no subset carries signal, so nothing can be lost")
+        return GateResult(True, None, 0.0, "no subset carries signal, so no accuracy can be lost")
     for name, values in (("reference", reference), ("candidate", candidate)):
         if missing := sorted(signal - set(values)):
-            raise CalibrationError(f"the {name} was not measured on subset {missing[0]!r}")
+            raise CalibrationError(f"The {name} has no measurement on subset {missing[0]!r}.")
     drops = {subset: _drop(reference[subset], candidate[subset]) for subset in sorted(signal)}
     worst = max(drops, key=lambda subset: drops[subset])
     drop = drops[worst]
-    # Accuracies are shares of whole samples: what the subtraction rounds must not decide.
+    # The tolerance absorbs the rounding of the subtraction: accuracies are shares of whole samples.
     passed = drop <= max_drop + 1e-9
-    word = "loses" if drop > 0 else "gains"
-    limit = f"{max_drop:g} may be lost" if passed else f"more than the {max_drop:g} that may be lost"
-    return GateVerdict(passed, worst, drop, f"{word} {abs(drop):.2f} points on subset {worst}, {limit}")
+    verb = "loses" if drop > 0 else "gains"
+    limit = f"within the allowed {max_drop:g}" if passed else f"more than the allowed {max_drop:g}"
+    return GateResult(passed, worst, drop, f"{verb} {abs(drop):.2f} points on subset {worst}, {limit}")
 
 
 def _drop(reference: float, candidate: float) -> float:
-    """Points lost; a metric that is NaN for the candidate alone has lost everything."""
+    """Return the points lost; infinity if the metric is NaN."""
     drop = reference - candidate
     return math.inf if math.isnan(drop) else drop

@@ -1,7 +1,7 @@
-"""A histogram that grows with what it sees, so that one pass over any number of values is enough.
+"""Histograms whose limit grows with the data, so that one pass over any number of values is enough.
 
-Its bins span [-limit, limit) and the limit is a power of two. Doubling it merges bins two by two, without rounding:
-what comes out does not depend on the order of the values, nor on how they were cut into batches.
+The bins cover [-limit, limit), and the limit is a power of two. Doubling the limit merges bins in pairs without
+rounding. The result therefore depends neither on the order of the values nor on the batches that they come in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge_msa_calibrate.errors import CalibrationError
 Array = npt.NDArray[Any]
 
 DEFAULT_BINS = 2048
-# Where a limit starts: below any activation baseline check telling from zero.
+# Exponent of the initial limit, far below any activation that matters.
 _FIRST_EXPONENT = -32
 
 
@@ -26,7 +26,7 @@ _FIRST_EXPONENT = -32
 class Histogram:
     """Counts of values.
 
-    `counts`: int64 (2 * bins,), bin i from -limit + i * width to one width more, `bins` of them each side of zero.
+    `counts`: int64 (2 * bins,), `bins` on either side of zero; bin i starts at -limit + i * width.
     `limit`: a power of two above every magnitude. `minimum`, `maximum`: exact.
     """
 
@@ -37,7 +37,7 @@ class Histogram:
 
     @property
     def bins(self) -> int:
-        """Bins on either side of zero."""
+        """Number of bins on either side of zero."""
         return len(self.counts) // 2
 
     @property
@@ -47,30 +47,34 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values were seen."""
+        """Number of values."""
         return int(self.counts.sum())
 
     @property
     def edges(self) -> Array:
-        """The 2 * bins + 1 edges, float64."""
+        """The 2 * bins + 1 bin edges, float64."""
         return np.arange(-self.bins, self.bins + 1) * self.width
 
     @property
     def centers(self) -> Array:
-        """The middles of the 2 * bins bins, float64."""
+        """The 2 * bins bin centers, float64."""
         return (self.edges[:-1] + self.edges[1:]) / 2
 
     def magnitudes(self) -> Array:
-        """Counts of |value|, (bins,), from 0 to `limit`."""
+        """Return the counts of |value|, (bins,), from 0 to `limit`."""
         return self.counts[self.bins :] + self.counts[: self.bins][::-1]
 
 
 class HistogramBuilder:
-    """Counts values as they come; memory does not grow with them."""
+    """Count values incrementally. Memory does not grow with the number of values.
+
+    Raises:
+        CalibrationError: `bins` is odd or less than 2.
+    """
 
     def __init__(self, bins: int = DEFAULT_BINS) -> None:
         if bins < 2 or bins % 2:
-            raise CalibrationError(f"bins is {bins}; it must be even and at least 2, so that bins merge in pairs")
+            raise CalibrationError(f"bins must be even and at least 2, got {bins}.")
         self._counts: Array = np.zeros(2 * bins, np.int64)
         self._bins = bins
         self._exponent = _FIRST_EXPONENT
@@ -78,61 +82,63 @@ class HistogramBuilder:
         self._maximum = -np.inf
 
     @property
-    def seen(self) -> bool:
-        """Whether anything was counted."""
-        return self._minimum <= self._maximum
+    def is_empty(self) -> bool:
+        """Whether no value was counted yet."""
+        return self._minimum > self._maximum
 
     def add(self, values: Array) -> None:
         """Count float32 values of any shape.
 
         Raises:
-            CalibrationError: one of them is NaN or infinite.
+            CalibrationError: a value is NaN or infinite.
         """
         if not values.size:
             return
         low, high = float(values.min()), float(values.max())
         if not np.isfinite(low + high):
-            raise CalibrationError("an activation is NaN or infinite; look at the features with `data inspect`")
+            raise CalibrationError("An activation is NaN or infinite. Check the features with `edge-msa data inspect`.")
         self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
         self._grow(int(np.frexp(max(-low, high))[1]))
-        # Scaling by a power of two is exact, and so is the baseline: values on an edge always fall on the same side.
+        # Scaling by a power of two is exact and np.floor is too: a value on an edge always falls into the same bin.
         scaled = values.ravel() * np.float32(self._bins * 2.0**-self._exponent)
-        places = np.floor(scaled).astype(np.intp) + self._bins
-        self._counts += np.bincount(places, minlength=2 * self._bins)
+        indices = np.floor(scaled).astype(np.intp) + self._bins
+        self._counts += np.bincount(indices, minlength=2 * self._bins)
 
     def histogram(self) -> Histogram:
-        """What was counted.
+        """Return the histogram of all values so far.
 
         Raises:
-            CalibrationError: nothing was.
+            CalibrationError: no value was counted.
         """
-        if not self.seen:
-            raise CalibrationError("nothing was counted")
+        if self.is_empty:
+            raise CalibrationError("The histogram is empty.")
         return Histogram(self._counts.copy(), 2.0**self._exponent, self._minimum, self._maximum)
 
     def add_histogram(self, other: Histogram) -> None:
-        """Count what another histogram counted, exactly as if its values came here.
+        """Add the counts of another histogram. The result is the same as adding its values one by one.
 
         Raises:
-            CalibrationError: it has another number of bins.
+            CalibrationError: the number of bins differs.
         """
         if other.bins != self._bins:
-            raise CalibrationError(f"a histogram of {other.bins} bins cannot join one of {self._bins}; calibrate again")
+            raise CalibrationError(
+                f"Cannot merge a histogram of {other.bins} bins into one of {self._bins}. Calibrate again."
+            )
         self._minimum, self._maximum = min(self._minimum, other.minimum), max(self._maximum, other.maximum)
         exponent = int(np.log2(other.limit))
         self._grow(exponent)
-        self._counts += _coarser(other.counts, self._exponent - exponent)
+        self._counts += _coarsen(other.counts, self._exponent - exponent)
 
     def _grow(self, exponent: int) -> None:
-        self._counts = _coarser(self._counts, max(exponent - self._exponent, 0))
+        self._counts = _coarsen(self._counts, max(exponent - self._exponent, 0))
         self._exponent = max(exponent, self._exponent)
 
 
-def merged(histograms: Sequence[Histogram]) -> Histogram:
-    """One histogram of all their values, whatever their order.
+def merge_histograms(histograms: Sequence[Histogram]) -> Histogram:
+    """Return one histogram of the values of all histograms, in any order.
 
     Raises:
-        CalibrationError: there is none, or they differ in bins.
+        CalibrationError: `histograms` is empty, or the numbers of bins differ.
     """
     builder = HistogramBuilder(histograms[0].bins if histograms else DEFAULT_BINS)
     for item in histograms:
@@ -140,21 +146,21 @@ def merged(histograms: Sequence[Histogram]) -> Histogram:
     return builder.histogram()
 
 
-def _coarser(counts: Array, doublings: int) -> Array:
-    """The counts with the limit doubled so often: bins merge in pairs, the middle keeps them."""
+def align_counts(first: Histogram, second: Histogram) -> tuple[Array, Array]:
+    """Return the counts of both histograms over the same bins.
+
+    Raises:
+        CalibrationError: the numbers of bins differ.
+    """
+    if first.bins != second.bins:
+        raise CalibrationError(f"Cannot compare histograms of {first.bins} and of {second.bins} bins. Calibrate again.")
+    limit = max(first.limit, second.limit)
+    aligned = [_coarsen(item.counts, int(np.log2(limit / item.limit))) for item in (first, second)]
+    return aligned[0], aligned[1]
+
+
+def _coarsen(counts: Array, doublings: int) -> Array:
+    """Return the counts after doubling the limit: bins merge in pairs and stay centered."""
     for _ in range(doublings):
         counts = np.pad(counts.reshape(-1, 2).sum(axis=1), (len(counts) // 4, len(counts) // 4))
     return counts
-
-
-def aligned(one: Histogram, two: Histogram) -> tuple[Array, Array]:
-    """The counts of both over the same bins.
-
-    Raises:
-        CalibrationError: they differ in bins.
-    """
-    if one.bins != two.bins:
-        raise CalibrationError(f"histograms of {one.bins} and of {two.bins} bins cannot be compared; calibrate again")
-    limit = max(one.limit, two.limit)
-    first, second = (_coarser(item.counts, int(np.log2(limit / item.limit))) for item in (one, two))
-    return first, second

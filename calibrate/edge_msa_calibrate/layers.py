@@ -1,7 +1,8 @@
-"""The linear layers of an ONNX graph that int8 is about, found by their weights' names, which every graph shares.
+"""Find the layers of an ONNX graph that INT8 can quantize.
 
-An encoder's convolutions have weights `encoders.<modality>.…`. The linear layers of a language text encoder, a BERT-like
-encoder of token ids, are MatMul or Gemm nodes with weights `text_encoder.…`.
+Layers are identified by the names of their weights, which all graphs of a student share. The convolutions of an encoder
+have weights named `encoders.<modality>.…`. The linear layers of a text encoder are MatMul or Gemm nodes with weights
+named `text_encoder.…`.
 """
 
 from __future__ import annotations
@@ -13,156 +14,160 @@ import onnx
 from onnx import helper
 
 ENCODERS = "encoders."
-TEXT_ENCODER = "text_encoder."
+TEXT_ENCODER = "text_encoder"
 
 
 @dataclass(frozen=True)
-class LinearSite:
-    """One linear layer with a constant weight in one graph.
+class QuantizableLayer:
+    """One layer with a constant weight in one graph.
 
-    `weight`: name of the initializer, its cache key in every graph. `node`: name of the node, `op_type` Conv, MatMul or
-    Gemm. `source`: the tensor it reads; of a convolution (1, channels_in, memory + T), else (…, channels_in).
-    `features`: where `source` is a Concat of a memory with this chunk's frames, the latter, (1, channels_in, T); else
-    None. `memory`: the former, else None. `result`: the tensor it makes, after the Relu that follows a convolution if
-    it is the only one that reads it. `bias`: of a MatMul the constant that the Add behind it adds, if nobody else reads
-    it. `axis`: of the weight, where its output channels lie.
+    `weight`: name of the weight's initializer. It identifies the layer in every graph.
+    `node`: name of the node. `op_type`: Conv, MatMul or Gemm.
+    `input`: name of the input tensor, (1, in_channels, memory + T) for a convolution, else (…, in_channels).
+    `memory`, `features`: if `input` concatenates the memory of a causal convolution with the frames of this chunk, the
+    names of these two tensors; else None. `features` has shape (1, in_channels, T).
+    `output`: name of the output tensor. It is the output of the Relu after a convolution if nothing else uses the
+    output of the convolution.
+    `bias`: name of the bias; for a MatMul, the constant that the following Add adds, if nothing else uses it.
+    `channel_axis`: the axis of the weight that holds the output channels.
     """
 
     weight: str
     node: str
     op_type: str
-    source: str
+    input: str
     memory: str | None
     features: str | None
-    result: str
+    output: str
     bias: str | None
-    axis: int
-    channels_in: int
-    channels_out: int
+    channel_axis: int
+    in_channels: int
+    out_channels: int
     groups: int = 1
 
     @property
-    def owner(self) -> str:
-        """The modality whose encoder this belongs to, or `text_encoder`."""
-        return owner_of(self.weight)
+    def encoder(self) -> str:
+        """The encoder that the layer belongs to: a modality or `text_encoder`."""
+        return encoder_of(self.weight)
 
     @property
     def input_key(self) -> str:
-        """Key of the statistics and the range of what it reads."""
+        """Key of the statistics and the range of the layer's input."""
         return f"{self.weight}:input"
 
     @property
     def output_key(self) -> str:
-        """Key of the statistics and the range of what it makes."""
+        """Key of the statistics and the range of the layer's output."""
         return f"{self.weight}:output"
 
 
-def owner_of(name: str) -> str:
-    """The modality of a weight or a key of an encoder, `text_encoder` of a text encoder's."""
-    return name.split(".")[1] if name.startswith(ENCODERS) else TEXT_ENCODER.rstrip(".")
+def encoder_of(name: str) -> str:
+    """Return the encoder (a modality or `text_encoder`) that a weight name or a statistics key belongs to."""
+    return name.split(".")[1] if name.startswith(ENCODERS) else TEXT_ENCODER
 
 
-def find_sites(model: onnx.ModelProto) -> tuple[LinearSite, ...]:
-    """Every such layer, in graph order; a fuse graph has none."""
-    graph = model.graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    parts = _Parts(
-        shapes,
-        {name: node for node in graph.node for name in node.output},
-        readers_of(graph),
-        {value.name for value in graph.output},
-    )
-    return tuple(_sites(graph, parts))
-
-
-def readers_of(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """The nodes that read each tensor, a node once for each time it reads it."""
-    found: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            found.setdefault(name, []).append(node)
-    return found
+def find_layers(model: onnx.ModelProto) -> tuple[QuantizableLayer, ...]:
+    """Return the quantizable layers of a graph in graph order. A fuse graph has none."""
+    return tuple(_layers(model.graph, _GraphIndex.of(model.graph)))
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """A graph by its tensors: shapes of constants, who makes and who reads a tensor, what leaves the graph."""
+class _GraphIndex:
+    """Look-up tables of a graph by tensor name.
+
+    `shapes`: of the constants. `producers`: the node that computes a tensor. `consumers`: the nodes that use a tensor,
+    one entry per use. `outputs`: the graph's outputs.
+    """
 
     shapes: dict[str, tuple[int, ...]]
-    makers: dict[str, onnx.NodeProto]
-    readers: dict[str, list[onnx.NodeProto]]
+    producers: dict[str, onnx.NodeProto]
+    consumers: dict[str, list[onnx.NodeProto]]
     outputs: set[str]
 
+    @classmethod
+    def of(cls, graph: onnx.GraphProto) -> _GraphIndex:
+        consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                consumers.setdefault(name, []).append(node)
+        return cls(
+            {tensor.name: tuple(tensor.dims) for tensor in graph.initializer},
+            {name: node for node in graph.node for name in node.output},
+            consumers,
+            {value.name for value in graph.output},
+        )
 
-def _sites(graph: onnx.GraphProto, parts: _Parts) -> Iterator[LinearSite]:
+
+def _layers(graph: onnx.GraphProto, index: _GraphIndex) -> Iterator[QuantizableLayer]:
     for node in graph.node:
-        if len(node.input) < 2 or node.input[1] not in parts.shapes:
+        if len(node.input) < 2 or node.input[1] not in index.shapes:
             continue
-        if node.op_type == "Conv" and node.input[1].startswith(ENCODERS):
-            yield _conv_site(node, parts)
-        elif node.op_type in ("MatMul", "Gemm") and node.input[1].startswith(TEXT_ENCODER) and _is_plain(node):
-            yield _linear_site(node, parts)
+        weight = node.input[1]
+        if node.op_type == "Conv" and weight.startswith(ENCODERS):
+            yield _conv_layer(node, index)
+        elif node.op_type in ("MatMul", "Gemm") and weight.startswith(f"{TEXT_ENCODER}.") and _is_plain(node):
+            yield _linear_layer(node, index)
 
 
-def _conv_site(node: onnx.NodeProto, parts: _Parts) -> LinearSite:
-    memory, features = _joined(parts.makers.get(node.input[0]))
-    after = parts.readers.get(node.output[0], [])
-    follows = len(after) == 1 and after[0].op_type == "Relu" and node.output[0] not in parts.outputs
-    shape, groups = parts.shapes[node.input[1]], int(_attribute(node, "group", 1))
-    return LinearSite(
+def _conv_layer(node: onnx.NodeProto, index: _GraphIndex) -> QuantizableLayer:
+    memory, features = _memory_and_features(index.producers.get(node.input[0]))
+    consumers = index.consumers.get(node.output[0], [])
+    has_relu = len(consumers) == 1 and consumers[0].op_type == "Relu" and node.output[0] not in index.outputs
+    shape, groups = index.shapes[node.input[1]], int(_attribute(node, "group", 1))
+    return QuantizableLayer(
         weight=node.input[1],
         node=node.name or node.output[0],
         op_type=node.op_type,
-        source=node.input[0],
+        input=node.input[0],
         memory=memory,
         features=features,
-        result=after[0].output[0] if follows else node.output[0],
+        output=consumers[0].output[0] if has_relu else node.output[0],
         bias=node.input[2] if len(node.input) > 2 else None,
-        axis=0,
-        channels_in=shape[1] * groups,
-        channels_out=shape[0],
+        channel_axis=0,
+        in_channels=shape[1] * groups,
+        out_channels=shape[0],
         groups=groups,
     )
 
 
-def _linear_site(node: onnx.NodeProto, parts: _Parts) -> LinearSite:
+def _linear_layer(node: onnx.NodeProto, index: _GraphIndex) -> QuantizableLayer:
     axis = 0 if _attribute(node, "transB", 0) else 1
-    shape = parts.shapes[node.input[1]]
-    return LinearSite(
+    shape = index.shapes[node.input[1]]
+    return QuantizableLayer(
         weight=node.input[1],
         node=node.name or node.output[0],
         op_type=node.op_type,
-        source=node.input[0],
+        input=node.input[0],
         memory=None,
         features=None,
-        result=node.output[0],
-        bias=node.input[2] if len(node.input) > 2 else _added(node.output[0], parts),
-        axis=axis,
-        channels_in=shape[1 - axis],
-        channels_out=shape[axis],
+        output=node.output[0],
+        bias=node.input[2] if len(node.input) > 2 else _added_bias(node.output[0], index),
+        channel_axis=axis,
+        in_channels=shape[1 - axis],
+        out_channels=shape[axis],
     )
 
 
-def _added(tensor: str, parts: _Parts) -> str | None:
-    """The vector that the only reader of a tensor adds to it, where that is all the vector is for."""
-    after = parts.readers.get(tensor, [])
-    if len(after) != 1 or after[0].op_type != "Add" or tensor in parts.outputs:
+def _added_bias(tensor: str, index: _GraphIndex) -> str | None:
+    """Return the constant vector that the only consumer of a tensor adds to it, if nothing else uses the vector."""
+    consumers = index.consumers.get(tensor, [])
+    if len(consumers) != 1 or consumers[0].op_type != "Add" or tensor in index.outputs:
         return None
-    other = next((name for name in after[0].input if name != tensor), "")
-    alone = len(parts.shapes.get(other, ())) == 1 and len(parts.readers.get(other, [])) == 1
-    return other if alone else None
+    other = next((name for name in consumers[0].input if name != tensor), "")
+    is_bias = len(index.shapes.get(other, ())) == 1 and len(index.consumers.get(other, [])) == 1
+    return other if is_bias else None
 
 
 def _is_plain(node: onnx.NodeProto) -> bool:
-    """Whether a Gemm is x @ W + b and nothing else."""
+    """Return whether a Gemm computes x @ W + b and nothing else."""
     return not _attribute(node, "transA", 0) and _attribute(node, "alpha", 1) == 1 and _attribute(node, "beta", 1) == 1
 
 
-def _joined(maker: onnx.NodeProto | None) -> tuple[str | None, str | None]:
-    """Memory and features of a Concat along time, the last of three axes; None and None of anything else."""
-    if maker is None or maker.op_type != "Concat" or len(maker.input) != 2:
+def _memory_and_features(producer: onnx.NodeProto | None) -> tuple[str | None, str | None]:
+    """Return the inputs of a Concat along time, the last of three axes; (None, None) for any other node."""
+    if producer is None or producer.op_type != "Concat" or len(producer.input) != 2:
         return None, None
-    return (maker.input[0], maker.input[1]) if _attribute(maker, "axis", 0) in (2, -1) else (None, None)
+    return (producer.input[0], producer.input[1]) if _attribute(producer, "axis", 0) in (2, -1) else (None, None)
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:

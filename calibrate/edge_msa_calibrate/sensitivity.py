@@ -1,30 +1,31 @@
-"""Which layers may be int8: each alone, then greedily together, within a budget, the best so far always kept.
+"""Search which layers must stay FP32: measure each layer alone, then choose greedily within a time budget.
 
-What a plan costs in accuracy is asked of the caller, for only it has data, a backend and a gate. Every answer is
-written to a file at once, so a search that was killed or ran out of its budget goes on without asking twice.
+The caller scores a plan, because only the caller has data, a backend and a metric. Every score is written to a file at
+once. A search that was killed or ran out of time therefore resumes without scoring a plan twice.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.files import write_atomically
 
-_TRIED = 3
-"""Candidates that are asked for before the next layer is made float."""
+_CANDIDATES = 3
+"""Number of layers that are scored before one of them becomes FP32."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """How a plan's predictions differ from fp32's.
+class PlanScore:
+    """How much the predictions of a plan differ from those of FP32.
 
-    `drop`: points of the gate's metric lost on the worst subset that carries signal, negative where it gains.
-    `distance`: mean |prediction - fp32's prediction| over subsets, in standard deviations of fp32's predictions.
+    `drop`: points of the gate's metric lost on the worst subset that carries signal, negative for a gain.
+    `distance`: mean absolute difference from FP32's predictions over all subsets, in standard deviations of FP32's
+    predictions.
     """
 
     drop: float
@@ -32,69 +33,103 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a plan may cost and still pass."""
+class PlanLimits:
+    """The largest drop and distance of a plan that passes."""
 
     drop: float = 1.0
     distance: float = 0.05
 
-    def keep(self, score: Score) -> bool:
-        """Whether it costs no more."""
-        # Accuracies are shares of whole samples: what a subtraction rounds does not decide.
+    def allow(self, score: PlanScore) -> bool:
+        """Return whether a score is within the limits."""
+        # The tolerance absorbs the rounding of a subtraction: accuracies are shares of whole samples.
         return score.drop <= self.drop + 1e-9 and score.distance <= self.distance
 
-    def excess(self, score: Score) -> float:
-        """How far it is beyond what may be lost; 0 where it passes. Smaller is better, and distance breaks ties."""
-        if self.keep(score):
+    def excess(self, score: PlanScore) -> float:
+        """Return how far a score exceeds the limits, 0 if it passes. The distance breaks ties."""
+        if self.allow(score):
             return 0.0
-        over = (max(score.drop, 0.0) / max(self.drop, 1e-9), score.distance / max(self.distance, 1e-9))
-        return sum(max(value - 1, 0.0) for value in over) + 1e-3 * over[1]
+        ratios = (max(score.drop, 0.0) / max(self.drop, 1e-9), score.distance / max(self.distance, 1e-9))
+        return sum(max(value - 1, 0.0) for value in ratios) + 1e-3 * ratios[1]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """What one layer costs: the score where it alone is int8, and where it alone is float; None where not asked yet."""
+class LayerSensitivity:
+    """The effect of one layer: the score if only it is INT8, and if only it is FP32. None if not measured yet."""
 
     weight: str
-    alone_int8: Score | None
-    alone_float: Score | None
+    only_int8: PlanScore | None
+    only_fp32: PlanScore | None
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a search found.
+class MixedPrecisionPlan:
+    """The result of a search.
 
-    `fp32_weights`: weights that stay float, with the reason of each. `score`: of that plan; `passed`: whether it
-    keeps within the limits. `all_int8`: the score with nothing kept float. `layers`: in graph order. `complete`: False
-    where the budget ended first.
+    `fp32_weights`: weights of the layers that stay FP32, each with the reason.
+    `score`: of this plan. `passed`: whether it is within the limits.
+    `all_int8`: the score if every layer is INT8.
+    `layers`: in graph order.
+    `complete`: False if the time budget ended first.
     """
 
     fp32_weights: dict[str, str]
-    score: Score
+    score: PlanScore
     passed: bool
-    all_int8: Score
-    layers: tuple[Layer, ...]
+    all_int8: PlanScore
+    layers: tuple[LayerSensitivity, ...]
     complete: bool
 
 
-Evaluate = Callable[[frozenset[str]], Score]
-"""The score of a plan, given the weights that stay float."""
+ScorePlan = Callable[[frozenset[str]], PlanScore]
+"""Return the score of a plan, given the weights whose layers stay FP32."""
+
+
+def search_mixed_precision(
+    weights: Sequence[str],
+    score_plan: ScorePlan,
+    scores_path: Path,
+    *,
+    limits: PlanLimits | None = None,
+    budget: float = 60.0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> MixedPrecisionPlan:
+    """Find which layers must stay FP32.
+
+    The search scores all layers in INT8 and all in FP32, then each layer alone in INT8 and alone in FP32. Starting from
+    all INT8, it makes the most helpful layer FP32 until the limits are met. Finally it tries to return each of these
+    layers to INT8.
+
+    Args:
+        weights: the layers that could be INT8, in graph order.
+        score_plan: scores a plan.
+        scores_path: JSON file of all scores. Plans in it are not scored again.
+        limits: what may be lost.
+        budget: seconds after which no new plan is scored. All INT8 and all FP32 are scored in any case.
+        progress: called with one line of text from time to time.
+
+    Raises:
+        CalibrationError: `weights` is empty, or the file of scores is damaged.
+    """
+    if not weights:
+        raise CalibrationError("No layer of this model can be INT8 under this scheme, so there is nothing to search.")
+    search = _Search(tuple(weights), score_plan, _ScoreLog.load(scores_path), limits or PlanLimits(), budget, progress)
+    return search.run()
 
 
 class _OutOfTimeError(Exception):
-    """The budget ended."""
+    """The time budget ended."""
 
 
 @dataclass
-class _Journal:
-    """Every answer so far, in memory and on disk."""
+class _ScoreLog:
+    """All scores so far, in memory and on disk, by the set of FP32 weights."""
 
     path: Path
-    scores: dict[frozenset[str], Score] = field(default_factory=dict)
+    scores: dict[frozenset[str], PlanScore] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> _Journal:
-        """What is kept there.
+    def load(cls, path: Path) -> _ScoreLog:
+        """Load a file of scores; an absent file is empty.
 
         Raises:
             CalibrationError: the file is damaged.
@@ -102,147 +137,115 @@ class _Journal:
         if not path.is_file():
             return cls(path)
         try:
-            rows = json.loads(path.read_text(encoding="utf-8"))["evaluations"]
-            scores = {frozenset(row["float"]): Score(float(row["drop"]), float(row["distance"])) for row in rows}
+            rows = json.loads(path.read_text(encoding="utf-8"))["scores"]
+            scores = {
+                frozenset(row["fp32_weights"]): PlanScore(float(row["drop"]), float(row["distance"])) for row in rows
+            }
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CalibrationError(f"{path} cannot be read ({error}); delete it to search anew") from error
+            raise CalibrationError(f"Cannot load {path} ({error}). Delete it to start the search again.") from error
         return cls(path, scores)
 
-    def add(self, floats: frozenset[str], score: Score, limits: Limits) -> None:
-        """Keep an answer, and which plan is the best so far; the file is whole at every moment."""
-        self.scores[floats] = score
-        rows = [{"float": sorted(key), **asdict(value)} for key, value in self.scores.items()]
-        text = json.dumps({"best": sorted(self.best(limits)), "evaluations": rows}, indent=1)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+    def add(self, fp32_weights: frozenset[str], score: PlanScore, limits: PlanLimits) -> None:
+        """Record a score and the best plan so far. The file is replaced atomically."""
+        self.scores[fp32_weights] = score
+        rows = [{"fp32_weights": sorted(key), **asdict(value)} for key, value in self.scores.items()]
+        text = json.dumps({"best": sorted(self.best(limits)), "scores": rows}, indent=1) + "\n"
+        write_atomically(self.path, text.encode())
 
-    def best(self, limits: Limits) -> frozenset[str]:
-        """Of what passes the plan with the fewest float layers; if nothing does, the nearest to passing."""
+    def best(self, limits: PlanLimits) -> frozenset[str]:
+        """Return the passing plan with the fewest FP32 layers; if none passes, the one nearest to the limits."""
 
-        def order(floats: frozenset[str]) -> tuple[float, int, float, list[str]]:
-            score = self.scores[floats]
-            return (limits.excess(score), len(floats), score.distance, sorted(floats))
+        def order(fp32_weights: frozenset[str]) -> tuple[float, int, float, list[str]]:
+            score = self.scores[fp32_weights]
+            return (limits.excess(score), len(fp32_weights), score.distance, sorted(fp32_weights))
 
         return min(self.scores, key=order)
-
-
-def search_mixed_precision(
-    weights: Sequence[str],
-    evaluate: Evaluate,
-    journal: Path,
-    *,
-    limits: Limits | None = None,
-    budget: float = 60.0,
-    progress: Callable[[str], None] = lambda _: None,
-) -> Plan:
-    """Find which layers must stay float.
-
-    First everything in int8 and nothing; then each layer alone in int8 and alone in float; then, from all in int8, the
-    layer that helps most is made float until the limits are kept; then each of those that were made float is tried
-    in int8 again.
-
-    Args:
-        weights: the layers that could be int8, in graph order.
-        evaluate: the score of a plan.
-        journal: the file that answers are kept in; what is there is not asked again.
-        limits: what may be lost.
-        budget: seconds after which nothing new is asked; at least all int8 and all float are.
-        progress: told a line now and then.
-
-    Raises:
-        CalibrationError: nothing could be int8, or the journal is damaged.
-    """
-    if not weights:
-        raise CalibrationError("no layer of this model can be int8 under these rules: there is nothing to search")
-    search = _Search(tuple(weights), evaluate, _Journal.read(journal), limits or Limits(), budget, progress)
-    return search.run()
 
 
 class _Search:
     def __init__(
         self,
         weights: tuple[str, ...],
-        evaluate: Evaluate,
-        journal: _Journal,
-        limits: Limits,
+        score_plan: ScorePlan,
+        log: _ScoreLog,
+        limits: PlanLimits,
         budget: float,
         progress: Callable[[str], None],
     ) -> None:
         self._weights = weights
-        self._evaluate = evaluate
-        self._journal = journal
+        self._score_plan = score_plan
+        self._log = log
         self._limits = limits
         self._end = time.monotonic() + budget
         self._progress = progress
 
-    def run(self) -> Plan:
-        every = frozenset(self._weights)
-        all_int8 = self._ask((), must=True)
-        # With nothing in int8 nothing is lost: the way out if no plan passes, and a check of the caller.
-        self._ask(every, must=True)
+    def run(self) -> MixedPrecisionPlan:
+        all_int8 = self._score((), required=True)
+        # All FP32 loses nothing. It is the fallback if no other plan passes, and a check of `score_plan`.
+        self._score(self._weights, required=True)
         try:
-            self._ask_alone()
-            self._prune(self._grow())
+            self._score_single_layers()
+            self._remove_unneeded(self._add_until_allowed())
             complete = True
         except _OutOfTimeError:
             complete = False
-        best = self._journal.best(self._limits)
-        score = self._journal.scores[best]
+        best = self._log.best(self._limits)
+        score = self._log.scores[best]
         reasons = {weight: self._reason(weight, all_int8) for weight in self._weights if weight in best}
-        layers = tuple(self._layer(weight) for weight in self._weights)
-        return Plan(reasons, score, self._limits.keep(score), all_int8, layers, complete)
+        layers = tuple(self._sensitivity(weight) for weight in self._weights)
+        return MixedPrecisionPlan(reasons, score, self._limits.allow(score), all_int8, layers, complete)
 
-    def _ask(self, floats: Collection[str], *, must: bool = False) -> Score:
-        key = frozenset(floats)
-        if key not in self._journal.scores:
-            if not must and time.monotonic() > self._end:
+    def _score(self, fp32_weights: Collection[str], *, required: bool = False) -> PlanScore:
+        key = frozenset(fp32_weights)
+        if key not in self._log.scores:
+            if not required and time.monotonic() > self._end:
                 raise _OutOfTimeError
-            self._journal.add(key, self._evaluate(key), self._limits)
-        return self._journal.scores[key]
+            self._log.add(key, self._score_plan(key), self._limits)
+        return self._log.scores[key]
 
-    def _ask_alone(self) -> None:
+    def _score_single_layers(self) -> None:
         every = frozenset(self._weights)
         for index, weight in enumerate(self._weights, 1):
-            self._ask({weight})
-            score = self._ask(every - {weight})
-            told = f"alone in int8 {score.distance:.4f} of a deviation from fp32"
-            self._progress(f"layer {index}/{len(self._weights)} {weight}: {told}")
+            self._score({weight})
+            score = self._score(every - {weight})
+            self._progress(
+                f"layer {index}/{len(self._weights)} {weight}: as the only INT8 layer {_format_distance(score)}"
+            )
 
-    def _grow(self) -> frozenset[str]:
-        """Make layers float until the limits are kept."""
-        floats: frozenset[str] = frozenset()
-        while not self._limits.keep(self._ask(floats)) and len(floats) < len(self._weights):
-            tried = list(self._by_need(floats))[:_TRIED]
-            floats = min((floats | {weight} for weight in tried), key=lambda item: self._limits.excess(self._ask(item)))
-            self._progress(f"{len(floats)} float: {self._told(self._ask(floats))}")
-        return floats
+    def _add_until_allowed(self) -> frozenset[str]:
+        """Make layers FP32 until the plan is within the limits."""
+        fp32_weights: frozenset[str] = frozenset()
+        while not self._limits.allow(self._score(fp32_weights)) and len(fp32_weights) < len(self._weights):
+            candidates = list(self._by_benefit(fp32_weights))[:_CANDIDATES]
+            fp32_weights = min(
+                (fp32_weights | {weight} for weight in candidates),
+                key=lambda item: self._limits.excess(self._score(item)),
+            )
+            score = self._score(fp32_weights)
+            self._progress(f"{len(fp32_weights)} layers FP32: {score.drop:.2f} points lost, {_format_distance(score)}")
+        return fp32_weights
 
-    def _prune(self, floats: frozenset[str]) -> None:
-        """Give back to int8 what turned out not to be needed, the least sensitive first."""
-        for weight in reversed(list(self._by_need(frozenset()))):
-            if weight in floats and self._limits.keep(self._ask(floats - {weight})):
-                floats -= {weight}
+    def _remove_unneeded(self, fp32_weights: frozenset[str]) -> None:
+        """Return layers to INT8 where the limits permit, the least sensitive first."""
+        for weight in reversed(list(self._by_benefit(frozenset()))):
+            if weight in fp32_weights and self._limits.allow(self._score(fp32_weights - {weight})):
+                fp32_weights -= {weight}
 
-    def _by_need(self, floats: frozenset[str]) -> Iterator[str]:
-        """Layers that are still int8, the one whose float helps most alone first."""
-        scores = {weight: self._ask({weight}) for weight in self._weights if weight not in floats}
+    def _by_benefit(self, fp32_weights: frozenset[str]) -> Iterator[str]:
+        """Yield the layers that are still INT8, starting with the one that helps most as the only FP32 layer."""
+        scores = {weight: self._score({weight}) for weight in self._weights if weight not in fp32_weights}
         yield from sorted(scores, key=lambda weight: (self._limits.excess(scores[weight]), scores[weight].distance))
 
-    def _layer(self, weight: str) -> Layer:
-        scores, every = self._journal.scores, frozenset(self._weights)
-        return Layer(weight, scores.get(every - {weight}), scores.get(frozenset({weight})))
+    def _sensitivity(self, weight: str) -> LayerSensitivity:
+        scores, every = self._log.scores, frozenset(self._weights)
+        return LayerSensitivity(weight, scores.get(every - {weight}), scores.get(frozenset({weight})))
 
-    def _reason(self, weight: str, all_int8: Score) -> str:
-        alone = self._layer(weight).alone_float
+    def _reason(self, weight: str, all_int8: PlanScore) -> str:
+        alone = self._sensitivity(weight).only_fp32
         if alone is None:
-            return "kept float: the budget ended before it was looked at alone"
-        return (
-            f"kept float: all int8 is {all_int8.distance:.4f} of a deviation from fp32, without it {alone.distance:.4f}"
-        )
+            return "kept in FP32: the time budget ended before this layer was measured alone"
+        return f"kept in FP32: all INT8 is {_format_distance(all_int8)}, with this layer in FP32 {alone.distance:.4f}"
 
-    def _told(self, score: Score) -> str:
-        return f"{score.drop:.2f} points lost, {score.distance:.4f} of a deviation from fp32"
+
+def _format_distance(score: PlanScore) -> str:
+    return f"{score.distance:.4f} standard deviations from FP32"

@@ -22,7 +22,7 @@ from edge_msa.evaluation.evaluate import Predict
 from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.predictors import by_session, session_of
 from edge_msa.evaluation.subsets import available_subsets, subsets_with_signal
-from edge_msa_calibrate.gate import decide
+from edge_msa_calibrate.gate import check_accuracy
 from edge_msa_export.build import GraphSet
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.request import ExportRequest
@@ -99,7 +99,7 @@ def choose_precision(
     by_precision = {item.precision: item for item in measurements if item.backend == backend}
     reference = by_precision["fp32"]
     decisions = {
-        name: decide(reference.points, item.points, set(reference.signal), max_drop)
+        name: check_accuracy(reference.points, item.points, set(reference.signal), max_drop)
         for name, item in by_precision.items()
         if name != "fp32"
     }

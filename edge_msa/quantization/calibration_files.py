@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from edge_msa.artifacts.runs import Run
 from edge_msa.errors import RunError
-from edge_msa_calibrate.layers import owner_of
-from edge_msa_calibrate.schemes import place, scheme_named
+from edge_msa_calibrate.layers import encoder_of
+from edge_msa_calibrate.plan import make_plan
+from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.graphs.files import GraphsByKey
 from edge_msa_export.request import ExportRequest
@@ -125,10 +126,10 @@ def telling(graphs: GraphsByKey) -> tuple[GraphKey, ...]:
 
 
 def _told(request: ExportRequest, scheme: str, graphs: GraphsByKey) -> Iterator[dict[str, Any]]:
-    seen = {owner_of(key) for key in request.ranges or {}}
+    seen = {encoder_of(key) for key in request.ranges or {}}
     for key in telling(graphs):
         floats = request.fp32_weights.get(scheme, {})
-        for item in place(graphs[key], scheme_named(scheme), seen, floats).decisions:
+        for item in make_plan(graphs[key], scheme_named(scheme), seen, floats).decisions:
             name = f"{item.node} ({item.weight})" if item.weight else item.node
             yield {"node": name, "op": item.op_type, "int8": item.int8, "reason": item.reason}
 

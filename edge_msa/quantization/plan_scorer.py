@@ -18,11 +18,12 @@ from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.subsets import available_subsets, subsets_with_signal
 from edge_msa.quantization.calibration_files import telling
 from edge_msa.quantization.text_plan_inputs import Encoder
-from edge_msa_calibrate.gate import decide
-from edge_msa_calibrate.layers import owner_of
+from edge_msa_calibrate.gate import check_accuracy
+from edge_msa_calibrate.layers import encoder_of
+from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.qdq import quantize
-from edge_msa_calibrate.schemes import place, scheme_named
-from edge_msa_calibrate.sensitivity import Score
+from edge_msa_calibrate.schemes import scheme_named
+from edge_msa_calibrate.sensitivity import PlanScore
 from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.graphs.files import Graph, GraphsByKey
 from edge_msa_export.profiles import BackendProfile
@@ -121,9 +122,9 @@ class PlanScorer:
     def weights(self) -> tuple[str, ...]:
         """The weights whose layers may be int8: those of the fullest graph, then those of an encoder of words."""
         graphs = [self.reader.graphs[telling(self.reader.graphs)[0]], *([self.encoder.graph] if self.encoder else [])]
-        seen = {owner_of(key) for key in self.request.ranges or {}}
+        seen = {encoder_of(key) for key in self.request.ranges or {}}
         rules = scheme_named(self.scheme)
-        return tuple(site.weight for graph in graphs for site in place(graph, rules, seen, self._kept).sites)
+        return tuple(site.weight for graph in graphs for site in make_plan(graph, rules, seen, self._kept).layers)
 
     @property
     def _kept(self) -> Mapping[str, str]:
@@ -134,18 +135,18 @@ class PlanScorer:
         """How many a plan is read on."""
         return len(self.split)
 
-    def __call__(self, floats: Collection[str]) -> Score:
+    def __call__(self, floats: Collection[str]) -> PlanScore:
         """The score with those weights' layers float, and those that the request keeps so."""
         found = {
             subset: self._predictions(subset, rows, frozenset(floats)) for subset, rows in available_subsets(self.split)
         }
-        verdict = decide(self._points(self.reference), self._points(found), self.signal, 0.0)
+        verdict = check_accuracy(self._points(self.reference), self._points(found), self.signal, 0.0)
         spread = max(float(np.std(np.concatenate(list(self.reference.values())))), 1e-9)
         distances = [
             np.abs(found[subset] - prediction).mean() / spread for subset, prediction in self.reference.items()
         ]
         distance = float(np.mean(distances))
-        return Score(verdict.drop, distance if np.isfinite(distance) else float("inf"))
+        return PlanScore(verdict.drop, distance if np.isfinite(distance) else float("inf"))
 
     def _predictions(self, subset: Subset, rows: Rows, floats: frozenset[str]) -> FloatArray:
         """Predictions at int8; asked once of each plan of the layers that the subset's graphs have."""

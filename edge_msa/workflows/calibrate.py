@@ -19,13 +19,13 @@ from edge_msa.quantization.calibration_files import Ranges, write_fp32_weights, 
 from edge_msa.training.text.apply import copy_text_input, text_ids
 from edge_msa.workflows.data import opened_plain, seen_by
 from edge_msa_calibrate.collect import Checkpoint, Sample, collect_statistics
-from edge_msa_calibrate.drift import differing, drifts_of
-from edge_msa_calibrate.layers import owner_of
-from edge_msa_calibrate.quantization_noise import too_coarse
+from edge_msa_calibrate.drift import measure_drift, significant_drift
+from edge_msa_calibrate.layers import TEXT_ENCODER, encoder_of
+from edge_msa_calibrate.quantization_noise import find_noisy_layers
 from edge_msa_calibrate.ranges import Method, compute_ranges, format_ranges
 from edge_msa_calibrate.schemes import SCHEMES
-from edge_msa_calibrate.smoothing import smoothing_of
-from edge_msa_calibrate.statistics import TEXT_ENCODER_SCOPE, Statistics
+from edge_msa_calibrate.smoothing import compute_smoothing
+from edge_msa_calibrate.statistics import Statistics
 from edge_msa_export.graphs.files import Graph, GraphsByKey, write_graphs
 from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.text import Text, TextGraph
@@ -68,12 +68,12 @@ def calibrate_student(
         observed = _observed(graphs, text, spec)
         samples = _samples(normalized, spec, text, num_samples, seed)
         statistics = collect_statistics(observed, samples, checkpoint=Checkpoint(work / CHECKPOINT_NAME, cache_key))
-        smoothing = smoothing_of(statistics)
+        smoothing = compute_smoothing(statistics)
         ranges = compute_ranges(statistics, method, smoothing)
         write_graphs(work, graphs)
         statistics.save(work / STATISTICS_NAME)
         write_ranges(work, ranges, smoothing)
-        coarse = too_coarse(statistics.histograms, ranges)
+        coarse = find_noisy_layers(statistics.histograms, ranges)
         write_fp32_weights(work, dict.fromkeys(SCHEMES, coarse))
         metrics = {"samples": min(num_samples, len(dataset.split("train"))), "tensors": len(ranges)}
         info = dataclasses.replace(
@@ -101,7 +101,7 @@ def calibrate_student(
 
 def _tell_float(spec: ModelSpec, ranges: Ranges, coarse: Mapping[str, str]) -> None:
     """Say which parts stay float at int8, and why."""
-    seen = {owner_of(key) for key in ranges}
+    seen = {encoder_of(key) for key in ranges}
     remarks(
         f"{name}: no training frame of it, its encoder stays float at int8" for name in spec.dims if name not in seen
     )
@@ -112,7 +112,7 @@ def _observed(graphs: GraphsByKey, text: Text | None, spec: ModelSpec) -> dict[s
     """The graphs that are watched, by what they read: a subset's frames, or a text by an encoder."""
     observed = {key.scope: graph for key, graph in graphs.items() if key.role == "window"}
     if isinstance(text, TextGraph):
-        observed[TEXT_ENCODER_SCOPE] = next(iter(export_text_encoders(text, [spec.windows["language"]]).values()))
+        observed[TEXT_ENCODER] = next(iter(export_text_encoders(text, [spec.windows["language"]]).values()))
     return observed
 
 
@@ -139,8 +139,8 @@ def _warn_of_drift(
     """Say where validation's activations differ from the calibration set's."""
     if not samples:
         return
-    drifts = drifts_of(statistics, collect_statistics(observed, samples), ranges)
-    far = differing(drifts)
+    drifts = measure_drift(statistics, collect_statistics(observed, samples), ranges)
+    far = significant_drift(drifts)
     if far:
         remark(
             f"note: validation differs from the calibration set in {len(far)} of {len(drifts)} tensors, so int8 may "

@@ -30,7 +30,7 @@ from edge_msa.quantization.calibration_files import explained, write_fp32_weight
 from edge_msa.quantization.plan_scorer import PlanScorer
 from edge_msa.reporting.sensitivity import LayerBar, SensitivityPage, SensitivityPart, render_sensitivity
 from edge_msa.workflows.data import opened_for
-from edge_msa_calibrate.sensitivity import Layer, Limits, Plan, search_mixed_precision
+from edge_msa_calibrate.sensitivity import LayerSensitivity, MixedPrecisionPlan, PlanLimits, search_mixed_precision
 from edge_msa_export.profiles import BackendProfile, profile_named
 from edge_msa_export.request import ExportRequest
 
@@ -58,7 +58,7 @@ def find_mixed_precision(
     Raises:
         UsageError: the run was not calibrated, or the target has no int8.
     """
-    limits = Limits(max_drop, max_distance)
+    limits = PlanLimits(max_drop, max_distance)
     source = read_run(model, "calibration")
     profile = profile_named(target)
     backends = [backend for backend in profile.backends if backend.scheme is not None]
@@ -105,7 +105,7 @@ class _Asked:
 
     source: Run
     request: ExportRequest
-    limits: Limits
+    limits: PlanLimits
     seed: int
 
 
@@ -124,7 +124,7 @@ def _start_from(work: Path, source: Run, before: Run | None) -> None:
             shutil.copyfile(path, work / path.name)
 
 
-def _search(asked: _Asked, backend: BackendProfile, dataset: Dataset, work: Path, budget: float) -> Plan:
+def _search(asked: _Asked, backend: BackendProfile, dataset: Dataset, work: Path, budget: float) -> MixedPrecisionPlan:
     scheme = str(backend.scheme)
     graphs = graphs_of(asked.source)
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
@@ -136,7 +136,7 @@ def _search(asked: _Asked, backend: BackendProfile, dataset: Dataset, work: Path
         )
 
 
-def _write(work: Path, asked: _Asked, plans: Mapping[str, Plan], name: str) -> None:
+def _write(work: Path, asked: _Asked, plans: Mapping[str, MixedPrecisionPlan], name: str) -> None:
     before = asked.request.fp32_weights
     fp32_weights = {**before} | {rules: {**before.get(rules, {}), **plan.fp32_weights} for rules, plan in plans.items()}
     write_fp32_weights(work, fp32_weights)
@@ -161,16 +161,16 @@ def _write(work: Path, asked: _Asked, plans: Mapping[str, Plan], name: str) -> N
     write_text(work / PAGE_NAME, render_sensitivity(page))
 
 
-def _bar(layer: Layer, plan: Plan) -> LayerBar:
+def _bar(layer: LayerSensitivity, plan: MixedPrecisionPlan) -> LayerBar:
     return LayerBar(
         layer.weight,
-        layer.alone_int8.distance if layer.alone_int8 else None,
-        plan.all_int8.distance - layer.alone_float.distance if layer.alone_float else None,
+        layer.only_int8.distance if layer.only_int8 else None,
+        plan.all_int8.distance - layer.only_fp32.distance if layer.only_fp32 else None,
         is_float=layer.weight in plan.fp32_weights,
     )
 
 
-def _sentences(plan: Plan) -> tuple[str, ...]:
+def _sentences(plan: MixedPrecisionPlan) -> tuple[str, ...]:
     kept = len(plan.fp32_weights)
     first = f"All {len(plan.layers)} layers in int8 lose {plan.all_int8.drop:.2f} points on the worst subset and lie "
     first += f"{plan.all_int8.distance:.4f} of a standard deviation from fp32."
@@ -180,7 +180,7 @@ def _sentences(plan: Plan) -> tuple[str, ...]:
     return (first, second, *third)
 
 
-def _tell(plans: Mapping[str, Plan], output_dir: Path) -> None:
+def _tell(plans: Mapping[str, MixedPrecisionPlan], output_dir: Path) -> None:
     for scheme, plan in plans.items():
         for sentence in _sentences(plan):
             say(f"{scheme}: {sentence}")

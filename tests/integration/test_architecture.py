@@ -33,8 +33,11 @@ SHARED_WORDS = {"edge_msa_runtime.modalities", "edge_msa_runtime.errors", "edge_
 # Training as in int8 is on calibrate's own grids: a second arithmetic would drift away from it.
 GRIDS = {
     "edge_msa.training.distillation.qat": {
-        *(f"edge_msa_calibrate.affine.{name}" for name in ("Affine", "affine_of", "quantized_weight")),
-        *(f"edge_msa_calibrate.schemes.{name}" for name in ("MIN_CHANNELS", "QuantizationScheme")),
+        "edge_msa_calibrate.affine.QuantizationParameters",
+        "edge_msa_calibrate.affine.compute_parameters",
+        "edge_msa_calibrate.affine.quantize_weight",
+        "edge_msa_calibrate.plan.MIN_CHANNELS",
+        "edge_msa_calibrate.schemes.QuantizationScheme",
         "edge_msa_calibrate.errors.CalibrationError",
     }
 }

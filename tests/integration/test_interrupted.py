@@ -140,7 +140,7 @@ def test_ctrl_c_inside_a_step_leaves_no_result(
     if step == "calibrate.compute_ranges":
         monkeypatch.setattr("edge_msa.workflows.calibrate.graphs_of", lambda _: {})
         monkeypatch.setattr("edge_msa.workflows.calibrate.collect_statistics", lambda *_, **__: None)
-        monkeypatch.setattr("edge_msa.workflows.calibrate.smoothing_of", lambda _: {})
+        monkeypatch.setattr("edge_msa.workflows.calibrate.compute_smoothing", lambda _: {})
     monkeypatch.setattr(f"edge_msa.workflows.{step}", stop)
     ran = edge_msa(*written(Writer(line, "made"), small_runs, tmp_path))
     assert ran.code == 130

@@ -21,9 +21,10 @@ from torch.nn import functional as F
 
 from edge_msa.models.student import Student
 from edge_msa.models.student_encoder import Encoder, picked
-from edge_msa_calibrate.affine import Affine, affine_of, quantized_weight
+from edge_msa_calibrate.affine import QuantizationParameters, compute_parameters, quantize_weight
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_calibrate.schemes import MIN_CHANNELS, QuantizationScheme
+from edge_msa_calibrate.plan import MIN_CHANNELS
+from edge_msa_calibrate.schemes import QuantizationScheme
 
 Ranges = Mapping[str, tuple[float, float]]
 
@@ -48,7 +49,7 @@ class FakeQuantEncoder(Encoder):
         self._start = start = f"encoders.{modality}."
         self._floats = {name.removeprefix(start) for name in floats}
         self._grids = {
-            key.removeprefix(start): affine_of(low, high, rules.activations)
+            key.removeprefix(start): compute_parameters(low, high, rules.activations)
             for key, (low, high) in ranges.items()
             if key.startswith(start)
         }
@@ -114,7 +115,7 @@ class FakeQuantEncoder(Encoder):
         assert conv.bias is not None  # noqa: S101 - every encoder's convolution has one
         weight, bias = (part.detach().cpu().numpy() for part in (conv.weight, conv.bias))
         wide = bias.astype(np.float64)
-        integers, scales = quantized_weight(
+        integers, scales = quantize_weight(
             weight, self._rules.weight_limit, wide / scale if self._rules.bias_int32 else None
         )
         weight = integers.astype(np.float32) * scales.reshape(-1, 1, 1)
@@ -147,7 +148,7 @@ def fake_quantized_student(
     return result.train(student.training)
 
 
-def fake_quantized(values: Tensor, grid: Affine) -> Tensor:
+def fake_quantized(values: Tensor, grid: QuantizationParameters) -> Tensor:
     """Each value's neighbor on the grid, as float32, or the grid's end; the gradient of what lies inside is 1."""
     result: Tensor = _FakeQuantize.apply(values, grid)  # type: ignore[no-untyped-call]
     return result
@@ -160,8 +161,8 @@ def _straight(values: Tensor, quantized: NDArray[np.float32]) -> Tensor:
 
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, grid: Affine) -> Tensor:
-        integers = grid.integers
+    def forward(ctx: Any, values: Tensor, grid: QuantizationParameters) -> Tensor:
+        integers = grid.integer_type
         # By a tensor: a division by a plain number may become a product with its reciprocal.
         found = torch.round(values / values.new_tensor(grid.scale)) + grid.zero_point
         ctx.save_for_backward((found >= integers.lowest) & (found <= integers.highest))

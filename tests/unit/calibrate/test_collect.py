@@ -1,35 +1,31 @@
-"""Statistics in one pass: any iterable, resumable, by subset."""
-
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from onnx import numpy_helper
 
-from edge_msa_calibrate.collect import Checkpoint, collect_statistics, scope_of
+from edge_msa_calibrate.collect import Checkpoint, collect_statistics, subset_of
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_calibrate.histogram import HistogramBuilder, merged
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.ranges import METHODS, compute_ranges
 from edge_msa_calibrate.statistics import Statistics, load_statistics
+from tests.unit.calibrate.graphs import FRAMES, window_sample
 
 Array = npt.NDArray[Any]
-
-FRAMES = 12
-
-
-def graphs_of(maker: Any) -> dict[str, Any]:
-    return {"a": maker.window(FRAMES, ("audio",)), "la": maker.window(FRAMES, ("language", "audio"))}
+Graphs = dict[str, Any]
+Samples = Callable[[], list[Any]]
 
 
-def stream(maker: Any, count: int, seed: int = 0) -> Iterator[dict[str, Array]]:
+def random_samples(maker: Any, count: int, seed: int = 0) -> Iterator[dict[str, Array]]:
+    """Yield samples of frames by modality, with subsets `la` and `a` alternating."""
     rng = np.random.default_rng(seed)
-    for turn in range(count):
-        names = ("audio",) if turn % 2 else ("language", "audio")
+    for index in range(count):
+        names = ("audio",) if index % 2 else ("language", "audio")
         yield {
             name: rng.standard_normal((int(rng.integers(1, FRAMES + 4)), maker.recipe.dims[name])).astype(np.float32)
             for name in names
@@ -38,98 +34,158 @@ def stream(maker: Any, count: int, seed: int = 0) -> Iterator[dict[str, Array]]:
 
 def same(one: Statistics, two: Statistics) -> bool:
     return one.samples == two.samples and all(
-        np.array_equal(item.counts, two.by_subset[scope][key].counts)
-        for scope, found in one.by_subset.items()
-        for key, item in found.items()
+        np.array_equal(item.counts, two.by_subset[subset][key].counts)
+        for subset, histograms in one.by_subset.items()
+        for key, item in histograms.items()
     )
 
 
-def test_frames_by_modality_are_padded_and_cut_as_a_window_has_them(maker: Any) -> None:
+def test_frames_are_padded_or_cut_to_the_window(maker: Any, window_graphs: Graphs) -> None:
     short = np.random.default_rng(0).standard_normal((5, maker.recipe.dims["audio"])).astype(np.float32)
     padded = np.zeros((1, FRAMES, short.shape[1]), np.float32)
     padded[0, :5] = short
     by_input = {"frames.audio": padded, "valid.audio": (np.arange(FRAMES) < 5).astype(np.float32)[None]}
-    longer = np.concatenate([np.tile(short, (2, 1)), np.tile(short, (2, 1))])
+    longer = np.tile(short, (4, 1))
+    assert same(collect_statistics(window_graphs, [{"audio": short}]), collect_statistics(window_graphs, [by_input]))
     assert same(
-        collect_statistics(graphs_of(maker), [{"audio": short}]), collect_statistics(graphs_of(maker), [by_input])
-    )
-    assert same(
-        collect_statistics(graphs_of(maker), [{"audio": longer}]),
-        collect_statistics(graphs_of(maker), [{"audio": longer[:FRAMES]}]),
+        collect_statistics(window_graphs, [{"audio": longer}]),
+        collect_statistics(window_graphs, [{"audio": longer[:FRAMES]}]),
     )
 
 
-def test_subsets_are_kept_apart_and_merge_to_what_one_pass_counts(maker: Any) -> None:
-    found = collect_statistics(graphs_of(maker), stream(maker, 8))
-    assert list(found.by_subset) == ["a", "la"]
-    assert not any(key.startswith("encoders.language") for key in found.by_subset["a"])
+def test_statistics_are_kept_per_subset_and_merge(maker: Any, window_graphs: Graphs) -> None:
+    statistics = collect_statistics(window_graphs, random_samples(maker, 8))
+    assert list(statistics.by_subset) == ["a", "la"]
+    assert not any(key.startswith("encoders.language") for key in statistics.by_subset["a"])
     key = "encoders.audio.embed.weight:input"
-    assert found.histograms[key].count == sum(found.by_subset[scope][key].count for scope in ("a", "la"))
+    assert statistics.histograms[key].count == sum(statistics.by_subset[name][key].count for name in ("a", "la"))
     language = "encoders.language.embed.weight:input"
-    assert np.array_equal(found.histograms[language].counts, found.by_subset["la"][language].counts)
+    assert np.array_equal(statistics.histograms[language].counts, statistics.by_subset["la"][language].counts)
 
 
-def test_merged_histograms_equal_one_of_all_values() -> None:
-    rng = np.random.default_rng(1)
-    parts = [(rng.standard_normal(500) * scale).astype(np.float32) for scale in (1, 30, 0.01)]
-    builders = [HistogramBuilder(64) for _ in parts]
-    for builder, values in zip(builders, parts, strict=True):
-        builder.add(values)
-    whole = HistogramBuilder(64)
-    whole.add(np.concatenate(parts))
-    one, all_of_them = merged([builder.histogram() for builder in builders]), whole.histogram()
-    assert np.array_equal(one.counts, all_of_them.counts)
-    assert (one.limit, one.minimum, one.maximum) == (all_of_them.limit, all_of_them.minimum, all_of_them.maximum)
-    with pytest.raises(CalibrationError, match="64 bins cannot join one of 32"):
-        merged([of_ones(32), builders[0].histogram()])
+def test_only_valid_frames_of_every_graph_are_counted(
+    maker: Any, run: Any, window_graphs: Graphs, window_samples: Samples
+) -> None:
+    histogram = collect_statistics(window_graphs, window_samples()).histograms["encoders.audio.score.weight:input"]
+    observed = []
+    for sample in window_samples():
+        if "frames.audio" in sample:
+            count = int(sample["valid.audio"].sum())
+            audio = {name: value for name, value in sample.items() if name.endswith("audio")}
+            observed.append(run(maker.window(FRAMES, ("audio",)), audio)["features.audio"][:, :, :count].ravel())
+    values = np.concatenate(observed)
+    assert histogram.count == values.size
+    assert histogram.minimum == pytest.approx(values.min(), rel=1e-5, abs=1e-6 * float(np.abs(values).max()))
+    assert histogram.maximum == pytest.approx(values.max(), rel=1e-5)
+    # A value next to a bin edge may fall into either bin.
+    assert np.abs(np.histogram(values, histogram.edges)[0] - histogram.counts).sum() <= 1e-3 * values.size
 
 
-def of_ones(bins: int) -> Any:
-    builder = HistogramBuilder(bins)
-    builder.add(np.ones(3, np.float32))
-    return builder.histogram()
+def test_padding_does_not_change_the_statistics(maker: Any, window_graphs: Graphs) -> None:
+    dims = dict(maker.recipe.dims)
+    zeros = collect_statistics(window_graphs, [window_sample({"audio": 6}, dims, 4)])
+    large = collect_statistics(window_graphs, [window_sample({"audio": 6}, dims, 4, padding=1e4)])
+    for key, histogram in zeros.histograms.items():
+        assert np.array_equal(histogram.counts, large.histograms[key].counts)
+        assert histogram.maximum == large.histograms[key].maximum
+
+
+def test_convolution_outputs_are_observed_after_the_relu(window_graphs: Graphs, window_samples: Samples) -> None:
+    histograms = collect_statistics(window_graphs, window_samples()).histograms
+    roots = [f"encoders.{m}.{n}" for m in ("audio", "language") for n in ("blocks.0", "blocks.1", "embed", "score")]
+    assert list(histograms) == [f"{root}.weight:{end}" for root in roots for end in ("input", "output")]
+    assert histograms["encoders.audio.blocks.0.weight:output"].minimum == 0
+    assert histograms["encoders.audio.score.weight:output"].minimum < 0
+
+
+def test_memory_is_not_part_of_the_statistics(window_graphs: Graphs, window_samples: Samples) -> None:
+    histograms = collect_statistics(window_graphs, window_samples()).histograms
+    block, embedding = (histograms[f"encoders.audio.{n}"] for n in ("blocks.0.weight:input", "embed.weight:output"))
+    assert np.array_equal(block.counts, embedding.counts)
+
+
+def test_order_of_samples_does_not_matter(window_graphs: Graphs, window_samples: Samples) -> None:
+    forwards = collect_statistics(window_graphs, window_samples())
+    backwards = collect_statistics(window_graphs, reversed(window_samples()))
+    assert list(forwards.samples) == list(backwards.samples)
+    for key, histogram in forwards.histograms.items():
+        assert np.array_equal(histogram.counts, backwards.histograms[key].counts)
+
+
+def test_text_encoder_counts_valid_tokens_and_channels(text_encoders: Any) -> None:
+    graph, samples = text_encoders.graph(FRAMES), text_encoders.samples(FRAMES)
+    statistics = collect_statistics({"text_encoder": graph}, samples)
+    histogram = statistics.histograms["text_encoder.one.weight:input"]
+    (table,) = (item for item in graph.graph.initializer if item.name == "text_encoder.embeddings.weight")
+    tokens = np.concatenate([sample["ids"][0][sample["valid"][0] > 0] for sample in samples])
+    rows = numpy_helper.to_array(table)[tokens]
+    assert (histogram.minimum, histogram.maximum, histogram.count) == (rows.min(), rows.max(), rows.size)
+    channel_ranges = statistics.channel_ranges["text_encoder.one.weight:input"]
+    assert np.array_equal(channel_ranges, [rows.min(axis=0), rows.max(axis=0)])
+    assert statistics.samples == {"text_encoder": len(samples)}
+    assert statistics.modality_samples == {}
 
 
 class InterruptedPassError(Exception):
     pass
 
 
-def test_an_interrupted_pass_goes_on_without_seeing_a_sample_twice(maker: Any, tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "kept.npz", "these samples", every=3)
+def test_interrupted_pass_resumes_from_its_checkpoint(maker: Any, window_graphs: Graphs, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "these samples", every=3)
 
-    def breaking() -> Iterator[dict[str, Array]]:
-        for turn, sample in enumerate(stream(maker, 11)):
-            if turn == 8:
+    def interrupted() -> Iterator[dict[str, Array]]:
+        for index, sample in enumerate(random_samples(maker, 11)):
+            if index == 8:
                 raise InterruptedPassError
             yield sample
 
     with pytest.raises(InterruptedPassError):
-        collect_statistics(graphs_of(maker), breaking(), checkpoint=checkpoint)
+        collect_statistics(window_graphs, interrupted(), checkpoint=checkpoint)
     assert load_statistics(checkpoint.path).count == 6
-    went_on = collect_statistics(graphs_of(maker), stream(maker, 11), checkpoint=checkpoint)
-    assert same(went_on, collect_statistics(graphs_of(maker), stream(maker, 11)))
-    assert went_on.count == 11
+    resumed = collect_statistics(window_graphs, random_samples(maker, 11), checkpoint=checkpoint)
+    assert same(resumed, collect_statistics(window_graphs, random_samples(maker, 11)))
+    assert resumed.count == 11
 
 
-def test_what_was_kept_of_another_stream_is_not_gone_on_with(maker: Any, tmp_path: Path) -> None:
-    path = tmp_path / "kept.npz"
-    collect_statistics(graphs_of(maker), stream(maker, 4), checkpoint=Checkpoint(path, "one", every=2))
-    other = collect_statistics(graphs_of(maker), stream(maker, 4, 9), checkpoint=Checkpoint(path, "two", every=2))
-    assert same(other, collect_statistics(graphs_of(maker), stream(maker, 4, 9)))
+def test_checkpoint_of_other_samples_is_ignored(maker: Any, window_graphs: Graphs, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.npz"
+    collect_statistics(window_graphs, random_samples(maker, 4), checkpoint=Checkpoint(path, "one", every=2))
+    other = collect_statistics(window_graphs, random_samples(maker, 4, 9), checkpoint=Checkpoint(path, "two", every=2))
+    assert same(other, collect_statistics(window_graphs, random_samples(maker, 4, 9)))
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("value", [0.0, 0.25, -3.0])
-def test_a_single_sample_of_constants_works(maker: Any, run: Any, method: Any, value: float) -> None:
+def test_one_constant_sample_is_enough_to_quantize(
+    maker: Any, run: Any, window_graphs: Graphs, method: Any, value: float
+) -> None:
     sample = {"audio": np.full((4, maker.recipe.dims["audio"]), value, np.float32)}
-    ranges = compute_ranges(collect_statistics(graphs_of(maker), [sample]), method)
-    window = maker.window(FRAMES, ("audio",))
+    ranges = compute_ranges(collect_statistics(window_graphs, [sample]), method)
     inputs = {"frames.audio": np.full((1, FRAMES, maker.recipe.dims["audio"]), value, np.float32)}
     inputs["valid.audio"] = np.ones((1, FRAMES), np.float32)
-    found = run(quantize(window, ranges, "ort-x86-vnni"), inputs)["tokens.audio"]
-    assert np.abs(found - run(window, inputs)["tokens.audio"]).max() < 0.2
+    expected = run(window_graphs["a"], inputs)["tokens.audio"]
+    actual = run(quantize(window_graphs["a"], ranges, "ort-x86-vnni"), inputs)["tokens.audio"]
+    assert np.abs(actual - expected).max() < 0.1 * np.abs(expected).max()
 
 
-def test_a_sample_that_names_nothing_known_is_refused() -> None:
-    with pytest.raises(CalibrationError, match="holds speech; name its arrays language, audio, vision, or ids"):
-        scope_of({"speech": np.zeros(3)})
+def test_sample_without_a_known_array_is_rejected() -> None:
+    with pytest.raises(CalibrationError, match="named language, audio, vision or ids, got speech"):
+        subset_of({"speech": np.zeros(3)})
+
+
+def test_unusable_samples_are_rejected(maker: Any, window_graphs: Graphs) -> None:
+    dims = dict(maker.recipe.dims)
+    with pytest.raises(CalibrationError, match="No calibration sample has a valid frame"):
+        collect_statistics(window_graphs, [])
+    with pytest.raises(CalibrationError, match="subset 'v', which has no graph"):
+        collect_statistics(window_graphs, [{"vision": np.zeros((2, 3), np.float32)}])
+    with pytest.raises(CalibrationError, match="does not fit"):
+        collect_statistics(window_graphs, [window_sample({"audio": 3}, {"audio": 7}, 0)])
+    holes = window_sample({"audio": 3}, dims, 0)
+    holes["valid.audio"][0, 0] = 0
+    with pytest.raises(CalibrationError, match="must have its ones first"):
+        collect_statistics(window_graphs, [holes])
+    infinite = window_sample({"audio": 3}, dims, 0)
+    infinite["frames.audio"][0, 0, 0] = np.inf
+    with pytest.raises(CalibrationError, match="NaN or infinite"):
+        collect_statistics(window_graphs, [infinite])

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from edge_msa_calibrate.drift import differing, drifts_of, jensen_shannon, share_beyond
+from edge_msa_calibrate.drift import jensen_shannon, measure_drift, share_outside, significant_drift
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.histogram import Histogram, HistogramBuilder
 from edge_msa_calibrate.ranges import compute_ranges
@@ -31,12 +31,12 @@ def statistics(values: Array) -> Statistics:
     return Statistics({"l": found}, {"l": 1})
 
 
-def told(mine: Array, theirs: Array) -> list[str]:
-    one = statistics(mine)
-    return [item.key for item in differing(drifts_of(one, statistics(theirs), compute_ranges(one, "mse")))]
+def drifting_tensors(calibrated: Array, other: Array) -> list[str]:
+    one = statistics(calibrated)
+    return [item.key for item in significant_drift(measure_drift(one, statistics(other), compute_ranges(one, "mse")))]
 
 
-def test_distance_is_scipy_s_over_quantile_bins() -> None:
+def test_distance_equals_scipy_over_quantile_bins() -> None:
     one, two = normal(0), normal(1) * 1.7 + 0.3
     edges = np.quantile(one, np.arange(1, 32) / 32)
     shares = [np.bincount(np.searchsorted(edges, values), minlength=32) / len(values) for values in (one, two)]
@@ -46,32 +46,32 @@ def test_distance_is_scipy_s_over_quantile_bins() -> None:
     assert jensen_shannon(histogram_of(one), histogram_of(one + 100)) > 0.9
 
 
-def test_share_beyond_is_numpy_s() -> None:
+def test_share_outside_equals_numpy() -> None:
     values = normal(2)
-    beyond = ((values < -1) | (values > 1.5)).mean()
-    assert share_beyond(histogram_of(values), -1.0, 1.5) == pytest.approx(beyond, abs=0.002)
-    assert share_beyond(histogram_of(np.maximum(values, 0)), 0.0, 9.0) == 0
+    expected = ((values < -1) | (values > 1.5)).mean()
+    assert share_outside(histogram_of(values), -1.0, 1.5) == pytest.approx(expected, abs=0.002)
+    assert share_outside(histogram_of(np.maximum(values, 0)), 0.0, 9.0) == 0
 
 
-def test_two_halves_of_one_set_do_not_differ() -> None:
-    assert told(normal(3), normal(4)) == []
-    assert told(normal(3), normal(4, 1000)) == []
+def test_samples_of_one_distribution_do_not_drift() -> None:
+    assert drifting_tensors(normal(3), normal(4)) == []
+    assert drifting_tensors(normal(3), normal(4, 1000)) == []
 
 
 @pytest.mark.parametrize("change", [lambda x: x * 2.5, lambda x: x + 1.5, lambda x: x * 0.3, lambda x: x * 0])
-def test_another_scale_or_place_is_told(change: Any) -> None:
-    assert "w:input" in told(normal(5), change(normal(6)))
+def test_rescaled_or_shifted_values_drift(change: Any) -> None:
+    assert "w:input" in drifting_tensors(normal(5), change(normal(6)))
 
 
-def test_a_few_outliers_beyond_the_range_are_told_by_their_share() -> None:
+def test_outliers_are_reported_by_their_share() -> None:
     other = normal(7)
     other[:800] = 30
     one = statistics(normal(8))
-    far = differing(drifts_of(one, statistics(other), compute_ranges(one, "minmax")))
-    assert far[0].beyond == pytest.approx(0.04, abs=0.001)
-    assert "4.0% of its values lie beyond the range (0.0% in calibration)" in str(far[0])
+    drifts = significant_drift(measure_drift(one, statistics(other), compute_ranges(one, "minmax")))
+    assert drifts[0].outside == pytest.approx(0.04, abs=0.001)
+    assert "4.0% of the values are outside the range (0.0% in calibration)" in str(drifts[0])
 
 
-def test_histograms_of_other_bins_cannot_be_compared() -> None:
-    with pytest.raises(CalibrationError, match="cannot be compared"):
+def test_histograms_of_different_bins_are_rejected() -> None:
+    with pytest.raises(CalibrationError, match="Cannot compare histograms of 2048 and of 64 bins"):
         jensen_shannon(histogram_of(normal(0)), histogram_of(normal(0), 64))

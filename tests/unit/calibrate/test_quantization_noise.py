@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_msa_calibrate.histogram import Histogram, HistogramBuilder
-from edge_msa_calibrate.quantization_noise import signal_to_noise, too_coarse
+from edge_msa_calibrate.quantization_noise import find_noisy_layers, signal_to_noise
 
 RNG = np.random.default_rng(0)
 
@@ -18,7 +18,7 @@ def histogram_of(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> H
 
 
 @pytest.mark.parametrize("low_high", [(-3.5, 3.5), (-2.0, 2.0), (-40.0, 40.0)])
-def test_the_estimate_is_what_rounding_really_does(low_high: tuple[float, float]) -> None:
+def test_estimate_matches_actual_rounding(low_high: tuple[float, float]) -> None:
     values = RNG.normal(size=20_000).astype(np.float32)
     low, high = low_high
     step = (high - low) / 255
@@ -27,11 +27,11 @@ def test_the_estimate_is_what_rounding_really_does(low_high: tuple[float, float]
     assert signal_to_noise(histogram_of(values), low, high) == pytest.approx(measured, abs=0.5)
 
 
-def test_values_that_do_not_vary_have_nothing_to_lose() -> None:
+def test_constant_values_have_no_noise() -> None:
     assert signal_to_noise(histogram_of(np.full(10, 0.5, np.float32)), 0.0, 0.5) > 100
 
 
-def test_layers_behind_heavy_tails_stay_float_and_others_do_not() -> None:
+def test_only_encoder_inputs_with_heavy_tails_are_noisy() -> None:
     plain = RNG.normal(size=20_000).astype(np.float32)
     tails = plain.copy()
     tails[:20] = 60.0
@@ -41,6 +41,6 @@ def test_layers_behind_heavy_tails_stay_float_and_others_do_not() -> None:
     }
     histograms["encoders.audio.embed.weight:output"] = histogram_of(tails)
     ranges = {key: (item.minimum, item.maximum) for key, item in histograms.items()}
-    found = too_coarse(histograms, ranges)
-    assert list(found) == ["encoders.audio.embed.weight"]
-    assert "heavy tails" in found["encoders.audio.embed.weight"]
+    noisy = find_noisy_layers(histograms, ranges)
+    assert list(noisy) == ["encoders.audio.embed.weight"]
+    assert "heavy tails" in noisy["encoders.audio.embed.weight"]

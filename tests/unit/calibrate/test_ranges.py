@@ -38,13 +38,13 @@ def rectified(count: int = 40_000) -> Array:
 
 
 @pytest.mark.parametrize("values", [signed(), rectified(), -rectified() - 1])
-def test_minmax_is_everything_and_zero(values: Array) -> None:
+def test_minmax_covers_all_values_and_zero(values: Array) -> None:
     assert minmax_range(histogram_of(values)) == (min(values.min(), 0), max(values.max(), 0))
 
 
 @pytest.mark.parametrize("percent", [99.99, 99.0, 100.0])
 @pytest.mark.parametrize("values", [signed(), rectified()])
-def test_percentile_equals_numpy_s_of_the_raw_data(values: Array, percent: float) -> None:
+def test_percentile_equals_numpy_on_raw_data(values: Array, percent: float) -> None:
     histogram = histogram_of(values)
     cut = (100 - percent) / 2
     low, high = np.percentile(values, [cut, 100 - cut])
@@ -53,7 +53,7 @@ def test_percentile_equals_numpy_s_of_the_raw_data(values: Array, percent: float
 
 
 def reference_entropy(values: Array, width: float, levels: int) -> float:
-    """Migacz's description, word for word, on the raw magnitudes."""
+    """Follow Migacz's description literally on the raw magnitudes."""
     size = int(np.abs(values).max() / width) + 1
     bins = [0.0] * size
     for value in np.abs(values):
@@ -79,7 +79,7 @@ def reference_entropy(values: Array, width: float, levels: int) -> float:
 
 
 @pytest.mark.parametrize("values", [signed(4000), rectified(4000)])
-def test_entropy_equals_the_description_on_raw_data(values: Array) -> None:
+def test_entropy_equals_the_reference_on_raw_data(values: Array) -> None:
     histogram = histogram_of(values, 128)
     expected = reference_entropy(values, histogram.width, 16)
     found = entropy_range(histogram, bits=5)
@@ -88,13 +88,13 @@ def test_entropy_equals_the_description_on_raw_data(values: Array) -> None:
     assert expected < np.abs(values).max()
 
 
-def test_entropy_of_few_distinct_values_is_everything() -> None:
+def test_entropy_covers_all_of_a_few_distinct_values() -> None:
     assert entropy_range(histogram_of(np.zeros(10))) == (0, 0)
     assert entropy_range(histogram_of(np.full(10, 1e-3))) == Range(0, float(np.float32(1e-3)))
 
 
 def squared_error(values: Array, low: float, high: float) -> float:
-    """Mean squared error of uint8 with an integer zero point, on raw data."""
+    """Return the mean squared error of uint8 with an integer zero point, on raw data."""
     step = (high - low) / 255
     zero = round(-low / step)
     integers = np.clip(np.rint(values.astype(np.float64) / step) + zero, 0, 255)
@@ -102,7 +102,7 @@ def squared_error(values: Array, low: float, high: float) -> float:
 
 
 @pytest.mark.parametrize("values", [signed(), rectified()])
-def test_mse_is_the_best_of_all_shares_on_raw_data(values: Array) -> None:
+def test_mse_is_the_best_of_all_candidates_on_raw_data(values: Array) -> None:
     low, high = mse_range(histogram_of(values))
     full = minmax_range(histogram_of(values))
     best = min(squared_error(values, full.low * share, full.high * share) for share in np.linspace(0.2, 1, 161))
@@ -110,31 +110,31 @@ def test_mse_is_the_best_of_all_shares_on_raw_data(values: Array) -> None:
     assert squared_error(values, low, high) < squared_error(values, *full)
 
 
-def test_mse_cuts_nothing_off_uniform_values() -> None:
+def test_mse_does_not_clip_uniform_values() -> None:
     values = np.random.default_rng(0).uniform(0, 1, 20_000)
     assert mse_range(histogram_of(values)).high > 0.99 * values.max()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_holds_zero_and_stays_within_what_was_seen(method: Any) -> None:
+def test_every_range_includes_zero_and_no_unseen_values(method: Any) -> None:
     data = {"a": signed(), "b": rectified() + 1, "c": np.zeros(5, np.float32), "d": -rectified()}
     found = compute_ranges(Statistics({"l": {key: histogram_of(item) for key, item in data.items()}}, {"l": 1}), method)
     assert list(found) == list(data)
     for key, values in data.items():
         assert min(values.min(), 0) <= found[key].low <= 0 <= found[key].high <= max(values.max(), 0)
-    # Half of a heavy tail may go; the bulk of the values may not.
+    # The method may clip part of a heavy tail but not the bulk of the values.
     assert found["a"].high > np.quantile(signed(), 0.99)
 
 
-def test_unknown_method_and_percentile_are_refused() -> None:
+def test_invalid_method_and_percentile_are_rejected() -> None:
     statistics = Statistics({"l": {"a": histogram_of(signed())}}, {"l": 1})
-    with pytest.raises(CalibrationError, match="'median'; choose one of minmax"):
+    with pytest.raises(CalibrationError, match=r"Unknown calibration method 'median'\. Available: minmax"):
         compute_ranges(statistics, "median")  # type: ignore[arg-type]
-    with pytest.raises(CalibrationError, match="percentile is 0"):
+    with pytest.raises(CalibrationError, match="percent must be above 0 and at most 100, got 0"):
         percentile_range(statistics.histograms["a"], 0)
 
 
-def test_table_has_a_line_a_tensor() -> None:
+def test_table_has_one_line_per_tensor() -> None:
     text = format_ranges({"encoders.audio.embed.weight:input": Range(-1.5, 2.5), "b": Range(0, 1)})
     assert [line.split() for line in text.splitlines()] == [
         ["tensor", "low", "high", "step"],

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from edge_msa.models.text_encoders import TransformerTextEncoder
+from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.qdq import quantize
-from edge_msa_calibrate.schemes import place, scheme_named
+from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_export.graphs.export import GraphKey, Part, to_onnx
 from edge_msa_export.graphs.text_encoder import text_encoder_parts
 from edge_msa_export.lint import NOTE, LintTarget, lint
@@ -55,7 +56,7 @@ def test_a_version_reads_all_of_it_and_all_of_its_int8_pays(
     if precision == "fp16":
         lowered = to_fp16(lowered)
     if precision == "int8":
-        sites = place(lowered, scheme_named("tensorrt")).sites
+        sites = make_plan(lowered, scheme_named("tensorrt")).layers
         assert sites
         keys = {key for site in sites for key in (site.input_key, site.output_key)}
         lowered = weights_as_pairs(quantize(lowered, dict.fromkeys(keys, (-3.0, 3.0)), "tensorrt"))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edge_msa.models.student import ModalitySizes, Student, StudentConfig
 from edge_msa.training.distillation.qat import fake_quantized, fake_quantized_student
-from edge_msa_calibrate.affine import U8, affine_of
+from edge_msa_calibrate.affine import UINT8, compute_parameters
 from edge_msa_calibrate.collect import collect_statistics
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.qdq import quantize
@@ -120,7 +120,7 @@ def assert_same(
 
 
 def test_what_lies_on_the_grid_stays_and_what_lies_beyond_saturates() -> None:
-    grid = affine_of(-1.0, 3.0, U8)
+    grid = compute_parameters(-1.0, 3.0, UINT8)
     on = torch.arange(0, 256).sub(grid.zero_point) * torch.tensor(grid.scale)
     assert torch.equal(fake_quantized(on, grid), on)
     assert fake_quantized(torch.tensor([9.0, -9.0]), grid).tolist() == [on[-1], on[0]]
@@ -130,7 +130,7 @@ def test_what_lies_on_the_grid_stays_and_what_lies_beyond_saturates() -> None:
 
 def test_the_gradient_goes_straight_through_and_stops_beyond_the_range() -> None:
     values = torch.tensor([0.3, 2.9, 3.5, -1.4], requires_grad=True)
-    torch.autograd.backward(fake_quantized(values, affine_of(-1.0, 3.0, U8)).sum())
+    torch.autograd.backward(fake_quantized(values, compute_parameters(-1.0, 3.0, UINT8)).sum())
     assert values.grad is not None
     assert values.grad.tolist() == [1, 1, 0, 0]
 

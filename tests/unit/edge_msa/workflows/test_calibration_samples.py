@@ -11,7 +11,7 @@ from edge_msa.data.tasks import MOSI
 from edge_msa.errors import RunError
 from edge_msa.quantization.calibration_files import RANGES_NAME, read_ranges
 from edge_msa.workflows.calibrate import calibration_samples
-from edge_msa_calibrate.collect import scope_of
+from edge_msa_calibrate.collect import subset_of
 
 WINDOWS = {"language": 6, "audio": 9}
 
@@ -31,7 +31,7 @@ def toy(*, audio_of_first: bool = True) -> Dataset:
 
 
 def test_samples_are_seen_from_every_subset_in_turn() -> None:
-    found = [scope_of(sample) for sample in calibration_samples(toy(), 9, 0)]
+    found = [subset_of(sample) for sample in calibration_samples(toy(), 9, 0)]
     assert found == ["l", "a", "la"] * 3
 
 
@@ -45,8 +45,8 @@ def test_a_sample_holds_the_valid_frames_of_its_modalities_alone() -> None:
 
 
 def test_a_sample_that_lacks_a_modality_is_seen_from_what_it_has() -> None:
-    whole = [scope_of(sample) for sample in calibration_samples(toy(), 20, 0)]
-    found = [scope_of(sample) for sample in calibration_samples(toy(audio_of_first=False), 20, 0)]
+    whole = [subset_of(sample) for sample in calibration_samples(toy(), 20, 0)]
+    found = [subset_of(sample) for sample in calibration_samples(toy(audio_of_first=False), 20, 0)]
     changed = [(before, after) for before, after in zip(whole, found, strict=True) if before != after]
     assert len(found) == 20
     assert changed in ([], [("a", "l")], [("la", "l")])
