@@ -1,60 +1,68 @@
-"""Writing single files whole or not at all."""
+"""Write single files atomically, with the toolkit's one-line errors."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from edge_msa.errors import EdgeMsaError, UsageError
+from edge_msa_runtime import atomic_files
 
 
-def check_file(path: Path) -> Path:
-    """The path, if a file can have it; to be asked before slow work.
+def check_file_path(path: Path) -> Path:
+    """Return the path if a file can be written there. Call this before slow work.
 
     Raises:
-        UsageError: it is a folder.
+        UsageError: The path is a folder.
     """
     if path.is_dir() or not path.name:
-        raise UsageError(f"{path} is a folder: give a file to write")
+        raise UsageError(f"{path} is a folder. Pass the path of a file to write.")
     return path
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write UTF-8 text as `write_bytes` writes.
-
-    Raises:
-        EdgeMsaError: the file cannot be written.
-    """
+    """Write UTF-8 text to a file, atomically, and return the path. Raises what `atomic_file` raises."""
     return write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write beside the destination, then rename: a killed command leaves the old file or the new one.
-
-    Folders on the way are made.
-
-    Raises:
-        EdgeMsaError: the file cannot be written (no space, no permission, a folder stands there).
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise EdgeMsaError(f"{path} cannot be written ({error.strerror or error}): give another place") from None
-    finally:
-        # After the rename there is nothing left; after a failure or Ctrl-C nothing half-written may stay.
-        _remove(partial)
+    """Write bytes to a file, atomically, and return the path. Raises what `atomic_file` raises."""
+    with atomic_file(path) as file:
+        file.write(content)
     return path
 
 
-def _remove(path: Path) -> None:
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that replaces `path` on success; a killed command leaves the old file or the new one.
+
+    Missing parent folders are created.
+
+    Raises:
+        EdgeMsaError: The file cannot be written (disk full, no permission, or the path is a folder).
+    """
     try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        # Its folder is no folder, or not ours to write: then it was never made, and the first error is the one to tell.
-        return
+        with atomic_files.atomic_file(path) as file:
+            yield file
+    except OSError as error:
+        raise EdgeMsaError(f"Cannot write {path} ({error.strerror or error}). Choose another path.") from None
+
+
+def file_digest(*paths: Path) -> str:
+    """Return the SHA-256 over the contents of the files, in that order.
+
+    Raises:
+        EdgeMsaError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise EdgeMsaError(f"Cannot read {path} ({error.strerror or error}).") from None
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What every step after training must know of the data a model was made for."""
+"""`ModelSpec`: what a model expects of its data, stored in every run."""
 
 from __future__ import annotations
 
@@ -10,96 +10,101 @@ from typing import Any
 import numpy as np
 
 from edge_msa.data.dataset import Dataset, Split, SplitName
-from edge_msa.data.normalization import Normalization, fit_normalization
+from edge_msa.data.normalization import FeatureNormalization, fit_normalization
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, RunError
 from edge_msa_runtime.modalities import MODALITIES
 
-_LABELED: tuple[SplitName, ...] = ("train", "valid")
+_LABELED_SPLITS: tuple[SplitName, ...] = ("train", "valid")
 
 
-WORDS_ALONE = (
-    "says what was said and has no frames: edge-msa text learns from words, a model that reads words (--text-model) "
-    "is given them, data encode makes frames of them"
+TEXT_ONLY_HINT = (
+    "has text but no frames. Train a text model on it with edge-msa text, use it with a model that takes text "
+    "(--text-model), or turn the text into frames with data encode"
 )
 
 
 @dataclass(frozen=True)
 class TextInputSpec:
-    """How a model's language stream is made of words: the kind of text encoder, tokens that it reads, digest of its files."""
+    """How a model computes its language frames from text."""
 
     text_encoder: str
+    """Kind of the text encoder, e.g. `table`."""
     max_tokens: int
+    """Longest token sequence; longer texts are cut at the end."""
     digest: str
+    """SHA-256 over the files of the tokenizer and the text encoder."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's side of the data: task, features a frame, longest sample, frame rates in Hz, normalization.
+    """What a model expects of its data: task, modalities, sizes and normalization.
 
-    `dims` name the modalities that training had a frame of: one that a model never met would be read as noise, so
-    models are made without it, and it is left unread wherever it turns up later.
-
-    `language` is set for a model that reads words; its run holds the tokenizer and the text encoder.
-
-    `data` is where it was trained, so that a later command can find validation data without being told; empty where
-    nobody knows, as of an imported checkpoint.
+    A modality without a single training frame is not part of a model. The model could only treat it as noise, so the
+    modality is ignored wherever it appears later.
     """
 
     task: Task
+    """What the outputs mean."""
     dims: Mapping[str, int]
+    """Features per frame, by modality. The keys are the model's modalities."""
     windows: Mapping[str, int]
+    """Valid frames of the longest sample, by modality."""
     frame_rates: Mapping[str, float]
-    normalization: Normalization
-    data: str
-    language: TextInputSpec | None = None
+    """Frame rates in Hz, where known."""
+    normalization: FeatureNormalization
+    """Fitted on the training split."""
+    data_source: str
+    """The data that the model was trained on, so that later commands find it; empty for an imported checkpoint."""
+    text_input: TextInputSpec | None = None
+    """Set if the model takes text. Its run then holds the tokenizer and the text encoder."""
 
     @classmethod
-    def of(cls, dataset: Dataset, source: str) -> ModelSpec:
-        """The spec of a model that is going to be trained on this dataset (not normalized yet).
+    def for_training(cls, dataset: Dataset, source: str) -> ModelSpec:
+        """Return the spec of a model to be trained on this dataset, which must not be normalized yet.
 
         Raises:
-            DataError: a split is missing, has no frame that training could use, or samples without labels.
+            DataError: A split is missing, has no usable frame, or has samples without labels.
         """
-        for name in _LABELED:
+        for name in _LABELED_SPLITS:
             if not np.isfinite(dataset.split(name).labels).all():
                 raise DataError(
-                    f"{name} of {dataset.name} has samples without labels, from which no teacher learns: give the file "
-                    "to distill, by --transfer"
+                    f"The {name} split of {dataset.name} has samples without labels, which a teacher cannot learn "
+                    "from. Pass the file to edge-msa distill with --transfer."
                 )
-        dims = _learnable(dataset, dataset.dims)
+        dims = _trainable_dims(dataset, dataset.dims)
         if not _has_frames(dataset.split("valid"), dims):
             names = ", ".join(dims)
             raise DataError(
-                f"the valid split of {dataset.name} has no valid frame of {names}, which is all that training has: "
-                "look with data inspect"
+                f"The valid split of {dataset.name} has no valid frame of {names}, the only modalities in the train "
+                "split. Check the file with edge-msa data inspect."
             )
         normalization = fit_normalization(dataset.split("train"), dims)
         windows = {name: window for name, window in dataset.windows.items() if name in dims}
         return cls(dataset.task, dims, windows, dataset.frame_rates, normalization, source)
 
-    def narrowed(self, dataset: Dataset) -> ModelSpec:
-        """The spec of a model that learns from this one's, on this dataset, which may lack some of its modalities.
+    def narrow_to(self, dataset: Dataset) -> ModelSpec:
+        """Return this spec restricted to the modalities that the dataset's train split has frames of.
 
         Raises:
-            DataError: training would have no frame at all.
+            DataError: The train split has no frame of any of the model's modalities.
         """
-        return self.only(_learnable(dataset, self.dims))
+        return self.select(_trainable_dims(dataset, self.dims))
 
-    def only(self, modalities: Collection[str]) -> ModelSpec:
-        """The same without the other modalities."""
+    def select(self, modalities: Collection[str]) -> ModelSpec:
+        """Return this spec restricted to the named modalities."""
         dims = {name: dim for name, dim in self.dims.items() if name in modalities}
         windows = {name: self.windows[name] for name in dims}
         return dataclasses.replace(
             self,
             dims=dims,
             windows=windows,
-            normalization=self.normalization.only(dims),
-            language=self.language if "language" in dims else None,
+            normalization=self.normalization.select(dims),
+            text_input=self.text_input if "language" in dims else None,
         )
 
-    def joined(self, other: ModelSpec) -> ModelSpec:
-        """This spec with the modalities that only the other one has, in the fixed order."""
+    def merge(self, other: ModelSpec) -> ModelSpec:
+        """Return this spec plus the modalities that only the other spec has, in the fixed order of modalities."""
         dims, windows = {**other.dims, **self.dims}, {**other.windows, **self.windows}
         ordered = [name for name in MODALITIES if name in dims]
         return dataclasses.replace(
@@ -107,112 +112,115 @@ class ModelSpec:
             dims={name: dims[name] for name in ordered},
             windows={name: windows[name] for name in ordered},
             frame_rates={**other.frame_rates, **self.frame_rates},
-            normalization=self.normalization.joined(other.normalization),
-            language=self.language or other.language,
+            normalization=self.normalization.merge(other.normalization),
+            text_input=self.text_input or other.text_input,
         )
 
-    def speaking(self, reader: ModelSpec) -> ModelSpec:
-        """The same of a model whose language stream comes from that reader's text encoder: it is read as it comes."""
+    def with_text_input(self, text_model: ModelSpec) -> ModelSpec:
+        """Return this spec with the language frames of that text model's encoder, which are not normalized."""
         if "language" not in self.dims:
             return self
-        dims = {**self.dims, "language": reader.dims["language"]}
-        windows = {**self.windows, "language": reader.windows["language"]}
-        plain = Normalization.identity({"language": dims["language"]})
+        dims = {**self.dims, "language": text_model.dims["language"]}
+        windows = {**self.windows, "language": text_model.windows["language"]}
+        unchanged = FeatureNormalization.identity({"language": dims["language"]})
         return dataclasses.replace(
             self,
             dims=dims,
             windows=windows,
-            normalization=plain.joined(self.normalization),
-            language=reader.language,
+            normalization=unchanged.merge(self.normalization),
+            text_input=text_model.text_input,
         )
 
-    def readable(self, dataset: Dataset) -> Dataset:
-        """What of that dataset the model reads, raw; a note names each modality that it was made without.
+    def select_inputs(self, dataset: Dataset) -> Dataset:
+        """Return the dataset with only the modalities that the model takes, not normalized.
+
+        A note names each modality that was dropped.
 
         Raises:
-            DataError: it has other features than the model was made for, none of its modalities, or labels of another
-                kind.
+            DataError: The number of features or the kind of labels differs from what the model was trained on, or the
+                dataset has none of its modalities.
         """
         for name, dim in self.dims.items():
             if dataset.dims.get(name, dim) != dim:
                 raise DataError(
-                    f"{name} of {dataset.name} has {dataset.dims[name]} features a frame, the model takes {dim}: "
-                    "give the data that it was made for"
+                    f"{name} must have {dim} features per frame, got {dataset.dims[name]} in {dataset.name}. "
+                    "Pass data with the features that the model was trained on."
                 )
         if dataset.task.outputs != self.task.outputs or dataset.task.is_score != self.task.is_score:
             raise DataError(
-                f"{dataset.name} has the task {dataset.task.kind}, the model was made for {self.task.kind}: "
-                "give the --task it was trained with"
+                f"The task must be {self.task.kind}, which the model was trained for, got {dataset.task.kind} in "
+                f"{dataset.name}. Pass the matching --task."
             )
-        return without_unread(dataset, self.dims)
+        return drop_unused_modalities(dataset, self.dims)
 
-    def normalized(self, dataset: Dataset) -> Dataset:
-        """What of that dataset the model reads, as the model wants it; errors are those of `readable`."""
-        return self.normalization.apply(self.readable(dataset))
+    def normalize(self, dataset: Dataset) -> Dataset:
+        """Return the model's inputs from the dataset, normalized. Raises what `select_inputs` raises."""
+        return self.normalization.normalize_dataset(self.select_inputs(dataset))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, for run.json."""
+        """Return plain JSON values, as stored in run.json."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        language = dataclasses.asdict(self.language) if self.language else None
         return fields | {
             "task": dataclasses.asdict(self.task),
             "normalization": self.normalization.to_json(),
-            "language": language,
+            "text_input": dataclasses.asdict(self.text_input) if self.text_input else None,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ModelSpec:
-        """What `to_json` gave, after a way through JSON.
+        """Return the spec that `to_json` wrote.
 
         Raises:
-            RunError: a field is missing, unknown or of another form.
+            RunError: A field is missing, unknown or has the wrong type.
         """
-        fields = dict(value)
         try:
+            fields = dict(value)
             task: dict[str, Any] = {
                 name: tuple(item) if isinstance(item, list) else item for name, item in fields["task"].items()
             }
             fields["task"] = Task(**task)
-            fields["normalization"] = Normalization.from_json(fields["normalization"])
-            language = fields.get("language")
-            fields["language"] = TextInputSpec(**language) if language else None
+            fields["normalization"] = FeatureNormalization.from_json(fields["normalization"])
+            text_input = fields.get("text_input")
+            fields["text_input"] = TextInputSpec(**text_input) if text_input else None
             return cls(**fields)
-        except (KeyError, TypeError, AttributeError, DataError) as error:
-            raise RunError(f"the spec in run.json cannot be read ({error}): make the run again") from None
+        except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+            raise RunError(f"The spec in run.json is invalid ({error}). Run the command that made it again.") from None
 
 
-def without_unread(dataset: Dataset, dims: Collection[str]) -> Dataset:
-    """The dataset with the modalities of a model alone, raw; a note names each other one.
+def drop_unused_modalities(dataset: Dataset, dims: Collection[str]) -> Dataset:
+    """Return the dataset with only the modalities in `dims`; a note names each one that was dropped.
 
     Raises:
-        DataError: nothing would be left.
+        DataError: No modality would be left.
     """
     if not dataset.dims:
-        raise DataError(f"{dataset.name} {WORDS_ALONE}")
-    unread = [name for name in dataset.dims if name not in dims]
-    if len(unread) == len(dataset.dims):
+        raise DataError(f"{dataset.name} {TEXT_ONLY_HINT}.")
+    unused = [name for name in dataset.dims if name not in dims]
+    if len(unused) == len(dataset.dims):
         raise DataError(
-            f"{dataset.name} has {', '.join(unread)}, the model reads {', '.join(dims)}: give data that has some of it"
+            f"{dataset.name} must have at least one of the model's modalities ({', '.join(dims)}), "
+            f"got {', '.join(unused)}. Pass other data."
         )
-    return dataset.without(
-        unread, *(f"{name}: not read, for the model was trained without a frame of it" for name in unread)
-    )
+    return dataset.without(unused, *(f"{name}: ignored, the model was trained without it" for name in unused))
 
 
-def _learnable(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]:
-    """Those modalities of which the training split has a valid frame.
+def _trainable_dims(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]:
+    """Return the modalities that have a valid frame in the train split.
 
     Raises:
-        DataError: there is none.
+        DataError: There is none.
     """
     train = dataset.split("train")
-    found = {name: dim for name, dim in dims.items() if _has_frames(train, (name,))}
-    if not found and not dataset.dims:
-        raise DataError(f"{dataset.name} {WORDS_ALONE}")
-    if not found:
-        of = "" if set(dims) >= set(dataset.dims) else f" of {', '.join(dims)}"
-        raise DataError(f"the train split of {dataset.name} has no valid frame{of} at all: look with data inspect")
-    return found
+    available = {name: dim for name, dim in dims.items() if _has_frames(train, (name,))}
+    if not available and not dataset.dims:
+        raise DataError(f"{dataset.name} {TEXT_ONLY_HINT}.")
+    if not available:
+        modalities = "" if set(dims) >= set(dataset.dims) else f" of {', '.join(dims)}"
+        raise DataError(
+            f"The train split of {dataset.name} has no valid frame{modalities}. "
+            "Check the file with edge-msa data inspect."
+        )
+    return available
 
 
 def _has_frames(split: Split, modalities: Collection[str]) -> bool:

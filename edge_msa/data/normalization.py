@@ -1,4 +1,4 @@
-"""Per-feature normalization, fitted on training frames alone: the same float32 arithmetic as on the device."""
+"""Normalize features with statistics of the training frames, in the same float32 arithmetic as on the device."""
 
 from __future__ import annotations
 
@@ -12,101 +12,102 @@ from numpy.typing import NDArray
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.errors import DataError
 
-_ROWS = 256  # samples taken together: keeps float64 copies of a 2 GB array small
+_CHUNK = 256  # samples per step: limits the size of float64 copies of a large array
 
 
 @dataclass(frozen=True)
-class Normalization:
-    """`mean` and `std`, (d,) float32 by modality: a normalized frame is (frame - mean) / std.
-
-    `notes` say what could not be fitted.
-    """
+class FeatureNormalization:
+    """Mean and standard deviation of every feature: a normalized frame is (frame - mean) / std."""
 
     mean: Mapping[str, FloatArray]
+    """(d,) float32, by modality."""
     std: Mapping[str, FloatArray]
+    """(d,) float32, by modality."""
     notes: tuple[str, ...] = ()
+    """What could not be fitted, for the user."""
 
-    def apply(self, dataset: Dataset) -> Dataset:
-        """The dataset with every valid frame normalized; a table is normalized once and keeps its ids.
+    def normalize_dataset(self, dataset: Dataset) -> Dataset:
+        """Return the dataset with all valid frames normalized; an embedding table is normalized and its ids are kept.
 
         Raises:
-            DataError: a modality is unknown here, or of another width.
+            DataError: A modality is unknown, or has another number of features.
         """
         for modality, width in dataset.dims.items():
-            known = self.mean.get(modality)
-            if known is None or known.shape != (width,):
-                have = "none" if known is None else len(known)
+            mean = self.mean.get(modality)
+            if mean is None or mean.shape != (width,):
+                fitted = "no features" if mean is None else f"{len(mean)} features"
                 raise DataError(
-                    f"{modality} of {dataset.name} has {width} features; normalization was fitted on {have}"
+                    f"{modality} of {dataset.name} has {width} features, but the normalization was fitted on {fitted}. "
+                    "Pass the data that the model was trained on."
                 )
         tables: dict[int, FloatArray] = {}
-        splits = {name: self.split(split, tables) for name, split in dataset.splits.items()}
+        splits = {name: self.normalize_split(split, tables) for name, split in dataset.splits.items()}
         return replace(dataset, splits=splits, notes=(*dataset.notes, *self.notes))
 
-    def split(self, split: Split, tables: dict[int, FloatArray] | None = None) -> Split:
-        """One split normalized; `tables` remembers embedding tables between splits that share one."""
-        known: dict[int, FloatArray] = {} if tables is None else tables
-        modalities = {name: self._frames(name, frames, known) for name, frames in split.modalities.items()}
+    def normalize_split(self, split: Split, tables: dict[int, FloatArray] | None = None) -> Split:
+        """Return the split normalized. `tables` caches normalized embedding tables that several splits share."""
+        cache: dict[int, FloatArray] = {} if tables is None else tables
+        modalities = {name: self._normalize(name, frames, cache) for name, frames in split.modalities.items()}
         return replace(split, modalities=modalities)
 
-    def frames(self, modality: str, values: FloatArray) -> FloatArray:
-        """Frames (..., d) normalized."""
+    def normalize_frames(self, modality: str, values: FloatArray) -> FloatArray:
+        """Return frames (..., d) of that modality normalized."""
         result: FloatArray = (values - self.mean[modality]) / self.std[modality]
         return result
 
-    def _frames(self, modality: str, frames: Frames, tables: dict[int, FloatArray]) -> Frames:
+    def _normalize(self, name: str, frames: Frames, tables: dict[int, FloatArray]) -> Frames:
         if frames.table is not None:
             if id(frames.table) not in tables:
-                tables[id(frames.table)] = self.frames(modality, frames.table)
+                tables[id(frames.table)] = self.normalize_frames(name, frames.table)
             return replace(frames, table=tables[id(frames.table)])
-        assert frames.values is not None  # noqa: S101 - held by Frames
-        values = self.frames(modality, frames.values)
+        assert frames.values is not None  # noqa: S101 - checked by Frames
+        values = self.normalize_frames(name, frames.values)
         values[~frames.valid] = 0
         return replace(frames, values=values)
 
-    def only(self, modalities: Collection[str]) -> Normalization:
-        """Of those modalities alone."""
+    def select(self, modalities: Collection[str]) -> FeatureNormalization:
+        """Return the normalization of the named modalities only."""
         mean, std = ({name: part[name] for name in modalities} for part in (self.mean, self.std))
         return replace(self, mean=mean, std=std)
 
     @classmethod
-    def identity(cls, dims: Mapping[str, int]) -> Normalization:
-        """One that leaves frames of those widths as they are."""
+    def identity(cls, dims: Mapping[str, int]) -> FeatureNormalization:
+        """Return a normalization that leaves frames with these numbers of features unchanged."""
         return cls(
             {name: np.zeros(dim, np.float32) for name, dim in dims.items()},
             {name: np.ones(dim, np.float32) for name, dim in dims.items()},
         )
 
-    def joined(self, other: Normalization) -> Normalization:
-        """This one, and the other's for the modalities that it lacks."""
-        return Normalization({**other.mean, **self.mean}, {**other.std, **self.std}, self.notes)
+    def merge(self, other: FeatureNormalization) -> FeatureNormalization:
+        """Return this normalization plus the other's for the modalities that this one lacks."""
+        return FeatureNormalization({**other.mean, **self.mean}, {**other.std, **self.std}, self.notes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers, each the shortest that reads back to the same float32."""
-        modalities = {m: {"mean": _plain(self.mean[m]), "std": _plain(self.std[m])} for m in self.mean}
+        """Return plain numbers, each the shortest one that parses to the same float32."""
+        modalities = {name: {"mean": _to_list(self.mean[name]), "std": _to_list(self.std[name])} for name in self.mean}
         return {"modalities": modalities, "notes": list(self.notes)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Normalization:
-        """What `to_json` gave.
+    def from_json(cls, value: Mapping[str, Any]) -> FeatureNormalization:
+        """Return the normalization that `to_json` wrote.
 
         Raises:
-            DataError: it is not of that form.
+            DataError: The value does not have that form.
         """
         try:
-            modalities = content["modalities"]
-            mean = {m: np.array(part["mean"], np.float32) for m, part in modalities.items()}
-            std = {m: np.array(part["std"], np.float32) for m, part in modalities.items()}
-            return cls(mean, std, tuple(str(note) for note in content["notes"]))
+            modalities = value["modalities"]
+            mean = {name: np.array(part["mean"], np.float32) for name, part in modalities.items()}
+            std = {name: np.array(part["std"], np.float32) for name, part in modalities.items()}
+            return cls(mean, std, tuple(str(note) for note in value["notes"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"the normalization cannot be read ({type(error).__name__}: {error})") from None
+            raise DataError(f"invalid normalization ({type(error).__name__}: {error})") from None
 
 
-def fit_normalization(split: Split, dims: Mapping[str, int]) -> Normalization:
-    """Mean and standard deviation of every feature over the split's valid frames.
+def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormalization:
+    """Return the mean and standard deviation of every feature over the split's valid frames.
 
-    A feature that does not vary gets std 1. A modality of `dims` that the split has no valid frame of is left as it is
-    (mean 0, std 1), with a note: statistics of other splits are not training data.
+    A constant feature gets std 1. A modality of `dims` without a valid frame in the split is not normalized (mean 0,
+    std 1) and gets a note: other splits are not training data, so their statistics are not used.
     """
     mean: dict[str, FloatArray] = {}
     std: dict[str, FloatArray] = {}
@@ -115,38 +116,39 @@ def fit_normalization(split: Split, dims: Mapping[str, int]) -> Normalization:
         frames = split.modalities.get(modality)
         if frames is None or not frames.valid.any():
             mean[modality], std[modality] = np.zeros(width, np.float32), np.ones(width, np.float32)
-            notes.append(f"{modality}: the training split has no frames of it, so it is not normalized")
+            notes.append(f"{modality}: not normalized, the train split has no frame of it")
             continue
-        center, spread = _moments(frames)
-        flat = (spread <= 1e-6 * np.abs(center)) | (spread <= 1e-12)  # rounding, or beyond float32
+        center, deviation = _compute_moments(frames)
+        # Rounding leaves a tiny deviation in a constant feature; float32 cannot represent much less than 1e-12 usefully.
+        constant = (deviation <= 1e-6 * np.abs(center)) | (deviation <= 1e-12)
         mean[modality] = center.astype(np.float32)
-        std[modality] = np.where(flat, 1, spread).astype(np.float32)
-    return Normalization(mean, std, tuple(notes))
+        std[modality] = np.where(constant, 1, deviation).astype(np.float32)
+    return FeatureNormalization(mean, std, tuple(notes))
 
 
-def _moments(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (d,) in float64, in two passes: audio features are far from centred."""
+def _compute_moments(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation (d,) in float64, in two passes because audio features are far from centered."""
     if frames.ids is not None and frames.table is not None:
         counts = np.bincount(frames.ids[frames.valid], minlength=len(frames.table)).astype(np.float64)
         table = frames.table.astype(np.float64)
         mean = counts @ table / counts.sum()
         return mean, np.sqrt(counts @ (table - mean) ** 2 / counts.sum())
-    assert frames.values is not None  # noqa: S101 - held by Frames
-    parts = range(0, len(frames.valid), _ROWS)
+    assert frames.values is not None  # noqa: S101 - checked by Frames
+    starts = range(0, len(frames.valid), _CHUNK)
     count = int(frames.valid.sum())
     total = np.zeros(frames.dim)
-    for at in parts:
-        total += _valid_rows(frames.values, frames.valid, at).sum(axis=0)
+    for start in starts:
+        total += _valid_frames(frames.values, frames.valid, start).sum(axis=0)
     mean = total / count
     square = np.zeros(frames.dim)
-    for at in parts:
-        square += ((_valid_rows(frames.values, frames.valid, at) - mean) ** 2).sum(axis=0)
+    for start in starts:
+        square += ((_valid_frames(frames.values, frames.valid, start) - mean) ** 2).sum(axis=0)
     return mean, np.sqrt(square / count)
 
 
-def _valid_rows(values: FloatArray, valid: NDArray[np.bool_], at: int) -> NDArray[np.float64]:
-    return values[at : at + _ROWS][valid[at : at + _ROWS]].astype(np.float64)
+def _valid_frames(values: FloatArray, valid: NDArray[np.bool_], start: int) -> NDArray[np.float64]:
+    return values[start : start + _CHUNK][valid[start : start + _CHUNK]].astype(np.float64)
 
 
-def _plain(values: FloatArray) -> list[float]:
+def _to_list(values: FloatArray) -> list[float]:
     return [float(np.format_float_scientific(value)) for value in values]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from edge_msa.console import remarks
 from edge_msa.data.dataset import Dataset
-from edge_msa.data.tasks import Task
+from edge_msa.data.tasks import Task, parse_task
 from edge_msa.errors import DataError, UsageError
 
 SYNTHETIC = "synthetic"
@@ -40,6 +41,13 @@ def open_dataset(source: str | Path, *, task: Task | None = None, seed: int = 0)
         f"{path} is of an unknown kind: data is read from .npz (archives, public layouts), .pkl (MMSA, MulT), "
         "a folder of .csd files, or .csv (transcripts)"
     )
+
+
+def open_and_report(source: str, task_name: str | None) -> Dataset:
+    """Open a dataset by its source and the name of its task, and print its notes on stderr. Raises as `open_dataset`."""
+    dataset = open_dataset(source, task=parse_task(task_name))
+    remarks(dataset.notes)
+    return dataset
 
 
 def _synthetic(task: Task | None, seed: int) -> Dataset:

@@ -49,14 +49,19 @@ EMOTIONS = Task("emotions", ("neutral", "happy", "sad", "angry"))
 TASKS: dict[str, Task] = {"mosi": MOSI, "sims": SIMS, "regression": REGRESSION, "emotions": EMOTIONS}
 
 
-def task_named(name: str) -> Task:
-    """The task of that name.
+def find_task(name: str) -> Task:
+    """Return the task of that name.
 
     Raises:
-        UsageError: there is none; the message has the names and the closest one.
+        UsageError: No task has that name. The message lists all names.
     """
     if name in TASKS:
         return TASKS[name]
     close = get_close_matches(name, TASKS, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise UsageError(f"unknown task {name!r}{hint}; --task takes one of: {', '.join(TASKS)}")
+
+
+def parse_task(name: str | None) -> Task | None:
+    """Return the task that `--task` names, or None if the option was not used. Raises what `find_task` raises."""
+    return None if name is None else find_task(name)

@@ -52,7 +52,7 @@ def export_request(
         },
         chunks=chunks_of(spec.windows),
         windows=spec.windows,
-        golden=golden_samples(dataset, spec.dims, text_input=spec.language is not None),
+        golden=golden_samples(dataset, spec.dims, text_input=spec.text_input is not None),
         provenance=_provenance(run, dataset, text),
         license=LICENSE,
         ranges=read_ranges(run),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run
 from edge_msa.training.load import student_of
 from edge_msa_export.graphs.export import export_all
@@ -28,7 +27,7 @@ def graphs_of(run: Run) -> GraphsByKey:
     """The graphs that lie in the run, or, of a run that has none, exported now."""
     if found := read_graphs(run.path):
         return found
-    windows = ModelSpec.from_json(run.info.spec).windows
+    windows = run.spec.windows
     return export_all(student_of(run), chunks_of(windows), windows)
 
 

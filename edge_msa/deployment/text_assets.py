@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run
 from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.training.text.load import text_input_of
@@ -13,7 +12,7 @@ from edge_msa_export.text import Text, TextGraph, TextTable
 
 def text_of(run: Run) -> Text | None:
     """The run's tokenizer and text encoder for an export; None for a run that reads features."""
-    if ModelSpec.from_json(run.info.spec).language is None:
+    if run.spec.text_input is None:
         return None
     text_input = text_input_of(run)
     words, text_encoder = text_input.words, text_input.text_encoder

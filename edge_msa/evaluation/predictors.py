@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.artifacts.model_spec import ModelSpec, without_unread
+from edge_msa.artifacts.model_spec import drop_unused_modalities
 from edge_msa.artifacts.runs import Run
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.errors import DataError
@@ -27,10 +27,10 @@ from edge_msa_runtime.session import Session
 def by_run(run: Run, context: TrainingContext | None = None) -> Predict:
     """The run's network asked in torch, on the CPU unless a context has a device; splits are raw."""
     model = model_of(run, context.device if context else None)
-    spec = ModelSpec.from_json(run.info.spec)
+    spec = run.spec
 
     def read(split: Split, subset: Subset) -> FloatArray:
-        return _columns(predict(model, spec.normalization.split(split), subset))
+        return _columns(predict(model, spec.normalization.normalize_split(split), subset))
 
     return read
 
@@ -92,7 +92,7 @@ def readable_by(session: Session, dataset: Dataset) -> Dataset:
             raise DataError(f"{name} of {dataset.name} has {dim} features a frame, the bundle takes {spec.dim}")
     if (manifest.task.kind == "emotions") == dataset.task.is_score or manifest.task.outputs != dataset.task.outputs:
         raise DataError(f"{dataset.name} is a {dataset.task.kind} task, the bundle is for {manifest.task.kind}")
-    return without_unread(dataset, tuple(manifest.modalities))
+    return drop_unused_modalities(dataset, tuple(manifest.modalities))
 
 
 def _columns(predictions: FloatArray) -> FloatArray:

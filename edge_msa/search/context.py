@@ -5,29 +5,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from edge_msa.artifacts.runs import read_run
+from edge_msa.artifacts.locks import wait_for_turn
+from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import matches_profile, unavailable_reason
 from edge_msa.config.recipes import recipe_from, student_recipe
 from edge_msa.config.settings import PipelineRecipe, Settings, read_settings
 from edge_msa.config.student_recipe import StudentRecipe
-from edge_msa.console import remark, shows_progress, step
+from edge_msa.console import shows_progress, step
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
+from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
 from edge_msa.search.space import PRECISION, Params, Space, flat_fields, nested, read_space
 from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.teachers.by_name import teacher_recipe
-from edge_msa.workflows.data import opened
 from edge_msa.workflows.train import train_on
 from edge_msa_export.profiles import DeviceProfile, profile_named
 from edge_msa_runtime.errors import BackendUnavailableError
@@ -139,21 +138,21 @@ def prepare(asked: Asked) -> SearchContext:
     for name, dimension in space.dimensions.items():
         for value in dimension.ends:
             recipe_from(base, nested({name: value}), where="search.space")
-    dataset = opened(asked.data, asked.task)
+    dataset = open_and_report(asked.data, asked.task)
     parts = {
         "data": _digest(dataset.digest, asked.train_samples, asked.seed),
         "task": dataset.task.kind,
         "target": _digest(profile.to_json()),
         "space": _digest(space.to_json()),
         "recipe": _digest(dataclasses.asdict(base), dataclasses.asdict(_gate_of(settings.pipeline))),
-        "teacher": read_run(asked.teacher, "teacher").digest if asked.teacher else _digest(dataclasses.asdict(teacher)),
+        "teacher": load_run(asked.teacher, "teacher").digest if asked.teacher else _digest(dataclasses.asdict(teacher)),
         "seed": str(asked.seed),
     }
     data = asked.data
     if asked.train_samples is not None:
         path = asked.output_dir / f"{DATA}{parts['data']}.npz"
         data = str(path)
-        with one_at_a_time(path, "the training samples"):
+        with wait_for_turn(path, "the training samples"):
             dataset = _fewer(dataset, asked, path)
     return SearchContext(asked, settings, data, dataset, profile, base, space, parts)
 
@@ -164,29 +163,13 @@ def make_teacher(context: SearchContext) -> None:
         return
     settings, asked = context.settings, context.asked
     name = settings.pipeline.teacher
-    with one_at_a_time(context.teacher, "the teacher"):
+    with wait_for_turn(context.teacher, "the teacher"):
         step("teacher")
         recipe = teacher_recipe(name, _teacher_table(settings), asked.data)
         training = Hardware().start(progress=shows_progress())
         train_on(
             context.dataset, context.data, context.teacher, model=name, recipe=recipe, seed=asked.seed, context=training
         )
-
-
-@contextmanager
-def one_at_a_time(path: Path, what: str) -> Iterator[None]:
-    """Inside it no other process makes `path`; one that comes later waits, and says so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.making"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        remark(f"note: another process makes {what}: waiting for it")
-        lock.acquire(poll_interval=0.5)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _profile(target: str) -> DeviceProfile:
@@ -215,7 +198,7 @@ def _fewer(dataset: Dataset, asked: Asked, path: Path) -> Dataset:
     part = dataclasses.replace(dataset, splits=splits)
     if not path.is_file():
         write_archive(part, path)
-    return opened(str(path), None)
+    return open_and_report(str(path), None)
 
 
 def _teacher_table(settings: Settings) -> Mapping[str, Any]:

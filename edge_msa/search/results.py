@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import Run
 from edge_msa.benchmark.machine import describe_machine
 from edge_msa.console import remark, say, step
 from edge_msa.errors import EdgeMsaError, UsageError
 from edge_msa.evaluation.predictors import session_of
 from edge_msa.search.answer import candidates, spread_of
-from edge_msa.search.context import SearchContext, one_at_a_time
+from edge_msa.search.context import SearchContext
 from edge_msa.search.page import render
 from edge_msa.search.points import Point
 from edge_msa.search.record import NAME, SearchRecord
@@ -43,7 +44,7 @@ def finish(context: SearchContext, runner: TrialRunner, points: Sequence[Point])
         reasons = list(dict.fromkeys(point.reason for point in points))
         raise EdgeMsaError(f"none of {len(points)} trials could be measured; the first: {reasons[0]}")
     folder = context.asked.output_dir
-    with one_at_a_time(folder / NAME, "the results"):
+    with wait_for_turn(folder / NAME, "the results"):
         stamp = _stamp(context, points)
         record = _known(folder / NAME, stamp)
         if record is None:

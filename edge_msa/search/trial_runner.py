@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import Run, read_run
+from edge_msa.artifacts.locks import wait_for_turn
+from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import choose_precision, measure_precisions, skip_latency
 from edge_msa.console import shows_progress
 from edge_msa.data.tasks import Task
@@ -21,7 +21,7 @@ from edge_msa.errors import TrainingError, UsageError
 from edge_msa.evaluation.metrics import gate_metric
 from edge_msa.evaluation.predictors import by_run, session_of
 from edge_msa.models.student import untrained_student
-from edge_msa.search.context import SearchContext, one_at_a_time
+from edge_msa.search.context import SearchContext
 from edge_msa.search.points import Point
 from edge_msa.search.space import PRECISION, Params
 from edge_msa.search.study import Claimed
@@ -107,7 +107,7 @@ class TrialRunner:
         graphs = build_graphs(student_of(run), request, scratch / "graphs", graphs_of(run))
         if reason := graphs.refused.get((context.backend, precision)):
             raise ExportError(f"{context.backend} cannot be given {precision}: {reason}")
-        dataset = ModelSpec.from_json(run.info.spec).readable(context.dataset)
+        dataset = run.spec.select_inputs(context.dataset)
         measured = measure_precisions(graphs, request, dataset, by_run(run), scratch, skip_latency)
         choice = choose_precision(context.backend, measured, precision, context.own.max_drop)
         if choice.failure:
@@ -120,7 +120,7 @@ class TrialRunner:
         """The reference, made on the first trial's data and normalization, which are every trial's."""
         context, folder = self._context, Path(self._scratch.name)
         request = dataclasses.replace(_request(context, run, "fp32"), ranges=None)
-        spec = ModelSpec.from_json(run.info.spec)
+        spec = run.spec
         student = untrained_student(context.base.config(spec.dims, spec.task), seed=0)
         graphs = build_graphs(student, request, folder / "graphs")
         bundle = open_bundle(write_candidate(folder / "reference", graphs, request))
@@ -133,7 +133,7 @@ def calibrated(context: SearchContext, params: Params, seed: int) -> Run:
     recipe = context.recipe_of(params)
     key = hashlib.sha256(json.dumps(dataclasses.asdict(recipe), sort_keys=True).encode()).hexdigest()[:10]
     folder = context.asked.output_dir / STUDENTS / f"{key}-seed{seed}"
-    with one_at_a_time(folder, f"the student {folder.name}"):
+    with wait_for_turn(folder, f"the student {folder.name}"):
         training = Hardware().start(progress=shows_progress())
         student_run(context.setup, recipe, folder / "student", seed=seed, context=training)
         calibrate_student(
@@ -146,7 +146,7 @@ def calibrated(context: SearchContext, params: Params, seed: int) -> Run:
             task=context.asked.task,
             in_pipeline=True,
         )
-    return read_run(folder / "calibrated", "calibration")
+    return load_run(folder / "calibrated", "calibration")
 
 
 def timed(sessions: Sequence[Session]) -> tuple[BenchResult, ...]:
@@ -171,6 +171,6 @@ def _error(task: Task, by_subset: Mapping[str, Mapping[str, float]]) -> float:
 
 
 def _request(context: SearchContext, run: Run, precision: str) -> ExportRequest:
-    spec = ModelSpec.from_json(run.info.spec)
-    dataset = spec.readable(context.dataset)
+    spec = run.spec
+    dataset = spec.select_inputs(context.dataset)
     return export_request(run, spec, dataset, context.profile, precision, "trial")

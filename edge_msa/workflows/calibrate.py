@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import Run, cache_key_of, current_run, new_run, read_run, write_run
+from edge_msa.artifacts.runs import Run, find_current_run, load_run, new_run, write_run
 from edge_msa.console import made, remark, remarks, say
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.deployment.graphs import graphs_of
 from edge_msa.deployment.text_assets import text_of
 from edge_msa.quantization.calibration_files import Ranges, write_fp32_weights, write_ranges
+from edge_msa.training.run_data import encode_texts_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.text.apply import copy_text_input, text_ids
-from edge_msa.workflows.data import opened_plain, seen_by
 from edge_msa_calibrate.collect import Checkpoint, Sample, collect_statistics
 from edge_msa_calibrate.drift import measure_drift, significant_drift
 from edge_msa_calibrate.layers import TEXT_ENCODER, encoder_of
@@ -52,16 +53,16 @@ def calibrate_student(
     in_pipeline: bool = False,
 ) -> Run:
     """Gather statistics, choose ranges, and write them with the student as a run; skipped when one is there."""
-    source = read_run(model, "student")
-    spec = ModelSpec.from_json(source.info.spec)
-    dataset = opened_plain(source, spec, data, task)
+    source = load_run(model, "student")
+    spec = source.spec
+    dataset = open_unencoded_dataset_for_run(source, data, task)
     recipe = {"method": method, "num_samples": num_samples}
     inputs = {"data": dataset.digest, "student": source.digest}
-    cache_key = cache_key_of("calibrate", recipe, seed, inputs)
-    if run := current_run(output_dir, cache_key):
+    cache_key = compute_cache_key("calibrate", recipe, seed, inputs)
+    if run := find_current_run(output_dir, cache_key):
         say(f"calibration: {output_dir} is up to date, skipped")
         return run
-    normalized = spec.normalized(seen_by(source, spec, dataset))
+    normalized = spec.normalize(encode_texts_for_run(source, dataset))
     text = text_of(source)
     with new_run(output_dir, cache_key) as work:
         graphs = graphs_of(source)
@@ -86,7 +87,7 @@ def calibrate_student(
             inputs=inputs,
             metrics=metrics,
         )
-        if spec.language:
+        if spec.text_input:
             copy_text_input(source.path, work)
         write_run(work, info, source.weights, [])
     _tell_float(spec, ranges, coarse)
@@ -96,7 +97,7 @@ def calibrate_student(
         remark(format_ranges(ranges))
     following = None if in_pipeline else f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
     made(f"calibration over {metrics['samples']} samples", output_dir, following)
-    return read_run(output_dir)
+    return load_run(output_dir)
 
 
 def _tell_float(spec: ModelSpec, ranges: Ranges, coarse: Mapping[str, str]) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.processes import refuse_several
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.recipes import merged, read_recipe, student_recipe
 from edge_msa.console import say, say_json, shows_progress
@@ -21,6 +19,7 @@ from edge_msa.evaluation.predictors import by_run
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
+from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.distill import check_weights, student_run
 from edge_msa_runtime.modalities import Subset
 
@@ -67,7 +66,7 @@ def compare_students(
     Raises:
         UsageError: the recipe has no variants, or one that is no table.
     """
-    refuse_several("compare")
+    require_single_process("compare")
     tables = read_recipe(recipe)
     variants = tables.get("variants", {})
     if not variants or not all(isinstance(item, Mapping) for item in variants.values()):
@@ -78,7 +77,7 @@ def compare_students(
     context = Hardware().start(progress=shows_progress())
     setup = prepare_distillation(data, teachers, transfer, task)
     common = tables.get("student", {})
-    recipes = {name: student_recipe(merged(common, item), setup.spec.data) for name, item in variants.items()}
+    recipes = {name: student_recipe(merged(common, item), setup.spec.data_source) for name, item in variants.items()}
     for chosen in recipes.values():
         check_weights(chosen, setup)
     measured = [_measured(run.path.name, [run], setup, split) for run in setup.runs]
@@ -113,7 +112,7 @@ def _measured(name: str, runs: Sequence[Run], setup: DistillationSetup, split: S
     scores: dict[str, list[float]] = {}
     metric = _metric(setup.dataset.task)
     for run in runs:
-        readable = ModelSpec.from_json(run.info.spec).readable(setup.shown_to(run))
+        readable = run.spec.select_inputs(setup.shown_to(run))
         found, _ = evaluate(by_run(run), readable, split, Source(name, "run"), draws=0)
         for subset, values in found.by_subset.items():
             scores.setdefault(subset, []).append(values[metric])

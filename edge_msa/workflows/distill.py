@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.processes import current_for_all, new_for_all
-from edge_msa.artifacts.runs import Run, RunInfo, cache_key_of, read_run, write_run
+from edge_msa.artifacts.cache import compute_cache_key
+from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe, student_recipe
 from edge_msa.config.student_recipe import StudentRecipe
 from edge_msa.console import made, metrics_line, say, shows_progress
@@ -20,6 +19,7 @@ from edge_msa.training.distillation.distill import distill
 from edge_msa.training.distillation.qat import fake_quantized_student
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.load import student_of
+from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.text.apply import copy_text_input
 from edge_msa_calibrate.schemes import scheme_named
 
@@ -49,7 +49,7 @@ def distill_student(
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     context = (hardware or Hardware()).start(progress=shows_progress())
     setup = prepare_distillation(data, teachers, transfer, task, language or _reader_of(qat))
-    chosen = student_recipe(settings.get("student", {}), setup.spec.data, epochs=epochs)
+    chosen = student_recipe(settings.get("student", {}), setup.spec.data_source, epochs=epochs)
     check_weights(chosen, setup)
     if qat is None:
         run = student_run(setup, chosen, output_dir, seed=seed, context=context)
@@ -63,7 +63,7 @@ def distill_student(
 
 def _reader_of(qat: Path | None) -> Path | None:
     """The calibrated run that is trained on, where it reads words."""
-    return qat if qat and ModelSpec.from_json(read_run(qat, "calibration").info.spec).language else None
+    return qat if qat and load_run(qat, "calibration").spec.text_input else None
 
 
 def student_run(
@@ -73,11 +73,11 @@ def student_run(
     dataset = setup.dataset
     plain_recipe = dataclasses.asdict(recipe)
     inputs = setup.digests(context)
-    cache_key = cache_key_of("distill", plain_recipe, seed, inputs)
-    if run := current_for_all(output_dir, cache_key, context):
+    cache_key = compute_cache_key("distill", plain_recipe, seed, inputs)
+    if run := find_current_shared_run(output_dir, cache_key, context):
         say(f"student: {output_dir} is up to date, skipped")
         return run
-    with new_for_all(output_dir, cache_key, context) as work:
+    with new_shared_run(output_dir, cache_key, context) as work:
         targets = setup.targets(recipe, context)
         trained = distill(dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=cache_key)
         context.dismiss_others()
@@ -91,13 +91,13 @@ def student_run(
             seed=seed,
             recipe=plain_recipe,
             config=dataclasses.asdict(trained.config),
-            spec=setup.spec.to_json(),
+            spec=setup.spec,
             inputs=inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
     say(f"validation: {metrics_line(trained.metrics)}")
-    return read_run(output_dir)
+    return load_run(output_dir)
 
 
 def check_weights(recipe: StudentRecipe, setup: DistillationSetup) -> None:
@@ -125,10 +125,10 @@ def qat_run(
         UsageError: the calibrated student reads a modality that the data does not have.
         CalibrationError: there is no such quantization scheme.
     """
-    source = read_run(calibrated, "calibration")
+    source = load_run(calibrated, "calibration")
     rules, ranges = scheme_named(recipe.qat_scheme), read_ranges(source) or {}
-    spec = ModelSpec.from_json(source.info.spec)
-    dataset = spec.normalized(setup.raw)
+    spec = source.spec
+    dataset = spec.normalize(setup.raw)
     lacking = [name for name in spec.dims if name not in dataset.dims]
     if lacking:
         raise UsageError(
@@ -136,11 +136,11 @@ def qat_run(
         )
     plain_recipe = dataclasses.asdict(recipe)
     inputs = {**setup.digests(context), "calibrated": source.digest}
-    cache_key = cache_key_of("qat", plain_recipe, seed, inputs)
-    if run := current_for_all(output_dir, cache_key, context):
+    cache_key = compute_cache_key("qat", plain_recipe, seed, inputs)
+    if run := find_current_shared_run(output_dir, cache_key, context):
         say(f"student: {output_dir} is up to date, skipped")
         return run
-    with new_for_all(output_dir, cache_key, context) as work:
+    with new_shared_run(output_dir, cache_key, context) as work:
         floats = read_fp32_weights(source).get(rules.name, {})
         student = fake_quantized_student(student_of(source), ranges, rules, floats)
         targets = setup.targets(recipe, context)
@@ -149,7 +149,7 @@ def qat_run(
         )
         context.dismiss_others()
         copy_mixed_precision_plan(source, work)
-        if spec.language:
+        if spec.text_input:
             copy_text_input(source.path, work)
         info = dataclasses.replace(
             source.info,
@@ -162,4 +162,4 @@ def qat_run(
         )
         write_run(work, info, trained.weights, trained.log)
     say(f"validation, as in int8: {metrics_line(trained.metrics)}")
-    return read_run(output_dir)
+    return load_run(output_dir)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_msa.artifacts.files import check_file
-from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import INFO_NAME, read_run
+from edge_msa.artifacts.files import check_file_path
+from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import write_records
 from edge_msa.console import made, say, say_json
 from edge_msa.data.dataset import Dataset, SplitName
-from edge_msa.data.opening import SYNTHETIC
+from edge_msa.data.opening import SYNTHETIC, open_and_report
 from edge_msa.errors import RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.agreement import agreements, format_agreement
 from edge_msa.evaluation.evaluate import Evaluation, Predict, Source, evaluate, format_table, write_predictions
 from edge_msa.evaluation.predictors import by_run, by_session, readable_by
-from edge_msa.workflows.data import data_of, opened, opened_for
+from edge_msa.training.run_data import data_source_for_run, open_dataset_for_run
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.bundle.reader import open_bundle
@@ -41,7 +40,7 @@ def evaluate_path(
     """
     for file in (output, predictions):
         if file is not None:
-            check_file(file)
+            check_file_path(file)
     data, found = _opened(path, data, task)
     predict, source, dataset = reader_of(path, found, backend=backend, precision=precision)
     evaluation, found_predictions = evaluate(predict, dataset, split, source, limits=limits_of(data, dataset, split))
@@ -73,8 +72,8 @@ def reader_of(path: Path, dataset: Dataset, *, backend: str, precision: str | No
     if (path / INFO_NAME).is_file():
         if backend != "auto" or precision is not None:
             raise UsageError(f"{path} is a run, which torch reads: --backend and --precision are for bundles")
-        run = read_run(path)
-        readable = ModelSpec.from_json(run.info.spec).readable(dataset)
+        run = load_run(path)
+        readable = run.spec.select_inputs(dataset)
         return by_run(run), Source(name, "run"), readable
     if (path / MANIFEST_NAME).is_file():
         session = load(path, backend=backend, precision=precision)
@@ -87,16 +86,15 @@ def reader_of(path: Path, dataset: Dataset, *, backend: str, precision: str | No
 def _opened(path: Path, data: str | None, task: str | None) -> tuple[str, Dataset]:
     """What was given or else what a run was made from, by name and opened; under the model's task if it states none."""
     if (path / INFO_NAME).is_file():
-        run = read_run(path)
-        spec = ModelSpec.from_json(run.info.spec)
-        return data_of(data, spec, path), opened_for(run, spec, data, task)
+        run = load_run(path)
+        return data_source_for_run(run, data), open_dataset_for_run(run, data, task)
     source = data or _own_data(path)
     try:
-        return source, opened(source, task)
+        return source, open_and_report(source, task)
     except UnstatedTaskError:
         if not (path / MANIFEST_NAME).is_file():
             raise
-        return source, opened(source, open_bundle(path).manifest.task.kind)
+        return source, open_and_report(source, open_bundle(path).manifest.task.kind)
 
 
 def _own_data(path: Path) -> str:

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_msa.artifacts.files import check_file, write_text
+from edge_msa.artifacts.files import check_file_path, write_text
 from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import Run, read_run
+from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.console import made, say, say_json
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.errors import DataError
@@ -42,7 +42,7 @@ from edge_msa.text_tables import text_table
 from edge_msa.training.internals import AttentionMaps, attention_maps_of, representations, streams_of
 from edge_msa.training.load import model_of
 from edge_msa.training.predict import Readable
-from edge_msa.workflows.data import opened_for
+from edge_msa.training.run_data import open_dataset_for_run
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 MOST = 500
@@ -66,7 +66,7 @@ class _Subject:
 
     def normalized(self, rows: Rows) -> Split:
         """Those samples as the model wants them."""
-        return self.spec.normalization.split(self.split.select(rows))
+        return self.spec.normalization.normalize_split(self.split.select(rows))
 
 
 def explain_run(
@@ -80,7 +80,7 @@ def explain_run(
     json: bool = False,
 ) -> Explanation:
     """Write the page and print what removal does."""
-    check_file(output)
+    check_file_path(output)
     subject = _subject(path, data, split, samples, task)
     meaning = subject.dataset.task
     predictions = predictions_of(by_run(subject.run), subject.split, meaning)
@@ -104,9 +104,9 @@ def _subject(path: Path, data: str | None, split_name: SplitName, samples: Seque
         DataError: the data does not fit the run, or has nothing to read in that split.
         UsageError: no data is known, or a sample is not in the split.
     """
-    run = read_run(path)
-    spec = ModelSpec.from_json(run.info.spec)
-    dataset = spec.readable(opened_for(run, spec, data, task))
+    run = load_run(path)
+    spec = run.spec
+    dataset = spec.select_inputs(open_dataset_for_run(run, data, task))
     split = dataset.split(split_name)
     if not any(present(split, name).any() for name in MODALITIES):
         raise DataError(f"no sample of the {split_name} split of {dataset.name} has a valid frame: nothing to read")
@@ -152,7 +152,7 @@ def _joint(subject: _Subject) -> Maps:
     kept = subject.split.select(drawn_rows(len(subject.split), MOST))
 
     def represent(split: Split, subset: Subset) -> Any:
-        return representations(subject.model, subject.spec.normalization.split(split), subset)
+        return representations(subject.model, subject.spec.normalization.normalize_split(split), subset)
 
     return subset_maps(represent, kept, subject.dataset.task)
 

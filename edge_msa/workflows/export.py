@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.processes import refuse_several
-from edge_msa.artifacts.runs import Run, read_run
+from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import (
     PrecisionChoice,
     PrecisionMeasurement,
@@ -36,8 +34,9 @@ from edge_msa.quantization.calibration_files import explained
 from edge_msa.text_tables import text_table
 from edge_msa.training.context import Hardware
 from edge_msa.training.load import student_of
+from edge_msa.training.run_data import open_dataset_for_run
+from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.calibrate import calibrate_student
-from edge_msa.workflows.data import opened_for
 from edge_msa.workflows.distill import distill_student
 from edge_msa.workflows.inspect import slow_line
 from edge_msa.workflows.train import train_teacher
@@ -104,9 +103,9 @@ def export_model(
     if remote:
         _check_remote(remote, profile, precision)
     output = output_dir or Path(f"bundle-{profile.name}")
-    run = read_run(model, "student", "calibration") if model else default_run()
-    spec = ModelSpec.from_json(run.info.spec)
-    dataset = spec.readable(opened_for(run, spec, data, task))
+    run = load_run(model, "student", "calibration") if model else default_run()
+    spec = run.spec
+    dataset = spec.select_inputs(open_dataset_for_run(run, data, task))
     asked = replace(export_request(run, spec, dataset, profile, precision, output.name), ir=ir, dla=dla)
     exported = with_text_encoders(graphs_of(run), asked.text)
     request = explained(asked, exported)
@@ -151,7 +150,7 @@ def _check_remote(remote: RemoteConfig, profile: DeviceProfile, precision: str) 
 
 def export_once(target: str, output_dir: Path, model: Path) -> Path:
     """`export_model` with what it chooses by itself; skipped where the bundle is of that very run and target."""
-    digest, profile = read_run(model).digest, profile_named(target)
+    digest, profile = load_run(model).digest, profile_named(target)
     try:
         manifest = open_bundle(output_dir).manifest
         # As JSON has it: what was a tuple is a list there.
@@ -196,7 +195,7 @@ def default_run() -> Run:
     else:
         remark(f"note: no --model given and no earlier run: making the embedded default in {DEFAULT_MODEL.parent}")
         make_model(DEFAULT_MODEL.parent)
-    return read_run(DEFAULT_MODEL, "calibration")
+    return load_run(DEFAULT_MODEL, "calibration")
 
 
 BACKEND = "torch-tensorrt"
@@ -222,9 +221,9 @@ def export_programs(
     profile = profile_named(target)
     wanted = _check(profile, precision, unfit)
     output = output_dir or Path(f"torch-tensorrt-{profile.name}")
-    run = read_run(model, "student", "calibration") if model else default_run()
-    spec = ModelSpec.from_json(run.info.spec)
-    dataset = spec.readable(opened_for(run, spec, data, task))
+    run = load_run(model, "student", "calibration") if model else default_run()
+    spec = run.spec
+    dataset = spec.select_inputs(open_dataset_for_run(run, data, task))
     request = dataclasses.replace(
         export_request(run, spec, dataset, profile, "fp32", output.name), ranges=None, precisions=("fp32",)
     )
@@ -294,7 +293,7 @@ def _worst(programs: Programs) -> float:
 
 def make_model(output_dir: Path, settings: Settings | None = None) -> None:
     """The runs `teacher`, `student` and `calibrated` under a folder."""
-    refuse_several("the way from data to a calibrated student")
+    require_single_process("the way from data to a calibrated student")
     given = settings or Settings()
     own = given.pipeline
     teacher, student = output_dir / "teacher", output_dir / "student"

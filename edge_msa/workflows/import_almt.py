@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_msa.artifacts.cache import compute_cache_key
+from edge_msa.artifacts.files import file_digest
 from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import Run, RunInfo, cache_key_of, current_run, file_digest, new_run, read_run, write_run
+from edge_msa.artifacts.runs import Run, RunInfo, find_current_run, load_run, new_run, write_run
 from edge_msa.console import made, remarks, say
-from edge_msa.data.normalization import Normalization
-from edge_msa.data.tasks import Task, task_named
+from edge_msa.data.normalization import FeatureNormalization
+from edge_msa.data.tasks import Task, find_task
 from edge_msa.errors import UsageError
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.training.teachers.almt_import import import_almt
@@ -21,13 +23,13 @@ UNNORMALIZED = "imported: features are read as they are, give them as the checkp
 
 def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi") -> Run:
     """Write the checkpoint's run; skipped when an identical one is there."""
-    meaning = task_named(task)
+    meaning = find_task(task)
     if not checkpoint.is_file():
         what = "is a folder" if checkpoint.exists() else "does not exist"
         raise UsageError(f"{checkpoint} {what}: give a checkpoint, a .pth file")
     inputs = {"checkpoint": file_digest(checkpoint), "task": meaning.kind}
-    cache_key = cache_key_of("import almt", {}, 0, inputs)
-    if run := current_run(output_dir, cache_key):
+    cache_key = compute_cache_key("import almt", {}, 0, inputs)
+    if run := find_current_run(output_dir, cache_key):
         say(f"teacher: {output_dir} is up to date, skipped")
         return run
     imported = import_almt(checkpoint)
@@ -48,7 +50,7 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
             seed=0,
             recipe={},
             config=dataclasses.asdict(config),
-            spec=spec.to_json(),
+            spec=spec,
             inputs=inputs,
             metrics={},
         )
@@ -57,12 +59,12 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
     sizes = ", ".join(f"{name} {config.lengths[name]} x {dim}" for name, dim in config.dims.items())
     say(f"ALMT of {count:,} parameters; frames x features: {sizes}; fusion of {config.fusion_depth} layers")
     made("teacher", output_dir, f"edge-msa evaluate {output_dir} --data FILE")
-    return read_run(output_dir)
+    return load_run(output_dir)
 
 
 def spec_of(config: AlmtConfig, task: Task) -> ModelSpec:
     """What later steps must know: windows are the network's positions, frame rates unknown, features as they come."""
     mean = {name: np.zeros(dim, np.float32) for name, dim in config.dims.items()}
     std = {name: np.ones(dim, np.float32) for name, dim in config.dims.items()}
-    normalization = Normalization(mean, std, (UNNORMALIZED,))
-    return ModelSpec(task, config.dims, config.lengths, {}, normalization, data="")
+    normalization = FeatureNormalization(mean, std, (UNNORMALIZED,))
+    return ModelSpec(task, config.dims, config.lengths, {}, normalization, data_source="")

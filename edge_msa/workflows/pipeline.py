@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.artifacts.files import write_text
-from edge_msa.artifacts.runs import read_run
+from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.bundles import bench_bundles
 from edge_msa.benchmark.records import BenchRecord, write_records
 from edge_msa.config.settings import PipelineRecipe, read_settings
 from edge_msa.console import say, say_json, step
+from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import by_session, session_of, source_of
-from edge_msa.workflows.data import opened
 from edge_msa.workflows.evaluate import limits_of, reader_of
 from edge_msa.workflows.export import export_model, make_model
 from edge_msa.workflows.report import write_report
@@ -57,7 +57,7 @@ def _export(target: str, output_dir: Path, recipe: PipelineRecipe) -> Path:
     name = Path(target).stem if target.endswith(".toml") else target
     model, path = output_dir / "calibrated", output_dir / f"bundle-{name}"
     wanted = {
-        "model": read_run(model).digest,
+        "model": load_run(model).digest,
         "profile": profile_named(target).to_json(),
         "precision": recipe.precision,
         "max_drop": recipe.max_drop,
@@ -98,7 +98,9 @@ def _measure(paths: Sequence[Path], output_dir: Path, recipe: PipelineRecipe) ->
 
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], recipe: PipelineRecipe) -> list[Evaluation]:
     """The teacher, and every bundle at every precision; the same graphs on the same backend are read once."""
-    predict, source, dataset = reader_of(teacher, opened(recipe.data, recipe.task), backend="auto", precision=None)
+    predict, source, dataset = reader_of(
+        teacher, open_and_report(recipe.data, recipe.task), backend="auto", precision=None
+    )
     limits = limits_of(recipe.data, dataset, "test")
     evaluations = [evaluate(predict, dataset, "test", source, limits=limits)[0]]
     known: dict[tuple[str, ...], Evaluation] = {}

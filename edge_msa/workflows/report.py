@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_msa.artifacts.files import check_file
-from edge_msa.artifacts.runs import INFO_NAME, read_run
+from edge_msa.artifacts.files import check_file_path
+from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import load_records
 from edge_msa.console import made, say
 from edge_msa.reporting import Report, format_tradeoff, join_points, write_report_page
@@ -25,7 +25,7 @@ def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa:
         RunError: A path has no valid measurements, or the evaluations use different data.
         EdgeMsaError: The page cannot be written.
     """
-    check_file(output)
+    check_file_path(output)
     records = load_records(paths)
     points = join_points(records)
     machine = records.benches[0].machine if records.benches else {}
@@ -39,7 +39,7 @@ def _runs_below(paths: Sequence[Path]) -> dict[str, str]:
     runs: dict[str, str] = {}
     for folder in paths:
         for path in sorted(folder.glob(f"[!.]*/{INFO_NAME}")) if folder.is_dir() else ():
-            run = read_run(path.parent)
+            run = load_run(path.parent)
             revision = (run.info.git_revision or "unknown")[:12]
             runs[f"run {path.parent.name}"] = f"seed {run.info.seed}, revision {revision}, {run.digest[:12]}"
     return runs

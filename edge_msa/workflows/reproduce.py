@@ -11,11 +11,11 @@ from typing import Any
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.processes import refuse_several
-from edge_msa.artifacts.runs import INFO_NAME, Run, read_run
+from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.config.recipes import ALMT_PRESETS, PRESETS, read_recipe
 from edge_msa.console import made, remark, remarks, say, say_json, shows_progress, step
 from edge_msa.data.dataset import SPLITS, Dataset
+from edge_msa.data.opening import open_and_report
 from edge_msa.errors import RunError, RunUsageError, UsageError
 from edge_msa.evaluation.metrics import measure
 from edge_msa.evaluation.predictors import by_run
@@ -34,8 +34,8 @@ from edge_msa.evaluation.reproduction.summary import Asked, Trained, conditions_
 from edge_msa.evaluation.reproduction.table import format_reproduction
 from edge_msa.evaluation.reproduction.variants import WHOLE, Variant, ablations_of
 from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.training.shared_runs import require_single_process
 from edge_msa.training.teachers.by_name import TeacherRecipe, teacher_recipe
-from edge_msa.workflows.data import opened
 from edge_msa.workflows.train import train_on
 
 
@@ -63,9 +63,9 @@ def reproduce(
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; it must be at least 1")
     table = dict(read_recipe(recipe).get(model, {})) if recipe else {}
-    refuse_several("reproduce")
+    require_single_process("reproduce")
     context = (hardware or Hardware()).start(progress=shows_progress())
-    dataset = opened(data, task)
+    dataset = open_and_report(data, task)
     for name in SPLITS:
         dataset.split(name)
     if not subsets_there(dataset.split("test")):
@@ -80,7 +80,7 @@ def reproduce(
         notes.append(f"the recipe begins with the preset {preset}: the paper's for this corpus")
     variants = dict(distinct_variants(model, table, data, epochs, dataset, ablations=ablations))
     check_place(output_dir, model, dataset)
-    told = (*dataset.notes, *ModelSpec.of(dataset, data).normalization.notes)
+    told = (*dataset.notes, *ModelSpec.for_training(dataset, data).normalization.notes)
     remarks([*notes, *(note for note in told if note not in dataset.notes)])
     trained = [
         _trained(variant, chosen, dataset, data, output_dir, model=model, seeds=seeds, context=context, told=told)
@@ -125,7 +125,7 @@ def check_place(output_dir: Path, model: ModelName, dataset: Dataset) -> None:
 def _data_of(run: Path) -> tuple[str, str] | None:
     """Digest and task of what a run was trained on; None where it is damaged, and will be made again."""
     try:
-        inputs = read_run(run).info.inputs
+        inputs = load_run(run).info.inputs
     except RunError:
         return None
     return inputs.get("data", ""), inputs.get("task", "")
@@ -193,7 +193,7 @@ def read_test(run: Run, variant: Variant, dataset: Dataset, context: TrainingCon
         return known
     if (run.path / INFO_FILE).is_file():
         remark(f"note: the predictions kept in {run.path} are damaged, or of another training: test is read again")
-    spread = ModelSpec.from_json(run.info.spec).normalization.std
+    spread = run.spec.normalization.std
     found = dict(read_conditions(by_run(run, context), split, conditions, spread, seed=run.info.seed))
     metrics = {
         condition.key: measure(dataset.task, split.labels[rows_of(split, condition.subset)], values)

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_msa.artifacts.processes import refuse_several
 from edge_msa.console import made, remark, say, say_json, step
 from edge_msa.errors import RunUsageError
 from edge_msa.search.answer import answer
@@ -26,6 +25,7 @@ from edge_msa.search.storage import need_optuna
 from edge_msa.search.study import LEASES, Claimed, Study
 from edge_msa.search.table import format_search
 from edge_msa.search.trial_runner import FAILURES, STUDENTS, TrialRunner
+from edge_msa.training.shared_runs import require_single_process
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -43,7 +43,7 @@ def search(asked: Asked, *, jobs: int = 1, json: bool = False) -> None:
         EdgeMsaError: no trial could be measured.
     """
     need_optuna()
-    refuse_several("search")
+    require_single_process("search")
     check_place(asked.output_dir)
     started = time.monotonic()
     context = prepare(asked)

@@ -8,17 +8,16 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.files import write_text
-from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import (
     INFO_NAME,
     LOG_NAME,
     WEIGHTS_NAME,
     Run,
-    cache_key_of,
-    current_run,
+    find_current_run,
+    load_run,
     new_run,
-    read_run,
     write_run,
 )
 from edge_msa.console import made, remark, say
@@ -29,7 +28,7 @@ from edge_msa.errors import UsageError
 from edge_msa.quantization.calibration_files import explained, write_fp32_weights
 from edge_msa.quantization.plan_scorer import PlanScorer
 from edge_msa.reporting.sensitivity import LayerBar, SensitivityPage, SensitivityPart, render_sensitivity
-from edge_msa.workflows.data import opened_for
+from edge_msa.training.run_data import open_dataset_for_run
 from edge_msa_calibrate.sensitivity import LayerSensitivity, MixedPrecisionPlan, PlanLimits, search_mixed_precision
 from edge_msa_export.profiles import BackendProfile, profile_named
 from edge_msa_export.request import ExportRequest
@@ -59,26 +58,26 @@ def find_mixed_precision(
         UsageError: the run was not calibrated, or the target has no int8.
     """
     limits = PlanLimits(max_drop, max_distance)
-    source = read_run(model, "calibration")
+    source = load_run(model, "calibration")
     profile = profile_named(target)
     backends = [backend for backend in profile.backends if backend.scheme is not None]
     if not backends:
         raise UsageError(f"{profile.name} has no backend with int8: there is nothing to place; see edge-msa devices")
-    spec = ModelSpec.from_json(source.info.spec)
-    dataset = opened_for(source, spec, data, task)
+    spec = source.spec
+    dataset = open_dataset_for_run(source, data, task)
     recipe = {**source.info.recipe, "target": profile.name, "limits": dataclasses.asdict(limits), "samples": SAMPLES}
     inputs = {"data": dataset.digest, "calibration": source.digest}
-    cache_key = cache_key_of("sensitivity", recipe, seed, inputs)
-    before = current_run(output_dir, cache_key)
-    if before and before.info.metrics.get("complete"):
+    cache_key = compute_cache_key("sensitivity", recipe, seed, inputs)
+    before = find_current_run(output_dir, cache_key)
+    if before and before.info.is_complete:
         say(f"sensitivity: {output_dir} is up to date, skipped")
         return before
-    request = export_request(source, spec, spec.readable(dataset), profile, "auto", output_dir.name)
+    request = export_request(source, spec, spec.select_inputs(dataset), profile, "auto", output_dir.name)
     with new_run(output_dir, cache_key) as work:
         _start_from(work, source, before)
         asked = _Asked(source, request, limits, seed)
         plans = {
-            backend.scheme: _search(asked, backend, spec.normalized(dataset), work, budget / len(backends))
+            backend.scheme: _search(asked, backend, spec.normalize(dataset), work, budget / len(backends))
             for backend in backends
             if backend.scheme
         }
@@ -96,7 +95,7 @@ def find_mixed_precision(
     _tell(plans, output_dir)
     following = f"edge-msa export --target {profile.name} --model {output_dir} --output-dir bundle"
     made("calibration with a plan", output_dir, following)
-    return read_run(output_dir)
+    return load_run(output_dir)
 
 
 @dataclasses.dataclass(frozen=True)

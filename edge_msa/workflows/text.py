@@ -10,21 +10,22 @@ from typing import Any
 
 import numpy as np
 
+from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
-from edge_msa.artifacts.processes import current_for_all, new_for_all
-from edge_msa.artifacts.runs import Run, RunInfo, cache_key_of, read_run, write_run
+from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe, text_recipe
 from edge_msa.console import made, metrics_line, say, shows_progress
 from edge_msa.data.dataset import Dataset, Split, SplitName
-from edge_msa.data.normalization import Normalization
+from edge_msa.data.normalization import FeatureNormalization
+from edge_msa.data.opening import open_and_report
 from edge_msa.errors import DataError, UsageError
 from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.text.cached_teacher_outputs import asked
 from edge_msa.training.text.encoders import is_table, text_encoder_from_source, text_encoder_from_teacher
 from edge_msa.training.text.load import spec_of_text_model
 from edge_msa.training.text.text_input import TextInput, write_text_input
 from edge_msa.training.text.train import TextRecipe, Texts, TrainedTextModel, fit_text_model
-from edge_msa.workflows.data import opened
 from edge_msa_export.text import BUCKETS
 
 
@@ -67,8 +68,8 @@ def train_text_model(
         if not np.isfinite(dataset.split("train").labels).all():
             raise DataError(f"{source} has no scores: only language distill can learn from it, through teachers")
     inputs = corpora.inputs | {"encoder": _encoder_digest(encoder), "precision": context.precision}
-    cache_key = cache_key_of("language train", dataclasses.asdict(chosen) | {"layers": layers}, seed, inputs)
-    if run := current_for_all(output_dir, cache_key, context):
+    cache_key = compute_cache_key("language train", dataclasses.asdict(chosen) | {"layers": layers}, seed, inputs)
+    if run := find_current_shared_run(output_dir, cache_key, context):
         say(f"language: {output_dir} is up to date, skipped")
         return run
     text_input = text_encoder_from_source(
@@ -98,15 +99,15 @@ def distill_text_model(
     context = (hardware or Hardware()).start(progress=shows_progress())
     chosen = _recipe(recipe, text_encoder)
     corpora = _opened(transcripts)
-    sources = [read_run(path) for path in teachers]
+    sources = [load_run(path) for path in teachers]
     for source in sources:
         if spec_of_text_model(source).dims.keys() != {"language"}:
             raise UsageError(f"{source.path} reads more than words: give runs of edge-msa text train or distill")
     inputs = corpora.inputs | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
     inputs["precision"] = context.precision
     recorded = dataclasses.asdict(chosen) | {"text_encoder": text_encoder, "layers": layers}
-    cache_key = cache_key_of("language distill", recorded, seed, inputs)
-    if run := current_for_all(output_dir, cache_key, context):
+    cache_key = compute_cache_key("language distill", recorded, seed, inputs)
+    if run := find_current_shared_run(output_dir, cache_key, context):
         say(f"language: {output_dir} is up to date, skipped")
         return run
     everything = Texts.of(corpora.train)
@@ -145,7 +146,7 @@ def _train(
 ) -> Run:
     text_input.text_encoder.to(context.device)
     last = corpora.last
-    with new_for_all(output_dir, made_of.cache_key, context) as work:
+    with new_shared_run(output_dir, made_of.cache_key, context) as work:
         trained = fit_text_model(
             text_input,
             texts,
@@ -167,13 +168,13 @@ def _train(
             seed=made_of.seed,
             recipe=dataclasses.asdict(recipe),
             config=dataclasses.asdict(trained.config),
-            spec=_spec(trained, corpora, digest).to_json(),
+            spec=_spec(trained, corpora, digest),
             inputs=made_of.inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
     say(f"validation: {metrics_line(trained.metrics)}")
-    return read_run(output_dir)
+    return load_run(output_dir)
 
 
 def _spec(trained: TrainedTextModel, corpora: _Corpora, digest: str) -> ModelSpec:
@@ -186,7 +187,7 @@ def _spec(trained: TrainedTextModel, corpora: _Corpora, digest: str) -> ModelSpe
         {"language": dim},
         {"language": min(window, text_input.words.max_tokens)},
         {},
-        Normalization.identity({"language": dim}),
+        FeatureNormalization.identity({"language": dim}),
         corpora.sources[-1],
         TextInputSpec(text_input.text_encoder.kind, text_input.words.max_tokens, digest),
     )
@@ -200,7 +201,7 @@ def _recipe(recipe: Path | Mapping[str, Any] | None, preset: str) -> TextRecipe:
 def _opened(transcripts: Sequence[str]) -> _Corpora:
     if not transcripts:
         raise UsageError("there are no transcripts: give --transcripts FILE, once or several times")
-    datasets = tuple(opened(source, None) for source in transcripts)
+    datasets = tuple(open_and_report(source, None) for source in transcripts)
     for source, dataset in zip(transcripts, datasets, strict=True):
         if dataset.task != datasets[-1].task or not dataset.task.is_score:
             raise DataError(

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_msa.artifacts.files import write_text
-from edge_msa.artifacts.runs import file_digest, read_run
+from edge_msa.artifacts.files import file_digest, write_text
+from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import made, say, say_json, step
 from edge_msa.data.dataset import Dataset
+from edge_msa.data.opening import open_and_report
 from edge_msa.errors import RunUsageError
 from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, once
 from edge_msa.evaluation.predictors import by_session, readable_by
@@ -29,7 +30,6 @@ from edge_msa.reporting.text_sweep import (
 from edge_msa.training.context import Hardware
 from edge_msa.training.text.load import text_input_of
 from edge_msa.workflows.calibrate import calibrate_student
-from edge_msa.workflows.data import opened
 from edge_msa.workflows.export import export_once
 from edge_msa.workflows.text import distill_text_model, train_text_model
 from edge_msa_runtime import load
@@ -110,7 +110,7 @@ def run_text_sweep(
 
 def _variants(asked: _SweepConfig, layers: Sequence[int]) -> Iterator[SweepVariant]:
     """The teachers, encoders of fewer layers, and the table."""
-    text_encoder = text_input_of(read_run(asked.teacher(asked.seeds[0]))).text_encoder
+    text_encoder = text_input_of(load_run(asked.teacher(asked.seeds[0]))).text_encoder
     whole = text_encoder.layers if isinstance(text_encoder, TransformerTextEncoder) else 0
     yield SweepVariant(f"layers-{whole}", f"encoder, {whole} layers", "teacher")
     for count in sorted(set(layers), reverse=True):
@@ -125,8 +125,7 @@ def _best(runs: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
     A smaller encoder that learned from the mean of several teachers may be better than each of them.
     """
     means = {
-        name: sum(float(read_run(path).info.metrics["validation_metric"]) for path in paths) / len(paths)
-        for name, paths in runs.items()
+        name: sum(load_run(path).info.validation_metric for path in paths) / len(paths) for name, paths in runs.items()
     }
     chosen = min(means, key=lambda name: means[name])
     told = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
@@ -166,7 +165,7 @@ def _measured(
     variants: Sequence[SweepVariant], bundles: Mapping[str, Sequence[Path]], asked: _SweepConfig
 ) -> TextSweep:
     step("test and bench")
-    dataset = opened(asked.transcripts[-1], None)
+    dataset = open_and_report(asked.transcripts[-1], None)
     first = [open_bundle(bundles[variant.name][0]) for variant in variants]
     backend = next(name for name in first[0].manifest.backends if unavailable_reason(name) is None)
     sessions = [
@@ -232,5 +231,5 @@ def _test(bundle: Path, backend: str, precision: str, dataset: Dataset) -> Evalu
 
 def _timed_text(dataset: Dataset, teacher: Path) -> str:
     texts = dataset.split("valid").texts
-    counts = [len(ids) for ids in text_input_of(read_run(teacher)).words.ids(texts)]
+    counts = [len(ids) for ids in text_input_of(load_run(teacher)).words.ids(texts)]
     return min(zip(counts, texts, strict=True), key=lambda item: abs(item[0] - TOKENS))[1]

@@ -7,17 +7,18 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.processes import current_for_all, new_for_all
-from edge_msa.artifacts.runs import Run, RunInfo, cache_key_of, read_run, write_run
+from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe
 from edge_msa.console import made, metrics_line, remarks, say, shows_progress
 from edge_msa.data.dataset import Dataset
+from edge_msa.data.opening import open_and_report
 from edge_msa.data.range_check import check_value_range
 from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.teachers.by_name import TeacherName, TeacherRecipe, teacher_recipe, train_by_recipe
 from edge_msa.training.text.apply import copy_text_input, with_text_input
-from edge_msa.workflows.data import opened
 
 
 def train_teacher(
@@ -40,9 +41,9 @@ def train_teacher(
     """
     settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     context = (hardware or Hardware()).start(progress=shows_progress())
-    dataset = opened(data, task)
+    dataset = open_and_report(data, task)
     chosen = teacher_recipe(model, settings.get(model, {}), data, epochs=epochs)
-    reader = read_run(language) if language else None
+    reader = load_run(language) if language else None
     run, made_now = train_on(
         dataset if reader is None else with_text_input(reader, dataset),
         data,
@@ -75,23 +76,23 @@ def train_on(
 
     `reader` is the language run whose text encoder made the dataset's language stream.
     """
-    spec = ModelSpec.of(dataset, source)
+    spec = ModelSpec.for_training(dataset, source)
     if reader is not None:
-        spec = spec.speaking(ModelSpec.from_json(reader.info.spec))
+        spec = spec.with_text_input(reader.spec)
     plain_recipe = dataclasses.asdict(recipe)
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": context.precision}
     inputs |= {"language": reader.digest} if reader is not None else {}
-    cache_key = cache_key_of(f"train {model}", plain_recipe, seed, inputs)
-    if run := current_for_all(output_dir, cache_key, context):
+    cache_key = compute_cache_key(f"train {model}", plain_recipe, seed, inputs)
+    if run := find_current_shared_run(output_dir, cache_key, context):
         say(f"teacher: {output_dir} is up to date, skipped")
         return run, False
     check_value_range(dataset, spec.dims)
-    normalized = spec.normalized(dataset)
+    normalized = spec.normalize(dataset)
     remarks(note for note in normalized.notes[len(dataset.notes) :] if note not in told)
-    with new_for_all(output_dir, cache_key, context) as work:
+    with new_shared_run(output_dir, cache_key, context) as work:
         trained = train_by_recipe(normalized, recipe, seed=seed, context=context, work_dir=work)
         context.dismiss_others()
-        if reader is not None and spec.language:
+        if reader is not None and spec.text_input:
             copy_text_input(reader.path, work)
         info = RunInfo(
             kind="teacher",
@@ -101,10 +102,10 @@ def train_on(
             seed=seed,
             recipe=plain_recipe,
             config=dataclasses.asdict(trained.config),
-            spec=spec.to_json(),
+            spec=spec,
             inputs=inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
     say(f"validation: {metrics_line(trained.metrics)}")
-    return read_run(output_dir), True
+    return load_run(output_dir), True

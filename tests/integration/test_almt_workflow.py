@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_msa.artifacts.runs import read_run
+from edge_msa.artifacts.runs import load_run
 from edge_msa.data.dataset import Frames, Split
 from edge_msa.evaluation.predictors import by_run
 from edge_msa.models.almt import Almt, AlmtConfig
@@ -44,7 +44,7 @@ def test_it_is_trained_evaluated_and_distilled(archive: Path, tmp_path: Path, ed
     teacher = tmp_path / "teacher"
     train = ("train", "--model", "almt", *common, "--output-dir", teacher)
     assert edge_msa(*train).code == 0
-    assert read_run(teacher, "teacher").info.model == "almt"
+    assert load_run(teacher, "teacher").info.model == "almt"
     assert "up to date" in edge_msa(*train).out
     assert edge_msa("evaluate", teacher, "--data", archive).code == 0
     made = edge_msa("distill", "--teacher", teacher, *common, "--output-dir", tmp_path / "student")
@@ -57,8 +57,8 @@ def test_an_imported_one_is_a_teacher(checkpoint: Path, archive: Path, tmp_path:
     assert ran.code == 0
     assert "features are read as they are" in ran.err
     assert "language 14 x 24, audio 20 x 16, vision 20 x 12" in ran.out
-    run = read_run(tmp_path / "run", "teacher")
-    assert run.info.spec["windows"] == SYNTHETIC.lengths
+    run = load_run(tmp_path / "run", "teacher")
+    assert run.spec.windows == SYNTHETIC.lengths
     assert "up to date" in edge_msa(*line).out
     assert edge_msa("evaluate", tmp_path / "run", "--data", archive).code == 0
 
@@ -73,7 +73,7 @@ def test_the_authors_checkpoint_reads_as_theirs(tmp_path: Path, edge_msa: Comman
         expected = arrays["output"][:, 0]
     ids = tuple(map(str, range(len(expected))))
     split = Split(ids, ids, np.zeros(len(ids), np.float32), modalities)
-    np.testing.assert_allclose(by_run(read_run(tmp_path / "run"))(split, Subset.LAV), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(by_run(load_run(tmp_path / "run"))(split, Subset.LAV), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

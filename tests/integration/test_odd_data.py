@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edge_msa.artifacts.runs import read_run
+from edge_msa.artifacts.runs import load_run
 from edge_msa.data.dataset import SPLITS, Dataset, FloatArray, Frames, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
@@ -145,7 +145,7 @@ def test_odd_data_is_trained_on_and_measured(name: str, model: str, bench: Bench
 def test_a_modality_that_training_never_had_is_no_part_of_a_model(lacks: str, model: str, bench: Bench) -> None:
     data = bench.stored(odd_dataset(lacking={"train": (lacks,)}), "odd.npz")
     for run in bench.teach(data, model):
-        assert set(read_run(run).info.config["dims"]) == set(DIMS) - {lacks}
+        assert set(load_run(run).info.config["dims"]) == set(DIMS) - {lacks}
         found = bench.evaluated(run, data)
         assert sorted(found["left_out"]) == sorted(
             subset for subset in ("l", "a", "v", "la", "lv", "av", "lav") if lacks[0] in subset

@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 import edge_msa_runtime
-from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import read_run
+from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.precisions import PrecisionMeasurement
 from edge_msa.data.formats.archive import read_archive
 from edge_msa.training.load import student_of
@@ -52,7 +51,7 @@ def bundle(whole_way: WholeWay, tmp_path: Path) -> Path:
 
 
 def test_every_step_leaves_its_run_and_nothing_half_made(whole_way: WholeWay) -> None:
-    teacher, student, calibrated = (read_run(whole_way.folder / name) for name in ("teacher", "student", "calibrated"))
+    teacher, student, calibrated = (load_run(whole_way.folder / name) for name in ("teacher", "student", "calibrated"))
     assert [run.info.kind for run in (teacher, student, calibrated)] == ["teacher", "student", "calibration"]
     assert student.info.inputs["teacher"] == teacher.digest
     assert calibrated.info.inputs["student"] == student.digest
@@ -169,10 +168,10 @@ def test_a_run_and_its_bundle_are_measured_alike(whole_way: WholeWay, edge_msa: 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_chunks_with_masked_frames_windows_and_torch_read_the_same(backend: str, whole_way: WholeWay) -> None:
-    run = read_run(whole_way.folder / "student")
+    run = load_run(whole_way.folder / "student")
     dataset = read_archive(whole_way.data)
     split = dataset.split("test")
-    student, normalized = student_of(run), ModelSpec.from_json(run.info.spec).normalized(dataset).split("test")
+    student, normalized = student_of(run), run.spec.normalize(dataset).split("test")
     generator = np.random.default_rng(0)
     with edge_msa_runtime.load(whole_way.folder / "bundle-laptop", backend=backend, precision="fp32") as session:
         assert session.backend == backend
@@ -293,7 +292,7 @@ def test_a_training_killed_in_the_middle_goes_on_and_ends_with_the_same_weights(
     log = [json.loads(line) for line in (killed / "log.jsonl").read_text().splitlines()]
     assert log[: len(rows)] == rows, "the epochs of before the kill were made again"
     assert len(log) == 10
-    first, second = read_run(killed).weights, read_run(whole).weights
+    first, second = load_run(killed).weights, load_run(whole).weights
     assert first.keys() == second.keys()
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_msa.artifacts.runs import read_run
+from edge_msa.artifacts.runs import load_run
 from edge_msa.data.dataset import Split
 from edge_msa.data.formats.archive import read_archive, write_archive
 from edge_msa.quantization.calibration_files import read_fp32_weights, read_ranges
@@ -44,7 +44,7 @@ def placed(whole_way: WholeWay, profile: Path, edge_msa: Command) -> Path:
     first = edge_msa(*command, *NEAR, "--budget", "0")
     assert first.code == 0, first.err
     assert "The budget ended first: this is the best so far" in first.out
-    assert not read_run(output).info.metrics["complete"]
+    assert not load_run(output).info.metrics["complete"]
     second = edge_msa(*command, *NEAR, "--budget", "600")
     assert second.code == 0, second.err
     assert "is up to date, skipped" in edge_msa(*command, *NEAR).out
@@ -52,17 +52,17 @@ def placed(whole_way: WholeWay, profile: Path, edge_msa: Command) -> Path:
 
 
 def test_a_search_that_ran_out_of_time_goes_on_with_what_it_knew(placed: Path) -> None:
-    assert read_run(placed, "calibration").info.metrics["complete"]
+    assert load_run(placed, "calibration").info.metrics["complete"]
     kept = json.loads((placed / f"evaluations-{RULES}.json").read_text())["evaluations"]
     assert len({frozenset(row["float"]) for row in kept}) == len(kept) > 2
     layers = max(len(row["float"]) for row in kept)
     assert kept[1] == {"float": kept[1]["float"], "drop": 0.0, "distance": 0.0}
     assert len(kept[1]["float"]) == layers
-    assert 0 < len(read_fp32_weights(read_run(placed))[RULES]) <= layers
+    assert 0 < len(read_fp32_weights(load_run(placed))[RULES]) <= layers
 
 
 def test_the_plan_is_a_calibration_of_the_same_ranges(whole_way: WholeWay, placed: Path) -> None:
-    assert read_ranges(read_run(placed)) == read_ranges(read_run(whole_way.folder / "calibrated"))
+    assert read_ranges(load_run(placed)) == read_ranges(load_run(whole_way.folder / "calibrated"))
 
 
 def test_the_page_shows_every_layer_and_every_node(placed: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_page_shows_every_layer_and_every_node(placed: Path) -> None:
 def test_the_bundle_computes_and_tells_what_was_placed(
     whole_way: WholeWay, placed: Path, profile: Path, edge_msa: Command, tmp_path: Path
 ) -> None:
-    floats = set(read_fp32_weights(read_run(placed))[RULES])
+    floats = set(read_fp32_weights(load_run(placed))[RULES])
     ran = edge_msa(
         *("export", "--target", profile, "--model", placed, "--data", whole_way.data, "--max-drop", "100"),
         *("--precision", "int8", "--output-dir", tmp_path / "bundle"),

@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_msa.artifacts.files import atomic_file, file_digest
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
-from edge_msa.data.formats.files import file_digest, load_arrays
+from edge_msa.data.formats.files import load_arrays
 from edge_msa.data.labels import settle_task
-from edge_msa.data.tasks import Task, task_named
+from edge_msa.data.tasks import Task, find_task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -40,23 +41,15 @@ def write_archive(dataset: Dataset, path: Path) -> None:
     """Write `dataset` to `path`: a killed or failed write leaves what was there before.
 
     Raises:
-        UsageError: see `check_archive_path`.
-        DataError: a value is not finite, or the disk refuses.
+        UsageError: The path is invalid, see `check_archive_path`.
+        DataError: A value is not finite.
+        EdgeMsaError: The file cannot be written.
     """
     check_archive_path(path)
     arrays = _arrays_of(dataset)
     _check_finite(arrays, path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def check_archive_path(path: Path) -> None:
@@ -177,10 +170,10 @@ def _task_from(stated: Any, path: Path) -> Task | None:
     if stated is None:
         return None
     if isinstance(stated, str):
-        return task_named(stated)
+        return find_task(stated)
     try:
         return Task(
-            task_named(stated["kind"]).kind,
+            find_task(stated["kind"]).kind,
             tuple(str(label) for label in stated["labels"]),
             tuple(float(edge) for edge in stated["edges"]),
             *(None if stated[bound] is None else float(stated[bound]) for bound in ("low", "high")),

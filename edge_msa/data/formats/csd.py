@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_msa.artifacts.files import file_digest
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble, video_of
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
-from edge_msa.data.formats.files import file_digest
 from edge_msa.data.labels import settle_task
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError

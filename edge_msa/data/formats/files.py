@@ -1,8 +1,7 @@
-"""What every reader needs of a file: its digest, and the arrays of an .npz without pickles."""
+"""Load the arrays of an .npz file without pickles."""
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,25 +13,8 @@ from numpy.typing import NDArray
 from edge_msa.data.identifiers import is_text
 from edge_msa.errors import DataError
 
-_BLOCK = 1 << 20
 # RuntimeError: a damaged entry can look encrypted, or compressed in a way that zipfile does not know.
 _DAMAGE = (ValueError, EOFError, OSError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of the file's content, in hexadecimal.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    return digest.hexdigest()
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_msa.artifacts.files import file_digest
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
-from edge_msa.data.formats.files import file_digest
 from edge_msa.data.labels import settle_labels
 from edge_msa.data.tasks import MOSI, Task
 from edge_msa.errors import DataError

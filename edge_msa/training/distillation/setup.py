@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import Run, read_run
+from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.config.student_recipe import StudentRecipe
 from edge_msa.console import remarks
 from edge_msa.data.dataset import Dataset
@@ -18,8 +18,8 @@ from edge_msa.errors import DataError, UnstatedTaskError
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.distillation.targets import Targets, Teacher, targets_of
 from edge_msa.training.load import model_of
+from edge_msa.training.run_data import data_source_for_run, encode_texts_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.text.load import spec_of_text_model
-from edge_msa.workflows.data import data_of, opened_plain, seen_by
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DistillationSetup:
 
     def shown_to(self, run: Run) -> Dataset:
         """The data without the transfer files' samples, raw, as a teacher or a student of it sees it."""
-        return seen_by(run, ModelSpec.from_json(run.info.spec), self.own)
+        return encode_texts_for_run(run, self.own)
 
     def digests(self, context: TrainingContext) -> dict[str, str]:
         """What a run of a student depends on besides its recipe and seed."""
@@ -57,7 +57,7 @@ class DistillationSetup:
         key = f"{recipe.teacher_weights} {recipe.from_teacher > 0} {bool(recipe.weights)} {context.device}"
         if key not in self._asked:
             teachers = [
-                Teacher(model_of(run, context.device), given.normalized(view).split("train"))
+                Teacher(model_of(run, context.device), given.normalize(view).split("train"))
                 for run, given, view in zip(self.runs, self.specs, self.views, strict=True)
             ]
             self._asked[key] = targets_of(teachers, recipe, self.dataset.task, context.device)
@@ -86,35 +86,37 @@ def prepare_distillation(
     Raises:
         DataError: a teacher answers something else, or reads nothing of the data; a transfer file does not fit.
     """
-    runs = tuple(read_run(path, "teacher", "student") for path in teachers)
-    asked = [ModelSpec.from_json(run.info.spec) for run in runs]
+    runs = tuple(load_run(path, "teacher", "student") for path in teachers)
+    asked = [run.spec for run in runs]
     first = asked[0]
-    plain = opened_plain(runs[0], first, data, task)
+    plain = open_unencoded_dataset_for_run(runs[0], data, task)
     others = [_transfer(file, first) for file in transfer]
-    reader = read_run(language) if language else runs[0] if first.language else None
+    reader = load_run(language) if language else runs[0] if first.text_input else None
     views = [_view(run, given, plain, others) for run, given in zip(runs, asked, strict=True)]
-    first.readable(views[0])
+    first.select_inputs(views[0])
     fitting = [first, *(_fitting(r.path, c, first, v) for r, c, v in zip(runs[1:], asked[1:], views[1:], strict=True))]
     spec = first
     for given in fitting[1:]:
-        spec = spec.joined(given)
+        spec = spec.merge(given)
     own = views[0]
     if reader is not None:
         text_input = spec_of_text_model(reader)
-        spec = spec.joined(text_input.only(["language"])).speaking(text_input)
+        spec = spec.merge(text_input.select(["language"])).with_text_input(text_input)
         own = _view(reader, text_input, plain, others)
-    raw = spec.readable(own)
-    spec = dataclasses.replace(spec.narrowed(raw), data=data_of(data, first, runs[0].path))
-    normalized = spec.normalized(raw)
+    raw = spec.select_inputs(own)
+    spec = dataclasses.replace(spec.narrow_to(raw), data_source=data_source_for_run(runs[0], data))
+    normalized = spec.normalize(raw)
     remarks(normalized.notes[len(plain.notes) :])
-    reads = tuple(given.only([name for name in given.dims if name in spec.dims]) for given in fitting)
-    return DistillationSetup(spec, normalized, raw, plain, runs, reads, tuple(views), reader if spec.language else None)
+    reads = tuple(given.select([name for name in given.dims if name in spec.dims]) for given in fitting)
+    return DistillationSetup(
+        spec, normalized, raw, plain, runs, reads, tuple(views), reader if spec.text_input else None
+    )
 
 
 def _view(run: Run, spec: ModelSpec, dataset: Dataset, transfer: Sequence[Dataset]) -> Dataset:
     """The data as a run sees it, with the training samples of the transfer files behind its own."""
-    seen = [seen_by(run, spec, item) for item in transfer]
-    return join_training(seen_by(run, spec, dataset), [spec.readable(item) for item in seen])
+    seen = [encode_texts_for_run(run, item) for item in transfer]
+    return join_training(encode_texts_for_run(run, dataset), [spec.select_inputs(item) for item in seen])
 
 
 def _fitting(path: Path, given: ModelSpec, first: ModelSpec, dataset: Dataset) -> ModelSpec:
@@ -130,7 +132,7 @@ def _fitting(path: Path, given: ModelSpec, first: ModelSpec, dataset: Dataset) -
     if not any(name in dataset.dims for name in names):
         raise DataError(f"{path} reads {', '.join(given.dims)}, and nothing that {dataset.name} has: {_words(left)}")
     remarks(f"{path} is not asked for {item}" for item in left)
-    return given.only(names)
+    return given.select(names)
 
 
 def _words(left: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ def text_input_of(run: Run) -> TextInput:
         RunUsageError: it reads features.
         RunError: its files cannot be used.
     """
-    language = spec_of_text_model(run).language
+    language = spec_of_text_model(run).text_input
     assert language is not None  # noqa: S101 - spec_of_text_model sees to it
     return read_text_input(run.path, language.digest)
 
@@ -28,8 +28,8 @@ def spec_of_text_model(run: Run) -> ModelSpec:
     Raises:
         RunUsageError: it reads features.
     """
-    spec = ModelSpec.from_json(run.info.spec)
-    if spec.language is None:
+    spec = run.spec
+    if spec.text_input is None:
         raise RunUsageError(f"{run.path} reads features, not words: give a run of edge-msa text train or distill")
     return spec
 

@@ -174,7 +174,7 @@ def fit_text_model(
     """Train a text encoder and a student behind it.
 
     Args:
-        text input: tokenizer and text encoder; the text encoder is trained in place.
+        text_input: tokenizer and text encoder; the text encoder is trained in place.
         corpora: the texts of the stages `transfer` and `final`; a stage without an entry, or of 0 epochs, is left out.
         valid: decides the best epoch of each stage.
         task: of the labels, a score.

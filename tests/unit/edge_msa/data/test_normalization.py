@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
-from edge_msa.data.normalization import Normalization, fit_normalization
+from edge_msa.data.normalization import FeatureNormalization, fit_normalization
 from edge_msa.data.tasks import REGRESSION
 from edge_msa.errors import DataError
 
@@ -46,7 +46,7 @@ def _valid_frames(dataset: Dataset, split: SplitName, modality: str) -> np.ndarr
 
 
 def test_training_frames_come_out_centred_with_unit_spread(dataset: Dataset) -> None:
-    applied = fit_normalization(dataset.split("train"), dataset.dims).apply(dataset)
+    applied = fit_normalization(dataset.split("train"), dataset.dims).normalize_dataset(dataset)
     for modality, varying in (("language", [0, 1]), ("audio", [0, 1])):
         frames = _valid_frames(applied, "train", modality)[:, varying]
         np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
@@ -61,19 +61,19 @@ def test_a_constant_feature_keeps_unit_divisor(dataset: Dataset) -> None:
 
 def test_what_train_lacks_is_left_alone_and_noted(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
-    applied = fitted.apply(dataset)
+    applied = fitted.normalize_dataset(dataset)
     np.testing.assert_array_equal(_valid_frames(applied, "valid", "vision"), _valid_frames(dataset, "valid", "vision"))
-    note = "vision: the training split has no frames of it, so it is not normalized"
+    note = "vision: not normalized, the train split has no frame of it"
     assert applied.notes == ("first", note)
 
 
 def test_a_table_is_normalized_once_and_keeps_its_ids(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
-    applied = fitted.apply(dataset)
+    applied = fitted.normalize_dataset(dataset)
     train, valid = (applied.split(name).modalities["language"] for name in ("train", "valid"))
     assert train.ids is dataset.split("train").modalities["language"].ids
     assert train.table is valid.table
-    dense = fitted.frames("language", _valid_frames(dataset, "valid", "language"))
+    dense = fitted.normalize_frames("language", _valid_frames(dataset, "valid", "language"))
     np.testing.assert_array_equal(_valid_frames(applied, "valid", "language"), dense)
 
 
@@ -81,7 +81,12 @@ def test_frames_that_are_not_valid_stay_zero_and_the_input_is_untouched(dataset:
     before = dataset.split("train").modalities["audio"].values
     assert before is not None
     copy = before.copy()
-    frames = fit_normalization(dataset.split("train"), dataset.dims).apply(dataset).split("train").modalities["audio"]
+    frames = (
+        fit_normalization(dataset.split("train"), dataset.dims)
+        .normalize_dataset(dataset)
+        .split("train")
+        .modalities["audio"]
+    )
     assert frames.values is not None
     assert not frames.values[~frames.valid].any()
     np.testing.assert_array_equal(before, copy)
@@ -89,7 +94,7 @@ def test_frames_that_are_not_valid_stay_zero_and_the_input_is_untouched(dataset:
 
 def test_json_gives_back_the_same_float32(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
-    read = Normalization.from_json(json.loads(json.dumps(fitted.to_json())))
+    read = FeatureNormalization.from_json(json.loads(json.dumps(fitted.to_json())))
     assert read.notes == fitted.notes
     for modality in fitted.mean:
         np.testing.assert_array_equal(read.mean[modality], fitted.mean[modality])
@@ -98,8 +103,10 @@ def test_json_gives_back_the_same_float32(dataset: Dataset) -> None:
 
 
 def test_another_width_is_refused(dataset: Dataset) -> None:
-    narrow = Normalization({"audio": np.zeros(2, np.float32)}, {"audio": np.ones(2, np.float32)})
-    with pytest.raises(DataError, match="language of x has 2 features; normalization was fitted on none"):
-        narrow.apply(dataset)
-    with pytest.raises(DataError, match="cannot be read"):
-        Normalization.from_json({"modalities": 3})
+    narrow = FeatureNormalization({"audio": np.zeros(2, np.float32)}, {"audio": np.ones(2, np.float32)})
+    with pytest.raises(
+        DataError, match="language of x has 2 features, but the normalization was fitted on no features"
+    ):
+        narrow.normalize_dataset(dataset)
+    with pytest.raises(DataError, match="invalid normalization"):
+        FeatureNormalization.from_json({"modalities": 3})

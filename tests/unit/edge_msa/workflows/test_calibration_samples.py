@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo
 from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import RunError
 from edge_msa.quantization.calibration_files import RANGES_NAME, read_ranges
@@ -63,6 +65,7 @@ def test_the_seed_decides_which_samples() -> None:
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}', '{"a": [1]}', '{"a": ["x", 2]}'])
 def test_damaged_ranges_are_an_error_of_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / RANGES_NAME).write_text(text)
-    info = RunInfo("calibration", "student", "calibrate", "", 0, {}, {}, {}, {}, {})
+    spec = ModelSpec(MOSI, {}, {}, {}, FeatureNormalization.identity({}), "")
+    info = RunInfo("calibration", "student", "calibrate", "", 0, {}, {}, spec, {}, {})
     with pytest.raises(RunError, match="calibrate again"):
         read_ranges(Run(tmp_path, info))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import RunInfo, new_run, read_run, write_run
+from edge_msa.artifacts.runs import RunInfo, load_run, new_run, write_run
 from edge_msa.config.student_recipe import StudentRecipe
 from edge_msa.data.dataset import SPLITS, Dataset, Frames, Split
 from edge_msa.data.formats.archive import write_archive
@@ -52,7 +52,7 @@ def teacher(path: Path, data: str, dims: dict[str, int] | None = None, task: Tas
 
     dataset = open_dataset(data)
     unread = [name for name in dataset.dims if dims is not None and name not in dims]
-    spec = ModelSpec.of(dataset.without(unread), data)
+    spec = ModelSpec.for_training(dataset.without(unread), data)
     torch.manual_seed(len(str(path)))
     config = StudentConfig(spec.dims, width=8, blocks=1, tokens=1, hidden=4, outputs=task.outputs)
     info = RunInfo(
@@ -63,7 +63,7 @@ def teacher(path: Path, data: str, dims: dict[str, int] | None = None, task: Tas
         seed=0,
         recipe={},
         config=dataclasses.asdict(config),
-        spec=spec.to_json(),
+        spec=spec,
         inputs={"data": dataset.digest},
         metrics={},
     )
@@ -131,7 +131,7 @@ def test_a_transfer_file_adds_samples_with_and_without_labels_and_modalities(dat
 
 def test_a_transfer_file_of_other_features_is_one_line(data: str, tmp_path: Path) -> None:
     run, other = teacher(tmp_path / "first", data), archive(tmp_path / "other.npz", {"audio": 7})
-    with pytest.raises(DataError, match="audio of other has 7 features a frame, the model takes 3"):
+    with pytest.raises(DataError, match="audio must have 3 features per frame, got 7 in other"):
         prepare_distillation(data, [run], [other], None)
 
 
@@ -141,13 +141,13 @@ def test_a_teacher_is_not_trained_on_samples_without_labels(data: str) -> None:
     whole = open_dataset(data)
     train = whole.split("train")
     blind = dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))
-    with pytest.raises(DataError, match="train of all has samples without labels, from which no teacher learns"):
-        ModelSpec.of(dataclasses.replace(whole, splits={**whole.splits, "train": blind}), data)
+    with pytest.raises(DataError, match="train split of all has samples without labels"):
+        ModelSpec.for_training(dataclasses.replace(whole, splits={**whole.splits, "train": blind}), data)
 
 
 @pytest.mark.parametrize("samples", ["5", "a:b", "-2:", "1:2:3"])
 def test_a_range_that_is_none_is_refused(data: str, tmp_path: Path, samples: str) -> None:
-    with pytest.raises(UsageError, match="as in 0:2000"):
+    with pytest.raises(UsageError, match="must be a slice of training samples"):
         convert(data, tmp_path / "part.npz", None, samples=samples)
 
 
@@ -193,7 +193,8 @@ def test_training_as_in_int8_keeps_ranges_sizes_and_contract_of_the_calibrated_r
         (work / RANGES_NAME).write_text(json.dumps(dict.fromkeys(keys, (-3.0, 3.0))))
         write_run(work, dataclasses.replace(student.info, kind="calibration"), student.weights, [])
     found = distill_student(data, [run], tmp_path / "qat", qat=calibrated, recipe={"student": {"width": 99}}, epochs=1)
-    assert read_run(tmp_path / "qat", "calibration").info.command == "distill --qat"
-    assert (found.info.config, found.info.spec) == (student.info.config, student.info.spec)
+    assert load_run(tmp_path / "qat", "calibration").info.command == "distill --qat"
+    assert found.info.config == student.info.config
+    assert found.spec.to_json() == student.spec.to_json()
     assert read_ranges(found) == dict.fromkeys(keys, (-3.0, 3.0))
     assert any(not np.array_equal(value, found.weights[name]) for name, value in student.weights.items())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edge_msa.artifacts.model_spec import ModelSpec
-from edge_msa.artifacts.runs import RunInfo, RunKind, new_run, read_run, write_run
+from edge_msa.artifacts.runs import RunInfo, RunKind, load_run, new_run, write_run
 from edge_msa.cli import run as edge_msa
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.formats.archive import write_archive
@@ -53,7 +53,7 @@ def write_untrained(folder: Path, dataset: Dataset, source: Path, model: str) ->
         }
     network = networks[model]
     kind: RunKind = "student" if model == "student" else "teacher"
-    spec = ModelSpec.of(dataset, str(source)).to_json()
+    spec = ModelSpec.for_training(dataset, str(source))
     info = RunInfo(kind, model, "train", model, 0, {}, dataclasses.asdict(network.config), spec, {}, {})
     with new_run(folder / model, model) as work:
         write_run(work, info, to_numpy(network), [])
@@ -117,7 +117,7 @@ def test_numbers_are_those_that_predict_gives(toy: Path, capsys: pytest.CaptureF
     assert edge_msa([*line, "--output", str(toy / "one.html")]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     split = synthetic_dataset(CONFIG).split("valid")
-    predict = by_run(read_run(toy / "hrlf"))
+    predict = by_run(load_run(toy / "hrlf"))
     shown = record["shown"][ONE]
     assert list(record["shown"]) == [ONE]
     for subset in Subset:
@@ -168,9 +168,9 @@ def test_data_that_lacks_a_modality_is_told_and_not_refused(toy: Path, tmp_path:
         ("{toy}", 2, "is not a run folder"),
         ("{toy}/nowhere", 2, "nowhere does not exist"),
         ("{toy}/hrlf --sample synthetic/valid/3", 2, "the closest id is 'synthetic/valid/000"),
-        ("{toy}/hrlf --data {toy}/wide.npz", 1, "audio of toy <i> has 5 features a frame, the model takes 16"),
+        ("{toy}/hrlf --data {toy}/wide.npz", 1, "audio must have 16 features per frame, got 5 in toy <i>"),
         ("{toy}/hrlf --data {toy}/silent.npz", 1, "valid split of toy <i> has a valid frame"),
-        ("{toy}/hrlf --output {toy}", 2, "is a folder: give a file"),
+        ("{toy}/hrlf --output {toy}", 2, "is a folder"),
         ("{toy}/hrlf --split tset", 2, "'tset' is not one of"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa.artifacts.runs import read_run
+from edge_msa.artifacts.runs import load_run
 from edge_msa.cli import run
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.formats.archive import write_archive
@@ -88,7 +88,7 @@ def test_a_training_of_another_recipe_is_another_one(
     call(archive, recipe, tmp_path, seeds=1)
     call(archive, recipe, tmp_path, seeds=1, epochs=2)
     assert test_predictions == ["hrlf-full-seed0"] * 2
-    assert read_run(tmp_path / "hrlf-full-seed0").info.recipe["epochs"] == 2
+    assert load_run(tmp_path / "hrlf-full-seed0").info.recipe["epochs"] == 2
 
 
 def test_a_kill_between_training_and_prediction_costs_no_training(
@@ -110,7 +110,7 @@ def test_what_is_kept_is_what_was_printed(
     assert Reproduction.from_json(json.loads((tmp_path / NAME).read_text(encoding="utf-8"))) == record
     assert Reproduction.from_json(json.loads(out.splitlines()[-1])) == record
     assert [variant.name for variant in record.variants] == ["full", "without-frf", "without-hmi", "without-hal"]
-    assert read_run(tmp_path / "hrlf-without-hmi-seed0").info.recipe["hmi"] == 0
+    assert load_run(tmp_path / "hrlf-without-hmi-seed0").info.recipe["hmi"] == 0
     made = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert made == {NAME, "dropped-frames.png", "ablations.png", "noise.png"}
     call(archive, recipe, tmp_path, seeds=1)
@@ -186,13 +186,13 @@ def test_a_reproduction_of_another_method_or_other_data_is_left_alone(
     archive: Path, recipe: Path, tmp_path: Path
 ) -> None:
     call(archive, recipe, tmp_path / "out", seeds=1)
-    before = read_run(tmp_path / "out" / "hrlf-full-seed0").digest
+    before = load_run(tmp_path / "out" / "hrlf-full-seed0").digest
     with pytest.raises(RunUsageError, match="not of reproduce almt"):
         call(archive, recipe, tmp_path / "out", model="almt")
     write_archive(synthetic_dataset(SyntheticConfig(train=40, valid=24, test=24)), tmp_path / "other.npz")
     with pytest.raises(RunUsageError, match="other data"):
         call(tmp_path / "other.npz", recipe, tmp_path / "out")
-    assert read_run(tmp_path / "out" / "hrlf-full-seed0").digest == before
+    assert load_run(tmp_path / "out" / "hrlf-full-seed0").digest == before
 
 
 @pytest.mark.parametrize(

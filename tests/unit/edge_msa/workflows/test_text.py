@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run
 from edge_msa.errors import DataError, UsageError
 from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
@@ -73,7 +72,7 @@ def bundle(table: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_says_that_it_reads_words(table: Run) -> None:
-    language = ModelSpec.from_json(table.info.spec).language
+    language = table.spec.text_input
     assert language is not None
     assert (language.text_encoder, language.max_tokens) == ("table", 16)
 
@@ -133,7 +132,7 @@ def test_a_teacher_of_several_streams_takes_its_language_from_a_reader(
 ) -> None:
     recipe = {"hrlf": {"d": 8, "heads": 2}}
     run = train_teacher(str(mosi_like), tmp_path / "teacher", recipe=recipe, epochs=1, language=table.path)
-    spec = ModelSpec.from_json(run.info.spec)
+    spec = run.spec
     assert spec.dims == {"language": 8, "audio": 3}
     assert not spec.normalization.mean["language"].any()
     evaluate_path(run.path, str(mosi_like))
@@ -168,7 +167,7 @@ def test_a_student_that_reads_words_is_trained_on_as_in_int8_by_its_own_text_enc
     student = distill_student(data, [teacher.path], tmp_path / "student", language=table.path, recipe=small)
     calibrated = calibrate_student(data, student.path, tmp_path / "calibrated")
     trained = distill_student(data, [teacher.path], tmp_path / "qat", qat=calibrated.path, recipe=small, epochs=1)
-    assert trained.info.spec == student.info.spec
+    assert trained.spec.to_json() == student.spec.to_json()
     evaluate_path(trained.path, data)
 
 
@@ -181,12 +180,12 @@ def test_a_reader_of_words_is_explained_on_data_that_has_other_streams_too(
 
 def test_word_vectors_become_a_table_that_reads_words(mosi_like: Path, tmp_path: Path) -> None:
     run = train_text_model([str(mosi_like)], tmp_path / "run", encoder=str(mosi_like), recipe=QUICK)
-    assert ModelSpec.from_json(run.info.spec).dims == {"language": 4}
+    assert run.spec.dims == {"language": 4}
 
 
 def test_a_table_is_learned_from_transcripts_alone(transcripts: Path, tmp_path: Path) -> None:
     run = train_text_model([str(transcripts)], tmp_path / "run", encoder="wordpieces", recipe=QUICK)
-    assert ModelSpec.from_json(run.info.spec).dims == {"language": 8}
+    assert run.spec.dims == {"language": 8}
 
 
 def test_unscored_transcripts_teach_through_teachers_alone(teacher: Run, transcripts: Path, tmp_path: Path) -> None:

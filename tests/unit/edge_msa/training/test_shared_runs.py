@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_msa.artifacts.processes import refuse_several
 from edge_msa.errors import UsageError
+from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.export import make_model
 from edge_msa.workflows.reproduce import reproduce
 
@@ -13,10 +13,10 @@ from edge_msa.workflows.reproduce import reproduce
 def test_commands_of_several_trainings_are_refused_under_torchrun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse_several("alone this")  # is fine
+    require_single_process("alone this")  # is fine
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="start it once, not under torchrun"):
+    with pytest.raises(UsageError, match="not under torchrun"):
         make_model(tmp_path)
-    with pytest.raises(UsageError, match="reproduce goes through its trainings in one process"):
+    with pytest.raises(UsageError, match="reproduce trains several models in one process"):
         reproduce("hrlf", "synthetic", tmp_path)
     assert not list(tmp_path.iterdir())

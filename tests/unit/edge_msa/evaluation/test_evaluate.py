@@ -142,7 +142,7 @@ def test_predictions_of_emotions_have_a_column_each(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     found, _ = evaluate(knowing, dataset_of(), "test", SOURCE, draws=0)
-    with pytest.raises(EdgeMsaError, match="cannot be written"):
+    with pytest.raises(EdgeMsaError, match="Cannot write"):
         write_evaluation(tmp_path / "file" / "evaluation.json", found)
 
 

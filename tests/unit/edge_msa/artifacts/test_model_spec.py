@@ -39,8 +39,8 @@ def through_json(spec: ModelSpec) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", [MOSI, EMOTIONS])
-def test_a_contract_survives_its_way_through_json(task: Task) -> None:
-    spec = ModelSpec.of(toy(task), "file.npz")
+def test_a_spec_survives_a_json_round_trip(task: Task) -> None:
+    spec = ModelSpec.for_training(toy(task), "file.npz")
     found = ModelSpec.from_json(through_json(spec))
     assert found.task == task
     assert found.to_json() == spec.to_json()
@@ -49,15 +49,15 @@ def test_a_contract_survives_its_way_through_json(task: Task) -> None:
         np.testing.assert_array_equal(found.normalization.std[name], spec.normalization.std[name])
 
 
-def test_training_frames_are_centred_and_scaled_by_it() -> None:
+def test_training_frames_are_centered_and_scaled() -> None:
     dataset = toy()
-    frames = ModelSpec.of(dataset, "x").normalized(dataset).split("train").modalities["audio"]
+    frames = ModelSpec.for_training(dataset, "x").normalize(dataset).split("train").modalities["audio"]
     rows = frames.take()[frames.valid]
     np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(rows.std(axis=0), 1, atol=1e-5)
 
 
-def test_it_is_fitted_on_the_training_split_alone() -> None:
+def test_normalization_is_fitted_on_the_train_split_only() -> None:
     dataset = toy()
     louder = {
         name: dataclasses.replace(frames, values=None if frames.values is None else frames.values * 10)
@@ -67,34 +67,37 @@ def test_it_is_fitted_on_the_training_split_alone() -> None:
         dataset,
         splits={**dataset.splits, "valid": dataclasses.replace(dataset.split("valid"), modalities=louder)},
     )
-    assert ModelSpec.of(changed, "x").normalization.to_json() == ModelSpec.of(dataset, "x").normalization.to_json()
+    assert (
+        ModelSpec.for_training(changed, "x").normalization.to_json()
+        == ModelSpec.for_training(dataset, "x").normalization.to_json()
+    )
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "message"),
     [
-        (toy(dims={"language": 3, "audio": 5}), "audio of toy has 5 features a frame, the model takes 2"),
-        (toy(dims={"vision": 2}), "toy has vision, the model reads language, audio"),
-        (toy(EMOTIONS), "has the task emotions, the model was made for mosi"),
+        (toy(dims={"language": 3, "audio": 5}), "audio must have 2 features per frame, got 5 in toy"),
+        (toy(dims={"vision": 2}), "must have at least one of the model's modalities .language, audio., got vision"),
+        (toy(EMOTIONS), "The task must be mosi, which the model was trained for, got emotions"),
     ],
 )
-def test_data_that_the_model_was_not_made_for_is_refused(other: Dataset, said: str) -> None:
-    with pytest.raises(DataError, match=said):
-        ModelSpec.of(toy(), "x").normalized(other)
+def test_incompatible_data_is_refused(other: Dataset, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        ModelSpec.for_training(toy(), "x").normalize(other)
 
 
-def test_data_that_lacks_a_modality_of_the_model_is_taken() -> None:
-    assert set(ModelSpec.of(toy(), "x").normalized(toy(dims={"audio": 2})).dims) == {"audio"}
+def test_data_may_lack_a_modality_of_the_model() -> None:
+    assert set(ModelSpec.for_training(toy(), "x").normalize(toy(dims={"audio": 2})).dims) == {"audio"}
 
 
-def test_a_modality_that_the_model_was_made_without_is_left_unread_and_named() -> None:
-    found = ModelSpec.of(toy(), "x").normalized(toy(dims={**DIMS, "vision": 2}))
+def test_an_unknown_modality_is_ignored_with_a_note() -> None:
+    found = ModelSpec.for_training(toy(), "x").normalize(toy(dims={**DIMS, "vision": 2}))
     assert set(found.dims) == set(DIMS)
-    assert found.notes == ("vision: not read, for the model was trained without a frame of it",)
+    assert found.notes == ("vision: ignored, the model was trained without it",)
 
 
 @pytest.mark.parametrize("rows", [slice(0), slice(None)], ids=["absent", "masked"])
-def test_a_modality_without_a_training_frame_is_no_part_of_the_model(rows: slice) -> None:
+def test_a_modality_without_training_frames_is_not_in_the_spec(rows: slice) -> None:
     dataset = toy()
     train = dataset.split("train")
     language = train.modalities["language"]
@@ -104,24 +107,24 @@ def test_a_modality_without_a_training_frame_is_no_part_of_the_model(rows: slice
     modalities = {"audio": train.modalities["audio"], **masked}
     splits = {**dataset.splits, "train": dataclasses.replace(train, modalities=modalities)}
     lacking = dataclasses.replace(dataset, splits=splits)
-    spec = ModelSpec.of(lacking, "x")
+    spec = ModelSpec.for_training(lacking, "x")
     assert set(spec.dims) == set(spec.windows) == set(spec.normalization.mean) == {"audio"}
-    assert set(spec.normalized(lacking).split("valid").modalities) == {"audio"}
-    assert set(ModelSpec.of(dataset, "x").narrowed(lacking).normalized(dataset).dims) == {"audio"}
+    assert set(spec.normalize(lacking).split("valid").modalities) == {"audio"}
+    assert set(ModelSpec.for_training(dataset, "x").narrow_to(lacking).normalize(dataset).dims) == {"audio"}
 
 
-def test_training_that_never_meets_a_modality_of_the_teacher_is_refused() -> None:
-    with pytest.raises(DataError, match="the train split of toy has no valid frame of language, audio at all"):
-        ModelSpec.of(toy(), "x").narrowed(toy(dims={"vision": 2}))
+def test_training_data_without_any_modality_is_refused() -> None:
+    with pytest.raises(DataError, match="The train split of toy has no valid frame of language, audio"):
+        ModelSpec.for_training(toy(), "x").narrow_to(toy(dims={"vision": 2}))
 
 
-def test_another_field_of_scores_is_taken() -> None:
-    assert ModelSpec.of(toy(), "x").normalized(toy(SIMS)).task == SIMS
+def test_a_score_task_accepts_data_of_another_score_task() -> None:
+    assert ModelSpec.for_training(toy(), "x").normalize(toy(SIMS)).task == SIMS
 
 
-@pytest.mark.parametrize("missing", ["task", "dims", "normalization", "data"])
-def test_a_damaged_contract_is_an_error_of_the_run(missing: str) -> None:
-    value = through_json(ModelSpec.of(toy(), "x"))
+@pytest.mark.parametrize("missing", ["task", "dims", "normalization", "data_source"])
+def test_a_damaged_spec_is_a_run_error(missing: str) -> None:
+    value = through_json(ModelSpec.for_training(toy(), "x"))
     del value[missing]
-    with pytest.raises(RunError, match="make the run again"):
+    with pytest.raises(RunError, match="spec in run.json is invalid"):
         ModelSpec.from_json(value)

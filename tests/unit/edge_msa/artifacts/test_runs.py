@@ -9,37 +9,42 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import (
     INFO_NAME,
     WEIGHTS_NAME,
     Run,
     RunInfo,
     RunKind,
-    cache_key_of,
-    current_run,
+    find_current_run,
+    load_run,
     new_run,
-    read_run,
-    replace_folder,
     write_run,
 )
+from edge_msa.data.normalization import FeatureNormalization
+from edge_msa.data.tasks import MOSI
 from edge_msa.errors import RunError
+
+SPEC = ModelSpec(
+    MOSI, {"audio": 2}, {"audio": 5}, {"audio": 100.0}, FeatureNormalization.identity({"audio": 2}), "file.npz"
+)
 
 
 def info(cache_key: str = "one", kind: RunKind = "student", metrics: Mapping[str, Any] | None = None) -> RunInfo:
-    return RunInfo(kind, "student", "distill", cache_key, 3, {"width": 8}, {}, {}, {"data": "d"}, metrics or {})
+    return RunInfo(kind, "student", "distill", cache_key, 3, {"width": 8}, {}, SPEC, {"data": "d"}, metrics or {})
 
 
 def make(output: Path, cache_key: str = "one", value: float = 1.0, kind: RunKind = "student") -> Run:
     with new_run(output, cache_key) as work:
         write_run(work, info(cache_key, kind), {"w": np.full(3, value, np.float32)}, [{"epoch": 1}])
-    return read_run(output)
+    return load_run(output)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_run_reads_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_run_is_loaded_as_it_was_written(tmp_path: Path) -> None:
     output = tmp_path / "run"
     with new_run(output, "one") as work:
         write_run(
@@ -48,7 +53,7 @@ def test_a_run_reads_back_as_it_was_written(tmp_path: Path) -> None:
             {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T},
             [{"epoch": 1}],
         )
-    run = read_run(output, "student")
+    run = load_run(output, "student")
     assert run.info.metrics == {"mae": 0.5}
     assert run.info.versions["python"]
     assert (run.info.seed, run.info.recipe) == (3, {"width": 8})
@@ -56,7 +61,7 @@ def test_a_run_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert (output / "log.jsonl").read_text() == '{"epoch": 1}\n'
 
 
-def test_while_a_run_is_made_nothing_has_its_name(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_not_visible_under_its_name(tmp_path: Path) -> None:
     output = tmp_path / "run"
     with new_run(output, "one") as work:
         assert not output.exists()
@@ -65,7 +70,7 @@ def test_while_a_run_is_made_nothing_has_its_name(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_checkpoints_do_not_travel_with_the_run(tmp_path: Path) -> None:
+def test_checkpoints_are_not_part_of_the_finished_run(tmp_path: Path) -> None:
     output = tmp_path / "run"
     with new_run(output, "one") as work:
         (work / "stage").mkdir()
@@ -76,28 +81,26 @@ def test_checkpoints_do_not_travel_with_the_run(tmp_path: Path) -> None:
     assert set(contents(output)) == {INFO_NAME, WEIGHTS_NAME, "log.jsonl", "statistics.npz"}
 
 
-def test_two_commands_do_not_make_the_same_run_at_once(tmp_path: Path) -> None:
+def test_two_commands_cannot_make_the_same_run_at_once(tmp_path: Path) -> None:
     with new_run(tmp_path / "run", "one") as work:
-        with pytest.raises(RunError, match="another command is making"):
+        with pytest.raises(RunError, match="Another command is writing"):
             make(tmp_path / "run", "two")
         write_run(work, info("one"), {"w": np.zeros(1, np.float32)}, [])
-    assert read_run(tmp_path / "run").info.cache_key == "one"
+    assert load_run(tmp_path / "run").info.cache_key == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_kill_between_the_two_renames_loses_no_run(tmp_path: Path) -> None:
+def test_a_run_survives_a_kill_during_its_replacement(tmp_path: Path) -> None:
     make(tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / ".run.old")
-    found = current_run(tmp_path / "run", "one")
+    found = find_current_run(tmp_path / "run", "one")
     assert found is not None
     assert found.info.cache_key == "one"
     assert not (tmp_path / ".run.old").exists()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
-def test_a_failure_leaves_the_old_run_and_what_the_next_attempt_goes_on_from(
-    error: type[BaseException], tmp_path: Path
-) -> None:
+def test_a_failed_attempt_keeps_the_old_run_and_can_resume(error: type[BaseException], tmp_path: Path) -> None:
     output = tmp_path / "run"
     make(output, "old")
     before = contents(output)
@@ -108,11 +111,11 @@ def test_a_failure_leaves_the_old_run_and_what_the_next_attempt_goes_on_from(
     with new_run(output, "one") as work:
         assert (work / "checkpoint.pt").read_text() == "epoch 3"
         write_run(work, info(), {}, [])
-    assert read_run(output).info.cache_key == "one"
+    assert load_run(output).info.cache_key == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_what_another_identity_left_behind_is_not_gone_on_from(tmp_path: Path) -> None:
+def test_an_attempt_with_another_cache_key_starts_empty(tmp_path: Path) -> None:
     output = tmp_path / "run"
     with pytest.raises(ValueError, match="stop"), new_run(output, "one") as work:  # noqa: PT012
         (work / "checkpoint.pt").touch()
@@ -122,17 +125,8 @@ def test_what_another_identity_left_behind_is_not_gone_on_from(tmp_path: Path) -
         write_run(work, info("two"), {}, [])
 
 
-def test_a_failing_rename_brings_the_old_run_back(tmp_path: Path) -> None:
-    output = tmp_path / "run"
-    make(output)
-    before = contents(output)
-    with pytest.raises(OSError, match="nowhere"):
-        replace_folder(tmp_path / "nowhere", output)
-    assert contents(output) == before
-
-
 @pytest.mark.parametrize("name", ["notes.txt", "manifest.json", ".hidden"])
-def test_a_folder_that_is_no_run_is_never_replaced(name: str, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_never_replaced(name: str, tmp_path: Path) -> None:
     output = tmp_path / "thesis"
     output.mkdir()
     (output / name).write_text("mine")
@@ -142,7 +136,7 @@ def test_a_folder_that_is_no_run_is_never_replaced(name: str, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
 
 
-def test_a_file_is_not_replaced_and_an_empty_folder_is(tmp_path: Path) -> None:
+def test_an_empty_folder_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="is a file"), new_run(tmp_path / "file", "one"):
         pass
@@ -150,97 +144,77 @@ def test_a_file_is_not_replaced_and_an_empty_folder_is(tmp_path: Path) -> None:
     make(tmp_path / "empty")
 
 
-def test_a_run_is_current_while_its_identity_is_the_same(tmp_path: Path) -> None:
+def test_a_run_is_current_under_its_own_cache_key_only(tmp_path: Path) -> None:
     make(tmp_path / "run", "one")
-    assert current_run(tmp_path / "run", "one") is not None
-    assert current_run(tmp_path / "run", "two") is None
-    assert current_run(tmp_path / "nothing", "one") is None
+    assert find_current_run(tmp_path / "run", "one") is not None
+    assert find_current_run(tmp_path / "run", "two") is None
+    assert find_current_run(tmp_path / "nothing", "one") is None
 
 
-@pytest.mark.parametrize(
-    ("command", "recipe", "seed", "inputs"),
-    [
-        ("train", {"epochs": 1}, 0, {"data": "x"}),
-        ("distill", {"epochs": 2}, 0, {"data": "x"}),
-        ("distill", {"epochs": 1}, 1, {"data": "x"}),
-        ("distill", {"epochs": 1}, 0, {"data": "y"}),
-        ("distill", {"epochs": 1}, 0, {"data": "x", "teacher": "t"}),
-    ],
-)
-def test_everything_that_a_result_depends_on_is_in_its_identity(
-    command: str, recipe: dict[str, int], seed: int, inputs: dict[str, str]
-) -> None:
-    same = cache_key_of("distill", {"epochs": 1}, 0, {"data": "x"})
-    assert cache_key_of("distill", {"epochs": 1}, 0, {"data": "x"}) == same
-    assert cache_key_of(command, recipe, seed, inputs) != same
-
-
-def test_the_digest_follows_the_weights(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_weights(tmp_path: Path) -> None:
     first, second = make(tmp_path / "a", value=1.0), make(tmp_path / "b", value=2.0)
     assert first.digest != second.digest
     assert first.digest == make(tmp_path / "c", value=1.0).digest
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("{", "cannot be read"),
-        ("[1, 2]", "cannot be read"),
-        ("null", "cannot be read"),
-        ("\x00", "cannot be read"),
-        ('{"kind": "student"}', "cannot be read"),
-        ('{"surprise": 1}', "surprise"),
+        ("{", "Cannot read"),
+        ("[1, 2]", "Cannot read"),
+        ("null", "Cannot read"),
+        ("\x00", "Cannot read"),
+        ('{"kind": "student"}', "Cannot read"),
+        ('{"surprise": 1}', "invalid field"),
     ],
 )
-def test_a_damaged_run_json_is_one_line(text: str, said: str, tmp_path: Path) -> None:
+def test_a_damaged_run_json_gives_a_one_line_error(text: str, message: str, tmp_path: Path) -> None:
     make(tmp_path / "run")
     (tmp_path / "run" / INFO_NAME).write_text(text)
-    with pytest.raises(RunError, match=said) as caught:
-        read_run(tmp_path / "run")
-    assert "make the run again" in str(caught.value)
+    with pytest.raises(RunError, match=message) as caught:
+        load_run(tmp_path / "run")
+    assert "Make the run again" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_another_schema_is_refused(tmp_path: Path) -> None:
+def test_a_run_of_another_schema_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "run").path / INFO_NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    with pytest.raises(RunError, match="schema 99"):
-        read_run(tmp_path / "run")
+    with pytest.raises(RunError, match="schema must be 2, got 99"):
+        load_run(tmp_path / "run")
 
 
-def test_weights_that_are_missing_or_truncated_are_told(tmp_path: Path) -> None:
+def test_missing_or_truncated_weights_are_an_error(tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     weights = run.path / WEIGHTS_NAME
     weights.write_bytes(weights.read_bytes()[:-4])
-    with pytest.raises(RunError, match="make the run again"):
+    with pytest.raises(RunError, match="Make the run again"):
         _ = run.weights
     weights.unlink()
-    with pytest.raises(RunError, match=f"lacks {WEIGHTS_NAME}"):
-        read_run(run.path)
+    with pytest.raises(RunError, match=f"has no {WEIGHTS_NAME}"):
+        load_run(run.path)
 
 
-def test_a_run_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
     make(tmp_path / "run", kind="teacher")
-    with pytest.raises(RunError, match="is a teacher run, this command needs a student or calibration run"):
-        read_run(tmp_path / "run", "student", "calibration")
+    with pytest.raises(RunError, match="must be a student or calibration run, got a teacher run"):
+        load_run(tmp_path / "run", "student", "calibration")
 
 
-@pytest.mark.parametrize("made", [False, True])
-def test_where_no_run_is_the_way_to_one_is_told(made: bool, tmp_path: Path) -> None:
-    if made:
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_missing_run_names_the_commands_that_make_one(exists: bool, tmp_path: Path) -> None:
+    if exists:
         (tmp_path / "run").mkdir()
-    with pytest.raises(RunError, match="no run.json" if made else "does not exist"):
-        read_run(tmp_path / "run")
+    with pytest.raises(RunError, match="no run.json" if exists else "does not exist"):
+        load_run(tmp_path / "run")
 
 
-def test_all_files_of_a_run_can_be_read_by_the_same_people(tmp_path: Path) -> None:
+def test_all_files_of_a_run_have_the_same_permissions(tmp_path: Path) -> None:
     make(tmp_path / "run")
     assert len({path.stat().st_mode for path in (tmp_path / "run").iterdir()}) == 1
 
 
-def test_weights_that_do_not_fit_on_the_disk_are_an_error_of_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_gives_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -1,0 +1,53 @@
+"""File locks between commands that write to the same place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from edge_msa.console import remark
+from edge_msa.errors import RunError
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`, and remove the lock file afterwards.
+
+    Raises:
+        RunError: Another command holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"Another command is writing {path}. Wait until it ends, or choose another --output-dir."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def wait_for_turn(path: Path, description: str) -> Iterator[None]:
+    """Make `path` while no other process does; wait, with a note on stderr, until another process has finished.
+
+    This lock is independent of `exclusive`, so the body may make a run at `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.queue"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        remark(f"note: waiting for another process that is making {description}")
+        lock.acquire(poll_interval=0.5)
+    try:
+        yield
+    finally:
+        lock.release()

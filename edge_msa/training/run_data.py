@@ -1,0 +1,63 @@
+"""Open data for a run: its own training data by default, with the frames that its text encoder computes."""
+
+from __future__ import annotations
+
+from edge_msa.artifacts.runs import Run
+from edge_msa.console import remarks
+from edge_msa.data.dataset import Dataset
+from edge_msa.data.opening import SYNTHETIC, open_dataset
+from edge_msa.data.tasks import parse_task
+from edge_msa.errors import UnstatedTaskError, UsageError
+from edge_msa.training.text.apply import with_text_input
+
+
+def open_dataset_for_run(run: Run, source: str | None, task_name: str | None) -> Dataset:
+    """Open data for a run, with the language frames of the run's own text encoder if it has one. Print notes on stderr.
+
+    Args:
+        run: Any run.
+        source: What to open; None for the data that the run was trained on.
+        task_name: Overrides the task that the data states. By default the training data has the task of the run, and
+            so has a file that states none.
+
+    Raises:
+        UsageError: No data is known, or it cannot be opened.
+        DataError: The content cannot be used.
+    """
+    return encode_texts_for_run(run, open_unencoded_dataset_for_run(run, source, task_name))
+
+
+def open_unencoded_dataset_for_run(run: Run, source: str | None, task_name: str | None) -> Dataset:
+    """Open data as `open_dataset_for_run` does, but leave texts as they are."""
+    dataset = _open(run, data_source_for_run(run, source), task_name)
+    remarks(dataset.notes)
+    return dataset
+
+
+def encode_texts_for_run(run: Run, dataset: Dataset) -> Dataset:
+    """Return the dataset with the language frames of the run's text encoder; unchanged if the run has none."""
+    return with_text_input(run, dataset) if run.spec.text_input else dataset
+
+
+def data_source_for_run(run: Run, source: str | None) -> str:
+    """Return the source if there is one, else the data that the run was trained on.
+
+    Raises:
+        UsageError: Neither is known.
+    """
+    known = source or run.spec.data_source
+    if not known:
+        raise UsageError(f"{run.path} is an imported checkpoint, so its training data is unknown. Pass --data FILE.")
+    return known
+
+
+def _open(run: Run, source: str, task_name: str | None) -> Dataset:
+    if task_name is not None or source == SYNTHETIC:
+        return open_dataset(source, task=parse_task(task_name))
+    try:
+        dataset = open_dataset(source)
+    except UnstatedTaskError:
+        return open_dataset(source, task=run.spec.task)
+    if dataset.task != run.spec.task and dataset.digest == run.info.inputs.get("data"):
+        return open_dataset(source, task=run.spec.task)
+    return dataset
