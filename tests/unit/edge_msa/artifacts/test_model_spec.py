@@ -126,5 +126,5 @@ def test_a_score_task_accepts_data_of_another_score_task() -> None:
 def test_a_damaged_spec_is_a_run_error(missing: str) -> None:
     value = through_json(ModelSpec.for_training(toy(), "x"))
     del value[missing]
-    with pytest.raises(RunError, match="spec in run.json is invalid"):
+    with pytest.raises(RunError, match=r"spec in run.json is invalid"):
         ModelSpec.from_json(value)
