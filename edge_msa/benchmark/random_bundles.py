@@ -66,7 +66,7 @@ def random_bundle(
         for subset in subsets_of(config.dims)
     ]
     exported = export_all(student, chunks_of(windows), windows)
-    graphs = {key.scope: graph for key, graph in exported.items() if key.role == "window"}
+    graphs = {key.subset.value: graph for key, graph in exported.items() if key.role == "window" and key.length is None}
     request = ExportRequest(
         name=name,
         profile=profile_named(TARGET),

@@ -21,6 +21,7 @@ from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_export.graphs.export import to_onnx
 from edge_msa_runtime.backends import BackendOptions, open_backend
 from edge_msa_runtime.backends.base import Program
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import Subset
 
@@ -131,8 +132,7 @@ def _load_student(size: str, path: Path, threads: int) -> list[_Variant]:
             spec = next(
                 item
                 for item in manifest.graphs
-                if (item.backend, item.precision, item.role, item.scope)
-                == (name, precision, "window", Subset.LAV.value)
+                if (item.backend, item.precision, item.key) == (name, precision, GraphKey.window(Subset.LAV))
             )
             program = backend.load(path / spec.file, precision)
             for label, buffer in program.inputs.items():

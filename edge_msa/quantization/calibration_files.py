@@ -18,9 +18,9 @@ from edge_msa.errors import RunError
 from edge_msa_calibrate.layers import encoder_of
 from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.schemes import scheme_named
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.graphs.files import GraphsByKey
 from edge_msa_export.request import ExportRequest
+from edge_msa_runtime.bundle.manifest import GraphKey
 
 RANGES_NAME = "ranges.json"
 SMOOTHING_NAME = "smoothing.npz"
@@ -135,8 +135,8 @@ def _told(request: ExportRequest, scheme: str, graphs: GraphsByKey) -> Iterator[
 
 
 def _fullness(key: GraphKey) -> int:
-    return len(key.scope.partition(".")[0])
+    return len(key.modalities)
 
 
 def _length(key: GraphKey) -> int:
-    return int(key.scope)
+    return key.length or 0

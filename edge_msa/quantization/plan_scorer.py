@@ -24,11 +24,11 @@ from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_calibrate.sensitivity import PlanScore
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.graphs.files import Graph, GraphsByKey
 from edge_msa_export.profiles import BackendProfile
 from edge_msa_export.request import ExportRequest, Variant
 from edge_msa_runtime.backends import Backend, open_backend
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 
 Rows = NDArray[np.int64]
@@ -45,7 +45,7 @@ class _Reader:
     def read(self, split: Split, subset: Subset) -> FloatArray:
         """Predictions (N, outputs) of normalized samples, each cut to the windows."""
         path = self.scratch / "graph.onnx"
-        path.write_bytes(self.graphs[GraphKey("window", subset.value)].SerializeToString())
+        path.write_bytes(self.graphs[GraphKey.window(subset)].SerializeToString())
         program = self.backend.load(path)
         rows = []
         for row in range(len(split)):
@@ -150,13 +150,13 @@ class PlanScorer:
 
     def _predictions(self, subset: Subset, rows: Rows, floats: frozenset[str]) -> FloatArray:
         """Predictions at int8; asked once of each plan of the layers that the subset's graphs have."""
-        graph = self.reader.graphs[GraphKey("window", subset.value)]
+        graph = self.reader.graphs[GraphKey.window(subset)]
         there = floats.union(self._kept)
         own = there.intersection(tensor.name for tensor in graph.graph.initializer)
         text_encoder = there & self.encoder.weights if self.encoder and "language" in subset.modalities else frozenset()
         if (subset, own | text_encoder) not in self.known:
             split = self.split if self.encoder is None else self._attended(self.encoder, text_encoder)
-            reader = _Reader({GraphKey("window", subset.value): self._lowered(graph, own)}, *self._place)
+            reader = _Reader({GraphKey.window(subset): self._lowered(graph, own)}, *self._place)
             self.known[subset, own | text_encoder] = reader.read(split.select(rows), subset)
         return self.known[subset, own | text_encoder]
 

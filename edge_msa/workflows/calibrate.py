@@ -111,7 +111,7 @@ def _tell_float(spec: ModelSpec, ranges: Ranges, coarse: Mapping[str, str]) -> N
 
 def _observed(graphs: GraphsByKey, text: Text | None, spec: ModelSpec) -> dict[str, Graph]:
     """The graphs that are watched, by what they read: a subset's frames, or a text by an encoder."""
-    observed = {key.scope: graph for key, graph in graphs.items() if key.role == "window"}
+    observed = {key.subset.value: graph for key, graph in graphs.items() if key.role == "window" and key.length is None}
     if isinstance(text, TextGraph):
         observed[TEXT_ENCODER] = next(iter(export_text_encoders(text, [spec.windows["language"]]).values()))
     return observed

@@ -12,13 +12,12 @@ import onnx
 from edge_msa_export.bundle.graph_writer import Writer, Written
 from edge_msa_export.errors import ExportError
 from edge_msa_export.graphs.export import (
-    GraphKey,
     StudentFacts,
     StudentLike,
     export_all,
     facts_of,
     torch_prediction,
-    window_scopes,
+    window_keys,
 )
 from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.lint import Finding
@@ -27,7 +26,7 @@ from edge_msa_export.parity.text import ReadWords, measure_text_encoders, read_w
 from edge_msa_export.request import ExportRequest, GoldenSample, Variant, variants_of
 from edge_msa_export.text import TextGraph
 from edge_msa_runtime.backends import open_backend
-from edge_msa_runtime.bundle.manifest import GraphSpec, TextSpec
+from edge_msa_runtime.bundle.manifest import GraphKey, GraphSpec, TextSpec
 from edge_msa_runtime.modalities import subsets_of
 
 # Far above float32's rounding (1e-6) and far below any wrong axis or state: a prediction off by this is a defect.
@@ -87,7 +86,7 @@ def build_graphs(
         if variant.precision == "fp32":
             refuse_far(variant.measured_by, parity, cases)
         elif broken:
-            reason = f"the {_words(broken[0])} gives a prediction that is not finite"
+            reason = f"the {broken[0]} graph gives a prediction that is not finite"
             refused[variant.backend, variant.precision] = reason
             continue
         specs.extend(_spec(variant, key, files[key], parity[key]) for key in graphs)
@@ -147,11 +146,11 @@ def _cut(
 ) -> Iterator[ParityCase]:
     given = dict(sample.frames) if words is None else {**sample.frames, "language": words.stored}
     frames = {name: request.normalization[name].apply(np.asarray(value, np.float32)) for name, value in given.items()}
-    for scope, lengths in window_scopes(sample.subset, request.windows).items():
+    for key, lengths in window_keys(sample.subset, request.windows).items():
         cut = {name: value[: lengths[name]] for name, value in frames.items()}
         for make in (np.ones, with_holes):
             valid = {name: np.asarray(make(len(value)), dtype=np.bool_) for name, value in cut.items()}
-            yield ParityCase(sample.subset, scope, lengths, cut, valid, torch_prediction(student, cut, valid))
+            yield ParityCase(sample.subset, key, lengths, cut, valid, torch_prediction(student, cut, valid))
 
 
 def _torch(student: StudentLike, request: ExportRequest, raw: Mapping[str, Array]) -> Array:
@@ -183,10 +182,10 @@ def refuse_far(measured_by: str, parity: Mapping[GraphKey, float], cases: list[P
         ExportError: one does not.
     """
     limit = parity_limit(cases)
-    for key, value in sorted(parity.items()):
+    for key, value in sorted(parity.items(), key=lambda item: str(item[0])):
         if not value <= limit:
             raise ExportError(
-                f"the {_words(key)} is {value:.1e} from torch in {measured_by} at fp32, more than {limit:.0e}; "
+                f"the {key} graph is {value:.1e} from torch in {measured_by} at fp32, more than {limit:.0e}; "
                 "this student cannot be exported faithfully"
             )
 
@@ -196,11 +195,5 @@ def parity_limit(cases: list[ParityCase]) -> float:
     return FP32_LIMIT * max(1.0, *(float(np.abs(case.prediction).max()) for case in cases))
 
 
-def _words(key: GraphKey) -> str:
-    return " ".join(part for part in (key.role, "graph", key.scope) if part)
-
-
 def _spec(variant: Variant, key: GraphKey, written: Written, parity: float) -> GraphSpec:
-    return GraphSpec(
-        variant.backend, variant.precision, variant.scheme, key.role, key.scope, written.file, parity, written.weights
-    )
+    return GraphSpec(variant.backend, variant.precision, variant.scheme, key, written.file, parity, written.weights)

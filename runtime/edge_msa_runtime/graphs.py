@@ -1,4 +1,4 @@
-"""The graphs of one bundle on one backend at one precision, each loaded when it is first asked for."""
+"""The graphs of one bundle on one backend at one precision. Each graph is loaded when it is first needed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Mapping
 
 from edge_msa_runtime.backends.base import is_device
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.programs import FuseProgram, StepProgram, TextEncoderProgram, WindowProgram
@@ -13,138 +14,134 @@ from edge_msa_runtime.programs import FuseProgram, StepProgram, TextEncoderProgr
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.base import Backend, Program
     from edge_msa_runtime.bundle.reader import Bundle
-    from edge_msa_runtime.inputs.validation import Rows
-    from edge_msa_runtime.programs import State
+    from edge_msa_runtime.programs import Frames, State
 
 
 class Graphs:
-    """Loads graphs and runs them by role.
+    """Load the graphs of a bundle and run them by role.
 
-    `device` is what executes, the backend's word until the first graph is loaded and that graph's from then on;
-    `milliseconds` is the time spent on loading so far.
+    Attributes:
+        backend: the backend that runs the graphs.
+        precision: the precision of the graphs.
+        device: the requested device until the first graph is loaded, then the device that the graph runs on.
+        load_ms: milliseconds spent so far on opening the bundle and the backend and on loading graphs.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend, precision: str, *, strict: bool) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, precision: str, *, strict: bool, load_ms: float = 0.0) -> None:
         self.backend = backend
         self.precision = precision
         self.device = backend.device
-        self.milliseconds = 0.0
+        self.load_ms = load_ms
         self._bundle = bundle
         self._specs = bundle.manifest.modalities
         self._strict = strict
         self._steps: dict[str, StepProgram] = {}
-        self._windows: dict[str, WindowProgram | None] = {}
+        self._windows: dict[GraphKey, WindowProgram | None] = {}
         self._text_encoders: dict[int, TextEncoderProgram] = {}
-        self._window_lengths = self._lengths_of("window")
-        self._text_encoder_lengths = [length for length, _ in self._lengths_of("text_encoder").get("", [])]
         self._fuse: FuseProgram | None = None
         self._loaded: list[Program] = []
+        keys = [s.key for s in bundle.manifest.graphs if (s.backend, s.precision) == (backend.name, precision)]
+        self._short_windows = {subset: _lengths(keys, GraphKey.window(subset)) for subset in Subset}
+        self._text_lengths = _lengths(keys, GraphKey("text_encoder", ("language",)))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the loaded programs note, each once."""
+        """What is unusual about how the loaded graphs run, each note once."""
         return tuple(dict.fromkeys(note for program in self._loaded for note in program.notes))
 
-    def fits(self, rows: Mapping[str, Rows]) -> bool:
+    def fits_windows(self, frames: Mapping[str, Frames]) -> bool:
         """Whether no modality has more frames than its window."""
-        return all(len(frames) <= self._specs[name].window for name, frames in rows.items())
+        return all(len(values) <= self._specs[name].window for name, values in frames.items())
 
-    def window(self, subset: str, rows: Mapping[str, Rows]) -> WindowProgram | None:
-        """The shortest window graph of a subset that holds these frames, or None where the bundle has none."""
-        scope = subset
-        if subset in self._window_lengths:
-            longest = max(map(len, rows.values()))
-            scope = next((shorter for most, shorter in self._window_lengths[subset] if longest <= most), subset)
-        if scope not in self._windows:
-            self._windows[scope] = self._load_window(scope)
-        return self._windows[scope]
+    def window(self, subset: Subset, frames: Mapping[str, Frames]) -> WindowProgram | None:
+        """Return the shortest window graph of a subset that holds the frames, or None if the bundle has none."""
+        key = GraphKey.window(subset)
+        if lengths := self._short_windows[subset]:
+            longest = max(map(len, frames.values()))
+            key = GraphKey.window(subset, next((length for length in lengths if longest <= length), None))
+        if key not in self._windows:
+            self._windows[key] = self._load_window(key)
+        return self._windows[key]
 
-    def text_encoder(self, count: int) -> TextEncoderProgram:
-        """The shortest text encoder graph that holds so many tokens."""
-        length = next((length for length in self._text_encoder_lengths if count <= length), count)
+    def text_encoder(self, tokens: int) -> TextEncoderProgram:
+        """Return the shortest text encoder graph that holds this many tokens."""
+        length = next((length for length in self._text_lengths if tokens <= length), tokens)
         return self._text_encoders.get(length) or self._load_text_encoder(length)
 
-    def advance(self, rows: Mapping[str, Rows], states: dict[str, State]) -> None:
-        """Bring the states of the modalities in `rows` forward; a modality's first frames make its state."""
-        for name, frames in rows.items():
-            step = self._steps.get(name) or self._load_step(name)
-            state = states[name] if name in states else step.initial()
-            step.advance(frames, state)
+    def step(self, frames: Mapping[str, Frames], states: dict[str, State]) -> None:
+        """Run the step graphs on frames and update the states in place; the first frames create a modality's state."""
+        for name, values in frames.items():
+            program = self._steps.get(name) or self._load_step(name)
+            state = states[name] if name in states else program.initial_state()
+            program.run(values, state)
             states[name] = state
 
     def fuse(self, states: Mapping[str, State]) -> list[float]:
-        """The outputs from the states there are."""
+        """Run the fuse graph on the states of the available modalities and return its outputs."""
         return (self._fuse or self._load_fuse()).run(states)
 
-    def prepare(self, subset: str) -> None:
-        """Load all that a subset needs, whole or streamed."""
-        for scope in [subset, *(shorter for _, shorter in self._window_lengths.get(subset, []))]:
-            if scope not in self._windows:
-                self._windows[scope] = self._load_window(scope)
-        for length in self._text_encoder_lengths if "l" in subset else ():
+    def prepare(self, subset: Subset) -> None:
+        """Load every graph that `Session.predict` or a stream needs for a subset."""
+        for length in (None, *self._short_windows[subset]):
+            key = GraphKey.window(subset, length)
+            if key not in self._windows:
+                self._windows[key] = self._load_window(key)
+        for length in self._text_lengths if "language" in subset.modalities else ():
             self.text_encoder(length)
-        for name in Subset(subset).modalities:
+        for name in subset.modalities:
             if name not in self._steps:
                 self._load_step(name)
         if self._fuse is None:
             self._load_fuse()
 
     def close(self) -> None:
-        """Let go of every loaded graph."""
+        """Release every loaded graph."""
         for program in self._loaded:
             program.close()
         self._loaded, self._steps, self._windows, self._text_encoders, self._fuse = [], {}, {}, {}, None
 
-    def _lengths_of(self, role: str) -> dict[str, list[tuple[int, str]]]:
-        """By what stands before the length in a scope (`l` of `l.16`), the lengths and scopes, shortest first."""
-        found: dict[str, list[tuple[int, str]]] = {}
-        for spec in self._bundle.manifest.graphs:
-            subset, _, length = spec.scope.rpartition(".")
-            if (spec.backend, spec.precision, spec.role) == (self.backend.name, self.precision, role) and (
-                length.isdigit()
-            ):
-                found.setdefault(subset, []).append((int(length), spec.scope))
-        return {subset: sorted(lengths) for subset, lengths in found.items()}
-
-    def _load_window(self, scope: str) -> WindowProgram | None:
-        if self._bundle.graph(self.backend.name, self.precision, "window", scope) is None:
+    def _load_window(self, key: GraphKey) -> WindowProgram | None:
+        if self._bundle.graph(self.backend.name, self.precision, key) is None:
             return None
-        program, file = self._load("window", scope)
-        subset, _, length = scope.partition(".")
-        specs = {name: self._specs[name] for name in Subset(subset).modalities}
-        lengths = {name: int(length) if length else spec.window for name, spec in specs.items()}
+        program, file = self._load(key)
+        specs = {name: self._specs[name] for name in key.modalities}
+        lengths = {name: key.length or spec.window for name, spec in specs.items()}
         return WindowProgram(program, file, specs, lengths, self._bundle.manifest.task.outputs)
 
     def _load_text_encoder(self, length: int) -> TextEncoderProgram:
-        program, file = self._load("text_encoder", str(length))
+        program, file = self._load(GraphKey.text_encoder(length))
         self._text_encoders[length] = TextEncoderProgram(program, file, length, self._specs["language"].dim)
         return self._text_encoders[length]
 
     def _load_step(self, name: str) -> StepProgram:
-        program, file = self._load("step", name)
+        program, file = self._load(GraphKey.step(name))
         self._steps[name] = StepProgram(program, file, self._specs[name])
         return self._steps[name]
 
     def _load_fuse(self) -> FuseProgram:
-        program, file = self._load("fuse", "")
+        program, file = self._load(GraphKey.fuse(self._specs))
         self._fuse = FuseProgram(program, file, self._specs, self._bundle.manifest.task.outputs)
         return self._fuse
 
-    def _load(self, role: str, scope: str) -> tuple[Program, str]:
-        spec = self._bundle.graph(self.backend.name, self.precision, role, scope)
+    def _load(self, key: GraphKey) -> tuple[Program, str]:
+        spec = self._bundle.graph(self.backend.name, self.precision, key)
         if spec is None:
             raise BundleError(
-                f"the bundle has no {role} graph {scope or ''} for {self.backend.name} at {self.precision}; "
-                "export the bundle again"
+                f"The bundle has no {key} graph for {self.backend.name} at {self.precision}. Export the bundle again."
             )
         started = time.perf_counter()
         program = self.backend.load(self._bundle.path / spec.file, self.precision)
-        self.milliseconds += (time.perf_counter() - started) * 1e3
+        self.load_ms += (time.perf_counter() - started) * 1e3
         self._loaded.append(program)
         if self._strict and not is_device(program.device, self.backend.device):
             raise BackendUnavailableError(
-                f"{self.backend.name} put {spec.file} on {program.device}, asked was {self.backend.device}; "
-                "leave --strict out to accept it"
+                f"{spec.file} must run on {self.backend.device}, but {self.backend.name} runs it on {program.device}. "
+                "Remove --strict to accept that."
             )
         self.device = program.device
         return program, spec.file
+
+
+def _lengths(keys: list[GraphKey], wanted: GraphKey) -> tuple[int, ...]:
+    """The lengths of the graphs that differ from a key in their length only, shortest first."""
+    return tuple(sorted(key.length for key in keys if key[:2] == wanted[:2] and key.length is not None))

@@ -1,4 +1,4 @@
-"""Modalities and the seven subsets of them, in the order the whole project uses: language, audio, vision."""
+"""Modalities and their seven non-empty subsets, always in the order language, audio, vision."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import enum
 from typing import Iterable
 
 MODALITIES: tuple[str, str, str] = ("language", "audio", "vision")
+_LETTERS = {"language": "l", "audio": "a", "vision": "v"}
 
 
 class Subset(enum.Enum):
-    """Which modalities are available; the value is how it is written (`la` is language and audio)."""
+    """A non-empty subset of the modalities. The value has one letter per modality: `la` is language and audio."""
 
     L = "l"
     A = "a"
@@ -21,24 +22,24 @@ class Subset(enum.Enum):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The names of the available modalities, in order."""
-        return tuple(name for name in MODALITIES if name[0] in self.value)
+        """The names of the modalities in the subset, in order."""
+        return tuple(name for name in MODALITIES if _LETTERS[name] in self.value)
 
     @classmethod
     def of(cls, modalities: Iterable[str]) -> Subset:
-        """The subset that holds exactly these modalities.
+        """Return the subset of exactly these modalities.
 
         Raises:
-            ValueError: none is given, or a name is not a modality.
+            ValueError: `modalities` is empty or contains an unknown name.
         """
         names = set(modalities)
         unknown = sorted(names - set(MODALITIES))
         if unknown:
-            raise ValueError(f"unknown modality {unknown[0]!r}; there are {', '.join(MODALITIES)}")
-        return cls("".join(name[0] for name in MODALITIES if name in names))
+            raise ValueError(f"Unknown modality {unknown[0]!r}. Available: {', '.join(MODALITIES)}.")
+        return cls("".join(_LETTERS[name] for name in MODALITIES if name in names))
 
 
 def subsets_of(modalities: Iterable[str]) -> tuple[Subset, ...]:
-    """All non-empty subsets of the given modalities, in the enum's order."""
+    """Return all non-empty subsets of the given modalities, in the order of `Subset`."""
     names = set(modalities)
     return tuple(subset for subset in Subset if names.issuperset(subset.modalities))

@@ -61,7 +61,7 @@ class Session:
     @property
     def load_milliseconds(self) -> float:
         """Time spent so far on verifying the bundle, opening the backend and loading graphs."""
-        return self._graphs.milliseconds
+        return self._graphs.load_ms
 
     def predict(
         self, *, language: Any = None, audio: Any = None, vision: Any = None, valid: Mapping[str, Any] | None = None
@@ -92,19 +92,19 @@ class Session:
             raise UsageError(
                 f"there is no valid frame in any modality; give at least one of {', '.join(self.manifest.modalities)}"
             )
-        subset = "".join([name[0] for name in rows])
+        subset = Subset.of(rows)
         graphs = self._graphs
-        window = graphs.window(subset, rows) if graphs.fits(rows) else None
+        window = graphs.window(subset, rows) if graphs.fits_windows(rows) else None
         if window is not None:
             outputs = window.run(rows)
         else:
             states: dict[str, State] = {}
-            graphs.advance(rows, states)
+            graphs.step(rows, states)
             outputs = graphs.fuse(states)
         return make_prediction(
             outputs,
             self._task,
-            subset=subset,
+            subset=subset.value,
             executed=(self.backend, graphs.device, self.precision),
             milliseconds=(time.perf_counter() - started) * 1e3,
         )
@@ -136,7 +136,7 @@ class Session:
             missing = [name for name in chosen.modalities if name not in self.manifest.modalities]
             if missing:
                 raise UsageError(f"this bundle reads {', '.join(self.manifest.modalities)}, not {missing[0]}")
-            self._graphs.prepare(chosen.value)
+            self._graphs.prepare(chosen)
 
     def close(self) -> None:
         """Let go of the loaded graphs; a later call would load them again."""
@@ -183,7 +183,7 @@ def load(
     opened = open_bundle(bundle)
     chosen, passed_over = _open_first(opened.manifest, _candidates(opened, backend, precision, strict=strict), options)
     graphs = Graphs(opened, chosen, choose_precision(opened, chosen.name, precision), strict=strict)
-    graphs.milliseconds = (time.perf_counter() - started) * 1e3
+    graphs.load_ms = (time.perf_counter() - started) * 1e3
     return Session(opened, graphs, threads, passed_over)
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
 from edge_msa_runtime.text.words import Word, is_text, words_of
 
@@ -38,7 +39,7 @@ class Stream:
     @property
     def subset(self) -> str:
         """The modalities that have had a valid frame, as in `la`; words that an encoder reads count at a prediction."""
-        return "".join(name[0] for name in ("language", "audio", "vision") if name in self._states)
+        return Subset.of(self._states).value if self._states else ""
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -74,7 +75,7 @@ class Stream:
                 raise UsageError("times were given without words; give language='...' with them")
             if language is not None and self._attended:
                 raise UsageError("language came as words before, these are frames; keep to one, or reset the stream")
-            self._graphs.advance(self._validator.gather((language, audio, vision), valid), self._states)
+            self._graphs.step(self._validator.gather((language, audio, vision), valid), self._states)
             return
         text_encoder = self._validator.words()
         if "language" in self._states and not self._attended:
@@ -88,7 +89,7 @@ class Stream:
                 text_encoder.tokenizer.ids(word.text)  # refuses what is no Unicode before anything is taken
             self._attended += words
             self._stale = self._stale or bool(words)
-        self._graphs.advance(rows, self._states)
+        self._graphs.step(rows, self._states)
 
     def predict(self) -> Prediction:
         """The prediction of all so far; its milliseconds are those of this call, without the pushes.
@@ -141,7 +142,7 @@ class Stream:
         ids, reach = text_encoder.tokenizer.ids_and_reach(" ".join(word.text for word in self._attended))
         self._states.pop("language", None)
         if ids:
-            self._graphs.advance({"language": text_encoder.rows(ids)}, self._states)
+            self._graphs.step({"language": text_encoder.rows(ids)}, self._states)
         position, self._read = 0, 0
         for word in self._attended:
             self._read += position < reach

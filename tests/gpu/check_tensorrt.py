@@ -25,8 +25,9 @@ from edge_msa_runtime import EdgeMsaError, Session, load
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.benchmark.bench import bench_session
 from edge_msa_runtime.bundle.golden import verify_bundle
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
-from edge_msa_runtime.bundle.reader import Bundle, digest, open_bundle
+from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 from edge_msa_runtime.cli.main import main as command
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.modalities import subsets_of
@@ -151,14 +152,14 @@ def tolerance_of(bundle: Bundle, precision: str) -> float:
     parities = [
         spec.parity
         for spec in bundle.manifest.graphs
-        if (spec.backend, spec.precision) == (BACKEND, precision) and spec.role in ("window", "fuse")
+        if (spec.backend, spec.precision) == (BACKEND, precision) and spec.key.role in ("window", "fuse")
     ]
     return max(LEAST_TOLERANCE, MARGIN * max(parities))
 
 
 def cache_key(bundle: Bundle) -> str:
     """The digest of its manifest, which covers every byte."""
-    return digest(bundle.path / MANIFEST_NAME)
+    return file_sha256(bundle.path / MANIFEST_NAME)
 
 
 def record(paths: list[str]) -> dict[str, Any]:

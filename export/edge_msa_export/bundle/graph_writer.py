@@ -10,7 +10,6 @@ import onnx
 
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_export.bundle.folders import explain
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.lint import Finding, LintTarget, lint, refuse_findings
 from edge_msa_export.request import IR_SUFFIX, ExportRequest, Variant
 from edge_msa_export.transforms.compact import WeightsFile, shrink
@@ -19,7 +18,7 @@ from edge_msa_export.transforms.layer_norm import FIRST_WITH_LAYER_NORM, decompo
 from edge_msa_export.transforms.openvino_ir import write_ir
 from edge_msa_export.transforms.tensorrt_weights import weights_as_pairs
 from edge_msa_export.transforms.weight_storage import with_compact_weights
-from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME
+from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME, GraphKey
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Writer:
             (self._root / variant.folder).mkdir(parents=True, exist_ok=True)
             lint_target = LintTarget.of(self._request.profile, variant.backend, dla=self._dla(variant))
             for key, graph in graphs.items():
-                file = f"{variant.folder}/{'-'.join(part for part in key if part)}.{variant.suffix}"
+                file = f"{variant.folder}/{key.file_stem}.{variant.suffix}"
                 lowered = lowered_for(variant, graph, self._request)
                 findings = lint(lowered, lint_target)
                 refuse_findings(findings, lint_target, file)

@@ -30,8 +30,6 @@ from edge_msa_runtime.bundle.manifest import (
     GraphSpec,
     Manifest,
     ModalitySpec,
-    manifest_from_json,
-    manifest_to_json,
 )
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -169,11 +167,11 @@ def _modality(name: str, graphs: GraphSet, request: ExportRequest) -> ModalitySp
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
     """Hash every file there is, write the manifest, read it back, and cover it with its own digest."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    value = manifest_to_json(manifest)
+    value = manifest.to_json()
     value["files"] = {path.relative_to(folder).as_posix(): _sha256(path) for path in paths}
     try:
         text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-        manifest_from_json(json.loads(text))
+        Manifest.from_json(json.loads(text))
     except (TypeError, ValueError) as error:
         raise ExportError(f"the manifest cannot be written: {error}; provenance and accuracy must be JSON") from error
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")

@@ -24,7 +24,7 @@ from edge_msa_export.errors import ExportError
 from edge_msa_export.graphs.weight_names import restore_names
 from edge_msa_export.text import buckets
 from edge_msa_export.transforms.opset17 import to_opset17
-from edge_msa_runtime.bundle.manifest import StateSpec
+from edge_msa_runtime.bundle.manifest import GraphKey, StateSpec
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
 # Newer than what is wanted: portable.py brings it down, because the exporter itself would only pretend to.
@@ -99,13 +99,6 @@ class StudentLike(Protocol):
 S = TypeVar("S", bound=StudentLike)
 
 
-class GraphKey(NamedTuple):
-    """Which graph: `role` and `scope` as in `GraphSpec`."""
-
-    role: str
-    scope: str
-
-
 class Part(NamedTuple):
     """What one graph is made of: a module, an example of its inputs by name and in order, the names of its outputs."""
 
@@ -143,24 +136,24 @@ def parts_of(student: StudentLike, chunks: Mapping[str, int], windows: Mapping[s
     """The module of every graph of a student, on the CPU and without dropout; the student is left as it is."""
     still = _still(student)
     names = _names(still)
-    parts = {GraphKey("step", name): _step(still, name, chunks[name]) for name in names}
-    parts[GraphKey("fuse", "")] = _fuse(still)
+    parts = {GraphKey.step(name): _step(still, name, chunks[name]) for name in names}
+    parts[GraphKey.fuse(names)] = _fuse(still)
     for subset in subsets_of(names):
-        for scope, lengths in window_scopes(subset, windows).items():
-            parts[GraphKey("window", scope)] = _window(still, subset, lengths)
+        for key, lengths in window_keys(subset, windows).items():
+            parts[key] = _window(still, subset, lengths)
     return parts
 
 
-def window_scopes(subset: Subset, windows: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """The frames a modality of each of a subset's window graphs, by scope, the shortest first.
+def window_keys(subset: Subset, windows: Mapping[str, int]) -> dict[GraphKey, dict[str, int]]:
+    """Return the keys of a subset's window graphs, the shortest first, each with its number of frames by modality.
 
-    Language alone has graphs for shorter texts too, `l.16` and so on: most utterances are far from the longest.
+    Language alone also has graphs for shorter texts, because most utterances are much shorter than the window.
     """
     if subset is not Subset.L:
-        return {subset.value: {name: windows[name] for name in subset.modalities}}
+        return {GraphKey.window(subset): {name: windows[name] for name in subset.modalities}}
     *shorter, longest = buckets(windows["language"])
-    scopes = {f"{subset.value}.{length}": {"language": length} for length in shorter}
-    return {**scopes, subset.value: {"language": longest}}
+    keys = {GraphKey.window(subset, length): {"language": length} for length in shorter}
+    return {**keys, GraphKey.window(subset): {"language": longest}}
 
 
 def export_step(student: StudentLike, modality: str, chunk: int) -> onnx.ModelProto:

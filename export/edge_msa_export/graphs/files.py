@@ -1,7 +1,8 @@
-"""A student's exported graphs kept in a folder: exporting takes about a second a graph, prediction nothing."""
+"""Save a student's exported graphs in a run, because exporting takes about a second per graph."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,30 +10,38 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey
+from edge_msa_runtime.bundle.manifest import GraphKey
 
 Graph = onnx.ModelProto
 GraphsByKey = dict[GraphKey, Graph]
 
-_PREFIX = "graph-"
+_INDEX_NAME = "graphs.json"
 
 
 def write_graphs(folder: Path, graphs: Mapping[GraphKey, onnx.ModelProto]) -> None:
-    """Write each graph as a file of its own; the same graphs give the same bytes."""
+    """Write each graph to a file of its own, and an index of the files. The same graphs give the same bytes."""
+    index = []
     for key, graph in graphs.items():
-        (folder / f"{_PREFIX}{key.role}-{key.scope}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+        file = f"graph-{key.file_stem}.onnx"
+        (folder / file).write_bytes(graph.SerializeToString(deterministic=True))
+        index.append({"file": file, **key._asdict()})
+    (folder / _INDEX_NAME).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
 def read_graphs(folder: Path) -> GraphsByKey:
-    """The graphs that `write_graphs` wrote there; none if there are none.
+    """Load the graphs that `write_graphs` wrote to a folder; empty if it wrote none.
 
     Raises:
         ExportError: a file is damaged.
     """
-    found: GraphsByKey = {}
-    for path in sorted(folder.glob(f"{_PREFIX}*.onnx")):
-        try:
-            found[GraphKey(*path.stem.removeprefix(_PREFIX).split("-"))] = onnx.load(path)
-        except (DecodeError, TypeError) as error:
-            raise ExportError(f"{path} cannot be read ({error}): make that run again") from None
-    return found
+    path = folder / _INDEX_NAME
+    if not path.is_file():
+        return {}
+    graphs: GraphsByKey = {}
+    try:
+        for item in json.loads(path.read_text(encoding="utf-8")):
+            path = folder / item["file"]
+            graphs[GraphKey(item["role"], tuple(item["modalities"]), item["length"])] = onnx.load(path)
+    except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
+        raise ExportError(f"Cannot load {path} ({error}). Create the run again.") from None
+    return graphs

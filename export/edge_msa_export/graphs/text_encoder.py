@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey, Part, to_onnx
+from edge_msa_export.graphs.export import Part, to_onnx
 from edge_msa_export.text import TextGraph, buckets
+from edge_msa_runtime.bundle.manifest import GraphKey
 
 Frames = NDArray[np.float32]
 
@@ -47,7 +48,7 @@ def text_encoder_parts(text: TextGraph, lengths: Sequence[int] | None = None) ->
     """
     text_encoder = _TextEncoder(copy.deepcopy(text.module).cpu().eval())
     return {
-        GraphKey("text_encoder", str(length)): _part(text_encoder, length, text.dim)
+        GraphKey.text_encoder(length): _part(text_encoder, length, text.dim)
         for length in lengths or buckets(text.max_tokens)
     }
 

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa_export.graphs.export import GraphKey
-from edge_msa_runtime.bundle.manifest import StateSpec
+from edge_msa_runtime.bundle.manifest import GraphKey, StateSpec
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 Array = NDArray[np.float32]
@@ -25,11 +24,11 @@ Program = Callable[[Mapping[str, Any]], Mapping[str, Array]]
 class ParityCase:
     """Normalized frames (T, d) with masks (T,) by modality of one subset, and what torch reads from them.
 
-    `scope`: of the window graph that reads them, `lengths` its frames by modality; T is at most that.
+    `window`: the key of the window graph for them, `lengths` its frames by modality; T is at most that.
     """
 
     subset: Subset
-    scope: str
+    window: GraphKey
     lengths: Mapping[str, int]
     frames: Mapping[str, Array]
     valid: Mapping[str, NDArray[np.bool_]]
@@ -54,8 +53,8 @@ def measure_parity(
     for case in cases:
         chain = _difference(read_chain(programs, case.frames, case.valid, states, chunks), case.prediction)
         window = _difference(read_window(programs, case), case.prediction)
-        took_part = [GraphKey("fuse", ""), *(GraphKey("step", name) for name in case.subset.modalities)]
-        for key, difference in [(GraphKey("window", case.scope), window), *((key, chain) for key in took_part)]:
+        took_part = [GraphKey.fuse(states), *(GraphKey.step(name) for name in case.subset.modalities)]
+        for key, difference in [(case.window, window), *((key, chain) for key in took_part)]:
             worst[key] = float(np.maximum(worst[key], difference))  # keeps a NaN, which max() may lose
     return worst
 
@@ -78,8 +77,8 @@ def read_chain(
         if not len(packed):
             continue
         available[0, MODALITIES.index(name)] = 1
-        inputs[f"tokens.{name}"] = _roll_out(programs[GraphKey("step", name)], packed, states[name], chunks[name])
-    prediction = programs[GraphKey("fuse", "")]({**inputs, "available": available})["prediction"]
+        inputs[f"tokens.{name}"] = _roll_out(programs[GraphKey.step(name)], packed, states[name], chunks[name])
+    prediction = programs[GraphKey.fuse(states)]({**inputs, "available": available})["prediction"]
     return np.asarray(prediction[0])
 
 
@@ -89,7 +88,7 @@ def read_window(programs: Mapping[GraphKey, Program], case: ParityCase) -> Array
     for name, values in case.frames.items():
         packed = values[case.valid[name]]
         inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _padded(packed, case.lengths[name])
-    return np.asarray(programs[GraphKey("window", case.scope)](inputs)["prediction"][0])
+    return np.asarray(programs[case.window](inputs)["prediction"][0])
 
 
 def with_holes(length: int) -> NDArray[np.bool_]:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey, StudentLike, torch_prediction
+from edge_msa_export.graphs.export import StudentLike, torch_prediction
 from edge_msa_export.graphs.text_encoder import torch_frames
 from edge_msa_export.parity.graphs import Program
 from edge_msa_export.request import ExportRequest, GoldenSample
 from edge_msa_export.text import Text, TextGraph, TextTable, buckets, ids_of, int8_rows, tokenizer_of, write_text
-from edge_msa_runtime.bundle.manifest import TextSpec
+from edge_msa_runtime.bundle.manifest import GraphKey, TextSpec
 
 Frames = NDArray[np.float32]
 
@@ -83,7 +83,7 @@ def measure_text_encoders(
     texts = list(dict.fromkeys(sample.text for sample in request.golden if sample.text is not None))
     worst: dict[GraphKey, float] = {}
     for length in buckets(text.max_tokens):
-        key = GraphKey("text_encoder", str(length))
+        key = GraphKey.text_encoder(length)
         tokenizer = tokenizer_of(text, root, length)
         for said in texts:
             ids = tokenizer.ids(said)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.profiles import DeviceProfile
 from edge_msa_export.torch_tensorrt.programs import Compiled, Programs, SavedProgram
+from edge_msa_runtime.bundle.manifest import GraphKey
 
 FACTS_NAME = "facts.json"
 FORMAT = "edge-msa torch-tensorrt programs"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def write_facts(folder: Path, programs: Programs, facts: Facts) -> None:
 def _program(folder: Path, saved: SavedProgram, compiled: Mapping[GraphKey, float]) -> dict[str, Any]:
     told = {
         "role": saved.key.role,
-        "scope": saved.key.scope,
+        "modalities": list(saved.key.modalities),
+        "length": saved.key.length,
         "file": saved.file,
         "sha256": hashlib.sha256((folder / saved.file).read_bytes()).hexdigest(),
         "inputs": {name: {"shape": list(shape), "type": kind} for name, (shape, kind) in saved.inputs.items()},

@@ -1,6 +1,6 @@
 """A student as exported programs of torch, which torch-tensorrt compiles through its dynamo path.
 
-A program has the inputs and outputs of the ONNX graph of the same role and scope, and is float32. What it weighs
+A program has the inputs and outputs of the ONNX graph of the same key, and is float32. What it weighs
 against the bundle: it needs torch on the device, hundreds of megabytes, and runs nothing that the bundle does not.
 """
 
@@ -22,13 +22,14 @@ from torch.export.passes import move_to_device_pass
 
 from edge_msa_export.build import cases_of, parity_limit, refuse_far
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey, Part, StudentLike, facts_of, parts_of, quiet
+from edge_msa_export.graphs.export import Part, StudentLike, facts_of, parts_of, quiet
 from edge_msa_export.graphs.text_encoder import text_encoder_parts
 from edge_msa_export.parity.graphs import Array, ParityCase, Program, measure_parity
 from edge_msa_export.parity.text import measure_text_encoders, text_spec
 from edge_msa_export.request import ExportRequest
 from edge_msa_export.text import TextGraph
 from edge_msa_export.torch_tensorrt.tables import Table
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError
 
 PRECISIONS = {"fp32": (torch.float32,), "fp16": (torch.float16, torch.float32)}
@@ -78,7 +79,7 @@ def save_programs(student: StudentLike, request: ExportRequest, work_dir: Path, 
     parts = parts_of(student, request.chunks, request.windows)
     if isinstance(request.text, TextGraph):
         parts.update(text_encoder_parts(request.text))
-    files = {key: f"programs/{'-'.join(part for part in key if part)}.pt2" for key in parts}
+    files = {key: f"programs/{key.file_stem}.pt2" for key in parts}
     (work_dir / "programs").mkdir()
     counts: dict[GraphKey, Counter[str]] = {}
     for key, part in parts.items():

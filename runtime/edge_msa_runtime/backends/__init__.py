@@ -5,9 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from edge_msa_runtime.backends.base import Backend, BackendOptions, Program
+from edge_msa_runtime.bundle.manifest import BACKENDS
 from edge_msa_runtime.errors import UsageError
-
-BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 
 __all__ = ["BACKENDS", "Backend", "BackendOptions", "Program", "check_backend_name", "open_backend"]
 

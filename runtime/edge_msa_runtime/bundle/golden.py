@@ -187,10 +187,10 @@ def _parity(session: Session, case: GoldenCase, route: str) -> float:
     text_encoders, windows, fuse = [0.0 if text is None else text.parity], [], 0.0
     for spec in session.manifest.graphs:
         if (spec.backend, spec.precision) == (session.backend, session.precision):
-            if spec.role == "text_encoder" and text is not None:
+            if spec.key.role == "text_encoder" and text is not None:
                 text_encoders.append(spec.parity)
-            elif spec.role == "window" and spec.scope.partition(".")[0] == case.subset.value:
+            elif spec.key.role == "window" and spec.key.subset is case.subset:
                 windows.append(spec.parity)
-            elif spec.role == "fuse":
+            elif spec.key.role == "fuse":
                 fuse = spec.parity
     return max(text_encoders) + max(windows if windows and route == "predict" else [fuse])

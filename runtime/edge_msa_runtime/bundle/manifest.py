@@ -1,35 +1,93 @@
-"""The bundle's manifest: what a device must know before any backend sees a byte.
+"""The bundle's manifest: the description of a bundle that is verified before any graph is loaded.
 
-A bundle is a folder: `manifest.json` (this schema), `manifest.sha256` (its digest), `graphs/`, `golden.npz`,
-`language/` where it reads words, the runtime's wheel, `README.md`. Every file but the two manifests is listed in
-`files` with its SHA-256.
+A bundle is a folder with `manifest.json` (this schema), `manifest.sha256` (the digest of `manifest.json`), `graphs/`,
+`golden.npz`, `language/` if the bundle accepts text, the wheel of the runtime, and `README.md`. `files` in the manifest
+lists every file except the two manifest files, with its SHA-256 digest.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import Any, Mapping, TypeVar
+from typing import Any, Iterable, Literal, Mapping, NamedTuple
 
-SCHEMA = 2
+from edge_msa_runtime.bundle.json_fields import JsonFields
+from edge_msa_runtime.modalities import MODALITIES, Subset
+
+SCHEMA = 3
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"
-# Beside the graphs of a folder: their large constants, as external data of ONNX. Short: each graph repeats it often.
+# External data of the ONNX graphs in a folder: their large constants. The name is short because graphs repeat it often.
 WEIGHTS_NAME = "w.bin"
 
+BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 TEXT_ENCODERS = ("table", "graph")
 
-T = TypeVar("T")
+Role = Literal["step", "fuse", "window", "text_encoder"]
+ROLES: tuple[Role, ...] = ("step", "fuse", "window", "text_encoder")
+
+
+class GraphKey(NamedTuple):
+    """Identifies one graph of a student, whatever its backend and precision.
+
+    Attributes:
+        role: what the graph computes; `GraphSpec` lists the inputs and outputs of each role.
+        modalities: the modalities of the inputs, in order: one for `step`, all of the student's for `fuse`, the
+            subset's for `window`, and `language` for `text_encoder`.
+        length: for `text_encoder`, the number of tokens. For `window`, the number of frames if it is less than the
+            modality's window, else None. None for `step` and `fuse`.
+    """
+
+    role: Role
+    modalities: tuple[str, ...]
+    length: int | None = None
+
+    @classmethod
+    def step(cls, modality: str) -> GraphKey:
+        """The key of a modality's step graph."""
+        return cls("step", (modality,))
+
+    @classmethod
+    def fuse(cls, modalities: Iterable[str]) -> GraphKey:
+        """The key of the fuse graph of a student with these modalities."""
+        return cls("fuse", Subset.of(modalities).modalities)
+
+    @classmethod
+    def window(cls, subset: Subset, length: int | None = None) -> GraphKey:
+        """The key of a subset's window graph; `length` selects a graph for fewer frames than the window."""
+        return cls("window", subset.modalities, length)
+
+    @classmethod
+    def text_encoder(cls, length: int) -> GraphKey:
+        """The key of the text encoder graph for `length` tokens."""
+        return cls("text_encoder", ("language",), length)
+
+    @property
+    def subset(self) -> Subset:
+        """The modalities as a subset."""
+        return Subset.of(self.modalities)
+
+    @property
+    def file_stem(self) -> str:
+        """A file name without its suffix, as in `step-audio`, `fuse`, `window-la`, `window-l-16`, `text_encoder-16`."""
+        parts: list[str] = [self.role]
+        if self.role == "step":
+            parts.append(self.modalities[0])
+        elif self.role == "window":
+            parts.append(self.subset.value)
+        return "-".join(parts if self.length is None else [*parts, str(self.length)])
+
+    def __str__(self) -> str:
+        return self.file_stem.replace("-", " ")
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
-    """What the numbers mean.
+    """What the outputs mean.
 
-    `kind` is `mosi`, `sims`, `regression` or `emotions`. A score task has one output and, where the field has names
-    for ranges of it, `labels` with the `edges` between them (len(edges) == len(labels) - 1, ascending, a score on an
-    edge belongs to the upper label). `emotions` has one logit a label; a probability is its sigmoid.
+    `kind` is `mosi`, `sims`, `regression` or `emotions`. A score task has one output. It may have `labels` for ranges
+    of the score, separated by the ascending `edges`: len(edges) == len(labels) - 1, and a score on an edge has the
+    upper label. `emotions` has one logit per label, whose probability is its sigmoid.
     """
 
     kind: str
@@ -37,23 +95,45 @@ class TaskSpec:
     labels: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
 
+    @classmethod
+    def from_json(cls, value: Any, path: str) -> TaskSpec:
+        """Build from JSON; a ValueError names the invalid field."""
+        fields = JsonFields(value, path, ("kind", "outputs", "labels", "edges"))
+        return cls(
+            kind=fields.text("kind"),
+            outputs=fields.integer("outputs"),
+            labels=fields.texts("labels"),
+            edges=fields.numbers("edges"),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class StateSpec:
-    """One state tensor of a step graph: input `state.<name>`, output `next.<name>`, starts filled with `initial`."""
+    """One state tensor of a step graph: input `state.<name>`, output `next.<name>`, initially filled with `initial`."""
 
     name: str
     shape: tuple[int, ...]
     initial: float = 0.0
 
+    @classmethod
+    def from_json(cls, value: Any, path: str) -> StateSpec:
+        """Build from JSON; a ValueError names the invalid field."""
+        fields = JsonFields(value, path, ("name", "shape", "initial"))
+        return cls(name=fields.text("name"), shape=fields.integers("shape"), initial=fields.number("initial"))
+
 
 @dataclasses.dataclass(frozen=True)
 class ModalitySpec:
-    """One modality's spec.
+    """The frames of one modality and the state of its encoder.
 
-    `dim` features a frame; `chunk` frames a call of the step graph; `window` frames of the window graphs;
-    normalized frame = (frame - mean) / std, float32, both of length `dim`; `states` in graph order, one of them
-    named `tokens`, which is what the fuse graph reads. `frame_rate_hz` is None where the data set does not say.
+    Attributes:
+        dim: features per frame.
+        chunk: frames per call of the step graph.
+        window: frames of the window graphs.
+        mean: (dim,) subtracted from each frame, in float32.
+        std: (dim,) by which the difference is divided: normalized = (frame - mean) / std.
+        states: state tensors of the step graph, in the order of the graph. One is `tokens`, the fuse graph's input.
+        frame_rate_hz: frames per second, None if the data set does not state it.
     """
 
     dim: int
@@ -64,16 +144,33 @@ class ModalitySpec:
     states: tuple[StateSpec, ...]
     frame_rate_hz: float | None = None
 
+    @classmethod
+    def from_json(cls, value: Any, path: str) -> ModalitySpec:
+        """Build from JSON; a ValueError names the invalid field."""
+        fields = JsonFields(value, path, ("dim", "chunk", "window", "mean", "std", "states", "frame_rate_hz"))
+        return cls(
+            dim=fields.integer("dim"),
+            chunk=fields.integer("chunk"),
+            window=fields.integer("window"),
+            mean=fields.numbers("mean"),
+            std=fields.numbers("std"),
+            states=tuple(StateSpec.from_json(item, item_path) for item, item_path in fields.array("states")),
+            frame_rate_hz=fields.optional_number("frame_rate_hz"),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class TextSpec:
-    """How words become frames of the language modality.
+    """How a text becomes frames of the language modality.
 
-    `tokenizer`: a file in the format of the tokenizers library. `text_encoder`: `table`, rows of an embedding table without
-    special tokens, or `graph`, an encoder over the whole text with the special tokens that the tokenizer itself adds.
-    `table`: a `.npz` of `rows` int8 (V, d) and `scales` float32 (V,), the same at every precision; empty for a graph.
-    `max_tokens`: longer text loses its end. `parity`: the largest |torch prediction of these rows - of the float rows|;
-    0 for a graph, whose graphs have a parity of their own.
+    Attributes:
+        tokenizer: file of the tokenizer, in the format of the tokenizers library.
+        text_encoder: `table` looks up one row of an embedding table per token, without special tokens. `graph` runs an
+            encoder over the whole text, with the special tokens that the tokenizer adds.
+        table: `.npz` with `rows` int8 (V, d) and `scales` float32 (V,), the same at every precision; empty for `graph`.
+        max_tokens: a longer text is cut off at the end.
+        parity: the largest |torch prediction of these rows - torch prediction of the float rows|. It is 0 for `graph`,
+            whose graphs have a parity of their own.
     """
 
     tokenizer: str
@@ -82,39 +179,100 @@ class TextSpec:
     max_tokens: int
     parity: float
 
+    @classmethod
+    def from_json(cls, value: Any, path: str) -> TextSpec:
+        """Build from JSON; a ValueError names the invalid field."""
+        fields = JsonFields(value, path, ("tokenizer", "text_encoder", "table", "max_tokens", "parity"))
+        return cls(
+            tokenizer=fields.text("tokenizer"),
+            text_encoder=fields.text("text_encoder"),
+            table=fields.text("table"),
+            max_tokens=fields.integer("max_tokens"),
+            parity=fields.number("parity"),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class GraphSpec:
     """One graph file for one backend at one precision.
 
-    `role` is `step` (one modality, inputs `frames` (1, chunk, dim), `valid` (1, chunk), `state.*`, outputs `next.*`),
-    `fuse` (inputs `tokens.<modality>`, `available` (1, 3), output `prediction` (1, outputs)), `window` (inputs
-    `frames.<modality>` (1, window, dim), `valid.<modality>` (1, window) of the subset's modalities, output
-    `prediction`), or `text_encoder` (inputs `ids` (1, length) int64, `valid` (1, length), output `frames` (1, length, dim)).
-    `valid` is float32 0/1 and has its ones first: the caller drops masked frames, so that a masked frame can leave no
-    trace. `scope` is the modality of a step graph, the subset of a window graph, the length of a text encoder, else empty; a
-    window graph of one modality that takes fewer frames than the window has their number behind, as in `l.16`.
-    `parity` is the largest |graph - torch| of the prediction at fp32, and for a lower precision |graph - fp32 torch|.
-    `weights` is the file that its large constants lie in, which graphs share; empty where it has none.
+    The role of `key` decides the inputs and outputs:
+
+    - `step`: inputs `frames` (1, chunk, dim), `valid` (1, chunk), `state.<name>`; outputs `next.<name>`.
+    - `fuse`: inputs `tokens.<modality>`, `available` (1, 3); output `prediction` (1, outputs).
+    - `window`: inputs `frames.<modality>` (1, window, dim), `valid.<modality>` (1, window) of the key's modalities;
+      output `prediction` (1, outputs). A key with a length has that many frames instead of the window.
+    - `text_encoder`: inputs `ids` (1, length) int64, `valid` (1, length); output `frames` (1, length, dim).
+
+    `valid` is float32 0/1, with the ones first: the caller drops masked frames, so they cannot affect the prediction.
+
+    Attributes:
+        backend: one of `BACKENDS`.
+        precision: `fp32`, `fp16` or `int8`.
+        scheme: quantization scheme of an int8 graph, else empty.
+        key: which graph it is.
+        file: path in the bundle.
+        parity: the largest |prediction of the graph - prediction of torch in fp32|.
+        weights: path of the file with the large constants, which graphs share; empty if there is none.
     """
 
     backend: str
     precision: str
     scheme: str
-    role: str
-    scope: str
+    key: GraphKey
     file: str
     parity: float
     weights: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """The spec as JSON values, with the fields of the key beside the others."""
+        return {
+            "backend": self.backend,
+            "precision": self.precision,
+            "scheme": self.scheme,
+            "role": self.key.role,
+            "modalities": list(self.key.modalities),
+            "length": self.key.length,
+            "file": self.file,
+            "parity": self.parity,
+            "weights": self.weights,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any, path: str) -> GraphSpec:
+        """Build from JSON; a ValueError names the invalid field."""
+        names = ("backend", "precision", "scheme", "role", "modalities", "length", "file", "parity", "weights")
+        fields = JsonFields(value, path, names)
+        return cls(
+            backend=fields.text("backend"),
+            precision=fields.text("precision"),
+            scheme=fields.text("scheme"),
+            key=_graph_key(fields),
+            file=fields.text("file"),
+            parity=fields.number("parity"),
+            weights=fields.text("weights"),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """Everything `manifest.json` holds; unknown keys are refused so that a newer schema is never half-read.
+    """The content of `manifest.json`. Unknown fields are refused, so a newer schema is never loaded in part.
 
-    `backends` are in the target's order of preference; `precision` is the one the gate chose per backend.
-    `language` is None where language comes as frames alone, or not at all.
-    `accuracy[backend][precision][subset]` are the metrics measured on validation, free in form.
+    Attributes:
+        schema: always `SCHEMA`.
+        name: name of the bundle.
+        target: name of the device profile.
+        profile: the device profile itself.
+        task: what the outputs mean.
+        modalities: the modalities of the student.
+        language: how text becomes frames; None if language comes as frames only, or not at all.
+        backends: names of backends in the target's order of preference.
+        precision: by backend, the precision that the accuracy gate chose.
+        graphs: every graph for every backend and precision.
+        accuracy: `accuracy[backend][precision][subset]` are metrics on the validation split, in free form.
+        provenance: how the bundle was made, in free form.
+        license: license of the weights.
+        files: SHA-256 of every other file by its path in the bundle.
     """
 
     schema: int
@@ -132,63 +290,53 @@ class Manifest:
     license: str
     files: Mapping[str, str]
 
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as JSON values."""
+        return {**dataclasses.asdict(self), "graphs": [graph.to_json() for graph in self.graphs]}
 
-def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
-    """The manifest as plain JSON values."""
-    return dataclasses.asdict(manifest)
+    @classmethod
+    def from_json(cls, value: Any) -> Manifest:
+        """Build from the value of `manifest.json`.
 
-
-def manifest_from_json(value: Mapping[str, Any]) -> Manifest:
-    """The manifest that `manifest_to_json` wrote.
-
-    Raises:
-        ValueError: another schema version, or a key that is missing, unknown or of the wrong kind.
-    """
-    if not isinstance(value, Mapping) or value.get("schema") != SCHEMA:
-        found = value.get("schema") if isinstance(value, Mapping) else type(value).__name__
-        raise ValueError(f"manifest schema is {found!r}, this runtime reads {SCHEMA}")
-    fields = dict(value)
-    try:
-        fields["task"] = _tupled(TaskSpec, fields["task"])
-        fields["modalities"] = {name: _modality(spec) for name, spec in fields["modalities"].items()}
-        fields["language"] = None if fields["language"] is None else _tupled(TextSpec, fields["language"])
-        fields["graphs"] = tuple(_tupled(GraphSpec, graph) for graph in fields["graphs"])
-        return _tupled(Manifest, fields)
-    except KeyError as error:
-        raise ValueError(f"manifest lacks {error}") from None
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"manifest cannot be read: {error}") from None
-
-
-def _modality(value: Mapping[str, Any]) -> ModalitySpec:
-    fields = dict(value)
-    fields["states"] = tuple(_tupled(StateSpec, state) for state in fields["states"])
-    return _tupled(ModalitySpec, fields)
-
-
-def _tupled(kind: type[T], value: Mapping[str, Any]) -> T:
-    """Build a dataclass from JSON, lists as tuples.
-
-    A missing or unknown key, and a value of another type than the field's, is a TypeError that names it.
-    """
-    made = kind(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})
-    for field in dataclasses.fields(made):  # type: ignore[arg-type]
-        found = getattr(made, field.name)
-        if not _is_of(found, str(field.type)):
-            raise TypeError(f"{field.name} is {str(found)[:40]!r}, wanted is {field.type}")
-    return made
+        Raises:
+            ValueError: the schema is not `SCHEMA`, or a field is missing, unknown or of the wrong type.
+        """
+        if isinstance(value, Mapping) and value.get("schema") != SCHEMA:
+            raise ValueError(f"schema must be {SCHEMA}, got {value.get('schema')!r}")
+        fields = JsonFields(value, "", [field.name for field in dataclasses.fields(cls)])
+        language = fields.raw("language")
+        return cls(
+            schema=fields.integer("schema"),
+            name=fields.text("name"),
+            target=fields.text("target"),
+            profile=fields.mapping("profile"),
+            task=TaskSpec.from_json(fields.raw("task"), "task"),
+            modalities={
+                name: ModalitySpec.from_json(spec, f"modalities.{name}")
+                for name, spec in fields.mapping("modalities").items()
+            },
+            language=None if language is None else TextSpec.from_json(language, "language"),
+            backends=fields.texts("backends"),
+            precision=fields.text_mapping("precision"),
+            graphs=tuple(GraphSpec.from_json(item, path) for item, path in fields.array("graphs")),
+            accuracy=fields.mapping("accuracy"),
+            provenance=fields.mapping("provenance"),
+            license=fields.text("license"),
+            files=fields.text_mapping("files"),
+        )
 
 
-def _is_of(value: Any, wanted: str) -> bool:
-    """Whether a value is of a field's type; of types that JSON has no word for, a container is enough."""
-    if wanted.endswith(" | None"):
-        return value is None or _is_of(value, wanted[: -len(" | None")])
-    if wanted.startswith("tuple["):
-        inner = wanted[len("tuple[") : -len(", ...]")]
-        return isinstance(value, tuple) and all(_is_of(item, inner) for item in value)
-    if wanted in ("int", "float"):
-        kinds = (int,) if wanted == "int" else (int, float)
-        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-    if wanted == "str":
-        return isinstance(value, str)
-    return not wanted.startswith("Mapping[") or isinstance(value, Mapping)
+def _graph_key(fields: JsonFields) -> GraphKey:
+    """The key of a graph, whose modalities and length must be those of its role."""
+    role, modalities, length = fields.text("role"), fields.texts("modalities"), fields.optional_integer("length")
+    if role not in ROLES:
+        raise ValueError(f"{fields.path('role')} must be one of {', '.join(ROLES)}, got {role!r}")
+    ordered = tuple(name for name in MODALITIES if name in modalities)
+    if not modalities or modalities != ordered or (role == "step" and len(modalities) > 1):
+        raise ValueError(f"{fields.path('modalities')} of a {role} graph cannot be {list(modalities)}")
+    if role == "text_encoder" and modalities != ("language",):
+        raise ValueError(f"{fields.path('modalities')} of a {role} graph must be ['language'], got {list(modalities)}")
+    needs_length, may_have_length = role == "text_encoder", role in {"window", "text_encoder"}
+    if (length is None and needs_length) or (length is not None and (not may_have_length or length < 1)):
+        raise ValueError(f"{fields.path('length')} of a {role} graph cannot be {length}")
+    return GraphKey(role, modalities, length)

@@ -12,10 +12,10 @@ import torch
 
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa_export.build import GraphSet, build_graphs
-from edge_msa_export.graphs.export import GraphKey, export_all
+from edge_msa_export.graphs.export import export_all
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
-from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.bundle.manifest import GraphKey, TaskSpec
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 6, "audio": 5, "vision": 4}

@@ -20,19 +20,19 @@ from edge_msa_calibrate.qdq import quantize
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle.write import is_bundle, write_bundle, write_candidate
 from edge_msa_export.errors import ExportError, OutputError
-from edge_msa_export.graphs.export import GraphKey, torch_prediction
+from edge_msa_export.graphs.export import torch_prediction
 from edge_msa_export.lint import LintTarget, find_local_paths, lint
 from edge_msa_export.request import ExportRequest, variants_of
-from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME, Manifest, manifest_from_json
+from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME, GraphKey, Manifest
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BundleError
-from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.modalities import MODALITIES, Subset
 
 FP32 = {"openvino": "fp32", "onnxruntime": "fp32"}
 
 
 def _manifest(folder: Path) -> Manifest:
-    return manifest_from_json(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+    return Manifest.from_json(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +84,10 @@ def test_fp32_gives_the_prediction_of_torch_in_every_graph(laptop_graphs: GraphS
     for graph in (*laptop_graphs.specs, *jetson_graphs.specs):
         assert graph.parity < (1e-5 if graph.precision == "fp32" else 1.0)
     whole = [graph for graph in laptop_graphs.specs if (graph.backend, graph.precision) == ("onnxruntime", "fp32")]
-    assert {(graph.role, graph.scope) for graph in whole} == {
-        ("step", "language"),
-        ("step", "audio"),
-        ("step", "vision"),
-        ("fuse", ""),
-        *(("window", subset.value) for subset in Subset),
+    assert {graph.key for graph in whole} == {
+        *(GraphKey.step(name) for name in MODALITIES),
+        GraphKey.fuse(MODALITIES),
+        *(GraphKey.window(subset) for subset in Subset),
     }
 
 
@@ -108,9 +106,9 @@ def test_the_manifest_says_who_measured_what_tensorrt_will_run(
 
 
 def test_backends_that_read_the_same_graph_share_one_file(jetson_graphs: GraphSet) -> None:
-    files = {(graph.backend, graph.precision, graph.role, graph.scope): graph.file for graph in jetson_graphs.specs}
-    shared = files["tensorrt", "fp32", "window", "lav"]
-    assert shared == files["onnxruntime", "fp32", "window", "lav"]
+    files = {(graph.backend, graph.precision, graph.key): graph.file for graph in jetson_graphs.specs}
+    shared = files["tensorrt", "fp32", GraphKey.window(Subset.LAV)]
+    assert shared == files["onnxruntime", "fp32", GraphKey.window(Subset.LAV)]
     weights = {(graph.backend, graph.precision): graph.weights for graph in jetson_graphs.specs}
     assert weights["tensorrt", "fp32"] == weights["onnxruntime", "fp32"] == f"graphs/onnx/fp32/{WEIGHTS_NAME}"
     assert len(set(weights.values())) == 4  # fp32, fp16, and int8 for each of the two quantization schemes
@@ -124,10 +122,10 @@ def test_int8_graphs_differ_by_rule_set(laptop_graphs: GraphSet, jetson_graphs: 
 def test_tensorrt_gets_float_weights_behind_q_dq_that_read_the_same_as_int8_ones(
     jetson_graphs: GraphSet, request_for_jetson: ExportRequest, graphs: dict[GraphKey, onnx.ModelProto]
 ) -> None:
-    spec = next(spec for spec in jetson_graphs.specs if (spec.scheme, spec.role) == ("tensorrt", "window"))
+    spec = next(spec for spec in jetson_graphs.specs if (spec.scheme, spec.key.role) == ("tensorrt", "window"))
     pairs = onnx.load(jetson_graphs.root / spec.file)
     assert request_for_jetson.ranges is not None
-    stored = quantize(graphs[GraphKey("window", spec.scope)], request_for_jetson.ranges, "tensorrt")
+    stored = quantize(graphs[spec.key], request_for_jetson.ranges, "tensorrt")
     assert [finding.rule for finding in lint(stored, LintTarget("tensorrt", (8, 6)))]
     assert "QuantizeLinear" in [node.op_type for node in pairs.graph.node]
     rng = np.random.default_rng(0)

@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.graphs.weight_names import restore_names
 from edge_msa_export.lint import LintTarget, lint
 from edge_msa_export.request import ExportRequest
@@ -21,7 +20,8 @@ from edge_msa_export.transforms.fp16 import to_fp16
 from edge_msa_export.transforms.layer_norm import decompose_layer_norms
 from edge_msa_export.transforms.weight_storage import with_compact_weights
 from edge_msa_runtime.backends import open_backend
-from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME
+from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME, GraphKey
+from edge_msa_runtime.modalities import MODALITIES, Subset
 
 RNG = np.random.default_rng(4)
 
@@ -57,7 +57,7 @@ def _model(
 def test_a_shrunk_graph_reads_the_same_bit_for_bit(
     graphs: dict[GraphKey, onnx.ModelProto], request_for_laptop: ExportRequest, *, int8: bool
 ) -> None:
-    for key in (GraphKey("window", "lav"), GraphKey("step", "audio"), GraphKey("fuse", "")):
+    for key in (GraphKey.window(Subset.LAV), GraphKey.step("audio"), GraphKey.fuse(MODALITIES)):
         graph = graphs[key]
         if int8:
             assert request_for_laptop.ranges is not None
@@ -74,7 +74,7 @@ def test_for_tensorrt_what_a_weight_tells_is_said_as_well(
     graphs: dict[GraphKey, onnx.ModelProto], request_for_laptop: ExportRequest
 ) -> None:
     assert request_for_laptop.ranges is not None
-    int8 = quantize(graphs[GraphKey("window", "a")], request_for_laptop.ranges, "tensorrt")
+    int8 = quantize(graphs[GraphKey.window(Subset.A)], request_for_laptop.ranges, "tensorrt")
     for plain in (False, True):
         nodes = shrink(int8, plain=plain).graph.node
         convs = [{item.name for item in node.attribute} for node in nodes if node.op_type == "Conv"]
@@ -88,18 +88,18 @@ def test_graphs_of_one_folder_share_their_weights(
     graphs: dict[GraphKey, onnx.ModelProto], tmp_path: Path, backend: str
 ) -> None:
     weights = WeightsFile()
-    keys = [GraphKey("window", "la"), GraphKey("window", "a"), GraphKey("step", "audio")]
+    keys = [GraphKey.window(Subset.LA), GraphKey.window(Subset.A), GraphKey.step("audio")]
     sizes = []
     for key in keys:
         small = shrink(graphs[key])
         assert weights.move_out(small.graph)
         sizes.append(len(weights.content))
-        (tmp_path / f"{key.scope}-{key.role}.onnx").write_bytes(small.SerializeToString())
+        (tmp_path / f"{key.file_stem}.onnx").write_bytes(small.SerializeToString())
     (tmp_path / WEIGHTS_NAME).write_bytes(weights.content)
     assert sizes[0] == sizes[1]  # all of audio's weights are in the graph of language and audio already
     for key in keys:
         feed = _feed(graphs[key])
-        program = open_backend(backend).load(tmp_path / f"{key.scope}-{key.role}.onnx")
+        program = open_backend(backend).load(tmp_path / f"{key.file_stem}.onnx")
         name = graphs[key].graph.output[0].name
         np.testing.assert_allclose(program(feed)[name], _run(graphs[key], feed), atol=1e-5)
 
@@ -108,7 +108,7 @@ def test_float_weights_are_stored_in_float16_and_scales_are_not(
     graphs: dict[GraphKey, onnx.ModelProto], request_for_laptop: ExportRequest
 ) -> None:
     assert request_for_laptop.ranges is not None
-    int8 = quantize(graphs[GraphKey("window", "lav")], request_for_laptop.ranges, "ort-x86-vnni")
+    int8 = quantize(graphs[GraphKey.window(Subset.LAV)], request_for_laptop.ranges, "ort-x86-vnni")
     stored = with_compact_weights(int8, int8_tables=True)
     feed = _feed(int8)
     np.testing.assert_allclose(_run(stored, feed), _run(int8, feed), atol=2e-3)

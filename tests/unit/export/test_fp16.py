@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.transforms.fp16 import to_fp16
+from edge_msa_runtime.bundle.manifest import GraphKey
 
 
 def _run(model: onnx.ModelProto) -> list[np.ndarray]:
@@ -37,7 +37,7 @@ def test_every_graph_runs_in_half_with_float32_edges_and_is_close(graphs: dict[G
 
 def test_a_weight_beyond_float16_is_refused(graphs: dict[GraphKey, onnx.ModelProto]) -> None:
     model = onnx.ModelProto()
-    model.CopyFrom(graphs[GraphKey("step", "audio")])
+    model.CopyFrom(graphs[GraphKey.step("audio")])
     tensor = next(item for item in model.graph.initializer if item.name == "encoders.audio.embed.weight")
     values = numpy_helper.to_array(tensor).copy()
     values[0] = 1e6
@@ -47,7 +47,7 @@ def test_a_weight_beyond_float16_is_refused(graphs: dict[GraphKey, onnx.ModelPro
 
 
 def test_what_guards_a_division_stays_a_normal_number(graphs: dict[GraphKey, onnx.ModelProto]) -> None:
-    half = to_fp16(graphs[GraphKey("step", "audio")])
+    half = to_fp16(graphs[GraphKey.step("audio")])
     clip = next(node for node in half.graph.node if node.op_type == "Clip")
     baseline = next(numpy_helper.to_array(item) for item in half.graph.initializer if item.name == clip.input[1])
     assert baseline == np.finfo(np.float16).tiny

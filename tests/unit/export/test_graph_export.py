@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from edge_msa.models.student import ModalitySizes, Student, StudentConfig
-from edge_msa_export.graphs.export import GraphKey, export_fuse, export_step, export_window, facts_of, torch_prediction
+from edge_msa_export.graphs.export import export_fuse, export_step, export_window, facts_of, torch_prediction
 from edge_msa_export.lint import LintTarget, lint
 from edge_msa_export.parity.graphs import Array, ParityCase, Program, measure_parity, read_chain, read_window
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.backends.base import Program as LoadedProgram
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 
 # Of tests/unit/export/conftest.py, which cannot be imported from.
@@ -44,7 +45,7 @@ def _case(student: Student, subset: Subset, seed: int) -> ParityCase:
     valid = {name: rng.random(WINDOWS[name]) < 0.6 for name in subset.modalities}
     for mask in valid.values():
         mask[0], mask[-1] = False, True
-    return ParityCase(subset, subset.value, WINDOWS, frames, valid, torch_prediction(student, frames, valid))
+    return ParityCase(subset, GraphKey.window(subset), WINDOWS, frames, valid, torch_prediction(student, frames, valid))
 
 
 def test_every_graph_is_a_true_opset_17_for_every_backend(graphs: dict[GraphKey, onnx.ModelProto]) -> None:
@@ -73,10 +74,10 @@ def test_chunked_steps_and_window_and_torch_read_the_same_through_holes(
 def rich() -> dict[GraphKey, onnx.ModelProto]:
     """The graphs of `rich_student` that read all modalities."""
     student = rich_student()
-    found = {GraphKey("step", name): export_step(student, name, CHUNKS[name]) for name in DIMS}
+    found = {GraphKey.step(name): export_step(student, name, CHUNKS[name]) for name in DIMS}
     return found | {
-        GraphKey("fuse", ""): export_fuse(student),
-        GraphKey("window", "lav"): export_window(student, Subset.LAV, WINDOWS),
+        GraphKey.fuse(DIMS): export_fuse(student),
+        GraphKey.window(Subset.LAV): export_window(student, Subset.LAV, WINDOWS),
     }
 
 
@@ -99,7 +100,7 @@ def test_a_gru_and_rows_of_frames_read_as_torch_does_in_steps_and_windows(
     programs: dict[GraphKey, Program] = {}
     for key, model in rich.items():
         assert lint(model, LintTarget(backend)) == []
-        path = tmp_path / f"{'-'.join(key)}.onnx"
+        path = tmp_path / f"{key.file_stem}.onnx"
         path.write_bytes(model.SerializeToString())
         loaded = opened.load(path, "fp32")
 
@@ -120,36 +121,36 @@ def test_a_gru_and_rows_of_frames_read_as_torch_does_in_steps_and_windows(
 
 
 def test_parity_sees_a_graph_that_reads_something_else(student: Student, programs: dict[GraphKey, Program]) -> None:
-    right = programs[GraphKey("window", "la")]
+    right = programs[GraphKey.window(Subset.LA)]
 
     def wrong(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         return {"prediction": right(inputs)["prediction"] + np.float32(0.5)}
 
     cases = [_case(student, subset, 0) for subset in Subset]
     states = facts_of(student).states
-    parity = measure_parity({**programs, GraphKey("window", "la"): wrong}, cases, states, CHUNKS)
-    assert parity[GraphKey("window", "la")] == pytest.approx(0.5, abs=1e-4)
-    assert max(value for key, value in parity.items() if key != GraphKey("window", "la")) < 1e-5
+    parity = measure_parity({**programs, GraphKey.window(Subset.LA): wrong}, cases, states, CHUNKS)
+    assert parity[GraphKey.window(Subset.LA)] == pytest.approx(0.5, abs=1e-4)
+    assert max(value for key, value in parity.items() if key != GraphKey.window(Subset.LA)) < 1e-5
 
 
 def test_weights_keep_their_names_in_step_and_window_graphs(
     student: Student, graphs: dict[GraphKey, onnx.ModelProto]
 ) -> None:
     known = set(student.state_dict())
-    for key in (GraphKey("step", "audio"), GraphKey("window", "lav")):
+    for key in (GraphKey.step("audio"), GraphKey.window(Subset.LAV)):
         convs = [node.input[1] for node in graphs[key].graph.node if node.op_type == "Conv"]
         assert set(convs) <= known
         assert {"encoders.audio.embed.weight", "encoders.audio.blocks.1.weight"} <= set(convs)
 
 
 def test_names_of_inputs_and_outputs_are_those_of_the_manifest(graphs: dict[GraphKey, onnx.ModelProto]) -> None:
-    step = graphs[GraphKey("step", "vision")].graph
+    step = graphs[GraphKey.step("vision")].graph
     states = ["conv0", "conv1", "peak", "mass", "tokens"]
     assert [value.name for value in step.input] == ["frames", "valid", *(f"state.{name}" for name in states)]
     assert [value.name for value in step.output] == [f"next.{name}" for name in states]
-    fuse = graphs[GraphKey("fuse", "")].graph
+    fuse = graphs[GraphKey.fuse(DIMS)].graph
     assert [value.name for value in fuse.input] == ["tokens.language", "tokens.audio", "tokens.vision", "available"]
-    window = graphs[GraphKey("window", "lv")].graph
+    window = graphs[GraphKey.window(Subset.LV)].graph
     assert [value.name for value in window.input] == [
         "frames.language",
         "valid.language",
@@ -160,13 +161,13 @@ def test_names_of_inputs_and_outputs_are_those_of_the_manifest(graphs: dict[Grap
 
 
 def test_a_window_graph_holds_nothing_of_absent_modalities(graphs: dict[GraphKey, onnx.ModelProto]) -> None:
-    names = {tensor.name for tensor in graphs[GraphKey("window", "a")].graph.initializer}
+    names = {tensor.name for tensor in graphs[GraphKey.window(Subset.A)].graph.initializer}
     assert not [name for name in names if "language" in name or "vision" in name]
 
 
 def test_the_same_student_gives_the_same_bytes(student: Student, graphs: dict[GraphKey, onnx.ModelProto]) -> None:
     again = export_step(student, "audio", CHUNKS["audio"])
-    assert again.SerializeToString(deterministic=True) == graphs[GraphKey("step", "audio")].SerializeToString(
+    assert again.SerializeToString(deterministic=True) == graphs[GraphKey.step("audio")].SerializeToString(
         deterministic=True
     )
 

@@ -7,8 +7,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.graphs.files import read_graphs, write_graphs
+from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.modalities import MODALITIES, Subset
 
 
 def graph(name: str) -> onnx.ModelProto:
@@ -17,7 +18,7 @@ def graph(name: str) -> onnx.ModelProto:
     return helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], name, [value], [other]))
 
 
-KEYS = (GraphKey("step", "audio"), GraphKey("fuse", ""), GraphKey("window", "lav"))
+KEYS = (GraphKey.step("audio"), GraphKey.fuse(MODALITIES), GraphKey.window(Subset.LAV), GraphKey.window(Subset.L, 16))
 
 
 def test_graphs_come_back_under_their_keys(tmp_path: Path) -> None:
@@ -35,5 +36,5 @@ def test_a_damaged_graph_is_named(tmp_path: Path) -> None:
     write_graphs(tmp_path, {KEYS[0]: graph("step")})
     path = tmp_path / "graph-step-audio.onnx"
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(ExportError, match=r"graph-step-audio.onnx cannot be read .* make that run again"):
+    with pytest.raises(ExportError, match=r"Cannot load .*graph-step-audio.onnx .* Create the run again"):
         read_graphs(tmp_path)

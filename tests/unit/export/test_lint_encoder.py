@@ -10,7 +10,7 @@ from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.schemes import scheme_named
-from edge_msa_export.graphs.export import GraphKey, Part, to_onnx
+from edge_msa_export.graphs.export import Part, to_onnx
 from edge_msa_export.graphs.text_encoder import text_encoder_parts
 from edge_msa_export.lint import NOTE, LintTarget, lint
 from edge_msa_export.text import TextGraph
@@ -19,6 +19,7 @@ from edge_msa_export.torch_tensorrt.tables import known_tables
 from edge_msa_export.transforms.fp16 import to_fp16
 from edge_msa_export.transforms.layer_norm import decompose_layer_norms
 from edge_msa_export.transforms.tensorrt_weights import weights_as_pairs
+from edge_msa_runtime.bundle.manifest import GraphKey
 
 LENGTH = 16
 
@@ -38,7 +39,7 @@ def part() -> Part:
     )
     text_encoder = TransformerTextEncoder(BertModel(config)).eval()
     return text_encoder_parts(TextGraph("", text_encoder.exportable(), 64, LENGTH), [LENGTH])[
-        GraphKey("text_encoder", str(LENGTH))
+        GraphKey.text_encoder(LENGTH)
     ]
 
 

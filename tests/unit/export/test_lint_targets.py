@@ -12,10 +12,11 @@ from onnx import helper
 
 from edge_msa_export.bundle.graph_writer import Writer, lowered_for
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.lint import NOTE, LintTarget, lint
 from edge_msa_export.profiles import load_profiles, profile_named
 from edge_msa_export.request import ExportRequest, variants_of
+from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.modalities import MODALITIES
 from tests.unit.export.graphs import model
 
 TARGETS = [profile.name for profile in load_profiles().values() if profile.tensorrt]
@@ -65,8 +66,8 @@ def test_an_operator_that_the_target_lacks_stops_the_export(request_for_jetson: 
     broken = model([helper.make_node("Hardmax", ["x"], ["y"], name="h")])
     writer = Writer(tmp_path, replace(request, profile=profile_named("jetson-xavier-nx")))
     with pytest.raises(ExportError, match=r"not fit for TensorRT 8\.5\.2\.2: operator: Hardmax h.* 9\.2 is the first"):
-        writer.write(variants_of(request)[0], {GraphKey("fuse", ""): broken})
-    assert Writer(tmp_path, request).write(variants_of(request)[0], {GraphKey("fuse", ""): broken})
+        writer.write(variants_of(request)[0], {GraphKey.fuse(MODALITIES): broken})
+    assert Writer(tmp_path, request).write(variants_of(request)[0], {GraphKey.fuse(MODALITIES): broken})
 
 
 def test_a_dla_is_looked_at_where_it_is_asked_for(

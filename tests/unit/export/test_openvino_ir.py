@@ -12,13 +12,13 @@ from edge_msa.models.student import Student
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.lint import find_local_paths
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest
 from edge_msa_export.transforms.openvino_ir import write_ir
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.golden import read_golden
+from edge_msa_runtime.bundle.manifest import GraphKey
 
 
 @pytest.fixture(scope="module")

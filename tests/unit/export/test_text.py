@@ -18,13 +18,12 @@ from edge_msa.models.student import Student, StudentConfig
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle.write import write_bundle, write_candidate
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey
 from edge_msa_export.graphs.text_encoder import export_text_encoders, torch_frames
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
 from edge_msa_export.text import TextGraph, TextTable, buckets, int8_rows
 from edge_msa_runtime.bundle.golden import verify_bundle
-from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.bundle.manifest import GraphKey, TaskSpec
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import Subset
 
@@ -158,8 +157,11 @@ def test_a_bundle_of_words_verifies_whole_and_streamed_at_every_precision(
 
 
 def test_language_has_a_window_graph_for_shorter_texts(table_graphs: tuple[GraphSet, ExportRequest]) -> None:
-    scopes = {spec.scope for spec in table_graphs[0].specs if spec.role == "window"}
-    assert scopes == {"l.16", "l", "a", "la"}
+    keys = {spec.key for spec in table_graphs[0].specs if spec.key.role == "window"}
+    assert keys == {
+        GraphKey.window(Subset.L, 16),
+        *(GraphKey.window(subset) for subset in (Subset.L, Subset.A, Subset.LA)),
+    }
 
 
 def test_a_table_is_a_fraction_of_its_floats_and_its_part_in_a_prediction_is_told(
@@ -180,8 +182,8 @@ def test_an_encoder_s_graphs_read_as_torch_at_every_length(
     encoder_graphs: tuple[GraphSet, ExportRequest], encoder: TextGraph
 ) -> None:
     graphs, _ = encoder_graphs
-    text_encoders = [spec for spec in graphs.specs if spec.role == "text_encoder"]
-    assert {spec.scope for spec in text_encoders} == {"16", "20"}
+    text_encoders = [spec for spec in graphs.specs if spec.key.role == "text_encoder"]
+    assert {spec.key.length for spec in text_encoders} == {16, 20}
     assert all(spec.parity < (1e-5 if spec.precision == "fp32" else 0.05) for spec in text_encoders)
     weights = {spec.weights for spec in graphs.specs if (spec.backend, spec.precision) == ("onnxruntime", "fp32")}
     assert len(weights) == 1
@@ -190,7 +192,7 @@ def test_an_encoder_s_graphs_read_as_torch_at_every_length(
 
 
 def test_an_encoder_s_weights_have_names_that_calibration_finds(encoder: TextGraph) -> None:
-    graph = export_text_encoders(encoder)[GraphKey("text_encoder", "16")].graph
+    graph = export_text_encoders(encoder)[GraphKey.text_encoder(16)].graph
     names = {tensor.name for tensor in graph.initializer}
     assert {
         "text_encoder.words.weight",
@@ -210,9 +212,11 @@ def test_a_board_gets_the_layer_normalization_that_its_tensorrt_reads(
     graphs = build_graphs(language_student, request, tmp_path)
     folder = write_bundle(tmp_path / "b", graphs, request, {"tensorrt": "fp16", "onnxruntime": "int8"}, {})
     assert verify_bundle(folder, "onnxruntime").passed
-    assert all(spec.parity < 1e-5 for spec in graphs.specs if (spec.role, spec.precision) == ("text_encoder", "fp32"))
+    assert all(
+        spec.parity < 1e-5 for spec in graphs.specs if (spec.key.role, spec.precision) == ("text_encoder", "fp32")
+    )
     for spec in graphs.specs:
-        if spec.role == "text_encoder" and spec.backend == "tensorrt":
+        if spec.key.role == "text_encoder" and spec.backend == "tensorrt":
             stored = onnx.load(tmp_path / spec.file, load_external_data=False)
             assert ("LayerNormalization" in {node.op_type for node in stored.graph.node}) == whole
 

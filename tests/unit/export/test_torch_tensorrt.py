@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.export import GraphKey, Part, parts_of
+from edge_msa_export.graphs.export import Part, parts_of
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest
 from edge_msa_export.torch_tensorrt.folder import COMPILE, FACTS_NAME, Facts, is_programs_folder, series, write_facts
@@ -31,7 +31,9 @@ from edge_msa_export.torch_tensorrt.programs import (
     save_programs,
 )
 from edge_msa_export.torch_tensorrt.tables import table_of
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.modalities import Subset
 
 TABLE = table_of("2.8.0")
 # Two modalities: torch's exporter takes most of a second a graph.
@@ -65,8 +67,8 @@ def programs(small: Student, small_request: ExportRequest, tmp_path_factory: pyt
 
 def test_every_graph_is_a_program_that_reads_as_torch_when_it_is_loaded_again(programs: Programs) -> None:
     keys = {saved.key for saved in programs.saved}
-    assert keys == {GraphKey("step", "language"), GraphKey("step", "audio"), GraphKey("fuse", ""),
-                    *(GraphKey("window", scope) for scope in ("l", "a", "la"))}  # fmt: skip
+    assert keys == {GraphKey.step("language"), GraphKey.step("audio"), GraphKey.fuse(DIMS),
+                    *(GraphKey.window(subset) for subset in (Subset.L, Subset.A, Subset.LA))}  # fmt: skip
     for saved in programs.saved:
         assert saved.parity <= 1e-5 < programs.parity_limit
         assert (programs.root / saved.file).is_file()
@@ -76,10 +78,10 @@ def test_every_graph_is_a_program_that_reads_as_torch_when_it_is_loaded_again(pr
 
 def test_names_shapes_and_types_are_told_in_the_order_of_the_arguments(programs: Programs, small: Student) -> None:
     parts = parts_of(small, CHUNKS, WINDOWS)
-    window = next(saved for saved in programs.saved if saved.key == GraphKey("window", "la"))
+    window = next(saved for saved in programs.saved if saved.key == GraphKey.window(Subset.LA))
     assert list(window.inputs) == ["frames.language", "valid.language", "frames.audio", "valid.audio"]
     assert window.inputs["frames.audio"] == ((1, 9, 5), "float32")
-    step = next(saved for saved in programs.saved if saved.key == GraphKey("step", "audio"))
+    step = next(saved for saved in programs.saved if saved.key == GraphKey.step("audio"))
     assert (tuple(step.inputs), step.outputs) == (tuple(parts[step.key].inputs), parts[step.key].outputs)
 
 
@@ -216,7 +218,7 @@ def test_facts_say_all_that_a_device_must_know(folder: Path, programs: Programs)
 
 def test_what_was_compiled_is_told_with_its_gpu(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "programs").symlink_to(programs.root / "programs")
-    compiled = Compiled("Orin", {GraphKey("fuse", ""): 0.25})
+    compiled = Compiled("Orin", {GraphKey.fuse(DIMS): 0.25})
     write_facts(
         tmp_path, replace(programs, root=tmp_path), Facts(profile_named("jetson"), "2.8.0", "fp16", compiled, {})
     )

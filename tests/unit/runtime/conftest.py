@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_msa_runtime.bundle.manifest import GraphSpec, Manifest, ModalitySpec, StateSpec, TaskSpec, manifest_to_json
-from edge_msa_runtime.modalities import MODALITIES, subsets_of
+from edge_msa_runtime.bundle.manifest import SCHEMA, GraphKey, GraphSpec, Manifest, ModalitySpec, StateSpec, TaskSpec
+from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
 Array = NDArray[Any]
 MakeBundle = Callable[..., Path]
@@ -122,18 +122,20 @@ def _window(path: Path, names: Sequence[str], outputs: int, lengths: Mapping[str
     graph.save(path, inputs, {"prediction": (1, outputs)})
 
 
-def _graphs(folder: Path, names: Sequence[str], outputs: int, *, windows: bool) -> dict[tuple[str, str], str]:
-    files = {("fuse", ""): "graphs/fuse.onnx"}
-    _fuse(folder / files["fuse", ""], names, outputs)
+def _graphs(folder: Path, names: Sequence[str], outputs: int, *, windows: bool) -> dict[GraphKey, str]:
+    files: dict[GraphKey, str] = {}
+
+    def add(key: GraphKey) -> Path:
+        files[key] = f"graphs/{key.file_stem}.onnx"
+        return folder / files[key]
+
+    _fuse(add(GraphKey.fuse(names)), names, outputs)
     for name in names:
-        files["step", name] = f"graphs/step.{name}.onnx"
-        _step(folder / files["step", name], name)
+        _step(add(GraphKey.step(name)), name)
     for subset in subsets_of(names) if windows else ():
-        files["window", subset.value] = f"graphs/window.{subset.value}.onnx"
-        _window(folder / files["window", subset.value], subset.modalities, outputs)
+        _window(add(GraphKey.window(subset)), subset.modalities, outputs)
     if windows and "language" in names:
-        files["window", f"l.{SHORT}"] = f"graphs/window.l.{SHORT}.onnx"
-        _window(folder / files["window", f"l.{SHORT}"], ["language"], outputs, {"language": SHORT})
+        _window(add(GraphKey.window(Subset.L, SHORT)), ["language"], outputs, {"language": SHORT})
     return files
 
 
@@ -181,13 +183,11 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
         files = _graphs(folder, names, task.outputs, windows=windows)
         _golden(folder, names, task.outputs, error=golden_error)
         specs = tuple(
-            GraphSpec(backend, "fp32", "", role, scope, file, 1e-6)
-            for backend in backends
-            for (role, scope), file in files.items()
+            GraphSpec(backend, "fp32", "", key, file, 1e-6) for backend in backends for key, file in files.items()
         )
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         manifest = Manifest(
-            schema=2,
+            schema=SCHEMA,
             name="fake",
             target="laptop-x86",
             profile={},
@@ -204,7 +204,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
                 path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
             },
         )
-        (folder / "manifest.json").write_text(json.dumps(manifest_to_json(manifest)), encoding="utf-8")
+        (folder / "manifest.json").write_text(json.dumps(manifest.to_json()), encoding="utf-8")
         _seal(folder)
         return folder
 

@@ -25,7 +25,7 @@ def _inputs(path: Path, frames: Callable[..., Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", HERE)
 def test_a_program_called_on_arrays_gives_copies(name: str, shared_bundle: Path, frames: Callable[..., Any]) -> None:
-    path = shared_bundle / "graphs/window.l.onnx"
+    path = shared_bundle / "graphs/window-l.onnx"
     program = open_backend(name).load(path)
     given = _inputs(path, frames)
     first = program(given)["prediction"]
@@ -40,7 +40,7 @@ def test_a_program_called_on_arrays_gives_copies(name: str, shared_bundle: Path,
 def test_bound_buffers_are_what_run_reads_and_writes(
     name: str, shared_bundle: Path, frames: Callable[..., Any]
 ) -> None:
-    path = shared_bundle / "graphs/window.l.onnx"
+    path = shared_bundle / "graphs/window-l.onnx"
     backend = open_backend(name, BackendOptions(threads=2))
     program, fresh = backend.load(path), backend.load(path)
     prediction = program.outputs["prediction"]
@@ -58,7 +58,7 @@ def test_bound_buffers_are_what_run_reads_and_writes(
 def test_inputs_that_are_not_the_graph_s_are_refused(
     name: str, shared_bundle: Path, frames: Callable[..., Any]
 ) -> None:
-    path = shared_bundle / "graphs/window.l.onnx"
+    path = shared_bundle / "graphs/window-l.onnx"
     program, given = open_backend(name).load(path), _inputs(path, frames)
     with pytest.raises(UsageError, match="the graph takes"):
         program({"frames.language": given["frames.language"]})

@@ -141,7 +141,7 @@ def test_an_backend_that_was_passed_over_is_told(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["verify", "nowhere"], 2, "no bundle folder at 'nowhere'"),
+        (["verify", "nowhere"], 2, "No folder at 'nowhere'"),
         (["verify", "BUNDLE", "--backend", "onnx"], 2, "unknown backend 'onnx' (did you mean 'onnxruntime'?)"),
         (["verify", "BUNDLE", "--precision", "int4"], 2, "no graphs at 'int4'"),
         (["verify", "BUNDLE", "--thread", "x"], 2, "invalid int value"),
@@ -149,7 +149,7 @@ def test_an_backend_that_was_passed_over_is_told(
         ([], 2, "COMMAND"),
         (["predict", "BUNDLE"], 2, "no input was given"),
         (["predict", "BUNDLE", "absent.npz"], 2, "absent.npz cannot be read: No such file"),
-        (["info", "FOLDER"], 2, "is no bundle, it has no manifest.json"),
+        (["info", "FOLDER"], 2, "is not a bundle. It has no manifest.json"),
         (["predict", "BUNDLE", "TEXT"], 2, "not a NumPy file (.npy, .npz of arrays named language, audio, vision)"),
         (["predict", "BUNDLE", "PNG"], 2, "not a NumPy file (.npy, .npz of arrays named language, audio, vision)"),
         (["predict", "BUNDLE", "--audio", "EMPTY"], 2, "is not a NumPy file"),

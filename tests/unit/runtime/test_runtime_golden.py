@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.bundle.golden import verify_bundle
-from edge_msa_runtime.bundle.reader import digest
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.errors import BundleError, ParityError
 
 
@@ -54,7 +54,7 @@ def test_golden_vectors_of_another_layout_are_refused(
 ) -> None:
     np.savez(bundle_path / "golden.npz", **arrays)
     files = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["files"]
-    seal(bundle_path, {"files": {**files, "golden.npz": digest(bundle_path / "golden.npz")}})
+    seal(bundle_path, {"files": {**files, "golden.npz": file_sha256(bundle_path / "golden.npz")}})
     with pytest.raises(BundleError, match=said):
         verify_bundle(bundle_path)
 

@@ -19,7 +19,7 @@ import pytest
 import edge_msa_runtime
 from edge_msa_runtime.cli.main import main
 
-PLANS = {("step", "language"), ("fuse", ""), ("window", "l"), ("window", "l.5")}
+PLANS = {("step", None), ("fuse", None), ("window", None), ("window", 5)}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_all_that_prediction_needs_is_built_and_then_found(
     bundle: str, standin: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, graphs = _built(capsys, bundle)
-    assert {(graph["role"], graph["scope"]) for graph in graphs} == PLANS
+    assert {(graph["role"], graph["length"]) for graph in graphs} == PLANS
     assert {(graph["precision"], graph["kept"], graph["tensorrt"]) for graph in graphs} == {("fp32", False, "10.3.0")}
     assert all(graph["bytes"] > 100 and graph["layers"]["fp32"] and graph["seconds"] > 0 for graph in graphs)
     assert re.search(r"^\d/4   window l       fp32  built in \d+\.\d s, 0\.00 MB, layers: fp32 \d+", out, re.MULTILINE)
@@ -71,7 +71,11 @@ def test_a_subset_needs_its_own_graphs_alone(
 ) -> None:
     path = str(make_bundle(backends=("tensorrt",), names=("language", "audio")))
     _, graphs = _built(capsys, path, "--subset", "a")
-    assert {(graph["role"], graph["scope"]) for graph in graphs} == {("step", "audio"), ("fuse", ""), ("window", "a")}
+    assert {(graph["role"], *graph["modalities"]) for graph in graphs} == {
+        ("step", "audio"),
+        ("fuse", "language", "audio"),
+        ("window", "audio"),
+    }
     assert main(["build", path, "--subset", "lv"]) == 2
     assert "unknown subset 'lv'; this bundle reads l, a, la" in capsys.readouterr().err
     assert len(standin.events("build")) == 3

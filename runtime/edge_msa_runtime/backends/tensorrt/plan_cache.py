@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Mapping
 
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME
-from edge_msa_runtime.bundle.reader import digest
 from edge_msa_runtime.errors import CacheError
 
 _VARIABLE = "EDGE_MSA_CACHE"
@@ -66,7 +66,7 @@ class CachedPlan:
 def model_digest(path: Path) -> str:
     """The SHA-256 of a graph and, where its weights lie beside it, of them: other weights make another plan."""
     beside = path.with_suffix(".bin") if path.suffix == ".xml" else path.with_name(WEIGHTS_NAME)
-    return digest(path) + (f"-{digest(beside)}" if beside.is_file() else "")
+    return file_sha256(path) + (f"-{file_sha256(beside)}" if beside.is_file() else "")
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence, cast
 
 from edge_msa_runtime.backends import BackendOptions, open_backend
 from edge_msa_runtime.backends.tensorrt.layer_precisions import int8_remark
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.session import choose_precision
@@ -14,7 +15,7 @@ from edge_msa_runtime.session import choose_precision
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.tensorrt.backend import TensorRTBackend
     from edge_msa_runtime.backends.tensorrt.plan_cache import CachedPlan
-    from edge_msa_runtime.bundle.manifest import GraphSpec
+    from edge_msa_runtime.bundle.manifest import GraphSpec, Role
     from edge_msa_runtime.bundle.reader import Bundle
 
 _BACKEND = "tensorrt"
@@ -55,8 +56,9 @@ class GraphBuild:
 
     number: int
     total: int
-    role: str
-    scope: str
+    role: Role
+    modalities: tuple[str, ...]
+    length: int | None
     precision: str
     device: str
     tensorrt: str
@@ -76,7 +78,7 @@ class GraphBuild:
         """What people are shown."""
         state = "in the cache, " if self.kept else ""
         layers = ", ".join(f"{name} {count}" for name, count in self.layers.items() if count)
-        name = f"{self.role} {self.scope}".strip()
+        name = str(GraphKey(self.role, self.modalities, self.length))
         place = f"{self.number}/{self.total}"
         best = ""
         if self.p50_milliseconds:
@@ -140,11 +142,9 @@ def _graphs(bundle: Bundle, options: BuildOptions) -> list[GraphSpec]:
 
 
 def _serves(spec: GraphSpec, subset: Subset) -> bool:
-    if spec.role == "step":
-        return spec.scope in subset.modalities
-    if spec.role == "window":
-        return spec.scope.partition(".")[0] == subset.value
-    return spec.role == "fuse" or "l" in subset.value
+    if spec.key.role == "window":
+        return spec.key.subset is subset
+    return spec.key.role == "fuse" or spec.key.modalities[0] in subset.modalities
 
 
 def _as_asked(found: CachedPlan, options: BuildOptions) -> bool:
@@ -161,8 +161,9 @@ def _told(
     return GraphBuild(
         number=place[0],
         total=place[1],
-        role=spec.role,
-        scope=spec.scope,
+        role=spec.key.role,
+        modalities=spec.key.modalities,
+        length=spec.key.length,
         precision=spec.precision,
         device=backend.device,
         tensorrt=backend.version,

@@ -87,7 +87,7 @@ def test_what_cannot_be_held_against_anything_is_one_line(
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("none", "none does not exist: give a bundle"), (".", "is no bundle"), ("cut.onnx", "is no ONNX")],
+    [("none", "none does not exist: give a bundle"), (".", "is not a bundle"), ("cut.onnx", "is no ONNX")],
 )
 def test_what_is_no_bundle_and_no_graph_is_one_line(
     graph: Path, name: str, told: str, capsys: pytest.CaptureFixture[str]

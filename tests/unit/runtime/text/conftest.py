@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from edge_msa_runtime.bundle.reader import digest
+from edge_msa_runtime.bundle.hashing import file_sha256
 
 VOCABULARY = ["[UNK]", "[CLS]", "[SEP]", "i", "love", "it", "hate", "film", "##s", "!", "not", "the"]
 MAX_TOKENS, DIM = 10, 4
@@ -67,7 +67,8 @@ def make(make_bundle: Callable[..., Path], seal: Callable[..., None]) -> Callabl
                     **manifest["graphs"][0],
                     "backend": backend,
                     "role": "text_encoder",
-                    "scope": str(length),
+                    "modalities": ["language"],
+                    "length": length,
                     "file": added[-1],
                 }
                 for backend in manifest["backends"]
@@ -76,7 +77,7 @@ def make(make_bundle: Callable[..., Path], seal: Callable[..., None]) -> Callabl
             folder,
             {
                 "graphs": manifest["graphs"],
-                "files": {**manifest["files"], **{name: digest(folder / name) for name in added}},
+                "files": {**manifest["files"], **{name: file_sha256(folder / name) for name in added}},
                 "language": {
                     "tokenizer": added[0],
                     "text_encoder": text_encoder,

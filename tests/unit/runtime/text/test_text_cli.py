@@ -12,7 +12,8 @@ import pytest
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import bench_session
 from edge_msa_runtime.bundle.golden import read_golden, verify_bundle
-from edge_msa_runtime.bundle.reader import digest, open_bundle
+from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.cli import main
 from edge_msa_runtime.modalities import Subset
 
@@ -29,7 +30,7 @@ def _with_golden_text(folder: Path, toy: Toy, seal: Callable[..., None], expecte
         folder / "golden.npz", **{"l/language": rows, "l/text": text, "l/prediction": expected({"language": rows})}
     )
     files = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]
-    seal(folder, {"files": {**files, "golden.npz": digest(folder / "golden.npz")}})
+    seal(folder, {"files": {**files, "golden.npz": file_sha256(folder / "golden.npz")}})
     return folder
 
 

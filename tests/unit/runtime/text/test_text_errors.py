@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime import BackendUnavailableError, BundleError, UsageError, load
-from edge_msa_runtime.bundle.reader import digest, open_bundle
+from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.cli import main
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def test_damaged_files_of_words_are_named(
         rows = toy.rows.astype(content.get("kind", "i1"))[tuple(slice(size) for size in content.get("rows", ()))]
         np.savez(place, rows=rows, scales=toy.scales[: len(rows)])
     files = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]
-    seal(folder, {"files": {**files, f"language/{file}": digest(place)}})
+    seal(folder, {"files": {**files, f"language/{file}": file_sha256(place)}})
     with pytest.raises(BundleError, match=said):
         load(folder).predict(language="i love it")
 
@@ -85,5 +86,5 @@ def test_a_manifest_that_contradicts_itself_about_words_is_refused(
     folder = make("table")
     language = json.loads((folder / "manifest.json").read_text("utf-8"))["language"]
     seal(folder, {"language": {**language, **changes}})
-    with pytest.raises(BundleError, match="export the bundle again"):
+    with pytest.raises(BundleError, match="Export the bundle again"):
         open_bundle(folder)

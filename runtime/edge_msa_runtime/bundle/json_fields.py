@@ -1,0 +1,108 @@
+"""Checked access to the fields of a JSON object, so that an invalid manifest is refused with the name of the field."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Collection, Mapping
+
+
+class JsonFields:
+    """The fields of one JSON object. Every check raises a ValueError that names the field, as in `graphs[3].parity`.
+
+    Args:
+        value: the JSON value, which must be an object.
+        path: where the object is in the document; empty for the document itself.
+        names: the field names. Every one must be present, and no other.
+    """
+
+    def __init__(self, value: Any, path: str, names: Collection[str]) -> None:
+        if not isinstance(value, Mapping):
+            raise _wrong_type(path or "the document", "an object", value)
+        self._value = value
+        self._path = path
+        for name in names:
+            if name not in value:
+                raise ValueError(f"{self.path(name)} is missing")
+        for name in value:
+            if name not in names:
+                raise ValueError(f"{self.path(str(name))} is not a known field")
+
+    def path(self, name: str) -> str:
+        """The path of a field in the document."""
+        return f"{self._path}.{name}" if self._path else name
+
+    def raw(self, name: str) -> Any:
+        """The value of a field, unchecked."""
+        return self._value[name]
+
+    def text(self, name: str) -> str:
+        """A string field."""
+        return _text(self._value[name], self.path(name))
+
+    def integer(self, name: str) -> int:
+        """An integer field."""
+        return _integer(self._value[name], self.path(name))
+
+    def optional_integer(self, name: str) -> int | None:
+        """An integer field that may be null."""
+        return None if self._value[name] is None else self.integer(name)
+
+    def number(self, name: str) -> float:
+        """A finite number field."""
+        return _number(self._value[name], self.path(name))
+
+    def optional_number(self, name: str) -> float | None:
+        """A finite number field that may be null."""
+        return None if self._value[name] is None else self.number(name)
+
+    def array(self, name: str) -> list[tuple[Any, str]]:
+        """The items of an array field, unchecked, each with its path."""
+        value, path = self._value[name], self.path(name)
+        if not isinstance(value, (list, tuple)):
+            raise _wrong_type(path, "an array", value)
+        return [(item, f"{path}[{index}]") for index, item in enumerate(value)]
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """An array of strings."""
+        return tuple(_text(item, path) for item, path in self.array(name))
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        """An array of integers."""
+        return tuple(_integer(item, path) for item, path in self.array(name))
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """An array of finite numbers."""
+        return tuple(_number(item, path) for item, path in self.array(name))
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """An object field with any field names and unchecked values."""
+        value = self._value[name]
+        if not isinstance(value, Mapping):
+            raise _wrong_type(self.path(name), "an object", value)
+        return value
+
+    def text_mapping(self, name: str) -> Mapping[str, str]:
+        """An object field with any field names and string values."""
+        return {key: _text(item, f"{self.path(name)}.{key}") for key, item in self.mapping(name).items()}
+
+
+def _text(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong_type(path, "a string", value)
+    return value
+
+
+def _integer(value: Any, path: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(path, "an integer", value)
+    return value
+
+
+def _number(value: Any, path: str) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise _wrong_type(path, "a finite number", value)
+    return value
+
+
+def _wrong_type(path: str, expected: str, value: Any) -> ValueError:
+    return ValueError(f"{path} must be {expected}, got {repr(value)[:40]}")
