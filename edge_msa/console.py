@@ -1,6 +1,6 @@
-"""What commands say: results on stdout, remarks on stderr, JSON as the last line of stdout.
+"""What commands print: results on stdout, progress and notes on stderr, JSON as the last line of stdout.
 
-Of several training processes (torchrun, fabric run) the first one speaks.
+Of several training processes (torchrun, `fabric run`), only the first one prints.
 """
 
 from __future__ import annotations
@@ -14,63 +14,83 @@ from pathlib import Path
 from typing import Any
 
 
-def say(text: str) -> None:
-    """A result."""
-    if _speaks():
+def print_result(text: str) -> None:
+    """Print a result to stdout."""
+    if _is_first_process():
         print(text, flush=True)
 
 
-def step(name: str) -> None:
-    """The next of several steps begins."""
-    say(f"== {name}")
+def print_step(name: str) -> None:
+    """Print the heading of the next step of several to stdout."""
+    print_result(f"== {name}")
 
 
-def remark(text: str) -> None:
-    """Something to know that is not a result."""
-    if _speaks():
+def print_progress(text: str) -> None:
+    """Print a progress message to stderr."""
+    if _is_first_process():
         print(text, file=sys.stderr, flush=True)
 
 
-def remarks(lines: Iterable[str]) -> None:
-    """Each line once."""
-    for line in dict.fromkeys(lines):
-        remark(f"note: {line}")
+def print_notes(notes: Iterable[str]) -> None:
+    """Print notes to stderr: what the user should know and no command asks for. Repeated notes are printed once."""
+    for note in dict.fromkeys(notes):
+        print_progress(f"note: {note}")
 
 
-def say_json(value: Mapping[str, Any]) -> None:
-    """One compact line."""
+def print_note(note: str) -> None:
+    """Print one note to stderr."""
+    print_notes([note])
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print a value as one compact line of JSON to stdout."""
     print(json.dumps(value, separators=(",", ":")), flush=True)
 
 
-def made(what: str, path: Path, following: str | None = None) -> None:
-    """The last lines of a command: what was made, its size, and the command that comes next, its path for a shell."""
-    say(f"{what}: {path} ({size_text(size_of(path))})")
-    if following:
-        say(f"next: {following.replace(str(path), shlex.quote(str(path)))}")
+def print_output(name: str, path: Path, next_command: str | None = None) -> None:
+    """Print the file or folder that a command has written, its size, and the command to run next.
+
+    Args:
+        name: what was written.
+        path: where.
+        next_command: the next command; in it, the path is quoted for a shell.
+    """
+    print_result(f"{name}: {path} ({format_size(total_size(path))})")
+    if next_command:
+        print_result(f"next: {next_command.replace(str(path), shlex.quote(str(path)))}")
 
 
-def metrics_line(metrics: Mapping[str, Any]) -> str:
-    """Validation numbers on one line."""
+def print_up_to_date(path: Path) -> None:
+    """Print that a step is skipped because its output exists and its inputs have not changed."""
+    print_result(f"Skipped: {path} is up to date.")
+
+
+def format_metrics(metrics: Mapping[str, Any]) -> str:
+    """Format metrics as one line."""
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
+def total_size(path: Path) -> int:
+    """Return the size in bytes of a file, or of all files in a folder and its subfolders."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def size_text(size: int) -> str:
-    """Bytes for people."""
+def format_size(size: int) -> str:
+    """Format a number of bytes with a decimal unit."""
     if size < 1000:
         return f"{size} B"
     return f"{size / 1e3:.0f} KB" if size < 1e6 else f"{size / 1e6:.1f} MB"
 
 
 def shows_progress() -> bool:
-    """Whether somebody watches stderr."""
+    """Return whether stderr is a terminal, so that progress bars are useful."""
     return sys.stderr.isatty()
 
 
-def _speaks() -> bool:
+def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
+
+
+say, step, remark, remarks, say_json = print_result, print_step, print_progress, print_notes, print_json
+made, metrics_line, size_of, size_text = print_output, format_metrics, total_size, format_size

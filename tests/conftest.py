@@ -1,32 +1,67 @@
-"""What tests of several rooms start from. Read by Python 3.8 too, which has no torch: imports are inside."""
+"""Fixtures of several packages. Python 3.8 loads this file too, without torch, so that imports are in the fixtures."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Once = Callable[[str, Callable[[Path], None]], Path]
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not", "at", "all")
 
 
 @pytest.fixture(scope="session")
-def toy_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a BERT of 16 features, 2 layers and six words."""
-    import torch
-    from transformers import BertConfig, BertModel
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Create a folder once for all workers of pytest-xdist: `once(name, create)` returns the folder.
 
-    path = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=16,
-    )
-    BertModel(config).save_pretrained(path)
-    (path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
-    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True}))
-    return path
+    `create` gets the path of the empty folder. Tests must not change a folder that they share.
+    """
+    from filelock import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def get(name: str, create: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                create(folder)
+                done.touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def toy_encoder(once: Once) -> Path:
+    """Return the folder of a BERT model with 16 features, 2 layers and a vocabulary of six words."""
+
+    def create(folder: Path) -> None:
+        import torch
+        from transformers import BertConfig, BertModel
+
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(WORDS),
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=16,
+        )
+        BertModel(config).save_pretrained(folder)
+        (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+        tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+        (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+
+    return once("encoder", create)

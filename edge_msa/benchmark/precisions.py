@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_msa.benchmark.machine import matches_profile
-from edge_msa.console import remark
+from edge_msa.console import print_note
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.evaluate import Predict
@@ -55,7 +55,7 @@ class PrecisionMeasurement:
     by_subset: Mapping[str, Mapping[str, float]]
     """All metrics, by modality subset."""
     signal: frozenset[str]
-    """Subsets whose fp32 predictions carry signal."""
+    """Subsets whose fp32 predictions have signal."""
     rounds: tuple[float, ...]
     """The p50 of the largest subset in milliseconds, in each round of the interleaved measurement; empty if unknown."""
     measured_on: str = ""
@@ -94,7 +94,7 @@ def choose_precision(
         backend: name of the backend.
         measurements: measurements of all backends. Every backend has fp32.
         requested: `auto`, or the name of a precision.
-        max_drop: largest loss in percentage points of the gate's metric on the worst subset that carries signal.
+        max_drop: largest loss in percentage points of the gate's metric on the worst subset that has signal.
     """
     by_precision = {item.precision: item for item in measurements if item.backend == backend}
     reference = by_precision["fp32"]
@@ -147,7 +147,7 @@ def measure_precisions(
         graphs: the built graphs.
         request: the request that they were built from.
         dataset: raw data. Only its validation split is used.
-        torch_predictions: predictions of the run in torch, which decide what subsets carry signal.
+        torch_predictions: predictions of the run in torch, which decide what subsets have signal.
         scratch: folder for the candidate bundle.
         measure_latency: measures the latency of a bundle, for example on the target. None measures on this machine;
             `skip_latency` does not measure.
@@ -155,9 +155,8 @@ def measure_precisions(
     split = dataset.split("valid")
     signal = frozenset(subsets_with_signal(dataset.task, split, torch_predictions))
     if not signal:
-        remark(
-            "note: No subset of modalities carries signal on the validation split. The accuracy gate cannot reject any "
-            "precision."
+        print_note(
+            "No subset of modalities has predictive signal on the validation split: the gate rejects no precision."
         )
     bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
     latencies = None if measure_latency is None else measure_latency(bundle.path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_msa.console import remark
+from edge_msa.console import print_progress
 from edge_msa.data.tasks import MOSI
 from edge_msa.deployment.export_request import task_spec
 from edge_msa.deployment.graphs import chunks_of
@@ -34,7 +34,7 @@ TARGET = "laptop-x86"
 @contextmanager
 def long_window_bundle() -> Iterator[Path]:
     """Yield a temporary bundle for laptop-x86 with every precision, windows of 500 frames and CMU-MOSEI's features."""
-    remark(f"A student with random weights on windows of {FRAMES} frames.")
+    print_progress(f"A student with random weights on windows of {FRAMES} frames.")
     with random_bundle("long-windows", CONFIG, dict.fromkeys(CONFIG.dims, FRAMES)) as bundle:
         yield bundle
 
@@ -53,7 +53,7 @@ def random_bundle(
     """
     student = untrained_student(config, seed=0)
     count = sum(parameter.numel() for parameter in student.parameters())
-    remark(f"{name}: {count:,} parameters")
+    print_progress(f"{name}: {count:,} parameters")
     generator = np.random.default_rng(0)
     golden = [
         GoldenSample(

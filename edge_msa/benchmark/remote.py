@@ -18,7 +18,7 @@ from typing import Any
 from edge_msa.benchmark.machine import normalize_architecture
 from edge_msa.benchmark.records import BenchRecord, bench_record
 from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_folder, temporary_folder
-from edge_msa.console import remark
+from edge_msa.console import print_note, print_progress
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
@@ -122,7 +122,7 @@ def bench_on_host(
         if backend not in manifest.backends:
             raise UsageError(f"{bundle} has no backend {backend!r}. Available: {', '.join(manifest.backends)}.")
     description = probe_host(remote, manifest.profile)
-    remark(f"{host.address}: {description}. Copying {manifest.name}.")
+    print_progress(f"{host.address}: {description}. Copying {manifest.name}.")
     with temporary_folder(host, keep=remote.keep) as folder:
         copy_folder(host, local_bundle.path, f"{folder}/bundle")
         runtime = _install_runtime(remote, folder, local_bundle, backend)
@@ -130,7 +130,7 @@ def bench_on_host(
         options = f"--backend {backend} --threads {threads}"
         for check in runtime.run("verify", f"{options} --all", "verifying the bundle"):
             difference = f"{check['largest_difference']:.2e}"
-            remark(f"Verified {check['backend']} {check['precision']}: largest difference {difference}.")
+            print_progress(f"Verified {check['backend']} {check['precision']}: largest difference {difference}.")
         rate_option = "" if rate is None else f" --rate {rate}"
         results = runtime.run("bench", f"{options} --all --repeats {num_runs}{rate_option}", "measuring latency")
         note = f"measured on {host.address}"
@@ -211,7 +211,7 @@ def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, 
     pip = f"{python} -m pip install --quiet --disable-pip-version-check --no-cache-dir --retries 1"
     host.run(f"{pip} --no-deps --no-index {shlex.quote(wheel)}", "installing the bundle's wheel")
     requirement = f"{wheel}[{','.join(extras)}]" if extras else wheel
-    remark(f"Installing numpy, {', '.join(extras)} into {host.address}:{folder}/venv.")
+    print_progress(f"Installing numpy, {', '.join(extras)} into {host.address}:{folder}/venv.")
     host.run(f"{pip} {shlex.quote(requirement)}", _INSTALLING)
     if "tensorrt" in backends:
         host.run(f'{pip} "$({python} -c {shlex.quote(_CUDA_PYTHON)})"', _INSTALLING)
@@ -223,7 +223,7 @@ def _print_problems(runtime: _RemoteRuntime) -> None:
     for finding in runtime.run("doctor", "", "running the doctor")["findings"]:
         if finding["state"] == "wrong":
             fix = f" Suggested fix, on the device: {finding['fix']}" if finding["fix"] else ""
-            remark(f"note: {runtime.host.address}, {finding['topic']}: {finding['found']}.{fix}")
+            print_note(f"{runtime.host.address}, {finding['topic']}: {finding['found']}.{fix}")
 
 
 def _bench_in_new_process(runtime: _RemoteRuntime, result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from edge_msa.console import remark
+from edge_msa.console import print_note
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 
 # They follow the user's options, because ssh uses the first value of each option.
@@ -109,7 +109,7 @@ def temporary_folder(host: SshHost, *, keep: bool = False) -> Iterator[str]:
         yield folder
     finally:
         if keep:
-            remark(f"note: {host.address}:{folder} is kept.")
+            print_note(f"{host.address}:{folder} is kept.")
         else:
             _remove(host, folder)
 
@@ -142,8 +142,8 @@ def _remove(host: SshHost, folder: str) -> None:
         host.run(f"if command -v pkill >/dev/null; then {stop}; fi", "stopping its processes")
         host.run(f"rm -rf {shlex.quote(folder)}", "removing the temporary folder")
     except EdgeMsaError as error:
-        remark(f"note: {error}")
-        remark(f"note: The temporary folder was not removed. Remove it: {host.command} rm -rf {shlex.quote(folder)}")
+        print_note(f"{error}")
+        print_note(f"The temporary folder was not removed. Remove it: {host.command} rm -rf {shlex.quote(folder)}")
 
 
 def _last_line(output: str) -> str:

@@ -1,4 +1,4 @@
-"""Subsets of modalities that a split has, and those whose predictions carry signal."""
+"""Subsets of modalities that a split has, and those whose predictions have signal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def available_subsets(split: Split) -> Iterator[tuple[Subset, np.ndarray[tuple[i
 
 
 def subsets_with_signal(task: Task, split: Split, predict: Predict) -> Iterator[str]:
-    """Yield the names of the subsets whose predictions carry signal about the labels."""
+    """Yield the names of the subsets whose predictions have signal about the labels."""
     for subset, rows in available_subsets(split):
         part = split.select(rows)
         if carries_signal(task, part.labels, predict(part, subset), part.groups):

@@ -12,7 +12,7 @@ from edge_msa.benchmark.bundles import bench_bundles, format_bench_records
 from edge_msa.benchmark.random_bundles import long_window_bundle
 from edge_msa.benchmark.records import BenchRecord, write_records
 from edge_msa.benchmark.remote import RemoteConfig, bench_on_host
-from edge_msa.console import made, remark, say, say_json
+from edge_msa.console import print_json, print_output, print_progress, print_result
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 
@@ -50,14 +50,14 @@ def bench(
             records += bench_on_host(path, remote, backend=backend, threads=threads, num_runs=num_runs, rate=rate)
     else:
         for modalities, bundles in _group_by_modalities([open_bundle(path) for path in paths]).items():
-            remark(f"Measuring {len(bundles)} bundles with {', '.join(modalities)}.")
+            print_progress(f"Measuring {len(bundles)} bundles with {', '.join(modalities)}.")
             records += bench_bundles(bundles, backend=backend, threads=threads, num_runs=num_runs, rate=rate)
-    say(format_bench_records(records))
+    print_result(format_bench_records(records))
     if output:
         write_records(output, *records)
-        made("bench", output, f"edge-msa report {output}")
+        print_output("bench", output, f"edge-msa report {output}")
     if json:
-        say_json({"records": [record.to_json() for record in records]})
+        print_json({"records": [record.to_json() for record in records]})
     return tuple(records)
 
 
@@ -89,33 +89,33 @@ def bench_students(*, threads: int, num_runs: int, json: bool) -> None:
     """Measure untrained students of every size and ALMT, and print a table."""
     lengths = "/".join(map(str, students.LENGTHS.values()))
     dims = "/".join(map(str, students.DIMS.values()))
-    remark(f"Random weights, {lengths} frames of {dims} features, {threads} threads. ALMT computes every token.")
+    print_progress(f"Random weights, {lengths} frames of {dims} features, {threads} threads.")
     latencies = students.measure_students(threads=threads, num_runs=num_runs)
-    say(students.format_latencies(latencies))
+    print_result(students.format_latencies(latencies))
     if json:
-        say_json({"students": [dataclasses.asdict(latency) for latency in latencies]})
+        print_json({"students": [dataclasses.asdict(latency) for latency in latencies]})
 
 
 def bench_almt(*, threads: int, num_runs: int, json: bool) -> None:
     """Measure ALMT with and without the tokens that do not affect its prediction, and print a table."""
     lengths = "/".join(map(str, almt.MOSI.lengths.values()))
-    remark(f"ALMT with random weights on windows of CMU-MOSI ({lengths} frames), torch on the CPU, {threads} threads.")
+    print_progress(f"ALMT with random weights, {lengths} frames, torch on the CPU, {threads} threads.")
     latencies = almt.measure_almt(threads=threads, num_runs=num_runs)
-    say(almt.format_latencies(latencies))
+    print_result(almt.format_latencies(latencies))
     if json:
-        say_json({"almt": [dataclasses.asdict(latency) | {"speedup": latency.speedup} for latency in latencies]})
+        print_json({"almt": [dataclasses.asdict(latency) | {"speedup": latency.speedup} for latency in latencies]})
 
 
 def bench_training(*, json: bool) -> None:
     """Measure the training throughput of both teachers on each device of this machine, and print a table."""
     for model in throughput.MODELS:
         shapes = ", ".join(f"{name} {frames} x {width}" for name, (frames, width) in throughput.SHAPES[model].items())
-        remark(f"{model}: random features ({shapes}), published batch size, complete training steps.")
+        print_progress(f"{model}: random features ({shapes}), published batch size, complete training steps.")
     hardware = throughput.available_hardware()
     results = [throughput.measure_throughput(item, model) for model in throughput.MODELS for item in hardware]
-    say(throughput.format_throughput(results))
+    print_result(throughput.format_throughput(results))
     if json:
-        say_json({"training": [dataclasses.asdict(result) for result in results]})
+        print_json({"training": [dataclasses.asdict(result) for result in results]})
 
 
 def _group_by_modalities(bundles: Sequence[Bundle]) -> dict[tuple[str, ...], list[Bundle]]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
+from edge_msa.artifacts.files import file_digest
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import (
     PrecisionChoice,
@@ -25,7 +27,7 @@ from edge_msa.benchmark.precisions import (
 )
 from edge_msa.benchmark.remote import RemoteConfig, p50_on_host, probe_host
 from edge_msa.config.settings import Settings
-from edge_msa.console import made, remark, remarks, say, step
+from edge_msa.console import made, print_step, print_up_to_date, remark, remarks, say
 from edge_msa.deployment.export_request import export_request
 from edge_msa.deployment.graphs import graphs_of, with_text_encoders
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
@@ -58,6 +60,7 @@ from edge_msa_export.torch_tensorrt.programs import (
     torch_version,
 )
 from edge_msa_export.torch_tensorrt.tables import table_of
+from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BundleError
 
@@ -148,21 +151,47 @@ def _check_remote(remote: RemoteConfig, profile: DeviceProfile, precision: str) 
     remark(f"{remote.host.address}: {probe_host(remote, profile.to_json())}")
 
 
-def export_once(target: str, output_dir: Path, model: Path) -> Path:
-    """`export_model` with what it chooses by itself; skipped where the bundle is of that very run and target."""
-    digest, profile = load_run(model).digest, profile_named(target)
-    try:
-        manifest = open_bundle(output_dir).manifest
-        # As JSON has it: what was a tuple is a list there.
-        same = manifest.profile == json.loads(json.dumps(profile.to_json()))
-        current = same and manifest.provenance.get("run") == digest
-    except (BundleError, UsageError):
-        current = False
-    if current:
-        say(f"bundle: {output_dir} is up to date, skipped")
+def export_once(
+    target: str,
+    output_dir: Path,
+    model: Path,
+    *,
+    data: str | None = None,
+    precision: str = "auto",
+    max_drop: float = 1.0,
+    task: str | None = None,
+) -> Path:
+    """Export a bundle unless `output_dir` is up to date with the run, the target and the settings. Return its path."""
+    inputs = {"model": load_run(model).digest, "target": json.dumps(profile_named(target).to_json(), sort_keys=True)}
+    settings = {"precision": precision, "max_drop": max_drop}
+
+    def cache_key() -> str:
+        manifest = file_digest(output_dir / MANIFEST_NAME)
+        return compute_cache_key("export", settings, 0, inputs | {"manifest": manifest})
+
+    if _is_valid_bundle(output_dir) and is_current(output_dir, cache_key()):
+        print_up_to_date(output_dir)
     else:
-        export_model(target, output_dir, model=model, in_pipeline=True)
+        export_model(
+            target,
+            output_dir,
+            model=model,
+            data=data,
+            precision=precision,
+            max_drop=max_drop,
+            task=task,
+            in_pipeline=True,
+        )
+        mark_current(output_dir, cache_key())
     return output_dir
+
+
+def _is_valid_bundle(path: Path) -> bool:
+    try:
+        open_bundle(path)
+    except (BundleError, UsageError):
+        return False
+    return True
 
 
 def _write(
@@ -194,7 +223,7 @@ def default_run() -> Run:
         remark(f"note: no --model given, taking {DEFAULT_MODEL} of an earlier run")
     else:
         remark(f"note: no --model given and no earlier run: making the embedded default in {DEFAULT_MODEL.parent}")
-        make_model(DEFAULT_MODEL.parent)
+        train_calibrated_student(DEFAULT_MODEL.parent)
     return load_run(DEFAULT_MODEL, "calibration")
 
 
@@ -291,43 +320,50 @@ def _worst(programs: Programs) -> float:
     return float(np.max([saved.parity for saved in programs.saved]))
 
 
-def make_model(output_dir: Path, settings: Settings | None = None) -> None:
-    """The runs `teacher`, `student` and `calibrated` under a folder."""
+def train_calibrated_student(output_dir: Path, settings: Settings | None = None) -> Path:
+    """Train a teacher, distill a student and calibrate it, in the folders `teacher`, `student` and `calibrated`.
+
+    Steps that are up to date are skipped.
+
+    Returns:
+        The calibrated run.
+    """
     require_single_process("the way from data to a calibrated student")
-    given = settings or Settings()
-    own = given.pipeline
-    teacher, student = output_dir / "teacher", output_dir / "student"
-    hardware = Hardware(own.device)
-    step("train")
+    settings = settings or Settings()
+    options = settings.pipeline
+    teacher, student, calibrated = (output_dir / name for name in ("teacher", "student", "calibrated"))
+    hardware = Hardware(options.device)
+    print_step("train")
     train_teacher(
-        own.data,
+        options.data,
         teacher,
-        model=own.teacher,
-        recipe={"hrlf": given.hrlf, "almt": given.almt},
-        seed=own.seed,
+        model=options.teacher,
+        recipe={"hrlf": settings.hrlf, "almt": settings.almt},
+        seed=options.seed,
         hardware=hardware,
-        task=own.task,
+        task=options.task,
         in_pipeline=True,
     )
-    step("distill")
+    print_step("distill")
     distill_student(
-        own.data,
+        options.data,
         [teacher],
         student,
-        recipe={"student": given.student},
-        seed=own.seed,
+        recipe={"student": settings.student},
+        seed=options.seed,
         hardware=hardware,
-        task=own.task,
+        task=options.task,
         in_pipeline=True,
     )
-    step("calibrate")
+    print_step("calibrate")
     calibrate_student(
-        own.data,
+        options.data,
         student,
-        output_dir / "calibrated",
-        method=own.method,
-        num_samples=own.num_samples,
-        seed=own.seed,
-        task=own.task,
+        calibrated,
+        method=options.method,
+        num_samples=options.num_samples,
+        seed=options.seed,
+        task=options.task,
         in_pipeline=True,
     )
+    return calibrated

@@ -1,139 +1,118 @@
-"""`edge-msa pipeline`: every step in order; a step whose inputs are unchanged is skipped, so a killed run goes on."""
+"""`edge-msa pipeline`: run all steps. Steps that are up to date are skipped, so that a killed pipeline resumes."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json as json_module
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
+from edge_msa.artifacts.files import file_digest
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.bundles import bench_bundles
-from edge_msa.benchmark.records import BenchRecord, write_records
+from edge_msa.benchmark.records import write_records
 from edge_msa.config.settings import PipelineRecipe, read_settings
-from edge_msa.console import say, say_json, step
+from edge_msa.console import print_json, print_result, print_step, print_up_to_date
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import by_session, session_of, source_of
 from edge_msa.workflows.evaluate import limits_of, reader_of
-from edge_msa.workflows.export import export_model, make_model
+from edge_msa.workflows.export import export_once, train_calibrated_student
 from edge_msa.workflows.report import write_report
-from edge_msa_export.profiles import profile_named
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
-from edge_msa_runtime.errors import BundleError
 
 MEASUREMENTS = "measurements"
-STAMP = "inputs.sha256"
+REPORT_NAME = "report.html"
 
 
 def run_pipeline(
     recipe: Path | None, data: str | None, output_dir: Path, *, task: str | None = None, json: bool = False
 ) -> None:
-    """Train, distill, calibrate, export, measure on test, report."""
+    """Train, distill, calibrate and export a student, measure it on the test split, and write a report.
+
+    Args:
+        recipe: TOML file with settings; None for the built-in settings.
+        data: feature file; None for the recipe's.
+        output_dir: folder for the runs, the bundles, the measurements and the report.
+        task: name of the task; None for the recipe's, or else the file's.
+        json: also print the measurements as one line of JSON.
+
+    Raises:
+        UsageError: `output_dir` is a file, or the recipe is wrong.
+    """
     started = time.monotonic()
     if output_dir.exists() and not output_dir.is_dir():
-        raise UsageError(f"{output_dir} is a file: give a folder that may hold runs, bundles and the report")
+        raise UsageError(f"{output_dir} is a file. Pass a folder as --output-dir.")
     settings = read_settings(recipe)
-    own = settings.pipeline
-    chosen = dataclasses.replace(own, data=data or own.data, task=task or own.task)
-    make_model(output_dir, dataclasses.replace(settings, pipeline=chosen))
-    bundles = [_export(target, output_dir, chosen) for target in chosen.targets]
-    measured = _measure(bundles, output_dir, chosen)
-    step("report")
-    write_report([output_dir], output_dir / "report.html")
-    say(f"took {time.monotonic() - started:.0f} s")
+    options = settings.pipeline
+    options = dataclasses.replace(options, data=data or options.data, task=task or options.task)
+    calibrated = train_calibrated_student(output_dir, dataclasses.replace(settings, pipeline=options))
+    bundles = [_export(target, calibrated, output_dir, options) for target in options.targets]
+    records = _measure(bundles, output_dir, options)
+    print_step("report")
+    report = output_dir / REPORT_NAME
+    write_report([output_dir], report)
+    print_result(f"Finished in {time.monotonic() - started:.0f} s.")
     if json:
-        say_json({"report": str(output_dir / "report.html"), "records": measured})
+        print_json({"report": str(report), "records": records})
 
 
-def _export(target: str, output_dir: Path, recipe: PipelineRecipe) -> Path:
-    step(f"export {target}")
+def _export(target: str, calibrated: Path, output_dir: Path, options: PipelineRecipe) -> Path:
+    print_step(f"export {target}")
     name = Path(target).stem if target.endswith(".toml") else target
-    model, path = output_dir / "calibrated", output_dir / f"bundle-{name}"
-    wanted = {
-        "model": load_run(model).digest,
-        "profile": profile_named(target).to_json(),
-        "precision": recipe.precision,
-        "max_drop": recipe.max_drop,
-    }
-    if _manifest_of(path) is not None and _stamp(output_dir, path.name) == _hash(wanted, path):
-        say(f"bundle: {path} is up to date, skipped")
-        return path
-    export_model(
+    return export_once(
         target,
-        path,
-        model=model,
-        data=recipe.data,
-        precision=recipe.precision,
-        max_drop=recipe.max_drop,
-        task=recipe.task,
-        in_pipeline=True,
+        output_dir / f"bundle-{name}",
+        calibrated,
+        data=options.data,
+        precision=options.precision,
+        max_drop=options.max_drop,
+        task=options.task,
     )
-    write_text(output_dir / MEASUREMENTS / f"{path.name}.{STAMP}", _hash(wanted, path))
-    return path
 
 
-def _measure(paths: Sequence[Path], output_dir: Path, recipe: PipelineRecipe) -> list[dict[str, Any]]:
-    """Evaluate every precision of every bundle on test, and bench them all in one run."""
-    step("evaluate and bench")
-    folder = output_dir / MEASUREMENTS
-    stamp = _hash({"split": "test"}, *paths)
-    if _stamp(output_dir, MEASUREMENTS) == stamp:
-        say(f"measurements: {folder} is up to date, skipped")
-        return [item for path in sorted(folder.glob("*.json")) for item in json_module.loads(path.read_text())]
+def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -> list[dict[str, Any]]:
+    """Evaluate the teacher and every bundle on the test split, measure the bundles together, and return the records."""
+    print_step("evaluate and bench")
+    folder, teacher = output_dir / MEASUREMENTS, output_dir / "teacher"
+    inputs = {path.name: file_digest(path / MANIFEST_NAME) for path in paths}
+    cache_key = compute_cache_key("measure", {"split": "test"}, 0, inputs | {"teacher": load_run(teacher).digest})
+    if is_current(folder, cache_key):
+        print_up_to_date(folder)
+        return [record for path in sorted(folder.glob("*.json")) for record in json_module.loads(path.read_text())]
     bundles = [open_bundle(path) for path in paths]
-    evaluations = _evaluate(output_dir / "teacher", bundles, recipe)
-    benches: list[BenchRecord] = bench_bundles(bundles)
+    evaluations = _evaluate(teacher, bundles, options)
+    benches = bench_bundles(bundles)
     write_records(folder / "evaluations.json", *evaluations)
     write_records(folder / "bench.json", *benches)
-    write_text(folder / f"{MEASUREMENTS}.{STAMP}", stamp)
-    return [*(item.to_json() for item in evaluations), *(item.to_json() for item in benches)]
+    mark_current(folder, cache_key)
+    return [*(record.to_json() for record in evaluations), *(record.to_json() for record in benches)]
 
 
-def _evaluate(teacher: Path, bundles: Sequence[Bundle], recipe: PipelineRecipe) -> list[Evaluation]:
-    """The teacher, and every bundle at every precision; the same graphs on the same backend are read once."""
-    predict, source, dataset = reader_of(
-        teacher, open_and_report(recipe.data, recipe.task), backend="auto", precision=None
-    )
-    limits = limits_of(recipe.data, dataset, "test")
+def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:
+    """Evaluate the teacher, and every bundle at every precision. Identical graphs on a backend are evaluated once."""
+    dataset = open_and_report(options.data, options.task)
+    predict, source, dataset = reader_of(teacher, dataset, backend="auto", precision=None)
+    limits = limits_of(options.data, dataset, "test")
     evaluations = [evaluate(predict, dataset, "test", source, limits=limits)[0]]
-    known: dict[tuple[str, ...], Evaluation] = {}
+    by_graphs: dict[tuple[str, ...], Evaluation] = {}
     variants = [
-        (b, backend, name) for b in bundles for backend in b.manifest.backends for name in b.precisions(backend)
+        (bundle, backend, precision)
+        for bundle in bundles
+        for backend in bundle.manifest.backends
+        for precision in bundle.precisions(backend)
     ]
     for bundle, backend, precision in variants:
         with session_of(bundle, backend, precision) as session:
-            files = (bundle.manifest.files[file] for file in bundle.needed_files(backend, precision))
-            key = (session.backend, *sorted(files))
+            digests = (bundle.manifest.files[file] for file in bundle.needed_files(backend, precision))
+            graphs = (session.backend, *sorted(digests))
             source = source_of(session, backend)
-            if key not in known:
-                known[key] = evaluate(by_session(session), dataset, "test", source, limits=limits)[0]
-            evaluations.append(dataclasses.replace(known[key], source=source))
+            if graphs not in by_graphs:
+                by_graphs[graphs] = evaluate(by_session(session), dataset, "test", source, limits=limits)[0]
+            evaluations.append(dataclasses.replace(by_graphs[graphs], source=source))
     return evaluations
-
-
-def _manifest_of(path: Path) -> Bundle | None:
-    """The bundle, if it is whole."""
-    try:
-        return open_bundle(path)
-    except (BundleError, UsageError):
-        return None
-
-
-def _stamp(output_dir: Path, name: str) -> str:
-    path = output_dir / MEASUREMENTS / f"{name}.{STAMP}"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _hash(wanted: Mapping[str, Any], *bundles: Path) -> str:
-    """What a result was made from, and the bundles as they lie there now."""
-    digest = hashlib.sha256(json_module.dumps(wanted, sort_keys=True).encode())
-    for bundle in bundles:
-        digest.update((bundle / MANIFEST_NAME).read_bytes())
-    return digest.hexdigest()

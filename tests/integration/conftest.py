@@ -1,4 +1,4 @@
-"""What the system tests share: a small archive, and the whole way gone once with it."""
+"""Fixtures of the integration tests: commands, a small data set, and runs and bundles that are made once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +21,12 @@ from edge_msa.cli import run
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
 
+if TYPE_CHECKING:
+    from tests.conftest import Once
+
 SMALL = "[hrlf]\nepochs = 2\nrobust_epochs = 1\nd = 8\nheads = 2\n[student]\nepochs = 1\nwidth = 8\nblocks = 1\n"
 
-RECIPE = """
+PIPELINE_RECIPE = """
 [hrlf]
 epochs = 1
 robust_epochs = 1
@@ -38,7 +42,7 @@ num_samples = 32
 max_drop = 100
 """
 
-# Wide enough for int8 to have something to do, and with a GRU, whose kernels differ between processors.
+# Wide enough to quantize, and with a GRU, whose kernels differ between processors.
 DEVICE_RECIPE = """
 [student]
 epochs = 1
@@ -54,20 +58,23 @@ max_tokens = 16
 [language.final]
 epochs = 20
 """
-SAID = {2.0: ("i love it", "love at all", "it i love"), -2.0: ("not at all", "i not it", "not love it")}
+TEXTS_BY_SCORE = {
+    2.0: ("i love it", "love at all", "it i love"),
+    -2.0: ("not at all", "i not it", "not love it"),
+}
 
 
 @dataclass(frozen=True)
-class Ran:
-    """How a command ended, and what it said."""
+class CommandResult:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
     @property
-    def told(self) -> str:
-        """The one line that says what was wrong."""
+    def error_line(self) -> str:
+        """The error message, which must be one line."""
         assert "Traceback" not in self.err
         lines = [line for line in self.err.splitlines() if not line.startswith("note:")]
         assert len(lines) == 1, self.err
@@ -75,112 +82,140 @@ class Ran:
         return lines[0]
 
 
-Command = Callable[..., Ran]
+Command = Callable[..., CommandResult]
 
 
-def command_in_process(*arguments: str | Path) -> Ran:
-    """`edge-msa` without a new interpreter."""
+def run_command(*arguments: str | Path) -> CommandResult:
+    """Run `edge-msa` in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run([str(argument) for argument in arguments])
-    return Ran(code, out.getvalue(), err.getvalue())
+    return CommandResult(code, out.getvalue(), err.getvalue())
+
+
+def run_successfully(*arguments: str | Path) -> CommandResult:
+    """Run `edge-msa` in this process, and fail unless its exit code is 0."""
+    result = run_command(*arguments)
+    assert result.code == 0, result.err
+    return result
 
 
 @pytest.fixture(scope="session")
 def edge_msa() -> Command:
     """Run a command of the toolkit."""
-    return command_in_process
+    return run_command
 
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """For subprocesses: one thread, so that they do not fight for cores and always add up in the same order."""
+    """Return an environment for subprocesses with one thread, so that sums are added in the same order."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")
 def edge_msa_run(environment: dict[str, str]) -> Command:
-    """Run a command of the device, from the wheel that is inside the bundle."""
+    """Run a command of the runtime, from the wheel in the bundle."""
 
-    def device(command: str, bundle: Path, *arguments: str | Path) -> Ran:
+    def run_from_wheel(command: str, bundle: Path, *arguments: str | Path) -> CommandResult:
         (wheel,) = bundle.glob("edge_msa_runtime-*.whl")
         line = [sys.executable, "-W", "error", "-m", "edge_msa_runtime", command, str(bundle), *map(str, arguments)]
-        alone = {**environment, "PYTHONPATH": str(wheel)}
-        done = subprocess.run(line, capture_output=True, text=True, check=False, env=alone, cwd=bundle.parent)
-        return Ran(done.returncode, done.stdout, done.stderr)
+        variables = {**environment, "PYTHONPATH": str(wheel)}
+        completed = subprocess.run(line, capture_output=True, text=True, check=False, env=variables, cwd=bundle.parent)
+        return CommandResult(completed.returncode, completed.stdout, completed.stderr)
 
-    return device
-
-
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """192, 64 and 64 samples of the embedded task, as a file like any other."""
-    path = tmp_path_factory.mktemp("data") / "small.npz"
-    dataset = synthetic_dataset(SyntheticConfig(train=192, valid=64, test=64))
-    write_archive(dataclasses.replace(dataset, name="small"), path)
-    return path
+    return run_from_wheel
 
 
 @pytest.fixture(scope="session")
-def small_runs(archive: Path, edge_msa: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `good.npz`, `small.toml`, and the runs `teacher` and `student` that were made of them."""
-    folder = tmp_path_factory.mktemp("runs")
-    shutil.copy(archive, folder / "good.npz")
-    (folder / "small.toml").write_text(SMALL)
-    common = ("--data", folder / "good.npz", "--recipe", folder / "small.toml", "--device", "cpu")
-    assert edge_msa("train", *common, "--output-dir", folder / "teacher").code == 0
-    made = edge_msa("distill", *common, "--teacher", folder / "teacher", "--output-dir", folder / "student")
-    assert made.code == 0
-    return folder
+def archive(once: Once) -> Path:
+    """Return an archive with 192, 64 and 64 samples of the synthetic task."""
+
+    def create(folder: Path) -> None:
+        dataset = synthetic_dataset(SyntheticConfig(train=192, valid=64, test=64))
+        write_archive(dataclasses.replace(dataset, name="small"), folder / "small.npz")
+
+    return once("data", create) / "small.npz"
+
+
+@pytest.fixture(scope="session")
+def small_runs(archive: Path, once: Once) -> Path:
+    """Return a folder with `good.npz`, the recipe `small.toml`, and the runs `teacher` and `student`."""
+
+    def create(folder: Path) -> None:
+        shutil.copy(archive, folder / "good.npz")
+        (folder / "small.toml").write_text(SMALL)
+        common = ("--data", folder / "good.npz", "--recipe", folder / "small.toml", "--device", "cpu")
+        run_successfully("train", *common, "--output-dir", folder / "teacher")
+        run_successfully("distill", *common, "--teacher", folder / "teacher", "--output-dir", folder / "student")
+
+    return once("small-runs", create)
 
 
 @dataclass(frozen=True)
-class WholeWay:
-    """A pipeline that went through: its folder, its recipe, what it said."""
+class PipelineRun:
+    """The inputs and the output folder of a pipeline, and what it printed."""
 
     folder: Path
     recipe: Path
     data: Path
-    ran: Ran
+    out: str = ""
 
     @property
-    def again(self) -> tuple[str | Path, ...]:
-        """The command that made it."""
+    def command(self) -> tuple[str | Path, ...]:
+        """The command that created the folder."""
         return ("pipeline", self.recipe, "--data", self.data, "--output-dir", self.folder)
 
 
 @pytest.fixture(scope="session")
-def whole_way(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> WholeWay:
-    """Everything, once: it takes most of a minute."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    recipe = folder / "recipe.toml"
-    recipe.write_text(RECIPE)
-    made = WholeWay(folder / "out", recipe, archive, Ran(-1, "", ""))
-    ran = command_in_process(*made.again, "--json")
-    assert ran.code == 0, ran.err
-    return dataclasses.replace(made, ran=ran)
+def pipeline_run(archive: Path, once: Once) -> PipelineRun:
+    """Run the pipeline once. Tests that change its folder must copy it."""
+
+    def describe(folder: Path) -> PipelineRun:
+        return PipelineRun(folder / "out", folder / "recipe.toml", archive)
+
+    def create(folder: Path) -> None:
+        pipeline = describe(folder)
+        pipeline.recipe.write_text(PIPELINE_RECIPE)
+        (folder / "stdout").write_text(run_successfully(*pipeline.command, "--json").out)
+
+    folder = once("pipeline", create)
+    return dataclasses.replace(describe(folder), out=(folder / "stdout").read_text())
 
 
 @pytest.fixture(scope="session")
-def calibrated(small_runs: Path, toy_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Calibrated students to export: of three streams, and readers of words by a table and by an encoder."""
-    folder = tmp_path_factory.mktemp("calibrated")
-    recipe = folder / "recipe.toml"
-    recipe.write_text(DEVICE_RECIPE)
-    with (folder / "said.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "mode", "label"])
-        for split in ("train", "valid", "test"):
-            writer.writerows([text, split, score] for score, texts in SAID.items() for text in texts)
-    streams = ("distill", "--teacher", small_runs / "teacher", "--data", small_runs / "good.npz")
-    words = ("text", "train", "--transcripts", folder / "said.csv", "--encoder")
-    made = {"streams": streams, "table": (*words, "wordpieces"), "encoder": (*words, toy_encoder)}
-    for name, command in made.items():
-        student = folder / f"{name}-student"
-        for line in (
-            (*command, "--recipe", recipe, "--device", "cpu", "--output-dir", student),
-            ("calibrate", "--model", student, "--output-dir", folder / name),
-        ):
-            ran = command_in_process(*line)
-            assert ran.code == 0, ran.err
-    return {name: folder / name for name in made}
+def calibrated_runs(small_runs: Path, toy_encoder: Path, once: Once) -> dict[str, Path]:
+    """Return calibrated students by name: of three modalities, of text with a table, and of text with an encoder."""
+    names = ("streams", "table", "encoder")
+
+    def create(folder: Path) -> None:
+        recipe, transcripts = folder / "recipe.toml", folder / "transcripts.csv"
+        recipe.write_text(DEVICE_RECIPE)
+        with transcripts.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "mode", "label"])
+            for split in ("train", "valid", "test"):
+                writer.writerows([text, split, score] for score, texts in TEXTS_BY_SCORE.items() for text in texts)
+        streams = ("distill", "--teacher", small_runs / "teacher", "--data", small_runs / "good.npz")
+        text = ("text", "train", "--transcripts", transcripts, "--encoder")
+        commands = (streams, (*text, "wordpieces"), (*text, toy_encoder))
+        for name, command in zip(names, commands, strict=True):
+            student = folder / f"{name}-student"
+            run_successfully(*command, "--recipe", recipe, "--device", "cpu", "--output-dir", student)
+            run_successfully("calibrate", "--model", student, "--output-dir", folder / name)
+
+    folder = once("calibrated", create)
+    return {name: folder / name for name in names}
+
+
+@pytest.fixture(scope="session")
+def exported_bundle(calibrated_runs: dict[str, Path], once: Once) -> Callable[[str, str], Path]:
+    """Return the bundle of a calibrated run for a target; each is exported once."""
+
+    def export(target: str, name: str) -> Path:
+        def create(folder: Path) -> None:
+            common = ("--max-drop", "100", "--output-dir", folder / "bundle")
+            run_successfully("export", "--target", target, "--model", calibrated_runs[name], *common)
+
+        return once(f"bundle-{target}-{name}", create) / "bundle"
+
+    return export

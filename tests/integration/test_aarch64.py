@@ -21,9 +21,9 @@ from edge_msa_runtime.bundle.reader import open_bundle
 from tests.locations import REPOSITORY
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 TOP = REPOSITORY
 EMULATED = Path(os.environ.get("EDGE_MSA_AARCH64", TOP / ".aarch64")) / "python"
@@ -48,14 +48,14 @@ LEAST_SPREAD = 2e-3
 )
 def bundle(
     request: pytest.FixtureRequest,
-    calibrated: dict[str, Path],
+    calibrated_runs: dict[str, Path],
     edge_msa: Command,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     target, kind = request.param.split()
     path = tmp_path_factory.mktemp("aarch64") / f"{target}-{kind}"
     common = ("--max-drop", "100", "--output-dir", path)
-    ran = edge_msa("export", "--target", target, "--model", calibrated[kind], *common)
+    ran = edge_msa("export", "--target", target, "--model", calibrated_runs[kind], *common)
     assert ran.code == 0, ran.err
     return path
 

@@ -20,9 +20,9 @@ from tests.locations import SHARED_DATA
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 GOLDEN = SHARED_DATA / "golden"
 RECIPE = "[almt]\nepochs = 1\ntokens = 2\n[student]\nepochs = 1\nwidth = 8\nblocks = 1\n"

@@ -16,16 +16,16 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 
 class Trap:
     """Asks for code to be run when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, ("test predictions trapped",)
+        return os.system, ("touch trapped",)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ DATA = {
 def test_data_that_cannot_be_used(name: str, inputs: Inputs, tmp_path: Path, edge_msa: Command) -> None:
     code, words = DATA[name]
     ran = edge_msa("train", "--data", inputs[name], "--output-dir", tmp_path / "out")
-    assert words in ran.told
+    assert words in ran.error_line
     assert ran.code == code
     assert list(tmp_path.iterdir()) == []
 
@@ -181,7 +181,7 @@ def test_one_line_says_what_was_wrong(
         for part in line.split()
     ]
     ran = edge_msa(*filled)
-    assert words in ran.told
+    assert words in ran.error_line
     assert ran.code == code
     assert list(tmp_path.iterdir()) == []
     assert sorted(path for path in inputs.folder.rglob("*")) == before
@@ -195,7 +195,7 @@ def test_a_folder_with_other_files_is_left_as_it_is(
     (tmp_path / "thesis" / "chapter.txt").write_text("mine")
     model = {"train": (), "distill": ("--teacher", inputs["teacher"]), "calibrate": ("--model", inputs["student"])}
     ran = edge_msa(command, *model[command], "--data", inputs["good.npz"], "--output-dir", tmp_path / "thesis")
-    assert "thesis holds files that are no run" in ran.told
+    assert "thesis holds files that are no run" in ran.error_line
     assert ran.code == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "chapter.txt"]
 
@@ -212,7 +212,7 @@ def test_a_damaged_run_is_told_by_every_command_that_reads_it(
         ("export", "--target", "laptop", "--model", run, "--output-dir", tmp_path / "made"),
     ):
         ran = edge_msa(*line)
-        assert "weights.safetensors cannot be read" in ran.told
+        assert "weights.safetensors cannot be read" in ran.error_line
         assert ran.code == 1
         assert not (tmp_path / "made").exists()
 

@@ -15,9 +15,9 @@ from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import Subset
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 EMOTIONS = ("neutral", "happy", "sad", "angry")
 WIDTHS = {"text": 300, "audio": 74, "vision": 35}

@@ -19,9 +19,9 @@ import torch
 from edge_msa.training.loop import _Run
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_under_the_final_name(
         patched.setattr(os, "fsync", fail)  # the last thing before a name appears
         ran = edge_msa(*written(writer, small_runs, tmp_path))
     if isinstance(failure, OSError):
-        assert "no space left on" in ran.told.lower()
+        assert "no space left on" in ran.error_line.lower()
         assert ran.code == 1
     else:
-        assert ran.told.startswith("edge-msa: interrupted")
+        assert ran.error_line.startswith("edge-msa: interrupted")
         assert ran.code == 130
     assert not (tmp_path / writer.name).exists()
     assert [path.name for path in tmp_path.iterdir()] in ([], [f".{writer.name}.partial"])
@@ -90,7 +90,7 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_training_goes_on_later(
     with monkeypatch.context() as patched:
         patched.setattr(torch, "save", full)
         ran = edge_msa(*line)
-    assert "No space left on device" in ran.told
+    assert "No space left on device" in ran.error_line
     assert ran.code == 1
     assert not (tmp_path / "run").exists()
     assert edge_msa(*line).code == 0
@@ -111,7 +111,7 @@ def test_a_training_interrupted_between_epochs_goes_on_from_there(
     line = written(WRITERS["train"], small_runs, tmp_path)
     ran = edge_msa(*line)
     assert ran.code == 130
-    assert "give the same command again" in ran.told
+    assert "give the same command again" in ran.error_line
     assert edge_msa(*line).code == 0
     stages = [stage for stage, _ in begun]
     assert [at for _, at in begun] == [0, 1, 1, 0]
@@ -144,7 +144,7 @@ def test_ctrl_c_inside_a_step_leaves_no_result(
     monkeypatch.setattr(f"edge_msa.workflows.{step}", stop)
     ran = edge_msa(*written(Writer(line, "made"), small_runs, tmp_path))
     assert ran.code == 130
-    assert ran.told.startswith("edge-msa: interrupted")
+    assert ran.error_line.startswith("edge-msa: interrupted")
     assert not (tmp_path / "made").exists()
 
 

@@ -19,9 +19,9 @@ from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
 from tests.locations import SHARED_DATA
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 DIMS = {"language": 5, "audio": 4, "vision": 3}
 ICT = SHARED_DATA / "ict_mmmo.npz"

@@ -1,4 +1,4 @@
-"""Both wheels, built offline from a copy of the tree, and installed without a network."""
+"""Both wheels: built offline from a copy of the repository, and installed without a network."""
 
 from __future__ import annotations
 
@@ -8,39 +8,48 @@ import sys
 import zipfile
 from email.parser import Parser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.locations import REPOSITORY
 
-TOP = REPOSITORY
+if TYPE_CHECKING:
+    from tests.conftest import Once
+
 PARTS = ("edge_msa", "export", "calibrate", "runtime", "devices", "pyproject.toml", "README.md", "LICENSE")
 
 
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheels by distribution."""
-    folder = tmp_path_factory.mktemp("wheels")
-    tree = folder / "tree"
-    tree.mkdir()
-    for name in PARTS:
-        if (TOP / name).is_dir():
-            shutil.copytree(TOP / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "dist", "build"))
-        else:
-            shutil.copy(TOP / name, tree / name)
-    for place in (tree, tree / "runtime"):
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "dist")]
-        subprocess.run(command, cwd=place, check=True, capture_output=True)
-    return {path.name.partition("-")[0]: path for path in (folder / "dist").glob("*.whl")}
+@pytest.fixture(scope="session")
+def wheels(once: Once) -> dict[str, Path]:
+    """Return the wheels by distribution name."""
+
+    def create(folder: Path) -> None:
+        tree = folder / "tree"
+        tree.mkdir()
+        ignore = shutil.ignore_patterns("__pycache__", "dist", "build")
+        for name in PARTS:
+            if (REPOSITORY / name).is_dir():
+                shutil.copytree(REPOSITORY / name, tree / name, ignore=ignore)
+            else:
+                shutil.copy(REPOSITORY / name, tree / name)
+        for project in (tree, tree / "runtime"):
+            command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "dist")]
+            subprocess.run(command, cwd=project, check=True, capture_output=True)
+
+    return {path.name.partition("-")[0]: path for path in (once("wheels", create) / "dist").glob("*.whl")}
 
 
-@pytest.fixture(scope="module")
-def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both wheels installed, and nothing else."""
-    target = tmp_path_factory.mktemp("installed")
-    command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--no-index"]
-    subprocess.run([*command, "--target", str(target), *map(str, wheels.values())], check=True, capture_output=True)
-    return target
+@pytest.fixture(scope="session")
+def installed(wheels: dict[str, Path], once: Once) -> Path:
+    """Return a folder with both wheels installed, and nothing else."""
+
+    def create(folder: Path) -> None:
+        options = ["-q", "--disable-pip-version-check", "--no-deps", "--no-index", "--target", str(folder)]
+        command = [sys.executable, "-m", "pip", "install", *options, *map(str, wheels.values())]
+        subprocess.run(command, check=True, capture_output=True)
+
+    return once("installed-wheels", create)
 
 
 def names(wheel: Path) -> set[str]:
@@ -58,19 +67,19 @@ def top_level(wheel: Path) -> set[str]:
     return {name.partition("/")[0] for name in names(wheel) if ".dist-info/" not in name}
 
 
-def test_there_are_two_wheels_of_one_version(wheels: dict[str, Path]) -> None:
+def test_both_wheels_have_the_same_version(wheels: dict[str, Path]) -> None:
     assert set(wheels) == {"edge_msa", "edge_msa_runtime"}
     assert len({path.name.split("-")[1] for path in wheels.values()}) == 1
 
 
-def test_each_has_its_own_packages_at_the_top(wheels: dict[str, Path]) -> None:
+def test_each_wheel_contains_its_packages(wheels: dict[str, Path]) -> None:
     assert top_level(wheels["edge_msa"]) == {"edge_msa", "edge_msa_export", "edge_msa_calibrate"}
     assert top_level(wheels["edge_msa_runtime"]) == {"edge_msa_runtime"}
 
 
-def test_every_module_of_the_tree_is_in_a_wheel(wheels: dict[str, Path]) -> None:
+def test_every_module_is_in_a_wheel(wheels: dict[str, Path]) -> None:
     inside = names(wheels["edge_msa"]) | names(wheels["edge_msa_runtime"])
-    for parent in (TOP, TOP / "export", TOP / "calibrate", TOP / "runtime"):
+    for parent in (REPOSITORY, REPOSITORY / "export", REPOSITORY / "calibrate", REPOSITORY / "runtime"):
         for package in parent.glob("edge_msa*/"):
             missing = {
                 path.relative_to(parent).as_posix() for path in package.rglob("*.py") if "__pycache__" not in path.parts
@@ -78,23 +87,24 @@ def test_every_module_of_the_tree_is_in_a_wheel(wheels: dict[str, Path]) -> None
             assert missing == set()
 
 
-def test_data_files_are_inside(wheels: dict[str, Path]) -> None:
+def test_device_profiles_and_templates_are_in_the_wheel(wheels: dict[str, Path]) -> None:
     inside = names(wheels["edge_msa"])
-    assert {f"edge_msa_export/devices/{path.name}" for path in (TOP / "devices").glob("*.toml")} <= inside
-    assert {f"edge_msa/{page}.html.j2" for page in ("report/page", "report/grid", "explain/page")} <= inside
-    assert "edge_msa/reporting/style.css" in inside
+    assert {f"edge_msa_export/devices/{path.name}" for path in (REPOSITORY / "devices").glob("*.toml")} <= inside
+    data = [path for path in (REPOSITORY / "edge_msa").rglob("*") if path.suffix in {".j2", ".css", ".toml"}]
+    assert data
+    assert {path.relative_to(REPOSITORY).as_posix() for path in data} <= inside
 
 
-def test_nothing_but_the_project_is_inside(wheels: dict[str, Path]) -> None:
+def test_wheels_contain_no_tests_and_caches(wheels: dict[str, Path]) -> None:
     for wheel in wheels.values():
         assert not [name for name in names(wheel) if "__pycache__" in name or "/test" in name or name.endswith(".npz")]
 
 
-def test_numpy_is_all_that_the_runtime_needs(wheels: dict[str, Path]) -> None:
-    found = Parser().parsestr(metadata(wheels["edge_msa_runtime"], "METADATA"))
-    needed = [item for item in found.get_all("Requires-Dist") or [] if "extra ==" not in item]
-    assert [item.partition(">")[0].strip() for item in needed] == ["numpy"]
-    assert found["Requires-Python"] == ">=3.8"
+def test_the_runtime_depends_on_numpy_only(wheels: dict[str, Path]) -> None:
+    fields = Parser().parsestr(metadata(wheels["edge_msa_runtime"], "METADATA"))
+    required = [item for item in fields.get_all("Requires-Dist") or [] if "extra ==" not in item]
+    assert [item.partition(">")[0].strip() for item in required] == ["numpy"]
+    assert fields["Requires-Python"] == ">=3.8"
 
 
 @pytest.mark.parametrize(
@@ -104,28 +114,30 @@ def test_numpy_is_all_that_the_runtime_needs(wheels: dict[str, Path]) -> None:
         ("edge_msa_runtime", "edge-msa-run = edge_msa_runtime.cli:main"),
     ],
 )
-def test_each_wheel_has_its_command(wheel: str, line: str, wheels: dict[str, Path]) -> None:
+def test_each_wheel_installs_its_command(wheel: str, line: str, wheels: dict[str, Path]) -> None:
     assert line in metadata(wheels[wheel], "entry_points.txt").splitlines()
 
 
 def run_installed(installed: Path, code: str) -> str:
-    """What code prints that is run from the installed wheels, away from the checkout."""
-    told = f"import sys; sys.path.insert(0, {str(installed)!r})\n{code}"
-    command = [sys.executable, "-c", told]
-    done = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    """Run code with the installed wheels, outside of the repository, and return what it prints."""
+    code = f"import sys; sys.path.insert(0, {str(installed)!r})\n{code}"
+    command = [sys.executable, "-c", code]
+    completed = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=True)
+    return completed.stdout.strip()
 
 
-def test_the_devices_are_found_in_the_installed_wheel(installed: Path) -> None:
+def test_device_profiles_load_from_the_installed_wheel(installed: Path) -> None:
     code = (
         "import edge_msa_export.profiles as p\n"
         f"assert p.__file__.startswith({str(installed)!r}), p.__file__\n"
         "print(*p.load_profiles())"
     )
-    assert run_installed(installed, code).split() == sorted(path.stem for path in (TOP / "devices").glob("*.toml"))
+    assert run_installed(installed, code).split() == sorted(
+        path.stem for path in (REPOSITORY / "devices").glob("*.toml")
+    )
 
 
-def test_the_installed_wheel_contains_the_templates(installed: Path) -> None:
+def test_the_report_renders_from_the_installed_wheel(installed: Path) -> None:
     code = (
         "import edge_msa.reporting.page as p\n"
         f"assert p.__file__.startswith({str(installed)!r}), p.__file__\n"
@@ -134,6 +146,6 @@ def test_the_installed_wheel_contains_the_templates(installed: Path) -> None:
     assert run_installed(installed, code).lower().startswith("<!doctype html")
 
 
-def test_the_runtime_answers_from_the_installed_wheel(installed: Path) -> None:
+def test_the_runtime_runs_from_the_installed_wheel(installed: Path) -> None:
     code = "from edge_msa_runtime.cli import main\nprint(main(['info', 'nowhere']))"
     assert run_installed(installed, code) == "2"

@@ -1,4 +1,4 @@
-"""Features in, a bundle out: one small pipeline, and what must be true of everything it leaves behind."""
+"""A small pipeline from features to bundles, and the properties of everything that it writes."""
 
 from __future__ import annotations
 
@@ -28,16 +28,20 @@ from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran, WholeWay
+    from tests.integration.conftest import CommandResult, PipelineRun
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 BUNDLES = ("bundle-laptop", "bundle-jetson")
 
 
-def snapshot(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+def file_states(folder: Path) -> dict[str, tuple[str, int]]:
+    """Return the digest and the modification time of every file except the report, which is always written."""
+    return {
+        path.relative_to(folder).as_posix(): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "report.html"
+    }
 
 
 def last_line(text: str) -> Any:
@@ -45,135 +49,139 @@ def last_line(text: str) -> Any:
 
 
 @pytest.fixture
-def bundle(whole_way: WholeWay, tmp_path: Path) -> Path:
-    """The laptop's bundle, to be spoilt."""
-    return shutil.copytree(whole_way.folder / "bundle-laptop", tmp_path / "bundle")
+def bundle(pipeline_run: PipelineRun, tmp_path: Path) -> Path:
+    """Return a copy of the laptop's bundle, to be damaged."""
+    return shutil.copytree(pipeline_run.folder / "bundle-laptop", tmp_path / "bundle")
 
 
-def test_every_step_leaves_its_run_and_nothing_half_made(whole_way: WholeWay) -> None:
-    teacher, student, calibrated = (load_run(whole_way.folder / name) for name in ("teacher", "student", "calibrated"))
+def test_every_step_writes_a_run_with_its_inputs(pipeline_run: PipelineRun) -> None:
+    teacher, student, calibrated = (
+        load_run(pipeline_run.folder / name) for name in ("teacher", "student", "calibrated")
+    )
     assert [run.info.kind for run in (teacher, student, calibrated)] == ["teacher", "student", "calibration"]
     assert student.info.inputs["teacher"] == teacher.digest
     assert calibrated.info.inputs["student"] == student.digest
-    assert not [path for path in whole_way.folder.rglob("*") if path.name.startswith(".")]
 
 
-def test_no_file_tells_where_it_was_made(whole_way: WholeWay) -> None:
-    place = str(whole_way.folder).encode()
+def test_no_temporary_files_remain(pipeline_run: PipelineRun) -> None:
+    hidden = [path.name for path in pipeline_run.folder.rglob("*") if path.name.startswith(".")]
+    assert [name for name in hidden if not name.endswith(".cache_key")] == []
+
+
+def test_bundles_do_not_contain_local_paths(pipeline_run: PipelineRun) -> None:
+    folder = str(pipeline_run.folder).encode()
     for name in BUNDLES:
-        for path in (whole_way.folder / name).rglob("*"):
-            assert not path.is_file() or place not in path.read_bytes(), path
+        for path in (pipeline_run.folder / name).rglob("*"):
+            assert not path.is_file() or folder not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("name", BUNDLES)
-def test_a_bundle_is_verified_by_the_runtime_inside_it(name: str, whole_way: WholeWay, edge_msa_run: Command) -> None:
-    ran = edge_msa_run("verify", whole_way.folder / name, "--json")
-    assert ran.code == 0, ran.err
-    assert last_line(ran.out)
+def test_bundles_are_verified_by_the_runtime_inside_them(
+    name: str, pipeline_run: PipelineRun, edge_msa_run: Command
+) -> None:
+    result = edge_msa_run("verify", pipeline_run.folder / name, "--json")
+    assert result.code == 0, result.err
+    assert last_line(result.out)
 
 
-def test_the_trade_off_is_printed_and_told_as_json(whole_way: WholeWay) -> None:
-    out = whole_way.ran.out
-    for text in ("Acc-2 Non0", "laptop-x86", "jetson-orin-nano", "teacher", str(whole_way.folder / "report.html")):
-        assert text in out
-    found = last_line(out)
-    assert {record["record"] for record in found["records"]} == {"evaluation", "bench"}
-    assert Path(found["report"]).is_file()
+def test_the_trade_off_is_printed_as_table_and_json(pipeline_run: PipelineRun) -> None:
+    for text in ("Acc-2 Non0", "laptop-x86", "jetson-orin-nano", "teacher", str(pipeline_run.folder / "report.html")):
+        assert text in pipeline_run.out
+    summary = last_line(pipeline_run.out)
+    assert {record["record"] for record in summary["records"]} == {"evaluation", "bench"}
+    assert Path(summary["report"]).is_file()
 
 
-def test_the_report_needs_no_network(whole_way: WholeWay) -> None:
-    page = (whole_way.folder / "report.html").read_text(encoding="utf-8")
-    fetched = re.findall(
+def test_the_report_works_offline(pipeline_run: PipelineRun) -> None:
+    page = (pipeline_run.folder / "report.html").read_text(encoding="utf-8")
+    links = re.findall(
         r"""(?:src|href|srcset|action)\s*=\s*["'](?!#|data:)[^"']*|url\((?!["']?(?:#|data:))[^)]*""", page
     )
-    assert fetched == []
+    assert links == []
     assert "@import" not in page
     assert "<script src" not in page
     for text in ("laptop-x86", "jetson-orin-nano", "openvino", "missing-average"):
         assert text in page
 
 
-def test_a_second_run_skips_every_step_and_changes_no_file(whole_way: WholeWay, edge_msa: Command) -> None:
-    before = snapshot(whole_way.folder)
-    touched = {path: path.stat().st_mtime_ns for path in whole_way.folder.rglob("*") if path.name != "report.html"}
-    ran = edge_msa(*whole_way.again)
-    assert ran.code == 0, ran.err
-    steps = re.findall(r"^== (.*)\n(.*)", ran.out, flags=re.MULTILINE)
+def test_a_second_pipeline_skips_every_step(pipeline_run: PipelineRun, edge_msa: Command, tmp_path: Path) -> None:
+    folder = shutil.copytree(pipeline_run.folder, tmp_path / "out")
+    before = file_states(folder)
+    result = edge_msa("pipeline", pipeline_run.recipe, "--data", pipeline_run.data, "--output-dir", folder)
+    assert result.code == 0, result.err
+    steps = re.findall(r"^== (.*)\n(.*)", result.out, flags=re.MULTILINE)
     assert len(steps) == 7
-    assert [name for name, following in steps if "is up to date, skipped" not in following] == ["report"]
-    assert snapshot(whole_way.folder) == before
-    assert {path: path.stat().st_mtime_ns for path in touched if path.is_file()} == {
-        path: at for path, at in touched.items() if path.is_file()
-    }
+    assert [name for name, next_line in steps if "up to date" not in next_line] == ["report"]
+    assert file_states(folder) == before
 
 
-@pytest.mark.parametrize("what", ["golden.npz", "graphs/onnx/fp32/window-lav.onnx", "manifest.json", "README.md"])
-def test_a_changed_byte_is_named_and_stops_the_device(
-    what: str, bundle: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["golden.npz", "graphs/onnx/fp32/window-lav.onnx", "manifest.json", "README.md"])
+def test_the_runtime_rejects_and_names_a_changed_file(
+    name: str, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from edge_msa_runtime.cli import main
 
-    path = bundle / what
+    path = bundle / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     for command in ("info", "verify", "bench"):
         assert main([command, str(bundle)]) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"error: {what} has changed")
+        assert name in line
+        assert "changed" in line
 
 
-def test_a_changed_byte_stops_the_commands_of_the_workstation_too(
-    bundle: Path, whole_way: WholeWay, edge_msa: Command
+def test_the_toolkit_rejects_and_names_a_changed_file(
+    bundle: Path, pipeline_run: PipelineRun, edge_msa: Command
 ) -> None:
     path = bundle / "graphs/onnx/fp32/fuse.onnx"
     path.write_bytes(path.read_bytes() + b"\0")
-    for command in (("evaluate", bundle, "--data", whole_way.data), ("bench", bundle)):
-        ran = edge_msa(*command)
-        assert ran.code == 1
-        assert ran.err.startswith("edge-msa: graphs/onnx/fp32/fuse.onnx has changed")
-        assert ran.err.count("\n") == 1
+    for command in (("evaluate", bundle, "--data", pipeline_run.data), ("bench", bundle)):
+        result = edge_msa(*command)
+        assert result.code == 1
+        assert "graphs/onnx/fp32/fuse.onnx" in result.error_line
+        assert "changed" in result.error_line
 
 
-def test_a_bundle_is_evaluated_with_its_predictions(whole_way: WholeWay, tmp_path: Path, edge_msa: Command) -> None:
+def test_evaluate_writes_predictions_and_metrics(pipeline_run: PipelineRun, tmp_path: Path, edge_msa: Command) -> None:
     predictions, record = tmp_path / "p.csv", tmp_path / "e.json"
-    arguments = ("--data", whole_way.data, "--predictions", predictions, "--output", record, "--json")
-    ran = edge_msa("evaluate", whole_way.folder / "bundle-laptop", *arguments)
-    assert ran.code == 0, ran.err
-    found = last_line(ran.out)
-    assert found == json.loads(record.read_text())[0]
-    assert set(found["by_subset"]) == {subset.value for subset in Subset}
-    split = read_archive(whole_way.data).split("test")
+    options = ("--data", pipeline_run.data, "--predictions", predictions, "--output", record, "--json")
+    result = edge_msa("evaluate", pipeline_run.folder / "bundle-laptop", *options)
+    assert result.code == 0, result.err
+    evaluation = last_line(result.out)
+    assert evaluation == json.loads(record.read_text())[0]
+    assert set(evaluation["by_subset"]) == {subset.value for subset in Subset}
+    split = read_archive(pipeline_run.data).split("test")
     rows = list(csv.DictReader(predictions.read_text().splitlines()))
     assert list(rows[0]) == ["id", "label", "subset", "score"]
     assert len(rows) == 7 * len(split)
     assert {row["id"] for row in rows} == set(split.ids)
-    own = np.array([float(row["score"]) for row in rows if row["subset"] == "lav"])
+    scores = np.array([float(row["score"]) for row in rows if row["subset"] == "lav"])
     labels = np.array([float(row["label"]) for row in rows if row["subset"] == "lav"])
     np.testing.assert_array_equal(labels.astype(np.float32), split.labels)
-    assert np.abs(own - labels).mean() == pytest.approx(found["by_subset"]["lav"]["mae"], abs=1e-5)
+    assert np.abs(scores - labels).mean() == pytest.approx(evaluation["by_subset"]["lav"]["mae"], rel=1e-5)
 
 
-def test_a_run_and_its_bundle_are_measured_alike(whole_way: WholeWay, edge_msa: Command) -> None:
-    run = edge_msa("evaluate", whole_way.folder / "student", "--data", whole_way.data, "--json")
-    options = ("--data", whole_way.data, "--precision", "fp32", "--json")
-    bundle = edge_msa("evaluate", whole_way.folder / "bundle-laptop", *options)
+def test_a_run_and_its_bundle_have_the_same_metrics(pipeline_run: PipelineRun, edge_msa: Command) -> None:
+    run = edge_msa("evaluate", pipeline_run.folder / "student", "--data", pipeline_run.data, "--json")
+    options = ("--data", pipeline_run.data, "--precision", "fp32", "--json")
+    bundle = edge_msa("evaluate", pipeline_run.folder / "bundle-laptop", *options)
     first, second = last_line(run.out), last_line(bundle.out)
     for subset in Subset:
-        assert first["by_subset"][subset.value]["mae"] == pytest.approx(
-            second["by_subset"][subset.value]["mae"], abs=1e-5
-        )
+        mae = second["by_subset"][subset.value]["mae"]
+        assert first["by_subset"][subset.value]["mae"] == pytest.approx(mae, rel=1e-5)
     assert first["baselines"] == second["baselines"]
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_chunks_with_masked_frames_windows_and_torch_read_the_same(backend: str, whole_way: WholeWay) -> None:
-    run = load_run(whole_way.folder / "student")
-    dataset = read_archive(whole_way.data)
+def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline_run: PipelineRun) -> None:
+    run = load_run(pipeline_run.folder / "student")
+    dataset = read_archive(pipeline_run.data)
     split = dataset.split("test")
     student, normalized = student_of(run), run.spec.normalize(dataset).split("test")
     generator = np.random.default_rng(0)
-    with edge_msa_runtime.load(whole_way.folder / "bundle-laptop", backend=backend, precision="fp32") as session:
+    with edge_msa_runtime.load(pipeline_run.folder / "bundle-laptop", backend=backend, precision="fp32") as session:
         assert session.backend == backend
         for subset in Subset:
             expected = predict(student, normalized.select(np.arange(3)), subset)
@@ -194,49 +202,59 @@ def test_chunks_with_masked_frames_windows_and_torch_read_the_same(backend: str,
                 assert stream.predict().outputs == pytest.approx(whole, abs=1e-5)
 
 
-def test_a_precision_that_loses_too_much_ends_with_3_and_leaves_the_bundle_that_passed(
-    whole_way: WholeWay, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
+def test_a_precision_that_fails_the_gate_exits_with_3(
+    pipeline_run: PipelineRun, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lossy(*_: object) -> tuple[PrecisionMeasurement, ...]:
         return tuple(
-            PrecisionMeasurement(backend, precision, backend, {"lav": points}, {}, frozenset({"lav"}), (speed,))
+            PrecisionMeasurement(backend, precision, backend, {"lav": points}, {}, frozenset({"lav"}), (latency,))
             for backend in ("openvino", "onnxruntime")
-            for precision, points, speed in (("fp32", 80.0, 2.0), ("int8", 70.0, 1.0))
+            for precision, points, latency in (("fp32", 80.0, 2.0), ("int8", 70.0, 1.0))
         )
 
     monkeypatch.setattr("edge_msa.workflows.export.measure_precisions", lossy)
     output = tmp_path / "bundle"
-    options = ("--data", whole_way.data, "--precision", "int8", "--max-drop", "0", "--output-dir", output)
-    ran = edge_msa("export", "--target", "laptop", "--model", whole_way.folder / "calibrated", *options)
-    assert ran.code == 3
-    (line,) = [line for line in ran.err.splitlines() if line.startswith("edge-msa:")]
-    assert "loses 10.00 points on subset lav" in line
+    options = ("--data", pipeline_run.data, "--precision", "int8", "--max-drop", "0", "--output-dir", output)
+    result = edge_msa("export", "--target", "laptop", "--model", pipeline_run.folder / "calibrated", *options)
+    assert result.code == 3
+    (line,) = [line for line in result.err.splitlines() if line.startswith("edge-msa:")]
+    assert "10.00" in line
+    assert "lav" in line
+    # The bundle is written with the precision that passes.
     assert set(open_bundle(output).manifest.precision.values()) == {"fp32"}
     assert {spec.precision for spec in open_bundle(output).manifest.graphs} == {"fp32"}
 
 
-def test_bundles_are_benched_in_one_run_and_reported(whole_way: WholeWay, tmp_path: Path, edge_msa: Command) -> None:
-    kept = tmp_path / "bench.json"
-    options = ("--backend", "onnxruntime", "--num-runs", "5", "--output", kept, "--json")
-    ran = edge_msa("bench", *(whole_way.folder / name for name in BUNDLES), *options)
-    assert ran.code == 0, ran.err
-    records = last_line(ran.out)["records"]
+def test_several_bundles_are_measured_together(pipeline_run: PipelineRun, tmp_path: Path, edge_msa: Command) -> None:
+    output = tmp_path / "bench.json"
+    options = ("--backend", "onnxruntime", "--num-runs", "5", "--output", output, "--json")
+    result = edge_msa("bench", *(pipeline_run.folder / name for name in BUNDLES), *options)
+    assert result.code == 0, result.err
+    records = last_line(result.out)["records"]
     assert {record["name"] for record in records} == set(BUNDLES)
     for record in records:
         assert set(record["latency_ms"]) == {subset.value for subset in Subset}
-        assert all(0 < item["p50"] <= item["p90"] for item in record["latency_ms"].values())
+        assert all(0 < latency["p50"] <= latency["p90"] for latency in record["latency_ms"].values())
         assert record["peak_memory_mib"] > 1
     page = tmp_path / "page.html"
-    assert edge_msa("report", kept, "--output", page).code == 0
+    assert edge_msa("report", output, "--output", page).code == 0
     assert "onnxruntime" in page.read_text()
 
 
-def test_data_can_be_looked_at_and_converted(archive: Path, tmp_path: Path, edge_msa: Command) -> None:
+def test_bench_bundle_is_the_default_of_bench(pipeline_run: PipelineRun, edge_msa: Command) -> None:
+    options = ("--backend", "onnxruntime", "--num-runs", "2", "--json")
+    bundle = pipeline_run.folder / "bundle-laptop"
+    short, long = edge_msa("bench", *options, bundle), edge_msa("bench", "bundle", *options, bundle)
+    assert (short.code, long.code) == (0, 0)
+    assert len(last_line(short.out)["records"]) == len(last_line(long.out)["records"]) > 0
+
+
+def test_data_is_inspected_and_converted(archive: Path, tmp_path: Path, edge_msa: Command) -> None:
     inspected = edge_msa("data", "inspect", archive, "--json")
     assert inspected.code == 0
     assert last_line(inspected.out)
-    assert edge_msa("data", "convert", archive, tmp_path / "again.npz").code == 0
-    first, second = read_archive(archive), read_archive(tmp_path / "again.npz")
+    assert edge_msa("data", "convert", archive, tmp_path / "copy.npz").code == 0
+    first, second = read_archive(archive), read_archive(tmp_path / "copy.npz")
     for name in MODALITIES:
         np.testing.assert_array_equal(
             first.split("test").modalities[name].take(), second.split("test").modalities[name].take()
@@ -250,35 +268,41 @@ def test_devices_are_listed(edge_msa: Command) -> None:
     assert {"laptop-x86", "raspberry-pi-5"} <= set(last_line(edge_msa("devices", "--json").out))
 
 
-def test_a_bundle_is_held_against_its_tensorrt(whole_way: WholeWay, edge_msa: Command) -> None:
-    bundle = whole_way.folder / "bundle-jetson"
-    ran = edge_msa("inspect", bundle, "--json")
-    assert (ran.code, ran.err) == (0, "")
+def test_a_bundle_is_checked_for_its_tensorrt_version(pipeline_run: PipelineRun, edge_msa: Command) -> None:
+    bundle = pipeline_run.folder / "bundle-jetson"
+    result = edge_msa("inspect", bundle, "--json")
+    assert (result.code, result.err) == (0, "")
     specs = [spec for spec in open_bundle(bundle).manifest.graphs if spec.backend == "tensorrt"]
-    found = last_line(ran.out)
-    assert found["reader"] == "TensorRT 10.3"
-    assert [graph["graph"] for graph in found["graphs"]] == [spec.file for spec in specs]
-    assert any(graph["int8"] for graph in found["graphs"] if graph["precision"] == "int8")
-    assert edge_msa("inspect", bundle, "--target", "jetson-xavier-nx").code == 0  # nothing in it is newer than 8.5
-    assert "has no graphs for TensorRT" in edge_msa("inspect", whole_way.folder / "bundle-laptop").told
-    assert "has no DLA" in edge_msa("inspect", bundle, "--dla").told
+    inspection = last_line(result.out)
+    assert inspection["lint_target"] == "TensorRT 10.3"
+    assert [graph["graph"] for graph in inspection["graphs"]] == [spec.file for spec in specs]
+    assert any(graph["int8"] for graph in inspection["graphs"] if graph["precision"] == "int8")
 
 
-def training(data: Path, output: Path) -> list[str]:
+def test_a_bundle_is_checked_for_an_older_tensorrt(pipeline_run: PipelineRun, edge_msa: Command) -> None:
+    assert edge_msa("inspect", pipeline_run.folder / "bundle-jetson", "--target", "jetson-xavier-nx").code == 0
+
+
+def test_inspect_needs_a_bundle_with_tensorrt_graphs(pipeline_run: PipelineRun, edge_msa: Command) -> None:
+    assert "TensorRT" in edge_msa("inspect", pipeline_run.folder / "bundle-laptop").error_line
+    assert "DLA" in edge_msa("inspect", pipeline_run.folder / "bundle-jetson", "--dla").error_line
+
+
+def training_command(data: Path, output: Path) -> list[str]:
     options = ["--data", str(data), "--output-dir", str(output), "--epochs", "5", "--device", "cpu"]
-    return [sys.executable, "-c", "from edge_msa.cli import main; main()", "train", *options]
+    return [sys.executable, "-m", "edge_msa", "train", *options]
 
 
-def test_a_training_killed_in_the_middle_goes_on_and_ends_with_the_same_weights(
+def test_a_killed_training_resumes_with_the_same_weights(
     archive: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     import torch
 
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = subprocess.Popen(training(archive, killed), env=environment, stdout=subprocess.DEVNULL)
+    killed, uninterrupted = tmp_path / "killed", tmp_path / "uninterrupted"
+    process = subprocess.Popen(training_command(archive, killed), env=environment, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
-        while not (found := list(tmp_path.glob(".killed.partial/**/checkpoint.pt"))):
+        while not (checkpoints := list(tmp_path.glob(".killed.partial/**/checkpoint.pt"))):
             assert process.poll() is None, "the training ended before its first checkpoint"
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -286,13 +310,13 @@ def test_a_training_killed_in_the_middle_goes_on_and_ends_with_the_same_weights(
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not killed.exists()
-    rows = torch.load(found[0], weights_only=True)["rows"]
-    for output in (killed, whole):
-        subprocess.run(training(archive, output), env=environment, check=True, stdout=subprocess.DEVNULL)
+    rows = torch.load(checkpoints[0], weights_only=True)["rows"]
+    for output in (killed, uninterrupted):
+        subprocess.run(training_command(archive, output), env=environment, check=True, stdout=subprocess.DEVNULL)
     log = [json.loads(line) for line in (killed / "log.jsonl").read_text().splitlines()]
-    assert log[: len(rows)] == rows, "the epochs of before the kill were made again"
+    assert log[: len(rows)] == rows, "the epochs before the kill were trained again"
     assert len(log) == 10
-    first, second = load_run(killed).weights, load_run(whole).weights
+    first, second = load_run(killed).weights, load_run(uninterrupted).weights
     assert first.keys() == second.keys()
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name])

@@ -19,9 +19,9 @@ import pytest
 from tests.locations import REPOSITORY
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 TOP = REPOSITORY
 VENVS = TOP / ".pythons"
@@ -61,10 +61,10 @@ def test_the_runtime_s_own_tests_pass(python: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("kind", ["streams", "encoder"])
 def test_a_bundle_reads_what_it_reads_here(
-    python: Path, kind: str, calibrated: dict[str, Path], edge_msa: Command, tmp_path: Path
+    python: Path, kind: str, calibrated_runs: dict[str, Path], edge_msa: Command, tmp_path: Path
 ) -> None:
     common = ("--max-drop", "100", "--output-dir", tmp_path / "bundle")
-    ran = edge_msa("export", "--target", "laptop-x86", "--model", calibrated[kind], *common)
+    ran = edge_msa("export", "--target", "laptop-x86", "--model", calibrated_runs[kind], *common)
     assert ran.code == 0, ran.err
     command = [str(python), "-W", "error", "-m", "edge_msa_runtime", "verify", "--all", "bundle", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=_environment())

@@ -18,9 +18,9 @@ from edge_msa.quantization.calibration_files import read_fp32_weights, read_rang
 from edge_msa_runtime.bundle.reader import open_bundle
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran, WholeWay
+    from tests.integration.conftest import CommandResult, PipelineRun
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 RULES = "ort-x86-vnni"
 # Nothing in int8 can be as near to fp32 as this, so that layers have to stay float.
@@ -38,9 +38,17 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def placed(whole_way: WholeWay, profile: Path, edge_msa: Command) -> Path:
-    output = whole_way.folder.parent / "placed"
-    command = ("sensitivity", "--model", whole_way.folder / "calibrated", "--target", profile, "--output-dir", output)
+def placed(pipeline_run: PipelineRun, profile: Path, edge_msa: Command) -> Path:
+    output = pipeline_run.folder.parent / "placed"
+    command = (
+        "sensitivity",
+        "--model",
+        pipeline_run.folder / "calibrated",
+        "--target",
+        profile,
+        "--output-dir",
+        output,
+    )
     first = edge_msa(*command, *NEAR, "--budget", "0")
     assert first.code == 0, first.err
     assert "The budget ended first: this is the best so far" in first.out
@@ -61,8 +69,8 @@ def test_a_search_that_ran_out_of_time_goes_on_with_what_it_knew(placed: Path) -
     assert 0 < len(read_fp32_weights(load_run(placed))[RULES]) <= layers
 
 
-def test_the_plan_is_a_calibration_of_the_same_ranges(whole_way: WholeWay, placed: Path) -> None:
-    assert read_ranges(load_run(placed)) == read_ranges(load_run(whole_way.folder / "calibrated"))
+def test_the_plan_is_a_calibration_of_the_same_ranges(pipeline_run: PipelineRun, placed: Path) -> None:
+    assert read_ranges(load_run(placed)) == read_ranges(load_run(pipeline_run.folder / "calibrated"))
 
 
 def test_the_page_shows_every_layer_and_every_node(placed: Path) -> None:
@@ -73,11 +81,11 @@ def test_the_page_shows_every_layer_and_every_node(placed: Path) -> None:
 
 
 def test_the_bundle_computes_and_tells_what_was_placed(
-    whole_way: WholeWay, placed: Path, profile: Path, edge_msa: Command, tmp_path: Path
+    pipeline_run: PipelineRun, placed: Path, profile: Path, edge_msa: Command, tmp_path: Path
 ) -> None:
     floats = set(read_fp32_weights(load_run(placed))[RULES])
     ran = edge_msa(
-        *("export", "--target", profile, "--model", placed, "--data", whole_way.data, "--max-drop", "100"),
+        *("export", "--target", profile, "--model", placed, "--data", pipeline_run.data, "--max-drop", "100"),
         *("--precision", "int8", "--output-dir", tmp_path / "bundle"),
     )
     assert ran.code == 0, ran.err
@@ -91,9 +99,17 @@ def test_the_bundle_computes_and_tells_what_was_placed(
     assert all(row["reason"] for row in rules[1])
 
 
-def test_a_run_that_was_not_calibrated_is_refused(whole_way: WholeWay, edge_msa: Command, tmp_path: Path) -> None:
+def test_a_run_that_was_not_calibrated_is_refused(pipeline_run: PipelineRun, edge_msa: Command, tmp_path: Path) -> None:
     ran = edge_msa(
-        *("sensitivity", "--model", whole_way.folder / "student", "--target", "laptop", "--output-dir", tmp_path / "x")
+        *(
+            "sensitivity",
+            "--model",
+            pipeline_run.folder / "student",
+            "--target",
+            "laptop",
+            "--output-dir",
+            tmp_path / "x",
+        )
     )
     assert ran.code == 2
     assert "needs a calibration run" in ran.err
@@ -108,14 +124,14 @@ def scaled(split: Split, factor: float) -> Split:
 
 
 def test_calibrate_warns_where_validation_is_another_distribution(
-    whole_way: WholeWay, edge_msa: Command, tmp_path: Path
+    pipeline_run: PipelineRun, edge_msa: Command, tmp_path: Path
 ) -> None:
-    dataset = read_archive(whole_way.data)
+    dataset = read_archive(pipeline_run.data)
     write_archive(
         dataclasses.replace(dataset, splits={**dataset.splits, "valid": scaled(dataset.split("valid"), 3)}),
         tmp_path / "shifted.npz",
     )
-    command = ("calibrate", "--model", whole_way.folder / "student", "--num-samples", "64", "--output-dir")
+    command = ("calibrate", "--model", pipeline_run.folder / "student", "--num-samples", "64", "--output-dir")
     calm = edge_msa(*command, tmp_path / "calm")
     assert calm.code == 0, calm.err
     assert "validation differs" not in calm.err
@@ -125,9 +141,19 @@ def test_calibrate_warns_where_validation_is_another_distribution(
     assert "of its values lie beyond the range" in shifted.err
 
 
-def test_one_calibration_sample_is_enough_to_go_on(whole_way: WholeWay, edge_msa: Command, tmp_path: Path) -> None:
+def test_one_calibration_sample_is_enough_to_go_on(
+    pipeline_run: PipelineRun, edge_msa: Command, tmp_path: Path
+) -> None:
     ran = edge_msa(
-        *("calibrate", "--model", whole_way.folder / "student", "--num-samples", "1", "--output-dir", tmp_path / "one")
+        *(
+            "calibrate",
+            "--model",
+            pipeline_run.folder / "student",
+            "--num-samples",
+            "1",
+            "--output-dir",
+            tmp_path / "one",
+        )
     )
     assert ran.code == 0, ran.err
     assert "Traceback" not in ran.err

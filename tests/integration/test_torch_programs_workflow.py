@@ -14,9 +14,9 @@ from edge_msa_export.errors import ExportError
 
 if TYPE_CHECKING:
     from edge_msa_export.torch_tensorrt.programs import Programs
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch_tensorrt") is not None, reason="torch-tensorrt is installed here")
@@ -27,8 +27,8 @@ def test_programs_are_written_and_what_compiles_them_is_said(
     command = ("export", "--backend", "torch-tensorrt", "--target", "jetson", "--model", small_runs / "student")
     ran = edge_msa(*command, "--output-dir", output)
     assert ran.code == 4
-    assert "torch-tensorrt is not installed here" in ran.told
-    assert "pip install torch==2.8.0 torch-tensorrt==2.8.0 --index-url https://pypi.jetson-ai-lab.io" in ran.told
+    assert "torch-tensorrt is not installed here" in ran.error_line
+    assert "pip install torch==2.8.0 torch-tensorrt==2.8.0 --index-url https://pypi.jetson-ai-lab.io" in ran.error_line
     facts = json.loads((output / "facts.json").read_text())
     files = {path.relative_to(output).as_posix() for path in (output / "programs").iterdir()}
     assert files == {program["file"] for program in facts["programs"]}
@@ -52,7 +52,7 @@ def test_programs_are_kept_where_they_cannot_be_compiled(
     command = ("export", "--backend", "torch-tensorrt", "--target", "jetson", "--model", small_runs / "student")
     ran = edge_msa(*command, "--output-dir", tmp_path / "out")
     assert ran.code == 1
-    assert "cannot compile programs/fuse.pt2: no backend" in ran.told
+    assert "cannot compile programs/fuse.pt2: no backend" in ran.error_line
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "facts.json", "programs"}
 
 
@@ -74,7 +74,7 @@ def test_what_does_not_go_that_way_is_refused_before_slow_work(
     backend = () if "--backend" in options else ("--backend", "torch-tensorrt")
     ran = edge_msa("export", *backend, *options, "--model", small_runs / "student", "--output-dir", tmp_path / "out")
     assert ran.code == 2
-    assert told in ran.told
+    assert told in ran.error_line
     assert not (tmp_path / "out").exists()
 
 

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 KEYGEN = shutil.which("ssh-keygen") or ""
@@ -110,11 +110,11 @@ def _wait_for(port: int, server: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="package")
-def bundle(calibrated: dict[str, Path], edge_msa: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(calibrated_runs: dict[str, Path], edge_msa: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "bundle-here"
     target = "laptop-x86" if HERE == "x86_64" else "laptop-arm"
     common = ("--target", target, "--max-drop", "100", "--output-dir", path)
-    ran = edge_msa("export", "--model", calibrated["streams"], *common)
+    ran = edge_msa("export", "--model", calibrated_runs["streams"], *common)
     assert ran.code == 0, ran.err
     return path
 
@@ -123,7 +123,7 @@ def bundle(calibrated: dict[str, Path], edge_msa: Command, tmp_path_factory: pyt
 def bench(sshd: Door, bundle: Path, edge_msa: Command) -> Command:
     """`edge-msa bench BUNDLE --host`, with what a test adds."""
 
-    def run(*arguments: str | Path) -> Ran:
+    def run(*arguments: str | Path) -> CommandResult:
         common = ("--host", "127.0.0.1", "--backend", "onnxruntime", "--num-runs", "3")
         return edge_msa("bench", bundle, *common, *sshd.options, *arguments)
 

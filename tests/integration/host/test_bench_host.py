@@ -16,10 +16,10 @@ from edge_msa.benchmark.ssh import SshHost, temporary_folder
 from edge_msa_runtime.benchmark.bench import BenchResult, Latency
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
     from tests.integration.host.conftest import Door
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 HERE = platform.machine()
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
     from tests.integration.host.conftest import Door
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 HERE = platform.machine()
 
@@ -88,7 +88,7 @@ def test_a_device_that_is_not_reached_is_one_line(
 ) -> None:
     ran = edge_msa("bench", bundle, f"--host={address}", *(f"--ssh-option={option}" for option in options))
     assert ran.code == code
-    assert said in ran.told
+    assert said in ran.error_line
 
 
 def test_a_host_whose_key_nobody_trusted_yet_is_not_reached(
@@ -97,7 +97,7 @@ def test_a_host_whose_key_nobody_trusted_yet_is_not_reached(
     strict = ("--ssh-option", "StrictHostKeyChecking=yes", "--ssh-option", f"UserKnownHostsFile={tmp_path / 'none'}")
     ran = edge_msa("bench", bundle, "--host", "127.0.0.1", *strict, *sshd.options)
     assert ran.code == 4
-    assert "Host key verification failed" in ran.told
+    assert "Host key verification failed" in ran.error_line
 
 
 def test_a_golden_prediction_that_does_not_come_back_ends_with_3(
@@ -117,4 +117,4 @@ def test_a_golden_prediction_that_does_not_come_back_ends_with_3(
 def test_options_of_a_host_without_a_host_are_refused(bundle: Path, edge_msa: Command) -> None:
     ran = edge_msa("bench", bundle, "--keep")
     assert ran.code == 2
-    assert "give it too" in ran.told
+    assert "give it too" in ran.error_line

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Ran
+    from tests.integration.conftest import CommandResult
     from tests.integration.host.conftest import Door
 
-    Command = Callable[..., Ran]
+    Command = Callable[..., CommandResult]
 
 HERE = platform.machine()
 
 
 def test_auto_chooses_by_what_the_target_itself_measures(
-    sshd: Door, calibrated: dict[str, Path], edge_msa: Command, tmp_path: Path, python: str
+    sshd: Door, calibrated_runs: dict[str, Path], edge_msa: Command, tmp_path: Path, python: str
 ) -> None:
-    common = ("--target", "laptop-x86" if HERE == "x86_64" else "laptop-arm", "--model", calibrated["streams"])
+    common = ("--target", "laptop-x86" if HERE == "x86_64" else "laptop-arm", "--model", calibrated_runs["streams"])
     there = ("--host", "127.0.0.1", *sshd.options, "--python", python, "--offline", "--max-drop", "100")
     ran = edge_msa("export", *common, *there, "--output-dir", tmp_path / "bundle")
     assert ran.code == 0, ran.err
@@ -33,13 +33,13 @@ def test_auto_chooses_by_what_the_target_itself_measures(
 
 
 def test_a_target_that_the_host_is_not_is_refused_before_anything_is_built(
-    sshd: Door, calibrated: dict[str, Path], edge_msa: Command, tmp_path: Path, python: str
+    sshd: Door, calibrated_runs: dict[str, Path], edge_msa: Command, tmp_path: Path, python: str
 ) -> None:
     other = "raspberry-pi" if HERE == "x86_64" else "laptop-x86"
-    common = ("--target", other, "--model", calibrated["streams"], "--output-dir", tmp_path / "bundle")
+    common = ("--target", other, "--model", calibrated_runs["streams"], "--output-dir", tmp_path / "bundle")
     ran = edge_msa("export", *common, "--host", "127.0.0.1", *sshd.options, "--python", python)
     assert (ran.code, (tmp_path / "bundle").exists()) == (4, False)
-    assert f"127.0.0.1 is {HERE}" in ran.told
+    assert f"127.0.0.1 is {HERE}" in ran.error_line
     ran = edge_msa("export", *common, "--host", "127.0.0.1", "--precision", "int8")
     assert ran.code == 2
-    assert "leave --precision int8 or it out" in ran.told
+    assert "leave --precision int8 or it out" in ran.error_line

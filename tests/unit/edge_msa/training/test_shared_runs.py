@@ -6,7 +6,7 @@ import pytest
 
 from edge_msa.errors import UsageError
 from edge_msa.training.shared_runs import require_single_process
-from edge_msa.workflows.export import make_model
+from edge_msa.workflows.export import train_calibrated_student
 from edge_msa.workflows.reproduce import reproduce
 
 
@@ -16,7 +16,7 @@ def test_commands_of_several_trainings_are_refused_under_torchrun(
     require_single_process("alone this")  # is fine
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="not under torchrun"):
-        make_model(tmp_path)
+        train_calibrated_student(tmp_path)
     with pytest.raises(UsageError, match="reproduce trains several models in one process"):
         reproduce("hrlf", "synthetic", tmp_path)
     assert not list(tmp_path.iterdir())
