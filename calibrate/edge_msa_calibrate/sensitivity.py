@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_calibrate.files import write_atomically
+from edge_msa_runtime.atomic_files import write_file
 
 _CANDIDATES = 3
 """Number of layers that are scored before one of them becomes FP32."""
@@ -150,7 +150,7 @@ class _ScoreLog:
         self.scores[fp32_weights] = score
         rows = [{"fp32_weights": sorted(key), **asdict(value)} for key, value in self.scores.items()]
         text = json.dumps({"best": sorted(self.best(limits)), "scores": rows}, indent=1) + "\n"
-        write_atomically(self.path, text.encode())
+        write_file(self.path, text.encode())
 
     def best(self, limits: PlanLimits) -> frozenset[str]:
         """Return the passing plan with the fewest FP32 layers; if none passes, the one nearest to the limits."""

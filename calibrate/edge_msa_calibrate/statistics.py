@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_calibrate.files import write_atomically
 from edge_msa_calibrate.histogram import Histogram, merge_histograms
 from edge_msa_calibrate.layers import TEXT_ENCODER
+from edge_msa_runtime.atomic_files import write_file
 from edge_msa_runtime.modalities import Subset
 
 Array = npt.NDArray[Any]
@@ -73,7 +73,7 @@ class Statistics:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
         try:
-            write_atomically(path, buffer.getvalue())
+            write_file(path, buffer.getvalue())
         except OSError as error:
             raise CalibrationError(f"Cannot write {path}: {error.strerror or error}.") from error
 

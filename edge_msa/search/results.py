@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.locks import wait_for_turn
-from edge_msa.artifacts.runs import Run
 from edge_msa.benchmark.machine import describe_machine
 from edge_msa.console import remark, say, step
-from edge_msa.errors import EdgeMsaError, UsageError
+from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.predictors import session_of
 from edge_msa.search.answer import candidates, spread_of
 from edge_msa.search.context import SearchContext
@@ -24,11 +21,9 @@ from edge_msa.search.points import Point
 from edge_msa.search.record import NAME, SearchRecord
 from edge_msa.search.study import Claimed
 from edge_msa.search.trial_runner import FAILURES, TrialRunner, calibrated, error_name, timed
-from edge_msa.workflows.export import export_model
-from edge_msa_calibrate.errors import GateFailedError
+from edge_msa.workflows.export import export_once
 from edge_msa_export.bundle.write import is_bundle
 from edge_msa_runtime.bundle.reader import open_bundle
-from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import subsets_of
 
 PARETO, PAGE = "pareto", "search.html"
@@ -45,12 +40,11 @@ def finish(context: SearchContext, runner: TrialRunner, points: Sequence[Point])
         raise EdgeMsaError(f"none of {len(points)} trials could be measured; the first: {reasons[0]}")
     folder = context.asked.output_dir
     with wait_for_turn(folder / NAME, "the results"):
-        stamp = _stamp(context, points)
-        record = _known(folder / NAME, stamp)
+        cache_key = _cache_key(context, points)
+        record = _load_record(folder / NAME, cache_key)
         if record is None:
             record = _made(context, runner, points)
-            text = json.dumps(record.to_json() | {"stamp": stamp}, indent=1)
-            write_text(folder / NAME, text + "\n")
+            save_cached(folder / NAME, cache_key, record.to_json())
         write_text(folder / PAGE, render(record))
     return record
 
@@ -77,33 +71,18 @@ def _made(context: SearchContext, runner: TrialRunner, points: Sequence[Point]) 
 
 def _exported(context: SearchContext, point: Point) -> Path:
     """The point's bundle, with all backends of the target, each held against the gate."""
-    path = context.asked.output_dir / PARETO / point.name
     run = calibrated(context, point.params, context.asked.seed)
-    if _is_current(path, run, context.backend, point.precision):
-        say(f"bundle: {path} is up to date, skipped")
-        return path
-    try:
-        export_model(
-            context.asked.target,
-            path,
-            model=run.path,
-            data=context.data,
-            precision=point.precision,
-            max_drop=context.own.max_drop,
-            task=context.asked.task,
-            in_pipeline=True,
-        )
-    except GateFailedError as error:  # of another backend than the one that was searched for; the bundle is written
-        remark(f"note: {error}")
-    return path
-
-
-def _is_current(path: Path, run: Run, backend: str, precision: str) -> bool:
-    try:
-        manifest = open_bundle(path).manifest
-    except (BundleError, UsageError):
-        return False
-    return manifest.provenance.get("run") == run.digest and manifest.precision.get(backend) == precision
+    # The gate may fail for another backend than the one that was searched for; the bundle is written all the same.
+    return export_once(
+        context.asked.target,
+        context.asked.output_dir / PARETO / point.name,
+        run.path,
+        data=context.data,
+        precision=point.precision,
+        max_drop=context.own.max_drop,
+        task=context.asked.task,
+        accept_gate_failure=True,
+    )
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
@@ -170,16 +149,15 @@ def _facts(context: SearchContext) -> dict[str, str]:
     }
 
 
-def _stamp(context: SearchContext, points: Sequence[Point]) -> str:
-    told: dict[str, Any] = {"points": [point.to_json() for point in points], "seeds": context.asked.seeds}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+def _cache_key(context: SearchContext, points: Sequence[Point]) -> str:
+    recipe = {"points": [point.to_json() for point in points], "seeds": context.asked.seeds}
+    return compute_cache_key("search results", recipe, context.asked.seed, context.parts)
 
 
-def _known(path: Path, stamp: str) -> SearchRecord | None:
-    """The record that lies there, if it is of these trials and its bundles are there."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        record = SearchRecord.from_json(value) if value.get("stamp") == stamp else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+def _load_record(path: Path, cache_key: str) -> SearchRecord | None:
+    """Return the record of these trials if it exists and so do all of its bundles."""
+    cached = load_cached(path, cache_key)
+    if cached is None:
         return None
-    return record if record is not None and all(is_bundle(Path(item)) for item in record.bundles.values()) else None
+    record = SearchRecord.from_json(cached)
+    return record if all(is_bundle(Path(bundle)) for bundle in record.bundles.values()) else None

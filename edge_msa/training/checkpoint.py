@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from edge_msa.errors import RunError
+from edge_msa_runtime.atomic_files import atomic_file
 
 FILE = "checkpoint.pt"
 
@@ -37,13 +37,10 @@ class Progress:
 
 def save(progress: Progress, fingerprint: str, folder: Path) -> None:
     """Write it so that a reader sees the old file or the new one, never a part."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{FILE}.partial"
     try:
-        torch.save({"fingerprint": fingerprint, **vars(progress)}, partial)
-        os.replace(partial, folder / FILE)  # noqa: PTH105 - atomic on every platform
+        with atomic_file(folder / FILE) as file:
+            torch.save({"fingerprint": fingerprint, **vars(progress)}, file)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        partial.unlink(missing_ok=True)
         raise RunError(f"cannot write {folder / FILE}: {error}; free space or choose another --output-dir") from error
 
 

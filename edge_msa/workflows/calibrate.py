@@ -11,7 +11,7 @@ import numpy as np
 from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, find_current_run, load_run, new_run, write_run
-from edge_msa.console import made, remark, remarks, say
+from edge_msa.console import made, print_up_to_date, remark, remarks
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.deployment.graphs import graphs_of
@@ -60,7 +60,7 @@ def calibrate_student(
     inputs = {"data": dataset.digest, "student": source.digest}
     cache_key = compute_cache_key("calibrate", recipe, seed, inputs)
     if run := find_current_run(output_dir, cache_key):
-        say(f"calibration: {output_dir} is up to date, skipped")
+        print_up_to_date(output_dir)
         return run
     normalized = spec.normalize(encode_texts_for_run(source, dataset))
     text = text_of(source)

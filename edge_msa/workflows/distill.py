@@ -11,7 +11,7 @@ from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe, student_recipe
 from edge_msa.config.student_recipe import StudentRecipe
-from edge_msa.console import made, metrics_line, say, shows_progress
+from edge_msa.console import made, metrics_line, print_up_to_date, say, shows_progress
 from edge_msa.errors import UsageError
 from edge_msa.quantization.calibration_files import copy_mixed_precision_plan, read_fp32_weights, read_ranges
 from edge_msa.training.context import Hardware, TrainingContext
@@ -75,7 +75,7 @@ def student_run(
     inputs = setup.digests(context)
     cache_key = compute_cache_key("distill", plain_recipe, seed, inputs)
     if run := find_current_shared_run(output_dir, cache_key, context):
-        say(f"student: {output_dir} is up to date, skipped")
+        print_up_to_date(output_dir)
         return run
     with new_shared_run(output_dir, cache_key, context) as work:
         targets = setup.targets(recipe, context)
@@ -138,7 +138,7 @@ def qat_run(
     inputs = {**setup.digests(context), "calibrated": source.digest}
     cache_key = compute_cache_key("qat", plain_recipe, seed, inputs)
     if run := find_current_shared_run(output_dir, cache_key, context):
-        say(f"student: {output_dir} is up to date, skipped")
+        print_up_to_date(output_dir)
         return run
     with new_shared_run(output_dir, cache_key, context) as work:
         floats = read_fp32_weights(source).get(rules.name, {})

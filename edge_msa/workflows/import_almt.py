@@ -11,7 +11,7 @@ from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.files import file_digest
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo, find_current_run, load_run, new_run, write_run
-from edge_msa.console import made, remarks, say
+from edge_msa.console import made, print_up_to_date, remarks, say
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.tasks import Task, find_task
 from edge_msa.errors import UsageError
@@ -30,7 +30,7 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
     inputs = {"checkpoint": file_digest(checkpoint), "task": meaning.kind}
     cache_key = compute_cache_key("import almt", {}, 0, inputs)
     if run := find_current_run(output_dir, cache_key):
-        say(f"teacher: {output_dir} is up to date, skipped")
+        print_up_to_date(output_dir)
         return run
     imported = import_almt(checkpoint)
     config = imported.config

@@ -20,7 +20,7 @@ from edge_msa.artifacts.runs import (
     new_run,
     write_run,
 )
-from edge_msa.console import made, remark, say
+from edge_msa.console import made, print_up_to_date, remark, say
 from edge_msa.data.dataset import Dataset
 from edge_msa.deployment.export_request import export_request
 from edge_msa.deployment.graphs import graphs_of, with_text_encoders
@@ -70,7 +70,7 @@ def find_mixed_precision(
     cache_key = compute_cache_key("sensitivity", recipe, seed, inputs)
     before = find_current_run(output_dir, cache_key)
     if before and before.info.is_complete:
-        say(f"sensitivity: {output_dir} is up to date, skipped")
+        print_up_to_date(output_dir)
         return before
     request = export_request(source, spec, spec.select_inputs(dataset), profile, "auto", output_dir.name)
     with new_run(output_dir, cache_key) as work:

@@ -14,7 +14,7 @@ from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe, text_recipe
-from edge_msa.console import made, metrics_line, say, shows_progress
+from edge_msa.console import made, metrics_line, print_up_to_date, say, shows_progress
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.opening import open_and_report
@@ -70,7 +70,7 @@ def train_text_model(
     inputs = corpora.inputs | {"encoder": _encoder_digest(encoder), "precision": context.precision}
     cache_key = compute_cache_key("language train", dataclasses.asdict(chosen) | {"layers": layers}, seed, inputs)
     if run := find_current_shared_run(output_dir, cache_key, context):
-        say(f"language: {output_dir} is up to date, skipped")
+        print_up_to_date(output_dir)
         return run
     text_input = text_encoder_from_source(
         encoder, [text for split in corpora.train for text in split.texts], chosen, layers, seed
@@ -108,7 +108,7 @@ def distill_text_model(
     recorded = dataclasses.asdict(chosen) | {"text_encoder": text_encoder, "layers": layers}
     cache_key = compute_cache_key("language distill", recorded, seed, inputs)
     if run := find_current_shared_run(output_dir, cache_key, context):
-        say(f"language: {output_dir} is up to date, skipped")
+        print_up_to_date(output_dir)
         return run
     everything = Texts.of(corpora.train)
     taught = [asked(source, everything.texts, output_dir.parent / "predictions") for source in sources]

@@ -6,8 +6,8 @@ import dataclasses
 import json as json_module
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.files import file_digest, write_text
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
@@ -217,15 +217,16 @@ def _sweep_point(
 def _test(bundle: Path, backend: str, precision: str, dataset: Dataset) -> Evaluation:
     """Test, read by the bundle from raw words; kept beside it, so that it is read once."""
     kept = bundle.with_name(f"{bundle.name}-{backend}-{precision}.json")
-    digest = file_digest(bundle / MANIFEST_NAME) + dataset.digest
-    if kept.is_file():
-        value: dict[str, Any] = json_module.loads(kept.read_text(encoding="utf-8"))
-        if value.get("of") == digest:
-            return Evaluation.from_json(value["evaluation"])
+    recipe = {"backend": backend, "precision": precision, "split": "test"}
+    inputs = {"bundle": file_digest(bundle / MANIFEST_NAME), "data": dataset.digest}
+    cache_key = compute_cache_key("evaluate", recipe, 0, inputs)
+    cached = load_cached(kept, cache_key)
+    if cached is not None:
+        return Evaluation.from_json(cached)
     with load(bundle, backend=backend, precision=precision) as session:
         source = Source(bundle.name, "bundle", session.precision, session.backend, session.device)
         evaluation, _ = evaluate(by_session(session), readable_by(session, dataset), "test", source)
-    write_text(kept, json_module.dumps({"of": digest, "evaluation": evaluation.to_json()}) + "\n")
+    save_cached(kept, cache_key, evaluation.to_json())
     return evaluation
 
 

@@ -11,7 +11,7 @@ from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe
-from edge_msa.console import made, metrics_line, remarks, say, shows_progress
+from edge_msa.console import made, metrics_line, print_up_to_date, remarks, say, shows_progress
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.data.range_check import check_value_range
@@ -84,7 +84,7 @@ def train_on(
     inputs |= {"language": reader.digest} if reader is not None else {}
     cache_key = compute_cache_key(f"train {model}", plain_recipe, seed, inputs)
     if run := find_current_shared_run(output_dir, cache_key, context):
-        say(f"teacher: {output_dir} is up to date, skipped")
+        print_up_to_date(output_dir)
         return run, False
     check_value_range(dataset, spec.dims)
     normalized = spec.normalize(dataset)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from edge_msa.artifacts.cache import compute_cache_key
+from edge_msa.artifacts.files import atomic_file
 from edge_msa.artifacts.runs import Run
 from edge_msa.console import remark
 from edge_msa.data.dataset import FloatArray
@@ -19,24 +20,23 @@ from edge_msa.training.text.teacher_outputs import Taught, ask
 
 def asked(teacher: Run, texts: Sequence[str], folder: Path) -> Taught:
     """What that teacher knows of those texts; asked once, kept in `folder` under the digest of both."""
-    digest = hashlib.sha256(teacher.digest.encode())
+    digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode(errors="surrogatepass") + b"\0")
-    path = folder / f"{digest.hexdigest()[:32]}.npz"
+    cache_key = compute_cache_key("teacher outputs", {}, 0, {"teacher": teacher.digest, "texts": digest.hexdigest()})
+    path = folder / f"{cache_key[:32]}.npz"
     if (known := _read(path)) is not None:
         return known
     remark(f"asking {teacher.path} about {len(texts)} texts")
     taught = ask(*text_model_of(teacher), texts)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     arrays: dict[str, FloatArray | np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {
         "predictions": taught.predictions,
         "pieces": np.array(taught.pieces),
         "means": taught.means,
         "counts": taught.counts,
     }
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+    with atomic_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     return taught
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge_msa_export.errors import ExportError, OutputError
+from edge_msa_runtime.atomic_files import replace_folder, restore_folder
 
 
 @contextlib.contextmanager
@@ -26,6 +26,7 @@ def whole_folder(output_dir: Path, may_replace: Callable[[Path], bool]) -> Itera
         ExportError: the disk is full, or cannot be written to in another way.
     """
     place = output_dir.absolute()
+    restore_folder(place)
     _check_place(place, output_dir, may_replace)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -35,8 +36,7 @@ def whole_folder(output_dir: Path, may_replace: Callable[[Path], bool]) -> Itera
     try:
         yield temporary
         temporary.chmod(0o755)  # mkdtemp's 0700 is for secrets
-        _sync(temporary)
-        _swap(temporary, place)
+        replace_folder(temporary, place)
     except OSError as error:
         raise explain(error, output_dir) from error
     finally:
@@ -50,44 +50,6 @@ def _check_place(place: Path, output_dir: Path, may_replace: Callable[[Path], bo
         raise OutputError(
             f"{output_dir}: holds something that is not a bundle, which is never deleted; give another --output-dir"
         )
-
-
-def _sync(folder: Path) -> None:
-    """Force files, then folders, to disk, so that the rename cannot outlive what it names."""
-    for current, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            with (Path(current) / name).open("rb+") as file:
-                os.fsync(file.fileno())
-        _sync_folder(Path(current))
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # only POSIX opens a folder
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _swap(temporary: Path, place: Path) -> None:
-    """Put the new folder in its place; the old one is moved aside first, and back where that fails."""
-    if not place.exists():
-        temporary.rename(place)
-        _sync_folder(place.parent)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{place.name}.old-", dir=place.parent))
-    old = aside / place.name
-    place.rename(old)
-    try:
-        temporary.rename(place)
-    except BaseException:
-        old.rename(place)
-        aside.rmdir()
-        raise
-    _sync_folder(place.parent)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def explain(error: OSError, output_dir: Path) -> ExportError:

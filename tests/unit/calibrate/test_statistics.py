@@ -44,6 +44,7 @@ def test_absent_damaged_and_foreign_files_are_rejected(statistics: Statistics, t
 
 
 def test_unwritable_path_is_an_error(statistics: Statistics, tmp_path: Path) -> None:
+    (tmp_path / "absent").touch()
     with pytest.raises(CalibrationError, match="Cannot write"):
         statistics.save(tmp_path / "absent" / "statistics.npz")
 

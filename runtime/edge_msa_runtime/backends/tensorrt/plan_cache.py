@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Mapping
 
+from edge_msa_runtime.atomic_files import write_file
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME
 from edge_msa_runtime.errors import CacheError
@@ -123,17 +124,7 @@ def write_whole(path: Path, content: bytes) -> None:
         CacheError: it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", dir=str(path.parent))
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink()
-            raise
+        write_file(path, content)
     except OSError as error:
         raise not_writable(path.parent, error) from error
 
