@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -49,20 +48,3 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise EdgeMsaError(f"Cannot write {path} ({error.strerror or error}). Choose another path.") from None
-
-
-def file_digest(*paths: Path) -> str:
-    """Return the SHA-256 over the contents of the files, in that order.
-
-    Raises:
-        EdgeMsaError: A file cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        except OSError as error:
-            raise EdgeMsaError(f"Cannot read {path} ({error.strerror or error}).") from None
-    return digest.hexdigest()

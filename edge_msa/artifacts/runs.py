@@ -9,6 +9,7 @@ checkpoint there and resumes.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -23,12 +24,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.artifacts.files import file_digest
 from edge_msa.artifacts.locks import exclusive
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.errors import RunError, RunUsageError
 from edge_msa_runtime import __version__
 from edge_msa_runtime.atomic_files import replace_folder, restore_folder
+from edge_msa_runtime.bundle.hashing import file_sha256
 
 SCHEMA = 2
 INFO_NAME = "run.json"
@@ -146,7 +147,8 @@ class Run:
     @property
     def digest(self) -> str:
         """SHA-256 over run.json and the weights, which later steps record as their input."""
-        return file_digest(self.path / INFO_NAME, self.path / WEIGHTS_NAME)
+        digests = [file_sha256(self.path / name) for name in (INFO_NAME, WEIGHTS_NAME)]
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def load_run(path: Path, *kinds: RunKind) -> Run:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
-from edge_msa.artifacts.files import file_digest
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import (
     PrecisionChoice,
@@ -60,6 +59,7 @@ from edge_msa_export.torch_tensorrt.programs import (
     torch_version,
 )
 from edge_msa_export.torch_tensorrt.tables import table_of
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BundleError
@@ -170,7 +170,7 @@ def export_once(
     settings = {"precision": precision, "max_drop": max_drop}
 
     def cache_key() -> str:
-        manifest = file_digest(output_dir / MANIFEST_NAME)
+        manifest = file_sha256(output_dir / MANIFEST_NAME)
         return compute_cache_key("export", settings, 0, inputs | {"manifest": manifest})
 
     if _is_valid_bundle(output_dir) and is_current(output_dir, cache_key()):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from edge_msa.artifacts.cache import compute_cache_key
-from edge_msa.artifacts.files import file_digest
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo, find_current_run, load_run, new_run, write_run
 from edge_msa.console import made, print_up_to_date, remarks, say
@@ -17,6 +16,7 @@ from edge_msa.data.tasks import Task, find_task
 from edge_msa.errors import UsageError
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.training.teachers.almt_import import import_almt
+from edge_msa_runtime.bundle.hashing import file_sha256
 
 UNNORMALIZED = "imported: features are read as they are, give them as the checkpoint's makers did"
 
@@ -27,7 +27,7 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
     if not checkpoint.is_file():
         what = "is a folder" if checkpoint.exists() else "does not exist"
         raise UsageError(f"{checkpoint} {what}: give a checkpoint, a .pth file")
-    inputs = {"checkpoint": file_digest(checkpoint), "task": meaning.kind}
+    inputs = {"checkpoint": file_sha256(checkpoint), "task": meaning.kind}
     cache_key = compute_cache_key("import almt", {}, 0, inputs)
     if run := find_current_run(output_dir, cache_key):
         print_up_to_date(output_dir)

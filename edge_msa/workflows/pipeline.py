@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
-from edge_msa.artifacts.files import file_digest
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.bundles import bench_bundles
 from edge_msa.benchmark.records import write_records
@@ -23,6 +22,7 @@ from edge_msa.evaluation.predictors import by_session, session_of, source_of
 from edge_msa.workflows.evaluate import limits_of, reader_of
 from edge_msa.workflows.export import export_once, train_calibrated_student
 from edge_msa.workflows.report import write_report
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 
@@ -80,7 +80,7 @@ def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -
     """Evaluate the teacher and every bundle on the test split, measure the bundles together, and return the records."""
     print_step("evaluate and bench")
     folder, teacher = output_dir / MEASUREMENTS, output_dir / "teacher"
-    inputs = {path.name: file_digest(path / MANIFEST_NAME) for path in paths}
+    inputs = {path.name: file_sha256(path / MANIFEST_NAME) for path in paths}
     cache_key = compute_cache_key("measure", {"split": "test"}, 0, inputs | {"teacher": load_run(teacher).digest})
     if is_current(folder, cache_key):
         print_up_to_date(folder)

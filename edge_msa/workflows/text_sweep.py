@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
-from edge_msa.artifacts.files import file_digest, write_text
+from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import made, say, say_json, step
@@ -34,6 +34,7 @@ from edge_msa.workflows.export import export_once
 from edge_msa.workflows.text import distill_text_model, train_text_model
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 from edge_msa_runtime.modalities import Subset
@@ -218,7 +219,7 @@ def _test(bundle: Path, backend: str, precision: str, dataset: Dataset) -> Evalu
     """Test, read by the bundle from raw words; kept beside it, so that it is read once."""
     kept = bundle.with_name(f"{bundle.name}-{backend}-{precision}.json")
     recipe = {"backend": backend, "precision": precision, "split": "test"}
-    inputs = {"bundle": file_digest(bundle / MANIFEST_NAME), "data": dataset.digest}
+    inputs = {"bundle": file_sha256(bundle / MANIFEST_NAME), "data": dataset.digest}
     cache_key = compute_cache_key("evaluate", recipe, 0, inputs)
     cached = load_cached(kept, cache_key)
     if cached is not None:

@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.artifacts.files import atomic_file, file_digest
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
 from edge_msa.data.formats.files import load_arrays
 from edge_msa.data.labels import settle_task
 from edge_msa.data.tasks import Task, find_task
 from edge_msa.errors import DataError, UsageError
+from edge_msa_runtime.atomic_files import atomic_file
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.modalities import MODALITIES
 
 SCHEMA = 1
@@ -42,14 +43,16 @@ def write_archive(dataset: Dataset, path: Path) -> None:
 
     Raises:
         UsageError: The path is invalid, see `check_archive_path`.
-        DataError: A value is not finite.
-        EdgeMsaError: The file cannot be written.
+        DataError: A value is not finite, or the file cannot be written.
     """
     check_archive_path(path)
     arrays = _arrays_of(dataset)
     _check_finite(arrays, path)
-    with atomic_file(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    try:
+        with atomic_file(path) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+    except OSError as error:
+        raise DataError(f"Cannot write {path} ({error.strerror or error}).") from None
 
 
 def check_archive_path(path: Path) -> None:
@@ -87,7 +90,7 @@ def archive_dataset(arrays: dict[str, NDArray[Any]], path: Path, *, task: Task |
         str(header.get("name", path.stem)),
         settle_task(task, _task_from(header.get("task"), path), str(path)),
         raw,
-        digest=file_digest(path),
+        digest=file_sha256(path),
         frame_rates=_frame_rates(header.get("frame_rates", {}), path),
         notes=[str(note) for note in header.get("notes", [])],
     )

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.artifacts.files import file_digest
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble, video_of
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.labels import settle_task
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.modalities import MODALITIES
 
 _LAYOUT = (
@@ -152,5 +152,5 @@ def _padded(sequences: Sequences, ids: list[str], where: str) -> RawFrames:
 
 def _folder_digest(folder: Path, present: list[str]) -> str:
     names = sorted([*(f"{modality}.csd" for modality in present), "labels.csd", "splits.json"])
-    lines = [f"{name} {file_digest(folder / name)}\n" for name in names]
+    lines = [f"{name} {file_sha256(folder / name)}\n" for name in names]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

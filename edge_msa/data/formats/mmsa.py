@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.artifacts.files import file_digest
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.identifiers import ids_of, text_of
 from edge_msa.data.labels import settle_task
 from edge_msa.data.tasks import MOSI, SIMS, Task
 from edge_msa.errors import DataError
+from edge_msa_runtime.bundle.hashing import file_sha256
 
 NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
 _SCORES = "regression_labels"
@@ -49,7 +49,7 @@ def read_mmsa(content: Mapping[str, Any], path: Path, *, task: Task | None) -> D
     sims = any(f"{_SCORES}_T" in split for split in splits.values())
     raw = {name: _raw_split(name, split, path) for name, split in splits.items()}
     stated = SIMS if sims else MOSI
-    return assemble(path.stem, settle_task(task, stated, str(path)), raw, digest=file_digest(path))
+    return assemble(path.stem, settle_task(task, stated, str(path)), raw, digest=file_sha256(path))
 
 
 def read_single_sample(content: Mapping[str, Any], path: Path, *, task: Task | None) -> Dataset:
@@ -76,7 +76,7 @@ def read_single_sample(content: Mapping[str, Any], path: Path, *, task: Task | N
         None if label is None or not np.size(label) else np.asarray(label).reshape(1, -1),
         modalities,
     )
-    return assemble(path.stem, settle_task(task, stated, str(path)), {"test": sample}, digest=file_digest(path))
+    return assemble(path.stem, settle_task(task, stated, str(path)), {"test": sample}, digest=file_sha256(path))
 
 
 def _is_matrix(content: Mapping[str, Any], key: str) -> bool:

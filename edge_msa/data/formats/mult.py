@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.artifacts.files import file_digest
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.identifiers import ids_of
 from edge_msa.data.labels import settle_task
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import DataError
+from edge_msa_runtime.bundle.hashing import file_sha256
 
 _NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
 
@@ -41,7 +41,7 @@ def read_mult(content: Mapping[str, Any], path: Path, *, task: Task | None) -> D
     raw = {name: _raw_split(name, split, labels[name]) for name, split in splits.items()}
     emotions = any(array.ndim == 2 for array in labels.values())
     return assemble(
-        path.stem, settle_task(task, EMOTIONS if emotions else MOSI, str(path)), raw, digest=file_digest(path)
+        path.stem, settle_task(task, EMOTIONS if emotions else MOSI, str(path)), raw, digest=file_sha256(path)
     )
 
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.artifacts.files import file_digest
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble, video_of
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.labels import settle_task
 from edge_msa.data.tasks import MOSI, REGRESSION, Task
 from edge_msa.errors import DataError
+from edge_msa_runtime.bundle.hashing import file_sha256
 
 Arrays = dict[str, NDArray[Any]]
 _NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
@@ -62,7 +62,7 @@ def _mosi_language_audio(arrays: Arrays, path: Path, task: Task | None) -> Datas
         raw[split] = RawSplit(
             ids, arrays["label"][rows], {"language": language, "audio": sound}, videos, _texts(arrays, rows)
         )
-    return assemble(path.stem, settle_task(task, MOSI, str(path)), raw, digest=file_digest(path))
+    return assemble(path.stem, settle_task(task, MOSI, str(path)), raw, digest=file_sha256(path))
 
 
 def _mosi_trimodal(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
@@ -82,7 +82,7 @@ def _mosi_trimodal(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
         )
     counts = "/".join(str(len(names)) for names in members.values())
     note = f"the file has one split: its videos are divided {counts} into {'/'.join(members)}"
-    return assemble(path.stem, settle_task(task, MOSI, str(path)), raw, digest=file_digest(path), notes=[note])
+    return assemble(path.stem, settle_task(task, MOSI, str(path)), raw, digest=file_sha256(path), notes=[note])
 
 
 def _ict_mmmo(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
@@ -103,7 +103,7 @@ def _ict_mmmo(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
         every = np.concatenate([np.ravel(part.labels) for part in raw.values() if part.labels is not None])
         if every.size:
             notes.append(f"labels are {every.min():g} to {every.max():g}: read as plain regression")
-    return assemble(path.stem, settle_task(task, REGRESSION, str(path)), raw, digest=file_digest(path), notes=notes)
+    return assemble(path.stem, settle_task(task, REGRESSION, str(path)), raw, digest=file_sha256(path), notes=notes)
 
 
 def split_by_group(groups: Sequence[str]) -> dict[SplitName, list[str]]:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_msa.artifacts.files import file_digest
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
 from edge_msa.data.labels import settle_labels
 from edge_msa.data.tasks import MOSI, Task
 from edge_msa.errors import DataError
+from edge_msa_runtime.bundle.hashing import file_sha256
 
 _TEXT = ("text", "raw_text", "transcript", "sentence")
 _SCORE = ("label", "score", "sentiment", "annotation")
@@ -67,7 +67,7 @@ def read_transcripts(path: Path, task: Task | None) -> Dataset:
             splits[name] = _split(
                 name, [(index, rows[index]) for index in members], columns, (text, score), chosen, path
             )
-    return Dataset(path.name.split(".")[0], chosen, splits, file_digest(path))
+    return Dataset(path.name.split(".")[0], chosen, splits, file_sha256(path))
 
 
 def _table(path: Path) -> tuple[tuple[str, ...], list[Row]]:

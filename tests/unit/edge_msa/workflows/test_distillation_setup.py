@@ -170,7 +170,7 @@ def test_compare_prints_every_variant_beside_the_first_and_makes_none_twice(
     assert [len(item.scores["lav"]) for item in first] == [1, 2, 2]
     assert json.loads(printed.splitlines()[-1])["compare"][1]["name"] == "labels"
     assert compare_students(recipe, [run], out, seeds=2) == first
-    assert capsys.readouterr().out.count("up to date, skipped") == 4
+    assert capsys.readouterr().out.count("is up to date") == 4
     convert(data, tmp_path / "blind.npz", None, unlabeled=True)
     more = compare_students(recipe, [run], tmp_path / "more", transfer=[str(tmp_path / "blind.npz")], seeds=1)
     assert more[0] == first[0]

@@ -74,7 +74,7 @@ def test_test_is_read_once_by_every_training_whatever_is_asked_later(
     first = call(archive, recipe, tmp_path)
     assert test_predictions == ["hrlf-full-seed0", "hrlf-full-seed1"]
     assert call(archive, recipe, tmp_path) == first
-    assert capsys.readouterr().out.count("up to date, skipped") == 2
+    assert capsys.readouterr().out.count("is up to date") == 2
     noisy = call(archive, recipe, tmp_path, noise=True)
     assert len(test_predictions) == 2
     assert dataclasses.replace(noisy, noise=False) == first
