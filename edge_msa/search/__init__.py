@@ -1,1 +1,1 @@
-"""Searching for students: the space, the shared study, the Pareto set, the answer and its page; no torch in here."""
+"""Architecture search: the search space, a study shared by several workers, trials, the Pareto front and its page."""

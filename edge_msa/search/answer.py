@@ -1,4 +1,4 @@
-"""The question that a search answers: is there a point at 80 % of the default recipe's latency that is as accurate?"""
+"""The question that a search answers: is a trial clearly faster than the default recipe and equally accurate?"""
 
 from __future__ import annotations
 
@@ -7,107 +7,123 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge_msa.search.points import Point, words_of
 from edge_msa.search.record import SearchRecord
+from edge_msa.search.trials import TrialResult, format_params
 
-SHARE = 0.8
-CHECKED = 3
-"""Candidates that are trained with further seeds, at most."""
+MAX_RELATIVE_LATENCY = 0.8
+"""Latency relative to the default recipe that a trial may have at most."""
+MAX_CANDIDATES = 3
+"""Maximal number of candidates that are trained with further seeds."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`found`: the trial, None if there is none. `exact`: as accurate to the last digit, not only within the spread.
+    """The answer of a search.
 
-    `share`: its latency over the default's. `error` and `default_error` are means over `seeds` trainings, `spread`
-    the standard deviation of the default's.
+    Attributes:
+        trial: Number of the trial that is faster and equally accurate, or None.
+        no_worse: Whether its mean error is at most that of the default recipe. If False, it is within one standard
+            deviation.
+        relative_latency: Its latency relative to the default recipe.
+        error: Its mean error over seeds.
+        default_error: Mean error of the default recipe over seeds.
+        default_deviation: Standard deviation of the default recipe's error over seeds.
+        seeds: Number of seeds.
+        text: The answer for people.
     """
 
-    found: int | None
-    exact: bool
-    share: float | None
+    trial: int | None
+    no_worse: bool
+    relative_latency: float | None
     error: float | None
     default_error: float | None
-    spread: float
+    default_deviation: float
     seeds: int
     text: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
-def spread_of(errors: Sequence[float]) -> float:
-    """Standard deviation over seeds; 0 of a single one."""
+def deviation(errors: Sequence[float]) -> float:
+    """Return the standard deviation over seeds, 0 for a single seed."""
     return statistics.stdev(errors) if len(errors) > 1 else 0.0
 
 
-def candidates(record: SearchRecord) -> tuple[Point, ...]:
-    """Points of the Pareto set that are fast enough, and accurate enough at their one seed; the best first.
+def candidates(record: SearchRecord) -> tuple[TrialResult, ...]:
+    """Return up to `MAX_CANDIDATES` trials that are fast enough, and accurate enough with their one seed, best first.
 
-    Where any point is, one of the set is: what beats it is at least as fast and as accurate.
+    Only the Pareto front is considered: if any trial qualifies, so does one on the front.
     """
-    base = record.baseline
-    if base is None:
+    default = record.default
+    if default is None:
         return ()
-    limit = base.costs[0] + spread_of(record.errors.get(base.number, ()))
-    good = [point for point in _fast(record) if point.costs[0] <= limit]
-    return tuple(sorted(good, key=lambda point: point.costs)[:CHECKED])
+    max_error = default.costs[0] + deviation(record.errors.get(default.number, ()))
+    good = [trial for trial in _fast_trials(record) if trial.costs[0] <= max_error]
+    return tuple(sorted(good, key=lambda trial: trial.costs)[:MAX_CANDIDATES])
 
 
-def answer(record: SearchRecord) -> Answer:
-    """The answer, in words and numbers; candidates that were trained over all seeds are judged by their mean."""
-    base = record.baseline
-    if base is None:
-        reasons = "; ".join(dict.fromkeys(point.reason for point in record.points if point.default))
-        return Answer(None, False, None, None, None, 0.0, 0, f"There is nothing to compare with: the default {reasons}")
-    own = record.errors.get(base.number, (base.costs[0],))
-    mean, spread = statistics.fmean(own), spread_of(own)
-    for point in candidates(record):
-        errors = record.errors.get(point.number, (point.costs[0],))
+def find_answer(record: SearchRecord) -> Answer:
+    """Return the answer, judged by mean errors over all seeds."""
+    default = record.default
+    if default is None:
+        reasons = "; ".join(dict.fromkeys(trial.failure for trial in record.trials if trial.is_default))
+        text = f"No comparison is possible, because the default recipe failed: {reasons}"
+        return Answer(None, False, None, None, None, 0.0, 0, text)
+    default_errors = record.errors.get(default.number, (default.costs[0],))
+    mean, spread, seeds = statistics.fmean(default_errors), deviation(default_errors), len(default_errors)
+    for trial in candidates(record):
+        errors = record.errors.get(trial.number, (trial.costs[0],))
         error = statistics.fmean(errors)
-        if len(errors) == len(own) and error <= mean + spread:
-            share = record.share(point)
-            text = _yes(record, point, base, (error, mean, spread), len(own))
-            return Answer(point.number, error <= mean, share, error, mean, spread, len(own), text)
-    return Answer(None, False, None, None, mean, spread, len(own), _no(record, base, (mean, spread), len(own)))
+        if len(errors) == seeds and error <= mean + spread:
+            text = _positive_text(record, trial, default, (error, mean, spread), seeds)
+            relative_latency = record.relative_latency(trial)
+            return Answer(trial.number, error <= mean, relative_latency, error, mean, spread, seeds, text)
+    text = _negative_text(record, default, (mean, spread), seeds)
+    return Answer(None, False, None, None, mean, spread, seeds, text)
 
 
-def _fast(record: SearchRecord) -> list[Point]:
-    return [point for point in record.pareto if (record.share(point) or 1.0) <= SHARE]
+def _fast_trials(record: SearchRecord) -> list[TrialResult]:
+    return [trial for trial in record.pareto if (record.relative_latency(trial) or 1.0) <= MAX_RELATIVE_LATENCY]
 
 
-def _yes(record: SearchRecord, point: Point, base: Point, numbers: tuple[float, float, float], seeds: int) -> str:
-    error, mean, spread = numbers
-    how = "no higher than" if error <= mean else "within the seeds' spread of"
+def _positive_text(
+    record: SearchRecord, trial: TrialResult, default: TrialResult, errors: tuple[float, float, float], seeds: int
+) -> str:
+    error, mean, spread = errors
+    comparison = "at most" if error <= mean else "within one standard deviation of"
     return (
-        f"Yes: trial {point.number} ({words_of(point.params)}) takes {record.share(point):.0%} of the default recipe's "
-        f"latency ({_ms(record, point)} against {_ms(record, base)}) at a validation {record.error_name} of "
-        f"{error:.4f}, {how} the default's {mean:.4f}{_over(seeds, spread)}."
+        f"Yes: trial {trial.number} ({format_params(trial.params)}) takes {record.relative_latency(trial):.0%} of the "
+        f"default recipe's latency ({_latency(record, trial)} instead of {_latency(record, default)}). Its validation "
+        f"{record.error_name} of {error:.4f} is {comparison} the default's {mean:.4f}{_over_seeds(seeds, spread)}."
     )
 
 
-def _no(record: SearchRecord, base: Point, numbers: tuple[float, float], seeds: int) -> str:
-    mean, spread = numbers
+def _negative_text(record: SearchRecord, default: TrialResult, errors: tuple[float, float], seeds: int) -> str:
+    mean, spread = errors
     text = (
-        f"No: of {len(record.points)} trials none takes at most {SHARE:.0%} of the default recipe's latency "
-        f"({_ms(record, base)}, {base.precision}) at its validation {record.error_name} of "
-        f"{mean:.4f}{_over(seeds, spread)}."
+        f"No: none of the {len(record.trials)} trials takes at most {MAX_RELATIVE_LATENCY:.0%} of the default recipe's "
+        f"latency ({_latency(record, default)}, {default.precision}) and reaches its validation {record.error_name} of "
+        f"{mean:.4f}{_over_seeds(seeds, spread)}."
     )
-    for point in candidates(record):
-        errors = record.errors.get(point.number, (point.costs[0],))
-        text += f" Trial {point.number} did at its own seed, and has {statistics.fmean(errors):.4f} over all."
-    others = [point for point in _fast(record) if point not in candidates(record)]
+    failed_candidates = candidates(record)
+    for trial in failed_candidates:
+        errors_of_trial = record.errors.get(trial.number, (trial.costs[0],))
+        text += f" Trial {trial.number} did with its first seed, but its mean is {statistics.fmean(errors_of_trial):.4f}."
+    others = [trial for trial in _fast_trials(record) if trial not in failed_candidates]
     if others:
-        near = min(others, key=lambda point: point.costs[0])
-        text += f" The nearest, trial {near.number}, has {near.costs[0]:.4f} at {record.share(near):.0%}."
+        closest = min(others, key=lambda trial: trial.costs[0])
+        latency = f"{record.relative_latency(closest):.0%} of the latency"
+        text += f" The closest is trial {closest.number} with {closest.costs[0]:.4f} at {latency}."
     return text
 
 
-def _over(seeds: int, spread: float) -> str:
-    return f" (means of {seeds} seeds; the default's standard deviation over them is {spread:.4f})" if seeds > 1 else ""
+def _over_seeds(seeds: int, spread: float) -> str:
+    if seeds <= 1:
+        return ""
+    return f" (means over {seeds} seeds; the default's standard deviation is {spread:.4f})"
 
 
-def _ms(record: SearchRecord, point: Point) -> str:
-    found = record.final_ms.get(point.number, point.p50_ms)
-    return f"{found:.3f} ms"
+def _latency(record: SearchRecord, trial: TrialResult) -> str:
+    return f"{record.final_ms.get(trial.number, trial.p50_ms):.3f} ms"

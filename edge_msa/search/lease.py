@@ -1,7 +1,8 @@
-"""Who runs a trial, and whether that process still lives.
+"""Worker leases: they show which process runs a trial, and whether that process is still alive.
 
-On its own machine a process holds a lock file that the system frees when it ends, however it ends. From another machine
-the lock says nothing: there the process is attended by a heartbeat that it writes into the storage.
+Each worker holds a lock file, which the operating system releases when the process ends, however it ends. Workers on
+the same machine check this lock. Workers on other machines cannot, so each worker also writes a heartbeat into the
+shared storage.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 HEARTBEAT_SECONDS = 60.0
-SILENCE_SECONDS = 900.0
-"""Without a heartbeat for so long a process on another machine counts as ended."""
+EXPIRY_SECONDS = 900.0
+"""A lease on another machine expires this long after its last heartbeat."""
 
 
 class WorkerLease:
-    """This process: a name and a held lock file, for as long as it lives."""
+    """The lease of this process: a lock file that is held until `close`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,24 +34,24 @@ class WorkerLease:
         self._lock.acquire()
 
     def to_json(self) -> dict[str, Any]:
-        """What the storage keeps of it."""
+        """Return the description for the storage: host, lock file and current time."""
         return {"host": platform.node(), "lock": str(self._path), "heartbeat": time.time()}
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock and delete its file."""
         self._lock.release()
         self._path.unlink(missing_ok=True)
 
 
-def has_ended(lease: Mapping[str, Any]) -> bool:
-    """Whether the process that `WorkerLease.to_json` describes is gone."""
+def has_expired(lease: Mapping[str, Any]) -> bool:
+    """Return whether the worker that `WorkerLease.to_json` describes has ended."""
     lock = Path(lease["lock"])
     if lease["host"] == platform.node() and lock.parent.is_dir():
-        return not lock.exists() or _is_free(lock)
-    return time.time() - float(lease["heartbeat"]) > SILENCE_SECONDS
+        return not lock.exists() or _is_released(lock)
+    return time.time() - float(lease["heartbeat"]) > EXPIRY_SECONDS
 
 
-def _is_free(lock: Path) -> bool:
+def _is_released(lock: Path) -> bool:
     probe = FileLock(lock, timeout=0)
     try:
         probe.acquire()
@@ -62,13 +63,13 @@ def _is_free(lock: Path) -> bool:
 
 
 @contextmanager
-def keep_heartbeat(heartbeat: Callable[[], None]) -> Iterator[None]:
-    """Call `heartbeat` once a minute, from a thread, until the block ends."""
+def send_heartbeats(send: Callable[[], None]) -> Iterator[None]:
+    """Call `send` once a minute from a thread until the block ends."""
     ended = Event()
 
     def run() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            heartbeat()
+            send()
 
     thread = Thread(target=run, daemon=True)
     thread.start()

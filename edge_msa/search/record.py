@@ -1,4 +1,4 @@
-"""What a search found, as one record that its table, its page and its JSON are made from."""
+"""The result of a finished search: one record from which its table, its page and its JSON are made."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_msa.search.points import Point, pareto_set
+from edge_msa.search.trials import TrialResult, pareto_set
 
-NAME = "search.json"
-NOISE = 0.1
-"""Share of fp32's latency that a lower precision must save to stand for the default recipe, as `edge-msa export` has
-it: less is within what two runs of the same graph differ by."""
+RECORD_NAME = "search.json"
+MIN_SAVING = 0.1
+"""Share of the fp32 latency that a lower precision of the default recipe must save to be the reference. The same share
+applies in `edge-msa export`, because two measurements of the same graph can differ by less."""
 
 
 @dataclass(frozen=True)
 class SearchRecord:
-    """A search that ended.
+    """A finished search.
 
-    `bundles`: by trial number, the folder of its bundle. `final_ms`: by trial number, p50 of that bundle in the last
-    measurement, in which all of them took turns. `errors`: by trial number, the error of its recipe at each of the
-    first seeds, of those trials that were trained more than once. `facts` are lines for people: machine, seed, epochs.
+    Attributes:
+        data: Name of the dataset.
+        target: Device profile.
+        backend: Backend that ran the trials.
+        error_name: Name of the error, for people.
+        subset: Modality subset whose latency was measured.
+        trials: Results of all trials.
+        bundles: Folder of the bundle, by trial number.
+        final_ms: p50 latency of the bundle in the final measurement, in which all bundles were interleaved. By trial
+            number.
+        errors: Validation errors over seeds, by trial number, for trials that were trained several times.
+        provenance: Lines for people: machine, seed, epochs.
     """
 
     data: str
@@ -29,69 +38,65 @@ class SearchRecord:
     backend: str
     error_name: str
     subset: str
-    points: Sequence[Point]
+    trials: Sequence[TrialResult]
     bundles: Mapping[int, str] = field(default_factory=dict)
     final_ms: Mapping[int, float] = field(default_factory=dict)
     errors: Mapping[int, Sequence[float]] = field(default_factory=dict)
-    facts: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def pareto(self) -> tuple[Point, ...]:
-        """The points that no other beats in error, latency and size, fastest first."""
-        return pareto_set(self.points)
+    def pareto(self) -> tuple[TrialResult, ...]:
+        """The trials on the Pareto front of error, latency and size, fastest first."""
+        return pareto_set(self.trials)
 
     @property
-    def failed(self) -> tuple[Point, ...]:
-        """Trials without numbers."""
-        return tuple(point for point in self.points if not point.done)
+    def failed(self) -> tuple[TrialResult, ...]:
+        """The trials that failed."""
+        return tuple(trial for trial in self.trials if not trial.is_measured)
 
     @property
-    def baseline(self) -> Point | None:
-        """What all is compared with; see `baseline_of`."""
-        return baseline_of(self.points)
-
-    def share(self, point: Point) -> float | None:
-        """The point's latency over the baseline's, from the last measurement where both are in it."""
-        base = self.baseline
-        if base is None or base.ratio is None or point.ratio is None:
+    def default(self) -> TrialResult | None:
+        """The default recipe at the precision that an export would choose, or None if it failed at all precisions."""
+        measured = [trial for trial in self.trials if trial.is_default and trial.is_measured]
+        if not measured:
             return None
-        if {base.number, point.number} <= set(self.final_ms):
-            return self.final_ms[point.number] / self.final_ms[base.number]
-        if base.number == point.number:
+        fastest = min(measured, key=lambda trial: trial.costs[1])
+        fp32 = next((trial for trial in measured if trial.precision == "fp32"), fastest)
+        return fastest if fastest.costs[1] <= fp32.costs[1] * (1 - MIN_SAVING) else fp32
+
+    def relative_latency(self, trial: TrialResult) -> float | None:
+        """Return the trial's latency relative to the default recipe, from the final measurement if both are in it."""
+        default = self.default
+        if default is None or default.latency_ratio is None or trial.latency_ratio is None:
+            return None
+        if {default.number, trial.number} <= set(self.final_ms):
+            return self.final_ms[trial.number] / self.final_ms[default.number]
+        if default.number == trial.number:
             return 1.0
-        # A trial is timed in turns with the default recipe at fp32. Where that is the baseline, its own trial is but
-        # one more noisy measurement, by which all others would be wrong alike.
-        return point.ratio if base.precision == "fp32" else point.ratio / base.ratio
+        # Each trial is timed interleaved with the default recipe in fp32. If that is the reference, the ratio is already
+        # relative to it. Dividing by the ratio of the default's own trial would add its noise to all other trials.
+        return trial.latency_ratio if default.precision == "fp32" else trial.latency_ratio / default.latency_ratio
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        own = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return own | {
-            "points": [point.to_json() for point in self.points],
-            "pareto": [point.number for point in self.pareto],
-            "baseline": None if self.baseline is None else self.baseline.number,
+        """Return plain JSON values."""
+        fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return fields | {
+            "trials": [trial.to_json() for trial in self.trials],
+            "pareto": [trial.number for trial in self.pareto],
+            "default": None if self.default is None else self.default.number,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SearchRecord:
-        """What `to_json` gave, after a way through JSON.
+        """Return the record that `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: it is something else.
+            KeyError, TypeError, ValueError, AttributeError: The value is something else.
         """
-        own = {item.name: value[item.name] for item in dataclasses.fields(cls)}
-        numbered = {name: {int(key): item for key, item in own[name].items()} for name in _NUMBERED}
-        return cls(**(own | numbered | {"points": tuple(Point.from_json(item) for item in own["points"])}))
-
-
-_NUMBERED = ("bundles", "final_ms", "errors")
-
-
-def baseline_of(points: Sequence[Point]) -> Point | None:
-    """The default recipe at the precision that an export would choose; None where it failed at all of them."""
-    tried = [point for point in points if point.default and point.done]
-    if not tried:
-        return None
-    fastest = min(tried, key=lambda point: point.costs[1])
-    full = next((point for point in tried if point.precision == "fp32"), fastest)
-    return fastest if fastest.costs[1] <= full.costs[1] * (1 - NOISE) else full
+        fields = {item.name: value[item.name] for item in dataclasses.fields(cls)}
+        by_number = {
+            name: {int(number): item for number, item in fields[name].items()}
+            for name in ("bundles", "final_ms", "errors")
+        }
+        trials = tuple(TrialResult.from_json(item) for item in fields["trials"])
+        return cls(**(fields | by_number | {"trials": trials}))

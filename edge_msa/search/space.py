@@ -1,7 +1,6 @@
-"""What a search may change: fields of the student's recipe and the precision, each with what it may be.
+"""The search space: which fields of the student recipe a search varies, and within which values.
 
-A field inside another is named with a dot, as `msm.inter`. The precision is a dimension like the others, so that a
-plan by any other name would be one more of its choices.
+A field of a nested recipe has a dotted name, e.g. `msm.inter`. The precision is a dimension like any other.
 """
 
 from __future__ import annotations
@@ -20,13 +19,15 @@ from edge_msa.errors import UsageError
 PRECISION = "precision"
 Value = int | float | str | bool
 Params = Mapping[str, Value]
-_GRID = 10_000
-"""Points up to which a space is listed rather than drawn from."""
+_MAX_LISTED = 10_000
+"""Size up to which all points of a space are listed. Larger spaces are sampled."""
+_SAMPLES = 100
+"""Number of points sampled from a larger space."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of these, without an order."""
+    """An unordered set of values."""
 
     values: tuple[Value, ...]
 
@@ -35,7 +36,7 @@ class Choices:
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """Values that stand for all when they are checked."""
+        """Values that represent all values in validity checks."""
         return self.values
 
     @property
@@ -43,16 +44,20 @@ class Choices:
         """All values."""
         return self.values
 
-    def draw(self, generator: random.Random) -> Value:
-        """One of them."""
+    def sample(self, generator: random.Random) -> Value:
+        """Return one of the values at random."""
         return generator.choice(self.values)
 
 
 @dataclass(frozen=True)
-class Between:
-    """A number from `low` to `high`, both included, in steps of `step` from `low`; whole where both are.
+class Range:
+    """Numbers from `low` to `high`, both included.
 
-    `log` spreads it by ratios, and takes no step.
+    Attributes:
+        low: Smallest value.
+        high: Largest value. If both are integers, all values are integers.
+        step: Distance of the values, counted from `low`. None for a continuous range, or for all integers.
+        log: Whether to sample uniformly on a logarithmic scale. Not combined with a step.
     """
 
     low: float
@@ -60,31 +65,31 @@ class Between:
     step: float | None = None
     log: bool = False
 
-    @property
-    def whole(self) -> bool:
-        """Whether it is an integer."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
-
     def __contains__(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             return False
-        if self.whole:
+        if self.is_integer:
             return isinstance(value, int) and (value - self.low) % (self.step or 1) == 0
         steps = (value - self.low) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
     @property
+    def is_integer(self) -> bool:
+        """Whether all values are integers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
     def ends(self) -> tuple[Value, ...]:
-        """The lowest and the highest."""
+        """The smallest and the largest value."""
         return (self.low, self.high)
 
     @property
     def grid(self) -> tuple[Value, ...] | None:
-        """All values, of whole numbers."""
-        return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1))) if self.whole else None
+        """All values of an integer range, else None."""
+        return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1))) if self.is_integer else None
 
-    def draw(self, generator: random.Random) -> Value:
-        """One of them, each as likely as the others."""
+    def sample(self, generator: random.Random) -> Value:
+        """Return one of the values at random."""
         if self.grid:
             return generator.choice(self.grid)
         if self.log:
@@ -94,98 +99,101 @@ class Between:
         return generator.uniform(self.low, self.high)
 
 
-Dimension = Choices | Between
+Dimension = Choices | Range
 
-DEFAULT: Mapping[str, Dimension] = {
-    "width": Between(8, 48, step=8),
-    "blocks": Between(1, 4),
-    "kernel": Between(2, 5),
-    "tokens": Between(1, 6),
-    "hidden": Between(16, 96, step=16),
+DEFAULT_DIMENSIONS: Mapping[str, Dimension] = {
+    "width": Range(8, 48, step=8),
+    "blocks": Range(1, 4),
+    "kernel": Range(2, 5),
+    "tokens": Range(1, 6),
+    "hidden": Range(16, 96, step=16),
 }
-"""The sizes of the student; the precisions of the backend come beside them."""
+"""Sizes of the student. The precisions of the backend are added to them."""
 
 
 @dataclass(frozen=True)
-class Space:
-    """Dimensions by name, the precision among them."""
+class SearchSpace:
+    """Dimensions by name, including the precision."""
 
     dimensions: Mapping[str, Dimension]
 
     @property
     def size(self) -> int | None:
-        """How many points it has; None where a dimension is continuous."""
+        """Number of points, or None if a dimension is continuous."""
         grids = [dimension.grid for dimension in self.dimensions.values()]
         return None if any(grid is None for grid in grids) else math.prod(len(grid or ()) for grid in grids)
 
-    def unseen(self, seen: Collection[Params], generator: random.Random) -> dict[str, Value] | None:
-        """A random point that is none of `seen`; None where all are."""
-        known = {key_of(params) for params in seen}
-        points = self._listed() if (self.size or _GRID + 1) <= _GRID else self._drawn(generator)
-        fresh = [point for point in points if key_of(point) not in known]
-        return generator.choice(fresh) if fresh else None
+    def sample_new(self, known: Collection[Params], generator: random.Random) -> dict[str, Value] | None:
+        """Return a random point that is not in `known`, or None if there is none."""
+        known_keys = {params_key(params) for params in known}
+        points = self._list_points() if (self.size or _MAX_LISTED + 1) <= _MAX_LISTED else self._sample(generator)
+        new = [point for point in points if params_key(point) not in known_keys]
+        return generator.choice(new) if new else None
 
-    def _listed(self) -> Iterator[dict[str, Value]]:
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values in a fixed order."""
+        return {name: dataclasses.asdict(self.dimensions[name]) for name in sorted(self.dimensions)}
+
+    def _list_points(self) -> Iterator[dict[str, Value]]:
         grids = [dimension.grid or () for dimension in self.dimensions.values()]
         for values in itertools.product(*grids):
             yield dict(zip(self.dimensions, values, strict=True))
 
-    def _drawn(self, generator: random.Random) -> Iterator[dict[str, Value]]:
-        for _ in range(100):
-            yield {name: dimension.draw(generator) for name, dimension in self.dimensions.items()}
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, in a fixed order."""
-        return {name: dataclasses.asdict(self.dimensions[name]) for name in sorted(self.dimensions)}
+    def _sample(self, generator: random.Random) -> Iterator[dict[str, Value]]:
+        for _ in range(_SAMPLES):
+            yield {name: dimension.sample(generator) for name, dimension in self.dimensions.items()}
 
 
-def key_of(params: Params) -> tuple[tuple[str, Value], ...]:
-    """What two equal points share."""
+def params_key(params: Params) -> tuple[tuple[str, Value], ...]:
+    """Return a hashable key that is equal for equal points."""
     return tuple(sorted(params.items()))
 
 
-def read_space(table: Mapping[str, Any], fields: Mapping[str, Any], precisions: Sequence[str]) -> Space:
-    """The space of a recipe's `search.space` table; the default one where the table is empty.
+def parse_space(table: Mapping[str, Any], fields: Mapping[str, Any], precisions: Sequence[str]) -> SearchSpace:
+    """Return the search space of a recipe's `search.space` table.
 
     Args:
-        table: by name, a list of values, or a table with `low`, `high` and maybe `step` or `log`.
-        fields: the default recipe's values by name, as `flat_fields` gives them.
-        precisions: what the backend of the target may be given.
+        table: For each dimension a list of values, or a table with `low`, `high` and optionally `step` or `log`. An
+            empty table selects `DEFAULT_DIMENSIONS`.
+        fields: Values of the default recipe, as `flatten_recipe` returns them.
+        precisions: Precisions of the target's backend.
 
     Raises:
-        UsageError: a name that is no field of the recipe, or a dimension that cannot be read.
+        UsageError: A name is not a field of the recipe, or a dimension is not valid.
     """
-    chosen = {name: _dimension(name, value) for name, value in table.items()}
-    if set(chosen) <= {PRECISION}:
-        chosen = {name: value for name, value in DEFAULT.items() if name in fields} | chosen
-    chosen.setdefault(PRECISION, Choices(tuple(precisions)))
-    for name, dimension in chosen.items():
+    dimensions = {name: _parse_dimension(name, value) for name, value in table.items()}
+    if set(dimensions) <= {PRECISION}:
+        dimensions = {name: value for name, value in DEFAULT_DIMENSIONS.items() if name in fields} | dimensions
+    dimensions.setdefault(PRECISION, Choices(tuple(precisions)))
+    for name, dimension in dimensions.items():
         if name != PRECISION and name not in fields:
-            known = [*fields, PRECISION]
-            close = get_close_matches(name, known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise UsageError(f"search.space: unknown field {name!r}{hint}; it takes: {', '.join(known)}")
+            available = [*fields, PRECISION]
+            close = get_close_matches(name, available, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UsageError(f"Unknown field {name!r} in search.space.{hint} Available: {', '.join(available)}.")
         unknown = [value for value in dimension.ends if name == PRECISION and value not in precisions]
         if unknown:
-            there = ", ".join(precisions)
-            raise UsageError(f"search.space.precision has {unknown[0]!r}; the target's backend takes: {there}")
-    return Space(chosen)
+            raise UsageError(
+                f"search.space.precision must contain precisions of the target's backend, got {unknown[0]!r}. "
+                f"Available: {', '.join(precisions)}."
+            )
+    return SearchSpace(dimensions)
 
 
-def flat_fields(recipe: Any) -> dict[str, Any]:
-    """A recipe's values by name, those of a recipe inside it with a dot; what is no plain value is left out."""
-    found: dict[str, Any] = {}
+def flatten_recipe(recipe: Any) -> dict[str, Any]:
+    """Return the plain values of a recipe by name, with dotted names for nested recipes."""
+    fields: dict[str, Any] = {}
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
         if dataclasses.is_dataclass(value):
-            found |= {f"{field.name}.{name}": item for name, item in flat_fields(value).items()}
+            fields |= {f"{field.name}.{name}": item for name, item in flatten_recipe(value).items()}
         elif value is None or isinstance(value, (int, float, str)):
-            found[field.name] = value
-    return found
+            fields[field.name] = value
+    return fields
 
 
-def nested(params: Params) -> dict[str, Any]:
-    """Values by dotted name as the tables of a recipe; the precision is none of its fields."""
+def nest_params(params: Params) -> dict[str, Any]:
+    """Return values with dotted names as nested tables of a recipe, without the precision."""
     tables: dict[str, Any] = {}
     for name, value in params.items():
         *path, last = name.split(".")
@@ -197,26 +205,31 @@ def nested(params: Params) -> dict[str, Any]:
     return tables
 
 
-def _dimension(name: str, value: Any) -> Dimension:
+def _parse_dimension(name: str, value: Any) -> Dimension:
     where = f"search.space.{name}"
     if isinstance(value, list) and value and all(isinstance(item, (int, float, str)) for item in value):
         return Choices(tuple(dict.fromkeys(value)))
     if isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "step", "log"}:
-        return _range(where, value)
-    raise UsageError(f"{where} is {value!r}; give a list of values, or {{low = 8, high = 32, step = 8}}")
+        return _parse_range(where, value)
+    raise UsageError(
+        f"{where} must be a list of values or a range such as {{low = 8, high = 32, step = 8}}, got {value!r}."
+    )
 
 
-def _range(where: str, value: Mapping[str, Any]) -> Between:
+def _parse_range(where: str, value: Mapping[str, Any]) -> Range:
     low, high, step, log = value["low"], value["high"], value.get("step"), value.get("log", False)
     numbers = [item for item in (low, high, step) if item is not None]
+    actual = f"got low {low!r}, high {high!r}, step {step!r}"
     if any(isinstance(item, bool) or not isinstance(item, (int, float)) for item in numbers):
-        raise UsageError(f"{where} has low {low!r}, high {high!r}, step {step!r}; they must be numbers")
+        raise UsageError(f"low, high and step of {where} must be numbers, {actual}.")
     if not (low < high and math.isfinite(low) and math.isfinite(high)) or (step is not None and not step > 0):
-        raise UsageError(f"{where} goes from {low} to {high} by {step}; low must be below high, a step above 0")
-    if not isinstance(log, bool) or (log and (step is not None or low <= 0)):
-        raise UsageError(f"{where} has log = {log!r}; that is true or false, and takes no step and a low above 0")
+        raise UsageError(f"{where} must have low below high and a step above 0, {actual}.")
+    if not isinstance(log, bool):
+        raise UsageError(f"log of {where} must be true or false, got {log!r}.")
+    if log and (step is not None or low <= 0):
+        raise UsageError(f"{where} with log = true must have low above 0 and no step, {actual}.")
     if isinstance(low, int) and isinstance(high, int) and not isinstance(step, (int, type(None))):
-        raise UsageError(f"{where} goes from {low} to {high} by {step}; whole numbers take a whole step")
+        raise UsageError(f"{where} must have an integer step if low and high are integers, {actual}.")
     if step is not None:
         high = low + math.floor((high - low) / step + 1e-9) * step
-    return Between(low, high, step, log)
+    return Range(low, high, step, log)

@@ -1,7 +1,7 @@
-"""The study that the processes of a search share: claiming a trial, ending it, and taking over what died.
+"""The study that all workers of a search share: claim a trial, store its result, requeue trials of ended workers.
 
-Three things lower is better: error, latency ratio, bytes. The default recipe is tried first, at every precision, and
-no two trials are of the same point. A trial whose process ended without a word is voided and tried again.
+The study minimizes error, latency ratio and size. The default recipe is tried first, at every precision, and no point is
+tried twice. A trial whose worker ended without a result is requeued.
 """
 
 from __future__ import annotations
@@ -10,212 +10,210 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from edge_msa.errors import StorageError, UsageError
-from edge_msa.search.lease import WorkerLease, has_ended, keep_heartbeat
-from edge_msa.search.points import Point
-from edge_msa.search.space import Between, Choices, Params, Space, Value, key_of
-from edge_msa.search.storage import open_storage, storage_errors
+from edge_msa.search.lease import WorkerLease, has_expired, send_heartbeats
+from edge_msa.search.space import Choices, Dimension, Params, SearchSpace, Value, params_key
+from edge_msa.search.storage import convert_storage_errors, open_storage
+from edge_msa.search.trials import ClaimedTrial, TrialResult
 
 if TYPE_CHECKING:
     import optuna
 
-NAME = "edge-msa-search"
-LEASES = "leases"
-_LEASE, _DEFAULT, _REASON, _FACTS, _PARTS = "lease", "default", "reason", "facts", "search"
-_BIRTH_SECONDS = 60.0
-_STARTUP = 10
-"""Trials drawn at random before the sampler models what it saw."""
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A trial that this process has to make."""
-
-    number: int
-    params: Params
-    default: bool
+STUDY_NAME = "edge-msa-search"
+LEASES_FOLDER = "leases"
+_LEASE, _DEFAULT, _FAILURE, _DETAILS, _INPUTS = "lease", "default", "failure", "details", "inputs"
+_LEASE_WAIT_SECONDS = 60.0
+"""A running trial without a lease counts as abandoned after this time."""
+_RANDOM_TRIALS = 10
+"""Number of random trials before the sampler uses its model."""
 
 
 class Study:
-    """A search's trials in a storage, seen by one process; a context manager."""
+    """The trials of a search in a shared storage, as one worker uses them. A context manager."""
 
-    def __init__(self, place: str, folder: Path, parts: Mapping[str, str], space: Space, *, seed: int) -> None:
-        """Open the study, or begin it.
+    def __init__(
+        self, location: str, folder: Path, inputs: Mapping[str, str], space: SearchSpace, *, seed: int
+    ) -> None:
+        """Open the study, or create it.
 
         Args:
-            place: of the storage, as `open_storage` takes it.
-            folder: of this machine; processes that share it agree by lock files in it.
-            parts: what the trials depend on, by the words that a message would use; a study of others is refused.
-            space: of the trials.
-            seed: of the sampler.
+            location: The storage, as for `open_storage`.
+            folder: Folder for lock files, shared by the workers of this machine.
+            inputs: Digests of everything that results depend on, by name. A study with other inputs is rejected.
+            space: The search space.
+            seed: Seed of the sampler.
 
         Raises:
-            StorageError: the storage is locked, damaged or cannot be reached.
-            UsageError: it holds another search.
+            StorageError: The storage is locked, damaged or unreachable.
+            UsageError: The storage contains another search.
         """
-        self._place, self._space, self._seed = place, space, seed
-        self._live: dict[int, optuna.Trial] = {}
-        self._claims = FileLock(folder / ".claims.lock")
-        self._lease = WorkerLease(folder / LEASES)
-        with self._claims, storage_errors(place):
-            self._study = self._opened(parts)
+        self._location, self._space, self._seed = location, space, seed
+        self._running: dict[int, optuna.Trial] = {}
+        self._claim_lock = FileLock(folder / ".claims.lock")
+        self._lease = WorkerLease(folder / LEASES_FOLDER)
+        with self._claim_lock, convert_storage_errors(location):
+            self._study = self._open(inputs)
 
-    def __enter__(self) -> Study:  # noqa: PYI034 - typing.Self is of 3.11
+    def __enter__(self) -> Study:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lease.close()
 
     def enqueue_defaults(self, defaults: Sequence[Params]) -> None:
-        """Have these points tried before all others, unless that was asked before."""
-        with self._claims, storage_errors(self._place):
-            if not self._all():
+        """Queue the default recipe's points to be tried first, if the study is new."""
+        with self._claim_lock, convert_storage_errors(self._location):
+            if not self._trials():
                 for params in defaults:
                     self._study.enqueue_trial(dict(params), user_attrs={_DEFAULT: dict(params)})
 
-    def claim(self, total: int) -> Claimed | None:
-        """The next trial for this process; None when the study has `total`, those that are running counted."""
-        with self._claims, storage_errors(self._place):
-            self._requeue_dead()
-            taken = [trial for trial in self._all() if _counts(trial)]
-            return None if len(taken) >= total else self._ask([trial.params for trial in taken])
+    def claim(self, total: int) -> ClaimedTrial | None:
+        """Return the next trial for this worker, or None if `total` trials are finished or running."""
+        with self._claim_lock, convert_storage_errors(self._location):
+            self._requeue_abandoned()
+            counted = [trial for trial in self._trials() if _counts(trial)]
+            return None if len(counted) >= total else self._next_trial([trial.params for trial in counted])
 
     @contextmanager
-    def held(self, claimed: Claimed) -> Iterator[None]:
-        """While a trial is being made: other machines hear that its process lives."""
-        trial = self._live[claimed.number]
+    def keep_alive(self, claimed: ClaimedTrial) -> Iterator[None]:
+        """Renew the lease of a running trial until the block ends."""
+        trial = self._running[claimed.number]
 
-        def heartbeat() -> None:
+        def renew() -> None:
             try:
-                with storage_errors(self._place):
+                with convert_storage_errors(self._location):
                     trial.set_user_attr(_LEASE, self._lease.to_json())
             except StorageError:
-                return  # the next heartbeat may come through; what the trial itself writes is told
+                return  # The next heartbeat may succeed. Storing the result reports a permanent error.
 
-        with keep_heartbeat(heartbeat):
+        with send_heartbeats(renew):
             yield
 
-    def finish(self, claimed: Claimed, point: Point) -> None:
-        """Keep a trial's numbers."""
-        facts = {"p50_ms": point.p50_ms, "student": point.student, "host": point.host}
-        self._end(claimed, list(point.costs), {_FACTS: facts})
+    def finish(self, claimed: ClaimedTrial, result: TrialResult) -> None:
+        """Store the measurements of a trial."""
+        details = {"p50_ms": result.p50_ms, "student": result.student, "host": result.host}
+        self._end(claimed, list(result.costs), {_DETAILS: details})
 
-    def fail(self, claimed: Claimed, reason: str) -> None:
-        """Keep why a trial has none."""
-        self._end(claimed, None, {_REASON: " ".join(reason.split())})
+    def fail(self, claimed: ClaimedTrial, reason: str) -> None:
+        """Store why a trial failed."""
+        self._end(claimed, None, {_FAILURE: " ".join(reason.split())})
 
-    def points(self) -> tuple[Point, ...]:
-        """Every trial that ended and counts, by number."""
-        with storage_errors(self._place):
-            return tuple(_point(trial) for trial in self._all() if _counts(trial) and trial.state.is_finished())
+    def results(self) -> tuple[TrialResult, ...]:
+        """Return the results of all finished trials, by number. Requeued trials are left out."""
+        with convert_storage_errors(self._location):
+            return tuple(_result_of(trial) for trial in self._trials() if _counts(trial) and trial.state.is_finished())
 
-    def running(self) -> int:
-        """How many trials other processes are making now."""
-        with storage_errors(self._place):
-            return sum(_counts(trial) and not trial.state.is_finished() for trial in self._all())
+    def count_running(self) -> int:
+        """Return how many trials other workers are running."""
+        with convert_storage_errors(self._location):
+            return sum(_counts(trial) and not trial.state.is_finished() for trial in self._trials())
 
-    def _opened(self, parts: Mapping[str, str]) -> optuna.Study:
+    def _open(self, inputs: Mapping[str, str]) -> optuna.Study:
         import optuna
 
         study = optuna.create_study(
-            storage=open_storage(self._place), study_name=NAME, directions=["minimize"] * 3, load_if_exists=True
+            storage=open_storage(self._location),
+            study_name=STUDY_NAME,
+            directions=["minimize"] * 3,
+            load_if_exists=True,
         )
-        known = study.user_attrs.get(_PARTS)
-        if known is None:
-            study.set_user_attr(_PARTS, dict(parts))
-        elif known != dict(parts):
-            others = sorted(name for name in {*known, *parts} if known.get(name) != parts.get(name))
+        stored = study.user_attrs.get(_INPUTS)
+        if stored is None:
+            study.set_user_attr(_INPUTS, dict(inputs))
+        elif stored != dict(inputs):
+            different = sorted(name for name in {*stored, *inputs} if stored.get(name) != inputs.get(name))
             raise UsageError(
-                f"the storage {self._place} holds another search, which differs in: {', '.join(others)}; give "
-                "another --storage or --output-dir"
+                f"The storage {self._location} contains another search, which differs in: {', '.join(different)}. "
+                "Pass another --storage or --output-dir."
             )
         return study
 
-    def _all(self) -> list[optuna.trial.FrozenTrial]:
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def _requeue_dead(self) -> None:
-        for trial in self._all():
-            if _counts(trial) and not trial.state.is_finished() and _is_dead(trial):
+    def _requeue_abandoned(self) -> None:
+        for trial in self._trials():
+            if _counts(trial) and not trial.state.is_finished() and _is_abandoned(trial):
                 default = trial.user_attrs.get(_DEFAULT)
-                self._requeue(trial.number)
+                self._discard(trial.number)
                 self._study.enqueue_trial(default or dict(trial.params), {_DEFAULT: default} if default else None)
 
-    def _requeue(self, number: int) -> None:
-        """End a trial without a reason, so that it does not count."""
+    def _discard(self, number: int) -> None:
+        """End a trial without a failure reason, so that it does not count."""
         import optuna
 
         self._study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
-    def _ask(self, taken: Sequence[Params]) -> Claimed:
-        """The sampler's next point, or where that was tried before, a random one that was not."""
+    def _next_trial(self, known: Sequence[Params]) -> ClaimedTrial:
+        """Return the sampler's next point, or a random new point if the sampler repeats a known one."""
         import optuna
 
-        known = {key_of(params) for params in taken}
+        known_keys = {params_key(params) for params in known}
         while True:
-            seed = (self._seed + 7919 * len(self._all())) % 2**32
-            self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+            seed = (self._seed + 7919 * len(self._trials())) % 2**32
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_TRIALS)
             trial = self._study.ask()
             trial.set_user_attr(_LEASE, self._lease.to_json())
             default = trial.user_attrs.get(_DEFAULT)
             names = default or self._space.dimensions
             params = {name: _suggest(trial, name, self._space.dimensions[name]) for name in names}
-            fresh = self._space.unseen(taken, random.Random(seed)) if key_of(params) in known else None  # noqa: S311
-            if fresh is None:
-                self._live[trial.number] = trial
-                return Claimed(trial.number, params, bool(default))
-            self._requeue(trial.number)
-            self._study.enqueue_trial(fresh)
+            is_known = params_key(params) in known_keys
+            new = self._space.sample_new(known, random.Random(seed)) if is_known else None  # noqa: S311
+            if new is None:
+                self._running[trial.number] = trial
+                return ClaimedTrial(trial.number, params, bool(default))
+            self._discard(trial.number)
+            self._study.enqueue_trial(new)
 
-    def _end(self, claimed: Claimed, values: Sequence[float] | None, attributes: Mapping[str, Any]) -> None:
+    def _end(self, claimed: ClaimedTrial, values: Sequence[float] | None, attributes: Mapping[str, Any]) -> None:
         import optuna
 
         state = optuna.trial.TrialState.FAIL if values is None else None
-        with self._claims, storage_errors(self._place):
-            trial = self._live.pop(claimed.number)
-            (now,) = (item for item in self._all() if item.number == claimed.number)
-            if now.state.is_finished():
-                return  # given up for dead in the meantime, and tried again elsewhere
+        with self._claim_lock, convert_storage_errors(self._location):
+            trial = self._running.pop(claimed.number)
+            (stored,) = (item for item in self._trials() if item.number == claimed.number)
+            if stored.state.is_finished():
+                return  # The lease expired in the meantime, and the trial was requeued.
             for name, value in attributes.items():
                 trial.set_user_attr(name, value)
             self._study.tell(trial, values, state=state)
 
 
 def _counts(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether it is one of the search's trials: not waiting, not voided, which is to have failed without a reason."""
-    return trial.state.name in {"RUNNING", "COMPLETE"} or (trial.state.name == "FAIL" and _REASON in trial.user_attrs)
+    """Return whether a trial counts: it is neither queued nor discarded."""
+    return trial.state.name in {"RUNNING", "COMPLETE"} or (trial.state.name == "FAIL" and _FAILURE in trial.user_attrs)
 
 
-def _is_dead(trial: optuna.trial.FrozenTrial) -> bool:
+def _is_abandoned(trial: optuna.trial.FrozenTrial) -> bool:
     lease = trial.user_attrs.get(_LEASE)
     if lease is not None:
-        return has_ended(lease)
+        return has_expired(lease)
     started = trial.datetime_start
-    return started is None or time.time() - started.timestamp() > _BIRTH_SECONDS
+    return started is None or time.time() - started.timestamp() > _LEASE_WAIT_SECONDS
 
 
-def _point(trial: optuna.trial.FrozenTrial) -> Point:
-    default = bool(trial.user_attrs.get(_DEFAULT))
+def _result_of(trial: optuna.trial.FrozenTrial) -> TrialResult:
+    is_default = bool(trial.user_attrs.get(_DEFAULT))
     if trial.state.name != "COMPLETE":
-        reason = str(trial.user_attrs.get(_REASON, "it failed"))
-        return Point(trial.number, dict(trial.params), default, reason=reason)
-    error, ratio, size = trial.values
-    facts = trial.user_attrs[_FACTS]
-    return Point(trial.number, dict(trial.params), default, error, ratio, int(size), **facts)
+        return TrialResult(
+            trial.number, dict(trial.params), is_default, failure=str(trial.user_attrs.get(_FAILURE, "unknown reason"))
+        )
+    error, latency_ratio, size = trial.values
+    details = trial.user_attrs[_DETAILS]
+    return TrialResult(trial.number, dict(trial.params), is_default, error, latency_ratio, int(size), **details)
 
 
-def _suggest(trial: optuna.Trial, name: str, dimension: Between | Choices) -> Value:
+def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:
     if isinstance(dimension, Choices):
         value = trial.suggest_categorical(name, dimension.values)
         assert value is not None  # noqa: S101 - no choice is None
         return value
-    if dimension.whole:
+    if dimension.is_integer:
         low, high, step = int(dimension.low), int(dimension.high), int(dimension.step or 1)
         return trial.suggest_int(name, low, high, step=step, log=dimension.log)
     return trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)

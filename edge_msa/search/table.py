@@ -1,68 +1,84 @@
-"""A search as cells: the Pareto set for a terminal and the page, and all trials for the page."""
+"""Tables of a search: the Pareto front for the terminal and the page, and all trials for the page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from edge_msa.search.points import Point, words_of
 from edge_msa.search.record import SearchRecord
+from edge_msa.search.trials import TrialResult, format_params
 from edge_msa.text_tables import ABSENT, text_table
 
-NAMES = 2
-"""Leading columns that hold names: the trial, and what was tried."""
+NAME_COLUMNS = 2
+"""Number of leading columns that hold names: trial and recipe."""
 
 
-def header_of(record: SearchRecord) -> list[str]:
-    """Titles of the columns."""
-    return ["trial", "what was tried", record.error_name, "of default", "p50 ms", "size KB"]
+def header(record: SearchRecord) -> list[str]:
+    """Return the column titles."""
+    return ["trial", "recipe", record.error_name, "relative latency", "p50 ms", "size KB"]
 
 
 def pareto_rows(record: SearchRecord) -> list[list[str]]:
-    """The Pareto set, fastest first, and the default recipe; `*` marks the set, latencies are of the last run."""
-    kept = {point.number for point in record.pareto}
-    base = record.baseline
-    shown = [*record.pareto, *([base] if base is not None and base.number not in kept else [])]
-    return [_row(record, point, starred=point.number in kept, final=True) for point in shown]
+    """Return the Pareto front, fastest first, and the default recipe. Latencies are of the final measurement.
+
+    `*` marks the Pareto front.
+    """
+    numbers = {trial.number for trial in record.pareto}
+    default = record.default
+    trials = [*record.pareto, *([default] if default is not None and default.number not in numbers else [])]
+    return [
+        _row(
+            trial,
+            record.relative_latency(trial),
+            record.final_ms.get(trial.number, trial.p50_ms),
+            starred=trial.number in numbers,
+        )
+        for trial in trials
+    ]
 
 
 def trial_rows(record: SearchRecord) -> list[list[str]]:
-    """Every trial that was measured, by number; latencies are as measured then, in turns with the reference."""
-    kept = {point.number for point in record.pareto}
-    return [_row(record, point, starred=point.number in kept) for point in record.points if point.done]
+    """Return all measured trials, by number. Latencies are those that the trials measured themselves."""
+    numbers = {trial.number for trial in record.pareto}
+    default = record.default
+    return [
+        _row(
+            trial,
+            None if default is None else trial.costs[1] / default.costs[1],
+            trial.p50_ms,
+            starred=trial.number in numbers,
+        )
+        for trial in record.trials
+        if trial.is_measured
+    ]
 
 
-def failed_lines(record: SearchRecord) -> list[str]:
-    """What became of the trials that were not measured."""
-    return [f"trial {point.number} ({words_of(point.params)}) failed: {point.reason}" for point in record.failed]
+def failure_lines(record: SearchRecord) -> list[str]:
+    """Return one line per failed trial."""
+    return [
+        f"trial {trial.number} ({format_params(trial.params)}) failed: {trial.failure}" for trial in record.failed
+    ]
 
 
 def format_search(record: SearchRecord) -> str:
-    """The Pareto set as a text table, and a line for each thing to know."""
+    """Return the Pareto front as a text table, its legend, and the failed trials."""
     lines = [
-        text_table(header_of(record), pareto_rows(record), left=NAMES),
-        f"* nothing tried is better in {record.error_name} (validation, mean over subsets), latency and size together",
-        *failed_lines(record),
+        text_table(header(record), pareto_rows(record), left=NAME_COLUMNS),
+        (
+            f"* On the Pareto front: no other trial is better in {record.error_name}, latency and size together. "
+            f"{record.error_name} is the validation mean over the modality subsets."
+        ),
+        *failure_lines(record),
     ]
     return "\n".join(lines)
 
 
-def bundle_lines(record: SearchRecord, numbers: Sequence[int]) -> list[str]:
-    """Where the bundles of those trials are."""
-    return [f"trial {number}: {record.bundles[number]}" for number in numbers if number in record.bundles]
-
-
-def _row(record: SearchRecord, point: Point, *, starred: bool, final: bool = False) -> list[str]:
-    base = record.baseline
-    if final:
-        share, p50 = record.share(point), record.final_ms.get(point.number, point.p50_ms)
-    else:
-        share, p50 = (point.costs[1] / base.costs[1] if base is not None else None), point.p50_ms
-    name = words_of(point.params) + (" (default)" if point.default else "")
+def _row(
+    trial: TrialResult, relative_latency: float | None, p50_ms: float | None, *, starred: bool
+) -> list[str]:
+    error, _, size = trial.costs
     return [
-        f"{point.number}{'*' if starred else ''}",
-        name,
-        f"{point.costs[0]:.4f}",
-        ABSENT if share is None else f"{share:.0%}",
-        ABSENT if p50 is None else f"{p50:.3f}",
-        f"{point.costs[2] / 1e3:.0f}",
+        f"{trial.number}{'*' if starred else ''}",
+        format_params(trial.params) + (" (default)" if trial.is_default else ""),
+        f"{error:.4f}",
+        ABSENT if relative_latency is None else f"{relative_latency:.0%}",
+        ABSENT if p50_ms is None else f"{p50_ms:.3f}",
+        f"{size / 1e3:.0f}",
     ]
