@@ -83,8 +83,10 @@ def search(
     Optimizes accuracy, latency and size together. An interrupted search resumes where it stopped. You can run the same
     command several times at once, also on other machines with the same --storage.
     """
-    from edge_msa.search.context import Asked
+    from edge_msa.search.context import SearchConfig
     from edge_msa.workflows.search import search as run_search
 
-    asked = Asked(target, data, trials, output_dir, storage, teacher, recipe, epochs, train_samples, seeds, seed, task)
-    run_search(asked, jobs=jobs, json=json)
+    config = SearchConfig(
+        target, data, trials, output_dir, storage, teacher, recipe, epochs, train_samples, seeds, seed, task
+    )
+    run_search(config, jobs=jobs, json=json)

@@ -109,8 +109,8 @@ def _negative_text(record: SearchRecord, default: TrialResult, errors: tuple[flo
     )
     failed_candidates = candidates(record)
     for trial in failed_candidates:
-        errors_of_trial = record.errors.get(trial.number, (trial.costs[0],))
-        text += f" Trial {trial.number} did with its first seed, but its mean is {statistics.fmean(errors_of_trial):.4f}."
+        error = statistics.fmean(record.errors.get(trial.number, (trial.costs[0],)))
+        text += f" Trial {trial.number} did with its first seed, but its mean over seeds is {error:.4f}."
     others = [trial for trial in _fast_trials(record) if trial not in failed_candidates]
     if others:
         closest = min(others, key=lambda trial: trial.costs[0])

@@ -1,4 +1,4 @@
-"""What all trials of a search stand on: data, teacher, default recipe, backend; made once, by whoever comes first."""
+"""What all trials of a search share: the data, the default recipe, the search space and the target's backend."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,167 +18,175 @@ from edge_msa.benchmark.machine import matches_profile, unavailable_reason
 from edge_msa.config.recipes import recipe_from, student_recipe
 from edge_msa.config.settings import PipelineRecipe, Settings, read_settings
 from edge_msa.config.student_recipe import StudentRecipe
-from edge_msa.console import shows_progress, step
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
-from edge_msa.search.space import PRECISION, Params, Space, flat_fields, nested, read_space
-from edge_msa.training.context import Hardware
-from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
-from edge_msa.training.teachers.by_name import teacher_recipe
-from edge_msa.workflows.train import train_on
+from edge_msa.search.space import PRECISION, Params, SearchSpace, flatten_recipe, nest_params, parse_space
+from edge_msa.training.teachers.by_name import TeacherRecipe, teacher_recipe
 from edge_msa_export.profiles import DeviceProfile, profile_named
 from edge_msa_runtime.errors import BackendUnavailableError
 
-DATA, TEACHER = "data-", "teacher"
+DATA_PREFIX, TEACHER_FOLDER = "data-", "teacher"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A search as the command line asks for it; the names are those of the options."""
+class SearchConfig:
+    """The options of `edge-msa search`."""
 
     target: str
+    """Device profile to search for."""
     data: str
+    """Feature file, or `synthetic`."""
     trials: int
+    """Total number of trials across all workers."""
     output_dir: Path
+    """Folder for runs, bundles and the page."""
     storage: str | None = None
+    """File or database URL that workers share. None for a file in `output_dir`."""
     teacher: Path | None = None
+    """Run of the teacher. None to train one."""
     recipe: Path | None = None
+    """TOML file with the search space and the default student."""
     epochs: int | None = None
+    """Epochs of each trial. None for those of the recipe."""
     train_samples: int | None = None
+    """Number of training samples. None for all."""
     seeds: int = 3
+    """Number of seeds that confirm the answer."""
     seed: int = 0
+    """Seed of all random choices."""
     task: str | None = None
+    """Name of the task. None for that of the data."""
 
 
 @dataclass(frozen=True)
 class SearchContext:
-    """All that trials share.
+    """What all trials share.
 
-    `data` is what the flows open, `dataset` the same, raw. `profile` has the one backend that is searched for. `parts`
-    names what a trial's numbers depend on.
+    Attributes:
+        config: Options of the search.
+        settings: Content of the recipe file.
+        data: Path of the data, or `synthetic`. With `train_samples` a file that the search wrote.
+        dataset: The same data, not normalized.
+        profile: The target, with the only backend that is searched for.
+        default_recipe: Student recipe that the search starts from.
+        space: The search space.
+        inputs: Digests of everything that results depend on, by name.
     """
 
-    asked: Asked
+    config: SearchConfig
     settings: Settings
     data: str
     dataset: Dataset
     profile: DeviceProfile
-    base: StudentRecipe
-    space: Space
-    parts: Mapping[str, str]
-    _setups: list[DistillationSetup] = field(default_factory=list)
+    default_recipe: StudentRecipe
+    space: SearchSpace
+    inputs: Mapping[str, str]
 
     @property
-    def setup(self) -> DistillationSetup:
-        """The teacher with the data, asked once by this process for all its trials."""
-        if not self._setups:
-            self._setups.append(prepare_distillation(self.data, [self.teacher], (), self.asked.task))
-        return self._setups[0]
-
-    @property
-    def own(self) -> PipelineRecipe:
-        """How students are calibrated and gated."""
+    def pipeline(self) -> PipelineRecipe:
+        """How students are calibrated, and what the accuracy gate allows."""
         return self.settings.pipeline
 
     @property
     def backend(self) -> str:
-        """The backend's name."""
+        """Name of the backend."""
         return self.profile.backends[0].name
 
     @property
     def teacher(self) -> Path:
-        """Its run: the one that was given, or the search's own."""
-        return self.asked.teacher or self.asked.output_dir / TEACHER
+        """Folder of the teacher's run: the one passed as an option, or the search's own."""
+        return self.config.teacher or self.config.output_dir / TEACHER_FOLDER
 
     @property
-    def defaults(self) -> tuple[Params, ...]:
-        """The default recipe at every precision of the space; sizes alone that the space has."""
-        fields = flat_fields(self.base)
+    def teacher_recipe(self) -> TeacherRecipe:
+        """Recipe of the search's own teacher."""
+        return _teacher_recipe(self.settings, self.config.data)
+
+    @property
+    def default_params(self) -> tuple[Params, ...]:
+        """The default recipe at every precision, with the sizes that the search space contains."""
+        fields = flatten_recipe(self.default_recipe)
         sizes = {
-            n: fields[n] for n, dimension in self.space.dimensions.items() if n != PRECISION and fields[n] in dimension
+            name: fields[name]
+            for name, dimension in self.space.dimensions.items()
+            if name != PRECISION and fields[name] in dimension
         }
         return tuple(sizes | {PRECISION: name} for name in self.space.dimensions[PRECISION].ends)
 
     @property
-    def total(self) -> int:
-        """Trials of the study: what was asked for, or as many points as there are."""
-        outside = sum(len(params) < len(self.space.dimensions) for params in self.defaults)
+    def total_trials(self) -> int:
+        """Number of trials: as configured, or as many as there are points."""
+        outside = sum(len(params) < len(self.space.dimensions) for params in self.default_params)
         size = self.space.size
-        return self.asked.trials if size is None else min(self.asked.trials, size + outside)
+        return self.config.trials if size is None else min(self.config.trials, size + outside)
 
-    def recipe_of(self, params: Params) -> StudentRecipe:
-        """The student's recipe of a trial.
+    def recipe_for(self, params: Params) -> StudentRecipe:
+        """Return the student recipe of a trial.
 
         Raises:
-            UsageError: a value that the recipe refuses.
+            UsageError: A value is not valid in a recipe.
         """
-        return recipe_from(self.base, nested(params), where="search.space")
+        return recipe_from(self.default_recipe, nest_params(params), where="search.space")
 
 
-def prepare(asked: Asked) -> SearchContext:
-    """Read what was asked, and refuse now what could not work later; nothing is trained.
+def prepare_search(config: SearchConfig) -> SearchContext:
+    """Load recipe and data, and check everything that could fail later. Nothing is trained.
+
+    With `train_samples`, write the selected samples to a file in the output folder.
 
     Raises:
-        UsageError: a value, a file or a field that cannot be used.
-        BackendUnavailableError: no latency of the target can be measured on this machine.
+        UsageError: An option, a file or a field of the recipe is not valid.
+        BackendUnavailableError: This machine cannot measure latencies for the target.
     """
-    settings = read_settings(asked.recipe)
-    profile = _profile(asked.target)
-    base = student_recipe(settings.student, asked.data, epochs=asked.epochs)
-    teacher = teacher_recipe(settings.pipeline.teacher, _teacher_table(settings), asked.data)
-    unknown = sorted(set(settings.search) - {"space"})
-    if unknown:
-        raise UsageError(f"search: unknown key {unknown[0]!r}; it takes: space")
-    table = settings.search.get("space", {})
-    if not isinstance(table, Mapping):
-        raise UsageError(f"search.space is {table!r}; it must be a table, [search.space]")
-    space = read_space(table, flat_fields(base), profile.backends[0].precisions)
-    for name, dimension in space.dimensions.items():
-        for value in dimension.ends:
-            recipe_from(base, nested({name: value}), where="search.space")
-    dataset = open_and_report(asked.data, asked.task)
-    parts = {
-        "data": _digest(dataset.digest, asked.train_samples, asked.seed),
+    settings = read_settings(config.recipe)
+    profile = _profile_with_one_backend(config.target)
+    default_recipe = student_recipe(settings.student, config.data, epochs=config.epochs)
+    teacher = _teacher_recipe(settings, config.data)
+    space = _search_space(settings, default_recipe, profile)
+    dataset = open_and_report(config.data, config.task)
+    inputs = {
+        "data": _digest(dataset.digest, config.train_samples, config.seed),
         "task": dataset.task.kind,
         "target": _digest(profile.to_json()),
         "space": _digest(space.to_json()),
-        "recipe": _digest(dataclasses.asdict(base), dataclasses.asdict(_gate_of(settings.pipeline))),
-        "teacher": load_run(asked.teacher, "teacher").digest if asked.teacher else _digest(dataclasses.asdict(teacher)),
-        "seed": str(asked.seed),
+        "recipe": _digest(dataclasses.asdict(default_recipe), dataclasses.asdict(_relevant_part(settings.pipeline))),
+        "teacher": (
+            load_run(config.teacher, "teacher").digest if config.teacher else _digest(dataclasses.asdict(teacher))
+        ),
+        "seed": str(config.seed),
     }
-    data = asked.data
-    if asked.train_samples is not None:
-        path = asked.output_dir / f"{DATA}{parts['data']}.npz"
+    data = config.data
+    if config.train_samples is not None:
+        path = config.output_dir / f"{DATA_PREFIX}{inputs['data']}.npz"
         data = str(path)
         with wait_for_turn(path, "the training samples"):
-            dataset = _fewer(dataset, asked, path)
-    return SearchContext(asked, settings, data, dataset, profile, base, space, parts)
+            dataset = _select_training_samples(dataset, config.train_samples, config.seed, path)
+    return SearchContext(config, settings, data, dataset, profile, default_recipe, space, inputs)
 
 
-def make_teacher(context: SearchContext) -> None:
-    """Train the teacher unless one was given; another process that wants it too waits."""
-    if context.asked.teacher is not None:
-        return
-    settings, asked = context.settings, context.asked
-    name = settings.pipeline.teacher
-    with wait_for_turn(context.teacher, "the teacher"):
-        step("teacher")
-        recipe = teacher_recipe(name, _teacher_table(settings), asked.data)
-        training = Hardware().start(progress=shows_progress())
-        train_on(
-            context.dataset, context.data, context.teacher, model=name, recipe=recipe, seed=asked.seed, context=training
-        )
+def _search_space(settings: Settings, default_recipe: StudentRecipe, profile: DeviceProfile) -> SearchSpace:
+    unknown = sorted(set(settings.search) - {"space"})
+    if unknown:
+        raise UsageError(f"Unknown key {unknown[0]!r} in [search]. Available: space.")
+    table = settings.search.get("space", {})
+    if not isinstance(table, Mapping):
+        raise UsageError(f"search.space must be a table, got {table!r}. Write [search.space].")
+    space = parse_space(table, flatten_recipe(default_recipe), profile.backends[0].precisions)
+    for name, dimension in space.dimensions.items():
+        for value in dimension.ends:
+            recipe_from(default_recipe, nest_params({name: value}), where="search.space")
+    return space
 
 
-def _profile(target: str) -> DeviceProfile:
-    """The target with its first backend that executes here alone."""
+def _profile_with_one_backend(target: str) -> DeviceProfile:
+    """Return the target's profile, with its first backend that is available on this machine as the only one."""
     profile = profile_named(target)
     if not matches_profile(profile.to_json()):
         raise BackendUnavailableError(
-            f"{profile.name} is {profile.architecture}, this machine is not: latencies of {profile.name} cannot be "
-            "measured here; search on such a device, or for a target of this kind"
+            f"This machine cannot measure latencies for {profile.name}, which is {profile.architecture}. "
+            "Search on such a device, or for a target of this machine's kind."
         )
     reasons = []
     for backend in profile.backends:
@@ -186,28 +194,32 @@ def _profile(target: str) -> DeviceProfile:
         if reason is None:
             return dataclasses.replace(profile, backends=(backend,))
         reasons.append(reason)
-    raise BackendUnavailableError(f"no backend of {profile.name} executes here: {'; '.join(reasons)}")
+    raise BackendUnavailableError(f"No backend of {profile.name} is available on this machine: {'; '.join(reasons)}")
 
 
-def _fewer(dataset: Dataset, asked: Asked, path: Path) -> Dataset:
-    """A part of the training split and all of valid, as a file of their own; test is left out of it."""
+def _select_training_samples(dataset: Dataset, count: int, seed: int, path: Path) -> Dataset:
+    """Write random training samples and the validation split to a file, without the test split, and open it."""
     train = dataset.split("train")
-    wanted = asked.train_samples or len(train)
-    rows = np.sort(np.random.default_rng(asked.seed).permutation(len(train))[:wanted])
+    rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:count])
     splits: dict[SplitName, Split] = {"train": train.select(rows), "valid": dataset.split("valid")}
-    part = dataclasses.replace(dataset, splits=splits)
     if not path.is_file():
-        write_archive(part, path)
+        write_archive(dataclasses.replace(dataset, splits=splits), path)
     return open_and_report(str(path), None)
 
 
-def _teacher_table(settings: Settings) -> Mapping[str, Any]:
-    return settings.hrlf if settings.pipeline.teacher == "hrlf" else settings.almt
+def _teacher_recipe(settings: Settings, data: str) -> TeacherRecipe:
+    name = settings.pipeline.teacher
+    return teacher_recipe(name, settings.hrlf if name == "hrlf" else settings.almt, data)
 
 
-def _gate_of(own: PipelineRecipe) -> PipelineRecipe:
-    """What of the pipeline's table a trial depends on."""
-    return PipelineRecipe(teacher=own.teacher, max_drop=own.max_drop, method=own.method, num_samples=own.num_samples)
+def _relevant_part(pipeline: PipelineRecipe) -> PipelineRecipe:
+    """Return the pipeline settings with only the values that affect a trial, and defaults for the others."""
+    return PipelineRecipe(
+        teacher=pipeline.teacher,
+        max_drop=pipeline.max_drop,
+        method=pipeline.method,
+        num_samples=pipeline.num_samples,
+    )
 
 
 def _digest(*values: Any) -> str:

@@ -29,9 +29,7 @@ def render_page(record: SearchRecord) -> str:
         "edge_msa.search",
         "search.html.j2",
         title=f"edge-msa: search for {record.target}",
-        subtitle=(
-            f"{record.data}, validation split · {len(record.trials)} trials · {record.backend}, one thread"
-        ),
+        subtitle=(f"{record.data}, validation split · {len(record.trials)} trials · {record.backend}, one thread"),
         record=record,
         max_latency=f"{MAX_RELATIVE_LATENCY:.0%}",
         answer=find_answer(record).text,

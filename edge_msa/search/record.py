@@ -73,8 +73,8 @@ class SearchRecord:
             return self.final_ms[trial.number] / self.final_ms[default.number]
         if default.number == trial.number:
             return 1.0
-        # Each trial is timed interleaved with the default recipe in fp32. If that is the reference, the ratio is already
-        # relative to it. Dividing by the ratio of the default's own trial would add its noise to all other trials.
+        # Each trial is timed interleaved with the default recipe in fp32. If fp32 is the default's precision, the ratio
+        # is already the result. Dividing it by the ratio of the default's own trial would add that trial's noise.
         return trial.latency_ratio if default.precision == "fp32" else trial.latency_ratio / default.latency_ratio
 
     def to_json(self) -> dict[str, Any]:

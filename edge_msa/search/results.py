@@ -1,4 +1,4 @@
-"""What a search ends with: the Pareto set as bundles, timed together; the answer, checked over seeds; the page."""
+"""Finish a search: export the Pareto front, time its bundles together, confirm the answer, write the page."""
 
 from __future__ import annotations
 
@@ -14,150 +14,143 @@ from edge_msa.benchmark.machine import describe_machine
 from edge_msa.console import remark, say, step
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.predictors import session_of
-from edge_msa.search.answer import candidates, spread_of
+from edge_msa.search.answer import candidates, deviation
 from edge_msa.search.context import SearchContext
-from edge_msa.search.page import render
-from edge_msa.search.points import Point
-from edge_msa.search.record import NAME, SearchRecord
-from edge_msa.search.study import Claimed
-from edge_msa.search.trial_runner import FAILURES, TrialRunner, calibrated, error_name, timed
-from edge_msa.workflows.export import export_once
+from edge_msa.search.page import render_page
+from edge_msa.search.record import RECORD_NAME, SearchRecord
+from edge_msa.search.trial_runner import TRIAL_ERRORS, SearchSteps, TrialRunner, error_name, measure_latency
+from edge_msa.search.trials import ClaimedTrial, TrialResult
 from edge_msa_export.bundle.write import is_bundle
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import subsets_of
 
-PARETO, PAGE = "pareto", "search.html"
+PARETO_FOLDER, PAGE_NAME = "pareto", "search.html"
 
 
-def finish(context: SearchContext, runner: TrialRunner, points: Sequence[Point]) -> SearchRecord:
-    """The record of these trials, its bundles and its page, made unless they are there.
+def finish_search(
+    context: SearchContext, runner: TrialRunner, steps: SearchSteps, trials: Sequence[TrialResult]
+) -> SearchRecord:
+    """Return the record of finished trials, and write it together with its bundles and its page.
+
+    If the folder already has the record of these trials, only the page is written.
 
     Raises:
-        EdgeMsaError: no trial was measured.
+        EdgeMsaError: All trials failed.
     """
-    if not any(point.done for point in points):
-        reasons = list(dict.fromkeys(point.reason for point in points))
-        raise EdgeMsaError(f"none of {len(points)} trials could be measured; the first: {reasons[0]}")
-    folder = context.asked.output_dir
-    with wait_for_turn(folder / NAME, "the results"):
-        cache_key = _cache_key(context, points)
-        record = _load_record(folder / NAME, cache_key)
+    if not any(trial.is_measured for trial in trials):
+        raise EdgeMsaError(f"All {len(trials)} trials failed. The first failure: {trials[0].failure}")
+    folder = context.config.output_dir
+    record_path = folder / RECORD_NAME
+    with wait_for_turn(record_path, "the results"):
+        recipe = {"trials": [trial.to_json() for trial in trials], "seeds": context.config.seeds}
+        cache_key = compute_cache_key("search", recipe, context.config.seed, context.inputs)
+        record = _load_record(record_path, cache_key)
         if record is None:
-            record = _made(context, runner, points)
-            save_cached(folder / NAME, cache_key, record.to_json())
-        write_text(folder / PAGE, render(record))
+            record = _Finisher(context, runner, steps).make_record(trials)
+            save_cached(record_path, cache_key, record.to_json())
+        write_text(folder / PAGE_NAME, render_page(record))
     return record
 
 
-def _made(context: SearchContext, runner: TrialRunner, points: Sequence[Point]) -> SearchRecord:
-    step("results")
-    dataset, asked = context.dataset, context.asked
-    record = SearchRecord(
-        data=dataset.name,
-        target=context.profile.name,
-        backend=context.backend,
-        error_name=error_name(dataset.task),
-        subset=subsets_of(dataset.dims)[-1].value,
-        points=tuple(points),
-        facts=_facts(context),
-    )
-    base = record.baseline
-    chosen = {point.number: point for point in (*record.pareto, *([base] if base else []))}
-    _remove_others(asked.output_dir / PARETO, {point.name for point in chosen.values()})
-    bundles = {number: str(_exported(context, point)) for number, point in chosen.items()}
-    record = dataclasses.replace(record, bundles=bundles, final_ms=_timed(context, chosen, bundles))
-    return _checked(context, runner, record)
+class _Finisher:
+    """Makes the record of a finished search."""
+
+    def __init__(self, context: SearchContext, runner: TrialRunner, steps: SearchSteps) -> None:
+        self._context, self._runner, self._steps = context, runner, steps
+
+    def make_record(self, trials: Sequence[TrialResult]) -> SearchRecord:
+        step("results")
+        context = self._context
+        record = SearchRecord(
+            data=context.dataset.name,
+            target=context.profile.name,
+            backend=context.backend,
+            error_name=error_name(context.dataset.task),
+            subset=subsets_of(context.dataset.dims)[-1].value,
+            trials=tuple(trials),
+            provenance=_provenance(context),
+        )
+        default = record.default
+        selected = {trial.number: trial for trial in (*record.pareto, *([default] if default else []))}
+        _remove_other_bundles(
+            context.config.output_dir / PARETO_FOLDER, {trial.bundle_name for trial in selected.values()}
+        )
+        bundles = {number: str(self._export(trial)) for number, trial in selected.items()}
+        record = dataclasses.replace(record, bundles=bundles, final_ms=self._final_latencies(selected, bundles))
+        return self._with_errors_over_seeds(record)
+
+    def _export(self, trial: TrialResult) -> Path:
+        """Export the trial's bundle with all backends of the target, and return its folder."""
+        config = self._context.config
+        run = self._runner.calibrated_run(trial.params, config.seed)
+        path = config.output_dir / PARETO_FOLDER / trial.bundle_name
+        return self._steps.export_bundle(self._context, run, path, precision=trial.precision)
+
+    def _final_latencies(self, selected: Mapping[int, TrialResult], bundles: Mapping[int, str]) -> dict[int, float]:
+        """Return p50 in milliseconds by trial number, with all bundles interleaved."""
+        sessions = [
+            session_of(open_bundle(bundles[number]), self._context.backend, trial.precision)
+            for number, trial in selected.items()
+        ]
+        results = measure_latency(sessions)
+        for session in sessions:
+            session.close()
+        return {number: result.latencies[0].p50 for number, result in zip(selected, results, strict=True)}
+
+    def _with_errors_over_seeds(self, record: SearchRecord) -> SearchRecord:
+        """Add the errors over seeds of the default recipe, and of candidates until one is confirmed."""
+        default, config = record.default, self._context.config
+        seeds = range(config.seed + 1, config.seed + config.seeds)
+        if default is None or not seeds:
+            return record
+        default_errors = self._errors_over_seeds(default, seeds)
+        record = dataclasses.replace(record, errors={default.number: default_errors})
+        max_error = sum(default_errors) / len(default_errors) + deviation(default_errors)
+        for trial in candidates(record):
+            errors = default_errors if trial.number == default.number else self._errors_over_seeds(trial, seeds)
+            record = dataclasses.replace(record, errors={**record.errors, trial.number: errors})
+            if len(errors) == len(default_errors) and sum(errors) / len(errors) <= max_error:
+                break
+        return record
+
+    def _errors_over_seeds(self, trial: TrialResult, seeds: range) -> list[float]:
+        """Return the trial's error, followed by its errors with further seeds. Seeds that fail are left out."""
+        errors = [trial.costs[0]]
+        for seed in seeds:
+            step(f"trial {trial.number} with seed {seed}")
+            try:
+                result = self._runner.run(ClaimedTrial(trial.number, trial.params, trial.is_default), seed)
+            except TRIAL_ERRORS as error:
+                remark(f"note: trial {trial.number} with seed {seed} failed: {error}")
+                continue
+            say(f"{error_name(self._context.dataset.task)} {result.costs[0]:.4f}")
+            errors.append(result.costs[0])
+        return errors
 
 
-def _exported(context: SearchContext, point: Point) -> Path:
-    """The point's bundle, with all backends of the target, each held against the gate."""
-    run = calibrated(context, point.params, context.asked.seed)
-    # The gate may fail for another backend than the one that was searched for; the bundle is written all the same.
-    return export_once(
-        context.asked.target,
-        context.asked.output_dir / PARETO / point.name,
-        run.path,
-        data=context.data,
-        precision=point.precision,
-        max_drop=context.own.max_drop,
-        task=context.asked.task,
-        accept_gate_failure=True,
-    )
-
-
-def _remove_others(folder: Path, names: set[str]) -> None:
-    """Bundles of a set that is no longer the Pareto set, for there are more trials now."""
+def _remove_other_bundles(folder: Path, names: set[str]) -> None:
+    """Remove bundles of trials that later trials dominate."""
     for path in sorted(folder.glob("trial-*")):
         if path.name not in names and is_bundle(path):
             shutil.rmtree(path)
 
 
-def _timed(context: SearchContext, chosen: Mapping[int, Point], bundles: Mapping[int, str]) -> dict[int, float]:
-    """Median milliseconds of the fullest subset, all bundles taking turns."""
-    sessions = [
-        session_of(open_bundle(bundles[number]), context.backend, point.precision) for number, point in chosen.items()
-    ]
-    results = timed(sessions)
-    for session in sessions:
-        session.close()
-    return {number: result.latencies[0].p50 for number, result in zip(chosen, results, strict=True)}
-
-
-def _checked(context: SearchContext, runner: TrialRunner, record: SearchRecord) -> SearchRecord:
-    """The record with errors over seeds: of the default recipe, and of candidates until one holds."""
-    base = record.baseline
-    seeds = range(context.asked.seed + 1, context.asked.seed + context.asked.seeds)
-    if base is None or not seeds:
-        return record
-    own = _over_seeds(context, runner, base, seeds)
-    record = dataclasses.replace(record, errors={base.number: own})
-    limit = sum(own) / len(own) + spread_of(own)
-    for point in candidates(record):
-        errors = own if point.number == base.number else _over_seeds(context, runner, point, seeds)
-        record = dataclasses.replace(record, errors={**record.errors, point.number: errors})
-        if len(errors) == len(own) and sum(errors) / len(errors) <= limit:
-            break
-    return record
-
-
-def _over_seeds(context: SearchContext, runner: TrialRunner, point: Point, seeds: range) -> list[float]:
-    """The point's own error and those of further seeds."""
-    errors = [point.costs[0]]
-    for seed in seeds:
-        step(f"trial {point.number} with seed {seed}")
-        try:
-            found = runner.point(Claimed(point.number, point.params, point.default), seed)
-        except FAILURES as error:
-            remark(f"note: trial {point.number} with seed {seed} failed: {error}")
-            continue
-        say(f"{error_name(context.dataset.task)} {found.costs[0]:.4f}")
-        errors.append(found.costs[0])
-    return errors
-
-
-def _facts(context: SearchContext) -> dict[str, str]:
-    asked, parts = context.asked, context.parts
-    samples = (
-        f"{len(context.dataset.split('train'))} training samples, {len(context.dataset.split('valid'))} of validation"
-    )
+def _provenance(context: SearchContext) -> dict[str, str]:
+    config, dataset = context.config, context.dataset
+    samples = f"{len(dataset.split('train'))} training and {len(dataset.split('valid'))} validation samples"
     return describe_machine() | {
-        "data": f"{context.dataset.name}, {samples}, SHA-256 {context.dataset.digest}",
-        "seed": f"{asked.seed}, and {asked.seeds - 1} more for the answer",
-        "epochs of a trial": str(context.base.epochs),
+        "data": f"{dataset.name}, {samples}, SHA-256 {dataset.digest}",
+        "seed": f"{config.seed}, and {config.seeds - 1} more for the answer",
+        "epochs per trial": str(context.default_recipe.epochs),
         "teacher": str(context.teacher),
-        "parts of the study": ", ".join(f"{name} {value}" for name, value in parts.items()),
+        "inputs": ", ".join(f"{name} {digest}" for name, digest in context.inputs.items()),
     }
 
 
-def _cache_key(context: SearchContext, points: Sequence[Point]) -> str:
-    recipe = {"points": [point.to_json() for point in points], "seeds": context.asked.seeds}
-    return compute_cache_key("search results", recipe, context.asked.seed, context.parts)
-
-
 def _load_record(path: Path, cache_key: str) -> SearchRecord | None:
-    """Return the record of these trials if it exists and so do all of its bundles."""
-    cached = load_cached(path, cache_key)
-    if cached is None:
+    """Return the stored record if it has this cache key and its bundles exist."""
+    value = load_cached(path, cache_key)
+    if value is None:
         return None
-    record = SearchRecord.from_json(cached)
+    record = SearchRecord.from_json(value)
     return record if all(is_bundle(Path(bundle)) for bundle in record.bundles.values()) else None

@@ -1,7 +1,7 @@
 """The study that all workers of a search share: claim a trial, store its result, requeue trials of ended workers.
 
-The study minimizes error, latency ratio and size. The default recipe is tried first, at every precision, and no point is
-tried twice. A trial whose worker ended without a result is requeued.
+The study minimizes error, latency ratio and size. The default recipe is tried first, at every precision, and no point
+is tried twice. A trial whose worker ended without a result is requeued.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge_msa.search.trials import ClaimedTrial, TrialResult
 if TYPE_CHECKING:
     import optuna
 
-STUDY_NAME = "edge-msa-search"
+STUDY_NAME = "edge-msa-search-v2"
 LEASES_FOLDER = "leases"
 _LEASE, _DEFAULT, _FAILURE, _DETAILS, _INPUTS = "lease", "default", "failure", "details", "inputs"
 _LEASE_WAIT_SECONDS = 60.0

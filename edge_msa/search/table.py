@@ -52,9 +52,7 @@ def trial_rows(record: SearchRecord) -> list[list[str]]:
 
 def failure_lines(record: SearchRecord) -> list[str]:
     """Return one line per failed trial."""
-    return [
-        f"trial {trial.number} ({format_params(trial.params)}) failed: {trial.failure}" for trial in record.failed
-    ]
+    return [f"trial {trial.number} ({format_params(trial.params)}) failed: {trial.failure}" for trial in record.failed]
 
 
 def format_search(record: SearchRecord) -> str:
@@ -70,9 +68,7 @@ def format_search(record: SearchRecord) -> str:
     return "\n".join(lines)
 
 
-def _row(
-    trial: TrialResult, relative_latency: float | None, p50_ms: float | None, *, starred: bool
-) -> list[str]:
+def _row(trial: TrialResult, relative_latency: float | None, p50_ms: float | None, *, starred: bool) -> list[str]:
     error, _, size = trial.costs
     return [
         f"{trial.number}{'*' if starred else ''}",

@@ -1,4 +1,4 @@
-"""One trial of a search: a student trained and calibrated, its accuracy, latency and size as a device sees them."""
+"""Run one trial of a search: train and calibrate a student, then measure its accuracy, latency and size."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import choose_precision, measure_precisions, skip_latency
-from edge_msa.console import shows_progress
+from edge_msa.config.student_recipe import StudentRecipe
 from edge_msa.data.tasks import Task
 from edge_msa.deployment.export_request import export_request
 from edge_msa.deployment.graphs import graphs_of
@@ -22,13 +23,9 @@ from edge_msa.evaluation.metrics import gate_metric
 from edge_msa.evaluation.predictors import by_run, session_of
 from edge_msa.models.student import untrained_student
 from edge_msa.search.context import SearchContext
-from edge_msa.search.points import Point
 from edge_msa.search.space import PRECISION, Params
-from edge_msa.search.study import Claimed
-from edge_msa.training.context import Hardware
+from edge_msa.search.trials import ClaimedTrial, TrialResult
 from edge_msa.training.load import student_of
-from edge_msa.workflows.calibrate import calibrate_student
-from edge_msa.workflows.distill import student_run
 from edge_msa_calibrate.errors import CalibrationError, GateFailedError
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_candidate
@@ -40,10 +37,12 @@ from edge_msa_runtime.errors import BackendUnavailableError, BundleError, Infere
 from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session
 
-STUDENTS = "students"
-BLOCKS, BLOCK_RUNS = 5, 200
-"""Measurements of which the quietest counts, and timed calls of each graph in one."""
-FAILURES = (
+STUDENTS_FOLDER = "students"
+ROUNDS = 5
+"""Number of latency measurements. The one with the lowest latencies counts."""
+RUNS_PER_ROUND = 200
+"""Timed predictions of each session in one measurement."""
+TRIAL_ERRORS = (
     TrainingError,
     UsageError,
     ExportError,
@@ -53,22 +52,42 @@ FAILURES = (
     ParityError,
     BackendUnavailableError,
 )
-"""What ends a trial and not the search; what ends both (no space left, damaged data) is not among them."""
+"""Errors that end a trial but not the search. Other errors, e.g. a full disk or damaged data, end the search."""
+
+
+class SearchSteps(Protocol):
+    """Workflow steps that a search runs. Each step is skipped if its result is up to date."""
+
+    def train_teacher(self, context: SearchContext) -> None:
+        """Train the search's own teacher into `context.teacher`."""
+
+    def distill_student(self, context: SearchContext, recipe: StudentRecipe, output_dir: Path, *, seed: int) -> None:
+        """Distill a student from the teacher."""
+
+    def calibrate_student(self, context: SearchContext, student: Path, output_dir: Path, *, seed: int) -> None:
+        """Calibrate a student."""
+
+    def export_bundle(self, context: SearchContext, run: Run, output_dir: Path, *, precision: str) -> Path:
+        """Export a calibrated student with all backends of the target, and return the bundle's folder.
+
+        The precision must pass the accuracy gate on the backend of the search. On other backends it may fail.
+        """
 
 
 class TrialRunner:
-    """Makes trials in this process; all of them are timed in turns with one reference. A context manager.
+    """Runs trials in this process. A context manager.
 
-    The reference is the default recipe's student at fp32, untrained: what it costs does not depend on its weights, and
-    so no process waits for another's training.
+    Latency is measured interleaved with a reference: the untrained student of the default recipe in fp32. Its latency
+    does not depend on its weights, so no worker has to wait until another worker has trained it.
     """
 
-    def __init__(self, context: SearchContext) -> None:
+    def __init__(self, context: SearchContext, steps: SearchSteps) -> None:
         self._context = context
+        self._steps = steps
         self._scratch = tempfile.TemporaryDirectory(prefix="edge-msa-")
         self._reference: Session | None = None
 
-    def __enter__(self) -> TrialRunner:  # noqa: PYI034 - typing.Self is of 3.11
+    def __enter__(self) -> TrialRunner:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,101 +95,97 @@ class TrialRunner:
             self._reference.close()
         self._scratch.cleanup()
 
-    def point(self, claimed: Claimed, seed: int) -> Point:
-        """Make and measure a trial.
+    def run(self, claimed: ClaimedTrial, seed: int) -> TrialResult:
+        """Train and measure a trial.
 
         Raises:
-            EdgeMsaError: one of `FAILURES`: the trial cannot be made, or it fails the accuracy gate.
+            TrainingError, UsageError, ExportError, CalibrationError, BundleError, InferenceError, ParityError,
+            BackendUnavailableError: The student cannot be made, or fails the accuracy gate.
         """
-        run = calibrated(self._context, claimed.params, seed)
+        run = self.calibrated_run(claimed.params, seed)
         with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
-            error, session = self._read(run, str(claimed.params[PRECISION]), Path(scratch))
-            reference = self._reference or self._built(run)
-            own, other = timed([session, reference])
+            error, session = self._measure_error(run, str(claimed.params[PRECISION]), Path(scratch))
+            reference = self._reference or self._open_reference(run)
+            result, reference_result = measure_latency([session, reference])
             session.close()
-        p50 = own.latencies[0].p50
-        return Point(
+        p50_ms = result.latencies[0].p50
+        return TrialResult(
             claimed.number,
             claimed.params,
-            claimed.default,
+            claimed.is_default,
             error,
-            p50 / other.latencies[0].p50,
-            own.file_bytes,
-            p50,
+            p50_ms / reference_result.latencies[0].p50,
+            result.file_bytes,
+            p50_ms,
             student=run.path.parent.name,
             host=platform.node(),
         )
 
-    def _read(self, run: Run, precision: str, scratch: Path) -> tuple[float, Session]:
-        """The error on validation through the backend, and the session that can be timed."""
-        context, request = self._context, _request(self._context, run, precision)
+    def calibrated_run(self, params: Params, seed: int) -> Run:
+        """Return the calibrated student of a trial, and make it if necessary.
+
+        Trials that differ only in precision share it.
+        """
+        context = self._context
+        recipe = context.recipe_for(params)
+        key = hashlib.sha256(json.dumps(dataclasses.asdict(recipe), sort_keys=True).encode()).hexdigest()[:10]
+        folder = context.config.output_dir / STUDENTS_FOLDER / f"{key}-seed{seed}"
+        with wait_for_turn(folder, f"the student {folder.name}"):
+            self._steps.distill_student(context, recipe, folder / "student", seed=seed)
+            self._steps.calibrate_student(context, folder / "student", folder / "calibrated", seed=seed)
+        return load_run(folder / "calibrated", "calibration")
+
+    def _measure_error(self, run: Run, precision: str, scratch: Path) -> tuple[float, Session]:
+        """Return the validation error, predicted by the backend, and a session for the latency measurement."""
+        context, request = self._context, _export_request(self._context, run, precision)
         graphs = build_graphs(student_of(run), request, scratch / "graphs", graphs_of(run))
         if reason := graphs.refused.get((context.backend, precision)):
-            raise ExportError(f"{context.backend} cannot be given {precision}: {reason}")
+            raise ExportError(f"{precision} is not available for {context.backend}: {reason}")
         dataset = run.spec.select_inputs(context.dataset)
-        measured = measure_precisions(graphs, request, dataset, by_run(run), scratch, skip_latency)
-        choice = choose_precision(context.backend, measured, precision, context.own.max_drop)
+        measurements = measure_precisions(graphs, request, dataset, by_run(run), scratch, skip_latency)
+        choice = choose_precision(context.backend, measurements, precision, context.pipeline.max_drop)
         if choice.failure:
             raise GateFailedError(f"gate: {choice.failure}")
-        (found,) = (item for item in measured if item.precision == precision)
+        (measured,) = (item for item in measurements if item.precision == precision)
         bundle = open_bundle(write_candidate(scratch / "timed", graphs, request))
-        return _error(dataset.task, found.by_subset), session_of(bundle, context.backend, precision)
+        return _validation_error(dataset.task, measured.by_subset), session_of(bundle, context.backend, precision)
 
-    def _built(self, run: Run) -> Session:
-        """The reference, made on the first trial's data and normalization, which are every trial's."""
+    def _open_reference(self, run: Run) -> Session:
+        """Build the reference with the data and normalization of the first trial, which all trials share."""
         context, folder = self._context, Path(self._scratch.name)
-        request = dataclasses.replace(_request(context, run, "fp32"), ranges=None)
-        spec = run.spec
-        student = untrained_student(context.base.config(spec.dims, spec.task), seed=0)
+        request = dataclasses.replace(_export_request(context, run, "fp32"), ranges=None)
+        student = untrained_student(context.default_recipe.config(run.spec.dims, run.spec.task), seed=0)
         graphs = build_graphs(student, request, folder / "graphs")
         bundle = open_bundle(write_candidate(folder / "reference", graphs, request))
         self._reference = session_of(bundle, context.backend, "fp32")
         return self._reference
 
 
-def calibrated(context: SearchContext, params: Params, seed: int) -> Run:
-    """The calibrated student of a trial, made unless its folder has it; trials of one recipe share it."""
-    recipe = context.recipe_of(params)
-    key = hashlib.sha256(json.dumps(dataclasses.asdict(recipe), sort_keys=True).encode()).hexdigest()[:10]
-    folder = context.asked.output_dir / STUDENTS / f"{key}-seed{seed}"
-    with wait_for_turn(folder, f"the student {folder.name}"):
-        training = Hardware().start(progress=shows_progress())
-        student_run(context.setup, recipe, folder / "student", seed=seed, context=training)
-        calibrate_student(
-            context.data,
-            folder / "student",
-            folder / "calibrated",
-            method=context.own.method,
-            num_samples=context.own.num_samples,
-            seed=seed,
-            task=context.asked.task,
-            in_pipeline=True,
-        )
-    return load_run(folder / "calibrated", "calibration")
+def measure_latency(sessions: Sequence[Session]) -> tuple[BenchResult, ...]:
+    """Measure the latency of the largest modality subset, with all sessions interleaved.
 
-
-def timed(sessions: Sequence[Session]) -> tuple[BenchResult, ...]:
-    """The fullest subset of each, all taking turns; of five such measurements the one that least else disturbed.
-
-    Searches share the machine with what they train, which slows all graphs at once, but not all by the same factor.
+    Repeat `ROUNDS` times and return the round with the lowest latencies. Other workers on the same machine slow down
+    all sessions at once, but not all by the same factor.
     """
-    fullest = subsets_of(sessions[0].manifest.modalities)[-1]
-    blocks = (bench_sessions(sessions, subsets=[fullest], repeats=BLOCK_RUNS) for _ in range(BLOCKS))
-    return min(blocks, key=lambda results: sum(result.latencies[0].p50 for result in results))
+    subset = subsets_of(sessions[0].manifest.modalities)[-1]
+    rounds = (bench_sessions(sessions, subsets=[subset], repeats=RUNS_PER_ROUND) for _ in range(ROUNDS))
+    return min(rounds, key=lambda results: sum(result.latencies[0].p50 for result in results))
 
 
 def error_name(task: Task) -> str:
-    """What a trial's error is, for people."""
+    """Return the name of a trial's error, for people."""
     return "MAE" if task.is_score else "1 - F1 average"
 
 
-def _error(task: Task, by_subset: Mapping[str, Mapping[str, float]]) -> float:
-    """Mean over the subsets, as the student's training chooses its epoch; of emotions 1 minus the gate's metric."""
+def _validation_error(task: Task, by_subset: Mapping[str, Mapping[str, float]]) -> float:
+    """Return the mean error over the subsets, the criterion that also selects the epoch in training.
+
+    The error is MAE for scores, and 1 minus the gate metric for emotions.
+    """
     values = [row["mae"] if task.is_score else 1 - row[gate_metric(task)] for row in by_subset.values()]
     return sum(values) / len(values)
 
 
-def _request(context: SearchContext, run: Run, precision: str) -> ExportRequest:
-    spec = run.spec
-    dataset = spec.select_inputs(context.dataset)
-    return export_request(run, spec, dataset, context.profile, precision, "trial")
+def _export_request(context: SearchContext, run: Run, precision: str) -> ExportRequest:
+    dataset = run.spec.select_inputs(context.dataset)
+    return export_request(run, run.spec, dataset, context.profile, precision, "trial")

@@ -1,8 +1,7 @@
-"""`edge-msa search`: trials of student recipes on one target, shared by any number of processes and machines.
+"""`edge-msa search`: search student recipes for one target, with any number of workers on any number of machines.
 
-Every process claims a trial from the storage, makes it as ordinary runs, and tells the storage what it measured; none
-of them leads. Whoever is killed is found out by its lock, and its trial is made again by another, or by the same
-command later.
+Every worker claims a trial from the storage, makes it as ordinary runs, and stores the result. No worker coordinates
+the others. A trial whose worker was killed is requeued by another worker, or by the same command later.
 """
 
 from __future__ import annotations
@@ -14,138 +13,224 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_msa.console import made, remark, say, say_json, step
+from edge_msa.artifacts.locks import wait_for_turn
+from edge_msa.artifacts.runs import Run
+from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.console import made, remark, say, say_json, shows_progress, step
 from edge_msa.errors import RunUsageError
-from edge_msa.search.answer import answer
-from edge_msa.search.context import DATA, TEACHER, Asked, SearchContext, make_teacher, prepare
-from edge_msa.search.points import words_of
-from edge_msa.search.record import NAME
-from edge_msa.search.results import PAGE, PARETO, finish
-from edge_msa.search.storage import need_optuna
-from edge_msa.search.study import LEASES, Claimed, Study
+from edge_msa.search.answer import find_answer
+from edge_msa.search.context import DATA_PREFIX, TEACHER_FOLDER, SearchConfig, SearchContext, prepare_search
+from edge_msa.search.record import RECORD_NAME
+from edge_msa.search.results import PAGE_NAME, PARETO_FOLDER, finish_search
+from edge_msa.search.storage import JOURNAL_SUFFIX, check_optuna
+from edge_msa.search.study import LEASES_FOLDER, Study
 from edge_msa.search.table import format_search
-from edge_msa.search.trial_runner import FAILURES, STUDENTS, TrialRunner
+from edge_msa.search.trial_runner import STUDENTS_FOLDER, TRIAL_ERRORS, TrialRunner
+from edge_msa.search.trials import ClaimedTrial, format_params
+from edge_msa.training.context import Hardware
+from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.shared_runs import require_single_process
+from edge_msa.workflows.calibrate import calibrate_student
+from edge_msa.workflows.distill import student_run
+from edge_msa.workflows.export import export_once
+from edge_msa.workflows.train import train_on
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-STORAGE, JOBS = "search.db", "jobs"
+STORAGE_NAME, JOBS_FOLDER = "search.db", "jobs"
 POLL_SECONDS = 1.0
 
 
-def search(asked: Asked, *, jobs: int = 1, json: bool = False) -> None:
-    """Take part in a search until it has its trials, and write what it found.
+class WorkflowSteps:
+    """The steps of a search, as the workflows of their commands. Keeps the teacher's predictions between trials."""
+
+    def __init__(self) -> None:
+        self._setup: DistillationSetup | None = None
+
+    def train_teacher(self, context: SearchContext) -> None:
+        """Run `edge-msa train`."""
+        train_on(
+            context.dataset,
+            context.data,
+            context.teacher,
+            model=context.pipeline.teacher,
+            recipe=context.teacher_recipe,
+            seed=context.config.seed,
+            context=Hardware().start(progress=shows_progress()),
+        )
+
+    def distill_student(self, context: SearchContext, recipe: StudentRecipe, output_dir: Path, *, seed: int) -> None:
+        """Run `edge-msa distill`."""
+        training = Hardware().start(progress=shows_progress())
+        if self._setup is None:
+            self._setup = prepare_distillation(context.data, [context.teacher], (), context.config.task)
+        student_run(self._setup, recipe, output_dir, seed=seed, context=training)
+
+    def calibrate_student(self, context: SearchContext, student: Path, output_dir: Path, *, seed: int) -> None:
+        """Run `edge-msa calibrate`."""
+        calibrate_student(
+            context.data,
+            student,
+            output_dir,
+            method=context.pipeline.method,
+            num_samples=context.pipeline.num_samples,
+            seed=seed,
+            task=context.config.task,
+            in_pipeline=True,
+        )
+
+    def export_bundle(self, context: SearchContext, run: Run, output_dir: Path, *, precision: str) -> Path:
+        """Run `edge-msa export`."""
+        return export_once(
+            context.config.target,
+            output_dir,
+            run.path,
+            data=context.data,
+            precision=precision,
+            max_drop=context.pipeline.max_drop,
+            task=context.config.task,
+            accept_gate_failure=True,
+        )
+
+
+def search(config: SearchConfig, *, jobs: int = 1, json: bool = False) -> None:
+    """Run trials until the search is complete, then write and print the results.
+
+    Args:
+        config: The options.
+        jobs: Number of workers on this machine, including this process.
+        json: Whether to end stdout with one line of JSON.
 
     Raises:
-        UsageError: an option, the recipe or the space cannot be used; the storage holds another search.
-        StorageError: the storage is locked, damaged or cannot be reached.
-        EdgeMsaError: no trial could be measured.
+        UsageError: An option, the recipe or the search space is not valid, or the storage contains another search.
+        BackendUnavailableError: Optuna is not installed, or this machine cannot measure latencies for the target.
+        StorageError: The storage is locked, damaged or unreachable.
+        EdgeMsaError: All trials failed.
     """
-    need_optuna()
+    check_optuna()
     require_single_process("search")
-    check_place(asked.output_dir)
+    check_output_dir(config.output_dir)
     started = time.monotonic()
-    context = prepare(asked)
-    with _study(context) as study, TrialRunner(context) as runner:
-        make_teacher(context)
-        helpers = _started(asked, jobs - 1)
-        _take_part(context, study, runner)
-        for helper in helpers:
-            helper.join()
-        record = finish(context, runner, study.points())
-    found = answer(record)
-    say(f"\n{format_search(record)}\n\n{found.text}")
+    context, steps = prepare_search(config), WorkflowSteps()
+    with _open_study(context) as study, TrialRunner(context, steps) as runner:
+        _make_teacher(context, steps)
+        workers = _start_workers(config, jobs - 1)
+        _run_trials(context, study, runner)
+        for worker in workers:
+            worker.join()
+        record = finish_search(context, runner, steps, study.results())
+    answer = find_answer(record)
+    say(f"\n{format_search(record)}\n\n{answer.text}")
     say(f"took {time.monotonic() - started:.0f} s")
-    made("Pareto set", asked.output_dir / PARETO)
-    made("page", asked.output_dir / PAGE)
+    made("Pareto front", config.output_dir / PARETO_FOLDER)
+    made("page", config.output_dir / PAGE_NAME)
     if json:
-        say_json(record.to_json() | {"answer": found.to_json()})
+        say_json(record.to_json() | {"answer": answer.to_json()})
 
 
-def check_place(output_dir: Path) -> None:
-    """Refuse a folder that holds anything but a search.
+def check_output_dir(output_dir: Path) -> None:
+    """Check that a folder is empty, missing, or contains only files of a search.
 
     Raises:
-        RunUsageError: it is a file, or holds something else.
+        RunUsageError: The path is a file, or the folder contains something else.
     """
-    own = {TEACHER, STUDENTS, PARETO, PAGE, NAME, LEASES, JOBS}
+    names = {
+        TEACHER_FOLDER,
+        STUDENTS_FOLDER,
+        PARETO_FOLDER,
+        PAGE_NAME,
+        RECORD_NAME,
+        LEASES_FOLDER,
+        JOBS_FOLDER,
+    }
     if output_dir.is_file():
-        raise RunUsageError(f"{output_dir} is a file: give a folder for the trials and what comes of them")
+        raise RunUsageError(f"--output-dir must be a folder, got the file {output_dir}.")
     for entry in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
         if (
-            not entry.name.startswith((".", STORAGE, DATA))
-            and entry.name not in own
-            and entry.suffix not in {".db", ".log"}
+            not entry.name.startswith((".", STORAGE_NAME, DATA_PREFIX))
+            and entry.name not in names
+            and entry.suffix not in {".db", JOURNAL_SUFFIX}
         ):
             raise RunUsageError(
-                f"{output_dir} holds {entry.name}, which is of no search: give another --output-dir, "
-                "nothing was changed"
+                f"{output_dir} contains {entry.name}, which does not belong to a search. "
+                "Pass another --output-dir. Nothing was changed."
             )
 
 
-def take_part(asked: Asked, log: Path) -> None:
-    """What a further process of `--jobs` does: trials, and not the results; what it says goes into a file."""
-    need_optuna()
+def run_worker(config: SearchConfig, log: Path) -> None:
+    """Run trials in a process started by `--jobs`, with all output in a log file."""
+    check_optuna()
     with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        context = prepare(asked)
-        with _study(context) as study, TrialRunner(context) as runner:
-            make_teacher(context)
-            _take_part(context, study, runner)
+        context, steps = prepare_search(config), WorkflowSteps()
+        with _open_study(context) as study, TrialRunner(context, steps) as runner:
+            _make_teacher(context, steps)
+            _run_trials(context, study, runner)
 
 
-def _study(context: SearchContext) -> Study:
-    asked = context.asked
-    place = asked.storage or str(asked.output_dir / STORAGE)
-    asked.output_dir.mkdir(parents=True, exist_ok=True)
-    study = Study(place, asked.output_dir, context.parts, context.space, seed=asked.seed)
-    study.enqueue_defaults(context.defaults)
-    if context.total < asked.trials:
-        remark(f"note: the space has {context.total} points, so there are no more trials than that")
+def _make_teacher(context: SearchContext, steps: WorkflowSteps) -> None:
+    """Train the teacher unless one was passed. If another worker is training it, wait."""
+    if context.config.teacher is None:
+        with wait_for_turn(context.teacher, "the teacher"):
+            step("teacher")
+            steps.train_teacher(context)
+
+
+def _open_study(context: SearchContext) -> Study:
+    config = context.config
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    location = config.storage or str(config.output_dir / STORAGE_NAME)
+    study = Study(location, config.output_dir, context.inputs, context.space, seed=config.seed)
+    study.enqueue_defaults(context.default_params)
+    if context.total_trials < config.trials:
+        remark(f"note: the search space has only {context.total_trials} points, so this is the number of trials")
     return study
 
 
-def _started(asked: Asked, count: int) -> list[SpawnProcess]:
-    """Further processes on the same search, which end with this one."""
+def _start_workers(config: SearchConfig, count: int) -> list[SpawnProcess]:
+    """Start further workers on the same search. They end with this process."""
     context = multiprocessing.get_context("spawn")
-    folder = asked.output_dir / JOBS
-    found = []
+    folder = config.output_dir / JOBS_FOLDER
+    workers = []
     for number in range(1, count + 1):
         folder.mkdir(exist_ok=True)
-        # Read when torch is loaded, which is before anything of ours runs in there.
+        # torch reads this when it is imported, which is before the worker's function runs.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (count + 1))))
-        helper = context.Process(target=take_part, args=(asked, folder / f"{number}.txt"), daemon=True)
-        helper.start()
-        found.append(helper)
-    return found
+        worker = context.Process(target=run_worker, args=(config, folder / f"{number}.txt"), daemon=True)
+        worker.start()
+        workers.append(worker)
+    return workers
 
 
-def _take_part(context: SearchContext, study: Study, runner: TrialRunner) -> None:
-    """Make trials until the study has all, and wait for those of others: one of them may die and leave a trial."""
-    waited = False
+def _run_trials(context: SearchContext, study: Study, runner: TrialRunner) -> None:
+    """Run trials until the study is complete. Wait for other workers, because their trials may be requeued."""
+    waiting = False
     while True:
-        claimed = study.claim(context.total)
+        claimed = study.claim(context.total_trials)
         if claimed is not None:
-            _make(context, study, runner, claimed)
+            _run_trial(context, study, runner, claimed)
             continue
-        running = study.running()
+        running = study.count_running()
         if not running:
             return
-        if not waited:
-            remark(f"note: waiting for {running} trials of other processes")
-        waited = True
+        if not waiting:
+            remark(f"note: waiting for {running} trials of other workers")
+        waiting = True
         time.sleep(POLL_SECONDS)
 
 
-def _make(context: SearchContext, study: Study, runner: TrialRunner, claimed: Claimed) -> None:
-    step(f"trial {claimed.number}: {words_of(claimed.params)}{' (default)' if claimed.default else ''}")
+def _run_trial(context: SearchContext, study: Study, runner: TrialRunner, claimed: ClaimedTrial) -> None:
+    step(f"trial {claimed.number}: {format_params(claimed.params)}{' (default)' if claimed.is_default else ''}")
     try:
-        with study.held(claimed):
-            point = runner.point(claimed, context.asked.seed)
-    except FAILURES as error:
+        with study.keep_alive(claimed):
+            result = runner.run(claimed, context.config.seed)
+    except TRIAL_ERRORS as error:
         study.fail(claimed, str(error))
         remark(f"trial {claimed.number} failed: {error}")
         return
-    study.finish(claimed, point)
-    loss, ratio, size = point.costs
-    say(f"error {loss:.4f}, latency {ratio:.3f} of the reference ({point.p50_ms:.3f} ms), {size / 1e3:.0f} KB")
+    study.finish(claimed, result)
+    error_value, ratio, size = result.costs
+    say(
+        f"error {error_value:.4f}, latency {ratio:.3f} relative to the reference ({result.p50_ms:.3f} ms), "
+        f"{size / 1e3:.0f} KB"
+    )

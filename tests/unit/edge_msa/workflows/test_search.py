@@ -1,5 +1,3 @@
-"""A whole search on tiny data, and what it refuses."""
-
 from __future__ import annotations
 
 import dataclasses
@@ -20,6 +18,7 @@ from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
 from edge_msa.errors import TrainingError
 from edge_msa.search import trial_runner
 from edge_msa.training.distillation.setup import DistillationSetup
+from edge_msa.workflows import search
 from edge_msa.workflows.distill import student_run
 from edge_msa_runtime.bundle.reader import open_bundle
 
@@ -42,7 +41,7 @@ width = [4, 6]
 precision = ["int8"]
 """
 BROKEN = 6
-"""The width whose training diverges in these tests."""
+"""Width whose training diverges in these tests."""
 
 
 @pytest.fixture(scope="module")
@@ -58,117 +57,119 @@ def command(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("search")
     recipe = folder / "recipe.toml"
     recipe.write_text(RECIPE)
-    given = ["search", "--target", "laptop-x86", "--data", str(data), "--recipe", str(recipe), "--trials", "9"]
-    return [*given, "--train-samples", "64", "--seeds", "2", "--output-dir", str(folder / "out"), "--json"]
+    arguments = ["search", "--target", "laptop-x86", "--data", str(data), "--recipe", str(recipe), "--trials", "9"]
+    return [*arguments, "--train-samples", "64", "--seeds", "2", "--output-dir", str(folder / "out"), "--json"]
 
 
-def guarded(dataset: Dataset, name: SplitName) -> Split:
-    assert name != "test", "a search read the test split"
+def split_without_test(dataset: Dataset, name: SplitName) -> Split:
+    assert name != "test", "The search used the test split."
     return dataset.splits[name]
 
 
-def diverging(setup: DistillationSetup, recipe: StudentRecipe, *arguments: Any, **named: Any) -> Run:
+def diverge_if_broken(setup: DistillationSetup, recipe: StudentRecipe, *arguments: Any, **named: Any) -> Run:
     if recipe.width == BROKEN:
         raise TrainingError("the loss is nan\nin epoch 1")
     return student_run(setup, recipe, *arguments, **named)
 
 
-def test_a_search_ends_with_the_answer_bundles_and_a_page(
+def test_a_search_writes_answer_bundles_and_page(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Dataset, "split", guarded)
-    monkeypatch.setattr(trial_runner, "student_run", diverging)
-    monkeypatch.setattr(trial_runner, "BLOCK_RUNS", 5)
+    monkeypatch.setattr(Dataset, "split", split_without_test)
+    monkeypatch.setattr(search, "student_run", diverge_if_broken)
+    monkeypatch.setattr(trial_runner, "RUNS_PER_ROUND", 5)
     assert run(command) == 0
     out, err = capsys.readouterr()
-    found = json.loads(out.splitlines()[-1])
+    record = json.loads(out.splitlines()[-1])
     folder = Path(command[command.index("--output-dir") + 1])
-    # The default, which has a width that the space has not, and the space's two points.
-    assert "the space has 3 points" in err
-    tried = [point["params"].get("width") for point in found["points"]]
-    assert tried[0] is None
-    assert sorted(tried[1:]) == [4, 6]
-    failed = [point for point in found["points"] if point["error"] is None]
-    assert {point["params"]["width"] for point in failed} == {BROKEN}
-    assert {point["reason"] for point in failed} == {"the loss is nan in epoch 1"}
-    assert found["answer"]["text"] in out
-    assert len(found["errors"][str(found["baseline"])]) == 2
-    assert set(found["bundles"]) == {str(number) for number in {*found["pareto"], found["baseline"]}}
-    for path in found["bundles"].values():
+    # The default recipe, whose width is outside the space, and the two points of the space.
+    assert "the search space has only 3 points" in err
+    widths = [trial["params"].get("width") for trial in record["trials"]]
+    assert widths[0] is None
+    assert sorted(widths[1:]) == [4, 6]
+    failed = [trial for trial in record["trials"] if trial["error"] is None]
+    assert {trial["params"]["width"] for trial in failed} == {BROKEN}
+    assert {trial["failure"] for trial in failed} == {"the loss is nan in epoch 1"}
+    assert record["answer"]["text"] in out
+    assert len(record["errors"][str(record["default"])]) == 2
+    assert set(record["bundles"]) == {str(number) for number in {*record["pareto"], record["default"]}}
+    for path in record["bundles"].values():
         assert open_bundle(path).manifest.precision["openvino"] == "int8"
     page = (folder / "search.html").read_text()
-    assert "the test split was not read" in page
-    assert found["answer"]["text"].replace("'", "&#39;") in page
-    (part,) = folder.glob("data-*.npz")
-    kept = open_dataset(str(part))
-    assert {name: len(split) for name, split in kept.splits.items()} == {"train": 64, "valid": 32}
+    assert "the test split was not used" in page
+    assert record["answer"]["text"].replace("'", "&#39;") in page
+    (archive,) = folder.glob("data-*.npz")
+    subset = open_dataset(str(archive))
+    assert {name: len(split) for name, split in subset.splits.items()} == {"train": 64, "valid": 32}
 
     assert run(command) == 0
     again = capsys.readouterr().out
     assert "== " not in again.replace("== teacher", "")
-    assert json.loads(again.splitlines()[-1]) == found
+    assert json.loads(again.splitlines()[-1]) == record
 
 
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def run_rejected(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     code = run(arguments)
     (line,) = capsys.readouterr().err.splitlines()
     return code, line
 
 
-def replaced(command: list[str], name: str, value: object) -> list[str]:
+def replace_option(command: list[str], name: str, value: object) -> list[str]:
     at = command.index(name) + 1
     return [*command[:at], str(value), *command[at + 1 :]]
 
 
-def test_a_target_of_another_kind_is_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    code, line = refused(replaced(command, "--target", "jetson"), capsys)
+def test_a_target_of_another_kind_is_rejected(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = run_rejected(replace_option(command, "--target", "jetson"), capsys)
     assert code == 4
-    assert "latencies of jetson-orin-nano cannot be measured here" in line
+    assert "This machine cannot measure latencies for jetson-orin-nano" in line
 
 
-def test_a_folder_of_something_else_is_left_alone(
+def test_a_folder_with_other_files_is_not_changed(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "thesis.tex").touch()
-    code, line = refused(replaced(command, "--output-dir", tmp_path), capsys)
+    code, line = run_rejected(replace_option(command, "--output-dir", tmp_path), capsys)
     assert code == 2
-    assert "holds thesis.tex" in line
+    assert "contains thesis.tex" in line
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("[search.space]\nwidht = [8]", "search.space: unknown field 'widht' (did you mean 'width'?)"),
+        ("[search.space]\nwidht = [8]", "Unknown field 'widht' in search.space. Did you mean 'width'?"),
         ("[search.space]\nwidth = [0, 8]", "student.width is 0; it must be at least 1"),
         ("[search.space]\nwidth = ['a']", "search.space.width is 'a'; it must be of type int"),
-        ("[search]\nspce = 1", "search: unknown key 'spce'; it takes: space"),
-        ("[search]\nspace = 1", "search.space is 1; it must be a table"),
+        ("[search]\nspce = 1", "Unknown key 'spce' in [search]. Available: space."),
+        ("[search]\nspace = 1", "search.space must be a table, got 1."),
     ],
 )
-def test_a_space_that_the_recipe_cannot_be_is_refused(
+def test_an_invalid_space_is_rejected(
     table: str, message: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "recipe.toml").write_text(table)
-    given = replaced(replaced(command, "--recipe", tmp_path / "recipe.toml"), "--output-dir", tmp_path / "out")
-    code, line = refused(given, capsys)
+    arguments = replace_option(
+        replace_option(command, "--recipe", tmp_path / "recipe.toml"), "--output-dir", tmp_path / "out"
+    )
+    code, line = run_rejected(arguments, capsys)
     assert code == 2
     assert message in line
 
 
-def test_a_teacher_that_is_none_is_refused(
+def test_a_folder_without_a_run_is_not_a_teacher(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [*replaced(command, "--output-dir", tmp_path / "out"), "--teacher", str(tmp_path)]
-    code, line = refused(given, capsys)
+    arguments = [*replace_option(command, "--output-dir", tmp_path / "out"), "--teacher", str(tmp_path)]
+    code, line = run_rejected(arguments, capsys)
     assert code == 2
     assert "is not a run folder" in line
 
 
-def test_without_optuna_the_line_that_installs_it_is_told(
+def test_without_optuna_the_error_says_how_to_install_it(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    code, line = refused(command, capsys)
+    code, line = run_rejected(command, capsys)
     assert code == 4
     assert line.endswith("pip install 'edge-msa[search]'")
