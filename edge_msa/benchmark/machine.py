@@ -29,7 +29,7 @@ def normalize_architecture(machine: str) -> str:
 
 def describe_machine() -> dict[str, str]:
     """Return the processor, the system and the package versions that benchmark results depend on."""
-    return conditions.machine() | {name: _version(name) for name in ("onnxruntime", "openvino")}
+    return conditions.describe_machine() | {name: _version(name) for name in ("onnxruntime", "openvino")}
 
 
 def unavailable_reason(backend: str) -> str | None:

@@ -206,6 +206,6 @@ def _measure_latency(bundle: Bundle, backend: str, sessions: Mapping[str, Sessio
     largest = subsets_of(bundle.manifest.modalities)[-1]
     rounds = [bench_sessions(list(sessions.values()), subsets=[largest], repeats=RUNS_PER_ROUND) for _ in range(ROUNDS)]
     return {
-        (backend, name): tuple(results[index].latencies[0].p50 for results in rounds)
+        (backend, name): tuple(results[index].latencies[0].p50_ms for results in rounds)
         for index, name in enumerate(sessions)
     }

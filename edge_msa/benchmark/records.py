@@ -12,7 +12,7 @@ from typing import Any
 from edge_msa.artifacts.files import write_text
 from edge_msa.errors import EdgeMsaError, RunError
 from edge_msa.evaluation.evaluate import Evaluation
-from edge_msa_runtime.benchmark.conditions import conditions_line
+from edge_msa_runtime.benchmark.conditions import format_conditions
 from edge_msa_runtime.bundle.reader import Bundle
 
 BENCH_SCHEMA = 1
@@ -178,11 +178,11 @@ def bench_record(
         precision=precision,
         device=result["device"],
         latency_ms={
-            row["subset"]: {name: row[name] for name in ("p50", "p90", "p99") if row[name] is not None}
+            row["subset"]: {name: row[f"{name}_ms"] for name in ("p50", "p90", "p99") if row[f"{name}_ms"] is not None}
             for row in result["latencies"]
         },
         size_bytes=result["file_bytes"],
-        load_ms=single_process["load_milliseconds"],
+        load_ms=single_process["load_ms"],
         peak_memory_mib=None if peak is None else peak / 2**20,
         parity=max(parity, default=None),
         chosen=manifest.precision.get(backend) == precision,
@@ -195,5 +195,5 @@ def bench_record(
 def _conditions(result: Mapping[str, Any]) -> dict[str, str]:
     """Return the threads, the rate, and the clocks and temperatures before and after the measurement."""
     rate = {} if result["rate_hz"] is None else {"rate_hz": f"{result['rate_hz']:g}"}
-    states = {name: conditions_line(result[name]) for name in ("before", "after") if result[name]}
+    states = {name: format_conditions(result[name]) for name in ("before", "after") if result[name]}
     return {"threads": str(result["threads"]), **rate, **states}

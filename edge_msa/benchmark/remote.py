@@ -27,8 +27,9 @@ from edge_msa_runtime.modalities import subsets_of
 _INSTALLING = "installing the backends (use --offline if the device has no network)"
 # TensorRT needs the cuda-python of the CUDA version that JetPack has.
 _CUDA_PYTHON = (
-    "from edge_msa_runtime.doctor.jetson import cuda_python; from edge_msa_runtime.system import System;"
-    "print(cuda_python(System()))"
+    "from edge_msa_runtime.doctor.nvidia_checks import cuda_python_requirement;"
+    "from edge_msa_runtime.system import System;"
+    "print(cuda_python_requirement(System()))"
 )
 _PIP_BACKENDS = ("onnxruntime", "openvino")
 _OLDEST_PYTHON = (3, 8)
@@ -221,9 +222,9 @@ def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, 
 def _print_problems(runtime: _RemoteRuntime) -> None:
     """Print the problems that the doctor finds. It fails if no backend of the bundle can run on the device."""
     for finding in runtime.run("doctor", "", "running the doctor")["findings"]:
-        if finding["state"] == "wrong":
+        if finding["status"] == "problem":
             fix = f" Suggested fix, on the device: {finding['fix']}" if finding["fix"] else ""
-            print_note(f"{runtime.host.address}, {finding['topic']}: {finding['found']}.{fix}")
+            print_note(f"{runtime.host.address}, {finding['topic']}: {finding['detail']}.{fix}")
 
 
 def _bench_in_new_process(runtime: _RemoteRuntime, result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -95,7 +95,7 @@ class _Finisher:
         results = measure_latency(sessions)
         for session in sessions:
             session.close()
-        return {number: result.latencies[0].p50 for number, result in zip(selected, results, strict=True)}
+        return {number: result.latencies[0].p50_ms for number, result in zip(selected, results, strict=True)}
 
     def _with_errors_over_seeds(self, record: SearchRecord) -> SearchRecord:
         """Add the errors over seeds of the default recipe, and of candidates until one is confirmed."""

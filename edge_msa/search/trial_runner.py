@@ -108,13 +108,13 @@ class TrialRunner:
             reference = self._reference or self._open_reference(run)
             result, reference_result = measure_latency([session, reference])
             session.close()
-        p50_ms = result.latencies[0].p50
+        p50_ms = result.latencies[0].p50_ms
         return TrialResult(
             claimed.number,
             claimed.params,
             claimed.is_default,
             error,
-            p50_ms / reference_result.latencies[0].p50,
+            p50_ms / reference_result.latencies[0].p50_ms,
             result.file_bytes,
             p50_ms,
             student=run.path.parent.name,
@@ -169,7 +169,7 @@ def measure_latency(sessions: Sequence[Session]) -> tuple[BenchResult, ...]:
     """
     subset = subsets_of(sessions[0].manifest.modalities)[-1]
     rounds = (bench_sessions(sessions, subsets=[subset], repeats=RUNS_PER_ROUND) for _ in range(ROUNDS))
-    return min(rounds, key=lambda results: sum(result.latencies[0].p50 for result in results))
+    return min(rounds, key=lambda results: sum(result.latencies[0].p50_ms for result in results))
 
 
 def error_name(task: Task) -> str:

@@ -210,7 +210,8 @@ def _sweep_point(
         parameters=int(bundle.manifest.provenance["parameters"]),
         size_bytes=result.file_bytes,
         tokens=latency.frames["language"],
-        latency_ms={"p50": latency.p50, "p90": latency.p90} | ({} if latency.p99 is None else {"p99": latency.p99}),
+        latency_ms={"p50": latency.p50_ms, "p90": latency.p90_ms}
+        | ({} if latency.p99_ms is None else {"p99": latency.p99_ms}),
         metrics={name: OverSeeds.of([item[name] for item in metrics]) for name in metrics[0]},
     )
 

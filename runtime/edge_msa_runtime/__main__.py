@@ -1,4 +1,4 @@
-"""`python -m edge_msa_runtime`: the same as `edge-msa-run`."""
+"""`python -m edge_msa_runtime`, which is the same as `edge-msa-run`."""
 
 import sys
 

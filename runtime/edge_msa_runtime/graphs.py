@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Mapping
 
-from edge_msa_runtime.backends.base import is_device
+from edge_msa_runtime.backends.base import matches_device
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError
 from edge_msa_runtime.modalities import Subset
@@ -133,7 +133,7 @@ class Graphs:
         program = self.backend.load(self._bundle.path / spec.file, self.precision)
         self.load_ms += (time.perf_counter() - started) * 1e3
         self._loaded.append(program)
-        if self._strict and not is_device(program.device, self.backend.device):
+        if self._strict and not matches_device(program.device, self.backend.device):
             raise BackendUnavailableError(
                 f"{spec.file} must run on {self.backend.device}, but {self.backend.name} runs it on {program.device}. "
                 "Remove --strict to accept that."

@@ -1,11 +1,13 @@
-"""What only a GPU can tell: builds, verifies, compares and benches bundles with TensorRT, and writes one JSON.
+"""Check bundles with TensorRT on a GPU: build, verify, compare with ONNX Runtime, measure. Write one JSON file.
 
-    python check_tensorrt.py record BUNDLE... --out predictions.json    # where onnxruntime is: what it reads
-    python check_tensorrt.py check BUNDLE... --out checked.json [--predictions predictions.json] [--best-of K]
+    python check_tensorrt.py record BUNDLE... --out predictions.json    # on a machine with onnxruntime
+    python check_tensorrt.py check BUNDLE... --out checked.json [--predictions predictions.json] [--best-of N]
 
-`check` needs edge_msa_runtime, NumPy, TensorRT and cuda-python alone, Python 3.8 or later. Predictions are those of ONNX
-Runtime on TensorRT's own graph files, of random inputs for every subset; without them the golden vectors remain.
-Exit codes: 0 all agrees, 3 something does not, 4 there is no GPU or no TensorRT.
+`check` needs only edge_msa_runtime, NumPy, TensorRT, cuda-python and Python 3.8 or later. `record` stores the
+predictions of ONNX Runtime for random inputs of every subset, computed with TensorRT's own graph files. Without them,
+`check` computes them itself if onnxruntime is installed; otherwise it compares only with the golden vectors.
+
+Exit codes: 0 everything agrees, 3 something differs, 4 there is no GPU or no TensorRT.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ from edge_msa_runtime.bundle.golden import verify_bundle
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.bundle.reader import Bundle, open_bundle
-from edge_msa_runtime.cli.main import main as command
+from edge_msa_runtime.cli.main import main as edge_msa_run
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.modalities import subsets_of
 
-BACKEND, PRECISIONS = "tensorrt", ("int8", "fp16", "fp32")
+BACKEND = "tensorrt"
 SAMPLES, SEED = 8, 0
-LEAST_TOLERANCE, MARGIN = 1e-4, 2.0
-NAMES = {
+MIN_TOLERANCE, MARGIN = 1e-4, 2.0
+TENSORRT_NAMES = {
     "BuilderFlag": ("TF32",),
     "DataType": ("FLOAT", "HALF", "INT8", "INT32", "BOOL"),
     "Builder": ("create_network", "create_builder_config", "build_serialized_network"),
@@ -100,157 +102,166 @@ CUDA_NAMES = (
 )
 
 
-def missing_names() -> list[str]:
-    """What the runtime calls and this TensorRT and cuda-python lack; needs no GPU."""
+def find_missing_names() -> list[str]:
+    """Return the names that the runtime uses and the installed TensorRT and cuda-python lack. Needs no GPU."""
     import tensorrt
 
     try:
         from cuda.bindings import runtime
     except ImportError:
         from cuda import cudart as runtime
-    found = [f"cuda {name}" for name in CUDA_NAMES if not hasattr(runtime, name)]
-    for lease, names in NAMES.items():
-        there = getattr(tensorrt, lease, None)
-        found += [f"tensorrt.{lease}.{name}" for name in names if not hasattr(there, name)]
-        found += [] if there is not None else [f"tensorrt.{lease}"]
-    return found
+    missing = [f"cuda {name}" for name in CUDA_NAMES if not hasattr(runtime, name)]
+    for owner, names in TENSORRT_NAMES.items():
+        if hasattr(tensorrt, owner):
+            missing += [f"tensorrt.{owner}.{name}" for name in names if not hasattr(getattr(tensorrt, owner), name)]
+        else:
+            missing.append(f"tensorrt.{owner}")
+    return missing
 
 
-def inputs_of(session: Session) -> dict[str, list[dict[str, Any]]]:
-    """For every subset some random utterances, the same on every machine, of one frame to all that a window takes."""
+def create_inputs(session: Session) -> dict[str, list[dict[str, Any]]]:
+    """Return random utterances for every subset, the same on every machine, from one frame to a full window."""
     generator = np.random.default_rng(SEED)
-    found: dict[str, list[dict[str, Any]]] = {}
+    inputs: dict[str, list[dict[str, Any]]] = {}
     for subset in subsets_of(session.manifest.modalities):
-        found[subset.value] = []
+        inputs[subset.value] = []
         for _ in range(SAMPLES):
             frames = {}
             for name in subset.modalities:
                 spec = session.manifest.modalities[name]
                 noise = generator.standard_normal((int(generator.integers(1, spec.window + 1)), spec.dim))
                 frames[name] = (noise * spec.std + spec.mean).astype(np.float32)
-            found[subset.value].append(frames)
-    return found
+            inputs[subset.value].append(frames)
+    return inputs
 
 
-def predictions_of(session: Session) -> dict[str, list[list[float]]]:
-    """The outputs for `inputs_of`, by subset."""
+def predict_inputs(session: Session) -> dict[str, list[list[float]]]:
+    """Return the outputs for `create_inputs`, by subset."""
     return {
         subset: [list(session.predict(**frames).outputs) for frames in samples]
-        for subset, samples in inputs_of(session).items()
+        for subset, samples in create_inputs(session).items()
     }
 
 
-def by_onnxruntime(bundle: Bundle, precision: str) -> Session:
-    """A session that reads TensorRT's own graph files with ONNX Runtime."""
+def open_with_onnxruntime(bundle: Bundle, precision: str) -> Session:
+    """Open a session that runs TensorRT's graph files with ONNX Runtime."""
     backend = open_backend("onnxruntime")
-    backend.name = BACKEND  # graphs are looked up by it
+    backend.name = BACKEND  # the session looks graphs up by the name of the backend
     return Session(bundle, Graphs(bundle, backend, precision, strict=False), 1)
 
 
-def tolerance_of(bundle: Bundle, precision: str) -> float:
-    """How far a prediction may be from ONNX Runtime's, as for golden vectors: twice the worst parity of the manifest."""
+def tolerance(bundle: Bundle, precision: str) -> float:
+    """Return the tolerance of golden vectors: twice the largest parity in the manifest, but at least 1e-4."""
     parities = [
         spec.parity
         for spec in bundle.manifest.graphs
         if (spec.backend, spec.precision) == (BACKEND, precision) and spec.key.role in ("window", "fuse")
     ]
-    return max(LEAST_TOLERANCE, MARGIN * max(parities))
+    return max(MIN_TOLERANCE, MARGIN * max(parities))
 
 
-def cache_key(bundle: Bundle) -> str:
-    """The digest of its manifest, which covers every byte."""
-    return file_sha256(bundle.path / MANIFEST_NAME)
+def prediction_key(bundle: Bundle, precision: str) -> str:
+    """Return the key of recorded predictions: the digest of the manifest, which covers all files, and the precision."""
+    return f"{file_sha256(bundle.path / MANIFEST_NAME)} {precision}"
 
 
 def record(paths: list[str]) -> dict[str, Any]:
-    """What ONNX Runtime reads, by bundle and precision."""
-    found: dict[str, Any] = {}
+    """Return the predictions of ONNX Runtime for every bundle and precision."""
+    predictions: dict[str, Any] = {}
     for path in paths:
         bundle = open_bundle(path)
         for precision in bundle.precisions(BACKEND):
-            with by_onnxruntime(bundle, precision) as session:
-                found[f"{cache_key(bundle)} {precision}"] = predictions_of(session)
-    return found
+            with open_with_onnxruntime(bundle, precision) as session:
+                predictions[prediction_key(bundle, precision)] = predict_inputs(session)
+    return predictions
 
 
-def check(path: str, precision: str, known: dict[str, Any], best_of: int, repeats: int) -> dict[str, Any]:
-    """Build, verify, compare and bench one bundle at one precision."""
-    built = io.StringIO()
-    with redirect_stdout(built):
-        code = command(["build", path, "--precision", precision, "--best-of", str(best_of), "--json"])
+def check(path: str, precision: str, recorded: dict[str, Any], best_of: int, repeats: int) -> dict[str, Any]:
+    """Build, verify, compare and measure one bundle at one precision."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        code = edge_msa_run(["build", path, "--precision", precision, "--best-of", str(best_of), "--json"])
     if code:
         return {"bundle": path, "precision": precision, "passed": False, "build_exit_code": code}
     with load(path, BACKEND, precision=precision, strict=True) as session:
-        wanted = known.get(f"{cache_key(session.bundle)} {precision}") or _here(session.bundle, precision)
-        verified = verify_bundle(session)
-        differences = _differences(predictions_of(session), wanted) if wanted else {}
-        bound = tolerance_of(session.bundle, precision)
-        benched = bench_session(session, repeats=repeats)
+        expected = recorded.get(prediction_key(session.bundle, precision))
+        expected = expected or _predict_with_onnxruntime(session.bundle, precision)
+        verification = verify_bundle(session)
+        differences = _compare(predict_inputs(session), expected) if expected else {}
+        bound = tolerance(session.bundle, precision)
+        result = bench_session(session, repeats=repeats)
         agrees = all(value <= bound for value in differences.values())
         return {
             "bundle": path,
             "precision": precision,
-            "passed": verified.passed and agrees,
-            "build": json.loads(built.getvalue().splitlines()[-1])["graphs"],
-            "verify": verified.to_json(),
+            "passed": verification.passed and agrees,
+            "build": json.loads(output.getvalue().splitlines()[-1])["graphs"],
+            "verify": verification.to_json(),
             "onnxruntime_differences": differences,
             "onnxruntime_tolerance": bound,
-            "bench": benched.to_json(),
+            "bench": result.to_json(),
         }
 
 
-def _here(bundle: Bundle, precision: str) -> dict[str, Any]:
+def _predict_with_onnxruntime(bundle: Bundle, precision: str) -> dict[str, Any]:
+    """Return the predictions of ONNX Runtime, or nothing if it is not installed."""
     try:
-        with by_onnxruntime(bundle, precision) as session:
-            return predictions_of(session)
+        with open_with_onnxruntime(bundle, precision) as session:
+            return predict_inputs(session)
     except EdgeMsaError:
         return {}
 
 
-def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, float]:
-    return {name: float(np.abs(np.asarray(found[name]) - np.asarray(wanted[name])).max()) for name in found}
+def _compare(actual: dict[str, Any], expected: dict[str, Any]) -> dict[str, float]:
+    return {name: float(np.abs(np.asarray(actual[name]) - np.asarray(expected[name])).max()) for name in actual}
 
 
-def _line(result: dict[str, Any]) -> str:
+def _format_result(result: dict[str, Any]) -> str:
+    title = f"{result['bundle']} {result['precision']}"
     if "build" not in result:
-        return f"{result['bundle']} {result['precision']}: not built, exit code {result['build_exit_code']}"
-    worst = max(check["difference"] for check in result["verify"]["checks"])
-    against = ", ".join(f"{name} {value:.1e}" for name, value in result["onnxruntime_differences"].items())
-    p50s = ", ".join(f"{row['subset']} {row['p50']:.3f}" for row in result["bench"]["latencies"])
+        return f"{title}: not built, exit code {result['build_exit_code']}"
+    golden = max(check["difference"] for check in result["verify"]["checks"])
+    differences = ", ".join(f"{name} {value:.1e}" for name, value in result["onnxruntime_differences"].items())
+    latencies = ", ".join(f"{row['subset']} {row['p50_ms']:.3f}" for row in result["bench"]["latencies"])
     seconds = sum(graph["seconds"] for graph in result["build"])
     return (
-        f"{result['bundle']} {result['precision']}: {'agrees' if result['passed'] else 'DIFFERS'}; "
-        f"{len(result['build'])} graphs built in {seconds:.0f} s; worst golden {worst:.1e}; "
-        f"from onnxruntime: {against or 'not compared'} (allowed {result['onnxruntime_tolerance']:.1e}); p50 ms: {p50s}"
+        f"{title}: {'agrees' if result['passed'] else 'DIFFERS'}; "
+        f"{len(result['build'])} graphs built in {seconds:.0f} s; largest difference from golden vectors {golden:.1e}; "
+        f"from onnxruntime: {differences or 'not compared'} (tolerance {result['onnxruntime_tolerance']:.1e}); "
+        f"p50 ms: {latencies}"
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run; returns the exit code."""
+    """Run the script and return its exit code."""
     parser = argparse.ArgumentParser(description="Check bundles with TensorRT on a GPU.")
-    parser.add_argument("what", choices=("record", "check"))
+    parser.add_argument("action", choices=("record", "check"))
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.json")
-    parser.add_argument("--predictions", type=Path, metavar="FILE.json", help="what record wrote")
-    parser.add_argument("--best-of", type=int, default=1, metavar="K")
-    parser.add_argument("--repeats", type=int, default=500, metavar="N")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.json", help="Output file.")
+    parser.add_argument(
+        "--predictions", type=Path, metavar="FILE.json", help="Output of record (default: compute them if possible)."
+    )
+    parser.add_argument("--best-of", type=int, default=1, metavar="N", help="Plans to build per graph (default: 1).")
+    parser.add_argument(
+        "--repeats", type=int, default=500, metavar="N", help="Timed predictions per subset (default: 500)."
+    )
     options = parser.parse_args(arguments)
-    if options.what == "record":
+    if options.action == "record":
         options.out.write_text(json.dumps(record(options.bundles)), encoding="utf-8")
         return 0
     try:
-        missing = missing_names()
-        print(f"names that the runtime calls: {'missing ' + ', '.join(missing) if missing else 'all there'}")
+        missing = find_missing_names()
+        print(f"Names that the runtime uses: {', '.join(missing) if missing else 'none'} missing.")
         backend = open_backend(BACKEND)
     except (ImportError, EdgeMsaError) as error:
-        print(f"error: nothing can be checked here: {error}", file=sys.stderr)
+        print(f"error: nothing can be checked: {error}", file=sys.stderr)
         return 4
-    known = json.loads(options.predictions.read_text(encoding="utf-8")) if options.predictions else {}
+    recorded = json.loads(options.predictions.read_text(encoding="utf-8")) if options.predictions else {}
     results = []
     for path in options.bundles:
         for precision in open_bundle(path).precisions(BACKEND):
-            results.append(check(path, precision, known, options.best_of, options.repeats))
-            print(_line(results[-1]), flush=True)
+            results.append(check(path, precision, recorded, options.best_of, options.repeats))
+            print(_format_result(results[-1]), flush=True)
     machine = {"tensorrt": backend.version, "device": backend.device, "python": platform.python_version()}
     options.out.write_text(json.dumps({**machine, "results": results}, indent=1), encoding="utf-8")
     return 0 if all(result["passed"] for result in results) and not missing else 3

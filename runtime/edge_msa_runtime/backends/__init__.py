@@ -1,4 +1,4 @@
-"""Backends by name; a vendor's package is imported when its backend is opened, never before."""
+"""Backends by name. A vendor's package is imported only when its backend is opened."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["BACKENDS", "Backend", "BackendOptions", "Program", "check_backend_na
 
 
 def check_backend_name(name: str) -> None:
-    """Refuse a name that is no backend's.
+    """Check that a name is one of `BACKENDS`.
 
     Raises:
-        UsageError: with the names there are, and the closest.
+        UsageError: the name is unknown. The message lists the available names and suggests the closest one.
     """
     if name not in BACKENDS:
         close = get_close_matches(name, BACKENDS, n=1, cutoff=0.5)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise UsageError(f"unknown backend {name!r}{hint}; there are {', '.join(BACKENDS)}")
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UsageError(f"Unknown backend {name!r}.{hint} Available: {', '.join(BACKENDS)}.")
 
 
 def open_backend(name: str, options: BackendOptions | None = None) -> Backend:
@@ -28,22 +28,23 @@ def open_backend(name: str, options: BackendOptions | None = None) -> Backend:
 
     Args:
         name: one of `BACKENDS`.
-        options: how it is to run; one thread on its usual device when not given.
+        options: thread count and device. None: one thread on the backend's default device.
 
     Raises:
-        UsageError: there is no such backend.
-        BackendUnavailableError: it is not installed, or its device is missing; the message has the command to run.
+        UsageError: the name is unknown.
+        BackendUnavailableError: the backend is not installed or its device is missing. The message names the command
+            that fixes it.
     """
     check_backend_name(name)
-    chosen = options if options is not None else BackendOptions()
+    selected = options if options is not None else BackendOptions()
     if name == "onnxruntime":
         from edge_msa_runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(chosen)
+        return OnnxRuntimeBackend(selected)
     if name == "openvino":
         from edge_msa_runtime.backends.openvino_backend import OpenVinoBackend
 
-        return OpenVinoBackend(chosen)
+        return OpenVinoBackend(selected)
     from edge_msa_runtime.backends.tensorrt.backend import TensorRTBackend
 
-    return TensorRTBackend(chosen)
+    return TensorRTBackend(selected)

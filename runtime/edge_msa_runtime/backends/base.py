@@ -1,4 +1,4 @@
-"""What a backend is to the rest of the runtime: it loads a file of static shapes, and runs it on bound buffers."""
+"""The interface of a backend: load a graph file with static shapes, then run it on bound buffers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MAX_THREADS = 256
 
 @dataclasses.dataclass(frozen=True)
 class BackendOptions:
-    """How a backend is to run.
+    """Options that every backend takes.
 
-    `threads`: for one inference, at least 1; CPU backends only. `device`: what it runs on, in the backend's own words
-    (`CPU`, `GPU`, `GPU:1`); empty for the backend's usual device.
+    `threads`: threads for one inference, 1 to 256; only CPU backends use it. `device`: a device name in the backend's
+    own notation (`CPU`, `GPU`, `GPU:1`); empty for the backend's default device.
     """
 
     threads: int = 1
@@ -31,15 +31,15 @@ class BackendOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.threads <= MAX_THREADS:
-            raise UsageError(f"threads is {self.threads}; give 1 to {MAX_THREADS}")
+            raise UsageError(f"threads must be between 1 and {MAX_THREADS}, got {self.threads}.")
 
 
 class Program(abc.ABC):
-    """One loaded graph with the buffers it is bound to for good.
+    """A loaded graph with the buffers that it is bound to.
 
-    Write into `inputs` (zero at first), call `run`, read `outputs`, which the next run overwrites; or call the
-    program with a mapping, which copies in and out. `device` is what executes; `notes` say what of it is otherwise
-    than is usual. For one thread at a time.
+    Write into `inputs` (initially zero), call `run`, then read `outputs`, which the next run overwrites. Or call the
+    program with a mapping of arrays, which copies inputs and outputs. `device` is the device that executes the graph.
+    `notes` lists deviations from the backend's usual way of executing a graph. A program is not thread-safe.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -49,7 +49,7 @@ class Program(abc.ABC):
 
     @abc.abstractmethod
     def run(self) -> None:
-        """Execute once, from `inputs` to `outputs`.
+        """Execute the graph once, from `inputs` to `outputs`.
 
         Raises:
             InferenceError: the backend failed.
@@ -57,44 +57,50 @@ class Program(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of what the program holds; it cannot run any more."""
+        """Release the program's resources. It cannot run afterwards."""
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run on copies.
+        """Copy arrays into the inputs, run, and return copies of the outputs.
 
         Args:
-            inputs: an array for every input of the graph, of exactly its shape.
+            inputs: one array per input of the graph, with exactly its shape.
 
         Raises:
-            UsageError: an input is missing, unknown or of another shape.
+            UsageError: an input is missing, unknown or has another shape.
             InferenceError: the backend failed.
         """
         if set(inputs) != set(self.inputs):
-            raise UsageError(f"the graph takes {sorted(self.inputs)}, given are {sorted(inputs)}")
+            raise UsageError(f"The inputs must be {sorted(self.inputs)}, got {sorted(inputs)}.")
         for name, buffer in self.inputs.items():
             value = np.asarray(inputs[name])
             if value.shape != buffer.shape:
-                raise UsageError(f"{name} has shape {value.shape}, the graph takes {buffer.shape}")
+                raise UsageError(f"{name} must have shape {buffer.shape}, got {value.shape}.")
             buffer[...] = value
         self.run()
         return {name: value.copy() for name, value in self.outputs.items()}
 
 
 class Backend(abc.ABC):
-    """One way to execute graphs on this machine. `version` is the vendor's; `device` is what was asked for."""
+    """A way to execute graphs on this machine.
+
+    `version` is the version of the vendor's library. `device` is the requested device.
+    """
 
     name: str
     version: str
     device: str
 
     def check_target(self, profile: Mapping[str, Any]) -> None:
-        """Refuse a bundle that was made for another version of this backend; most read what any version reads.
+        """Check that this version of the backend can run bundles for a device profile.
+
+        Most backends run graphs made for any of their versions, so the default accepts every profile.
 
         Args:
             profile: the bundle's `manifest.profile`.
 
         Raises:
-            BackendUnavailableError: names both versions and what to run.
+            BackendUnavailableError: the bundle is for another version. The message names both versions and the command
+                to run.
         """
         del profile
 
@@ -103,21 +109,21 @@ class Backend(abc.ABC):
         """Load a graph.
 
         Args:
-            path: the file, whose digest has been checked.
-            precision: `fp32`, `fp16` or `int8`: what the graph was made for.
+            path: the graph file. The caller has checked its digest.
+            precision: the precision that the graph was made for: `fp32`, `fp16` or `int8`.
 
         Raises:
             BackendUnavailableError: this version of the backend cannot run the graph.
-            BundleError: the file is not there.
+            BundleError: the file does not exist.
         """
 
 
-def is_device(name: str, asked: str) -> bool:
-    """Whether a device's name is what was asked for: `GPU` asks for whichever GPU, `GPU.1` for that one alone."""
-    return name == asked or name.startswith(f"{asked}.")
+def matches_device(name: str, requested: str) -> bool:
+    """Return whether a device satisfies a request: `GPU` matches any GPU (`GPU.0`, `GPU.1`), `GPU.1` only itself."""
+    return name == requested or name.startswith(f"{requested}.")
 
 
 def first_line(error: object) -> str:
-    """The first line of a vendor's message that says anything: theirs run over many, ours are one."""
+    """Return the first non-empty line of a vendor's error message, or the error's type when it has no text."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line), type(error).__name__)

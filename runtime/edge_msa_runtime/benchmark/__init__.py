@@ -1,1 +1,1 @@
-"""Measuring latency on this device."""
+"""Latency, load time, size and memory of bundles on this device."""

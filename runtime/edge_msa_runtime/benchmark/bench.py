@@ -1,27 +1,26 @@
-"""What prediction costs on this device: closed loop, end to end, from raw words and arrays to the prediction.
+"""Latency of predictions on this device, end to end: from raw text and arrays to the prediction.
 
-Sessions that are compared take turns (`turns`); only ratios within one run are baseline check anything.
+Sessions that are compared are measured interleaved (see `time_interleaved`). Only ratios within one run are reliable.
 
-With a rate, predictions are due at fixed times, as inputs arrive in an application: clocks and caches cool down between
-them. A latency then counts from the time at which the prediction was due, so that one that waits for the prediction before
-it, or for the system to wake the process up, is told with its waiting.
+With a rate, predictions are due at fixed times, as in an application that receives inputs; clocks and caches cool down
+between them. A latency is then measured from the time at which the prediction was due. It includes the time spent
+waiting for the previous prediction and for the system to wake the process up.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from edge_msa_runtime.benchmark.conditions import conditions, machine
-from edge_msa_runtime.benchmark.interleaved import time_interleaved
+from edge_msa_runtime.benchmark.conditions import describe_machine, measure_conditions
 from edge_msa_runtime.bundle.golden import read_golden
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_runtime.process_memory import peak_memory_bytes
+from edge_msa_runtime.timing import time_interleaved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,39 +29,40 @@ if TYPE_CHECKING:
 
     Inputs = Mapping[str, Any]
 
-# One prediction in a hundred is slower than p99: with fewer predictions it would be the maximum by another name.
-_LEAST_FOR_P99 = 100
-# Slower than one in 100 s nobody waits for; a system's clock wakes no process more often than 10,000 times a second.
-_SLOWEST_HZ, _FASTEST_HZ = 0.01, 1e4
+# p99 needs 100 predictions: with fewer, it would be the maximum.
+_MIN_FOR_P99 = 100
+# No application needs less than one prediction in 100 s. A system wakes a process at most about 10,000 times a second.
+_MIN_RATE_HZ, _MAX_RATE_HZ = 0.01, 1e4
 
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """One subset's wall times in milliseconds, over `count` predictions of inputs of `frames` frames by modality.
+    """Wall times of one subset in milliseconds.
 
-    `p99` is None below 100 predictions. `words`: language was given as a text, which is tokenized in every prediction; its
-    frames are the text's tokens.
+    `frames`: number of frames per modality; for a text, its tokens. `from_text`: whether the language input was a raw
+    text, which is tokenized in every prediction. `predictions`: number of timed predictions. `p99_ms` is None below 100
+    predictions.
     """
 
     subset: str
     frames: Mapping[str, int]
-    words: bool
-    count: int
-    p50: float
-    p90: float
-    p99: float | None
+    from_text: bool
+    predictions: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchResult:
-    """What one session measured.
+    """The measurements of one session.
 
-    `load_milliseconds`: verifying, opening the backend, and loading the graphs of all measured subsets. `file_bytes`:
-    the files that this backend needs at this precision (graphs, weights, tokenizer and table), each once.
-    `peak_memory_bytes`: the most that the whole process had resident so far, Python and other sessions included; None
-    where the system does not tell (Windows). `notes`: what ran otherwise than is usual on this backend. `rate_hz`:
-    predictions due a second; None in a closed loop. `machine`: names and versions; `before` and `after` all measurements
-    of the run: clocks, power mode, temperature.
+    `load_ms`: time to verify the bundle, open the backend, and load the graphs of all measured subsets. `file_bytes`:
+    size of the files that this backend needs at this precision (graphs, weights, tokenizer, embedding table).
+    `peak_memory_bytes`: peak resident memory of the whole process, including Python and other sessions; None if the
+    system does not report it (Windows). `notes`: deviations from the backend's usual way of executing graphs.
+    `rate_hz`: predictions per second; None if each prediction started when the previous one ended. `machine`: names
+    and versions. `before` and `after`: clocks, power mode and temperature before and after the run.
     """
 
     bundle: str
@@ -72,7 +72,7 @@ class BenchResult:
     device: str
     precision: str
     threads: int
-    load_milliseconds: float
+    load_ms: float
     file_bytes: int
     peak_memory_bytes: int | None
     latencies: tuple[Latency, ...]
@@ -83,7 +83,7 @@ class BenchResult:
     after: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the result as plain JSON values."""
         return dataclasses.asdict(self)
 
 
@@ -109,46 +109,59 @@ def bench_sessions(
     text: str | None = None,
     rate: float | None = None,
 ) -> tuple[BenchResult, ...]:
-    """Measure sessions in turns, each on its own golden inputs, or random ones of its window where it has none.
+    """Measure sessions interleaved.
 
-    Bundles that read words are given the golden texts, raw: tokenizing is part of what is measured.
+    Each session gets its bundle's golden inputs, or random inputs of its window's length if there are none. Golden
+    texts are passed as raw text, so that the measurement includes tokenization.
 
     Args:
-        sessions: what to measure; each must have the modalities of every subset.
-        repeats: timed predictions of each session and subset, at least 1.
-        warmup: predictions before those, not timed; several sessions make two more at the head of each turn of twenty.
-        subsets: which to measure; None: all that the first session's modalities allow.
-        text: what to give as language in place of the golden inputs; every bundle must read words then.
-        rate: predictions due a second; None: each begins when the one before it has ended.
+        sessions: sessions to measure. Each must have the modalities of every subset.
+        repeats: timed predictions per session and subset, at least 1.
+        warmup: untimed predictions per session and subset before those. Several sessions add two before every block
+            of twenty.
+        subsets: subsets to measure. None: all subsets of the first session's modalities.
+        text: language input that replaces the golden one. Every bundle must then accept text.
+        rate: predictions per second. None: each prediction starts when the previous one has ended.
 
     Raises:
-        UsageError: there is nothing to measure, or a session lacks a modality.
+        UsageError: an argument is out of range, or a session lacks a modality.
         InferenceError: a backend failed.
     """
-    if not sessions or repeats < 1 or warmup < 0:
-        raise UsageError(f"{len(sessions)} bundles, {repeats} repeats, {warmup} for warm-up; give at least 1, 1 and 0")
-    if rate is not None and not _SLOWEST_HZ <= rate <= _FASTEST_HZ:
-        raise UsageError(f"a rate of {rate} Hz; give one from {_SLOWEST_HZ:g} to {_FASTEST_HZ:g}")
-    chosen = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
+    if not sessions:
+        raise UsageError("At least one session is needed, got none.")
+    if repeats < 1:
+        raise UsageError(f"repeats must be at least 1, got {repeats}.")
+    if warmup < 0:
+        raise UsageError(f"warmup must be at least 0, got {warmup}.")
+    if rate is not None and not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
+        raise UsageError(f"rate must be between {_MIN_RATE_HZ:g} and {_MAX_RATE_HZ:g} Hz, got {rate:g}.")
+    selected = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
     for session in sessions:
-        session.prepare(*chosen)
-    inputs = [bench_inputs(session, chosen, text) for session in sessions]
+        session.prepare(*selected)
+    inputs = [create_inputs(session, selected, text) for session in sessions]
     latencies: list[list[Latency]] = [[] for _ in sessions]
-    before = conditions()
-    for subset in chosen:
-        turns = [given[subset] for given in inputs]
-        calls = [functools.partial(session.predict, **given) for session, given in zip(sessions, turns)]
+    before = measure_conditions()
+    for subset in selected:
+        calls = [functools.partial(session.predict, **item[subset]) for session, item in zip(sessions, inputs)]
         times = time_interleaved(calls, repeats, warmup, rate)
-        for session, kept, given, spent in zip(sessions, latencies, turns, times):
-            kept.append(_latency(session, subset, given, spent))
-    shared: dict[str, Any] = {"rate_hz": rate, "machine": machine(), "before": before, "after": conditions()}
-    return tuple(dataclasses.replace(_result(session, kept), **shared) for session, kept in zip(sessions, latencies))
+        for session, rows, item, milliseconds in zip(sessions, latencies, inputs, times):
+            rows.append(_summarize_latency(session, subset, item[subset], milliseconds))
+    shared: dict[str, Any] = {
+        "rate_hz": rate,
+        "machine": describe_machine(),
+        "before": before,
+        "after": measure_conditions(),
+    }
+    return tuple(
+        dataclasses.replace(_create_result(session, rows), **shared) for session, rows in zip(sessions, latencies)
+    )
 
 
-def bench_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:
-    """Golden inputs where the bundle has them, else random frames (seed 0) around its mean, as long as its window.
+def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:
+    """Return the arguments of `Session.predict` for each subset.
 
-    A `text` takes the place of language's.
+    Golden inputs are used where the bundle has them. Other subsets get random frames (seed 0) with the bundle's mean
+    and standard deviation and the length of its window. A `text` replaces the language input.
     """
     golden = {case.subset: case.given for case in read_golden(session.bundle)} if session.bundle.golden else {}
     specs = session.manifest.modalities
@@ -165,36 +178,22 @@ def bench_inputs(session: Session, subsets: Sequence[Subset], text: str | None =
         inputs[subset] = frames
     if text is not None:
         for subset in subsets:
-            inputs[subset] = {**inputs[subset], **({"language": text} if "l" in subset.value else {})}
+            if "language" in subset.modalities:
+                inputs[subset] = {**inputs[subset], "language": text}
     return inputs
 
 
-def peak_memory_bytes() -> int | None:
-    """The most memory this process has had resident, or None where the system does not tell."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Linux: getrusage would count the parent's memory at the time of the fork as ours.
-        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
-
-
-def _latency(session: Session, subset: Subset, inputs: Inputs, spent: NDArray[np.float64]) -> Latency:
-    p50, p90, p99 = (float(value) for value in np.percentile(spent, [50, 90, 99]))
+def _summarize_latency(session: Session, subset: Subset, inputs: Inputs, milliseconds: NDArray[np.float64]) -> Latency:
+    p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, [50, 90, 99]))
     frames = {
-        name: session.frames_of(given) if isinstance(given, str) else len(given) for name, given in inputs.items()
+        name: session.frames_of(value) if isinstance(value, str) else len(value) for name, value in inputs.items()
     }
-    words = isinstance(inputs.get("language"), str)
-    return Latency(subset.value, frames, words, len(spent), p50, p90, p99 if len(spent) >= _LEAST_FOR_P99 else None)
+    from_text = isinstance(inputs.get("language"), str)
+    count = len(milliseconds)
+    return Latency(subset.value, frames, from_text, count, p50, p90, p99 if count >= _MIN_FOR_P99 else None)
 
 
-def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
+def _create_result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
     files = session.bundle.needed_files(session.backend, session.precision)
     return BenchResult(
         bundle=session.manifest.name,
@@ -204,7 +203,7 @@ def _result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
         device=session.device,
         precision=session.precision,
         threads=session.threads,
-        load_milliseconds=session.load_milliseconds,
+        load_ms=session.load_milliseconds,
         file_bytes=session.bundle.size(files),
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from edge_msa_runtime.benchmark.variants import open_all
 from edge_msa_runtime.bundle.manifest import GOLDEN_NAME
 from edge_msa_runtime.errors import BundleError, ParityError
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session, load
+from edge_msa_runtime.variants import open_variants
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,12 +157,12 @@ def verify_bundle(
 def verify_all(
     bundle: str | os.PathLike[str], backend: str = "auto", *, strict: bool = False, threads: int = 1, device: str = ""
 ) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
-    """Verify every precision of a backend, or of every backend of the bundle that is here; see `open_all`.
+    """Verify every precision of a backend, or of every backend of the bundle that is here; see `open_variants`.
 
     Returns:
         What was found, and why each backend or precision that was left out cannot run.
     """
-    sessions, left_out = open_all(bundle, backend, strict=strict, threads=threads, device=device)
+    sessions, left_out = open_variants(bundle, backend, strict=strict, threads=threads, device=device)
     found = []
     for session in sessions:
         with session:

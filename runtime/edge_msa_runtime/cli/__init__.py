@@ -1,4 +1,4 @@
-"""The command line of the device, `edge-msa-run`."""
+"""The command line of the runtime, `edge-msa-run`. One module per command."""
 
 from edge_msa_runtime.cli.main import main
 

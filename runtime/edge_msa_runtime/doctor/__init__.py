@@ -1,1 +1,1 @@
-"""What this device has, what is wrong, and how to fix it."""
+"""Checks of this device: what it has, what is wrong, and how to fix it."""

@@ -1,18 +1,22 @@
-"""One thing that the doctor found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
 import dataclasses
 
-OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
+OK, PROBLEM, UNKNOWN = "ok", "problem", "unknown"
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """`topic`; `state` (ok, wrong or unknown); what was `found`; the command that mends it; whether it `stops` all."""
+    """The result of one check.
+
+    `topic`: what was checked. `status`: `ok`, `problem` or `unknown`. `detail`: what was found. `fix`: the command or
+    action that fixes a problem; may be empty. `blocking`: whether no bundle can run because of the problem.
+    """
 
     topic: str
-    state: str
-    found: str
+    status: str
+    detail: str
     fix: str = ""
-    stops: bool = False
+    blocking: bool = False

@@ -85,10 +85,10 @@ def test_a_folder_is_kept_when_that_is_asked_for(sshd: Door, bench: Command, pyt
 JETSON = """#!/bin/sh
 echo "$@" >> {log}
 case "$*" in
-  *doctor_jetson*) echo 'cuda-python>=12,<13' ;;
+  *cuda_python_requirement*) echo 'cuda-python>=12,<13' ;;
   -c*) echo '[[3, 10], "{machine}", true]' ;;
   *"-m venv"*) for last; do :; done; mkdir -p $last/bin; cp {me} $last/bin/python ;;
-  *"edge_msa_runtime doctor"*) echo '{{"findings": [{finding}], "runs": true}}' ;;
+  *"edge_msa_runtime doctor"*) echo '{{"findings": [{finding}], "can_run": true}}' ;;
   *"edge_msa_runtime verify"*) echo '[{{"backend": "tensorrt", "precision": "fp16", "largest_difference": 1e-3}}]' ;;
   *"edge_msa_runtime bench"*) echo '[{result}]' ;;
 esac
@@ -100,8 +100,8 @@ def test_a_jetson_gives_its_own_tensorrt_and_the_cuda_python_that_goes_with_it(
 ) -> None:
     changed = shutil.copytree(bundle, tmp_path / "changed")
     seal(changed, backends=["tensorrt", "onnxruntime"], precision={"tensorrt": "fp16"})
-    slow = {"topic": "power mode", "state": "wrong", "found": "15W", "fix": "sudo nvpmodel -m 2", "stops": False}
-    latency = Latency("lav", {"language": 5}, words=False, count=200, p50=1.0, p90=1.5, p99=2.0)
+    slow = {"topic": "power mode", "status": "problem", "detail": "15W", "fix": "sudo nvpmodel -m 2", "blocking": False}
+    latency = Latency("lav", {"language": 5}, from_text=False, predictions=200, p50_ms=1.0, p90_ms=1.5, p99_ms=2.0)
     result = BenchResult(
         *("changed", "jetson", "tensorrt", "10.3.0", "GPU:0 Orin", "fp16", 1, 700.0, 1000, 2**28, (latency,)),
         machine={"machine": "Jetson", "l4t": "R36"},

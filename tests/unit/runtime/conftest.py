@@ -241,43 +241,44 @@ def frames() -> Callable[..., Array]:
     return _frames
 
 
-class StandIn:
-    """TensorRT and CUDA of ours in place of the vendor's; see `standin/tensorrt`. Calling it sets how they behave."""
+class TensorRTStandIn:
+    """Replaces TensorRT and CUDA by the modules in `stand_ins`. `cache` is an empty backend cache."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self._monkeypatch = monkeypatch
-        self._log = folder / "standin.jsonl"
+        self._log = folder / "stand_in.jsonl"
         self.cache = folder / "cache"
         monkeypatch.setenv("EDGE_MSA_CACHE", str(self.cache))
-        monkeypatch.syspath_prepend(str(Path(__file__).parent / "standin"))
-        self()
+        monkeypatch.syspath_prepend(str(Path(__file__).parent / "stand_ins"))
+        self.configure()
 
-    def __call__(self, **settings: Any) -> None:
-        self._monkeypatch.setenv("EDGE_MSA_STANDIN", json.dumps({"log": str(self._log), **settings}))
-        self.leave()
+    def configure(self, **settings: Any) -> None:
+        """Set how the stand-ins behave: their version, free memory, failures."""
+        self._monkeypatch.setenv("EDGE_MSA_STAND_IN", json.dumps({"log": str(self._log), **settings}))
+        self.unload()
 
     @property
     def cuda(self) -> Any:
-        """The stand-in of CUDA's runtime that this process uses."""
+        """The stand-in for the CUDA runtime in this process."""
         return sys.modules["cuda.bindings.runtime"]
 
     def events(self, name: str) -> list[Any]:
-        """What was told under a name, by any process."""
+        """The values that any process logged under a name."""
         lines = self._log.read_text("utf-8").splitlines() if self._log.exists() else []
         return [value for event, value in map(json.loads, lines) if event == name]
 
     @staticmethod
-    def leave() -> None:
-        """Forget the modules, so that the next import reads the settings again."""
+    def unload() -> None:
+        """Remove the modules, so that the next import applies new settings."""
         for name in [name for name in sys.modules if name.partition(".")[0] in {"tensorrt", "cuda"}]:
             del sys.modules[name]
 
 
 @pytest.fixture
-def standin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
-    """TensorRT 10.3.0 on an Orin, both of ours, with a cache of their own."""
-    yield StandIn(monkeypatch, tmp_path)
-    StandIn.leave()
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TensorRTStandIn]:
+    """A stand-in for TensorRT 10.3.0 on an Orin, with an empty cache."""
+    yield TensorRTStandIn(monkeypatch, tmp_path)
+    TensorRTStandIn.unload()
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""TensorRT 8.5 and later: plans built and cached on the device."""
+"""TensorRT 8.5 and later: plans are built and cached on the device."""

@@ -1,4 +1,4 @@
-"""The few calls of the CUDA runtime that TensorRT's buffers need, through NVIDIA's cuda-python."""
+"""The CUDA runtime calls that TensorRT's buffers need, through NVIDIA's cuda-python."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ if TYPE_CHECKING:
 
 
 class Cuda:
-    """One CUDA device: `index`, `name`, `sm` (compute capability without its dot, `87`), streams, memory, graphs.
+    """A CUDA device: its properties, streams, memory and graphs.
 
-    `shares_memory`: the GPU uses the CPU's memory, as on a Jetson.
+    `index`; `name`; `sm`: compute capability without its dot (`87`); `shares_memory`: whether the GPU uses the CPU's
+    memory, as on a Jetson.
 
     Raises:
-        BackendUnavailableError: cuda-python or the driver is missing, or there is no such device.
+        BackendUnavailableError: cuda-python or the driver is missing, or the device does not exist.
     """
 
     def __init__(self, index: int) -> None:
-        self._api = _import_runtime()
+        self._api = _import_cuda_runtime()
         try:
             (count,) = self._call("cudaGetDeviceCount")
-        except Exception as error:  # a missing driver shows in as many ways as there are versions
-            reason = first_line(error).partition(";")[0]
+        except Exception as error:  # how a missing driver shows depends on the version
+            reason = first_line(error).partition(". ")[0]
             raise BackendUnavailableError(
-                f"no CUDA driver answers ({reason}); tensorrt needs an NVIDIA GPU: on a Jetson flash JetPack"
+                f"Cannot reach a CUDA driver ({reason}). TensorRT needs an NVIDIA GPU; on a Jetson, flash JetPack."
             ) from error
         if index >= count:
-            raise BackendUnavailableError(f"there is no GPU:{index}; this machine has {count}")
+            raise BackendUnavailableError(f"GPU:{index} does not exist. This machine has {count} GPU(s).")
         self.index = index
         self.use()
         (properties,) = self._call("cudaGetDeviceProperties", index)
@@ -44,70 +45,72 @@ class Cuda:
         self.shares_memory = bool(properties.integrated)
 
     def use(self) -> None:
-        """Make it the calling thread's device, which CUDA keeps by thread."""
+        """Select this device for the calling thread. CUDA stores the current device per thread."""
         self._call("cudaSetDevice", self.index)
 
     def free_bytes(self) -> int:
-        """Memory that can be had on the device.
+        """Return the memory that can be allocated on the device.
 
-        Where it is the CPU's as well, CUDA leaves out what the system would give back (CUDA for Tegra, "Estimating
-        Total Allocatable Device Memory on an Integrated GPU Device"): the system's own estimate is taken.
+        If the GPU shares the CPU's memory, CUDA does not count memory that the system could reclaim (CUDA for Tegra,
+        "Estimating Total Allocatable Device Memory on an Integrated GPU Device"). The system's own estimate is used
+        instead.
         """
         free, _ = self._call("cudaMemGetInfo")
         available = available_bytes() if self.shares_memory else None
         return int(free) if available is None else available
 
     def create_stream(self) -> int:
-        """A new stream's handle; it does not wait for the default stream, where other libraries may be at work."""
+        """Return the handle of a new stream that does not wait for the default stream, which other libraries use."""
         (stream,) = self._call("cudaStreamCreateWithFlags", self._api.cudaStreamNonBlocking)
         return int(stream)
 
     def synchronize(self, stream: int) -> None:
-        """Wait until all that was queued is done."""
+        """Wait until everything queued in a stream is done."""
         self._call("cudaStreamSynchronize", stream)
 
-    def destroy(self, stream: int) -> None:
+    def destroy_stream(self, stream: int) -> None:
         """Free a stream."""
         self._call("cudaStreamDestroy", stream)
 
-    def pinned(self, shape: tuple[int, ...], kind: Any) -> tuple[NDArray[Any], int]:
-        """Zeros in page-locked host memory, and its address, which `free_pinned` takes."""
-        size = max(int(np.prod(shape)) * np.dtype(kind).itemsize, 1)
+    def allocate_pinned(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], int]:
+        """Allocate zeros in page-locked host memory. Return the array and the address to pass to `free_pinned`."""
+        size = max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)
         (address,) = self._call("cudaMallocHost", size)
         ctypes.memset(int(address), 0, size)
         raw = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
-        return raw[: int(np.prod(shape)) * np.dtype(kind).itemsize].view(kind).reshape(shape), int(address)
+        return raw[: int(np.prod(shape)) * np.dtype(dtype).itemsize].view(dtype).reshape(shape), int(address)
 
     def free_pinned(self, address: int) -> None:
-        """Free what `pinned` gave; its array must not be used any more."""
+        """Free memory from `allocate_pinned`. Its array must not be used afterwards."""
         self._call("cudaFreeHost", address)
 
     def allocate(self, size: int) -> int:
-        """Address of `size` bytes on the device."""
+        """Allocate `size` bytes on the device and return their address."""
         (address,) = self._call("cudaMalloc", size)
         return int(address)
 
     def free(self, address: int) -> None:
-        """Free what `allocate` gave."""
+        """Free memory from `allocate`."""
         self._call("cudaFree", address)
 
     def upload(self, device: int, host: int, size: int, stream: int) -> None:
-        """Queue a copy to the device."""
+        """Queue a copy from the host to the device."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call("cudaMemcpyAsync", device, host, size, kind, stream)
 
     def download(self, host: int, device: int, size: int, stream: int) -> None:
-        """Queue a copy from the device."""
+        """Queue a copy from the device to the host."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", host, device, size, kind, stream)
 
-    def capture(self, stream: int, queue: Callable[[], None]) -> Any:
-        """What `queue` puts into a stream, as one graph that `replay` starts at once and `forget` frees.
+    def capture_graph(self, stream: int, queue: Callable[[], None]) -> Any:
+        """Capture everything that `queue` puts into a stream as one CUDA graph. Free it with `destroy_graph`.
 
-        `cudaGraphInstantiateWithFlags` takes the same arguments in CUDA 11.4 to 13; `cudaGraphInstantiate` does not.
+        Uses `cudaGraphInstantiateWithFlags`, whose arguments are the same in CUDA 11.4 to 13, unlike those of
+        `cudaGraphInstantiate`.
 
         Raises:
-            InferenceError: something that was queued cannot be captured; the stream can be used as before.
+            InferenceError: a queued operation cannot be captured. The stream remains usable.
         """
         self._call("cudaStreamBeginCapture", stream, self._api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
         try:
@@ -122,43 +125,43 @@ class Cuda:
         finally:
             self._call("cudaGraphDestroy", graph)
 
-    def replay(self, graph: Any, stream: int) -> None:
-        """Queue all that was captured."""
+    def launch_graph(self, graph: Any, stream: int) -> None:
+        """Queue all captured operations."""
         self._call("cudaGraphLaunch", graph, stream)
 
-    def forget(self, graph: Any) -> None:
-        """Free what `capture` gave."""
+    def destroy_graph(self, graph: Any) -> None:
+        """Free a graph from `capture_graph`."""
         self._call("cudaGraphExecDestroy", graph)
 
     def _call(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         error, *results = getattr(self._api, name)(*arguments)
         if int(error) != 0:
-            raise InferenceError(f"CUDA's {name} failed with {error!s}; look at `dmesg` and the free memory")
+            raise InferenceError(f"{name} failed with {error!s}. Check `dmesg` and the free memory.")
         return tuple(results)
 
 
 def available_bytes() -> int | None:
-    """Memory that programs can have without swapping, or None where the system does not tell."""
-    told = Path("/proc/meminfo")
-    if not told.is_file():
+    """Return the memory that programs can use without swapping, or None if the system does not report it."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():
         return None
-    for line in told.read_text(encoding="ascii", errors="replace").splitlines():
+    for line in meminfo.read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return None
 
 
-def _import_runtime() -> Any:
+def _import_cuda_runtime() -> Any:
     try:
         from cuda.bindings import runtime
     except ImportError:
-        # Before 12.6 the same module had another name.
+        # Before 12.6, the same module was called cuda.cudart.
         try:
             from cuda import cudart
         except ImportError as error:
             raise BackendUnavailableError(
-                f"cuda-python cannot be imported ({first_line(error)}); tensorrt needs the one of the CUDA here: "
-                "run: pip install 'cuda-python<13' (CUDA 12, JetPack 6), 'cuda-python<12' (CUDA 11, JetPack 5), "
+                f"Cannot import cuda-python ({first_line(error)}). Install the version that matches your CUDA: "
+                "pip install 'cuda-python<13' (CUDA 12, JetPack 6), 'cuda-python<12' (CUDA 11, JetPack 5) or "
                 "cuda-python (CUDA 13, JetPack 7)"
             ) from error
         return cudart

@@ -1,7 +1,7 @@
-"""In what precision the layers of a plan run, from the backend inspector's JSON.
+"""The precisions in which the layers of a plan run, from the JSON of TensorRT's engine inspector.
 
-Read: "Backend Inspector" in the developer guide of 8.x and 10.x (`Format/Datatype` of a layer's `Inputs`), and
-"Migrating IEngineInspector Usage from TensorRT 10.x to 11.x", where that field is two.
+Sources: "Engine Inspector" in the developer guides of 8.x and 10.x (the field `Format/Datatype` of a layer's `Inputs`)
+and "Migrating IEngineInspector Usage from TensorRT 10.x to 11.x", where that field is split into two.
 """
 
 from __future__ import annotations
@@ -11,61 +11,61 @@ import re
 from typing import Any, Mapping
 
 PRECISIONS = ("int8", "fp16", "fp32")
-_WORDS = {"int8": r"int8", "fp16": r"fp16|half", "fp32": r"fp32|float"}
+_PATTERNS = {"int8": r"int8", "fp16": r"fp16|half", "fp32": r"fp32|float"}
 _TYPE_FIELDS = ("datatype", "format/datatype", "format")
-# They move or hold data and compute nothing.
-_MOVES = {"reformat", "constant", "noop", "shuffle", "cache_key", "shape", "signal", "wait"}
+# Layer types that move or hold data and compute nothing.
+_NON_COMPUTING = {"reformat", "constant", "noop", "shuffle", "identity", "shape", "signal", "wait"}
 _FEW = 0.25
 
 
-def layers_by_precision(told: str) -> dict[str, int]:
-    """How many layers read int8, fp16 or fp32, and how many are `other`: copies, constants, integers.
+def count_layers_by_precision(inspection: str) -> dict[str, int]:
+    """Count the layers with int8, fp16 and fp32 inputs, and the `other` ones: copies, constants, integer arithmetic.
 
-    A layer counts by the lowest precision that it reads, its weights included. What the vendor fuses is one layer, so
-    that float arithmetic behind an int8 input counts as int8.
+    A layer counts for the lowest precision among its inputs and weights. TensorRT reports fused layers as one layer, so
+    float arithmetic that is fused with an int8 input counts as int8.
 
     Args:
-        told: `IEngineInspector.get_engine_information` as JSON.
+        inspection: JSON from `IEngineInspector.get_engine_information`.
     """
     counts = dict.fromkeys((*PRECISIONS, "other"), 0)
-    for layer in json.loads(told).get("Layers", []):
-        counts[_precision(layer) if isinstance(layer, dict) else "other"] += 1
+    for layer in json.loads(inspection).get("Layers", []):
+        counts[_layer_precision(layer) if isinstance(layer, dict) else "other"] += 1
     return counts
 
 
 def int8_remark(layers: Mapping[str, int], quantized: int) -> str:
-    """What to say of an int8 plan with few layers that read int8, or none; empty where there is nothing to say.
+    """Return a remark about an int8 plan in which few or no layers have int8 inputs; empty otherwise.
 
     Args:
-        layers: `layers_by_precision`.
-        quantized: how many QuantizeLinear the graph has.
+        layers: result of `count_layers_by_precision`.
+        quantized: number of QuantizeLinear nodes in the graph.
     """
     if not quantized:
         return "no layer of this graph is quantized"
     computing = sum(layers.get(name, 0) for name in PRECISIONS)
-    found = layers.get("int8", 0)
+    int8 = layers.get("int8", 0)
     if not computing:
-        return "the inspector of this TensorRT does not tell in what precision the layers run"
-    if found > _FEW * computing:
+        return "this TensorRT version does not report the precisions of the layers"
+    if int8 > _FEW * computing:
         return ""
-    which = "none" if not found else f"only {found}"
-    return f"{which} of {computing} layers run in int8, so fp16 may be as fast: compare them with edge-msa-run bench"
+    how_many = f"only {int8}" if int8 else "none"
+    return f"{how_many} of {computing} layers run in int8, so fp16 may be as fast; compare them with edge-msa-run bench"
 
 
-def _precision(layer: Mapping[str, Any]) -> str:
-    if str(layer.get("LayerType", "")).lower() in _MOVES:
+def _layer_precision(layer: Mapping[str, Any]) -> str:
+    if str(layer.get("LayerType", "")).lower() in _NON_COMPUTING:
         return "other"
-    kinds = [_tensor_kind(put) for put in layer.get("Inputs", []) if isinstance(put, dict)]
+    found = [_tensor_precision(tensor) for tensor in layer.get("Inputs", []) if isinstance(tensor, dict)]
     weights = layer.get("Weights")
     if isinstance(weights, dict):
-        kinds.append(_kind(str(weights.get("Type", ""))))
-    return next((name for name in PRECISIONS if name in kinds), "other")
+        found.append(_parse_precision(str(weights.get("Type", ""))))
+    return next((name for name in PRECISIONS if name in found), "other")
 
 
-def _tensor_kind(tensor: Mapping[str, Any]) -> str:
+def _tensor_precision(tensor: Mapping[str, Any]) -> str:
     fields = {str(name).lower(): str(value) for name, value in tensor.items()}
-    return next((_kind(fields[name]) for name in _TYPE_FIELDS if name in fields), "")
+    return next((_parse_precision(fields[name]) for name in _TYPE_FIELDS if name in fields), "")
 
 
-def _kind(text: str) -> str:
-    return next((name for name, words in _WORDS.items() if re.search(words, text, re.IGNORECASE)), "")
+def _parse_precision(text: str) -> str:
+    return next((name for name, pattern in _PATTERNS.items() if re.search(pattern, text, re.IGNORECASE)), "")

@@ -1,8 +1,8 @@
-"""Where plans that TensorRT built on this device are kept: outside the bundle, each beside the key it was built for.
+"""Cached TensorRT plans, stored outside the bundle, each next to the key that it was built for.
 
-A plan runs on the architecture and the TensorRT version that built it, and on no other; the vendor's own errors do
-not say so. Hence the key is compared before the vendor sees the plan, and a key that differs means: build again.
-Nothing depends on a clock or on a file's time.
+A plan runs only with the GPU architecture and TensorRT version that built it, and TensorRT's own errors do not say so.
+Therefore keys are compared before TensorRT sees a plan. If they differ, the plan is built again. Nothing depends on a
+clock or on file times.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Mapping
 
-from edge_msa_runtime.atomic_files import write_file
-from edge_msa_runtime.bundle.hashing import file_sha256
-from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME
-from edge_msa_runtime.errors import CacheError
+from edge_msa_runtime.backends.cache import write_cache_file
 
-_VARIABLE = "EDGE_MSA_CACHE"
-_STEM = 32
+_STEM_LENGTH = 32
 _SHORT = 12
 
 
 @dataclasses.dataclass(frozen=True)
 class PlanKey:
-    """What a plan depends on: `model` by `model_digest`, `precision`, `tensorrt` version, `sm` (87), `device` name."""
+    """Everything that a plan depends on.
+
+    `model`: the result of `graph_digest`. `precision`: `fp32`, `fp16` or `int8`. `tensorrt`: version. `sm`: compute
+    capability without its dot (`87`). `device`: name of the GPU.
+    """
 
     model: str
     precision: str
@@ -37,140 +35,110 @@ class PlanKey:
 
     @property
     def stem(self) -> str:
-        """The plan's file name without its ending."""
-        return _hashed(dataclasses.asdict(self))
+        """File name of the plan without its suffix."""
+        return _short_hash(dataclasses.asdict(self))
 
     @property
-    def timing_name(self) -> str:
-        """File name of the timing cache, which every model shares on one device with one TensorRT."""
-        return "timing-" + _hashed({"tensorrt": self.tensorrt, "sm": self.sm, "device": self.device}) + ".cache"
+    def timing_cache_name(self) -> str:
+        """File name of the timing cache. All models share it on one device with one TensorRT version."""
+        return "timing-" + _short_hash({"tensorrt": self.tensorrt, "sm": self.sm, "device": self.device}) + ".cache"
 
-    def differences(self, here: PlanKey) -> str:
-        """What this key has otherwise than another one: `tensorrt 8.6.0, here 10.3.0; ...`; empty where they agree."""
-        pairs = zip(dataclasses.asdict(self).items(), dataclasses.asdict(here).values())
-        return "; ".join(f"{name} {old[:_SHORT]}, here {new[:_SHORT]}" for (name, old), new in pairs if old != new)
+    def differences(self, current: PlanKey) -> str:
+        """Describe the fields that differ from another key, such as `tensorrt 8.6.0, now 10.3.0`; empty if equal."""
+        pairs = zip(dataclasses.asdict(self).items(), dataclasses.asdict(current).values())
+        return "; ".join(f"{name} {old[:_SHORT]}, now {new[:_SHORT]}" for (name, old), new in pairs if old != new)
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildInfo:
+    """Measurements of a build.
+
+    `seconds`: build time of all candidates together. `workspace_bytes`: memory that a layer could use.
+    `peak_memory_bytes`: of the build process; None if the system does not report it. `quantized`: number of
+    QuantizeLinear nodes in the graph. `layers`: number of layers per precision. `best_of`: number of candidates.
+    `workspace_mib`: the requested workspace; None for the default. `p50_ms`: median latency of each candidate; empty
+    if there was only one.
+    """
+
+    seconds: float
+    workspace_bytes: int
+    peak_memory_bytes: int | None
+    quantized: int
+    layers: Mapping[str, int]
+    best_of: int = 1
+    workspace_mib: int | None = None
+    p50_ms: tuple[float, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> BuildInfo:
+        """Create the object from the JSON of `dataclasses.asdict`.
+
+        Raises:
+            TypeError, ValueError, KeyError: a field is missing, unknown or has another type.
+        """
+        return cls(**{**value, "layers": dict(value["layers"]), "p50_ms": tuple(value.get("p50_ms", ()))})
 
 
 @dataclasses.dataclass(frozen=True)
 class CachedPlan:
-    """What the cache holds for a key.
+    """The cache's entry for a key.
 
-    `plan` is None where nothing may be loaded; `reason` then says why, and is empty where nothing lies there at all.
-    `built` is what was measured as it was built.
+    `plan` and `build` are None if there is no usable plan. `reason` then says why; it is empty if there is no entry.
     """
 
-    plan: bytes | None
-    built: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    plan: bytes | None = None
+    build: BuildInfo | None = None
     reason: str = ""
 
 
-def model_digest(path: Path) -> str:
-    """The SHA-256 of a graph and, where its weights lie beside it, of them: other weights make another plan."""
-    beside = path.with_suffix(".bin") if path.suffix == ".xml" else path.with_name(WEIGHTS_NAME)
-    return file_sha256(path) + (f"-{file_sha256(beside)}" if beside.is_file() else "")
-
-
-def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """`EDGE_MSA_CACHE` where it is set, else `~/.cache/edge-msa`."""
-    chosen = environment.get(_VARIABLE)
-    return Path(chosen) if chosen else Path("~/.cache/edge-msa").expanduser()
-
-
-def writable(folder: Path) -> Path:
-    """The folder, made where it is not there.
-
-    Raises:
-        CacheError: nothing can be written there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=str(folder)):
-            return folder
-    except OSError as error:
-        raise not_writable(folder, error) from error
-
-
-def read_plan(folder: Path, key: PlanKey) -> CachedPlan:
-    """The plan that was built for exactly this key and is whole, or why there is none."""
+def load_plan(folder: Path, key: PlanKey) -> CachedPlan:
+    """Load the plan that was built for exactly this key, or return the reason why it cannot be used."""
     plan, sidecar = folder / f"{key.stem}.plan", folder / f"{key.stem}.json"
     if not plan.is_file() and not sidecar.is_file():
-        return CachedPlan(None)
+        return CachedPlan()
     try:
-        return _whole(plan, _sidecar(sidecar, key))
+        return _load_checked(plan, sidecar, key)
     except FileNotFoundError:
-        return CachedPlan(None, reason="its build was interrupted")
+        return CachedPlan(reason="its build was interrupted")
     except OSError as error:
-        return CachedPlan(None, reason=f"it cannot be read ({error.strerror})")
+        return CachedPlan(reason=f"its file cannot be opened ({error.strerror})")
     except ValueError as error:
-        return CachedPlan(None, reason=str(error))
+        return CachedPlan(reason=str(error))
 
 
-def write_plan(folder: Path, key: PlanKey, plan: bytes, built: Mapping[str, Any]) -> None:
-    """Keep a plan with what was measured; a reader meets either all of it or nothing.
+def store_plan(folder: Path, key: PlanKey, plan: bytes, build: BuildInfo) -> None:
+    """Store a plan and its build measurements. Readers see either all of it or nothing.
 
     Raises:
         CacheError: the cache cannot be written.
     """
-    digested = hashlib.sha256(plan).hexdigest()
-    told = {"key": dataclasses.asdict(key), "bytes": len(plan), "sha256": digested, "built": dict(built)}
-    write_whole(folder / f"{key.stem}.plan", plan)
-    write_whole(folder / f"{key.stem}.json", json.dumps(told, indent=1).encode("utf-8"))
+    sidecar = {
+        "key": dataclasses.asdict(key),
+        "bytes": len(plan),
+        "sha256": hashlib.sha256(plan).hexdigest(),
+        "build": dataclasses.asdict(build),
+    }
+    write_cache_file(folder / f"{key.stem}.plan", plan)
+    write_cache_file(folder / f"{key.stem}.json", json.dumps(sidecar, indent=1).encode("utf-8"))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file by renaming a finished one into place.
-
-    Raises:
-        CacheError: it cannot be written.
-    """
+def _load_checked(path: Path, sidecar: Path, key: PlanKey) -> CachedPlan:
+    """Load a plan. A ValueError says why it cannot be used."""
     try:
-        write_file(path, content)
-    except OSError as error:
-        raise not_writable(path.parent, error) from error
-
-
-def work_folder(folder: Path) -> Path:
-    """A new empty folder inside the cache for one build, whose name no reader attention maps for.
-
-    Raises:
-        CacheError: the cache cannot be written, which is found here, before minutes of building.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".build-", dir=str(folder)))
-    except OSError as error:
-        raise not_writable(folder, error) from error
-
-
-def not_writable(folder: Path, error: OSError) -> CacheError:
-    """What to say where the cache cannot be written: read-only, full, or no folder."""
-    return CacheError(
-        f"the backend cache {str(folder)!r} cannot be written ({error.strerror}); "
-        f"free some space or set {_VARIABLE} to a folder that can be written"
-    )
-
-
-def _sidecar(path: Path, key: PlanKey) -> Mapping[str, Any]:
-    """What is told of a plan; a ValueError says why it is not the one that is wanted."""
-    try:
-        told: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        differences = PlanKey(**told["key"]).differences(key)
-        complete = (int(told["bytes"]), str(told["sha256"]), dict(told["built"]))
+        fields: Mapping[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
+        differences = PlanKey(**fields["key"]).differences(key)
+        size, digest, build = int(fields["bytes"]), str(fields["sha256"]), BuildInfo.from_json(fields["build"])
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError("its sidecar cannot be read") from None
+        raise ValueError("its sidecar file is invalid") from None
     if differences:
         raise ValueError(f"it was built for {differences}")
-    return dict(zip(("bytes", "sha256", "built"), complete))
-
-
-def _whole(path: Path, told: Mapping[str, Any]) -> CachedPlan:
     content = path.read_bytes()
-    if len(content) != told["bytes"]:
-        raise ValueError(f"it has {len(content)} bytes, {told['bytes']} were built")
-    if hashlib.sha256(content).hexdigest() != told["sha256"]:
+    if len(content) != size:
+        raise ValueError(f"it has {len(content)} bytes instead of {size}")
+    if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError("it has changed since it was built")
-    return CachedPlan(content, told["built"])
+    return CachedPlan(content, build)
 
 
-def _hashed(fields: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("utf-8")).hexdigest()[:_STEM]
+def _short_hash(fields: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("utf-8")).hexdigest()[:_STEM_LENGTH]

@@ -1,8 +1,9 @@
-"""A plan with its buffers, run as one CUDA graph."""
+"""A TensorRT engine with its buffers, executed as one CUDA graph."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
@@ -14,7 +15,7 @@ from edge_msa_runtime.errors import BackendUnavailableError, InferenceError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_KINDS = {
+_DTYPES = {
     "FLOAT": np.float32,
     "HALF": np.float16,
     "INT32": np.int32,
@@ -26,106 +27,102 @@ _KINDS = {
 
 
 class TensorRTProgram(Program):
-    """A plan with pinned host buffers and device buffers; copies and synchronization are part of a run.
+    """An engine with pinned host buffers and device buffers. A run includes the copies and waits for the results.
 
-    Copies and kernels are recorded once and replayed as one launch: at batch 1 a dozen small launches cost more than
-    the work. Where the plan cannot be recorded, `notes` says so, and every run queues them one by one.
+    Copies and kernels are captured once and launched together: at batch size 1, a dozen small launches cost more than
+    the computation. If the engine cannot be captured, `notes` says so and every run queues each launch separately.
     """
 
-    def __init__(self, vendor: Any, cuda: Cuda, backend: Any, device: str) -> None:
+    def __init__(self, tensorrt: Any, cuda: Cuda, engine: Any, device: str) -> None:
         self.device = device
         self.inputs, self.outputs = {}, {}
         self._cuda = cuda
-        self._backend = backend
+        self._engine = engine
         self._context: Any = None
         self._stream: Any = None
         self._graph: Any = None
         self._uploads: list[tuple[int, int, int]] = []
         self._downloads: list[tuple[int, int, int]] = []
-        self._freed: list[Callable[[], None]] = []
+        self._clean_up: list[Callable[[], None]] = []
         try:
-            self._allot(vendor)
-            self._record()
+            self._allocate(tensorrt)
+            self._capture()
         except BaseException:
             self.close()
             raise
 
     def run(self) -> None:
-        """Execute once: copy in, compute, copy out, and wait for the end."""
+        """Copy the inputs to the device, execute, copy the outputs back, and wait until they are complete."""
         self._cuda.use()
         if self._graph is not None:
-            self._cuda.replay(self._graph, self._stream)
+            self._cuda.launch_graph(self._graph, self._stream)
         else:
             self._queue()
         self._cuda.synchronize(self._stream)
 
     def close(self) -> None:
-        """Free the host's and the device's memory, whatever failed before."""
+        """Free host and device memory, even after an earlier failure."""
         self.inputs, self.outputs = {}, {}
         self._uploads, self._downloads = [], []
-        steps, self._freed = self._freed[::-1], []
+        steps, self._clean_up = self._clean_up[::-1], []
         self._graph = None
         for free in steps:
-            # After one failure CUDA answers every call with it: all are tried, and the first error stays the caller's.
+            # After a failure, every CUDA call can return the same error. Try all steps and keep the first error.
             with contextlib.suppress(InferenceError):
                 free()
-        self._context = self._backend = self._stream = None
+        self._context = self._engine = self._stream = None
 
-    def _allot(self, vendor: Any) -> None:
-        cuda, backend = self._cuda, self._backend
-        self._context = backend.create_execution_context()
+    def _allocate(self, tensorrt: Any) -> None:
+        cuda, engine = self._cuda, self._engine
+        self._context = engine.create_execution_context()
         if self._context is None:
             raise BackendUnavailableError(
-                f"tensorrt has no memory for a plan's activations, {cuda.free_bytes() >> 20} MiB are free: "
-                "close other programs"
+                f"Not enough memory for the activations of a plan: {cuda.free_bytes() >> 20} MiB are free. "
+                "Close other programs."
             )
         self._stream = cuda.create_stream()
         inputs: dict[str, NDArray[Any]] = {}
         outputs: dict[str, NDArray[Any]] = {}
         self.inputs, self.outputs = inputs, outputs
-        self._freed.append(_later(cuda.destroy, self._stream))
-        for position in range(backend.num_io_tensors):
-            name = backend.get_tensor_name(position)
-            shape = tuple(int(size) for size in backend.get_tensor_shape(name))
-            array, host = cuda.pinned(shape, _kind(name, backend.get_tensor_dtype(name)))
-            self._freed.append(_later(cuda.free_pinned, host))
+        self._clean_up.append(functools.partial(cuda.destroy_stream, self._stream))
+        for position in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(position)
+            shape = tuple(int(size) for size in engine.get_tensor_shape(name))
+            array, host = cuda.allocate_pinned(shape, _numpy_dtype(name, engine.get_tensor_dtype(name)))
+            self._clean_up.append(functools.partial(cuda.free_pinned, host))
             address = cuda.allocate(max(array.nbytes, 1))
-            self._freed.append(_later(cuda.free, address))
+            self._clean_up.append(functools.partial(cuda.free, address))
             self._context.set_tensor_address(name, address)
-            is_input = backend.get_tensor_mode(name) == vendor.TensorIOMode.INPUT
+            is_input = engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
             (inputs if is_input else outputs)[name] = array
             (self._uploads if is_input else self._downloads).append((address, host, array.nbytes))
 
-    def _record(self) -> None:
-        """Capture a run, after one that is not: the first run allots what a capture must not."""
+    def _capture(self) -> None:
+        """Run once, then capture: the first run allocates memory, which is not allowed during a capture."""
         self._queue()
         self._cuda.synchronize(self._stream)
         try:
-            self._graph = self._cuda.capture(self._stream, self._queue)
+            self._graph = self._cuda.capture_graph(self._stream, self._queue)
         except InferenceError as error:
-            reason = str(error).partition(";")[0]
-            self.notes = (f"tensorrt runs without a CUDA graph, each launch by itself: {reason}",)
+            reason = str(error).partition(". ")[0]
+            self.notes = (f"TensorRT runs without a CUDA graph, which makes predictions slower: {reason}",)
         else:
-            self._freed.append(_later(self._cuda.forget, self._graph))
+            self._clean_up.append(functools.partial(self._cuda.destroy_graph, self._graph))
 
     def _queue(self) -> None:
         cuda, stream = self._cuda, self._stream
         for address, host, size in self._uploads:
             cuda.upload(address, host, size, stream)
         if not self._context.execute_async_v3(stream):
-            raise InferenceError("tensorrt failed to start a run; delete the plans in the backend cache")
+            raise InferenceError("TensorRT could not start a run. Delete the plans in the backend cache.")
         for address, host, size in self._downloads:
             cuda.download(host, address, size, stream)
 
 
-def _later(call: Callable[[Any], None], argument: Any) -> Callable[[], None]:
-    return lambda: call(argument)
-
-
-def _kind(name: str, told: Any) -> Any:
-    word = str(told.name)
-    if word not in _KINDS:
+def _numpy_dtype(tensor: str, dtype: Any) -> Any:
+    name = str(dtype.name)
+    if name not in _DTYPES:
         raise BackendUnavailableError(
-            f"{name} is of tensorrt's type {word}, which NumPy lacks; export the bundle again"
+            f"The type of {tensor} must be one of {', '.join(_DTYPES)}, got {name}. Export the bundle again."
         )
-    return _KINDS[word]
+    return _DTYPES[name]

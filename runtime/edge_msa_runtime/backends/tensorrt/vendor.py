@@ -1,10 +1,11 @@
-"""The one place that imports TensorRT, and what its versions from 8.5 to 11 have in different ways.
+"""The only module that imports TensorRT. It hides the differences between versions 8.5 to 11.
 
-Sources: the vendor's Python API pages of 8.4, 8.6, 10 and 11 (`infer/Core/Builder`, `infer/Core/BuilderConfig`), and
-"Removed Python APIs and Replacements" for 8.x to 10.x and for 10.x to 11.x. A name is asked for before it is used:
-- `EXPLICIT_BATCH` must be set up to 9, means nothing in 10, and is gone in 11;
-- `BuilderFlag.INT8` and `FP16` are gone in 11, where every network is strongly typed: the graph's types decide;
-- `TacticSource.CUBLAS`, `CUBLAS_LT` and `CUDNN` are gone in 11, and off unless asked for in 10.
+Sources: the Python API pages of TensorRT 8.4, 8.6, 10 and 11 (`infer/Core/Builder`, `infer/Core/BuilderConfig`) and
+"Removed Python APIs and Replacements" for 8.x to 10.x and for 10.x to 11.x. Names that do not exist in all versions are
+looked up before use:
+- `EXPLICIT_BATCH` must be set up to version 9, has no effect in 10, and does not exist in 11.
+- `BuilderFlag.INT8` and `FP16` do not exist in 11, where every network is strongly typed: the graph's types decide.
+- `TacticSource.CUBLAS`, `CUBLAS_LT` and `CUDNN` do not exist in 11 and are off by default in 10.
 """
 
 from __future__ import annotations
@@ -15,126 +16,142 @@ from edge_msa_runtime.backends.base import first_line
 from edge_msa_runtime.errors import BackendUnavailableError
 
 _OLDEST = (8, 5)
-# FP16 beside INT8: what is not quantized would run in float32 otherwise, and int8 would lose to fp16.
+# int8 also sets FP16: otherwise layers that are not quantized would run in float32 and int8 would be slower than fp16.
 _FLAGS = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8", "FP16")}
 _LIBRARIES = ("CUBLAS", "CUBLAS_LT", "CUDNN")
 
 
 def import_tensorrt() -> Any:
-    """The vendor's module.
+    """Import TensorRT.
 
     Raises:
-        BackendUnavailableError: it is not installed, or older than 8.5, where tensors had no names.
+        BackendUnavailableError: TensorRT is not installed, or is older than 8.5, where tensors had no names.
     """
     try:
         import tensorrt
-    except Exception as error:  # a library that is missing beside it shows in as many ways as there are versions
+    except Exception as error:  # how a missing shared library shows depends on the version
         raise BackendUnavailableError(
-            f"tensorrt cannot be imported ({first_line(error)}); it comes with JetPack, not from pip: "
-            "run: sudo apt-get install tensorrt python3-libnvinfer; "
-            "a virtual environment needs --system-site-packages"
+            f"Cannot import tensorrt ({first_line(error)}). It is part of JetPack and not on PyPI. "
+            "Run: sudo apt-get install tensorrt python3-libnvinfer "
+            "(a virtual environment also needs --system-site-packages)"
         ) from error
-    if version_of(str(tensorrt.__version__)) < _OLDEST:
+    if parse_version(str(tensorrt.__version__)) < _OLDEST:
         raise BackendUnavailableError(
-            f"tensorrt {tensorrt.__version__} is too old, 8.5 is the oldest that is read; update JetPack to 5.1"
+            f"TensorRT must be 8.5 or later, got {tensorrt.__version__}. Update to JetPack 5.1 or later."
         )
     return tensorrt
 
 
-def version_of(text: str) -> tuple[int, ...]:
-    """Major and minor of a TensorRT version: `8.5.2.2` -> (8, 5)."""
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return major and minor of a TensorRT version: `8.5.2.2` -> (8, 5)."""
     return tuple(int(part) for part in text.split(".")[:2])
 
 
-def check_target(profile: Mapping[str, Any], version: str) -> None:
-    """Refuse a bundle that was made for a TensorRT that this one is not: another major version, or a later minor.
+def find_target_mismatch(profile: Mapping[str, Any], version: str) -> tuple[str, str] | None:
+    """Return why a TensorRT version cannot run a bundle and how to fix it, or None if it can.
 
-    Graphs are written for the operators and rules of one version; a later minor of it reads them as well.
+    A bundle needs the major version of TensorRT that it was exported for, and that minor version or a later one.
 
     Args:
-        profile: `manifest.profile`; what names no TensorRT is for any.
-        version: of the TensorRT here.
-
-    Raises:
-        BackendUnavailableError: names both versions and what to run.
+        profile: the bundle's `manifest.profile`. A profile without `tensorrt` accepts every version.
+        version: installed version of TensorRT.
     """
-    wanted = profile.get("tensorrt")
-    if not wanted:
-        return
-    made, here = version_of(str(wanted)), version_of(version)
-    if made[0] == here[0] and made <= here:
-        return
+    target = profile.get("tensorrt")
+    if not target:
+        return None
+    required, installed = parse_version(str(target)), parse_version(version)
+    if required[0] == installed[0] and required <= installed:
+        return None
     jetpack = f" (JetPack {profile['jetpack']})" if profile.get("jetpack") else ""
-    raise BackendUnavailableError(
-        f"the bundle is for tensorrt {wanted}{jetpack}, here is {version}; on the workstation run edge-msa export "
-        f"with a --target whose tensorrt is {here[0]}.{here[1]} or an earlier {here[0]}"
+    major, minor = required[0], required[1] if len(required) > 1 else 0
+    return (
+        f"TensorRT {version} is installed, but the bundle needs {major}.{minor} or a later {major}.x{jetpack}",
+        f"On the workstation, run edge-msa export with a --target for TensorRT {installed[0]}.{installed[1]}",
     )
 
 
-def device_index(device: str) -> int:
-    """The GPU's number in `GPU:1`; 0 for `GPU` and for no name.
+def check_target(profile: Mapping[str, Any], version: str) -> None:
+    """Check that a TensorRT version can run a bundle; see `find_target_mismatch`.
 
     Raises:
-        BackendUnavailableError: it names something else.
+        BackendUnavailableError: it cannot. The message names both versions and the command to run.
+    """
+    mismatch = find_target_mismatch(profile, version)
+    if mismatch is not None:
+        problem, fix = mismatch
+        raise BackendUnavailableError(f"{problem}. {fix}.")
+
+
+def parse_device(device: str) -> int:
+    """Return the index of the GPU in `GPU:1`; 0 for `GPU` and for an empty name.
+
+    Raises:
+        BackendUnavailableError: the name has another form.
     """
     kind, _, number = (device or "GPU").partition(":")
     if kind != "GPU" or not (number or "0").isdigit():
-        raise BackendUnavailableError(f"tensorrt has no device {device!r}; give GPU or GPU:1")
+        raise BackendUnavailableError(f"The TensorRT device must be GPU or GPU:N, got {device!r}.")
     return int(number or "0")
 
 
-def builder_flags(kinds: Any, precision: str, *, quantized: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the builder flags to set and to clear, of those that this version's `BuilderFlag` has.
+def builder_flags(available: Any, precision: str, *, quantized: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the builder flags to set and to clear, limited to those that this version has.
 
-    A graph without a Q/DQ pair, as `fuse` is at int8, gets no INT8: 8.x and 10.x would look for a calibrator and fail
-    ("no scaling factors detected", NVIDIA/TensorRT issue 1326). TF32 is on by default from Ampere, and is no fp32.
+    INT8 is not set for a graph without Q/DQ pairs, such as `fuse` at int8: 8.x and 10.x would look for a calibrator and
+    fail ("no scaling factors detected", NVIDIA/TensorRT issue 1326). TF32, which is on by default from Ampere on, is
+    cleared for fp32 because it has a shorter mantissa.
+
+    Args:
+        available: the version's `BuilderFlag`.
+        precision: `fp32`, `fp16` or `int8`.
+        quantized: whether the graph has Q/DQ pairs.
     """
-    wanted = [name for name in _FLAGS[precision] if quantized or name != "INT8"]
-    to_set = tuple(name for name in wanted if hasattr(kinds, name))
-    to_clear = ("TF32",) if precision == "fp32" and hasattr(kinds, "TF32") else ()
+    names = [name for name in _FLAGS[precision] if quantized or name != "INT8"]
+    to_set = tuple(name for name in names if hasattr(available, name))
+    to_clear = ("TF32",) if precision == "fp32" and hasattr(available, "TF32") else ()
     return to_set, to_clear
 
 
-def takes_types_from_the_graph(vendor: Any) -> bool:
-    """Whether precision is in the graph alone."""
-    return not hasattr(vendor.BuilderFlag, "FP16")
+def is_strongly_typed(tensorrt: Any) -> bool:
+    """Return whether only the graph's types decide the precision, because this version has no precision flags."""
+    return not hasattr(tensorrt.BuilderFlag, "FP16")
 
 
-def network_flags(vendor: Any) -> int:
-    """What `create_network` takes: an explicit batch up to 9, strong types where there are no precision flags."""
-    names = vendor.NetworkDefinitionCreationFlag
+def network_flags(tensorrt: Any) -> int:
+    """Return the flags for `create_network`: explicit batch up to version 9, strong types without precision flags."""
+    names = tensorrt.NetworkDefinitionCreationFlag
     flags = 0
-    if hasattr(names, "EXPLICIT_BATCH") and version_of(str(vendor.__version__))[0] < 10:
+    if hasattr(names, "EXPLICIT_BATCH") and parse_version(str(tensorrt.__version__))[0] < 10:
         flags |= 1 << int(names.EXPLICIT_BATCH)
-    if takes_types_from_the_graph(vendor) and hasattr(names, "STRONGLY_TYPED"):
+    if is_strongly_typed(tensorrt) and hasattr(names, "STRONGLY_TYPED"):
         flags |= 1 << int(names.STRONGLY_TYPED)
     return flags
 
 
-def without_libraries(vendor: Any, sources: int) -> int:
-    """Tactic sources less cuBLAS and cuDNN, which 10 leaves out by itself.
+def exclude_libraries(tensorrt: Any, sources: int) -> int:
+    """Remove cuBLAS and cuDNN from a bit mask of tactic sources, as version 10 does by default.
 
-    Loading them takes hundreds of megabytes, which a board of 8 GB does not have to spare while it builds.
+    Loading them takes hundreds of megabytes, which an 8 GB board cannot spare during a build.
     """
     for name in _LIBRARIES:
-        if hasattr(vendor.TacticSource, name):
-            sources &= ~(1 << int(getattr(vendor.TacticSource, name)))
+        if hasattr(tensorrt.TacticSource, name):
+            sources &= ~(1 << int(getattr(tensorrt.TacticSource, name)))
     return sources
 
 
-def make_log(vendor: Any) -> Any:
-    """A logger that keeps the last error and the last warning for our own message, and prints nothing."""
+def create_logger(tensorrt: Any) -> Any:
+    """Create a logger that prints nothing and keeps `last_error` and `last_warning` for error messages."""
 
-    class Log(vendor.ILogger):  # type: ignore[misc]
+    class Logger(tensorrt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
-            vendor.ILogger.__init__(self)
-            self.last = ""
-            self.warning = ""
+            tensorrt.ILogger.__init__(self)
+            self.last_error = ""
+            self.last_warning = ""
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (vendor.ILogger.Severity.ERROR, vendor.ILogger.Severity.INTERNAL_ERROR):
-                self.last = first_line(message)
-            elif severity == vendor.ILogger.Severity.WARNING:
-                self.warning = first_line(message)
+            if severity in (tensorrt.ILogger.Severity.ERROR, tensorrt.ILogger.Severity.INTERNAL_ERROR):
+                self.last_error = first_line(message)
+            elif severity == tensorrt.ILogger.Severity.WARNING:
+                self.last_warning = first_line(message)
 
-    return Log()
+    return Logger()

@@ -46,27 +46,27 @@ def test_verify_and_bench_read_the_golden_words(
     assert verify_bundle(folder).passed
     with load(folder) as session:
         result = bench_session(session, repeats=3, warmup=0, subsets=[Subset.L, Subset.LA])
-        assert result.latencies[0].words
+        assert result.latencies[0].from_text
         assert result.latencies[0].frames == {"language": 5}  # film ##s
-        assert not result.latencies[1].words  # no golden text of it: random frames
+        assert not result.latencies[1].from_text  # no golden text of it: random frames
         needed = {"language/tokenizer.json", "language/table.npz"}
         assert needed < set(session.bundle.needed_files(session.backend, session.precision))
         assert result.file_bytes == session.bundle.size(session.bundle.needed_files(session.backend, session.precision))
-    assert main(["bench", str(folder), "--repeats", "2", "--warmup", "0", "--language", "it", "--json"]) == 0
+    assert main(["bench", str(folder), "--repeats", "2", "--warmup", "0", "--text", "it", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [row["frames"]["language"] for row in told[0]["latencies"] if row["words"]] == [1, 1]
+    assert [row["frames"]["language"] for row in told[0]["latencies"] if row["from_text"]] == [1, 1]
 
 
 def test_words_on_the_command_line_are_read_and_described(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make("table")
-    assert main(["predict", str(folder), "--language", "i love it", "--json"]) == 0
+    assert main(["predict", str(folder), "--text", "i love it", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["score"] == load(folder).predict(language="i love it").score
-    assert main(["predict", str(folder), "--language", ""]) == 2
+    assert main(["predict", str(folder), "--text", ""]) == 2
     assert "there is no word in" in capsys.readouterr().err
     assert main(["info", str(folder), "--json"]) == 0
     out = capsys.readouterr().out
-    assert "words by a table, 10 tokens at most" in out
+    assert "table encoder, up to 10 tokens" in out
     assert json.loads(out.splitlines()[-1])["language"]["bytes"] == sum(
         path.stat().st_size for path in (folder / "language").iterdir()
     )

@@ -1,0 +1,158 @@
+"""Builds a plan in a separate process, so that a crash or an out-of-memory kill becomes a one-line error here."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any, cast
+
+from edge_msa_runtime.backends.cache import cache_write_error, create_work_folder
+from edge_msa_runtime.backends.tensorrt.build_process import PLAN_NAME, TIMING_NAME, BuildRequest
+from edge_msa_runtime.backends.tensorrt.cuda import Cuda
+from edge_msa_runtime.backends.tensorrt.plan_cache import BuildInfo, PlanKey
+from edge_msa_runtime.errors import BackendUnavailableError, BuildError
+
+_MEBIBYTE = 1 << 20
+# In addition to the workspace: TensorRT's log reports some hundred MiB for the builder's kernels (MemUsageChange).
+_MIN_FREE = 512 * _MEBIBYTE
+_MAX_DEFAULT_WORKSPACE = 1024 * _MEBIBYTE
+_FREE_MEMORY = "Close other programs or use a smaller --workspace."
+_OTHER_BACKEND = "Use another --precision, or --backend onnxruntime."
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanCandidate:
+    """A plan that was built but is not cached yet, and the measurements of its build."""
+
+    plan: bytes
+    build: BuildInfo
+
+
+def build_candidate(
+    cuda: Cuda, key: PlanKey, graph: Path, folder: Path, *, workspace_mib: int | None, use_timing_cache: bool
+) -> PlanCandidate:
+    """Build one plan in a separate process. Only the timing cache is written to the cache folder.
+
+    Args:
+        cuda: device to build for.
+        key: key of the plan.
+        graph: ONNX file.
+        folder: cache folder.
+        workspace_mib: memory that a layer may use, in MiB. None: half of the free memory, at most 1024 MiB.
+        use_timing_cache: load and store the timings of earlier builds, so that equal layers are measured once.
+
+    Raises:
+        BackendUnavailableError: there is too little memory, TensorRT rejected the graph, or the process was killed or
+            crashed.
+        BuildError: the process failed in another way.
+        CacheError: the cache cannot be written.
+    """
+    workspace = _workspace_bytes(cuda, graph.name, workspace_mib)
+    work = create_work_folder(folder)
+    timing = str(folder / key.timing_cache_name) if use_timing_cache else ""
+    try:
+        answer = _run(BuildRequest(str(graph), key.precision, cuda.index, workspace, str(work), timing), folder)
+        plan = (work / PLAN_NAME).read_bytes()
+        expected = [key.tensorrt, key.sm, key.device]
+        if answer["built_on"] != expected:
+            raise BuildError(
+                f"The plan of {graph.name} must be built on {expected}, got {answer['built_on']}. Build it again."
+            )
+        if answer["sha256"] != hashlib.sha256(plan).hexdigest():
+            raise BuildError(f"The plan of {graph.name} changed after it was built. Build it again.")
+        if use_timing_cache:
+            (work / TIMING_NAME).replace(timing)
+    except OSError as error:
+        raise cache_write_error(folder, error) from error
+    finally:
+        shutil.rmtree(str(work), ignore_errors=True)
+    return PlanCandidate(plan, BuildInfo.from_json(answer["build"]))
+
+
+def _workspace_bytes(cuda: Cuda, name: str, requested_mib: int | None) -> int:
+    """Return the memory that a layer may use, after checking that enough is free."""
+    free = cuda.free_bytes()
+    workspace = min(_MAX_DEFAULT_WORKSPACE, free // 2) if requested_mib is None else requested_mib * _MEBIBYTE
+    needed = _MIN_FREE + (0 if requested_mib is None else workspace)
+    if free < needed:
+        raise BackendUnavailableError(
+            f"Building {name} needs {needed // _MEBIBYTE} MiB, but {free // _MEBIBYTE} MiB are free. {_FREE_MEMORY}"
+        )
+    return workspace
+
+
+def _run(request: BuildRequest, folder: Path) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(
+            _command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
+        try:
+            line = _exchange(process, request)
+        finally:
+            # stdin stays open until here: when it closes, the build process knows that its caller is gone.
+            process.kill()
+            code = process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    cast("IO[bytes]", pipe).close()
+        if not line:
+            raise _exit_error(request, code, _last_line(stderr))
+    answer: dict[str, Any] = json.loads(line)
+    if "error" not in answer:
+        return answer
+    if "errno" in answer:
+        raise cache_write_error(folder, OSError(answer["errno"], answer["strerror"]))
+    raise (BackendUnavailableError if answer["exit_code"] == BackendUnavailableError.exit_code else BuildError)(
+        answer["error"]
+    )
+
+
+def _exchange(process: subprocess.Popen[bytes], request: BuildRequest) -> str:
+    """Send the request and return the answer, which is empty if the process ended without one."""
+    stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+    # A broken pipe means that the process ended before it received the request. Its exit code says how.
+    with contextlib.suppress(BrokenPipeError):
+        stdin.write(json.dumps(dataclasses.asdict(request)).encode("utf-8") + b"\n")
+        stdin.flush()
+    answer = stdout.readline().decode("utf-8", "replace")
+    if not answer:
+        process.wait()
+    return answer
+
+
+def _command() -> list[str]:
+    """Return a command that runs `build_process.main` with this interpreter and this `sys.path`."""
+    if not sys.executable:
+        raise BuildError("Building a plan starts another Python process, but sys.executable is empty.")
+    folders = [str(folder) for folder in sys.path]
+    code = f"import sys; sys.path[:] = {folders!r}; from {BuildRequest.__module__} import main; main()"
+    return [sys.executable, "-c", code]
+
+
+def _exit_error(request: BuildRequest, code: int, last_line: str) -> BackendUnavailableError:
+    """Return the error for a process that ended without an answer."""
+    name, workspace = Path(request.graph).name, request.workspace // _MEBIBYTE
+    if code >= 0:
+        what = f"exited with code {code} ({last_line}). {_OTHER_BACKEND}"
+    elif code == -signal.SIGKILL:
+        what = f"was killed, probably because memory ran out (workspace {workspace} MiB). {_FREE_MEMORY}"
+    else:
+        what = f"crashed with {signal.Signals(-code).name}. {_OTHER_BACKEND}"
+    return BackendUnavailableError(f"The process that builds {name} at {request.precision} {what}")
+
+
+def _last_line(stderr: IO[bytes]) -> str:
+    stderr.seek(0)
+    lines = [line.strip() for line in stderr.read().decode("utf-8", "replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "no output")

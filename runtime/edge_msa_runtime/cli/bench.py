@@ -1,0 +1,96 @@
+"""`edge-msa-run bench`: measure latency, load time, size and memory of bundles on this device."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, Sequence
+
+from edge_msa_runtime.cli.common import (
+    KILOBYTE,
+    MEGABYTE,
+    add_all_option,
+    add_bundle_argument,
+    add_session_options,
+    open_session,
+    print_notes,
+    print_result,
+    print_skipped,
+    variant_options,
+)
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.benchmark.bench import BenchResult
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "Measure latency per subset, load time, size and memory. Several bundles are measured interleaved."
+    parser = commands.add_parser("bench", help=text, description=text)
+    add_bundle_argument(parser, nargs="+", help="Folders of the bundles.")
+    parser.add_argument("--text", metavar="TEXT", help="Text to predict (default: the bundle's golden inputs).")
+    parser.add_argument(
+        "--repeats", type=int, default=200, metavar="N", help="Timed predictions per subset (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--warmup", type=int, default=20, metavar="N", help="Untimed predictions before those (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        metavar="HZ",
+        help="Predictions per second (default: each prediction starts when the previous one ends).",
+    )
+    add_session_options(parser)
+    add_all_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from edge_msa_runtime.benchmark.bench import bench_sessions
+    from edge_msa_runtime.variants import open_variants
+
+    if options.all:
+        opened = [open_variants(bundle, options.backend, **variant_options(options)) for bundle in options.bundle]
+        print_skipped([reason for _, reasons in opened for reason in reasons])
+        sessions = [session for variants, _ in opened for session in variants]
+    else:
+        sessions = [open_session(options, bundle) for bundle in options.bundle]
+    results = bench_sessions(
+        sessions, repeats=options.repeats, warmup=options.warmup, text=options.text, rate=options.rate
+    )
+    print_notes(note for result in results for note in result.notes)
+    print_result(format_results(results), [result.to_json() for result in results], options)
+
+
+def format_results(results: Sequence[BenchResult]) -> list[str]:
+    """Format one table per session, followed by the conditions of the measurement."""
+    from edge_msa_runtime.benchmark.conditions import format_conditions
+
+    lines = []
+    for result in results:
+        peak = "unknown" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / MEGABYTE:.0f} MB"
+        threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
+        lines.append(
+            f"{result.bundle} for {result.target}: {result.backend} on {result.device} at {result.precision}, {threads}"
+        )
+        lines.append(
+            f"  load time {result.load_ms:.0f} ms, files {result.file_bytes / KILOBYTE:.1f} KB, "
+            f"peak memory of the process {peak}"
+        )
+        lines.append(f"  {'subset':7}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'predictions':>13}  frames")
+        for row in result.latencies:
+            p99 = "-" if row.p99_ms is None else f"{row.p99_ms:.3f}"
+            frames = " ".join(f"{name}:{count}" for name, count in row.frames.items())
+            text = " (from text)" if row.from_text else ""
+            lines.append(
+                f"  {row.subset:7}{row.p50_ms:9.3f}{row.p90_ms:9.3f}{p99:>9}{row.predictions:>13}  {frames}{text}"
+            )
+    if results:
+        rate = results[0].rate_hz
+        order = "interleaved" if len(results) > 1 else "one after the other"
+        pace = "" if rate is None else f", due at {rate:g} Hz and timed from when they were due"
+        lines.append(f"predictions: {order}{pace}")
+        lines.append(f"before: {format_conditions(results[0].before)}")
+        lines.append(f"after:  {format_conditions(results[0].after)}")
+    return lines

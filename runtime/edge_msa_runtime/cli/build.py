@@ -1,0 +1,82 @@
+"""`edge-msa-run build`: build the TensorRT plans of a bundle ahead of time."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from edge_msa_runtime.cli.common import MEGABYTE, add_bundle_argument, add_json_option, print_result
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.prebuild import GraphBuild
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "Build the TensorRT plans of a bundle on this device, so that the first prediction need not wait for them."
+    parser = commands.add_parser("build", help=text, description=text)
+    add_bundle_argument(parser)
+    parser.add_argument(
+        "--precision", metavar="NAME", help="Precision: fp32, fp16, int8 or all (default: selected by the bundle)."
+    )
+    parser.add_argument(
+        "--subset", metavar="NAME", help="Build only the graphs of one subset, as in la (default: all)."
+    )
+    parser.add_argument(
+        "--workspace",
+        type=int,
+        metavar="MIB",
+        help="Memory that a layer may use, in MiB (default: half of the free memory, at most 1024).",
+    )
+    parser.add_argument(
+        "--best-of",
+        type=int,
+        default=1,
+        metavar="N",
+        help="Number of plans to build per graph, of which the fastest is kept (default: %(default)s).",
+    )
+    parser.add_argument("--device", default="", metavar="GPU:N", help="GPU to build for (default: the first GPU).")
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from edge_msa_runtime.bundle.reader import open_bundle
+    from edge_msa_runtime.prebuild import BuildOptions, build_bundle, has_tensorrt_graphs
+
+    build_options = BuildOptions(
+        precision=options.precision,
+        subset=options.subset,
+        workspace_mib=options.workspace,
+        best_of=options.best_of,
+        device=options.device,
+    )
+    bundle = open_bundle(options.bundle)
+    graphs = []
+    if not has_tensorrt_graphs(bundle):
+        names = ", ".join(bundle.manifest.backends)
+        print(f"{bundle.manifest.name} has no TensorRT graphs; nothing to build. Its backends need no build: {names}.")
+    else:
+        for graph in build_bundle(bundle, build_options):
+            print(format_build(graph), flush=True)
+            graphs.append(graph.to_json())
+    print_result([], {"bundle": bundle.manifest.name, "graphs": graphs}, options)
+
+
+def format_build(graph: GraphBuild) -> str:
+    """Format the build of one graph as one line, and a second line if there is a remark."""
+    position = f"{graph.number}/{graph.total}"
+    name = str(graph.key)
+    state = "cached, " if graph.cached else ""
+    size = f"{graph.bytes / MEGABYTE:.2f} MB"
+    layers = ", ".join(f"{count} {precision}" for precision, count in graph.layers.items() if count)
+    candidates = ""
+    if graph.p50_ms:
+        times = ", ".join(f"{value:.3f}" for value in graph.p50_ms)
+        candidates = f"; fastest of {len(graph.p50_ms)} (p50 {times} ms)"
+    remark = f"\n  {graph.remark}" if graph.remark else ""
+    return (
+        f"{position:6}{name:15}{graph.precision:5} {state}built in {graph.seconds:.1f} s, {size}, "
+        f"layers: {layers or 'unknown'}{candidates}{remark}"
+    )

@@ -1,0 +1,108 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
+
+from edge_msa_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.session import Session
+
+KILOBYTE, MEGABYTE = 1e3, 1e6
+
+
+def add_bundle_argument(parser: argparse.ArgumentParser, **arguments: Any) -> None:
+    """Add the positional argument BUNDLE."""
+    parser.add_argument("bundle", metavar="BUNDLE", **{"help": "Folder of the bundle.", **arguments})
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", action="store_true", help="Print the result as JSON in the last line (default: off).")
+
+
+def add_all_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--all`."""
+    parser.add_argument(
+        "--all", action="store_true", help="Use every available backend at every precision (default: only one)."
+    )
+
+
+def add_session_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that select how a session is opened."""
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="Backend: onnxruntime, openvino, tensorrt or auto, the bundle's first available one (default: auto).",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="Fail instead of using another backend than the bundle's first or another device (default: off).",
+    )
+    parser.add_argument(
+        "--precision", metavar="NAME", help="Precision: fp32, fp16 or int8 (default: selected by the bundle)."
+    )
+    parser.add_argument(
+        "--device",
+        default="",
+        metavar="NAME",
+        help="Device: CPU, GPU, GPU.1 or NPU for openvino, GPU:N for tensorrt (default: the backend's default).",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="Number of CPU threads per prediction (default: 1)."
+    )
+    add_json_option(parser)
+
+
+def open_session(options: argparse.Namespace, bundle: str) -> Session:
+    """Open a session with the options of `add_session_options`. Print why preferred backends were not used."""
+    from edge_msa_runtime.session import load
+
+    session = load(
+        bundle,
+        options.backend,
+        strict=options.strict,
+        precision=options.precision,
+        threads=options.threads,
+        device=options.device,
+    )
+    for reason in session.passed_over:
+        print(f"note: using {session.backend} instead: {reason}", file=sys.stderr)
+    return session
+
+
+def variant_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `open_variants` from the options of `add_session_options`.
+
+    Raises:
+        UsageError: `--precision` is set.
+    """
+    if options.precision:
+        raise UsageError("--all uses every precision. Leave out --precision.")
+    return {"strict": options.strict, "threads": options.threads, "device": options.device}
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print each note once, on stderr."""
+    for note in dict.fromkeys(notes):
+        print(f"note: {note}", file=sys.stderr)
+
+
+def print_skipped(reasons: Sequence[str]) -> None:
+    """Print why backends were skipped, on stderr."""
+    for reason in reasons:
+        print(f"note: skipped: {reason}", file=sys.stderr)
+
+
+def print_result(lines: Sequence[str], value: Any, options: argparse.Namespace) -> None:
+    """Print lines, and with `--json` one line of JSON after them."""
+    for line in lines:
+        print(line)
+    if options.json:
+        print(json.dumps(value, separators=(",", ":")))

@@ -1,0 +1,29 @@
+"""`edge-msa-run doctor`: check this device and suggest fixes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from edge_msa_runtime.cli.common import add_bundle_argument, add_json_option, print_result
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "Check this device, list problems and suggest fixes. Changes nothing."
+    parser = commands.add_parser("doctor", help=text, description=text)
+    add_bundle_argument(
+        parser, nargs="?", help="Folder of a bundle to check against this device (default: check only the device)."
+    )
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from edge_msa_runtime.bundle.reader import open_bundle
+    from edge_msa_runtime.doctor.report import examine_device, format_report
+
+    report = examine_device(open_bundle(options.bundle).manifest if options.bundle else None)
+    print_result(format_report(report), report.to_json(), options)
+    report.raise_if_blocked()

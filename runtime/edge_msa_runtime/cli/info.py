@@ -1,0 +1,104 @@
+"""`edge-msa-run info`: show what a bundle contains and which of its backends are installed."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from typing import TYPE_CHECKING, Any, Mapping
+
+from edge_msa_runtime.cli.common import KILOBYTE, add_bundle_argument, add_json_option, print_result
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.bundle.reader import Bundle
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "Show what a bundle contains and which of its backends are installed."
+    parser = commands.add_parser("info", help=text, description=text)
+    add_bundle_argument(parser)
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    description = describe_bundle(options.bundle)
+    print_result(_format_description(description), description, options)
+
+
+def describe_bundle(path: str) -> dict[str, Any]:
+    """Verify a bundle and describe it in plain JSON values.
+
+    `bytes` of a backend is the size of its graphs and weights per precision. The tokenizer and embedding table, which
+    text input needs in addition, are `bytes` of `language`.
+
+    Raises:
+        UsageError: the folder does not exist or is not a bundle.
+        BundleError: the bundle is damaged.
+    """
+    from edge_msa_runtime.bundle.reader import open_bundle
+
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
+    backends = [
+        {
+            "name": name,
+            "installed": importlib.util.find_spec(name) is not None,
+            "precision": manifest.precision.get(name),
+            "bytes": {
+                precision: bundle.size(bundle.graph_files(name, precision)) for precision in bundle.precisions(name)
+            },
+        }
+        for name in manifest.backends
+    ]
+    return {
+        "name": manifest.name,
+        "target": manifest.target,
+        "task": manifest.task.kind,
+        "labels": list(manifest.task.labels),
+        "modalities": {
+            name: {"dim": spec.dim, "chunk": spec.chunk, "window": spec.window, "frame_rate_hz": spec.frame_rate_hz}
+            for name, spec in manifest.modalities.items()
+        },
+        "language": _describe_text_input(bundle),
+        "backends": backends,
+        "license": manifest.license,
+        "files": len(manifest.files),
+    }
+
+
+def _describe_text_input(bundle: Bundle) -> dict[str, Any] | None:
+    text = bundle.manifest.language
+    if text is None:
+        return None
+    installed = importlib.util.find_spec("tokenizers") is not None
+    size = bundle.size(bundle.text_files)
+    return {"text_encoder": text.text_encoder, "max_tokens": text.max_tokens, "installed": installed, "bytes": size}
+
+
+def _format_description(description: Mapping[str, Any]) -> list[str]:
+    labels = f" ({', '.join(description['labels'])})" if description["labels"] else ""
+    title = f"{description['name']} for {description['target']}: {description['task']}{labels}"
+    lines = [f"{title}, {description['files']} files verified"]
+    for name, spec in description["modalities"].items():
+        rate = f", {spec['frame_rate_hz']:g} Hz" if spec["frame_rate_hz"] else ""
+        lines.append(f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']}{rate}")
+    text = description["language"]
+    if text:
+        size = f"{text['bytes'] / KILOBYTE:.1f} KB"
+        lines.append(
+            f"  text      {text['text_encoder']} encoder, up to {text['max_tokens']} tokens, {size}, "
+            f"tokenizers {_installed(text['installed'])}"
+        )
+    for backend in description["backends"]:
+        sizes = ", ".join(f"{name} {size / KILOBYTE:.1f} KB" for name, size in backend["bytes"].items())
+        lines.append(
+            f"  {backend['name']:12} {_installed(backend['installed']):14} default {backend['precision']}, "
+            f"available: {sizes or 'no graphs'}"
+        )
+    return [*lines, f"license: {description['license']}"]
+
+
+def _installed(installed: bool) -> str:
+    return "installed" if installed else "not installed"

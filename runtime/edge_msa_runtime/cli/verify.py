@@ -1,0 +1,65 @@
+"""`edge-msa-run verify`: check a bundle's files and golden predictions on this device."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from edge_msa_runtime.cli.common import (
+    add_all_option,
+    add_bundle_argument,
+    add_session_options,
+    open_session,
+    print_notes,
+    print_result,
+    print_skipped,
+    variant_options,
+)
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.bundle.golden import Verification
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "Check the digest of every file, and compare predictions on this device with the golden predictions."
+    parser = commands.add_parser("verify", help=text, description=text)
+    add_bundle_argument(parser)
+    add_session_options(parser)
+    add_all_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from edge_msa_runtime.bundle.golden import verify_all, verify_bundle
+
+    if options.all:
+        verifications, skipped = verify_all(options.bundle, options.backend, **variant_options(options))
+        print_skipped(skipped)
+        print_notes(note for verification in verifications for note in verification.notes)
+        lines = [line for verification in verifications for line in format_verification(verification)]
+        print_result(lines, [verification.to_json() for verification in verifications], options)
+        for verification in verifications:
+            verification.require()
+        return
+    with open_session(options, options.bundle) as session:
+        verification = verify_bundle(session)
+    print_notes(verification.notes)
+    print_result(format_verification(verification), verification.to_json(), options)
+    verification.require()
+
+
+def format_verification(verification: Verification) -> list[str]:
+    """Format a verification as one line per check and a summary."""
+    lines = [f"{'subset':7}{'method':9}{'difference':>12}{'tolerance':>12}"]
+    for check in verification.checks:
+        mark = "" if check.passed else "  FAILED"
+        lines.append(f"{check.subset:7}{check.route:9}{check.difference:12.2e}{check.tolerance:12.2e}{mark}")
+    passed = sum(check.passed for check in verification.checks)
+    executed = f"{verification.backend} on {verification.device} at {verification.precision}"
+    lines.append(
+        f"All files verified. {passed} of {len(verification.checks)} golden predictions match with {executed}; "
+        f"largest difference {verification.largest.difference:.2e}."
+    )
+    return lines

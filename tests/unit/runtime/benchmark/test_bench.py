@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from edge_msa_runtime import Session, UsageError, load
+from edge_msa_runtime.benchmark.bench import bench_session, bench_sessions, create_inputs
+from edge_msa_runtime.modalities import Subset
+
+
+def test_percentiles_of_every_subset_are_ordered(shared_bundle: Path) -> None:
+    result = bench_session(load(shared_bundle), repeats=100, warmup=2)
+    assert [row.subset for row in result.latencies] == [subset.value for subset in Subset]
+    for row in result.latencies:
+        assert row.p99_ms is not None
+        assert 0 < row.p50_ms <= row.p90_ms <= row.p99_ms
+    assert result.latencies[3].frames == {"language": 11, "audio": 14}
+    assert result.load_ms > 0
+    assert result.file_bytes == sum(path.stat().st_size for path in (shared_bundle / "graphs").iterdir())
+
+
+def test_p99_needs_100_predictions(shared_bundle: Path) -> None:
+    result = bench_session(load(shared_bundle), repeats=99, warmup=0, subsets=[Subset.L])
+    assert result.latencies[0].p99_ms is None
+    assert json.loads(json.dumps(result.to_json()))["latencies"][0]["predictions"] == 99
+
+
+def test_sessions_are_measured_interleaved(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    fast, slow = load(shared_bundle), load(shared_bundle, "openvino")
+    order: list[str] = []
+
+    def delay(session: Session, seconds: float) -> None:
+        original = session.predict
+
+        def predict(**inputs: Any) -> Any:
+            order.append(session.backend)
+            time.sleep(seconds)
+            return original(**inputs)
+
+        monkeypatch.setattr(session, "predict", predict)
+
+    delay(fast, 0.0)
+    delay(slow, 0.02)
+    results = bench_sessions([fast, slow], repeats=25, warmup=0, subsets=[Subset.A])
+    # Each block has two untimed predictions and twenty timed ones.
+    assert order == [*["onnxruntime"] * 22, *["openvino"] * 22, *["onnxruntime"] * 7, *["openvino"] * 7]
+    assert results[0].latencies[0].p50_ms < 20 <= results[1].latencies[0].p50_ms
+
+
+def test_a_single_session_makes_no_extra_predictions(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = load(shared_bundle)
+    original, calls = session.predict, []
+
+    def predict(**inputs: Any) -> Any:
+        calls.append(inputs)
+        return original(**inputs)
+
+    monkeypatch.setattr(session, "predict", predict)
+    bench_session(session, repeats=25, warmup=3, subsets=[Subset.A])
+    assert len(calls) == 28
+
+
+def test_random_inputs_have_the_length_of_the_window(bundle_path: Path, seal: Callable[..., None]) -> None:
+    (bundle_path / "golden.npz").unlink()
+    files = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["files"]
+    seal(bundle_path, {"files": {name: value for name, value in files.items() if name != "golden.npz"}})
+    inputs = create_inputs(load(bundle_path), [Subset.L])
+    assert inputs[Subset.L]["language"].shape == (12, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"repeats": 0}, "repeats must be at least 1, got 0"),
+        ({"warmup": -1}, "warmup must be at least 0, got -1"),
+        ({"rate": 0.0}, r"rate must be between 0\.01 and 10000 Hz, got 0"),
+        ({"rate": -1.0}, "rate must be between"),
+        ({"rate": float("nan")}, "rate must be between"),
+        ({"rate": 1e6}, "rate must be between"),
+    ],
+)
+def test_options_out_of_range_are_errors(shared_bundle: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        bench_session(load(shared_bundle), **options)
+
+
+def test_with_a_rate_latency_starts_when_a_prediction_is_due(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, original = load(shared_bundle), Session.predict
+    is_first = [True]
+
+    def predict(self: Session, **inputs: Any) -> Any:
+        if is_first:
+            is_first.pop()
+            time.sleep(0.25)  # the first prediction delays those that become due meanwhile
+        return original(self, **inputs)
+
+    monkeypatch.setattr(Session, "predict", predict)
+    started = time.perf_counter()
+    result = bench_session(session, repeats=20, warmup=0, subsets=[Subset.A], rate=40.0)
+    assert time.perf_counter() - started >= 20 / 40.0
+    assert result.rate_hz == 40.0
+    assert result.latencies[0].p90_ms > 100
+    assert result.latencies[0].p50_ms < result.latencies[0].p90_ms / 2
+
+
+def test_a_result_describes_the_machine(shared_bundle: Path) -> None:
+    result = bench_session(load(shared_bundle), repeats=1, warmup=0, subsets=[Subset.A]).to_json()
+    assert {"machine", "system", "python", "numpy"} <= set(result["machine"])
+    assert isinstance(result["before"], dict)
+    assert isinstance(result["after"], dict)

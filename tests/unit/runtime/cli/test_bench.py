@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from edge_msa_runtime.cli.main import main
+
+
+def test_bench_measures_bundles_interleaved(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(make_bundle(names=("language",)))
+    assert main(["bench", path, path, "--repeats", "3", "--warmup", "0", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert [result["latencies"][0]["subset"] for result in json.loads(out.splitlines()[-1])] == ["l", "l"]
+    assert "p90 ms" in out
+    assert "predictions: interleaved" in out
+
+
+def test_bench_all_measures_every_available_backend(
+    make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    path = str(make_bundle(backends=("tensorrt", "onnxruntime"), names=("language",)))
+    assert main(["bench", path, "--all", "--repeats", "2", "--rate", "1000", "--json"]) == 0
+    captured = capsys.readouterr()
+    results = json.loads(captured.out.splitlines()[-1])
+    assert [(result["backend"], result["rate_hz"]) for result in results] == [("onnxruntime", 1000.0)]
+    assert "note: skipped: Cannot import tensorrt" in captured.err
+    assert "due at 1000 Hz" in captured.out
+    assert main(["bench", path, "--all", "--precision", "int8"]) == 2
