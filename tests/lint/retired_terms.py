@@ -2,7 +2,7 @@
 
 The table "Renamed terms" in CHANGELOG.md is the only place that spells them. Its first column lists terms, its last
 column phrases in which a term is still allowed (`np.floor`, "Pareto front"). A term matches as a word and as a part of
-an identifier: `rule set` matches `rule_set`, `RuleSet` and `RULE_SETS`.
+an identifier: `old name` matches `old_name`, `OldName` and `OLD_NAMES`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read_terms(changelog: str) -> list[Term]:
 
 
 def words(line: str) -> str:
-    """Split identifiers into lower-case words: `RuleSet.rule_sets` becomes `rule set.rule sets`."""
+    """Split identifiers into lower-case words: `OldName.old_names` becomes `old name.old names`."""
     return _SEPARATORS.sub(" ", _CAMEL.sub(" ", line)).lower()
 
 
