@@ -15,8 +15,9 @@ import onnx
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.executor import GraphExecutor
 from edge_msa_calibrate.histogram import DEFAULT_BINS, HistogramBuilder
-from edge_msa_calibrate.layers import TEXT_ENCODER, QuantizableLayer, find_layers
+from edge_msa_calibrate.layers import QuantizableLayer, find_layers
 from edge_msa_calibrate.statistics import Statistics, load_statistics
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 Array = npt.NDArray[Any]
@@ -43,7 +44,7 @@ class Checkpoint:
 
 
 def collect_statistics(
-    graphs: Mapping[str, onnx.ModelProto],
+    graphs: Mapping[GraphKey, onnx.ModelProto],
     samples: Iterable[Sample],
     bins: int = DEFAULT_BINS,
     checkpoint: Checkpoint | None = None,
@@ -54,15 +55,14 @@ def collect_statistics(
     would shrink its ranges. Memory does not grow with the number of samples.
 
     Args:
-        graphs: float32 window graphs by subset (`l`, `la`, …), and a text encoder's graph as `text_encoder`.
+        graphs: float32 window and text encoder graphs.
         samples: any number, processed one at a time. The arrays in a sample decide which graph runs it.
         bins: number of histogram bins on either side of zero.
         checkpoint: resume from the statistics saved there, skipping the samples that they contain, and save there
             regularly. The samples must come in the same order each time.
 
     Raises:
-        CalibrationError: there is no sample, a sample's subset has no graph, its arrays do not fit the graph, or an
-            activation is NaN or infinite.
+        CalibrationError: there is no sample, no graph fits a sample, or an activation is NaN or infinite.
     """
     collector = _Collector(graphs, bins)
     remaining = iter(samples)
@@ -76,21 +76,21 @@ def collect_statistics(
     return collector.statistics(checkpoint.samples_key if checkpoint else "")
 
 
-def subset_of(sample: Sample) -> str:
-    """Return the subset of a sample (`l`, `la`, …, or `text_encoder`), given by the names of its arrays.
+def graph_for_sample(sample: Sample) -> GraphKey:
+    """Return the key of the graph that runs a sample, given by the names of its arrays.
 
     Raises:
         CalibrationError: no array has a known name.
     """
     if "ids" in sample:
-        return TEXT_ENCODER
+        return GraphKey.text_encoder(sample["ids"].shape[1])
     names = [name for name in MODALITIES if name in sample or f"frames.{name}" in sample]
     if not names:
         actual = ", ".join(sample) or "no arrays"
         raise CalibrationError(
             f"A calibration sample must have arrays named {', '.join(MODALITIES)} or ids, got {actual}."
         )
-    return Subset.of(names).value
+    return GraphKey.window(Subset.of(names))
 
 
 def _load_checkpoint(checkpoint: Checkpoint, bins: int) -> Statistics | None:
@@ -103,14 +103,14 @@ def _load_checkpoint(checkpoint: Checkpoint, bins: int) -> Statistics | None:
 
 
 class _Collector:
-    """Histogram builders by subset and key."""
+    """Histogram builders by graph and key."""
 
-    def __init__(self, graphs: Mapping[str, onnx.ModelProto], bins: int) -> None:
+    def __init__(self, graphs: Mapping[GraphKey, onnx.ModelProto], bins: int) -> None:
         self._graphs = graphs
         self._bins = bins
-        self._observers: dict[str, _Observer] = {}
-        self._builders: dict[str, dict[str, HistogramBuilder]] = {}
-        self._samples: dict[str, int] = {}
+        self._observers: dict[GraphKey, _Observer] = {}
+        self._builders: dict[GraphKey, dict[str, HistogramBuilder]] = {}
+        self._samples: dict[GraphKey, int] = {}
         self._channel_ranges: dict[str, Array] = {}
 
     @property
@@ -122,20 +122,20 @@ class _Collector:
         """Start from saved statistics."""
         self._samples = dict(saved.samples)
         self._channel_ranges = dict(saved.channel_ranges)
-        for subset, histograms in saved.by_subset.items():
+        for graph, histograms in saved.by_graph.items():
             for key, item in histograms.items():
-                self._builder(subset, key).add_histogram(item)
+                self._builder(graph, key).add_histogram(item)
 
     def add(self, sample: Sample) -> None:
         """Count one sample."""
-        subset = subset_of(sample)
-        if subset not in self._observers:
-            self._observers[subset] = _Observer(_graph_for(self._graphs, subset))
-        for key, values in self._observers[subset].observe(sample):
-            self._builder(subset, key).add(values)
-            if subset == TEXT_ENCODER and values.size:
+        graph = graph_for_sample(sample)
+        if graph not in self._observers:
+            self._observers[graph] = self._observer(graph)
+        for key, values in self._observers[graph].observe(sample):
+            self._builder(graph, key).add(values)
+            if graph.role == "text_encoder" and values.size:
                 self._update_channel_range(key, values)
-        self._samples[subset] = self._samples.get(subset, 0) + 1
+        self._samples[graph] = self._samples.get(graph, 0) + 1
 
     def statistics(self, samples_key: str) -> Statistics:
         """Return the statistics of all samples so far.
@@ -143,20 +143,21 @@ class _Collector:
         Raises:
             CalibrationError: no sample had a valid frame.
         """
-        subsets = [item.value for item in Subset] + [TEXT_ENCODER]
-        by_subset = {
-            subset: {
-                key: builder.histogram()
-                for key, builder in sorted(self._builders[subset].items())
-                if not builder.is_empty
-            }
-            for subset in subsets
-            if subset in self._builders
+        by_graph = {
+            graph: {key: item.histogram() for key, item in sorted(builders.items()) if not item.is_empty}
+            for graph, builders in sorted(self._builders.items(), key=lambda item: str(item[0]))
         }
-        if not any(by_subset.values()):
+        if not any(by_graph.values()):
             raise CalibrationError("No calibration sample has a valid frame. Use a split that is not empty.")
-        samples = {subset: self._samples[subset] for subset in subsets if subset in self._samples}
-        return Statistics(by_subset, samples, dict(sorted(self._channel_ranges.items())), samples_key)
+        samples = dict(sorted(self._samples.items(), key=lambda item: str(item[0])))
+        return Statistics(by_graph, samples, dict(sorted(self._channel_ranges.items())), samples_key)
+
+    def _observer(self, graph: GraphKey) -> _Observer:
+        if graph not in self._graphs:
+            raise CalibrationError(
+                f"A calibration sample needs the graph {str(graph)!r}. Available: {', '.join(map(str, self._graphs))}."
+            )
+        return _Observer(self._graphs[graph])
 
     def _update_channel_range(self, key: str, values: Array) -> None:
         """Extend the minima and maxima of the channels by values (frames, C)."""
@@ -165,8 +166,8 @@ class _Collector:
             [np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))]
         )
 
-    def _builder(self, subset: str, key: str) -> HistogramBuilder:
-        return self._builders.setdefault(subset, {}).setdefault(key, HistogramBuilder(self._bins))
+    def _builder(self, graph: GraphKey, key: str) -> HistogramBuilder:
+        return self._builders.setdefault(graph, {}).setdefault(key, HistogramBuilder(self._bins))
 
 
 class _Observer:
@@ -224,11 +225,3 @@ def _valid_values(layer: QuantizableLayer, values: Array, inputs: Mapping[str, A
         raise CalibrationError(f"valid.{layer.encoder} of a calibration sample must have its ones first.")
     # After a stride there are fewer frames than in the window. A frame counts if any valid frame contributes to it.
     return values[:, :, : -(-frames * values.shape[2] // valid.shape[1])]
-
-
-def _graph_for(graphs: Mapping[str, onnx.ModelProto], subset: str) -> onnx.ModelProto:
-    if subset not in graphs:
-        raise CalibrationError(
-            f"A calibration sample has subset {subset!r}, which has no graph. Available: {', '.join(graphs)}."
-        )
-    return graphs[subset]

@@ -80,7 +80,7 @@ class _Exclusions:
         if layer.weight not in self.fp32_weights:
             return None
         reason = self.fp32_weights[layer.weight] if isinstance(self.fp32_weights, Mapping) else ""
-        return str(reason) or "kept in FP32 on request"
+        return str(reason) or "kept in fp32 on request"
 
 
 def _quantized_tensors(
@@ -132,7 +132,7 @@ def _decisions(
             yield NodeDecision(name, "Conv", "", False, "not a convolution of an encoder with a constant weight")
         elif _is_residual(node, outputs):
             int8 = all(item in tensors for item in (*node.input, *node.output))
-            reason = "residual of quantized tensors" if int8 else "one side of the residual stays FP32"
+            reason = "residual of quantized tensors" if int8 else "one side of the residual stays fp32"
             yield NodeDecision(name, node.op_type, "", int8, reason)
         elif node.op_type in ("Gemm", "MatMul"):
             has_weight = bool(constants.intersection(node.input))

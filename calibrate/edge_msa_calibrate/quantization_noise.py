@@ -47,7 +47,7 @@ def find_noisy_layers(
         snr = signal_to_noise(histogram, *ranges[key])
         if snr < min_snr_db:
             noisy[weight] = (
-                f"its input has heavy tails: INT8 leaves a signal-to-noise ratio of {snr:.0f} dB, "
+                f"its input has heavy tails: int8 leaves a signal-to-noise ratio of {snr:.0f} dB, "
                 f"below the required {min_snr_db:g}"
             )
     return noisy

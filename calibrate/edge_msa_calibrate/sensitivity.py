@@ -209,7 +209,7 @@ class _Search:
             self._score({weight})
             score = self._score(every - {weight})
             self._progress(
-                f"layer {index}/{len(self._weights)} {weight}: as the only INT8 layer {_format_distance(score)}"
+                f"layer {index}/{len(self._weights)} {weight}: as the only int8 layer {_format_distance(score)}"
             )
 
     def _add_until_allowed(self) -> frozenset[str]:
@@ -222,7 +222,9 @@ class _Search:
                 key=lambda item: self._limits.excess(self._score(item)),
             )
             score = self._score(fp32_weights)
-            self._progress(f"{len(fp32_weights)} layers FP32: {score.drop:.2f} points lost, {_format_distance(score)}")
+            self._progress(
+                f"{len(fp32_weights)} layers in fp32: {score.drop:.2f} points lost, {_format_distance(score)}"
+            )
         return fp32_weights
 
     def _remove_unneeded(self, fp32_weights: frozenset[str]) -> None:
@@ -243,9 +245,9 @@ class _Search:
     def _reason(self, weight: str, all_int8: PlanScore) -> str:
         alone = self._sensitivity(weight).only_fp32
         if alone is None:
-            return "kept in FP32: the time budget ended before this layer was measured alone"
-        return f"kept in FP32: all INT8 is {_format_distance(all_int8)}, with this layer in FP32 {alone.distance:.4f}"
+            return "kept in fp32: the time budget ended before this layer was measured alone"
+        return f"kept in fp32: all int8 is {_format_distance(all_int8)}, with this layer in fp32 {alone.distance:.4f}"
 
 
 def _format_distance(score: PlanScore) -> str:
-    return f"{score.distance:.4f} standard deviations from FP32"
+    return f"{score.distance:.4f} standard deviations from fp32"

@@ -14,8 +14,8 @@ import numpy as np
 
 from edge_msa.console import print_progress
 from edge_msa.data.tasks import MOSI
-from edge_msa.deployment.export_request import task_spec
-from edge_msa.deployment.graphs import chunks_of
+from edge_msa.deployment.graphs import chunk_lengths
+from edge_msa.deployment.request import make_task_spec
 from edge_msa.models.student import StudentConfig, untrained_student
 from edge_msa_calibrate.collect import collect_statistics
 from edge_msa_calibrate.ranges import compute_ranges
@@ -65,14 +65,14 @@ def random_bundle(
         )
         for subset in subsets_of(config.dims)
     ]
-    exported = export_all(student, chunks_of(windows), windows)
-    graphs = {key.subset.value: graph for key, graph in exported.items() if key.role == "window" and key.length is None}
+    exported = export_all(student, chunk_lengths(windows), windows)
+    graphs = {key: graph for key, graph in exported.items() if key.role == "window" and key.length is None}
     request = ExportRequest(
         name=name,
         profile=profile_named(TARGET),
-        task=task_spec(MOSI),
+        task=make_task_spec(MOSI),
         normalization={name: Normalization((0.0,) * dim, (1.0,) * dim) for name, dim in config.dims.items()},
-        chunks=chunks_of(windows),
+        chunks=chunk_lengths(windows),
         windows=windows,
         golden=golden,
         provenance={"weights": "random, seed 0", "parameters": count},

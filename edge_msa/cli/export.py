@@ -80,9 +80,16 @@ def export(
     if backend is not None:
         from edge_msa.workflows.export import export_programs
 
-        given = {"--ir": ir, "--dla": dla, "--max-drop": max_drop != 1.0, "--host": remote is not None}
-        unfit = [name for name, is_given in given.items() if is_given]
-        export_programs(target, output_dir, model=model, data=data, precision=precision, task=task, unfit=unfit)
+        bundle_options = {"--ir": ir, "--dla": dla, "--max-drop": max_drop != 1.0, "--host": remote is not None}
+        export_programs(
+            target,
+            output_dir,
+            model=model,
+            data=data,
+            precision=precision,
+            task=task,
+            unsupported=[name for name, is_used in bundle_options.items() if is_used],
+        )
         return
     from edge_msa.workflows.export import export_model
 

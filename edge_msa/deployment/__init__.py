@@ -1,1 +1,1 @@
-"""From a run to what the export package needs."""
+"""Prepare a trained student for export: its network, graphs, text model, calibration and golden samples."""

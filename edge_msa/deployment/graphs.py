@@ -1,36 +1,42 @@
-"""A student's fp32 graphs: exported once, when it is calibrated, and read again by every export.
+"""The FP32 graphs of a student: exported once by `edge-msa calibrate`, then loaded from the run.
 
-An encoder of words is large and is exported each time.
+Text encoder graphs are large. They are not stored, but exported each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edge_msa.artifacts.runs import Run
-from edge_msa.training.load import student_of
+from edge_msa.deployment.student import DeployableStudent
 from edge_msa_export.graphs.export import export_all
 from edge_msa_export.graphs.files import GraphsByKey, read_graphs
 from edge_msa_export.graphs.text_encoder import export_text_encoders
-from edge_msa_export.text import Text, TextGraph
+from edge_msa_export.text import TextGraph
 
-CHUNKS = {"language": 4, "audio": 10, "vision": 10}
-"""Frames a call of a step graph: a few words at a time, and a third of a second of video at 30 Hz."""
-
-
-def chunks_of(windows: Mapping[str, int]) -> dict[str, int]:
-    """Frames a call of each modality's step graph; no more than a window has."""
-    return {name: min(CHUNKS[name], window) for name, window in windows.items()}
+CHUNK_LENGTHS = {"language": 4, "audio": 10, "vision": 10}
+"""Frames per call of a step graph: a few words, or a third of a second of video at 30 Hz."""
 
 
-def graphs_of(run: Run) -> GraphsByKey:
-    """The graphs that lie in the run, or, of a run that has none, exported now."""
-    if found := read_graphs(run.path):
-        return found
-    windows = run.spec.windows
-    return export_all(student_of(run), chunks_of(windows), windows)
+def chunk_lengths(windows: Mapping[str, int]) -> dict[str, int]:
+    """Return the frames per call of each modality's step graph, at most the frames of its window."""
+    return {name: min(CHUNK_LENGTHS[name], window) for name, window in windows.items()}
 
 
-def with_text_encoders(graphs: GraphsByKey, text: Text | None) -> GraphsByKey:
-    """The graphs and, where an encoder reads words, its own."""
-    return {**graphs, **export_text_encoders(text)} if isinstance(text, TextGraph) else graphs
+def load_student_graphs(student: DeployableStudent) -> GraphsByKey:
+    """Return the FP32 graphs of a student without its text encoder. They are exported if the run does not have them.
+
+    Raises:
+        ExportError: a graph file is damaged, or torch cannot export the student.
+    """
+    windows = student.spec.windows
+    return read_graphs(student.run.path) or export_all(student.network, chunk_lengths(windows), windows)
+
+
+def load_all_graphs(student: DeployableStudent) -> GraphsByKey:
+    """Return the FP32 graphs of a student, including those of its text encoder for every length.
+
+    Raises:
+        ExportError: a graph file is damaged, or torch cannot export the student or its text encoder.
+    """
+    graphs = load_student_graphs(student)
+    return {**graphs, **export_text_encoders(student.text)} if isinstance(student.text, TextGraph) else graphs

@@ -1,1 +1,1 @@
-"""Choosing which layers of a student stay in floating point."""
+"""Quantize a trained student: calibration samples and files, mixed-precision plans, and their scores."""

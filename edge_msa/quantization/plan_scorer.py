@@ -1,23 +1,19 @@
-"""What a plan costs: a student's window graphs at int8 read validation, beside the same graphs at fp32.
-
-Where an encoder reads words, its graph makes the language stream anew under each plan of its layers.
-"""
+"""Score mixed-precision plans: compare INT8 with FP32 predictions of a student's window graphs on validation data."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Dataset, FloatArray, Split
-from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.subsets import available_subsets, subsets_with_signal
-from edge_msa.quantization.calibration_files import telling
-from edge_msa.quantization.text_plan_inputs import Encoder
+from edge_msa.quantization.calibration_files import Calibration
+from edge_msa.quantization.plan_summary import representative_keys
+from edge_msa.quantization.text_encoder_graph import TextEncoderGraph
 from edge_msa_calibrate.gate import check_accuracy
 from edge_msa_calibrate.layers import encoder_of
 from edge_msa_calibrate.plan import make_plan
@@ -25,8 +21,7 @@ from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_calibrate.sensitivity import PlanScore
 from edge_msa_export.graphs.files import Graph, GraphsByKey
-from edge_msa_export.profiles import BackendProfile
-from edge_msa_export.request import ExportRequest, Variant
+from edge_msa_export.request import Variant
 from edge_msa_runtime.backends import Backend, open_backend
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
@@ -34,155 +29,160 @@ from edge_msa_runtime.modalities import Subset
 Rows = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Window graphs by subset, and the backend that runs them from files in `scratch`."""
-
-    graphs: GraphsByKey
-    backend: Backend
-    scratch: Path
-
-    def read(self, split: Split, subset: Subset) -> FloatArray:
-        """Predictions (N, outputs) of normalized samples, each cut to the windows."""
-        path = self.scratch / "graph.onnx"
-        path.write_bytes(self.graphs[GraphKey.window(subset)].SerializeToString())
-        program = self.backend.load(path)
-        rows = []
-        for row in range(len(split)):
-            sample = split.sample(row)
-            for name in subset.modalities:
-                buffer, valid = program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"]
-                frames = sample.get(name, buffer[0, :0])[: buffer.shape[1]]
-                buffer[...], valid[...] = 0, 0
-                buffer[0, : len(frames)], valid[0, : len(frames)] = frames, 1
-            program.run()
-            rows.append(np.array(program.outputs["prediction"][0], np.float32))
-        program.close()
-        return np.stack(rows)
-
-
-@dataclass(frozen=True)
 class PlanScorer:
-    """Scores a plan; `executes` is the backend that reads, which for TensorRT is a stand-in."""
+    """Score plans of one quantization scheme. Call it with the weights whose layers stay FP32.
 
-    request: ExportRequest
-    scheme: str
-    executes: str
-    task: Task
-    split: Split
-    reader: _Reader
-    reference: Mapping[Subset, FloatArray]
-    signal: frozenset[str]
-    encoder: Encoder | None = None
-    known: dict[tuple[Subset, frozenset[str]], FloatArray] = field(default_factory=dict)
-    attended: dict[frozenset[str], Split] = field(default_factory=dict)
+    Layers that the calibration keeps in FP32 stay so in every plan. With a text encoder, each plan of its layers
+    encodes the texts again.
 
-    @classmethod
-    def of(
-        cls,
+    Args:
+        graphs: FP32 graphs of the student.
+        calibration: of the student.
+        backend: backend of the target. If it does not run on a workstation (TensorRT), another one replaces it.
+        scheme: quantization scheme of the backend.
+        dataset: normalized; the samples come from its validation split.
+        text_encoder: the student's text encoder, None if it has none.
+        scratch: folder for graph files.
+        num_samples: number of samples, drawn with `seed`.
+        seed: seed of the draw.
+    """
+
+    def __init__(
+        self,
         graphs: GraphsByKey,
-        request: ExportRequest,
-        backend: BackendProfile,
+        calibration: Calibration,
+        backend: str,
+        scheme: str,
         dataset: Dataset,
+        text_encoder: TextEncoderGraph | None,
         scratch: Path,
-        samples: int,
+        *,
+        num_samples: int,
         seed: int,
-    ) -> PlanScorer:
-        """A scorer for one backend's quantization scheme.
-
-        Args:
-            graphs: at fp32.
-            request: with ranges.
-            backend: of the target.
-            dataset: normalized; its valid split is read.
-            scratch: where a graph may lie.
-            samples: of validation, drawn by `seed`.
-            seed: as said.
-        """
-        whole = dataset.split("valid")
-        rows = np.sort(np.random.default_rng(seed).permutation(len(whole))[:samples])
-        split = whole.select(rows)
-        executes = Variant(backend.name, "int8", backend.scheme or "").measured_by
-        reader = _Reader(graphs, open_backend(executes), scratch)
-        reference = {subset: reader.read(split.select(found), subset) for subset, found in available_subsets(split)}
-        signal = subsets_with_signal(dataset.task, split, lambda _, subset: _columns(reference[subset]))
-        return cls(
-            request,
-            backend.scheme or "",
-            executes,
-            dataset.task,
-            split,
-            reader,
-            reference,
-            frozenset(signal),
-            Encoder.of(request.text, request.windows.get("language", 0)),
+    ) -> None:
+        valid = dataset.split("valid")
+        rows = np.sort(np.random.default_rng(seed).permutation(len(valid))[:num_samples])
+        self._graphs = graphs
+        self._calibration = calibration
+        self._scheme = scheme
+        self._task = dataset.task
+        self._split = valid.select(rows)
+        self._text_encoder = text_encoder
+        self._scratch = scratch
+        self._backend = open_backend(Variant(backend, "int8", scheme).measured_by)
+        self._reference = {
+            subset: self._predict(self._window(subset), self._split.select(part), subset)
+            for subset, part in available_subsets(self._split)
+        }
+        self._signal = frozenset(
+            subsets_with_signal(self._task, self._split, lambda _, subset: _squeeze(self._reference[subset]))
         )
+        self._predictions: dict[tuple[Subset, frozenset[str]], FloatArray] = {}
+        self._encoded: tuple[frozenset[str], Split] | None = None
+
+    @property
+    def backend_name(self) -> str:
+        """The backend that predicts."""
+        return self._backend.name
+
+    @property
+    def num_samples(self) -> int:
+        """Number of validation samples."""
+        return len(self._split)
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The weights whose layers may be int8: those of the fullest graph, then those of an encoder of words."""
-        graphs = [self.reader.graphs[telling(self.reader.graphs)[0]], *([self.encoder.graph] if self.encoder else [])]
-        seen = {encoder_of(key) for key in self.request.ranges or {}}
-        rules = scheme_named(self.scheme)
-        return tuple(site.weight for graph in graphs for site in make_plan(graph, rules, seen, self._kept).layers)
+        """The weights whose layers may be INT8: of the encoders, then of the text encoder."""
+        graphs = [self._graphs[representative_keys(self._graphs)[0]]]
+        if self._text_encoder is not None:
+            graphs.append(self._text_encoder.graph)
+        calibrated = {encoder_of(key) for key in self._calibration.ranges}
+        scheme = scheme_named(self._scheme)
+        return tuple(
+            layer.weight for graph in graphs for layer in make_plan(graph, scheme, calibrated, self._always_fp32).layers
+        )
 
-    @property
-    def _kept(self) -> Mapping[str, str]:
-        return self.request.fp32_weights.get(self.scheme, {})
-
-    @property
-    def samples(self) -> int:
-        """How many a plan is read on."""
-        return len(self.split)
-
-    def __call__(self, floats: Collection[str]) -> PlanScore:
-        """The score with those weights' layers float, and those that the request keeps so."""
-        found = {
-            subset: self._predictions(subset, rows, frozenset(floats)) for subset, rows in available_subsets(self.split)
+    def __call__(self, fp32_weights: Collection[str]) -> PlanScore:
+        """Return the score of the plan that keeps these weights' layers in FP32."""
+        predictions = {
+            subset: self._predict_int8(subset, rows, frozenset(fp32_weights))
+            for subset, rows in available_subsets(self._split)
         }
-        verdict = check_accuracy(self._points(self.reference), self._points(found), self.signal, 0.0)
-        spread = max(float(np.std(np.concatenate(list(self.reference.values())))), 1e-9)
+        gate = check_accuracy(self._points(self._reference), self._points(predictions), self._signal, 0.0)
+        deviation = max(float(np.std(np.concatenate(list(self._reference.values())))), 1e-9)
         distances = [
-            np.abs(found[subset] - prediction).mean() / spread for subset, prediction in self.reference.items()
+            np.abs(predictions[subset] - reference).mean() / deviation for subset, reference in self._reference.items()
         ]
         distance = float(np.mean(distances))
-        return PlanScore(verdict.drop, distance if np.isfinite(distance) else float("inf"))
-
-    def _predictions(self, subset: Subset, rows: Rows, floats: frozenset[str]) -> FloatArray:
-        """Predictions at int8; asked once of each plan of the layers that the subset's graphs have."""
-        graph = self.reader.graphs[GraphKey.window(subset)]
-        there = floats.union(self._kept)
-        own = there.intersection(tensor.name for tensor in graph.graph.initializer)
-        text_encoder = there & self.encoder.weights if self.encoder and "language" in subset.modalities else frozenset()
-        if (subset, own | text_encoder) not in self.known:
-            split = self.split if self.encoder is None else self._attended(self.encoder, text_encoder)
-            reader = _Reader({GraphKey.window(subset): self._lowered(graph, own)}, *self._place)
-            self.known[subset, own | text_encoder] = reader.read(split.select(rows), subset)
-        return self.known[subset, own | text_encoder]
-
-    def _attended(self, encoder: Encoder, floats: frozenset[str]) -> Split:
-        """The split as the encoder at int8 hears it."""
-        if floats not in self.attended:
-            self.attended.clear()  # each is as large as the split
-            self.attended[floats] = encoder.read(self._lowered(encoder.graph, floats), self.split, *self._place)
-        return self.attended[floats]
+        return PlanScore(gate.drop, distance if np.isfinite(distance) else float("inf"))
 
     @property
-    def _place(self) -> tuple[Backend, Path]:
-        return self.reader.backend, self.reader.scratch
+    def _always_fp32(self) -> Mapping[str, str]:
+        return self._calibration.fp32_weights.get(self._scheme, {})
 
-    def _lowered(self, graph: Graph, floats: frozenset[str]) -> Graph:
-        return quantize(graph, self.request.ranges or {}, self.scheme, floats, self.request.smoothing)
+    def _predict_int8(self, subset: Subset, rows: Rows, fp32_weights: frozenset[str]) -> FloatArray:
+        """Return INT8 predictions, computed once per plan of the layers that the subset uses."""
+        graph = self._window(subset)
+        all_fp32 = fp32_weights.union(self._always_fp32)
+        in_window = all_fp32.intersection(tensor.name for tensor in graph.graph.initializer)
+        in_text_encoder: frozenset[str] = frozenset()
+        if self._text_encoder is not None and "language" in subset.modalities:
+            in_text_encoder = all_fp32 & self._text_encoder.weights
+        key = (subset, in_window | in_text_encoder)
+        if key not in self._predictions:
+            split = self._encode_texts(in_text_encoder) if "language" in subset.modalities else self._split
+            self._predictions[key] = self._predict(self._quantize(graph, in_window), split.select(rows), subset)
+        return self._predictions[key]
+
+    def _encode_texts(self, fp32_weights: frozenset[str]) -> Split:
+        """Return the split with the language frames of the INT8 text encoder; unchanged if there is none."""
+        if self._text_encoder is None:
+            return self._split
+        # Only the latest is kept, because each is as large as the split.
+        if self._encoded is None or self._encoded[0] != fp32_weights:
+            graph = self._quantize(self._text_encoder.graph, fp32_weights)
+            split = self._text_encoder.encode_split(graph, self._split, self._backend, self._scratch)
+            self._encoded = (fp32_weights, split)
+        return self._encoded[1]
+
+    def _predict(self, graph: Graph, split: Split, subset: Subset) -> FloatArray:
+        return predict_with_window(graph, split, subset, self._backend, self._scratch)
+
+    def _window(self, subset: Subset) -> Graph:
+        return self._graphs[GraphKey.window(subset)]
+
+    def _quantize(self, graph: Graph, fp32_weights: frozenset[str]) -> Graph:
+        calibration = self._calibration
+        return quantize(graph, calibration.ranges, self._scheme, fp32_weights, calibration.smoothing)
 
     def _points(self, predictions: Mapping[Subset, FloatArray]) -> dict[str, float]:
         return {
             subset.value: gate_points(
-                self.task, measure(self.task, self.split.labels[rows], _columns(predictions[subset]))
+                self._task, measure(self._task, self._split.labels[rows], _squeeze(predictions[subset]))
             )
-            for subset, rows in available_subsets(self.split)
+            for subset, rows in available_subsets(self._split)
         }
 
 
-def _columns(predictions: FloatArray) -> FloatArray:
-    """(N, 1) scores as (N,), as metrics take them."""
+def predict_with_window(graph: Graph, split: Split, subset: Subset, backend: Backend, scratch: Path) -> FloatArray:
+    """Return the predictions (N, outputs) of a window graph. The split is normalized; samples are cut to the window."""
+    path = scratch / "graph.onnx"
+    path.write_bytes(graph.SerializeToString())
+    program = backend.load(path)
+    predictions = []
+    for row in range(len(split)):
+        sample = split.sample(row)
+        for name in subset.modalities:
+            buffer, valid = program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"]
+            frames = sample.get(name, buffer[0, :0])[: buffer.shape[1]]
+            buffer[...], valid[...] = 0, 0
+            buffer[0, : len(frames)], valid[0, : len(frames)] = frames, 1
+        program.run()
+        predictions.append(np.array(program.outputs["prediction"][0], np.float32))
+    program.close()
+    return np.stack(predictions)
+
+
+def _squeeze(predictions: FloatArray) -> FloatArray:
+    """Return scores (N, 1) as (N,), which metrics expect; other predictions unchanged."""
     return predictions[:, 0] if predictions.shape[1] == 1 else predictions

@@ -16,8 +16,9 @@ from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import choose_precision, measure_precisions, skip_latency
 from edge_msa.config.student_recipe import StudentRecipe
 from edge_msa.data.tasks import Task
-from edge_msa.deployment.export_request import export_request
-from edge_msa.deployment.graphs import graphs_of
+from edge_msa.deployment.graphs import load_student_graphs
+from edge_msa.deployment.request import make_export_request
+from edge_msa.deployment.student import load_deployable_student
 from edge_msa.errors import TrainingError, UsageError
 from edge_msa.evaluation.metrics import gate_metric
 from edge_msa.evaluation.predictors import by_run, session_of
@@ -25,12 +26,10 @@ from edge_msa.models.student import untrained_student
 from edge_msa.search.context import SearchContext
 from edge_msa.search.space import PRECISION, Params
 from edge_msa.search.trials import ClaimedTrial, TrialResult
-from edge_msa.training.load import student_of
 from edge_msa_calibrate.errors import CalibrationError, GateFailedError
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.errors import ExportError
-from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, ParityError
@@ -137,23 +136,29 @@ class TrialRunner:
 
     def _measure_error(self, run: Run, precision: str, scratch: Path) -> tuple[float, Session]:
         """Return the validation error, predicted by the backend, and a session for the latency measurement."""
-        context, request = self._context, _export_request(self._context, run, precision)
-        graphs = build_graphs(student_of(run), request, scratch / "graphs", graphs_of(run))
+        context = self._context
+        student = load_deployable_student(run, context.dataset)
+        request = make_export_request(student, context.profile, "trial", precision=precision)
+        graphs = build_graphs(student.network, request, scratch / "graphs", load_student_graphs(student))
         if reason := graphs.refused.get((context.backend, precision)):
             raise ExportError(f"{precision} is not available for {context.backend}: {reason}")
-        dataset = run.spec.select_inputs(context.dataset)
-        measurements = measure_precisions(graphs, request, dataset, by_run(run), scratch, skip_latency)
+        measurements = measure_precisions(graphs, request, student.dataset, by_run(run), scratch, skip_latency)
         choice = choose_precision(context.backend, measurements, precision, context.pipeline.max_drop)
         if choice.failure:
             raise GateFailedError(f"gate: {choice.failure}")
         (measured,) = (item for item in measurements if item.precision == precision)
         bundle = open_bundle(write_candidate(scratch / "timed", graphs, request))
-        return _validation_error(dataset.task, measured.by_subset), session_of(bundle, context.backend, precision)
+        return _validation_error(student.dataset.task, measured.by_subset), session_of(
+            bundle, context.backend, precision
+        )
 
     def _open_reference(self, run: Run) -> Session:
         """Build the reference with the data and normalization of the first trial, which all trials share."""
         context, folder = self._context, Path(self._scratch.name)
-        request = dataclasses.replace(_export_request(context, run, "fp32"), ranges=None)
+        calibrated = load_deployable_student(run, context.dataset)
+        request = make_export_request(
+            dataclasses.replace(calibrated, calibration=None), context.profile, "trial", precision="fp32"
+        )
         student = untrained_student(context.default_recipe.config(run.spec.dims, run.spec.task), seed=0)
         graphs = build_graphs(student, request, folder / "graphs")
         bundle = open_bundle(write_candidate(folder / "reference", graphs, request))
@@ -184,8 +189,3 @@ def _validation_error(task: Task, by_subset: Mapping[str, Mapping[str, float]]) 
     """
     values = [row["mae"] if task.is_score else 1 - row[gate_metric(task)] for row in by_subset.values()]
     return sum(values) / len(values)
-
-
-def _export_request(context: SearchContext, run: Run, precision: str) -> ExportRequest:
-    dataset = run.spec.select_inputs(context.dataset)
-    return export_request(run, run.spec, dataset, context.profile, precision, "trial")

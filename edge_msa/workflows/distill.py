@@ -13,7 +13,7 @@ from edge_msa.config.recipes import read_recipe, student_recipe
 from edge_msa.config.student_recipe import StudentRecipe
 from edge_msa.console import made, metrics_line, print_up_to_date, say, shows_progress
 from edge_msa.errors import UsageError
-from edge_msa.quantization.calibration_files import copy_mixed_precision_plan, read_fp32_weights, read_ranges
+from edge_msa.quantization.calibration_files import load_calibration
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.distillation.distill import distill
 from edge_msa.training.distillation.qat import fake_quantized_student
@@ -126,7 +126,9 @@ def qat_run(
         CalibrationError: there is no such quantization scheme.
     """
     source = load_run(calibrated, "calibration")
-    rules, ranges = scheme_named(recipe.qat_scheme), read_ranges(source) or {}
+    scheme, calibration = scheme_named(recipe.qat_scheme), load_calibration(source)
+    if calibration is None:
+        raise UsageError(f"{calibrated} is not calibrated. Pass a run of `edge-msa calibrate`.")
     spec = source.spec
     dataset = spec.normalize(setup.raw)
     lacking = [name for name in spec.dims if name not in dataset.dims]
@@ -141,14 +143,14 @@ def qat_run(
         print_up_to_date(output_dir)
         return run
     with new_shared_run(output_dir, cache_key, context) as work:
-        floats = read_fp32_weights(source).get(rules.name, {})
-        student = fake_quantized_student(student_of(source), ranges, rules, floats)
+        fp32_weights = calibration.fp32_weights.get(scheme.name, {})
+        student = fake_quantized_student(student_of(source), calibration.ranges, scheme, fp32_weights)
         targets = setup.targets(recipe, context)
         trained = distill(
             dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=cache_key, start=student
         )
         context.dismiss_others()
-        copy_mixed_precision_plan(source, work)
+        calibration.save(work)
         if spec.text_input:
             copy_text_input(source.path, work)
         info = dataclasses.replace(

@@ -1,11 +1,11 @@
-"""`edge-msa sensitivity`: which layers of a calibrated student must stay float on a target, found within a budget."""
+"""`edge-msa sensitivity`: find the layers of a calibrated student that must stay FP32 on a target."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edge_msa.artifacts.cache import compute_cache_key
@@ -20,22 +20,28 @@ from edge_msa.artifacts.runs import (
     new_run,
     write_run,
 )
-from edge_msa.console import made, print_up_to_date, remark, say
-from edge_msa.data.dataset import Dataset
-from edge_msa.deployment.export_request import export_request
-from edge_msa.deployment.graphs import graphs_of, with_text_encoders
-from edge_msa.errors import UsageError
-from edge_msa.quantization.calibration_files import explained, write_fp32_weights
+from edge_msa.console import print_output, print_progress, print_result, print_up_to_date
+from edge_msa.deployment.graphs import load_all_graphs
+from edge_msa.deployment.student import DeployableStudent, load_deployable_student
+from edge_msa.errors import RunError, UsageError
+from edge_msa.quantization.calibration_files import Calibration
 from edge_msa.quantization.plan_scorer import PlanScorer
+from edge_msa.quantization.plan_summary import summarize_plan
+from edge_msa.quantization.text_encoder_graph import TextEncoderGraph
 from edge_msa.reporting.sensitivity import LayerBar, SensitivityPage, SensitivityPart, render_sensitivity
-from edge_msa.training.run_data import open_dataset_for_run
+from edge_msa.training.run_data import encode_texts_for_run, open_unencoded_dataset_for_run
 from edge_msa_calibrate.sensitivity import LayerSensitivity, MixedPrecisionPlan, PlanLimits, search_mixed_precision
-from edge_msa_export.profiles import BackendProfile, profile_named
-from edge_msa_export.request import ExportRequest
+from edge_msa_export.graphs.files import GraphsByKey
+from edge_msa_export.profiles import profile_named
+from edge_msa_export.text import TextGraph
 
 PAGE_NAME = "sensitivity.html"
-SAMPLES = 256
-"""Validation samples that a plan is read on."""
+SCORES_NAME = "plan-scores-{scheme}.json"
+NUM_SAMPLES = 256
+"""Number of validation samples that a plan is scored on."""
+
+Plans = Mapping[str, MixedPrecisionPlan]
+"""Plans by quantization scheme."""
 
 
 def find_mixed_precision(
@@ -50,38 +56,64 @@ def find_mixed_precision(
     seed: int = 0,
     task: str | None = None,
 ) -> Run:
-    """Search the plan of every quantization scheme of a target, and write it with the calibration as a run for export.
+    """Search a plan for every quantization scheme of a target, and write the plans with the calibration as a run.
 
-    A search that was killed goes on where it stopped, and one that its budget ended does when it is started again.
+    An interrupted search resumes where it stopped. So does a search that ran out of time, if it is started again.
+
+    Args:
+        target: name of a device, a family, or a TOML file.
+        model: calibration run.
+        output_dir: run to write.
+        data: data whose validation split scores the plans; None for the student's training data.
+        budget: seconds for all schemes together.
+        max_drop: largest loss in points on the worst subset.
+        max_distance: largest distance from FP32's predictions, in standard deviations of those predictions.
+        seed: seed of the validation samples.
+        task: overrides the task that the data states.
 
     Raises:
-        UsageError: the run was not calibrated, or the target has no int8.
+        UsageError: the run is not a calibration run, or the target does not support INT8.
     """
+    profile = profile_named(target)
+    backends = {backend.scheme: backend.name for backend in profile.backends if backend.scheme is not None}
+    if not backends:
+        raise UsageError(
+            f"No backend of {profile.name} supports int8, so there is nothing to search. "
+            "`edge-msa devices` lists the devices."
+        )
     limits = PlanLimits(max_drop, max_distance)
     source = load_run(model, "calibration")
-    profile = profile_named(target)
-    backends = [backend for backend in profile.backends if backend.scheme is not None]
-    if not backends:
-        raise UsageError(f"{profile.name} has no backend with int8: there is nothing to place; see edge-msa devices")
-    spec = source.spec
-    dataset = open_dataset_for_run(source, data, task)
-    recipe = {**source.info.recipe, "target": profile.name, "limits": dataclasses.asdict(limits), "samples": SAMPLES}
-    inputs = {"data": dataset.digest, "calibration": source.digest}
+    unencoded = open_unencoded_dataset_for_run(source, data, task)
+    recipe = {
+        **source.info.recipe,
+        "target": profile.name,
+        "limits": dataclasses.asdict(limits),
+        "samples": NUM_SAMPLES,
+    }
+    inputs = {"data": unencoded.digest, "calibration": source.digest}
     cache_key = compute_cache_key("sensitivity", recipe, seed, inputs)
-    before = find_current_run(output_dir, cache_key)
-    if before and before.info.is_complete:
+    previous = find_current_run(output_dir, cache_key)
+    if previous and previous.info.is_complete:
         print_up_to_date(output_dir)
-        return before
-    request = export_request(source, spec, spec.select_inputs(dataset), profile, "auto", output_dir.name)
+        return previous
+    student = load_deployable_student(source, encode_texts_for_run(source, unencoded))
+    graphs = load_all_graphs(student)
     with new_run(output_dir, cache_key) as work:
-        _start_from(work, source, before)
-        asked = _Asked(source, request, limits, seed)
+        _copy_files(source, previous, work)
         plans = {
-            backend.scheme: _search(asked, backend, spec.normalize(dataset), work, budget / len(backends))
-            for backend in backends
-            if backend.scheme
+            scheme: _search(
+                student, graphs, backend, scheme, work, limits=limits, budget=budget / len(backends), seed=seed
+            )
+            for scheme, backend in backends.items()
         }
-        _write(work, asked, plans, output_dir.name)
+        calibration = _with_plans(_calibration(student), plans)
+        calibration.save(work)
+        page = SensitivityPage(
+            f"Sensitivity of {output_dir.name}",
+            f"{profile.name}, measured on the validation split",
+            tuple(_page_parts(plans, limits, graphs, calibration)),
+        )
+        write_text(work / PAGE_NAME, render_sensitivity(page))
         info = dataclasses.replace(
             source.info,
             command="sensitivity",
@@ -92,75 +124,87 @@ def find_mixed_precision(
             metrics={"complete": all(plan.complete for plan in plans.values())},
         )
         write_run(work, info, source.weights, [])
-    _tell(plans, output_dir)
-    following = f"edge-msa export --target {profile.name} --model {output_dir} --output-dir bundle"
-    made("calibration with a plan", output_dir, following)
+    _print_plans(plans)
+    print_result(f"page: {output_dir / PAGE_NAME}")
+    next_command = f"edge-msa export --target {profile.name} --model {output_dir} --output-dir bundle"
+    print_output("calibration with mixed-precision plan", output_dir, next_command)
     return load_run(output_dir)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Asked:
-    """What is searched for."""
-
-    source: Run
-    request: ExportRequest
-    limits: PlanLimits
-    seed: int
+def _calibration(student: DeployableStudent) -> Calibration:
+    if student.calibration is None:
+        raise RunError(f"{student.run.path} is not calibrated. Run `edge-msa calibrate` first.")
+    return student.calibration
 
 
-def _journal(work: Path, scheme: str) -> Path:
-    return work / f"evaluations-{scheme}.json"
-
-
-def _start_from(work: Path, source: Run, before: Run | None) -> None:
-    """Copy what the calibration holds, and the answers of an earlier search of the same cache key."""
-    own = (INFO_NAME, LOG_NAME, WEIGHTS_NAME)
+def _copy_files(source: Run, previous: Run | None, work: Path) -> None:
+    """Copy the files of the calibration, and the scores of an earlier search with the same cache key."""
     for path in source.path.iterdir():
-        if path.is_file() and path.name not in own:
+        if path.is_file() and path.name not in (INFO_NAME, LOG_NAME, WEIGHTS_NAME):
             shutil.copyfile(path, work / path.name)
-    for path in before.path.glob("evaluations-*.json") if before else ():
+    for path in previous.path.glob(SCORES_NAME.format(scheme="*")) if previous else ():
         if not (work / path.name).is_file():
             shutil.copyfile(path, work / path.name)
 
 
-def _search(asked: _Asked, backend: BackendProfile, dataset: Dataset, work: Path, budget: float) -> MixedPrecisionPlan:
-    scheme = str(backend.scheme)
-    graphs = graphs_of(asked.source)
+def _search(
+    student: DeployableStudent,
+    graphs: GraphsByKey,
+    backend: str,
+    scheme: str,
+    work: Path,
+    *,
+    limits: PlanLimits,
+    budget: float,
+    seed: int,
+) -> MixedPrecisionPlan:
+    """Search the plan of one quantization scheme. Layers that calibration keeps in FP32 are not part of the search."""
+    text_encoder = None
+    if isinstance(student.text, TextGraph):
+        text_encoder = TextEncoderGraph.export(student.text, student.spec.windows["language"])
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
-        scorer = PlanScorer.of(graphs, asked.request, backend, dataset, Path(scratch), SAMPLES, asked.seed)
-        weights = scorer.weights  # without those that calibrate keeps float
-        remark(f"{scheme}: {len(weights)} layers, {scorer.samples} validation samples, by {scorer.executes}")
-        return search_mixed_precision(
-            weights, scorer, _journal(work, scheme), limits=asked.limits, budget=budget, progress=remark
-        )
-
-
-def _write(work: Path, asked: _Asked, plans: Mapping[str, MixedPrecisionPlan], name: str) -> None:
-    before = asked.request.fp32_weights
-    fp32_weights = {**before} | {rules: {**before.get(rules, {}), **plan.fp32_weights} for rules, plan in plans.items()}
-    write_fp32_weights(work, fp32_weights)
-    graphs = with_text_encoders(graphs_of(asked.source), asked.request.text)
-    told = explained(dataclasses.replace(asked.request, fp32_weights=fp32_weights), graphs)
-    parts = [
-        SensitivityPart(
+        scorer = PlanScorer(
+            graphs,
+            _calibration(student),
+            backend,
             scheme,
-            _sentences(plan),
-            tuple(_bar(layer, plan) for layer in plan.layers),
-            asked.limits.distance,
-            tuple(
-                (item["node"], item["op"], "int8" if item["int8"] else "float", item["reason"])
-                for item in told.provenance["plan"][scheme]
-            ),
+            student.spec.normalization.normalize_dataset(student.dataset),
+            text_encoder,
+            Path(scratch),
+            num_samples=NUM_SAMPLES,
+            seed=seed,
         )
-        for scheme, plan in plans.items()
-    ]
-    page = SensitivityPage(
-        f"Sensitivity of {name}", f"{asked.request.profile.name}, against the gate on validation", parts
-    )
-    write_text(work / PAGE_NAME, render_sensitivity(page))
+        weights = scorer.weights
+        print_progress(
+            f"{scheme}: {len(weights)} layers, scored on {scorer.num_samples} validation samples "
+            f"with {scorer.backend_name}"
+        )
+        scores_path = work / SCORES_NAME.format(scheme=scheme)
+        return search_mixed_precision(
+            weights, scorer, scores_path, limits=limits, budget=budget, progress=print_progress
+        )
 
 
-def _bar(layer: LayerSensitivity, plan: MixedPrecisionPlan) -> LayerBar:
+def _with_plans(calibration: Calibration, plans: Plans) -> Calibration:
+    """Return the calibration with the FP32 weights of the plans added to its own."""
+    before = calibration.fp32_weights
+    added = {scheme: {**before.get(scheme, {}), **plan.fp32_weights} for scheme, plan in plans.items()}
+    return dataclasses.replace(calibration, fp32_weights={**before, **added})
+
+
+def _page_parts(
+    plans: Plans, limits: PlanLimits, graphs: GraphsByKey, calibration: Calibration
+) -> Iterator[SensitivityPart]:
+    for scheme, plan in plans.items():
+        rows = tuple(
+            (node.node, node.op, "int8" if node.int8 else "float", node.reason)
+            for node in summarize_plan(graphs, scheme, calibration)
+        )
+        bars = tuple(_layer_bar(layer, plan) for layer in plan.layers)
+        yield SensitivityPart(scheme, _summary(plan), bars, limits.distance, rows)
+
+
+def _layer_bar(layer: LayerSensitivity, plan: MixedPrecisionPlan) -> LayerBar:
     return LayerBar(
         layer.weight,
         layer.only_int8.distance if layer.only_int8 else None,
@@ -169,20 +213,24 @@ def _bar(layer: LayerSensitivity, plan: MixedPrecisionPlan) -> LayerBar:
     )
 
 
-def _sentences(plan: MixedPrecisionPlan) -> tuple[str, ...]:
-    kept = len(plan.fp32_weights)
-    first = f"All {len(plan.layers)} layers in int8 lose {plan.all_int8.drop:.2f} points on the worst subset and lie "
-    first += f"{plan.all_int8.distance:.4f} of a standard deviation from fp32."
-    second = f"{kept or 'None'} of them kept float: {plan.score.drop:.2f} points, {plan.score.distance:.4f}; "
-    second += "within the limits." if plan.passed else "beyond the limits."
-    third = () if plan.complete else ("The budget ended first: this is the best so far, the same command goes on.",)
-    return (first, second, *third)
-
-
-def _tell(plans: Mapping[str, MixedPrecisionPlan], output_dir: Path) -> None:
+def _print_plans(plans: Plans) -> None:
     for scheme, plan in plans.items():
-        for sentence in _sentences(plan):
-            say(f"{scheme}: {sentence}")
+        for sentence in _summary(plan):
+            print_result(f"{scheme}: {sentence}")
         for weight, reason in plan.fp32_weights.items():
-            say(f"  {weight}: {reason}")
-    say(f"picture: {output_dir / PAGE_NAME}")
+            print_result(f"  {weight}: {reason}")
+
+
+def _summary(plan: MixedPrecisionPlan) -> tuple[str, ...]:
+    """Return the result of a search in two or three sentences."""
+    count = len(plan.fp32_weights)
+    all_int8 = (
+        f"With all {len(plan.layers)} layers in int8, the worst subset loses {plan.all_int8.drop:.2f} points and the "
+        f"distance from fp32 is {plan.all_int8.distance:.4f} standard deviations."
+    )
+    chosen = (
+        f"With {count or 'no'} {'layer' if count == 1 else 'layers'} in fp32, it loses {plan.score.drop:.2f} points, "
+        f"and the distance is {plan.score.distance:.4f}, which is {'within' if plan.passed else 'beyond'} the limits."
+    )
+    incomplete = "The time budget ended first: this is the best plan so far. Run the same command again to continue."
+    return (all_int8, chosen) if plan.complete else (all_int8, chosen, incomplete)

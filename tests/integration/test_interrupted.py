@@ -121,9 +121,12 @@ def test_a_training_interrupted_between_epochs_goes_on_from_there(
 @pytest.mark.parametrize(
     ("step", "line"),
     [
-        ("calibrate.graphs_of", ("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT")),
+        (
+            "calibrate.load_student_graphs",
+            ("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT"),
+        ),
         ("calibrate.compute_ranges", ("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT")),
-        ("export.graphs_of", ("export", "--target", "laptop", "--model", "student", "--output-dir", "OUT")),
+        ("export.load_all_graphs", ("export", "--target", "laptop", "--model", "student", "--output-dir", "OUT")),
     ],
 )
 def test_ctrl_c_inside_a_step_leaves_no_result(
@@ -138,7 +141,7 @@ def test_ctrl_c_inside_a_step_leaves_no_result(
         raise KeyboardInterrupt
 
     if step == "calibrate.compute_ranges":
-        monkeypatch.setattr("edge_msa.workflows.calibrate.graphs_of", lambda _: {})
+        monkeypatch.setattr("edge_msa.workflows.calibrate.load_student_graphs", lambda _: {})
         monkeypatch.setattr("edge_msa.workflows.calibrate.collect_statistics", lambda *_, **__: None)
         monkeypatch.setattr("edge_msa.workflows.calibrate.compute_smoothing", lambda _: {})
     monkeypatch.setattr(f"edge_msa.workflows.{step}", stop)

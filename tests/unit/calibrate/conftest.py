@@ -6,6 +6,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.modalities import Subset
 from tests.unit.calibrate.graphs import FRAMES, Array, EncoderRecipe, GraphMaker, TextEncoderMaker, window_sample
 
 
@@ -25,10 +27,11 @@ def text_encoders() -> TextEncoderMaker:
 
 
 @pytest.fixture(scope="session")
-def window_graphs(maker: GraphMaker) -> dict[str, onnx.ModelProto]:
-    """Window graphs of FRAMES frames by subset."""
-    subsets = {"l": ("language",), "a": ("audio",), "la": ("language", "audio")}
-    return {subset: maker.window(FRAMES, names) for subset, names in subsets.items()}
+def window_graphs(maker: GraphMaker) -> dict[GraphKey, onnx.ModelProto]:
+    """Window graphs of FRAMES frames."""
+    return {
+        GraphKey.window(subset): maker.window(FRAMES, subset.modalities) for subset in (Subset.L, Subset.A, Subset.LA)
+    }
 
 
 @pytest.fixture

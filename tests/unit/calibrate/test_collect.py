@@ -9,20 +9,22 @@ import numpy.typing as npt
 import pytest
 from onnx import numpy_helper
 
-from edge_msa_calibrate.collect import Checkpoint, collect_statistics, subset_of
+from edge_msa_calibrate.collect import Checkpoint, collect_statistics, graph_for_sample
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.ranges import METHODS, compute_ranges
 from edge_msa_calibrate.statistics import Statistics, load_statistics
+from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.modalities import Subset
 from tests.unit.calibrate.graphs import FRAMES, window_sample
 
 Array = npt.NDArray[Any]
-Graphs = dict[str, Any]
+Graphs = dict[GraphKey, Any]
 Samples = Callable[[], list[Any]]
 
 
 def random_samples(maker: Any, count: int, seed: int = 0) -> Iterator[dict[str, Array]]:
-    """Yield samples of frames by modality, with subsets `la` and `a` alternating."""
+    """Yield samples of frames by modality, with and without language alternating."""
     rng = np.random.default_rng(seed)
     for index in range(count):
         names = ("audio",) if index % 2 else ("language", "audio")
@@ -34,8 +36,8 @@ def random_samples(maker: Any, count: int, seed: int = 0) -> Iterator[dict[str, 
 
 def same(one: Statistics, two: Statistics) -> bool:
     return one.samples == two.samples and all(
-        np.array_equal(item.counts, two.by_subset[subset][key].counts)
-        for subset, histograms in one.by_subset.items()
+        np.array_equal(item.counts, two.by_graph[graph][key].counts)
+        for graph, histograms in one.by_graph.items()
         for key, item in histograms.items()
     )
 
@@ -53,14 +55,15 @@ def test_frames_are_padded_or_cut_to_the_window(maker: Any, window_graphs: Graph
     )
 
 
-def test_statistics_are_kept_per_subset_and_merge(maker: Any, window_graphs: Graphs) -> None:
+def test_statistics_are_kept_per_graph_and_merge(maker: Any, window_graphs: Graphs) -> None:
     statistics = collect_statistics(window_graphs, random_samples(maker, 8))
-    assert list(statistics.by_subset) == ["a", "la"]
-    assert not any(key.startswith("encoders.language") for key in statistics.by_subset["a"])
+    a, la = GraphKey.window(Subset.A), GraphKey.window(Subset.LA)
+    assert set(statistics.by_graph) == {a, la}
+    assert not any(key.startswith("encoders.language") for key in statistics.by_graph[a])
     key = "encoders.audio.embed.weight:input"
-    assert statistics.histograms[key].count == sum(statistics.by_subset[name][key].count for name in ("a", "la"))
+    assert statistics.histograms[key].count == sum(statistics.by_graph[graph][key].count for graph in (a, la))
     language = "encoders.language.embed.weight:input"
-    assert np.array_equal(statistics.histograms[language].counts, statistics.by_subset["la"][language].counts)
+    assert np.array_equal(statistics.histograms[language].counts, statistics.by_graph[la][language].counts)
 
 
 def test_only_valid_frames_of_every_graph_are_counted(
@@ -114,7 +117,7 @@ def test_order_of_samples_does_not_matter(window_graphs: Graphs, window_samples:
 
 def test_text_encoder_counts_valid_tokens_and_channels(text_encoders: Any) -> None:
     graph, samples = text_encoders.graph(FRAMES), text_encoders.samples(FRAMES)
-    statistics = collect_statistics({"text_encoder": graph}, samples)
+    statistics = collect_statistics({GraphKey.text_encoder(FRAMES): graph}, samples)
     histogram = statistics.histograms["text_encoder.one.weight:input"]
     (table,) = (item for item in graph.graph.initializer if item.name == "text_encoder.embeddings.weight")
     tokens = np.concatenate([sample["ids"][0][sample["valid"][0] > 0] for sample in samples])
@@ -122,8 +125,7 @@ def test_text_encoder_counts_valid_tokens_and_channels(text_encoders: Any) -> No
     assert (histogram.minimum, histogram.maximum, histogram.count) == (rows.min(), rows.max(), rows.size)
     channel_ranges = statistics.channel_ranges["text_encoder.one.weight:input"]
     assert np.array_equal(channel_ranges, [rows.min(axis=0), rows.max(axis=0)])
-    assert statistics.samples == {"text_encoder": len(samples)}
-    assert statistics.modality_samples == {}
+    assert statistics.samples == {GraphKey.text_encoder(FRAMES): len(samples)}
 
 
 class InterruptedPassError(Exception):
@@ -163,21 +165,22 @@ def test_one_constant_sample_is_enough_to_quantize(
     ranges = compute_ranges(collect_statistics(window_graphs, [sample]), method)
     inputs = {"frames.audio": np.full((1, FRAMES, maker.recipe.dims["audio"]), value, np.float32)}
     inputs["valid.audio"] = np.ones((1, FRAMES), np.float32)
-    expected = run(window_graphs["a"], inputs)["tokens.audio"]
-    actual = run(quantize(window_graphs["a"], ranges, "ort-x86-vnni"), inputs)["tokens.audio"]
+    window = window_graphs[GraphKey.window(Subset.A)]
+    expected = run(window, inputs)["tokens.audio"]
+    actual = run(quantize(window, ranges, "ort-x86-vnni"), inputs)["tokens.audio"]
     assert np.abs(actual - expected).max() < 0.1 * np.abs(expected).max()
 
 
 def test_sample_without_a_known_array_is_rejected() -> None:
     with pytest.raises(CalibrationError, match="named language, audio, vision or ids, got speech"):
-        subset_of({"speech": np.zeros(3)})
+        graph_for_sample({"speech": np.zeros(3)})
 
 
 def test_unusable_samples_are_rejected(maker: Any, window_graphs: Graphs) -> None:
     dims = dict(maker.recipe.dims)
     with pytest.raises(CalibrationError, match="No calibration sample has a valid frame"):
         collect_statistics(window_graphs, [])
-    with pytest.raises(CalibrationError, match="subset 'v', which has no graph"):
+    with pytest.raises(CalibrationError, match="needs the graph 'window v'"):
         collect_statistics(window_graphs, [{"vision": np.zeros((2, 3), np.float32)}])
     with pytest.raises(CalibrationError, match="does not fit"):
         collect_statistics(window_graphs, [window_sample({"audio": 3}, {"audio": 7}, 0)])

@@ -12,8 +12,12 @@ from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.histogram import Histogram, HistogramBuilder
 from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_calibrate.statistics import Statistics
+from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.modalities import Subset
 
 Array = npt.NDArray[Any]
+
+GRAPH = GraphKey.window(Subset.L)
 
 
 def histogram_of(values: Array, bins: int = 2048) -> Histogram:
@@ -28,7 +32,7 @@ def normal(seed: int, count: int = 20_000) -> Array:
 
 def statistics(values: Array) -> Statistics:
     found = {"w:input": histogram_of(values), "w:output": histogram_of(np.maximum(values, 0))}
-    return Statistics({"l": found}, {"l": 1})
+    return Statistics({GRAPH: found}, {GRAPH: 1})
 
 
 def drifting_tensors(calibrated: Array, other: Array) -> list[str]:

@@ -41,7 +41,7 @@ def test_encoder_without_calibration_stays_fp32(maker: Any) -> None:
 @pytest.mark.parametrize(
     ("fp32_weights", "reason"),
     [
-        (("text_encoder.one.weight",), "kept in FP32 on request"),
+        (("text_encoder.one.weight",), "kept in fp32 on request"),
         ({"text_encoder.one.weight": "sensitive"}, "sensitive"),
     ],
 )

@@ -15,6 +15,8 @@ from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.ranges import Range, compute_ranges
 from edge_msa_calibrate.schemes import SCHEMES, QuantizationScheme
+from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.modalities import Subset
 
 Array = npt.NDArray[Any]
 
@@ -34,9 +36,9 @@ def inputs_for(maker: Any, modalities: tuple[str, ...], seed: int) -> dict[str, 
 def ranges_for(maker: Any) -> dict[str, Range]:
     """Return the ranges of the encoders of a maker, from eight random samples."""
     names = tuple(maker.recipe.dims)
-    subset = "".join(name[0] for name in names)
+    key = GraphKey.window(Subset.of(names))
     samples = [inputs_for(maker, names, seed) for seed in range(8)]
-    return compute_ranges(collect_statistics({subset: maker.window(FRAMES)}, samples), "mse")
+    return compute_ranges(collect_statistics({key: maker.window(FRAMES)}, samples), "mse")
 
 
 @pytest.fixture(scope="module")

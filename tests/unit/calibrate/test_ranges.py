@@ -19,8 +19,12 @@ from edge_msa_calibrate.ranges import (
     percentile_range,
 )
 from edge_msa_calibrate.statistics import Statistics
+from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.modalities import Subset
 
 Array = npt.NDArray[Any]
+
+GRAPH = GraphKey.window(Subset.L)
 
 
 def histogram_of(values: Array, bins: int = 2048) -> Histogram:
@@ -118,7 +122,9 @@ def test_mse_does_not_clip_uniform_values() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_range_includes_zero_and_no_unseen_values(method: Any) -> None:
     data = {"a": signed(), "b": rectified() + 1, "c": np.zeros(5, np.float32), "d": -rectified()}
-    found = compute_ranges(Statistics({"l": {key: histogram_of(item) for key, item in data.items()}}, {"l": 1}), method)
+    found = compute_ranges(
+        Statistics({GRAPH: {key: histogram_of(item) for key, item in data.items()}}, {GRAPH: 1}), method
+    )
     assert list(found) == list(data)
     for key, values in data.items():
         assert min(values.min(), 0) <= found[key].low <= 0 <= found[key].high <= max(values.max(), 0)
@@ -127,7 +133,7 @@ def test_every_range_includes_zero_and_no_unseen_values(method: Any) -> None:
 
 
 def test_invalid_method_and_percentile_are_rejected() -> None:
-    statistics = Statistics({"l": {"a": histogram_of(signed())}}, {"l": 1})
+    statistics = Statistics({GRAPH: {"a": histogram_of(signed())}}, {GRAPH: 1})
     with pytest.raises(CalibrationError, match=r"Unknown calibration method 'median'\. Available: minmax"):
         compute_ranges(statistics, "median")  # type: ignore[arg-type]
     with pytest.raises(CalibrationError, match="percent must be above 0 and at most 100, got 0"):

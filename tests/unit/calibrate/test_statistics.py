@@ -10,10 +10,12 @@ import pytest
 from edge_msa_calibrate.collect import collect_statistics
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.statistics import Statistics, load_statistics
+from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.modalities import Subset
 
 
 @pytest.fixture
-def statistics(window_graphs: dict[str, Any], window_samples: Callable[[], list[Any]]) -> Statistics:
+def statistics(window_graphs: Any, window_samples: Callable[[], list[Any]]) -> Statistics:
     return collect_statistics(window_graphs, window_samples())
 
 
@@ -22,6 +24,7 @@ def test_saved_statistics_load_unchanged(statistics: Statistics, tmp_path: Path)
     statistics.save(path)
     loaded = load_statistics(path)
     assert loaded.samples == statistics.samples
+    assert list(loaded.by_graph) == list(statistics.by_graph)
     assert list(loaded.histograms) == list(statistics.histograms)
     for key, histogram in statistics.histograms.items():
         other = loaded.histograms[key]
@@ -44,11 +47,12 @@ def test_absent_damaged_and_foreign_files_are_rejected(statistics: Statistics, t
 
 
 def test_unwritable_path_is_an_error(statistics: Statistics, tmp_path: Path) -> None:
-    (tmp_path / "absent").touch()
+    (tmp_path / "file").touch()
     with pytest.raises(CalibrationError, match="Cannot write"):
-        statistics.save(tmp_path / "absent" / "statistics.npz")
+        statistics.save(tmp_path / "file" / "statistics.npz")
 
 
-def test_samples_are_counted_by_subset_and_modality(statistics: Statistics) -> None:
-    assert statistics.samples == {"l": 1, "a": 1, "la": 2}
-    assert statistics.modality_samples == {"language": 3, "audio": 3}
+def test_samples_are_counted_by_graph(statistics: Statistics) -> None:
+    counts = {Subset.A: 1, Subset.L: 1, Subset.LA: 2}
+    assert statistics.samples == {GraphKey.window(subset): count for subset, count in counts.items()}
+    assert statistics.count == 4

@@ -17,6 +17,7 @@ from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_calibrate.schemes import SCHEMES
 from edge_msa_calibrate.smoothing import compute_smoothing
 from edge_msa_calibrate.statistics import Statistics
+from edge_msa_runtime.bundle.manifest import GraphKey
 from tests.unit.calibrate.graphs import TextEncoderMaker
 
 LENGTH = 12
@@ -24,7 +25,9 @@ LENGTH = 12
 
 @pytest.fixture(scope="module")
 def statistics(text_encoders: TextEncoderMaker) -> Statistics:
-    return collect_statistics({"text_encoder": text_encoders.graph(LENGTH)}, text_encoders.samples(LENGTH))
+    return collect_statistics(
+        {GraphKey.text_encoder(LENGTH): text_encoders.graph(LENGTH)}, text_encoders.samples(LENGTH)
+    )
 
 
 def int8_graph(

@@ -18,6 +18,7 @@ from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_calibrate.schemes import SCHEMES
 from edge_msa_export.graphs.export import export_window
+from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 20, "audio": 18, "vision": 6}
@@ -56,7 +57,9 @@ def window(student: Student) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def ranges(window: onnx.ModelProto) -> Mapping[str, tuple[float, float]]:
-    return compute_ranges(collect_statistics({"lav": window}, (sample(seed) for seed in range(20))), "mse")
+    return compute_ranges(
+        collect_statistics({GraphKey.window(Subset.LAV): window}, (sample(seed) for seed in range(20))), "mse"
+    )
 
 
 def tensors(inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

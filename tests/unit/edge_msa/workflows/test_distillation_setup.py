@@ -18,7 +18,7 @@ from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.quantization.calibration_files import RANGES_NAME, read_ranges
+from edge_msa.quantization.calibration_files import Calibration, load_calibration
 from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import prepare_distillation
 from edge_msa.training.predict import to_numpy
@@ -190,11 +190,11 @@ def test_training_as_in_int8_keeps_ranges_sizes_and_contract_of_the_calibrated_r
         for side in ("input", "output")
     ]
     with new_run(calibrated, "calibrated") as work:
-        (work / RANGES_NAME).write_text(json.dumps(dict.fromkeys(keys, (-3.0, 3.0))))
+        Calibration(dict.fromkeys(keys, (-3.0, 3.0))).save(work)
         write_run(work, dataclasses.replace(student.info, kind="calibration"), student.weights, [])
     found = distill_student(data, [run], tmp_path / "qat", qat=calibrated, recipe={"student": {"width": 99}}, epochs=1)
     assert load_run(tmp_path / "qat", "calibration").info.command == "distill --qat"
     assert found.info.config == student.info.config
     assert found.spec.to_json() == student.spec.to_json()
-    assert read_ranges(found) == dict.fromkeys(keys, (-3.0, 3.0))
+    assert load_calibration(found) == Calibration(dict.fromkeys(keys, (-3.0, 3.0)))
     assert any(not np.array_equal(value, found.weights[name]) for name, value in student.weights.items())

@@ -114,8 +114,8 @@ def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Pa
     (calibrated / "fp32_weights.json").write_text(json.dumps(coarse))
     find_mixed_precision("laptop-x86", calibrated, placed, max_drop=100, max_distance=1e-4, budget=600)
     for scheme in ("openvino-x86", "ort-x86-vnni"):
-        asked = json.loads((placed / f"evaluations-{scheme}.json").read_text())["evaluations"]
-        layers = max((set(row["float"]) for row in asked), key=len)
+        asked = json.loads((placed / f"plan-scores-{scheme}.json").read_text())["scores"]
+        layers = max((set(row["fp32_weights"]) for row in asked), key=len)
         assert (
             len([name for name in layers if name.startswith("text_encoder.")]) == 11
         )  # two layers of six, one kept float
@@ -123,7 +123,7 @@ def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Pa
         assert len({row["distance"] for row in asked}) > 2
     path = export_model("laptop-x86", tmp_path / "bundle", model=placed, precision="fp32").path
     for rows in open_bundle(path).manifest.provenance["plan"].values():
-        assert len([row for row in rows if "(text encoder." in row["node"]]) == 12
+        assert len([row for row in rows if "(text_encoder." in row["node"]]) == 12
         assert [row["reason"] for row in rows if kept in row["node"]] == ["too coarse"]
 
 

@@ -1,0 +1,104 @@
+"""Make the request for an export from a student and a target."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from edge_msa.data.tasks import Task
+from edge_msa.deployment.golden_samples import choose_golden_samples
+from edge_msa.deployment.graphs import chunk_lengths
+from edge_msa.deployment.student import DeployableStudent
+from edge_msa.quantization.calibration_files import Calibration
+from edge_msa.quantization.plan_summary import summarize_plan
+from edge_msa_export.graphs.files import GraphsByKey
+from edge_msa_export.profiles import DeviceProfile
+from edge_msa_export.request import ExportRequest, Normalization
+from edge_msa_runtime.bundle.manifest import TaskSpec
+
+LICENSE = "The weights are subject to the terms of the data that they were trained on. The runtime is MIT."
+
+
+def make_export_request(
+    student: DeployableStudent,
+    profile: DeviceProfile,
+    name: str,
+    *,
+    precision: str = "auto",
+    graphs: GraphsByKey | None = None,
+    ir: bool = False,
+    dla: bool = False,
+) -> ExportRequest:
+    """Return the request to export a student for a target.
+
+    Args:
+        student: the student. Golden samples come from its dataset.
+        profile: the target.
+        name: name of the bundle.
+        precision: `auto` for all precisions of the target, or the name of one, which is exported next to FP32.
+        graphs: the student's FP32 graphs. If given, the provenance lists the INT8 nodes of every quantization scheme.
+        ir: export OpenVINO graphs as OpenVINO IR.
+        dla: check TensorRT graphs for the target's DLA as well.
+
+    Raises:
+        DataError: the dataset lacks a modality of the model.
+    """
+    spec, calibration = student.spec, student.calibration
+    provenance = _provenance(student)
+    if graphs is not None and calibration is not None:
+        provenance["plan"] = _plans(graphs, profile, calibration)
+    return ExportRequest(
+        name=name,
+        profile=profile,
+        task=make_task_spec(spec.task),
+        normalization={
+            modality: Normalization(
+                tuple(spec.normalization.mean[modality].tolist()), tuple(spec.normalization.std[modality].tolist())
+            )
+            for modality in spec.dims
+        },
+        chunks=chunk_lengths(spec.windows),
+        windows=spec.windows,
+        golden=choose_golden_samples(student.dataset, spec.dims, text_input=spec.text_input is not None),
+        provenance=provenance,
+        license=LICENSE,
+        ranges=calibration.ranges if calibration else None,
+        smoothing=calibration.smoothing if calibration else {},
+        fp32_weights=calibration.fp32_weights if calibration else {},
+        precisions=None if precision == "auto" else tuple(dict.fromkeys(("fp32", precision))),
+        frame_rates=spec.frame_rates,
+        text=student.text,
+        ir=ir,
+        dla=dla,
+    )
+
+
+def make_task_spec(task: Task) -> TaskSpec:
+    """Return the task as a bundle's manifest describes it."""
+    return TaskSpec(task.kind, task.outputs, task.labels, task.edges)
+
+
+def _provenance(student: DeployableStudent) -> dict[str, Any]:
+    info, dataset = student.run.info, student.dataset
+    parameters = sum(value.size for value in student.run.weights.values())
+    return {
+        "run": student.run.digest,
+        "model": info.model,
+        "seed": info.seed,
+        "parameters": int(parameters) + (student.text.parameters if student.text else 0),
+        "config": dict(info.config),
+        "inputs": dict(info.inputs),
+        "data": {"name": dataset.name, "digest": dataset.digest},
+        "git_revision": info.git_revision,
+        "versions": dict(info.versions),
+        "calibration": dict(info.recipe) if info.kind == "calibration" else None,
+    }
+
+
+def _plans(graphs: GraphsByKey, profile: DeviceProfile, calibration: Calibration) -> dict[str, list[dict[str, Any]]]:
+    """Return the precision of every node by quantization scheme, as plain JSON values."""
+    return {
+        backend.scheme: [dataclasses.asdict(node) for node in summarize_plan(graphs, backend.scheme, calibration)]
+        for backend in profile.backends
+        if backend.scheme is not None
+    }

@@ -1,0 +1,65 @@
+"""Load a student run for deployment: everything that calibration and export need, in one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.runs import Run
+from edge_msa.data.dataset import Dataset
+from edge_msa.models.student import Student
+from edge_msa.models.text_encoders import EmbeddingTableEncoder
+from edge_msa.quantization.calibration_files import Calibration, load_calibration
+from edge_msa.training.load import student_of
+from edge_msa.training.text.load import text_input_of
+from edge_msa_export.text import Text, TextGraph, TextTable
+
+
+@dataclass(frozen=True)
+class DeployableStudent:
+    """A student, and what its deployment needs."""
+
+    run: Run
+    """The run that the student comes from."""
+    network: Student
+    """The network in evaluation mode, on the CPU."""
+    text: Text | None
+    """The tokenizer and text encoder in the form that export takes; None if the student takes language features."""
+    calibration: Calibration | None
+    """The calibration; None if the run is not calibrated, so that INT8 is not available."""
+    dataset: Dataset
+    """Raw data with the modalities of the student. Language frames are those of its text encoder if it has one."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the student expects of its data."""
+        return self.run.spec
+
+
+def load_deployable_student(run: Run, dataset: Dataset) -> DeployableStudent:
+    """Load a student or calibration run.
+
+    Args:
+        run: the run.
+        dataset: raw data, with the language frames of the run's text encoder if it has one.
+
+    Raises:
+        RunError: a file of the run is missing or damaged, or its weights do not fit the network.
+        DataError: the dataset does not fit the model.
+    """
+    return DeployableStudent(
+        run, student_of(run), _load_text(run), load_calibration(run), run.spec.select_inputs(dataset)
+    )
+
+
+def _load_text(run: Run) -> Text | None:
+    if run.spec.text_input is None:
+        return None
+    text_input = text_input_of(run)
+    tokenizer, text_encoder = text_input.words, text_input.text_encoder
+    if isinstance(text_encoder, EmbeddingTableEncoder):
+        rows = np.asarray(text_encoder.table.weight.detach().numpy(), np.float32)
+        return TextTable(tokenizer.tokenizer, rows, tokenizer.max_tokens)
+    return TextGraph(tokenizer.tokenizer, text_encoder.exportable(), text_encoder.dim, tokenizer.max_tokens)

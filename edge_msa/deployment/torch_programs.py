@@ -1,0 +1,101 @@
+"""Export a student as torch programs for torch-tensorrt, and compile them where that is possible."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_msa.deployment.request import make_export_request
+from edge_msa.deployment.student import DeployableStudent
+from edge_msa.errors import BackendUnavailableError, UsageError
+from edge_msa.text_tables import text_table
+from edge_msa_export.bundle.folders import whole_folder
+from edge_msa_export.errors import ExportError
+from edge_msa_export.profiles import DeviceProfile, load_profiles
+from edge_msa_export.torch_tensorrt.folder import Facts, is_programs_folder, write_facts
+from edge_msa_export.torch_tensorrt.programs import (
+    PRECISIONS,
+    Compiled,
+    Programs,
+    compile_programs,
+    save_programs,
+    torch_version,
+)
+from edge_msa_export.torch_tensorrt.tables import table_of
+
+BACKEND = "torch-tensorrt"
+
+
+@dataclass(frozen=True)
+class ProgramExport:
+    """A folder of torch programs."""
+
+    programs: Programs
+    facts: Facts
+    error: ExportError | BackendUnavailableError | None
+    """Why the programs were not compiled; None if they were."""
+
+
+def check_programs_precision(profile: DeviceProfile, precision: str) -> str:
+    """Return the precision to compile programs at. `auto` is FP32.
+
+    Raises:
+        UsageError: the target or torch-tensorrt does not support it.
+    """
+    if profile.torch_tensorrt is None:
+        supported = ", ".join(item.name for item in load_profiles().values() if item.torch_tensorrt)
+        raise UsageError(
+            f"torch-tensorrt with a dynamo path does not exist for {profile.name}. Available: {supported}."
+        )
+    chosen = "fp32" if precision == "auto" else precision
+    if chosen not in PRECISIONS:
+        raise UsageError(
+            f"--precision must be one of auto, {', '.join(PRECISIONS)} with --backend {BACKEND}, got {precision}. "
+            f"Export a bundle to use {precision} with TensorRT itself."
+        )
+    return chosen
+
+
+def write_programs(
+    student: DeployableStudent, profile: DeviceProfile, precision: str, output_dir: Path
+) -> ProgramExport:
+    """Write a folder with the programs of a student, compiled at `precision` if torch-tensorrt is available here.
+
+    Raises:
+        ExportError: torch cannot export the student.
+    """
+    request = make_export_request(student, profile, output_dir.name, precision="fp32")
+    compiled: Compiled | None = None
+    error: ExportError | BackendUnavailableError | None = None
+    with whole_folder(output_dir, is_programs_folder) as folder:
+        programs = save_programs(student.network, request, folder, table_of(profile.torch_tensorrt or ""))
+        try:
+            compiled = compile_programs(programs, student.network, request, precision)
+        except (ExportError, BackendUnavailableError) as caught:  # the programs can be compiled on the device
+            error = caught
+            shutil.rmtree(folder / "compiled", ignore_errors=True)
+        facts = Facts(profile, torch_version(), precision, compiled, request.provenance)
+        write_facts(folder, programs, facts)
+    return ProgramExport(programs, facts, error)
+
+
+def format_programs(export: ProgramExport) -> str:
+    """Return a text table of the programs and their parity with torch."""
+    programs, facts = export.programs, export.facts
+    compiled = facts.compiled.parity if facts.compiled else {}
+    rows = [
+        [
+            saved.file,
+            str(sum(saved.operators.values())),
+            f"{saved.parity:.1e}",
+            f"{compiled[saved.key]:.1e}" if saved.key in compiled else "-",
+            "  " + (", ".join(saved.unconverted) or "none"),
+        ]
+        for saved in programs.saved
+    ]
+    table = text_table(["program", "operators", "parity", "compiled", "  without a converter"], rows, left=1)
+    worst = max(saved.parity for saved in programs.saved)
+    return (
+        f"{table}\nlargest difference of a reloaded program from torch: {worst:.1e}, limit {programs.parity_limit:.0e}"
+    )

@@ -1,0 +1,60 @@
+"""The samples that calibration runs through a student's graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.data.tokenization import TextTokenizer
+from edge_msa.training.text.apply import text_ids
+from edge_msa_calibrate.collect import Sample
+from edge_msa_export.text import Text, TextGraph
+from edge_msa_runtime.modalities import subsets_of
+
+SAMPLES_PER_TEXT = 4
+"""Number of samples for each text that runs through a text encoder. Each text has many tokens and takes long."""
+
+
+def draw_calibration_samples(
+    dataset: Dataset,
+    text: Text | None,
+    max_tokens: int,
+    *,
+    num_samples: int,
+    seed: int,
+    split_name: SplitName = "train",
+) -> Iterator[Sample]:
+    """Yield samples for a student: its frames, then token ids for its text encoder if it has one.
+
+    Args:
+        dataset: normalized.
+        text: the student's text model, None if it has none.
+        max_tokens: tokens of the language window.
+        num_samples: number of samples of frames. The number of texts is a quarter of it.
+        seed: seed of the draw.
+        split_name: the split to draw from.
+    """
+    yield from draw_frames(dataset, num_samples, seed, split_name)
+    if isinstance(text, TextGraph):
+        split = dataset.split(split_name)
+        rows = np.random.default_rng(seed).permutation(len(split))[: -(-num_samples // SAMPLES_PER_TEXT)]
+        tokenizer = TextTokenizer(text.tokenizer, text.max_tokens, special=True)
+        yield from text_ids(tokenizer, [split.texts[row] for row in rows], max_tokens)
+
+
+def draw_frames(dataset: Dataset, num_samples: int, seed: int, split_name: SplitName = "train") -> Iterator[Sample]:
+    """Yield samples of a split in random order, each reduced to one subset of modalities, cycling through the subsets.
+
+    A bundle meets all subsets, so calibration uses a mix of them. Absent modalities are left out instead of filled with
+    zeros, which would shrink the ranges. A sample without any modality of its subset keeps all modalities that it has.
+    """
+    split = dataset.split(split_name)
+    subsets = subsets_of(split.modalities)
+    rows = np.random.default_rng(seed).permutation(len(split))[:num_samples]
+    for index, row in enumerate(rows):
+        sample = split.sample(int(row))
+        names = [name for name in subsets[index % len(subsets)].modalities if name in sample] or list(sample)
+        if names:
+            yield {name: sample[name] for name in names}
