@@ -26,10 +26,12 @@ _ALL = "all"
 class BuildOptions:
     """What to build and how.
 
-    `precision`: `fp32`, `fp16`, `int8`, or `all` precisions of the bundle; None: the bundle's default. `subset`: build
-    only the graphs of this subset; None: all. `workspace_mib`: memory that a layer may use, in MiB; None: half of the
-    free memory, at most 1024 MiB. `best_of`: number of plans to build per graph, of which the fastest is kept.
-    `device`: `GPU` or `GPU:1`; empty: the first GPU.
+    Attributes:
+        precision: `fp32`, `fp16`, `int8`, or `all` precisions of the bundle. None: the bundle's default.
+        subset: build only the graphs of this subset. None: all graphs.
+        workspace_mib: memory that a layer may use, in MiB. None: half of the free memory, at most 1024 MiB.
+        best_of: number of plans to build per graph, of which the fastest is kept.
+        device: `GPU` or `GPU:1`; empty for the first GPU.
     """
 
     precision: str | None = None
@@ -49,10 +51,22 @@ class BuildOptions:
 class GraphBuild:
     """The plan of one graph.
 
-    `number` of `total` graphs. `role`, `modalities` and `length`: the fields of the graph's key. `cached`: a plan with
-    the same options was already in the cache. `seconds`: build time of all candidates together. `bytes`: size of the
-    plan. `layers`: number of layers per precision. `p50_ms`: median latency of each candidate; empty if there was only
-    one. `remark`: a remark about an int8 plan, or empty.
+    Attributes:
+        number: position in the build, from 1 to `total`.
+        total: number of graphs.
+        role: role of the graph's key.
+        modalities: modalities of the graph's key.
+        length: length of the graph's key.
+        precision: `fp32`, `fp16` or `int8`.
+        device: device that the plan is for.
+        tensorrt: version of TensorRT.
+        cached: whether a plan with these options was already in the cache.
+        seconds: build time of all candidates together.
+        bytes: size of the plan.
+        layers: number of layers by precision.
+        p50_ms: median latency of each candidate; empty if there was only one.
+        peak_memory_bytes: peak memory of the build process; None if the system does not report it.
+        remark: remark about an int8 plan; may be empty.
     """
 
     number: int

@@ -31,7 +31,9 @@ def run_command(command: Sequence[str]) -> str | None:
 class System:
     """An operating system.
 
-    `root`: folder that contains its files. `run`: runs a command and returns its output, or None if it failed.
+    Attributes:
+        root: folder that contains its files.
+        run: function that runs a command and returns its output, or None if the command failed.
     """
 
     root: Path = Path("/")

@@ -20,10 +20,11 @@ MAX_THREADS = 256
 
 @dataclasses.dataclass(frozen=True)
 class BackendOptions:
-    """Options that every backend takes.
+    """Options of every backend.
 
-    `threads`: threads for one inference, 1 to 256; only CPU backends use it. `device`: a device name in the backend's
-    own notation (`CPU`, `GPU`, `GPU:1`); empty for the backend's default device.
+    Attributes:
+        threads: CPU threads for one inference, 1 to 256. Backends on other devices ignore it.
+        device: device name in the backend's own notation (`CPU`, `GPU`, `GPU:1`); empty for the default device.
     """
 
     threads: int = 1
@@ -37,9 +38,14 @@ class BackendOptions:
 class Program(abc.ABC):
     """A loaded graph with the buffers that it is bound to.
 
-    Write into `inputs` (initially zero), call `run`, then read `outputs`, which the next run overwrites. Or call the
-    program with a mapping of arrays, which copies inputs and outputs. `device` is the device that executes the graph.
-    `notes` lists deviations from the backend's usual way of executing a graph. A program is not thread-safe.
+    Write into `inputs`, call `run`, then use `outputs`, which the next run overwrites. Or call the program with a
+    mapping of arrays, which copies inputs and outputs. A program is not thread-safe.
+
+    Attributes:
+        inputs: input buffers by name, initially zero.
+        outputs: output buffers by name.
+        device: device that executes the graph.
+        notes: what is unusual about how the backend executes the graph.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -81,9 +87,12 @@ class Program(abc.ABC):
 
 
 class Backend(abc.ABC):
-    """A way to execute graphs on this machine.
+    """A library that executes graphs on this machine.
 
-    `version` is the version of the vendor's library. `device` is the requested device.
+    Attributes:
+        name: one of `BACKENDS`.
+        version: version of the library.
+        device: the requested device.
     """
 
     name: str

@@ -37,11 +37,16 @@ _MIN_RATE_HZ, _MAX_RATE_HZ = 0.01, 1e4
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """Wall times of one subset in milliseconds.
+    """Wall times of the predictions of one subset.
 
-    `frames`: number of frames per modality; for a text, its tokens. `from_text`: whether the language input was a raw
-    text, which is tokenized in every prediction. `predictions`: number of timed predictions. `p99_ms` is None below 100
-    predictions.
+    Attributes:
+        subset: the subset, such as `la`.
+        frames: number of frames by modality; for a text, its number of tokens.
+        from_text: whether the language input was raw text, which every prediction tokenizes.
+        predictions: number of timed predictions.
+        p50_ms: median in milliseconds.
+        p90_ms: 90th percentile in milliseconds.
+        p99_ms: 99th percentile in milliseconds; None below 100 predictions.
     """
 
     subset: str
@@ -57,12 +62,25 @@ class Latency:
 class BenchResult:
     """The measurements of one session.
 
-    `load_ms`: time to verify the bundle, open the backend, and load the graphs of all measured subsets. `file_bytes`:
-    size of the files that this backend needs at this precision (graphs, weights, tokenizer, embedding table).
-    `peak_memory_bytes`: peak resident memory of the whole process, including Python and other sessions; None if the
-    system does not report it (Windows). `notes`: deviations from the backend's usual way of executing graphs.
-    `rate_hz`: predictions per second; None if each prediction started when the previous one ended. `machine`: names
-    and versions. `before` and `after`: clocks, power mode and temperature before and after the run.
+    Attributes:
+        bundle: name of the bundle.
+        target: name of the bundle's device profile.
+        backend: name of the backend.
+        backend_version: version of the backend's library.
+        device: device that executed the graphs.
+        precision: `fp32`, `fp16` or `int8`.
+        threads: CPU threads per prediction.
+        load_ms: time to verify the bundle, open the backend, and load the graphs of all measured subsets.
+        file_bytes: size of the files that this backend needs at this precision: graphs, weights, tokenizer, embedding
+            table.
+        peak_memory_bytes: peak resident memory of the whole process, including Python and other sessions; None if the
+            system does not report it (Windows).
+        latencies: latency of each subset.
+        notes: what is unusual about how the backend executes the graphs.
+        rate_hz: predictions per second; None if each prediction started when the previous one ended.
+        machine: names and versions that do not change during the run.
+        before: clocks, power mode and temperature before the run.
+        after: clocks, power mode and temperature after the run.
     """
 
     bundle: str

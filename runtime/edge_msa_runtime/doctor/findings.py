@@ -11,8 +11,12 @@ OK, PROBLEM, UNKNOWN = "ok", "problem", "unknown"
 class Finding:
     """The result of one check.
 
-    `topic`: what was checked. `status`: `ok`, `problem` or `unknown`. `detail`: what was found. `fix`: the command or
-    action that fixes a problem; may be empty. `blocking`: whether no bundle can run because of the problem.
+    Attributes:
+        topic: what was checked.
+        status: `ok`, `problem` or `unknown`.
+        detail: what the check found.
+        fix: command or action that fixes the problem; may be empty.
+        blocking: whether no bundle can run because of the problem.
     """
 
     topic: str

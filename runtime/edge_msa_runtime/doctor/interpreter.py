@@ -16,9 +16,12 @@ from edge_msa_runtime.backends.onnxruntime_backend import import_onnxruntime
 class Interpreter:
     """A Python interpreter.
 
-    `version`: major and minor. `architecture`: processor architecture as the system names it. `is_virtual`: whether it
-    belongs to a virtual environment. `sees_system_packages`: whether that environment includes the system's packages.
-    `import_version`: imports a module and returns its version; raises whatever the import raises.
+    Attributes:
+        version: major and minor version.
+        architecture: processor architecture, as the system names it.
+        is_virtual: whether it belongs to a virtual environment.
+        sees_system_packages: whether that environment includes the system's packages.
+        import_version: function that imports a module and returns its version. It raises whatever the import raises.
     """
 
     version: tuple[int, int]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class DoctorReport:
-    """The findings of all checks, from hardware to bundle."""
+    """The findings of all checks, in the order hardware, NVIDIA's software, Python, bundle."""
 
     findings: tuple[Finding, ...]
 

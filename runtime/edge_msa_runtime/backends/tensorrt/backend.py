@@ -115,14 +115,14 @@ class TensorRTBackend(Backend):
     def _open(self, path: Path, plan: bytes) -> TensorRTProgram:
         self._cuda.use()
         self._logger.last_error = ""
-        engine = self._runtime.deserialize_cuda_engine(plan)
-        if engine is None:
+        cuda_engine = self._runtime.deserialize_cuda_engine(plan)
+        if cuda_engine is None:
             details = f" ({self._logger.last_error})" if self._logger.last_error else ""
             raise BackendUnavailableError(
                 f"TensorRT {self.version} on {self._cuda.name} cannot load the plan of {path.name}{details}. "
                 f"Delete {str(cache_folder())!r} and build again."
             )
-        return TensorRTProgram(self._tensorrt, self._cuda, engine, self.device)
+        return TensorRTProgram(self._tensorrt, self._cuda, cuda_engine, self.device)
 
     def _key(self, path: Path, precision: str) -> PlanKey:
         if not path.is_file():

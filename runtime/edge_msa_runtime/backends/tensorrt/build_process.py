@@ -1,8 +1,8 @@
 """The process that builds one plan, so that side effects of the builder on its process do not affect the caller.
 
-It reads one line of JSON from stdin (a `BuildRequest`), writes the plan and the timing cache into the request's folder,
-and writes one line of JSON to stdout: the measurements, or the error. If stdin closes before that, the caller is gone:
-the process removes the folder and exits.
+It receives one line of JSON on stdin (a `BuildRequest`), writes the plan and the timing cache into the request's
+folder, and writes one line of JSON to stdout: the measurements, or the error. If stdin closes before that, the caller
+is gone: the process removes the folder and exits.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ PLAN_NAME, TIMING_NAME = "plan", "timing"
 class BuildRequest:
     """What to build.
 
-    `graph`: ONNX file. `precision`: `fp32`, `fp16` or `int8`. `device`: index of the GPU. `workspace`: bytes that a
-    layer may use. `folder`: where to write the plan. `timing`: timing cache to load and update; empty for none.
+    Attributes:
+        graph: path of the ONNX file.
+        precision: `fp32`, `fp16` or `int8`.
+        device: index of the GPU.
+        workspace: memory that a layer may use, in bytes.
+        folder: folder to write the plan into.
+        timing: path of the timing cache to load and update; empty for none.
     """
 
     graph: str
@@ -178,10 +183,10 @@ class _Build:
         return types.count(self._tensorrt.LayerType.QUANTIZE)
 
     def _count_layers(self, plan: bytes) -> dict[str, int]:
-        engine = self._tensorrt.Runtime(self._logger).deserialize_cuda_engine(plan)
-        if engine is None:
+        cuda_engine = self._tensorrt.Runtime(self._logger).deserialize_cuda_engine(plan)
+        if cuda_engine is None:
             raise self._error(f"cannot load the plan that it built for {self._name}", "Report it with the bundle.")
-        inspector = engine.create_engine_inspector()
+        inspector = cuda_engine.create_engine_inspector()
         return count_layers_by_precision(inspector.get_engine_information(self._tensorrt.LayerInformationFormat.JSON))
 
     def _error(self, problem: str, fix: str) -> BackendUnavailableError:
@@ -192,7 +197,7 @@ class _Build:
 
 
 def _read_stdin_line() -> str:
-    """Read one line without buffering: a thread that waits in a buffered reader keeps the interpreter from exiting."""
+    """Read one line without buffering: a thread that waits on buffered input keeps the interpreter from exiting."""
     content = b""
     while not content.endswith(b"\n"):
         more = os.read(0, 1 << 16)

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 class Cuda:
     """A CUDA device: its properties, streams, memory and graphs.
 
-    `index`; `name`; `sm`: compute capability without its dot (`87`); `shares_memory`: whether the GPU uses the CPU's
-    memory, as on a Jetson.
+    Attributes:
+        index: index of the device.
+        name: name of the device.
+        sm: compute capability without its dot, such as `87`.
+        shares_memory: whether the GPU uses the CPU's memory, as on a Jetson.
 
     Raises:
         BackendUnavailableError: cuda-python or the driver is missing, or the device does not exist.

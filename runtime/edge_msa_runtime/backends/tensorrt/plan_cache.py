@@ -23,8 +23,12 @@ _SHORT = 12
 class PlanKey:
     """Everything that a plan depends on.
 
-    `model`: the result of `graph_digest`. `precision`: `fp32`, `fp16` or `int8`. `tensorrt`: version. `sm`: compute
-    capability without its dot (`87`). `device`: name of the GPU.
+    Attributes:
+        model: result of `graph_digest`.
+        precision: `fp32`, `fp16` or `int8`.
+        tensorrt: version of TensorRT.
+        sm: compute capability without its dot, such as `87`.
+        device: name of the GPU.
     """
 
     model: str
@@ -53,11 +57,15 @@ class PlanKey:
 class BuildInfo:
     """Measurements of a build.
 
-    `seconds`: build time of all candidates together. `workspace_bytes`: memory that a layer could use.
-    `peak_memory_bytes`: of the build process; None if the system does not report it. `quantized`: number of
-    QuantizeLinear nodes in the graph. `layers`: number of layers per precision. `best_of`: number of candidates.
-    `workspace_mib`: the requested workspace; None for the default. `p50_ms`: median latency of each candidate; empty
-    if there was only one.
+    Attributes:
+        seconds: build time of all candidates together.
+        workspace_bytes: memory that a layer could use.
+        peak_memory_bytes: peak memory of the build process; None if the system does not report it.
+        quantized: number of QuantizeLinear nodes in the graph.
+        layers: number of layers by precision, as `count_layers_by_precision` returns them.
+        best_of: number of candidates.
+        workspace_mib: requested workspace; None for the default.
+        p50_ms: median latency of each candidate; empty if there was only one.
     """
 
     seconds: float
@@ -83,7 +91,10 @@ class BuildInfo:
 class CachedPlan:
     """The cache's entry for a key.
 
-    `plan` and `build` are None if there is no usable plan. `reason` then says why; it is empty if there is no entry.
+    Attributes:
+        plan: the serialized plan; None if there is no usable one.
+        build: its build measurements; None if there is no usable plan.
+        reason: why the entry cannot be used; empty if it can, or if there is no entry.
     """
 
     plan: bytes | None = None
@@ -107,7 +118,7 @@ def load_plan(folder: Path, key: PlanKey) -> CachedPlan:
 
 
 def store_plan(folder: Path, key: PlanKey, plan: bytes, build: BuildInfo) -> None:
-    """Store a plan and its build measurements. Readers see either all of it or nothing.
+    """Store a plan and its build measurements. Other processes see either all of it or nothing.
 
     Raises:
         CacheError: the cache cannot be written.

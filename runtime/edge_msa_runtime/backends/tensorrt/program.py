@@ -27,17 +27,18 @@ _DTYPES = {
 
 
 class TensorRTProgram(Program):
-    """An engine with pinned host buffers and device buffers. A run includes the copies and waits for the results.
+    """A TensorRT engine with pinned host buffers and device buffers.
 
-    Copies and kernels are captured once and launched together: at batch size 1, a dozen small launches cost more than
-    the computation. If the engine cannot be captured, `notes` says so and every run queues each launch separately.
+    A run copies the inputs, executes, copies the outputs and waits for them. Copies and kernels are captured once and
+    launched together: at batch size 1, a dozen small launches cost more than the computation. If they cannot be
+    captured, `notes` says so and every run queues each launch separately.
     """
 
-    def __init__(self, tensorrt: Any, cuda: Cuda, engine: Any, device: str) -> None:
+    def __init__(self, tensorrt: Any, cuda: Cuda, cuda_engine: Any, device: str) -> None:
         self.device = device
         self.inputs, self.outputs = {}, {}
         self._cuda = cuda
-        self._engine = engine
+        self._cuda_engine = cuda_engine
         self._context: Any = None
         self._stream: Any = None
         self._graph: Any = None
@@ -70,11 +71,11 @@ class TensorRTProgram(Program):
             # After a failure, every CUDA call can return the same error. Try all steps and keep the first error.
             with contextlib.suppress(InferenceError):
                 free()
-        self._context = self._engine = self._stream = None
+        self._context = self._cuda_engine = self._stream = None
 
     def _allocate(self, tensorrt: Any) -> None:
-        cuda, engine = self._cuda, self._engine
-        self._context = engine.create_execution_context()
+        cuda, cuda_engine = self._cuda, self._cuda_engine
+        self._context = cuda_engine.create_execution_context()
         if self._context is None:
             raise BackendUnavailableError(
                 f"Not enough memory for the activations of a plan: {cuda.free_bytes() >> 20} MiB are free. "
@@ -85,15 +86,15 @@ class TensorRTProgram(Program):
         outputs: dict[str, NDArray[Any]] = {}
         self.inputs, self.outputs = inputs, outputs
         self._clean_up.append(functools.partial(cuda.destroy_stream, self._stream))
-        for position in range(engine.num_io_tensors):
-            name = engine.get_tensor_name(position)
-            shape = tuple(int(size) for size in engine.get_tensor_shape(name))
-            array, host = cuda.allocate_pinned(shape, _numpy_dtype(name, engine.get_tensor_dtype(name)))
+        for position in range(cuda_engine.num_io_tensors):
+            name = cuda_engine.get_tensor_name(position)
+            shape = tuple(int(size) for size in cuda_engine.get_tensor_shape(name))
+            array, host = cuda.allocate_pinned(shape, _numpy_dtype(name, cuda_engine.get_tensor_dtype(name)))
             self._clean_up.append(functools.partial(cuda.free_pinned, host))
             address = cuda.allocate(max(array.nbytes, 1))
             self._clean_up.append(functools.partial(cuda.free, address))
             self._context.set_tensor_address(name, address)
-            is_input = engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
+            is_input = cuda_engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
             (inputs if is_input else outputs)[name] = array
             (self._uploads if is_input else self._downloads).append((address, host, array.nbytes))
 

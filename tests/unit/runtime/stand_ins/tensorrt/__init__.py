@@ -309,8 +309,8 @@ class EngineInspector:
 
 
 class IExecutionContext:
-    def __init__(self, engine: ICudaEngine) -> None:
-        self._engine = engine
+    def __init__(self, cuda_engine: ICudaEngine) -> None:
+        self._cuda_engine = cuda_engine
         self._addresses: dict[str, int] = {}
         self._warm = False
 
@@ -327,8 +327,8 @@ class IExecutionContext:
         return not SETTINGS.get("no_start")
 
     def _execute(self) -> None:
-        time.sleep(self._engine.fields["delay_ms"] / 1e3)
-        session = self._engine.session
+        time.sleep(self._cuda_engine.fields["delay_ms"] / 1e3)
+        session = self._cuda_engine.session
         inputs = {tensor.name: self._at(tensor) for tensor in session.get_inputs()}
         outputs = session.get_outputs()
         for index, value in enumerate(session.run(None, inputs)):
