@@ -1,6 +1,6 @@
-"""A device that is this machine by another door: an sshd of our own, with a temporary key.
+"""A test device: an sshd on this machine with a temporary key.
 
-Its TMPDIR must be empty afterwards, and of Python's packages it sees NumPy and ONNX Runtime alone.
+Its commands see only NumPy and ONNX Runtime. Its TMPDIR must be empty after every test.
 """
 
 from __future__ import annotations
@@ -30,23 +30,28 @@ if TYPE_CHECKING:
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 KEYGEN = shutil.which("ssh-keygen") or ""
-HERE = platform.machine()
+ARCHITECTURE = platform.machine()
 
 
 @dataclass(frozen=True)
-class Door:
-    """An sshd: the options that lead to it, where its commands may put files, and programs that come first in PATH."""
+class SshDevice:
+    """A running sshd.
+
+    `options` are the command-line options that reach it, `temporary` its TMPDIR, and `programs` the first folder of its
+    PATH.
+    """
 
     options: tuple[str, ...]
-    place: Path
+    temporary: Path
     programs: Path
 
     @property
-    def left(self) -> list[str]:
-        """What was not cleaned up."""
-        return sorted(path.name for path in self.place.iterdir())
+    def remaining(self) -> list[str]:
+        """Names of the files that were not removed."""
+        return sorted(path.name for path in self.temporary.iterdir())
 
-    def program(self, name: str, script: str) -> Path:
+    def add_program(self, name: str, script: str) -> Path:
+        """Write an executable script to `programs`."""
         path = self.programs / name
         path.write_text(script)
         path.chmod(0o755)
@@ -54,27 +59,27 @@ class Door:
 
 
 def _link(name: str, folder: Path) -> None:
-    """Put an installed distribution, and what it needs, into a folder."""
+    """Link an installed distribution and its requirements into a folder."""
     distribution = importlib.metadata.distribution(name)
     for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
         if not (folder / top).exists():
             (folder / top).symlink_to(Path(str(distribution.locate_file(top))))
     for requirement in distribution.requires or ():
-        needed = re.match(r"[\w.-]+", requirement)
-        if needed and "extra ==" not in requirement:
-            _link(needed[0], folder)
+        match = re.match(r"[\w.-]+", requirement)
+        if match and "extra ==" not in requirement:
+            _link(match[0], folder)
 
 
-@pytest.fixture(scope="package")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshDevice]:
     if not SSHD or not shutil.which("ssh"):
-        pytest.skip("no sshd and ssh here: apt-get install openssh-server")
+        pytest.skip("sshd or ssh is not installed: apt-get install openssh-server")
     folder = tmp_path_factory.mktemp("sshd")
     for name in ("host", "user"):
         subprocess.run([KEYGEN, "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    site, programs, place = (folder / name for name in ("site", "programs", "place"))
-    for made in (site, programs, place):
-        made.mkdir()
+    site, programs, temporary = (folder / name for name in ("site", "programs", "temporary"))
+    for path in (site, programs, temporary):
+        path.mkdir()
     _link("onnxruntime", site)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -82,17 +87,17 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'user.pub'}\n"
         f"PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n"
-        f"SetEnv TMPDIR={place} PYTHONPATH={site} PATH={programs}:{os.environ['PATH']}\n"
+        f"SetEnv TMPDIR={temporary} PYTHONPATH={site} PATH={programs}:{os.environ['PATH']}\n"
     )
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where root's sshd locks itself in
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # required by an sshd of root
     server = subprocess.Popen([str(SSHD), "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.PIPE, text=True)
     options = [f"Port={port}", f"IdentityFile={folder / 'user'}", "IdentitiesOnly=yes"]
     options += [f"UserKnownHostsFile={folder / 'known'}", "StrictHostKeyChecking=accept-new"]
-    door = Door(tuple(part for option in options for part in ("--ssh-option", option)), place, programs)
+    device = SshDevice(tuple(part for option in options for part in ("--ssh-option", option)), temporary, programs)
     try:
         _wait_for(port, server)
-        yield door
+        yield device
     finally:
         server.terminate()
         server.communicate()
@@ -104,24 +109,19 @@ def _wait_for(port: int, server: subprocess.Popen[str]) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         if server.poll() is not None:
-            pytest.skip(f"sshd does not run here: {server.communicate()[1].splitlines()[-1:]}")
+            pytest.skip(f"sshd cannot run on this machine: {server.communicate()[1].splitlines()[-1:]}")
         time.sleep(0.05)
     pytest.fail("sshd does not answer")
 
 
-@pytest.fixture(scope="package")
-def bundle(calibrated_runs: dict[str, Path], edge_msa: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("exported") / "bundle-here"
-    target = "laptop-x86" if HERE == "x86_64" else "laptop-arm"
-    common = ("--target", target, "--max-drop", "100", "--output-dir", path)
-    ran = edge_msa("export", "--model", calibrated_runs["streams"], *common)
-    assert ran.code == 0, ran.err
-    return path
+@pytest.fixture(scope="session")
+def bundle(exported_bundle: Callable[[str, str], Path]) -> Path:
+    return exported_bundle("laptop-x86" if ARCHITECTURE == "x86_64" else "laptop-arm", "streams")
 
 
 @pytest.fixture
-def bench(sshd: Door, bundle: Path, edge_msa: Command) -> Command:
-    """`edge-msa bench BUNDLE --host`, with what a test adds."""
+def bench(sshd: SshDevice, bundle: Path, edge_msa: Command) -> Command:
+    """Run `edge-msa bench BUNDLE --host` with additional arguments."""
 
     def run(*arguments: str | Path) -> CommandResult:
         common = ("--host", "127.0.0.1", "--backend", "onnxruntime", "--num-runs", "3")
@@ -130,9 +130,9 @@ def bench(sshd: Door, bundle: Path, edge_msa: Command) -> Command:
     return run
 
 
-@pytest.fixture(scope="package")
-def seal() -> Callable[..., None]:
-    """Change keys of a bundle's manifest, those of a table one by one, and digest it anew."""
+@pytest.fixture(scope="session")
+def change_manifest() -> Callable[..., None]:
+    """Return a function that changes keys of a bundle's manifest and updates its digest; tables are merged."""
 
     def change(bundle: Path, **changes: Any) -> None:
         path = bundle / "manifest.json"
@@ -145,7 +145,7 @@ def seal() -> Callable[..., None]:
     return change
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def python() -> str:
-    """The Python below the virtual environment of these tests, which sees none of its packages."""
+    """Return the interpreter that the virtual environment of these tests was created from: it has no packages."""
     return str(Path(sys.base_prefix) / f"bin/python{sys.version_info[0]}.{sys.version_info[1]}")
