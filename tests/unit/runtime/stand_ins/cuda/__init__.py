@@ -1,1 +1,1 @@
-"""A stand-in for NVIDIA's cuda-python, for tests alone."""
+"""A stand-in for NVIDIA's cuda-python in tests."""

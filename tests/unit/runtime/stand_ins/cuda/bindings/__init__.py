@@ -1,1 +1,1 @@
-"""A stand-in for NVIDIA's cuda-bindings, for tests alone."""
+"""A stand-in for NVIDIA's cuda-bindings in tests."""
