@@ -28,7 +28,7 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 def add_all_option(parser: argparse.ArgumentParser) -> None:
     """Add `--all`."""
     parser.add_argument(
-        "--all", action="store_true", help="Use every available backend at every precision (default: only one)."
+        "--all", action="store_true", help="Use every available backend at every precision (default: one backend)."
     )
 
 
@@ -43,7 +43,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="Fail instead of using another backend than the bundle's first or another device (default: off).",
+        help="Fail if the bundle's first backend or the requested device is not used (default: off).",
     )
     parser.add_argument(
         "--precision", metavar="NAME", help="Precision: fp32, fp16 or int8 (default: selected by the bundle)."

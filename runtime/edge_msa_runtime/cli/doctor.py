@@ -10,7 +10,7 @@ from edge_msa_runtime.cli.common import add_bundle_argument, add_json_option, pr
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Check this device, list problems and suggest fixes. Changes nothing."
+    text = "Check this device, list problems and suggest fixes. This changes nothing."
     parser = commands.add_parser("doctor", help=text, description=text)
     add_bundle_argument(
         parser, nargs="?", help="Folder of a bundle to check against this device (default: check only the device)."

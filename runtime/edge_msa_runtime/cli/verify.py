@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
 
 def format_verification(verification: Verification) -> list[str]:
     """Format a verification as one line per check and a summary."""
-    lines = [f"{'subset':7}{'method':9}{'difference':>12}{'tolerance':>12}"]
+    lines = [f"{'subset':7}{'route':9}{'difference':>12}{'tolerance':>12}"]
     for check in verification.checks:
         mark = "" if check.passed else "  FAILED"
         lines.append(f"{check.subset:7}{check.route:9}{check.difference:12.2e}{check.tolerance:12.2e}{mark}")
