@@ -1,43 +1,45 @@
-"""`edge-msa explain`: what a run attention maps at and what each modality does to its predictions, as one offline page."""
+"""`edge-msa explain`: explain a run with one HTML page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_msa.artifacts.files import check_file_path, write_text
-from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.console import made, say, say_json
-from edge_msa.data.dataset import Dataset, Split, SplitName
+from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.errors import DataError
 from edge_msa.evaluation.predictors import by_run
 from edge_msa.models.almt import Almt
-from edge_msa.reporting.explain.attention import mean_shares
-from edge_msa.reporting.explain.attention_section import (
-    SamplePicture,
-    almt_sample,
-    frames_sample,
-    guided_means,
-    shares_table,
+from edge_msa.reporting.explain.attention import (
+    AttentionFigure,
+    almt_figure,
+    embedding_shares_table,
+    masked_figure,
+    mean_embedding_shares,
+    mean_guided_weights,
 )
-from edge_msa.reporting.explain.baseline_check import baseline_check
-from edge_msa.reporting.explain.page import Explanation, Part, Shown, render
-from edge_msa.reporting.explain.plots import guided_picture, predictions_picture
-from edge_msa.reporting.explain.projection_section import Maps, stream_maps, subset_maps
-from edge_msa.reporting.explain.removal import Predictions, Removal, predictions_of, removals
-from edge_msa.reporting.explain.removal_section import (
-    picture_lines,
+from edge_msa.reporting.explain.baseline_check import check_against_baselines
+from edge_msa.reporting.explain.page import Explanation, Figure, SampleSection, render_explanation
+from edge_msa.reporting.explain.plots import guided_weights_plot, predictions_plot
+from edge_msa.reporting.explain.projections import ProjectionFigure, project_streams, project_subsets
+from edge_msa.reporting.explain.removal import (
+    Predictions,
+    Removal,
+    compute_removals,
+    format_output,
+    output_axis_label,
+    predict_all_subsets,
+    prediction_rows,
+    removal_sentences,
     removal_table,
     samples_table,
-    sentences,
-    shown_number,
-    unit_of,
 )
-from edge_msa.reporting.explain.samples import Rows, chosen_rows, drawn_rows, present
+from edge_msa.reporting.explain.samples import Rows, has_modality, random_rows, select_rows
+from edge_msa.reporting.templates import Table
 from edge_msa.text_tables import text_table
 from edge_msa.training.internals import AttentionMaps, attention_maps_of, representations, streams_of
 from edge_msa.training.load import model_of
@@ -45,28 +47,52 @@ from edge_msa.training.predict import Readable
 from edge_msa.training.run_data import open_dataset_for_run
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-MOST = 500
-"""Samples of one t-SNE map, and of averages of attention."""
-MOST_STREAMS = 250
-"""Samples of the streams' map: four points each."""
+MAX_SAMPLES = 500
+"""Number of samples of a t-SNE projection, and of averages of attention."""
+MAX_STREAM_SAMPLES = 250
+"""Number of samples of the streams' projection, which has four points per sample."""
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """Whatever is asked, and of what. `split` is raw; `rows` of it are shown."""
+    """What is explained: a run on a split.
+
+    Attributes:
+        run: The run.
+        model: Its network.
+        dataset: The data before normalization.
+        split_name: Name of the split.
+        split: The split before normalization.
+        rows: Rows of the samples to show.
+        selection: How the samples were selected.
+    """
 
     run: Run
     model: Readable
-    spec: ModelSpec
     dataset: Dataset
     split_name: SplitName
     split: Split
     rows: Rows
-    how: str
+    selection: str
 
-    def normalized(self, rows: Rows) -> Split:
-        """Those samples as the model wants them."""
-        return self.spec.normalization.normalize_split(self.split.select(rows))
+    @property
+    def kind(self) -> str:
+        """`hrlf`, `almt` or `student`."""
+        return self.run.info.model
+
+    def normalized_samples(self, rows: Rows) -> Split:
+        """Return samples as the network expects them."""
+        return self.run.spec.normalization.normalize_split(self.split.select(rows))
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What was computed for the page and for the JSON record."""
+
+    predictions: Predictions
+    removals: Sequence[Removal]
+    joint: ProjectionFigure
+    streams: ProjectionFigure | None
 
 
 def explain_run(
@@ -79,173 +105,184 @@ def explain_run(
     task: str | None = None,
     json: bool = False,
 ) -> Explanation:
-    """Write the page and print what removal does."""
+    """Write the page, print the effect of removing each modality, and return the content of the page.
+
+    Args:
+        path: Folder of the run.
+        data: Data file. None for the data that the run was made from.
+        output: HTML file to write.
+        split: Split to explain.
+        samples: Ids of the samples to show. Empty for samples across the range of labels.
+        task: Name of the task. None for that of the data.
+        json: Whether to end stdout with one line of JSON.
+
+    Raises:
+        RunUsageError: `path` is not a run.
+        DataError: The data does not match the run, or no sample of the split has a valid frame.
+        UsageError: `output` is a folder, the data is not known, or the split has no sample with an id.
+    """
     check_file_path(output)
-    subject = _subject(path, data, split, samples, task)
-    meaning = subject.dataset.task
-    predictions = predictions_of(by_run(subject.run), subject.split, meaning)
-    taken = removals(predictions, subject.split)
-    joint, streams = _joint(subject), _streams(subject)
-    page = _page(subject, predictions, taken, joint, streams)
-    write_text(output, render(page))
-    say(page.verdicts[0])
+    subject = _load_subject(path, data, split, samples, task)
+    predictions = predict_all_subsets(by_run(subject.run), subject.split, subject.dataset.task)
+    removals = compute_removals(predictions, subject.split)
+    results = _Results(predictions, removals, _project_joint(subject), _project_streams(subject))
+    page = _explanation(subject, results)
+    write_text(output, render_explanation(page))
+    say(page.summary[0])
     say(text_table(page.removal.header, page.removal.rows))
     made("page", output)
     if json:
-        say_json(_json(subject, predictions, taken, joint, streams) | {"page": str(output)})
+        say_json(_to_json(subject, results) | {"page": str(output)})
     return page
 
 
-def _subject(path: Path, data: str | None, split_name: SplitName, samples: Sequence[str], task: str | None) -> _Subject:
-    """Everything read and checked, before anything is computed.
-
-    Raises:
-        RunUsageError: `path` is no run.
-        DataError: the data does not fit the run, or has nothing to read in that split.
-        UsageError: no data is known, or a sample is not in the split.
-    """
+def _load_subject(
+    path: Path, data: str | None, split_name: SplitName, samples: Sequence[str], task: str | None
+) -> _Subject:
+    """Load and check everything before anything is computed."""
     run = load_run(path)
-    spec = run.spec
-    dataset = spec.select_inputs(open_dataset_for_run(run, data, task))
+    dataset = run.spec.select_inputs(open_dataset_for_run(run, data, task))
     split = dataset.split(split_name)
-    if not any(present(split, name).any() for name in MODALITIES):
-        raise DataError(f"no sample of the {split_name} split of {dataset.name} has a valid frame: nothing to read")
-    rows, how = chosen_rows(split, dataset.task, samples)
-    return _Subject(run, model_of(run), spec, dataset, split_name, split, rows, how)
+    if not any(has_modality(split, name).any() for name in MODALITIES):
+        raise DataError(
+            f"No sample of the {split_name} split of {dataset.name} has a valid frame. Pass another --split or --data."
+        )
+    rows, selection = select_rows(split, dataset.task, samples)
+    return _Subject(run, model_of(run), dataset, split_name, split, rows, selection)
 
 
-def _page(
-    subject: _Subject, predictions: Predictions, taken: Sequence[Removal], joint: Maps, streams: Maps | None
-) -> Explanation:
-    split, task, info = subject.split, subject.dataset.task, subject.run.info
+def _explanation(subject: _Subject, results: _Results) -> Explanation:
+    split, task = subject.split, subject.dataset.task
     name = subject.run.path.resolve().name
-    attention_maps = attention_maps_of(subject.model, subject.normalized(subject.rows))
-    guided, shares = _means(subject)
+    attention = attention_maps_of(subject.model, subject.normalized_samples(subject.rows))
+    guided, embedding_shares = _average_attention(subject)
+    rows = prediction_rows(split, subject.rows, results.predictions, task)
     return Explanation(
-        title=f"edge-msa: what {name} attention maps at",
-        subtitle=f"{_model(info.model)} · {subject.dataset.name}, {subject.split_name} split, {len(split)} samples",
-        verdicts=(_baseline_check(subject, predictions), *sentences(taken, split, task)),
-        removal=removal_table(taken, task),
-        samples=samples_table(split, subject.rows, predictions, task),
-        how=subject.how,
-        predictions=Part(predictions_picture(picture_lines(split, subject.rows, predictions, task), unit_of(task))),
-        shown=list(_shown(subject, predictions, attention_maps)),
-        model=info.model,
+        title=f"edge-msa: explanation of {name}",
+        subtitle=(
+            f"{_model_title(subject.kind)} · {subject.dataset.name}, {subject.split_name} split, {len(split)} samples"
+        ),
+        model=subject.kind,
+        summary=(_check_baselines(subject, results.predictions), *removal_sentences(results.removals, split, task)),
+        removal=removal_table(results.removals, task),
+        selection=subject.selection,
+        predictions=Figure(predictions_plot(rows, output_axis_label(task))),
+        samples=samples_table(split, subject.rows, results.predictions, task),
+        sections=list(_sample_sections(subject, results.predictions, attention)),
+        averaged_over=_describe_drawn(MAX_SAMPLES, len(split)),
+        streams_over=_describe_drawn(MAX_STREAM_SAMPLES, len(split)),
         guided=guided,
-        shares=shares,
-        drawn=_drawn(MOST, len(split)),
-        drawn_streams=_drawn(MOST_STREAMS, len(split)),
-        joint=Part(joint.svg, joint.notes),
-        streams=Part() if streams is None else Part(streams.svg, streams.notes),
-        left_out=tuple(_left_out(subject, attention_maps, joint, streams)),
+        embedding_shares=embedding_shares,
+        joint=Figure(results.joint.svg, results.joint.notes),
+        streams=Figure() if results.streams is None else Figure(results.streams.svg, results.streams.notes),
+        omissions=tuple(_omissions(subject, attention, results)),
         provenance=_provenance(subject),
     )
 
 
-def _baseline_check(subject: _Subject, predictions: Predictions) -> str:
+def _check_baselines(subject: _Subject, predictions: Predictions) -> str:
     split, train = subject.split, subject.dataset.splits.get("train")
-    known = train.labels if train is not None and len(train) else None
-    return baseline_check(subject.dataset.task, split.labels, predictions[Subset.LAV], split.groups, known)
+    train_labels: FloatArray | None = train.labels if train is not None and len(train) else None
+    return check_against_baselines(
+        subject.dataset.task, split.labels, predictions[Subset.LAV], split.groups, train_labels
+    )
 
 
-def _joint(subject: _Subject) -> Maps:
-    kept = subject.split.select(drawn_rows(len(subject.split), MOST))
+def _project_joint(subject: _Subject) -> ProjectionFigure:
+    selected = subject.split.select(random_rows(len(subject.split), MAX_SAMPLES))
+    normalization = subject.run.spec.normalization
+    return project_subsets(
+        lambda split, subset: representations(subject.model, normalization.normalize_split(split), subset),
+        selected,
+        subject.dataset.task,
+    )
 
-    def represent(split: Split, subset: Subset) -> Any:
-        return representations(subject.model, subject.spec.normalization.normalize_split(split), subset)
 
-    return subset_maps(represent, kept, subject.dataset.task)
-
-
-def _streams(subject: _Subject) -> Maps | None:
+def _project_streams(subject: _Subject) -> ProjectionFigure | None:
     if not isinstance(subject.model, Almt):
         return None
-    rows = drawn_rows(len(subject.split), MOST_STREAMS)
-    streams = streams_of(subject.model, subject.normalized(rows))
-    return stream_maps(streams, subject.split.select(rows), subject.dataset.task)
+    rows = random_rows(len(subject.split), MAX_STREAM_SAMPLES)
+    streams = streams_of(subject.model, subject.normalized_samples(rows))
+    return project_streams(streams, subject.split.select(rows), subject.dataset.task)
 
 
-def _means(subject: _Subject) -> tuple[Part, Any]:
-    """AHL's mean weights, and where the embeddings look on average; nothing of other models."""
-    if not _is_almt(subject):
-        return Part(), None
-    rows = drawn_rows(len(subject.split), MOST)
-    attention_maps = attention_maps_of(subject.model, subject.normalized(rows))
-    means = guided_means(attention_maps.guided, subject.split, rows)
-    shares = mean_shares(attention_maps.frames, subject.split.modalities, rows.tolist())
-    return Part(guided_picture(means)) if means else Part(), shares_table(shares)
+def _average_attention(subject: _Subject) -> tuple[Figure, Table | None]:
+    """Return AHL's mean attention, and where the attention of the embeddings goes. Both are empty for other models."""
+    if not isinstance(subject.model, Almt):
+        return Figure(), None
+    rows = random_rows(len(subject.split), MAX_SAMPLES)
+    attention = attention_maps_of(subject.model, subject.normalized_samples(rows))
+    guided = mean_guided_weights(attention.guided, subject.split, rows)
+    shares = mean_embedding_shares(attention.frames, subject.split.modalities, rows.tolist())
+    return Figure(guided_weights_plot(guided)) if guided else Figure(), embedding_shares_table(shares)
 
 
-def _shown(subject: _Subject, predictions: Predictions, attention_maps: AttentionMaps) -> Iterator[Shown]:
-    picture = _sample_picture(subject, attention_maps)
+def _sample_sections(subject: _Subject, predictions: Predictions, attention: AttentionMaps) -> Iterator[SampleSection]:
     task, split = subject.dataset.task, subject.split
-    for at, row in enumerate(subject.rows):
-        read = [shown_number(float(value), task) for value in predictions[Subset.LAV][row]]
-        label = [shown_number(float(value), task) for value in split.labels[row].reshape(-1)]
+    for index, row in enumerate(subject.rows):
+        outputs = [format_output(float(value), task) for value in predictions[Subset.LAV][row]]
+        labels = [format_output(float(value), task) for value in split.labels[row].reshape(-1)]
         names = ("",) if task.is_score else task.labels
-        facts = "; ".join(
-            f"{name} label {told}, prediction {said}".strip()
-            for name, told, said in zip(names, label, read, strict=True)
+        description = "; ".join(
+            f"{name} label {label}, prediction {output}".strip()
+            for name, label, output in zip(names, labels, outputs, strict=True)
         )
-        drawn = picture(split, int(row), at)
-        yield Shown(split.ids[row], split.texts[row] if split.texts else "", facts, Part(drawn.svg, drawn.notes))
+        figure = _attention_figure(subject, attention, int(row), index)
+        text = split.texts[row] if split.texts else ""
+        yield SampleSection(split.ids[row], text, description, Figure(figure.svg, figure.notes))
 
 
-def _sample_picture(subject: _Subject, attention_maps: AttentionMaps) -> Callable[[Split, int, int], SamplePicture]:
-    """By the kind of model: what a sample's attention is drawn by."""
-    if _is_almt(subject):
-        return partial(almt_sample, attention_maps.frames, attention_maps.guided)
-    teacher = subject.run.info.model == "hrlf"
-    return partial(frames_sample, attention_maps.frames, rows_are="head" if teacher else "pooled token", gaps=teacher)
+def _attention_figure(subject: _Subject, attention: AttentionMaps, row: int, index: int) -> AttentionFigure:
+    if isinstance(subject.model, Almt):
+        return almt_figure(attention.frames, attention.guided, subject.split, row, index)
+    is_teacher = subject.kind == "hrlf"
+    row_name = "head" if is_teacher else "pooled token"
+    return masked_figure(attention.frames, subject.split, row, index, row_name=row_name, attends_gaps=is_teacher)
 
 
-def _left_out(subject: _Subject, attention_maps: AttentionMaps, joint: Maps, streams: Maps | None) -> Iterator[str]:
-    kind = subject.run.info.model
-    if not _is_almt(subject):
-        yield f"AHL's attention and the hyper-modality: {_model(kind)} has neither, ALMT has."
-    elif not attention_maps.guided:
-        yield "AHL's attention and the hyper-modality: this ALMT was made without AHL."
-    if not joint.svg:
-        yield f"t-SNE of the joint representation. {' '.join(joint.notes)}"
-    if streams is not None and not streams.svg:
-        yield f"t-SNE of the hyper-modality. {' '.join(streams.notes)}"
-    lacking = [name for name in subject.spec.dims if not present(subject.split, name).any()]
-    if lacking:
-        yield f"Everything about {' and '.join(lacking)}: the split has no frame of it."
+def _omissions(subject: _Subject, attention: AttentionMaps, results: _Results) -> Iterator[str]:
+    if not isinstance(subject.model, Almt):
+        yield "Attention of AHL and the hyper-modality: only ALMT has them."
+    elif not attention.guided:
+        yield "Attention of AHL and the hyper-modality: this ALMT was trained without AHL."
+    if not results.joint.svg:
+        yield f"t-SNE of the joint representation. {' '.join(results.joint.notes)}"
+    if results.streams is not None and not results.streams.svg:
+        yield f"t-SNE of the hyper-modality. {' '.join(results.streams.notes)}"
+    missing = [name for name in subject.run.spec.dims if not has_modality(subject.split, name).any()]
+    if missing:
+        yield f"Results on {' and '.join(missing)}: the split has no frames of it."
     if not subject.split.texts:
-        yield "What was said: the data does not have it."
+        yield "Spoken texts: the data does not contain them."
 
 
-def _drawn(most: int, count: int) -> str:
-    return f"{most} samples drawn from {count}" if most < count else f"all {count} samples"
+def _describe_drawn(max_samples: int, count: int) -> str:
+    return f"{max_samples} random samples of {count}" if max_samples < count else f"all {count} samples"
 
 
-def _is_almt(subject: _Subject) -> bool:
-    return isinstance(subject.model, Almt)
-
-
-def _model(kind: str) -> str:
-    return {"hrlf": "HRLF", "almt": "ALMT"}.get(kind, f"a {kind}")
+def _model_title(kind: str) -> str:
+    return {"hrlf": "HRLF", "almt": "ALMT"}.get(kind, kind)
 
 
 def _provenance(subject: _Subject) -> dict[str, str]:
     info = subject.run.info
-    found = {
+    provenance = {
         "run": f"{subject.run.digest[:12]}, seed {info.seed}, revision {(info.git_revision or 'unknown')[:12]}",
         "data": f"{subject.dataset.name}, SHA-256 {subject.dataset.digest}",
-        "t-SNE": "scikit-learn, seed 0, started from the principal components, perplexity 30 or a third of the samples",
+        "t-SNE": (
+            "scikit-learn, seed 0, initialized with the principal components, "
+            "perplexity 30 or a third of the number of samples"
+        ),
     }
-    notes = (*subject.dataset.notes, *subject.spec.normalization.notes)
-    return found | ({"notes": "; ".join(notes)} if notes else {})
+    notes = (*subject.dataset.notes, *subject.run.spec.normalization.notes)
+    return provenance | ({"notes": "; ".join(notes)} if notes else {})
 
 
-def _json(
-    subject: _Subject, predictions: Predictions, taken: Sequence[Removal], joint: Maps, streams: Maps | None
-) -> dict[str, Any]:
+def _to_json(subject: _Subject, results: _Results) -> dict[str, Any]:
     return {
         "record": "explanation",
         "run": str(subject.run.path),
-        "model": subject.run.info.model,
+        "model": subject.kind,
         "dataset": subject.dataset.name,
         "split": subject.split_name,
         "samples": len(subject.split),
@@ -255,13 +292,20 @@ def _json(
                 "mean_change": item.change.value,
                 "error": item.error,
                 "error_without": item.error_without,
-                "difference": None if item.worse is None else [item.worse.value, item.worse.low, item.worse.high],
+                "difference": (
+                    None
+                    if item.error_increase is None
+                    else [item.error_increase.value, item.error_increase.low, item.error_increase.high]
+                ),
             }
-            for item in taken
+            for item in results.removals
         },
-        "shown": {
-            subject.split.ids[row]: {subset.value: predictions[subset][row].tolist() for subset in Subset}
+        "predictions": {
+            subject.split.ids[row]: {subset.value: results.predictions[subset][row].tolist() for subset in Subset}
             for row in subject.rows
         },
-        "neighbors": {"joint": joint.shares, "streams": {} if streams is None else streams.shares},
+        "neighbor_accuracy": {
+            "joint": results.joint.neighbor_accuracy,
+            "streams": {} if results.streams is None else results.streams.neighbor_accuracy,
+        },
     }

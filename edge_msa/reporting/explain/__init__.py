@@ -1,1 +1,1 @@
-"""What a model attention maps at, as one offline page: removal of modalities, attention, t-SNE of representations."""
+"""The explain page: effect of removing modalities, attention maps, and t-SNE projections of representations."""

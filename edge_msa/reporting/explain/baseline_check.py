@@ -1,4 +1,4 @@
-"""Whether the model that is explained reads better than a constant: the first thing to know of pictures of it."""
+"""Check whether a model is better than constant predictions, before anyone interprets its explanation."""
 
 from __future__ import annotations
 
@@ -6,35 +6,43 @@ from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import BEST_CONSTANT, MEDIAN, baselines, carries_signal, describe, measure
 
+_BASELINE_NAMES = {MEDIAN: "median", BEST_CONSTANT: "best constant"}
 
-def baseline_check(
-    task: Task, truth: FloatArray, predictions: FloatArray, groups: tuple[str, ...], known: FloatArray | None
+
+def check_against_baselines(
+    task: Task,
+    labels: FloatArray,
+    predictions: FloatArray,
+    groups: tuple[str, ...],
+    train_labels: FloatArray | None,
 ) -> str:
-    """One sentence: the model's measure beside the baselines, and a warning where it tells nothing.
+    """Return a sentence that compares the model with the baselines, with a warning if it is no better.
 
     Args:
-        task: names the measure, MAE of scores and the average F1 of emotions.
-        truth: (N,) scores or (N, E) emotions of the split.
-        predictions: (N, outputs), scores or probabilities, with every modality there is.
-        groups: the video of each sample.
-        known: training labels, which the baseline of having learned nothing comes from; None where there are none.
+        task: Determines the metric: MAE for scores, average F1 for emotions.
+        labels: Labels of the split, (N,) scores or (N, E) emotions.
+        predictions: Predictions from all available modalities, (N, outputs): scores or probabilities.
+        groups: Video of each sample.
+        train_labels: Training labels, for the median baseline. None if they are not known.
     """
-    name = "mae" if task.is_score else "f1_average"
-    shown = describe(name)
-    given = predictions[:, 0] if task.is_score else predictions - 0.5  # a probability's logit has the sign of this
-    own = measure(task, truth, given)[name]
+    metric = "mae" if task.is_score else "f1_average"
+    name = describe(metric)
+    outputs = predictions[:, 0] if task.is_score else predictions - 0.5  # The sign of a logit is that of p - 0.5.
+    value = measure(task, labels, outputs)[metric]
     constants = {
-        baseline: metrics[name]
-        for baseline, metrics in baselines(task, truth if known is None else known, truth).items()
+        baseline: metrics[metric]
+        for baseline, metrics in baselines(task, labels if train_labels is None else train_labels, labels).items()
     }
-    if known is None:
+    if train_labels is None:
         del constants[MEDIAN]
-    beside = " and ".join(f"{shown.format(value)} for {_NAMES[baseline]}" for baseline, value in constants.items())
-    said = f"With every modality there is, {shown.title} is {shown.format(own)}, beside {beside}."
-    better = own < min(constants.values()) if task.is_score else own > max(constants.values())
-    if better and carries_signal(task, truth, given, groups):
-        return said
-    return f"{said} The model tells these samples no better than a constant does: do not read the rest as findings."
-
-
-_NAMES = {MEDIAN: "having learned nothing", BEST_CONSTANT: "the best constant"}
+    comparison = " and ".join(
+        f"{name.format(constant)} for the baseline {_BASELINE_NAMES[baseline]}"
+        for baseline, constant in constants.items()
+    )
+    sentence = f"With all available modalities, {name.title} is {name.format(value)}, compared with {comparison}."
+    is_better = value < min(constants.values()) if task.is_score else value > max(constants.values())
+    if is_better and carries_signal(task, labels, outputs, groups):
+        return sentence
+    return (
+        f"{sentence} On this split the model is no better than a constant, so do not interpret the rest of this page."
+    )

@@ -1,4 +1,4 @@
-"""The offline page about what a model attention maps at."""
+"""The HTML page that explains a model, which works offline."""
 
 from __future__ import annotations
 
@@ -9,46 +9,79 @@ from edge_msa.reporting.templates import Table, render_template
 
 
 @dataclass(frozen=True)
-class Part:
-    """One picture (SVG that this project drew, or "") with what is said about it."""
+class Figure:
+    """A figure with notes. `svg` is markup that this package generated, "" if there is no figure."""
 
     svg: str = ""
     notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A sample on the page: its id, what was said (""), its label and prediction in words, and its attention."""
+class SampleSection:
+    """The section of one sample.
+
+    Attributes:
+        name: Id of the sample.
+        text: What was said, "" if unknown.
+        description: Label and prediction in words.
+        attention: Heat maps.
+    """
 
     name: str
     text: str
-    facts: str
-    part: Part = field(default_factory=Part)
+    description: str
+    attention: Figure = field(default_factory=Figure)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the page tells. `left_out` are lines on what is not there and why."""
+    """Content of the page.
+
+    Attributes:
+        title: Heading.
+        subtitle: Model, dataset and split.
+        model: `hrlf`, `almt` or `student`.
+        summary: Main results as sentences.
+        removal: Effect of removing each modality over the whole split.
+        selection: How the shown samples were selected.
+        predictions: Plot of the samples' predictions.
+        samples: Table of the samples' predictions.
+        sections: Attention of each sample.
+        averaged_over: Which samples averages and projections use.
+        streams_over: Which samples the projection of the streams uses.
+        guided: Mean attention of AHL.
+        embedding_shares: Where the attention of the embeddings goes.
+        joint: Projections of the joint representation.
+        streams: Projection of ALMT's streams.
+        omissions: What the page lacks, and why.
+        provenance: Run, data and methods.
+    """
 
     title: str
     subtitle: str
-    verdicts: Sequence[str]
-    removal: Table
-    samples: Table
-    how: str
-    predictions: Part
-    shown: Sequence[Shown]
     model: str
-    guided: Part = field(default_factory=Part)
-    shares: Table | None = None
-    drawn: str = ""
-    drawn_streams: str = ""
-    joint: Part = field(default_factory=Part)
-    streams: Part = field(default_factory=Part)
-    left_out: Sequence[str] = ()
+    summary: Sequence[str]
+    removal: Table
+    selection: str
+    predictions: Figure
+    samples: Table
+    sections: Sequence[SampleSection]
+    averaged_over: str = ""
+    streams_over: str = ""
+    guided: Figure = field(default_factory=Figure)
+    embedding_shares: Table | None = None
+    joint: Figure = field(default_factory=Figure)
+    streams: Figure = field(default_factory=Figure)
+    omissions: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
-def render(explanation: Explanation) -> str:
-    """The page as HTML."""
-    return render_template("edge_msa.reporting.explain", "page.html.j2", page=explanation)
+def render_explanation(explanation: Explanation) -> str:
+    """Return the page as HTML."""
+    return render_template(
+        "edge_msa.reporting.explain",
+        "explain.html.j2",
+        title=explanation.title,
+        subtitle=explanation.subtitle,
+        page=explanation,
+    )

@@ -1,8 +1,8 @@
-"""What removing a modality does to a prediction: by sample, and over a split beside its noise."""
+"""The effect of removing a modality: predictions of each subset, and differences as sentences and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,20 +11,30 @@ from edge_msa.data.dataset import BoolArray, FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.evaluate import Predict
 from edge_msa.evaluation.metrics import Interval, mean_interval
-from edge_msa.reporting.explain.samples import present
+from edge_msa.reporting.explain.plots import PredictionRow
+from edge_msa.reporting.explain.samples import Rows, has_modality
+from edge_msa.reporting.templates import Table
+from edge_msa.text_tables import ABSENT
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 Predictions = Mapping[Subset, FloatArray]
-"""(N, outputs) from each subset: scores, or probabilities of emotions."""
+"""By subset, (N, outputs): scores, or probabilities of emotions."""
+
+_NO_INPUT_MARK = "°"
+_MAX_NAME = 28
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One modality taken from the `samples` that have it.
+    """The effect of removing one modality from the samples that have it. For emotions, means over the emotions.
 
-    `change` is the mean absolute change of the prediction. `error` and `error_without` are mean absolute distances from
-    the label, in the prediction's unit, and `worse` their difference; None where there are no labels. Over emotions, all
-    are means over emotions of probabilities.
+    Attributes:
+        modality: The removed modality.
+        samples: Number of samples that have it.
+        change: Mean absolute change of the prediction.
+        error: Mean absolute error with the modality, None without labels.
+        error_without: Mean absolute error without it, None without labels.
+        error_increase: Difference of the two errors, None without labels.
     """
 
     modality: str
@@ -32,45 +42,169 @@ class Removal:
     change: Interval
     error: float | None = None
     error_without: float | None = None
-    worse: Interval | None = None
+    error_increase: Interval | None = None
 
 
-def predictions_of(predict: Predict, split: Split, task: Task) -> dict[Subset, FloatArray]:
-    """Every sample read from each subset; what it lacks is missing, and with nothing left it is read from nothing."""
-    found = {subset: np.asarray(predict(split, subset), np.float32).reshape(len(split), -1) for subset in Subset}
-    return found if task.is_score else {subset: _probability(logits) for subset, logits in found.items()}
+def predict_all_subsets(predict: Predict, split: Split, task: Task) -> dict[Subset, FloatArray]:
+    """Return predictions of every sample from every subset.
+
+    A sample that lacks all modalities of a subset is predicted without any input.
+    """
+    outputs = {subset: np.asarray(predict(split, subset), np.float32).reshape(len(split), -1) for subset in Subset}
+    return outputs if task.is_score else {subset: _sigmoid(logits) for subset, logits in outputs.items()}
 
 
-def without(modality: str) -> Subset:
-    """All modalities but that one."""
+def subset_without(modality: str) -> Subset:
+    """Return the subset of all modalities except one."""
     return Subset.of(name for name in MODALITIES if name != modality)
 
 
-def removals(predictions: Predictions, split: Split) -> list[Removal]:
-    """Each modality that any sample of the split has, taken from those samples."""
-    return [_removal(predictions, split, name, rows) for name in MODALITIES if (rows := present(split, name)).any()]
+def compute_removals(predictions: Predictions, split: Split) -> list[Removal]:
+    """Return the effect of removing each modality that the split has."""
+    return [
+        _removal(predictions, split, name, rows) for name in MODALITIES if (rows := has_modality(split, name)).any()
+    ]
 
 
-def nothing_left(split: Split, subset: Subset) -> BoolArray:
-    """Which samples have no valid frame in that subset, (N,)."""
-    left: BoolArray = np.zeros(len(split), np.bool_)
+def lacks_subset(split: Split, subset: Subset) -> BoolArray:
+    """Return which samples have no valid frame in any modality of a subset, (N,)."""
+    has_any: BoolArray = np.zeros(len(split), np.bool_)
     for name in subset.modalities:
-        left |= present(split, name)
-    return ~left
+        has_any |= has_modality(split, name)
+    return ~has_any
+
+
+def removal_sentences(removals: Sequence[Removal], split: Split, task: Task) -> Iterator[str]:
+    """Return one sentence per removed modality, the largest change first, then one on modalities that are missing."""
+    output, digits = ("prediction", 2) if task.is_score else ("probability", 3)
+    for item in sorted(removals, key=lambda removal: -removal.change.value):
+        text = f"Without {item.modality}, the {output} changes by {item.change.value:.{digits}f} on average"
+        if item.error_increase is not None:
+            low, high = item.error_increase.low, item.error_increase.high
+            unit = "" if item.error_increase.unit == "groups" else ", bootstrapped over samples"
+            text += f", and the mean absolute error goes from {item.error:.3f} to {item.error_without:.3f}"
+            text += f" (difference {_format_difference(item.error_increase.value)}"
+            text += f", 95 % interval {_format_difference(low)} to {_format_difference(high)}{unit}"
+            text += "; not significant)" if low <= 0 <= high else ")"
+        yield f"{text}."
+    missing = [name for name in MODALITIES if not has_modality(split, name).any()]
+    if missing:
+        yield f"The split has no {' and no '.join(missing)}."
+
+
+def removal_table(removals: Sequence[Removal], task: Task) -> Table:
+    """Return a table with one row per removed modality, over the whole split."""
+    error = "MAE" if task.is_score else "mean |label - probability|"
+    header = (
+        "removed",
+        "samples with it",
+        "mean |change|",
+        f"{error} with it",
+        "without it",
+        "difference",
+        "95 % interval",
+    )
+    rows = []
+    for item in removals:
+        row = [item.modality, str(item.samples), f"{item.change.value:.3f}"]
+        if item.error_increase is None or item.error is None or item.error_without is None:
+            row += [ABSENT] * 4
+        else:
+            low, high = _format_difference(item.error_increase.low), _format_difference(item.error_increase.high)
+            row += [f"{item.error:.3f}", f"{item.error_without:.3f}"]
+            row += [_format_difference(item.error_increase.value), f"{low} to {high}"]
+        rows.append(row)
+    by_video = {item.change.unit for item in removals} == {"groups"}
+    unit = "videos" if by_video else "samples, because there are too few videos"
+    return Table(header, rows, notes=[f"Intervals of the difference are bootstrapped over {unit}."])
+
+
+def samples_table(split: Split, rows: Rows, predictions: Predictions, task: Task) -> Table:
+    """Return a table of selected samples: label, and predictions from all modalities, without each, and from each."""
+    names = [name for name in MODALITIES if has_modality(split, name).any()]
+    columns: list[tuple[str, Subset, str | None]] = [("all", Subset.LAV, None)]
+    columns += [(f"without {name}", subset_without(name), name) for name in names]
+    columns += [(f"only {name}", Subset.of([name]), name) for name in names]
+    header = ["sample", *([] if task.is_score else ["emotion"]), "label", *(title for title, _, _ in columns)]
+    no_input = {subset: lacks_subset(split, subset) for _, subset, _ in columns}
+    cells = []
+    for row in rows:
+        for output, emotion in enumerate(_output_names(task)):
+            line = [split.ids[row], *([emotion] if emotion else []), format_output(_label(split, row, output), task)]
+            for _, subset, name in columns:
+                value = format_output(float(predictions[subset][row, output]), task)
+                if name is not None and not has_modality(split, name)[row]:
+                    value = "missing"
+                elif no_input[subset][row]:
+                    value += _NO_INPUT_MARK
+                line.append(value)
+            cells.append(line)
+    marked = any(cell.endswith(_NO_INPUT_MARK) for line in cells for cell in line)
+    notes = [f"{_NO_INPUT_MARK} No modality is left: the prediction without any input."] if marked else []
+    return Table(header, cells, left=1 if task.is_score else 2, notes=notes)
+
+
+def prediction_rows(split: Split, rows: Rows, predictions: Predictions, task: Task) -> list[PredictionRow]:
+    """Return the rows of the predictions plot: all modalities, and without each modality that the sample has."""
+    lines = []
+    for row in rows:
+        for output, emotion in enumerate(_output_names(task)):
+            values = {"all": float(predictions[Subset.LAV][row, output])}
+            for name in MODALITIES:
+                if has_modality(split, name)[row]:
+                    values[f"without {name}"] = float(predictions[subset_without(name)][row, output])
+            label = _label(split, row, output)
+            title = f"{_shorten(split.ids[row])}{f', {emotion}' if emotion else ''}"
+            lines.append(PredictionRow(title, label if np.isfinite(label) else None, values))
+    return lines
+
+
+def output_axis_label(task: Task) -> str:
+    """Return the axis label of a predictions plot."""
+    if not task.is_score:
+        return "probability (0 to 1)"
+    return "score" if task.low is None else f"score ({task.low:g} to {task.high:g})"
+
+
+def format_output(value: float, task: Task) -> str:
+    """Return a prediction or a label as the page shows it, a dash if it is not finite."""
+    if not np.isfinite(value):
+        return ABSENT
+    return f"{value:+.2f}" if task.is_score and task.low is not None else f"{value:.2f}"
 
 
 def _removal(predictions: Predictions, split: Split, modality: str, rows: BoolArray) -> Removal:
     groups = [group for group, has in zip(split.groups, rows, strict=True) if has]
-    whole, rest = predictions[Subset.LAV][rows], predictions[without(modality)][rows]
-    change = mean_interval(np.abs(rest - whole).mean(axis=1), groups)
-    labels = split.labels[rows].reshape(len(whole), -1)
+    complete, reduced = predictions[Subset.LAV][rows], predictions[subset_without(modality)][rows]
+    change = mean_interval(np.abs(reduced - complete).mean(axis=1), groups)
+    labels = split.labels[rows].reshape(len(complete), -1)
     if not np.isfinite(labels).all():
-        return Removal(modality, len(whole), change)
-    before, after = (np.abs(prediction - labels).mean(axis=1) for prediction in (whole, rest))
-    worse = mean_interval(after - before, groups)
-    return Removal(modality, len(whole), change, float(before.mean()), float(after.mean()), worse)
+        return Removal(modality, len(complete), change)
+    before, after = (np.abs(prediction - labels).mean(axis=1) for prediction in (complete, reduced))
+    increase = mean_interval(after - before, groups)
+    return Removal(modality, len(complete), change, float(before.mean()), float(after.mean()), increase)
 
 
-def _probability(logits: FloatArray) -> FloatArray:
-    """The logistic function without overflow."""
+def _sigmoid(logits: FloatArray) -> FloatArray:
+    """Return the logistic function, computed without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), np.float32)
+
+
+def _output_names(task: Task) -> tuple[str, ...]:
+    return ("",) if task.is_score else task.labels
+
+
+def _label(split: Split, row: int, output: int) -> float:
+    return float(np.ravel(split.labels[row])[output])
+
+
+def _format_difference(value: float) -> str:
+    """Return a signed number, without a sign if it is rounded to zero."""
+    text = f"{value:+.3f}"
+    return "0.000" if text[1:] == "0.000" else text
+
+
+def _shorten(name: str) -> str:
+    """Return a long id without its middle."""
+    half = _MAX_NAME // 2
+    return name if len(name) <= _MAX_NAME else f"{name[:half]}…{name[-(half - 1) :]}"

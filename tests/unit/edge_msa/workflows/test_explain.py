@@ -27,12 +27,12 @@ from edge_msa_runtime.modalities import Subset
 DIMS = {"language": 24, "audio": 16, "vision": 12}
 CONFIG = SyntheticConfig(train=32, valid=12, test=8)
 ONE = "synthetic/valid/00003"
-SAID = 'it <script>alert("x")</script> costs $5 & <b>more</b>'
+TEXT = 'it <script>alert("x")</script> costs $5 & <b>more</b>'
 
 
-def told(dataset: Dataset) -> Dataset:
-    """The same with texts, which ask to be escaped."""
-    splits = {name: dataclasses.replace(split, texts=(SAID,) * len(split)) for name, split in dataset.splits.items()}
+def with_texts(dataset: Dataset) -> Dataset:
+    """Return the dataset with texts that must be escaped."""
+    splits = {name: dataclasses.replace(split, texts=(TEXT,) * len(split)) for name, split in dataset.splits.items()}
     return dataclasses.replace(dataset, name="toy <i>", splits=splits)
 
 
@@ -42,7 +42,7 @@ def emotional(split: Split) -> Split:
 
 
 def write_untrained(folder: Path, dataset: Dataset, source: Path, model: str) -> Path:
-    """A run with random weights: what a page tells does not depend on what was learned."""
+    """Write a run with random weights, which suffice for a page."""
     outputs = dataset.task.outputs
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -62,9 +62,9 @@ def write_untrained(folder: Path, dataset: Dataset, source: Path, model: str) ->
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with toy.npz, few.npz (one validation sample), and a run of each model."""
+    """Return a folder with toy.npz, few.npz (one validation sample), and a run of each model."""
     folder = tmp_path_factory.mktemp("toy")
-    dataset = told(synthetic_dataset(CONFIG))
+    dataset = with_texts(synthetic_dataset(CONFIG))
     write_archive(dataset, folder / "toy.npz")
     one = dataset.split("valid").select(np.array([0]))
     write_archive(dataclasses.replace(dataset, splits={**dataset.splits, "valid": one}), folder / "few.npz")
@@ -95,33 +95,33 @@ def test_a_page_needs_no_network_and_escapes_what_was_said(model: str, pages: di
     assert len(ids) == len(set(ids))
 
 
-def test_each_model_shows_what_it_has_and_says_what_it_lacks(pages: dict[str, str]) -> None:
-    figure_5, figure_6 = "Figure 5 of ALMT", "Figure 6 of ALMT"
+def test_figures_depend_on_the_model(pages: dict[str, str]) -> None:
+    figure_5, figure_6 = "Figure 5 of the ALMT paper", "Figure 6 of the ALMT paper"
     assert figure_5 in pages["almt"]
     assert figure_6 in pages["almt"]
     for model, rows in {"hrlf": "head", "student": "pooled token"}.items():
         assert figure_5 not in pages[model]
         assert figure_6 not in pages[model]
-        assert "has neither, ALMT has." in pages[model]
+        assert "only ALMT has them." in pages[model]
         assert f">{rows}</text>" in pages[model]
-    assert all("How separable the labels are" in html for html in pages.values())
+    assert all("How well representations separate the labels" in html for html in pages.values())
 
 
-def test_the_same_run_gives_the_same_page(toy: Path, pages: dict[str, str]) -> None:
+def test_equal_runs_give_equal_pages(toy: Path, pages: dict[str, str]) -> None:
     explain_run(toy / "student", None, toy / "again.html", samples=[ONE])
     assert (toy / "again.html").read_text(encoding="utf-8") == pages["student"]
 
 
-def test_numbers_are_those_that_predict_gives(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_predictions_of_the_run(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["explain", str(toy / "hrlf"), "--sample", ONE, "--split", "valid", "--json"]
     assert edge_msa([*line, "--output", str(toy / "one.html")]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     split = synthetic_dataset(CONFIG).split("valid")
     predict = by_run(load_run(toy / "hrlf"))
-    shown = record["shown"][ONE]
-    assert list(record["shown"]) == [ONE]
+    predictions = record["predictions"][ONE]
+    assert list(record["predictions"]) == [ONE]
     for subset in Subset:
-        assert shown[subset.value][0] == pytest.approx(float(predict(split, subset)[3]), abs=1e-6)
+        assert predictions[subset.value][0] == pytest.approx(float(predict(split, subset)[3]), abs=1e-6)
     whole, rest = predict(split, Subset.LAV), predict(split, Subset.AV)
     removed = record["removal"]["language"]
     assert removed["mean_change"] == pytest.approx(float(np.abs(rest - whole).mean()), rel=1e-5)
@@ -129,7 +129,7 @@ def test_numbers_are_those_that_predict_gives(toy: Path, capsys: pytest.CaptureF
     assert removed["error_without"] == pytest.approx(float(np.abs(rest - split.labels).mean()), rel=1e-5)
 
 
-def test_emotions_are_told_as_probabilities(tmp_path: Path) -> None:
+def test_emotions_are_shown_as_probabilities(tmp_path: Path) -> None:
     plain = synthetic_dataset(SyntheticConfig(train=16, valid=24, test=8))
     splits = {name: emotional(split) for name, split in plain.splits.items()}
     dataset = dataclasses.replace(plain, name="felt", task=EMOTIONS, splits=splits)
@@ -144,21 +144,21 @@ def test_emotions_are_told_as_probabilities(tmp_path: Path) -> None:
     assert ">several or none</text>" in html
 
 
-def test_a_single_sample_is_read_and_what_needs_more_is_left_out(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_sample_has_no_projection(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["explain", str(toy / "almt"), "--data", str(toy / "few.npz"), "--output", str(toy / "few.html")]
     assert edge_msa(line) == 0
     html = (toy / "few.html").read_text(encoding="utf-8")
-    assert "lav is left out: of 1 samples fewer than 10 read differently." in html
-    assert "How separable" not in html
+    assert "lav is not shown: fewer than 10 distinct representations." in html
+    assert "How well representations" not in html
     assert "language" in capsys.readouterr().out
 
 
-def test_data_that_lacks_a_modality_is_told_and_not_refused(toy: Path, tmp_path: Path) -> None:
+def test_data_without_a_modality_is_explained(toy: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(toy / "toy.npz"))
     np.savez(tmp_path / "mute.npz", allow_pickle=False, **{n: a for n, a in arrays.items() if "vision" not in n})
     page = explain_run(toy / "almt", str(tmp_path / "mute.npz"), tmp_path / "mute.html", samples=[ONE])
-    assert page.verdicts[-1] == "The split has no vision."
-    assert "Everything about vision: the split has no frame of it." in page.left_out
+    assert page.summary[-1] == "The split has no vision."
+    assert "Results on vision: the split has no frames of it." in page.omissions
     assert not any("vision" in name for name in page.samples.header)
 
 
@@ -167,7 +167,7 @@ def test_data_that_lacks_a_modality_is_told_and_not_refused(toy: Path, tmp_path:
     [
         ("{toy}", 2, "is not a run folder"),
         ("{toy}/nowhere", 2, "nowhere does not exist"),
-        ("{toy}/hrlf --sample synthetic/valid/3", 2, "the closest id is 'synthetic/valid/000"),
+        ("{toy}/hrlf --sample synthetic/valid/3", 2, "The closest of 12 ids is 'synthetic/valid/000"),
         ("{toy}/hrlf --data {toy}/wide.npz", 1, "audio must have 16 features per frame, got 5 in toy <i>"),
         ("{toy}/hrlf --data {toy}/silent.npz", 1, "valid split of toy <i> has a valid frame"),
         ("{toy}/hrlf --output {toy}", 2, "is a folder"),
