@@ -15,7 +15,7 @@ class GateResult:
     """The result of the accuracy gate.
 
     `drop`: points lost on `worst_subset`, negative if the candidate is better on every subset. `worst_subset` is None
-    if no subset carries signal. `reason`: one line for people.
+    if no subset has signal. `reason`: one line for people.
     """
 
     passed: bool
@@ -27,7 +27,7 @@ class GateResult:
 def check_accuracy(
     reference: Mapping[str, float], candidate: Mapping[str, float], signal: AbstractSet[str], max_drop: float
 ) -> GateResult:
-    """Compare a candidate with the reference on the worst of the subsets that carry signal.
+    """Compare a candidate with the reference on the worst subset with signal.
 
     Args:
         reference: the metric of FP32 per subset, in points (percent). Higher is better.
