@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.benchmark.precisions import (
-    PrecisionChoice,
+    LatencyRounds,
     PrecisionMeasurement,
     choose_precision,
     measure_precisions,
@@ -64,14 +63,6 @@ from edge_msa_runtime.errors import BundleError
 DEFAULT_MODEL = Path("runs/calibrated")
 
 
-@dataclass(frozen=True)
-class ExportResult:
-    """A bundle, and the default precision of each of its backends."""
-
-    path: Path
-    choices: tuple[PrecisionChoice, ...]
-
-
 def export_model(
     target: str,
     output_dir: Path | None,
@@ -85,8 +76,8 @@ def export_model(
     remote: RemoteConfig | None = None,
     task: str | None = None,
     in_pipeline: bool = False,
-) -> ExportResult:
-    """Write a bundle for a target.
+) -> Path:
+    """Write a bundle for a target and return its path.
 
     Args:
         target: name of a device, a family, or a TOML file.
@@ -123,6 +114,7 @@ def export_model(
     print_notes(_notes(student.run, profile, output))
 
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
+        # Build.
         scratch = Path(folder)
         print_progress(
             f"building and verifying every precision for {', '.join(item.name for item in profile.backends)}"
@@ -132,16 +124,16 @@ def export_model(
             print_note(f"{name} is not available for {backend}: {reason}")
         print_notes(filter(None, [slow_line(built.findings)]))
 
+        # Measure.
         print_progress("measuring on validation data")
-        measure_latency = (
-            partial(p50_on_host, remote=remote) if remote else None if precision == "auto" else skip_latency
-        )
-        measurements = measure_precisions(
-            built, request, student.dataset, by_run(student.run), scratch, measure_latency
-        )
+        predict = by_run(student.run)
+        measure_latency = _latency_measurement(remote, precision)
+        measurements = measure_precisions(built, request, student.dataset, predict, scratch, measure_latency)
 
+        # Choose.
         choices = tuple(choose_precision(item.name, measurements, precision, max_drop) for item in profile.backends)
 
+        # Write.
         write_bundle(
             output,
             built,
@@ -157,7 +149,7 @@ def export_model(
     failures = [choice.failure for choice in choices if choice.failure]
     if failures:
         raise GateFailedError(f"{failures[0]}. {output} contains {choices[0].precision}, the best that passed.")
-    return ExportResult(output, choices)
+    return output
 
 
 def export_once(
@@ -336,6 +328,13 @@ def _notes(run: Run, profile: DeviceProfile, output: Path) -> Iterator[str]:
         previous = open_bundle(output).manifest.target
         if previous != profile.name:
             yield f"{output} contains a bundle for {previous}. It will be replaced by one for {profile.name}."
+
+
+def _latency_measurement(remote: RemoteConfig | None, precision: str) -> Callable[[Path], LatencyRounds] | None:
+    """Return how to measure latency: on the remote host, not at all if the precision is given, or None for here."""
+    if remote is not None:
+        return partial(p50_on_host, remote=remote)
+    return None if precision == "auto" else skip_latency
 
 
 def _accuracy_record(measurements: tuple[PrecisionMeasurement, ...]) -> dict[str, dict[str, Any]]:

@@ -68,7 +68,7 @@ def table(teacher: Run, transcripts: Path, tmp_path_factory: pytest.TempPathFact
 def bundle(table: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     calibrate_student(None, table.path, folder / "calibrated")
-    return export_model("laptop-x86", folder / "bundle", model=folder / "calibrated").path
+    return export_model("laptop-x86", folder / "bundle", model=folder / "calibrated")
 
 
 def test_a_run_says_that_it_reads_words(table: Run) -> None:
@@ -121,7 +121,7 @@ def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Pa
         )  # two layers of six, one kept float
         assert kept not in layers
         assert len({row["distance"] for row in asked}) > 2
-    path = export_model("laptop-x86", tmp_path / "bundle", model=placed, precision="fp32").path
+    path = export_model("laptop-x86", tmp_path / "bundle", model=placed, precision="fp32")
     for rows in open_bundle(path).manifest.provenance["plan"].values():
         assert len([row for row in rows if "(text_encoder." in row["node"]]) == 12
         assert [row["reason"] for row in rows if kept in row["node"]] == ["too coarse"]
