@@ -59,7 +59,7 @@ def figure_to_svg(figure: Figure, prefix: str, title: str) -> str:
     Args:
         figure: A figure drawn under `STYLE`.
         prefix: Prepended to all ids, so that several figures fit on one page.
-        title: Description for screen readers.
+        title: Description for assistive technology.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

@@ -109,5 +109,5 @@ def _label(layer: LayerBar) -> str:
 
 def _plan_table(part: SensitivityPart) -> Table:
     floats = sum(row[2] == "float" for row in part.plan)
-    caption = f"{part.scheme}: {len(part.plan) - floats} nodes in int8, {floats} in float"
+    caption = f"{part.scheme}: number of nodes in int8 {len(part.plan) - floats}, in float {floats}"
     return Table(["node", "operator", "precision", "reason"], [list(row) for row in part.plan], caption, left=4)

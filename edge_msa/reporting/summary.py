@@ -46,8 +46,8 @@ def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     if len(parts) == 1:
         yield f"One of {measured} measured rows is both the fastest and the most accurate on {subset}: {parts[0]}."
     else:
-        front = f"{len(parts)} of {measured} measured rows are on the Pareto front on {subset}"
-        yield f"{front}, fastest first: {'; '.join(parts)}."
+        count = f"{len(parts)} of {measured} measured rows"
+        yield f"{count} are on the Pareto front on {subset}, fastest first: {'; '.join(parts)}."
 
 
 def _best_accuracy(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:

@@ -54,7 +54,7 @@ def deviation(errors: Sequence[float]) -> float:
 def candidates(record: SearchRecord) -> tuple[TrialResult, ...]:
     """Return up to `MAX_CANDIDATES` trials that are fast enough, and accurate enough with their one seed, best first.
 
-    Only the Pareto front is considered: if any trial qualifies, so does one on the front.
+    Only trials on the Pareto front are considered: if any trial qualifies, one of them does.
     """
     default = record.default
     if default is None:

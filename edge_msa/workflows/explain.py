@@ -253,7 +253,7 @@ def _omissions(subject: _Subject, attention: AttentionMaps, results: _Results) -
     if missing:
         yield f"Results on {' and '.join(missing)}: the split has no frames of it."
     if not subject.split.texts:
-        yield "Spoken texts: the data does not contain them."
+        yield "Texts of the samples: the data does not contain them."
 
 
 def _describe_drawn(max_samples: int, count: int) -> str:
