@@ -87,6 +87,17 @@ def search(
     from edge_msa.workflows.search import search as run_search
 
     config = SearchConfig(
-        target, data, trials, output_dir, storage, teacher, recipe, epochs, train_samples, seeds, seed, task
+        target=target,
+        data=data,
+        trials=trials,
+        output_dir=output_dir,
+        storage=storage,
+        teacher=teacher,
+        recipe=recipe,
+        epochs=epochs,
+        train_samples=train_samples,
+        seeds=seeds,
+        seed=seed,
+        task=task,
     )
     run_search(config, jobs=jobs, json=json)

@@ -43,7 +43,9 @@ def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
         return
     parts = [f"{_name(point, points)} ({_latency(point, subset)}, {_accuracy(point, subset)})" for point in best]
     measured = sum(not omission_reason(point, subset) for point in points)
-    if len(parts) == 1:
+    if measured == 1:
+        yield f"Only one row was measured on {subset}: {parts[0]}."
+    elif len(parts) == 1:
         yield f"One of {measured} measured rows is both the fastest and the most accurate on {subset}: {parts[0]}."
     else:
         count = f"{len(parts)} of {measured} measured rows"

@@ -101,7 +101,7 @@ def convert_storage_errors(location: str) -> Iterator[None]:
 
 
 def _hide_password(location: str) -> str:
-    from sqlalchemy.engine import make_url
+    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
     if "://" not in location:

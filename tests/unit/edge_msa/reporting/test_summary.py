@@ -78,8 +78,12 @@ def test_latencies_of_other_kinds_of_machines_are_not_compared() -> None:
 
 
 def test_one_row_can_be_fastest_and_most_accurate() -> None:
+    assert "One of 2 measured rows is both the fastest and the most accurate" in summary_of(FP32, DOMINATED)
+
+
+def test_a_single_measured_row_is_not_compared() -> None:
     elsewhere = replace(INT8, target="raspberry-pi-5", on_target=False)
-    assert "One of 1 measured rows is both the fastest and the most accurate" in summary_of(FP32, elsewhere)
+    assert "Only one row was measured on lav" in summary_of(FP32, elsewhere)
 
 
 def test_without_accuracy_there_is_no_pareto_front() -> None:
