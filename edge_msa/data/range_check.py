@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_msa.data.dataset import Dataset, Frames
 from edge_msa.errors import DataError
-from edge_msa_runtime.inputs.validation import LARGEST
+from edge_msa_runtime.inputs.validation import MAX_ABSOLUTE_VALUE
 
 
 def check_value_range(dataset: Dataset, dims: Collection[str]) -> None:
@@ -22,10 +22,10 @@ def check_value_range(dataset: Dataset, dims: Collection[str]) -> None:
             if name not in dims:
                 continue
             worst = _worst(frames)
-            if abs(worst) > float(np.float32(LARGEST)):  # as the runtime compares
+            if abs(worst) > float(np.float32(MAX_ABSOLUTE_VALUE)):  # as the runtime compares
                 raise DataError(
                     f"{name} of {split} in {dataset.name} has the value {worst:g}; devices take numbers within "
-                    f"{LARGEST:g}: repair it, or mask the frame and set it to 0"
+                    f"{MAX_ABSOLUTE_VALUE:g}: repair it, or mask the frame and set it to 0"
                 )
 
 

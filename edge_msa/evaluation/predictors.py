@@ -45,7 +45,8 @@ def by_session(session: Session) -> Predict:
             sample = split.sample(row)
             given: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
             if text_input and "language" in given:
-                given["language"] = split.texts[row]
+                del given["language"]
+                given["text"] = split.texts[row]
             predictions[row] = session.predict(**given).outputs
         return _columns(predictions)
 

@@ -14,7 +14,8 @@ from edge_msa_runtime.programs import FuseProgram, StepProgram, TextEncoderProgr
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.base import Backend, Program
     from edge_msa_runtime.bundle.reader import Bundle
-    from edge_msa_runtime.programs import Frames, State
+    from edge_msa_runtime.inputs.validation import Frames
+    from edge_msa_runtime.programs import State
 
 
 class Graphs:

@@ -10,7 +10,6 @@ from edge_msa_runtime.backends.tensorrt.layer_precisions import int8_remark
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset, subsets_of
-from edge_msa_runtime.session import choose_precision
 
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.tensorrt.backend import TensorRTBackend
@@ -150,7 +149,7 @@ def _select_graphs(bundle: Bundle, options: BuildOptions) -> list[GraphSpec]:
     if options.precision == _ALL:
         precisions: Sequence[str] = bundle.precisions(_BACKEND)
     else:
-        precisions = (choose_precision(bundle, _BACKEND, options.precision),)
+        precisions = (bundle.choose_precision(_BACKEND, options.precision),)
     available = subsets_of(bundle.manifest.modalities)
     names = [subset.value for subset in available]
     if options.subset is not None and options.subset not in names:

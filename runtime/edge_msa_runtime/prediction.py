@@ -1,4 +1,4 @@
-"""What a session answers: the numbers of a graph, made sense of by the task."""
+"""Predictions: the outputs of a graph, interpreted by the task."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from edge_msa_runtime.errors import InferenceError
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """One prediction.
+    """The result of `Session.predict` or `Stream.predict`.
 
-    `score`: the sentiment on the task's scale, None for emotions. `label`: the score's range or the most probable
-    emotion; empty where the task names no ranges. `probabilities`: of each emotion, in [0, 1], independent of each
-    other; empty for scores. `outputs`: the graph's own numbers, logits for emotions. `subset`: the modalities that
-    had a valid frame, as in `la`. `backend`, `device`, `precision`: what executed. `milliseconds`: wall time from the
-    call to the prediction.
+    Attributes:
+        score: sentiment on the task's scale; None for emotions.
+        label: the range that the score is in, or the most probable emotion; empty if the task has no labels.
+        probabilities: probability of each emotion in [0, 1], independent of each other; empty for scores.
+        outputs: the unprocessed outputs of the graph, logits for emotions.
+        subset: the modalities that had a valid frame, as in `la`.
+        backend: name of the backend that ran the graphs.
+        device: the device that the graphs ran on.
+        precision: `fp32`, `fp16` or `int8`.
+        latency_ms: wall time of the call in milliseconds.
     """
 
     score: float | None
@@ -30,24 +35,24 @@ class Prediction:
     backend: str
     device: str
     precision: str
-    milliseconds: float
+    latency_ms: float
 
     def to_json(self) -> dict[str, Any]:
-        """The prediction as plain JSON values."""
+        """The prediction as JSON values."""
         return dataclasses.asdict(self)
 
 
 def make_prediction(
-    outputs: Sequence[float], task: TaskSpec, *, subset: str, executed: tuple[str, str, str], milliseconds: float
+    outputs: Sequence[float],
+    task: TaskSpec,
+    *,
+    subset: str,
+    backend: str,
+    device: str,
+    precision: str,
+    latency_ms: float,
 ) -> Prediction:
-    """Make sense of a graph's outputs.
-
-    Args:
-        outputs: as many as `task.outputs`.
-        task: what they mean.
-        subset: the modalities that were read.
-        executed: backend, device and precision.
-        milliseconds: time spent.
+    """Interpret `task.outputs` outputs of a graph. The other arguments are attributes of the prediction.
 
     Raises:
         InferenceError: an output is not finite.
@@ -55,8 +60,8 @@ def make_prediction(
     numbers = tuple(outputs)
     if not all(map(math.isfinite, numbers)):
         raise InferenceError(
-            f"{executed[0]} at {executed[2]} read {numbers} from {subset}, which is not finite: "
-            "run `edge-msa-run verify` on the bundle, or use --precision fp32"
+            f"Outputs must be finite, got {numbers} from {backend} at {precision} for subset {subset}. "
+            "Run `edge-msa-run verify` on the bundle, or use --precision fp32."
         )
     if task.kind == "emotions":
         probabilities = {label: _sigmoid(logit) for label, logit in zip(task.labels, numbers)}
@@ -65,12 +70,12 @@ def make_prediction(
         probabilities = {}
         score = numbers[0]
         label = task.labels[bisect_right(task.edges, score)] if task.labels else ""
-    return Prediction(score, label, probabilities, numbers, subset, *executed, milliseconds)
+    return Prediction(score, label, probabilities, numbers, subset, backend, device, precision, latency_ms)
 
 
 def _sigmoid(logit: float) -> float:
-    """Without overflow for large negative logits."""
+    """Return the sigmoid without overflow for large negative logits."""
     if logit >= 0:
         return 1.0 / (1.0 + math.exp(-logit))
-    grown = math.exp(logit)
-    return grown / (1.0 + grown)
+    exponential = math.exp(logit)
+    return exponential / (1.0 + exponential)

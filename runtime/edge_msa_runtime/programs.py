@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from edge_msa_runtime.backends.base import Program
     from edge_msa_runtime.bundle.manifest import ModalitySpec
+    from edge_msa_runtime.inputs.validation import Frames
 
-    Frames = NDArray[np.float32]
     State = dict[str, NDArray[Any]]
 
 

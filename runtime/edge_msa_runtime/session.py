@@ -1,11 +1,11 @@
-"""A session: a verified bundle on a backend, ready to read."""
+"""Sessions: a verified bundle on a backend, ready to predict."""
 
 from __future__ import annotations
 
 import os
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from edge_msa_runtime.backends import Backend, BackendOptions, check_backend_name, open_backend
 from edge_msa_runtime.bundle.manifest import Manifest
@@ -16,32 +16,39 @@ from edge_msa_runtime.inputs.validation import InputValidator
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
 from edge_msa_runtime.stream import Stream
-from edge_msa_runtime.text.encoders import open_text_encoder
-from edge_msa_runtime.text.words import is_text
+from edge_msa_runtime.text.encoders import open_text_encoder, require_text_encoder
+from edge_msa_runtime.text.words import join_words
 
 if TYPE_CHECKING:
     from edge_msa_runtime.programs import State
 
 
 class Session:
-    """Reads sentiment from any non-empty subset of the bundle's modalities; made by `load`, a context manager.
+    """Predicts sentiment from any non-empty subset of the bundle's modalities.
 
-    For one thread at a time: its buffers are shared by all calls and streams. `bundle`; `backend` and `precision` by
-    name, `backend_version` as the vendor says it; `threads`; `passed_over`: why each backend that the bundle prefers to
-    this one could not be opened.
+    Open one with `load`, and close it after use; a session is a context manager. All calls and streams of a session
+    share its buffers, so use a session from one thread at a time.
+
+    Attributes:
+        bundle: the verified bundle.
+        backend: name of the backend.
+        backend_version: version of the backend's library.
+        precision: `fp32`, `fp16` or `int8`.
+        threads: CPU threads for one prediction.
+        skipped_backends: why each backend that the bundle prefers to this one could not be opened.
     """
 
-    def __init__(self, bundle: Bundle, graphs: Graphs, threads: int, passed_over: tuple[str, ...] = ()) -> None:
+    def __init__(self, bundle: Bundle, graphs: Graphs, threads: int, skipped_backends: tuple[str, ...] = ()) -> None:
         self.bundle = bundle
         self.backend = graphs.backend.name
         self.backend_version = graphs.backend.version
         self.precision = graphs.precision
         self.threads = threads
-        self.passed_over = passed_over
+        self.skipped_backends = skipped_backends
         self._graphs = graphs
         self._task = bundle.manifest.task
-        dims = {name: spec.dim for name, spec in bundle.manifest.modalities.items()}
-        self._validator = InputValidator(dims, open_text_encoder(bundle, graphs))
+        self._validator = InputValidator({name: spec.dim for name, spec in bundle.manifest.modalities.items()})
+        self._text_encoder = open_text_encoder(bundle, graphs)
 
     @property
     def manifest(self) -> Manifest:
@@ -50,99 +57,116 @@ class Session:
 
     @property
     def device(self) -> str:
-        """What executes."""
+        """The device that the graphs run on; the requested device until the first graph is loaded."""
         return self._graphs.device
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of the graphs loaded so far runs otherwise than is usual on this backend."""
+        """What is unusual about how the loaded graphs run on this backend."""
         return self._graphs.notes
 
     @property
-    def load_milliseconds(self) -> float:
-        """Time spent so far on verifying the bundle, opening the backend and loading graphs."""
+    def load_ms(self) -> float:
+        """Milliseconds spent so far on verifying the bundle, opening the backend and loading graphs."""
         return self._graphs.load_ms
 
     def predict(
-        self, *, language: Any = None, audio: Any = None, vision: Any = None, valid: Mapping[str, Any] | None = None
+        self,
+        *,
+        text: str | Sequence[str] | None = None,
+        language: Any = None,
+        audio: Any = None,
+        vision: Any = None,
+        valid: Mapping[str, Any] | None = None,
     ) -> Prediction:
-        """Read one utterance.
+        """Predict the sentiment of one utterance.
 
-        The first prediction of a subset loads its graph, which `prepare` does ahead of time.
+        Pass at least one modality. The language modality is either `text` or `language`. The first prediction of a
+        subset loads its graph; call `prepare` to load it earlier.
 
         Args:
-            language: what was said, as a text, where the bundle reads words: longer text than it has tokens for loses
-                its end, and one without a token is absent. Or (T, d) finite real numbers within 1e30, not normalized;
-                None or without a valid frame: absent.
-            audio: frames, likewise, T of its own.
-            vision: likewise.
-            valid: by modality, a boolean mask (T,) of the frames that are real; others leave no trace.
+            text: a string or a list of words, if the bundle accepts text. A text with more tokens than the bundle
+                accepts is cut off at the end. A text without tokens counts as absent.
+            language: frames (T, d): finite real numbers within 1e30, not normalized. A modality that is None, or has
+                no valid frame, is absent.
+            audio: frames, with their own T.
+            vision: frames, with their own T.
+            valid: boolean masks (T,) by modality. Masked frames do not affect the prediction.
 
         Raises:
-            UsageError: an array or a mask does not fit, text is given to a bundle without a tokenizer or is no
-                Unicode, or no modality has a valid frame.
+            UsageError: an input or a mask does not fit the bundle, the bundle does not accept text, both `text` and
+                `language` are passed, or no modality has a valid frame.
             InferenceError: the backend failed.
             BackendUnavailableError: the tokenizers library is not installed.
         """
         started = time.perf_counter()
-        rows = self._validator.gather((language, audio, vision), valid)
-        if not rows and is_text(language):
-            raise UsageError(f"there is no word in {str(language)[:40]!r}, and no frame beside it; say something")
-        if not rows:
+        frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
+        if text is not None:
+            if language is not None:
+                raise UsageError("Pass text or language, not both.")
+            rows = require_text_encoder(self._text_encoder).encode(join_words(text))
+            if len(rows):
+                frames["language"] = rows
+        if not frames:
             raise UsageError(
-                f"there is no valid frame in any modality; give at least one of {', '.join(self.manifest.modalities)}"
+                "No modality has a valid frame, and text has no tokens. Pass a text with words, or frames."
+                if text is not None
+                else f"No modality has a valid frame. Pass at least one of {', '.join(self.manifest.modalities)}."
             )
-        subset = Subset.of(rows)
+        subset = Subset.of(frames)
         graphs = self._graphs
-        window = graphs.window(subset, rows) if graphs.fits_windows(rows) else None
+        window = graphs.window(subset, frames) if graphs.fits_windows(frames) else None
         if window is not None:
-            outputs = window.run(rows)
+            outputs = window.run(frames)
         else:
             states: dict[str, State] = {}
-            graphs.step(rows, states)
+            graphs.step(frames, states)
             outputs = graphs.fuse(states)
         return make_prediction(
             outputs,
             self._task,
             subset=subset.value,
-            executed=(self.backend, graphs.device, self.precision),
-            milliseconds=(time.perf_counter() - started) * 1e3,
+            backend=self.backend,
+            device=graphs.device,
+            precision=self.precision,
+            latency_ms=(time.perf_counter() - started) * 1e3,
         )
 
-    def frames_of(self, text: str) -> int:
-        """How many frames of language a text becomes: its tokens.
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens of a text, which is its number of language frames.
 
         Raises:
-            UsageError: the bundle reads no words, or it is no Unicode text.
+            UsageError: the bundle does not accept text, or the text is not valid Unicode.
             BackendUnavailableError: the tokenizers library is not installed.
         """
-        return len(self._validator.words().tokenizer.ids(text))
+        return len(require_text_encoder(self._text_encoder).tokenizer.ids(text))
 
     def create_stream(self) -> Stream:
-        """A new stream, with a state of its own."""
-        return Stream(self._graphs, self._validator, self._task)
+        """Return a new stream with a state of its own."""
+        return Stream(self._graphs, self._validator, self._text_encoder, self._task)
 
     def prepare(self, *subsets: Subset | str) -> None:
-        """Load the graphs of these subsets now, rather than at their first prediction.
+        """Load the graphs of these subsets now instead of at their first prediction.
 
         Raises:
-            UsageError: there is no such subset, or the bundle lacks a modality of it.
+            UsageError: a subset does not exist, or the bundle lacks one of its modalities.
         """
-        for subset in subsets:
+        for name in subsets:
             try:
-                chosen = Subset(subset)
+                subset = Subset(name)
             except ValueError:
-                raise UsageError(f"unknown subset {subset!r}; there are {', '.join(s.value for s in Subset)}") from None
-            missing = [name for name in chosen.modalities if name not in self.manifest.modalities]
-            if missing:
-                raise UsageError(f"this bundle reads {', '.join(self.manifest.modalities)}, not {missing[0]}")
-            self._graphs.prepare(chosen)
+                raise UsageError(f"Unknown subset {name!r}. Available: {', '.join(s.value for s in Subset)}.") from None
+            for modality in subset.modalities:
+                if modality not in self.manifest.modalities:
+                    available = ", ".join(self.manifest.modalities)
+                    raise UsageError(f"This bundle has no modality {modality}. Available: {available}.")
+            self._graphs.prepare(subset)
 
     def close(self) -> None:
-        """Let go of the loaded graphs; a later call would load them again."""
+        """Release the loaded graphs. A later prediction loads them again."""
         self._graphs.close()
 
-    def __enter__(self) -> Session:  # noqa: PYI034 - typing.Self is of 3.11
+    def __enter__(self) -> Session:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
 
     def __exit__(
@@ -162,67 +186,54 @@ def load(
     """Verify a bundle and open a backend for it.
 
     Args:
-        bundle: the folder.
-        backend: a name, or `auto`: the first of the bundle's backends that can be opened here.
-        strict: refuse, with `auto`, any backend but the bundle's first, and any graph that the backend puts on another
-            device than it was asked for.
-        precision: `fp32`, `fp16` or `int8`; None: the one that the bundle chose for the backend.
-        threads: for one inference, on a CPU.
-        device: what the backend runs on, in its own words: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for
-            TensorRT; empty for its usual one.
+        bundle: the bundle's folder.
+        backend: name of a backend, or `auto` for the first backend of the bundle that can be opened here.
+        strict: with `auto`, refuse any backend except the bundle's first. Always refuse a graph that the backend runs
+            on another device than the requested one.
+        precision: `fp32`, `fp16` or `int8`; None for the precision that the bundle chose for the backend.
+        threads: CPU threads for one prediction.
+        device: name of the backend's device: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for TensorRT; empty
+            for the backend's default.
 
     Raises:
-        UsageError: there is no such folder, backend or precision, or the folder is no bundle.
+        UsageError: the folder is not a bundle, or there is no such backend or precision.
         BundleError: the bundle is damaged.
-        BackendUnavailableError: no backend that is allowed can be opened; the message has the command that installs it.
+        BackendUnavailableError: none of the allowed backends can be opened. The message says how to install one.
     """
     started = time.perf_counter()
     if backend != "auto":
         check_backend_name(backend)
     options = BackendOptions(threads, device)
     opened = open_bundle(bundle)
-    chosen, passed_over = _open_first(opened.manifest, _candidates(opened, backend, precision, strict=strict), options)
-    graphs = Graphs(opened, chosen, choose_precision(opened, chosen.name, precision), strict=strict)
-    graphs.load_ms = (time.perf_counter() - started) * 1e3
-    return Session(opened, graphs, threads, passed_over)
+    names = _candidates(opened, backend, precision, strict=strict)
+    chosen, skipped = _open_first(opened.manifest, names, options)
+    load_ms = (time.perf_counter() - started) * 1e3
+    graphs = Graphs(opened, chosen, opened.choose_precision(chosen.name, precision), strict=strict, load_ms=load_ms)
+    return Session(opened, graphs, threads, skipped)
 
 
 def _candidates(bundle: Bundle, backend: str, precision: str | None, *, strict: bool) -> tuple[str, ...]:
-    """The backends to try: with a precision that is asked for by name, those that have graphs at it."""
+    """Return the names of the backends to try: those with graphs at the precision, if one is requested."""
     manifest = bundle.manifest
     if backend == "auto":
         names = manifest.backends[:1] if strict else manifest.backends
         return tuple(name for name in names if precision in (None, *bundle.precisions(name))) or names
     if backend not in manifest.backends:
         raise UsageError(
-            f"this bundle is for {', '.join(manifest.backends)}, not for {backend}; export one for a target that runs it"
+            f"This bundle has no graphs for {backend}. Available: {', '.join(manifest.backends)}. "
+            f"Export a bundle for a target that uses {backend}."
         )
     return (backend,)
 
 
 def _open_first(manifest: Manifest, names: tuple[str, ...], options: BackendOptions) -> tuple[Backend, tuple[str, ...]]:
-    refusals: list[str] = []
+    """Open the first backend that is available; return it and why those before it are not."""
+    reasons: list[str] = []
     for name in names:
         try:
             backend = open_backend(name, options)
             backend.check_target(manifest.profile)
-            return backend, tuple(refusals)
+            return backend, tuple(reasons)
         except BackendUnavailableError as error:
-            refusals.append(str(error))
-    raise BackendUnavailableError(" | ".join(refusals) or "the bundle names no backend; export it again")
-
-
-def choose_precision(bundle: Bundle, backend: str, wanted: str | None) -> str:
-    """The precision that is wanted, or the one that the bundle chose for a backend.
-
-    Raises:
-        UsageError: the bundle has no graphs at it.
-    """
-    there = bundle.precisions(backend)
-    chosen = wanted if wanted is not None else bundle.manifest.precision.get(backend, "")
-    if chosen not in there:
-        raise UsageError(
-            f"the bundle has no graphs at {chosen!r} for {backend}, only {', '.join(there) or 'none'}; "
-            "choose --precision or --backend by that"
-        )
-    return chosen
+            reasons.append(str(error))
+    raise BackendUnavailableError(" | ".join(reasons))

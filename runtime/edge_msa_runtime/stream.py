@@ -1,150 +1,165 @@
-"""A stream: frames and words as they come, and a prediction whenever it is asked for."""
+"""Streams: push frames and words as they arrive, and predict at any time."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
-from edge_msa_runtime.text.words import Word, is_text, words_of
+from edge_msa_runtime.text.encoders import require_text_encoder
+from edge_msa_runtime.text.words import Word, parse_words
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import TaskSpec
     from edge_msa_runtime.graphs import Graphs
-    from edge_msa_runtime.inputs.validation import InputValidator, Rows
+    from edge_msa_runtime.inputs.validation import Frames, InputValidator
     from edge_msa_runtime.programs import State
     from edge_msa_runtime.text.encoders import TextEncoder
 
 
 class Stream:
-    """One utterance as it unfolds; made by `Session.stream`.
+    """One utterance that arrives in chunks. Create one with `Session.create_stream`.
 
-    The state is the stream's own, so that a session can serve many streams, one thread at a time. Any chunking of the
-    same frames gives the same prediction, and the one that `Session.predict` gives for all of them; so does any chunking
-    of a text between its words. Where an encoder reads the text, all words so far are encoded again at each prediction.
+    A stream owns its state, so one session can serve many streams from one thread. The prediction does not depend on
+    how frames are split into chunks, or a text between its words, and equals that of `Session.predict` for the whole
+    input. If the text encoder is a graph, each prediction after new words encodes all words so far again.
     """
 
-    def __init__(self, graphs: Graphs, validator: InputValidator, task: TaskSpec) -> None:
+    def __init__(
+        self, graphs: Graphs, validator: InputValidator, text_encoder: TextEncoder | None, task: TaskSpec
+    ) -> None:
         self._graphs = graphs
         self._validator = validator
+        self._text_encoder = text_encoder
         self._task = task
         self._states: dict[str, State] = {}
-        self._attended: list[Word] = []
-        self._read = 0  # how many of the words attended the prediction has seen
-        self._tokens = 0
-        self._stale = False  # words have come that the encoder has not read
+        self._words: list[Word] = []
+        self._encoded_words = 0  # the first words, which are in the state
+        self._token_count = 0
+        self._has_new_words = False  # words that a graph has not encoded yet
 
     @property
     def subset(self) -> str:
-        """The modalities that have had a valid frame, as in `la`; words that an encoder reads count at a prediction."""
+        """The modalities that have had a valid frame, as in `la`. Words for a graph count after the next prediction."""
         return Subset.of(self._states).value if self._states else ""
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words that the prediction has seen, with their times; beyond the bundle's tokens none is seen any more."""
-        return tuple(self._attended[: self._read])
+        """The words that affect the prediction, with their times. Words beyond the maximum number of tokens do not."""
+        return tuple(self._words[: self._encoded_words])
 
     def push(
         self,
         *,
+        text: str | Sequence[str] | None = None,
+        times: Any = None,
         language: Any = None,
         audio: Any = None,
         vision: Any = None,
         valid: Mapping[str, Any] | None = None,
-        times: Any = None,
     ) -> None:
-        """Take frames or words; arguments as `Session.predict` takes them, any number of frames or words, also none.
+        """Add frames or words. Any number of frames or words is allowed, also none.
+
+        Use either `text` or `language` throughout a stream.
 
         Args:
-            language: frames, a text of whole words, or a list of words; of one kind throughout a stream.
+            text: a string of whole words, or a list of words.
+            times: (start, end) in seconds for each word of `text`. They are returned by `words` and do not affect the
+                prediction.
+            language: frames (T, d), as in `Session.predict`.
             audio: frames.
             vision: frames.
-            valid: masks of the frames.
-            times: (start, end) in seconds of each word; they are kept for `words` and leave the prediction alone.
+            valid: boolean masks (T,) by modality.
 
         Raises:
-            UsageError: an array, a mask or a time does not fit; nothing of this push has been taken then.
-            InferenceError: the backend failed; `reset` the stream.
+            UsageError: an input, a mask or a time is invalid. The stream is unchanged.
+            InferenceError: the backend failed. Reset the stream before using it again.
+            BackendUnavailableError: the tokenizers library is not installed.
         """
-        if isinstance(language, (list, tuple)) and not language and self._validator.text is not None:
-            language, times = "", times or None  # nothing was attended
-        if not is_text(language):
-            if times is not None:
-                raise UsageError("times were given without words; give language='...' with them")
-            if language is not None and self._attended:
-                raise UsageError("language came as words before, these are frames; keep to one, or reset the stream")
-            self._graphs.step(self._validator.gather((language, audio, vision), valid), self._states)
-            return
-        text_encoder = self._validator.words()
-        if "language" in self._states and not self._attended:
-            raise UsageError("language came as frames before, these are words; keep to one, or reset the stream")
-        words = words_of(language, times, self._attended)
-        rows = self._validator.gather((None, audio, vision), valid)
-        if text_encoder.incremental:
-            self._take_words(text_encoder, words, rows)
-        else:
-            for word in words:
-                text_encoder.tokenizer.ids(word.text)  # refuses what is no Unicode before anything is taken
-            self._attended += words
-            self._stale = self._stale or bool(words)
-        self._graphs.step(rows, self._states)
+        if text is None and times is not None:
+            raise UsageError("times need text. Pass the words as text=.")
+        if text is not None and language is not None:
+            raise UsageError("Pass text or language, not both.")
+        if language is not None and self._words:
+            raise UsageError("This stream has text already. Continue with text=, or reset the stream to pass frames.")
+        if text is not None and "language" in self._states and not self._words:
+            raise UsageError(
+                "This stream has language frames already. Continue with language=, or reset the stream to pass text."
+            )
+        words = [] if text is None else parse_words(text, times, self._words)
+        frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
+        if text is not None:
+            self._push_words(require_text_encoder(self._text_encoder), words, frames)
+        self._graphs.step(frames, self._states)
 
     def predict(self) -> Prediction:
-        """The prediction of all so far; its milliseconds are those of this call, without the pushes.
+        """Predict from everything pushed so far. `latency_ms` is the time of this call, without the pushes.
 
         Raises:
-            UsageError: no valid frame has come yet.
+            UsageError: no valid frame or word has been pushed.
             InferenceError: the backend failed.
         """
         started = time.perf_counter()
-        if self._stale:
-            self._encode_words()
+        if self._has_new_words:
+            self._encode_all_words()
         if not self._states:
-            raise UsageError("the stream has had no valid frame yet; push some before asking for a prediction")
-        outputs = self._graphs.fuse(self._states)
+            raise UsageError("The stream has no valid frame yet. Push frames or words before calling predict().")
         graphs = self._graphs
+        outputs = graphs.fuse(self._states)
         return make_prediction(
             outputs,
             self._task,
             subset=self.subset,
-            executed=(graphs.backend.name, graphs.device, graphs.precision),
-            milliseconds=(time.perf_counter() - started) * 1e3,
+            backend=graphs.backend.name,
+            device=graphs.device,
+            precision=graphs.precision,
+            latency_ms=(time.perf_counter() - started) * 1e3,
         )
 
     def reset(self) -> None:
-        """Forget all frames and words."""
+        """Remove all frames and words."""
         self._states.clear()
-        self._attended.clear()
-        self._read = self._tokens = 0
-        self._stale = False
+        self._words.clear()
+        self._encoded_words = self._token_count = 0
+        self._has_new_words = False
 
-    def _take_words(self, text_encoder: TextEncoder, words: list[Word], rows: dict[str, Rows]) -> None:
-        """Add the rows of the tokens that there is still room for."""
+    def _push_words(self, text_encoder: TextEncoder, words: list[Word], frames: dict[str, Frames]) -> None:
+        """Store words, and add their frames to `frames` if words are encoded one by one."""
+        if text_encoder.incremental:
+            self._encode_new_words(text_encoder, words, frames)
+        else:
+            for word in words:
+                text_encoder.tokenizer.ids(word.text)  # raises for invalid Unicode before the stream changes
+            self._has_new_words = self._has_new_words or bool(words)
+        self._words += words
+
+    def _encode_new_words(self, text_encoder: TextEncoder, words: list[Word], frames: dict[str, Frames]) -> None:
+        """Add the frames of the tokens that do not exceed the maximum."""
         ids: list[int] = []
-        read = 0
+        encoded = 0
         for word in words:
-            room = text_encoder.max_tokens - self._tokens - len(ids)
-            if room <= 0:
+            free = text_encoder.max_tokens - self._token_count - len(ids)
+            if free <= 0:
                 break
-            ids += text_encoder.tokenizer.ids(word.text)[:room]
-            read += 1
+            ids += text_encoder.tokenizer.ids(word.text)[:free]
+            encoded += 1
         if ids:
-            rows["language"] = text_encoder.rows(ids)
-        self._tokens += len(ids)
-        if self._read == len(self._attended):
-            self._read += read
-        self._attended += words
+            frames["language"] = text_encoder.encode_ids(ids)
+        self._token_count += len(ids)
+        if self._encoded_words == len(self._words):
+            self._encoded_words += encoded
 
-    def _encode_words(self) -> None:
-        text_encoder = self._validator.words()
-        ids, reach = text_encoder.tokenizer.ids_and_reach(" ".join(word.text for word in self._attended))
+    def _encode_all_words(self) -> None:
+        """Replace the language state by that of all words so far."""
+        text_encoder = require_text_encoder(self._text_encoder)
+        ids, end = text_encoder.tokenizer.ids_and_end(" ".join(word.text for word in self._words))
         self._states.pop("language", None)
         if ids:
-            self._graphs.step({"language": text_encoder.rows(ids)}, self._states)
-        position, self._read = 0, 0
-        for word in self._attended:
-            self._read += position < reach
+            self._graphs.step({"language": text_encoder.encode_ids(ids)}, self._states)
+        position, self._encoded_words = 0, 0
+        for word in self._words:
+            self._encoded_words += position < end
             position += len(word.text) + 1
-        self._stale = False
+        self._has_new_words = False

@@ -57,6 +57,6 @@ minutes, once a device; without it each is built when it is first asked for.
 
 def _call(manifest: Manifest) -> str:
     if manifest.language:
-        return 'prediction = session.predict(language="i love it")  # words; and (T, d) float32 of the other modalities'
+        return 'prediction = session.predict(text="i love it")  # a text; and (T, d) float32 of the other modalities'
     first = next(iter(manifest.modalities))
     return f"prediction = session.predict({first}=frames)  # (T, d) float32; any subset of the modalities"

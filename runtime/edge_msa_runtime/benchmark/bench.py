@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from edge_msa_runtime.benchmark.conditions import describe_machine, measure_conditions
-from edge_msa_runtime.bundle.golden import read_golden
+from edge_msa_runtime.bundle.golden import load_golden
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.process_memory import peak_memory_bytes
@@ -181,7 +181,7 @@ def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None 
     Golden inputs are used where the bundle has them. Other subsets get random frames (seed 0) with the bundle's mean
     and standard deviation and the length of its window. A `text` replaces the language input.
     """
-    golden = {case.subset: case.given for case in read_golden(session.bundle)} if session.bundle.golden else {}
+    golden = {case.subset: case.inputs for case in load_golden(session.bundle)} if session.bundle.golden else {}
     specs = session.manifest.modalities
     generator = np.random.default_rng(0)
     inputs: dict[Subset, Inputs] = {}
@@ -197,16 +197,16 @@ def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None 
     if text is not None:
         for subset in subsets:
             if "language" in subset.modalities:
-                inputs[subset] = {**inputs[subset], "language": text}
+                others = {name: frames for name, frames in inputs[subset].items() if name not in ("text", "language")}
+                inputs[subset] = {"text": text, **others}
     return inputs
 
 
 def _summarize_latency(session: Session, subset: Subset, inputs: Inputs, milliseconds: NDArray[np.float64]) -> Latency:
     p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, [50, 90, 99]))
-    frames = {
-        name: session.frames_of(value) if isinstance(value, str) else len(value) for name, value in inputs.items()
-    }
-    from_text = isinstance(inputs.get("language"), str)
+    from_text = "text" in inputs
+    frames = {"language": session.count_tokens(inputs["text"])} if from_text else {}
+    frames.update({name: len(value) for name, value in inputs.items() if name != "text"})
     count = len(milliseconds)
     return Latency(subset.value, frames, from_text, count, p50, p90, p99 if count >= _MIN_FOR_P99 else None)
 
@@ -221,7 +221,7 @@ def _create_result(session: Session, latencies: Sequence[Latency]) -> BenchResul
         device=session.device,
         precision=session.precision,
         threads=session.threads,
-        load_ms=session.load_milliseconds,
+        load_ms=session.load_ms,
         file_bytes=session.bundle.size(files),
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),

@@ -1,1 +1,1 @@
-"""Prediction and verifying bundles."""
+"""Bundles: the manifest, the verification of every file, and the golden vectors."""

@@ -50,6 +50,21 @@ class Bundle:
         """Return the precisions for which the bundle has graphs of a backend, in the order of the manifest."""
         return tuple(dict.fromkeys(spec.precision for spec in self.manifest.graphs if spec.backend == backend))
 
+    def choose_precision(self, backend: str, precision: str | None) -> str:
+        """Return `precision`, or the precision that the bundle chose for a backend if it is None.
+
+        Raises:
+            UsageError: the bundle has no graphs of the backend at that precision.
+        """
+        available = self.precisions(backend)
+        chosen = precision if precision is not None else self.manifest.precision.get(backend, "")
+        if chosen not in available:
+            raise UsageError(
+                f"This bundle has no {chosen or 'default'} graphs for {backend}. "
+                f"Available: {', '.join(available) or 'none'}. Choose another --precision or --backend."
+            )
+        return chosen
+
     def graph_files(self, backend: str, precision: str) -> tuple[str, ...]:
         """Return the paths of the graphs of a backend at a precision and of their weights, each once."""
         specs = [spec for spec in self.manifest.graphs if (spec.backend, spec.precision) == (backend, precision)]

@@ -72,7 +72,7 @@ def open_session(options: argparse.Namespace, bundle: str) -> Session:
         threads=options.threads,
         device=options.device,
     )
-    for reason in session.passed_over:
+    for reason in session.skipped_backends:
         print(f"note: using {session.backend} instead: {reason}", file=sys.stderr)
     return session
 

@@ -12,6 +12,7 @@ from edge_msa_runtime.cli.common import (
     print_notes,
     print_result,
 )
+from edge_msa_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_msa_runtime.prediction import Prediction
@@ -39,17 +40,19 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from edge_msa_runtime.inputs.files import read_inputs
+    from edge_msa_runtime.inputs.files import load_inputs
 
     files = {name: getattr(options, name) for name in ("language", "audio", "vision")}
-    if options.text is not None:
-        files["language"] = options.text
-    inputs, valid = read_inputs(options.input, {name: path for name, path in files.items() if path is not None})
+    frames, valid = load_inputs(options.input, {name: path for name, path in files.items() if path is not None})
+    if not frames and options.text is None:
+        raise UsageError("No input. Pass --text, INPUT.npz, --language, --audio or --vision.")
     with open_session(options, options.bundle) as session:
-        session.predict(**inputs, valid=valid)  # loads the graph, so that the next latency is that of all later ones
-        prediction = session.predict(**inputs, valid=valid)
+        session.predict(
+            text=options.text, **frames, valid=valid
+        )  # loads the graph, so that the next latency is that of all later ones
+        prediction = session.predict(text=options.text, **frames, valid=valid)
         print_notes(session.notes)
-    print_result(format_prediction(prediction), {**prediction.to_json(), "load_ms": session.load_milliseconds}, options)
+    print_result(format_prediction(prediction), {**prediction.to_json(), "load_ms": session.load_ms}, options)
 
 
 def format_prediction(prediction: Prediction) -> list[str]:
@@ -58,4 +61,4 @@ def format_prediction(prediction: Prediction) -> list[str]:
     lines = [f"{score}{prediction.label}".strip()]
     lines.extend(f"  {label:12} {probability:.3f}" for label, probability in prediction.probabilities.items())
     executed = f"{prediction.backend} on {prediction.device} at {prediction.precision}"
-    return [*lines, f"subset {prediction.subset}, {executed}, latency {prediction.milliseconds:.3f} ms"]
+    return [*lines, f"subset {prediction.subset}, {executed}, latency {prediction.latency_ms:.3f} ms"]

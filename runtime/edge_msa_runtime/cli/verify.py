@@ -17,7 +17,7 @@ from edge_msa_runtime.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.bundle.golden import Verification
+    from edge_msa_runtime.verification import Verification
 
 
 def add_parser(commands: Any) -> None:
@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from edge_msa_runtime.bundle.golden import verify_all, verify_bundle
+    from edge_msa_runtime.verification import verify_all, verify_bundle
 
     if options.all:
         verifications, skipped = verify_all(options.bundle, options.backend, **variant_options(options))
@@ -41,13 +41,13 @@ def run(options: argparse.Namespace) -> None:
         lines = [line for verification in verifications for line in format_verification(verification)]
         print_result(lines, [verification.to_json() for verification in verifications], options)
         for verification in verifications:
-            verification.require()
+            verification.raise_if_failed()
         return
     with open_session(options, options.bundle) as session:
         verification = verify_bundle(session)
     print_notes(verification.notes)
     print_result(format_verification(verification), verification.to_json(), options)
-    verification.require()
+    verification.raise_if_failed()
 
 
 def format_verification(verification: Verification) -> list[str]:

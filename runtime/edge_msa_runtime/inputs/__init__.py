@@ -1,1 +1,1 @@
-"""Checking inputs before anything else sees them."""
+"""Load and validate inputs before a graph runs on them."""

@@ -1,4 +1,4 @@
-"""Frames from files, for the command line: `.npz` and `.npy` without pickles; and words as they are."""
+"""Load frames and masks from `.npz` and `.npy` files for the command line. Pickles are refused."""
 
 from __future__ import annotations
 
@@ -17,75 +17,66 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
-_MASK = "valid."
-# How .npy and .npz begin; the third is an archive of nothing.
-_STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
+_MASK_PREFIX = "valid."
+# First bytes of .npy, .npz and an empty .npz.
+_SIGNATURES = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 
 
-def read_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[dict[str, Any], Arrays]:
-    """The frames, or words, and the masks of one utterance.
+def load_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[Arrays, Arrays]:
+    """Load the frames and masks of one utterance.
 
     Args:
         archive: a `.npz` with arrays `language`, `audio`, `vision` and masks `valid.language`, ..., or None.
-        files: a `.npy` by modality, for language also what was said: anything that does not end in `.npy` or `.npz`.
-            One that the archive has as well is refused.
+        files: a `.npy` by modality. The archive must not have the same modality.
 
     Returns:
-        Frames, or a text for language, and masks by modality.
+        Frames and masks by modality.
 
     Raises:
-        UsageError: a file is missing, of another type, or has an array of another name.
+        UsageError: a file is missing or has another type, or an array has another name.
     """
-    arrays: dict[str, Any] = _read_archive(archive) if archive is not None else {}
+    arrays = _load_archive(archive) if archive is not None else {}
     for name, path in files.items():
         if name in arrays:
-            raise UsageError(f"{name} is in {archive} and given as {path}; give it once")
-        if name == "language" and not path.endswith((".npy", ".npz")):
-            arrays[name] = path
-            continue
+            raise UsageError(f"{name} is in {archive} and in {path}. Pass it once.")
         array = _load(path)
         if not isinstance(array, np.ndarray):
-            raise UsageError(f"{path} holds several arrays, --{name} takes a .npy of one")
+            raise UsageError(f"--{name} must be a .npy of one array, got several arrays in {path}.")
         arrays[name] = array
-    if not arrays:
-        raise UsageError(
-            "no input was given; give INPUT.npz, --language with words or a .npy, --audio, --vision with a .npy"
-        )
-    frames = {name: array for name, array in arrays.items() if not name.startswith(_MASK)}
-    masks = {name[len(_MASK) :]: array for name, array in arrays.items() if name.startswith(_MASK)}
+    frames = {name: array for name, array in arrays.items() if not name.startswith(_MASK_PREFIX)}
+    masks = {name[len(_MASK_PREFIX) :]: array for name, array in arrays.items() if name.startswith(_MASK_PREFIX)}
     return frames, masks
 
 
-def _read_archive(path: str) -> Arrays:
+def _load_archive(path: str) -> Arrays:
     loaded = _load(path)
     if isinstance(loaded, np.ndarray):
-        raise UsageError(f"{path} holds one array without a name; give it as --language, --audio or --vision")
-    allowed = [*MODALITIES, *(_MASK + name for name in MODALITIES)]
+        raise UsageError(f"{path} has one array without a name. Pass it as --language, --audio or --vision.")
+    allowed = [*MODALITIES, *(_MASK_PREFIX + name for name in MODALITIES)]
     for name in loaded:
         if name not in allowed:
-            raise UsageError(f"{path} has an array {name!r}; it may have: {', '.join(allowed)}")
+            raise UsageError(f"Unknown array {name!r} in {path}. Allowed: {', '.join(allowed)}.")
     return loaded
 
 
 def _load(path: str) -> NDArray[Any] | Arrays:
     try:
-        # Opened here: NumPy leaves a file open when it is no archive.
+        # The file is opened here because np.load does not close it if it is not an archive.
         with Path(path).open("rb") as file:
-            if not file.read(6).startswith(_STARTS):
-                raise UsageError(
-                    f"{path} is not a NumPy file (.npy, .npz of arrays named {', '.join(MODALITIES)}); "
-                    "write one with numpy.savez"
-                )
+            if not file.read(6).startswith(_SIGNATURES):
+                raise UsageError(f"{path} must be a .npy or .npz file. Write one with numpy.save or numpy.savez.")
             file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy would advise to unpickle it, which nobody should.
-        why = "it holds objects" if "pickle" in str(error) else _one_line(error)
-        raise UsageError(f"{path} is no .npz or .npy of numbers: {why}; write one with numpy.savez") from error
+        # NumPy's own message recommends allow_pickle, which would execute code from the file.
+        reason = "it contains Python objects" if "pickle" in str(error) else _first_line(error)
+        raise UsageError(
+            f"{path} must contain arrays of numbers: {reason}. Write it again with numpy.savez."
+        ) from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or _one_line(error)}; check the path") from error
+        raise UsageError(f"Cannot read {path}: {error.strerror or _first_line(error)}.") from error
 
 
-def _one_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,1 +1,1 @@
-"""From raw text to frames of the language modality."""
+"""Convert text to frames of the language modality."""

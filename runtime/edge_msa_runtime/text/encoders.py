@@ -1,4 +1,4 @@
-"""Text encoders: from words to frames of the language modality, by rows of a table or by an encoder's graph."""
+"""Text encoders: convert text to frames of the language modality, with an embedding table or with a graph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from edge_msa_runtime.errors import BundleError
+from edge_msa_runtime.errors import BundleError, UsageError
 from edge_msa_runtime.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 
     from edge_msa_runtime.bundle.reader import Bundle
     from edge_msa_runtime.graphs import Graphs
-    from edge_msa_runtime.inputs.validation import Rows
+    from edge_msa_runtime.inputs.validation import Frames
 
 
 class TextEncoder(abc.ABC):
-    """Turns words into frames; the tokenizer is read when the first words come.
+    """Converts text to frames. The tokenizer is loaded when the first text arrives.
 
-    `incremental`: the frames of a word do not depend on other words, so that a stream takes them as they come.
-    `max_tokens`: what it reads of a text at most.
+    Attributes:
+        incremental: whether the frames of a word are independent of other words, so that a stream can encode words
+            as they arrive.
+        max_tokens: a longer text is cut off at the end.
     """
 
     incremental: bool
 
-    def __init__(self, path: Path, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Path, max_tokens: int) -> None:
         self.max_tokens = max_tokens
-        self._path = path
-        self._made: Tokenizer | None = None
+        self._path = tokenizer
+        self._tokenizer: Tokenizer | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -41,93 +43,107 @@ class TextEncoder(abc.ABC):
 
         Raises:
             BackendUnavailableError: the tokenizers library is not installed.
-            BundleError: the file is no tokenizer.
+            BundleError: the file is not a tokenizer.
         """
-        if self._made is None:
-            self._made = Tokenizer(self._path, self.max_tokens, special=not self.incremental)
-        return self._made
+        if self._tokenizer is None:
+            self._tokenizer = Tokenizer(self._path, self.max_tokens, special=not self.incremental)
+        return self._tokenizer
 
-    def frames(self, text: str) -> Rows:
-        """The frames (n, d) of a text, n at most `max_tokens`; none where nothing of it is a token.
+    def encode(self, text: str) -> Frames:
+        """Return the frames (n, d) of a text, n at most `max_tokens`; n is 0 if the text has no tokens.
 
-        They are normalized already, and overwritten by the next call.
+        The next call overwrites the frames.
 
         Raises:
-            UsageError: it is no Unicode text.
+            UsageError: the text is not valid Unicode.
             BackendUnavailableError: the tokenizers library is not installed.
             InferenceError: the backend failed.
         """
-        return self.rows(self.tokenizer.ids(text))
+        return self.encode_ids(self.tokenizer.ids(text))
 
     @abc.abstractmethod
-    def rows(self, ids: Sequence[int]) -> Rows:
-        """The frames (n, d) of n ids, at most `max_tokens`; overwritten by the next call."""
+    def encode_ids(self, ids: Sequence[int]) -> Frames:
+        """Return the frames (n, d) of n token ids, n at most `max_tokens`. The next call overwrites the frames."""
 
 
 class EmbeddingTableEncoder(TextEncoder):
-    """Rows of a table of int8, each with its scale."""
+    """Looks up one row of an int8 table per token and multiplies it by the scale of the row."""
 
     incremental = True
 
-    def __init__(self, path: Path, max_tokens: int, table: Mapping[str, NDArray[Any]]) -> None:
-        super().__init__(path, max_tokens)
-        self._integers, self._scales = table["rows"], table["scales"]
-        self._frames = np.zeros((max_tokens, self._integers.shape[1]), np.float32)
+    def __init__(self, tokenizer: Path, max_tokens: int, table: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__(tokenizer, max_tokens)
+        self._rows, self._scales = table["rows"], table["scales"]
+        self._frames = np.zeros((max_tokens, self._rows.shape[1]), np.float32)
 
-    def rows(self, ids: Sequence[int]) -> Rows:
-        """The rows, each times its scale."""
+    def encode_ids(self, ids: Sequence[int]) -> Frames:
+        """Return the scaled rows of the ids."""
         target = self._frames[: len(ids)]
         try:
             index = np.asarray(ids, np.intp)
-            np.multiply(self._integers[index], self._scales[index], out=target)
+            np.multiply(self._rows[index], self._scales[index], out=target)
         except IndexError:
             raise BundleError(
-                f"the tokenizer knows id {max(ids)}, the table has {len(self._integers)} rows; export the bundle again"
+                f"Token ids must be less than the {len(self._rows)} rows of the table, got {max(ids)}. "
+                "Export the bundle again."
             ) from None
         return target
 
 
 class GraphTextEncoder(TextEncoder):
-    """An encoder's graphs, the shortest that holds the text."""
+    """Runs the shortest text encoder graph that holds the text."""
 
     incremental = False
 
-    def __init__(self, path: Path, max_tokens: int, graphs: Graphs, dim: int) -> None:
-        super().__init__(path, max_tokens)
+    def __init__(self, tokenizer: Path, max_tokens: int, graphs: Graphs, dim: int) -> None:
+        super().__init__(tokenizer, max_tokens)
         self._graphs = graphs
-        self._none = np.zeros((0, dim), np.float32)
+        self._no_frames = np.zeros((0, dim), np.float32)
 
-    def rows(self, ids: Sequence[int]) -> Rows:
-        """What the encoder makes of them."""
-        return self._graphs.text_encoder(len(ids)).run(ids) if ids else self._none
+    def encode_ids(self, ids: Sequence[int]) -> Frames:
+        """Return the frames that the graph computes from the ids."""
+        return self._graphs.text_encoder(len(ids)).run(ids) if ids else self._no_frames
 
 
 def open_text_encoder(bundle: Bundle, graphs: Graphs) -> TextEncoder | None:
-    """The text encoder that a bundle names, or None where it reads no words.
+    """Open the text encoder of a bundle; None if the bundle does not accept text.
 
     Raises:
-        BundleError: its table does not fit the language modality.
+        BundleError: the embedding table does not fit the language modality.
     """
     spec = bundle.manifest.language
     if spec is None:
         return None
     dim = bundle.manifest.modalities["language"].dim
-    path = bundle.path / spec.tokenizer
+    tokenizer = bundle.path / spec.tokenizer
     if spec.text_encoder == "graph":
-        return GraphTextEncoder(path, spec.max_tokens, graphs, dim)
-    return EmbeddingTableEncoder(path, spec.max_tokens, _read_table(bundle.path / spec.table, dim))
+        return GraphTextEncoder(tokenizer, spec.max_tokens, graphs, dim)
+    return EmbeddingTableEncoder(tokenizer, spec.max_tokens, _load_table(bundle.path / spec.table, dim))
 
 
-def _read_table(path: Path, dim: int) -> Mapping[str, NDArray[Any]]:
+def require_text_encoder(text_encoder: TextEncoder | None) -> TextEncoder:
+    """Return the text encoder.
+
+    Raises:
+        UsageError: it is None, because the bundle does not accept text.
+    """
+    if text_encoder is None:
+        raise UsageError(
+            "This bundle does not accept text. Pass frames as language=, or export a bundle with a text encoder."
+        )
+    return text_encoder
+
+
+def _load_table(path: Path, dim: int) -> Mapping[str, NDArray[Any]]:
     try:
-        # Opened here: NumPy leaves a file open when it is no archive.
+        # The file is opened here because np.load does not close it if it is not an archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             rows, scales = archive["rows"], archive["scales"]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path.name} is no table of rows ({error}); export the bundle again") from error
+        raise BundleError(f"{path.name} is not an embedding table ({error}). Export the bundle again.") from error
     if rows.dtype != np.int8 or rows.ndim != 2 or rows.shape[1] != dim or scales.shape != rows.shape[:1]:
         raise BundleError(
-            f"{path.name} has rows {rows.dtype} {rows.shape} and scales {scales.shape}, wanted are int8 (V, {dim}) "
-            "and (V,); export the bundle again"
+            f"{path.name} must have rows int8 (V, {dim}) and scales (V,), got rows {rows.dtype} {rows.shape} and "
+            f"scales {scales.shape}. Export the bundle again."
         )
     return {"rows": rows, "scales": scales.astype(np.float32)[:, None]}

@@ -1,4 +1,4 @@
-"""TextTokenizer as they come: checked, and kept with their times, so that a stream can tell which of them it has read."""
+"""Words of a text stream with their times."""
 
 from __future__ import annotations
 
@@ -11,50 +11,61 @@ from edge_msa_runtime.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-    """A word, and when it was said in seconds, where that was told."""
+    """A word with its start and end in seconds, or None if no times were passed."""
 
     text: str
     start: float | None = None
     end: float | None = None
 
 
-def is_text(language: Any) -> bool:
-    """Whether what was given for language is words, a text or a list of them, rather than frames."""
-    if isinstance(language, (list, tuple)):
-        return bool(language) and all(isinstance(word, str) for word in language)
-    return isinstance(language, str)
-
-
-def words_of(language: str | Sequence[str], times: Any, after: Sequence[Word]) -> list[Word]:
-    """The words of one push.
+def join_words(text: Any) -> str:
+    """Return a text as one string.
 
     Args:
-        language: a text, whose words are what whitespace separates, or the words themselves.
-        times: None, or (start, end) in seconds of each word.
-        after: the words before these.
+        text: a string, or a list of words.
 
     Raises:
-        UsageError: as many times as words are wanted, finite, start <= end, and no word starts before the one before.
+        UsageError: it is neither.
     """
-    texts = language.split() if isinstance(language, str) else list(language)
+    if isinstance(text, str):
+        return text
+    if isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text):
+        return " ".join(text)
+    raise UsageError(f"text must be a string or a list of words, got {type(text).__name__}.")
+
+
+def parse_words(text: Any, times: Any, previous: Sequence[Word]) -> list[Word]:
+    """Return the words of one push to a stream.
+
+    Args:
+        text: a string, whose words are separated by whitespace, or a list of words.
+        times: None, or (start, end) in seconds for each word.
+        previous: the words of earlier pushes.
+
+    Raises:
+        UsageError: `text` is neither a string nor a list of words, or `times` does not have one finite
+            (start, end) per word with start <= end and starts in ascending order, also after `previous`.
+    """
+    joined = join_words(text)
+    texts = joined.split() if isinstance(text, str) else list(text)
     if times is None:
-        return [Word(text) for text in texts]
+        return [Word(word) for word in texts]
     pairs = _pairs(times)
     if len(pairs) != len(texts):
-        raise UsageError(f"there are {len(pairs)} times for {len(texts)} words; give (start, end) of each word")
-    latest = next((word.start for word in reversed(after) if word.start is not None), -math.inf)
-    for text, (start, end) in zip(texts, pairs):
+        raise UsageError(f"times must have one (start, end) per word, got {len(pairs)} for {len(texts)} words.")
+    latest = next((word.start for word in reversed(previous) if word.start is not None), -math.inf)
+    for word, (start, end) in zip(texts, pairs):
         if not (math.isfinite(start) and math.isfinite(end) and latest <= start <= end):
             raise UsageError(
-                f"the time of {text[:20]!r} is ({start:g}, {end:g}) after a word at {latest:g}; "
-                "give finite seconds, start <= end, in the order of the words"
+                f"times must be finite, ascending and start <= end, got ({start:g}, {end:g}) for {word[:20]!r} "
+                f"after a start of {latest:g}."
             )
         latest = start
-    return [Word(text, start, end) for text, (start, end) in zip(texts, pairs)]
+    return [Word(word, start, end) for word, (start, end) in zip(texts, pairs)]
 
 
 def _pairs(times: Any) -> list[tuple[float, float]]:
     try:
         return [(float(start), float(end)) for start, end in times]
     except (TypeError, ValueError) as error:
-        raise UsageError(f"times are no pairs of seconds ({error}); give (start, end) of each word") from error
+        raise UsageError(f"times must be a list of (start, end) in seconds: {error}.") from error

@@ -47,7 +47,9 @@ def _read(session: Session, subset: Subset, given: Mapping[str, Any]) -> dict[st
     short = {name: values[: specs[name].window] for name, values in frames.items()}
     ways = {"window": session.predict(**short), "long": session.predict(**frames)}
     if "text" in given and "language" in frames:
-        ways["words"] = session.predict(**{**short, "language": str(given["text"])})
+        ways["words"] = session.predict(
+            text=str(given["text"]), **{name: values for name, values in short.items() if name != "language"}
+        )
     stream = session.create_stream()
     for name, values in frames.items():
         start = 0

@@ -17,7 +17,7 @@ from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest
 from edge_msa_export.transforms.openvino_ir import write_ir
 from edge_msa_runtime import load
-from edge_msa_runtime.bundle.golden import read_golden
+from edge_msa_runtime.bundle.golden import load_golden
 from edge_msa_runtime.bundle.manifest import GraphKey
 
 
@@ -43,9 +43,9 @@ def bundles(
 def test_ir_gives_the_predictions_of_onnx(precision: str, bundles: dict[str, Path]) -> None:
     of_onnx, of_ir = (load(bundles[form], "openvino", precision=precision) for form in ("onnx", "ir"))
     with of_onnx, of_ir:
-        for case in read_golden(of_ir.bundle):
-            expected = of_onnx.predict(**case.given).outputs
-            np.testing.assert_allclose(of_ir.predict(**case.given).outputs, expected, atol=1e-6)
+        for case in load_golden(of_ir.bundle):
+            expected = of_onnx.predict(**case.inputs).outputs
+            np.testing.assert_allclose(of_ir.predict(**case.inputs).outputs, expected, atol=1e-6)
 
 
 def test_only_openvino_gets_ir_and_every_file_of_it_is_named(bundles: dict[str, Path]) -> None:

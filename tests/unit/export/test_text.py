@@ -22,10 +22,10 @@ from edge_msa_export.graphs.text_encoder import export_text_encoders, torch_fram
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
 from edge_msa_export.text import TextGraph, TextTable, buckets, int8_rows
-from edge_msa_runtime.bundle.golden import verify_bundle
 from edge_msa_runtime.bundle.manifest import GraphKey, TaskSpec
 from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.verification import verify_bundle
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "i", "love", "it", "hate", "film", "##s", "not", "the", "!"]
 TEXT = "I love the films, not it!"
@@ -152,7 +152,7 @@ def test_a_bundle_of_words_verifies_whole_and_streamed_at_every_precision(
             assert verify_bundle(folder, backend, precision).passed
     with edge_msa_runtime.load(folder) as session:
         golden = float(graphs.golden["l/prediction"][0])
-        assert session.predict(language=TEXT).score == pytest.approx(golden, abs=0.02)
+        assert session.predict(text=TEXT).score == pytest.approx(golden, abs=0.02)
         assert "[openvino,text]" in (folder / "README.md").read_text("utf-8")
 
 
@@ -225,7 +225,7 @@ def test_a_board_gets_the_layer_normalization_that_its_tensorrt_reads(
     ("spoil", "said"),
     [
         (lambda request: replace(request, text=replace(request.text, tokenizer="no")), "the tokenizer is no JSON"),
-        (lambda request: replace(request, text=replace(request.text, tokenizer="{}")), "is no tokenizer"),
+        (lambda request: replace(request, text=replace(request.text, tokenizer="{}")), "is not a tokenizer"),
         (lambda request: replace(request, text=replace(request.text, tokenizer=_tokenizer(joins=True))), "one by one"),
         (
             lambda request: replace(request, text=replace(request.text, rows=request.text.rows[:6])),

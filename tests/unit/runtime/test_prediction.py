@@ -13,7 +13,9 @@ MOSI = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5))
 
 
 def _prediction(outputs: list[float], task: TaskSpec) -> Prediction:
-    return make_prediction(outputs, task, subset="l", executed=("onnxruntime", "CPU", "fp32"), milliseconds=1.0)
+    return make_prediction(
+        outputs, task, subset="l", backend="onnxruntime", device="CPU", precision="fp32", latency_ms=1.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,25 +27,24 @@ def test_a_score_on_an_edge_has_the_upper_label(score: float, label: str) -> Non
     assert (prediction.score, prediction.label, prediction.probabilities) == (score, label, {})
 
 
-def test_a_score_without_names_has_no_label() -> None:
+def test_the_label_is_empty_without_label_names() -> None:
     assert _prediction([7.5], TaskSpec("regression", 1)).label == ""
 
 
-def test_far_logits_do_not_overflow() -> None:
+def test_large_logits_do_not_overflow() -> None:
     prediction = _prediction([-1e4, 1e4], TaskSpec("emotions", 2, ("happy", "sad")))
     assert prediction.probabilities == {"happy": 0.0, "sad": 1.0}
     assert prediction.label == "sad"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_is_no_prediction(value: float) -> None:
-    with pytest.raises(InferenceError, match="not finite"):
+def test_a_non_finite_output_raises(value: float) -> None:
+    with pytest.raises(InferenceError, match="Outputs must be finite"):
         _prediction([value], MOSI)
 
 
 def test_json_has_every_field() -> None:
-    told = json.loads(json.dumps(_prediction([1.0], MOSI).to_json()))
-    assert told == {
+    assert json.loads(json.dumps(_prediction([1.0], MOSI).to_json())) == {
         "score": 1.0,
         "label": "positive",
         "probabilities": {},
@@ -52,5 +53,5 @@ def test_json_has_every_field() -> None:
         "backend": "onnxruntime",
         "device": "CPU",
         "precision": "fp32",
-        "milliseconds": 1.0,
+        "latency_ms": 1.0,
     }

@@ -89,8 +89,8 @@ def test_a_bundle_reads_raw_words_as_the_run_reads_its_data(bundle: Path, table:
     expected = evaluate_path(table.path, str(transcripts))
     assert found.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], abs=0.02)  # the rows are int8
     with load(bundle, backend="onnxruntime", precision="fp32") as session:
-        loud = session.predict(language="I LOVE IT!!!").outputs
-        plain = session.predict(language="i love it").outputs
+        loud = session.predict(text="I LOVE IT!!!").outputs
+        plain = session.predict(text="i love it").outputs
     assert loud == plain
 
 

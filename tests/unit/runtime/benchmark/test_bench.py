@@ -10,6 +10,7 @@ import pytest
 from edge_msa_runtime import Session, UsageError, load
 from edge_msa_runtime.benchmark.bench import bench_session, bench_sessions, create_inputs
 from edge_msa_runtime.modalities import Subset
+from tests.unit.runtime import fake_bundles, toy_text
 
 
 def test_percentiles_of_every_subset_are_ordered(shared_bundle: Path) -> None:
@@ -115,3 +116,17 @@ def test_a_result_describes_the_machine(shared_bundle: Path) -> None:
     assert {"machine", "system", "python", "numpy"} <= set(result["machine"])
     assert isinstance(result["before"], dict)
     assert isinstance(result["after"], dict)
+
+
+def test_golden_texts_are_tokenized_in_every_prediction(make_text_bundle: Callable[[str], Path]) -> None:
+    folder = make_text_bundle("table")
+    fake_bundles.write_golden_text(folder, "i love the films", toy_text.encode_text("i love the films", "table"))
+    with load(folder) as session:
+        result = bench_session(session, repeats=3, warmup=0, subsets=[Subset.L, Subset.LA])
+        needed = session.bundle.needed_files(session.backend, session.precision)
+        assert result.file_bytes == session.bundle.size(needed)
+    assert {"language/tokenizer.json", "language/table.npz"} < set(needed)
+    with_text, without = result.latencies  # subset la has no golden case, so it gets random frames
+    assert with_text.from_text
+    assert with_text.frames == {"language": 5}  # the last word has two tokens
+    assert not without.from_text

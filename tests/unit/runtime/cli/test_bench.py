@@ -33,3 +33,10 @@ def test_bench_all_measures_every_available_backend(
     assert "note: skipped: Cannot import tensorrt" in captured.err
     assert "due at 1000 Hz" in captured.out
     assert main(["bench", path, "--all", "--precision", "int8"]) == 2
+
+
+def test_bench_takes_a_text(make_text_bundle: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(make_text_bundle("table"))
+    assert main(["bench", path, "--repeats", "2", "--warmup", "0", "--text", "it", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["frames"]["language"] for row in result["latencies"] if row["from_text"]] == [1, 1]

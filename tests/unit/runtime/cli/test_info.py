@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -15,3 +16,14 @@ def test_info_describes_the_bundle(shared_bundle: Path, capsys: pytest.CaptureFi
     assert description["modalities"]["audio"] == {"dim": 2, "chunk": 5, "window": 15, "frame_rate_hz": None}
     assert [backend["name"] for backend in description["backends"]] == ["onnxruntime", "openvino"]
     assert "fake for laptop-x86: mosi (negative, neutral, positive)" in out
+
+
+def test_info_describes_the_text_encoder(
+    make_text_bundle: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_text_bundle("table")
+    assert main(["info", str(folder), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "table encoder, up to 10 tokens" in out
+    size = sum(path.stat().st_size for path in (folder / "language").iterdir())
+    assert json.loads(out.splitlines()[-1])["language"]["bytes"] == size

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Callable
 
@@ -41,9 +42,9 @@ def test_predict_reports_the_latency_without_loading(
     original, calls = Session.predict, []
 
     def predict(session: Session, **inputs: Any) -> Prediction:
-        before = session.load_milliseconds
+        before = session.load_ms
         prediction = original(session, **inputs)
-        calls.append((prediction, session.load_milliseconds - before, session.load_milliseconds))
+        calls.append((prediction, session.load_ms - before, session.load_ms))
         return prediction
 
     monkeypatch.setattr(Session, "predict", predict)
@@ -53,5 +54,23 @@ def test_predict_reports_the_latency_without_loading(
     assert first_load_ms > 0 == second_load_ms
     out = capsys.readouterr().out
     result = json.loads(out.splitlines()[-1])
-    assert (result["milliseconds"], result["load_ms"]) == (second.milliseconds, total_load_ms)
-    assert f"latency {second.milliseconds:.3f} ms" in out
+    assert (result["latency_ms"], result["load_ms"]) == (second.latency_ms, total_load_ms)
+    assert f"latency {second.latency_ms:.3f} ms" in out
+
+
+def test_predict_takes_a_text(make_text_bundle: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_text_bundle("table")
+    assert main(["predict", str(folder), "--text", "i love it", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["score"] == load(folder).predict(text="i love it").score
+    assert main(["predict", str(folder), "--text", ""]) == 2
+    assert "text has no tokens" in capsys.readouterr().err
+
+
+def test_predict_without_the_tokenizers_library_exits_with_4(
+    make_text_bundle: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_text_bundle("table")
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert main(["predict", str(folder), "--text", "i love it"]) == 4
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -14,7 +14,7 @@ import pytest
 
 from edge_msa_runtime import BackendUnavailableError, load
 from edge_msa_runtime.backends import open_backend
-from edge_msa_runtime.bundle.golden import verify_bundle
+from edge_msa_runtime.verification import verify_bundle
 from tests.locations import REPOSITORY
 
 SCRIPT = REPOSITORY / "tests" / "gpu" / "check_tensorrt.py"

@@ -1,0 +1,146 @@
+"""Verify that a bundle's golden vectors give the predictions of torch on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from edge_msa_runtime.bundle.golden import GoldenCase, load_golden
+from edge_msa_runtime.errors import ParityError
+from edge_msa_runtime.session import Session, load
+from edge_msa_runtime.variants import open_variants
+
+# Backends and processors round differently, so smaller differences mean nothing.
+_MIN_TOLERANCE = 1e-4
+# The parity in the manifest was measured on the exporting machine. Another processor may double it.
+_PARITY_FACTOR = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One golden case on one route.
+
+    Attributes:
+        subset: the modalities of the case, as in `la`.
+        route: `predict` for `Session.predict`, `stream` for a stream.
+        difference: the largest |prediction - prediction of torch|.
+        tolerance: the largest allowed difference.
+    """
+
+    subset: str
+    route: str
+    difference: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance. NaN is not."""
+        return self.difference <= self.tolerance
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """The checks of a bundle on one backend. `notes` say what is unusual about how its graphs run."""
+
+    backend: str
+    device: str
+    precision: str
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def largest(self) -> Check:
+        """The check with the largest difference; NaN counts as the largest."""
+        return max(self.checks, key=lambda check: (np.isnan(check.difference), check.difference))
+
+    def raise_if_failed(self) -> None:
+        """Raise if a check failed.
+
+        Raises:
+            ParityError: names the failed check with the largest difference.
+        """
+        if not self.passed:
+            worst = max(self.checks, key=lambda check: (not check.passed, check.difference))
+            raise ParityError(
+                f"The prediction of subset {worst.subset} ({worst.route}) must be within {worst.tolerance:.3g} of "
+                f"torch, got a difference of {worst.difference:.3g} with {self.backend} on {self.device} at "
+                f"{self.precision}. Use another --backend or --precision."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The verification as JSON values."""
+        return {**dataclasses.asdict(self), "passed": self.passed, "largest_difference": self.largest.difference}
+
+
+def verify_bundle(
+    bundle: Session | str | os.PathLike[str], backend: str = "auto", precision: str | None = None
+) -> Verification:
+    """Predict the golden cases with a session and with streams, and compare the predictions with those of torch.
+
+    The tolerance is max(1e-4, 2 * parity), with the parity in the manifest of the graph that predicts, plus the parity
+    of the text encoder if the case has a text.
+
+    Args:
+        bundle: a session, or a bundle's folder, which is verified when it is opened.
+        backend: as for `load`; ignored for a session.
+        precision: as for `load`; ignored for a session.
+
+    Raises:
+        EdgeMsaError: the bundle cannot be opened, or the backend failed. A difference is returned, not raised.
+    """
+    if not isinstance(bundle, Session):
+        with load(bundle, backend, precision=precision) as session:
+            return verify_bundle(session)
+    checks = [_check(bundle, case, route) for case in load_golden(bundle.bundle) for route in ("predict", "stream")]
+    return Verification(bundle.backend, bundle.device, bundle.precision, tuple(checks), bundle.notes)
+
+
+def verify_all(
+    bundle: str | os.PathLike[str], backend: str = "auto", *, strict: bool = False, threads: int = 1, device: str = ""
+) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
+    """Verify every precision of a backend, or of every backend of the bundle that is available; see `open_variants`.
+
+    Returns:
+        The verifications, and why each skipped backend or precision cannot run.
+    """
+    sessions, skipped = open_variants(bundle, backend, strict=strict, threads=threads, device=device)
+    verifications = []
+    for session in sessions:
+        with session:
+            verifications.append(verify_bundle(session))
+    return tuple(verifications), skipped
+
+
+def _check(session: Session, case: GoldenCase, route: str) -> Check:
+    if route == "predict":
+        outputs = session.predict(**case.inputs).outputs
+    else:
+        stream = session.create_stream()
+        stream.push(**case.inputs)
+        outputs = stream.predict().outputs
+    difference = float(np.abs(np.asarray(outputs) - case.prediction).max())
+    tolerance = max(_MIN_TOLERANCE, _PARITY_FACTOR * _parity(session, case, route))
+    return Check(case.subset.value, route, difference, tolerance)
+
+
+def _parity(session: Session, case: GoldenCase, route: str) -> float:
+    """Return the largest parity of the graphs that may predict a case, plus that of the text encoder."""
+    text = session.manifest.language if case.text is not None else None
+    text_encoders, windows, fuse = [0.0 if text is None else text.parity], [], 0.0
+    for spec in session.manifest.graphs:
+        if (spec.backend, spec.precision) == (session.backend, session.precision):
+            if spec.key.role == "text_encoder" and text is not None:
+                text_encoders.append(spec.parity)
+            elif spec.key.role == "window" and spec.key.subset is case.subset:
+                windows.append(spec.parity)
+            elif spec.key.role == "fuse":
+                fuse = spec.parity
+    return max(text_encoders) + max(windows if windows and route == "predict" else [fuse])

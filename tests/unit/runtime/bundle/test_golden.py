@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+
+from edge_msa_runtime.bundle.golden import GoldenCase, load_golden
+from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.errors import BundleError
+from edge_msa_runtime.modalities import Subset
+
+
+def test_every_subset_has_a_case(shared_bundle: Path) -> None:
+    cases = load_golden(open_bundle(shared_bundle))
+    assert [case.subset for case in cases] == list(Subset)
+    assert all(tuple(case.inputs) == case.subset.modalities for case in cases)
+    assert cases[0].prediction.shape == (1,)
+
+
+def test_a_text_replaces_the_frames_of_language() -> None:
+    frames = {"language": np.zeros((3, 4)), "audio": np.zeros((2, 2))}
+    case = GoldenCase(Subset.LA, frames, np.zeros(1, np.float32), "i love it")
+    assert list(case.inputs) == ["text", "audio"]
+    assert case.inputs["text"] == "i love it"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"l/prediction": np.zeros(1)}, "has no array l/language"),
+        ({"other": np.zeros(1)}, "has no cases"),
+        ({"l/prediction": np.array([None])}, "Cannot load golden"),
+    ],
+)
+def test_an_invalid_file_is_refused(
+    bundle_path: Path, seal: Callable[..., None], arrays: dict[str, Any], message: str
+) -> None:
+    np.savez(bundle_path / "golden.npz", **arrays)
+    files = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["files"]
+    seal(bundle_path, {"files": {**files, "golden.npz": file_sha256(bundle_path / "golden.npz")}})
+    with pytest.raises(BundleError, match=message):
+        load_golden(open_bundle(bundle_path))
+
+
+def test_a_bundle_without_golden_vectors_is_refused(bundle_path: Path, seal: Callable[..., None]) -> None:
+    (bundle_path / "golden.npz").unlink()
+    files = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["files"]
+    seal(bundle_path, {"files": {name: value for name, value in files.items() if name != "golden.npz"}})
+    with pytest.raises(BundleError, match=r"has no golden\.npz"):
+        load_golden(open_bundle(bundle_path))

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import pytest
+
+from edge_msa_runtime import BackendUnavailableError, BundleError, Session, UsageError, load
+from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.modalities import MODALITIES, Subset
+
+LENGTHS = {"language": 9, "audio": 13, "vision": 7}
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def session(request: pytest.FixtureRequest, shared_bundle: Path) -> Iterator[Session]:
+    """A session for each backend."""
+    pytest.importorskip(request.param)
+    with load(shared_bundle, request.param) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def cpu_session(shared_bundle: Path) -> Iterator[Session]:
+    """A session of ONNX Runtime, for what does not depend on the backend."""
+    with load(shared_bundle, "onnxruntime") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("subset", list(Subset))
+def test_every_subset_gives_the_reference_prediction(
+    session: Session, frames: Callable[..., Any], expected: Callable[..., Any], subset: Subset
+) -> None:
+    inputs = {name: frames(name, LENGTHS[name]) for name in subset.modalities}
+    prediction = session.predict(**inputs)
+    assert prediction.score == pytest.approx(expected(inputs)[0], abs=1e-5)
+    assert (prediction.subset, prediction.backend, prediction.device) == (subset.value, session.backend, "CPU")
+    assert prediction.precision == "fp32"
+    assert prediction.latency_ms > 0
+    assert prediction.outputs == (prediction.score,)
+
+
+def test_earlier_longer_inputs_do_not_change_the_prediction(
+    session: Session, frames: Callable[..., Any], expected: Callable[..., Any]
+) -> None:
+    for count in (12, 3, 7, 1, 30, 2):  # 30 frames exceed the window, so they take the step graphs
+        inputs = {"language": frames("language", count, seed=count)}
+        assert session.predict(**inputs).score == pytest.approx(expected(inputs)[0], abs=1e-5)
+
+
+def test_the_shortest_window_graph_that_fits_is_used(
+    make_bundle: Callable[..., Path],
+    frames: Callable[..., Any],
+    expected: Callable[..., Any],
+    seal: Callable[..., None],
+) -> None:
+    folder = make_bundle(names=("language",))
+    graphs: list[dict[str, Any]] = json.loads((folder / "manifest.json").read_text("utf-8"))["graphs"]
+    seal(folder, {"graphs": [graph for graph in graphs if graph["file"] != "graphs/window-l.onnx"]})
+    with load(folder) as session:
+        for count in (1, 5):
+            inputs = {"language": frames("language", count)}
+            assert session.predict(**inputs).score == pytest.approx(expected(inputs)[0], abs=1e-5)
+        load_ms = session.load_ms
+        session.predict(language=frames("language", 6))  # exceeds the short window, so the step graphs are loaded
+        assert session.load_ms > load_ms
+
+
+def test_masked_frames_do_not_change_the_prediction(
+    session: Session, frames: Callable[..., Any], expected: Callable[..., Any]
+) -> None:
+    raw = frames("audio", 11)
+    mask = np.arange(11) % 3 != 1
+    invalid = raw.copy()
+    invalid[~mask] = np.nan
+    prediction = session.predict(audio=invalid, valid={"audio": mask})
+    assert prediction.score == pytest.approx(expected({"audio": raw[mask]})[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("absent", [np.zeros((0, 2), "f4"), None])
+def test_a_modality_without_frames_is_absent(cpu_session: Session, frames: Callable[..., Any], absent: Any) -> None:
+    alone = cpu_session.predict(language=frames("language", 5))
+    assert cpu_session.predict(language=frames("language", 5), audio=absent).outputs == alone.outputs
+
+
+def test_all_masked_is_absent_but_zeros_are_not(cpu_session: Session, frames: Callable[..., Any]) -> None:
+    language, zeros = frames("language", 5), np.zeros((6, 2), "f4")
+    alone = cpu_session.predict(language=language)
+    masked = cpu_session.predict(language=language, audio=zeros, valid={"audio": np.zeros(6, bool)})
+    assert (masked.subset, masked.outputs) == ("l", alone.outputs)
+    assert cpu_session.predict(language=language, audio=zeros).outputs != alone.outputs
+
+
+@pytest.mark.parametrize("inputs", [{}, {"language": np.zeros((0, 4))}])
+def test_no_valid_frame_is_a_usage_error(cpu_session: Session, inputs: dict[str, Any]) -> None:
+    message = "No modality has a valid frame. Pass at least one of language, audio, vision"
+    with pytest.raises(UsageError, match=message):
+        cpu_session.predict(**inputs)
+
+
+def test_the_caller_s_arrays_are_not_modified(cpu_session: Session, frames: Callable[..., Any]) -> None:
+    raw = frames("language", 6)
+    before = raw.copy()
+    cpu_session.predict(language=raw)
+    cpu_session.create_stream().push(language=raw)
+    np.testing.assert_array_equal(raw, before)
+
+
+def test_prepare_refuses_unknown_and_missing_modalities(make_bundle: Callable[..., Path]) -> None:
+    with load(make_bundle(names=("language", "audio"))) as session:
+        with pytest.raises(UsageError, match=r"This bundle has no modality vision. Available: language, audio"):
+            session.prepare("lav")
+        with pytest.raises(UsageError, match=r"Unknown subset 'x'. Available: l, a, v"):
+            session.prepare("x")
+
+
+def test_a_bundle_without_window_graphs_uses_step_graphs(
+    make_bundle: Callable[..., Path], frames: Callable[..., Any], expected: Callable[..., Any]
+) -> None:
+    inputs = {name: frames(name, LENGTHS[name]) for name in MODALITIES}
+    with load(make_bundle(windows=False)) as session:
+        assert session.predict(**inputs).score == pytest.approx(expected(inputs)[0], abs=1e-5)
+
+
+def test_emotions_have_one_probability_each(
+    make_bundle: Callable[..., Path], frames: Callable[..., Any], expected: Callable[..., Any]
+) -> None:
+    inputs = {"language": frames("language", 8)}
+    with load(make_bundle(task=TaskSpec("emotions", 2, ("happy", "sad")), names=("language",))) as session:
+        prediction = session.predict(**inputs)
+    logits = expected(inputs, 2)
+    assert prediction.score is None
+    assert prediction.probabilities == pytest.approx(dict(zip(("happy", "sad"), 1 / (1 + np.exp(-logits)))))
+    assert prediction.label == ("happy", "sad")[int(np.argmax(logits))]
+
+
+def test_graphs_are_loaded_once(shared_bundle: Path) -> None:
+    with load(shared_bundle) as session:
+        before = session.load_ms
+        session.prepare(Subset.L)
+        after = session.load_ms
+        session.prepare("l")
+        assert 0 < before < after == session.load_ms
+
+
+@pytest.fixture
+def no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `import tensorrt` fail."""
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+
+
+@pytest.mark.usefixtures("no_tensorrt")
+def test_auto_opens_the_first_available_backend(make_bundle: Callable[..., Path]) -> None:
+    pytest.importorskip("openvino")
+    with load(make_bundle(backends=("tensorrt", "openvino", "onnxruntime"))) as session:
+        assert session.backend == "openvino"
+        assert "sudo apt-get install tensorrt" in session.skipped_backends[0]
+
+
+@pytest.mark.usefixtures("no_tensorrt")
+def test_strict_refuses_any_backend_but_the_first(make_bundle: Callable[..., Path]) -> None:
+    path = make_bundle(backends=("tensorrt", "onnxruntime"))
+    with pytest.raises(BackendUnavailableError, match="sudo apt-get install tensorrt"):
+        load(path, strict=True)
+    with load(path, "onnxruntime", strict=True) as session:
+        assert session.backend == "onnxruntime"
+
+
+@pytest.mark.usefixtures("no_tensorrt")
+def test_a_precision_of_a_missing_backend_is_unavailable(
+    make_bundle: Callable[..., Path], seal: Callable[..., None]
+) -> None:
+    path = make_bundle(backends=("tensorrt", "onnxruntime"))
+    graphs = json.loads((path / "manifest.json").read_text("utf-8"))["graphs"]
+    fp16_graphs = [{**graph, "precision": "fp16"} for graph in graphs if graph["backend"] == "tensorrt"]
+    seal(path, {"graphs": graphs + fp16_graphs})
+    with pytest.raises(BackendUnavailableError, match="sudo apt-get install tensorrt"):
+        load(path, precision="fp16")
+    with pytest.raises(UsageError, match=r"This bundle has no int8 graphs for onnxruntime. Available: fp32"):
+        load(path, precision="int8")
+
+
+def test_strict_refuses_a_graph_on_another_device(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, frames: Callable[..., Any]
+) -> None:
+    from edge_msa_runtime.backends import onnxruntime_backend
+
+    program_class = onnxruntime_backend._OnnxRuntimeProgram
+
+    def on_gpu(session: Any) -> Any:
+        program = program_class(session)
+        program.device = "GPU"
+        return program
+
+    monkeypatch.setattr(onnxruntime_backend, "_OnnxRuntimeProgram", on_gpu)
+    with pytest.raises(BackendUnavailableError, match="must run on CPU, but onnxruntime runs it on GPU"):
+        load(shared_bundle, strict=True).predict(language=frames("language", 3))
+    with load(shared_bundle) as session:
+        assert session.predict(language=frames("language", 3)).device == "GPU"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "onnxruntme"}, "'onnxruntime'"),
+        ({"backend": "tensorrt"}, "This bundle has no graphs for tensorrt. Available: onnxruntime, openvino"),
+        ({"precision": "int8"}, "This bundle has no int8 graphs for onnxruntime. Available: fp32"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_an_unusable_option_is_a_usage_error(shared_bundle: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(shared_bundle, **options)
+
+
+def test_a_graph_with_other_shapes_than_the_manifest_is_refused(
+    bundle_path: Path, seal: Callable[..., None], frames: Callable[..., Any]
+) -> None:
+    modalities = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["modalities"]
+    modalities["language"]["window"] = 99
+    seal(bundle_path, {"modalities": modalities})
+    with load(bundle_path) as session, pytest.raises(
+        BundleError, match=r"frames\.language of graphs/window-l\.onnx must have shape \(1, 99, 4\), got \(1, 12, 4\)"
+    ):
+        session.predict(language=frames("language", 8))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import pytest
+
+from edge_msa_runtime import Session, UsageError, load
+from edge_msa_runtime.modalities import MODALITIES
+
+LENGTHS = {"language": 9, "audio": 13, "vision": 7}
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def session(request: pytest.FixtureRequest, shared_bundle: Path) -> Iterator[Session]:
+    """A session for each backend."""
+    pytest.importorskip(request.param)
+    with load(shared_bundle, request.param) as opened:
+        yield opened
+
+
+def _utterance(frames: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Frames and masks of all modalities."""
+    rng = np.random.default_rng(0)
+    inputs = {name: frames(name, LENGTHS[name]) for name in MODALITIES}
+    return inputs, {name: rng.random(LENGTHS[name]) < 0.6 for name in MODALITIES}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 13])
+def test_any_chunking_gives_the_prediction_of_the_whole(
+    session: Session, frames: Callable[..., Any], size: int
+) -> None:
+    inputs, valid = _utterance(frames)
+    whole = session.predict(**inputs, valid=valid)
+    stream = session.create_stream()
+    for start in range(0, max(LENGTHS.values()), size):
+        chunk = {name: values[start : start + size] for name, values in inputs.items()}
+        masks = {name: mask[start : start + size] for name, mask in valid.items()}
+        stream.push(**chunk, valid=masks)
+    prediction = stream.predict()
+    assert prediction.outputs == pytest.approx(whole.outputs, abs=1e-5)
+    assert prediction.subset == whole.subset == "lav"
+
+
+def test_a_prediction_uses_everything_pushed_so_far(session: Session, frames: Callable[..., Any]) -> None:
+    inputs, _ = _utterance(frames)
+    stream = session.create_stream()
+    stream.push(vision=inputs["vision"])
+    expected = session.predict(vision=inputs["vision"])
+    assert stream.predict().outputs == pytest.approx(expected.outputs, abs=1e-5)
+    stream.push(language=inputs["language"])
+    expected = session.predict(language=inputs["language"], vision=inputs["vision"])
+    assert stream.predict().outputs == pytest.approx(expected.outputs, abs=1e-5)
+    assert stream.subset == "lv"
+
+
+def test_streams_of_one_session_are_independent(session: Session, frames: Callable[..., Any]) -> None:
+    inputs, _ = _utterance(frames)
+    first, second = session.create_stream(), session.create_stream()
+    for start in range(0, 9, 3):
+        chunk = slice(start, start + 3)
+        first.push(language=inputs["language"][chunk])
+        second.push(language=inputs["language"][::-1][chunk] + 1, audio=inputs["audio"][chunk])
+        session.predict(**inputs)
+    expected = session.predict(language=inputs["language"])
+    assert first.predict().outputs == pytest.approx(expected.outputs, abs=1e-5)
+    assert second.predict().outputs != pytest.approx(expected.outputs, abs=1e-2)
+
+
+def test_predicting_an_empty_stream_is_a_usage_error(session: Session) -> None:
+    stream = session.create_stream()
+    stream.push()
+    stream.push(language=np.zeros((0, 4), "f4"), audio=np.zeros((2, 2), "f4"), valid={"audio": np.zeros(2, bool)})
+    with pytest.raises(UsageError, match="no valid frame yet"):
+        stream.predict()
+    assert stream.subset == ""
+
+
+def test_reset_removes_all_frames(session: Session, frames: Callable[..., Any]) -> None:
+    stream = session.create_stream()
+    stream.push(audio=frames("audio", 6))
+    stream.reset()
+    stream.push(language=frames("language", 6))
+    expected = session.predict(language=frames("language", 6))
+    assert stream.predict().outputs == pytest.approx(expected.outputs, abs=1e-5)
+
+
+def test_an_invalid_push_does_not_change_the_stream(session: Session, frames: Callable[..., Any]) -> None:
+    stream = session.create_stream()
+    stream.push(language=frames("language", 4))
+    before = stream.predict().outputs
+    with pytest.raises(UsageError, match="audio"):
+        stream.push(language=frames("language", 4), audio=np.full((1, 2), np.nan))
+    assert stream.predict().outputs == before
+
+
+def test_thousands_of_single_frames_do_not_drift(
+    session: Session, frames: Callable[..., Any], expected: Callable[..., Any]
+) -> None:
+    audio = frames("audio", 3000)
+    stream = session.create_stream()
+    for row in range(3000):
+        stream.push(audio=audio[row : row + 1])
+    assert stream.predict().score == pytest.approx(expected({"audio": audio})[0], abs=1e-4)

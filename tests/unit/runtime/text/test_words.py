@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+
+from edge_msa_runtime import UsageError, load
+from edge_msa_runtime.text.words import Word
+from tests.unit.runtime import toy_text
+
+MakeTextBundle = Callable[[str], Path]
+
+
+@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+def test_any_chunking_between_words_gives_the_same_prediction(
+    make_text_bundle: MakeTextBundle, text_encoder: str
+) -> None:
+    text = "i love the films ! not it"
+    with load(make_text_bundle(text_encoder)) as session:
+        whole = session.predict(text=text).score
+        for chunks in ([text], text.split(), ["i love", "", "the films !", "not it"]):
+            stream = session.create_stream()
+            for chunk in chunks:
+                stream.push(text=chunk)
+                if text_encoder == "graph" and chunk:
+                    stream.predict()  # must not change later predictions
+            assert stream.predict().score == pytest.approx(whole, abs=1e-5)
+            assert [word.text for word in stream.words] == text.split()
+
+
+@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+def test_a_stream_has_the_words_that_it_used_with_times(make_text_bundle: MakeTextBundle, text_encoder: str) -> None:
+    with load(make_text_bundle(text_encoder)) as session:
+        stream = session.create_stream()
+        stream.push(text=["i", "love"], times=[(0.1, 0.3), (0.3, 0.6)])
+        stream.push(text="it")
+        stream.push(text="! " * 12, times=[(second, second + 1.0) for second in range(1, 13)])
+        stream.predict()
+        max_words = toy_text.MAX_TOKENS - (2 if text_encoder == "graph" else 0)
+        assert stream.words[:4] == (Word("i", 0.1, 0.3), Word("love", 0.3, 0.6), Word("it"), Word("!", 1.0, 2.0))
+        assert len(stream.words) == max_words
+        stream.push(text="love")
+        used = " ".join(word.text for word in stream.words)
+        assert stream.predict().score == pytest.approx(session.predict(text=used).score, abs=1e-5)
+        assert len(stream.words) == max_words
+        stream.reset()
+        assert stream.words == ()
+
+
+@pytest.mark.parametrize("text", ["", []])
+def test_an_empty_push_of_words_changes_nothing(make_text_bundle: MakeTextBundle, text: Any) -> None:
+    with load(make_text_bundle("graph")) as session:
+        stream = session.create_stream()
+        stream.push(text=text, times=[])
+        assert (stream.words, stream.subset) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"text": "i love", "times": [(0, 1)]}, r"must have one \(start, end\) per word, got 1 for 2 words"),
+        ({"text": ["i"], "times": [(1.0, 0.5)]}, r"start <= end, got \(1, 0\.5\) for 'i'"),
+        ({"text": ["i"], "times": [(float("nan"), 1)]}, "times must be finite"),
+        ({"text": ["i"], "times": [(0.1, 0.2)]}, r"got \(0\.1, 0\.2\) for 'i' after a start of 0\.5"),
+        ({"text": ["i"], "times": 3}, r"times must be a list of \(start, end\)"),
+        ({"text": ["i"], "times": [("a", "b")]}, r"times must be a list of \(start, end\)"),
+        ({"times": [(0, 1)]}, "times need text"),
+        ({"language": np.zeros((2, 4), "f4")}, "This stream has text already"),
+        ({"text": "i", "valid": {"language": np.ones(1, bool)}}, "mask for 'language'"),
+    ],
+)
+def test_an_invalid_push_of_words_does_not_change_the_stream(
+    make_text_bundle: MakeTextBundle, inputs: dict[str, Any], message: str
+) -> None:
+    with load(make_text_bundle("table")) as session:
+        stream = session.create_stream()
+        stream.push(text=["love"], times=[(0.5, 0.6)])
+        before = stream.predict().outputs
+        with pytest.raises(UsageError, match=message):
+            stream.push(**inputs)
+        assert (stream.predict().outputs, len(stream.words)) == (before, 1)
+
+
+def test_text_after_language_frames_is_refused(make_text_bundle: MakeTextBundle, frames: Callable[..., Any]) -> None:
+    with load(make_text_bundle("table")) as session:
+        stream = session.create_stream()
+        stream.push(language=frames("language", 2))
+        with pytest.raises(UsageError, match="This stream has language frames already"):
+            stream.push(text="love")
