@@ -1,7 +1,7 @@
 """Decide whether a result that exists is still the one that a command would compute.
 
-Every result depends on a command, its recipe, the seed, its inputs and the code. `compute_cache_key` hashes all of them.
-A run stores its key in run.json; other results store it in one of two ways:
+Every result depends on a command, its recipe, the seed, its inputs and the code. `compute_cache_key` hashes all of
+them. A run stores its key in run.json; other results store it in one of two ways:
 
 - a JSON record: `save_cached` and `load_cached` keep the key inside the file;
 - a folder, such as a bundle: `mark_current` and `is_current` keep the key in a hidden file beside it.

@@ -1,4 +1,4 @@
-"""The one dataset type: modalities with validity masks, labels, ids; three splits; a task."""
+"""`Dataset`: splits of samples with masked modalities, labels and ids, under one task."""
 
 from __future__ import annotations
 
@@ -21,54 +21,53 @@ SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Frames:
-    """One modality of one split.
-
-    Either `values` (N, T, d) float32, or `ids` (N, T) integers into `table` (V, d) float32: language over an embedding
-    table keeps its ids. `valid` (N, T) bool: False is padding or a frame that is missing; such frames are zero in
-    what `take` returns. A sample whose row of `valid` is all False lacks the modality.
-    """
+    """One modality of one split: either `values`, or `ids` into an embedding `table`."""
 
     valid: BoolArray
+    """(N, T): False for padding and missing frames. A sample without a valid frame lacks the modality."""
     values: FloatArray | None = None
+    """(N, T, d) float32."""
     ids: NDArray[np.integer] | None = None
+    """(N, T): rows of `table`."""
     table: FloatArray | None = None
+    """(V, d) float32."""
 
     def __post_init__(self) -> None:
         if (self.values is None) == (self.ids is None) or (self.ids is None) != (self.table is None):
-            raise DataError("frames need either values (N, T, d), or ids (N, T) together with a table (V, d)")
+            raise DataError("Frames must have either values (N, T, d), or ids (N, T) together with a table (V, d).")
         source = self.values if self.values is not None else self.ids
         shape = () if source is None else source.shape[:2]
         if self.valid.shape != shape:
-            raise DataError(f"validity mask has shape {self.valid.shape}, the frames have {shape}")
+            raise DataError(f"The validity mask must have the shape {shape} of the frames, got {self.valid.shape}.")
 
     @property
     def dim(self) -> int:
-        """Features a frame."""
+        """Features per frame."""
         source = self.values if self.values is not None else self.table
-        assert source is not None  # noqa: S101 - held by __post_init__
+        assert source is not None  # noqa: S101 - checked by __post_init__
         return int(source.shape[-1])
 
     @property
     def length(self) -> int:
-        """T, the frames that a sample has room for."""
+        """T: frames per sample, including padding."""
         return int(self.valid.shape[1])
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Valid frames of each sample, (N,)."""
+        """Number of valid frames of each sample, (N,)."""
         lengths: NDArray[np.int64] = self.valid.sum(axis=1, dtype=np.int64)
         return lengths
 
     def take(self, rows: NDArray[np.integer] | slice = slice(None)) -> FloatArray:
-        """Frames of those samples, (n, T, d) float32, zero where not valid."""
+        """Return the frames of the given samples, (n, T, d) float32; frames that are not valid are zero."""
         valid = self.valid[rows]
         if self.values is not None:
             return np.where(valid[..., None], self.values[rows], np.float32(0))
-        assert self.ids is not None and self.table is not None  # noqa: S101, PT018 - held by __post_init__
+        assert self.ids is not None and self.table is not None  # noqa: S101, PT018 - checked by __post_init__
         return np.where(valid[..., None], self.table[self.ids[rows]], np.float32(0))
 
     def select(self, rows: NDArray[np.integer]) -> Frames:
-        """The same modality of those samples alone."""
+        """Return the modality of the given samples."""
         return replace(
             self,
             valid=self.valid[rows],
@@ -79,35 +78,35 @@ class Frames:
 
 @dataclass(frozen=True)
 class Split:
-    """N samples.
-
-    `ids` are unique; `groups` name the video each comes from, for samples of one are not independent; `labels` (N,)
-    are float32 scores or (N, E) 0/1 emotions; `modalities` are those that this split has at all. `texts` are what was
-    said, for people to read; empty where the data does not have them.
-    """
+    """N samples."""
 
     ids: tuple[str, ...]
+    """Unique names of the samples."""
     groups: tuple[str, ...]
+    """The video of each sample. Samples of one video are not independent."""
     labels: FloatArray
+    """Scores (N,), or emotions (N, E) with values 0 and 1; NaN where unknown."""
     modalities: Mapping[str, Frames]
+    """The modalities that the split has."""
     texts: tuple[str, ...] = ()
+    """The transcript of each sample; empty if the data has no texts."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.modalities) - set(MODALITIES))
         if unknown:
-            raise DataError(f"unknown modality {unknown[0]!r}; there are {', '.join(MODALITIES)}")
+            raise DataError(f"Unknown modality {unknown[0]!r}. Available: {', '.join(MODALITIES)}.")
         sizes = {"groups": len(self.groups), "labels": len(self.labels)}
         sizes |= {name: len(frames.valid) for name, frames in self.modalities.items()}
         sizes |= {"texts": len(self.texts)} if self.texts else {}
         for name, size in sizes.items():
             if size != len(self.ids):
-                raise DataError(f"{name} holds {size} samples, ids hold {len(self.ids)}")
+                raise DataError(f"{name} must have {len(self.ids)} samples, as ids has, got {size}.")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def select(self, rows: NDArray[np.integer]) -> Split:
-        """Those samples alone."""
+        """Return the given samples."""
         return Split(
             tuple(self.ids[row] for row in rows),
             tuple(self.groups[row] for row in rows),
@@ -117,7 +116,7 @@ class Split:
         )
 
     def sample(self, row: int) -> dict[str, FloatArray]:
-        """The valid frames of one sample, (T_valid, d) for each modality that it has."""
+        """Return the valid frames of one sample, (T_valid, d) for each modality that it has."""
         rows = np.array([row])
         return {
             name: frames.take(rows)[0][frames.valid[row]]
@@ -128,48 +127,50 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Splits of one corpus under one task.
-
-    `dims` are the features a frame of every modality that any split has; `frame_rates` in Hz where known; `notes` are
-    lines that a reader must tell its user (what was replaced, what was left out); `digest` is the SHA-256 of the file,
-    or of the generator's parameters.
-    """
+    """Splits of one corpus under one task."""
 
     name: str
+    """Name of the corpus."""
     task: Task
+    """What the labels mean."""
     splits: Mapping[SplitName, Split]
+    """The splits that the corpus has."""
     digest: str
+    """SHA-256 of the file, or of the generator's parameters."""
     frame_rates: Mapping[str, float] = field(default_factory=dict)
+    """Frame rates in Hz, by modality, where known."""
     notes: tuple[str, ...] = ()
+    """What loading changed or dropped. Commands print these lines."""
 
     @property
     def dims(self) -> dict[str, int]:
-        """Features a frame, by modality, in the fixed order."""
-        found = {name: frames.dim for split in self.splits.values() for name, frames in split.modalities.items()}
-        return {name: found[name] for name in MODALITIES if name in found}
+        """Features per frame of each modality that any split has, in the fixed order."""
+        dims = {name: frames.dim for split in self.splits.values() for name, frames in split.modalities.items()}
+        return {name: dims[name] for name in MODALITIES if name in dims}
 
     @property
     def windows(self) -> dict[str, int]:
-        """The most valid frames that any sample has, by modality."""
+        """Number of valid frames of the longest sample, by modality."""
         longest: dict[str, int] = {}
         for name, frames in self._frames():
             longest[name] = max(longest.get(name, 1), int(frames.lengths.max(initial=0)))
         return {name: longest[name] for name in MODALITIES if name in longest}
 
     def split(self, name: SplitName) -> Split:
-        """That split.
+        """Return the split of that name.
 
         Raises:
-            DataError: the dataset has none of that name, or it is empty.
+            DataError: The dataset has no such split, or the split is empty.
         """
         if name not in self.splits:
-            raise DataError(f"{self.name} has no {name} split; it has {', '.join(self.splits) or 'none'}")
+            available = ", ".join(self.splits) or "none"
+            raise DataError(f"{self.name} has no {name} split. Available: {available}.")
         if not len(self.splits[name]):
-            raise DataError(f"the {name} split of {self.name} is empty: give a file that has samples in it")
+            raise DataError(f"The {name} split of {self.name} is empty. Pass a file with samples in it.")
         return self.splits[name]
 
     def without(self, modalities: Collection[str], *notes: str) -> Dataset:
-        """The same samples without those modalities, and with those notes besides."""
+        """Return the dataset without the named modalities, with additional notes."""
         splits = {
             name: replace(
                 split, modalities={m: frames for m, frames in split.modalities.items() if m not in modalities}

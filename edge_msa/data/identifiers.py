@@ -1,4 +1,4 @@
-"""Ids as files hold them: text, bytes, numbers, or tuples of those."""
+"""Convert sample ids of files (text, bytes, numbers, or tuples of those) to text."""
 
 from __future__ import annotations
 
@@ -11,36 +11,45 @@ from numpy.typing import NDArray
 from edge_msa.errors import DataError
 
 
-def text_of(item: Any) -> str:
-    """One id as text: bytes are latin1 (Python 2), MulT's triples become `video[from:to]`."""
+def id_to_text(item: Any) -> str:
+    """Return one id as text. Bytes are decoded as latin1; MulT's triples become `video[from:to]`."""
     if isinstance(item, np.ndarray):
         item = item.tolist()
     if isinstance(item, bytes):
         return item.decode("latin1").strip("\0 ")
     if isinstance(item, (list, tuple)):
-        parts = [text_of(part) for part in item]
+        parts = [id_to_text(part) for part in item]
         if len(parts) == 3:
             return f"{parts[0]}[{parts[1]}:{parts[2]}]"
         return "_".join(parts)
     return f"{item:g}" if isinstance(item, float) else str(item)
 
 
-def ids_of(split: Mapping[str, Any], name: str, count: int) -> list[str]:
-    """The ids of a split of a pickle as text; numbered where it has none.
+def pickle_ids(split: Mapping[str, Any], name: str, count: int) -> list[str]:
+    """Return the ids in a split of a pickle as text; numbered names if it has none.
 
     Raises:
-        DataError: what it has is no list.
+        DataError: The ids are not a list.
     """
-    given = split.get("id")
-    if given is None:
+    ids = split.get("id")
+    if ids is None:
         return [f"{name}-{row}" for row in range(count)]
-    if not isinstance(given, (list, tuple)) and not (isinstance(given, np.ndarray) and given.ndim):
-        raise DataError(f"id of {name} is {given!r:.40}; it must be a list, one id a sample")
-    return [text_of(one) for one in given]
+    if not isinstance(ids, (list, tuple)) and not (isinstance(ids, np.ndarray) and ids.ndim):
+        raise DataError(f"id of {name} must be a list with one id per sample, got {ids!r:.40}.")
+    return [id_to_text(item) for item in ids]
 
 
-def is_text(array: NDArray[Any]) -> bool:
-    """Whether every code point of an array of text exists: NumPy stores any 32 bits, and fails where they are read."""
+def video_from_id(sample: str) -> str:
+    """Return the video of a sample id: `video$_$clip` (MMSA), `video[k]` (CMU-MultimodalSDK), or else the id itself."""
+    separator = "$_$" if "$_$" in sample else "["
+    return sample.split(separator, maxsplit=1)[0] or sample
+
+
+def has_valid_characters(array: NDArray[Any]) -> bool:
+    """Return whether all code points in an array of text exist.
+
+    NumPy stores any 32 bits as a character and fails only when the text is used.
+    """
     if array.dtype.kind != "U":
         return True
     points = (

@@ -1,78 +1,85 @@
-"""What a feature file holds, for a person (`describe`) and for a program (`Inspection.to_json`)."""
+"""Summarize what a dataset contains, as text (`format_inspection`) and as JSON (`Inspection.to_json`)."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
-from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import Task
 from edge_msa_runtime.modalities import MODALITIES
 
+# The note of `assemble` about replaced values.
 _REPLACED = re.compile(r"(?P<modality>\w+): (?P<count>\d+) values in (?P<split>\w+) were (?P<kind>\S+), set to 0")
 _BINS = 7
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ModalityInspection:
-    """One modality of one split.
-
-    `shape` is (N, T, d); `lengths` min, median, max over the samples that have it; `missing` the share of samples that
-    lack it, `padding` the share of all frames that are not valid; `table` its embedding table's rows, None where
-    frames are vectors.
-    """
+    """Statistics of one modality of one split."""
 
     shape: tuple[int, int, int]
+    """(samples, frames, features)."""
     lengths: tuple[int, float, int]
+    """Smallest, median and largest number of valid frames of the samples that have the modality."""
     missing: float
+    """Share of samples that lack the modality."""
     padding: float
+    """Share of frames that are not valid."""
     table: int | None
+    """Rows of the embedding table; None if frames are stored as vectors."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class SplitInspection:
-    """One split; `labels` counts samples, by bin of the score or by emotion."""
+    """Statistics of one split."""
 
     samples: int
+    """Number of samples."""
     groups: int
+    """Number of videos."""
     labels: dict[str, int]
+    """Number of samples, by range of the score or by emotion."""
     modalities: dict[str, ModalityInspection]
+    """Statistics by modality."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Inspection:
-    """A dataset in numbers; `absent` are modalities that no split has, `non_finite` counts by split, modality, kind."""
+    """Statistics of a dataset."""
 
     name: str
+    """Name of the corpus."""
     digest: str
+    """SHA-256 of the file."""
     task: str
+    """Name of the task."""
     dims: dict[str, int]
+    """Features per frame, by modality."""
     frame_rates: dict[str, float]
+    """Frame rates in Hz, by modality, where known."""
     absent: tuple[str, ...]
+    """Modalities that no split has."""
     non_finite: dict[str, int]
+    """Number of replaced values, by `split/modality/kind`."""
     splits: dict[str, SplitInspection]
+    """Statistics by split."""
     notes: tuple[str, ...]
+    """The dataset's notes."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain containers and numbers."""
-        return dataclasses.asdict(self)
+        """Return plain JSON values."""
+        return asdict(self)
 
 
-def inspect_dataset(source: str | Path, *, task: Task | None = None, seed: int = 0) -> Inspection:
-    """What the file holds; errors are those of `open_dataset`."""
-    return inspection_of(open_dataset(source, task=task, seed=seed))
-
-
-def inspection_of(dataset: Dataset) -> Inspection:
-    """As `inspect_dataset`, of a dataset that is open already."""
-    replaced = [found for found in map(_REPLACED.fullmatch, dataset.notes) if found]
-    edges = _edges(dataset)
+def inspect_dataset(dataset: Dataset) -> Inspection:
+    """Return the statistics of a dataset."""
+    replaced = [match for match in map(_REPLACED.fullmatch, dataset.notes) if match]
+    edges = _bin_edges(dataset)
     return Inspection(
         name=dataset.name,
         digest=dataset.digest,
@@ -81,34 +88,34 @@ def inspection_of(dataset: Dataset) -> Inspection:
         frame_rates=dict(dataset.frame_rates),
         absent=tuple(modality for modality in MODALITIES if modality not in dataset.dims),
         non_finite={f"{one['split']}/{one['modality']}/{one['kind']}": int(one["count"]) for one in replaced},
-        splits={name: _split(split, dataset.task, edges) for name, split in dataset.splits.items()},
+        splits={name: _inspect_split(split, dataset.task, edges) for name, split in dataset.splits.items()},
         notes=dataset.notes,
     )
 
 
-def _split(split: Split, task: Task, edges: FloatArray) -> SplitInspection:
+def _inspect_split(split: Split, task: Task, edges: FloatArray) -> SplitInspection:
     return SplitInspection(
         samples=len(split),
         groups=len(set(split.groups)),
         labels=_histogram(split.labels, task, edges),
-        modalities={name: _modality(frames) for name, frames in split.modalities.items()},
+        modalities={name: _inspect_modality(frames) for name, frames in split.modalities.items()},
     )
 
 
-def _modality(frames: Frames) -> ModalityInspection:
+def _inspect_modality(frames: Frames) -> ModalityInspection:
     count, length = frames.valid.shape
-    have = frames.lengths[frames.lengths > 0]
+    lengths = frames.lengths[frames.lengths > 0]
     return ModalityInspection(
         shape=(count, length, frames.dim),
-        lengths=(int(have.min()), float(np.median(have)), int(have.max())) if have.size else (0, 0.0, 0),
-        missing=1 - have.size / count if count else 0.0,
+        lengths=(int(lengths.min()), float(np.median(lengths)), int(lengths.max())) if lengths.size else (0, 0.0, 0),
+        missing=1 - lengths.size / count if count else 0.0,
         padding=1 - float(frames.valid.mean()) if frames.valid.size else 0.0,
         table=None if frames.table is None else len(frames.table),
     )
 
 
-def _edges(dataset: Dataset) -> FloatArray:
-    """Bounds of the score's bins, the same for every split: one a whole number for MOSI, otherwise equal widths."""
+def _bin_edges(dataset: Dataset) -> FloatArray:
+    """Return the edges of the score histogram for all splits: around whole numbers for MOSI, else of equal widths."""
     if dataset.task.kind == "mosi":
         return np.arange(-3.5, 4, dtype=np.float32)
     if not dataset.task.is_score:
@@ -138,19 +145,19 @@ def _histogram(labels: FloatArray, task: Task, edges: FloatArray) -> dict[str, i
     return histogram
 
 
-def describe(inspection: Inspection) -> str:
-    """The inspection as plain text, a table a split."""
+def format_inspection(inspection: Inspection) -> str:
+    """Return the statistics as text, with one table per split."""
     lines = [
         f"{inspection.name}   task {inspection.task}   sha256 {inspection.digest[:12]}",
-        f"absent everywhere: {', '.join(inspection.absent) or 'none'}",
-        f"NaN and inf: {', '.join(f'{n} in {at}' for at, n in inspection.non_finite.items()) or 'none'}",
+        f"absent modalities: {', '.join(inspection.absent) or 'none'}",
+        f"NaN and inf: {', '.join(f'{n} in {where}' for where, n in inspection.non_finite.items()) or 'none'}",
     ]
     if inspection.frame_rates:
         lines.append("frame rates: " + ", ".join(f"{m} {rate:g} Hz" for m, rate in inspection.frame_rates.items()))
     for name, split in inspection.splits.items():
-        lines += ["", f"{name}: {split.samples} samples of {split.groups} groups"]
+        lines += ["", f"{name}: {split.samples} samples from {split.groups} videos"]
         lines += _modality_lines(split)
-        lines.append("  labels    " + "  ".join(f"{at}: {count}" for at, count in split.labels.items()))
+        lines.append("  labels    " + "  ".join(f"{label}: {count}" for label, count in split.labels.items()))
     if inspection.notes:
         lines += ["", *(f"note: {note}" for note in inspection.notes)]
     return "\n".join(lines)
@@ -159,13 +166,13 @@ def describe(inspection: Inspection) -> str:
 def _modality_lines(split: SplitInspection) -> list[str]:
     lines = [f"  {'modality':<10}{'shape':<20}{'frames min/median/max':<24}{'missing':>8}{'padding':>9}"]
     for modality in MODALITIES:
-        found = split.modalities.get(modality)
-        if found is None:
+        info = split.modalities.get(modality)
+        if info is None:
             lines.append(f"  {modality:<10}{'-':<20}{'-':<24}{'100.0%':>8}{'-':>9}")
             continue
-        shape = " x ".join(map(str, found.shape))
-        least, middle, most = found.lengths
-        source = "" if found.table is None else f"   ids into {found.table} rows"
-        lengths = f"{least} / {middle:g} / {most}"
-        lines.append(f"  {modality:<10}{shape:<20}{lengths:<24}{found.missing:>8.1%}{found.padding:>9.1%}{source}")
+        shape = " x ".join(map(str, info.shape))
+        shortest, median, longest = info.lengths
+        source = "" if info.table is None else f"   ids into a table of {info.table} rows"
+        lengths = f"{shortest} / {median:g} / {longest}"
+        lines.append(f"  {modality:<10}{shape:<20}{lengths:<24}{info.missing:>8.1%}{info.padding:>9.1%}{source}")
     return lines

@@ -1,4 +1,4 @@
-"""Several data sets' training samples in one split, each with the modalities and the labels that it has."""
+"""Append the training samples of other datasets to a train split."""
 
 from __future__ import annotations
 
@@ -14,50 +14,48 @@ from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa_runtime.modalities import MODALITIES
 
 
-def join_training(dataset: Dataset, others: Sequence[Dataset]) -> Dataset:
-    """The dataset with the others' training samples behind its own; a modality that some lack has no valid frame there.
+def join_train_splits(dataset: Dataset, others: Sequence[Dataset]) -> Dataset:
+    """Return the dataset with the training samples of the others appended to its own.
 
-    The task and the widths must be the same, which the caller has seen to. Labels may be NaN. Ids of the others get
-    their place in front, so that they stay unique.
+    A sample without a modality has no valid frame of it. Labels may be NaN. The ids and groups of the others get a
+    prefix, so that they stay unique. The caller must make sure that tasks and numbers of features agree.
 
     Raises:
-        DataError: one of them has no training split.
+        DataError: One of the datasets has no train split.
     """
     if not others:
         return dataset
-    parts = [dataset.split("train"), *(_renamed(other.split("train"), place) for place, other in enumerate(others, 1))]
-    has = [name for name in MODALITIES if any(name in part.modalities for part in parts)]
+    parts = [dataset.split("train"), *(_add_prefix(other.split("train"), n) for n, other in enumerate(others, 1))]
+    names = [name for name in MODALITIES if any(name in part.modalities for part in parts)]
     train = Split(
         tuple(sample for part in parts for sample in part.ids),
         tuple(group for part in parts for group in part.groups),
         np.concatenate([part.labels for part in parts]),
-        {name: _joined([(part.modalities.get(name), len(part)) for part in parts]) for name in has},
+        {name: _join_frames([(part.modalities.get(name), len(part)) for part in parts]) for name in names},
     )
     digest = hashlib.sha256("".join(one.digest for one in (dataset, *others)).encode()).hexdigest()
     return replace(dataset, splits={**dataset.splits, "train": train}, digest=digest)
 
 
-def _renamed(split: Split, place: int) -> Split:
-    mark = f"transfer{place}/"
-    ids, groups = (tuple(mark + name for name in names) for names in (split.ids, split.groups))
+def _add_prefix(split: Split, number: int) -> Split:
+    prefix = f"transfer{number}/"
+    ids, groups = (tuple(prefix + name for name in names) for names in (split.ids, split.groups))
     return replace(split, ids=ids, groups=groups, texts=())
 
 
-def _joined(parts: Sequence[tuple[Frames | None, int]]) -> Frames:
-    """One modality of all parts; of one that lacks it, only how many samples it has."""
-    there = [frames for frames, _ in parts if frames is not None]
-    length, dim, table = max(frames.length for frames in there), there[0].dim, there[0].table
-    nothing = {
-        count: Frames(np.zeros((count, 1), np.bool_), np.zeros((count, 1, dim), np.float32)) for _, count in parts
-    }
-    valid = [_widened((frames or nothing[count]).valid, length) for frames, count in parts]
-    if table is None or not all(f.table is not None and np.array_equal(f.table, table) for f in there):
-        values = [_widened((frames or nothing[count]).take(), length) for frames, count in parts]
+def _join_frames(parts: Sequence[tuple[Frames | None, int]]) -> Frames:
+    """Join one modality of all parts. A part without it is None and a number of samples."""
+    available = [frames for frames, _ in parts if frames is not None]
+    length, dim, table = max(frames.length for frames in available), available[0].dim, available[0].table
+    empty = {count: Frames(np.zeros((count, 1), np.bool_), np.zeros((count, 1, dim), np.float32)) for _, count in parts}
+    valid = [_pad((frames or empty[count]).valid, length) for frames, count in parts]
+    if table is None or not all(f.table is not None and np.array_equal(f.table, table) for f in available):
+        values = [_pad((frames or empty[count]).take(), length) for frames, count in parts]
         return Frames(np.concatenate(valid), np.concatenate(values))
     ids = [np.zeros((count, length), np.int64) if f is None or f.ids is None else f.ids for f, count in parts]
-    return Frames(np.concatenate(valid), ids=np.concatenate([_widened(item, length) for item in ids]), table=table)
+    return Frames(np.concatenate(valid), ids=np.concatenate([_pad(item, length) for item in ids]), table=table)
 
 
-def _widened(values: NDArray[Any], length: int) -> NDArray[Any]:
-    room = [(0, 0), (0, length - values.shape[1])] + [(0, 0)] * (values.ndim - 2)
-    return np.pad(values, room)
+def _pad(values: NDArray[Any], length: int) -> NDArray[Any]:
+    """Pad axis 1 with zeros to `length`."""
+    return np.pad(values, [(0, 0), (0, length - values.shape[1])] + [(0, 0)] * (values.ndim - 2))

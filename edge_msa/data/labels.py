@@ -1,4 +1,4 @@
-"""Labels as a file has them, made to fit the task or refused."""
+"""Convert the labels of a file to those of a task, or reject them."""
 
 from __future__ import annotations
 
@@ -12,61 +12,67 @@ from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import TASKS, Task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 
-_SLACK = 1e-4  # 3.0000001 is 3 after a round through float32
+_TOLERANCE = 1e-4  # 3.0 can become 3.0000001 when it passes through float32
 
 
-def settle_task(given: Task | None, stated: Task | None, source: str) -> Task:
-    """The task that was asked for, otherwise the one that the format states.
+def resolve_task(requested: Task | None, stated: Task | None, source: str) -> Task:
+    """Return the requested task, or else the one that the file format states.
 
     Raises:
-        UnstatedTaskError: neither is known.
+        UnstatedTaskError: Both are None.
     """
-    task = given or stated
+    task = requested or stated
     if task is None:
-        raise UnstatedTaskError(f"{source} does not say what its labels mean: give --task, one of: {', '.join(TASKS)}")
+        raise UnstatedTaskError(
+            f"{source} does not state what its labels mean. Pass --task, one of: {', '.join(TASKS)}."
+        )
     return task
 
 
-def settle_labels(labels: NDArray[Any] | None, task: Task, split: str, ids: Sequence[str]) -> FloatArray:
-    """Labels (N,) of a score task or (N, E) of an emotion task; NaN throughout where the file has none.
+def convert_labels(labels: NDArray[Any] | None, task: Task, split: str, ids: Sequence[str]) -> FloatArray:
+    """Return labels (N,) of a score task or (N, E) of an emotion task; all NaN if `labels` is None.
 
     Raises:
-        DataError: a label is not a number, or outside the task's range; the message has the sample's id.
-        UsageError: there are more or fewer numbers a sample than the task takes.
+        DataError: A label is not a number, or is outside the task's range. The message names the sample.
+        UsageError: The task takes another number of values per sample.
     """
     if labels is None:
         return np.full((len(ids),) if task.is_score else (len(ids), task.outputs), np.nan, np.float32)
     try:
-        with np.errstate(over="ignore"):  # beyond float32 is inf, and inf is refused below
+        with np.errstate(over="ignore"):  # values beyond float32 become inf, which is rejected below
             flat: FloatArray = np.asarray(labels, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"labels of {split} are not numbers ({str(error).splitlines()[0]})") from None
+        raise DataError(f"The labels of {split} must be numbers ({str(error).splitlines()[0]}).") from None
     if not flat.ndim or len(flat) != len(ids):
-        raise DataError(f"labels of {split} have shape {flat.shape}, there are {len(ids)} samples")
+        raise DataError(f"The labels of {split} must have {len(ids)} samples, got shape {flat.shape}.")
     flat = flat.reshape(len(ids), -1)
     if flat.shape[1] != task.outputs:
         raise UsageError(
-            f"labels of {split} are {flat.shape[1]} numbers a sample, task {task.kind!r} takes {task.outputs}: "
-            "give another --task"
+            f"The labels of {split} must have shape (N, {task.outputs}) for the task {task.kind!r}, "
+            f"got (N, {flat.shape[1]}). Pass another --task."
         )
     _check_values(flat, task, split, ids)
     return flat[:, 0].copy() if task.is_score else flat
 
 
 def _check_values(labels: FloatArray, task: Task, split: str, ids: Sequence[str]) -> None:
-    _refuse(~np.isfinite(labels), labels, "must be a finite number: remove the sample, or label it", split, ids)
+    _reject(~np.isfinite(labels), labels, "a finite number", "Remove the sample, or label it.", split, ids)
     if not task.is_score:
-        _refuse((labels != 0) & (labels != 1), labels, "must be 0 or 1, an emotion absent or present", split, ids)
+        expected = "0 (emotion absent) or 1 (present)"
+        _reject((labels != 0) & (labels != 1), labels, expected, "Correct the label.", split, ids)
         return
-    remedy = f"must be within {task.low} to {task.high} under task {task.kind!r}: is another --task meant?"
+    expected, fix = f"within {task.low} to {task.high} for the task {task.kind!r}", "Does the data need another --task?"
     if task.low is not None:
-        _refuse(labels < task.low - _SLACK, labels, remedy, split, ids)
+        _reject(labels < task.low - _TOLERANCE, labels, expected, fix, split, ids)
     if task.high is not None:
-        _refuse(labels > task.high + _SLACK, labels, remedy, split, ids)
+        _reject(labels > task.high + _TOLERANCE, labels, expected, fix, split, ids)
 
 
-def _refuse(wrong: NDArray[np.bool_], labels: FloatArray, remedy: str, split: str, ids: Sequence[str]) -> None:
+def _reject(
+    wrong: NDArray[np.bool_], labels: FloatArray, expected: str, fix: str, split: str, ids: Sequence[str]
+) -> None:
+    """Raise a DataError for the first sample with a wrong label, if there is one."""
     rows = np.flatnonzero(wrong.any(axis=1))
     if rows.size:
         value = labels[rows[0]][wrong[rows[0]]][0]
-        raise DataError(f"the label of sample {ids[rows[0]]!r} in {split} is {value:g}; it {remedy}")
+        raise DataError(f"The label of sample {ids[rows[0]]!r} in {split} must be {expected}, got {value:g}. {fix}")

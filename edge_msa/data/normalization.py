@@ -119,7 +119,7 @@ def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormaliza
             notes.append(f"{modality}: not normalized, the train split has no frame of it")
             continue
         center, deviation = _compute_moments(frames)
-        # Rounding leaves a tiny deviation in a constant feature; float32 cannot represent much less than 1e-12 usefully.
+        # Rounding leaves a tiny deviation in a constant feature; dividing by less than 1e-12 overflows float32.
         constant = (deviation <= 1e-6 * np.abs(center)) | (deviation <= 1e-12)
         mean[modality] = center.astype(np.float32)
         std[modality] = np.where(constant, 1, deviation).astype(np.float32)
@@ -127,7 +127,7 @@ def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormaliza
 
 
 def _compute_moments(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation (d,) in float64, in two passes because audio features are far from centered."""
+    """Return mean and standard deviation (d,) in float64; in two passes, because audio features are not centered."""
     if frames.ids is not None and frames.table is not None:
         counts = np.bincount(frames.ids[frames.valid], minlength=len(frames.table)).astype(np.float64)
         table = frames.table.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Numbers that the runtime would refuse, found before anything is trained on them."""
+"""Reject feature values that the runtime would refuse, before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from edge_msa.errors import DataError
 from edge_msa_runtime.inputs.validation import MAX_ABSOLUTE_VALUE
 
 
-def check_value_range(dataset: Dataset, dims: Collection[str]) -> None:
-    """Look at those modalities of training and validation.
+def check_value_range(dataset: Dataset, modalities: Collection[str]) -> None:
+    """Check the valid frames of the named modalities in the train and valid splits.
 
     Raises:
-        DataError: a valid frame has a number that no device takes.
+        DataError: A value is larger than the runtime accepts.
     """
     for split in ("train", "valid"):
         for name, frames in dataset.splits[split].modalities.items():
-            if name not in dims:
+            if name not in modalities:
                 continue
-            worst = _worst(frames)
-            if abs(worst) > float(np.float32(MAX_ABSOLUTE_VALUE)):  # as the runtime compares
+            largest = _largest_value(frames)
+            if abs(largest) > float(np.float32(MAX_ABSOLUTE_VALUE)):  # the runtime compares float32 values
                 raise DataError(
-                    f"{name} of {split} in {dataset.name} has the value {worst:g}; devices take numbers within "
-                    f"{MAX_ABSOLUTE_VALUE:g}: repair it, or mask the frame and set it to 0"
+                    f"{name} of {split} in {dataset.name} must be within ±{MAX_ABSOLUTE_VALUE:g}, got {largest:g}. "
+                    "Correct the value, or mark the frame as not valid and set it to 0."
                 )
 
 
-def _worst(frames: Frames) -> float:
-    """The number farthest from 0 in a valid frame, or in the table."""
+def _largest_value(frames: Frames) -> float:
+    """Return the value with the largest magnitude in the valid frames, or in the embedding table."""
     if frames.table is not None:
         return max(float(frames.table.max()), float(frames.table.min()), key=abs)
-    assert frames.values is not None  # noqa: S101 - held by Frames
-    seen = frames.valid[..., None]
-    bounds = (frames.values.max(initial=0, where=seen), frames.values.min(initial=0, where=seen))
+    assert frames.values is not None  # noqa: S101 - checked by Frames
+    valid = frames.valid[..., None]
+    bounds = (frames.values.max(initial=0, where=valid), frames.values.min(initial=0, where=valid))
     return max(map(float, bounds), key=abs)

@@ -1,6 +1,6 @@
-"""What a dataset's labels mean, and which family of metrics they are measured by.
+"""Tasks: what labels mean, and which family of metrics measures them.
 
-The task belongs to the dataset; a command may override it by name, and nothing is guessed in silence.
+A task belongs to a dataset. Commands can override it with `--task`; it is never guessed silently.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ TaskKind = Literal["mosi", "sims", "regression", "emotions"]
 
 @dataclass(frozen=True)
 class Task:
-    """A label's meaning.
+    """The meaning of labels.
 
-    `kind` selects the metric family (reference: MMSA's metrics). Score kinds have one float label a sample within
-    [low, high] (None: unbounded); `emotions` has a 0/1 label for each of `labels`, shape (N, len(labels)).
-    `labels` and `edges` name ranges of the score: labels[i] is that of
-    edges[i-1] <= score < edges[i].
+    Score tasks have one float label per sample. The task `emotions` has one label, 0 or 1, for each emotion.
     """
 
     kind: TaskKind
+    """Selects the family of metrics, see `edge_msa.evaluation.metrics.families`."""
     labels: tuple[str, ...] = ()
+    """Emotions, or names of score ranges: `labels[i]` is the range `edges[i-1] <= score < edges[i]`."""
     edges: tuple[float, ...] = ()
+    """Bounds between the named score ranges."""
     low: float | None = None
+    """The lowest score; None if unbounded."""
     high: float | None = None
+    """The highest score; None if unbounded."""
 
     @property
     def outputs(self) -> int:
-        """Numbers that a model gives for one sample: 1 score, or a logit an emotion."""
+        """Number of model outputs: 1 for a score, one logit per emotion otherwise."""
         return len(self.labels) if self.kind == "emotions" else 1
 
     @property
     def is_score(self) -> bool:
-        """Whether labels are scores rather than emotions."""
+        """Whether labels are scores, not emotions."""
         return self.kind != "emotions"
 
 
@@ -58,8 +60,8 @@ def find_task(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     close = get_close_matches(name, TASKS, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise UsageError(f"unknown task {name!r}{hint}; --task takes one of: {', '.join(TASKS)}")
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UsageError(f"Unknown task {name!r}.{hint} Available: {', '.join(TASKS)}.")
 
 
 def parse_task(name: str | None) -> Task | None:

@@ -1,10 +1,11 @@
-"""From what was said to token ids, by the tokenizers library, and the vocabularies that a device needs of it."""
+"""Tokenize text with the tokenizers library, and build tokenizers with the vocabularies that a device needs."""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from edge_msa.errors import DataError
 
 UNKNOWN = "[UNK]"
-CONTINUES = "##"
 
-# Corpora differ in case and punctuation (CMU-MOSI's are upper case without any), so both go: "It's" is "its".
+# Corpora differ in case and punctuation (CMU-MOSI is in upper case without punctuation), so both are removed:
+# "It's" becomes "its".
 TEXT_NORMALIZER: dict[str, Any] = {
     "type": "Sequence",
     "normalizers": [
@@ -34,81 +35,79 @@ TEXT_NORMALIZER: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A tokenizer and how it is used.
-
-    `tokenizer`: the JSON of the tokenizers library, which the device reads too. `special`: whether its own special
-    tokens frame every text, as a BERT-like encoder wants. `max_tokens`: longer texts lose their end.
-    """
+    """A tokenizer and how it is applied."""
 
     tokenizer: str
+    """JSON of the tokenizers library, which devices use as well."""
     max_tokens: int
+    """Longer texts are cut at the end."""
     special: bool
-    _loaded: list[Any] = field(default_factory=list, repr=False, compare=False)
+    """Whether to add the tokenizer's special tokens to each text, as BERT-like encoders require."""
 
     @property
     def size(self) -> int:
-        """Entries of the vocabulary."""
+        """Size of the vocabulary."""
         return int(self._tokenizer.get_vocab_size())
 
     @property
     def vocabulary(self) -> list[str]:
-        """The entries, in the order of their ids."""
-        found: dict[str, int] = self._tokenizer.get_vocab()
-        return sorted(found, key=lambda entry: found[entry])
+        """The tokens in the order of their ids."""
+        ids: dict[str, int] = self._tokenizer.get_vocab()
+        return sorted(ids, key=lambda token: ids[token])
 
     @property
     def unknown(self) -> int:
-        """The id of what stands for a word that is not known; the first entry where the tokenizer names none."""
+        """Id of the token for unknown words; 0 if the tokenizer has none."""
         model = json.loads(self.tokenizer)["model"]
-        found = self._tokenizer.token_to_id(model.get("unk_token") or UNKNOWN)
-        return 0 if found is None else int(found)
+        token = self._tokenizer.token_to_id(model.get("unk_token") or UNKNOWN)
+        return 0 if token is None else int(token)
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Token ids of each text, (n,) each; of a text without a word, none."""
-        # Half a surrogate pair is no text to the library; it becomes a question mark, and that goes.
+        """Return the token ids of each text, (n,) int64; empty for a text without words."""
+        # The library rejects half a surrogate pair. It becomes a question mark, which the normalizer removes.
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
-        found = self._tokenizer.encode_batch(clean, add_special_tokens=self.special)
-        least = self._specials
-        return [np.array(item.ids if len(item.ids) > least else [], np.int64) for item in found]
-
-    @property
-    def _specials(self) -> int:
-        return int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
+        encodings = self._tokenizer.encode_batch(clean, add_special_tokens=self.special)
+        added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
+        return [np.array(item.ids if len(item.ids) > added else [], np.int64) for item in encodings]
 
     @property
     def _tokenizer(self) -> Any:
-        if not self._loaded:
-            from tokenizers import Tokenizer
-
-            try:
-                loaded = Tokenizer.from_str(self.tokenizer)
-            except Exception as error:  # noqa: BLE001 - the library raises Exception itself
-                raise DataError(f"the tokenizer cannot be read ({error}): make its run again") from None
-            loaded.no_padding()
-            loaded.enable_truncation(self.max_tokens)
-            self._loaded.append(loaded)
-        return self._loaded[0]
+        return _load_tokenizer(self.tokenizer, self.max_tokens)
 
 
-def text_input(tokenizer: str) -> str:
-    """The same tokenizer without regard to case and punctuation."""
+@functools.lru_cache(maxsize=16)
+def _load_tokenizer(tokenizer: str, max_tokens: int) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        loaded = Tokenizer.from_str(tokenizer)
+    except Exception as error:  # noqa: BLE001 - the library raises Exception itself
+        raise DataError(f"Invalid tokenizer ({error}). Make its run again.") from None
+    loaded.no_padding()
+    loaded.enable_truncation(max_tokens)
+    return loaded
+
+
+def ignore_case_and_punctuation(tokenizer: str) -> str:
+    """Return the tokenizer with a normalizer that removes case and punctuation, without truncation and padding."""
     value = json.loads(tokenizer)
     return json.dumps(value | {"normalizer": TEXT_NORMALIZER, "truncation": None, "padding": None})
 
 
-def narrowed(tokenizer: str, texts: Iterable[str]) -> str:
-    """The wordpiece tokenizer with those pieces alone that occur in the texts; ids are given anew.
+def restrict_vocabulary(tokenizer: str, texts: Iterable[str]) -> str:
+    """Return a WordPiece tokenizer with only the pieces that occur in the texts, and with new ids.
 
-    Single letters stay, so that any word of known letters still has pieces; of the special tokens the unknown one.
+    Single letters are kept, so that every word of known letters can be split into pieces. Of the special tokens, only
+    the one for unknown words is kept.
 
     Raises:
-        DataError: it is not made of wordpieces.
+        DataError: The tokenizer is not a WordPiece tokenizer.
     """
     value = json.loads(tokenizer)
     model = value["model"]
     if model.get("type") != "WordPiece":
         raise DataError(
-            f"the tokenizer is of type {model.get('type')}; a table of pieces needs wordpieces, as BERT has"
+            f"The tokenizer must be of type WordPiece, as in BERT, for a table of pieces, got {model.get('type')}."
         )
     full = TextTokenizer(tokenizer, 1 << 20, special=False)
     old = full.vocabulary
@@ -120,12 +119,12 @@ def narrowed(tokenizer: str, texts: Iterable[str]) -> str:
         if piece != unknown and (index in used or (len(piece.removeprefix(prefix)) == 1 and _is_letter(piece[-1]))):
             kept.append(piece)
     model["vocab"] = {piece: index for index, piece in enumerate(kept)}
-    value["added_tokens"] = [_special(unknown, 0)]
+    value["added_tokens"] = [_special_token(unknown, 0)]
     return json.dumps(value | {"model": model, "post_processor": None})
 
 
-def of_words(vocabulary: Sequence[str]) -> str:
-    """A tokenizer of whole words, as GloVe has them; the first entry stands for every other word."""
+def build_word_tokenizer(vocabulary: Sequence[str]) -> str:
+    """Return a tokenizer of whole words, e.g. those of GloVe. The first entry stands for unknown words."""
     model = {
         "type": "WordLevel",
         "vocab": {word: index for index, word in enumerate(vocabulary)},
@@ -136,7 +135,7 @@ def of_words(vocabulary: Sequence[str]) -> str:
             "version": "1.0",
             "truncation": None,
             "padding": None,
-            "added_tokens": [_special(vocabulary[0], 0)],
+            "added_tokens": [_special_token(vocabulary[0], 0)],
             "normalizer": TEXT_NORMALIZER,
             "pre_tokenizer": {"type": "WhitespaceSplit"},
             "post_processor": None,
@@ -146,8 +145,8 @@ def of_words(vocabulary: Sequence[str]) -> str:
     )
 
 
-def learned(texts: Iterable[str], size: int = 8000) -> str:
-    """A wordpiece tokenizer learned from the texts."""
+def train_wordpiece_tokenizer(texts: Iterable[str], size: int = 8000) -> str:
+    """Return a WordPiece tokenizer trained on the texts, with at most `size` pieces."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
     from tokenizers.pre_tokenizers import BertPreTokenizer
@@ -162,7 +161,7 @@ def learned(texts: Iterable[str], size: int = 8000) -> str:
     return text
 
 
-def _special(token: str, index: int) -> dict[str, Any]:
+def _special_token(token: str, index: int) -> dict[str, Any]:
     return {
         "id": index,
         "content": token,

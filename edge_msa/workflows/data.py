@@ -11,7 +11,7 @@ from edge_msa.artifacts.model_spec import TEXT_ONLY_HINT
 from edge_msa.console import made, remark, say, say_json
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.formats.archive import check_archive_path, write_archive
-from edge_msa.data.inspect import describe, inspection_of
+from edge_msa.data.inspect import format_inspection, inspect_dataset
 from edge_msa.data.opening import open_and_report, open_dataset
 from edge_msa.data.tasks import parse_task
 from edge_msa.data.tokenization import TextTokenizer
@@ -25,8 +25,8 @@ from edge_msa.training.text.text_input import TextInput
 
 def inspect(source: str, task_name: str | None, *, json: bool) -> None:
     """Print what a feature file holds."""
-    inspection = inspection_of(open_dataset(source, task=parse_task(task_name)))
-    say(describe(inspection))
+    inspection = inspect_dataset(open_dataset(source, task=parse_task(task_name)))
+    say(format_inspection(inspection))
     if json:
         say_json(inspection.to_json())
 

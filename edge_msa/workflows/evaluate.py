@@ -110,9 +110,9 @@ def limits_of(source: str, dataset: Dataset, split: SplitName) -> dict[str, Mapp
     """What the best possible reader expects, where the generator knows it: a file may only be called like its data."""
     if source != SYNTHETIC:
         return None
-    from edge_msa.data.synthetic.bayes_optimum import limits
+    from edge_msa.data.synthetic.bayes_optimum import compute_bayes_optima
 
     return {
         subset: {"mae": limit.mae, "corr": limit.corr, "acc2_non0": limit.acc2_non0}
-        for subset, limit in limits(dataset.split(split)).items()
+        for subset, limit in compute_bayes_optima(dataset.split(split)).items()
     }

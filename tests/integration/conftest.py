@@ -19,7 +19,7 @@ import pytest
 
 from edge_msa.cli import run
 from edge_msa.data.formats.archive import write_archive
-from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
+from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 
 if TYPE_CHECKING:
     from tests.conftest import Once
@@ -131,7 +131,7 @@ def archive(once: Once) -> Path:
     """Return an archive with 192, 64 and 64 samples of the synthetic task."""
 
     def create(folder: Path) -> None:
-        dataset = synthetic_dataset(SyntheticConfig(train=192, valid=64, test=64))
+        dataset = generate_dataset(SyntheticConfig(train=192, valid=64, test=64))
         write_archive(dataclasses.replace(dataset, name="small"), folder / "small.npz")
 
     return once("data", create) / "small.npz"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_msa.data.formats.archive import write_archive
-from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
+from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 
 RECIPE = """
 [hrlf]
@@ -44,7 +44,7 @@ def losses(model: str, launcher: list[str], data: Path, recipe: Path, run: Path)
 def test_two_processes_have_the_losses_of_one(model: str, tmp_path: Path) -> None:
     """Neither the batches (15, the last one 10) nor the split (40) divide evenly."""
     data, recipe = tmp_path / "data.npz", tmp_path / "recipe.toml"
-    write_archive(synthetic_dataset(SyntheticConfig(train=40, valid=20, test=4)), data)
+    write_archive(generate_dataset(SyntheticConfig(train=40, valid=20, test=4)), data)
     recipe.write_text(RECIPE)
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     expected = losses(model, [sys.executable], data, recipe, tmp_path / "one")

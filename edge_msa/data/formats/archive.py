@@ -1,16 +1,17 @@
-"""The project's own feature file: an `.npz` without pickles.
+"""Archives: this project's own feature files, `.npz` without pickles.
 
-Arrays, for each split that there is (`train`, `valid`, `test`) and each modality that the split has:
+An archive has these arrays for each of its splits (`train`, `valid`, `test`) and each modality of the split:
 
-- `header`: one JSON string with `schema` (1), `name`, `task` (its name, or its fields), `frame_rates` in Hz, `notes`
-- `train/labels` (N,) scores or (N, E) 0/1 emotions; `train/ids`, `train/groups` and `train/texts` (what was said), each
-  (N,) text and optional. A split whose samples have no labels has `ids` instead
-- `train/audio` (N, T, d) float32, or `train/language_ids` (N, T) integers into `language_table` (V, d), which all
-  splits share
-- `train/audio_valid` (N, T) bool: optional beside frames (then zero frames at both ends are padding), required
-  beside ids
+- `header`: a JSON string with `schema` (1), `name`, `task` (its name, or its fields), `frame_rates` in Hz, `notes`
+- `train/labels`: scores (N,), or emotions (N, E) with values 0 and 1
+- `train/ids`, `train/groups`, `train/texts` (transcripts): text (N,), optional. A split without labels must have `ids`
+- `train/audio`: (N, T, d) float32; or `train/language_ids`: (N, T) integers, rows of `language_table` (V, d), which
+  all splits share
+- `train/audio_valid`: (N, T) bool. Required with ids. Optional with frames; without it, zero frames at both ends
+  are padding
 
-Values that are not finite are an error here, not replaced: whoever wrote the archive could have said what they mean.
+Values that are not finite are an error here and are not replaced, because an archive can mark their frames as not
+valid.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from numpy.typing import NDArray
 
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
-from edge_msa.data.formats.files import load_arrays
-from edge_msa.data.labels import settle_task
+from edge_msa.data.formats.npz import load_arrays
+from edge_msa.data.labels import resolve_task
 from edge_msa.data.tasks import Task, find_task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.atomic_files import atomic_file
@@ -39,14 +40,14 @@ HEADER = "header"
 
 
 def write_archive(dataset: Dataset, path: Path) -> None:
-    """Write `dataset` to `path`: a killed or failed write leaves what was there before.
+    """Write a dataset to an archive, atomically: if writing fails, an existing file is unchanged.
 
     Raises:
         UsageError: The path is invalid, see `check_archive_path`.
         DataError: A value is not finite, or the file cannot be written.
     """
     check_archive_path(path)
-    arrays = _arrays_of(dataset)
+    arrays = _to_arrays(dataset)
     _check_finite(arrays, path)
     try:
         with atomic_file(path) as file:
@@ -56,47 +57,47 @@ def write_archive(dataset: Dataset, path: Path) -> None:
 
 
 def check_archive_path(path: Path) -> None:
-    """Refuse, before any work, a path that no archive can be written to.
+    """Check that an archive can be written to the path. Call this before slow work.
 
     Raises:
-        UsageError: it does not end in .npz, is a folder, or its folder does not exist or cannot be written.
+        UsageError: The path does not end in .npz, is a folder, or its folder does not exist or is not writable.
     """
     if path.suffix != ".npz":
-        raise UsageError(f"an archive's name ends in .npz, this one is {path}")
+        raise UsageError(f"The name of an archive must end in .npz, got {path}.")
     if path.is_dir():
-        raise UsageError(f"{path} is a folder: give another path")
+        raise UsageError(f"{path} is a folder. Pass the path of a file.")
     if not path.parent.is_dir():
-        raise UsageError(f"the folder {path.parent} does not exist: create it, or give another path")
+        raise UsageError(f"The folder {path.parent} does not exist. Create it, or pass another path.")
     if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"the folder {path.parent} cannot be written: give another path")
+        raise UsageError(f"The folder {path.parent} is not writable. Pass another path.")
 
 
-def read_archive(path: Path, *, task: Task | None = None) -> Dataset:
-    """The dataset that `write_archive`, or a person after this module's description, wrote.
+def load_archive(path: Path, *, task: Task | None = None) -> Dataset:
+    """Return the dataset in an archive.
 
     Raises:
-        DataError: the file is truncated, of another schema, or has a value that is not finite.
+        DataError: The file is truncated, has another schema, or contains a value that is not finite.
     """
-    return archive_dataset(load_arrays(path), path, task=task)
+    return parse_archive(load_arrays(path), path, task=task)
 
 
-def archive_dataset(arrays: dict[str, NDArray[Any]], path: Path, *, task: Task | None) -> Dataset:
-    """As `read_archive`, of arrays that are read already."""
-    header = _header(arrays, path)
+def parse_archive(arrays: dict[str, NDArray[Any]], path: Path, *, task: Task | None) -> Dataset:
+    """Return the dataset in the arrays of an archive. Raises what `load_archive` raises."""
+    header = _parse_header(arrays, path)
     _check_names(arrays, path)
     _check_finite(arrays, path)
-    raw = {split: _raw_split(arrays, split, path) for split in SPLITS if _has(arrays, split)}
+    raw = {split: _raw_split(arrays, split, path) for split in SPLITS if _has_split(arrays, split)}
     return assemble(
         str(header.get("name", path.stem)),
-        settle_task(task, _task_from(header.get("task"), path), str(path)),
+        resolve_task(task, _parse_task(header.get("task"), path), str(path)),
         raw,
         digest=file_sha256(path),
-        frame_rates=_frame_rates(header.get("frame_rates", {}), path),
+        frame_rates=_parse_frame_rates(header.get("frame_rates", {}), path),
         notes=[str(note) for note in header.get("notes", [])],
     )
 
 
-def _arrays_of(dataset: Dataset) -> dict[str, NDArray[Any]]:
+def _to_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
     header = {
         "schema": SCHEMA,
         "name": dataset.name,
@@ -112,9 +113,7 @@ def _arrays_of(dataset: Dataset) -> dict[str, NDArray[Any]]:
                 continue
             table = arrays.setdefault(f"{modality}_table", frames.table)
             if table is not frames.table and not np.array_equal(table, frames.table):
-                raise DataError(
-                    f"{modality} of {name} uses another table than the splits before it; an archive has one"
-                )
+                raise DataError(f"{modality} must use one embedding table in all splits, but {name} has another one.")
     return arrays
 
 
@@ -144,32 +143,32 @@ def _check_finite(arrays: dict[str, NDArray[Any]], path: Path) -> None:
         if bad.any():
             first = tuple(int(axis) for axis in np.argwhere(bad)[0])
             raise DataError(
-                f"{name} of {path} holds {int(bad.sum())} values that are NaN or inf, the first at {list(first)}: "
-                f"{_remedy(name)}, then write it again"
+                f"{name} of {path} must be finite, got {int(bad.sum())} NaN or inf values, the first at {list(first)}. "
+                f"{_how_to_fix(name)}"
             )
 
 
-def _remedy(name: str) -> str:
+def _how_to_fix(name: str) -> str:
     if name.endswith("/labels"):
-        return "label those samples or remove them"
+        return "Label these samples or remove them."
     if name.endswith("_table"):
-        return "set them to 0"
-    return "set them to 0 and the validity of their frames to False"
+        return "Set them to 0."
+    return "Set them to 0 and mark their frames as not valid."
 
 
-def _header(arrays: dict[str, NDArray[Any]], path: Path) -> dict[str, Any]:
+def _parse_header(arrays: dict[str, NDArray[Any]], path: Path) -> dict[str, Any]:
     try:
         header = json.loads(str(arrays[HEADER]))
     except json.JSONDecodeError as error:
-        raise DataError(f"the header of {path} is not JSON ({error})") from None
+        raise DataError(f"The header of {path} must be JSON ({error}).") from None
     if not isinstance(header, dict):
-        raise DataError(f"the header of {path} is not a JSON object")
+        raise DataError(f"The header of {path} must be a JSON object.")
     if header.get("schema") != SCHEMA:
-        raise DataError(f"{path} has schema {header.get('schema')!r}, this version reads {SCHEMA}: convert it again")
+        raise DataError(f"{path} must have schema {SCHEMA}, got {header.get('schema')!r}. Convert it again.")
     return header
 
 
-def _task_from(stated: Any, path: Path) -> Task | None:
+def _parse_task(stated: Any, path: Path) -> Task | None:
     if stated is None:
         return None
     if isinstance(stated, str):
@@ -182,27 +181,27 @@ def _task_from(stated: Any, path: Path) -> Task | None:
             *(None if stated[bound] is None else float(stated[bound]) for bound in ("low", "high")),
         )
     except (TypeError, KeyError, ValueError, UsageError) as error:
-        raise DataError(f"the task in the header of {path} cannot be read ({error})") from None
+        raise DataError(f"The task in the header of {path} is invalid ({error}).") from None
 
 
-def _frame_rates(stated: Any, path: Path) -> dict[str, float]:
+def _parse_frame_rates(stated: Any, path: Path) -> dict[str, float]:
     try:
         return {str(name): float(rate) for name, rate in stated.items()}
     except (AttributeError, TypeError, ValueError):
-        raise DataError(f"frame_rates in the header of {path} must be an object of numbers, got {stated!r}") from None
+        raise DataError(f"frame_rates in the header of {path} must be an object of numbers, got {stated!r}.") from None
 
 
-def _has(arrays: dict[str, NDArray[Any]], split: str) -> bool:
+def _has_split(arrays: dict[str, NDArray[Any]], split: str) -> bool:
     return any(name.startswith(f"{split}/") for name in arrays)
 
 
 def _check_names(arrays: dict[str, NDArray[Any]], path: Path) -> None:
-    """A misspelt array would be a modality that is missing in silence."""
+    """Reject unknown arrays: a misspelled name would silently drop a modality."""
     fields = ["ids", "groups", "labels", "texts"] + [m + end for m in MODALITIES for end in ("", "_ids", "_valid")]
     known = {HEADER, *(f"{m}_table" for m in MODALITIES), *(f"{split}/{field}" for split in SPLITS for field in fields)}
     unknown = sorted(set(arrays) - known)
     if unknown:
-        raise DataError(f"{path} has an array {unknown[0]!r}; a split has {', '.join(fields)}")
+        raise DataError(f"Unknown array {unknown[0]!r} in {path}. Arrays of a split: {', '.join(fields)}.")
 
 
 def _raw_split(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> RawSplit:
@@ -212,13 +211,13 @@ def _raw_split(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> RawSp
     elif labels is not None:
         names = [f"{split}-{row}" for row in range(len(np.atleast_1d(labels)))]
     else:
-        raise DataError(f"{path} has no {split}/labels; a split without labels has {split}/ids")
+        raise DataError(f"{path} must have {split}/labels, or {split}/ids for a split without labels.")
     groups = arrays.get(f"{split}/groups")
     modalities = {
         modality: RawFrames(
             values=arrays.get(f"{split}/{modality}"),
             ids=arrays.get(f"{split}/{modality}_ids"),
-            table=_table(arrays, split, modality, path),
+            table=_load_table(arrays, split, modality, path),
             valid=arrays.get(f"{split}/{modality}_valid"),
         )
         for modality in MODALITIES
@@ -233,12 +232,12 @@ def _raw_split(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> RawSp
     )
 
 
-def _table(arrays: dict[str, NDArray[Any]], split: str, modality: str, path: Path) -> NDArray[np.float32] | None:
+def _load_table(arrays: dict[str, NDArray[Any]], split: str, modality: str, path: Path) -> NDArray[np.float32] | None:
     if f"{split}/{modality}_ids" not in arrays:
         return None
     table = arrays.get(f"{modality}_table")
     if table is None or table.ndim != 2 or not np.issubdtype(table.dtype, np.floating):
-        raise DataError(f"{path} has {split}/{modality}_ids, so it needs {modality}_table (V, d) of floats")
-    # One object for all splits: whoever normalizes or embeds it does so once.
+        raise DataError(f"{path} has {split}/{modality}_ids, so it must have {modality}_table (V, d) of floats.")
+    # One object for all splits, so that normalization and embedding process it once.
     arrays[f"{modality}_table"] = table.astype(np.float32, copy=False)
     return arrays[f"{modality}_table"]

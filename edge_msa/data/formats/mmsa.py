@@ -1,8 +1,8 @@
-"""MMSA's pickles (MOSI, MOSEI, CH-SIMS; aligned, unaligned, one sample).
+"""Load MMSA pickles: MOSI, MOSEI and CH-SIMS; aligned, unaligned, or a single sample.
 
-Layout: github.com/thuiar/MMSA, `data_loader.py`. Language is `text` (768 features of BERT); its padding is the mask in
-`text_bert` (N, 3, T) where that has the same frames. Audio and vision use `audio_lengths` and `vision_lengths` where an
-unaligned file has them; otherwise zero frames at both ends are padding.
+Layout: github.com/thuiar/MMSA, `data_loader.py`. Language is `text` (768 BERT features); its mask is in `text_bert`
+(N, 3, T) if that has the same number of frames. Audio and vision use `audio_lengths` and `vision_lengths` of unaligned
+files; otherwise zero frames at both ends are padding.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
-from edge_msa.data.identifiers import ids_of, text_of
-from edge_msa.data.labels import settle_task
+from edge_msa.data.identifiers import id_to_text, pickle_ids
+from edge_msa.data.labels import resolve_task
 from edge_msa.data.tasks import MOSI, SIMS, Task
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -27,7 +27,7 @@ _SCORES = "regression_labels"
 
 
 def is_mmsa(content: Mapping[str, Any]) -> bool:
-    """Whether splits carry MMSA's label names."""
+    """Return whether splits have the label names of MMSA."""
     return any(
         isinstance(content.get(split), Mapping) and {_SCORES, "classification_labels"} & set(content[split])
         for split in SPLITS
@@ -35,28 +35,28 @@ def is_mmsa(content: Mapping[str, Any]) -> bool:
 
 
 def is_single_sample(content: Mapping[str, Any]) -> bool:
-    """Whether the file is one dict of 2-d arrays (T, d), not splits."""
+    """Return whether the file is one dict of arrays (T, d), without splits."""
     return not set(content) & set(SPLITS) and any(_is_matrix(content, key) for key in NAMES.values())
 
 
-def read_mmsa(content: Mapping[str, Any], path: Path, *, task: Task | None) -> Dataset:
-    """The dataset of an MMSA file's content; CH-SIMS is told by its `regression_labels_T`.
+def parse_mmsa(content: Mapping[str, Any], path: Path, *, task: Task | None) -> Dataset:
+    """Return the dataset in the content of an MMSA file. CH-SIMS is recognized by its `regression_labels_T`.
 
     Raises:
-        DataError: a split has no scores, no features, or arrays that do not fit together.
+        DataError: A split has no scores, no features, or arrays of different lengths.
     """
     splits: dict[SplitName, Mapping[str, Any]] = {split: content[split] for split in SPLITS if split in content}
     sims = any(f"{_SCORES}_T" in split for split in splits.values())
     raw = {name: _raw_split(name, split, path) for name, split in splits.items()}
     stated = SIMS if sims else MOSI
-    return assemble(path.stem, settle_task(task, stated, str(path)), raw, digest=file_sha256(path))
+    return assemble(path.stem, resolve_task(task, stated, str(path)), raw, digest=file_sha256(path))
 
 
-def read_single_sample(content: Mapping[str, Any], path: Path, *, task: Task | None) -> Dataset:
-    """The dataset of one sample, as its test split; without a score in the file its label is NaN.
+def parse_single_sample(content: Mapping[str, Any], path: Path, *, task: Task | None) -> Dataset:
+    """Return one sample as the test split of a dataset. Its label is NaN if the file has no score.
 
     Raises:
-        UsageError: nothing in the file says what a label means, and no task is given.
+        UsageError: The file does not state what a label means, and `task` is None.
     """
     stated = SIMS if f"{_SCORES}_T" in content else None
     modalities = {
@@ -72,11 +72,11 @@ def read_single_sample(content: Mapping[str, Any], path: Path, *, task: Task | N
     }
     label = content.get(_SCORES)
     sample = RawSplit(
-        [text_of(content["id"]) if "id" in content else path.stem],
+        [id_to_text(content["id"]) if "id" in content else path.stem],
         None if label is None or not np.size(label) else np.asarray(label).reshape(1, -1),
         modalities,
     )
-    return assemble(path.stem, settle_task(task, stated, str(path)), {"test": sample}, digest=file_sha256(path))
+    return assemble(path.stem, resolve_task(task, stated, str(path)), {"test": sample}, digest=file_sha256(path))
 
 
 def _is_matrix(content: Mapping[str, Any], key: str) -> bool:
@@ -89,20 +89,20 @@ def _single_length(content: Mapping[str, Any], key: str) -> NDArray[Any] | None:
 
 def _raw_split(name: SplitName, split: Mapping[str, Any], path: Path) -> RawSplit:
     if _SCORES not in split:
-        raise DataError(f"{name} of {path} has no {_SCORES}: classes alone are not scores that this task takes")
+        raise DataError(f"{name} of {path} must have {_SCORES}; class labels cannot be used as scores.")
     labels = np.asarray(split[_SCORES]).reshape(-1)
     if "text" not in split and "text_bert" in split:
-        raise DataError(f"{name} of {path} has text_bert but no text: extract language features (N, T, 768) first")
+        raise DataError(f"{name} of {path} has text_bert but no text. Extract language features (N, T, 768) first.")
     modalities = {m: _raw_frames(split, m, key) for m, key in NAMES.items() if key in split}
     texts = _texts(split.get("raw_text"), len(labels))
-    return RawSplit(ids_of(split, name, len(labels)), labels, modalities, texts=texts)
+    return RawSplit(pickle_ids(split, name, len(labels)), labels, modalities, texts=texts)
 
 
-def _texts(said: Any, count: int) -> list[str]:
-    """What was said, where the file tells it of every sample."""
-    if isinstance(said, np.ndarray):
-        said = said.tolist()
-    return [text_of(one) for one in said] if isinstance(said, list) and len(said) == count else []
+def _texts(texts: Any, count: int) -> list[str]:
+    """Return the transcripts if the file has one for every sample, else an empty list."""
+    if isinstance(texts, np.ndarray):
+        texts = texts.tolist()
+    return [id_to_text(text) for text in texts] if isinstance(texts, list) and len(texts) == count else []
 
 
 def _raw_frames(split: Mapping[str, Any], modality: str, key: str) -> RawFrames:
@@ -115,7 +115,7 @@ def _raw_frames(split: Mapping[str, Any], modality: str, key: str) -> RawFrames:
 
 
 def _bert_mask(text_bert: NDArray[Any], values: NDArray[Any]) -> NDArray[Any] | None:
-    """The attention mask of (N, 3, T) ids, mask, segments, where its frames are the text's."""
+    """Return the attention mask in (N, 3, T) ids, mask and segments if it has as many frames as the features."""
     if text_bert.ndim == 3 and text_bert.shape[1] == 3 and text_bert[:, 1].shape == values.shape[:2]:
         mask: NDArray[Any] = text_bert[:, 1] > 0
         return mask

@@ -1,9 +1,9 @@
-"""Public feature sets in `.npz` layouts of their own, told by the names of their arrays.
+"""Load public feature sets in other `.npz` layouts, recognized by the names of their arrays.
 
-- **MOSI language and audio**: `word_ids` (N, T) into `glove` (V, 300), `lengths`, `audio` (N, d) one vector an
-  utterance (a sequence of one frame), `label`, `split`, `id` (`video_clip`). It has no vision.
-- **MOSI, three streams, one split**: `text`, `audio`, `vision` (N, T, d), `lengths`, `label`, `id` (`video[k]`). It is
-  split here by video, about 6/2/2.
+- **MOSI, language and audio**: `word_ids` (N, T), rows of `glove` (V, 300); `lengths`; `audio` (N, d), one vector per
+  utterance, i.e. a sequence of one frame; `label`; `split`; `id` (`video_clip`). No vision.
+- **MOSI, three modalities, one split**: `text`, `audio` and `vision` (N, T, d); `lengths`; `label`; `id` (`video[k]`).
+  The loader splits it by video, about 6/2/2.
 - **ICT-MMMO**: `train_audio`, `valid_text`, ... (N, T, d) and `train_label`, ...; a split may lack a modality.
 """
 
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.assemble import RawFrames, RawSplit, assemble, video_of
+from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
-from edge_msa.data.labels import settle_task
+from edge_msa.data.identifiers import video_from_id
+from edge_msa.data.labels import resolve_task
 from edge_msa.data.tasks import MOSI, REGRESSION, Task
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -28,47 +29,48 @@ Arrays = dict[str, NDArray[Any]]
 _NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
 
 
-def public_dataset(arrays: Arrays, path: Path, *, task: Task | None) -> Dataset:
-    """The dataset of the layout that the arrays' names tell.
+def parse_public_npz(arrays: Arrays, path: Path, *, task: Task | None) -> Dataset:
+    """Return the dataset in the arrays of a public feature set.
 
     Raises:
-        DataError: no layout has these names, or the arrays do not fit together.
+        DataError: No layout has these names, or the arrays have different lengths.
     """
-    for names, read in _LAYOUTS:
+    for names, parse in _LAYOUTS:
         if names <= set(arrays):
-            return read(arrays, path, task)
-    have = ", ".join(sorted(arrays)[:8]) or "nothing"
+            return parse(arrays, path, task)
+    available = ", ".join(sorted(arrays)[:8]) or "nothing"
     raise DataError(
-        f"{path} holds {have}: neither an archive of this project (it has 'header') nor a public layout that is known; "
-        "see edge_msa.data.formats.archive for the names an archive needs"
+        f"{path} must be an archive of this project (with an array 'header') or a known public layout, "
+        f"got {available}. "
+        "edge_msa.data.formats.archive describes the arrays of an archive."
     )
 
 
-def _mosi_language_audio(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
+def _parse_mosi_language_audio(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
     audio, glove, of_split = arrays["audio"], arrays["glove"].astype(np.float32), arrays["split"].astype(str)
     if audio.ndim != 2:
-        raise DataError(f"audio of {path} has shape {audio.shape}; this layout has one vector an utterance, (N, d)")
+        raise DataError(f"audio of {path} must have one vector per utterance (N, d), got shape {audio.shape}.")
     unknown = sorted(set(of_split) - set(SPLITS))
     if unknown:
-        raise DataError(f"{path} has a split {unknown[0]!r}; there are {', '.join(SPLITS)}")
+        raise DataError(f"Unknown split {unknown[0]!r} in {path}. Available: {', '.join(SPLITS)}.")
     _check_rows(arrays, ("word_ids", "lengths", "audio", "label", "split"), path)
     raw: dict[SplitName, RawSplit] = {}
     for split in SPLITS:
         rows = np.flatnonzero(of_split == split)
         ids = [str(one) for one in arrays["id"][rows]]
         language = RawFrames(ids=arrays["word_ids"][rows], table=glove, lengths=arrays["lengths"][rows])
-        sound = RawFrames(values=audio[rows][:, None, :], lengths=np.ones(len(rows), np.int64))
+        audio_frames = RawFrames(values=audio[rows][:, None, :], lengths=np.ones(len(rows), np.int64))
         videos = [one.rsplit("_", maxsplit=1)[0] for one in ids]
         raw[split] = RawSplit(
-            ids, arrays["label"][rows], {"language": language, "audio": sound}, videos, _texts(arrays, rows)
+            ids, arrays["label"][rows], {"language": language, "audio": audio_frames}, videos, _texts(arrays, rows)
         )
-    return assemble(path.stem, settle_task(task, MOSI, str(path)), raw, digest=file_sha256(path))
+    return assemble(path.stem, resolve_task(task, MOSI, str(path)), raw, digest=file_sha256(path))
 
 
-def _mosi_trimodal(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
+def _parse_mosi_trimodal(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
     _check_rows(arrays, ("text", "audio", "vision", "lengths", "label"), path)
     ids = np.array([str(one) for one in arrays["id"]])
-    videos = np.array([video_of(one) for one in ids])
+    videos = np.array([video_from_id(one) for one in ids])
     members = split_by_group(videos.tolist())
     raw: dict[SplitName, RawSplit] = {}
     for split, names in members.items():
@@ -81,11 +83,11 @@ def _mosi_trimodal(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
             ids[rows].tolist(), arrays["label"][rows], modalities, videos[rows].tolist(), _texts(arrays, rows)
         )
     counts = "/".join(str(len(names)) for names in members.values())
-    note = f"the file has one split: its videos are divided {counts} into {'/'.join(members)}"
-    return assemble(path.stem, settle_task(task, MOSI, str(path)), raw, digest=file_sha256(path), notes=[note])
+    note = f"the file has one split: its videos are split {counts} into {'/'.join(members)}"
+    return assemble(path.stem, resolve_task(task, MOSI, str(path)), raw, digest=file_sha256(path), notes=[note])
 
 
-def _ict_mmmo(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
+def _parse_ict_mmmo(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
     raw: dict[SplitName, RawSplit] = {}
     notes = []
     for split in SPLITS:
@@ -102,27 +104,28 @@ def _ict_mmmo(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
     if task is None:
         every = np.concatenate([np.ravel(part.labels) for part in raw.values() if part.labels is not None])
         if every.size:
-            notes.append(f"labels are {every.min():g} to {every.max():g}: read as plain regression")
-    return assemble(path.stem, settle_task(task, REGRESSION, str(path)), raw, digest=file_sha256(path), notes=notes)
+            notes.append(f"labels are {every.min():g} to {every.max():g}: the task is plain regression")
+    return assemble(path.stem, resolve_task(task, REGRESSION, str(path)), raw, digest=file_sha256(path), notes=notes)
 
 
 def split_by_group(groups: Sequence[str]) -> dict[SplitName, list[str]]:
-    """Groups divided about 6/2/2 into train, valid, test, always the same way.
+    """Split groups about 6/2/2 into train, valid and test, always in the same way.
 
-    No seed moves the division: a run trained under one seed and evaluated under another would see its test samples.
+    The split does not depend on a seed. Otherwise a run trained with one seed could be evaluated on its own training
+    samples with another.
 
     Raises:
-        DataError: there are fewer than three groups.
+        DataError: There are fewer than three groups.
     """
     distinct = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).digest())
     if len(distinct) < 3:
-        raise DataError(f"{len(distinct)} videos cannot be divided into train, valid and test; there must be 3 or more")
-    held = max(1, round(0.2 * len(distinct)))
-    return {"train": distinct[2 * held :], "valid": distinct[:held], "test": distinct[held : 2 * held]}
+        raise DataError(f"A file with one split must have at least 3 videos, got {len(distinct)}.")
+    size = max(1, round(0.2 * len(distinct)))
+    return {"train": distinct[2 * size :], "valid": distinct[:size], "test": distinct[size : 2 * size]}
 
 
 def _texts(arrays: Arrays, rows: NDArray[np.int64]) -> list[str]:
-    """What was said, where the file tells it of every sample."""
+    """Return the transcripts if the file has one for every sample, else an empty list."""
     texts = arrays.get("raw_text", np.empty(0))
     return [str(texts[row]) for row in rows] if texts.shape == arrays["id"].shape else []
 
@@ -131,11 +134,11 @@ def _check_rows(arrays: Arrays, names: Sequence[str], path: Path) -> None:
     count = len(arrays["id"])
     for name in names:
         if len(arrays[name]) != count:
-            raise DataError(f"{name} of {path} holds {len(arrays[name])} samples, id holds {count}")
+            raise DataError(f"{name} of {path} must have {count} samples, as id has, got {len(arrays[name])}.")
 
 
 _LAYOUTS: tuple[tuple[frozenset[str], Callable[[Arrays, Path, Task | None], Dataset]], ...] = (
-    (frozenset({"id", "word_ids", "glove", "lengths", "audio", "label", "split"}), _mosi_language_audio),
-    (frozenset({"id", "text", "audio", "vision", "lengths", "label"}), _mosi_trimodal),
-    (frozenset({"train_label", "train_audio", "train_vision"}), _ict_mmmo),
+    (frozenset({"id", "word_ids", "glove", "lengths", "audio", "label", "split"}), _parse_mosi_language_audio),
+    (frozenset({"id", "text", "audio", "vision", "lengths", "label"}), _parse_mosi_trimodal),
+    (frozenset({"train_label", "train_audio", "train_vision"}), _parse_ict_mmmo),
 )

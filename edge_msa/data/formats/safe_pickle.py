@@ -1,9 +1,9 @@
-"""A pickle reader that cannot run code: NumPy arrays and plain containers, nothing else.
+"""Load pickles of NumPy arrays and plain containers without running code from the file.
 
-A pickle is a program; what it can do is what `find_class` hands it. Here that is a closed table of the names that
-NumPy's own pickles call (both spellings, `numpy.core` and `numpy._core`) and of containers of values alone. NumPy's
-names lead to stand-ins, not to NumPy: `dtype.__setstate__` believes any flags that it is given, and an array of floats
-whose dtype claims to hold objects would make NumPy follow the file's bytes as pointers.
+A pickle is a program that can call whatever `find_class` returns. Here that is a fixed table: the names in pickles of
+NumPy arrays (as `numpy.core` and `numpy._core`), and containers of plain values. The NumPy names are mapped to safe
+replacements and not to NumPy: `dtype.__setstate__` trusts the flags in the file, and an array of floats whose dtype
+claims to hold objects would make NumPy use the bytes of the file as pointers.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.identifiers import is_text
+from edge_msa.data.identifiers import has_valid_characters
 from edge_msa.errors import DataError
 
 _SPEC = re.compile(r"[|<>=]?(?:[biufcSU]\d+|O\d*)")  # bool, numbers, bytes, text, objects
-_NDARRAY = object()  # what `numpy.ndarray` means in a pickle: a word to say to `_reconstruct`, nothing to call
+_NDARRAY = object()  # stands for `numpy.ndarray` in the arguments of `_reconstruct`; cannot be called
 
 
 class _RefusedError(pickle.UnpicklingError):
-    """The pickle names something that is not in the table."""
+    """The pickle refers to a name that is not in the table."""
 
 
 class _Call:
-    """A function in the table; a pickle may call it and cannot change it."""
+    """A function in the table, which a pickle can call but not change."""
 
     __slots__ = ("_function",)
 
@@ -42,29 +42,29 @@ class _Call:
         return self._function(*arguments)
 
     def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("it tries to change a function")
+        raise pickle.UnpicklingError("it tries to modify a function")
 
 
 class _Dtype:
-    """A dtype whose state gives its byte order and nothing else."""
+    """A dtype of which a pickle can set the byte order and nothing else."""
 
     __slots__ = ("dtype",)
 
     def __init__(self, spec: Any) -> None:
         if not isinstance(spec, str) or not _SPEC.fullmatch(spec):
-            raise pickle.UnpicklingError(f"arrays of dtype {spec!r} are not features")
+            raise pickle.UnpicklingError(f"arrays of dtype {spec!r} are not supported")
         self.dtype: np.dtype[Any] = np.dtype(object) if spec.lstrip("|<>=").startswith("O") else np.dtype(spec)
 
     def __setstate__(self, state: Any) -> None:
         order, subarray, names, fields = state[1:5]
         if any(part is not None for part in (subarray, names, fields)):
-            raise pickle.UnpicklingError("structured arrays are not features")
+            raise pickle.UnpicklingError("structured arrays are not supported")
         if order in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array(np.ndarray[Any, np.dtype[Any]]):
-    """An array that checks what a pickle makes of it; `load_pickle` gives plain arrays back."""
+    """An array that checks the state that a pickle sets; `load_pickle` converts it to a plain array."""
 
     def __setstate__(self, state: Any, /) -> None:
         shape, dtype, fortran, data = state[-4:]  # a version may come first
@@ -73,10 +73,10 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
         if real.hasobject:
             fits = isinstance(data, list) and len(data) == math.prod(sizes)
         else:
-            data = _raw(data)
+            data = _to_bytes(data)
             fits = len(data) == math.prod(sizes) * real.itemsize
         if min(sizes, default=0) < 0 or not fits:
-            raise pickle.UnpicklingError(f"an array of shape {sizes} does not have that much data")
+            raise pickle.UnpicklingError(f"the data of an array does not match its shape {sizes}")
         checked: Any = (1, sizes, real, bool(fortran), data)
         super().__setstate__(checked)
         _check_text(self)
@@ -84,22 +84,22 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
 
 def _real_dtype(dtype: Any) -> np.dtype[Any]:
     if not isinstance(dtype, _Dtype):
-        raise pickle.UnpicklingError("an array comes without a dtype")
+        raise pickle.UnpicklingError("an array has no dtype")
     return dtype.dtype
 
 
-def _raw(data: Any) -> bytes | bytearray:
-    """An array's bytes, which Python 2 wrote as text."""
+def _to_bytes(data: Any) -> bytes | bytearray:
+    """Return the bytes of an array, which Python 2 stored as text."""
     if isinstance(data, str):
         return data.encode("latin1")
     if not isinstance(data, (bytes, bytearray)):
-        raise pickle.UnpicklingError(f"an array's data is a {type(data).__name__}")
+        raise pickle.UnpicklingError(f"the data of an array is a {type(data).__name__}")
     return data
 
 
 def _check_text(array: NDArray[Any]) -> NDArray[Any]:
-    if not is_text(array):
-        raise pickle.UnpicklingError("an array of text holds characters that do not exist")
+    if not has_valid_characters(array):
+        raise pickle.UnpicklingError("an array of text contains invalid characters")
     return array
 
 
@@ -109,34 +109,34 @@ def _dtype(spec: Any, _align: Any = False, _copy: Any = False) -> _Dtype:
 
 def _reconstruct(subtype: Any, _shape: Any, _type: Any) -> _Array:
     if subtype is not _NDARRAY:
-        raise pickle.UnpicklingError("only plain arrays are read")
+        raise pickle.UnpicklingError("only plain arrays are supported")
     return np.empty(0, np.int8).view(_Array)
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
     real = _real_dtype(dtype)
     if real.hasobject:
-        raise pickle.UnpicklingError("a NumPy scalar that holds an object")
-    return _check_text(np.frombuffer(_raw(data), real, 1))[0] if real.itemsize else real.type()
+        raise pickle.UnpicklingError("a NumPy scalar holds an object")
+    return _check_text(np.frombuffer(_to_bytes(data), real, 1))[0] if real.itemsize else real.type()
 
 
 def _frombuffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
     real = _real_dtype(dtype)
     if real.hasobject:
-        raise pickle.UnpicklingError("an array of objects as bytes")
-    return _check_text(np.frombuffer(_raw(buffer), real).reshape(shape, order=order))
+        raise pickle.UnpicklingError("an array of objects is stored as bytes")
+    return _check_text(np.frombuffer(_to_bytes(buffer), real).reshape(shape, order=order))
 
 
 def _encode(text: str, encoding: str = "latin1", errors: str = "strict") -> bytes:
-    """How pickles of protocol 2 spell bytes; other codecs (compression among them) have no place in one."""
+    """Decode bytes of pickle protocol 2. Other codecs, such as compression, are rejected."""
     if encoding.lower().replace("-", "").replace("_", "") != "latin1":
-        raise pickle.UnpicklingError(f"_codecs.encode asks for {encoding!r}; NumPy's pickles only use latin1")
+        raise pickle.UnpicklingError(f"the encoding must be latin1, got {encoding!r}")
     return text.encode("latin1", errors)
 
 
 @functools.cache
-def _admitted() -> dict[tuple[str, str], Any]:
-    """Everything that a feature file's pickle may name."""
+def _allowed_names() -> dict[tuple[str, str], Any]:
+    """Return all names that the pickle of a feature file may refer to."""
     table: dict[tuple[str, str], Any] = {
         ("numpy", "ndarray"): _NDARRAY,
         ("numpy", "dtype"): _Call(_dtype),
@@ -156,45 +156,47 @@ def _admitted() -> dict[tuple[str, str], Any]:
 class _SafeUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         try:
-            return _admitted()[module_name, global_name]
+            return _allowed_names()[module_name, global_name]
         except KeyError:
             raise _RefusedError(f"{module_name}.{global_name}") from None
 
 
 def load_pickle(path: Path) -> Any:
-    """What the pickle at `path` holds; strings of Python 2 arrive as text (latin1).
+    """Return the content of a pickle. Strings of Python 2 are decoded as latin1.
 
     Raises:
-        DataError: it names anything but NumPy arrays and plain containers (the message has the name), is truncated, or
-            is not a pickle.
+        DataError: The pickle refers to something other than NumPy arrays and plain containers (the message has the
+            name), is truncated, or is not a pickle.
     """
     try:
         with path.open("rb") as file:
-            return _plain(_SafeUnpickler(file, encoding="latin1").load())
+            return _to_plain(_SafeUnpickler(file, encoding="latin1").load())
     except _RefusedError as refused:
         raise DataError(
-            f"{path} asks for {str(refused)!r}, which could run code: only NumPy arrays and plain containers are read; "
-            "save the features again as those"
+            f"{path} must contain only NumPy arrays and plain containers, got {str(refused)!r}, which could run code. "
+            "Save the features again as arrays."
         ) from None
     except EOFError:
-        raise DataError(f"{path} is truncated: the pickle ends before its last object; copy it again") from None
+        raise DataError(f"{path} is truncated: the pickle ends before its last object. Copy it again.") from None
     except MemoryError:
-        raise DataError(f"{path} asks for more memory than there is; it is damaged, or too large here") from None
+        raise DataError(
+            f"{path} needs more memory than is available. It is damaged, or too large for this machine."
+        ) from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # noqa: BLE001 - damaged opcodes make constructors raise anything at all
+        raise DataError(f"Cannot read {path} ({error.strerror or error}).") from None
+    except Exception as error:  # noqa: BLE001 - damaged opcodes can make constructors raise any exception
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "truncated" in reason or "exhausted" in reason:
-            raise DataError(f"{path} is truncated ({reason}); copy it again") from None
-        raise DataError(f"{path} is not a pickle of features, or is damaged ({reason})") from None
+            raise DataError(f"{path} is truncated ({reason}). Copy it again.") from None
+        raise DataError(f"{path} is not a pickle of features, or is damaged ({reason}).") from None
 
 
-def _plain(loaded: Any) -> Any:
-    """The same with plain arrays in its dicts, lists and tuples."""
+def _to_plain(loaded: Any) -> Any:
+    """Replace arrays by plain arrays in dicts, lists and tuples."""
     if isinstance(loaded, _Array):
         return loaded.view(np.ndarray)
     if isinstance(loaded, dict):
-        return {key: _plain(value) for key, value in loaded.items()}
+        return {key: _to_plain(value) for key, value in loaded.items()}
     if isinstance(loaded, (list, tuple)):
-        return type(loaded)(map(_plain, loaded))
+        return type(loaded)(map(_to_plain, loaded))
     return loaded

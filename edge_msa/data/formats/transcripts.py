@@ -1,9 +1,9 @@
-"""Transcripts: a CSV of what was said, with scores or without; a dataset that has words and no frames.
+"""Load transcripts: a CSV file of texts, with or without scores. The dataset has texts and no frames.
 
-Columns, by their usual names: the words (`text`, `raw_text`, `transcript`, `sentence`), and where there are any, the
-score (`label`, `score`, `sentiment`, `annotation`), the split (`mode`, `split`: train, valid, test), and ids
-(`video_id` and `clip_id`, or `id`). Without a split all samples are for training; without a score they have none (NaN)
-and can be learned from through a teacher alone. A name that ends in .gz is compressed.
+Columns: the text (`text`, `raw_text`, `transcript` or `sentence`), and optionally the score (`label`, `score`,
+`sentiment` or `annotation`), the split (`mode` or `split`: train, valid, test), and ids (`video_id` and `clip_id`, or
+`id`). Without a split column, all samples are training samples. Without a score column, labels are NaN, and a text
+model can learn from the samples only through a teacher. A file whose name ends in .gz is compressed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
-from edge_msa.data.labels import settle_labels
+from edge_msa.data.labels import convert_labels
 from edge_msa.data.tasks import MOSI, Task
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -28,7 +28,7 @@ _SPLIT = ("mode", "split")
 _VIDEO = ("video_id", "video")
 _CLIP = ("clip_id", "clip")
 _ID = ("id",)
-_SPLIT_WORDS: Mapping[str, SplitName] = {
+_SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",
     "training": "train",
     "": "train",
@@ -38,98 +38,96 @@ _SPLIT_WORDS: Mapping[str, SplitName] = {
     "dev": "valid",
     "test": "test",
 }
-_LONGEST_CELL = 1 << 24
+_MAX_CELL = 1 << 24
 
 Row = Mapping[str, str]
 LINE = "\0line"
-"""Where a row keeps the number of its last line; no column can be called so."""
+"""Key of a row for the number of its last line; no column can have this name."""
 
 
-def read_transcripts(path: Path, task: Task | None) -> Dataset:
-    """The dataset of a table of transcripts; scores are -3 to 3 unless a task says otherwise.
+def load_transcripts(path: Path, task: Task | None) -> Dataset:
+    """Return the dataset in a CSV file of transcripts. Scores are -3 to 3 unless `task` is another one.
 
     Raises:
-        DataError: it is no such table, or a score or a split cannot be used; the message names the line.
+        DataError: The file is not such a table, or a score or a split is invalid. The message names the line.
     """
-    columns, rows = _table(path)
-    chosen = task or MOSI
-    if not chosen.is_score:
-        raise DataError(f"{path} is a table of transcripts: it has scores, not {chosen.kind}; leave --task out")
+    columns, rows = _load_table(path)
+    task = task or MOSI
+    if not task.is_score:
+        raise DataError(f"Transcripts in {path} must have scores, got the task {task.kind}. Omit --task.")
     by_split: dict[SplitName, list[int]] = {name: [] for name in SPLITS}
-    split_column = _named(columns, _SPLIT)
+    split_column = _find_column(columns, _SPLIT)
     for index, row in enumerate(rows):
-        by_split[_split_of(row[split_column] if split_column else "", path, row)].append(index)
-    text = _named(columns, _TEXT) or ""
-    score = _named(columns, _SCORE)
+        by_split[_parse_split(row[split_column] if split_column else "", path, row)].append(index)
+    text = _find_column(columns, _TEXT) or ""
+    score = _find_column(columns, _SCORE)
     splits: dict[SplitName, Split] = {}
     for name, members in by_split.items():
         if members:
-            splits[name] = _split(
-                name, [(index, rows[index]) for index in members], columns, (text, score), chosen, path
-            )
-    return Dataset(path.name.split(".")[0], chosen, splits, file_sha256(path))
+            splits[name] = _split(name, [(index, rows[index]) for index in members], columns, (text, score), task, path)
+    return Dataset(path.name.split(".")[0], task, splits, file_sha256(path))
 
 
-def _table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
-    csv.field_size_limit(_LONGEST_CELL)
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
+def _load_table(path: Path) -> tuple[tuple[str, ...], list[Row]]:
+    csv.field_size_limit(_MAX_CELL)
+    open_file = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            columns = tuple((name or "").strip().lower() for name in reader.fieldnames or ())
-            reader.fieldnames = list(columns)
+        with open_file(path, "rt", encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file, restval="")
+            columns = tuple((name or "").strip().lower() for name in table.fieldnames or ())
+            table.fieldnames = list(columns)
             rows: list[Row] = [
-                {LINE: str(reader.line_num)} | {str(key): str(cell) for key, cell in row.items()}
-                for row in reader
+                {LINE: str(table.line_num)} | {str(key): str(cell) for key, cell in row.items()}
+                for row in table
                 if any(row.values())
             ]
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as a table of transcripts ({error}): give a CSV in UTF-8") from None
-    if _named(columns, _TEXT) is None:
-        have = ", ".join(columns[:8]) or "nothing"
-        raise DataError(f"{path} has the columns {have}: a table of transcripts has its words under 'text'")
+        raise DataError(f"Cannot read {path} as transcripts ({error}). Pass a CSV file in UTF-8.") from None
+    if _find_column(columns, _TEXT) is None:
+        names = ", ".join(columns[:8]) or "nothing"
+        raise DataError(f"{path} must have a column 'text', got {names}.")
     if not rows:
-        raise DataError(f"{path} holds no transcript: its first line is followed by nothing")
+        raise DataError(f"{path} must have at least one transcript, got only the header.")
     return columns, rows
 
 
-def _named(columns: Sequence[str], names: Sequence[str]) -> str | None:
+def _find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in columns), None)
 
 
-def _split_of(word: str, path: Path, row: Row) -> SplitName:
-    found = _SPLIT_WORDS.get(word.strip().lower())
-    if found is None:
-        raise DataError(f"{path}, line {row[LINE]}: the split is {word!r}; it is one of train, valid, test")
-    return found
+def _parse_split(name: str, path: Path, row: Row) -> SplitName:
+    split = _SPLIT_NAMES.get(name.strip().lower())
+    if split is None:
+        raise DataError(f"{path}, line {row[LINE]}: the split must be train, valid or test, got {name!r}.")
+    return split
 
 
 def _split(
     name: SplitName,
     members: Sequence[tuple[int, Row]],
     columns: Sequence[str],
-    named: tuple[str, str | None],
+    text_and_score: tuple[str, str | None],
     task: Task,
     path: Path,
 ) -> Split:
-    text, score = named
-    video, clip, own = _named(columns, _VIDEO), _named(columns, _CLIP), _named(columns, _ID)
+    text, score = text_and_score
+    video, clip, identifier = _find_column(columns, _VIDEO), _find_column(columns, _CLIP), _find_column(columns, _ID)
     groups = [row[video] if video else f"{name}-{index}" for index, row in members]
-    if own:
-        ids = [row[own] for _, row in members]
+    if identifier:
+        ids = [row[identifier] for _, row in members]
     elif video and clip:
         ids = [f"{row[video]}[{row[clip]}]" for _, row in members]
     else:
         ids = [f"{name}-{index}" for index, _ in members]
-    values = None if score is None else np.array([_score(row[score], path, row) for _, row in members])
-    labels = settle_labels(values, task, name, ids)
+    values = None if score is None else np.array([_parse_score(row[score], path, row) for _, row in members])
+    labels = convert_labels(values, task, name, ids)
     return Split(tuple(ids), tuple(groups), labels, {}, tuple(row[text].strip() for _, row in members))
 
 
-def _score(cell: str, path: Path, row: Row) -> float:
+def _parse_score(cell: str, path: Path, row: Row) -> float:
     try:
         return float(cell)
     except ValueError:
         raise DataError(
-            f"{path}, line {row[LINE]}: the score is {cell!r}; it must be a number, or leave the whole column out"
+            f"{path}, line {row[LINE]}: the score must be a number, got {cell!r}. Without scores, omit the column."
         ) from None

@@ -1,10 +1,11 @@
-"""The embedded default: a three-modality task whose best possible accuracy is known.
+"""Generate the synthetic dataset: a task with three modalities whose Bayes optimum is known.
 
-A label is drawn on a grid. Language says it in graded words, of which negators and intensifiers before them change the
-meaning; and a polite speaker says more than is meant, a blunt one less, so that language and the others often conflict.
-Audio and vision show it in few frames among many that only look like it; the voice also tells the manner, so that who
-hears it can take language at its baseline check. What each is, exactly, stands in `synthetic_world`; the exact posterior of the
-label in `synthetic_posterior`, and the limits that follow from it in `synthetic_limits`.
+Each sample has a label on a grid and a manner of speaking. Language expresses the label in words of graded sentiment;
+preceding negators and intensifiers change their meaning. A polite speaker expresses a more positive sentiment than
+meant, a blunt one a more negative sentiment, so language often conflicts with the other modalities. Audio and vision
+show the label in a few frames, among many distractors. Audio also reveals the manner, so that a model with audio can
+correct the sentiment of the words. `world` defines the distributions, `posterior` computes the exact posterior of the
+label, and `bayes_optimum` the metrics of the optimal predictors.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import SPLITS, BoolArray, Dataset, Frames, Split, SplitName
-from edge_msa.data.synthetic.world import GRID, SAID, SAYINGS, VERSION, Array, Expression, Language, world
+from edge_msa.data.synthetic.world import (
+    EXPRESSED,
+    EXPRESSED_INDEX,
+    GRID,
+    VERSION,
+    Array,
+    FrameChain,
+    TokenChain,
+    world,
+)
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import DataError
 
@@ -26,43 +36,46 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """How many samples each split has."""
+    """Number of samples of each split."""
 
     train: int = 64000
+    """Training samples."""
     valid: int = 1000
+    """Validation samples."""
     test: int = 4000
+    """Test samples."""
 
     def __post_init__(self) -> None:
         for name, count in asdict(self).items():
             if count < 1:
-                raise DataError(f"the synthetic {name} split cannot have {count} samples: give at least 1")
+                raise DataError(f"The synthetic {name} split must have at least 1 sample, got {count}.")
 
 
 DEFAULT = SyntheticConfig()
 
 
-def synthetic_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0) -> Dataset:
-    """Draw the embedded default.
+def generate_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0) -> Dataset:
+    """Draw the synthetic dataset.
 
     Args:
-        config: the splits' sizes; a split does not depend on the others' sizes.
-        seed: changes the samples and never the task: words, directions and difficulty stay.
+        config: Sizes of the splits. A split does not depend on the sizes of the others.
+        seed: Seed of the samples. The task (words, directions, difficulty) does not depend on it.
 
     Returns:
-        MOSI's task; labels on `GRID`; language as ids into a table (40, 24) with 10 to 14 tokens, audio (20, 16) and
-        vision (20, 12) with 16 to 20 frames, padded behind. Samples are independent: each is its own group.
+        A dataset with the task MOSI and labels on `GRID`: language as ids into a table (40, 24) with 10 to 14 tokens,
+        audio (20, 16) and vision (20, 12) with 16 to 20 frames, padded at the end. Each sample is a group of its own.
 
     Raises:
         DataError: `seed` is negative.
     """
     if seed < 0:
-        raise DataError(f"the synthetic data's seed is {seed}: give 0 or more")
+        raise DataError(f"The seed of the synthetic data must be at least 0, got {seed}.")
     splits: dict[SplitName, Split] = {
         name: _draw_split(name, getattr(config, name), np.random.default_rng([seed, index]))
         for index, name in enumerate(SPLITS)
     }
-    cache_key = json.dumps({"synthetic": VERSION, "seed": seed, **asdict(config)}, sort_keys=True)
-    return Dataset("synthetic", MOSI, splits, hashlib.sha256(cache_key.encode()).hexdigest())
+    parameters = json.dumps({"synthetic": VERSION, "seed": seed, **asdict(config)}, sort_keys=True)
+    return Dataset("synthetic", MOSI, splits, hashlib.sha256(parameters.encode()).hexdigest())
 
 
 def _draw_split(name: SplitName, count: int, rng: np.random.Generator) -> Split:
@@ -70,54 +83,54 @@ def _draw_split(name: SplitName, count: int, rng: np.random.Generator) -> Split:
     label = rng.choice(len(GRID), size=count, p=task.prior)
     polite = rng.integers(2, size=count)
     modalities = {
-        "language": _draw_language(task.language, SAID[polite, label], rng),
-        "audio": _draw_expression(task.audio, label, polite, rng),
-        "vision": _draw_expression(task.vision, label, polite, rng),
+        "language": _draw_language(task.language, EXPRESSED_INDEX[polite, label], rng),
+        "audio": _draw_frames(task.audio, label, polite, rng),
+        "vision": _draw_frames(task.vision, label, polite, rng),
     }
     ids = tuple(f"synthetic/{name}/{row:05d}" for row in range(count))
     return Split(ids, ids, GRID[label].astype(np.float32), modalities)
 
 
-def _draw_language(language: Language, said: Indices, rng: np.random.Generator) -> Frames:
-    """Tokens (N, T) of utterances that say SAYINGS[said]."""
+def _draw_language(language: TokenChain, expressed: Indices, rng: np.random.Generator) -> Frames:
+    """Draw tokens (N, T) of utterances that express `EXPRESSED[expressed]`."""
     states = language.joint.shape[1]
-    # (4, 79, V * 4): from a state and what is said to a token and the next state, as cumulative probabilities.
-    ways = np.cumsum(language.joint.transpose(1, 3, 0, 2).reshape(states, len(SAYINGS), -1), axis=2)
-    valid = _draw_lengths(language.shortest, language.longest, len(said), rng)
+    # (4, 79, V * 4): cumulative probability of token and next state, given the state and the expressed sentiment.
+    transitions = np.cumsum(language.joint.transpose(1, 3, 0, 2).reshape(states, len(EXPRESSED), -1), axis=2)
+    valid = _draw_lengths(language.shortest, language.longest, len(expressed), rng)
     tokens = np.zeros(valid.shape, dtype=np.int64)
-    state = np.zeros(len(said), dtype=np.int64)
+    state = np.zeros(len(expressed), dtype=np.int64)
     for position in range(language.longest):
-        drawn = rng.random((len(said), 1)) * ways[state, said, -1:]
-        tokens[:, position], state = np.divmod((ways[state, said] <= drawn).sum(axis=1), states)
+        drawn = rng.random((len(expressed), 1)) * transitions[state, expressed, -1:]
+        tokens[:, position], state = np.divmod((transitions[state, expressed] <= drawn).sum(axis=1), states)
     return Frames(valid, ids=np.where(valid, tokens, 0), table=language.table)
 
 
-def _draw_expression(expression: Expression, label: Indices, polite: Indices, rng: np.random.Generator) -> Frames:
-    """Frames (N, T, d) that show GRID[label]."""
-    valid = _draw_lengths(expression.shortest, expression.longest, len(label), rng)
-    informative = _draw_chain(expression, len(label), rng)
-    axes = rng.standard_normal((*valid.shape, len(expression.basis)))
-    clutter = expression.clutter * rng.standard_normal(valid.shape)
-    axes[..., 0] += expression.marker * informative
-    axes[..., 1] += np.where(informative, expression.curve[label, None], clutter)
-    axes[..., 2] += expression.manner * (2 * polite[:, None] - 1)
-    axes[..., 3:] *= expression.hum
-    frames: Array = np.where(valid[..., None], axes @ expression.basis, 0.0)
+def _draw_frames(chain: FrameChain, label: Indices, polite: Indices, rng: np.random.Generator) -> Frames:
+    """Draw frames (N, T, d) that show `GRID[label]`."""
+    valid = _draw_lengths(chain.shortest, chain.longest, len(label), rng)
+    informative = _draw_informative(chain, len(label), rng)
+    axes = rng.standard_normal((*valid.shape, len(chain.basis)))
+    clutter = chain.clutter * rng.standard_normal(valid.shape)
+    axes[..., 0] += chain.marker * informative
+    axes[..., 1] += np.where(informative, chain.curve[label, None], clutter)
+    axes[..., 2] += chain.manner * (2 * polite[:, None] - 1)
+    axes[..., 3:] *= chain.hum
+    frames: Array = np.where(valid[..., None], axes @ chain.basis, 0.0)
     return Frames(valid, values=frames.astype(np.float32))
 
 
-def _draw_chain(expression: Expression, count: int, rng: np.random.Generator) -> BoolArray:
-    """(N, T): which frames are informative."""
-    uniform = rng.random((count, expression.longest))
+def _draw_informative(chain: FrameChain, count: int, rng: np.random.Generator) -> BoolArray:
+    """Draw which frames are informative, (N, T)."""
+    uniform = rng.random((count, chain.longest))
     informative = np.zeros(uniform.shape, dtype=np.bool_)
-    chance = np.full(count, expression.informative)
-    for position in range(expression.longest):
-        informative[:, position] = uniform[:, position] < chance
-        chance = np.where(informative[:, position], expression.stay, expression.enter)
+    probability = np.full(count, chain.informative)
+    for position in range(chain.longest):
+        informative[:, position] = uniform[:, position] < probability
+        probability = np.where(informative[:, position], chain.stay, chain.enter)
     return informative
 
 
 def _draw_lengths(shortest: int, longest: int, count: int, rng: np.random.Generator) -> BoolArray:
-    """(N, T): uniform lengths, whatever the label, as prefixes of ones."""
+    """Draw masks (N, T) of uniform lengths that do not depend on the label."""
     lengths = rng.integers(shortest, longest, size=count, endpoint=True)
     return np.asarray(np.arange(longest) < lengths[:, None])

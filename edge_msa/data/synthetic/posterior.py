@@ -1,10 +1,10 @@
-"""The exact posterior of the embedded default's label, given what a model sees: frames and masks, never the labels.
+"""Compute the exact posterior of the label of synthetic samples from their frames and masks.
 
-Given the label y and the speaker's manner s the modalities are independent, so p(y | seen) is proportional to
-p(y) * sum_s p(s) * product over modalities of p(its frames | y, s). Each factor is the likelihood of a hidden Markov
-chain, computed by the forward algorithm; a frame that is not valid is summed over, its position being known. Padding
-behind an utterance is no different: it multiplies by one. A model that cannot see where a dropped frame was knows less,
-so for such a model this is a bound that it cannot quite reach.
+Given the label y and the manner s, the modalities are independent. The posterior p(y | frames) is therefore
+proportional to p(y) * sum_s p(s) * prod_m p(frames of modality m | y, s). Each factor is the likelihood of a hidden
+Markov chain, computed with the forward algorithm. A frame that is not valid is summed over at its known position;
+padding contributes a factor of one. A model that does not know the positions of dropped frames has less information, so
+it cannot fully reach this optimum.
 """
 
 from __future__ import annotations
@@ -15,151 +15,151 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import BoolArray, FloatArray, Frames, Split
-from edge_msa.data.synthetic.world import GRID, SAID, Array, Expression, Language, world
+from edge_msa.data.synthetic.world import EXPRESSED_INDEX, GRID, Array, FrameChain, TokenChain, world
 from edge_msa.errors import DataError
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-CHUNK = 512  # samples at a time: bounds memory to some 100 MB
+_CHUNK = 512  # samples per step: limits memory to about 100 MB
 
 
 def posterior(split: Split, subset: Subset, valid: Mapping[str, BoolArray] | None = None) -> Array:
-    """Posterior of the label on `GRID`.
+    """Return the posterior of the label on `GRID`.
 
     Args:
-        split: of the synthetic dataset, not normalized.
-        subset: the modalities that are looked at.
-        valid: (N, T) bool by modality; frames outside it are dropped. A modality that is left out keeps all it has.
+        split: A split of the synthetic dataset, not normalized.
+        subset: The modalities to use.
+        valid: Masks (N, T) by modality; other frames are dropped. Modalities without a mask keep all their frames.
 
     Returns:
-        (N, 61), rows sum to 1. A sample of which nothing is seen has the prior.
+        Probabilities (N, 61); rows sum to 1. A sample without valid frames has the prior.
 
     Raises:
-        DataError: the split is not of this task, or a mask has another shape than the frames.
+        DataError: The split is not synthetic, or a mask has the wrong shape.
     """
-    return combine(likelihoods(split, subset.modalities, valid), subset)
+    return combine(log_likelihoods(split, subset.modalities, valid), subset)
 
 
-def likelihoods(
+def log_likelihoods(
     split: Split, modalities: Iterable[str] = MODALITIES, valid: Mapping[str, BoolArray] | None = None
 ) -> dict[str, Array]:
-    """Log p(frames of one modality | y, s), up to a constant a sample, by modality: what all subsets share.
+    """Return log p(frames | label, manner) of each modality, up to a constant per sample.
 
     Args:
-        split: as in `posterior`.
-        modalities: which.
-        valid: as in `posterior`.
+        split: As in `posterior`.
+        modalities: The modalities to use.
+        valid: As in `posterior`.
 
     Returns:
-        (N, 2, 61): blunt, polite; the label.
+        By modality, (N, 2, 61): manner (blunt, polite), label.
 
     Raises:
-        DataError: as in `posterior`.
+        DataError: As in `posterior`.
     """
     return {name: _in_chunks(name, split, None if valid is None else valid.get(name)) for name in modalities}
 
 
 def combine(logs: Mapping[str, Array], subset: Subset) -> Array:
-    """Posterior (N, 61) of one subset from what `likelihoods` gave for its modalities at least."""
+    """Return the posterior (N, 61) for one subset from the output of `log_likelihoods` for its modalities."""
     total = sum((logs[name] for name in subset.modalities), np.log(world().prior))
     weight = np.exp(total - total.max(axis=(1, 2), keepdims=True)).sum(axis=1)
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
-def _in_chunks(name: str, split: Split, kept: BoolArray | None) -> Array:
+def _in_chunks(name: str, split: Split, mask: BoolArray | None) -> Array:
     frames = split.modalities.get(name)
     if frames is None:
         return np.zeros((len(split), 2, len(GRID)))
-    _check(name, frames, kept)
+    _check(name, frames, mask)
     rows = np.arange(len(split))
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     return np.concatenate(
-        [_likelihood(name, frames.select(chunk), True if kept is None else kept[chunk]) for chunk in chunks]
+        [_likelihood(name, frames.select(chunk), True if mask is None else mask[chunk]) for chunk in chunks]
     )
 
 
-def _check(name: str, frames: Frames, kept: BoolArray | None) -> None:
+def _check(name: str, frames: Frames, mask: BoolArray | None) -> None:
     task = world()
     if name == "language":
         fits = frames.ids is not None and frames.table is not None and len(frames.table) == len(task.language.table)
     else:
-        fits = frames.values is not None and frames.dim == len(_expression(name).basis)
+        fits = frames.values is not None and frames.dim == len(_frame_chain(name).basis)
     if not fits:
-        raise DataError(f"{name} is not the synthetic task's: its posterior is known for `--data synthetic` alone")
-    if kept is not None and kept.shape != frames.valid.shape:
-        raise DataError(f"the mask of {name} has shape {kept.shape}, its frames have {frames.valid.shape}")
+        raise DataError(f"{name} is not synthetic. The posterior is known only for --data synthetic.")
+    if mask is not None and mask.shape != frames.valid.shape:
+        raise DataError(f"The mask of {name} must have the shape {frames.valid.shape} of its frames, got {mask.shape}.")
 
 
-def _likelihood(name: str, frames: Frames, kept: BoolArray | bool) -> Array:
-    seen = frames.valid & kept
+def _likelihood(name: str, frames: Frames, mask: BoolArray | bool) -> Array:
+    seen = frames.valid & mask
     if name == "language":
-        assert frames.ids is not None  # noqa: S101 - held by _check
-        said = language_likelihood(world().language, frames.ids, seen)
-        return said[:, SAID]
-    assert frames.values is not None  # noqa: S101 - held by _check
-    return expression_likelihood(_expression(name), frames.values, seen)
+        assert frames.ids is not None  # noqa: S101 - checked by _check
+        log = language_likelihood(world().language, frames.ids, seen)
+        return log[:, EXPRESSED_INDEX]
+    assert frames.values is not None  # noqa: S101 - checked by _check
+    return frames_likelihood(_frame_chain(name), frames.values, seen)
 
 
-def _expression(name: str) -> Expression:
+def _frame_chain(name: str) -> FrameChain:
     task = world()
     return task.audio if name == "audio" else task.vision
 
 
-def language_likelihood(language: Language, ids: NDArray[np.integer], seen: BoolArray) -> Array:
-    """Log p(tokens | what is said), (N, 61): forward algorithm over the four states.
+def language_likelihood(language: TokenChain, ids: NDArray[np.integer], seen: BoolArray) -> Array:
+    """Return log p(tokens | expressed sentiment), (N, 79), with the forward algorithm over the four states.
 
     Args:
-        language: the chain.
-        ids: tokens (N, T).
-        seen: (N, T); a token that is not seen is summed over.
+        language: The chain.
+        ids: Tokens (N, T).
+        seen: Mask (N, T); tokens that are not seen are summed over.
     """
     unseen = language.joint.sum(axis=0)
-    ways = np.concatenate([language.joint, unseen[None]])
+    transitions = np.concatenate([language.joint, unseen[None]])
     tokens = np.where(seen, ids, len(language.joint))
     forward = np.zeros((len(ids), len(unseen), language.joint.shape[-1]))
     forward[:, 0] = 1.0
     log = np.zeros((len(ids), language.joint.shape[-1]))
     for position in range(ids.shape[1]):
-        forward = np.einsum("nig,nijg->njg", forward, ways[tokens[:, position]])
-        forward, log = _rescaled(forward, log)
+        forward = np.einsum("nig,nijg->njg", forward, transitions[tokens[:, position]])
+        forward, log = _rescale(forward, log)
     return log
 
 
-def expression_likelihood(expression: Expression, values: FloatArray, seen: BoolArray) -> Array:
-    """Log p(frames | label, manner), (N, 2, 61), up to a constant a sample: forward algorithm over the two states.
+def frames_likelihood(chain: FrameChain, values: FloatArray, seen: BoolArray) -> Array:
+    """Return log p(frames | label, manner), (N, 2, 61), up to a constant per sample, with the forward algorithm.
 
     Args:
-        expression: the chain and what frames look like.
-        values: frames (N, T, d).
-        seen: (N, T); a frame that is not seen is summed over.
+        chain: The chain of two states and the distribution of frames.
+        values: Frames (N, T, d).
+        seen: Mask (N, T); frames that are not seen are summed over.
     """
-    density = _densities(expression, values.astype(np.float64) @ expression.basis[:3].T)
+    density = _densities(chain, values.astype(np.float64) @ chain.basis[:3].T)
     state = np.empty((len(values), 2, 2 * len(GRID)))
-    state[:, 0], state[:, 1] = 1.0 - expression.informative, expression.informative
+    state[:, 0], state[:, 1] = 1.0 - chain.informative, chain.informative
     log = np.zeros((len(values), 2 * len(GRID)))
     for position in range(values.shape[1]):
         forward = state * np.where(seen[:, position, None, None], density[:, position], 1.0)
-        forward, log = _rescaled(forward, log)
-        state = np.einsum("nig,ij->njg", forward, expression.chain)
+        forward, log = _rescale(forward, log)
+        state = np.einsum("nig,ij->njg", forward, chain.transitions)
     return log.reshape(len(values), 2, len(GRID))
 
 
-def _densities(expression: Expression, axes: Array) -> Array:
-    """Density of frames whose first three coordinates are `axes` (N, T, 3), scaled to at most 1 a frame.
+def _densities(chain: FrameChain, axes: Array) -> Array:
+    """Return the density of frames with the first three coordinates `axes` (N, T, 3), scaled to at most 1 per frame.
 
     Returns:
-        (N, T, 2, 122): not informative, informative; the label while blunt, then while polite.
+        (N, T, 2, 122): not informative, informative; the labels for the blunt manner, then for the polite one.
     """
-    mark, shown, manner = (axes[..., index, None] for index in range(3))
-    variance = 1.0 + expression.clutter**2
-    beside = -0.5 * (mark**2 + shown**2 / variance + np.log(variance))
-    informative = -0.5 * ((mark - expression.marker) ** 2 + (shown - expression.curve) ** 2)
-    states = np.stack(np.broadcast_arrays(beside, informative), axis=2)
-    manners = [-0.5 * (manner - mean)[..., None] ** 2 for mean in (-expression.manner, expression.manner)]
+    marker, label, manner = (axes[..., index, None] for index in range(3))
+    variance = 1.0 + chain.clutter**2
+    distractor = -0.5 * (marker**2 + label**2 / variance + np.log(variance))
+    informative = -0.5 * ((marker - chain.marker) ** 2 + (label - chain.curve) ** 2)
+    states = np.stack(np.broadcast_arrays(distractor, informative), axis=2)
+    manners = [-0.5 * (manner - mean)[..., None] ** 2 for mean in (-chain.manner, chain.manner)]
     log = np.concatenate([states + each for each in manners], axis=3)
     return np.asarray(np.exp(log - log.max(axis=(2, 3), keepdims=True)))
 
 
-def _rescaled(forward: Array, log: Array) -> tuple[Array, Array]:
-    """Forward probabilities (N, states, M) that sum to 1 over states, and the logarithm (N, M) of what came off."""
+def _rescale(forward: Array, log: Array) -> tuple[Array, Array]:
+    """Scale forward probabilities (N, states, M) to sum to 1 over states; return them and the log scale (N, M)."""
     total = forward.sum(axis=1)
     return forward / total[:, None], log + np.log(total)

@@ -1,7 +1,7 @@
-"""What is fixed about the embedded default: the label's prior, the words, the frames. Samples vary, this does not.
+"""The distributions of the synthetic dataset: the prior of the label, the tokens and the frames.
 
-Every distribution here is one that `synthetic` draws from and `synthetic_posterior` inverts; neither has numbers of its
-own. Changing any of them changes the task: raise `VERSION` with it.
+`generator` draws from these distributions and `posterior` inverts them; neither defines numbers itself. Changing a
+number changes the task, so `VERSION` must be increased with it.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 VERSION = 1
-"""Of the task; part of a dataset's digest."""
+"""Version of the task; part of a dataset's digest."""
 
 GRID: Array = np.arange(-30, 31) / 10.0
-"""The labels there are, (61,): -3 to 3 in steps of 0.1, as many below 0 as above."""
+"""All labels, (61,): -3 to 3 in steps of 0.1."""
 
-SAYINGS: Array = np.arange(-39, 40) / 10.0
-"""What language can say, (79,): a speaker who is blunt says 0.9 less than is meant, a polite one 0.9 more."""
+EXPRESSED: Array = np.arange(-39, 40) / 10.0
+"""Sentiments that language can express, (79,): the label minus 0.9 for a blunt speaker, plus 0.9 for a polite one."""
 
-SAID: NDArray[np.int64] = np.arange(len(GRID)) + np.array([[0], [len(SAYINGS) - len(GRID)]])
-"""Places in SAYINGS, (2, 61): of what a blunt and a polite speaker says for each label. Both are equally frequent."""
+EXPRESSED_INDEX: NDArray[np.int64] = np.arange(len(GRID)) + np.array([[0], [len(EXPRESSED) - len(GRID)]])
+"""Indices into `EXPRESSED`, (2, 61): what a blunt and a polite speaker express for each label."""
 
-PRIOR_SPREAD = 1.6
-"""Standard deviation of the normal density that the label's prior is proportional to on the grid."""
+PRIOR_STD = 1.6
+"""Standard deviation of the normal density to which the prior on the grid is proportional."""
 
-_WORLD_SEED = 20241102  # draws the directions and word vectors, never samples
+_WORLD_SEED = 20241102  # seed of the directions and word vectors, not of samples
 
 FILLERS, WORDS, NEGATORS, INTENSIFIERS = range(4)
-"""The classes of tokens."""
+"""Classes of tokens."""
 
 _CLASS_SIZES = (10, 24, 3, 3)
-_WORD_REACH = 4.5  # sentiment values of the words are evenly spaced within +- this
-_WORD_NOISE = 1.4  # how far a word's value strays from what is said, standard deviation
+_WORD_RANGE = 4.5  # the sentiments of the words are evenly spaced in ± this range
+_WORD_NOISE = 1.4  # standard deviation of a word's sentiment around the expressed one
 _VECTOR_WIDTH = 24
-_VECTOR_NOISE = 0.15  # length of the part of a word's vector that means nothing
+_VECTOR_NOISE = 0.15  # length of the meaningless part of a word vector
 
-# What a word's value stands for after nothing, a negator, an intensifier, and both: its multiple.
-MULTIPLES: Array = np.array([1.0, -1.0, 1.5, -1.5])
+# Factor on the sentiment of a word after nothing, a negator, an intensifier, and both.
+FACTORS: Array = np.array([1.0, -1.0, 1.5, -1.5])
 
-# State -> (class of the next token, its probability, the state after it). States are places in MULTIPLES: what the
-# next word will be taken by.
+# For each state: (class of the next token, its probability, the next state). States are indices into FACTORS: the
+# factor of the next word.
 _GRAMMAR: tuple[tuple[tuple[int, float, int], ...], ...] = (
     ((FILLERS, 0.55, 0), (WORDS, 0.20, 0), (NEGATORS, 0.16, 1), (INTENSIFIERS, 0.09, 2)),
     ((WORDS, 0.80, 0), (INTENSIFIERS, 0.20, 3)),
@@ -54,41 +54,48 @@ _GRAMMAR: tuple[tuple[tuple[int, float, int], ...], ...] = (
 
 
 @dataclass(frozen=True)
-class Language:
-    """Utterances as a hidden Markov chain over four states.
-
-    `joint[w, i, j, g]` (V, 4, 4, 79) is the probability of token w and next state j in state i to say SAYINGS[g];
-    `table` (V, d) float32 the tokens' vectors; `shortest` and `longest` bound the lengths, drawn uniformly.
-    """
+class TokenChain:
+    """Utterances as a hidden Markov chain over four states."""
 
     joint: Array
+    """(V, 4, 4, 79): `joint[w, i, j, g]` is the probability of token w and next state j in state i for EXPRESSED[g]."""
     table: NDArray[np.float32]
+    """(V, d): word vectors."""
     shortest: int = 10
+    """Smallest number of tokens. Lengths are uniform."""
     longest: int = 14
+    """Largest number of tokens."""
 
 
 @dataclass(frozen=True)
-class Expression:
-    """Frames of audio or vision, few of them informative: a two-state Markov chain says which.
+class FrameChain:
+    """Frames of audio or vision. A two-state Markov chain selects the few that are informative.
 
-    In the orthonormal rows of `basis` (d, d) a frame is normal. Three axes have unit variance. Axis 0 tells the
-    informative frames: mean `marker`, else 0. Axis 1 carries the label there, mean `curve` (61,); in the others it has
-    mean 0 and a variance of 1 + `clutter`**2. Axis 2 carries the manner in every frame: mean -`manner` for blunt,
-    `manner` for polite. Further axes carry nothing but a little noise, standard deviation `hum`.
-    `enter` and `stay` are the chances that a frame is informative after one that is not, and after one that is; the
-    first frame is drawn from their stationary distribution. `shortest` and `longest` bound the lengths.
+    A frame is normally distributed along the orthonormal rows of `basis`. Axes 0 to 2 have unit variance: axis 0 marks
+    informative frames, axis 1 shows the label in them, axis 2 shows the manner in every frame. The other axes are
+    noise. The first frame follows the stationary distribution of the chain.
     """
 
     basis: Array
+    """(d, d) orthonormal."""
     curve: Array
+    """(61,): mean of axis 1 in informative frames, by label."""
     manner: float
+    """Mean of axis 2 for a polite speaker; negative for a blunt one."""
     enter: float
+    """Probability that a frame is informative after one that is not."""
     stay: float
+    """Probability that a frame is informative after an informative one."""
     marker: float = 5.0
+    """Mean of axis 0 in informative frames; 0 in the others."""
     clutter: float = 1.5
+    """Axis 1 has mean 0 and variance 1 + clutter**2 in frames that are not informative."""
     hum: float = 0.25
+    """Standard deviation of axes 3 and up."""
     shortest: int = 16
+    """Smallest number of frames. Lengths are uniform."""
     longest: int = 20
+    """Largest number of frames."""
 
     @property
     def informative(self) -> float:
@@ -96,54 +103,58 @@ class Expression:
         return self.enter / (1.0 - self.stay + self.enter)
 
     @property
-    def chain(self) -> Array:
-        """Transitions (2, 2), state 1 being informative."""
+    def transitions(self) -> Array:
+        """Transition matrix (2, 2); state 1 is informative."""
         return np.array([[1.0 - self.enter, self.enter], [1.0 - self.stay, self.stay]])
 
 
 @dataclass(frozen=True)
 class World:
-    """All of it. `prior` (61,) is the label's on GRID."""
+    """All distributions of the task."""
 
     prior: Array
-    language: Language
-    audio: Expression
-    vision: Expression
+    """(61,): prior of the label on `GRID`."""
+    language: TokenChain
+    """Tokens, given the expressed sentiment."""
+    audio: FrameChain
+    """Audio frames, given label and manner."""
+    vision: FrameChain
+    """Vision frames, given label and manner."""
 
 
 @cache
 def world() -> World:
-    """The task's parameters, the same in every process."""
+    """Return the parameters of the task, which are the same in every process."""
     rng = np.random.default_rng(_WORLD_SEED)
-    density = np.exp(-0.5 * (GRID / PRIOR_SPREAD) ** 2)
+    density = np.exp(-0.5 * (GRID / PRIOR_STD) ** 2)
     return World(
         prior=density / density.sum(),
-        language=Language(_joint(), _vectors(rng)),
-        audio=Expression(_basis(rng, 16), 0.42 * GRID, manner=2.0, enter=0.33, stay=0.0),
-        vision=Expression(_basis(rng, 12), 1.0 * np.tanh(GRID / 2.0), manner=0.0, enter=0.2, stay=0.4),
+        language=TokenChain(_joint(), _vectors(rng)),
+        audio=FrameChain(_basis(rng, 16), 0.42 * GRID, manner=2.0, enter=0.33, stay=0.0),
+        vision=FrameChain(_basis(rng, 12), 1.0 * np.tanh(GRID / 2.0), manner=0.0, enter=0.2, stay=0.4),
     )
 
 
 def _joint() -> Array:
-    """`Language.joint`: the grammar times the tokens' probabilities within their class."""
+    """Return `TokenChain.joint`: the grammar times the probability of each token within its class."""
     first = np.concatenate([[0], np.cumsum(_CLASS_SIZES)])
-    joint = np.zeros((first[-1], len(MULTIPLES), len(MULTIPLES), len(SAYINGS)))
+    joint = np.zeros((first[-1], len(FACTORS), len(FACTORS), len(EXPRESSED)))
     for state, choices in enumerate(_GRAMMAR):
         for kind, probability, following in choices:
-            within = _word_choice(MULTIPLES[state]) if kind == WORDS else 1.0 / _CLASS_SIZES[kind]
+            within = _word_probability(FACTORS[state]) if kind == WORDS else 1.0 / _CLASS_SIZES[kind]
             joint[first[kind] : first[kind + 1], state, following] += probability * within
     return joint
 
 
-def _word_choice(multiple: float) -> Array:
-    """(words, 79): which word is chosen when its value is taken `multiple` times, for each thing to say."""
-    values = np.linspace(-_WORD_REACH, _WORD_REACH, _CLASS_SIZES[WORDS])
-    weight = np.exp(-0.5 * ((multiple * values[:, None] - SAYINGS) / _WORD_NOISE) ** 2)
+def _word_probability(factor: float) -> Array:
+    """Return the probability of each word by expressed sentiment, (words, 79), if words count `factor` times."""
+    values = np.linspace(-_WORD_RANGE, _WORD_RANGE, _CLASS_SIZES[WORDS])
+    weight = np.exp(-0.5 * ((factor * values[:, None] - EXPRESSED) / _WORD_NOISE) ** 2)
     return np.asarray(weight / weight.sum(axis=0))
 
 
 def _vectors(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Word vectors as pretrained ones are: a direction for each class, one for sentiment, and noise."""
+    """Return word vectors that resemble pretrained ones: a direction per class, one for sentiment, and noise."""
     axes = _basis(rng, _VECTOR_WIDTH)
     kinds = np.repeat(np.arange(len(_CLASS_SIZES)), _CLASS_SIZES)
     values = np.zeros(len(kinds))

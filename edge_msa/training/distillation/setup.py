@@ -12,7 +12,7 @@ from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.config.student_recipe import StudentRecipe
 from edge_msa.console import remarks
 from edge_msa.data.dataset import Dataset
-from edge_msa.data.join import join_training
+from edge_msa.data.join import join_train_splits
 from edge_msa.data.opening import open_dataset
 from edge_msa.errors import DataError, UnstatedTaskError
 from edge_msa.training.context import TrainingContext
@@ -116,7 +116,7 @@ def prepare_distillation(
 def _view(run: Run, spec: ModelSpec, dataset: Dataset, transfer: Sequence[Dataset]) -> Dataset:
     """The data as a run sees it, with the training samples of the transfer files behind its own."""
     seen = [encode_texts_for_run(run, item) for item in transfer]
-    return join_training(encode_texts_for_run(run, dataset), [spec.select_inputs(item) for item in seen])
+    return join_train_splits(encode_texts_for_run(run, dataset), [spec.select_inputs(item) for item in seen])
 
 
 def _fitting(path: Path, given: ModelSpec, first: ModelSpec, dataset: Dataset) -> ModelSpec:

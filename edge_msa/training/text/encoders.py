@@ -10,8 +10,14 @@ import torch
 
 from edge_msa.artifacts.runs import Run
 from edge_msa.data.dataset import FloatArray
-from edge_msa.data.formats.files import load_arrays
-from edge_msa.data.tokenization import TextTokenizer, learned, narrowed, of_words, text_input
+from edge_msa.data.formats.npz import load_arrays
+from edge_msa.data.tokenization import (
+    TextTokenizer,
+    build_word_tokenizer,
+    ignore_case_and_punctuation,
+    restrict_vocabulary,
+    train_wordpiece_tokenizer,
+)
 from edge_msa.errors import DataError, UsageError
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import EmbeddingTableEncoder, TransformerTextEncoder
@@ -49,17 +55,17 @@ def text_encoder_from_source(
     """
     if not is_table(source):
         loaded = load_encoder(source, layers=layers)
-        text = text_input(loaded.tokenizer)
+        text = ignore_case_and_punctuation(loaded.tokenizer)
         most = min(recipe.max_tokens, loaded.longest)
         return TextInput(TextTokenizer(text, most, special=True), TransformerTextEncoder(loaded.model))
     if layers is not None:
         raise UsageError(f"--layers is {layers}; a table has none: leave it out")
     if source == WORDPIECES:
-        words = TextTokenizer(learned(texts), recipe.max_tokens, special=False)
+        words = TextTokenizer(train_wordpiece_tokenizer(texts), recipe.max_tokens, special=False)
         rows = torch.randn(words.size, recipe.dim, generator=generator_of(seed)).numpy()
         return TextInput(words, _table(rows))
     vocabulary, vectors = _word_vectors(Path(source))
-    words = TextTokenizer(of_words(vocabulary), recipe.max_tokens, special=False)
+    words = TextTokenizer(build_word_tokenizer(vocabulary), recipe.max_tokens, special=False)
     return TextInput(words, _table(vectors))
 
 
@@ -75,7 +81,7 @@ def text_encoder_from_teacher(
     if text_encoder == "table":
         if layers is not None:
             raise UsageError(f"--layers is {layers}; a table has none: leave it out")
-        words = TextTokenizer(narrowed(source.words.tokenizer, texts), recipe.max_tokens, special=False)
+        words = TextTokenizer(restrict_vocabulary(source.words.tokenizer, texts), recipe.max_tokens, special=False)
         return TextInput(words, _table(table_of(taught, words, recipe.dim)))
     if not isinstance(source.text_encoder, TransformerTextEncoder):
         raise UsageError(f"{teacher.path} reads words by a table: only --text-encoder table can be distilled from it")

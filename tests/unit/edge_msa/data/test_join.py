@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_msa.data.dataset import Dataset, Frames, Split
-from edge_msa.data.join import join_training
+from edge_msa.data.join import join_train_splits
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import DataError
 
@@ -28,7 +28,7 @@ def words(ids: list[list[int]], table: np.ndarray = TABLE) -> Frames:
 def test_the_others_samples_stand_behind_with_what_they_have() -> None:
     own = dataset("own", {"language": words([[1, 2, 3]]), "audio": rows(1, 2)}, [1.0])
     other = dataset("other", {"audio": rows(2, 4, 50.0)}, [float("nan"), 2.0])
-    train = join_training(own, [other]).split("train")
+    train = join_train_splits(own, [other]).split("train")
     assert train.ids == ("0", "transfer1/0", "transfer1/1")
     np.testing.assert_array_equal(train.labels, np.array([1, np.nan, 2], np.float32))
     audio, language = train.modalities["audio"], train.modalities["language"]
@@ -44,7 +44,7 @@ def test_the_others_samples_stand_behind_with_what_they_have() -> None:
 def test_words_of_another_table_are_joined_as_frames() -> None:
     own = dataset("own", {"language": words([[1, 2]])}, [1.0])
     other = dataset("other", {"language": words([[3]], TABLE + 1)}, [2.0])
-    language = join_training(own, [other]).split("train").modalities["language"]
+    language = join_train_splits(own, [other]).split("train").modalities["language"]
     np.testing.assert_array_equal(language.take()[0], TABLE[[1, 2]])
     np.testing.assert_array_equal(language.take()[1], [TABLE[3] + 1, [0, 0]])
 
@@ -52,13 +52,13 @@ def test_words_of_another_table_are_joined_as_frames() -> None:
 def test_other_splits_stay_and_the_digest_names_all_of_it() -> None:
     own, other = (dataset(name, {"audio": rows(1, 2)}, [1.0]) for name in ("own", "other"))
     whole = Dataset("own", MOSI, {**own.splits, "valid": own.split("train")}, "own")
-    joined = join_training(whole, [other])
+    joined = join_train_splits(whole, [other])
     assert joined.split("valid") is whole.split("valid")
-    assert len({joined.digest, own.digest, join_training(whole, [other, other]).digest}) == 3
-    assert join_training(whole, []) is whole
+    assert len({joined.digest, own.digest, join_train_splits(whole, [other, other]).digest}) == 3
+    assert join_train_splits(whole, []) is whole
 
 
 def test_a_transfer_file_without_training_samples_is_refused() -> None:
     own = dataset("own", {"audio": rows(1, 2)}, [1.0])
     with pytest.raises(DataError, match="only-test has no train split"):
-        join_training(own, [Dataset("only-test", MOSI, {"test": own.split("train")}, "")])
+        join_train_splits(own, [Dataset("only-test", MOSI, {"test": own.split("train")}, "")])

@@ -105,7 +105,8 @@ def test_json_gives_back_the_same_float32(dataset: Dataset) -> None:
 def test_another_width_is_refused(dataset: Dataset) -> None:
     narrow = FeatureNormalization({"audio": np.zeros(2, np.float32)}, {"audio": np.ones(2, np.float32)})
     with pytest.raises(
-        DataError, match="language of x has 2 features, but the normalization was fitted on no features"
+        DataError,
+        match="language of x has 2 features, but the normalization was fitted on no features",
     ):
         narrow.normalize_dataset(dataset)
     with pytest.raises(DataError, match="invalid normalization"):

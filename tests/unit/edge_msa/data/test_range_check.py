@@ -29,7 +29,7 @@ def one(value: float, *, seen: bool) -> Frames:
 
 @pytest.mark.parametrize("value", [2e30, -2e30])
 def test_a_value_that_no_device_takes_is_named(value: float) -> None:
-    with pytest.raises(DataError, match="audio of valid in toy has the value") as raised:
+    with pytest.raises(DataError, match="audio of valid in toy must be within") as raised:
         check_value_range(toy(one(value, seen=True)), ("audio", "vision"))
     assert f"{value:g}" in str(raised.value)
 

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from edge_msa.data.tokenization import TextTokenizer, learned, narrowed, of_words, text_input
+from edge_msa.data.tokenization import (
+    TextTokenizer,
+    build_word_tokenizer,
+    ignore_case_and_punctuation,
+    restrict_vocabulary,
+    train_wordpiece_tokenizer,
+)
 from edge_msa.errors import DataError
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "love", "it", "its", "un", "##kind", "l", "##o", "z", "movie"]
@@ -24,26 +30,26 @@ def wordpieces() -> str:
 
 
 def test_case_and_punctuation_make_no_difference() -> None:
-    words = TextTokenizer(text_input(wordpieces()), 16, special=False)
+    words = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=False)
     plain, loud, quoted = words.ids(["love its movie", "LOVE, IT'S... MOVIE!!", "“love” it\u2019s <movie>"])
     assert plain.tolist() == loud.tolist() == quoted.tolist() == [4, 6, 12]
 
 
 def test_special_tokens_frame_a_text_and_a_text_without_a_word_has_none() -> None:
-    words = TextTokenizer(text_input(wordpieces()), 16, special=True)
+    words = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=True)
     said, silent, marks = words.ids(["it", "   ", "?!"])
     assert said.tolist() == [2, 5, 3]
     assert silent.size == marks.size == 0
 
 
 def test_long_texts_lose_their_end() -> None:
-    words = TextTokenizer(text_input(wordpieces()), 5, special=True)
+    words = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 5, special=True)
     assert words.ids(["it it it it it it"])[0].tolist() == [2, 5, 5, 5, 3]
 
 
 def test_a_narrowed_vocabulary_reads_its_texts_as_before() -> None:
-    full = TextTokenizer(text_input(wordpieces()), 16, special=False)
-    small = TextTokenizer(narrowed(full.tokenizer, ["unkind movie"]), 16, special=False)
+    full = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=False)
+    small = TextTokenizer(restrict_vocabulary(full.tokenizer, ["unkind movie"]), 16, special=False)
     assert small.size < full.size
     for text in ("unkind movie", "movie unkind unkind"):
         pieces = [full.vocabulary[token] for token in full.ids([text])[0]]
@@ -55,27 +61,27 @@ def test_a_narrowed_vocabulary_reads_its_texts_as_before() -> None:
 
 def test_only_wordpieces_are_narrowed() -> None:
     with pytest.raises(DataError, match="WordLevel"):
-        narrowed(of_words(["unk", "a"]), ["a"])
+        restrict_vocabulary(build_word_tokenizer(["unk", "a"]), ["a"])
 
 
 def test_whole_words_fall_back_to_the_first() -> None:
-    words = TextTokenizer(of_words(["unk", "good", "film"]), 16, special=False)
+    words = TextTokenizer(build_word_tokenizer(["unk", "good", "film"]), 16, special=False)
     assert words.ids(["Good bad FILM."])[0].tolist() == [1, 0, 2]
     assert words.unknown == 0
 
 
 def test_learned_pieces_cover_their_texts() -> None:
-    words = TextTokenizer(learned(["a good film", "a bad film"]), 16, special=False)
+    words = TextTokenizer(train_wordpiece_tokenizer(["a good film", "a bad film"]), 16, special=False)
     assert words.unknown not in words.ids(["good bad film"])[0]
 
 
 def test_a_damaged_tokenizer_is_one_line() -> None:
-    with pytest.raises(DataError, match="make its run again"):
+    with pytest.raises(DataError, match="Make its run again"):
         TextTokenizer(json.dumps({"model": {"type": "WordPiece"}}), 16, special=False).ids(["a"])
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000, "\U0001f600 \u4f60\u597d \u043c\u0438\u0440 love", "a\x00b", "\ud800"])
 def test_odd_texts_have_ids_or_none(text: str) -> None:
-    ids = TextTokenizer(text_input(wordpieces()), 16, special=False).ids([text])[0]
+    ids = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=False).ids([text])[0]
     assert ids.ndim == 1
     assert len(ids) <= 16

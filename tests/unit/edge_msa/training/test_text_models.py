@@ -8,7 +8,7 @@ import torch
 
 from edge_msa.data.dataset import Split
 from edge_msa.data.tasks import MOSI
-from edge_msa.data.tokenization import TextTokenizer, learned
+from edge_msa.data.tokenization import TextTokenizer, train_wordpiece_tokenizer
 from edge_msa.errors import UsageError
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.student import Student
@@ -27,7 +27,7 @@ QUICK = TextRecipe(
 
 
 def table_text_input(dim: int = 8) -> TextInput:
-    words = TextTokenizer(learned(TEXTS * 5), 16, special=False)
+    words = TextTokenizer(train_wordpiece_tokenizer(TEXTS * 5), 16, special=False)
     torch.manual_seed(0)
     return TextInput(words, EmbeddingTableEncoder(words.size, dim))
 
@@ -129,7 +129,7 @@ def test_a_text_encoder_comes_back_from_its_files(kind: str, toy_encoder: Path, 
 
 
 def test_a_table_keeps_what_tokens_of_like_meaning_share() -> None:
-    words = TextTokenizer(learned(["aa bb cc"] * 3), 16, special=False)
+    words = TextTokenizer(train_wordpiece_tokenizer(["aa bb cc"] * 3), 16, special=False)
     pieces = ("aa", "bb", "cc", "elsewhere")
     means = np.array([[1, 0, 5], [1.1, 0, 5], [-1, 0.5, 5], [0, 0, 5]], np.float32)
     rows = table_of(Taught(np.zeros((1, 1), np.float32), pieces, means, np.array([5, 5, 5, 1])), words, 2)

@@ -14,7 +14,7 @@ from edge_msa.artifacts.runs import RunInfo, RunKind, load_run, new_run, write_r
 from edge_msa.cli import run as edge_msa
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.formats.archive import write_archive
-from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
+from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.data.tasks import EMOTIONS
 from edge_msa.evaluation.predictors import by_run
 from edge_msa.models.almt import Almt, AlmtConfig
@@ -64,7 +64,7 @@ def write_untrained(folder: Path, dataset: Dataset, source: Path, model: str) ->
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with toy.npz, few.npz (one validation sample), and a run of each model."""
     folder = tmp_path_factory.mktemp("toy")
-    dataset = with_texts(synthetic_dataset(CONFIG))
+    dataset = with_texts(generate_dataset(CONFIG))
     write_archive(dataset, folder / "toy.npz")
     one = dataset.split("valid").select(np.array([0]))
     write_archive(dataclasses.replace(dataset, splits={**dataset.splits, "valid": one}), folder / "few.npz")
@@ -116,7 +116,7 @@ def test_json_has_the_predictions_of_the_run(toy: Path, capsys: pytest.CaptureFi
     line = ["explain", str(toy / "hrlf"), "--sample", ONE, "--split", "valid", "--json"]
     assert edge_msa([*line, "--output", str(toy / "one.html")]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
-    split = synthetic_dataset(CONFIG).split("valid")
+    split = generate_dataset(CONFIG).split("valid")
     predict = by_run(load_run(toy / "hrlf"))
     predictions = record["predictions"][ONE]
     assert list(record["predictions"]) == [ONE]
@@ -130,7 +130,7 @@ def test_json_has_the_predictions_of_the_run(toy: Path, capsys: pytest.CaptureFi
 
 
 def test_emotions_are_shown_as_probabilities(tmp_path: Path) -> None:
-    plain = synthetic_dataset(SyntheticConfig(train=16, valid=24, test=8))
+    plain = generate_dataset(SyntheticConfig(train=16, valid=24, test=8))
     splits = {name: emotional(split) for name, split in plain.splits.items()}
     dataset = dataclasses.replace(plain, name="felt", task=EMOTIONS, splits=splits)
     write_archive(dataset, tmp_path / "felt.npz")

@@ -13,7 +13,7 @@ from edge_msa.artifacts.runs import load_run
 from edge_msa.cli import run
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.formats.archive import write_archive
-from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
+from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.errors import DataError, RunUsageError, UsageError
 from edge_msa.evaluation.predictors import by_run
 from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME, PREDICTIONS_NAME
@@ -26,7 +26,7 @@ TINY = "[hrlf]\nd = 8\nheads = 2\n[almt]\ntokens = 2\nfusion_depth = 1\nbatch_si
 
 
 def small() -> Dataset:
-    return dataclasses.replace(synthetic_dataset(SyntheticConfig(train=48, valid=24, test=24)), name="small")
+    return dataclasses.replace(generate_dataset(SyntheticConfig(train=48, valid=24, test=24)), name="small")
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_a_reproduction_of_another_method_or_other_data_is_left_alone(
     before = load_run(tmp_path / "out" / "hrlf-full-seed0").digest
     with pytest.raises(RunUsageError, match="not of reproduce almt"):
         call(archive, recipe, tmp_path / "out", model="almt")
-    write_archive(synthetic_dataset(SyntheticConfig(train=40, valid=24, test=24)), tmp_path / "other.npz")
+    write_archive(generate_dataset(SyntheticConfig(train=40, valid=24, test=24)), tmp_path / "other.npz")
     with pytest.raises(RunUsageError, match="other data"):
         call(tmp_path / "other.npz", recipe, tmp_path / "out")
     assert load_run(tmp_path / "out" / "hrlf-full-seed0").digest == before

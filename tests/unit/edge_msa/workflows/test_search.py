@@ -14,7 +14,7 @@ from edge_msa.config.student_recipe import StudentRecipe
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
-from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
+from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.errors import TrainingError
 from edge_msa.search import trial_runner
 from edge_msa.training.distillation.setup import DistillationSetup
@@ -47,7 +47,7 @@ BROKEN = 6
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "words.npz"
-    dataset = synthetic_dataset(SyntheticConfig(train=96, valid=32, test=8)).without(["audio", "vision"])
+    dataset = generate_dataset(SyntheticConfig(train=96, valid=32, test=8)).without(["audio", "vision"])
     write_archive(dataclasses.replace(dataset, name="words"), path)
     return path
 

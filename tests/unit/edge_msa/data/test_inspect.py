@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import Dataset
-from edge_msa.data.inspect import describe, inspect_dataset, inspection_of
+from edge_msa.data.inspect import format_inspection, inspect_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
 
 
@@ -26,7 +25,7 @@ def _dataset(task: Task, labels: Any) -> Dataset:
 
 
 def test_everything_a_user_asks_of_a_file_is_counted() -> None:
-    found = inspection_of(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
+    found = inspect_dataset(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
     train = found.splits["train"]
     assert (found.task, found.absent, found.dims) == ("mosi", ("vision",), {"language": 5, "audio": 2})
     assert found.non_finite == {"train/audio/-inf": 1}
@@ -43,24 +42,18 @@ def test_everything_a_user_asks_of_a_file_is_counted() -> None:
     [(SIMS, [-1.0, 0, 0.5, 1.0]), (REGRESSION, [1.0, 2, 3, 5]), (REGRESSION, [2.0] * 4), (EMOTIONS, np.eye(4))],
 )
 def test_every_label_is_counted_once(task: Task, labels: Any) -> None:
-    assert sum(inspection_of(_dataset(task, labels)).splits["train"].labels.values()) == 4
+    assert sum(inspect_dataset(_dataset(task, labels)).splits["train"].labels.values()) == 4
 
 
-def test_it_is_json_and_text() -> None:
-    found = inspection_of(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
+def test_an_inspection_converts_to_json_and_text() -> None:
+    found = inspect_dataset(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
     assert json.loads(json.dumps(found.to_json()))["splits"]["train"]["samples"] == 4
-    text = describe(found)
-    for part in ("corpus", "absent everywhere: vision", "1 in train/audio/-inf", "4 x 4 x 2", "2 / 4 / 4", "25.0%"):
+    text = format_inspection(found)
+    for part in ("corpus", "absent modalities: vision", "1 in train/audio/-inf", "4 x 4 x 2", "2 / 4 / 4", "25.0%"):
         assert part in text
 
 
-def test_unlabelled_samples_are_counted_as_such() -> None:
+def test_unlabeled_samples_are_counted() -> None:
     raw = RawSplit(["a"], None, {"audio": RawFrames(values=np.ones((1, 2, 2)))})
-    found = inspection_of(assemble("x", REGRESSION, {"test": raw}, digest="d"))
+    found = inspect_dataset(assemble("x", REGRESSION, {"test": raw}, digest="d"))
     assert found.splits["test"].labels["unlabeled"] == 1
-
-
-def test_a_file_is_inspected_by_its_path(tmp_path: Path) -> None:
-    path = tmp_path / "x.npz"
-    np.savez(path, train_audio=np.ones((1, 2, 2)), train_vision=np.ones((1, 2, 2)), train_label=np.ones(1))
-    assert inspect_dataset(path).absent == ("language",)

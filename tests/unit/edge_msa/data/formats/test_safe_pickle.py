@@ -132,25 +132,25 @@ def test_flags_that_a_pickle_claims_for_a_dtype_are_not_believed(tmp_path: Path)
 
 def test_a_shape_beyond_the_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(_tampered(b"K\x05\x85", b"K\x06\x85"))
-    with pytest.raises(DataError, match=r"shape \(6,\) does not have that much data"):
+    with pytest.raises(DataError, match=r"does not match its shape \(6,\)"):
         load_pickle(tmp_path / "x.pkl")
 
 
 @pytest.mark.parametrize("protocol", [2, 5])
 def test_characters_that_do_not_exist_are_refused(tmp_path: Path, protocol: int) -> None:
     text = np.full(2, 0x110000, dtype="u4").view("U1")
-    with pytest.raises(DataError, match="characters that do not exist"):
+    with pytest.raises(DataError, match="invalid characters"):
         load_pickle(_write(tmp_path / "x.pkl", text, protocol))
 
 
 def test_structured_arrays_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="are not features"):
+    with pytest.raises(DataError, match="are not supported"):
         load_pickle(_write(tmp_path / "x.pkl", np.zeros(2, dtype=[("a", "f4"), ("b", "O")])))
 
 
 def test_a_pickle_cannot_change_the_functions_it_may_call(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(b"\x80\x02c_codecs\nencode\nN}U\x0c__defaults__U\x01xs\x86b.")
-    with pytest.raises(DataError, match="change a function"):
+    with pytest.raises(DataError, match="modify a function"):
         load_pickle(tmp_path / "x.pkl")
 
 

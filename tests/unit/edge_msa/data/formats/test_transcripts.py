@@ -49,13 +49,13 @@ def test_without_splits_everything_is_for_training_and_without_scores_labels_are
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n", "has its words under 'text'"),
-        ("", "has the columns nothing"),
-        ("text,label\n", "holds no transcript"),
-        ("text,label\nhi,good\n", "line 2: the score is 'good'"),
+        ("a,b\n1,2\n", "must have a column 'text', got a, b"),
+        ("", "must have a column 'text', got nothing"),
+        ("text,label\n", "at least one transcript"),
+        ("text,label\nhi,good\n", "line 2: the score must be a number, got 'good'"),
         ("text,label\nhi,9\n", "must be within -3.0 to 3.0"),
         ("text,label\nhi,nan\n", "must be a finite number"),
-        ("text,label,split\nhi,1,holdout\n", "line 2: the split is 'holdout'"),
+        ("text,label,split\nhi,1,holdout\n", "line 2: the split must be train, valid or test, got 'holdout'"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(tmp_path: Path, content: str, message: str) -> None:
@@ -66,19 +66,19 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path, content: str, message: 
 
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
     content = 'text,label\n"two\nlines",1\n\nlast,bad\n'
-    with pytest.raises(DataError, match="line 5: the score is 'bad'"):
+    with pytest.raises(DataError, match="line 5: the score must be a number, got 'bad'"):
         open_dataset(written(tmp_path / "t.csv", content))
 
 
 def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00\x01text")
-    with pytest.raises(DataError, match="CSV in UTF-8"):
+    with pytest.raises(DataError, match="CSV file in UTF-8"):
         open_dataset(tmp_path / "t.csv")
     (tmp_path / "t.csv.gz").write_bytes(b"not gzip")
-    with pytest.raises(DataError, match="CSV in UTF-8"):
+    with pytest.raises(DataError, match="CSV file in UTF-8"):
         open_dataset(tmp_path / "t.csv.gz")
 
 
 def test_emotions_have_no_scores(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="leave --task out"):
+    with pytest.raises(DataError, match="Omit --task"):
         open_dataset(written(tmp_path / "t.csv", "text\nhi\n"), task=EMOTIONS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
-from edge_msa.data.formats.archive import read_archive, write_archive
+from edge_msa.data.formats.archive import load_archive, write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import DataError, UsageError
@@ -73,7 +73,7 @@ def test_the_same_dataset_gives_the_same_bytes_and_leaves_nothing_else(tmp_path:
         write_archive(_dataset(), tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.npz", "b.npz"]
-    assert read_archive(tmp_path / "a.npz").digest == read_archive(tmp_path / "b.npz").digest
+    assert load_archive(tmp_path / "a.npz").digest == load_archive(tmp_path / "b.npz").digest
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
@@ -97,7 +97,7 @@ def test_a_failed_write_leaves_the_old_archive_whole(
 
 
 def test_a_name_or_folder_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"ends in \.npz"):
+    with pytest.raises(UsageError, match=r"must end in \.npz"):
         write_archive(_dataset(), tmp_path / "x.pkl")
     with pytest.raises(UsageError, match="does not exist"):
         write_archive(_dataset(), tmp_path / "none" / "x.npz")
@@ -115,7 +115,7 @@ def _by_hand(path: Path, header: Any = None, **changes: Any) -> Path:
 
 
 def test_an_archive_by_hand_needs_few_arrays(tmp_path: Path) -> None:
-    dataset = read_archive(_by_hand(tmp_path / "mine.npz"))
+    dataset = load_archive(_by_hand(tmp_path / "mine.npz"))
     assert (dataset.name, dataset.task, dataset.split("train").ids) == ("mine", MOSI, ("train-0", "train-1"))
     assert dataset.split("train").modalities["audio"].valid.all()
 
@@ -125,11 +125,13 @@ def test_values_that_are_not_finite_are_named_counted_and_located(tmp_path: Path
     audio[1, 0, 1] = np.nan
     audio[1, 2, 0] = np.inf
     path = _by_hand(tmp_path / "x.npz", train__audio=audio)
-    with pytest.raises(DataError, match=r"train/audio .* holds 2 values .* first at \[1, 0, 1\]: set them to 0"):
-        read_archive(path)
+    with pytest.raises(
+        DataError, match=r"train/audio .* got 2 NaN or inf values, the first at \[1, 0, 1\]\. Set them to 0"
+    ):
+        load_archive(path)
     dataset = _dataset()
     dataset.splits["train"].labels[1] = np.nan
-    with pytest.raises(DataError, match=r"train/labels .* \[1\]: label those samples"):
+    with pytest.raises(DataError, match=r"train/labels .* \[1\]\. Label these samples"):
         write_archive(dataset, tmp_path / "y.npz")
     assert not (tmp_path / "y.npz").exists()
 
@@ -137,14 +139,14 @@ def test_values_that_are_not_finite_are_named_counted_and_located(tmp_path: Path
 @pytest.mark.parametrize(
     ("header", "changes", "message"),
     [
-        ({"schema": 2, "task": "mosi"}, {}, "schema 2"),
-        ([1], {}, "not a JSON object"),
-        ({"schema": 1, "task": {"kind": "mosy", "labels": [], "edges": []}}, {}, "did you mean 'mosi'"),
+        ({"schema": 2, "task": "mosi"}, {}, "must have schema 1, got 2"),
+        ([1], {}, "must be a JSON object"),
+        ({"schema": 1, "task": {"kind": "mosy", "labels": [], "edges": []}}, {}, "Did you mean 'mosi'"),
         ({"schema": 1, "task": {"kind": "mosi"}}, {}, "task in the header"),
         ({"schema": 1, "task": "mosi", "frame_rates": {"audio": "fast"}}, {}, "frame_rates"),
-        (None, {"train__labels": None}, "no train/labels"),
+        (None, {"train__labels": None}, "must have train/labels"),
         (None, {"train__audoi": np.ones(2)}, "train/audoi"),
-        (None, {"train__audio": None}, "no features"),
+        (None, {"train__audio": None}, "must have at least one of language, audio, vision"),
         (None, {"train__language_ids": np.zeros((2, 3), int)}, "language_table"),
         (None, {"train__audio_valid": np.ones((2, 4), bool)}, "mask of audio of train"),
         (None, {"train__ids": np.array(["a"])}, "labels of train"),
@@ -152,14 +154,14 @@ def test_values_that_are_not_finite_are_named_counted_and_located(tmp_path: Path
         (
             None,
             {"test__labels": np.ones(1), "test__audio": np.ones((1, 3, 5))},
-            "audio has 2 features in train but 5 in test",
+            "audio must have 2 features in test, as in train, got 5",
         ),
     ],
 )
 def test_bad_archives_are_one_line(tmp_path: Path, header: Any, changes: dict[str, Any], message: str) -> None:
     path = _by_hand(tmp_path / "x.npz", header, **changes)
     with pytest.raises(DataError, match=message) as caught:
-        read_archive(path)
+        load_archive(path)
     assert "\n" not in str(caught.value)
 
 
@@ -168,23 +170,23 @@ def test_a_split_without_labels_needs_ids_and_comes_back_as_it_was(tmp_path: Pat
     dataset.splits["train"].labels[:] = np.nan
     write_archive(dataset, tmp_path / "x.npz")
     assert "train/labels" not in np.load(tmp_path / "x.npz").files
-    found = read_archive(tmp_path / "x.npz")
+    found = load_archive(tmp_path / "x.npz")
     assert np.isnan(found.split("train").labels).all()
     assert found.split("train").ids == dataset.split("train").ids
-    assert "train has no labels: it can be predicted, not trained on or evaluated" in found.notes
+    assert "train: no labels, so it can be used for predictions but not for training or evaluation" in found.notes
 
 
 def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", header=np.array("{"))
-    with pytest.raises(DataError, match="not JSON"):
-        read_archive(tmp_path / "x.npz")
+    with pytest.raises(DataError, match="must be JSON"):
+        load_archive(tmp_path / "x.npz")
 
 
 def test_a_task_that_the_header_does_not_state_must_be_given(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", {"schema": 1})
     with pytest.raises(UsageError, match="--task"):
-        read_archive(path)
-    assert read_archive(path, task=MOSI).task == MOSI
+        load_archive(path)
+    assert load_archive(path, task=MOSI).task == MOSI
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300, -30])
@@ -193,7 +195,7 @@ def test_a_truncated_archive_is_one_clear_line(tmp_path: Path, keep: int) -> Non
     write_archive(_dataset(), path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match="truncated"):
-        read_archive(path)
+        load_archive(path)
 
 
 def test_a_changed_byte_inside_an_array_is_found(tmp_path: Path) -> None:
@@ -203,17 +205,17 @@ def test_a_changed_byte_inside_an_array_is_found(tmp_path: Path) -> None:
     content[len(content) // 3] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(DataError):
-        read_archive(path)
+        load_archive(path)
 
 
 def test_python_objects_in_an_archive_are_refused(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", train__audio=np.array([object, object]))
     with pytest.raises(DataError, match="array 'train/audio'"):
-        read_archive(path)
+        load_archive(path)
 
 
 def test_texts_are_those_of_every_sample_or_refused(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", train__texts=np.array(["one", "two"]))
-    assert read_archive(path).split("train").texts == ("one", "two")
-    with pytest.raises(DataError, match="texts holds 1 samples, ids hold 2"):
-        read_archive(_by_hand(tmp_path / "y.npz", train__texts=np.array("one")))
+    assert load_archive(path).split("train").texts == ("one", "two")
+    with pytest.raises(DataError, match="texts must have 2 samples, as ids has, got 1"):
+        load_archive(_by_hand(tmp_path / "y.npz", train__texts=np.array("one")))

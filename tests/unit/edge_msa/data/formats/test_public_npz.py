@@ -68,11 +68,11 @@ def test_language_stays_ids_over_one_table_and_audio_is_one_frame(tmp_path: Path
     [
         ({"split": np.array(["train", "train", "dev", "test"])}, "'dev'"),
         ({"split": np.array(["train", "train", "train", "test"])}, "valid split is empty"),
-        ({"audio": np.ones((4, 2, 2))}, "one vector an utterance"),
+        ({"audio": np.ones((4, 2, 2))}, "one vector per utterance"),
         ({"lengths": np.array([9, 1, 1, 1])}, "lengths of language of train"),
-        ({"label": np.ones(3)}, "label of .* holds 3 samples"),
-        ({"glove": np.ones((2, 3))}, "table has rows 0 to 1"),
-        ({"label": np.array([1, np.nan, 1, 1])}, "'vid_eo_1' in train is nan"),
+        ({"label": np.ones(3)}, "label of .* must have 4 samples, as id has, got 3"),
+        ({"glove": np.ones((2, 3))}, "rows 0 to 1 of the table"),
+        ({"label": np.array([1, np.nan, 1, 1])}, "'vid_eo_1' in train must be a finite number, got nan"),
     ],
 )
 def test_a_damaged_language_audio_file_is_one_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -87,11 +87,11 @@ def test_one_split_is_divided_by_video_whatever_the_seed(tmp_path: Path) -> None
     assert [len(group) for group in groups] == [3, 1, 1]
     assert len(set.union(*groups)) == 5
     assert {n: s.ids for n, s in dataset.splits.items()} == {n: s.ids for n, s in other.splits.items()}
-    assert dataset.notes == ("the file has one split: its videos are divided 3/1/1 into train/valid/test",)
+    assert dataset.notes == ("the file has one split: its videos are split 3/1/1 into train/valid/test",)
 
 
 def test_too_few_videos_cannot_be_divided(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2 videos cannot be divided"):
+    with pytest.raises(DataError, match="at least 3 videos, got 2"):
         open_dataset(_save(tmp_path / "x.npz", _trimodal(videos=2)))
 
 
@@ -115,8 +115,8 @@ def test_a_split_may_lack_a_modality_that_others_have(tmp_path: Path) -> None:
     assert dataset.task == REGRESSION
     assert set(dataset.split("train").modalities) == {"audio", "vision"}
     assert dataset.dims == {"language": 4, "audio": 2, "vision": 5}
-    assert dataset.notes == ("train has no language", "labels are 1 to 5: read as plain regression")
-    with pytest.raises(DataError, match=r"'train-2' in train is 3\.66667"):
+    assert dataset.notes == ("train has no language", "labels are 1 to 5: the task is plain regression")
+    with pytest.raises(DataError, match=r"'train-2' in train must be within -3.0 to 3.0 .* got 3\.66667"):
         open_dataset(path, task=MOSI)
 
 

@@ -59,22 +59,22 @@ def test_iemocap_pairs_become_four_emotions(tmp_path: Path) -> None:
     assert dataset.task == EMOTIONS
     assert dataset.task.labels == ("neutral", "happy", "sad", "angry")
     np.testing.assert_array_equal(dataset.split("test").labels, present)
-    with pytest.raises(UsageError, match="4 numbers a sample"):
+    with pytest.raises(UsageError, match=r"must have shape .*N, 1.* got .*N, 4"):
         open_dataset(path, task=MOSI)
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.zeros((2, 4, 2)), "not pairs"),
-        (np.full((2, 4, 2), 0.5), "'train-0' in train is 0.5; it must be 0 or 1"),
-        (np.full((2, 4, 2), np.nan), "'train-0' in train is nan"),
-        (np.ones((2, 4, 2), np.bool_), "not pairs"),
-        (np.full((2, 4, 2), "joy"), "are not numbers"),
-        (np.zeros((2, 3, 2)), r"shape \(2, 3, 2\)"),
-        (np.zeros((2, 3)), r"shape \(2, 3\)"),
-        (np.full((2, 1, 1), np.nan), "'train-0' in train is nan"),
-        (np.zeros((3, 1, 1)), "language of train holds 2 samples"),
+        (np.zeros((2, 4, 2)), "must be pairs"),
+        (np.full((2, 4, 2), 0.5), "'train-0' in train must be 0 .* got 0\\.5"),
+        (np.full((2, 4, 2), np.nan), "'train-0' in train must be a finite number, got nan"),
+        (np.ones((2, 4, 2), np.bool_), "must be pairs"),
+        (np.full((2, 4, 2), "joy"), "must be numbers"),
+        (np.zeros((2, 3, 2)), r"got \(2, 3, 2\)"),
+        (np.zeros((2, 3)), r"got \(2, 3\)"),
+        (np.full((2, 1, 1), np.nan), "'train-0' in train must be a finite number, got nan"),
+        (np.zeros((3, 1, 1)), "language of train must have 3 samples, .* got 2"),
     ],
 )
 def test_bad_labels_are_one_line(tmp_path: Path, labels: Any, message: str) -> None:
@@ -86,7 +86,7 @@ def test_bad_labels_are_one_line(tmp_path: Path, labels: Any, message: str) -> N
 def test_a_split_without_labels_or_samples_is_named(tmp_path: Path) -> None:
     content = _scores()
     del content["valid"]["labels"]
-    with pytest.raises(DataError, match=r"valid of .* has no labels"):
+    with pytest.raises(DataError, match=r"valid of .* must have labels"):
         open_dataset(_write(tmp_path / "x.pkl", content))
     content["valid"] = _split(0, np.zeros((0, 1, 1)))
     with pytest.raises(DataError, match="valid split is empty"):
@@ -97,19 +97,19 @@ def test_a_pair_that_is_half_known_is_a_label_that_is_not(tmp_path: Path) -> Non
     pairs = np.tile([0.0, 1.0], (2, 4, 1))
     pairs[1, 2, 0] = np.nan
     path = _write(tmp_path / "x.pkl", {"train": _split(2, pairs)})
-    with pytest.raises(DataError, match="'train-1' in train is nan; it must be a finite number"):
+    with pytest.raises(DataError, match="'train-1' in train must be a finite number, got nan"):
         open_dataset(path)
 
 
 @pytest.mark.parametrize("ids", [5, "names", np.array(3)])
 def test_ids_that_are_no_list_are_named(ids: Any, tmp_path: Path) -> None:
     path = _write(tmp_path / "x.pkl", {"train": _split(2, np.zeros((2, 1, 1)), ids)})
-    with pytest.raises(DataError, match=r"id of train is .*; it must be a list"):
+    with pytest.raises(DataError, match=r"id of train must be a list"):
         open_dataset(path)
 
 
 def test_complex_features_are_refused(tmp_path: Path) -> None:
     split = _split(2, np.zeros((2, 1, 1)))
     split["audio"] = split["audio"] * 1j
-    with pytest.raises(DataError, match="audio of train is complex"):
+    with pytest.raises(DataError, match="audio of train must be real numbers"):
         open_dataset(_write(tmp_path / "x.pkl", {"train": split}))

@@ -3,20 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
-from edge_msa.data.synthetic.world import GRID, MULTIPLES, world
+from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
+from edge_msa.data.synthetic.world import FACTORS, GRID, world
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import DataError
 
 SMALL = SyntheticConfig(train=64, valid=32, test=32)
 
 
-def test_the_default_has_at_least_4000_test_samples() -> None:
+def test_the_default_has_4000_test_samples() -> None:
     assert SyntheticConfig().test >= 4000
 
 
-def test_a_small_dataset_is_whole() -> None:
-    dataset = synthetic_dataset(SMALL)
+def test_a_small_dataset_has_all_parts() -> None:
+    dataset = generate_dataset(SMALL)
 
     assert dataset.task == MOSI
     assert dataset.dims == {"language": 24, "audio": 16, "vision": 12}
@@ -26,14 +26,14 @@ def test_a_small_dataset_is_whole() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_samples_are_independent_so_each_is_its_own_group() -> None:
-    split = synthetic_dataset(SMALL).split("train")
+def test_each_sample_is_its_own_group() -> None:
+    split = generate_dataset(SMALL).split("train")
 
     assert len(set(split.groups)) == len(split)
 
 
-def test_labels_are_on_the_grid_and_arrays_are_single_precision() -> None:
-    split = synthetic_dataset(SMALL).split("train")
+def test_labels_are_on_the_grid_and_arrays_are_float32() -> None:
+    split = generate_dataset(SMALL).split("train")
 
     assert np.abs(split.labels[:, None] - GRID).min(axis=1).max() < 1e-6
     assert split.labels.dtype == np.float32
@@ -42,8 +42,8 @@ def test_labels_are_on_the_grid_and_arrays_are_single_precision() -> None:
         assert np.isfinite(frames.take()).all()
 
 
-def test_lengths_vary_and_padding_stands_behind() -> None:
-    for frames in synthetic_dataset(SMALL).split("train").modalities.values():
+def test_lengths_vary_and_padding_is_at_the_end() -> None:
+    for frames in generate_dataset(SMALL).split("train").modalities.values():
         assert len(set(frames.lengths.tolist())) > 1
         assert frames.lengths.max() == frames.length
         assert (np.diff(frames.valid.astype(np.int64), axis=1) <= 0).all()
@@ -51,7 +51,7 @@ def test_lengths_vary_and_padding_stands_behind() -> None:
 
 
 def test_the_same_seed_gives_the_same_samples() -> None:
-    first, second = synthetic_dataset(SMALL, seed=3), synthetic_dataset(SMALL, seed=3)
+    first, second = generate_dataset(SMALL, seed=3), generate_dataset(SMALL, seed=3)
 
     assert first.digest == second.digest
     for name, frames in first.split("valid").modalities.items():
@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_samples() -> None:
 
 
 def test_another_seed_changes_the_samples_and_not_the_words() -> None:
-    first, second = synthetic_dataset(SMALL), synthetic_dataset(SMALL, seed=1)
+    first, second = generate_dataset(SMALL), generate_dataset(SMALL, seed=1)
     tables = [dataset.split("test").modalities["language"].table for dataset in (first, second)]
 
     assert first.digest != second.digest
@@ -68,43 +68,43 @@ def test_another_seed_changes_the_samples_and_not_the_words() -> None:
 
 
 def test_a_split_does_not_depend_on_the_sizes_of_others() -> None:
-    first, second = synthetic_dataset(SMALL), synthetic_dataset(SyntheticConfig(train=8, valid=8, test=32))
+    first, second = generate_dataset(SMALL), generate_dataset(SyntheticConfig(train=8, valid=8, test=32))
 
     assert first.digest != second.digest
     assert np.array_equal(first.split("test").labels, second.split("test").labels)
 
 
 def test_splits_differ_from_each_other() -> None:
-    dataset = synthetic_dataset(SMALL)
+    dataset = generate_dataset(SMALL)
 
     assert not np.array_equal(dataset.split("valid").labels, dataset.split("test").labels)
 
 
 def test_an_empty_split_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match="synthetic valid split cannot have 0 samples"):
+    with pytest.raises(DataError, match="synthetic valid split must have at least 1 sample, got 0"):
         SyntheticConfig(valid=0)
 
 
 def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(DataError, match="seed is -1"):
-        synthetic_dataset(SMALL, seed=-1)
+    with pytest.raises(DataError, match="must be at least 0, got -1"):
+        generate_dataset(SMALL, seed=-1)
 
 
-def test_every_state_of_language_leads_somewhere_with_certainty() -> None:
+def test_token_transitions_are_distributions() -> None:
     assert world().language.joint.sum(axis=(0, 2)) == pytest.approx(1.0)
 
 
 def test_the_share_of_informative_frames_is_stationary() -> None:
-    for expression in (world().audio, world().vision):
-        shares = np.array([1.0 - expression.informative, expression.informative])
-        assert shares @ expression.chain == pytest.approx(shares)
+    for frames in (world().audio, world().vision):
+        shares = np.array([1.0 - frames.informative, frames.informative])
+        assert shares @ frames.transitions == pytest.approx(shares)
         assert shares[1] < 1 / 3
 
 
 def test_a_word_after_a_negator_means_the_opposite() -> None:
-    # The order of language counts: the favourite word of a state, times the state's multiple, is what is said.
+    # The mean sentiment of the words in a state, times the factor of the state, is the expressed sentiment.
     joint = world().language.joint[10:34]
     values = np.linspace(-1.0, 1.0, 24)
-    for state, multiple in enumerate(MULTIPLES):
-        meant = values @ joint[:, state, 0] / joint[:, state, 0].sum(axis=0)
-        assert np.sign(meant[-1]) == np.sign(multiple)
+    for state, factor in enumerate(FACTORS):
+        sentiment = values @ joint[:, state, 0] / joint[:, state, 0].sum(axis=0)
+        assert np.sign(sentiment[-1]) == np.sign(factor)

@@ -9,15 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import BoolArray, Frames, Split
-from edge_msa.data.synthetic.generator import SyntheticConfig, synthetic_dataset
+from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.data.synthetic.posterior import (
     combine,
-    expression_likelihood,
+    frames_likelihood,
     language_likelihood,
-    likelihoods,
+    log_likelihoods,
     posterior,
 )
-from edge_msa.data.synthetic.world import GRID, Array, Expression, world
+from edge_msa.data.synthetic.world import GRID, Array, FrameChain, world
 from edge_msa.errors import DataError
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
@@ -26,7 +26,7 @@ SMALL = SyntheticConfig(train=64, valid=32, test=3000)
 
 @cache
 def drawn() -> Split:
-    return synthetic_dataset(SMALL, seed=11).split("test")
+    return generate_dataset(SMALL, seed=11).split("test")
 
 
 def half_dropped(split: Split) -> dict[str, BoolArray]:
@@ -36,16 +36,16 @@ def half_dropped(split: Split) -> dict[str, BoolArray]:
 
 @cache
 def drawn_likelihoods(dropped: bool) -> dict[str, Array]:
-    return likelihoods(drawn(), valid=half_dropped(drawn()) if dropped else None)
+    return log_likelihoods(drawn(), valid=half_dropped(drawn()) if dropped else None)
 
 
 def relative(log: Array) -> Array:
-    """(N, manners, labels) without the constant a sample that likelihoods are known up to."""
+    """Remove the unknown constant of each sample from log likelihoods (N, manners, labels)."""
     return log - log[:, :1, :1]
 
 
 def token_brute_force(ids: NDArray[np.int64], seen: BoolArray) -> Array:
-    """p(tokens | what is said), summed over every path of states and every token that is not seen."""
+    """Return p(tokens | expressed sentiment), summed over all paths of states and all tokens that are not seen."""
     joint = world().language.joint
     vocabulary, states = joint.shape[:2]
     total = np.zeros(joint.shape[-1])
@@ -58,32 +58,32 @@ def token_brute_force(ids: NDArray[np.int64], seen: BoolArray) -> Array:
     return total
 
 
-def frame_brute_force(expression: Expression, frames: Array, seen: BoolArray, label: int, sign: int) -> float:
-    """p(frames | label, manner) in the frames' own coordinates, summed over all ways to be informative."""
-    width = len(expression.basis)
-    spread = np.full(width, expression.hum**2)
-    spread[:3] = 1.0
+def frame_brute_force(chain: FrameChain, frames: Array, seen: BoolArray, label: int, sign: int) -> float:
+    """Return p(frames | label, manner) in the coordinates of the frames, summed over all paths of states."""
+    width = len(chain.basis)
+    variance = np.full(width, chain.hum**2)
+    variance[:3] = 1.0
     means = np.zeros((2, width))
-    means[1, :2] = expression.marker, expression.curve[label]
-    means[:, 2] = sign * expression.manner
-    spreads = np.stack([spread, spread])
-    spreads[0, 1] += expression.clutter**2
+    means[1, :2] = chain.marker, chain.curve[label]
+    means[:, 2] = sign * chain.manner
+    variances = np.stack([variance, variance])
+    variances[0, 1] += chain.clutter**2
     total = 0.0
     for path in product((0, 1), repeat=len(frames)):
-        weight = expression.informative if path[0] else 1 - expression.informative
+        weight = chain.informative if path[0] else 1 - chain.informative
         for before, after in pairwise(path):
-            weight *= expression.chain[before, after]
+            weight *= chain.transitions[before, after]
         for state, frame, visible in zip(path, frames, seen, strict=True):
             if visible:
-                precision = expression.basis.T @ np.diag(1 / spreads[state]) @ expression.basis
-                gap = frame - means[state] @ expression.basis
-                weight *= np.exp(-0.5 * gap @ precision @ gap) / np.sqrt(np.prod(2 * np.pi * spreads[state]))
+                precision = chain.basis.T @ np.diag(1 / variances[state]) @ chain.basis
+                gap = frame - means[state] @ chain.basis
+                weight *= np.exp(-0.5 * gap @ precision @ gap) / np.sqrt(np.prod(2 * np.pi * variances[state]))
         total += weight
     return float(total)
 
 
 @pytest.mark.parametrize("seen", [[True] * 5, [True, False, True, False, True], [False, True, True, True, False]])
-def test_language_equals_the_sum_over_all_paths(seen: list[bool]) -> None:
+def test_language_likelihood_equals_the_sum_over_all_paths(seen: list[bool]) -> None:
     language = world().language
     mask = np.array([seen])
     for ids in ([0, 34, 38, 20, 3], [36, 12, 5, 37, 31]):
@@ -94,17 +94,14 @@ def test_language_equals_the_sum_over_all_paths(seen: list[bool]) -> None:
 
 @pytest.mark.parametrize("name", ["audio", "vision"])
 @pytest.mark.parametrize("seen", [[True] * 5, [True, False, True, True, False]])
-def test_expression_equals_the_sum_over_all_paths(name: str, seen: list[bool]) -> None:
-    expression = getattr(world(), name)
+def test_frames_likelihood_equals_the_sum_over_all_paths(name: str, seen: list[bool]) -> None:
+    chain = getattr(world(), name)
     values = drawn().modalities[name].take(slice(0, 3))[:, :5]
     mask = np.tile(seen, (3, 1))
-    found = relative(expression_likelihood(expression, values, mask)[..., ::15])
+    found = relative(frames_likelihood(chain, values, mask)[..., ::15])
     expected = np.log(
         [
-            [
-                [frame_brute_force(expression, frames, mask[0], label, sign) for label in range(0, 61, 15)]
-                for sign in (-1, 1)
-            ]
+            [[frame_brute_force(chain, frames, mask[0], label, sign) for label in range(0, 61, 15)] for sign in (-1, 1)]
             for frames in values.astype(np.float64)
         ]
     )
@@ -114,7 +111,7 @@ def test_expression_equals_the_sum_over_all_paths(name: str, seen: list[bool]) -
 @pytest.mark.parametrize("subset", list(Subset))
 @pytest.mark.parametrize("dropped", [False, True])
 def test_the_posterior_is_calibrated(subset: Subset, dropped: bool) -> None:
-    # The place of the true label within its posterior is uniform if, and only if, the posterior is the right one.
+    # The quantile of the true label in its posterior is uniform if and only if the posterior is correct.
     split = drawn()
     probability = combine(drawn_likelihoods(dropped), subset)
     label = np.abs(split.labels[:, None] - GRID).argmin(axis=1)[:, None]
@@ -137,14 +134,14 @@ def test_rows_are_distributions() -> None:
     assert probability.min() >= 0
 
 
-def test_nothing_seen_leaves_the_prior() -> None:
+def test_without_frames_the_posterior_is_the_prior() -> None:
     split = drawn().select(np.arange(4))
     nothing = {name: np.zeros_like(frames.valid) for name, frames in split.modalities.items()}
 
     assert posterior(split, Subset.LAV, nothing)[2] == pytest.approx(world().prior)
 
 
-def test_a_modality_that_is_not_there_is_not_seen() -> None:
+def test_an_absent_modality_has_no_influence() -> None:
     split = drawn().select(np.arange(4))
     less = replace(split, modalities={"audio": split.modalities["audio"]})
 
@@ -152,7 +149,7 @@ def test_a_modality_that_is_not_there_is_not_seen() -> None:
 
 
 @pytest.mark.parametrize("name", MODALITIES)
-def test_what_is_not_valid_does_not_count(name: str) -> None:
+def test_invalid_frames_have_no_influence(name: str) -> None:
     split = drawn().select(np.arange(8))
     frames = split.modalities[name]
     if frames.ids is not None:
@@ -165,7 +162,7 @@ def test_what_is_not_valid_does_not_count(name: str) -> None:
     assert np.array_equal(posterior(changed, Subset.LAV), posterior(split, Subset.LAV))
 
 
-def test_a_mask_and_frames_marked_missing_are_the_same() -> None:
+def test_a_mask_equals_frames_marked_as_not_valid() -> None:
     split = drawn().select(np.arange(600))  # more than one chunk
     masks = half_dropped(split)
     modalities = {name: replace(frames, valid=frames.valid & masks[name]) for name, frames in split.modalities.items()}
@@ -179,12 +176,12 @@ def test_data_of_another_task_is_refused() -> None:
     split = drawn().select(np.arange(2))
     frames = Frames(np.ones((2, 3), dtype=np.bool_), values=np.zeros((2, 3, 74), dtype=np.float32))
 
-    with pytest.raises(DataError, match="audio is not the synthetic task's"):
+    with pytest.raises(DataError, match="audio is not synthetic"):
         posterior(replace(split, modalities={"audio": frames}), Subset.A)
 
 
 def test_a_mask_of_another_shape_is_refused() -> None:
     split = drawn().select(np.arange(2))
 
-    with pytest.raises(DataError, match=r"mask of vision has shape \(2, 3\)"):
+    with pytest.raises(DataError, match=r"mask of vision must have the shape .* got \(2, 3\)"):
         posterior(split, Subset.V, {"vision": np.ones((2, 3), dtype=np.bool_)})

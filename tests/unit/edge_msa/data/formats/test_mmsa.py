@@ -95,12 +95,18 @@ def _put(content: Content, split: str, key: str, value: Any) -> Content:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (_drop(_content(), "valid", "regression_labels"), "valid .* no regression_labels"),
+        (_drop(_content(), "valid", "regression_labels"), "valid .* must have regression_labels"),
         (_drop(_content(), "train", "text"), "text_bert but no text"),
-        (_put(_content(), "test", "audio", np.ones((3, 6, 4))), "audio has 5 features in train but 4 in test"),
-        (_put(_content(), "test", "audio", np.ones((2, 6, 5))), "audio of test holds 2 samples"),
+        (
+            _put(_content(), "test", "audio", np.ones((3, 6, 4))),
+            "audio must have 5 features in test, as in train, got 4",
+        ),
+        (_put(_content(), "test", "audio", np.ones((2, 6, 5))), "audio of test must have .* got 2"),
         (_put(_content(), "train", "audio_lengths", [9] * 5), "lengths of audio of train must be 0 to 6"),
-        (_put(_content(), "test", "regression_labels", np.array([0, np.nan, 1])), r"'vid2\$_\$1' in test is nan"),
+        (
+            _put(_content(), "test", "regression_labels", np.array([0, np.nan, 1])),
+            r"'vid2\$_\$1' in test must be a finite number, got nan",
+        ),
         (_content() | {"valid": _split(0, 1)}, "valid split is empty"),
     ],
 )
@@ -141,5 +147,5 @@ def test_a_single_sample_may_lack_its_label_but_needs_a_task(tmp_path: Path) -> 
         open_dataset(path)
     dataset = open_dataset(path, task=MOSI)
     assert np.isnan(dataset.split("test").labels).all()
-    assert dataset.notes == ("test has no labels: it can be predicted, not trained on or evaluated",)
+    assert dataset.notes == ("test: no labels, so it can be used for predictions but not for training or evaluation",)
     assert dataset.split("test").ids == ("one",)
