@@ -13,7 +13,7 @@ from edge_msa.benchmark.records import BenchRecord, bench_record
 from edge_msa.text_tables import format_number, text_table
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import bench_sessions
-from edge_msa_runtime.bundle.reader import Bundle
+from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.errors import BackendUnavailableError
 from edge_msa_runtime.session import Session
 

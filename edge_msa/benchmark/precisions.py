@@ -27,7 +27,7 @@ from edge_msa_export.build import GraphSet
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.benchmark.bench import bench_sessions
-from edge_msa_runtime.bundle.reader import Bundle, open_bundle
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session
 

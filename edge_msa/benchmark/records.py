@@ -13,7 +13,7 @@ from edge_msa.artifacts.files import write_text
 from edge_msa.errors import EdgeMsaError, RunError
 from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa_runtime.benchmark.conditions import format_conditions
-from edge_msa_runtime.bundle.reader import Bundle
+from edge_msa_runtime.bundle.loader import Bundle
 
 BENCH_SCHEMA = 1
 _EXPECTED_FILE = "Pass a file that edge-msa evaluate or bench wrote"

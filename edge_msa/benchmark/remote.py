@@ -21,7 +21,7 @@ from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_folder, temporary_
 from edge_msa.console import print_note, print_progress
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 from edge_msa_runtime.backends import check_backend_name
-from edge_msa_runtime.bundle.reader import Bundle, open_bundle
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.modalities import subsets_of
 
 _INSTALLING = "installing the backends (use --offline if the device has no network)"

@@ -21,8 +21,8 @@ from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_export.graphs.export import to_onnx
 from edge_msa_runtime.backends import BackendOptions, open_backend
 from edge_msa_runtime.backends.base import Program
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import GraphKey
-from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 64, "audio": 74, "vision": 47}

@@ -17,7 +17,7 @@ from edge_msa.training.load import model_of
 from edge_msa.training.predict import predict
 from edge_msa.training.text.apply import without_text
 from edge_msa_runtime.backends import open_backend
-from edge_msa_runtime.bundle.reader import Bundle
+from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.errors import BackendUnavailableError
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.modalities import Subset

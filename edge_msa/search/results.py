@@ -21,7 +21,7 @@ from edge_msa.search.record import RECORD_NAME, SearchRecord
 from edge_msa.search.trial_runner import TRIAL_ERRORS, SearchSteps, TrialRunner, error_name, measure_latency
 from edge_msa.search.trials import ClaimedTrial, TrialResult
 from edge_msa_export.bundle.write import is_bundle
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.modalities import subsets_of
 
 PARETO_FOLDER, PAGE_NAME = "pareto", "search.html"

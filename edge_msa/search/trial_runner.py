@@ -31,7 +31,7 @@ from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.errors import ExportError
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, ParityError
 from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session

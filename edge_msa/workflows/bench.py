@@ -14,7 +14,7 @@ from edge_msa.benchmark.records import BenchRecord, write_records
 from edge_msa.benchmark.remote import RemoteConfig, bench_on_host
 from edge_msa.console import print_json, print_output, print_progress, print_result
 from edge_msa_runtime.backends import check_backend_name
-from edge_msa_runtime.bundle.reader import Bundle, open_bundle
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 
 
 def bench(

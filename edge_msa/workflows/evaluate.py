@@ -17,8 +17,8 @@ from edge_msa.evaluation.evaluate import Evaluation, Predict, Source, evaluate, 
 from edge_msa.evaluation.predictors import by_run, by_session, readable_by
 from edge_msa.training.run_data import data_source_for_run, open_dataset_for_run
 from edge_msa_runtime import load
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
-from edge_msa_runtime.bundle.reader import open_bundle
 
 
 def evaluate_path(

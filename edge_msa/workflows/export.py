@@ -56,8 +56,8 @@ from edge_msa_export.lint import LintTarget
 from edge_msa_export.profiles import DeviceProfile, profile_named
 from edge_msa_export.request import variants_of
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
-from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BundleError
 
 DEFAULT_MODEL = Path("runs/calibrated")

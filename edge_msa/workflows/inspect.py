@@ -14,7 +14,7 @@ from edge_msa_export.lint import REFUSED, SLOW, Finding, LintTarget, tensorrt_ve
 from edge_msa_export.lint.finding import SEVERITIES
 from edge_msa_export.lint.inspection import Inspected, inspect_bundle, inspect_file, tensorrt_graphs
 from edge_msa_export.profiles import load_profiles, profile_named
-from edge_msa_runtime.bundle.reader import Bundle, open_bundle
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 
 KINDS = 5
 """Operators of a graph that are shown by name."""

@@ -23,8 +23,8 @@ from edge_msa.workflows.evaluate import limits_of, reader_of
 from edge_msa.workflows.export import export_once, train_calibrated_student
 from edge_msa.workflows.report import write_report
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
-from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 
 MEASUREMENTS = "measurements"
 REPORT_NAME = "report.html"

@@ -35,8 +35,8 @@ from edge_msa.workflows.text import distill_text_model, train_text_model
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
-from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 

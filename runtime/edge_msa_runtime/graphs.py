@@ -13,7 +13,7 @@ from edge_msa_runtime.programs import FuseProgram, StepProgram, TextEncoderProgr
 
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.base import Backend, Program
-    from edge_msa_runtime.bundle.reader import Bundle
+    from edge_msa_runtime.bundle.loader import Bundle
     from edge_msa_runtime.inputs.validation import Frames
     from edge_msa_runtime.programs import State
 

@@ -14,8 +14,8 @@ from edge_msa_runtime.modalities import Subset, subsets_of
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.tensorrt.backend import TensorRTBackend
     from edge_msa_runtime.backends.tensorrt.plan_cache import BuildInfo
+    from edge_msa_runtime.bundle.loader import Bundle
     from edge_msa_runtime.bundle.manifest import GraphSpec, Role
-    from edge_msa_runtime.bundle.reader import Bundle
 
 _BACKEND = "tensorrt"
 _ALL = "all"

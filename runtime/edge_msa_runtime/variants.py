@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.errors import BackendUnavailableError
 from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session, load

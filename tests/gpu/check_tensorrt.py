@@ -27,8 +27,8 @@ from edge_msa_runtime import EdgeMsaError, Session, load
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.benchmark.bench import bench_session
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
-from edge_msa_runtime.bundle.reader import Bundle, open_bundle
 from edge_msa_runtime.cli.main import main as edge_msa_run
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.modalities import subsets_of

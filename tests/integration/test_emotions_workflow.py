@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.modalities import Subset
 
 if TYPE_CHECKING:

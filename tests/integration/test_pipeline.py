@@ -24,7 +24,7 @@ from edge_msa.benchmark.precisions import PrecisionMeasurement
 from edge_msa.data.formats.archive import load_archive
 from edge_msa.training.load import student_of
 from edge_msa.training.predict import predict
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from edge_msa.artifacts.runs import load_run
 from edge_msa.data.dataset import Split
 from edge_msa.data.formats.archive import load_archive, write_archive
 from edge_msa.quantization.calibration_files import Calibration, load_calibration
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 
 if TYPE_CHECKING:
     from tests.integration.conftest import CommandResult, PipelineRun

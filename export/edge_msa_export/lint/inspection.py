@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, shape_inference
 from edge_msa_export.errors import ExportError, LintError
 from edge_msa_export.lint import REFUSED, Finding, LintTarget, documents, lint
 from edge_msa_export.lint.view import GraphView
+from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.bundle.manifest import GraphSpec
-from edge_msa_runtime.bundle.reader import Bundle
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from edge_msa_runtime.modalities import Subset
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_msa_runtime.bundle.reader import Bundle
+    from edge_msa_runtime.bundle.loader import Bundle
 
 
 @dataclasses.dataclass(frozen=True)

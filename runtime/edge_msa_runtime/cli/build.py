@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from edge_msa_runtime.bundle.reader import open_bundle
+    from edge_msa_runtime.bundle.loader import open_bundle
     from edge_msa_runtime.prebuild import BuildOptions, build_bundle, has_tensorrt_graphs
 
     build_options = BuildOptions(

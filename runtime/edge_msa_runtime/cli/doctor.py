@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from edge_msa_runtime.bundle.reader import open_bundle
+    from edge_msa_runtime.bundle.loader import open_bundle
     from edge_msa_runtime.doctor.report import examine_device, format_report
 
     report = examine_device(open_bundle(options.bundle).manifest if options.bundle else None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 from edge_msa_runtime.cli.common import KILOBYTE, add_bundle_argument, add_json_option, print_result
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.bundle.reader import Bundle
+    from edge_msa_runtime.bundle.loader import Bundle
 
 
 def add_parser(commands: Any) -> None:
@@ -37,7 +37,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
         UsageError: the folder does not exist or is not a bundle.
         BundleError: the bundle is damaged.
     """
-    from edge_msa_runtime.bundle.reader import open_bundle
+    from edge_msa_runtime.bundle.loader import open_bundle
 
     bundle = open_bundle(path)
     manifest = bundle.manifest

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_msa_runtime.bundle.reader import Bundle
+    from edge_msa_runtime.bundle.loader import Bundle
     from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.inputs.validation import Frames
 

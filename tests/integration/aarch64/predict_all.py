@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_msa_runtime import Subset, load
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

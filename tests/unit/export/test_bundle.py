@@ -23,8 +23,8 @@ from edge_msa_export.errors import ExportError, OutputError
 from edge_msa_export.graphs.export import torch_prediction
 from edge_msa_export.lint import LintTarget, find_local_paths, lint
 from edge_msa_export.request import ExportRequest, variants_of
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME, GraphKey, Manifest
-from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import MODALITIES, Subset
 

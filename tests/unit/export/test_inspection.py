@@ -13,7 +13,7 @@ from edge_msa_export.errors import ExportError, LintError
 from edge_msa_export.lint import LintTarget
 from edge_msa_export.lint.inspection import inspect_bundle, inspect_file
 from edge_msa_export.request import ExportRequest
-from edge_msa_runtime.bundle.reader import Bundle, open_bundle
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from tests.unit.export.graphs import model, product
 
 OLD, NEW = LintTarget("tensorrt", (8, 5)), LintTarget("tensorrt", (10, 3))

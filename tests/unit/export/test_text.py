@@ -22,8 +22,8 @@ from edge_msa_export.graphs.text_encoder import export_text_encoders, torch_fram
 from edge_msa_export.profiles import profile_named
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
 from edge_msa_export.text import TextGraph, TextTable, buckets, int8_rows
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import GraphKey, TaskSpec
-from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.verification import verify_bundle
 

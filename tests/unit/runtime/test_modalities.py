@@ -16,7 +16,7 @@ def test_a_student_of_two_modalities_has_three_subsets() -> None:
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["touch"], "Unknown modality 'touch'. Available: language"), ([], "'' is not a valid Subset")],
+    [(["smell"], "Unknown modality 'smell'. Available: language"), ([], "'' is not a valid Subset")],
 )
 def test_an_unknown_or_empty_subset_raises(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):

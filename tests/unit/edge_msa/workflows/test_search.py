@@ -20,7 +20,7 @@ from edge_msa.search import trial_runner
 from edge_msa.training.distillation.setup import DistillationSetup
 from edge_msa.workflows import search
 from edge_msa.workflows.distill import student_run
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 
 RECIPE = """
 [hrlf]

@@ -22,7 +22,7 @@ from edge_msa.workflows.text import distill_text_model, train_text_model
 from edge_msa.workflows.text_sweep import PAGE, run_text_sweep
 from edge_msa.workflows.train import train_teacher
 from edge_msa_runtime import load
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 
 QUICK = {
     "language": {

@@ -9,7 +9,7 @@ import pytest
 
 from edge_msa_runtime.bundle.golden import GoldenCase, load_golden
 from edge_msa_runtime.bundle.hashing import file_sha256
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import Subset
 

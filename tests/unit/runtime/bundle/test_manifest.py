@@ -7,8 +7,8 @@ from typing import Any, Callable
 
 import pytest
 
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import GraphKey, Manifest
-from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
@@ -89,7 +89,7 @@ def test_an_invalid_field_is_refused_by_name(
         ({"role": "fuse", "modalities": []}, "graphs[0].modalities of a fuse graph cannot be []."),
         ({"role": "step", "modalities": ["language", "audio"]}, "graphs[0].modalities of a step graph cannot be"),
         ({"role": "window", "modalities": ["audio", "language"]}, "graphs[0].modalities of a window graph cannot be"),
-        ({"role": "window", "modalities": ["touch"]}, "graphs[0].modalities of a window graph cannot be ['touch']."),
+        ({"role": "window", "modalities": ["smell"]}, "graphs[0].modalities of a window graph cannot be ['smell']."),
         ({"role": "window", "length": 0}, "graphs[0].length of a window graph cannot be 0."),
         ({"role": "window", "length": 2.0}, "graphs[0].length must be an integer, got 2.0."),
         ({"role": "step", "length": 4}, "graphs[0].length of a step graph cannot be 4."),

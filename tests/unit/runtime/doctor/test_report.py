@@ -8,8 +8,8 @@ from typing import Any, Callable, Mapping
 
 import pytest
 
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest, TextSpec
-from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.doctor.findings import Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter
 from edge_msa_runtime.doctor.nvidia_checks import jetpack_version

@@ -9,7 +9,7 @@ import pytest
 
 from edge_msa_runtime import BundleError, UsageError, load
 from edge_msa_runtime.bundle.hashing import file_sha256
-from edge_msa_runtime.bundle.reader import open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 from tests.unit.runtime import toy_text
 
 MakeTextBundle = Callable[[str], Path]

@@ -10,8 +10,8 @@ from typing import Any, Callable
 import pytest
 
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import GraphKey
-from edge_msa_runtime.bundle.reader import open_bundle
 from edge_msa_runtime.errors import BundleError, UsageError
 from edge_msa_runtime.modalities import Subset
 
