@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
             raise
         return _print_typer_error(error)
     if code == INTERRUPTED:  # Typer turns Ctrl-C inside a command into this code
-        _print_error("interrupted: no partial output is left behind; run the same command again", code)
+        _print_error("Interrupted. No partial output remains; run the same command again to resume.", code)
     return code
 
 
@@ -50,8 +50,8 @@ def _print_typer_error(error: Any) -> int:
         print(error, file=sys.stderr)
         return code
     message = " ".join(str(error.format_message()).split()).rstrip(".").replace("Value error, ", "")
-    path = getattr(getattr(error, "ctx", None), "command_path", "edge-msa")
-    return _print_error(f"{message}; see: {path} --help", code)
+    command = getattr(getattr(error, "ctx", None), "command_path", "edge-msa")
+    return _print_error(f"{message}. See {command} --help", code)
 
 
 def _print_error(message: str, code: int) -> int:
@@ -62,7 +62,7 @@ def _print_error(message: str, code: int) -> int:
 def _os_message(error: OSError) -> str:
     where = f" at {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"no space left on the device{where}: free some and run the same command again"
+        return f"No space left on the device{where}. Free some space and run the same command again."
     if error.errno == errno.EACCES:
-        return f"permission denied{where}: choose a folder that you can write to"
-    return f"{error.strerror or error}{where}: choose a path that can be read or written"
+        return f"Permission denied{where}. Choose a folder that you can write to."
+    return f"{error.strerror or error}{where}. Choose a path that can be read and written."

@@ -72,7 +72,7 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_under_the_final_name(
         assert "no space left on" in ran.error_line.lower()
         assert ran.code == 1
     else:
-        assert ran.error_line.startswith("edge-msa: interrupted")
+        assert ran.error_line.startswith("edge-msa: Interrupted")
         assert ran.code == 130
     assert not (tmp_path / writer.name).exists()
     assert [path.name for path in tmp_path.iterdir()] in ([], [f".{writer.name}.partial"])
@@ -111,7 +111,7 @@ def test_a_training_interrupted_between_epochs_goes_on_from_there(
     line = written(WRITERS["train"], small_runs, tmp_path)
     ran = edge_msa(*line)
     assert ran.code == 130
-    assert "give the same command again" in ran.error_line
+    assert "run the same command again" in ran.error_line
     assert edge_msa(*line).code == 0
     stages = [stage for stage, _ in begun]
     assert [at for _, at in begun] == [0, 1, 1, 0]
@@ -147,7 +147,7 @@ def test_ctrl_c_inside_a_step_leaves_no_result(
     monkeypatch.setattr(f"edge_msa.workflows.{step}", stop)
     ran = edge_msa(*written(Writer(line, "made"), small_runs, tmp_path))
     assert ran.code == 130
-    assert ran.error_line.startswith("edge-msa: interrupted")
+    assert ran.error_line.startswith("edge-msa: Interrupted")
     assert not (tmp_path / "made").exists()
 
 
@@ -165,5 +165,7 @@ def test_a_real_ctrl_c_is_one_line_and_130(small_runs: Path, tmp_path: Path, env
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines() == ["edge-msa: interrupted: no partial output is left behind; run the same command again"]
+    assert err.splitlines() == [
+        "edge-msa: Interrupted. No partial output remains; run the same command again to resume."
+    ]
     assert [path.name for path in tmp_path.iterdir()] == [".run.partial"]

@@ -1,7 +1,8 @@
-"""The runtime under the Pythons that devices have: 3.8 of JetPack 5, 3.10 of JetPack 6.
+"""The runtime under the Python versions of devices: 3.8 of JetPack 5, 3.10 of JetPack 6.
 
-An interpreter is looked for in EDGE_MSA_PYTHONS (paths, joined as in PATH), in PATH and among pyenv's versions. What
-the tests need is installed once, into `.pythons/`; without an interpreter or a package index these tests skip.
+Interpreters are searched in EDGE_MSA_PYTHONS (paths, separated as in PATH), in PATH, and among the versions of pyenv.
+The packages that the tests need are installed once, into `.pythons/`. The tests skip without an interpreter or a
+package index.
 """
 
 from __future__ import annotations
@@ -12,79 +13,81 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 from tests.locations import REPOSITORY
 
-if TYPE_CHECKING:
-    from tests.integration.conftest import CommandResult
+pytestmark = pytest.mark.slow
 
-    Command = Callable[..., CommandResult]
-
-TOP = REPOSITORY
-VENVS = TOP / ".pythons"
-# The backends that have wheels for it: the small graphs need OpenVINO 2025, which has none for 3.8.
+ENVIRONMENTS = REPOSITORY / ".pythons"
+# The backends that have wheels for this version. OpenVINO 2025, which the bundles need, has none for 3.8.
 EXTRAS = {"3.8": "onnxruntime,text", "3.10": "onnxruntime,openvino,text"}
 
 
 @pytest.fixture(scope="module", params=EXTRAS)
 def python(request: pytest.FixtureRequest) -> Path:
-    """An interpreter with the runtime, its extras, and what its tests need."""
+    """Return an interpreter with the runtime, its extras, and the packages that its tests need."""
     version: str = request.param
-    found = next(_interpreters(version), None)
-    if found is None:
-        pytest.skip(f"no Python {version} here: put one into PATH, or name it in EDGE_MSA_PYTHONS")
-    folder = VENVS / version
-    needed = (TOP / "runtime/pyproject.toml").read_text(encoding="utf-8")
-    stamp = folder / "needed"
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != needed:
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([found, "-m", "venv", folder], check=True, capture_output=True)
-        install = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--prefer-binary"]
-        packages = ["-e", f"{TOP / 'runtime'}[{EXTRAS[version]}]", "onnx", "pytest>=8,<9"]
-        done = subprocess.run([*install, *packages], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"the packages for Python {version} cannot be installed: {done.stderr.splitlines()[-1]}")
-        stamp.write_text(needed, encoding="utf-8")
+    interpreter = next(find_interpreters(version), None)
+    if interpreter is None:
+        pytest.skip(f"Python {version} is not installed: add it to PATH, or to EDGE_MSA_PYTHONS")
+    folder = ENVIRONMENTS / version
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    requirements = (REPOSITORY / "runtime/pyproject.toml").read_text(encoding="utf-8")
+    installed = folder / "requirements"
+    with FileLock(ENVIRONMENTS / f"{version}.lock"):
+        if not installed.is_file() or installed.read_text(encoding="utf-8") != requirements:
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([interpreter, "-m", "venv", folder], check=True, capture_output=True)
+            install = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--prefer-binary"]
+            packages = ["-e", f"{REPOSITORY / 'runtime'}[{EXTRAS[version]}]", "onnx", "pytest>=8,<9"]
+            completed = subprocess.run([*install, *packages], capture_output=True, text=True, check=False)
+            if completed.returncode:
+                error = completed.stderr.splitlines()[-1]
+                pytest.skip(f"the packages for Python {version} cannot be installed: {error}")
+            installed.write_text(requirements, encoding="utf-8")
     return folder / "bin/python"
 
 
-def test_the_runtime_s_own_tests_pass(python: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_unit_tests_of_the_runtime_pass(python: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/runtime"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TOP, env=_environment())
-    assert done.returncode == 0, done.stdout
+    completed = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=clean_environment()
+    )
+    assert completed.returncode == 0, completed.stdout
     with capsys.disabled():
-        print(f"\nPython {python.parts[-3]}: {done.stdout.splitlines()[-1]}", end="")
+        print(f"\nPython {python.parts[-3]}: {completed.stdout.splitlines()[-1]}", end="")
 
 
-@pytest.mark.parametrize("kind", ["streams", "encoder"])
-def test_a_bundle_reads_what_it_reads_here(
-    python: Path, kind: str, calibrated_runs: dict[str, Path], edge_msa: Command, tmp_path: Path
+@pytest.mark.parametrize("name", ["streams", "encoder"])
+def test_golden_predictions_are_reproduced(
+    python: Path, name: str, exported_bundle: Callable[[str, str], Path]
 ) -> None:
-    common = ("--max-drop", "100", "--output-dir", tmp_path / "bundle")
-    ran = edge_msa("export", "--target", "laptop-x86", "--model", calibrated_runs[kind], *common)
-    assert ran.code == 0, ran.err
-    command = [str(python), "-W", "error", "-m", "edge_msa_runtime", "verify", "--all", "bundle", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=_environment())
-    assert done.returncode == 0, done.stderr
-    found = {(one["backend"], one["precision"]) for one in json.loads(done.stdout.splitlines()[-1])}
-    assert {("onnxruntime", "fp32"), ("onnxruntime", "int8")} <= found
-    assert ("openvino", "int8") in found or python.parts[-3] == "3.8"
+    bundle = exported_bundle("laptop-x86", name)
+    command = [str(python), "-W", "error", "-m", "edge_msa_runtime", "verify", "--all", str(bundle), "--json"]
+    completed = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=bundle.parent, env=clean_environment()
+    )
+    assert completed.returncode == 0, completed.stderr
+    checks = json.loads(completed.stdout.splitlines()[-1])
+    variants = {(check["backend"], check["precision"]) for check in checks}
+    assert {("onnxruntime", "fp32"), ("onnxruntime", "int8")} <= variants
+    assert ("openvino", "int8") in variants or python.parts[-3] == "3.8"
 
 
-def _interpreters(version: str) -> Iterator[str]:
-    """Paths of interpreters of that version, the ones asked for first."""
-    asked = os.environ.get("EDGE_MSA_PYTHONS", "").split(os.pathsep)
+def find_interpreters(version: str) -> Iterator[str]:
+    """Yield paths of interpreters of that version, those of EDGE_MSA_PYTHONS first."""
+    configured = os.environ.get("EDGE_MSA_PYTHONS", "").split(os.pathsep)
     pyenv = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
-    for path in (*asked, shutil.which(f"python{version}"), *map(str, pyenv)):
-        if path and _version_of(path) == version:
+    for path in (*configured, shutil.which(f"python{version}"), *map(str, pyenv)):
+        if path and version_of(path) == version:
             yield path
 
 
-def _version_of(path: str) -> str:
-    """As "3.8"; empty for what does not run, as a shim of pyenv without a version behind it."""
+def version_of(path: str) -> str:
+    """Return the version as "3.8", or "" if the interpreter does not run, like a shim of pyenv without a version."""
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         return subprocess.run([path, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
@@ -92,6 +95,6 @@ def _version_of(path: str) -> str:
         return ""
 
 
-def _environment() -> dict[str, str]:
-    """Without the paths of this interpreter's packages."""
+def clean_environment() -> dict[str, str]:
+    """Return the environment without the package paths of this interpreter."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes a folder in which an aarch64 Python runs on any Linux, by QEMU's user-mode emulation: Debian 12's Python 3.11
-# with what a device has, NumPy, one backend and the tokenizers library. The wheel of a bundle is added by PYTHONPATH.
+# Set up an aarch64 Python that runs on any Linux, with the user-mode emulation of QEMU: Python 3.11 of Debian 12 with
+# NumPy, ONNX Runtime and tokenizers, as on a device. Add the wheel of a bundle with PYTHONPATH.
 #
-#   make_root.sh FOLDER        once; about 600 MB and two minutes
-#   FOLDER/python SCRIPT ...   runs it; it cannot start aarch64 programs of its own
+#   make_root.sh FOLDER        set up the folder once: about 600 MB and two minutes
+#   FOLDER/python SCRIPT ...   run a script; it cannot start other aarch64 programs
 #
-# onnxruntime 1.31 crashes under this emulation, 1.23.2 runs.
+# onnxruntime 1.31 crashes under this emulation; 1.23.2 works.
 set -euo pipefail
 folder=${1:?usage: make_root.sh FOLDER}
 packages=("numpy<2.4" "onnxruntime==1.23.2" "tokenizers<1")
@@ -22,7 +22,7 @@ need() {
 unpack_debian() {
   [[ -x $folder/root/usr/bin/python3.11 ]] && return
   rm -rf "$folder/root"
-  # Downloaded and unpacked, not configured: that would need the kernel to run aarch64 programs.
+  # Download and unpack only: configuring packages needs a kernel that runs aarch64 programs.
   debootstrap --arch=arm64 --foreign --variant=minbase --include=python3 bookworm "$folder/root"
   local package
   for package in "$folder"/root/var/cache/apt/archives/*.deb; do dpkg -x "$package" "$folder/root"; done
@@ -38,7 +38,7 @@ install_packages() {
 }
 
 write_launcher() {
-  # The CPU of a Raspberry Pi 5, which has 8-bit dot products, unless QEMU_CPU says another.
+  # The default processor is that of a Raspberry Pi 5, which has 8-bit dot products.
   cat >"$folder/python" <<'END'
 #!/bin/sh
 here=$(cd "$(dirname "$0")" && pwd)

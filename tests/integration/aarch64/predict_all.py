@@ -1,11 +1,16 @@
-"""Reads the same inputs with every precision of a bundle's ONNX Runtime, each subset by each way of prediction.
+"""Predict with every precision of a bundle's ONNX Runtime graphs, for each subset and each kind of graph.
 
-    python read_all.py BUNDLE INPUTS.npz PREDICTIONS.npz
+    python predict_all.py BUNDLE INPUTS.npz PREDICTIONS.npz
 
-Runs with what a device has: NumPy, the backend, the wheel of the bundle. `INPUTS.npz` holds `<modality>` (T, d), longer
-than the window, `valid.<modality>` (T,), and `text` where the bundle reads words. `PREDICTIONS.npz` gets
-`<precision>/<way>/<subset>` (outputs,). The ways: `window` (the frames that fit the window graph), `long` (all of them,
-by step graphs), `stream` (all of them in uneven chunks, with the mask).
+Needs only what a device has: NumPy, the backend, and the wheel of the bundle.
+
+`INPUTS.npz` contains `<modality>` (T, d), longer than the window, `valid.<modality>` (T,), and `text` if the bundle
+takes text. `PREDICTIONS.npz` gets `<precision>/<kind>/<subset>` (outputs,). The kinds are:
+
+- `window`: the frames that fit into the window graph
+- `long`: all frames, by step graphs
+- `text`: the text instead of language frames
+- `stream`: all frames in uneven chunks, with the mask
 """
 
 from __future__ import annotations
@@ -27,29 +32,28 @@ BACKEND = "onnxruntime"
 CHUNKS = (1, 7, 2, 16, 3)
 
 
-def main(bundle: str, inputs: str, predictions: str) -> None:
-    """Read all and keep it."""
-    given = dict(np.load(inputs))
-    found: dict[str, Any] = {}
+def main(bundle: str, inputs_path: str, predictions_path: str) -> None:
+    """Predict for all subsets and write the predictions."""
+    inputs = dict(np.load(inputs_path))
+    predictions: dict[str, Any] = {}
     for precision in open_bundle(bundle).precisions(BACKEND):
         with load(bundle, BACKEND, precision=precision) as session:
             for subset in Subset:
                 if set(subset.modalities) <= set(session.manifest.modalities):
-                    for way, outputs in _read(session, subset, given).items():
-                        found[f"{precision}/{way}/{subset.value}"] = outputs
-    np.savez(predictions, **found)
+                    for kind, outputs in _predict(session, subset, inputs).items():
+                        predictions[f"{precision}/{kind}/{subset.value}"] = outputs
+    np.savez(predictions_path, **predictions)
 
 
-def _read(session: Session, subset: Subset, given: Mapping[str, Any]) -> dict[str, Any]:
+def _predict(session: Session, subset: Subset, inputs: Mapping[str, Any]) -> dict[str, Any]:
     specs = session.manifest.modalities
-    frames = {name: given[name] for name in subset.modalities}
-    masks = {name: given[f"valid.{name}"] for name in subset.modalities}
+    frames = {name: inputs[name] for name in subset.modalities}
+    masks = {name: inputs[f"valid.{name}"] for name in subset.modalities}
     short = {name: values[: specs[name].window] for name, values in frames.items()}
-    ways = {"window": session.predict(**short), "long": session.predict(**frames)}
-    if "text" in given and "language" in frames:
-        ways["words"] = session.predict(
-            text=str(given["text"]), **{name: values for name, values in short.items() if name != "language"}
-        )
+    predictions = {"window": session.predict(**short), "long": session.predict(**frames)}
+    if "text" in inputs and "language" in frames:
+        others = {name: values for name, values in short.items() if name != "language"}
+        predictions["text"] = session.predict(text=str(inputs["text"]), **others)
     stream = session.create_stream()
     for name, values in frames.items():
         start = 0
@@ -57,8 +61,8 @@ def _read(session: Session, subset: Subset, given: Mapping[str, Any]) -> dict[st
             end = start + CHUNKS[start % len(CHUNKS)]
             stream.push(**{name: values[start:end]}, valid={name: masks[name][start:end]})
             start = end
-    ways["stream"] = stream.predict()
-    return {way: np.asarray(prediction.outputs) for way, prediction in ways.items()}
+    predictions["stream"] = stream.predict()
+    return {kind: np.asarray(prediction.outputs) for kind, prediction in predictions.items()}
 
 
 if __name__ == "__main__":
