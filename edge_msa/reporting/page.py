@@ -18,6 +18,7 @@ from edge_msa.reporting.points import (
     merge_remarks,
     omission_reason,
     short_names,
+    subset_title,
 )
 from edge_msa.reporting.summary import summarize
 from edge_msa.reporting.templates import Table, render_template
@@ -72,7 +73,7 @@ def render_report(report: Report) -> str:
         title=report.title,
         subtitle=_subtitle(report),
         summary=summarize(points),
-        subset=subset,
+        subset=subset_title(subset),
         legend=tradeoff_legend(points),
         tradeoff=_tradeoff_table(points),
         tradeoff_plot=Markup(tradeoff_plot(points, subset)),  # noqa: S704
@@ -107,7 +108,7 @@ def _latency_table(points: Sequence[ReportPoint]) -> Table:
         for number, (point, name) in enumerate(zip(points, short_names(points), strict=True), 1)
         if point.latency_ms
     ]
-    return Table(["", *subsets], rows, "p50 / p99 in ms, by available modalities")
+    return Table(["row", *subsets], rows, "p50 / p99 in ms, by available modalities")
 
 
 def _percentiles(latency: Mapping[str, float]) -> str:

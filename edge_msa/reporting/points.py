@@ -165,6 +165,12 @@ def headline_subset(points: Sequence[ReportPoint]) -> str:
     return max(Subset, key=support).value
 
 
+def subset_title(subset: str) -> str:
+    """Return a subset in words and as its abbreviation: `language and audio (la)`."""
+    *first, last = Subset(subset).modalities
+    return f"{', '.join(first)} and {last} ({subset})" if first else f"{last} ({subset})"
+
+
 def short_names(points: Sequence[ReportPoint]) -> tuple[str, ...]:
     """Return a short label per point.
 

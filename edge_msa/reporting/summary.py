@@ -11,6 +11,7 @@ from edge_msa.reporting.points import (
     omission_reason,
     pareto_front_points,
     short_names,
+    subset_title,
 )
 from edge_msa.text_tables import format_number
 
@@ -43,13 +44,14 @@ def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
         return
     parts = [f"{_name(point, points)} ({_latency(point, subset)}, {_accuracy(point, subset)})" for point in best]
     measured = sum(not omission_reason(point, subset) for point in points)
+    title = subset_title(subset)
     if measured == 1:
-        yield f"Only one row was measured on {subset}: {parts[0]}."
+        yield f"Only one row was measured on {title}: {parts[0]}."
     elif len(parts) == 1:
-        yield f"One of {measured} measured rows is both the fastest and the most accurate on {subset}: {parts[0]}."
+        yield f"One of {measured} measured rows is both the fastest and the most accurate on {title}: {parts[0]}."
     else:
         count = f"{len(parts)} of {measured} measured rows"
-        yield f"{count} are on the Pareto front on {subset}, fastest first: {'; '.join(parts)}."
+        yield f"{count} are on the Pareto front on {title}, fastest first: {'; '.join(parts)}."
 
 
 def _best_accuracy(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
@@ -131,7 +133,10 @@ def _accuracy_change(point: ReportPoint, base: ReportPoint) -> Iterator[str]:
     if changes:
         worst = min(changes, key=lambda subset: changes[subset])
         title = describe(point.gate_metric).title
-        yield f"{title} changes by {changes[worst]:+.1f} points on {worst}, the worst subset"
+        if round(changes[worst], 1) >= 0:
+            yield f"no loss of {title} on any subset"
+        else:
+            yield f"{title} changes by {changes[worst]:+.1f} points on {worst}, the worst subset"
 
 
 def _not_executed(points: Sequence[ReportPoint]) -> Iterator[str]:

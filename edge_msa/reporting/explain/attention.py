@@ -119,7 +119,7 @@ def almt_figure(frames: Arrays, guided: Arrays, split: Split, row: int, index: i
     notes: list[str] = []
     for name, embedding in frames.items():
         mask = _mask(split, name, row, embedding.shape[3] - embedding.shape[2])
-        columns = f"{name} frame (number)"
+        columns = f"{name} frame"
         if (note := _omission_note(name, int(mask.sum()))) is not None:
             notes.append(note)
         elif name not in guided:
@@ -161,7 +161,7 @@ def masked_figure(
         attention = masked_attention(weights[index], mask, attends_gaps=attends_gaps)
         gaps = f" ({100 * attention.padding:.0f} % to missing frames between them)" if attention.padding > 0.005 else ""
         words = _column_words(split, name, row, mask)
-        rows.append([Panel(f"{name} frames{gaps}", row_name, f"{name} frame (number)", attention.weights, words)])
+        rows.append([Panel(f"{name} frames{gaps}", row_name, f"{name} frame", attention.weights, words)])
     return AttentionFigure(attention_plot(rows, f"sample{index}") if rows else "", tuple(notes))
 
 

@@ -34,7 +34,7 @@ def select_rows(split: Split, task: Task, ids: Sequence[str]) -> tuple[Rows, str
         UsageError: The split has no sample with an id.
     """
     if ids:
-        return np.array([_row_of(split, sample) for sample in dict.fromkeys(ids)], np.int64), "the requested samples"
+        return np.array([_row_of(split, sample) for sample in dict.fromkeys(ids)], np.int64), "as requested"
     count = np.sum([has_modality(split, name) for name in MODALITIES], axis=0)
     fullest = np.flatnonzero(count == count.max())
     labels = split.labels[fullest]
@@ -46,7 +46,7 @@ def select_rows(split: Split, task: Task, ids: Sequence[str]) -> tuple[Rows, str
     order = fullest[np.argsort(labels, kind="stable")]
     positions = sorted({round(quantile * (len(order) - 1)) for quantile in QUANTILES})
     percents = ", ".join(f"{100 * quantile:g}" for quantile in QUANTILES)
-    return order[positions], f"samples at the {percents} % quantiles of the label, among those with the most modalities"
+    return order[positions], f"at the {percents} % quantiles of the label, among samples with the most modalities"
 
 
 def has_modality(split: Split, modality: str) -> BoolArray:

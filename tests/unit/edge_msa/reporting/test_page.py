@@ -100,7 +100,7 @@ def test_references_inside_plots_resolve(html: str, outline: Parse) -> None:
     "expected",
     [
         "Edge & toy",
-        "2 of 2 measured rows are on the Pareto front on lav",
+        "2 of 2 measured rows are on the Pareto front on language, audio and vision (lav)",
         "3: not executed",
         "baseline: best constant (-1)",
         "The Bayes optimum is the expected result of the optimal predictor",

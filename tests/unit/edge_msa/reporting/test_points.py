@@ -8,7 +8,7 @@ from edge_msa.benchmark.records import BenchRecord, Records
 from edge_msa.errors import RunError
 from edge_msa.evaluation.evaluate import Evaluation, Source
 from edge_msa.reporting import ReportPoint, join_points, pareto_front, pareto_front_points
-from edge_msa.reporting.points import headline_subset, omission_reason, short_names
+from edge_msa.reporting.points import headline_subset, omission_reason, short_names, subset_title
 
 FP32 = ReportPoint(
     "bundle",
@@ -102,6 +102,12 @@ def test_headline_is_the_fullest_subset_of_most_points() -> None:
     assert headline_subset([FP32, INT8, IDLE]) == "lav"
     language = replace(FP32, by_subset={"l": {"acc2_non0": 0.7}}, latency_ms={"l": {"p50": 1.0}})
     assert headline_subset([language]) == "l"
+
+
+def test_subset_titles_name_the_modalities() -> None:
+    assert subset_title("l") == "language (l)"
+    assert subset_title("av") == "audio and vision (av)"
+    assert subset_title("lav") == "language, audio and vision (lav)"
 
 
 def test_short_names_contain_the_bundle_only_if_needed() -> None:

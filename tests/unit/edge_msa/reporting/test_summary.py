@@ -37,7 +37,7 @@ def summary_of(*points: ReportPoint) -> str:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "2 of 3 measured rows are on the Pareto front on lav, fastest first: ",
+        "2 of 3 measured rows are on the Pareto front on language, audio and vision (lav), fastest first: ",
         "The best Acc-2 Non0 on lav is 80.0; the better baseline reaches 57.8 and the Bayes optimum is 90.0.",
         "a model can exceed it slightly by chance.",
         "int8 compared with fp32 on laptop-x86 · onnxruntime: 2.0 times as fast on lav (0.250 ms instead of 0.500 ms)",
@@ -48,6 +48,10 @@ def summary_of(*points: ReportPoint) -> str:
 )
 def test_the_summary_states_each_result(sentence: str) -> None:
     assert sentence in summary_of(FP32, INT8, DOMINATED, IDLE)
+
+
+def test_a_change_that_rounds_to_zero_is_no_loss() -> None:
+    assert "no loss of Acc-2 Non0 on any subset" in summary_of(FP32, replace(INT8, by_subset=FP32.by_subset))
 
 
 def test_a_slower_precision_is_called_slower() -> None:
@@ -83,7 +87,7 @@ def test_one_row_can_be_fastest_and_most_accurate() -> None:
 
 def test_a_single_measured_row_is_not_compared() -> None:
     elsewhere = replace(INT8, target="raspberry-pi-5", on_target=False)
-    assert "Only one row was measured on lav" in summary_of(FP32, elsewhere)
+    assert "Only one row was measured on language, audio and vision (lav)" in summary_of(FP32, elsewhere)
 
 
 def test_without_accuracy_there_is_no_pareto_front() -> None:

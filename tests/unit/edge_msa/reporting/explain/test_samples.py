@@ -28,7 +28,7 @@ def test_samples_are_selected_by_id_or_by_label() -> None:
     split = toy()
     rows, selection = select_rows(split, MOSI, ["v1[5]", "v0[0]", "v1[5]"])
     assert rows.tolist() == [5, 0]
-    assert selection == "the requested samples"
+    assert selection == "as requested"
     rows, selection = select_rows(split, MOSI, [])
     assert rows.tolist() == [3, 9, 16, 22]  # Among rows 2 to 23, which have the most modalities.
     assert "5, 35, 65, 95 % quantiles" in selection
