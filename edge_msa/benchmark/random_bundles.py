@@ -21,8 +21,9 @@ from edge_msa_calibrate.collect import collect_statistics
 from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_candidate
-from edge_msa_export.graphs.export import export_all
-from edge_msa_export.profiles import profile_named
+from edge_msa_export.graphs.student import export_student
+from edge_msa_export.profiles import find_profile
+from edge_msa_export.provenance import Provenance
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
 from edge_msa_runtime.modalities import subsets_of
 
@@ -65,17 +66,17 @@ def random_bundle(
         )
         for subset in subsets_of(config.dims)
     ]
-    exported = export_all(student, chunk_lengths(windows), windows)
+    exported = export_student(student, chunk_lengths(windows), windows)
     graphs = {key: graph for key, graph in exported.items() if key.role == "window" and key.length is None}
     request = ExportRequest(
         name=name,
-        profile=profile_named(TARGET),
+        profile=find_profile(TARGET),
         task=make_task_spec(MOSI),
         normalization={name: Normalization((0.0,) * dim, (1.0,) * dim) for name, dim in config.dims.items()},
         chunks=chunk_lengths(windows),
         windows=windows,
-        golden=golden,
-        provenance={"weights": "random, seed 0", "parameters": count},
+        golden_samples=golden,
+        provenance=Provenance(model="random weights", seed=0, parameters=count),
         license="MIT",
         ranges=compute_ranges(collect_statistics(graphs, [sample.frames for sample in golden]), "minmax"),
         precisions=precisions,

@@ -11,7 +11,7 @@ from edge_msa.config.recipes import read_recipe, recipe_from, student_recipe
 from edge_msa.errors import UsageError
 from edge_msa.training.teachers.by_name import TeacherName
 from edge_msa_calibrate.ranges import Method
-from edge_msa_export.profiles import profile_named
+from edge_msa_export.profiles import find_profile
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PipelineRecipe:
         if not self.targets:
             raise UsageError('pipeline.targets is empty; name at least one device, as in ["laptop"]')
         for target in self.targets:
-            profile_named(target)  # now, not after everything was trained
+            find_profile(target)  # now, not after everything was trained
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edge_msa.deployment.student import DeployableStudent
-from edge_msa_export.graphs.export import export_all
-from edge_msa_export.graphs.files import GraphsByKey, read_graphs
+from edge_msa_export.graphs.files import GraphsByKey, load_graphs
+from edge_msa_export.graphs.student import export_student
 from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.text import TextGraph
 
@@ -29,7 +29,7 @@ def load_student_graphs(student: DeployableStudent) -> GraphsByKey:
         ExportError: a graph file is damaged, or torch cannot export the student.
     """
     windows = student.spec.windows
-    return read_graphs(student.run.path) or export_all(student.network, chunk_lengths(windows), windows)
+    return load_graphs(student.run.path) or export_student(student.network, chunk_lengths(windows), windows)
 
 
 def load_all_graphs(student: DeployableStudent) -> GraphsByKey:

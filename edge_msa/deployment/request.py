@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from collections.abc import Mapping
 
 from edge_msa.data.tasks import Task
 from edge_msa.deployment.golden_samples import choose_golden_samples
@@ -13,8 +12,12 @@ from edge_msa.quantization.calibration_files import Calibration
 from edge_msa.quantization.plan_summary import summarize_plan
 from edge_msa_export.graphs.files import GraphsByKey
 from edge_msa_export.profiles import DeviceProfile
+from edge_msa_export.provenance import DataSource, NodePrecision, Provenance
 from edge_msa_export.request import ExportRequest, Normalization
 from edge_msa_runtime.bundle.manifest import TaskSpec
+
+Plan = Mapping[str, tuple[NodePrecision, ...]]
+"""The precision of every node, by quantization scheme."""
 
 LICENSE = "The weights are subject to the terms of the data that they were trained on. The runtime is MIT."
 
@@ -44,9 +47,7 @@ def make_export_request(
         DataError: the dataset lacks a modality of the model.
     """
     spec, calibration = student.spec, student.calibration
-    provenance = _provenance(student)
-    if graphs is not None and calibration is not None:
-        provenance["plan"] = _plans(graphs, profile, calibration)
+    plan = None if graphs is None or calibration is None else _summarize_plans(graphs, profile, calibration)
     return ExportRequest(
         name=name,
         profile=profile,
@@ -59,17 +60,17 @@ def make_export_request(
         },
         chunks=chunk_lengths(spec.windows),
         windows=spec.windows,
-        golden=choose_golden_samples(student.dataset, spec.dims, text_input=spec.text_input is not None),
-        provenance=provenance,
+        golden_samples=choose_golden_samples(student.dataset, spec.dims, text_input=spec.text_input is not None),
+        provenance=_make_provenance(student, plan),
         license=LICENSE,
         ranges=calibration.ranges if calibration else None,
         smoothing=calibration.smoothing if calibration else {},
         fp32_weights=calibration.fp32_weights if calibration else {},
         precisions=None if precision == "auto" else tuple(dict.fromkeys(("fp32", precision))),
         frame_rates=spec.frame_rates,
-        text=student.text,
-        ir=ir,
-        dla=dla,
+        text_model=student.text,
+        openvino_ir=ir,
+        check_dla=dla,
     )
 
 
@@ -78,27 +79,28 @@ def make_task_spec(task: Task) -> TaskSpec:
     return TaskSpec(task.kind, task.outputs, task.labels, task.edges)
 
 
-def _provenance(student: DeployableStudent) -> dict[str, Any]:
+def _make_provenance(student: DeployableStudent, plan: Plan | None) -> Provenance:
     info, dataset = student.run.info, student.dataset
     parameters = sum(value.size for value in student.run.weights.values())
-    return {
-        "run": student.run.digest,
-        "model": info.model,
-        "seed": info.seed,
-        "parameters": int(parameters) + (student.text.parameters if student.text else 0),
-        "config": dict(info.config),
-        "inputs": dict(info.inputs),
-        "data": {"name": dataset.name, "digest": dataset.digest},
-        "git_revision": info.git_revision,
-        "versions": dict(info.versions),
-        "calibration": dict(info.recipe) if info.kind == "calibration" else None,
-    }
+    return Provenance(
+        run=student.run.digest,
+        model=info.model,
+        seed=info.seed,
+        parameters=int(parameters) + (student.text.parameters if student.text else 0),
+        config=dict(info.config),
+        inputs=dict(info.inputs),
+        data=DataSource(dataset.name, dataset.digest),
+        git_revision=info.git_revision,
+        versions=dict(info.versions),
+        calibration=dict(info.recipe) if info.kind == "calibration" else None,
+        plan=plan,
+    )
 
 
-def _plans(graphs: GraphsByKey, profile: DeviceProfile, calibration: Calibration) -> dict[str, list[dict[str, Any]]]:
-    """Return the precision of every node by quantization scheme, as plain JSON values."""
+def _summarize_plans(graphs: GraphsByKey, profile: DeviceProfile, calibration: Calibration) -> Plan:
+    """Return the precision of every node by quantization scheme."""
     return {
-        backend.scheme: [dataclasses.asdict(node) for node in summarize_plan(graphs, backend.scheme, calibration)]
+        backend.scheme: summarize_plan(graphs, backend.scheme, calibration)
         for backend in profile.backends
         if backend.scheme is not None
     }

@@ -10,19 +10,19 @@ from edge_msa.deployment.request import make_export_request
 from edge_msa.deployment.student import DeployableStudent
 from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.text_tables import text_table
-from edge_msa_export.bundle.folders import whole_folder
 from edge_msa_export.errors import ExportError
+from edge_msa_export.folders import atomic_folder
 from edge_msa_export.profiles import DeviceProfile, load_profiles
-from edge_msa_export.torch_tensorrt.folder import Facts, is_programs_folder, write_facts
+from edge_msa_export.torch_tensorrt.folder import ProgramsInfo, is_programs_folder, write_programs_info
 from edge_msa_export.torch_tensorrt.programs import (
     PRECISIONS,
-    Compiled,
-    Programs,
+    CompiledPrograms,
+    ProgramSet,
     compile_programs,
+    get_torch_version,
     save_programs,
-    torch_version,
 )
-from edge_msa_export.torch_tensorrt.tables import table_of
+from edge_msa_export.torch_tensorrt.tables import find_operator_table
 
 BACKEND = "torch-tensorrt"
 
@@ -31,8 +31,8 @@ BACKEND = "torch-tensorrt"
 class ProgramExport:
     """A folder of torch programs."""
 
-    programs: Programs
-    facts: Facts
+    programs: ProgramSet
+    info: ProgramsInfo
     error: ExportError | BackendUnavailableError | None
     """Why the programs were not compiled; None if they were."""
 
@@ -66,31 +66,31 @@ def write_programs(
         ExportError: torch cannot export the student.
     """
     request = make_export_request(student, profile, output_dir.name, precision="fp32")
-    compiled: Compiled | None = None
+    compiled: CompiledPrograms | None = None
     error: ExportError | BackendUnavailableError | None = None
-    with whole_folder(output_dir, is_programs_folder) as folder:
-        programs = save_programs(student.network, request, folder, table_of(profile.torch_tensorrt or ""))
+    with atomic_folder(output_dir, is_programs_folder) as folder:
+        programs = save_programs(student.network, request, folder, find_operator_table(profile.torch_tensorrt or ""))
         try:
             compiled = compile_programs(programs, student.network, request, precision)
         except (ExportError, BackendUnavailableError) as caught:  # the programs can be compiled on the device
             error = caught
             shutil.rmtree(folder / "compiled", ignore_errors=True)
-        facts = Facts(profile, torch_version(), precision, compiled, request.provenance)
-        write_facts(folder, programs, facts)
-    return ProgramExport(programs, facts, error)
+        info = ProgramsInfo(profile, get_torch_version(), precision, compiled, request.provenance)
+        write_programs_info(folder, programs, info)
+    return ProgramExport(programs, info, error)
 
 
 def format_programs(export: ProgramExport) -> str:
     """Return a text table of the programs and their parity with torch."""
-    programs, facts = export.programs, export.facts
-    compiled = facts.compiled.parity if facts.compiled else {}
+    programs, info = export.programs, export.info
+    compiled = info.compiled.parity if info.compiled else {}
     rows = [
         [
             saved.file,
             str(sum(saved.operators.values())),
             f"{saved.parity:.1e}",
             f"{compiled[saved.key]:.1e}" if saved.key in compiled else "-",
-            "  " + (", ".join(saved.unconverted) or "none"),
+            "  " + (", ".join(saved.unconverted_operators) or "none"),
         ]
         for saved in programs.saved
     ]

@@ -21,7 +21,7 @@ from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_calibrate.sensitivity import PlanScore
 from edge_msa_export.graphs.files import Graph, GraphsByKey
-from edge_msa_export.request import Variant
+from edge_msa_export.request import GraphVariant
 from edge_msa_runtime.backends import Backend, open_backend
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
@@ -69,7 +69,7 @@ class PlanScorer:
         self._split = valid.select(rows)
         self._text_encoder = text_encoder
         self._scratch = scratch
-        self._backend = open_backend(Variant(backend, "int8", scheme).measured_by)
+        self._backend = open_backend(GraphVariant(backend, "int8", scheme).measured_by)
         self._reference = {
             subset: self._predict(self._window(subset), self._split.select(part), subset)
             for subset, part in available_subsets(self._split)

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from edge_msa.quantization.calibration_files import Calibration
 from edge_msa_calibrate.layers import encoder_of
 from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_export.graphs.files import GraphsByKey
+from edge_msa_export.provenance import NodePrecision
 from edge_msa_runtime.bundle.manifest import GraphKey
-
-
-@dataclass(frozen=True)
-class NodePrecision:
-    """Whether a node computes in INT8, and why."""
-
-    node: str
-    """Name of the node, followed by the name of its weight in parentheses if it has one."""
-    op: str
-    int8: bool
-    reason: str
 
 
 def summarize_plan(graphs: GraphsByKey, scheme: str, calibration: Calibration) -> tuple[NodePrecision, ...]:

@@ -24,7 +24,7 @@ from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
 from edge_msa.search.space import PRECISION, Params, SearchSpace, flatten_recipe, nest_params, parse_space
 from edge_msa.training.teachers.by_name import TeacherRecipe, teacher_recipe
-from edge_msa_export.profiles import DeviceProfile, profile_named
+from edge_msa_export.profiles import DeviceProfile, find_profile
 from edge_msa_runtime.errors import BackendUnavailableError
 
 DATA_PREFIX, TEACHER_FOLDER = "data-", "teacher"
@@ -182,7 +182,7 @@ def _search_space(settings: Settings, default_recipe: StudentRecipe, profile: De
 
 def _profile_with_one_backend(target: str) -> DeviceProfile:
     """Return the target's profile, with its first backend that is available on this machine as the only one."""
-    profile = profile_named(target)
+    profile = find_profile(target)
     if not matches_profile(profile.to_json()):
         raise BackendUnavailableError(
             f"This machine cannot measure latencies for {profile.name}, which is {profile.architecture}. "
@@ -192,7 +192,7 @@ def _profile_with_one_backend(target: str) -> DeviceProfile:
     for backend in profile.backends:
         reason = unavailable_reason(backend.name)
         if reason is None:
-            return dataclasses.replace(profile, backends=(backend,))
+            return profile.with_backends(backend.name)
         reasons.append(reason)
     raise BackendUnavailableError(f"No backend of {profile.name} is available on this machine: {'; '.join(reasons)}")
 

@@ -53,8 +53,8 @@ from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_bundle
 from edge_msa_export.lint import LintTarget
-from edge_msa_export.profiles import DeviceProfile, profile_named
-from edge_msa_export.request import variants_of
+from edge_msa_export.profiles import DeviceProfile, find_profile
+from edge_msa_export.request import list_variants
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
@@ -99,10 +99,10 @@ def export_model(
             precisions that passed.
     """
     # Check the arguments before any slow work.
-    profile = profile_named(target)
+    profile = find_profile(target)
     output = output_dir or Path(f"bundle-{profile.name}")
     if dla:
-        LintTarget.of(profile, "tensorrt", dla=True)
+        LintTarget.from_profile(profile, "tensorrt", dla=True)
     if remote:
         _check_remote(remote, profile, precision)
 
@@ -110,7 +110,7 @@ def export_model(
     student = _load_student(model, data, task)
     graphs = load_all_graphs(student)
     request = make_export_request(student, profile, output.name, precision=precision, graphs=graphs, ir=ir, dla=dla)
-    variants_of(request)  # raises if the target does not support the precision
+    list_variants(request)  # raises if the target does not support the precision
     print_notes(_notes(student.run, profile, output))
 
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
@@ -140,7 +140,7 @@ def export_model(
             request,
             {choice.backend: choice.precision for choice in choices},
             _accuracy_record(measurements),
-            kept={choice.backend: choice.passing for choice in choices},
+            also_passed={choice.backend: choice.passing for choice in choices},
         )
     for choice in choices:
         print_result(f"{choice.backend}: {choice.precision}, {choice.reason}")
@@ -167,7 +167,7 @@ def export_once(
 
     With `accept_gate_failure`, print a note if the accuracy gate fails instead of raising GateFailedError.
     """
-    inputs = {"model": load_run(model).digest, "target": json.dumps(profile_named(target).to_json(), sort_keys=True)}
+    inputs = {"model": load_run(model).digest, "target": json.dumps(find_profile(target).to_json(), sort_keys=True)}
     settings = {"precision": precision, "max_drop": max_drop}
 
     def cache_key() -> str:
@@ -230,7 +230,7 @@ def export_programs(
         BackendUnavailableError: torch-tensorrt is not available here. The programs are written without being compiled.
         RunError: torch-tensorrt cannot compile the programs. They are written without being compiled.
     """
-    profile = profile_named(target)
+    profile = find_profile(target)
     chosen = check_programs_precision(profile, precision)
     if unsupported:
         raise UsageError(f"{unsupported[0]} applies only to bundles. Omit it with --backend {BACKEND}.")
@@ -349,21 +349,22 @@ def _accuracy_record(measurements: tuple[PrecisionMeasurement, ...]) -> dict[str
 
 
 def _program_notes(export: ProgramExport) -> Iterator[str]:
-    facts = export.facts
-    if facts.compiled:
-        yield f"The programs in compiled/ run only on {facts.compiled.gpu}. On another GPU, compile programs/ there."
-    if not facts.fits_torch:
+    info = export.info
+    if info.compiled:
+        yield f"The programs in compiled/ run only on {info.compiled.gpu}. On another GPU, compile programs/ there."
+    if not info.loads_on_target:
         yield (
-            f"The programs were exported with torch {facts.torch}. torch-tensorrt {facts.profile.torch_tensorrt} needs "
+            f"The programs were exported with torch {info.torch}. torch-tensorrt {info.profile.torch_tensorrt} needs "
             "the torch release of the same version and may not be able to load them."
         )
 
 
 def _compile_error(export: ProgramExport, output: Path) -> BackendUnavailableError | RunError:
-    facts = export.facts
-    torch = "" if facts.fits_torch else f"export again with torch {facts.profile.torch_tensorrt}, then "
+    info = export.info
+    torch = "" if info.loads_on_target else f"export again with torch {info.profile.torch_tensorrt}, then "
+    reason = str(export.error).removesuffix(".")
     kind = BackendUnavailableError if isinstance(export.error, BackendUnavailableError) else RunError
     return kind(
-        f"{output} contains the programs, but they are not compiled: {export.error}. To compile them on the device, "
-        f"{torch}run {facts.profile.torch_tensorrt_install} and follow {output}/README.md."
+        f"{output} contains the programs, but they are not compiled: {reason}. To compile them on the device, "
+        f"{torch}run {info.profile.torch_tensorrt_install} and follow {output}/README.md."
     )

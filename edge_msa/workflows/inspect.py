@@ -10,10 +10,9 @@ from edge_msa.console import say, say_json
 from edge_msa.errors import UsageError
 from edge_msa.text_tables import text_table
 from edge_msa_export.errors import ExportError, LintError
-from edge_msa_export.lint import REFUSED, SLOW, Finding, LintTarget, tensorrt_version
-from edge_msa_export.lint.finding import SEVERITIES
-from edge_msa_export.lint.inspection import Inspected, inspect_bundle, inspect_file, tensorrt_graphs
-from edge_msa_export.profiles import load_profiles, profile_named
+from edge_msa_export.lint import ERROR, SEVERITIES, WARNING, Finding, LintTarget, parse_tensorrt_version
+from edge_msa_export.lint.inspection import InspectedGraph, inspect_bundle, inspect_file, list_tensorrt_graphs
+from edge_msa_export.profiles import find_profile, load_profiles
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 
 KINDS = 5
@@ -24,7 +23,7 @@ SHOWN = 5
 
 def inspect_path(
     path: Path, *, target: str | None = None, tensorrt: str | None = None, dla: bool = False, json: bool = False
-) -> tuple[Inspected, ...]:
+) -> tuple[InspectedGraph, ...]:
     """Show what a TensorRT makes of a bundle's graphs, or of one file.
 
     Args:
@@ -47,7 +46,7 @@ def inspect_path(
         lint_target = _lint_target(target, tensorrt, dla=dla)
         if lint_target is None:
             raise UsageError(f"{path}: a file does not say for whom it is: give --tensorrt VERSION or --target NAME")
-        graphs: tuple[Inspected, ...] = (inspect_file(path, lint_target),)
+        graphs: tuple[InspectedGraph, ...] = (inspect_file(path, lint_target),)
     else:
         bundle = open_bundle(path)
         lint_target = _lint_target(target, tensorrt, dla=dla) or _own(bundle, dla=dla)
@@ -56,14 +55,14 @@ def inspect_path(
     say(_graph_table(graphs))
     _say_findings(graphs)
     if json:
-        say_json({"path": str(path), "lint_target": str(lint_target), "graphs": [graph.to_json() for graph in graphs]})
+        say_json({"path": str(path), "target": str(lint_target), "graphs": [graph.to_json() for graph in graphs]})
     _refuse(graphs, lint_target)
     return graphs
 
 
 def slow_line(findings: Iterable[Finding]) -> str | None:
     """One line on what is read and costs more than it saves; None where there is no such thing."""
-    counts = Counter(finding.rule for finding in findings if finding.severity == SLOW)
+    counts = Counter(finding.rule for finding in findings if finding.severity == WARNING)
     if not counts:
         return None
     told = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
@@ -74,31 +73,31 @@ def slow_line(findings: Iterable[Finding]) -> str | None:
 
 def _lint_target(target: str | None, tensorrt: str | None, *, dla: bool) -> LintTarget | None:
     if tensorrt is not None:
-        return LintTarget("tensorrt", tensorrt_version(tensorrt), dla=dla)
+        return LintTarget("tensorrt", parse_tensorrt_version(tensorrt), dla=dla)
     if target is None:
         return None
-    profile = profile_named(target)
+    profile = find_profile(target)
     if profile.tensorrt is None:
         raise LintError(f"{profile.name} has no TensorRT; give a Jetson, or --tensorrt VERSION")
-    return LintTarget.of(profile, "tensorrt", dla=dla)
+    return LintTarget.from_profile(profile, "tensorrt", dla=dla)
 
 
 def _own(bundle: Bundle, *, dla: bool) -> LintTarget:
     """The TensorRT that a bundle was exported for."""
-    tensorrt_graphs(bundle)  # of a bundle without them there is more to say than that it has no version
+    list_tensorrt_graphs(bundle)  # of a bundle without them there is more to say than that it has no version
     profile = bundle.manifest.profile
     if dla and not profile.get("dla"):
         raise LintError(f"{bundle.manifest.target}, which {bundle.path.name} is for, has no DLA; leave --dla out")
-    return LintTarget("tensorrt", tensorrt_version(str(profile.get("tensorrt"))), dla=dla)
+    return LintTarget("tensorrt", parse_tensorrt_version(str(profile.get("tensorrt"))), dla=dla)
 
 
-def _graph_table(graphs: Sequence[Inspected]) -> str:
+def _graph_table(graphs: Sequence[InspectedGraph]) -> str:
     rows = [
         [
             graph.name,
             graph.precision,
-            str(sum(graph.nodes.values())),
-            str(graph.int8),
+            str(sum(graph.operators.values())),
+            str(graph.int8_nodes),
             "  " + _kinds(graph),
         ]
         for graph in graphs
@@ -106,14 +105,14 @@ def _graph_table(graphs: Sequence[Inspected]) -> str:
     return text_table(["graph", "precision", "nodes", "int8", "  by type"], rows, left=5)
 
 
-def _kinds(graph: Inspected) -> str:
+def _kinds(graph: InspectedGraph) -> str:
     """The most frequent operators; --json has all."""
-    shown = [f"{kind} {count}" for kind, count in list(graph.nodes.items())[:KINDS]]
-    more = len(graph.nodes) - len(shown)
+    shown = [f"{kind} {count}" for kind, count in list(graph.operators.items())[:KINDS]]
+    more = len(graph.operators) - len(shown)
     return ", ".join(shown) + (f", {more} other kinds" if more > 0 else "")
 
 
-def _say_findings(graphs: Sequence[Inspected]) -> None:
+def _say_findings(graphs: Sequence[InspectedGraph]) -> None:
     found = [(graph, finding) for graph in graphs for finding in graph.findings]
     counts = Counter(finding.severity for _, finding in found)
     say("")
@@ -123,23 +122,23 @@ def _say_findings(graphs: Sequence[Inspected]) -> None:
         say(text_table(header, list(_rows(found)), left=len(header)))
 
 
-def _rows(found: Sequence[tuple[Inspected, Finding]]) -> Iterator[list[str]]:
+def _rows(found: Sequence[tuple[InspectedGraph, Finding]]) -> Iterator[list[str]]:
     """By severity and rule; of each rule the first few."""
     rules = dict.fromkeys((finding.severity, finding.rule) for _, finding in found)
     for severity, rule in sorted(rules, key=lambda item: (SEVERITIES.index(item[0]), item[1])):
         hits = [(graph, finding) for graph, finding in found if (finding.severity, finding.rule) == (severity, rule)]
         for graph, finding in hits[:SHOWN]:
-            yield [severity, rule, graph.name, finding.where, finding.message, finding.document]
+            yield [severity, rule, graph.name, finding.location, finding.message, finding.document]
         if len(hits) > SHOWN:
             yield [severity, rule, "", "", f"and {len(hits) - SHOWN} more; --json has all", ""]
 
 
-def _refuse(graphs: Sequence[Inspected], lint_target: LintTarget) -> None:
-    refused = [finding for graph in graphs for finding in graph.findings if finding.severity == REFUSED]
+def _refuse(graphs: Sequence[InspectedGraph], lint_target: LintTarget) -> None:
+    refused = [finding for graph in graphs for finding in graph.findings if finding.severity == ERROR]
     if refused:
         counts = Counter(finding.rule for finding in refused)
         told = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
-        held = sum(any(finding.severity == REFUSED for finding in graph.findings) for graph in graphs)
+        held = sum(any(finding.severity == ERROR for finding in graph.findings) for graph in graphs)
         raise ExportError(f"{lint_target} refuses {held} of {len(graphs)} graphs ({told}); first: {refused[0]}")
 
 

@@ -32,7 +32,7 @@ from edge_msa.reporting.sensitivity import LayerBar, SensitivityPage, Sensitivit
 from edge_msa.training.run_data import encode_texts_for_run, open_unencoded_dataset_for_run
 from edge_msa_calibrate.sensitivity import LayerSensitivity, MixedPrecisionPlan, PlanLimits, search_mixed_precision
 from edge_msa_export.graphs.files import GraphsByKey
-from edge_msa_export.profiles import profile_named
+from edge_msa_export.profiles import find_profile
 from edge_msa_export.text import TextGraph
 
 PAGE_NAME = "sensitivity.html"
@@ -74,7 +74,7 @@ def find_mixed_precision(
     Raises:
         UsageError: the run is not a calibration run, or the target does not support INT8.
     """
-    profile = profile_named(target)
+    profile = find_profile(target)
     backends = {backend.scheme: backend.name for backend in profile.backends if backend.scheme is not None}
     if not backends:
         raise UsageError(
@@ -100,7 +100,7 @@ def find_mixed_precision(
     graphs = load_all_graphs(student)
     with new_run(output_dir, cache_key) as work:
         _copy_files(source, previous, work)
-        plans = {
+        plans: dict[str, MixedPrecisionPlan] = {
             scheme: _search(
                 student, graphs, backend, scheme, work, limits=limits, budget=budget / len(backends), seed=seed
             )

@@ -26,7 +26,7 @@ from edge_msa.training.text.encoders import is_table, text_encoder_from_source, 
 from edge_msa.training.text.load import spec_of_text_model
 from edge_msa.training.text.text_input import TextInput, write_text_input
 from edge_msa.training.text.train import TextRecipe, Texts, TrainedTextModel, fit_text_model
-from edge_msa_export.text import BUCKETS
+from edge_msa_export.text import BUCKET_LENGTHS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _spec(trained: TrainedTextModel, corpora: _Corpora, digest: str) -> ModelSpe
     text_input, last = trained.text_input, corpora.last
     dim = text_input.text_encoder.dim
     longest = max(len(ids) for split in last.splits.values() for ids in text_input.words.ids(split.texts))
-    window = next((bucket for bucket in BUCKETS if bucket >= longest), longest)
+    window = next((bucket for bucket in BUCKET_LENGTHS if bucket >= longest), longest)
     return ModelSpec(
         last.task,
         {"language": dim},

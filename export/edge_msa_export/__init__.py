@@ -1,1 +1,1 @@
-"""From a torch module to what a device runs: ONNX, OpenVINO, TensorRT, bundles."""
+"""Turns a torch student into bundles for devices: ONNX, OpenVINO and TensorRT graphs, and torch-tensorrt programs."""

@@ -1,7 +1,7 @@
-"""Device profiles: one TOML a device, that says what it is and what it can run.
+"""Device profiles: one TOML file per device, which states what the device is and which backends it can run.
 
-Shipped ones lie in `devices/` (of the checkout, or inside the wheel). A person adds their own by the path of a file,
-or by a folder of files that the environment variable EDGE_MSA_DEVICES names.
+The profiles of this project are in `devices/`, in the checkout and in the wheel. Users add their own with the path of a
+.toml file, or with a folder of .toml files named by the environment variable EDGE_MSA_DEVICES.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import difflib
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from edge_msa_export.errors import ProfileError
 
@@ -21,87 +23,106 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ENVIRONMENT = "EDGE_MSA_DEVICES"
-BACKENDS = ("onnxruntime", "openvino", "tensorrt")
-PRECISIONS = ("fp32", "fp16", "int8")
-SCHEMES = ("ort-x86-vnni", "ort-x86-avx2", "ort-arm", "openvino-x86", "tensorrt")
-ARCHITECTURES = ("x86_64", "aarch64")
+DEVICES_VARIABLE = "EDGE_MSA_DEVICES"
+
+Backend = Literal["onnxruntime", "openvino", "tensorrt"]
+Precision = Literal["fp32", "fp16", "int8"]
+Scheme = Literal["ort-x86-vnni", "ort-x86-avx2", "ort-arm", "openvino-x86", "tensorrt"]
+Architecture = Literal["x86_64", "aarch64"]
+
+BACKENDS: tuple[str, ...] = get_args(Backend)
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
-@dataclass(frozen=True)
-class BackendProfile:
-    """One backend on a device: the `precisions` it may be given, and the `scheme` of its int8 (None without int8)."""
+def _list_to_tuple(value: object) -> object:
+    """Convert the lists of TOML, because strict validation accepts only tuples for tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
-    name: str
-    precisions: tuple[str, ...]
-    scheme: str | None = None
 
-    def __post_init__(self) -> None:
-        _one_of("backend name", self.name, BACKENDS)
-        for precision in self.precisions:
-            _one_of(f"precision of {self.name}", precision, PRECISIONS)
+_FromList = BeforeValidator(_list_to_tuple)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class BackendProfile(_Model):
+    """A backend that a device can run."""
+
+    name: Backend = Field(description="Name of the backend.")
+    precisions: Annotated[tuple[Precision, ...], _FromList] = Field(
+        description="Precisions that the backend can run on the device. fp32 is required."
+    )
+    scheme: Scheme | None = Field(
+        default=None, description="Quantization scheme of int8. Required with int8, forbidden without."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> BackendProfile:
         if "fp32" not in self.precisions:
-            raise ProfileError(f"backend {self.name}: precisions lack 'fp32', which every other is measured against")
-        if self.scheme is not None:
-            _one_of(f"scheme of {self.name}", self.scheme, SCHEMES)
-        if ("int8" in self.precisions) != (self.scheme is not None):
-            raise ProfileError(f"backend {self.name}: scheme goes with precision 'int8', give both or neither")
+            raise ValueError(
+                f"precisions of {self.name} must include 'fp32', the reference for all others, got "
+                f"{', '.join(self.precisions) or 'none'}."
+            )
+        if "int8" in self.precisions and self.scheme is None:
+            raise ValueError(f"Backend {self.name} has precision 'int8' and needs a scheme.")
+        if "int8" not in self.precisions and self.scheme is not None:
+            raise ValueError(f"Backend {self.name} has scheme {self.scheme!r} but not precision 'int8'.")
+        return self
 
 
-@dataclass(frozen=True)
-class DeviceProfile:
-    """What a device is and can run.
+class DeviceProfile(_Model):
+    """A device: its hardware, its system software and the backends that it can run."""
 
-    `family_default`: the family's name points here. `backends`: in order of preference. `python`: of the device, as
-    "3.10". `memory_mib` is shared with the GPU on a Jetson. `sm`: compute capability of the GPU, 87 for 8.7. `vnni`:
-    8-bit dot products that do not saturate. `jetpack`, `tensorrt` and `cuda` are versions, and None where there is no
-    such thing: graphs are made for exactly that TensorRT. `dla`: the board has a DLA. `torch_tensorrt`: the version of
-    torch-tensorrt that fits this JetPack, with the command that installs it there. `notes` are for people.
-    """
+    name: str = Field(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        description="Name of the target. Lowercase letters, digits and hyphens.",
+    )
+    description: str = Field(description="What the device is, in one line.")
+    family: str = Field(description="Family of devices. The name of the family is a target too.")
+    family_default: bool = Field(default=False, description="Whether the name of the family selects this device.")
+    architecture: Architecture = Field(description="Architecture of the CPU.")
+    backends: Annotated[tuple[BackendProfile, ...], _FromList] = Field(
+        min_length=1, description="Backends that the device can run, in order of preference."
+    )
+    vnni: bool = Field(default=False, description="Whether the CPU has VNNI, whose 8-bit dot products do not saturate.")
+    python: str | None = Field(default=None, description="Python version of the device, such as 3.10.")
+    memory_mib: int | None = Field(default=None, gt=0, description="Memory in MiB. A Jetson shares it with the GPU.")
+    gpu: str | None = Field(default=None, description="Name of the GPU.")
+    sm: int | None = Field(default=None, description="Compute capability of the GPU, such as 87 for 8.7.")
+    jetpack: str | None = Field(default=None, description="Version of JetPack.")
+    tensorrt: str | None = Field(
+        default=None, description="Version of TensorRT. Graphs are exported for exactly this version."
+    )
+    cuda: str | None = Field(default=None, description="Version of CUDA.")
+    dla: bool = Field(default=False, description="Whether the board has a DLA.")
+    torch_tensorrt: str | None = Field(
+        default=None, description="Version of torch-tensorrt that is available for this JetPack."
+    )
+    torch_tensorrt_install: str | None = Field(
+        default=None, description="Command that installs torch and torch-tensorrt on the device."
+    )
+    notes: Annotated[tuple[str, ...], _FromList] = Field(default=(), description="Notes for users.")
 
-    name: str
-    description: str
-    family: str
-    architecture: str
-    backends: tuple[BackendProfile, ...]
-    family_default: bool = False
-    vnni: bool = False
-    python: str | None = None
-    memory_mib: int | None = None
-    gpu: str | None = None
-    sm: int | None = None
-    jetpack: str | None = None
-    tensorrt: str | None = None
-    cuda: str | None = None
-    dla: bool = False
-    torch_tensorrt: str | None = None
-    torch_tensorrt_install: str | None = None
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.name.replace("-", "").isalnum() or self.name != self.name.lower():
-            raise ProfileError(f"name {self.name!r} must be lower case letters, digits and hyphens")
-        _one_of("architecture", self.architecture, ARCHITECTURES)
-        if not self.backends:
-            raise ProfileError("backends is empty; give at least one [[backends]]")
+    @model_validator(mode="after")
+    def _check(self) -> DeviceProfile:
         names = [backend.name for backend in self.backends]
         if len(set(names)) < len(names):
-            raise ProfileError(f"a backend is there twice: {', '.join(names)}")
+            raise ValueError(f"backends must name each backend once, got {', '.join(names)}.")
         if "tensorrt" in names and (self.sm is None or self.tensorrt is None):
-            raise ProfileError("backend tensorrt needs sm and tensorrt, as its backends depend on both")
+            raise ValueError("Backend tensorrt needs sm and tensorrt, because its plans depend on both.")
         if self.dla and "tensorrt" not in names:
-            raise ProfileError("dla goes with backend tensorrt, which alone uses it")
+            raise ValueError("dla needs backend tensorrt, the only one that can use a DLA.")
         if (self.torch_tensorrt is None) != (self.torch_tensorrt_install is None):
-            raise ProfileError("torch_tensorrt goes with torch_tensorrt_install, give both or neither")
-        if self.memory_mib is not None and self.memory_mib <= 0:
-            raise ProfileError(f"memory_mib {self.memory_mib} must be positive")
+            raise ValueError("torch_tensorrt and torch_tensorrt_install must be set together.")
+        return self
 
     def to_json(self) -> dict[str, Any]:
-        """The profile as plain JSON values, for manifests and `--json`."""
-        return asdict(self)
+        """Return the profile as plain JSON values, for manifests and `--json`."""
+        return self.model_dump(mode="json")
 
     def backend(self, name: str) -> BackendProfile:
-        """The backend of that name.
+        """Return the backend of that name.
 
         Raises:
             ProfileError: the device does not run it.
@@ -109,139 +130,139 @@ class DeviceProfile:
         for backend in self.backends:
             if backend.name == name:
                 return backend
-        raise ProfileError(
-            f"{self.name} does not run {name!r}; it runs {', '.join(item.name for item in self.backends)}"
-        )
+        available = ", ".join(backend.name for backend in self.backends)
+        raise ProfileError(f"{self.name} does not run backend {name!r}. Available: {available}.")
+
+    def with_backends(self, *names: str) -> DeviceProfile:
+        """Return the same device with only these backends.
+
+        Raises:
+            ProfileError: the device does not run one of them.
+        """
+        return self.model_copy(update={"backends": tuple(self.backend(name) for name in names)})
 
 
-def load_profiles(extra: Path | None = None) -> dict[str, DeviceProfile]:
-    """Every known profile by name, in the order of names.
+def load_profiles(extra_folder: Path | None = None) -> dict[str, DeviceProfile]:
+    """Load every available profile, sorted and keyed by name.
 
     Args:
-        extra: a folder of a person's own; left out, what EDGE_MSA_DEVICES names.
+        extra_folder: folder with further profiles (default: the folder that EDGE_MSA_DEVICES names, if any).
 
     Raises:
-        ProfileError: a file that is not a valid profile, or two of one name.
+        ProfileError: a file is not a valid profile, or two profiles have the same name.
     """
-    own = extra if extra is not None else _folder_of_environment()
-    found: dict[str, DeviceProfile] = {}
-    for path in [*_files(_shipped()), *(_files(own) if own else ())]:
-        profile = read_profile(path)
-        if profile.name in found:
-            raise ProfileError(f"{path}: there is a device {profile.name!r} already; give this one another name")
-        found[profile.name] = profile
-    return dict(sorted(found.items()))
+    folders = [_find_project_folder(), extra_folder or _get_environment_folder()]
+    profiles: dict[str, DeviceProfile] = {}
+    for path in [path for folder in folders if folder for path in _list_files(folder)]:
+        profile = load_profile(path)
+        if profile.name in profiles:
+            raise ProfileError(f"{path}: device {profile.name!r} already exists. Choose another name.")
+        profiles[profile.name] = profile
+    return dict(sorted(profiles.items()))
 
 
-def profile_named(name_or_path: str | Path, extra: Path | None = None) -> DeviceProfile:
-    """The profile of a device's name, of a family's name, or of a path to a .toml.
+def find_profile(name_or_path: str | Path, extra_folder: Path | None = None) -> DeviceProfile:
+    """Return the profile for the name of a device, the name of a family, or the path of a .toml file.
 
     Raises:
-        ProfileError: there is none; the message has the nearest name.
+        ProfileError: there is no such profile. The message suggests the closest name.
     """
     text = str(name_or_path)
     if text.endswith(".toml"):
-        return read_profile(Path(text))
-    profiles = load_profiles(extra)
-    if text in profiles:
-        return profiles[text]
+        return load_profile(Path(text))
+    profiles = load_profiles(extra_folder)
     families = {profile.family: profile for profile in profiles.values() if profile.family_default}
-    if text in families:
-        return families[text]
-    known = [*families, *profiles]
-    raise ProfileError(f"unknown target {text!r}{_nearest(text, known)}; there are {', '.join(known)}")
+    available = {**families, **profiles}
+    if text in available:
+        return available[text]
+    raise ProfileError(f"Unknown target {text!r}.{_suggest(text, available)} Available: {', '.join(available)}.")
 
 
-def read_profile(path: Path) -> DeviceProfile:
-    """Read one TOML.
+def load_profile(path: Path) -> DeviceProfile:
+    """Load one .toml file.
 
     Raises:
-        ProfileError: it cannot be read, or a key is unknown, missing or of the wrong type.
+        ProfileError: the file cannot be opened, or a key is unknown, missing or has an invalid value.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: cannot be read ({error}); give the path of a device's .toml") from error
+        raise ProfileError(f"{path}: cannot be loaded ({error}). Pass the path of a device's .toml file.") from error
     except tomllib.TOMLDecodeError as error:
-        raise ProfileError(f"{path}: is not TOML ({error})") from error
+        raise ProfileError(f"{path}: is not valid TOML ({error}).") from error
     try:
-        backends = table.get("backends")
-        if isinstance(backends, list) and all(isinstance(item, dict) for item in backends):
-            table["backends"] = tuple(BackendProfile(**_typed(BackendProfile, item, "backends: ")) for item in backends)
-        return DeviceProfile(**_typed(DeviceProfile, table, ""))
-    except ProfileError as error:
-        raise ProfileError(f"{path}: {error}") from None
+        return DeviceProfile.model_validate(table)
+    except ValidationError as error:
+        # A misspelled key causes two errors: it is unknown, and the correct one may be missing. The first one helps.
+        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+        raise ProfileError(f"{path}: {_describe(first)}") from None
 
 
-# What a TOML value must be, by the annotation of the field it fills.
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "str | None": (str,),
-    "int | None": (int,),
-    "bool": (bool,),
-    "tuple[str, ...]": (tuple,),
-    "tuple[BackendProfile, ...]": (tuple,),
+_EXPECTED: Mapping[str, str] = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "model_type": "a table",
+    "string_pattern_mismatch": "lowercase letters, digits and hyphens",
+    "greater_than": "greater than 0",
 }
+"""What a value must be, by the type of pydantic's error."""
 
 
-def _typed(kind: type, table: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The table as arguments of `kind`, lists as tuples; every key known, there and of the right type."""
-    known = {item.name: item for item in fields(kind)}
-    for key in table:
-        if key not in known:
-            raise ProfileError(f"{prefix}unknown key {key!r}{_nearest(key, known)}")
-    values: dict[str, Any] = {}
-    for name, item in known.items():
-        if name not in table:
-            if item.default is MISSING:
-                raise ProfileError(f"{prefix}{name} is missing")
-            continue
-        value = table[name]
-        value = tuple(value) if isinstance(value, list) else value
-        if not _fits(value, str(item.type)):
-            raise ProfileError(f"{prefix}{name} = {value!r} must be {_words(str(item.type))}")
-        values[name] = value
-    return values
+def _describe(error: ErrorDetails) -> str:
+    """Return one line for a validation error: the key, what it must be, and the actual value."""
+    kind, value = error["type"], error["input"]
+    key = ".".join(str(part) for part in error["loc"])
+    if kind == "value_error":
+        message = str(error["ctx"]["error"])
+    elif kind == "missing":
+        message = f"{key} is missing."
+    elif kind == "extra_forbidden":
+        message = f"Unknown key {key!r}.{_suggest(str(error['loc'][-1]), _list_keys(error))}"
+    elif kind == "literal_error":
+        allowed = _list_allowed_values(error)
+        message = f"{key} must be one of {', '.join(allowed)}, got {value!r}.{_suggest(str(value), allowed)}"
+    elif key == "backends":
+        message = "backends must be a list of at least one table. Write [[backends]] above each table."
+    elif kind in _EXPECTED:
+        message = f"{key} must be {_EXPECTED[kind]}, got {value!r}."
+    else:
+        message = f"{key}: {error['msg']}, got {value!r}."
+    return message
 
 
-def _fits(value: Any, annotation: str) -> bool:
-    kinds: Any = _TYPES[annotation]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and annotation != "bool"):
-        return False
-    return annotation != "tuple[str, ...]" or all(isinstance(item, str) for item in value)
+def _list_keys(error: ErrorDetails) -> Iterable[str]:
+    model = DeviceProfile if len(error["loc"]) == 1 else BackendProfile
+    return model.model_fields
 
 
-def _words(annotation: str) -> str:
-    names = {"str": "text", "int": "a whole number", "bool": "true or false", "tuple[str, ...]": "a list of texts"}
-    return names.get(annotation.removesuffix(" | None"), "a list of tables, [[backends]]")
+def _list_allowed_values(error: ErrorDetails) -> tuple[str, ...]:
+    field = next(part for part in reversed(error["loc"]) if isinstance(part, str))
+    literals = {"name": Backend, "precisions": Precision, "scheme": Scheme, "architecture": Architecture}
+    return get_args(literals[field])
 
 
-def _one_of(what: str, value: str, known: Iterable[str]) -> None:
-    known = tuple(known)
-    if value not in known:
-        raise ProfileError(f"unknown {what} {value!r}{_nearest(value, known)}; there are {', '.join(known)}")
+def _suggest(value: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(value, list(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _nearest(value: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(value, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _shipped() -> Path:
-    """Inside the wheel the files lie beside this one, in the checkout at its top."""
-    here = Path(__file__).parent
-    for folder in (here / "devices", here.parents[1] / "devices"):
+def _find_project_folder() -> Path:
+    """Return the folder of this project's profiles: next to this file in a wheel, at the top of a checkout."""
+    package = Path(__file__).parent
+    for folder in (package / "devices", package.parents[1] / "devices"):
         if folder.is_dir():
             return folder
-    raise ProfileError(f"the device profiles are not beside {here}; install edge-msa again")
+    raise ProfileError(f"The device profiles are missing from {package}. Reinstall edge-msa.")
 
 
-def _folder_of_environment() -> Path | None:
-    value = os.environ.get(ENVIRONMENT)
+def _get_environment_folder() -> Path | None:
+    value = os.environ.get(DEVICES_VARIABLE)
     return Path(value) if value else None
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ProfileError(f"{folder}: is no folder of device profiles; check {ENVIRONMENT}")
+        raise ProfileError(f"{folder} is not a folder of device profiles. Check {DEVICES_VARIABLE}.")
     return sorted(folder.glob("*.toml"))

@@ -1,17 +1,17 @@
-"""What a caller asks of an export: everything a bundle says that the student itself does not know."""
+"""The request for an export: everything that a bundle states beyond the student itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError, ProfileError
 from edge_msa_export.profiles import PRECISIONS, DeviceProfile
-from edge_msa_export.text import Text
+from edge_msa_export.provenance import Provenance
+from edge_msa_export.text import TextModel
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.modalities import Subset
 
@@ -21,22 +21,26 @@ IR_SUFFIX = "xml"
 
 @dataclass(frozen=True)
 class Normalization:
-    """normalized frame = (frame - mean) / std, both of the modality's width."""
+    """Per-feature mean and standard deviation of one modality: normalized frame = (frame - mean) / std."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def apply(self, frames: Frames) -> Frames:
-        """Normalize (T, d), in float32 as the runtime does."""
+        """Normalize frames (T, d) in float32, as the runtime does."""
         mean, std = np.asarray(self.mean, dtype=np.float32), np.asarray(self.std, dtype=np.float32)
         return np.asarray((frames - mean) / std, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class GoldenSample:
-    """Real frames of one subset, raw (T, d) float32 by modality, all valid; parity is measured on them.
+    """A real sample of one subset. Parity is measured on it.
 
-    `text`: what was said, where the request has a text encoder for words; the frames of language are those of the text.
+    Attributes:
+        subset: the modalities that the sample has.
+        frames: raw frames (T, d) float32 by modality, all valid.
+        text: the text of the sample, if the request has a text model. Then the language frames are the output of the
+            text encoder for this text.
     """
 
     subset: Subset
@@ -46,15 +50,31 @@ class GoldenSample:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """Everything but the student.
+    """Everything that an export needs besides the student.
 
-    `chunks`, `windows`, `normalization` and `frame_rates` are by modality; a modality without an entry in
-    `frame_rates` has none known. `text` turns words into frames of language, None where nothing does. `ranges` are
-    calibrate's, by `<weight name>:input` and `:output`; None offers no int8. `smoothing` are the factors of a language
-    text encoder's layers that go with them, by weight name, and `fp32_weights` by quantization scheme the weights whose layers stay float,
-    each with the reason. `precisions` limits what is offered, None offers all that the target has. `golden`: one sample
-    a subset. `ir`: OpenVINO gets its graphs as its own IR rather than ONNX. `dla`: TensorRT's graphs are held against
-    the rules of the target's DLA too.
+    Attributes:
+        name: name of the bundle.
+        profile: device that the bundle is for.
+        task: what the predictions mean.
+        normalization: normalization of the frames, by modality.
+        chunks: frames per call of the step graphs, by modality.
+        windows: maximum number of frames of the window graphs, by modality.
+        golden_samples: one sample per subset.
+        provenance: what the bundle is made from.
+        license: license of the bundle.
+        ranges: minimum and maximum of each quantized layer's input and output, by `<weight>:input` and
+            `<weight>:output`; None to skip int8.
+        smoothing: smoothing factors of the text encoder's layers that the ranges assume, by weight.
+        fp32_weights: weights whose layers stay in float, each with the reason, by quantization scheme.
+        precisions: precisions to export; None for all that the device supports. fp32 is always exported.
+        frame_rates: frames per second by modality; modalities with unknown rates are absent.
+        text_model: model that turns text into language frames; None if the student takes features only.
+        openvino_ir: write the graphs for OpenVINO as IR instead of ONNX.
+        check_dla: check the graphs for TensorRT against the rules of the device's DLA too.
+
+    Raises:
+        ProfileError: `openvino_ir` is set and the device does not run OpenVINO.
+        ExportError: another field is invalid.
     """
 
     name: str
@@ -63,42 +83,54 @@ class ExportRequest:
     normalization: Mapping[str, Normalization]
     chunks: Mapping[str, int]
     windows: Mapping[str, int]
-    golden: Sequence[GoldenSample]
-    provenance: Mapping[str, Any]
+    golden_samples: Sequence[GoldenSample]
+    provenance: Provenance
     license: str
     ranges: Mapping[str, tuple[float, float]] | None = None
     smoothing: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     fp32_weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     precisions: tuple[str, ...] | None = None
     frame_rates: Mapping[str, float] = field(default_factory=dict)
-    text: Text | None = None
-    ir: bool = False
-    dla: bool = False
+    text_model: TextModel | None = None
+    openvino_ir: bool = False
+    check_dla: bool = False
 
     def __post_init__(self) -> None:
-        if self.ir and not any(backend.name == "openvino" for backend in self.profile.backends):
-            raise ProfileError(f"{self.profile.name} does not run openvino, which alone reads IR: leave --ir out")
-        for name, length in [*self.chunks.items(), *self.windows.items()]:
-            if length < 1:
-                raise ExportError(f"{name}: a chunk or window of {length} frames; give at least 1")
+        if self.openvino_ir and not any(backend.name == "openvino" for backend in self.profile.backends):
+            raise ProfileError(f"{self.profile.name} does not run OpenVINO, the only backend for IR. Leave --ir out.")
+        for field_name, lengths in (("chunks", self.chunks), ("windows", self.windows)):
+            for modality, length in lengths.items():
+                if length < 1:
+                    raise ExportError(f"{field_name} of {modality} must be at least 1 frame, got {length}.")
         for precision in self.precisions or ():
             if precision not in PRECISIONS:
-                raise ExportError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}")
-        subsets = [sample.subset for sample in self.golden]
+                raise ExportError(f"Unknown precision {precision!r}. Available: {', '.join(PRECISIONS)}.")
+        self._check_golden_samples()
+
+    def _check_golden_samples(self) -> None:
+        subsets = [sample.subset for sample in self.golden_samples]
         if len(set(subsets)) < len(subsets):
-            raise ExportError("two golden samples of one subset; give one a subset")
-        for sample in self.golden:
-            if set(sample.frames) != set(sample.subset.modalities):
-                raise ExportError(f"golden sample of {sample.subset.value} holds {sorted(sample.frames)}")
-            if sample.text is not None and (self.text is None or "language" not in sample.frames):
-                raise ExportError(f"golden sample of {sample.subset.value} has a text, and nothing reads it")
+            raise ExportError("golden_samples must have one sample per subset, got two of the same subset.")
+        for sample in self.golden_samples:
+            subset = sample.subset
+            if set(sample.frames) != set(subset.modalities):
+                raise ExportError(
+                    f"The golden sample of {subset.value} must have frames of {', '.join(subset.modalities)}, got "
+                    f"{', '.join(sorted(sample.frames)) or 'none'}."
+                )
+            if sample.text is not None and (self.text_model is None or "language" not in sample.frames):
+                raise ExportError(f"The golden sample of {subset.value} has a text, but no text model takes it.")
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One way a target may run the student: a backend at a precision, int8 laid out by `scheme` (else empty).
+class GraphVariant:
+    """One way to run the student on a device.
 
-    `suffix` of its files: `onnx`, or `xml` for OpenVINO's IR.
+    Attributes:
+        backend: name of the backend.
+        precision: `fp32`, `fp16` or `int8`.
+        scheme: quantization scheme of int8; empty for other precisions.
+        suffix: suffix of the graph files: `onnx`, or `xml` for OpenVINO IR.
     """
 
     backend: str
@@ -108,7 +140,7 @@ class Variant:
 
     @property
     def folder(self) -> str:
-        """Where its graphs and their weights lie in a bundle; backends that read the same graphs share it."""
+        """Folder of the graphs in a bundle. Backends that take the same graphs share a folder."""
         if self.suffix == IR_SUFFIX:
             return f"graphs/openvino-ir/{self.precision}"
         if self.backend == "openvino" and self.precision == "fp16":
@@ -117,33 +149,34 @@ class Variant:
 
     @property
     def measured_by(self) -> str:
-        """The backend that executes it on the workstation; TensorRT's file is read by ONNX Runtime there."""
+        """Backend that measures parity on the workstation. ONNX Runtime runs the graphs for TensorRT there."""
         return "openvino" if self.backend == "openvino" else "onnxruntime"
 
 
-def variants_of(request: ExportRequest) -> tuple[Variant, ...]:
-    """Every backend and precision that the request offers; fp32 is always among them.
+def list_variants(request: ExportRequest) -> tuple[GraphVariant, ...]:
+    """Return every backend and precision to export. fp32 is always included.
 
     Raises:
-        ProfileError: a precision was asked for by name that the target or the missing calibration does not allow.
+        ProfileError: the device does not support a requested precision, or int8 lacks a calibration.
     """
-    wanted = set(request.precisions or PRECISIONS) | {"fp32"}
-    found = tuple(
-        Variant(
+    precisions = set(request.precisions or PRECISIONS) | {"fp32"}
+    variants = tuple(
+        GraphVariant(
             backend.name,
             precision,
             backend.scheme or "" if precision == "int8" else "",
-            IR_SUFFIX if request.ir and backend.name == "openvino" else "onnx",
+            IR_SUFFIX if request.openvino_ir and backend.name == "openvino" else "onnx",
         )
         for backend in request.profile.backends
         for precision in backend.precisions
-        if precision in wanted and (precision != "int8" or request.ranges is not None)
+        if precision in precisions and (precision != "int8" or request.ranges is not None)
     )
     for precision in request.precisions or ():
-        if not any(variant.precision == precision for variant in found):
-            there = dict.fromkeys(variant.precision for variant in found)
-            needs = f"choose one of {', '.join(there)}"
+        if not any(variant.precision == precision for variant in variants):
             if precision == "int8" and request.ranges is None:
-                needs = "calibrate first"
-            raise ProfileError(f"{request.profile.name} cannot be given {precision}: {needs}")
-    return found
+                raise ProfileError("Precision int8 needs a calibrated model. Run edge-msa calibrate first.")
+            available = ", ".join(dict.fromkeys(variant.precision for variant in variants))
+            raise ProfileError(
+                f"Precision {precision} is not available on {request.profile.name}. Available: {available}."
+            )
+    return variants

@@ -13,7 +13,7 @@ import pytest
 from edge_msa_export.errors import ExportError
 
 if TYPE_CHECKING:
-    from edge_msa_export.torch_tensorrt.programs import Programs
+    from edge_msa_export.torch_tensorrt.programs import ProgramSet
     from tests.integration.conftest import CommandResult
 
     Command = Callable[..., CommandResult]
@@ -25,26 +25,26 @@ def test_programs_are_written_without_torch_tensorrt(small_runs: Path, edge_msa:
     command = ("export", "--backend", "torch-tensorrt", "--target", "jetson", "--model", small_runs / "student")
     result = edge_msa(*command, "--output-dir", output)
     assert result.code == 4
-    assert "torch-tensorrt is not installed here" in result.error_line
+    assert "torch-tensorrt is not installed" in result.error_line
     assert (
         "pip install torch==2.8.0 torch-tensorrt==2.8.0 --index-url https://pypi.jetson-ai-lab.io" in result.error_line
     )
-    facts = json.loads((output / "facts.json").read_text())
+    info = json.loads((output / "programs.json").read_text())
     files = {path.relative_to(output).as_posix() for path in (output / "programs").iterdir()}
-    assert files == {program["file"] for program in facts["programs"]}
+    assert files == {program["file"] for program in info["programs"]}
     assert len(files) == 3 + 1 + len([name for name in files if "window" in name])
-    assert all(program["parity"] <= facts["parity_limit"] for program in facts["programs"])
-    assert {path.name for path in output.iterdir()} == {"README.md", "facts.json", "programs"}
+    assert all(program["parity"] <= info["parity_limit"] for program in info["programs"])
+    assert {path.name for path in output.iterdir()} == {"README.md", "compile.py", "programs.json", "programs"}
     assert "without a converter" in result.out
     again = edge_msa(*command, "--output-dir", output, "--precision", "fp16")
     assert again.code == 4
-    assert json.loads((output / "facts.json").read_text())["precision"] == "fp16"
+    assert json.loads((output / "programs.json").read_text())["precision"] == "fp16"
 
 
 def test_programs_are_kept_if_compilation_fails(
     small_runs: Path, edge_msa: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(programs: Programs, *_: object) -> None:
+    def fails(programs: ProgramSet, *_: object) -> None:
         (programs.root / "compiled").mkdir()
         raise ExportError("torch-tensorrt cannot compile programs/fuse.pt2: no backend")
 
@@ -53,7 +53,12 @@ def test_programs_are_kept_if_compilation_fails(
     result = edge_msa(*command, "--output-dir", tmp_path / "out")
     assert result.code == 1
     assert "cannot compile programs/fuse.pt2: no backend" in result.error_line
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "facts.json", "programs"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md",
+        "compile.py",
+        "programs.json",
+        "programs",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Writing bundles."""
+"""Writes bundles: the folders that devices run."""

@@ -1,4 +1,4 @@
-"""The runtime's wheel, made from the package that is imported: with or without a source tree, no network, no build."""
+"""Builds the wheel of the runtime from the imported package, without a source tree, a build backend or a network."""
 
 from __future__ import annotations
 
@@ -13,56 +13,60 @@ from edge_msa_export.errors import ExportError
 
 _DISTRIBUTION = "edge-msa-runtime"
 _PACKAGE = "edge_msa_runtime"
-# The oldest a zip can say; a fixed one keeps the wheel the same byte for byte.
-_TIME = (1980, 1, 1, 0, 0, 0)
-_WHEEL = "Wheel-Version: 1.0\nGenerator: edge-msa\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-_KEPT = (".py", ".typed")
+# The oldest time that zip files support. A fixed time makes the wheel reproducible byte for byte.
+_FILE_TIME = (1980, 1, 1, 0, 0, 0)
+_WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: edge-msa\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_PACKAGE_SUFFIXES = (".py", ".typed")
 
 
 def write_runtime_wheel(folder: Path) -> Path:
-    """Write the wheel into `folder`; the same package gives the same bytes.
+    """Write the wheel into `folder` and return its path. The same package gives the same bytes.
 
     Raises:
-        ExportError: the runtime is imported from where it is not installed, or from another version than is installed.
+        ExportError: the runtime is not installed, or the installed version differs from the imported one.
     """
     version = edge_msa_runtime.__version__
     info = f"{_PACKAGE}-{version}.dist-info"
-    files = {**_package_files(), **_metadata_files(info, version)}
-    record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in files.items())
+    files = {**_read_package_files(), **_read_metadata_files(info, version)}
+    record = "".join(f"{name},sha256={_encode_digest(data)},{len(data)}\n" for name, data in files.items())
     files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
     path = folder / f"{_PACKAGE}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            entry = zipfile.ZipInfo(name, _TIME)
+            entry = zipfile.ZipInfo(name, _FILE_TIME)
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, data)
     return path
 
 
-def _package_files() -> dict[str, bytes]:
+def _read_package_files() -> dict[str, bytes]:
     root = Path(edge_msa_runtime.__path__[0])
-    found = sorted(path for path in root.rglob("*") if path.suffix in _KEPT and path.is_file())
-    return {f"{_PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in found}
+    paths = sorted(path for path in root.rglob("*") if path.suffix in _PACKAGE_SUFFIXES and path.is_file())
+    return {f"{_PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in paths}
 
 
-def _metadata_files(info: str, version: str) -> dict[str, bytes]:
+def _read_metadata_files(info: str, version: str) -> dict[str, bytes]:
     try:
         distribution = importlib.metadata.distribution(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError as error:
-        raise ExportError(f"{_DISTRIBUTION} is not installed, so it has no metadata: pip install ./runtime") from error
+        raise ExportError(
+            f"{_DISTRIBUTION} must be installed to build its wheel. Run: pip install ./runtime"
+        ) from error
     if distribution.version != version:
         raise ExportError(
-            f"{_DISTRIBUTION} {distribution.version} is installed but {version} is imported: pip install ./runtime"
+            f"The installed {_DISTRIBUTION} must have the imported version {version}, got {distribution.version}. "
+            "Run: pip install ./runtime"
         )
-    names = ("METADATA", "entry_points.txt")
-    texts = {name: distribution.read_text(name) for name in names}
+    texts = {name: distribution.read_text(name) for name in ("METADATA", "entry_points.txt")}
     for name, text in texts.items():
         if text is None:
-            raise ExportError(f"the installed {_DISTRIBUTION} has no {name}: pip install --force-reinstall ./runtime")
-    texts["WHEEL"] = _WHEEL
+            raise ExportError(
+                f"The installed {_DISTRIBUTION} lacks {name}. Run: pip install --force-reinstall ./runtime"
+            )
+    texts["WHEEL"] = _WHEEL_FILE
     return {f"{info}/{name}": text.encode() for name, text in sorted(texts.items()) if text is not None}
 
 
-def _digest(data: bytes) -> str:
+def _encode_digest(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

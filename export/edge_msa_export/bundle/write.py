@@ -1,7 +1,7 @@
-"""Writes a bundle: the folder that a device runs, self-contained, every file under a hash, whole or not there at all.
+"""Writes a bundle: a self-contained folder with a hash for every file, written atomically.
 
-A caller that has to choose a precision writes a candidate with all of them first, loads it with the runtime, measures,
-and then writes the bundle with what was chosen, and fp32 to fall back on.
+To choose a precision, write a candidate with all precisions, load it with the runtime and measure it. Then write the
+bundle with the chosen precision, plus fp32 to fall back on.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_msa_export.build import GraphSet
-from edge_msa_export.bundle.folders import whole_folder
-from edge_msa_export.bundle.readme import bundle_readme
+from edge_msa_export.bundle.readme import format_readme
 from edge_msa_export.bundle.wheel import write_runtime_wheel
 from edge_msa_export.errors import ExportError
+from edge_msa_export.folders import atomic_folder
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle.manifest import (
     DIGEST_NAME,
@@ -35,12 +35,12 @@ from edge_msa_runtime.modalities import MODALITIES
 
 
 def write_candidate(output_dir: Path, graphs: GraphSet, request: ExportRequest) -> Path:
-    """Write a bundle with every precision that was built, for measuring; each backend's default is fp32.
+    """Write a bundle with every precision that was built, to measure them. The default of each backend is fp32.
 
     Raises:
         ExportError: as `write_bundle`.
     """
-    return _write(output_dir, _Plan(graphs.specs, graphs, request, _ordered(request, {}), {}))
+    return _write(output_dir, _BundleContent(graphs.specs, graphs, request, _order_precisions(request, {}), {}))
 
 
 def write_bundle(
@@ -49,26 +49,27 @@ def write_bundle(
     request: ExportRequest,
     precision: Mapping[str, str],
     accuracy: Mapping[str, Any],
-    kept: Mapping[str, tuple[str, ...]] | None = None,
+    also_passed: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Path:
-    """Write the bundle with each backend's chosen precision, and fp32 beside it.
+    """Write a bundle with the chosen precision of each backend, plus fp32.
 
     Args:
-        output_dir: where; an older bundle there is replaced, anything else is left and refused.
-        graphs: what `build_graphs` made of the same request.
-        request: the request.
-        precision: by backend, what the gate let pass.
-        accuracy: by backend, precision and subset, the metrics on validation.
-        kept: by backend, further precisions that passed the gate, for the device to compare by its own measurement.
+        output_dir: destination. An older bundle there is replaced; any other content is an error.
+        graphs: the graphs that `build_graphs` built for the same request.
+        request: what to export.
+        precision: chosen precision, by backend.
+        accuracy: metrics on the validation split, by backend, precision and subset.
+        also_passed: further precisions that passed the accuracy gate, by backend. The bundle includes them so that they
+            can be compared on the device.
 
     Returns:
         `output_dir`.
 
     Raises:
-        OutputError: `output_dir` holds something that is not a bundle.
-        ExportError: a precision that was not built, or a disk that is full; nothing half-written is left.
+        OutputError: `output_dir` contains something that is not a bundle.
+        ExportError: a chosen precision was not built, or the disk is full. No partial output remains.
     """
-    others = kept or {}
+    others = also_passed or {}
     specs = tuple(
         spec
         for spec in graphs.specs
@@ -76,19 +77,17 @@ def write_bundle(
     )
     built = {(spec.backend, spec.precision) for spec in specs}
     for backend in dict.fromkeys(spec.backend for spec in graphs.specs):
-        if (backend, precision.get(backend)) not in built:
-            reason = graphs.refused.get((backend, precision.get(backend, "")), "it was not built")
-            raise ExportError(f"{backend} cannot be given {precision.get(backend)}: {reason}")
-    return _write(output_dir, _Plan(specs, graphs, request, _ordered(request, precision), accuracy))
-
-
-def _ordered(request: ExportRequest, precision: Mapping[str, str]) -> dict[str, str]:
-    """The precisions in the target's order of backends, fp32 where none was chosen."""
-    return {backend.name: precision.get(backend.name, "fp32") for backend in request.profile.backends}
+        chosen = precision.get(backend, "")
+        if (backend, chosen) not in built:
+            reason = graphs.refused.get((backend, chosen), "it was not built")
+            raise ExportError(f"Precision {chosen or 'none'} is not available for {backend}: {reason}.")
+    return _write(
+        output_dir, _BundleContent(specs, graphs, request, _order_precisions(request, precision), dict(accuracy))
+    )
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder is a bundle, of any schema, by its manifest and digest; its files are not read."""
+    """Return whether a folder contains a manifest and its digest, of any schema. Other files are not checked."""
     if not (folder / DIGEST_NAME).is_file():
         return False
     try:
@@ -99,8 +98,8 @@ def is_bundle(folder: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What goes into one bundle; `precision` by backend, in order of preference."""
+class _BundleContent:
+    """What goes into one bundle. `precision` is by backend, in order of preference."""
 
     specs: tuple[GraphSpec, ...]
     graphs: GraphSet
@@ -109,75 +108,81 @@ class _Plan:
     accuracy: Mapping[str, Any]
 
 
-def _write(output_dir: Path, plan: _Plan) -> Path:
-    with whole_folder(output_dir, is_bundle) as folder:
-        for file in sorted(_files(plan)):
+def _order_precisions(request: ExportRequest, precision: Mapping[str, str]) -> dict[str, str]:
+    """Return a precision for every backend of the device, in order of preference; fp32 if none was chosen."""
+    return {backend.name: precision.get(backend.name, "fp32") for backend in request.profile.backends}
+
+
+def _write(output_dir: Path, content: _BundleContent) -> Path:
+    with atomic_folder(output_dir, is_bundle) as folder:
+        for file in sorted(_list_built_files(content)):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(plan.graphs.root / file, folder / file)
-        arrays: dict[str, Any] = dict(plan.graphs.golden)
+            shutil.copyfile(content.graphs.root / file, folder / file)
+        arrays: dict[str, Any] = dict(content.graphs.golden)
         np.savez_compressed(folder / GOLDEN_NAME, **arrays)
         wheel = write_runtime_wheel(folder)
-        manifest = _manifest(plan)
-        (folder / "README.md").write_text(bundle_readme(manifest, wheel.name), encoding="utf-8", newline="\n")
+        manifest = _make_manifest(content)
+        (folder / "README.md").write_text(format_readme(manifest, wheel.name), encoding="utf-8", newline="\n")
         _write_manifest(folder, manifest)
     return output_dir
 
 
-def _files(plan: _Plan) -> set[str]:
-    """What was built that the bundle takes, relative to the root."""
-    text = plan.graphs.language
-    named = [name for spec in plan.specs for name in (spec.file, spec.weights)]
-    return {name for name in named + ([] if text is None else [text.tokenizer, text.table]) if name}
+def _list_built_files(content: _BundleContent) -> set[str]:
+    """Return the files of the graphs and the text model, relative to the root of the graph set."""
+    text = content.graphs.language
+    files = [file for spec in content.specs for file in (spec.file, spec.weights)]
+    return {file for file in files + ([] if text is None else [text.tokenizer, text.table]) if file}
 
 
-def _manifest(plan: _Plan) -> Manifest:
-    """The manifest without hashes, which come last."""
-    request, graphs = plan.request, plan.graphs
+def _make_manifest(content: _BundleContent) -> Manifest:
+    """Return the manifest without the hashes of the files."""
+    request, graphs = content.request, content.graphs
     return Manifest(
         schema=SCHEMA,
         name=request.name,
         target=request.profile.name,
         profile=request.profile.to_json(),
         task=request.task,
-        modalities={name: _modality(name, graphs, request) for name in MODALITIES if name in graphs.facts.dims},
+        modalities={
+            name: _make_modality_spec(name, graphs, request) for name in MODALITIES if name in graphs.shapes.dims
+        },
         language=graphs.language,
-        backends=tuple(plan.precision),
-        precision=dict(plan.precision),
-        graphs=plan.specs,
-        accuracy=dict(plan.accuracy),
-        provenance={**request.provenance, "parity_measured_by": dict(graphs.measured_by)},
+        backends=tuple(content.precision),
+        precision=dict(content.precision),
+        graphs=content.specs,
+        accuracy=content.accuracy,
+        provenance={**request.provenance.to_json(), "parity_measured_by": dict(graphs.measured_by)},
         license=request.license,
         files={},
     )
 
 
-def _modality(name: str, graphs: GraphSet, request: ExportRequest) -> ModalitySpec:
+def _make_modality_spec(name: str, graphs: GraphSet, request: ExportRequest) -> ModalitySpec:
     norm = request.normalization[name]
     return ModalitySpec(
-        dim=graphs.facts.dims[name],
+        dim=graphs.shapes.dims[name],
         chunk=request.chunks[name],
         window=request.windows[name],
         mean=tuple(float(value) for value in norm.mean),
         std=tuple(float(value) for value in norm.std),
-        states=graphs.facts.states[name],
+        states=graphs.shapes.states[name],
         frame_rate_hz=request.frame_rates.get(name),
     )
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Hash every file there is, write the manifest, read it back, and cover it with its own digest."""
+    """Hash every file in the folder, write the manifest, parse it again, and write its digest."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    value = manifest.to_json()
-    value["files"] = {path.relative_to(folder).as_posix(): _sha256(path) for path in paths}
+    files = {path.relative_to(folder).as_posix(): _compute_sha256(path) for path in paths}
     try:
-        text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+        text = json.dumps(replace(manifest, files=files).to_json(), indent=1, allow_nan=False) + "\n"
         Manifest.from_json(json.loads(text))
     except (TypeError, ValueError) as error:
-        raise ExportError(f"the manifest cannot be written: {error}; provenance and accuracy must be JSON") from error
+        raise ExportError(f"The manifest cannot be written: {error}. Accuracy and provenance must be JSON.") from error
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
-    digest = _sha256(folder / MANIFEST_NAME)
+    digest = _compute_sha256(folder / MANIFEST_NAME)
     (folder / DIGEST_NAME).write_text(f"{digest}\n", encoding="utf-8", newline="\n")
 
 
-def _sha256(path: Path) -> str:
+def _compute_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,1 +1,1 @@
-"""From a torch student to ONNX graphs."""
+"""Exports torch modules as ONNX graphs and writes them for each backend."""

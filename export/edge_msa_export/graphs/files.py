@@ -1,4 +1,4 @@
-"""Save a student's exported graphs in a run, because exporting takes about a second per graph."""
+"""Stores exported graphs in a run folder, because exporting takes about a second per graph."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_graphs(folder: Path, graphs: Mapping[GraphKey, onnx.ModelProto]) -> No
     (folder / _INDEX_NAME).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
-def read_graphs(folder: Path) -> GraphsByKey:
+def load_graphs(folder: Path) -> GraphsByKey:
     """Load the graphs that `write_graphs` wrote to a folder; empty if it wrote none.
 
     Raises:

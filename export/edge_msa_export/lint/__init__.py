@@ -1,23 +1,24 @@
-"""What one backend at one version can read of a graph, and what will not pay there: rules as data, held without a GPU.
+"""Checks ONNX graphs for problems with one backend at one version, without running that backend.
 
-`rules.py` has every rule with the document it follows; the files beside it have what they check.
+`rules` lists every rule with the document that it follows. The `check_*` modules hold the code of the checks.
 """
 
 from __future__ import annotations
 
-from edge_msa_export.lint.finding import NOTE, REFUSED, SLOW, Finding
-from edge_msa_export.lint.lint_target import LintTarget, tensorrt_version
-from edge_msa_export.lint.paths import find_local_paths
-from edge_msa_export.lint.run import lint, refuse_findings
+from edge_msa_export.lint.linter import lint, raise_for_errors
+from edge_msa_export.lint.local_paths import find_local_paths
+from edge_msa_export.lint.rule import ERROR, NOTE, SEVERITIES, WARNING, Finding
+from edge_msa_export.lint.target import LintTarget, parse_tensorrt_version
 
 __all__ = [
+    "ERROR",
     "NOTE",
-    "REFUSED",
-    "SLOW",
+    "SEVERITIES",
+    "WARNING",
     "Finding",
     "LintTarget",
     "find_local_paths",
     "lint",
-    "refuse_findings",
-    "tensorrt_version",
+    "parse_tensorrt_version",
+    "raise_for_errors",
 ]

@@ -1,135 +1,136 @@
-"""Checks of a model as a whole: opset, paths, shapes, where its weights lie, and in what it computes."""
+"""Checks of a model as a whole: opset, local paths, shapes, external weights and types."""
 
 from __future__ import annotations
 
 import onnx
 from onnx import TensorProto, defs
 
-from edge_msa_export.lint.lint_target import LintTarget, Version
-from edge_msa_export.lint.paths import find_local_paths, strings_of
-from edge_msa_export.lint.rule import Hits
-from edge_msa_export.lint.view import GraphView
+from edge_msa_export.lint.graph_view import GraphView
+from edge_msa_export.lint.local_paths import find_local_paths, iterate_strings
+from edge_msa_export.lint.rule import Matches
+from edge_msa_export.lint.target import LintTarget, Version
 from edge_msa_export.transforms.opset17 import IR_VERSION, OPSET, REDUCE_BY_ATTRIBUTE
 
-# onnx-tensorrt, docs/operators.md of the version, and the opset guide of 11; between two the older one holds.
+# From docs/operators.md of onnx-tensorrt and, for 11, the opset guide. A version between two takes the older one.
 _NEWEST_OPSETS: tuple[tuple[Version, int], ...] = (((11, 0), 24), ((10, 15), 24), ((10, 0), 20), ((8, 5), 17))
 _OLDEST_OPSET = 9
 
 
-def our_versions(view: GraphView, _: LintTarget) -> Hits:
-    """Exactly the opset and IR version of this project's graphs."""
+def exported_versions(view: GraphView, _: LintTarget) -> Matches:
+    """Require exactly the opset and IR version that this project exports."""
     versions = {entry.domain: entry.version for entry in view.model.opset_import}
     if versions != {"": OPSET}:
-        yield "model", f"imports {versions}, not opset {OPSET} alone"
+        yield "model", f"Imports opsets {versions}; it must import opset {OPSET} only."
     if view.model.ir_version != IR_VERSION:
-        yield "model", f"is IR version {view.model.ir_version}, not {IR_VERSION}"
+        yield "model", f"IR version must be {IR_VERSION}, got {view.model.ir_version}."
 
 
-def functions(view: GraphView, _: LintTarget) -> Hits:
-    """No local functions."""
+def local_functions(view: GraphView, _: LintTarget) -> Matches:
+    """Require a model without local functions."""
     for function in view.model.functions:
-        yield function.name, "local functions are not read by every backend"
+        yield function.name, "Not every backend supports local functions."
 
 
-def local_paths(view: GraphView, _: LintTarget) -> Hits:
-    """No paths of the machine that wrote it."""
-    strings = list(strings_of(view.model, "model"))
+def local_paths(view: GraphView, _: LintTarget) -> Matches:
+    """Require a model without paths of the machine that wrote it."""
+    strings = list(iterate_strings(view.model, "model"))
     if find_local_paths("\n".join(text for _, text in strings)) is None:
-        return  # thousands of names, looked at together: the usual case is quick
-    for where, text in strings:
-        found = find_local_paths(text)
-        if found:
-            yield where, f"holds {found}"
+        return  # One search over thousands of names keeps the usual case fast.
+    for location, text in strings:
+        path = find_local_paths(text)
+        if path:
+            yield location, f"Contains the local path {path}."
 
 
-def static_shapes(view: GraphView, _: LintTarget) -> Hits:
-    """Every dimension of inputs and outputs is a number."""
+def static_shapes(view: GraphView, _: LintTarget) -> Matches:
+    """Require fixed dimensions of all inputs and outputs."""
     for value in (*view.graph.input, *view.graph.output):
         tensor = value.type.tensor_type
         if not tensor.HasField("shape") or any(dim.dim_value <= 0 for dim in tensor.shape.dim):
-            yield value.name, "a dimension is not a fixed number"
+            yield value.name, "Has a dimension that is not a fixed number."
 
 
-def opset(view: GraphView, lint_target: LintTarget) -> Hits:
-    """An opset that TensorRT's parser of that version reads."""
-    newest = next(number for since, number in _NEWEST_OPSETS if since <= lint_target.version)
+def opset_version(view: GraphView, target: LintTarget) -> Matches:
+    """Require an opset that TensorRT's parser supports."""
+    newest = next(opset for since, opset in _NEWEST_OPSETS if since <= target.version)
     if not _OLDEST_OPSET <= view.opset <= newest:
         yield (
             "model",
-            f"is opset {view.opset}; {lint_target} reads {_OLDEST_OPSET} to {newest}: export it at opset {OPSET}",
+            f"{target} supports opsets {_OLDEST_OPSET} to {newest}, got {view.opset}. Export at opset {OPSET}.",
         )
 
 
-def true_opset(view: GraphView, _: LintTarget) -> Hits:
-    """No operator, attribute or input that the claimed opset does not have."""
+def opset_schema(view: GraphView, _: LintTarget) -> Matches:
+    """Require that every operator, attribute and input exists in the opset that the model declares."""
     for node in view.nodes:
         if node.domain not in ("", "ai.onnx"):
             continue
         try:
             schema = defs.get_schema(node.op_type, view.opset)
         except defs.SchemaError:
-            yield view.where(node), f"is not in opset {view.opset}, which the model claims"
+            yield view.describe(node), f"Opset {view.opset}, which the model declares, does not have this operator."
             continue
         unknown = [item.name for item in node.attribute if item.name not in schema.attributes]
         if unknown:
-            yield view.where(node), f"has {unknown[0]}, which it does not have at opset {view.opset}"
+            yield view.describe(node), f"Attribute {unknown[0]} does not exist at opset {view.opset}."
         elif len(node.input) > schema.max_input:
-            takes = f"at opset {view.opset} it takes {schema.max_input}: a newer one has attributes as inputs"
-            yield view.where(node), f"reads {len(node.input)} tensors, {takes}"
+            limit = f"at opset {view.opset} it takes at most {schema.max_input}"
+            reason = "Newer opsets turned some attributes into inputs."
+            yield view.describe(node), f"Has {len(node.input)} inputs; {limit}. {reason}"
 
 
-def named_axes(view: GraphView, _: LintTarget) -> Hits:
-    """A Reduce names its axes, where its opset wants them."""
+def explicit_axes(view: GraphView, _: LintTarget) -> Matches:
+    """Require that every Reduce names its axes in the form of opset 17."""
     for node in view.nodes:
-        named = any(item.name == "axes" for item in node.attribute)
-        if node.op_type in REDUCE_BY_ATTRIBUTE and len(node.input) < 2 and not named:
-            yield view.where(node), f"must name its axes in the attribute at opset {OPSET}"
+        has_attribute = any(item.name == "axes" for item in node.attribute)
+        if node.op_type in REDUCE_BY_ATTRIBUTE and len(node.input) < 2 and not has_attribute:
+            yield view.describe(node), f"Must have its axes as an attribute at opset {OPSET}."
         elif node.op_type == "ReduceSum" and len(node.input) < 2:
-            yield view.where(node), f"must name its axes as an input at opset {OPSET}"
+            yield view.describe(node), f"Must have its axes as an input at opset {OPSET}."
 
 
-def axes_attribute(view: GraphView, lint_target: LintTarget) -> Hits:
-    """A Reduce whose axes are an input reduces over all axes, without a word."""
+def axes_attribute(view: GraphView, target: LintTarget) -> Matches:
+    """Require axes as an attribute, because TensorRT 8 ignores the input and reduces over all axes."""
     for node in view.nodes:
         if node.op_type in REDUCE_BY_ATTRIBUTE and len(node.input) > 1:
             yield (
-                view.where(node),
-                f"names its axes as an input; {lint_target} reads the attribute alone, and reduces all axes",
+                view.describe(node),
+                f"Has its axes as an input; {target} uses the attribute only and would reduce over all axes.",
             )
 
 
-def constant_axes(view: GraphView, _: LintTarget) -> Hits:
-    """The axes of a Reduce are constant."""
+def constant_axes(view: GraphView, _: LintTarget) -> Matches:
+    """Require constant axes for every Reduce."""
     for node in view.nodes:
         if node.op_type.startswith("Reduce") and len(node.input) > 1 and node.input[1] not in view.constants:
-            yield view.where(node), "computes its axes, which must be constant"
+            yield view.describe(node), "Computes its axes; they must be constant."
 
 
-def external_weights(view: GraphView, _: LintTarget) -> Hits:
-    """Weights in a file beside the graph are found from the graph's path alone."""
-    places = {
+def external_weights(view: GraphView, _: LintTarget) -> Matches:
+    """Note that external weights are found only if the model is loaded by its path."""
+    files = {
         entry.value
         for tensor in view.graph.initializer
         if tensor.data_location == TensorProto.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"
     }
-    if places:
-        yield "model", f"keeps weights in {', '.join(sorted(places))}: parse it by its path, not from memory"
+    if files:
+        yield "model", f"Stores weights in {', '.join(sorted(files))}. Parse the model by its path, not from memory."
 
 
-def strong_types(view: GraphView, _: LintTarget) -> Hits:
-    """There is no flag for float16, so what is float32 in the graph computes in float32."""
-    if not has_half(view):
-        part = "what is not int8" if view.quantized else "all of it"
-        yield "model", f"{part} computes in float32: types come from the graph, and no flag changes them"
+def strong_typing(view: GraphView, _: LintTarget) -> Matches:
+    """Note that without a flag for float16, float32 in the graph computes in float32."""
+    if not has_float16(view):
+        part = "Everything that is not int8" if view.quantized else "The whole graph"
+        yield "model", f"{part} computes in float32: types come from the graph, and no flag changes them."
 
 
-def has_half(view: GraphView) -> bool:
-    """Whether anything in the graph is float16."""
+def has_float16(view: GraphView) -> bool:
+    """Return whether anything in the graph is float16."""
     constants = any(tensor.data_type == TensorProto.FLOAT16 for tensor in view.constants.values())
-    return constants or any(_casts_to_half(node) for node in view.nodes)
+    return constants or any(_casts_to_float16(node) for node in view.nodes)
 
 
-def _casts_to_half(node: onnx.NodeProto) -> bool:
+def _casts_to_float16(node: onnx.NodeProto) -> bool:
     return node.op_type == "Cast" and any(item.i == TensorProto.FLOAT16 for item in node.attribute if item.name == "to")

@@ -1,4 +1,4 @@
-"""Graphs that lie on disk, held against the rules of their lint_target: `edge-msa inspect`."""
+"""Checks graphs on disk for TensorRT: the core of `edge-msa inspect`."""
 
 from __future__ import annotations
 
@@ -14,117 +14,134 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, shape_inference
 
 from edge_msa_export.errors import ExportError, LintError
-from edge_msa_export.lint import REFUSED, Finding, LintTarget, documents, lint
-from edge_msa_export.lint.view import GraphView
+from edge_msa_export.lint.graph_view import GraphView
+from edge_msa_export.lint.linter import lint
+from edge_msa_export.lint.rule import ERROR, Finding
+from edge_msa_export.lint.rules import ONNX_EXTERNAL_DATA, ONNX_IR
+from edge_msa_export.lint.target import LintTarget
 from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.bundle.manifest import GraphSpec
 
+ONNX_CHECKER_RULE = "onnx-checker"
+
 
 @dataclass(frozen=True)
-class Inspected:
-    """One graph: its `name`, its `precision` where a bundle says so, nodes by type, those in int8, and the findings."""
+class InspectedGraph:
+    """The result of inspecting one graph.
+
+    Attributes:
+        name: file of the graph.
+        precision: precision of a graph in a bundle; empty for a single file.
+        operators: number of nodes by operator, most frequent first.
+        int8_nodes: number of nodes that a backend may compute in int8.
+        findings: everything that the checks report.
+    """
 
     name: str
     precision: str
-    nodes: Mapping[str, int]
-    int8: int
+    operators: Mapping[str, int]
+    int8_nodes: int
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The graph as plain JSON values."""
+        """Return the result as plain JSON values."""
         return {
             "graph": self.name,
             "precision": self.precision,
-            "nodes": dict(self.nodes),
-            "int8": self.int8,
+            "operators": dict(self.operators),
+            "int8_nodes": self.int8_nodes,
             "findings": [finding.to_json() for finding in self.findings],
         }
 
 
-def tensorrt_graphs(bundle: Bundle) -> tuple[GraphSpec, ...]:
-    """What a bundle has for TensorRT.
+def list_tensorrt_graphs(bundle: Bundle) -> tuple[GraphSpec, ...]:
+    """Return the graphs that a bundle has for TensorRT.
 
     Raises:
-        LintError: it has nothing.
+        LintError: the bundle has none.
     """
     specs = tuple(spec for spec in bundle.manifest.graphs if spec.backend == "tensorrt")
     if not specs:
         backends = ", ".join(bundle.manifest.backends)
         raise LintError(
-            f"{bundle.path.name} has no graphs for TensorRT, it is for {bundle.manifest.target} ({backends}): "
-            "export for a Jetson, or give one .onnx file"
+            f"{bundle.path.name} has no graphs for TensorRT. It is for {bundle.manifest.target} ({backends}). "
+            "Export a bundle for a Jetson, or pass an .onnx file."
         )
     return specs
 
 
-def inspect_bundle(bundle: Bundle, lint_target: LintTarget) -> tuple[Inspected, ...]:
-    """Every graph that the bundle has for TensorRT.
+def inspect_bundle(bundle: Bundle, target: LintTarget) -> tuple[InspectedGraph, ...]:
+    """Inspect every graph that a bundle has for TensorRT.
 
     Raises:
-        LintError: it has none.
-        ExportError: a graph cannot be read.
+        LintError: the bundle has none.
+        ExportError: a graph cannot be loaded.
     """
     return tuple(
-        _inspect(bundle.path / spec.file, spec.file, spec.precision, lint_target, ours=True)
-        for spec in tensorrt_graphs(bundle)
+        _inspect(bundle.path / spec.file, spec.file, spec.precision, target, project_graph=True)
+        for spec in list_tensorrt_graphs(bundle)
     )
 
 
-def inspect_file(path: Path, lint_target: LintTarget) -> Inspected:
-    """One `.onnx` of anybody's.
+def inspect_file(path: Path, target: LintTarget) -> InspectedGraph:
+    """Inspect any `.onnx` file. The rules for this project's own graphs are skipped.
 
     Raises:
-        ExportError: it cannot be read.
+        ExportError: the file cannot be loaded.
     """
-    return _inspect(path, path.name, "", lint_target, ours=False)
+    return _inspect(path, path.name, "", target, project_graph=False)
 
 
-def _inspect(path: Path, name: str, precision: str, lint_target: LintTarget, *, ours: bool) -> Inspected:
-    view = GraphView(_read(path), path.parent)
+def _inspect(path: Path, name: str, precision: str, target: LintTarget, *, project_graph: bool) -> InspectedGraph:
+    view = GraphView(_load(path), path.parent)
     try:
-        findings = [*_standard(path), *_short_weights(path, view.model), *lint(view, lint_target, ours=ours)]
-    except (OSError, ValueError) as error:  # what a file of weights may raise, that is shorter than a graph says
-        raise ExportError(f"{path} cannot be read: {_first_line(error)}") from error
-    types = Counter(node.op_type for node in view.nodes)
-    int8 = sum(view.is_int8(node) for node in view.nodes)
-    return Inspected(name, precision, dict(types.most_common()), int8, tuple(findings))
+        findings = [
+            *_run_onnx_checker(path),
+            *_find_truncated_weights(path, view.model),
+            *lint(view, target, project_graph=project_graph),
+        ]
+    except (OSError, ValueError) as error:  # numpy_helper raises both when a file of weights is too short
+        raise ExportError(f"{path} cannot be loaded: {_first_line(error)}.") from error
+    operators = Counter(node.op_type for node in view.nodes)
+    int8_nodes = sum(view.is_int8(node) for node in view.nodes)
+    return InspectedGraph(name, precision, dict(operators.most_common()), int8_nodes, tuple(findings))
 
 
-def _standard(path: Path) -> list[Finding]:
-    """What the standard's own checker says: tensors that nobody makes, cycles, shapes that do not fit one another."""
+def _run_onnx_checker(path: Path) -> list[Finding]:
+    """Return what the checker of the ONNX package reports: undefined tensors, cycles, shapes that do not match."""
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
-        return [Finding("standard", REFUSED, "model", _first_line(error), documents.ONNX_STANDARD)]
+        return [Finding(ONNX_CHECKER_RULE, ERROR, "model", _first_line(error), ONNX_IR)]
     return []
 
 
-def _short_weights(path: Path, model: onnx.ModelProto) -> Iterator[Finding]:
-    """Constants whose file ends before they do, which the standard's checker does not look at."""
+def _find_truncated_weights(path: Path, model: onnx.ModelProto) -> Iterator[Finding]:
+    """Find constants whose file is too short. The checker of the ONNX package does not look at this."""
     for tensor in model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
-            told = {item.key: item.value for item in tensor.external_data}
+            entries = {item.key: item.value for item in tensor.external_data}
             needed = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-            there = (path.parent / told["location"]).stat().st_size - int(told.get("offset", 0))
-            if there < needed:
-                message = f"{tensor.name} has {max(there, 0)} bytes in {told['location']}, {needed} are needed"
-                yield Finding("standard", REFUSED, "model", message, documents.ONNX_EXTERNAL)
+            available = (path.parent / entries["location"]).stat().st_size - int(entries.get("offset", 0))
+            if available < needed:
+                message = f"{tensor.name} needs {needed} bytes in {entries['location']}, got {max(available, 0)}."
+                yield Finding(ONNX_CHECKER_RULE, ERROR, "model", message, ONNX_EXTERNAL_DATA)
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def _load(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path, load_external_data=False)
     except OSError as error:
-        raise ExportError(f"{path} cannot be read: {error.strerror}") from error
+        raise ExportError(f"{path} cannot be loaded: {error.strerror}.") from error
     except (DecodeError, ValueError) as error:
-        raise ExportError(f"{path} is no ONNX graph, or not all of one: {_first_line(error)}") from error
+        raise ExportError(f"{path} is not a complete ONNX model: {_first_line(error)}.") from error
     if not model.graph.node or not model.graph.output:
-        raise ExportError(f"{path} is no ONNX graph, or not all of one: it has no nodes or no output")
+        raise ExportError(f"{path} is not a complete ONNX model: it has no nodes or no output.")
     for tensor in model.graph.initializer:
-        places = [item.value for item in tensor.external_data if item.key == "location"]
-        if tensor.data_location == TensorProto.EXTERNAL and not (places and _is_beside(path, places[0])):
-            where = places[0] if places else "a file that it does not name"
-            raise ExportError(f"{path} keeps {tensor.name} in {where}, which is not beside it; copy both")
+        locations = [item.value for item in tensor.external_data if item.key == "location"]
+        if tensor.data_location == TensorProto.EXTERNAL and not (locations and _is_beside(path, locations[0])):
+            file = locations[0] if locations else "a file that it does not name"
+            raise ExportError(f"{path} stores {tensor.name} in {file}, which is not in the same folder. Copy both.")
     return model
 
 

@@ -1,44 +1,84 @@
-"""What a rule is."""
+"""The types of the lint: rules, the checks that they run, and the findings that they report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from edge_msa_export.lint.lint_target import BEYOND, LintTarget, Version
-from edge_msa_export.lint.view import GraphView
+from edge_msa_export.lint.graph_view import GraphView
+from edge_msa_export.lint.target import FIRST_UNKNOWN_VERSION, LintTarget, Version
 
-Hits = Iterator[tuple[str, str]]
-"""Where in the graph, and what is to know."""
-Check = Callable[[GraphView, LintTarget], Hits]
+ERROR = "error"
+"""The backend cannot run the graph, or computes something else."""
+WARNING = "warning"
+"""The backend runs the graph, but this pattern costs more time than it saves."""
+NOTE = "note"
+"""The backend runs the graph, but whoever loads it must know this."""
+SEVERITIES = (ERROR, WARNING, NOTE)
+
+Matches = Iterator[tuple[str, str]]
+"""Pairs of a location in the graph and a message about it."""
+Check = Callable[[GraphView, LintTarget], Matches]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem in one graph.
+
+    Attributes:
+        rule: name of the rule that reports it.
+        severity: `error`, `warning` or `note`.
+        location: node, tensor or attribute of the graph, or `model` for the graph as a whole.
+        message: what is wrong, in one line.
+        document: the document that the rule follows.
+    """
+
+    rule: str
+    severity: str
+    location: str
+    message: str
+    document: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.location}: {self.message}"
+
+    def to_json(self) -> dict[str, str]:
+        """Return the finding as plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: its `name`, how bad a hit is, `what` it asks in one line, the `document` that says so, and the `check`.
+    """One rule of the lint.
 
-    `backends`: whose graphs it is for; none names all. `since` and `until`: of TensorRT, the first version that it
-    applies to, and the first that it does not any more. `dla`: only of graphs for a DLA. `ours`: only of graphs that
-    this project wrote.
+    Attributes:
+        name: identifier, such as `static-shape`.
+        severity: severity of its findings.
+        requirement: what the rule requires, in one line.
+        document: the document that states the requirement.
+        check: yields a location and a message for each violation.
+        backends: backends that the rule applies to; empty for all of them.
+        since: first TensorRT version that the rule applies to.
+        until: first TensorRT version that the rule no longer applies to.
+        dla: apply the rule only to graphs for a DLA.
+        project_only: apply the rule only to graphs that this project exported.
     """
 
     name: str
     severity: str
-    what: str
+    requirement: str
     document: str
     check: Check
     backends: tuple[str, ...] = ("tensorrt",)
     since: Version = (0,)
-    until: Version = BEYOND
+    until: Version = FIRST_UNKNOWN_VERSION
     dla: bool = False
-    ours: bool = False
+    project_only: bool = False
 
-    def applies(self, lint_target: LintTarget, *, ours: bool) -> bool:
-        """Whether a graph for that lint_target, of this project or of another, is held against the rule."""
-        named = not self.backends or lint_target.backend in self.backends
-        return (
-            named
-            and self.since <= lint_target.version < self.until
-            and self.dla <= lint_target.dla
-            and self.ours <= ours
-        )
+    def applies_to(self, target: LintTarget, *, project_graph: bool) -> bool:
+        """Return whether the rule applies to graphs for `target`."""
+        if self.backends and target.backend not in self.backends:
+            return False
+        if (self.dla and not target.dla) or (self.project_only and not project_graph):
+            return False
+        return self.since <= target.version < self.until

@@ -1,1 +1,1 @@
-"""How far exported graphs are from torch."""
+"""Measures how much the predictions of exported graphs differ from those of torch."""

@@ -1,7 +1,7 @@
-"""How far a graph is from torch: every graph is run as a device would run it, and its prediction compared.
+"""Runs graphs as a device would and compares their predictions with those of torch.
 
-SweepPoint and fuse graphs are rolled out together over chunks; a window graph reads at once. Each golden sample is read
-twice, whole and with holes in its mask, since a masked frame is where a stream goes wrong first.
+Step and fuse graphs run together over chunks; a window graph runs in one call. Each golden sample is used twice, as it
+is and with gaps in its mask, because masked frames are where streaming errors show first.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ from edge_msa_runtime.modalities import MODALITIES, Subset
 
 Array = NDArray[np.float32]
 Program = Callable[[Mapping[str, Any]], Mapping[str, Array]]
+"""A loaded graph: maps input arrays by name to output arrays by name."""
 
 
 @dataclass(frozen=True)
 class ParityCase:
-    """Normalized frames (T, d) with masks (T,) by modality of one subset, and what torch reads from them.
+    """One sample, and the prediction of torch for it.
 
-    `window`: the key of the window graph for them, `lengths` its frames by modality; T is at most that.
+    Attributes:
+        subset: the modalities of the sample.
+        window: key of the window graph that takes it.
+        lengths: number of frames of that graph, by modality.
+        frames: normalized frames (T, d) by modality; T is at most the number of frames of the graph.
+        valid: mask (T,) by modality.
+        prediction: prediction (outputs,) of torch.
     """
 
     subset: Subset
@@ -41,85 +48,90 @@ def measure_parity(
     states: Mapping[str, tuple[StateSpec, ...]],
     chunks: Mapping[str, int],
 ) -> dict[GraphKey, float]:
-    """The largest |prediction of the graph - prediction of torch| of every graph, over the cases that it takes part in.
+    """Return the largest |prediction of the graph - prediction of torch| per graph, over the cases that use it.
 
     Args:
-        programs: one a graph, from named inputs to named outputs; text encoder graphs have no part in it.
-        cases: at least one a window graph.
-        states: of each modality's step graph.
-        chunks: frames a call of the step graphs.
+        programs: the loaded graphs. Text encoder graphs are ignored.
+        cases: at least one case per window graph.
+        states: states of the step graphs, by modality.
+        chunks: frames per call of the step graphs, by modality.
     """
     worst = {key: 0.0 for key in programs if key.role != "text_encoder"}
     for case in cases:
-        chain = _difference(read_chain(programs, case.frames, case.valid, states, chunks), case.prediction)
-        window = _difference(read_window(programs, case), case.prediction)
-        took_part = [GraphKey.fuse(states), *(GraphKey.step(name) for name in case.subset.modalities)]
-        for key, difference in [(case.window, window), *((key, chain) for key in took_part)]:
-            worst[key] = float(np.maximum(worst[key], difference))  # keeps a NaN, which max() may lose
+        chunked = predict_in_chunks(programs, case.frames, case.valid, states, chunks)
+        chunked_difference = _max_difference(chunked, case.prediction)
+        differences = {
+            case.window: _max_difference(predict_window(programs, case), case.prediction),
+            GraphKey.fuse(states): chunked_difference,
+            **{GraphKey.step(name): chunked_difference for name in case.subset.modalities},
+        }
+        for key, difference in differences.items():
+            worst[key] = float(np.maximum(worst[key], difference))  # np.maximum keeps NaN, max() may lose it
     return worst
 
 
-def read_chain(
+def predict_in_chunks(
     programs: Mapping[GraphKey, Program],
     frames: Mapping[str, Array],
     valid: Mapping[str, NDArray[np.bool_]],
     states: Mapping[str, tuple[StateSpec, ...]],
     chunks: Mapping[str, int],
 ) -> Array:
-    """The prediction (outputs,) of step graphs rolled out over chunks, then fused; masked frames are dropped first."""
+    """Return the prediction (outputs,) of the step graphs over chunks and the fuse graph. Masked frames are dropped."""
     inputs: dict[str, Array] = {
-        f"tokens.{name}": _initial(next(spec for spec in specs if spec.name == "tokens"))
+        f"tokens.{name}": _make_initial_state(next(spec for spec in specs if spec.name == "tokens"))
         for name, specs in states.items()
     }
     available = np.zeros((1, len(MODALITIES)), dtype=np.float32)
     for name, values in frames.items():
-        packed = values[valid[name]]
-        if not len(packed):
+        kept = values[valid[name]]
+        if not len(kept):
             continue
         available[0, MODALITIES.index(name)] = 1
-        inputs[f"tokens.{name}"] = _roll_out(programs[GraphKey.step(name)], packed, states[name], chunks[name])
+        inputs[f"tokens.{name}"] = _run_steps(programs[GraphKey.step(name)], kept, states[name], chunks[name])
     prediction = programs[GraphKey.fuse(states)]({**inputs, "available": available})["prediction"]
     return np.asarray(prediction[0])
 
 
-def read_window(programs: Mapping[GraphKey, Program], case: ParityCase) -> Array:
-    """The prediction (outputs,) of the case's window graph."""
+def predict_window(programs: Mapping[GraphKey, Program], case: ParityCase) -> Array:
+    """Return the prediction (outputs,) of the window graph of a case."""
     inputs: dict[str, Array] = {}
     for name, values in case.frames.items():
-        packed = values[case.valid[name]]
-        inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _padded(packed, case.lengths[name])
+        kept = values[case.valid[name]]
+        inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _pad(kept, case.lengths[name])
     return np.asarray(programs[case.window](inputs)["prediction"][0])
 
 
-def with_holes(length: int) -> NDArray[np.bool_]:
-    """A mask (length,) whose first frame and every third after are missing; a single frame stays."""
+def make_mask_with_gaps(length: int) -> NDArray[np.bool_]:
+    """Return a mask (length,) without the first frame and every third one after it. A single frame stays valid."""
     valid = np.ones(length, dtype=np.bool_)
     if length > 1:
         valid[::3] = False
     return valid
 
 
-def _roll_out(step: Program, packed: Array, specs: Sequence[StateSpec], chunk: int) -> Array:
-    state = {spec.name: _initial(spec) for spec in specs}
-    for start in range(0, len(packed), chunk):
-        frames, valid = _padded(packed[start : start + chunk], chunk)
-        named = {f"state.{name}": value for name, value in state.items()}
-        after = step({"frames": frames, "valid": valid, **named})
-        # A copy: a backend may write its next outputs over these.
-        state = {name: np.array(after[f"next.{name}"]) for name in state}
+def _run_steps(step: Program, frames: Array, specs: Sequence[StateSpec], chunk: int) -> Array:
+    """Run a step graph over all chunks and return the final tokens."""
+    state = {spec.name: _make_initial_state(spec) for spec in specs}
+    for start in range(0, len(frames), chunk):
+        padded, valid = _pad(frames[start : start + chunk], chunk)
+        outputs = step({"frames": padded, "valid": valid, **{f"state.{name}": value for name, value in state.items()}})
+        # Copy, because a backend may overwrite its outputs in the next call.
+        state = {name: np.array(outputs[f"next.{name}"]) for name in state}
     return state["tokens"]
 
 
-def _initial(spec: StateSpec) -> Array:
+def _make_initial_state(spec: StateSpec) -> Array:
     return np.full(spec.shape, spec.initial, dtype=np.float32)
 
 
-def _padded(packed: Array, length: int) -> tuple[Array, Array]:
-    frames = np.zeros((1, length, packed.shape[1]), dtype=np.float32)
+def _pad(frames: Array, length: int) -> tuple[Array, Array]:
+    """Return frames (1, length, d), zero-padded at the end, and valid (1, length)."""
+    padded = np.zeros((1, length, frames.shape[1]), dtype=np.float32)
     valid = np.zeros((1, length), dtype=np.float32)
-    frames[0, : len(packed)], valid[0, : len(packed)] = packed, 1
-    return frames, valid
+    padded[0, : len(frames)], valid[0, : len(frames)] = frames, 1
+    return padded, valid
 
 
-def _difference(prediction: Array, expected: Array) -> float:
+def _max_difference(prediction: Array, expected: Array) -> float:
     return float(np.abs(prediction - expected).max())

@@ -1,1 +1,1 @@
-"""Exported torch programs for torch-tensorrt."""
+"""Exports torch programs that torch-tensorrt compiles on the device."""

@@ -1,6 +1,6 @@
-"""The folder of `edge-msa export --backend torch-tensorrt`: programs, what is known of them, how to compile them.
+"""The folder that `edge-msa export --backend torch-tensorrt` writes: programs, their description, and how to compile.
 
-It lies beside a bundle and is none: no wheel of ours runs it, torch does.
+The folder is not a bundle: torch runs it, not the runtime of this project.
 """
 
 from __future__ import annotations
@@ -8,143 +8,134 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_msa_export.profiles import DeviceProfile
-from edge_msa_export.torch_tensorrt.programs import Compiled, Programs, SavedProgram
+from edge_msa_export.provenance import Provenance
+from edge_msa_export.torch_tensorrt import compile_script
+from edge_msa_export.torch_tensorrt.programs import CompiledPrograms, ProgramSet, SavedProgram
 from edge_msa_runtime.bundle.manifest import GraphKey
 
-FACTS_NAME = "facts.json"
+INFO_NAME = "programs.json"
+SCRIPT_NAME = "compile.py"
 FORMAT = "edge-msa torch-tensorrt programs"
 SCHEMA = 2
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the folder is told besides its programs.
+class ProgramsInfo:
+    """What the description states beyond the programs.
 
-    `torch`: the version that wrote the programs. `precision`: that they are to be compiled at. `compiled`: what
-    torch-tensorrt made of them here, None where it did not. `provenance`: as in a bundle.
+    Attributes:
+        profile: device that the programs are for.
+        torch: version of torch that wrote the programs.
+        precision: precision to compile at.
+        compiled: the programs that torch-tensorrt compiled on this machine; None if it did not.
+        provenance: what the programs are made from.
     """
 
     profile: DeviceProfile
     torch: str
     precision: str
-    compiled: Compiled | None
-    provenance: Mapping[str, Any]
+    compiled: CompiledPrograms | None
+    provenance: Provenance
 
     @property
-    def fits_torch(self) -> bool:
-        """Whether the target's torch reads them; torch 2.8 does not read what 2.13 wrote, so only of one series."""
-        return series(self.torch) == series(self.profile.torch_tensorrt or "")
+    def loads_on_target(self) -> bool:
+        """Whether the torch of the target can load the programs.
+
+        It can if it is of the same series: torch 2.8, for example, cannot load what 2.13 wrote.
+        """
+        return parse_series(self.torch) == parse_series(self.profile.torch_tensorrt or "")
 
 
-def series(version: str) -> tuple[int, ...]:
-    """A version of torch, or of the torch-tensorrt that goes with it, without its last part: 2.8.0+cpu as (2, 8)."""
+def parse_series(version: str) -> tuple[int, ...]:
+    """Return major and minor version of torch or torch-tensorrt: "2.8.0+cpu" gives (2, 8)."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def is_programs_folder(folder: Path) -> bool:
-    """Whether an older one of these is there, that may be replaced."""
+    """Return whether a folder contains the description of an earlier export of programs."""
     try:
-        value = json.loads((folder / FACTS_NAME).read_text(encoding="utf-8"))
+        value = json.loads((folder / INFO_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(value, dict) and value.get("format") == FORMAT
 
 
-def write_facts(folder: Path, programs: Programs, facts: Facts) -> None:
-    """Write facts.json and README.md beside the programs."""
+def write_programs_info(folder: Path, programs: ProgramSet, info: ProgramsInfo) -> None:
+    """Write the description, the compile script and the README next to the programs."""
+    compiled_parity = info.compiled.parity if info.compiled else {}
     value = {
         "format": FORMAT,
         "schema": SCHEMA,
-        "target": facts.profile.name,
-        "profile": facts.profile.to_json(),
-        "torch": facts.torch,
-        "torch_tensorrt": facts.profile.torch_tensorrt,
-        "read_by_the_targets_torch": facts.fits_torch,
-        "precision": facts.precision,
+        "target": info.profile.name,
+        "profile": info.profile.to_json(),
+        "torch": info.torch,
+        "torch_tensorrt": info.profile.torch_tensorrt,
+        "loads_on_target": info.loads_on_target,
+        "precision": info.precision,
         "parity_limit": programs.parity_limit,
-        "compiled_for": facts.compiled.gpu if facts.compiled else None,
-        "programs": [
-            _program(folder, saved, facts.compiled.parity if facts.compiled else {}) for saved in programs.saved
-        ],
-        "provenance": dict(facts.provenance),
+        "compiled_for": info.compiled.gpu if info.compiled else None,
+        "programs": [_describe_program(folder, saved, compiled_parity) for saved in programs.saved],
+        "provenance": info.provenance.to_json(),
     }
-    (folder / FACTS_NAME).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
-    (folder / "README.md").write_text(_readme(facts), encoding="utf-8", newline="\n")
+    (folder / INFO_NAME).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
+    shutil.copyfile(compile_script.__file__, folder / SCRIPT_NAME)
+    (folder / "README.md").write_text(_format_readme(info), encoding="utf-8", newline="\n")
 
 
-def _program(folder: Path, saved: SavedProgram, compiled: Mapping[GraphKey, float]) -> dict[str, Any]:
-    told = {
+def _describe_program(folder: Path, saved: SavedProgram, compiled_parity: Mapping[GraphKey, float]) -> dict[str, Any]:
+    description = {
         "role": saved.key.role,
         "modalities": list(saved.key.modalities),
         "length": saved.key.length,
         "file": saved.file,
         "sha256": hashlib.sha256((folder / saved.file).read_bytes()).hexdigest(),
-        "inputs": {name: {"shape": list(shape), "type": kind} for name, (shape, kind) in saved.inputs.items()},
+        "inputs": {name: asdict(spec) for name, spec in saved.inputs.items()},
         "outputs": list(saved.outputs),
         "parity": saved.parity,
         "operators": dict(saved.operators),
-        "without_converter": list(saved.unconverted),
+        "unconverted_operators": list(saved.unconverted_operators),
     }
-    return told if saved.key not in compiled else {**told, "compiled_parity": compiled[saved.key]}
+    if saved.key in compiled_parity:
+        description["compiled_parity"] = compiled_parity[saved.key]
+    return description
 
 
-COMPILE = """\
-import json, pathlib, torch, torch_tensorrt
-
-torch.set_grad_enabled(False)
-facts = json.loads(pathlib.Path("facts.json").read_text())
-half = facts["precision"] == "fp16"
-pathlib.Path("compiled").mkdir(exist_ok=True)
-for told in facts["programs"]:
-    program = torch.export.passes.move_to_device_pass(torch.export.load(told["file"]), "cuda")
-    inputs = [torch.ones(i["shape"], dtype=getattr(torch, i["type"]), device="cuda") for i in told["inputs"].values()]
-    compiled = torch_tensorrt.dynamo.compile(
-        program,
-        arg_inputs=inputs,
-        enabled_precisions={torch.float16, torch.float32} if half else {torch.float32},
-        disable_tf32=True,
-        truncate_double=True,
-        min_block_size=1,
-    )
-    apart = max(
-        float((a - b).abs().max())
-        for a, b in zip(torch.utils._pytree.tree_leaves(compiled(*inputs)),
-                        torch.utils._pytree.tree_leaves(program.module()(*inputs)))
-    )
-    path = pathlib.Path("compiled") / pathlib.Path(told["file"]).name
-    torch_tensorrt.save(compiled, str(path), output_format="exported_program", arg_inputs=inputs)
-    print(path, "largest difference from torch:", apart)
+def _format_readme(info: ProgramsInfo) -> str:
+    version = info.profile.torch_tensorrt
+    warning = f"""
+**These programs do not load on the device.** torch {info.torch} wrote them, and torch-tensorrt {version} needs torch
+{".".join(map(str, parse_series(version or "")))}. Export this folder again in an environment with that torch.
 """
-"""What a device runs in the folder; the same as `compile_programs` does, without anything of ours installed."""
+    return f"""# Programs for torch-tensorrt {version} on {info.profile.name}
 
+Each file in `programs/` is an exported torch program with the inputs and outputs of the bundle's graph of the same
+name. `{INFO_NAME}` lists their shapes, how much their predictions differ from the original model, and the operators
+that torch-tensorrt {version} cannot convert.
+{"" if info.loads_on_target else warning}
+## Compile
 
-def _readme(facts: Facts) -> str:
-    wanted = facts.profile.torch_tensorrt
-    made = f"These programs are of torch {facts.torch}, and torch-tensorrt {wanted} goes with its own series of torch."
-    again = "Torch 2.8 does not read what 2.13 wrote: make this folder again in an environment with that torch."
-    other = "" if facts.fits_torch else f"\n{made}\n{again}\n"
-    return f"""# A student's programs for torch-tensorrt {wanted}, on {facts.profile.name}
-Each file in `programs/` has the inputs and outputs of the bundle's graph of the same name; `facts.json` has their
-shapes, their distance from torch, and the operators that torch-tensorrt {wanted} has no converter for.
-{other}
-On the device, in this folder:
+Run these commands in this folder, on the device:
 
 ```
-{facts.profile.torch_tensorrt_install}
-python3 - <<'END'
-{COMPILE}END
+{info.profile.torch_tensorrt_install}
+python3 {SCRIPT_NAME}
 ```
 
-Then in Python, with torch and torch_tensorrt alone:
+The script writes the compiled programs to `compiled/`. They run only on a GPU of the same kind.
+
+## Use
 
 ```python
 import torch, torch_tensorrt
-prediction = torch.export.load("compiled/fuse.pt2").module()(*inputs)  # tensors on "cuda", in the order of facts.json
+
+fuse = torch.export.load("compiled/fuse.pt2").module()
+prediction = fuse(*inputs)  # tensors on "cuda", in the order of {INFO_NAME}
 ```
 """

@@ -1,4 +1,4 @@
-"""What each torch-tensorrt converts: tables that `torch_tensorrt_wheels.py` read from its wheels."""
+"""Which operators each version of torch-tensorrt converts, from `tables.json`, which `wheels` extracted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from pathlib import Path
 from edge_msa_export.errors import LintError
 
 _FILE = Path(__file__).parent / "tables.json"
-# Not operators of a network: they take one output of several, or are folded before conversion.
-_PASSED_OVER = frozenset({"_operator.getitem", "<built-in function getitem>"})
+# Not operators of a network: they select one of several outputs and are folded before the conversion.
+_IGNORED = frozenset({"_operator.getitem", "<built-in function getitem>"})
 
 
 @dataclass(frozen=True)
-class Table:
-    """Of one version, operators as torch writes them, `aten.add.Tensor`, without an overload for all of them.
+class OperatorTable:
+    """The operators that one version of torch-tensorrt handles, named as torch names them: `aten.add.Tensor`.
 
-    `converters` have a converter to TensorRT. Before it converts, torch-tensorrt replaces or takes out what is
-    `lowered`, and torch decomposes what is `enabled`; `disabled` are kept whole although torch would decompose them.
+    A name without an overload stands for all of its overloads.
+
+    Attributes:
+        version: version of torch-tensorrt.
+        converters: operators that it converts to TensorRT.
+        lowered: operators that it replaces or removes before the conversion.
+        enabled: operators that torch decomposes before the conversion.
+        disabled: operators that stay whole although torch could decompose them.
     """
 
     version: str
@@ -29,44 +35,49 @@ class Table:
     disabled: tuple[str, ...]
 
     def converts(self, operator: str) -> bool:
-        """Whether an operator gets to TensorRT; the conditions that some converters have are not looked at."""
-        return operator in _PASSED_OVER or _named(operator, self.converters) or _named(operator, self.lowered)
+        """Return whether TensorRT runs an operator. Conditions of individual converters are not considered."""
+        return operator in _IGNORED or _contains(self.converters, operator) or _contains(self.lowered, operator)
 
     def decomposes(self, operator: str, *, composite: bool) -> bool:
-        """Whether an operator is decomposed before; `composite`: it is nothing but a composition of others."""
-        if _named(operator, self.disabled) or _named(operator, self.lowered):
+        """Return whether an operator is decomposed before the conversion.
+
+        Args:
+            operator: name of the operator.
+            composite: whether torch implements the operator by others only.
+        """
+        if _contains(self.disabled, operator) or _contains(self.lowered, operator):
             return False
-        return composite or _named(operator, self.enabled)
+        return composite or _contains(self.enabled, operator)
 
     def to_json(self) -> dict[str, tuple[str, ...]]:
-        """The table as plain JSON values, without its version."""
+        """Return the table as plain JSON values, without its version."""
         return {name: getattr(self, name) for name in ("converters", "lowered", "enabled", "disabled")}
 
 
 @cache
-def known_tables() -> dict[str, Table]:
-    """Every table by its version."""
-    found = json.loads(_FILE.read_text(encoding="utf-8"))
+def load_operator_tables() -> dict[str, OperatorTable]:
+    """Load the tables of all known versions."""
+    tables = json.loads(_FILE.read_text(encoding="utf-8"))
     return {
-        version: Table(version, **{name: tuple(items) for name, items in lists.items()})
-        for version, lists in found.items()
+        version: OperatorTable(version, **{name: tuple(operators) for name, operators in fields.items()})
+        for version, fields in tables.items()
     }
 
 
-def table_of(version: str) -> Table:
-    """The table of a version of torch-tensorrt.
+def find_operator_table(version: str) -> OperatorTable:
+    """Return the table of a version of torch-tensorrt.
 
     Raises:
-        LintError: there is none.
+        LintError: there is no table for that version.
     """
-    tables = known_tables()
+    tables = load_operator_tables()
     if version not in tables:
         raise LintError(
-            f"nothing is known of the converters of torch-tensorrt {version}, only of {', '.join(tables)}: "
-            "see edge_msa_export/torch_tensorrt_wheels.py"
+            f"There is no operator table for torch-tensorrt {version}. Available: {', '.join(tables)}. Add one with "
+            "python -m edge_msa_export.torch_tensorrt.wheels."
         )
     return tables[version]
 
 
-def _named(operator: str, names: tuple[str, ...]) -> bool:
+def _contains(names: tuple[str, ...], operator: str) -> bool:
     return operator in names or operator.rpartition(".")[0] in names

@@ -1,1 +1,1 @@
-"""ONNX to ONNX: opset, precision, size."""
+"""Transformations from ONNX to ONNX: opset, precision and file size."""

@@ -1,6 +1,7 @@
-"""Small graph files: short names, nothing that is a default anyway, and weights stored once a folder.
+"""Makes graph files small: short names, no default attributes, and weights that the graphs of a folder share.
 
-Names of weights matter to calibration, so this comes last, as a graph is written. The same graph gives the same bytes.
+Calibration needs the names of the weights, so this is the last step before a graph is written. The result is
+deterministic.
 """
 
 from __future__ import annotations
@@ -15,67 +16,60 @@ from edge_msa_export.transforms.opset17 import OPSET
 from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME
 
 _LETTERS = string.ascii_letters + string.digits
-# Naming a place in another file takes some 60 bytes a graph.
-_LEAST_BYTES = 128
+# A reference to external data takes about 60 bytes per graph, so smaller constants stay inside.
+_MIN_EXTERNAL_BYTES = 128
 _ALIGNMENT = 64
 
 
-def shrink(model: onnx.ModelProto, *, plain: bool = False) -> onnx.ModelProto:
-    """The same graph under short names; those of its inputs and outputs stay.
+def compact_graph(model: onnx.ModelProto, *, keep_inferable: bool = False) -> onnx.ModelProto:
+    """Return the same graph with short names and without redundant attributes and constants.
+
+    The names of inputs and outputs stay.
 
     Args:
-        model: any.
-        plain: leave out only what the standard says is a default, and not what ONNX Runtime and OpenVINO were seen to
-            find out by themselves; for TensorRT's parser, which cannot be tried everywhere.
+        model: a graph at opset 17.
+        keep_inferable: keep the kernel shapes and zero points that ONNX Runtime and OpenVINO can infer. Set this for
+            TensorRT, whose parser may need them. Defaults of the ONNX standard are dropped in either case.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    if not plain:
-        _drop_what_weights_tell(graph)
-    _merge_equal(graph)
-    kept = {value.name for value in (*graph.input, *graph.output)} | {""}
-    fresh = (name for name in _names() if name not in kept)
-    short = {name: name for name in kept}
+    if not keep_inferable:
+        _drop_inferable(graph)
+    _merge_equal_constants(graph)
+    _rename_tensors(graph)
     for node in graph.node:
         node.ClearField("name")
-        _drop_defaults(node)
-        for name in (*node.input, *node.output):
-            if name not in short:
-                short[name] = next(fresh)
-        node.input[:] = [short[name] for name in node.input]
-        node.output[:] = [short[name] for name in node.output]
-    for tensor in graph.initializer:
-        tensor.name = short[tensor.name]
+        _drop_default_attributes(node)
     return result
 
 
 class WeightsFile:
-    """The large constants of many graphs, each content once."""
+    """Collects the large constants of several graphs into one file; equal constants are stored once."""
 
     def __init__(self) -> None:
         self._content = bytearray()
-        self._places: dict[bytes, int] = {}
+        self._offsets: dict[bytes, int] = {}
 
     def move_out(self, graph: onnx.GraphProto) -> bool:
-        """Put the large constants of a graph here; whether there were any."""
-        large = [tensor for tensor in graph.initializer if numpy_helper.to_array(tensor).nbytes >= _LEAST_BYTES]
+        """Move the large constants of a graph into this file. Return whether the graph had any."""
+        large = [tensor for tensor in graph.initializer if numpy_helper.to_array(tensor).nbytes >= _MIN_EXTERNAL_BYTES]
         for tensor in large:
             data = numpy_helper.to_array(tensor).tobytes()
-            if data not in self._places:
+            if data not in self._offsets:
                 self._content.extend(bytes(-len(self._content) % _ALIGNMENT))
-                self._places[data] = len(self._content)
+                self._offsets[data] = len(self._content)
                 self._content.extend(data)
-            _refer(tensor, self._places[data], len(data))
+            _refer_to_file(tensor, self._offsets[data], len(data))
         return bool(large)
 
     @property
     def content(self) -> bytes:
-        """The file's bytes."""
+        """The bytes of the file."""
         return bytes(self._content)
 
 
-def _refer(tensor: onnx.TensorProto, offset: int, length: int) -> None:
+def _refer_to_file(tensor: onnx.TensorProto, offset: int, length: int) -> None:
     name, dims, kind = tensor.name, list(tensor.dims), tensor.data_type
     tensor.Clear()
     tensor.name, tensor.data_type, tensor.data_location = name, kind, TensorProto.EXTERNAL
@@ -84,16 +78,31 @@ def _refer(tensor: onnx.TensorProto, offset: int, length: int) -> None:
         tensor.external_data.add(key=key, value=value)
 
 
-def _names() -> Iterator[str]:
-    """`a`, `b`, ..., `aa`, `ab`, ...."""
+def _rename_tensors(graph: onnx.GraphProto) -> None:
+    """Give every tensor except inputs and outputs a short name, in the order of the nodes."""
+    fixed = {value.name for value in (*graph.input, *graph.output)} | {""}
+    unused = (name for name in _generate_names() if name not in fixed)
+    short = {name: name for name in fixed}
+    for node in graph.node:
+        for name in (*node.input, *node.output):
+            if name not in short:
+                short[name] = next(unused)
+        node.input[:] = [short[name] for name in node.input]
+        node.output[:] = [short[name] for name in node.output]
+    for tensor in graph.initializer:
+        tensor.name = short[tensor.name]
+
+
+def _generate_names() -> Iterator[str]:
+    """Yield `a`, `b`, ..., `aa`, `ab`, ...."""
     previous = [""]
     while True:
         previous = [head + letter for head in previous for letter in _LETTERS]
         yield from previous
 
 
-def _merge_equal(graph: onnx.GraphProto) -> None:
-    """Keep one of each constant; a graph's outputs are never constants."""
+def _merge_equal_constants(graph: onnx.GraphProto) -> None:
+    """Keep one of several equal constants. No constant is an output of the graph."""
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     renamed: dict[str, str] = {}
     for tensor in graph.initializer:
@@ -106,29 +115,29 @@ def _merge_equal(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def _drop_what_weights_tell(graph: onnx.GraphProto) -> None:
-    """The kernel's shape, and the zero point of a convolution's constant, whose own type says what its zero is.
+def _drop_inferable(graph: onnx.GraphProto) -> None:
+    """Drop the kernel shapes of convolutions and the zero points of their weights, which follow from the weights.
 
-    A linear layer keeps its zero points: without them ONNX Runtime takes it for a float Gemm, and is four times slower.
+    Linear layers keep their zero points: without them ONNX Runtime runs a float Gemm, which is four times slower.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    elsewhere = {name for node in graph.node if node.op_type != "Conv" for name in node.input}
+    used_elsewhere = {name for node in graph.node if node.op_type != "Conv" for name in node.input}
     for node in graph.node:
-        stored = node.op_type == "DequantizeLinear" and node.input[0] in constants and len(node.input) > 2
-        if stored and node.output[0] not in elsewhere:
+        is_weight = node.op_type == "DequantizeLinear" and node.input[0] in constants and len(node.input) > 2
+        if is_weight and node.output[0] not in used_elsewhere:
             zero = constants.get(node.input[2])
             if zero is not None and not numpy_helper.to_array(zero).any():
                 del node.input[2:]
-        kept_attributes = [item for item in node.attribute if (node.op_type, item.name) != ("Conv", "kernel_shape")]
+        attributes = [item for item in node.attribute if (node.op_type, item.name) != ("Conv", "kernel_shape")]
         del node.attribute[:]
-        node.attribute.extend(kept_attributes)
+        node.attribute.extend(attributes)
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
 
-def _drop_defaults(node: onnx.NodeProto) -> None:
+def _drop_default_attributes(node: onnx.NodeProto) -> None:
     schema = defs.get_schema(node.op_type, OPSET)
     kept = [item for item in node.attribute if not _is_default(node.op_type, schema, item)]
     del node.attribute[:]

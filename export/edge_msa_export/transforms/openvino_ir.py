@@ -1,7 +1,7 @@
-"""OpenVINO's own form of a graph, IR: an .xml of the topology and a .bin of the weights.
+"""Writes a graph as OpenVINO IR: an .xml file with the topology and a .bin file with the weights.
 
-The runtime reads ONNX as it is, makes the same kernels of it and needs less than half of the bytes. IR is for programs
-that take nothing else, such as OpenVINO's model server and benchmark_app.
+Bundles contain ONNX by default, which OpenVINO compiles to the same kernels and which takes less than half of the
+space. IR is for programs that accept nothing else, such as OpenVINO Model Server and benchmark_app.
 """
 
 from __future__ import annotations
@@ -14,22 +14,27 @@ import onnx
 from edge_msa_export.errors import ExportError
 
 
-def write_ir(model: onnx.ModelProto, xml: Path) -> Path:
-    """Write a graph as `xml`, and its weights as the .bin beside it, which is returned.
+def write_ir(model: onnx.ModelProto, path: Path) -> Path:
+    """Write a graph as the .xml file `path` and its weights as a .bin file in the same folder.
 
-    Constants keep the type that they have in the graph: float32, float16 at fp16, int8 at int8.
+    Constants keep their types: float32 at fp32, float16 at fp16, int8 at int8.
+
+    Returns:
+        The path of the .bin file.
 
     Raises:
-        ExportError: openvino is not installed, or cannot read the graph.
+        ExportError: openvino is not installed or cannot convert the graph.
     """
     try:
         import openvino
     except ImportError as error:
-        raise ExportError("IR needs the openvino package: pip install openvino, or leave --ir out") from error
+        raise ExportError(
+            "OpenVINO IR needs the openvino package. Run: pip install openvino, or leave --ir out."
+        ) from error
     try:
         graph = openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
-        openvino.save_model(graph, str(xml), compress_to_fp16=False)
-    except RuntimeError as error:  # the root of the vendor's errors
-        first = (str(error).strip().splitlines() or ["no reason given"])[-1]
-        raise ExportError(f"openvino cannot write {xml.name} as IR: {first}") from error
-    return xml.with_suffix(".bin")
+        openvino.save_model(graph, str(path), compress_to_fp16=False)
+    except RuntimeError as error:  # the base class of OpenVINO's errors
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        raise ExportError(f"OpenVINO cannot write {path.name} as IR: {reason}") from error
+    return path.with_suffix(".bin")

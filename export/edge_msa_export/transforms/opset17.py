@@ -1,7 +1,8 @@
-"""From what torch's exporter writes to a true opset 17, which every backend of the targets reads the same way.
+"""Lowers what torch's exporter writes to a valid opset 17 graph, which every backend interprets in the same way.
 
-torch's exporter answers opset 18 whatever it is asked for, and TensorRT 8 reads the axes of a Reduce from the
-attribute alone: an opset-18 Reduce there reduces over all axes without a word (reference/export-recipe.md).
+torch's exporter writes opset 18 regardless of the opset that it is asked for. TensorRT 8 takes the axes of a Reduce
+from the attribute only, so that an opset-18 Reduce would silently reduce over all axes (onnx-tensorrt,
+docs/operators.md of release/8.5-GA).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from edge_msa_export.errors import ExportError
 OPSET = 17
 IR_VERSION = 8
 
-# Their axes became an input at opset 18. ReduceSum's did at 13, so there the input is right.
+# Opset 18 turned the axes of these operators into an input. ReduceSum is not among them: its axes are an input since
+# opset 13.
 REDUCE_BY_ATTRIBUTE = frozenset(
     {
         "ReduceL1",
@@ -35,7 +37,7 @@ REDUCE_BY_ATTRIBUTE = frozenset(
 
 
 def to_opset17(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph as a true opset 17 and IR version 8, without traces of where it was made.
+    """Return the graph at opset 17 and IR version 8, without traces of the machine that made it.
 
     Raises:
         ExportError: an operator has no equivalent at opset 17, or the result is not a valid graph.
@@ -43,64 +45,67 @@ def to_opset17(model: onnx.ModelProto) -> onnx.ModelProto:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     if result.functions:
-        raise ExportError(f"the graph has local functions ({result.functions[0].name}); export without them")
+        raise ExportError(f"The graph must not have local functions, got {result.functions[0].name!r}.")
     for node in result.graph.node:
         _lower(node, result.graph)
-    _fold_fills(result.graph)
+    _fold_constant_fills(result.graph)
     _drop_unused_constants(result.graph)
-    _anonymise(result)
+    _anonymize(result)
     del result.opset_import[:]
     result.opset_import.append(helper.make_opsetid("", OPSET))
     result.ir_version = IR_VERSION
-    check(result)
+    check_opset17(result)
     return result
 
 
-def check(model: onnx.ModelProto) -> None:
-    """Refuse a model that is not valid at exactly opset 17 and IR version 8.
+def check_opset17(model: onnx.ModelProto) -> None:
+    """Raise an error if a model is not valid at exactly opset 17 and IR version 8.
 
     Raises:
-        ExportError: it is not.
+        ExportError: the model has other versions or is not valid.
     """
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if versions != {"": OPSET} or model.ir_version != IR_VERSION:
         raise ExportError(
-            f"the graph is opset {versions}, IR version {model.ir_version}; it must be {OPSET} and {IR_VERSION} alone"
+            f"The graph must have opset {OPSET} only and IR version {IR_VERSION}, got opset {versions} and IR version "
+            f"{model.ir_version}."
         )
     try:
         checker.check_model(model, full_check=True)
     except (checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         lines = str(error).strip().splitlines() or ["no reason given"]
-        raise ExportError(f"the graph is not valid at opset {OPSET}: {lines[0]}") from error
+        raise ExportError(f"The graph is not valid at opset {OPSET}: {lines[0]}") from error
 
 
-def constants_of(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Every constant of a graph by its name, initializers and Constant nodes alike."""
-    found = {tensor.name: tensor for tensor in graph.initializer}
+def collect_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Return every constant of a graph by name, from initializers and Constant nodes."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
             for item in node.attribute:
                 if item.name == "value":
-                    found[node.output[0]] = item.t
-    return found
+                    constants[node.output[0]] = item.t
+    return constants
 
 
 def _lower(node: onnx.NodeProto, graph: onnx.GraphProto) -> None:
-    """Rewrite one node from opset 18 to 17, in place."""
+    """Convert one node from opset 18 to 17, in place."""
     if node.op_type in REDUCE_BY_ATTRIBUTE:
         _drop_attribute(node, "noop_with_empty_axes")
         if len(node.input) > 1:
-            _axes_to_attribute(node, graph)
+            _move_axes_to_attribute(node, graph)
     elif node.op_type == "Split":
         _drop_attribute(node, "num_outputs")
     elif node.op_type == "Pad" and len(node.input) > 3:
-        raise ExportError(f"Pad {node.name!r} names its axes, which opset {OPSET} cannot; concatenate instead")
+        raise ExportError(
+            f"Pad {node.name!r} has an axes input, which opset {OPSET} does not support. Use Concat instead."
+        )
 
 
-def _axes_to_attribute(node: onnx.NodeProto, graph: onnx.GraphProto) -> None:
-    constants = constants_of(graph)
+def _move_axes_to_attribute(node: onnx.NodeProto, graph: onnx.GraphProto) -> None:
+    constants = collect_constants(graph)
     if node.input[1] not in constants:
-        raise ExportError(f"{node.op_type} {node.name!r} computes its axes; opset {OPSET} needs them constant")
+        raise ExportError(f"{node.op_type} {node.name!r} must have constant axes at opset {OPSET}, got computed ones.")
     axes = numpy_helper.to_array(constants[node.input[1]]).ravel().tolist()
     del node.input[1]
     node.attribute.append(helper.make_attribute("axes", [int(axis) for axis in axes]))
@@ -112,9 +117,9 @@ def _drop_attribute(node: onnx.NodeProto, name: str) -> None:
     node.attribute.extend(kept)
 
 
-def _fold_fills(graph: onnx.GraphProto) -> None:
-    """Replace a ConstantOfShape of a constant shape, an initial state of a window graph, by its value."""
-    constants = constants_of(graph)
+def _fold_constant_fills(graph: onnx.GraphProto) -> None:
+    """Replace every ConstantOfShape with a constant shape by its value, such as the initial state of a window graph."""
+    constants = collect_constants(graph)
     kept = []
     for node in graph.node:
         if node.op_type != "ConstantOfShape" or node.input[0] not in constants:
@@ -137,9 +142,9 @@ def _drop_unused_constants(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _anonymise(model: onnx.ModelProto) -> None:
-    """Delete stack traces, shapes inferred on the way, and who wrote it: they leak paths and differ between runs."""
-    for message in _annotated(model):
+def _anonymize(model: onnx.ModelProto) -> None:
+    """Delete stack traces, inferred shapes and the producer, which expose local paths and differ between runs."""
+    for message in _iterate_annotated(model):
         message.ClearField("doc_string")
         if "metadata_props" in message.DESCRIPTOR.fields_by_name:
             message.ClearField("metadata_props")
@@ -151,7 +156,7 @@ def _anonymise(model: onnx.ModelProto) -> None:
         model.ClearField(field)
 
 
-def _annotated(model: onnx.ModelProto) -> Iterator[Any]:
+def _iterate_annotated(model: onnx.ModelProto) -> Iterator[Any]:
     graph = model.graph
     yield model
     yield graph

@@ -17,7 +17,8 @@ from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_calibrate.schemes import SCHEMES
-from edge_msa_export.graphs.export import export_window
+from edge_msa_export.graphs.onnx_export import export_onnx
+from edge_msa_export.graphs.student import build_student_modules
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 
@@ -52,7 +53,7 @@ def student() -> Student:
 
 @pytest.fixture(scope="module")
 def window(student: Student) -> onnx.ModelProto:
-    return export_window(student, Subset.LAV, WINDOWS)
+    return export_onnx(build_student_modules(student, WINDOWS, WINDOWS)[GraphKey.window(Subset.LAV)])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,60 @@
+"""Writes folders atomically: into a temporary folder next to the destination, synced to disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edge_msa_export.errors import ExportError, OutputError
+from edge_msa_runtime.atomic_files import replace_folder, restore_folder
+
+
+@contextlib.contextmanager
+def atomic_folder(output_dir: Path, may_replace: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield a temporary folder to fill; on exit without an error it becomes `output_dir`.
+
+    Args:
+        output_dir: the destination. An empty folder there is replaced, and one that `may_replace` accepts.
+        may_replace: returns whether an existing folder is an older one of the same kind.
+
+    Raises:
+        OutputError: the existing folder may not be replaced, or the destination cannot be created.
+        ExportError: the disk is full, or writing fails in another way.
+    """
+    destination = output_dir.absolute()
+    restore_folder(destination)
+    _check_destination(destination, output_dir, may_replace)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent))
+    except OSError as error:
+        raise OutputError(f"{output_dir} cannot be created ({error.strerror}). Choose another --output-dir.") from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)  # mkdtemp creates private folders (0700)
+        replace_folder(temporary, destination)
+    except OSError as error:
+        raise to_export_error(error, output_dir) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def to_export_error(error: OSError, output_dir: Path) -> ExportError:
+    """Return an ExportError that says why a folder cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ExportError(f"{output_dir} cannot be written: no space left on the device. No partial output remains.")
+    return ExportError(f"{output_dir} cannot be written ({error}). No partial output remains.")
+
+
+def _check_destination(destination: Path, output_dir: Path, may_replace: Callable[[Path], bool]) -> None:
+    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
+        raise OutputError(f"{output_dir} must be a folder, got a file or a link. Choose another --output-dir.")
+    if destination.is_dir() and any(destination.iterdir()) and not may_replace(destination):
+        raise OutputError(
+            f"{output_dir} contains files that are not from an earlier export and is not replaced. Choose another "
+            "--output-dir."
+        )

@@ -1,0 +1,216 @@
+"""The graphs of a student: one step graph per modality, one fuse graph, and window graphs per subset.
+
+Callers drop masked frames before they run a graph, so `valid` has its ones first in every graph.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge_msa_export.errors import ExportError
+from edge_msa_export.graphs.onnx_export import GraphModule, export_onnx
+from edge_msa_export.graphs.protocols import ConfigLike, EncoderLike, StudentLike
+from edge_msa_export.text import bucket_lengths
+from edge_msa_runtime.bundle.manifest import GraphKey, StateSpec
+from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
+
+S = TypeVar("S", bound=StudentLike)
+
+
+@dataclass(frozen=True)
+class StudentShapes:
+    """The sizes of a student that a manifest states.
+
+    Attributes:
+        dims: features per frame, by modality.
+        states: states of the step graphs, by modality.
+        outputs: number of values in a prediction.
+    """
+
+    dims: Mapping[str, int]
+    states: Mapping[str, tuple[StateSpec, ...]]
+    outputs: int
+
+
+def get_student_shapes(student: StudentLike) -> StudentShapes:
+    """Return the sizes and initial states of a student.
+
+    Raises:
+        ExportError: the initial value of a state is not a single number, which a manifest cannot describe.
+    """
+    states = {name: _describe_states(_get_encoder(student, name)) for name in _list_modalities(student)}
+    return StudentShapes(dict(_get_dims(student)), states, int(student.config.outputs))
+
+
+def export_student(
+    student: StudentLike, chunks: Mapping[str, int], windows: Mapping[str, int]
+) -> dict[GraphKey, onnx.ModelProto]:
+    """Export every graph of a student. The student is not changed.
+
+    Args:
+        student: the student.
+        chunks: frames per call of the step graphs, by modality.
+        windows: maximum number of frames of the window graphs, by modality.
+
+    Raises:
+        ExportError: torch cannot export a graph, or the result is not valid at opset 17.
+    """
+    return {key: export_onnx(part) for key, part in build_student_modules(student, chunks, windows).items()}
+
+
+def build_student_modules(
+    student: StudentLike, chunks: Mapping[str, int], windows: Mapping[str, int]
+) -> dict[GraphKey, GraphModule]:
+    """Return the module of every graph of a student, on the CPU and without dropout. The student is not changed.
+
+    Each graph has these inputs and outputs:
+
+    - step: `frames` (1, chunk, d), `valid` (1, chunk) and `state.*` -> `next.*`.
+    - fuse: `tokens.<modality>` (1, M, C) of all modalities and `available` (1, 3) -> `prediction` (1, outputs).
+    - window: `frames.<modality>` (1, window, d) and `valid.<modality>` (1, window) -> `prediction` (1, outputs).
+    """
+    frozen = _copy_for_inference(student)
+    names = _list_modalities(frozen)
+    modules = {GraphKey.step(name): _build_step(frozen, name, chunks[name]) for name in names}
+    modules[GraphKey.fuse(names)] = _build_fuse(frozen)
+    for subset in subsets_of(names):
+        for key, lengths in list_window_lengths(subset, windows).items():
+            modules[key] = _build_window(frozen, subset, lengths)
+    return modules
+
+
+def list_window_lengths(subset: Subset, windows: Mapping[str, int]) -> dict[GraphKey, dict[str, int]]:
+    """Return the window graphs of a subset, shortest first: each key with its number of frames by modality.
+
+    Language alone also has graphs for shorter texts, because most utterances are much shorter than the window.
+    """
+    if subset is not Subset.L:
+        return {GraphKey.window(subset): {name: windows[name] for name in subset.modalities}}
+    *shorter, longest = bucket_lengths(windows["language"])
+    lengths = {GraphKey.window(subset, length): {"language": length} for length in shorter}
+    return {**lengths, GraphKey.window(subset): {"language": longest}}
+
+
+def predict_with_torch(
+    student: StudentLike, frames: Mapping[str, NDArray[np.float32]], valid: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.float32]:
+    """Return the prediction (outputs,) of the torch student for one sample.
+
+    Args:
+        student: the student.
+        frames: normalized frames (T, d) by modality.
+        valid: valid (T,) by modality.
+    """
+    frozen = _copy_for_inference(student)
+    with torch.no_grad():
+        prediction = frozen.forward(
+            {name: torch.from_numpy(np.array(value))[None] for name, value in frames.items()},
+            {name: torch.from_numpy(np.array(value))[None] for name, value in valid.items()},
+        )
+    return np.asarray(prediction[0].numpy(), dtype=np.float32)
+
+
+class _StepModule(nn.Module):
+    def __init__(self, student: StudentLike, modality: str) -> None:
+        super().__init__()
+        # The attribute has the same name as in the student, so that the weights keep their names.
+        self.encoders = nn.ModuleDict({modality: student.encoders[modality]})
+        self.modality = modality
+        state = _get_encoder(student, modality).initial(1)
+        self.names = tuple(state.named())
+        self.rebuild = type(state).from_named
+
+    def forward(self, frames: Tensor, valid: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        encoder = cast("EncoderLike", self.encoders[self.modality])
+        after = encoder(frames, valid, self.rebuild(dict(zip(self.names, state, strict=True))))
+        return tuple(after.named().values())
+
+
+class _FuseModule(nn.Module):
+    def __init__(self, student: StudentLike, names: Sequence[str]) -> None:
+        super().__init__()
+        self.fusion = student.fusion
+        self.names = tuple(names)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        tokens = dict(zip(self.names, inputs[:-1], strict=True))
+        return cast("Tensor", self.fusion(tokens, inputs[-1]))
+
+
+class _WindowModule(nn.Module):
+    def __init__(self, student: StudentLike, names: Sequence[str]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({name: student.encoders[name] for name in names})
+        self.fusion = student.fusion
+        self.names = tuple(names)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        tokens: dict[str, Tensor] = {}
+        for index, name in enumerate(self.names):
+            encoder = cast("EncoderLike", self.encoders[name])
+            tokens[name] = encoder.whole(inputs[2 * index], inputs[2 * index + 1])
+        available = torch.tensor([[float(name in self.names) for name in MODALITIES]])
+        return cast("Tensor", self.fusion(tokens, available))
+
+
+def _build_step(student: StudentLike, modality: str, chunk: int) -> GraphModule:
+    state = _get_encoder(student, modality).initial(1).named()
+    inputs = {
+        "frames": torch.zeros(1, chunk, _get_dims(student)[modality]),
+        "valid": torch.ones(1, chunk),
+        **{f"state.{name}": value for name, value in state.items()},
+    }
+    return GraphModule(_StepModule(student, modality), inputs, tuple(f"next.{name}" for name in state))
+
+
+def _build_fuse(student: StudentLike) -> GraphModule:
+    names = _list_modalities(student)
+    inputs = {f"tokens.{name}": _get_encoder(student, name).initial(1).tokens for name in names}
+    inputs["available"] = torch.ones(1, len(MODALITIES))
+    return GraphModule(_FuseModule(student, names), inputs, ("prediction",))
+
+
+def _build_window(student: StudentLike, subset: Subset, lengths: Mapping[str, int]) -> GraphModule:
+    inputs: dict[str, Tensor] = {}
+    for name in subset.modalities:
+        inputs[f"frames.{name}"] = torch.zeros(1, lengths[name], _get_dims(student)[name])
+        inputs[f"valid.{name}"] = torch.ones(1, lengths[name])
+    return GraphModule(_WindowModule(student, subset.modalities), inputs, ("prediction",))
+
+
+def _copy_for_inference(student: S) -> S:
+    """Return a copy on the CPU in evaluation mode. The caller may still train the student, possibly on a GPU."""
+    return cast("S", copy.deepcopy(student).cpu().eval())
+
+
+def _list_modalities(student: StudentLike) -> tuple[str, ...]:
+    return tuple(name for name in MODALITIES if name in student.encoders)
+
+
+def _get_dims(student: StudentLike) -> Mapping[str, int]:
+    return cast("ConfigLike", student.config).dims
+
+
+def _get_encoder(student: StudentLike, modality: str) -> EncoderLike:
+    return cast("EncoderLike", student.encoders[modality])
+
+
+def _describe_states(encoder: EncoderLike) -> tuple[StateSpec, ...]:
+    specs = []
+    for name, value in encoder.initial(1).named().items():
+        fill = value.flatten()[0].item()
+        if not bool((value == fill).all()):
+            raise ExportError(
+                f"State {name!r} must be initialized with a single value; a bundle cannot describe others."
+            )
+        specs.append(StateSpec(name, tuple(value.shape), float(fill)))
+    return tuple(specs)

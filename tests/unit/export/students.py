@@ -1,0 +1,58 @@
+"""Sizes and requests of the students that the tests export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edge_msa_export.profiles import find_profile
+from edge_msa_export.provenance import Provenance
+from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
+from edge_msa_export.text import TextModel
+from edge_msa_runtime.bundle.manifest import TaskSpec
+
+DIMS = {"language": 6, "audio": 5, "vision": 4}
+CHUNKS = {"language": 4, "audio": 5, "vision": 3}
+WINDOWS = {"language": 14, "audio": 17, "vision": 12}
+
+FRAME_MEAN, FRAME_STD = 2.0, 3.0
+
+TEXT = "I love the films, not it!"
+TEXT_WIDTH, MAX_TOKENS = 16, 20
+
+
+def make_request(
+    golden_samples: Sequence[GoldenSample],
+    dims: Mapping[str, int],
+    chunks: Mapping[str, int],
+    windows: Mapping[str, int],
+    target: str,
+    *,
+    mean: float = FRAME_MEAN,
+    std: float = FRAME_STD,
+    text_model: TextModel | None = None,
+) -> ExportRequest:
+    """Return a request whose ranges cover every layer of a student with two blocks per encoder."""
+    layers = [
+        f"encoders.{name}.{layer}.weight" for name in dims for layer in ("embed", "blocks.0", "blocks.1", "score")
+    ]
+    return ExportRequest(
+        name="tiny",
+        profile=find_profile(target),
+        task=TaskSpec("regression", 1),
+        normalization={name: Normalization((mean,) * dim, (std,) * dim) for name, dim in dims.items()},
+        chunks=chunks,
+        windows=windows,
+        golden_samples=golden_samples,
+        provenance=Provenance(seed=7),
+        license="MIT",
+        ranges={f"{layer}:{side}": (-4.0, 4.0) for layer in layers for side in ("input", "output")},
+        frame_rates={"audio": 100.0},
+        text_model=text_model,
+    )
+
+
+def make_frames(rng: np.random.Generator, length: int, dim: int) -> np.ndarray:
+    """Return random raw frames (length, dim) float32."""
+    return rng.normal(FRAME_MEAN, FRAME_STD, size=(length, dim)).astype(np.float32)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from onnx import ModelProto
+
+from edge_msa.models.student import Student
+from edge_msa_export.build import GraphSet, build_graphs
+from edge_msa_export.errors import ExportError
+from edge_msa_export.request import ExportRequest
+from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME, GraphKey
+from edge_msa_runtime.modalities import Subset
+from tests.unit.export.students import DIMS
+
+
+def test_fp32_graphs_reproduce_torch(laptop_graphs: GraphSet, jetson_graphs: GraphSet) -> None:
+    for spec in (*laptop_graphs.specs, *jetson_graphs.specs):
+        assert spec.parity < (1e-5 if spec.precision == "fp32" else 1.0)
+
+
+def test_every_variant_has_every_graph(laptop_graphs: GraphSet) -> None:
+    keys = {*map(GraphKey.step, DIMS), GraphKey.fuse(DIMS), *map(GraphKey.window, Subset)}
+    variants = {(spec.backend, spec.precision) for spec in laptop_graphs.specs}
+    assert variants == {
+        ("openvino", "fp32"),
+        ("openvino", "fp16"),
+        ("openvino", "int8"),
+        ("onnxruntime", "fp32"),
+        ("onnxruntime", "int8"),
+    }
+    for variant in variants:
+        assert {spec.key for spec in laptop_graphs.specs if (spec.backend, spec.precision) == variant} == keys
+
+
+def test_backends_with_the_same_graph_share_one_file(jetson_graphs: GraphSet) -> None:
+    files = {(spec.backend, spec.precision, spec.key): spec.file for spec in jetson_graphs.specs}
+    key = GraphKey.window(Subset.LAV)
+    assert files["tensorrt", "fp32", key] == files["onnxruntime", "fp32", key]
+    weights = {(spec.backend, spec.precision): spec.weights for spec in jetson_graphs.specs}
+    assert weights["tensorrt", "fp32"] == weights["onnxruntime", "fp32"] == f"graphs/onnx/fp32/{WEIGHTS_NAME}"
+    assert len(set(weights.values())) == 4  # fp32, fp16, and int8 for each of the two quantization schemes
+
+
+def test_int8_graphs_differ_by_quantization_scheme(laptop_graphs: GraphSet, jetson_graphs: GraphSet) -> None:
+    schemes = {spec.scheme for spec in (*laptop_graphs.specs, *jetson_graphs.specs) if spec.precision == "int8"}
+    assert schemes == {"openvino-x86", "ort-x86-vnni", "tensorrt", "ort-arm"}
+
+
+def test_onnx_runtime_measures_what_tensorrt_will_run(jetson_graphs: GraphSet) -> None:
+    assert jetson_graphs.measured_by == {"tensorrt": "onnxruntime", "onnxruntime": "onnxruntime"}
+
+
+def test_precision_with_non_finite_predictions_is_refused(
+    student: Student,
+    laptop_request: ExportRequest,
+    student_graphs: dict[GraphKey, ModelProto],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from edge_msa_export.graphs import writer
+
+    def to_nan(model: ModelProto, **_: object) -> ModelProto:
+        result = ModelProto()
+        result.CopyFrom(model)
+        for tensor in result.graph.initializer:
+            if tensor.name.startswith("fusion.") and tensor.name.endswith("weight"):
+                tensor.raw_data = b"\xff" * len(tensor.raw_data)
+        return result
+
+    monkeypatch.setattr(writer, "compress_weights", to_nan)
+    request = replace(laptop_request, precisions=("fp32", "fp16"))
+    graphs = build_graphs(student, request, tmp_path, student_graphs)
+    assert {spec.precision for spec in graphs.specs} == {"fp32"}
+    assert "graph returns a prediction that is not finite" in graphs.refused["openvino", "fp16"]
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("normalization", "normalization of audio must have 5 values"),
+        ("golden_samples", "must have one sample per subset, missing: l"),
+        ("chunks", "chunks must have an entry for language"),
+        ("task", "must have 1 outputs, as the student, got 4"),
+    ],
+)
+def test_request_that_does_not_fit_the_student_is_an_error(
+    student: Student, laptop_request: ExportRequest, tmp_path: Path, field: str, message: str
+) -> None:
+    normalization = dict(laptop_request.normalization)
+    normalization["audio"] = replace(normalization["audio"], mean=(0.0,))
+    values: dict[str, Any] = {
+        "normalization": normalization,
+        "golden_samples": laptop_request.golden_samples[1:],
+        "chunks": {"audio": 2},
+        "task": replace(laptop_request.task, outputs=4),
+    }
+    with pytest.raises(ExportError, match=message):
+        build_graphs(student, replace(laptop_request, **{field: values[field]}), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from edge_msa_export.errors import ExportError, OutputError
+from edge_msa_export.folders import atomic_folder
+
+
+def is_earlier_output(folder: Path) -> bool:
+    return (folder / "output.txt").is_file()
+
+
+def write_output(folder: Path, text: str) -> None:
+    with atomic_folder(folder, is_earlier_output) as temporary:
+        (temporary / "output.txt").write_text(text, encoding="utf-8")
+
+
+def test_earlier_output_is_replaced_as_a_whole(empty_folder: Path) -> None:
+    write_output(empty_folder, "old")
+    (empty_folder / "left-over.txt").write_text("old", encoding="utf-8")
+    write_output(empty_folder, "new")
+    assert [path.name for path in empty_folder.iterdir()] == ["output.txt"]
+    assert (empty_folder / "output.txt").read_text(encoding="utf-8") == "new"
+    assert [path.name for path in empty_folder.parent.iterdir()] == [empty_folder.name]
+
+
+def test_other_content_is_never_deleted(empty_folder: Path) -> None:
+    (empty_folder / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(OutputError, match="not from an earlier export") as caught:
+        write_output(empty_folder, "new")
+    assert caught.value.exit_code == 2
+    assert [path.name for path in empty_folder.iterdir()] == ["thesis.txt"]
+
+
+def test_file_at_the_destination_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    with pytest.raises(OutputError, match="must be a folder"):
+        write_output(tmp_path / "file", "new")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_earlier_output_survives_an_error(tmp_path: Path, error: BaseException) -> None:
+    folder = tmp_path / "output"
+    write_output(folder, "old")
+    expected = ExportError if isinstance(error, OSError) else KeyboardInterrupt
+
+    def write_half() -> None:
+        with atomic_folder(folder, is_earlier_output) as temporary:
+            (temporary / "output.txt").write_text("half", encoding="utf-8")
+            raise error
+
+    with pytest.raises(expected, match="no space left" if isinstance(error, OSError) else None):
+        write_half()
+    assert (folder / "output.txt").read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
