@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
         "--precision", metavar="NAME", help="Precision: fp32, fp16, int8 or all (default: selected by the bundle)."
     )
     parser.add_argument(
-        "--subset", metavar="NAME", help="Build only the graphs of one subset, as in la (default: all)."
+        "--subset", metavar="NAME", help="Build only the graphs of one subset, for example la (default: all)."
     )
     parser.add_argument(
         "--workspace",

@@ -47,9 +47,8 @@ def run(options: argparse.Namespace) -> None:
     if not frames and options.text is None:
         raise UsageError("No input. Pass --text, INPUT.npz, --language, --audio or --vision.")
     with open_session(options, options.bundle) as session:
-        session.predict(
-            text=options.text, **frames, valid=valid
-        )  # loads the graph, so that the next latency is that of all later ones
+        # The first prediction loads the graph. The latency of the second one is that of all later predictions.
+        session.predict(text=options.text, **frames, valid=valid)
         prediction = session.predict(text=options.text, **frames, valid=valid)
         print_notes(session.notes)
     print_result(format_prediction(prediction), {**prediction.to_json(), "load_ms": session.load_ms}, options)

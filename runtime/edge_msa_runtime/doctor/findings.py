@@ -16,7 +16,7 @@ class Finding:
         status: `ok`, `problem` or `unknown`.
         detail: what the check found.
         fix: command or action that fixes the problem; may be empty.
-        blocking: whether no bundle can run because of the problem.
+        blocking: whether no prediction is possible until the problem is fixed.
     """
 
     topic: str

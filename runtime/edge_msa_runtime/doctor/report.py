@@ -1,7 +1,8 @@
 """All checks of this device, as `edge-msa-run doctor` runs them.
 
-The checks read files and import modules. They install and change nothing. A problem because of which no bundle can run
-leads to exit code 4; a problem that only makes predictions slower or latencies less stable does not.
+The checks only read files and import modules; they install and change nothing. The command exits with 4 if a problem
+makes predictions impossible. Other problems, which make predictions slower or latencies less stable, do not change the
+exit code.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ class DoctorReport:
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
-        """The problems because of which no bundle can run."""
+        """The problems that make predictions impossible."""
         return tuple(finding for finding in self.findings if finding.blocking)
 
     def raise_if_blocked(self) -> None:
-        """Raise an error if no bundle can run.
+        """Raise an error if a problem makes predictions impossible.
 
         Raises:
             BackendUnavailableError: names the first blocking problem and its fix.

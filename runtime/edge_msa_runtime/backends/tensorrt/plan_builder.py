@@ -1,4 +1,4 @@
-"""Builds a plan in a separate process, so that a crash or an out-of-memory kill becomes a one-line error here."""
+"""Builds a plan in a separate process, so that a crash or an out-of-memory kill becomes a one-line error."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _run(request: BuildRequest, folder: Path) -> dict[str, Any]:
         try:
             line = _exchange(process, request)
         finally:
-            # stdin stays open until here: when it closes, the build process knows that its caller is gone.
+            # stdin stays open until now. If the caller dies, it closes, and the build process exits.
             process.kill()
             code = process.wait()
             for pipe in (process.stdin, process.stdout):

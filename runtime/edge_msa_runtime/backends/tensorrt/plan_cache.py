@@ -1,8 +1,8 @@
 """Cached TensorRT plans, stored outside the bundle, each next to the key that it was built for.
 
-A plan runs only with the GPU architecture and TensorRT version that built it, and TensorRT's own errors do not say so.
-Therefore keys are compared before TensorRT sees a plan. If they differ, the plan is built again. Nothing depends on a
-clock or on file times.
+A plan runs only with the GPU architecture and TensorRT version that built it, and TensorRT's error messages do not
+explain a mismatch. Therefore keys are compared before a plan is loaded. If they differ, the plan is built again. Clocks
+and file times have no effect.
 """
 
 from __future__ import annotations
