@@ -31,6 +31,7 @@ from edge_msa.console import (
     print_up_to_date,
 )
 from edge_msa.deployment.graphs import load_all_graphs
+from edge_msa.deployment.lint_report import summarize_warnings
 from edge_msa.deployment.request import make_export_request
 from edge_msa.deployment.student import DeployableStudent, load_deployable_student
 from edge_msa.deployment.torch_programs import (
@@ -47,7 +48,6 @@ from edge_msa.training.run_data import open_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_student
-from edge_msa.workflows.inspect import slow_line
 from edge_msa.workflows.train import train_teacher
 from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.build import build_graphs
@@ -122,7 +122,7 @@ def export_model(
         built = build_graphs(student.network, request, scratch / "graphs", graphs)
         for (backend, name), reason in built.refused.items():
             print_note(f"{name} is not available for {backend}: {reason}")
-        print_notes(filter(None, [slow_line(built.findings)]))
+        print_notes(filter(None, [summarize_warnings(built.findings)]))
 
         # Measure.
         print_progress("measuring on validation data")
