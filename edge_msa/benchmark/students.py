@@ -18,7 +18,7 @@ from edge_msa.config.recipes import STUDENT_SIZES, student_recipe
 from edge_msa.data.tasks import MOSI
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.text_tables import ABSENT, text_table
-from edge_msa_export.graphs.onnx_export import GraphModule, export_onnx
+from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx
 from edge_msa_runtime.backends import BackendOptions, open_backend
 from edge_msa_runtime.backends.base import Program
 from edge_msa_runtime.bundle.loader import open_bundle
@@ -114,7 +114,7 @@ def format_latencies(latencies: Sequence[StudentLatency]) -> str:
 def _load_almt(folder: Path, threads: int) -> _Variant:
     network = EveryToken(AlmtConfig(DIMS, LENGTHS))
     path = folder / "almt.onnx"
-    path.write_bytes(export_onnx(GraphModule(network, network.inputs, ("prediction",))).SerializeToString())
+    path.write_bytes(export_onnx(ExportableModule(network, network.inputs, ("prediction",))).SerializeToString())
     program = open_backend("onnxruntime", BackendOptions(threads=threads)).load(path, "fp32")
     for buffer in program.inputs.values():
         buffer[...] = np.random.default_rng(0).standard_normal(buffer.shape)

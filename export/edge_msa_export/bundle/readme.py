@@ -7,32 +7,36 @@ from edge_msa_runtime.bundle.manifest import Manifest
 # Backends that pip installs as an extra of the runtime. TensorRT comes with JetPack.
 _PIP_BACKENDS = ("onnxruntime", "openvino")
 
+_TENSORRT_NOTES = """
+The Python package of TensorRT is part of JetPack, so create virtual environments with `--system-site-packages`. On its
+first use each graph is built into a TensorRT plan for this device. To build all plans in advance, which takes minutes,
+run `edge-msa-run build .`
+"""
+
 
 def format_readme(manifest: Manifest, wheel: str) -> str:
     """Return the README for a manifest and the file name of the runtime wheel."""
-    first = manifest.backends[0]
-    extras = [*([first] if first in _PIP_BACKENDS else []), *(["text"] if manifest.language else [])]
-    install = f"./{wheel}[{','.join(extras)}]" if extras else f"./{wheel}"
     backends = "\n".join(f"| {backend} | {manifest.precision[backend]} |" for backend in manifest.backends)
     modalities = "\n".join(
         f"| {name} | {spec.dim} | {spec.chunk} | {spec.window} |" for name, spec in manifest.modalities.items()
     )
+    predicts = "emotion" if manifest.task.kind == "emotions" else "sentiment"
     return f"""# {manifest.name}
 
-A multimodal sentiment model for {manifest.target}. This folder contains everything that the device needs except the
-backend itself; torch is not required.
+A multimodal {predicts} model for {manifest.target}. This folder contains the model and the runtime that executes it on
+the device. It does not need torch.
 
-## Install and check
+## Install
 
 Run these commands in this folder, on the device:
 
 ```
-python3 -m pip install '{install}'
+{_format_installation(manifest, wheel)}
 edge-msa-run verify .
 ```
 
 `verify` checks the hash of every file and compares the predictions on this device with those of the original model.
-{"" if first in _PIP_BACKENDS else _format_tensorrt_section(manifest)}
+{_TENSORRT_NOTES if "tensorrt" in manifest.backends else ""}
 ## Use
 
 ```python
@@ -40,7 +44,7 @@ import edge_msa_runtime
 
 with edge_msa_runtime.load(".") as session:
     {_format_call(manifest)}
-    print(prediction.score, prediction.label)
+    print(prediction)
 ```
 
 Any subset of the modalities works: leave out those that you do not have. To measure latency, memory and load time on
@@ -48,7 +52,7 @@ this device, run `edge-msa-run bench .`
 
 ## Contents
 
-The runtime uses the first backend that is available:
+The runtime uses the first of these backends that is available:
 
 | backend | precision |
 |---|---|
@@ -66,23 +70,17 @@ Frames are float32 arrays of shape (frames, features), not normalized:
 """
 
 
-def _format_tensorrt_section(manifest: Manifest) -> str:
-    cuda = str(manifest.profile.get("cuda") or "")
-    requirement = f"cuda-python<{int(cuda.partition('.')[0]) + 1}" if cuda else "cuda-python"
-    return f"""
-## TensorRT
-
-TensorRT is part of JetPack, so create virtual environments with `--system-site-packages`. It also needs CUDA's Python
-package:
-
-```
-python3 -m pip install '{requirement}'
-edge-msa-run build .
-```
-
-`build` builds the TensorRT plans once per device, which takes minutes. Without it, each plan is built when it is first
-used.
-"""
+def _format_installation(manifest: Manifest, wheel: str) -> str:
+    """Return the pip commands for the runtime and the Python packages of the first backend."""
+    first = manifest.backends[0]
+    extras = [*([first] if first in _PIP_BACKENDS else []), *(["text"] if manifest.language else [])]
+    requirement = f"./{wheel}[{','.join(extras)}]" if extras else f"./{wheel}"
+    commands = [f"python3 -m pip install '{requirement}'"]
+    if first == "tensorrt":
+        major = str(manifest.profile.get("cuda") or "").partition(".")[0]
+        limit = f"<{int(major) + 1}" if major else ""
+        commands.append(f"python3 -m pip install 'cuda-python{limit}'")
+    return "\n".join(commands)
 
 
 def _format_call(manifest: Manifest) -> str:

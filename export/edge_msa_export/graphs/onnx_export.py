@@ -23,7 +23,7 @@ _EXPORTER_OPSET = 18
 
 
 @dataclass(frozen=True)
-class GraphModule:
+class ExportableModule:
     """A module that becomes one graph.
 
     Attributes:
@@ -37,7 +37,7 @@ class GraphModule:
     outputs: tuple[str, ...]
 
 
-def export_onnx(part: GraphModule) -> onnx.ModelProto:
+def export_onnx(exportable: ExportableModule) -> onnx.ModelProto:
     """Export a module as an opset 17 graph. Weights keep their torch names.
 
     Raises:
@@ -46,13 +46,13 @@ def export_onnx(part: GraphModule) -> onnx.ModelProto:
     with silence_exporter():
         try:
             program = torch.onnx.export(
-                part.module.eval(),
-                tuple(part.inputs.values()),
+                exportable.module.eval(),
+                tuple(exportable.inputs.values()),
                 dynamo=True,
                 opset_version=_EXPORTER_OPSET,
                 verbose=False,
-                input_names=list(part.inputs),
-                output_names=list(part.outputs),
+                input_names=list(exportable.inputs),
+                output_names=list(exportable.outputs),
             )
         except torch.onnx.OnnxExporterError as error:
             reason = (str(error).strip().splitlines() or ["no reason given"])[0]
@@ -60,7 +60,7 @@ def export_onnx(part: GraphModule) -> onnx.ModelProto:
     if program is None:
         raise ExportError("The exporter of torch returned no graph. Install torch 2.7 or newer.")
     result = to_opset17(program.model_proto)
-    weights = {name: value.detach().numpy() for name, value in part.module.named_parameters() if value.dim() == 2}
+    weights = {name: value.detach().numpy() for name, value in exportable.module.named_parameters() if value.dim() == 2}
     restore_weight_names(result, weights)
     return result
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.onnx_export import GraphModule, export_onnx
+from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx
 from edge_msa_export.graphs.protocols import ConfigLike, EncoderLike, StudentLike
 from edge_msa_export.text import bucket_lengths
 from edge_msa_runtime.bundle.manifest import GraphKey, StateSpec
@@ -64,12 +64,12 @@ def export_student(
     Raises:
         ExportError: torch cannot export a graph, or the result is not valid at opset 17.
     """
-    return {key: export_onnx(part) for key, part in build_student_modules(student, chunks, windows).items()}
+    return {key: export_onnx(module) for key, module in build_student_modules(student, chunks, windows).items()}
 
 
 def build_student_modules(
     student: StudentLike, chunks: Mapping[str, int], windows: Mapping[str, int]
-) -> dict[GraphKey, GraphModule]:
+) -> dict[GraphKey, ExportableModule]:
     """Return the module of every graph of a student, on the CPU and without dropout. The student is not changed.
 
     Each graph has these inputs and outputs:
@@ -162,29 +162,29 @@ class _WindowModule(nn.Module):
         return cast("Tensor", self.fusion(tokens, available))
 
 
-def _build_step(student: StudentLike, modality: str, chunk: int) -> GraphModule:
+def _build_step(student: StudentLike, modality: str, chunk: int) -> ExportableModule:
     state = _get_encoder(student, modality).initial(1).named()
     inputs = {
         "frames": torch.zeros(1, chunk, _get_dims(student)[modality]),
         "valid": torch.ones(1, chunk),
         **{f"state.{name}": value for name, value in state.items()},
     }
-    return GraphModule(_StepModule(student, modality), inputs, tuple(f"next.{name}" for name in state))
+    return ExportableModule(_StepModule(student, modality), inputs, tuple(f"next.{name}" for name in state))
 
 
-def _build_fuse(student: StudentLike) -> GraphModule:
+def _build_fuse(student: StudentLike) -> ExportableModule:
     names = _list_modalities(student)
     inputs = {f"tokens.{name}": _get_encoder(student, name).initial(1).tokens for name in names}
     inputs["available"] = torch.ones(1, len(MODALITIES))
-    return GraphModule(_FuseModule(student, names), inputs, ("prediction",))
+    return ExportableModule(_FuseModule(student, names), inputs, ("prediction",))
 
 
-def _build_window(student: StudentLike, subset: Subset, lengths: Mapping[str, int]) -> GraphModule:
+def _build_window(student: StudentLike, subset: Subset, lengths: Mapping[str, int]) -> ExportableModule:
     inputs: dict[str, Tensor] = {}
     for name in subset.modalities:
         inputs[f"frames.{name}"] = torch.zeros(1, lengths[name], _get_dims(student)[name])
         inputs[f"valid.{name}"] = torch.ones(1, lengths[name])
-    return GraphModule(_WindowModule(student, subset.modalities), inputs, ("prediction",))
+    return ExportableModule(_WindowModule(student, subset.modalities), inputs, ("prediction",))
 
 
 def _copy_for_inference(student: S) -> S:

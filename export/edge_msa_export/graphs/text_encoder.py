@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.onnx_export import GraphModule, export_onnx
+from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx
 from edge_msa_export.text import TextGraph, bucket_lengths
 from edge_msa_runtime.bundle.manifest import GraphKey
 
@@ -30,10 +30,12 @@ def export_text_encoders(text: TextGraph, lengths: Sequence[int] | None = None) 
     Raises:
         ExportError: torch cannot export the module, or it returns frames of another shape.
     """
-    return {key: export_onnx(part) for key, part in build_text_encoder_modules(text, lengths).items()}
+    return {key: export_onnx(module) for key, module in build_text_encoder_modules(text, lengths).items()}
 
 
-def build_text_encoder_modules(text: TextGraph, lengths: Sequence[int] | None = None) -> dict[GraphKey, GraphModule]:
+def build_text_encoder_modules(
+    text: TextGraph, lengths: Sequence[int] | None = None
+) -> dict[GraphKey, ExportableModule]:
     """Return the module of each text encoder graph, on the CPU.
 
     Raises:
@@ -64,10 +66,10 @@ class _TextEncoderModule(nn.Module):
         return cast("Tensor", self.text_encoder(ids, valid))
 
 
-def _build(text_encoder: _TextEncoderModule, length: int, dim: int) -> GraphModule:
+def _build(text_encoder: _TextEncoderModule, length: int, dim: int) -> ExportableModule:
     inputs = {"ids": torch.zeros(1, length, dtype=torch.int64), "valid": torch.ones(1, length)}
     with torch.no_grad():
         shape = tuple(text_encoder(*inputs.values()).shape)
     if shape != (1, length, dim):
         raise ExportError(f"The text encoder must return shape {(1, length, dim)} for {length} tokens, got {shape}.")
-    return GraphModule(text_encoder, inputs, ("frames",))
+    return ExportableModule(text_encoder, inputs, ("frames",))

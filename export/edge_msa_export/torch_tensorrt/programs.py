@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.onnx_export import GraphModule, silence_exporter
+from edge_msa_export.graphs.onnx_export import ExportableModule, silence_exporter
 from edge_msa_export.graphs.protocols import StudentLike
 from edge_msa_export.graphs.student import build_student_modules, get_student_shapes
 from edge_msa_export.graphs.text_encoder import build_text_encoder_modules
@@ -57,7 +57,7 @@ class SavedProgram:
         outputs: names of the outputs, in order.
         parity: largest |prediction of the loaded program - prediction of the student|.
         operators: number of occurrences of each operator after the decompositions of torch-tensorrt.
-        unconverted_operators: operators that torch-tensorrt cannot convert. They run in torch and split the engine.
+        unconverted_operators: operators without a converter. They run in torch, between TensorRT engines.
     """
 
     key: GraphKey
@@ -164,7 +164,7 @@ def compile_programs(
     return CompiledPrograms(torch.cuda.get_device_name() if device == "cuda" else device, parity)
 
 
-def export_program(module: GraphModule) -> ExportedProgram:
+def export_program(module: ExportableModule) -> ExportedProgram:
     """Export a module as a program for exactly the shapes of its example inputs.
 
     Raises:
@@ -202,7 +202,7 @@ def count_operators(program: ExportedProgram, table: OperatorTable) -> Counter[s
     return Counter(str(node.target) for node in lowered.graph.nodes if node.op == "call_function")
 
 
-def make_runner(program: ExportedProgram | torch.nn.Module, module: GraphModule, device: str = "cpu") -> Program:
+def make_runner(program: ExportedProgram | torch.nn.Module, module: ExportableModule, device: str = "cpu") -> Program:
     """Return a function from named arrays to named arrays that runs a program or a compiled module."""
     callable_module = program.module() if isinstance(program, ExportedProgram) else program
 
@@ -221,7 +221,7 @@ def get_torch_version() -> str:
     return str(torch.__version__)
 
 
-def _build_modules(student: StudentLike, request: ExportRequest) -> dict[GraphKey, GraphModule]:
+def _build_modules(student: StudentLike, request: ExportRequest) -> dict[GraphKey, ExportableModule]:
     modules = build_student_modules(student, request.chunks, request.windows)
     if isinstance(request.text_model, TextGraph):
         modules.update(build_text_encoder_modules(request.text_model))

@@ -7,7 +7,7 @@ from onnx import helper
 from torch import Tensor, nn
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.onnx_export import GraphModule, export_onnx, restore_weight_names
+from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx, restore_weight_names
 from tests.unit.export.onnx_models import make_model
 
 RNG = np.random.default_rng(4)
@@ -20,7 +20,7 @@ class Branching(nn.Module):
 
 def test_module_that_torch_cannot_export_is_a_one_line_error() -> None:
     with pytest.raises(ExportError, match="torch cannot export the module to ONNX") as caught:
-        export_onnx(GraphModule(Branching(), {"x": torch.ones(3)}, ("y",)))
+        export_onnx(ExportableModule(Branching(), {"x": torch.ones(3)}, ("y",)))
     assert "\n" not in str(caught.value)
 
 

@@ -11,7 +11,7 @@ from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.onnx_export import GraphModule, export_onnx
+from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx
 from edge_msa_export.graphs.text_encoder import build_text_encoder_modules
 from edge_msa_export.lint import NOTE, LintTarget, lint
 from edge_msa_export.text import TextGraph
@@ -26,7 +26,7 @@ LENGTH = 16
 
 
 @pytest.fixture(scope="module")
-def bert_module() -> GraphModule:
+def bert_module() -> ExportableModule:
     """A text encoder with BERT's layers."""
     from transformers import BertConfig, BertModel
 
@@ -45,7 +45,7 @@ def bert_module() -> GraphModule:
 
 
 @pytest.fixture(scope="module")
-def bert_graph(bert_module: GraphModule) -> onnx.ModelProto:
+def bert_graph(bert_module: ExportableModule) -> onnx.ModelProto:
     return export_onnx(bert_module)
 
 
@@ -68,7 +68,7 @@ def test_every_tensorrt_version_runs_bert_without_warnings(
 
 
 @pytest.mark.parametrize("version", list(load_operator_tables()))
-def test_every_torch_tensorrt_version_converts_bert(version: str, bert_module: GraphModule) -> None:
+def test_every_torch_tensorrt_version_converts_bert(version: str, bert_module: ExportableModule) -> None:
     table = load_operator_tables()[version]
     operators = count_operators(export_program(bert_module), table)
     assert operators["aten.native_layer_norm.default"] == 5

@@ -23,7 +23,7 @@ def install_stand_in(monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) ->
 
     def compile_(program: Any, **options: Any) -> Any:
         if fails:
-            raise RuntimeError("[Error] no engine\nmore lines")
+            raise RuntimeError("[Error] no kernel\nmore lines")
         calls.append(options)
         return program.run_decompositions().module()
 

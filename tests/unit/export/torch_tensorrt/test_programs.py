@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edge_msa.models.student import Student
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.onnx_export import GraphModule
+from edge_msa_export.graphs.onnx_export import ExportableModule
 from edge_msa_export.graphs.student import build_student_modules
 from edge_msa_export.request import ExportRequest
 from edge_msa_export.torch_tensorrt.programs import (
@@ -68,7 +68,7 @@ class Determinant(nn.Module):
 
 
 def test_operator_without_a_converter_is_found() -> None:
-    program = export_program(GraphModule(Determinant(), {"x": torch.eye(3)}, ("y",)))
+    program = export_program(ExportableModule(Determinant(), {"x": torch.eye(3)}, ("y",)))
     operators = count_operators(program, TABLE)
     assert {name for name in operators if not TABLE.converts(name)} == {"aten._linalg_det.default"}
     assert "aten.silu.default" not in operators  # torch decomposes it before the conversion
@@ -81,7 +81,7 @@ class Branching(nn.Module):
 
 def test_module_that_torch_cannot_export_is_a_one_line_error() -> None:
     with pytest.raises(ExportError, match="torch cannot export the module as a program") as caught:
-        export_program(GraphModule(Branching(), {"x": torch.ones(3)}, ("y",)))
+        export_program(ExportableModule(Branching(), {"x": torch.ones(3)}, ("y",)))
     assert "\n" not in str(caught.value)
 
 
@@ -98,7 +98,7 @@ def test_truncated_program_is_a_one_line_error(programs: ProgramSet, tmp_path: P
 def test_program_with_other_predictions_is_an_error(
     small_student: Student, small_request: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make_shifted_runner(program: Any, module: GraphModule) -> Any:
+    def make_shifted_runner(program: Any, module: ExportableModule) -> Any:
         return lambda inputs: {name: value + 0.01 for name, value in make_runner(program, module)(inputs).items()}
 
     monkeypatch.setattr("edge_msa_export.torch_tensorrt.programs.make_runner", make_shifted_runner)
@@ -153,5 +153,5 @@ def test_failed_compilation_is_a_one_line_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install_stand_in(monkeypatch, fails=True)
-    with pytest.raises(ExportError, match=r"cannot compile programs/step-language\.pt2: \[Error\] no engine$"):
+    with pytest.raises(ExportError, match=r"cannot compile programs/step-language\.pt2: \[Error\] no kernel$"):
         compile_programs(link_programs(programs, tmp_path), small_student, small_request, "fp32", device="cpu")
