@@ -90,7 +90,3 @@ def shows_progress() -> bool:
 
 def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
-
-
-say, step, remark, remarks, say_json = print_result, print_step, print_progress, print_notes, print_json
-made, metrics_line, size_of, size_text = print_output, format_metrics, total_size, format_size

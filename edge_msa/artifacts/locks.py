@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from edge_msa.console import remark
+from edge_msa.console import print_note
 from edge_msa.errors import RunError
 
 
@@ -45,7 +45,7 @@ def wait_for_turn(path: Path, description: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        remark(f"note: waiting for another process that is making {description}")
+        print_note(f"waiting for another process that is making {description}")
         lock.acquire(poll_interval=0.5)
     try:
         yield

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from edge_msa.console import remarks
+from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.tasks import Task, parse_task
 from edge_msa.errors import DataError, UsageError
@@ -58,7 +58,7 @@ def open_and_report(source: str, task_name: str | None) -> Dataset:
         DataError: As in `open_dataset`.
     """
     dataset = open_dataset(source, task=parse_task(task_name))
-    remarks(dataset.notes)
+    print_notes(dataset.notes)
     return dataset
 
 

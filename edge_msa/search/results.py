@@ -11,7 +11,7 @@ from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.benchmark.machine import describe_machine
-from edge_msa.console import remark, say, step
+from edge_msa.console import print_note, print_result, print_step
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.predictors import session_of
 from edge_msa.search.answer import candidates, deviation
@@ -59,7 +59,7 @@ class _Finisher:
         self._context, self._runner, self._steps = context, runner, steps
 
     def make_record(self, trials: Sequence[TrialResult]) -> SearchRecord:
-        step("results")
+        print_step("results")
         context = self._context
         record = SearchRecord(
             data=context.dataset.name,
@@ -117,13 +117,13 @@ class _Finisher:
         """Return the trial's error, followed by its errors with further seeds. Seeds that fail are left out."""
         errors = [trial.costs[0]]
         for seed in seeds:
-            step(f"trial {trial.number} with seed {seed}")
+            print_step(f"trial {trial.number} with seed {seed}")
             try:
                 result = self._runner.run(ClaimedTrial(trial.number, trial.params, trial.is_default), seed)
             except TRIAL_ERRORS as error:
-                remark(f"note: trial {trial.number} with seed {seed} failed: {error}")
+                print_note(f"trial {trial.number} with seed {seed} failed: {error}")
                 continue
-            say(f"{error_name(self._context.dataset.task)} {result.costs[0]:.4f}")
+            print_result(f"{error_name(self._context.dataset.task)} {result.costs[0]:.4f}")
             errors.append(result.costs[0])
         return errors
 

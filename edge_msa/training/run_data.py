@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_msa.artifacts.runs import Run
-from edge_msa.console import remarks
+from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import parse_task
@@ -30,7 +30,7 @@ def open_dataset_for_run(run: Run, source: str | None, task_name: str | None) ->
 def open_unencoded_dataset_for_run(run: Run, source: str | None, task_name: str | None) -> Dataset:
     """Open data as `open_dataset_for_run` does, but leave texts as they are."""
     dataset = _open(run, data_source_for_run(run, source), task_name)
-    remarks(dataset.notes)
+    print_notes(dataset.notes)
     return dataset
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.recipes import merged, read_recipe, student_recipe
-from edge_msa.console import say, say_json, shows_progress
+from edge_msa.console import print_json, print_result, shows_progress
 from edge_msa.data.dataset import SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
@@ -87,9 +87,9 @@ def compare_students(
             for seed in range(seeds)
         ]
         measured.append(_measured(name, runs, setup, split))
-    say(format_comparison(measured, _metric(setup.dataset.task), len(setup.runs)))
+    print_result(format_comparison(measured, _metric(setup.dataset.task), len(setup.runs)))
     if json:
-        say_json({"compare": [asdict(item) for item in measured]})
+        print_json({"compare": [asdict(item) for item in measured]})
     return tuple(measured)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_msa.artifacts.model_spec import TEXT_ONLY_HINT
-from edge_msa.console import made, remark, say, say_json
+from edge_msa.console import print_json, print_output, print_progress, print_result
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.formats.archive import check_archive_path, write_archive
 from edge_msa.data.inspect import format_inspection, inspect_dataset
@@ -26,9 +26,9 @@ from edge_msa.training.text.text_input import TextInput
 def inspect(source: str, task_name: str | None, *, json: bool) -> None:
     """Print what a feature file holds."""
     inspection = inspect_dataset(open_dataset(source, task=parse_task(task_name)))
-    say(format_inspection(inspection))
+    print_result(format_inspection(inspection))
     if json:
-        say_json(inspection.to_json())
+        print_json(inspection.to_json())
 
 
 def convert(
@@ -58,7 +58,7 @@ def convert(
         train = splits["train"]
         splits = {"train": dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))}
     write_archive(dataclasses.replace(dataset, splits=splits), output)
-    made("archive", output, f"edge-msa train --data {output} --output-dir teacher")
+    print_output("archive", output, f"edge-msa train --data {output} --output-dir teacher")
 
 
 def encode_language(
@@ -82,9 +82,9 @@ def encode_language(
     loaded = load_encoder(encoder, layers=layers, device=resolve_device(device))
     if max_tokens > loaded.longest:
         raise UsageError(f"--max-tokens is {max_tokens}; {encoder} has positions for {loaded.longest}")
-    remark(f"encoding with {loaded.name}: {loaded.width} features a token")
+    print_progress(f"encoding with {loaded.name}: {loaded.width} features a token")
     write_archive(encoded(dataset, loaded, max_tokens=max_tokens), output)
-    made("archive", output, f"edge-msa train --data {output} --output-dir teacher")
+    print_output("archive", output, f"edge-msa train --data {output} --output-dir teacher")
 
 
 def encoded(dataset: Dataset, encoder: PretrainedEncoder, *, max_tokens: int) -> Dataset:

@@ -11,7 +11,7 @@ from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe, student_recipe
 from edge_msa.config.student_recipe import StudentRecipe
-from edge_msa.console import made, metrics_line, print_up_to_date, say, shows_progress
+from edge_msa.console import format_metrics, print_output, print_result, print_up_to_date, shows_progress
 from edge_msa.errors import UsageError
 from edge_msa.quantization.calibration_files import load_calibration
 from edge_msa.training.context import Hardware, TrainingContext
@@ -57,7 +57,7 @@ def distill_student(
     else:
         run = qat_run(setup, chosen, qat, output_dir, seed=seed, context=context)
         following = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
-    made("student", output_dir, None if in_pipeline else following)
+    print_output("student", output_dir, None if in_pipeline else following)
     return run
 
 
@@ -96,7 +96,7 @@ def student_run(
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
-    say(f"validation: {metrics_line(trained.metrics)}")
+    print_result(f"validation: {format_metrics(trained.metrics)}")
     return load_run(output_dir)
 
 
@@ -163,5 +163,5 @@ def qat_run(
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
-    say(f"validation, as in int8: {metrics_line(trained.metrics)}")
+    print_result(f"validation, as in int8: {format_metrics(trained.metrics)}")
     return load_run(output_dir)

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_msa.artifacts.files import check_file_path
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import write_records
-from edge_msa.console import made, say, say_json
+from edge_msa.console import print_json, print_output, print_result
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.opening import SYNTHETIC, open_and_report
 from edge_msa.errors import RunUsageError, UnstatedTaskError, UsageError
@@ -44,19 +44,19 @@ def evaluate_path(
     data, found = _opened(path, data, task)
     predict, source, dataset = reader_of(path, found, backend=backend, precision=precision)
     evaluation, found_predictions = evaluate(predict, dataset, split, source, limits=limits_of(data, dataset, split))
-    say(format_table(evaluation))
+    print_result(format_table(evaluation))
     if against is not None:
         other, other_source, _ = reader_of(path, found, backend=backend, precision=against)
         reference, first = evaluate(other, dataset, split, other_source, draws=0)
-        say(f"\n{format_agreement(agreements(reference, first, evaluation, found_predictions))}")
+        print_result(f"\n{format_agreement(agreements(reference, first, evaluation, found_predictions))}")
     if predictions:
         write_predictions(predictions, dataset.task, dataset.split(split), found_predictions)
-        made("predictions", predictions)
+        print_output("predictions", predictions)
     if output:
         write_records(output, evaluation)
-        made("evaluation", output, f"edge-msa report {output}")
+        print_output("evaluation", output, f"edge-msa report {output}")
     if json:
-        say_json(evaluation.to_json())
+        print_json(evaluation.to_json())
     return evaluation
 
 

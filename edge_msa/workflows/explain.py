@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_msa.artifacts.files import check_file_path, write_text
 from edge_msa.artifacts.runs import Run, load_run
-from edge_msa.console import made, say, say_json
+from edge_msa.console import print_json, print_output, print_result
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.errors import DataError
 from edge_msa.evaluation.predictors import by_run
@@ -128,11 +128,11 @@ def explain_run(
     results = _Results(predictions, removals, _project_joint(subject), _project_streams(subject))
     page = _explanation(subject, results)
     write_text(output, render_explanation(page))
-    say(page.summary[0])
-    say(text_table(page.removal.header, page.removal.rows))
-    made("page", output)
+    print_result(page.summary[0])
+    print_result(text_table(page.removal.header, page.removal.rows))
+    print_output("page", output)
     if json:
-        say_json(_to_json(subject, results) | {"page": str(output)})
+        print_json(_to_json(subject, results) | {"page": str(output)})
     return page
 
 

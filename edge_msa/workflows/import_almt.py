@@ -10,7 +10,7 @@ import numpy as np
 from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo, find_current_run, load_run, new_run, write_run
-from edge_msa.console import made, print_up_to_date, remarks, say
+from edge_msa.console import print_notes, print_output, print_result, print_up_to_date
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.tasks import Task, find_task
 from edge_msa.errors import UsageError
@@ -40,7 +40,7 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
             "give its --task"
         )
     spec = spec_of(config, meaning)
-    remarks((*imported.notes, *spec.normalization.notes))
+    print_notes((*imported.notes, *spec.normalization.notes))
     with new_run(output_dir, cache_key) as work:
         info = RunInfo(
             kind="teacher",
@@ -57,8 +57,8 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
         write_run(work, info, imported.weights, [])
     count = sum(value.size for value in imported.weights.values())
     sizes = ", ".join(f"{name} {config.lengths[name]} x {dim}" for name, dim in config.dims.items())
-    say(f"ALMT of {count:,} parameters; frames x features: {sizes}; fusion of {config.fusion_depth} layers")
-    made("teacher", output_dir, f"edge-msa evaluate {output_dir} --data FILE")
+    print_result(f"ALMT of {count:,} parameters; frames x features: {sizes}; fusion of {config.fusion_depth} layers")
+    print_output("teacher", output_dir, f"edge-msa evaluate {output_dir} --data FILE")
     return load_run(output_dir)
 
 

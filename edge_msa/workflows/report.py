@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_msa.artifacts.files import check_file_path
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import load_records
-from edge_msa.console import made, say
+from edge_msa.console import print_output, print_result
 from edge_msa.reporting import Report, format_tradeoff, join_points, write_report_page
 
 
@@ -30,8 +30,8 @@ def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa:
     points = join_points(records)
     machine = records.benches[0].machine if records.benches else {}
     write_report_page(Report(title, points, records.evaluations, {**machine, **_runs_below(paths)}), output)
-    say(format_tradeoff(points))
-    made("report", output)
+    print_result(format_tradeoff(points))
+    print_output("report", output)
 
 
 def _runs_below(paths: Sequence[Path]) -> dict[str, str]:

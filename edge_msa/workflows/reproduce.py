@@ -13,7 +13,7 @@ from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.config.recipes import ALMT_PRESETS, PRESETS, read_recipe
-from edge_msa.console import made, remark, remarks, say, say_json, shows_progress, step
+from edge_msa.console import print_json, print_note, print_notes, print_output, print_result, print_step, shows_progress
 from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import RunError, RunUsageError, UsageError
@@ -81,7 +81,7 @@ def reproduce(
     variants = dict(distinct_variants(model, table, data, epochs, dataset, ablations=ablations))
     check_place(output_dir, model, dataset)
     told = (*dataset.notes, *ModelSpec.for_training(dataset, data).normalization.notes)
-    remarks([*notes, *(note for note in told if note not in dataset.notes)])
+    print_notes([*notes, *(note for note in told if note not in dataset.notes)])
     trained = [
         _trained(variant, chosen, dataset, data, output_dir, model=model, seeds=seeds, context=context, told=told)
         for variant, chosen in variants.values()
@@ -152,7 +152,7 @@ def distinct_variants(
     for variant in ablations_of(model) if ablations else ():
         left = set(dataset.dims) - set(variant.changes.get("without", ()))
         if not left or ("without" in variant.changes and len(left) == len(dataset.dims)):
-            remark(f"note: {variant.title} is left out: {dataset.name} has {', '.join(dataset.dims)}")
+            print_note(f"{variant.title} is left out: {dataset.name} has {', '.join(dataset.dims)}")
             continue
         chosen = teacher_recipe(model, {**table, **variant.changes}, data, epochs=epochs)
         if chosen != whole:
@@ -174,7 +174,7 @@ def _trained(
     """All seeds of one variant, each trained and read once."""
     names, predictions = [], []
     for seed in range(seeds):
-        step(f"{model} {variant.title}, seed {seed}")
+        print_step(f"{model} {variant.title}, seed {seed}")
         place = output_dir / f"{model}-{variant.name}-seed{seed}"
         run, _ = train_on(dataset, source, place, model=model, recipe=recipe, seed=seed, context=context, told=told)
         names.append(place.name)
@@ -189,10 +189,10 @@ def read_test(run: Run, variant: Variant, dataset: Dataset, context: TrainingCon
     cache_key = prediction_cache_key(run.digest, dataset.digest, dataset.task.kind)
     known = read_test_predictions(run.path, cache_key, conditions)
     if known is not None:
-        say(f"test: {run.path} has its predictions, not read again")
+        print_result(f"test: {run.path} has its predictions, not read again")
         return known
     if (run.path / INFO_FILE).is_file():
-        remark(f"note: the predictions kept in {run.path} are damaged, or of another training: test is read again")
+        print_note(f"the predictions kept in {run.path} are damaged, or of another training: test is read again")
     spread = run.spec.normalization.std
     found = dict(read_conditions(by_run(run, context), split, conditions, spread, seed=run.info.seed))
     metrics = {
@@ -210,9 +210,9 @@ def _tell(record: Reproduction, output_dir: Path, *, json: bool) -> None:
     for name in PICTURES:  # of an earlier call that showed more: the record no longer has them
         if output_dir / name not in pictures:
             (output_dir / name).unlink(missing_ok=True)
-    say(f"\n{format_reproduction(record)}\n")
+    print_result(f"\n{format_reproduction(record)}\n")
     for picture in pictures:
-        made("picture", picture)
-    made("record", output_dir / NAME)
+        print_output("picture", picture)
+    print_output("record", output_dir / NAME)
     if json:
-        say_json(record.to_json())
+        print_json(record.to_json())

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.student_recipe import StudentRecipe
-from edge_msa.console import made, remark, say, say_json, shows_progress, step
+from edge_msa.console import (
+    print_json,
+    print_note,
+    print_output,
+    print_progress,
+    print_result,
+    print_step,
+    shows_progress,
+)
 from edge_msa.errors import RunUsageError
 from edge_msa.search.answer import find_answer
 from edge_msa.search.context import DATA_PREFIX, TEACHER_FOLDER, SearchConfig, SearchContext, prepare_search
@@ -121,12 +129,12 @@ def search(config: SearchConfig, *, jobs: int = 1, json: bool = False) -> None:
             worker.join()
         record = finish_search(context, runner, steps, study.results())
     answer = find_answer(record)
-    say(f"\n{format_search(record)}\n\n{answer.text}")
-    say(f"took {time.monotonic() - started:.0f} s")
-    made("Pareto front", config.output_dir / PARETO_FOLDER)
-    made("page", config.output_dir / PAGE_NAME)
+    print_result(f"\n{format_search(record)}\n\n{answer.text}")
+    print_result(f"took {time.monotonic() - started:.0f} s")
+    print_output("Pareto front", config.output_dir / PARETO_FOLDER)
+    print_output("page", config.output_dir / PAGE_NAME)
     if json:
-        say_json(record.to_json() | {"answer": answer.to_json()})
+        print_json(record.to_json() | {"answer": answer.to_json()})
 
 
 def check_output_dir(output_dir: Path) -> None:
@@ -172,7 +180,7 @@ def _make_teacher(context: SearchContext, steps: WorkflowSteps) -> None:
     """Train the teacher unless one was passed. If another worker is training it, wait."""
     if context.config.teacher is None:
         with wait_for_turn(context.teacher, "the teacher"):
-            step("teacher")
+            print_step("teacher")
             steps.train_teacher(context)
 
 
@@ -183,7 +191,7 @@ def _open_study(context: SearchContext) -> Study:
     study = Study(location, config.output_dir, context.inputs, context.space, seed=config.seed)
     study.enqueue_defaults(context.default_params)
     if context.total_trials < config.trials:
-        remark(f"note: the search space has only {context.total_trials} points, so this is the number of trials")
+        print_note(f"the search space has only {context.total_trials} points, so this is the number of trials")
     return study
 
 
@@ -214,23 +222,23 @@ def _run_trials(context: SearchContext, study: Study, runner: TrialRunner) -> No
         if not running:
             return
         if not waiting:
-            remark(f"note: waiting for {running} trials of other workers")
+            print_note(f"waiting for {running} trials of other workers")
         waiting = True
         time.sleep(POLL_SECONDS)
 
 
 def _run_trial(context: SearchContext, study: Study, runner: TrialRunner, claimed: ClaimedTrial) -> None:
-    step(f"trial {claimed.number}: {format_params(claimed.params)}{' (default)' if claimed.is_default else ''}")
+    print_step(f"trial {claimed.number}: {format_params(claimed.params)}{' (default)' if claimed.is_default else ''}")
     try:
         with study.keep_alive(claimed):
             result = runner.run(claimed, context.config.seed)
     except TRIAL_ERRORS as error:
         study.fail(claimed, str(error))
-        remark(f"trial {claimed.number} failed: {error}")
+        print_progress(f"trial {claimed.number} failed: {error}")
         return
     study.finish(claimed, result)
     error_value, ratio, size = result.costs
-    say(
+    print_result(
         f"error {error_value:.4f}, latency {ratio:.3f} relative to the reference ({result.p50_ms:.3f} ms), "
         f"{size / 1e3:.0f} KB"
     )

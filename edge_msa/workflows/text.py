@@ -14,7 +14,7 @@ from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe, text_recipe
-from edge_msa.console import made, metrics_line, print_up_to_date, say, shows_progress
+from edge_msa.console import format_metrics, print_output, print_result, print_up_to_date, shows_progress
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.opening import open_and_report
@@ -79,7 +79,7 @@ def train_text_model(
     texts |= {"final": Texts.of(corpora.train[-1:])}
     made_of = _Made("language train", cache_key, seed, inputs)
     run = _train(text_input, texts, corpora, chosen, made_of, output_dir, context)
-    made("language reader", output_dir, None if in_pipeline else _following(output_dir))
+    print_output("language reader", output_dir, None if in_pipeline else _following(output_dir))
     return run
 
 
@@ -121,7 +121,7 @@ def distill_text_model(
     }
     made_of = _Made("language distill", cache_key, seed, inputs)
     run = _train(text_input, texts, corpora, chosen, made_of, output_dir, context)
-    made("language reader", output_dir, None if in_pipeline else _following(output_dir))
+    print_output("language reader", output_dir, None if in_pipeline else _following(output_dir))
     return run
 
 
@@ -173,7 +173,7 @@ def _train(
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
-    say(f"validation: {metrics_line(trained.metrics)}")
+    print_result(f"validation: {format_metrics(trained.metrics)}")
     return load_run(output_dir)
 
 

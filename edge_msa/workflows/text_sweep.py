@@ -11,7 +11,7 @@ from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
-from edge_msa.console import made, say, say_json, step
+from edge_msa.console import print_json, print_output, print_result, print_step
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import RunUsageError
@@ -80,7 +80,7 @@ def run_text_sweep(
         tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware()
     )
     for seed in asked.seeds:
-        step(f"teacher, seed {seed}")
+        print_step(f"teacher, seed {seed}")
         train_text_model(
             transcripts,
             asked.teacher(seed),
@@ -101,11 +101,11 @@ def run_text_sweep(
         ]
     sweep = _measured(variants, bundles, asked)
     write_text(output_dir / RECORD_NAME, json_module.dumps(sweep.to_json(), indent=1) + "\n")
-    say(f"\n{format_sweep(sweep)}\n")
-    made("record", output_dir / RECORD_NAME)
-    made("page", write_sweep_page(sweep, output_dir / PAGE))
+    print_result(f"\n{format_sweep(sweep)}\n")
+    print_output("record", output_dir / RECORD_NAME)
+    print_output("page", write_sweep_page(sweep, output_dir / PAGE))
     if json:
-        say_json(sweep.to_json())
+        print_json(sweep.to_json())
     return sweep
 
 
@@ -130,7 +130,7 @@ def _best(runs: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
     }
     chosen = min(means, key=lambda name: means[name])
     told = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
-    say(f"the static table learns from {chosen} (validation: {told})")
+    print_result(f"the static table learns from {chosen} (validation: {told})")
     return runs[chosen]
 
 
@@ -138,7 +138,7 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], asked: _Swe
     """The variant's reader of that seed; what is there already is kept."""
     if variant.text_encoder == "teacher":
         return asked.teacher(seed)
-    step(f"{variant.title}, seed {seed}")
+    print_step(f"{variant.title}, seed {seed}")
     run = asked.output_dir / f"{variant.name}-{seed}"
     distill_text_model(
         teachers,
@@ -156,7 +156,7 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], asked: _Swe
 
 def _bundle(variant: SweepVariant, seed: int, run: Path, asked: _SweepConfig) -> Path:
     """Its bundle: calibrated, exported; what is there already is kept."""
-    step(f"bundle: {variant.title}, seed {seed}")
+    print_step(f"bundle: {variant.title}, seed {seed}")
     calibrated = asked.output_dir / f"calibrated-{variant.name}-{seed}"
     calibrate_student(None, run, calibrated, in_pipeline=True)
     return export_once(asked.target, asked.output_dir / f"bundle-{variant.name}-{seed}", calibrated)
@@ -165,7 +165,7 @@ def _bundle(variant: SweepVariant, seed: int, run: Path, asked: _SweepConfig) ->
 def _measured(
     variants: Sequence[SweepVariant], bundles: Mapping[str, Sequence[Path]], asked: _SweepConfig
 ) -> TextSweep:
-    step("test and bench")
+    print_step("test and bench")
     dataset = open_and_report(asked.transcripts[-1], None)
     first = [open_bundle(bundles[variant.name][0]) for variant in variants]
     backend = next(name for name in first[0].manifest.backends if unavailable_reason(name) is None)

@@ -11,7 +11,7 @@ from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import read_recipe
-from edge_msa.console import made, metrics_line, print_up_to_date, remarks, say, shows_progress
+from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date, shows_progress
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.data.range_check import check_value_range
@@ -56,7 +56,7 @@ def train_teacher(
     )
     if made_now:
         following = f"edge-msa distill --teacher {output_dir} --output-dir student"
-        made("teacher", output_dir, None if in_pipeline else following)
+        print_output("teacher", output_dir, None if in_pipeline else following)
     return run
 
 
@@ -88,7 +88,7 @@ def train_on(
         return run, False
     check_value_range(dataset, spec.dims)
     normalized = spec.normalize(dataset)
-    remarks(note for note in normalized.notes[len(dataset.notes) :] if note not in told)
+    print_notes(note for note in normalized.notes[len(dataset.notes) :] if note not in told)
     with new_shared_run(output_dir, cache_key, context) as work:
         trained = train_by_recipe(normalized, recipe, seed=seed, context=context, work_dir=work)
         context.dismiss_others()
@@ -107,5 +107,5 @@ def train_on(
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
-    say(f"validation: {metrics_line(trained.metrics)}")
+    print_result(f"validation: {format_metrics(trained.metrics)}")
     return load_run(output_dir), True

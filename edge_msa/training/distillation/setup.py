@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.config.student_recipe import StudentRecipe
-from edge_msa.console import remarks
+from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.join import join_train_splits
 from edge_msa.data.opening import open_dataset
@@ -106,7 +106,7 @@ def prepare_distillation(
     raw = spec.select_inputs(own)
     spec = dataclasses.replace(spec.narrow_to(raw), data_source=data_source_for_run(runs[0], data))
     normalized = spec.normalize(raw)
-    remarks(normalized.notes[len(plain.notes) :])
+    print_notes(normalized.notes[len(plain.notes) :])
     reads = tuple(given.select([name for name in given.dims if name in spec.dims]) for given in fitting)
     return DistillationSetup(
         spec, normalized, raw, plain, runs, reads, tuple(views), reader if spec.text_input else None
@@ -131,7 +131,7 @@ def _fitting(path: Path, given: ModelSpec, first: ModelSpec, dataset: Dataset) -
     ]
     if not any(name in dataset.dims for name in names):
         raise DataError(f"{path} reads {', '.join(given.dims)}, and nothing that {dataset.name} has: {_words(left)}")
-    remarks(f"{path} is not asked for {item}" for item in left)
+    print_notes(f"{path} is not asked for {item}" for item in left)
     return given.select(names)
 
 
@@ -145,5 +145,5 @@ def _transfer(file: str, spec: ModelSpec) -> Dataset:
         found = open_dataset(file)
     except UnstatedTaskError:
         found = open_dataset(file, task=spec.task)
-    remarks(found.notes)
+    print_notes(found.notes)
     return dataclasses.replace(found, splits={"train": found.split("train")})

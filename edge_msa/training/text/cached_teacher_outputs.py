@@ -12,7 +12,7 @@ import numpy as np
 from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.files import atomic_file
 from edge_msa.artifacts.runs import Run
-from edge_msa.console import remark
+from edge_msa.console import print_progress
 from edge_msa.data.dataset import FloatArray
 from edge_msa.training.text.load import text_model_of
 from edge_msa.training.text.teacher_outputs import Taught, ask
@@ -27,7 +27,7 @@ def asked(teacher: Run, texts: Sequence[str], folder: Path) -> Taught:
     path = folder / f"{cache_key[:32]}.npz"
     if (known := _read(path)) is not None:
         return known
-    remark(f"asking {teacher.path} about {len(texts)} texts")
+    print_progress(f"asking {teacher.path} about {len(texts)} texts")
     taught = ask(*text_model_of(teacher), texts)
     arrays: dict[str, FloatArray | np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {
         "predictions": taught.predictions,
