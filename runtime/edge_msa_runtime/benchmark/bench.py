@@ -164,15 +164,8 @@ def bench_sessions(
         times = time_interleaved(calls, repeats, warmup, rate)
         for session, rows, item, milliseconds in zip(sessions, latencies, inputs, times):
             rows.append(_summarize_latency(session, subset, item[subset], milliseconds))
-    shared: dict[str, Any] = {
-        "rate_hz": rate,
-        "machine": describe_machine(),
-        "before": before,
-        "after": measure_conditions(),
-    }
-    return tuple(
-        dataclasses.replace(_create_result(session, rows), **shared) for session, rows in zip(sessions, latencies)
-    )
+    after = measure_conditions()
+    return tuple(_create_result(session, rows, rate, before, after) for session, rows in zip(sessions, latencies))
 
 
 def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:
@@ -211,7 +204,13 @@ def _summarize_latency(session: Session, subset: Subset, inputs: Inputs, millise
     return Latency(subset.value, frames, from_text, count, p50, p90, p99 if count >= _MIN_FOR_P99 else None)
 
 
-def _create_result(session: Session, latencies: Sequence[Latency]) -> BenchResult:
+def _create_result(
+    session: Session,
+    latencies: Sequence[Latency],
+    rate: float | None,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+) -> BenchResult:
     files = session.bundle.needed_files(session.backend, session.precision)
     return BenchResult(
         bundle=session.manifest.name,
@@ -226,4 +225,8 @@ def _create_result(session: Session, latencies: Sequence[Latency]) -> BenchResul
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),
         notes=session.notes,
+        rate_hz=rate,
+        machine=describe_machine(),
+        before=before,
+        after=after,
     )
