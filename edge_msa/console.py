@@ -51,9 +51,9 @@ def print_output(name: str, path: Path, next_command: str | None = None) -> None
     """Print the file or folder that a command has written, its size, and the command to run next.
 
     Args:
-        name: what was written.
-        path: where.
-        next_command: the next command; in it, the path is quoted for a shell.
+        name: What was written.
+        path: Where.
+        next_command: The next command; in it, the path is quoted for a shell.
     """
     print_result(f"{name}: {path} ({format_size(total_size(path))})")
     if next_command:

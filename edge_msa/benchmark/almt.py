@@ -64,8 +64,8 @@ def compute_every_token(network: Almt, frames: Mapping[str, Tensor]) -> Tensor:
     """Run the network as published: compute every token.
 
     Args:
-        network: the network.
-        frames: features of each modality, (B, T, dim). T is the number of positions of that modality.
+        network: The network.
+        frames: Features of each modality, (B, T, dim). T is the number of positions of that modality.
 
     Returns:
         Predictions, (B, outputs).
@@ -117,9 +117,9 @@ def measure_almt(config: AlmtConfig = MOSI, *, threads: int = 1, num_runs: int =
     """Measure both computations on the CPU, with random weights, for every batch size of `BATCHES`.
 
     Args:
-        config: sizes of the network, which must have all three modalities.
-        threads: threads of torch.
-        num_runs: timed forward passes of each computation.
+        config: Sizes of the network, which must have all three modalities.
+        threads: Threads of torch.
+        num_runs: Timed forward passes of each computation.
     """
     with torch.random.fork_rng(devices=[]), _torch_threads(threads), torch.inference_mode():
         torch.manual_seed(0)

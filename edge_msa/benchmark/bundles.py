@@ -29,18 +29,18 @@ def bench_bundles(
     """Measure every backend and precision of bundles with the same modalities, with interleaved timing.
 
     Args:
-        bundles: the bundles.
-        backend: a name, or `auto` for all backends of each bundle.
+        bundles: The bundles.
+        backend: A name, or `auto` for all backends of each bundle.
         threads: CPU threads of one prediction.
-        num_runs: timed predictions per modality subset.
-        rate: predictions per second; None starts each when the one before it ends.
+        num_runs: Timed predictions per modality subset.
+        rate: Predictions per second; None starts each when the one before it ends.
 
     Returns:
         One record per bundle, backend and precision. Backends that cannot run on this machine have a record without
         latencies, whose note states the reason.
 
     Raises:
-        BackendUnavailableError: no bundle can run on this machine with that backend.
+        BackendUnavailableError: No bundle can run on this machine with that backend.
     """
     sessions: list[Session] = []
     not_executed: list[BenchRecord] = []

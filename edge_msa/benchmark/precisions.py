@@ -91,10 +91,10 @@ def choose_precision(
     """Choose the precision of a backend: the fastest one that passes the accuracy gate, or the requested one.
 
     Args:
-        backend: name of the backend.
-        measurements: measurements of all backends. Every backend has fp32.
+        backend: Name of the backend.
+        measurements: Measurements of all backends. Every backend has fp32.
         requested: `auto`, or the name of a precision.
-        max_drop: largest loss in percentage points of the gate's metric on the worst subset that has signal.
+        max_drop: Largest loss in percentage points of the gate's metric on the worst subset that has signal.
     """
     by_precision = {item.precision: item for item in measurements if item.backend == backend}
     reference = by_precision["fp32"]
@@ -144,12 +144,12 @@ def measure_precisions(
     """Measure every precision of every backend on the validation split.
 
     Args:
-        graphs: the built graphs.
-        request: the request that they were built from.
-        dataset: raw data. Only its validation split is used.
-        torch_predictions: predictions of the run in torch, which decide what subsets have signal.
-        scratch: folder for the candidate bundle.
-        measure_latency: measures the latency of a bundle, for example on the target. None measures on this machine;
+        graphs: The built graphs.
+        request: The request that they were built from.
+        dataset: Raw data. Only its validation split is used.
+        torch_predictions: Predictions of the run in torch, which decide what subsets have signal.
+        scratch: Folder for the candidate bundle.
+        measure_latency: Measures the latency of a bundle, for example on the target. None measures on this machine;
             `skip_latency` does not measure.
     """
     split = dataset.split("valid")

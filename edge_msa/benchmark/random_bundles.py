@@ -47,10 +47,10 @@ def random_bundle(
     """Yield a temporary bundle for laptop-x86 of a student with random weights.
 
     Args:
-        name: name of the bundle.
-        config: sizes of the student.
-        windows: frames of each modality.
-        precisions: names of the precisions; None for all precisions of the target.
+        name: Name of the bundle.
+        config: Sizes of the student.
+        windows: Frames of each modality.
+        precisions: Names of the precisions; None for all precisions of the target.
     """
     student = untrained_student(config, seed=0)
     count = sum(parameter.numel() for parameter in student.parameters())

@@ -160,13 +160,13 @@ def bench_record(
     """Return the record of one session.
 
     Args:
-        bundle: the bundle that was measured.
-        result: a `BenchResult` as JSON, from the interleaved measurement of all sessions.
-        single_process: a `BenchResult` as JSON, from a process that ran only this session. Load time and peak memory
+        bundle: The bundle that was measured.
+        result: A `BenchResult` as JSON, from the interleaved measurement of all sessions.
+        single_process: A `BenchResult` as JSON, from a process that ran only this session. Load time and peak memory
             are taken from it.
-        versions: package versions to add to the description of the machine.
-        on_target: whether the machine is of the target's kind.
-        note: a remark for people.
+        versions: Package versions to add to the description of the machine.
+        on_target: Whether the machine is of the target's kind.
+        note: A remark for people.
     """
     manifest, backend, precision = bundle.manifest, result["backend"], result["precision"]
     parity = [spec.parity for spec in manifest.graphs if (spec.backend, spec.precision) == (backend, precision)]

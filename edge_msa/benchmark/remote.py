@@ -62,7 +62,7 @@ def remote_config(
     """Return the configuration that the command-line options describe, or None without an address.
 
     Raises:
-        UsageError: an option needs an address, and there is none.
+        UsageError: An option needs an address, and there is none.
     """
     if address is not None:
         return RemoteConfig(SshHost(address, tuple(options), python), keep, offline)
@@ -100,21 +100,21 @@ def bench_on_host(
     """Measure a bundle on a device: every precision of each available backend, with interleaved timing.
 
     Args:
-        bundle: folder of the bundle on this machine.
-        remote: the device.
-        backend: a name, or `auto` for all backends that the bundle has and the device can run.
+        bundle: Folder of the bundle on this machine.
+        remote: The device.
+        backend: A name, or `auto` for all backends that the bundle has and the device can run.
         threads: CPU threads of one prediction.
-        num_runs: timed predictions per modality subset.
-        rate: predictions per second; None starts each when the one before it ends.
+        num_runs: Timed predictions per modality subset.
+        rate: Predictions per second; None starts each when the one before it ends.
 
     Returns:
         One record per backend and precision.
 
     Raises:
-        UsageError: the bundle does not have that backend.
-        BackendUnavailableError: the device cannot be reached, or cannot run the bundle.
-        RemoteError: the golden predictions are not reproduced (exit code 3), or a command failed.
-        EdgeMsaError: the device is full.
+        UsageError: The bundle does not have that backend.
+        BackendUnavailableError: The device cannot be reached, or cannot run the bundle.
+        RemoteError: The golden predictions are not reproduced (exit code 3), or a command failed.
+        EdgeMsaError: The device is full.
     """
     host, local_bundle = remote.host, open_bundle(bundle)
     manifest = local_bundle.manifest
@@ -157,7 +157,7 @@ def probe_host(remote: RemoteConfig, profile: Mapping[str, Any]) -> str:
     """Check that a device can run bundles for a profile, and return its architecture and Python version.
 
     Raises:
-        BackendUnavailableError: the device cannot be reached, or cannot run such a bundle.
+        BackendUnavailableError: The device cannot be reached, or cannot run such a bundle.
     """
     host = remote.host
     try:

@@ -38,7 +38,7 @@ class SshHost:
     """A device that is reached over ssh.
 
     Raises:
-        UsageError: the address or an option has the wrong form.
+        UsageError: The address or an option has the wrong form.
     """
 
     address: str
@@ -64,13 +64,13 @@ class SshHost:
         """Run a shell script on the device and return what it prints.
 
         Args:
-            script: script for `sh`, with all values quoted.
-            action: what the script does, as it follows "while" in error messages.
-            stdin: standard input of the script.
+            script: Script for `sh`, with all values quoted.
+            action: What the script does, as it follows "while" in error messages.
+            stdin: Standard input of the script.
 
         Raises:
-            BackendUnavailableError: ssh is not installed on this machine, the device cannot be reached, or the connection is lost.
-            RemoteError: the script failed. The message contains the last line of its output.
+            BackendUnavailableError: ssh is not installed, the device cannot be reached, or the connection is lost.
+            RemoteError: The script failed. The message contains the last line of its output.
         """
         remote_command = shlex.join(["sh", "-c", f"LC_ALL=C; export LC_ALL; {script}"])
         options = [part for option in (*self.options, *_DEFAULT_OPTIONS) for part in ("-o", option)]
@@ -118,7 +118,7 @@ def copy_folder(host: SshHost, source: Path, destination: str) -> None:
     """Copy the content of a folder into a new folder on the device.
 
     Raises:
-        EdgeMsaError: the device is full, cannot be reached, or has no tar.
+        EdgeMsaError: The device is full, cannot be reached, or has no tar.
     """
     with tempfile.TemporaryFile() as packed:
         with tarfile.open(fileobj=packed, mode="w") as archive:

@@ -52,12 +52,12 @@ def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) 
     """Train one teacher from random weights and measure its samples per second, after three warm-up steps.
 
     Args:
-        hardware: device and training precision.
-        model: hrlf or almt.
-        seconds: least duration of the measurement, which has at least three steps.
+        hardware: Device and training precision.
+        model: Hrlf or almt.
+        seconds: Least duration of the measurement, which has at least three steps.
 
     Raises:
-        BackendUnavailableError: the hardware is not available.
+        BackendUnavailableError: The hardware is not available.
     """
     context = hardware.start()
     objective, plan, stage = _OBJECTIVES[model](context)

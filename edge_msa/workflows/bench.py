@@ -31,14 +31,14 @@ def bench(
     """Measure every backend and precision of bundles, print a table, and write the records to `output`.
 
     Args:
-        paths: the bundles.
-        backend: a name, or `auto` for all backends of each bundle.
+        paths: The bundles.
+        backend: A name, or `auto` for all backends of each bundle.
         threads: CPU threads of one prediction.
-        num_runs: timed predictions per modality subset.
-        rate: predictions per second; None starts each when the one before it ends.
-        remote: a device to measure on; None measures on this machine.
+        num_runs: Timed predictions per modality subset.
+        rate: Predictions per second; None starts each when the one before it ends.
+        remote: A device to measure on; None measures on this machine.
         output: JSON file for the records.
-        json: also print the records as one line of JSON.
+        json: Also print the records as one line of JSON.
     """
     if backend != "auto":
         check_backend_name(backend)

@@ -37,10 +37,10 @@ def run_pipeline(
 
     Args:
         recipe: TOML file with settings; None for the built-in settings.
-        data: feature file; None for the recipe's.
-        output_dir: folder for the runs, the bundles, the measurements and the report.
-        task: name of the task; None for the recipe's, or else the file's.
-        json: also print the measurements as one line of JSON.
+        data: Feature file; None for the recipe's.
+        output_dir: Folder for the runs, the bundles, the measurements and the report.
+        task: Name of the task; None for the recipe's, or else the file's.
+        json: Also print the measurements as one line of JSON.
 
     Raises:
         UsageError: `output_dir` is a file, or the recipe is wrong.

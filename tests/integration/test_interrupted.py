@@ -1,4 +1,4 @@
-"""A full disk, Ctrl-C, a checkpoint that does not fit: one line, nothing half-made, and the same command goes on."""
+"""Interrupted commands: one error line, no partial output, and the same command resumes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Writer:
-    """A command that writes under one name."""
+    """A command that writes one file or folder; OUT stands for its path in the arguments."""
 
     arguments: tuple[str, ...]
-    name: str
+    output: str
+
+    def command(self, small_runs: Path, folder: Path) -> list[str]:
+        """Return the arguments with the paths of the inputs in `small_runs` and of the output in `folder`."""
+        paths = {"OUT": folder / self.output}
+        paths |= {name: small_runs / name for name in self.arguments if (small_runs / name).exists()}
+        return [str(paths.get(argument, argument)) for argument in self.arguments]
 
 
 WRITERS = {
@@ -38,22 +44,17 @@ WRITERS = {
         ("distill", "--data", "good.npz", "--recipe", "small.toml", "--teacher", "teacher", "--output-dir", "OUT"),
         "run",
     ),
-    "convert": Writer(("data", "convert", "good.npz", "OUT"), "again.npz"),
+    "convert": Writer(("data", "convert", "good.npz", "OUT"), "copy.npz"),
     "predictions": Writer(("evaluate", "student", "--data", "good.npz", "--predictions", "OUT"), "p.csv"),
     "evaluation": Writer(("evaluate", "student", "--data", "good.npz", "--output", "OUT"), "e.json"),
 }
-
-
-def written(writer: Writer, small_runs: Path, place: Path) -> list[str]:
-    return [
-        str(place / writer.name) if item == "OUT" else str(small_runs / item) if (small_runs / item).exists() else item
-        for item in writer.arguments
-    ]
+CALIBRATE = Writer(("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT"), "calibrated")
+EXPORT = Writer(("export", "--target", "laptop", "--model", "student", "--output-dir", "OUT"), "bundle")
 
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=str)
-def test_a_full_disk_and_ctrl_c_leave_nothing_under_the_final_name(
+def test_a_failed_write_leaves_no_output(
     failure: BaseException,
     name: str,
     small_runs: Path,
@@ -65,98 +66,100 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_under_the_final_name(
         raise failure
 
     writer = WRITERS[name]
+    command = writer.command(small_runs, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", fail)  # the last thing before a name appears
-        ran = edge_msa(*written(writer, small_runs, tmp_path))
+        patched.setattr(os, "fsync", fail)  # the last call before the output gets its name
+        result = edge_msa(*command)
     if isinstance(failure, OSError):
-        assert "no space left on" in ran.error_line.lower()
-        assert ran.code == 1
+        assert "no space left on" in result.error_line.lower()
+        assert result.code == 1
     else:
-        assert ran.error_line.startswith("edge-msa: Interrupted")
-        assert ran.code == 130
-    assert not (tmp_path / writer.name).exists()
-    assert [path.name for path in tmp_path.iterdir()] in ([], [f".{writer.name}.partial"])
-    assert edge_msa(*written(writer, small_runs, tmp_path)).code == 0
-    assert [path.name for path in tmp_path.iterdir()] == [writer.name]
+        assert result.error_line.startswith("edge-msa: Interrupted")
+        assert result.code == 130
+    assert not (tmp_path / writer.output).exists()
+    assert [path.name for path in tmp_path.iterdir()] in ([], [f".{writer.output}.partial"])
+    assert edge_msa(*command).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [writer.output]
 
 
-def test_a_checkpoint_that_does_not_fit_is_told_and_the_training_goes_on_later(
+def test_training_resumes_after_a_checkpoint_that_did_not_fit(
     small_runs: Path, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    line = written(WRITERS["train"], small_runs, tmp_path)
+    command = WRITERS["train"].command(small_runs, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", full)
-        ran = edge_msa(*line)
-    assert "No space left on device" in ran.error_line
-    assert ran.code == 1
+        patched.setattr(torch, "save", fail)
+        result = edge_msa(*command)
+    assert "no space left on device" in result.error_line.lower()
+    assert result.code == 1
     assert not (tmp_path / "run").exists()
-    assert edge_msa(*line).code == 0
+    assert edge_msa(*command).code == 0
 
 
-def test_a_training_interrupted_between_epochs_goes_on_from_there(
+def test_training_resumes_at_the_interrupted_epoch(
     small_runs: Path, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epoch, begun = _Run.epoch, []
+    train_epoch, started = _Run.epoch, []
 
-    def second_fails(self: _Run, state: Any) -> None:
-        begun.append((self.stage, state.epoch))
-        if len(begun) == 2:
+    def interrupt_second(self: _Run, state: Any) -> None:
+        started.append((self.stage, state.epoch))
+        if len(started) == 2:
             raise KeyboardInterrupt
-        epoch(self, state)
+        train_epoch(self, state)
 
-    monkeypatch.setattr(_Run, "epoch", second_fails)
-    line = written(WRITERS["train"], small_runs, tmp_path)
-    ran = edge_msa(*line)
-    assert ran.code == 130
-    assert "run the same command again" in ran.error_line
-    assert edge_msa(*line).code == 0
-    stages = [stage for stage, _ in begun]
-    assert [at for _, at in begun] == [0, 1, 1, 0]
+    monkeypatch.setattr(_Run, "epoch", interrupt_second)
+    command = WRITERS["train"].command(small_runs, tmp_path)
+    result = edge_msa(*command)
+    assert result.code == 130
+    assert "run the same command again" in result.error_line
+    assert edge_msa(*command).code == 0
+    stages = [stage for stage, _ in started]
+    assert [epoch for _, epoch in started] == [0, 1, 1, 0]
     assert stages[1] == stages[2]
 
 
 @pytest.mark.parametrize(
-    ("step", "line"),
+    ("function", "writer"),
     [
-        (
-            "calibrate.load_student_graphs",
-            ("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT"),
-        ),
-        ("calibrate.compute_ranges", ("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT")),
-        ("export.load_all_graphs", ("export", "--target", "laptop", "--model", "student", "--output-dir", "OUT")),
+        ("calibrate.load_student_graphs", CALIBRATE),
+        ("calibrate.compute_ranges", CALIBRATE),
+        ("export.load_all_graphs", EXPORT),
     ],
 )
-def test_ctrl_c_inside_a_step_leaves_no_result(
-    step: str,
-    line: tuple[str, ...],
+def test_an_interrupted_step_leaves_no_output(
+    function: str,
+    writer: Writer,
     small_runs: Path,
     tmp_path: Path,
     edge_msa: Command,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def stop(*_: object, **__: object) -> NoReturn:
+    def interrupt(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    if step == "calibrate.compute_ranges":
+    if function == "calibrate.compute_ranges":
         monkeypatch.setattr("edge_msa.workflows.calibrate.load_student_graphs", lambda _: {})
         monkeypatch.setattr("edge_msa.workflows.calibrate.collect_statistics", lambda *_, **__: None)
         monkeypatch.setattr("edge_msa.workflows.calibrate.compute_smoothing", lambda _: {})
-    monkeypatch.setattr(f"edge_msa.workflows.{step}", stop)
-    ran = edge_msa(*written(Writer(line, "made"), small_runs, tmp_path))
-    assert ran.code == 130
-    assert ran.error_line.startswith("edge-msa: Interrupted")
-    assert not (tmp_path / "made").exists()
+    monkeypatch.setattr(f"edge_msa.workflows.{function}", interrupt)
+    result = edge_msa(*writer.command(small_runs, tmp_path))
+    assert result.code == 130
+    assert result.error_line.startswith("edge-msa: Interrupted")
+    assert not (tmp_path / writer.output).exists()
 
 
-def test_a_real_ctrl_c_is_one_line_and_130(small_runs: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    line = [*written(WRITERS["train"], small_runs, tmp_path), "--epochs", "400"]
-    # A shell's background job, as these tests may be, ignores Ctrl-C, and so would what it starts.
+def test_ctrl_c_prints_one_line_and_exits_with_130(
+    small_runs: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    command = [*WRITERS["train"].command(small_runs, tmp_path), "--epochs", "400"]
+    # Background jobs of a shell ignore SIGINT, and so would the subprocess if the tests run as one.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code += "from edge_msa.cli import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *line], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *command], env=environment, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".run.partial/**/checkpoint.pt")):
         assert process.poll() is None

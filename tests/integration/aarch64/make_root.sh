@@ -34,7 +34,7 @@ install_packages() {
   "$python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --target "$folder/site" \
     --implementation cp --python-version 3.11 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
     --platform manylinux2014_aarch64 "${packages[@]}"
-  touch "$folder/site/.complete"
+  date > "$folder/site/.complete"
 }
 
 write_launcher() {

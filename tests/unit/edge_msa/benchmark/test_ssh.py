@@ -19,7 +19,7 @@ def test_options_must_have_a_value() -> None:
 
 
 def test_the_command_to_reach_a_device_is_quoted() -> None:
-    assert SshHost("user@device", ("IdentityFile=/my key",)).command == "ssh -o 'IdentityFile=/my key' user@device"
+    assert SshHost("user@device", ("ProxyCommand=nc %h 22",)).command == "ssh -o 'ProxyCommand=nc %h 22' user@device"
 
 
 @pytest.mark.parametrize(("code", "exit_code"), [(1, 1), (2, 2), (3, 3), (4, 4), (127, 1), (137, 1)])
