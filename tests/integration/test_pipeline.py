@@ -274,9 +274,9 @@ def test_a_bundle_is_checked_for_its_tensorrt_version(pipeline_run: PipelineRun,
     assert (result.code, result.err) == (0, "")
     specs = [spec for spec in open_bundle(bundle).manifest.graphs if spec.backend == "tensorrt"]
     inspection = last_line(result.out)
-    assert inspection["lint_target"] == "TensorRT 10.3"
+    assert inspection["target"] == "TensorRT 10.3"
     assert [graph["graph"] for graph in inspection["graphs"]] == [spec.file for spec in specs]
-    assert any(graph["int8"] for graph in inspection["graphs"] if graph["precision"] == "int8")
+    assert any(graph["int8_nodes"] for graph in inspection["graphs"] if graph["precision"] == "int8")
 
 
 def test_a_bundle_is_checked_for_an_older_tensorrt(pipeline_run: PipelineRun, edge_msa: Command) -> None:
