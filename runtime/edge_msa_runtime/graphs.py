@@ -143,6 +143,7 @@ class Graphs:
         return program, spec.file
 
 
-def _lengths(keys: list[GraphKey], wanted: GraphKey) -> tuple[int, ...]:
-    """The lengths of the graphs that differ from a key in their length only, shortest first."""
-    return tuple(sorted(key.length for key in keys if key[:2] == wanted[:2] and key.length is not None))
+def _lengths(keys: list[GraphKey], graph: GraphKey) -> tuple[int, ...]:
+    """Return the lengths of the keys that differ from `graph` in the length only, shortest first."""
+    lengths = [key.length for key in keys if (key.role, key.modalities) == (graph.role, graph.modalities)]
+    return tuple(sorted(length for length in lengths if length is not None))

@@ -163,8 +163,12 @@ def _check_signature(
     for kind, expected, buffers in (("input", inputs, program.inputs), ("output", outputs, program.outputs)):
         actual = {name: buffer.shape for name, buffer in buffers.items()}
         for name in sorted({*expected, *actual}):
-            if expected.get(name) != actual.get(name):
+            if name not in actual:
+                raise BundleError(f"{file} has no {kind} {name}. Export the bundle again.")
+            if name not in expected:
+                raise BundleError(f"{file} has an unknown {kind} {name}. Export the bundle again.")
+            if expected[name] != actual[name]:
                 raise BundleError(
-                    f"{kind} {name} of {file} must have shape {expected.get(name)}, got {actual.get(name)}. "
+                    f"{kind.capitalize()} {name} of {file} must have shape {expected[name]}, got {actual[name]}. "
                     "Export the bundle again."
                 )

@@ -139,9 +139,8 @@ def _load_manifest(root: Path) -> Manifest:
 def _check_consistency(manifest: Manifest) -> None:
     """Refuse a manifest that contradicts itself, which only a defect of the exporter can cause."""
     if not manifest.modalities or set(manifest.modalities) - set(MODALITIES):
-        raise _inconsistent(
-            f"modalities must be some of {', '.join(MODALITIES)}, got {', '.join(sorted(manifest.modalities)) or 'none'}"
-        )
+        names = ", ".join(sorted(manifest.modalities))
+        raise _inconsistent(f"modalities must be some of {', '.join(MODALITIES)}, got {names or 'none'}")
     if not manifest.backends or set(manifest.backends) - set(BACKENDS):
         raise _inconsistent(
             f"backends must be some of {', '.join(BACKENDS)}, got {', '.join(manifest.backends) or 'none'}"
@@ -229,6 +228,6 @@ def _check_digest(root: Path, name: str, expected: str) -> None:
     actual = file_sha256(root / name)
     if actual != expected:
         raise BundleError(
-            f"{name} has changed: its SHA-256 must start with {expected[:_SHOWN_DIGITS]}, got {actual[:_SHOWN_DIGITS]}. "
-            f"{_COPY_AGAIN}."
+            f"{name} has changed: its SHA-256 must start with {expected[:_SHOWN_DIGITS]}, "
+            f"got {actual[:_SHOWN_DIGITS]}. {_COPY_AGAIN}."
         )

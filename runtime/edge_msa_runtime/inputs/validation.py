@@ -102,6 +102,6 @@ def _bad_value(name: str, array: Frames, mask: Any) -> UsageError:
         bad[~np.asarray(mask)] = False
     frame, feature = np.argwhere(bad)[0]
     return UsageError(
-        f"{name} must have finite values within {MAX_ABSOLUTE_VALUE:g}, got {array[frame, feature]:g} at frame {frame}, "
-        f"feature {feature}. Correct the value, or mask the frame with valid={{{name!r}: mask}}."
+        f"{name} must have finite values within {MAX_ABSOLUTE_VALUE:g}, got {array[frame, feature]:g} "
+        f"at frame {frame}, feature {feature}. Correct the value, or mask the frame with valid={{{name!r}: mask}}."
     )

@@ -104,7 +104,7 @@ def random_frames(name: str, count: int, seed: int = 5) -> Array:
 
 
 def write_golden_text(folder: Path, text: str, frames: Array) -> None:
-    """Replace the golden cases of a bundle by one of subset `l` with a text, which the text encoder turns into frames."""
+    """Replace the golden cases of a bundle by one with a text and the frames that the text encoder computes from it."""
     arrays: dict[str, Any] = {
         "l/language": frames,
         "l/text": np.array(text),

@@ -223,6 +223,7 @@ def test_a_graph_with_other_shapes_than_the_manifest_is_refused(
     modalities["language"]["window"] = 99
     seal(bundle_path, {"modalities": modalities})
     with load(bundle_path) as session, pytest.raises(
-        BundleError, match=r"frames\.language of graphs/window-l\.onnx must have shape \(1, 99, 4\), got \(1, 12, 4\)"
+        BundleError,
+        match=r"Input frames\.language of graphs/window-l\.onnx must have shape \(1, 99, 4\), got \(1, 12, 4\)",
     ):
         session.predict(language=frames("language", 8))

@@ -1,4 +1,4 @@
-"""Text encoders of fake bundles: a toy tokenizer, a table of twelve rows, and a graph whose frames depend on all words."""
+"""Toy text encoders: a tokenizer, a table of twelve rows, and a graph whose frames depend on all words."""
 
 from __future__ import annotations
 
