@@ -83,8 +83,8 @@ def removal_sentences(removals: Sequence[Removal], split: Split, task: Task) -> 
             low, high = item.error_increase.low, item.error_increase.high
             unit = "" if item.error_increase.unit == "groups" else ", bootstrapped over samples"
             text += f", and the mean absolute error goes from {item.error:.3f} to {item.error_without:.3f}"
-            text += f" (difference {_format_difference(item.error_increase.value)}"
-            text += f", 95 % interval {_format_difference(low)} to {_format_difference(high)}{unit}"
+            text += f" (difference {_format_signed(item.error_increase.value, 3)}"
+            text += f", 95 % interval {_format_signed(low, 3)} to {_format_signed(high, 3)}{unit}"
             text += "; not significant)" if low <= 0 <= high else ")"
         yield f"{text}."
     missing = [name for name in MODALITIES if not has_modality(split, name).any()]
@@ -110,9 +110,9 @@ def removal_table(removals: Sequence[Removal], task: Task) -> Table:
         if item.error_increase is None or item.error is None or item.error_without is None:
             row += [ABSENT] * 4
         else:
-            low, high = _format_difference(item.error_increase.low), _format_difference(item.error_increase.high)
+            low, high = _format_signed(item.error_increase.low, 3), _format_signed(item.error_increase.high, 3)
             row += [f"{item.error:.3f}", f"{item.error_without:.3f}"]
-            row += [_format_difference(item.error_increase.value), f"{low} to {high}"]
+            row += [_format_signed(item.error_increase.value, 3), f"{low} to {high}"]
         rows.append(row)
     by_video = {item.change.unit for item in removals} == {"groups"}
     unit = "videos" if by_video else "samples, because there are too few videos"
@@ -170,7 +170,7 @@ def format_output(value: float, task: Task) -> str:
     """Return a prediction or a label as the page shows it, a dash if it is not finite."""
     if not np.isfinite(value):
         return ABSENT
-    return f"{value:+.2f}" if task.is_score and task.low is not None else f"{value:.2f}"
+    return _format_signed(value, 2) if task.is_score and task.low is not None else f"{value:.2f}"
 
 
 def _removal(predictions: Predictions, split: Split, modality: str, rows: BoolArray) -> Removal:
@@ -198,10 +198,10 @@ def _label(split: Split, row: int, output: int) -> float:
     return float(np.ravel(split.labels[row])[output])
 
 
-def _format_difference(value: float) -> str:
-    """Return a signed number, without a sign if it is rounded to zero."""
-    text = f"{value:+.3f}"
-    return "0.000" if text[1:] == "0.000" else text
+def _format_signed(value: float, digits: int) -> str:
+    """Return a number with its sign, or without a sign if it is rounded to zero."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def _shorten(name: str) -> str:

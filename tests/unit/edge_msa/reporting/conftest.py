@@ -44,7 +44,10 @@ class Outline(HTMLParser):
         self._texts.append(data)
 
 
+Parse = Callable[[str], Outline]
+
+
 @pytest.fixture(scope="session")
-def outline() -> Callable[[str], Outline]:
+def outline() -> Parse:
     """Return the parser of HTML pages."""
     return Outline

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +12,9 @@ from edge_msa.reporting import Report, ReportPoint, render_report, write_report_
 from edge_msa.reporting.plots import robustness_plot, tradeoff_plot
 
 if TYPE_CHECKING:
-    from tests.unit.edge_msa.reporting.conftest import Outline
+    from tests.unit.edge_msa.reporting.conftest import Parse
 
 SUBSETS = ("l", "a", "v", "la", "lv", "av", "lav")
-Parse = Callable[[str], "Outline"]
 
 
 def point(precision: str, p50: float | None, accuracy: float) -> ReportPoint:

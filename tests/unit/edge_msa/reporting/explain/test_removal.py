@@ -78,7 +78,7 @@ def test_missing_modalities_and_empty_inputs_are_marked() -> None:
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     assert "without vision" not in table.header
     assert rows["v0[0]"]["without audio"] == rows["v0[0]"]["only audio"] == "missing"
-    assert rows["v0[0]"]["without language"] == "+0.00°"
+    assert rows["v0[0]"]["without language"] == "0.00°"
     assert rows["v1[5]"]["without language"] == rows["v1[5]"]["only audio"] == "+0.50"
     assert "prediction without any input" in table.notes[0]
     assert not lacks_subset(split, subset_without("audio"))[0]

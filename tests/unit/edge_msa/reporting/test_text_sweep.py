@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_msa.errors import EdgeMsaError
+from edge_msa.evaluation.reproduction.record import OverSeeds
+from edge_msa.reporting.text_sweep import SweepPoint, TextSweep, format_sweep, write_sweep_page
+
+if TYPE_CHECKING:
+    from tests.unit.edge_msa.reporting.conftest import Parse
+
+
+def point(variant: str, precision: str, p50: float, mae: float) -> SweepPoint:
+    metrics = {"mae": OverSeeds(mae, 0.01, (mae - 0.01, mae + 0.01))}
+    return SweepPoint(variant, variant, precision, "onnxruntime", 1000, 4000, 24, {"p50": p50, "p90": p50}, metrics)
+
+
+SWEEP = TextSweep(
+    dataset="toy <i>",
+    samples=10,
+    seeds=(0, 1),
+    target="laptop-x86",
+    points=(point("encoder", "fp32", 8.0, 0.7), point("encoder", "int8", 9.0, 0.8), point("table", "fp32", 0.1, 0.9)),
+    baselines={"median": {"mae": 1.4}, "best constant": {"mae": 1.3}},
+    machine={"machine": "a laptop"},
+)
+
+
+def test_a_sweep_survives_json() -> None:
+    assert TextSweep.from_json(json.loads(json.dumps(SWEEP.to_json()))) == SWEEP
+
+
+@pytest.mark.parametrize(
+    "value", [{"record": "run"}, {"record": "sweep", "schema": 0}, {"record": "sweep", "schema": 2}]
+)
+def test_an_invalid_record_is_rejected(value: dict[str, object]) -> None:
+    with pytest.raises(EdgeMsaError, match="Run the sweep again"):
+        TextSweep.from_json(value)
+
+
+def test_the_table_marks_the_pareto_front() -> None:
+    lines = format_sweep(SWEEP).splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["encoder*", "encoder", "table*"]
+    assert lines[5].startswith("baseline: median")
+    assert "0.700 +- 0.010" in lines[2]
+
+
+def test_the_page_is_offline_and_escaped(tmp_path: Path, outline: Parse) -> None:
+    html = write_sweep_page(SWEEP, tmp_path / "sweep.html").read_text(encoding="utf-8")
+    parsed = outline(html)
+    assert parsed.open == []
+    assert parsed.tags["svg"] == 1
+    assert "toy &lt;i&gt;" in html
+    assert "the best constant prediction has 1.300" in parsed.text
+    assert "http://" not in html.replace("http://www.w3.org", "")
