@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from edge_msa.models.almt import Almt, AlmtConfig, Embedding, Fusion, side_by_side
+from edge_msa.models.almt import Almt, AlmtConfig, AlmtFusion, ModalityEmbedding, concatenate_means
 from edge_msa.text_tables import text_table
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -79,7 +79,7 @@ def compute_every_token(network: Almt, frames: Mapping[str, Tensor]) -> Tensor:
     if network.config.fusion == "cross":
         fused = _every_row(network.fusion_layer, scales, hyper)
     else:
-        fused = side_by_side(scales[-1], hyper)
+        fused = concatenate_means(scales[-1], hyper)
     outputs: Tensor = network.regression_layer(fused)
     return outputs
 
@@ -104,11 +104,11 @@ class EveryToken(nn.Module):
         return compute_every_token(self.network, {"language": language, "audio": audio, "vision": vision})
 
 
-def _every_row(fusion: Fusion, scales: Sequence[Tensor], hyper: Tensor) -> Tensor:
+def _every_row(fusion: AlmtFusion, scales: Sequence[Tensor], hyper: Tensor) -> Tensor:
     token = fusion.extra_token.expand(len(hyper), -1, -1)
     source = torch.cat([token, hyper], dim=1) + fusion.pos_embedding_s
     rows = torch.cat([token, scales[-1]], dim=1) + fusion.pos_embedding_t
-    for attention, mlp in fusion.CrossTransformerEncoder.pairs():
+    for attention, mlp in fusion.CrossTransformerEncoder.blocks():
         rows = mlp(attention(rows, source))
     return rows[:, 0]
 
@@ -147,9 +147,9 @@ def _measure(network: Almt, batch: int, num_runs: int) -> AlmtLatency:
 
 
 def _every_position(embedding: torch.nn.Module, frames: Tensor) -> Tensor:
-    assert isinstance(embedding, Embedding)  # noqa: S101 - for the type checker
+    assert isinstance(embedding, ModalityEmbedding)  # noqa: S101 - for the type checker
     tokens, sequence = embedding.sequence(frames)
-    for attention, mlp in embedding.encoder.pairs():
+    for attention, mlp in embedding.encoder.blocks():
         sequence = mlp(attention(sequence, sequence))
     return sequence[:, : tokens.shape[1]]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_msa.benchmark.almt import EveryToken
 from edge_msa.benchmark.random_bundles import random_bundle
-from edge_msa.config.recipes import STUDENT_SIZES, student_recipe
+from edge_msa.config.recipes import SIZES, student_recipe
 from edge_msa.data.tasks import MOSI
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.text_tables import ABSENT, text_table
@@ -67,8 +67,8 @@ def measure_students(*, threads: int, num_runs: int) -> tuple[StudentLatency, ..
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-msa-")))
         variants = [_load_almt(folder, threads)]
-        for size in STUDENT_SIZES:
-            config = student_recipe({"size": size}, "").config(DIMS, MOSI)
+        for size in SIZES:
+            config = student_recipe({"size": size}, "").network_config(DIMS, MOSI)
             bundle = stack.enter_context(random_bundle(size, config, LENGTHS, PRECISIONS))
             variants += _load_student(size, bundle, threads)
         latencies = _measure([variant.program for variant in variants], num_runs)

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from edge_msa.config.recipes import ALMT_PRESETS, PRESETS
+from edge_msa.config.recipes import almt_preset, hrlf_preset
+from edge_msa.config.training import TrainingSchedule
 from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
 from edge_msa.data.tasks import MOSI
 from edge_msa.text_tables import text_table
 from edge_msa.training.context import Hardware, TrainingContext
-from edge_msa.training.loop import FitPlan, Objective, descend
-from edge_msa.training.teachers.almt import AlmtStage
-from edge_msa.training.teachers.hrlf import RobustStage, StageData, untrained
+from edge_msa.training.loop import Objective, optimizer_step
+from edge_msa.training.teachers.almt import AlmtObjective
+from edge_msa.training.teachers.hrlf import RobustObjective, StageData, create_hrlf
 
 SHAPES: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "hrlf": {"language": (50, 300), "audio": (50, 5), "vision": (50, 20)},
@@ -60,19 +61,19 @@ def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) 
         BackendUnavailableError: The hardware is not available.
     """
     context = hardware.start()
-    objective, plan, stage = _OBJECTIVES[model](context)
-    optimizer = torch.optim.AdamW(objective.parameters(), lr=plan.learning_rate, fused=True)
+    objective, schedule, stage = _OBJECTIVES[model](context)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=schedule.learning_rate, fused=True)
     objective.begin(0)
     module, optimizer = context.prepare(objective.train(), optimizer)
-    rows = torch.arange(plan.batch_size)
+    rows = torch.arange(schedule.batch_size)
 
     def step() -> None:
-        descend(module(rows)["loss"], objective, optimizer, context, plan.clip)
+        optimizer_step(module(rows)["loss"], objective, optimizer, context, schedule.clip)
 
     per_step = _seconds_per_step(step, context, seconds)
     device = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else "CPU"
-    rate = plan.batch_size / per_step
-    return Throughput(model, stage, plan.batch_size, device, context.precision, context.compiled, rate)
+    rate = schedule.batch_size / per_step
+    return Throughput(model, stage, schedule.batch_size, device, context.precision, context.compiled, rate)
 
 
 def format_throughput(results: Sequence[Throughput]) -> str:
@@ -115,21 +116,24 @@ def _synchronize(context: TrainingContext) -> None:
         torch.cuda.synchronize(context.device)
 
 
-def _hrlf(context: TrainingContext) -> tuple[Objective, FitPlan, str]:
-    recipe = PRESETS["mosi"]
+def _hrlf(context: TrainingContext) -> tuple[Objective, TrainingSchedule, str]:
+    recipe = hrlf_preset("mosi")
     dataset = _random_dataset("hrlf", recipe.batch_size)
-    data = StageData.of(dataset, context.device)
-    networks = (untrained(recipe, dataset, 0, context.device), untrained(recipe, dataset, 1, context.device))
-    return RobustStage(networks, data, recipe, 0, context), recipe.plan(1), "robust"
+    data = StageData.load(dataset, context.device)
+    networks = (create_hrlf(recipe, dataset, 0, context.device), create_hrlf(recipe, dataset, 1, context.device))
+    return RobustObjective(networks, data, recipe, 0, context), recipe.schedule(1, recipe.learning_rate), "robust"
 
 
-def _almt(context: TrainingContext) -> tuple[Objective, FitPlan, str]:
-    recipe = ALMT_PRESETS["mosi"]
+def _almt(context: TrainingContext) -> tuple[Objective, TrainingSchedule, str]:
+    recipe = almt_preset("mosi")
     dataset = _random_dataset("almt", recipe.batch_size)
-    return AlmtStage.of(dataset, recipe, 0, context), recipe.plan, "complete"
+    return AlmtObjective.create(dataset, recipe, 0, context), recipe, "complete"
 
 
-_OBJECTIVES: Mapping[str, Callable[[TrainingContext], tuple[Objective, FitPlan, str]]] = {"hrlf": _hrlf, "almt": _almt}
+_OBJECTIVES: Mapping[str, Callable[[TrainingContext], tuple[Objective, TrainingSchedule, str]]] = {
+    "hrlf": _hrlf,
+    "almt": _almt,
+}
 MODELS = tuple(_OBJECTIVES)
 
 

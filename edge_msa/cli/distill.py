@@ -73,7 +73,7 @@ def distill(
         output_dir,
         transfer=transfer or (),
         qat=qat,
-        language=text_model,
+        text_model=text_model,
         recipe=recipe,
         epochs=epochs,
         seed=seed,

@@ -52,5 +52,5 @@ def train(
         seed=seed,
         hardware=Hardware(device, precision, compiled, tensorboard),
         task=task,
-        language=text_model,
+        text_model=text_model,
     )

@@ -1,57 +1,56 @@
-"""Recipe files: the `pipeline` table, and those of the commands that it runs."""
+"""The settings of a whole pipeline: the `pipeline` table, and the tables of the commands that it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from edge_msa.config.recipes import read_recipe, recipe_from, student_recipe
-from edge_msa.errors import UsageError
-from edge_msa.training.teachers.by_name import TeacherName
+from pydantic import Field, field_validator
+
+from edge_msa.config.recipes import load_recipe_file, student_recipe
+from edge_msa.config.section import RecipeSection
+from edge_msa.config.teachers import TeacherName
 from edge_msa_calibrate.ranges import Method
 from edge_msa_export.profiles import find_profile
 
 
-@dataclass(frozen=True)
-class PipelineRecipe:
-    """The `pipeline` table of a recipe; the tables `hrlf`, `almt` and `student` are of their commands."""
+class PipelineRecipe(RecipeSection):
+    """The `pipeline` table of a recipe file. The other tables belong to the commands of the same name."""
 
     data: str = "synthetic"
-    """A feature file, or the embedded default."""
+    """A feature file, or `synthetic` for the data that is included."""
     task: str | None = None
-    """Instead of the file's own."""
-    seed: int = 0
-    """Of everything random."""
+    """Name of the task; omit it to use the task that the file states."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of all random choices."""
     teacher: TeacherName = "hrlf"
-    """Which one the student learns from; its own table says how it is trained."""
+    """The teacher that the student is distilled from."""
     device: str = "auto"
-    """Where to train."""
-    targets: tuple[str, ...] = ("laptop", "jetson")
-    """What to export for."""
+    """Device to train on: auto, cpu or cuda."""
+    targets: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("laptop", "jetson")
+    """Device profiles to export for."""
     precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
-    """auto measures; the others are held against the gate."""
-    max_drop: float = 1.0
-    """Points of the gate's metric that a precision may lose."""
+    """Precision of the bundles. `auto` measures the precisions and chooses one that passes the accuracy gate."""
+    max_drop: Annotated[float, Field(ge=0)] = 1.0
+    """Accuracy that a precision may lose, in points of the gate's metric."""
     method: Method = "mse"
-    """How ranges follow from statistics."""
-    num_samples: int = 512
-    """Training samples that statistics are gathered over."""
+    """How quantization ranges are computed from statistics."""
+    num_samples: Annotated[int, Field(ge=1)] = 512
+    """Number of training samples to collect statistics over."""
 
-    def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("max_drop", 0), ("num_samples", 1)):
-            if not getattr(self, name) >= least:
-                raise UsageError(f"pipeline.{name} is {getattr(self, name)}; it must be at least {least}")
-        if not self.targets:
-            raise UsageError('pipeline.targets is empty; name at least one device, as in ["laptop"]')
-        for target in self.targets:
-            find_profile(target)  # now, not after everything was trained
+    @field_validator("targets")
+    @classmethod
+    def _check_targets(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for target in targets:
+            find_profile(target)  # an unknown target must fail before anything is trained
+        return targets
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A whole recipe file."""
+    """A recipe file: the validated `pipeline` table, and the other tables as they are."""
 
     pipeline: PipelineRecipe = field(default_factory=PipelineRecipe)
     hrlf: Mapping[str, Any] = field(default_factory=dict)
@@ -60,16 +59,15 @@ class Settings:
     search: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_settings(path: Path | None) -> Settings:
-    """The recipe file, or the defaults.
+def load_settings(path: Path | None) -> Settings:
+    """Return the settings of a recipe file, or the defaults if `path` is None.
 
     Raises:
-        UsageError: it cannot be read, or has an unknown key or value.
+        UsageError: The file cannot be read, or has an unknown key or an invalid value.
     """
     if path is None:
         return Settings()
-    tables = read_recipe(path)
-    own = recipe_from(PipelineRecipe(), tables.get("pipeline", {}), where="pipeline")
-    student_recipe(tables.get("student", {}), own.data)  # now, not after the teacher was trained
-    own_tables = {name: tables.get(name, {}) for name in ("hrlf", "almt", "student", "search")}
-    return Settings(own, **own_tables)
+    tables = load_recipe_file(path)
+    pipeline = PipelineRecipe().updated(tables.get("pipeline", {}), where="pipeline")
+    student_recipe(tables.get("student", {}), pipeline.data)  # an invalid table must fail before the teacher is trained
+    return Settings(pipeline, **{name: tables.get(name, {}) for name in ("hrlf", "almt", "student", "search")})

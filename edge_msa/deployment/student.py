@@ -12,8 +12,8 @@ from edge_msa.data.dataset import Dataset
 from edge_msa.models.student import Student
 from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.quantization.calibration_files import Calibration, load_calibration
-from edge_msa.training.load import student_of
-from edge_msa.training.text.load import text_input_of
+from edge_msa.training.load import load_student
+from edge_msa.training.text.load import load_text_input
 from edge_msa_export.text import TextGraph, TextModel, TextTable
 
 
@@ -50,15 +50,15 @@ def load_deployable_student(run: Run, dataset: Dataset) -> DeployableStudent:
         DataError: the dataset does not fit the model.
     """
     return DeployableStudent(
-        run, student_of(run), _load_text(run), load_calibration(run), run.spec.select_inputs(dataset)
+        run, load_student(run), _load_text(run), load_calibration(run), run.spec.select_inputs(dataset)
     )
 
 
 def _load_text(run: Run) -> TextModel | None:
     if run.spec.text_input is None:
         return None
-    text_input = text_input_of(run)
-    tokenizer, text_encoder = text_input.words, text_input.text_encoder
+    text_input = load_text_input(run)
+    tokenizer, text_encoder = text_input.tokenizer, text_input.text_encoder
     if isinstance(text_encoder, EmbeddingTableEncoder):
         rows = np.asarray(text_encoder.table.weight.detach().numpy(), np.float32)
         return TextTable(tokenizer.tokenizer, rows, tokenizer.max_tokens)

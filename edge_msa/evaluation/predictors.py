@@ -13,9 +13,9 @@ from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.errors import DataError
 from edge_msa.evaluation.evaluate import Predict, Source
 from edge_msa.training.context import TrainingContext
-from edge_msa.training.load import model_of
+from edge_msa.training.load import load_model
 from edge_msa.training.predict import predict
-from edge_msa.training.text.apply import without_text
+from edge_msa.training.text.encode_dataset import mark_texts
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.errors import BackendUnavailableError
@@ -26,7 +26,7 @@ from edge_msa_runtime.session import Session
 
 def by_run(run: Run, context: TrainingContext | None = None) -> Predict:
     """The run's network asked in torch, on the CPU unless a context has a device; splits are raw."""
-    model = model_of(run, context.device if context else None)
+    model = load_model(run, context.device if context else None)
     spec = run.spec
 
     def read(split: Split, subset: Subset) -> FloatArray:
@@ -86,7 +86,7 @@ def readable_by(session: Session, dataset: Dataset) -> Dataset:
     """
     manifest = session.bundle.manifest
     if manifest.language is not None:
-        dataset = without_text(dataset, manifest.modalities["language"].dim)
+        dataset = mark_texts(dataset, manifest.modalities["language"].dim)
     for name, dim in dataset.dims.items():
         spec = manifest.modalities.get(name)
         if spec is not None and spec.dim != dim:

@@ -1,1 +1,1 @@
-"""Networks: the teachers and the edge student."""
+"""Networks: the teachers HRLF and ALMT, the edge student, and text encoders."""

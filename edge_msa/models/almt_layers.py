@@ -1,4 +1,4 @@
-"""ALMT's Transformer layers (arXiv 2310.05804), under the names that the authors' tensors have."""
+"""ALMT's Transformer layers (arXiv 2310.05804). Parameters have the names of the authors' tensors."""
 
 from __future__ import annotations
 
@@ -10,47 +10,48 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WIDTH = 128
-"""Of everything after the embedding; also of the MLPs."""
+"""Width of all hidden vectors behind the input projection, and of the MLPs."""
 HEADS = 8
 HEAD_WIDTH = 64
-"""Of these layers, so that their attention is 512 wide inside."""
+"""Width of one attention head, so the attention is 512 wide inside."""
 
 
-class Stack(nn.Module):
-    """Transformer layers, each an attention and an MLP, under the authors' names."""
+class TransformerStack(nn.Module):
+    """A sequence of Transformer layers, each an attention block and an MLP block."""
 
     def __init__(self, depth: int, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.ModuleList([Attending(dropout), Thinking(dropout)]) for _ in range(depth))
+        self.layers = nn.ModuleList(nn.ModuleList([AttentionBlock(dropout), MlpBlock(dropout)]) for _ in range(depth))
 
-    def pairs(self) -> list[tuple[Attending, Thinking]]:
-        """(attention, MLP) of every layer; both add what goes into them."""
+    def blocks(self) -> list[tuple[AttentionBlock, MlpBlock]]:
+        """Return (attention, MLP) of every layer. Both include their residual connection."""
         return [
-            cast("tuple[Attending, Thinking]", tuple(layer)) for layer in cast("Iterable[nn.ModuleList]", self.layers)
+            cast("tuple[AttentionBlock, MlpBlock]", tuple(layer))
+            for layer in cast("Iterable[nn.ModuleList]", self.layers)
         ]
 
 
-class Attending(nn.Module):
-    """Pre-norm attention with a residual; the norms of queries, keys and values are separate."""
+class AttentionBlock(nn.Module):
+    """Pre-norm attention with a residual connection; queries, keys and values have separate norms."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
         self.norm_q, self.norm_k, self.norm_v = (nn.LayerNorm(WIDTH) for _ in range(3))
-        self.fn = Attention(dropout)
+        self.fn = MultiHeadAttention(dropout)
 
-    def forward(self, asking: Tensor, attended: Tensor) -> Tensor:
-        """`asking` (B, Q, 128) hears `attended` (B, T, 128)."""
-        answer: Tensor = self.fn(self.norm_q(asking), self.norm_k(attended), self.norm_v(attended))
-        return asking + answer
+    def forward(self, queries: Tensor, context: Tensor) -> Tensor:
+        """Attend from `queries` (B, Q, 128) to `context` (B, T, 128); return (B, Q, 128)."""
+        attended: Tensor = self.fn(self.norm_q(queries), self.norm_k(context), self.norm_v(context))
+        return queries + attended
 
-    def ask_alike(self, asking: Tensor, attended: Tensor) -> Tensor:
-        """The same where every sample asks the same, `asking` (1, Q, 128), and few ask many."""
-        answer: Tensor = self.fn.ask_alike(self.norm_q(asking), self.norm_k(attended), self.norm_v(attended))
-        return asking + answer
+    def forward_shared_queries(self, queries: Tensor, context: Tensor) -> Tensor:
+        """Return the same as `forward` for `queries` (1, Q, 128) that all samples share, faster if Q is below T."""
+        attended = self.fn.forward_shared_queries(self.norm_q(queries), self.norm_k(context), self.norm_v(context))
+        return queries + attended
 
 
-class Attention(nn.Module):
-    """8 heads of 64; no bias on the way in, one on the way out."""
+class MultiHeadAttention(nn.Module):
+    """Attention with 8 heads of width 64. Only the output projection has a bias."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -59,27 +60,30 @@ class Attention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(inner, WIDTH), nn.Dropout(dropout))
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(B, Q, 128) and twice (B, T, 128) -> (B, Q, 128)."""
-        parts = (split_heads(self.to_q(query)), split_heads(self.to_k(key)), split_heads(self.to_v(value)))
-        joined: Tensor = self.to_out(join_heads(F.scaled_dot_product_attention(*parts)))
-        return joined
+        """Map (B, Q, 128) and twice (B, T, 128) to (B, Q, 128)."""
+        heads = (split_heads(self.to_q(query)), split_heads(self.to_k(key)), split_heads(self.to_v(value)))
+        output: Tensor = self.to_out(join_heads(F.scaled_dot_product_attention(*heads)))
+        return output
 
-    def ask_alike(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(1, Q, 128) and twice (B, T, 128) -> (B, Q, 128): W_k and W_v act on the Q queries, not on the T frames."""
-        into_heads = (HEADS, HEAD_WIDTH, WIDTH)
-        asked = torch.matmul(split_heads(self.to_q(query))[0], self.to_k.weight.view(into_heads)).flatten(0, 1)
-        scale = HEAD_WIDTH**-0.5
-        attended = F.scaled_dot_product_attention(
-            asked.expand(len(key), 1, -1, -1), key[:, None], value[:, None], scale=scale
+    def forward_shared_queries(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Map (1, Q, 128) and twice (B, T, 128) to (B, Q, 128).
+
+        W_k and W_v are applied to the Q queries instead of the T frames: q . (W_k x) = (W_k^T q) . x, and the output of
+        a head is W_v times the weighted mean of x.
+        """
+        per_head = (HEADS, HEAD_WIDTH, WIDTH)
+        mapped = torch.matmul(split_heads(self.to_q(query))[0], self.to_k.weight.view(per_head)).flatten(0, 1)
+        means = F.scaled_dot_product_attention(
+            mapped.expand(len(key), 1, -1, -1), key[:, None], value[:, None], scale=HEAD_WIDTH**-0.5
         )
-        by_head = attended.reshape(len(key), HEADS, -1, WIDTH)
-        told = torch.matmul(by_head, self.to_v.weight.view(into_heads).transpose(1, 2))
-        joined: Tensor = self.to_out(join_heads(told))
-        return joined
+        by_head = means.reshape(len(key), HEADS, -1, WIDTH)
+        heads = torch.matmul(by_head, self.to_v.weight.view(per_head).transpose(1, 2))
+        output: Tensor = self.to_out(join_heads(heads))
+        return output
 
 
-class Thinking(nn.Module):
-    """Pre-norm MLP with a residual."""
+class MlpBlock(nn.Module):
+    """Pre-norm MLP with a residual connection."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -87,13 +91,13 @@ class Thinking(nn.Module):
         self.fn = Mlp(dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(B, Q, 128) -> the same shape."""
-        added: Tensor = self.fn(self.norm(hidden))
-        return hidden + added
+        """Map (B, Q, 128) to the same shape."""
+        change: Tensor = self.fn(self.norm(hidden))
+        return hidden + change
 
 
 class Mlp(nn.Module):
-    """GELU between two linear layers."""
+    """Two linear layers with a GELU between them."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -102,16 +106,16 @@ class Mlp(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(B, Q, 128) -> the same shape."""
-        result: Tensor = self.net(hidden)
-        return result
+        """Map (B, Q, 128) to the same shape."""
+        output: Tensor = self.net(hidden)
+        return output
 
 
 def split_heads(values: Tensor) -> Tensor:
-    """(B, T, inner) -> (B, heads, T, inner / heads)."""
+    """Reshape (B, T, inner) to (B, heads, T, inner / heads)."""
     return values.view(*values.shape[:2], HEADS, -1).transpose(1, 2)
 
 
 def join_heads(heads: Tensor) -> Tensor:
-    """What `split_heads` split."""
+    """Undo `split_heads`."""
     return heads.transpose(1, 2).flatten(2)

@@ -1,7 +1,7 @@
-"""The edge student: causal, streaming, state explicit, an absent modality skipped.
+"""The edge student: a causal, streaming network with explicit state that skips absent modalities.
 
-Each modality has an encoder whose frames are pooled into a few tokens (`student_encoder`); a small fusion, guided by
-language, reads whichever modalities' tokens there are (`student_fusion`).
+Each modality has an encoder that pools its frames into a few tokens (`student_encoder`). A small fusion, guided by
+language, predicts from the tokens of the available modalities (`student_fusion`).
 """
 
 from __future__ import annotations
@@ -13,98 +13,99 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edge_msa.models.student_encoder import Encoder, EncoderConfig, Recurrence, compact
-from edge_msa.models.student_fusion import Fusion
+from edge_msa.models.student_encoder import EncoderConfig, Recurrence, StudentEncoder, compact
+from edge_msa.models.student_fusion import StudentFusion
 from edge_msa_runtime.modalities import MODALITIES
 
 
 @dataclass(frozen=True)
 class ModalitySizes:
-    """What one modality's encoder has of its own; None: as the others."""
+    """The sizes of one modality's encoder that differ from the student's; None means the same."""
 
     width: int | None = None
-    """Channels, and the width of its tokens."""
+    """Number of channels, which is also the width of the modality's tokens."""
     blocks: int | None = None
-    """Causal convolutions."""
+    """Number of causal convolutions."""
     kernel: int | None = None
-    """Taps of each."""
+    """Kernel size of each convolution."""
     stride: int | None = None
-    """Frames that are stacked into one row before them."""
+    """Number of frames stacked into one row before the convolutions."""
     recurrence: Recurrence | None = None
-    """`gru` for one behind them, or `none`."""
+    """Whether a GRU follows the convolutions."""
 
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """Sizes of a student.
-
-    `dims`: features a frame of each modality. `width`: channels C of every encoder, and of the fusion's question.
-    `blocks`: convolutions a modality, block i dilated by 2**i. `kernel`: their taps. `tokens`: pooled vectors M a
-    modality. `hidden`: width of the fusion. `outputs`: numbers in a prediction. `dropout`: on tokens, in training alone.
-    `stride`: frames stacked into one row. `recurrence`: `gru` for one behind the convolutions. `own`: what single
-    modalities have instead.
-    """
+    """Sizes of a student."""
 
     dims: Mapping[str, int]
+    """Features per frame of each modality."""
     width: int = 32
+    """Number of channels C of every encoder; also the width of the fusion's query."""
     blocks: int = 3
+    """Number of convolutions per modality; block i is dilated by 2**i."""
     kernel: int = 3
+    """Kernel size of each convolution."""
     tokens: int = 4
+    """Number of pooled vectors M per modality."""
     hidden: int = 64
+    """Width of the fusion."""
     outputs: int = 1
+    """Number of values in a prediction."""
     dropout: float = 0.1
+    """Dropout rate of tokens."""
     stride: int = 1
+    """Number of frames stacked into one row before the convolutions."""
     recurrence: Recurrence = "none"
-    own: Mapping[str, ModalitySizes] = field(default_factory=dict)
+    """Whether a GRU follows the convolutions."""
+    overrides: Mapping[str, ModalitySizes] = field(default_factory=dict)
+    """Sizes of single modalities that differ from the above."""
 
     def __post_init__(self) -> None:
-        for what, names in (("dims", set(self.dims)), ("own", set(self.own))):
+        for what, names in (("dims", set(self.dims)), ("overrides", set(self.overrides))):
             if (what == "dims" and not names) or names - set(MODALITIES):
-                raise ValueError(f"{what} must name some of {', '.join(MODALITIES)}, not {sorted(names)}")
-        # From run.json they come as plain tables.
-        own = {name: ModalitySizes(**item) if isinstance(item, Mapping) else item for name, item in self.own.items()}
-        object.__setattr__(self, "own", own)
+                raise ValueError(f"{what} must name some of {', '.join(MODALITIES)}, got {sorted(names)}.")
+        # run.json holds them as plain objects.
+        sizes = {n: ModalitySizes(**item) if isinstance(item, Mapping) else item for n, item in self.overrides.items()}
+        object.__setattr__(self, "overrides", sizes)
 
     def encoder(self, modality: str) -> EncoderConfig:
-        """The sizes of one modality's encoder."""
-        own = self.own.get(modality, ModalitySizes())
+        """Return the sizes of one modality's encoder."""
+        sizes = self.overrides.get(modality, ModalitySizes())
         return EncoderConfig(
-            self.width if own.width is None else own.width,
-            self.blocks if own.blocks is None else own.blocks,
-            self.kernel if own.kernel is None else own.kernel,
-            self.stride if own.stride is None else own.stride,
-            self.recurrence if own.recurrence is None else own.recurrence,
+            width=self.width if sizes.width is None else sizes.width,
+            blocks=self.blocks if sizes.blocks is None else sizes.blocks,
+            kernel=self.kernel if sizes.kernel is None else sizes.kernel,
+            stride=self.stride if sizes.stride is None else sizes.stride,
+            recurrence=self.recurrence if sizes.recurrence is None else sizes.recurrence,
         )
 
 
 class Student(nn.Module):
-    """Encoders and fusion together; what a device runs."""
+    """The whole network that a device runs: one encoder per modality, and the fusion."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.config = config
         sizes = {name: config.encoder(name) for name in config.dims}
         self.encoders = nn.ModuleDict(
-            {name: Encoder(dim, sizes[name], config.tokens) for name, dim in config.dims.items()}
+            {name: StudentEncoder(dim, sizes[name], config.tokens) for name, dim in config.dims.items()}
         )
-        widths = {name: own.width for name, own in sizes.items()}
-        self.fusion = Fusion(widths, config.tokens, config.width, config.hidden, config.outputs, config.dropout)
+        widths = {name: size.width for name, size in sizes.items()}
+        self.fusion = StudentFusion(widths, config.tokens, config.width, config.hidden, config.outputs, config.dropout)
 
     def forward(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> Tensor:
-        """Prediction of whole samples.
+        """Return the predictions of whole samples, (B, outputs).
 
         Args:
-            frames: (B, T, d) by modality, normalized; T may differ between modalities; a modality may be left out.
-            valid: (B, T) bool by modality, holes allowed; a row without a valid frame lacks the modality.
-
-        Returns:
-            (B, outputs).
+            frames: (B, T, d) by modality, normalized. T may differ between modalities. An omitted modality is absent.
+            valid: (B, T) bool by modality; gaps are allowed. A sample without a valid frame lacks the modality.
         """
         prediction: Tensor = self.fusion(*self.encode(frames, valid))
         return prediction
 
     def encode(self, frames: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """Tokens by modality and their availability (B, 3): what `Fusion` reads."""
+        """Return the tokens by modality and their availability, (B, 3): the inputs of the fusion."""
         tokens: dict[str, Tensor] = {}
         columns: list[Tensor] = []
         batch = next(iter(frames.values()))
@@ -113,14 +114,15 @@ class Student(nn.Module):
                 columns.append(batch.new_zeros(len(batch)))
                 continue
             packed, prefix = compact(frames[name], valid[name])
-            there = prefix[:, :1]
-            tokens[name] = cast("Encoder", self.encoders[name]).whole(packed, prefix) * there[:, :, None]
-            columns.append(there[:, 0])
+            available = prefix[:, :1]
+            encoder = cast("StudentEncoder", self.encoders[name])
+            tokens[name] = encoder.whole(packed, prefix) * available[:, :, None]
+            columns.append(available[:, 0])
         return tokens, torch.stack(columns, dim=1)
 
 
 def untrained_student(config: StudentConfig, seed: int) -> Student:
-    """A student with random weights, in evaluation mode: for measurements that do not ask what was learned."""
+    """Return a student with random weights in evaluation mode, for measurements that do not depend on the weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Student(config).eval()

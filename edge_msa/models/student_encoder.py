@@ -1,10 +1,10 @@
-"""The student's encoder of one modality: causal, its state explicit, any chunking of the same frames alike.
+"""The student's encoder of one modality: causal, with explicit state, independent of how frames are chunked.
 
-Frames may be stacked, `stride` at a time, into one row; rows go through causal dilated convolutions and, if wanted, a
-GRU; an online softmax pools them into a few tokens. All of that is carried frame by frame.
+Frames can be stacked, `stride` at a time, into one row. Rows pass through causal dilated convolutions and an optional
+GRU, and an online softmax pools them into a few tokens. The state holds everything that later frames need.
 
-Masked frames never enter: callers drop them first (`compact`), and `valid` then says how many frames of the chunk
-are real. That keeps convolutions dense and makes "a masked frame leaves all state unchanged" true by construction.
+Callers remove masked frames first (`compact`); `valid` then marks how many frames of the chunk are real. This keeps the
+convolutions dense, and masked frames cannot change the state.
 """
 
 from __future__ import annotations
@@ -18,61 +18,63 @@ from torch import Tensor, nn
 
 Recurrence = Literal["none", "gru"]
 
-# What the peak of scores starts from. Far below any score, and still a finite float16.
+# The initial maximum of the scores: far below any score, and still finite in float16.
 NO_PEAK = -1e4
-# What a frame that is not there adds to its score: far below that, so that it weighs exactly nothing.
+# Subtracted from the score of padding: far below NO_PEAK, so that its weight is exactly 0.
 _UNATTENDED = 2e4
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Sizes of one encoder.
-
-    `width`: channels C. `blocks`: convolutions, block i dilated by 2**i. `kernel`: their taps. `stride`: frames that
-    are stacked into one row before them. `recurrence`: `gru` for one behind the convolutions.
-    """
+    """Sizes of one encoder."""
 
     width: int = 32
+    """Number of channels C."""
     blocks: int = 3
+    """Number of convolutions; block i is dilated by 2**i."""
     kernel: int = 3
+    """Kernel size of each convolution."""
     stride: int = 1
+    """Number of frames stacked into one row before the convolutions."""
     recurrence: Recurrence = "none"
+    """Whether a GRU follows the convolutions."""
 
 
 @dataclass(frozen=True)
 class EncoderState:
-    """What one encoder remembers of the frames so far, for a batch of B.
-
-    `convs[i]`: inputs of block i that later rows still need, (B, C, (kernel - 1) * 2**i). `peak` (B, M, 1): the
-    largest score yet. `mass` (B, M, 1): the sum of exp(score - peak). `tokens` (B, M, C): the weighted mean so far.
-    `hidden` (B, 1, C): the GRU's, if there is one. With a stride s: `pending` (B, s - 1, d), the last frames, of which
-    the last `phase` (B, 1) are in no row yet.
-    """
+    """Everything that one encoder keeps between chunks, for a batch of B."""
 
     convs: tuple[Tensor, ...]
+    """For each block i, the inputs that later rows still need, (B, C, (kernel - 1) * 2**i)."""
     peak: Tensor
+    """The largest score so far, (B, M, 1)."""
     mass: Tensor
+    """The sum of exp(score - peak), (B, M, 1)."""
     tokens: Tensor
+    """The weighted mean so far, (B, M, C)."""
     hidden: Tensor | None = None
+    """The state of the GRU if there is one, (B, 1, C)."""
     pending: Tensor | None = None
+    """With a stride s above 1, the last frames, (B, s - 1, d)."""
     phase: Tensor | None = None
+    """With a stride above 1, the number of last frames in `pending` that are not part of a row yet, (B, 1)."""
 
     def named(self) -> dict[str, Tensor]:
-        """The tensors by the names that step graphs give them."""
+        """Return the tensors by the names that they have in step graphs."""
         convs = {f"conv{index}": conv for index, conv in enumerate(self.convs)}
         rest = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "convs"}
         return convs | {name: value for name, value in rest.items() if value is not None}
 
     @classmethod
     def from_named(cls, named: Mapping[str, Tensor]) -> EncoderState:
-        """The state whose `named` this is."""
+        """Return the state from the result of `named`."""
         count = sum(name.startswith("conv") for name in named)
         rest = {name: value for name, value in named.items() if not name.startswith("conv")}
         return cls(tuple(named[f"conv{index}"] for index in range(count)), **rest)
 
 
-class Encoder(nn.Module):
-    """One modality's encoder: frames (B, T, d) and the state -> the next state, whose tokens are the result."""
+class StudentEncoder(nn.Module):
+    """The encoder of one modality: frames (B, T, d) and a state to the next state, whose `tokens` are the result."""
 
     def __init__(self, dim: int, config: EncoderConfig, tokens: int) -> None:
         super().__init__()
@@ -87,9 +89,10 @@ class Encoder(nn.Module):
         self.memories = tuple((config.kernel - 1) * 2**index for index in range(config.blocks))
 
     def initial(self, batch: int) -> EncoderState:
-        """The state before the first frame.
+        """Return the state before the first frame.
 
-        With a stride the first frame completes a row at once, behind frames of zeros: no sample is too short to read.
+        With a stride above 1 the first frame completes a row immediately, behind frames of zeros, so that even a sample
+        with one frame has a prediction.
         """
         weight = self.score.weight
         tokens, width = weight.shape[:2]
@@ -105,12 +108,12 @@ class Encoder(nn.Module):
         )
 
     def forward(self, frames: Tensor, valid: Tensor, state: EncoderState) -> EncoderState:
-        """Read one chunk.
+        """Return the state after one chunk.
 
         Args:
-            frames: (B, T, d), normalized, valid frames first.
-            valid: (B, T) float, 1 for the frames that are real and 0 behind them.
-            state: what `initial` or the chunk before gave.
+            frames: (B, T, d), normalized, with the real frames first.
+            valid: (B, T) float, 1 for real frames and 0 for padding behind them.
+            state: The state before the chunk, from `initial` or the previous chunk.
         """
         count = valid.sum(dim=1, keepdim=True)
         pending, phase = state.pending, state.phase
@@ -125,19 +128,20 @@ class Encoder(nn.Module):
         return EncoderState(convs, peak, mass, tokens, hidden, pending, phase)
 
     def whole(self, frames: Tensor, valid: Tensor) -> Tensor:
-        """Tokens (B, M, C) of whole samples: those that `forward` leaves from `initial` on, in fewer operations.
+        """Return the tokens of whole samples, (B, M, C).
 
-        A sample without a valid frame has tokens that mean nothing.
+        They equal those that `forward` computes from `initial`, with fewer operations. The tokens of a sample without a
+        valid frame are meaningless.
         """
         start = self.initial(len(frames))
         count = valid.sum(dim=1, keepdim=True)
         if start.pending is not None and start.phase is not None:
             stride = self.config.stride
             length = frames.shape[1] + -frames.shape[1] % stride
-            seen = torch.cat([start.pending, frames], dim=1)[:, :length]
-            frames = seen.reshape(len(frames), length // stride, -1)
-            count = _quotient(start.phase + count, stride)
-            valid = _ready(count, frames.shape[1])
+            padded = torch.cat([start.pending, frames], dim=1)[:, :length]
+            frames = padded.reshape(len(frames), length // stride, -1)
+            count = _floor_divide(start.phase + count, stride)
+            valid = _prefix_mask(count, frames.shape[1])
         features, _ = self._convolved(frames, count.to(torch.int64), start.convs)
         if start.hidden is not None:
             features, _ = self._recurred(features, count.to(torch.int64), start.hidden)
@@ -147,17 +151,17 @@ class Encoder(nn.Module):
     def _stacked(
         self, frames: Tensor, count: Tensor, pending: Tensor, phase: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Rows of `stride` frames each, their mask and how many they are, and what waits for the next chunk."""
+        """Return rows of `stride` frames, their mask and count, and the next `pending` and `phase`."""
         stride = self.config.stride
-        room = frames.new_zeros(len(frames), -frames.shape[1] % stride, frames.shape[2])
-        seen = torch.cat([pending, frames, room], dim=1)
+        padding = frames.new_zeros(len(frames), -frames.shape[1] % stride, frames.shape[2])
+        seen = torch.cat([pending, frames, padding], dim=1)
         waiting, real = phase.to(torch.int64), count.to(torch.int64)
         length = seen.shape[1] - stride + 1
-        rows = picked(seen, 1, stride - 1 - waiting, length).reshape(len(frames), length // stride, -1)
+        rows = slice_from(seen, 1, stride - 1 - waiting, length).reshape(len(frames), length // stride, -1)
         total = phase + count
-        complete = _quotient(total, stride)
-        valid = _ready(complete, rows.shape[1])
-        return rows, valid, complete, picked(seen, 1, real, stride - 1), total - complete * stride
+        complete = _floor_divide(total, stride)
+        valid = _prefix_mask(complete, rows.shape[1])
+        return rows, valid, complete, slice_from(seen, 1, real, stride - 1), total - complete * stride
 
     def _convolved(
         self, rows: Tensor, count: Tensor, memories: tuple[Tensor, ...]
@@ -166,40 +170,40 @@ class Encoder(nn.Module):
         convs = []
         for block, memory in zip(self.blocks, memories, strict=True):
             seen = torch.cat([memory, features], dim=2)
-            convs.append(picked(seen, 2, count, memory.shape[2]))
+            convs.append(slice_from(seen, 2, count, memory.shape[2]))
             features = features + torch.relu(block(seen))
         return features, tuple(convs)
 
     def _recurred(self, features: Tensor, count: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        assert self.gru is not None  # noqa: S101 - a state has `hidden` where there is one
-        made, _ = self.gru(features.transpose(1, 2), hidden.transpose(0, 1).contiguous())
-        last = picked(torch.cat([hidden, made], dim=1), 1, count, 1)
-        return features + made.transpose(1, 2), last
+        assert self.gru is not None  # noqa: S101 - a state has `hidden` only if there is a GRU
+        outputs, _ = self.gru(features.transpose(1, 2), hidden.transpose(0, 1).contiguous())
+        last = slice_from(torch.cat([hidden, outputs], dim=1), 1, count, 1)
+        return features + outputs.transpose(1, 2), last
 
     def _scores(self, features: Tensor, valid: Tensor) -> Tensor:
         scores: Tensor = self.score(features)
         return scores + ((valid - 1) * _UNATTENDED)[:, None, :]
 
     def _pooled(self, features: Tensor, valid: Tensor, state: EncoderState) -> tuple[Tensor, Tensor, Tensor]:
-        """Softmax-weighted mean over all frames so far (online softmax, Milakov and Gimelshein 2018)."""
+        """Return the softmax-weighted mean over all frames so far (online softmax, Milakov and Gimelshein 2018)."""
         scores = self._scores(features, valid)
         peak = torch.maximum(state.peak, scores.amax(dim=2, keepdim=True))
         weights = torch.exp(scores - peak)
-        kept = state.mass * torch.exp(state.peak - peak)
-        mass = kept + weights.sum(dim=2, keepdim=True)
-        total = state.tokens * kept + torch.matmul(weights, features.transpose(1, 2))
+        previous = state.mass * torch.exp(state.peak - peak)
+        mass = previous + weights.sum(dim=2, keepdim=True)
+        total = state.tokens * previous + torch.matmul(weights, features.transpose(1, 2))
         return peak, mass, total / mass.clamp(min=1e-6)
 
 
 def compact(frames: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the valid frames of each sample to the text encoder, order kept; the rest becomes zero.
+    """Move the valid frames of each sample to the beginning, in their order, and set the rest to zero.
 
     Args:
         frames: (B, T, d).
         valid: (B, T) bool.
 
     Returns:
-        frames (B, T, d), and the mask (B, T) as float with its ones first.
+        The frames (B, T, d), and their mask (B, T) as float, ones first.
     """
     order = torch.argsort((~valid).to(torch.uint8), dim=1, stable=True)
     prefix = valid.gather(1, order).to(frames.dtype)
@@ -207,26 +211,26 @@ def compact(frames: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rows_of_frames(length: int, stride: int) -> Tensor:
-    """The row that each of `length` compacted frames of a whole sample lands in, (length,) int64."""
+    """Return the row that contains each of `length` compacted frames of a whole sample, (length,) int64."""
     return (torch.arange(length) + stride - 1) // stride
 
 
-def _quotient(total: Tensor, stride: int) -> Tensor:
-    """`total` // `stride` as float; through an integer, for no target's backend would be asked for a Floor."""
+def _floor_divide(total: Tensor, stride: int) -> Tensor:
+    """Return `total` // `stride` as float. The cast to int64 avoids the Floor operator, which some targets lack."""
     return (total / stride).to(torch.int64).to(total.dtype)
 
 
-def _ready(complete: Tensor, rows: int) -> Tensor:
-    """The mask (B, rows) with ones for the first `complete` (B, 1) rows."""
+def _prefix_mask(complete: Tensor, rows: int) -> Tensor:
+    """Return the mask (B, rows) with ones for the first `complete` (B, 1) rows."""
     return (complete - torch.arange(rows, device=complete.device)).clamp(0, 1)
 
 
-def picked(seen: Tensor, axis: int, start: Tensor, length: int) -> Tensor:
-    """`length` neighbors of each sample along an axis, from `start` (B, 1) on."""
-    index = start + torch.arange(length, device=seen.device)
-    if len(seen) == 1:
-        # Gather along one axis: the only form that every backend of the targets reads well.
-        return torch.index_select(seen, axis, index[0])
+def slice_from(values: Tensor, axis: int, start: Tensor, length: int) -> Tensor:
+    """Return `length` consecutive elements of each sample along `axis`, beginning at `start` (B, 1)."""
+    index = start + torch.arange(length, device=values.device)
+    if len(values) == 1:
+        # The ONNX operator Gather along one axis is the only form that the backends of all targets run efficiently.
+        return torch.index_select(values, axis, index[0])
     if axis == 1:
-        return seen.gather(1, index[:, :, None].expand(-1, -1, seen.shape[2]))
-    return seen.gather(2, index[:, None, :].expand(-1, seen.shape[1], -1))
+        return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))
+    return values.gather(2, index[:, None, :].expand(-1, values.shape[1], -1))

@@ -1,4 +1,4 @@
-"""The student's fusion: tokens of whichever modalities there are -> the prediction."""
+"""The student's fusion: from the tokens of the available modalities to the prediction."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from edge_msa_runtime.modalities import MODALITIES
 
 
-class Fusion(nn.Module):
-    """Tokens of the available modalities -> the prediction, (B, outputs).
+class StudentFusion(nn.Module):
+    """The tokens of the available modalities to the prediction, (B, outputs).
 
-    Language guides what is taken from audio and vision, as in ALMT: its tokens ask, theirs answer. Without language a
-    learned question takes its place. Each modality's contribution is added only where it is available.
+    Language guides what is taken from audio and vision, as in ALMT: the query comes from the language tokens, keys and
+    values from those of audio and vision. Without language a learned default query is used. The contributions of the
+    available modalities are added.
 
     Args:
-        widths: of the tokens of each modality; they may differ.
-        tokens: of each modality, M.
-        width: of question and keys.
-        hidden: of the representation.
-        outputs: numbers in a prediction.
-        dropout: on tokens, in training alone.
+        widths: Width of the tokens of each modality; they may differ.
+        tokens: Number of tokens per modality, M.
+        width: Width of query and keys.
+        hidden: Width of the representation.
+        outputs: Number of values in a prediction.
+        dropout: Dropout rate of tokens.
     """
 
     def __init__(
@@ -30,56 +31,57 @@ class Fusion(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = width**-0.5
-        self.contribute = nn.ModuleDict({name: nn.Linear(tokens * own, hidden) for name, own in widths.items()})
-        guided = {name: own for name, own in widths.items() if name != "language"}
-        self.ask = nn.Linear(tokens * widths["language"], width) if "language" in widths else None
-        self.default_question = nn.Parameter(torch.randn(1, width) * self.scale)
-        self.keys = nn.ModuleDict({name: nn.Linear(own, width, bias=False) for name, own in guided.items()})
-        self.answers = nn.ModuleDict({name: nn.Linear(own, hidden, bias=False) for name, own in guided.items()})
+        self.contributions = nn.ModuleDict({name: nn.Linear(tokens * size, hidden) for name, size in widths.items()})
+        guided = {name: size for name, size in widths.items() if name != "language"}
+        self.query = nn.Linear(tokens * widths["language"], width) if "language" in widths else None
+        self.default_query = nn.Parameter(torch.randn(1, width) * self.scale)
+        self.keys = nn.ModuleDict({name: nn.Linear(size, width, bias=False) for name, size in guided.items()})
+        self.values = nn.ModuleDict({name: nn.Linear(size, hidden, bias=False) for name, size in guided.items()})
         self.mix = nn.Linear(hidden, hidden)
-        self.read = nn.Linear(hidden, outputs)
+        self.output = nn.Linear(hidden, outputs)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
-        """Read.
+        """Return the predictions, (B, outputs).
 
         Args:
-            tokens: (B, M, C) by modality; a modality that is left out is absent for the whole batch.
+            tokens: (B, M, C) by modality. An omitted modality is absent in the whole batch.
             available: (B, 3) float 0/1, in the order language, audio, vision.
         """
-        prediction: Tensor = self.read(self.represent(tokens, available))
+        prediction: Tensor = self.output(self.represent(tokens, available))
         return prediction
 
     def represent(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
-        """The fused representation the prediction is made from, (B, hidden)."""
-        question = self._question(tokens, available)
+        """Return the fused representation, (B, hidden), from which the last layer makes the prediction."""
+        query = self._query(tokens, available)
         total: Tensor | None = None
-        for name in self.contribute:
+        for name in self.contributions:
             if name not in tokens:
                 continue
-            own = self.dropout(tokens[name])
-            part = self.contribute[name](own.flatten(1))
+            inputs = self.dropout(tokens[name])
+            part = self.contributions[name](inputs.flatten(1))
             if name in self.keys:
-                part = part + self.answers[name](self._attend(name, own, question))
-            part = part * _column(available, name)
+                part = part + self.values[name](self._attend(name, inputs, query))
+            part = part * _availability(available, name)
             total = part if total is None else total + part
         if total is None:
-            raise ValueError("a prediction needs the tokens of at least one modality")
+            raise ValueError("A prediction needs the tokens of at least one modality.")
         hidden = torch.relu(total)
         return hidden + torch.relu(self.mix(hidden))
 
-    def _question(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
-        if self.ask is None or "language" not in tokens:
-            return self.default_question
-        there = _column(available, "language")
-        asked: Tensor = self.ask(tokens["language"].flatten(1))
-        return asked * there + self.default_question * (1 - there)
+    def _query(self, tokens: Mapping[str, Tensor], available: Tensor) -> Tensor:
+        if self.query is None or "language" not in tokens:
+            return self.default_query
+        has_language = _availability(available, "language")
+        query: Tensor = self.query(tokens["language"].flatten(1))
+        return query * has_language + self.default_query * (1 - has_language)
 
-    def _attend(self, name: str, tokens: Tensor, question: Tensor) -> Tensor:
-        match = (self.keys[name](tokens) * question[:, None, :]).sum(dim=2, keepdim=True)
-        return (torch.softmax(match * self.scale, dim=1) * tokens).sum(dim=1)
+    def _attend(self, name: str, tokens: Tensor, query: Tensor) -> Tensor:
+        scores = (self.keys[name](tokens) * query[:, None, :]).sum(dim=2, keepdim=True)
+        return (torch.softmax(scores * self.scale, dim=1) * tokens).sum(dim=1)
 
 
-def _column(available: Tensor, name: str) -> Tensor:
-    position = MODALITIES.index(name)
-    return available[:, position : position + 1]
+def _availability(available: Tensor, name: str) -> Tensor:
+    """Return one modality's column of `available`, (B, 1)."""
+    column = MODALITIES.index(name)
+    return available[:, column : column + 1]

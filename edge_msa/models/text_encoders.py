@@ -1,7 +1,7 @@
-"""Text encoders: from token ids to frames of the language modality, which the student's encoder then reads as any frames.
+"""Text encoders: from token ids to frames of the language modality, the input of the student's language encoder.
 
-A `table` is one row a token, looked up: causal, next to no cost. An `encoder` is a BERT-like model whose last hidden
-states are the frames: every token sees the others.
+A `table` looks up one row per token, which is causal and almost free. An `encoder` is a BERT-like model whose last
+hidden states are the frames, so every token depends on all others.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from edge_msa.models.student import Student
 
-# Added to the scores of padding: far below any score, and still a finite float16.
+# Subtracted from the scores of padding: far below any score, and still finite in float16.
 _UNATTENDED = 1e4
 
 TextEncoderKind = Literal["table", "encoder"]
 
 
 class EmbeddingTableEncoder(nn.Module):
-    """Rows of an embedding table, (V, dim)."""
+    """A lookup in an embedding table, (V, dim)."""
 
     kind: TextEncoderKind = "table"
 
@@ -30,53 +30,53 @@ class EmbeddingTableEncoder(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Features a token."""
+        """Number of features per token."""
         return self.table.embedding_dim
 
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Frames (B, T, dim) of ids (B, T) int64, zero where `valid` (B, T) bool is False."""
+        """Return the frames (B, T, dim) of ids (B, T) int64, zero where `valid` (B, T) bool is False."""
         rows: Tensor = self.table(ids)
         return rows * valid[..., None]
 
 
 class TransformerTextEncoder(nn.Module):
-    """The last hidden states of a BERT-like model of transformers."""
+    """The last hidden states of a BERT-like model of the transformers package."""
 
     kind: TextEncoderKind = "encoder"
 
     def __init__(self, encoder: Any) -> None:
         super().__init__()
         self.encoder = encoder
-        self._typed = hasattr(getattr(encoder, "embeddings", None), "token_type_embeddings")
+        self._has_token_types = hasattr(getattr(encoder, "embeddings", None), "token_type_embeddings")
 
     @property
     def dim(self) -> int:
-        """Features a token."""
+        """Number of features per token."""
         return int(self.encoder.config.hidden_size)
 
     @property
     def layers(self) -> int:
-        """Transformer layers."""
+        """Number of Transformer layers."""
         return len(self.encoder.encoder.layer)
 
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Frames (B, T, dim) of ids (B, T) int64, zero where `valid` (B, T), bool or float 0/1, is not set."""
-        # The mask as it is added to scores, and one kind of text: left to itself, transformers makes both by operators
-        # that few backends have.
-        unattended = (valid[:, None, None, :].to(torch.float32) - 1) * _UNATTENDED
-        given = {"input_ids": ids, "attention_mask": unattended}
-        if self._typed:
-            given["token_type_ids"] = torch.zeros_like(ids)
-        states: Tensor = self.encoder(**given).last_hidden_state
+        """Return the frames (B, T, dim) of ids (B, T) int64, zero where `valid` (B, T), bool or float 0/1, is 0."""
+        # The additive mask and the token types are computed here, because transformers would compute both with
+        # operators that few backends support.
+        mask = (valid[:, None, None, :].to(torch.float32) - 1) * _UNATTENDED
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._has_token_types:
+            inputs["token_type_ids"] = torch.zeros_like(ids)
+        states: Tensor = self.encoder(**inputs).last_hidden_state
         return states * valid[..., None]
 
     def exportable(self) -> TransformerTextEncoder:
-        """The same with attention written out, in operators that backends have."""
+        """Switch to the attention implementation whose operators backends support, and return the encoder."""
         self.encoder.set_attn_implementation("eager")
         return self
 
     def keep_layers(self, count: int) -> None:
-        """Drop all but the first `count` layers."""
+        """Remove all but the first `count` layers."""
         self.encoder.encoder.layer = self.encoder.encoder.layer[:count]
         self.encoder.config.num_hidden_layers = count
 
@@ -85,7 +85,7 @@ TextEncoder = EmbeddingTableEncoder | TransformerTextEncoder
 
 
 class TextModel(nn.Module):
-    """A text encoder and a student that reads its frames: from words to a prediction."""
+    """A text encoder and a student behind it: from token ids to a prediction."""
 
     def __init__(self, text_encoder: TextEncoder, student: Student) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class TextModel(nn.Module):
         self.student = student
 
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Predictions (B, outputs) of ids (B, T) int64; `valid` (B, T) bool, without holes."""
+        """Return the predictions (B, outputs) of ids (B, T) int64, with `valid` (B, T) bool without gaps."""
         frames = self.text_encoder(ids, valid)
         prediction: Tensor = self.student({"language": frames}, {"language": valid})
         return prediction

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.tokenization import TextTokenizer
-from edge_msa.training.text.apply import text_ids
+from edge_msa.training.text.encode_dataset import encoder_inputs
 from edge_msa_calibrate.collect import Sample
 from edge_msa_export.text import TextGraph, TextModel
 from edge_msa_runtime.modalities import subsets_of
@@ -41,7 +41,7 @@ def draw_calibration_samples(
         split = dataset.split(split_name)
         rows = np.random.default_rng(seed).permutation(len(split))[: -(-num_samples // SAMPLES_PER_TEXT)]
         tokenizer = TextTokenizer(text.tokenizer, text.max_tokens, special=True)
-        yield from text_ids(tokenizer, [split.texts[row] for row in rows], max_tokens)
+        yield from encoder_inputs(tokenizer, [split.texts[row] for row in rows], max_tokens)
 
 
 def draw_frames(dataset: Dataset, num_samples: int, seed: int, split_name: SplitName = "train") -> Iterator[Sample]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Frames, Split
 from edge_msa.data.tokenization import TextTokenizer
-from edge_msa.training.text.apply import text_ids, with_language
+from edge_msa.training.text.encode_dataset import encoder_inputs, replace_language
 from edge_msa_export.graphs.files import Graph
 from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.text import TextGraph
@@ -47,11 +47,11 @@ class TextEncoderGraph:
         program = backend.load(path)
         texts: list[NDArray[np.float32] | Sequence[NDArray[np.float32]]] = []
         for text in split.texts:
-            inputs = next(text_ids(self.tokenizer, [text], self.length), None)
+            inputs = next(encoder_inputs(self.tokenizer, [text], self.length), None)
             texts.append([] if inputs is None else program(inputs)["frames"][0, : int(inputs["valid"].sum())])
         program.close()
         values = np.zeros((len(texts), self.length, self.dim), np.float32)
         valid = np.zeros((len(texts), self.length), np.bool_)
         for row, frames in enumerate(texts):
             values[row, : len(frames)], valid[row, : len(frames)] = frames, True
-        return with_language(split, Frames(valid, values=values))
+        return replace_language(split, Frames(valid, values=values))

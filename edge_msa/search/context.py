@@ -15,15 +15,15 @@ import numpy as np
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import matches_profile, unavailable_reason
-from edge_msa.config.recipes import recipe_from, student_recipe
-from edge_msa.config.settings import PipelineRecipe, Settings, read_settings
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.recipes import student_recipe, teacher_recipe
+from edge_msa.config.settings import PipelineRecipe, Settings, load_settings
+from edge_msa.config.students import StudentRecipe
+from edge_msa.config.teachers import TeacherRecipe
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
 from edge_msa.search.space import PRECISION, Params, SearchSpace, flatten_recipe, nest_params, parse_space
-from edge_msa.training.teachers.by_name import TeacherRecipe, teacher_recipe
 from edge_msa_export.profiles import DeviceProfile, find_profile
 from edge_msa_runtime.errors import BackendUnavailableError
 
@@ -128,7 +128,7 @@ class SearchContext:
         Raises:
             UsageError: A value is not valid in a recipe.
         """
-        return recipe_from(self.default_recipe, nest_params(params), where="search.space")
+        return self.default_recipe.updated(nest_params(params), where="search.space")
 
 
 def prepare_search(config: SearchConfig) -> SearchContext:
@@ -140,7 +140,7 @@ def prepare_search(config: SearchConfig) -> SearchContext:
         UsageError: An option, a file or a field of the recipe is not valid.
         BackendUnavailableError: This machine cannot measure latencies for the target.
     """
-    settings = read_settings(config.recipe)
+    settings = load_settings(config.recipe)
     profile = _profile_with_one_backend(config.target)
     default_recipe = student_recipe(settings.student, config.data, epochs=config.epochs)
     teacher = _teacher_recipe(settings, config.data)
@@ -151,10 +151,8 @@ def prepare_search(config: SearchConfig) -> SearchContext:
         "task": dataset.task.kind,
         "target": _digest(profile.to_json()),
         "space": _digest(space.to_json()),
-        "recipe": _digest(dataclasses.asdict(default_recipe), dataclasses.asdict(_relevant_part(settings.pipeline))),
-        "teacher": (
-            load_run(config.teacher, "teacher").digest if config.teacher else _digest(dataclasses.asdict(teacher))
-        ),
+        "recipe": _digest(default_recipe.model_dump(), _relevant_part(settings.pipeline).model_dump()),
+        "teacher": (load_run(config.teacher, "teacher").digest if config.teacher else _digest(teacher.model_dump())),
         "seed": str(config.seed),
     }
     data = config.data
@@ -176,7 +174,7 @@ def _search_space(settings: Settings, default_recipe: StudentRecipe, profile: De
     space = parse_space(table, flatten_recipe(default_recipe), profile.backends[0].precisions)
     for name, dimension in space.dimensions.items():
         for value in dimension.ends:
-            recipe_from(default_recipe, nest_params({name: value}), where="search.space")
+            default_recipe.updated(nest_params({name: value}), where="search.space")
     return space
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from edge_msa.config.section import RecipeSection
 from edge_msa.errors import UsageError
 
 PRECISION = "precision"
@@ -180,15 +181,14 @@ def parse_space(table: Mapping[str, Any], fields: Mapping[str, Any], precisions:
     return SearchSpace(dimensions)
 
 
-def flatten_recipe(recipe: Any) -> dict[str, Any]:
+def flatten_recipe(recipe: RecipeSection) -> dict[str, Any]:
     """Return the plain values of a recipe by name, with dotted names for nested recipes."""
     fields: dict[str, Any] = {}
-    for field in dataclasses.fields(recipe):
-        value = getattr(recipe, field.name)
-        if dataclasses.is_dataclass(value):
-            fields |= {f"{field.name}.{name}": item for name, item in flatten_recipe(value).items()}
+    for field, value in recipe:
+        if isinstance(value, RecipeSection):
+            fields |= {f"{field}.{name}": item for name, item in flatten_recipe(value).items()}
         elif value is None or isinstance(value, (int, float, str)):
-            fields[field.name] = value
+            fields[field] = value
     return fields
 
 

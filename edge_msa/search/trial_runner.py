@@ -14,7 +14,7 @@ from typing import Protocol
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import choose_precision, measure_precisions, skip_latency
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.students import StudentRecipe
 from edge_msa.data.tasks import Task
 from edge_msa.deployment.graphs import load_student_graphs
 from edge_msa.deployment.request import make_export_request
@@ -127,7 +127,7 @@ class TrialRunner:
         """
         context = self._context
         recipe = context.recipe_for(params)
-        key = hashlib.sha256(json.dumps(dataclasses.asdict(recipe), sort_keys=True).encode()).hexdigest()[:10]
+        key = hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()[:10]
         folder = context.config.output_dir / STUDENTS_FOLDER / f"{key}-seed{seed}"
         with wait_for_turn(folder, f"the student {folder.name}"):
             self._steps.distill_student(context, recipe, folder / "student", seed=seed)
@@ -159,7 +159,7 @@ class TrialRunner:
         request = make_export_request(
             dataclasses.replace(calibrated, calibration=None), context.profile, "trial", precision="fp32"
         )
-        student = untrained_student(context.default_recipe.config(run.spec.dims, run.spec.task), seed=0)
+        student = untrained_student(context.default_recipe.network_config(run.spec.dims, run.spec.task), seed=0)
         graphs = build_graphs(student, request, folder / "graphs")
         bundle = open_bundle(write_candidate(folder / "reference", graphs, request))
         self._reference = session_of(bundle, context.backend, "fp32")

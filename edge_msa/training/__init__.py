@@ -1,1 +1,1 @@
-"""Training: batches, stochastic missing, the epoch loop, HRLF's two stages, distillation, prediction."""
+"""Training: batches, missing modalities, the epoch loop, teachers, distillation, text models and prediction."""

@@ -1,4 +1,4 @@
-"""The checkpoint of one `fit`: everything that the next epoch needs, in one file written atomically."""
+"""The checkpoint of one `fit` call: everything that the next epoch needs, in one file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -19,38 +19,46 @@ LogRow = dict[str, float | int | str]
 
 
 @dataclass
-class Progress:
-    """How far a `fit` has come.
+class TrainingState:
+    """The state of a training between two epochs.
 
-    `epoch`: epochs done. `best`, `best_epoch`, `best_weights`: the lowest validation metric yet, the epoch (from 0) it
-    belongs to, and the weights then. `rows`: one log row an epoch. No generator state: randomness is keyed by epoch.
+    It holds no state of random generators, because random draws depend on the seed and the epoch only.
     """
 
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]
     epoch: int = 0
+    """Number of completed epochs."""
     best: float = float("inf")
+    """The lowest validation metric so far."""
     best_epoch: int = -1
+    """The epoch of the lowest validation metric, counted from 0."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    """The weights after that epoch."""
     rows: list[LogRow] = field(default_factory=list)
+    """One log row per epoch."""
 
 
-def save(progress: Progress, fingerprint: str, folder: Path) -> None:
-    """Write it so that a reader sees the old file or the new one, never a part."""
-    try:
-        with atomic_file(folder / FILE) as file:
-            torch.save({"fingerprint": fingerprint, **vars(progress)}, file)
-    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        raise RunError(f"cannot write {folder / FILE}: {error}; free space or choose another --output-dir") from error
-
-
-def load(folder: Path, fingerprint: str) -> Progress | None:
-    """The progress there, on the CPU, or None where there is none for this fingerprint.
-
-    A checkpoint of another data set, recipe or seed is no progress of this training, which then starts at epoch 0.
+def save(state: TrainingState, fingerprint: str, folder: Path) -> None:
+    """Write the checkpoint. Other processes see either the old file or the new one, never a part.
 
     Raises:
-        RunError: a file is there that cannot be read.
+        RunError: The file cannot be written.
+    """
+    try:
+        with atomic_file(folder / FILE) as file:
+            torch.save({"fingerprint": fingerprint, **vars(state)}, file)
+    except (OSError, RuntimeError) as error:  # on a full disk torch raises a RuntimeError
+        raise RunError(f"Cannot write {folder / FILE}: {error}. Free space or choose another --output-dir.") from error
+
+
+def load(folder: Path, fingerprint: str) -> TrainingState | None:
+    """Return the saved state on the CPU, or None if there is no checkpoint with this fingerprint.
+
+    The fingerprint covers dataset, recipe and seed. If one of them has changed, the training starts at epoch 0.
+
+    Raises:
+        RunError: The checkpoint is damaged.
     """
     path = folder / FILE
     if not path.is_file():
@@ -59,7 +67,7 @@ def load(folder: Path, fingerprint: str) -> Progress | None:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content.pop("fingerprint") != fingerprint:
             return None
-        return Progress(**content)
+        return TrainingState(**content)
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"cannot resume from {path}: {first}; delete the file to start this training anew") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(f"Cannot resume from {path}: {reason}. Delete the file to restart this training.") from error

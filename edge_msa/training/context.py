@@ -1,9 +1,9 @@
-"""Where and how a training runs: device, processes, precision, compilation, logs. Lightning Fabric does the work.
+"""The hardware that a training runs on: device, processes, precision, compilation and logs, with Lightning Fabric.
 
-One process is the default. Under `torchrun` or `fabric run` the same command trains on as many processes as were
-started, one GPU each, or one share of the CPU each. Every process holds the whole data set. Of a batch it encodes its
-own share of samples, where the work is; what they become is then gathered, and the losses are those of the whole batch
-in every process, so a training on two processes is the training on one, to float rounding.
+The default is one process. Under `torchrun` or `fabric run`, the same command trains on all processes that were
+started, with one GPU or one share of the CPU each. Every process holds the whole dataset. Each encodes its share of a
+batch, where most of the work is; then the processes exchange the results and compute the losses of the whole batch.
+Training on two processes thus equals training on one, up to floating-point rounding.
 """
 
 from __future__ import annotations
@@ -31,68 +31,68 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """How trainings of this process run; `Hardware.start` makes it.
-
-    `fabric`: launched. `precision`: `32`, or `bf16` (mixed: weights and losses stay float32). `compiled`: whether
-    objectives go through torch.compile. `log_dir`: where TensorBoard's event files go, if anywhere. `progress`:
-    whether to draw progress bars on stderr.
-    """
+    """How this process trains. Create it with `Hardware.start`."""
 
     fabric: Fabric
+    """The launched Fabric."""
     precision: str = "32"
+    """`32`, or `bf16` for mixed precision with weights and losses in float32."""
     compiled: bool = False
+    """Whether objectives are compiled with torch.compile."""
     log_dir: Path | None = None
+    """Folder of the TensorBoard event files; None writes none."""
     progress: bool = False
+    """Whether to show progress bars on stderr."""
 
     @property
     def device(self) -> torch.device:
-        """Of this process."""
+        """The device of this process."""
         return self.fabric.device
 
     @property
     def processes(self) -> int:
-        """How many train together, this one included."""
+        """Number of processes that train together."""
         return int(self.fabric.world_size)
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process is the one that writes files and prints."""
         return bool(self.fabric.is_global_zero)
 
     def share(self, rows: Tensor) -> Tensor:
-        """The samples of a batch that this process encodes: every process-count-th one; the batch itself for one."""
+        """Return the samples of a batch that this process encodes; a single process encodes all."""
         return rows[self.fabric.global_rank :: self.processes]
 
     def whole(self, part: Tensor, count: int) -> Tensor:
-        """What all processes made of their shares, in the batch's order; the gradient finds its way back.
+        """Return the results of all processes in the order of the batch, (count, ...). Gradients flow back.
 
         Args:
-            part: (share, ...) of this process.
-            count: samples of the batch.
+            part: The results of this process for its share, (share, ...).
+            count: Number of samples in the batch.
         """
         world = self.processes
         if world == 1:
             return part
-        places = torch.arange(self.fabric.global_rank, count, world, device=part.device)
-        full = part.new_zeros(count, *part.shape[1:]).index_copy(0, places, part)
-        # Each process has the loss of the whole batch, so what flows back to a share is the sum over all of them; the
-        # gradients' mean over processes, which follows, takes that factor out again.
-        gathered: Tensor = _SumOverProcesses.apply(full)  # type: ignore[no-untyped-call]
-        return gathered
+        rows = torch.arange(self.fabric.global_rank, count, world, device=part.device)
+        full = part.new_zeros(count, *part.shape[1:]).index_copy(0, rows, part)
+        # Every process has the loss of the whole batch, so the gradient of a share is the sum over all processes. The
+        # mean of the gradients over processes, which DDP computes later, removes that factor again.
+        result: Tensor = _SumOverProcesses.apply(full)  # type: ignore[no-untyped-call]
+        return result
 
-    def agree(self, value: Any) -> Any:
-        """What the first process says, in every process."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the value of the first process in every process."""
         return self.fabric.broadcast(value)
 
-    def dismiss_others(self) -> None:
-        """End every process but the first, successfully: what follows is done once."""
+    def exit_other_processes(self) -> None:
+        """End all processes but the first with exit code 0, because what follows is done once."""
         if self.processes > 1:
             self.fabric.barrier()
             if not self.is_first:
                 raise SystemExit(0)
 
     def loggers(self, stage: str) -> Sequence[Any]:
-        """Where a stage's numbers go beside the run's own log."""
+        """Return the loggers of a stage in addition to the log of the run."""
         if self.log_dir is None or not self.is_first:
             return ()
         from lightning_fabric.loggers.tensorboard import TensorBoardLogger
@@ -100,7 +100,7 @@ class TrainingContext:
         return (TensorBoardLogger(self.log_dir, name=stage, version=""),)
 
     def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """The module as it is to be called, and the optimizer, for this context's device, processes and precision."""
+        """Return the module and the optimizer, wrapped for this context's device, processes and precision."""
         if self.compiled:
             module.compile()
         wrapped, wrapped_optimizer = self.fabric.setup(module, optimizer)
@@ -109,42 +109,44 @@ class TrainingContext:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a user asks for; `start` makes the context of it."""
+    """The hardware options of the command line; `start` creates the context."""
 
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """Device to train on: auto, cpu or cuda."""
     precision: Precision = "auto"
-    """auto is bf16 on a GPU that has it, else 32."""
+    """Precision; auto is bf16 on a GPU that supports it, otherwise 32."""
     compiled: bool = False
-    """Whether what is trained goes through torch.compile."""
+    """Whether to use torch.compile."""
     log_dir: Path | None = None
-    """Folder of TensorBoard's event files; None for none."""
+    """Folder of the TensorBoard event files; None writes none."""
 
     def start(self, *, progress: bool = False) -> TrainingContext:
-        """Find the device, and the other processes if this one was started among several.
+        """Select the device and connect to the other processes, if there are any.
 
         Args:
-            progress: whether to draw progress bars.
+            progress: Whether to show progress bars.
 
         Raises:
-            UsageError: another device or precision.
-            BackendUnavailableError: cuda was asked for, and torch finds none; or compilation, and nothing here can compile.
+            UsageError: The device or precision is unknown.
+            BackendUnavailableError: The device is cuda and torch finds none, or there is no compiler for torch.compile.
         """
-        place = resolve_device(self.device)
+        device = resolve_device(self.device)
         if self.precision not in PRECISIONS:
-            raise UsageError(f"unknown precision {self.precision!r}; --precision takes one of: {', '.join(PRECISIONS)}")
+            raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         precision = self.precision
         if precision == "auto":
-            precision = "bf16" if place.type == "cuda" and torch.cuda.is_bf16_supported() else "32"
+            precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32"
         if self.compiled:
-            _check_compiler(place)
-        if place.type == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with it alone
+            _check_compiler(device)
+        if device.type == "cuda":
+            os.environ.setdefault(
+                "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+            )  # cuBLAS is only deterministic with this setting
             torch.use_deterministic_algorithms(mode=True, warn_only=True)
-        return TrainingContext(_fabric(place, precision), precision, self.compiled, self.log_dir, progress)
+        return TrainingContext(_launch(device, precision), precision, self.compiled, self.log_dir, progress)
 
 
-def _fabric(place: torch.device, precision: str) -> Fabric:
+def _launch(device: torch.device, precision: str) -> Fabric:
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -152,12 +154,12 @@ def _fabric(place: torch.device, precision: str) -> Fabric:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
     plan: dict[str, Any] = {"devices": local, "num_nodes": max(1, processes // local)}
     if processes > 1:
-        # A loss term that is switched off leaves parameters without a gradient, in every step alike.
+        # A disabled loss term leaves the same parameters without a gradient in every step.
         plan["strategy"] = DDPStrategy(static_graph=True)
     for name in [name for name in os.environ if name.startswith("LT_")]:
-        del os.environ[name]  # `fabric run` is a launcher here like torchrun; the command's own options decide the rest
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it is about to do, nobody asked
-    fabric = Fabric(accelerator=place.type, precision="bf16-mixed" if precision == "bf16" else "32-true", **plan)
+        del os.environ[name]  # `fabric run` only launches processes here; the command's options decide the rest
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it logs what it is about to do
+    fabric = Fabric(accelerator=device.type, precision="bf16-mixed" if precision == "bf16" else "32-true", **plan)
     fabric.launch()
     return fabric
 
@@ -176,12 +178,12 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
 
-def _check_compiler(place: torch.device) -> None:
-    """torch.compile needs a C++ compiler on a CPU, and Triton on a GPU; better said now than in the first step."""
+def _check_compiler(device: torch.device) -> None:
+    """Raise an error before the first step if torch.compile lacks the C++ compiler that it needs on a CPU."""
     from torch.utils import cpp_extension
 
     compiler: str = cpp_extension.get_cxx_compiler()  # type: ignore[no-untyped-call]
-    if place.type == "cpu" and shutil.which(compiler) is None:
+    if device.type == "cpu" and shutil.which(compiler) is None:
         raise BackendUnavailableError(
-            "--compile needs a C++ compiler on a CPU: install g++, or train without --compile"
+            "--compile needs a C++ compiler on a CPU. Install g++, or train without --compile."
         )

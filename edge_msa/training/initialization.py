@@ -1,4 +1,4 @@
-"""Where a training starts."""
+"""Initialization of output layers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task
 
 
-def start_at_prior(output: nn.Linear, labels: FloatArray, task: Task) -> None:
-    """Let an output layer begin with what is best said of a sample of which nothing is seen.
+def init_bias_to_prior(output: nn.Linear, labels: FloatArray, task: Task) -> None:
+    """Set the bias of an output layer to the best constant prediction.
 
-    That is the median score, or the logit of each emotion's share. On labels far from 0 it saves the epochs that
-    would only move the bias; and a prediction of nothing is near the baseline rather than anywhere.
+    That is the median score, or the logit of each emotion's frequency. For labels far from 0 it saves the epochs that
+    would only move the bias, and a prediction without valid frames stays close to the baseline.
 
     Args:
-        output: the layer whose bias (outputs,) is set.
-        labels: (N,) scores or (N, E) 0/1 of the training split.
-        task: which of the two.
+        output: The layer whose bias (outputs,) is set.
+        labels: Labels of the training split: scores (N,), or emotions (N, E) as 0/1.
+        task: Whether the labels are scores or emotions.
     """
     if task.is_score:
         prior = np.median(labels.reshape(len(labels), -1), axis=0)
     else:
-        share = np.clip(labels.mean(axis=0), 0.01, 0.99)  # an emotion that never occurs has no logit
+        share = np.clip(labels.mean(axis=0), 0.01, 0.99)  # an emotion that never occurs has no finite logit
         prior = np.log(share / (1 - share))
     with torch.no_grad():
         output.bias.copy_(torch.from_numpy(np.asarray(prior, dtype=np.float32)))

@@ -1,4 +1,4 @@
-"""From a run folder back to a network in evaluation mode."""
+"""Loading the network of a run folder, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -11,39 +11,43 @@ from edge_msa.errors import RunError
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.models.hrlf import HrlfConfig
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.training.predict import Readable, almt_from_weights, hrlf_from_weights
+from edge_msa.training.predict import Model, almt_from_weights, hrlf_from_weights
 
 Config = TypeVar("Config", HrlfConfig, AlmtConfig, StudentConfig)
 
 
-def model_of(run: Run, device: torch.device | None = None) -> Readable:
-    """The run's network on that device (the CPU if none is named); of HRLF, the robust one.
+def load_model(run: Run, device: torch.device | None = None) -> Model:
+    """Return the network of a run; for HRLF, the robust one.
+
+    Args:
+        run: Run of any kind.
+        device: Device of the network (default: the CPU).
 
     Raises:
-        RunError: the weights are not those of the network that the run describes.
+        RunError: The weights do not fit the network that the run describes.
     """
-    place = device or torch.device("cpu")
+    device = device or torch.device("cpu")
     if run.info.model == "hrlf":
-        return hrlf_from_weights(_config(HrlfConfig, run), run.weights).to(place)
+        return hrlf_from_weights(_config(HrlfConfig, run), run.weights).to(device)
     if run.info.model == "almt":
-        return almt_from_weights(_config(AlmtConfig, run), run.weights).to(place)
-    return student_of(run).to(place)
+        return almt_from_weights(_config(AlmtConfig, run), run.weights).to(device)
+    return load_student(run).to(device)
 
 
-def student_of(run: Run) -> Student:
-    """The student of a student or calibration run, on the CPU.
+def load_student(run: Run) -> Student:
+    """Return the student of a student or calibration run, on the CPU.
 
     Raises:
-        RunError: it is another run, or its weights do not fit.
+        RunError: The run holds another network, or its weights do not fit.
     """
     if run.info.model != "student":
-        raise RunError(f"{run.path} holds a {run.info.model}, this needs a student: edge-msa distill makes one")
+        raise RunError(f"{run.path} must hold a student, got {run.info.model}. Make one with edge-msa distill.")
     student = Student(_config(StudentConfig, run))
     try:
         student.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
     except RuntimeError as error:
-        last = str(error).splitlines()[-1].strip()
-        raise RunError(f"the weights of {run.path} do not fit its network ({last}): distill it again") from None
+        reason = str(error).splitlines()[-1].strip()
+        raise RunError(f"The weights of {run.path} do not fit its network: {reason}. Distill it again.") from None
     return student.eval()
 
 
@@ -51,4 +55,4 @@ def _config(kind: type[Config], run: Run) -> Config:
     try:
         return kind(**run.info.config)
     except (TypeError, ValueError) as error:
-        raise RunError(f"the config in {run.path / INFO_NAME} cannot be read ({error}): make the run again") from None
+        raise RunError(f"The config in {run.path / INFO_NAME} is invalid: {error}. Make the run again.") from None

@@ -1,4 +1,4 @@
-"""Answers of a trained model over a split, for one subset of the modalities."""
+"""Predictions of a trained model over a split, for one subset of the modalities."""
 
 from __future__ import annotations
 
@@ -19,66 +19,63 @@ from edge_msa.training.tensors import SplitTensors
 from edge_msa_runtime.modalities import Subset
 
 COMPLETE_PREFIX = "complete."
-"""What the names of the complete teacher's weights begin with, beside the robust network's."""
+"""Prefix of the weights of HRLF's teacher on complete samples, which are stored with those of the robust network."""
 
-Readable = Hrlf | Almt | Student
-"""A model that `predict` can ask: frames and validity by modality in, outputs out, whatever is missing."""
+Model = Hrlf | Almt | Student
+"""A network that maps frames and validity by modality to outputs, whatever is missing."""
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
 
-def to_numpy(module: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """Its weights by their torch names."""
+def weights_to_numpy(module: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """Return the weights of a module as arrays, by their torch names."""
     return {name: value.detach().cpu().numpy().astype(np.float32) for name, value in module.state_dict().items()}
 
 
 def hrlf_from_weights(
     config: HrlfConfig, weights: Mapping[str, NDArray[np.float32]], *, complete: bool = False
 ) -> Hrlf:
-    """The network in evaluation mode, on the CPU.
+    """Return an HRLF network in evaluation mode on the CPU.
 
     Args:
-        config: its sizes.
-        weights: what `train_hrlf` returned.
-        complete: whether the teacher on complete samples is wanted rather than the robust one.
+        config: Sizes of the network.
+        weights: Weights returned by `train_hrlf`.
+        complete: Whether to return the teacher on complete samples instead of the robust network.
 
     Raises:
-        RunError: the weights are not this network's.
+        RunError: The weights do not fit the network.
     """
-    own = {name: value for name, value in weights.items() if name.startswith(COMPLETE_PREFIX) == complete}
-    tensors = {name.removeprefix(COMPLETE_PREFIX): torch.from_numpy(np.array(value)) for name, value in own.items()}
-    return _filled(Hrlf(config), tensors)
+    selected = {name: value for name, value in weights.items() if name.startswith(COMPLETE_PREFIX) == complete}
+    return _load_weights(Hrlf(config), {name.removeprefix(COMPLETE_PREFIX): value for name, value in selected.items()})
 
 
 def almt_from_weights(config: AlmtConfig, weights: Mapping[str, NDArray[np.float32]]) -> Almt:
-    """The network in evaluation mode, on the CPU; `weights` as `train_almt` or `import_almt` returned them.
+    """Return an ALMT network in evaluation mode on the CPU, with weights from `train_almt` or `import_almt`.
 
     Raises:
-        RunError: the weights are not this network's.
+        RunError: The weights do not fit the network.
     """
-    return _filled(Almt(config), {name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+    return _load_weights(Almt(config), weights)
 
 
-def _filled(network: ModelType, tensors: Mapping[str, torch.Tensor]) -> ModelType:
+def _load_weights(network: ModelType, weights: Mapping[str, NDArray[np.float32]]) -> ModelType:
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
     except RuntimeError as error:
-        raise RunError(
-            f"the weights do not fit the network ({str(error).splitlines()[-1].strip()}): train it again"
-        ) from error
+        reason = str(error).splitlines()[-1].strip()
+        raise RunError(f"The weights do not fit the network: {reason}. Train it again.") from error
     return network.eval()
 
 
-def predict(model: Readable, split: Split, subset: Subset, batch_size: int = 512) -> NDArray[np.float32]:
-    """Outputs for every sample, (N, outputs): scores, or logits of emotions.
+def predict(model: Model, split: Split, subset: Subset, batch_size: int = 512) -> NDArray[np.float32]:
+    """Return the outputs for every sample, (N, outputs): scores, or logits of emotions.
 
     Args:
-        model: on any device; evaluated without dropout, and left in the mode it was in.
-        split: already normalized; modalities outside the subset are hidden.
-        subset: which modalities are seen. A sample that really lacks them is read from what it has, maybe nothing.
-        batch_size: samples a pass.
-
-    A subset of which the model reads nothing gives what it says having seen nothing.
+        model: Model on any device. It is evaluated without dropout and keeps its training mode.
+        split: Normalized split.
+        subset: The visible modalities. The model predicts from those that a sample has; if it has none of them, the
+            prediction is the model's output without any valid frame.
+        batch_size: Number of samples per forward pass.
     """
     device = next(model.parameters()).device
     tensors = SplitTensors(split, model.config.dims, device)
@@ -87,8 +84,8 @@ def predict(model: Readable, split: Split, subset: Subset, batch_size: int = 512
     with torch.no_grad():
         parts = []
         for batch in tensors.batches(batch_size):
-            seen = batch.restricted(subset.modalities)
-            outputs: torch.Tensor = model(seen.frames, seen.valid)
+            visible = batch.restricted(subset.modalities)
+            outputs: torch.Tensor = model(visible.frames, visible.valid)
             parts.append(outputs.cpu().numpy())
     model.train(training)
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Randomness that is a function of a key, so that an interrupted training needs no saved generator state."""
+"""Random generators that depend only on a key, so that an interrupted training does not have to save their state."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 
 
 def seed_of(*key: int) -> int:
-    """A well-mixed 63-bit seed for a key such as (seed, epoch, purpose)."""
+    """Return a well-mixed 63-bit seed for a key such as (seed, epoch, purpose)."""
     return int(np.random.SeedSequence([part % 2**64 for part in key]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def generator_of(*key: int) -> torch.Generator:
-    """A CPU generator for that key: the same numbers whatever the device of the model is."""
+    """Return a CPU generator for a key, which draws the same numbers whatever device the model is on."""
     return torch.Generator().manual_seed(seed_of(*key))

@@ -8,7 +8,7 @@ from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import parse_task
 from edge_msa.errors import UnstatedTaskError, UsageError
-from edge_msa.training.text.apply import with_text_input
+from edge_msa.training.text.encode_dataset import encode_texts_with_run
 
 
 def open_dataset_for_run(run: Run, source: str | None, task_name: str | None) -> Dataset:
@@ -36,7 +36,7 @@ def open_unencoded_dataset_for_run(run: Run, source: str | None, task_name: str 
 
 def encode_texts_for_run(run: Run, dataset: Dataset) -> Dataset:
     """Return the dataset with the language frames of the run's text encoder; unchanged if the run has none."""
-    return with_text_input(run, dataset) if run.spec.text_input else dataset
+    return encode_texts_with_run(run, dataset) if run.spec.text_input else dataset
 
 
 def data_source_for_run(run: Run, source: str | None) -> str:

@@ -27,8 +27,8 @@ def require_single_process(command: str) -> None:
 def find_current_shared_run(output_dir: Path, cache_key: str, context: TrainingContext) -> Run | None:
     """Return the run that `find_current_run` finds in the first process; if it finds one, the other processes end."""
     run = find_current_run(output_dir, cache_key) if context.is_first else None
-    if context.agree(run is not None):
-        context.dismiss_others()
+    if context.broadcast(run is not None):
+        context.exit_other_processes()
     return run
 
 

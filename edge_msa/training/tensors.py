@@ -1,4 +1,4 @@
-"""A split moved to the device once, and batches of it."""
+"""Splits as tensors on the device, and batches of them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from edge_msa.data.dataset import Frames, Split
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples of a split.
-
-    `frames` (B, T, d) and `valid` (B, T) bool by modality, frames zero where not valid; `labels` (B, outputs) float;
-    `rows` (B,), the samples' places in the split.
-    """
+    """B samples of a split."""
 
     frames: dict[str, Tensor]
+    """(B, T, d) by modality; frames that are not valid are zero."""
     valid: dict[str, Tensor]
+    """(B, T) bool by modality."""
     labels: Tensor
+    """(B, outputs) float."""
     rows: Tensor
+    """Indices of the samples in the split, (B,)."""
 
     def masked(self, visible: Mapping[str, Tensor]) -> Batch:
-        """The same samples with only those frames visible.
+        """Return the same samples with only the visible frames.
 
         Args:
-            visible: (N, T) bool by modality for the whole split, as `draw_missing` gives it; CPU or device.
+            visible: (N, T) bool by modality for the whole split, as returned by `draw_missing`, on any device.
         """
         device = self.labels.device
         valid = {
@@ -40,7 +40,7 @@ class Batch:
         return Batch(frames, valid, self.labels, self.rows)
 
     def restricted(self, modalities: Collection[str]) -> Batch:
-        """The same samples with those modalities alone; the others stay as streams without a valid frame."""
+        """Return the same samples with only these modalities. The others have no valid frame."""
         valid = {name: mask if name in modalities else torch.zeros_like(mask) for name, mask in self.valid.items()}
         frames = {name: rows if name in modalities else torch.zeros_like(rows) for name, rows in self.frames.items()}
         return Batch(frames, valid, self.labels, self.rows)
@@ -48,7 +48,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class ModalityTensors:
-    """One modality of a split on the device; `Frames` has the meaning of the fields."""
+    """One modality of a split on the device. `edge_msa.data.dataset.Frames` explains the fields."""
 
     valid: Tensor
     values: Tensor | None = None
@@ -57,26 +57,26 @@ class ModalityTensors:
 
     @classmethod
     def of(cls, frames: Frames, device: torch.device) -> ModalityTensors:
-        """Move it; ids stay ids, so that an embedding table is held once and not once a word."""
+        """Move frames to the device. Ids stay ids, so that the device holds each row of an embedding table once."""
         valid = torch.from_numpy(np.ascontiguousarray(frames.valid)).to(device)
         if frames.values is not None:
             return cls(valid, values=torch.from_numpy(frames.take()).to(device))
-        assert frames.ids is not None and frames.table is not None  # noqa: S101, PT018 - held by Frames
+        assert frames.ids is not None and frames.table is not None  # noqa: S101, PT018 - guaranteed by Frames
         ids = torch.from_numpy(np.where(frames.valid, frames.ids, 0).astype(np.int64)).to(device)
         table = torch.from_numpy(np.ascontiguousarray(frames.table, dtype=np.float32)).to(device)
         return cls(valid, ids=ids, table=table)
 
     @classmethod
     def absent(cls, count: int, dim: int, device: torch.device) -> ModalityTensors:
-        """A modality that the split lacks: one frame a sample, never valid."""
-        nothing = torch.zeros(count, 1, dtype=torch.bool, device=device)
-        return cls(nothing, values=torch.zeros(count, 1, dim, device=device))
+        """Return a modality that the split lacks: one frame per sample, which is not valid."""
+        invalid = torch.zeros(count, 1, dtype=torch.bool, device=device)
+        return cls(invalid, values=torch.zeros(count, 1, dim, device=device))
 
     def take(self, rows: Tensor) -> Tensor:
-        """Frames of those samples, (n, T, d), zero where not valid."""
+        """Return the frames of samples, (n, T, d), zero where not valid."""
         if self.values is not None:
             return self.values[rows]
-        assert self.ids is not None and self.table is not None  # noqa: S101, PT018 - held by `of`
+        assert self.ids is not None and self.table is not None  # noqa: S101, PT018 - guaranteed by `of`
         return self.table[self.ids[rows]] * self.valid[rows][..., None]
 
 
@@ -84,10 +84,10 @@ class SplitTensors:
     """A split on the device.
 
     Args:
-        split: already normalized.
-        dims: features a frame of each modality that the model has. A modality that the split lacks is there with no
-            valid frame; one that the model lacks is left out.
-        device: where everything goes.
+        split: Normalized split.
+        dims: Features per frame of each modality of the model. A modality that the split lacks has no valid frame. A
+            modality that the model lacks is omitted.
+        device: Device of the tensors.
     """
 
     def __init__(self, split: Split, dims: Mapping[str, int], device: torch.device) -> None:
@@ -101,19 +101,19 @@ class SplitTensors:
         labels = torch.from_numpy(np.ascontiguousarray(split.labels, dtype=np.float32))
         self.labels = labels.reshape(len(split), -1).to(device)
         self.valid = {name: tensors.valid.cpu() for name, tensors in self.modalities.items()}
-        """(N, T) bool by modality, on the CPU: what `draw_missing` takes."""
+        """(N, T) bool by modality, on the CPU: the input of `draw_missing`."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, rows: Tensor) -> Batch:
-        """Those samples. `rows` (B,) integers, on any device."""
+        """Return the samples `rows`, (B,) integers on any device."""
         rows = rows.to(self.device)
         frames = {name: tensors.take(rows) for name, tensors in self.modalities.items()}
         valid = {name: tensors.valid[rows] for name, tensors in self.modalities.items()}
         return Batch(frames, valid, self.labels[rows], rows)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All samples in their order."""
+        """Yield all samples in their order."""
         for start in range(0, len(self), batch_size):
             yield self.batch(torch.arange(start, min(start + batch_size, len(self))))

@@ -14,7 +14,7 @@ from edge_msa.deployment.student import DeployableStudent, load_deployable_stude
 from edge_msa.quantization.calibration_files import Calibration
 from edge_msa.quantization.calibration_samples import draw_calibration_samples
 from edge_msa.training.run_data import encode_texts_for_run, open_unencoded_dataset_for_run
-from edge_msa.training.text.apply import copy_text_input
+from edge_msa.training.text.text_input import copy_text_input
 from edge_msa_calibrate.collect import Checkpoint, collect_statistics
 from edge_msa_calibrate.drift import TensorDrift, measure_drift, significant_drift
 from edge_msa_calibrate.layers import encoder_of

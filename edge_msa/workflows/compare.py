@@ -1,4 +1,4 @@
-"""`edge-msa compare`: students that differ in one thing, several seeds each, and what each thing is baseline check."""
+"""`edge-msa compare`: distill variants of a student with several seeds and compare them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edge_msa.artifacts.runs import Run
-from edge_msa.config.recipes import merged, read_recipe, student_recipe
+from edge_msa.config.recipes import load_recipe_file, student_recipe
+from edge_msa.config.section import merge_tables
 from edge_msa.console import print_json, print_result, shows_progress
 from edge_msa.data.dataset import SplitName
 from edge_msa.data.tasks import Task
@@ -20,22 +21,22 @@ from edge_msa.text_tables import ABSENT, text_table
 from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.shared_runs import require_single_process
-from edge_msa.workflows.distill import check_weights, student_run
+from edge_msa.workflows.distill import check_teacher_weights, distill_on_setup
 from edge_msa_runtime.modalities import Subset
 
 MISSING = "missing"
+"""The mean over all incomplete subsets, in place of a subset."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One variant: `scores` by what was read (a subset's value, or `missing` for the mean of the incomplete ones).
-
-    A number a seed, in the metric's own unit; `parameters` of the student.
-    """
+class VariantResult:
+    """The metric of one variant, or of one teacher."""
 
     name: str
     parameters: int
+    """Number of parameters of the network."""
     scores: Mapping[str, tuple[float, ...]]
+    """The metric in its own unit, one value per seed, by subset or `MISSING`."""
 
 
 def compare_students(
@@ -49,84 +50,96 @@ def compare_students(
     split: SplitName = "valid",
     task: str | None = None,
     json: bool = False,
-) -> tuple[Measured, ...]:
-    """Distill every variant of a recipe with every seed, and print them beside the first one and the teachers.
+) -> tuple[VariantResult, ...]:
+    """Distill every variant of a recipe with every seed, and print them next to the first variant and the teachers.
 
     Args:
-        recipe: TOML; `student` is what all have in common, each table of `variants` what one of them has instead.
-        teachers: as `distill` takes them.
-        output_dir: a run each variant and seed; one that is there already is not made again.
-        data: as `distill` takes it.
-        transfer: likewise.
-        seeds: trainings a variant, seeds 0, 1, ...
-        split: what to measure on.
-        task: of the data.
-        json: whether a line of JSON ends it.
+        recipe: Recipe file. The table `student` holds the common settings, and each table in `variants` the settings of
+            one variant.
+        teachers: Runs of the teachers, as for `distill_student`.
+        output_dir: Folder of the runs, one per variant and seed. Runs that are up to date are kept.
+        data: Feature file, as for `distill_student`.
+        transfer: Transfer files, as for `distill_student`.
+        seeds: Number of seeds per variant: 0, 1, ...
+        split: Split to measure on.
+        task: Name of the task (default: the task that the data states).
+        json: Whether to print the result as a line of JSON.
 
     Raises:
-        UsageError: the recipe has no variants, or one that is no table.
+        UsageError: The recipe has no valid variants.
     """
     require_single_process("compare")
-    tables = read_recipe(recipe)
+    tables = load_recipe_file(recipe)
     variants = tables.get("variants", {})
     if not variants or not all(isinstance(item, Mapping) for item in variants.values()):
-        raise UsageError(f"{recipe} has no variants: give tables, as [variants.labels] with from_teacher = 0 below it")
+        raise UsageError(f"{recipe} has no variants. Add tables such as [variants.labels] with teacher_share = 0.")
     for name in variants:
         if Path(name).name != name or name.startswith("."):
-            raise UsageError(f"{recipe}: the variant {name!r} cannot be a folder's name: leave out slashes and dots")
+            raise UsageError(f"{recipe}: the variant {name!r} must be a folder name. Remove slashes and leading dots.")
     context = Hardware().start(progress=shows_progress())
     setup = prepare_distillation(data, teachers, transfer, task)
     common = tables.get("student", {})
-    recipes = {name: student_recipe(merged(common, item), setup.spec.data_source) for name, item in variants.items()}
+    recipes = {
+        name: student_recipe(merge_tables(common, item), setup.spec.data_source) for name, item in variants.items()
+    }
     for chosen in recipes.values():
-        check_weights(chosen, setup)
-    measured = [_measured(run.path.name, [run], setup, split) for run in setup.runs]
+        check_teacher_weights(chosen, setup)
+    results = [_evaluate(run.path.name, [run], setup, split) for run in setup.teachers]
     for name, chosen in recipes.items():
         runs = [
-            student_run(setup, chosen, output_dir / f"{name}-seed{seed}", seed=seed, context=context)
+            distill_on_setup(setup, chosen, output_dir / f"{name}-seed{seed}", seed=seed, context=context)
             for seed in range(seeds)
         ]
-        measured.append(_measured(name, runs, setup, split))
-    print_result(format_comparison(measured, _metric(setup.dataset.task), len(setup.runs)))
+        results.append(_evaluate(name, runs, setup, split))
+    print_result(format_comparison(results, _metric(setup.dataset.task), len(setup.teachers)))
     if json:
-        print_json({"compare": [asdict(item) for item in measured]})
-    return tuple(measured)
+        print_json({"compare": [asdict(item) for item in results]})
+    return tuple(results)
 
 
-def format_comparison(measured: Sequence[Measured], metric: str, teachers: int) -> str:
-    """A row a variant: mean and standard deviation over seeds, and the paired difference from the first variant."""
-    columns = [name for name in (Subset.LAV.value, MISSING) if any(name in item.scores for item in measured)]
+def format_comparison(results: Sequence[VariantResult], metric: str, teachers: int) -> str:
+    """Return a table of means and standard deviations over seeds, and paired differences from the first variant.
+
+    Args:
+        results: Results of the teachers, then of the variants.
+        metric: Name of the metric.
+        teachers: Number of teachers.
+    """
+    columns = [name for name in (Subset.LAV.value, MISSING) if any(name in item.scores for item in results)]
     header = ["", "parameters", *(f"{metric} {column}{end}" for column in columns for end in ("", " - first"))]
     rows = []
-    for place, item in enumerate(measured):
+    for index, item in enumerate(results):
         row = [item.name, f"{item.parameters:,}"]
         for column in columns:
-            own, first = (one.scores.get(column, ()) for one in (item, measured[teachers]))
-            row.append(_spread(own, ".4f"))
-            row.append("" if place <= teachers else _spread([a - b for a, b in zip(own, first, strict=True)], "+.4f"))
+            scores, first = (one.scores.get(column, ()) for one in (item, results[teachers]))
+            row.append(_format_mean(scores, ".4f"))
+            differences = [] if index <= teachers else [a - b for a, b in zip(scores, first, strict=True)]
+            row.append("" if index <= teachers else _format_mean(differences, "+.4f"))
         rows.append(row)
     return text_table(header, rows)
 
 
-def _measured(name: str, runs: Sequence[Run], setup: DistillationSetup, split: SplitName) -> Measured:
+def _evaluate(name: str, runs: Sequence[Run], setup: DistillationSetup, split: SplitName) -> VariantResult:
+    """Evaluate the runs of one variant, one per seed."""
     scores: dict[str, list[float]] = {}
     metric = _metric(setup.dataset.task)
     for run in runs:
-        readable = run.spec.select_inputs(setup.shown_to(run))
-        found, _ = evaluate(by_run(run), readable, split, Source(name, "run"), draws=0)
-        for subset, values in found.by_subset.items():
+        dataset = run.spec.select_inputs(setup.dataset_for(run))
+        evaluation, _ = evaluate(by_run(run), dataset, split, Source(name, "run"), draws=0)
+        for subset, values in evaluation.by_subset.items():
             scores.setdefault(subset, []).append(values[metric])
-        if found.missing_average:
-            scores.setdefault(MISSING, []).append(found.missing_average[metric])
+        if evaluation.missing_average:
+            scores.setdefault(MISSING, []).append(evaluation.missing_average[metric])
     parameters = sum(value.size for value in runs[0].weights.values())
-    return Measured(name, parameters, {column: tuple(values) for column, values in scores.items()})
+    return VariantResult(name, parameters, {column: tuple(values) for column, values in scores.items()})
 
 
 def _metric(task: Task) -> str:
     return "mae" if task.is_score else gate_metric(task)
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def _format_mean(values: Sequence[float], form: str) -> str:
+    """Format the mean and, for several values, the standard deviation."""
     if not values:
         return ABSENT
     mean = format(statistics.mean(values), form)

@@ -19,7 +19,7 @@ from edge_msa.errors import UsageError
 from edge_msa.models.pretrained import PretrainedEncoder, load_encoder
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.device import resolve_device
-from edge_msa.training.text.apply import with_text_frames
+from edge_msa.training.text.encode_dataset import encode_texts
 from edge_msa.training.text.text_input import TextInput
 
 
@@ -71,31 +71,42 @@ def encode_language(
     device: str = "auto",
     task_name: str | None = None,
 ) -> None:
-    """Write the file as an archive whose language stream is the encoder's."""
+    """Write a feature file as an archive whose language frames are the token features of a frozen encoder.
+
+    Args:
+        source: Feature file with texts.
+        output: Archive to write.
+        encoder: BERT-like encoder, a folder or a name on the Hugging Face hub.
+        max_tokens: Maximum number of tokens per text, including two special tokens.
+        layers: Number of first encoder layers to use (default: all).
+        device: Device to run the encoder on: auto, cpu or cuda.
+        task_name: Name of the task (default: the task that the file states).
+
+    Raises:
+        UsageError: A value cannot be used, or the file has no texts.
+    """
     check_archive_path(output)
     if max_tokens < 3:
-        raise UsageError(f"--max-tokens is {max_tokens}; two of them are special, so give at least 3")
+        raise UsageError(f"--max-tokens must be at least 3, because two tokens are special, got {max_tokens}.")
     dataset = open_and_report(source, task_name)
     for name, split in dataset.splits.items():
         if not split.texts:
-            raise UsageError(f"the {name} split of {source} does not say what was said (raw_text): nothing to encode")
+            raise UsageError(f"The {name} split of {source} has no texts (raw_text). Pass a file with texts.")
     loaded = load_encoder(encoder, layers=layers, device=resolve_device(device))
-    if max_tokens > loaded.longest:
-        raise UsageError(f"--max-tokens is {max_tokens}; {encoder} has positions for {loaded.longest}")
-    print_progress(f"encoding with {loaded.name}: {loaded.width} features a token")
-    write_archive(encoded(dataset, loaded, max_tokens=max_tokens), output)
+    if max_tokens > loaded.max_tokens:
+        raise UsageError(f"--max-tokens must be at most {loaded.max_tokens} for {encoder}, got {max_tokens}.")
+    print_progress(f"encoding with {loaded.name}: {loaded.width} features per token")
+    write_archive(encode_with(loaded, dataset, max_tokens=max_tokens), output)
     print_output("archive", output, f"edge-msa train --data {output} --output-dir teacher")
 
 
-def encoded(dataset: Dataset, encoder: PretrainedEncoder, *, max_tokens: int) -> Dataset:
-    """The dataset with that language stream; an utterance without a word has none.
+def encode_with(encoder: PretrainedEncoder, dataset: Dataset, *, max_tokens: int) -> Dataset:
+    """Return the dataset with the token features of an encoder as language frames.
 
-    The encoder's own tokenizer decides about upper case and punctuation.
+    The encoder's own tokenizer handles case and punctuation. A text without a word has no valid frame.
     """
-    text_input = TextInput(
-        TextTokenizer(encoder.tokenizer, max_tokens, special=True), TransformerTextEncoder(encoder.model)
-    )
-    return with_text_frames(dataset, text_input)
+    tokenizer = TextTokenizer(encoder.tokenizer, max_tokens, special=True)
+    return encode_texts(dataset, TextInput(tokenizer, TransformerTextEncoder(encoder.model)))
 
 
 def _parse_slice(text: str) -> slice:

@@ -1,4 +1,4 @@
-"""`edge-msa distill`: from teachers' runs to a student's."""
+"""`edge-msa distill`: distill a student from teachers, or fine-tune it with quantization-aware training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
-from edge_msa.config.recipes import read_recipe, student_recipe
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.recipes import load_tables, student_recipe
+from edge_msa.config.students import StudentRecipe
 from edge_msa.console import format_metrics, print_output, print_result, print_up_to_date, shows_progress
 from edge_msa.errors import UsageError
 from edge_msa.quantization.calibration_files import load_calibration
@@ -18,9 +18,9 @@ from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.distillation.distill import distill
 from edge_msa.training.distillation.qat import fake_quantized_student
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
-from edge_msa.training.load import student_of
+from edge_msa.training.load import load_student
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
-from edge_msa.training.text.apply import copy_text_input
+from edge_msa.training.text.text_input import copy_text_input
 from edge_msa_calibrate.schemes import scheme_named
 
 
@@ -30,7 +30,7 @@ def distill_student(
     output_dir: Path,
     *,
     transfer: Sequence[str] = (),
-    language: Path | None = None,
+    text_model: Path | None = None,
     qat: Path | None = None,
     recipe: Path | Mapping[str, Any] | None = None,
     epochs: int | None = None,
@@ -39,57 +39,70 @@ def distill_student(
     task: str | None = None,
     in_pipeline: bool = False,
 ) -> Run:
-    """Distill a student and write its run; skipped when an identical one is there.
+    """Distill a student and write its run, unless an identical run exists.
 
-    With `qat`, a calibrated run, its student is trained on as in int8 instead (`qat_run`), and reads words by its own
-    text encoder.
+    With several processes the first one writes the run and returns; the others exit when the training ends.
 
-    Among several processes the first one writes and returns; the others end where the training does.
+    Args:
+        data: Feature file (default: the data that the first teacher was trained on).
+        teachers: Runs of train, import, distill or text.
+        output_dir: Folder of the run.
+        transfer: Feature files with additional training samples, labeled or not.
+        text_model: Run whose text encoder computes the language frames (default: the first teacher, if it takes text).
+        qat: Run of calibrate whose student is fine-tuned with quantization-aware training (default: a new student). It
+            uses its own text encoder.
+        recipe: Recipe file or its tables (default: the preset for the data).
+        epochs: Number of epochs (default: the recipe's).
+        seed: Seed of every random choice.
+        hardware: Device, precision and logging options.
+        task: Name of the task (default: the task that the data states).
+        in_pipeline: Whether to omit the suggestion of the next command.
+
+    Raises:
+        UsageError: The recipe, a run or the data cannot be used.
+        DataError: The data does not fit the teachers.
+        TrainingError: The training diverged.
     """
-    settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     context = (hardware or Hardware()).start(progress=shows_progress())
-    setup = prepare_distillation(data, teachers, transfer, task, language or _reader_of(qat))
-    chosen = student_recipe(settings.get("student", {}), setup.spec.data_source, epochs=epochs)
-    check_weights(chosen, setup)
+    if text_model is None and qat is not None and load_run(qat, "calibration").spec.text_input:
+        text_model = qat
+    setup = prepare_distillation(data, teachers, transfer, task, text_model)
+    chosen = student_recipe(load_tables(recipe).get("student", {}), setup.spec.data_source, epochs=epochs)
+    check_teacher_weights(chosen, setup)
     if qat is None:
-        run = student_run(setup, chosen, output_dir, seed=seed, context=context)
-        following = f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
+        run = distill_on_setup(setup, chosen, output_dir, seed=seed, context=context)
+        next_command = f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
     else:
-        run = qat_run(setup, chosen, qat, output_dir, seed=seed, context=context)
-        following = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
-    print_output("student", output_dir, None if in_pipeline else following)
+        run = fine_tune_on_setup(setup, chosen, qat, output_dir, seed=seed, context=context)
+        next_command = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
+    print_output("student", output_dir, None if in_pipeline else next_command)
     return run
 
 
-def _reader_of(qat: Path | None) -> Path | None:
-    """The calibrated run that is trained on, where it reads words."""
-    return qat if qat and load_run(qat, "calibration").spec.text_input else None
-
-
-def student_run(
+def distill_on_setup(
     setup: DistillationSetup, recipe: StudentRecipe, output_dir: Path, *, seed: int, context: TrainingContext
 ) -> Run:
-    """The run of a student of that recipe, made or found."""
+    """Distill a student with a prepared setup, unless an identical run exists, and return its run."""
     dataset = setup.dataset
-    plain_recipe = dataclasses.asdict(recipe)
-    inputs = setup.digests(context)
-    cache_key = compute_cache_key("distill", plain_recipe, seed, inputs)
+    settings = recipe.model_dump()
+    inputs = setup.input_digests(context)
+    cache_key = compute_cache_key("distill", settings, seed, inputs)
     if run := find_current_shared_run(output_dir, cache_key, context):
         print_up_to_date(output_dir)
         return run
     with new_shared_run(output_dir, cache_key, context) as work:
         targets = setup.targets(recipe, context)
         trained = distill(dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=cache_key)
-        context.dismiss_others()
-        if setup.reader:
-            copy_text_input(setup.reader.path, work)
+        context.exit_other_processes()
+        if setup.text_model:
+            copy_text_input(setup.text_model.path, work)
         info = RunInfo(
             kind="student",
             model="student",
             command="distill",
             cache_key=cache_key,
             seed=seed,
-            recipe=plain_recipe,
+            recipe=settings,
             config=dataclasses.asdict(trained.config),
             spec=setup.spec,
             inputs=inputs,
@@ -100,15 +113,14 @@ def student_run(
     return load_run(output_dir)
 
 
-def check_weights(recipe: StudentRecipe, setup: DistillationSetup) -> None:
-    """Refuse a recipe that weighs another number of teachers than there are, with a UsageError."""
-    if len(recipe.teacher_weights) not in {0, len(setup.runs)}:
-        raise UsageError(
-            f"student.teacher_weights has {len(recipe.teacher_weights)} numbers for {len(setup.runs)} teachers"
-        )
+def check_teacher_weights(recipe: StudentRecipe, setup: DistillationSetup) -> None:
+    """Raise a UsageError if the recipe does not weigh every teacher."""
+    count, expected = len(recipe.teacher_weights), len(setup.teachers)
+    if count not in {0, expected}:
+        raise UsageError(f"student.teacher_weights must have {expected} numbers, one per teacher, got {count}.")
 
 
-def qat_run(
+def fine_tune_on_setup(
     setup: DistillationSetup,
     recipe: StudentRecipe,
     calibrated: Path,
@@ -117,39 +129,39 @@ def qat_run(
     seed: int,
     context: TrainingContext,
 ) -> Run:
-    """The run of that student after quantization-aware training, made or found; its ranges are the calibration's.
+    """Fine-tune a calibrated student with quantization-aware training, unless an identical run exists.
 
-    Sizes, spec and ranges are those of the calibrated run; the recipe says how it is trained and taught.
+    Sizes, spec and ranges come from the calibrated run. The recipe only determines the training.
 
     Raises:
-        UsageError: the calibrated student reads a modality that the data does not have.
-        CalibrationError: there is no such quantization scheme.
+        UsageError: The run is not calibrated, or the data lacks a modality of its student.
+        CalibrationError: The quantization scheme is unknown.
     """
     source = load_run(calibrated, "calibration")
     scheme, calibration = scheme_named(recipe.qat_scheme), load_calibration(source)
     if calibration is None:
         raise UsageError(f"{calibrated} is not calibrated. Pass a run of `edge-msa calibrate`.")
     spec = source.spec
-    dataset = spec.normalize(setup.raw)
-    lacking = [name for name in spec.dims if name not in dataset.dims]
-    if lacking:
+    dataset = spec.normalize(setup.unnormalized)
+    missing = [name for name in spec.dims if name not in dataset.dims]
+    if missing:
         raise UsageError(
-            f"{calibrated} reads {lacking[0]}, which {dataset.name} does not have: give --data that has it"
+            f"{dataset.name} lacks {', '.join(missing)}, which {calibrated} takes. Pass --data with these modalities."
         )
-    plain_recipe = dataclasses.asdict(recipe)
-    inputs = {**setup.digests(context), "calibrated": source.digest}
-    cache_key = compute_cache_key("qat", plain_recipe, seed, inputs)
+    settings = recipe.model_dump()
+    inputs = {**setup.input_digests(context), "calibrated": source.digest}
+    cache_key = compute_cache_key("qat", settings, seed, inputs)
     if run := find_current_shared_run(output_dir, cache_key, context):
         print_up_to_date(output_dir)
         return run
     with new_shared_run(output_dir, cache_key, context) as work:
         fp32_weights = calibration.fp32_weights.get(scheme.name, {})
-        student = fake_quantized_student(student_of(source), calibration.ranges, scheme, fp32_weights)
+        student = fake_quantized_student(load_student(source), calibration.ranges, scheme, fp32_weights)
         targets = setup.targets(recipe, context)
         trained = distill(
             dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=cache_key, start=student
         )
-        context.dismiss_others()
+        context.exit_other_processes()
         calibration.save(work)
         if spec.text_input:
             copy_text_input(source.path, work)
@@ -158,10 +170,10 @@ def qat_run(
             command="distill --qat",
             cache_key=cache_key,
             seed=seed,
-            recipe=plain_recipe,
+            recipe=settings,
             inputs=inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
-    print_result(f"validation, as in int8: {format_metrics(trained.metrics)}")
+    print_result(f"validation with simulated int8: {format_metrics(trained.metrics)}")
     return load_run(output_dir)

@@ -41,10 +41,15 @@ from edge_msa.reporting.explain.removal import (
 from edge_msa.reporting.explain.samples import Rows, has_modality, random_rows, select_rows
 from edge_msa.reporting.templates import Table
 from edge_msa.text_tables import text_table
-from edge_msa.training.internals import AttentionMaps, attention_maps_of, representations, streams_of
-from edge_msa.training.load import model_of
-from edge_msa.training.predict import Readable
+from edge_msa.training.load import load_model
+from edge_msa.training.predict import Model
 from edge_msa.training.run_data import open_dataset_for_run
+from edge_msa.training.split_introspection import (
+    AttentionMaps,
+    compute_attention_maps,
+    compute_mean_tokens,
+    compute_representations,
+)
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 MAX_SAMPLES = 500
@@ -68,7 +73,7 @@ class _Subject:
     """
 
     run: Run
-    model: Readable
+    model: Model
     dataset: Dataset
     split_name: SplitName
     split: Split
@@ -148,13 +153,13 @@ def _load_subject(
             f"No sample of the {split_name} split of {dataset.name} has a valid frame. Pass another --split or --data."
         )
     rows, selection = select_rows(split, dataset.task, samples)
-    return _Subject(run, model_of(run), dataset, split_name, split, rows, selection)
+    return _Subject(run, load_model(run), dataset, split_name, split, rows, selection)
 
 
 def _explanation(subject: _Subject, results: _Results) -> Explanation:
     split, task = subject.split, subject.dataset.task
     name = subject.run.path.resolve().name
-    attention = attention_maps_of(subject.model, subject.normalized_samples(subject.rows))
+    attention = compute_attention_maps(subject.model, subject.normalized_samples(subject.rows))
     guided, embedding_shares = _average_attention(subject)
     rows = prediction_rows(split, subject.rows, results.predictions, task)
     return Explanation(
@@ -192,7 +197,7 @@ def _project_joint(subject: _Subject) -> ProjectionFigure:
     selected = subject.split.select(random_rows(len(subject.split), MAX_SAMPLES))
     normalization = subject.run.spec.normalization
     return project_subsets(
-        lambda split, subset: representations(subject.model, normalization.normalize_split(split), subset),
+        lambda split, subset: compute_representations(subject.model, normalization.normalize_split(split), subset),
         selected,
         subject.dataset.task,
     )
@@ -202,7 +207,7 @@ def _project_streams(subject: _Subject) -> ProjectionFigure | None:
     if not isinstance(subject.model, Almt):
         return None
     rows = random_rows(len(subject.split), MAX_STREAM_SAMPLES)
-    streams = streams_of(subject.model, subject.normalized_samples(rows))
+    streams = compute_mean_tokens(subject.model, subject.normalized_samples(rows))
     return project_streams(streams, subject.split.select(rows), subject.dataset.task)
 
 
@@ -211,7 +216,7 @@ def _average_attention(subject: _Subject) -> tuple[Figure, Table | None]:
     if not isinstance(subject.model, Almt):
         return Figure(), None
     rows = random_rows(len(subject.split), MAX_SAMPLES)
-    attention = attention_maps_of(subject.model, subject.normalized_samples(rows))
+    attention = compute_attention_maps(subject.model, subject.normalized_samples(rows))
     guided = mean_guided_weights(attention.guided, subject.split, rows)
     shares = mean_embedding_shares(attention.frames, subject.split.modalities, rows.tolist())
     return Figure(guided_weights_plot(guided)) if guided else Figure(), embedding_shares_table(shares)

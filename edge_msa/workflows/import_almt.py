@@ -1,4 +1,4 @@
-"""`edge-msa import almt`: a checkpoint that others trained becomes a teacher's run."""
+"""`edge-msa import almt`: convert a checkpoint of ALMT into a teacher's run."""
 
 from __future__ import annotations
 
@@ -18,28 +18,38 @@ from edge_msa.models.almt import AlmtConfig
 from edge_msa.training.teachers.almt_import import import_almt
 from edge_msa_runtime.bundle.hashing import file_sha256
 
-UNNORMALIZED = "imported: features are read as they are, give them as the checkpoint's makers did"
+UNNORMALIZED = "imported checkpoint: features are not normalized; pass them as they were when it was trained"
 
 
 def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi") -> Run:
-    """Write the checkpoint's run; skipped when an identical one is there."""
-    meaning = find_task(task)
+    """Write a run with the weights of a checkpoint, unless an identical run exists.
+
+    Args:
+        checkpoint: State dict of ALMT, as written by the authors or by MMSA.
+        output_dir: Folder of the run.
+        task: Name of the task that the checkpoint was trained for.
+
+    Raises:
+        UsageError: The file does not exist, or its number of outputs does not fit the task.
+        DataError: The file is not a checkpoint of ALMT.
+    """
+    target = find_task(task)
     if not checkpoint.is_file():
-        what = "is a folder" if checkpoint.exists() else "does not exist"
-        raise UsageError(f"{checkpoint} {what}: give a checkpoint, a .pth file")
-    inputs = {"checkpoint": file_sha256(checkpoint), "task": meaning.kind}
+        problem = "is a folder" if checkpoint.exists() else "does not exist"
+        raise UsageError(f"{checkpoint} {problem}. Pass a checkpoint, a .pth file.")
+    inputs = {"checkpoint": file_sha256(checkpoint), "task": target.kind}
     cache_key = compute_cache_key("import almt", {}, 0, inputs)
     if run := find_current_run(output_dir, cache_key):
         print_up_to_date(output_dir)
         return run
     imported = import_almt(checkpoint)
     config = imported.config
-    if config.outputs != meaning.outputs:
+    if config.outputs != target.outputs:
         raise UsageError(
-            f"{checkpoint} gives {config.outputs} numbers a sample, the task {meaning.kind} has {meaning.outputs}: "
-            "give its --task"
+            f"The task {target.kind} has {target.outputs} outputs, but {checkpoint} has {config.outputs}. "
+            "Pass the --task of the checkpoint."
         )
-    spec = spec_of(config, meaning)
+    spec = imported_spec(config, target)
     print_notes((*imported.notes, *spec.normalization.notes))
     with new_run(output_dir, cache_key) as work:
         info = RunInfo(
@@ -57,13 +67,13 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
         write_run(work, info, imported.weights, [])
     count = sum(value.size for value in imported.weights.values())
     sizes = ", ".join(f"{name} {config.lengths[name]} x {dim}" for name, dim in config.dims.items())
-    print_result(f"ALMT of {count:,} parameters; frames x features: {sizes}; fusion of {config.fusion_depth} layers")
+    print_result(f"ALMT with {count:,} parameters; frames x features: {sizes}; {config.fusion_depth} fusion layers")
     print_output("teacher", output_dir, f"edge-msa evaluate {output_dir} --data FILE")
     return load_run(output_dir)
 
 
-def spec_of(config: AlmtConfig, task: Task) -> ModelSpec:
-    """What later steps must know: windows are the network's positions, frame rates unknown, features as they come."""
+def imported_spec(config: AlmtConfig, task: Task) -> ModelSpec:
+    """Return the spec of an imported network: its positions as windows, no frame rates, and no normalization."""
     mean = {name: np.zeros(dim, np.float32) for name, dim in config.dims.items()}
     std = {name: np.ones(dim, np.float32) for name, dim in config.dims.items()}
     normalization = FeatureNormalization(mean, std, (UNNORMALIZED,))

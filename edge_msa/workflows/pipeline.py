@@ -13,7 +13,7 @@ from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.bundles import bench_bundles
 from edge_msa.benchmark.records import write_records
-from edge_msa.config.settings import PipelineRecipe, read_settings
+from edge_msa.config.settings import PipelineRecipe, load_settings
 from edge_msa.console import print_json, print_result, print_step, print_up_to_date
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
@@ -48,9 +48,9 @@ def run_pipeline(
     started = time.monotonic()
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir} is a file. Pass a folder as --output-dir.")
-    settings = read_settings(recipe)
+    settings = load_settings(recipe)
     options = settings.pipeline
-    options = dataclasses.replace(options, data=data or options.data, task=task or options.task)
+    options = options.updated({"data": data or options.data, "task": task or options.task}, where="pipeline")
     calibrated = train_calibrated_student(output_dir, dataclasses.replace(settings, pipeline=options))
     bundles = [_export(target, calibrated, output_dir, options) for target in options.targets]
     records = _measure(bundles, output_dir, options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json as json_module
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,8 @@ from typing import Any
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
-from edge_msa.config.recipes import ALMT_PRESETS, PRESETS, read_recipe
+from edge_msa.config.recipes import load_recipe_file, preset_names, teacher_recipe
+from edge_msa.config.teachers import TeacherRecipe
 from edge_msa.console import print_json, print_note, print_notes, print_output, print_result, print_step, shows_progress
 from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.opening import open_and_report
@@ -35,8 +35,7 @@ from edge_msa.evaluation.reproduction.table import format_reproduction
 from edge_msa.evaluation.reproduction.variants import WHOLE, Variant, ablations_of
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import require_single_process
-from edge_msa.training.teachers.by_name import TeacherRecipe, teacher_recipe
-from edge_msa.workflows.train import train_on
+from edge_msa.workflows.train import train_on_dataset
 
 
 def reproduce(
@@ -62,7 +61,7 @@ def reproduce(
     """
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; it must be at least 1")
-    table = dict(read_recipe(recipe).get(model, {})) if recipe else {}
+    table = dict(load_recipe_file(recipe).get(model, {})) if recipe else {}
     require_single_process("reproduce")
     context = (hardware or Hardware()).start(progress=shows_progress())
     dataset = open_and_report(data, task)
@@ -89,7 +88,7 @@ def reproduce(
     asked = Asked(
         model,
         corpus,
-        json_module.loads(json_module.dumps(dataclasses.asdict(variants[WHOLE.name][1]))),
+        json_module.loads(json_module.dumps(variants[WHOLE.name][1].model_dump())),
         tuple(range(seeds)),
         noise,
         (*notes, *told),
@@ -133,8 +132,7 @@ def _data_of(run: Path) -> tuple[str, str] | None:
 
 def _paper_preset(model: ModelName, paper: PaperName, table: Mapping[str, Any]) -> str | None:
     """The preset of the paper's own hyper-parameters, unless the recipe file names one."""
-    known = ALMT_PRESETS if model == "almt" else PRESETS
-    return paper if paper in known and "preset" not in table else None
+    return paper if paper in preset_names(model) and "preset" not in table else None
 
 
 def distinct_variants(
@@ -176,7 +174,9 @@ def _trained(
     for seed in range(seeds):
         print_step(f"{model} {variant.title}, seed {seed}")
         place = output_dir / f"{model}-{variant.name}-seed{seed}"
-        run, _ = train_on(dataset, source, place, model=model, recipe=recipe, seed=seed, context=context, told=told)
+        run, _ = train_on_dataset(
+            dataset, source, place, model=model, recipe=recipe, seed=seed, context=context, reported=told
+        )
         names.append(place.name)
         predictions.append(read_test(run, variant, dataset, context))
     return Trained(variant, tuple(names), tuple(predictions))

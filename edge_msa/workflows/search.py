@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import Run
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.students import StudentRecipe
 from edge_msa.console import (
     print_json,
     print_note,
@@ -39,9 +39,9 @@ from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.calibrate import calibrate_student
-from edge_msa.workflows.distill import student_run
+from edge_msa.workflows.distill import distill_on_setup
 from edge_msa.workflows.export import export_once
-from edge_msa.workflows.train import train_on
+from edge_msa.workflows.train import train_on_dataset
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -58,7 +58,7 @@ class WorkflowSteps:
 
     def train_teacher(self, context: SearchContext) -> None:
         """Run `edge-msa train`."""
-        train_on(
+        train_on_dataset(
             context.dataset,
             context.data,
             context.teacher,
@@ -73,7 +73,7 @@ class WorkflowSteps:
         training = Hardware().start(progress=shows_progress())
         if self._setup is None:
             self._setup = prepare_distillation(context.data, [context.teacher], (), context.config.task)
-        student_run(self._setup, recipe, output_dir, seed=seed, context=training)
+        distill_on_setup(self._setup, recipe, output_dir, seed=seed, context=training)
 
     def calibrate_student(self, context: SearchContext, student: Path, output_dir: Path, *, seed: int) -> None:
         """Run `edge-msa calibrate`."""

@@ -1,4 +1,4 @@
-"""`edge-msa text sweep`: every variant made, exported, measured, and drawn on one picture; a killed call goes on."""
+"""`edge-msa text sweep`: every variant print_output, exported, measured, and drawn on one picture; a killed call goes on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from edge_msa.reporting.text_sweep import (
     write_sweep_page,
 )
 from edge_msa.training.context import Hardware
-from edge_msa.training.text.load import text_input_of
+from edge_msa.training.text.load import load_text_input
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.export import export_once
 from edge_msa.workflows.text import distill_text_model, train_text_model
@@ -111,7 +111,7 @@ def run_text_sweep(
 
 def _variants(asked: _SweepConfig, layers: Sequence[int]) -> Iterator[SweepVariant]:
     """The teachers, encoders of fewer layers, and the table."""
-    text_encoder = text_input_of(load_run(asked.teacher(asked.seeds[0]))).text_encoder
+    text_encoder = load_text_input(load_run(asked.teacher(asked.seeds[0]))).text_encoder
     whole = text_encoder.layers if isinstance(text_encoder, TransformerTextEncoder) else 0
     yield SweepVariant(f"layers-{whole}", f"encoder, {whole} layers", "teacher")
     for count in sorted(set(layers), reverse=True):
@@ -234,5 +234,5 @@ def _test(bundle: Path, backend: str, precision: str, dataset: Dataset) -> Evalu
 
 def _timed_text(dataset: Dataset, teacher: Path) -> str:
     texts = dataset.split("valid").texts
-    counts = [len(ids) for ids in text_input_of(load_run(teacher)).words.ids(texts)]
+    counts = [len(ids) for ids in load_text_input(load_run(teacher)).tokenizer.ids(texts)]
     return min(zip(counts, texts, strict=True), key=lambda item: abs(item[0] - TOKENS))[1]

@@ -1,4 +1,4 @@
-"""`edge-msa train`: a teacher."""
+"""`edge-msa train`: train a teacher."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import Any
 from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
-from edge_msa.config.recipes import read_recipe
+from edge_msa.config.recipes import load_tables, teacher_recipe
+from edge_msa.config.teachers import TeacherName, TeacherRecipe
 from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date, shows_progress
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.data.range_check import check_value_range
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
-from edge_msa.training.teachers.by_name import TeacherName, TeacherRecipe, teacher_recipe, train_by_recipe
-from edge_msa.training.text.apply import copy_text_input, with_text_input
+from edge_msa.training.teachers.train import train_by_recipe
+from edge_msa.training.text.encode_dataset import encode_texts_with_run
+from edge_msa.training.text.text_input import copy_text_input
 
 
 def train_teacher(
@@ -31,36 +33,50 @@ def train_teacher(
     seed: int = 0,
     hardware: Hardware | None = None,
     task: str | None = None,
-    language: Path | None = None,
+    text_model: Path | None = None,
     in_pipeline: bool = False,
 ) -> Run:
-    """Train a teacher and write its run; skipped when an identical one is there.
+    """Train a teacher and write its run, unless an identical run exists.
 
-    With the run of a language reader the teacher's language stream is what that one's text encoder makes of the words.
-    Among several processes the first one writes and returns; the others end where the training does.
+    With several processes the first one writes the run and returns; the others exit when the training ends.
+
+    Args:
+        data: Feature file, or `synthetic`.
+        output_dir: Folder of the run.
+        model: Architecture of the teacher.
+        recipe: Recipe file or its tables (default: the preset for the data).
+        epochs: Number of epochs of each stage (default: the recipe's).
+        seed: Seed of every random choice.
+        hardware: Device, precision and logging options.
+        task: Name of the task (default: the task that the file states).
+        text_model: Run whose text encoder computes the language frames (default: the language features of the file).
+        in_pipeline: Whether to omit the suggestion of the next command.
+
+    Raises:
+        UsageError: The recipe or the data cannot be used.
+        DataError: The data does not fit.
+        TrainingError: The training diverged.
     """
-    settings = read_recipe(recipe) if isinstance(recipe, Path) else dict(recipe or {})
     context = (hardware or Hardware()).start(progress=shows_progress())
     dataset = open_and_report(data, task)
-    chosen = teacher_recipe(model, settings.get(model, {}), data, epochs=epochs)
-    reader = load_run(language) if language else None
-    run, made_now = train_on(
-        dataset if reader is None else with_text_input(reader, dataset),
+    text_run = load_run(text_model) if text_model else None
+    run, is_new = train_on_dataset(
+        dataset if text_run is None else encode_texts_with_run(text_run, dataset),
         data,
         output_dir,
         model=model,
-        recipe=chosen,
+        recipe=teacher_recipe(model, load_tables(recipe).get(model, {}), data, epochs=epochs),
         seed=seed,
         context=context,
-        reader=reader,
+        text_model=text_run,
     )
-    if made_now:
-        following = f"edge-msa distill --teacher {output_dir} --output-dir student"
-        print_output("teacher", output_dir, None if in_pipeline else following)
+    if is_new:
+        next_command = f"edge-msa distill --teacher {output_dir} --output-dir student"
+        print_output("teacher", output_dir, None if in_pipeline else next_command)
     return run
 
 
-def train_on(
+def train_on_dataset(
     dataset: Dataset,
     source: str,
     output_dir: Path,
@@ -69,38 +85,50 @@ def train_on(
     recipe: TeacherRecipe,
     seed: int,
     context: TrainingContext,
-    told: Collection[str] = (),
-    reader: Run | None = None,
+    reported: Collection[str] = (),
+    text_model: Run | None = None,
 ) -> tuple[Run, bool]:
-    """The run of that recipe on an opened dataset, and whether it was made now; remarks in `told` are not repeated.
+    """Train a teacher on an opened dataset, unless an identical run exists.
 
-    `reader` is the language run whose text encoder made the dataset's language stream.
+    Args:
+        dataset: Dataset before normalization.
+        source: Where the dataset comes from, as recorded in the run.
+        output_dir: Folder of the run.
+        model: Architecture of the teacher.
+        recipe: Recipe of the teacher.
+        seed: Seed of every random choice.
+        context: Hardware to train on.
+        reported: Notes that were printed before and are not repeated.
+        text_model: Run whose text encoder computed the language frames.
+
+    Returns:
+        The run, and whether it is new.
     """
     spec = ModelSpec.for_training(dataset, source)
-    if reader is not None:
-        spec = spec.with_text_input(reader.spec)
-    plain_recipe = dataclasses.asdict(recipe)
+    if text_model is not None:
+        spec = spec.with_text_input(text_model.spec)
+    settings = recipe.model_dump()
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": context.precision}
-    inputs |= {"language": reader.digest} if reader is not None else {}
-    cache_key = compute_cache_key(f"train {model}", plain_recipe, seed, inputs)
+    inputs |= {"text model": text_model.digest} if text_model is not None else {}
+    cache_key = compute_cache_key(f"train {model}", settings, seed, inputs)
     if run := find_current_shared_run(output_dir, cache_key, context):
         print_up_to_date(output_dir)
         return run, False
     check_value_range(dataset, spec.dims)
     normalized = spec.normalize(dataset)
-    print_notes(note for note in normalized.notes[len(dataset.notes) :] if note not in told)
+    print_notes(note for note in normalized.notes[len(dataset.notes) :] if note not in reported)
     with new_shared_run(output_dir, cache_key, context) as work:
         trained = train_by_recipe(normalized, recipe, seed=seed, context=context, work_dir=work)
-        context.dismiss_others()
-        if reader is not None and spec.text_input:
-            copy_text_input(reader.path, work)
+        context.exit_other_processes()
+        if text_model is not None and spec.text_input:
+            copy_text_input(text_model.path, work)
         info = RunInfo(
             kind="teacher",
             model=model,
             command="train",
             cache_key=cache_key,
             seed=seed,
-            recipe=plain_recipe,
+            recipe=settings,
             config=dataclasses.asdict(trained.config),
             spec=spec,
             inputs=inputs,

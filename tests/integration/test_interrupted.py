@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 import torch
 
-from edge_msa.training.loop import _Run
+from edge_msa.training.loop import _Loop
 
 if TYPE_CHECKING:
     from tests.integration.conftest import CommandResult
@@ -101,15 +101,15 @@ def test_training_resumes_after_a_checkpoint_that_did_not_fit(
 def test_training_resumes_at_the_interrupted_epoch(
     small_runs: Path, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_epoch, started = _Run.epoch, []
+    train_epoch, started = _Loop.run_epoch, []
 
-    def interrupt_second(self: _Run, state: Any) -> None:
+    def interrupt_second(self: _Loop, state: Any) -> None:
         started.append((self.stage, state.epoch))
         if len(started) == 2:
             raise KeyboardInterrupt
         train_epoch(self, state)
 
-    monkeypatch.setattr(_Run, "epoch", interrupt_second)
+    monkeypatch.setattr(_Loop, "run_epoch", interrupt_second)
     command = WRITERS["train"].command(small_runs, tmp_path)
     result = edge_msa(*command)
     assert result.code == 130

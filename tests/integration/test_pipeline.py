@@ -22,7 +22,7 @@ import edge_msa_runtime
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.precisions import PrecisionMeasurement
 from edge_msa.data.formats.archive import load_archive
-from edge_msa.training.load import student_of
+from edge_msa.training.load import load_student
 from edge_msa.training.predict import predict
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.modalities import MODALITIES, Subset
@@ -179,7 +179,7 @@ def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline
     run = load_run(pipeline_run.folder / "student")
     dataset = load_archive(pipeline_run.data)
     split = dataset.split("test")
-    student, normalized = student_of(run), run.spec.normalize(dataset).split("test")
+    student, normalized = load_student(run), run.spec.normalize(dataset).split("test")
     generator = np.random.default_rng(0)
     with edge_msa_runtime.load(pipeline_run.folder / "bundle-laptop", backend=backend, precision="fp32") as session:
         assert session.backend == backend

@@ -1,4 +1,4 @@
-"""Terms of distillation that draw the student's representation to the teacher's."""
+"""Terms of the distillation loss that align the student's representation with the teacher's."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from torch.nn import functional as F
 
 from edge_msa.training.losses import (
     adversarial_loss,
+    discriminator,
     jensen_shannon_information,
     relation_loss,
     reverse_gradient,
-    scorer,
 )
 
 _HIDDEN = 64
 
 
-class Alignment(nn.Module):
-    """The terms that are switched on, and the networks that only they need; none of it is part of the student.
+class RepresentationAlignment(nn.Module):
+    """The enabled alignment terms and their auxiliary networks, which are not part of the student.
 
     Args:
-        own: width of the student's representation.
-        theirs: width of the teacher's.
-        terms: of `hint`, `hmi`, `hal`, `relations`.
+        width: Width of the student's representation.
+        teacher_width: Width of the teacher's representation.
+        terms: Enabled terms, out of `hint`, `hmi`, `hal` and `relations`.
     """
 
-    def __init__(self, own: int, theirs: int, terms: Collection[str]) -> None:
+    def __init__(self, width: int, teacher_width: int, terms: Collection[str]) -> None:
         super().__init__()
         self.terms = tuple(terms)
-        self.map = nn.Linear(own, theirs) if {"hint", "hal"} & set(terms) else None
-        self.statistics = scorer(own + theirs, _HIDDEN) if "hmi" in terms else None
-        self.discriminator = scorer(theirs, _HIDDEN) if "hal" in terms else None
+        self.map = nn.Linear(width, teacher_width) if {"hint", "hal"} & set(terms) else None
+        self.statistics = discriminator(width + teacher_width, _HIDDEN) if "hmi" in terms else None
+        self.discriminator = discriminator(teacher_width, _HIDDEN) if "hal" in terms else None
 
-    def forward(self, own: Tensor, theirs: Tensor) -> dict[str, Tensor]:
-        """Each term, not weighted yet.
+    def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """Return each term, without its weight.
 
         Args:
-            own: (B, width) of the student, B at least 2.
-            theirs: (B, width) of the teacher for the same samples, no gradient.
+            student: Representations of the student, (B, width) with B at least 2.
+            teacher: Representations of the teacher for the same samples, (B, teacher_width), without a gradient.
         """
-        found: dict[str, Tensor] = {}
+        terms: dict[str, Tensor] = {}
         if self.map is not None:
-            mapped = self.map(own)
+            mapped = self.map(student)
             if "hint" in self.terms:
-                found["hint"] = F.mse_loss(mapped, theirs)
+                terms["hint"] = F.mse_loss(mapped, teacher)
             if self.discriminator is not None:
-                judged = self.discriminator(reverse_gradient(mapped))
-                found["hal"] = adversarial_loss(judged, self.discriminator(theirs))
+                scores = self.discriminator(reverse_gradient(mapped))
+                terms["hal"] = adversarial_loss(scores, self.discriminator(teacher))
         if self.statistics is not None:
-            joint = self.statistics(torch.cat([theirs, own], dim=1))
-            # As in HRLF: pairs that do not belong together come from rolling the batch by one sample.
-            marginal = self.statistics(torch.cat([theirs.roll(1, dims=0), own], dim=1))
-            found["hmi"] = -jensen_shannon_information(joint, marginal)
+            joint = self.statistics(torch.cat([teacher, student], dim=1))
+            # As in HRLF, pairs that do not match come from rolling the batch by one sample.
+            marginal = self.statistics(torch.cat([teacher.roll(1, dims=0), student], dim=1))
+            terms["hmi"] = -jensen_shannon_information(joint, marginal)
         if "relations" in self.terms:
-            found["relations"] = relation_loss(own, theirs)
-        return found
+            terms["relations"] = relation_loss(student, teacher)
+        return terms

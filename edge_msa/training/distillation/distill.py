@@ -1,9 +1,9 @@
 """Distilling teachers into the student that devices run.
 
-The student sees the data under MSM and learns from the labels and from what the teachers read out of the same
-subset of modalities. A prediction of the same subset, not of the complete sample, is the better target: it is close to
-the best that can be known from that subset, and free of the label's noise. What the other terms are stands in
-`StudentRecipe`, what they were baseline check in docs/students.md.
+The student trains under MSM on labels and on the teachers' predictions from the same subset of modalities. A prediction
+from the same subset is a better target than one from the complete sample: it is close to the best that can be known
+from that subset, and it does not contain the noise of the label. `StudentRecipe` describes the other terms, and
+docs/students.md their effect.
 """
 
 from __future__ import annotations
@@ -12,42 +12,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.students import StudentRecipe
 from edge_msa.data.dataset import Dataset
 from edge_msa.errors import DataError
 from edge_msa.models.student import Student, StudentConfig
+from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.context import TrainingContext
-from edge_msa.training.distillation.alignment import Alignment
-from edge_msa.training.distillation.targets import Targets
-from edge_msa.training.initialization import start_at_prior
+from edge_msa.training.distillation.alignment import RepresentationAlignment
+from edge_msa.training.distillation.targets import DistillationTargets
+from edge_msa.training.initialization import init_bias_to_prior
 from edge_msa.training.loop import Objective, fit
 from edge_msa.training.losses import sample_losses, task_loss
 from edge_msa.training.missing_modalities import draw_missing
-from edge_msa.training.predict import predict, to_numpy
+from edge_msa.training.predict import predict, weights_to_numpy
 from edge_msa.training.tensors import SplitTensors
 from edge_msa_runtime.modalities import MODALITIES, subsets_of
 
 
 @dataclass(frozen=True)
 class TrainedStudent:
-    """What `distill` gives: weights by name, rows of the log, validation metrics of the chosen epoch."""
+    """The result of `distill`."""
 
     config: StudentConfig
+    """Sizes of the student."""
     weights: dict[str, NDArray[np.float32]]
-    log: list[dict[str, Any]]
-    metrics: dict[str, Any]
+    """Weights of the best epoch, by name."""
+    log: list[LogRow]
+    """One row per epoch."""
+    metrics: dict[str, float | int]
+    """Validation metrics of the best epoch."""
 
 
 def distill(
     dataset: Dataset,
-    targets: Targets | None,
+    targets: DistillationTargets | None,
     recipe: StudentRecipe,
     *,
     seed: int,
@@ -56,58 +60,61 @@ def distill(
     fingerprint: str = "",
     start: Student | None = None,
 ) -> TrainedStudent:
-    """Train a student on labels and on what teachers say.
+    """Train a student on labels and on the teachers' targets.
 
     Args:
-        dataset: normalized as the student will have it; labels of training samples may be NaN.
-        targets: what teachers say of the training samples, on the context's device (`targets_of`); None: only labels.
-        recipe: of the student.
-        seed: of initialization, order, dropout and masks.
-        context: on what to train.
-        work_dir: where the checkpoint is kept.
-        fingerprint: names what a checkpoint must share to be gone on from.
-        start: a trained student that computes as in int8 (`edge_msa.training.distillation.qat`), trained on by the recipe's
-            `qat_plan`; None: a new one.
+        dataset: Dataset with the student's normalization. Labels of training samples may be NaN.
+        targets: Targets from `compute_targets`, on the context's device; None trains on labels only.
+        recipe: Recipe of the student.
+        seed: Seed of initial weights, order, dropout and masks.
+        context: Hardware to train on.
+        work_dir: Folder of the checkpoint.
+        fingerprint: Identifies the inputs; a checkpoint with another fingerprint is ignored.
+        start: Fake-quantized student (`edge_msa.training.distillation.qat`) to fine-tune with the recipe's
+            `qat_epochs` and `qat_learning_rate`; None trains a new student.
 
     Raises:
-        DataError: validation has samples without labels.
-        TrainingError: the loss diverged.
+        DataError: The validation split has samples without labels.
+        TrainingError: The loss is not finite.
     """
     if not np.isfinite(dataset.split("valid").labels).all():
-        raise DataError(f"valid of {dataset.name} has samples without labels: by them the best epoch is chosen")
+        raise DataError(
+            f"The valid split of {dataset.name} has samples without labels, which the choice of the best epoch needs."
+        )
     torch.manual_seed(seed)
-    student = _new(dataset, recipe) if start is None else start
+    student = _create_student(dataset, recipe) if start is None else start
     student.to(context.device)
-    objective = _Distillation(dataset, targets, student, recipe, seed, context)
-    fitted = fit(
+    objective = _DistillationObjective(dataset, targets, student, recipe, seed, context)
+    schedule = recipe if start is None else recipe.schedule(recipe.qat_epochs, recipe.qat_learning_rate)
+    result = fit(
         objective,
-        recipe.plan if start is None else recipe.qat_plan,
+        schedule,
         context=context,
         seed=seed,
         work_dir=work_dir,
         fingerprint=fingerprint,
         stage="student" if start is None else "qat",
     )
-    metrics = {"validation_metric": fitted.best, "best_epoch": fitted.best_epoch + 1}
-    return TrainedStudent(student.config, to_numpy(student), [dict(row) for row in fitted.rows], metrics)
+    metrics = {"validation_metric": result.best, "best_epoch": result.best_epoch + 1}
+    return TrainedStudent(student.config, weights_to_numpy(student), result.rows, metrics)
 
 
-def _new(dataset: Dataset, recipe: StudentRecipe) -> Student:
-    student = Student(recipe.config(dataset.dims, dataset.task))
+def _create_student(dataset: Dataset, recipe: StudentRecipe) -> Student:
+    student = Student(recipe.network_config(dataset.dims, dataset.task))
     labels = dataset.split("train").labels
     labels = labels[np.isfinite(labels.reshape(len(labels), -1)).all(axis=1)]
     if len(labels):
-        start_at_prior(student.fusion.read, labels, dataset.task)
+        init_bias_to_prior(student.fusion.output, labels, dataset.task)
     return student
 
 
-class _Distillation(Objective):
-    """The objective: labels and the teachers' word under MSM; validated on every subset."""
+class _DistillationObjective(Objective):
+    """Labels and teachers' targets under MSM, validated on every subset."""
 
     def __init__(
         self,
         dataset: Dataset,
-        targets: Targets | None,
+        targets: DistillationTargets | None,
         student: Student,
         recipe: StudentRecipe,
         seed: int,
@@ -124,55 +131,59 @@ class _Distillation(Objective):
         self._targets = targets
         self.alignment = None
         if targets is not None and targets.vectors is not None:
-            self.alignment = Alignment(student.config.hidden, targets.vectors.shape[2], recipe.weights).to(device)
+            terms = recipe.alignment_weights
+            self.alignment = RepresentationAlignment(student.config.hidden, targets.vectors.shape[2], terms).to(device)
         labels = self._train.labels
-        self._labelled = torch.isfinite(labels).all(dim=1)
-        self._labels = torch.where(self._labelled[:, None], labels, 0.0)
+        self._labeled = torch.isfinite(labels).all(dim=1)
+        self._labels = torch.where(self._labeled[:, None], labels, 0.0)
         self._visible: dict[str, Tensor] = {}
 
     def begin(self, epoch: int) -> None:
-        """Draw the epoch's masks."""
-        self._visible = draw_missing(self._train.valid, self._recipe.missing(epoch), seed=self._seed, epoch=epoch)
+        """Draw the masks of the epoch."""
+        self._visible = draw_missing(self._train.valid, self._recipe.msm_at(epoch), seed=self._seed, epoch=epoch)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        """Loss terms of those samples."""
+        """Return the loss terms of the samples `rows`."""
         context, count = self._context, len(rows)
-        seen = self._train.batch(context.share(rows)).masked(self._visible)
-        vectors = context.whole(self.student.fusion.represent(*self.student.encode(seen.frames, seen.valid)), count)
-        predictions = self.student.fusion.read(vectors)
+        visible = self._train.batch(context.share(rows)).masked(self._visible)
+        tokens, available = self.student.encode(visible.frames, visible.valid)
+        vectors = context.whole(self.student.fusion.represent(tokens, available), count)
+        predictions = self.student.fusion.output(vectors)
         losses = partial(sample_losses, predictions, task=self._task, score_loss=self._recipe.score_loss)
-        labeled = self._labelled[rows].to(predictions.dtype)
-        terms = {"labels": _mean(losses(self._labels[rows]), labeled)}
+        labeled = self._labeled[rows].to(predictions.dtype)
+        terms = {"labels": _weighted_mean(losses(self._labels[rows]), labeled)}
         if self._targets is None:
             return {"loss": terms["labels"]}
-        codes = _codes(seen.valid)
+        codes = _subset_codes(visible.valid)
         known = context.whole(self._targets.known[codes].to(predictions.dtype), count)
-        taught = losses(context.whole(self._targets.predictions[codes, seen.rows], count))
-        terms["teacher"] = _mean(taught, known)
-        # Who has a label alone, or a teacher alone, learns from that alone.
-        share = self._recipe.from_teacher
-        from_label = labeled * (1 - share * known)
-        from_teacher = known * (1 - (1 - share) * labeled)
-        loss = (from_label * losses(self._labels[rows]) + from_teacher * taught).mean()
-        return {"loss": loss + self._aligned(vectors, codes, seen.rows, count, terms), **terms}
+        teacher_losses = losses(context.whole(self._targets.predictions[codes, visible.rows], count))
+        terms["teacher"] = _weighted_mean(teacher_losses, known)
+        # A sample with only a label, or only a teacher's prediction, uses that alone.
+        share = self._recipe.teacher_share
+        label_weights = labeled * (1 - share * known)
+        teacher_weights = known * (1 - (1 - share) * labeled)
+        loss = (label_weights * losses(self._labels[rows]) + teacher_weights * teacher_losses).mean()
+        return {"loss": loss + self._alignment_loss(vectors, codes, visible.rows, count, terms), **terms}
 
-    def _aligned(self, vectors: Tensor, codes: Tensor, rows: Tensor, count: int, terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum of the terms on representations, each noted in `terms`."""
+    def _alignment_loss(
+        self, vectors: Tensor, codes: Tensor, rows: Tensor, count: int, terms: dict[str, Tensor]
+    ) -> Tensor:
+        """Return the weighted sum of the terms on representations, and add each of them to `terms`."""
         total = vectors.new_zeros(())
         targets = self._targets
         if self.alignment is None or targets is None or targets.vectors is None or targets.vectors_known is None:
             return total
-        theirs = self._context.whole(targets.vectors[codes, rows], count)
+        expected = self._context.whole(targets.vectors[codes, rows], count)
         known = self._context.whole(targets.vectors_known[codes].to(vectors.dtype), count) > 0
         if int(known.sum()) < 2:
             return total
-        for name, value in self.alignment(vectors[known], theirs[known]).items():
+        for name, value in self.alignment(vectors[known], expected[known]).items():
             terms[name] = value
-            total = total + self._recipe.weights[name] * value
+            total = total + self._recipe.alignment_weights[name] * value
         return total
 
     def validate(self) -> dict[str, float]:
-        """The task loss of every subset, and their mean as the metric."""
+        """Return the task loss of every subset, and their mean as the metric."""
         losses: dict[str, float] = {}
         labels = torch.from_numpy(self._valid.labels.reshape(len(self._valid), -1))
         for subset in subsets_of(self._valid.modalities):
@@ -181,11 +192,11 @@ class _Distillation(Objective):
         return losses | {"metric": sum(losses.values()) / len(losses)}
 
 
-def _codes(valid: Mapping[str, Tensor]) -> Tensor:
-    """Which subset each sample of a batch has, as bits in the order language, audio, vision; (B,)."""
+def _subset_codes(valid: Mapping[str, Tensor]) -> Tensor:
+    """Return the subset code of each sample of a batch, (B,) int64."""
     bits = [mask.any(dim=1).long() << MODALITIES.index(name) for name, mask in valid.items()]
     return torch.stack(bits).sum(dim=0)
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp(min=1)

@@ -1,10 +1,10 @@
-"""Training a student with the arithmetic of INT8 in its forward pass (quantization-aware training).
+"""Quantization-aware training (QAT): a student whose forward pass simulates INT8 arithmetic.
 
-What `edge_msa_calibrate` will make int8 in the graphs is fake-quantized here on the same grids: weights per channel and
-symmetric, activations per tensor on the ranges that calibration found, rounding half to even. The gradient goes
-straight through, and not at all where a value lies beyond its range (Jacob et al. 2018). So the prediction in torch is
-that of the int8 graph, up to the last bits of float32 sums: a value that lands on the edge between two integers may
-fall either way.
+Everything that `edge_msa_calibrate` quantizes in the graphs is fake-quantized here on the same grids: weights per
+channel and symmetric, activations per tensor with the ranges from calibration, rounding half to even. Gradients use the
+straight-through estimator and are 0 outside of the range (Jacob et al. 2018). The predictions of the torch model thus
+equal those of the INT8 graph up to the last bits of float32 sums; a value halfway between two integers may be rounded
+to either of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_msa.models.student import Student
-from edge_msa.models.student_encoder import Encoder, picked
+from edge_msa.models.student_encoder import StudentEncoder, slice_from
 from edge_msa_calibrate.affine import QuantizationParameters, compute_parameters, quantize_weight
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.plan import MIN_CHANNELS
@@ -29,29 +29,34 @@ from edge_msa_calibrate.schemes import QuantizationScheme
 Ranges = Mapping[str, tuple[float, float]]
 
 
-class FakeQuantEncoder(Encoder):
-    """An encoder of the same weights whose convolutions compute on the grids of one quantization scheme.
+class FakeQuantEncoder(StudentEncoder):
+    """An encoder whose convolutions compute on the grids of one quantization scheme.
 
     Args:
-        like: sizes and weights; it is not changed.
-        modality: of it, which names the ranges.
-        ranges: by `<weight name>:input` and `<weight name>:output`.
-        rules: how int8 is laid out.
-        floats: names of weights whose layers stay float.
+        source: Encoder to copy sizes and weights from; it is not changed.
+        modality: Modality of the encoder, which selects its ranges.
+        ranges: Ranges by `<weight name>:input` and `<weight name>:output`.
+        scheme: Quantization scheme.
+        fp32_weights: Names of the weights whose layers stay in float32.
     """
 
     def __init__(
-        self, like: Encoder, modality: str, ranges: Ranges, rules: QuantizationScheme, floats: Collection[str] = ()
+        self,
+        source: StudentEncoder,
+        modality: str,
+        ranges: Ranges,
+        scheme: QuantizationScheme,
+        fp32_weights: Collection[str] = (),
     ) -> None:
-        super().__init__(like.dim, like.config, like.score.out_channels)
-        self.load_state_dict(like.state_dict())
-        self._rules = rules
-        self._start = start = f"encoders.{modality}."
-        self._floats = {name.removeprefix(start) for name in floats}
+        super().__init__(source.dim, source.config, source.score.out_channels)
+        self.load_state_dict(source.state_dict())
+        self._scheme = scheme
+        self._prefix = prefix = f"encoders.{modality}."
+        self._fp32_weights = {name.removeprefix(prefix) for name in fp32_weights}
         self._grids = {
-            key.removeprefix(start): compute_parameters(low, high, rules.activations)
+            key.removeprefix(prefix): compute_parameters(low, high, scheme.activations)
             for key, (low, high) in ranges.items()
-            if key.startswith(start)
+            if key.startswith(prefix)
         }
 
     def _convolved(
@@ -60,102 +65,108 @@ class FakeQuantEncoder(Encoder):
         if self.config.width < MIN_CHANNELS:
             return super()._convolved(rows, count, memories)
         frames = rows.transpose(1, 2)
-        wide = frames.shape[1] >= MIN_CHANNELS and "embed.weight" not in self._floats
-        embedded = torch.relu(self._conv(self.embed, "embed", frames) if wide else self.embed(frames))
-        features = self._as_read(embedded, 0, "embed.weight" if wide else None)
+        is_int8 = frames.shape[1] >= MIN_CHANNELS and "embed.weight" not in self._fp32_weights
+        embedded = torch.relu(self._conv(self.embed, "embed", frames) if is_int8 else self.embed(frames))
+        features = self._quantize_for_consumer(embedded, 0, "embed.weight" if is_int8 else None)
         convs = []
         for index, (block, memory) in enumerate(zip(self.blocks, memories, strict=True)):
-            features, left = self._block(cast("nn.Conv1d", block), index, features, memory, count)
-            convs.append(left)
+            features, memory_after = self._block(cast("nn.Conv1d", block), index, features, memory, count)
+            convs.append(memory_after)
         return features, tuple(convs)
 
     def _block(
         self, block: nn.Conv1d, index: int, features: Tensor, memory: Tensor, count: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """A residual block's features, and the memory that it leaves."""
+        """Return the features behind a residual block, and the memory after the chunk."""
         name = f"blocks.{index}"
-        is_float = f"{name}.weight" in self._floats
-        if is_float:
+        is_fp32 = f"{name}.weight" in self._fp32_weights
+        if is_fp32:
             seen = torch.cat([memory, features], dim=2)
-            made = torch.relu(block(seen))
+            outputs = torch.relu(block(seen))
         else:
             seen = torch.cat([self._on_grid(memory, f"{name}.weight:input"), features], dim=2)
-            made = self._on_grid(torch.relu(self._conv(block, name, seen)), f"{name}.weight:output")
-        features = features + made
-        # A GRU reads the last sum, and what it makes is float; then no grid waits for that sum.
+            outputs = self._on_grid(torch.relu(self._conv(block, name, seen)), f"{name}.weight:output")
+        features = features + outputs
+        # A GRU computes in float32, so its input, the last sum, is not quantized.
         if self.gru is None or index + 1 < len(self.blocks):
-            features = self._as_read(features, index + 1, None if is_float else "")
-        return features, picked(seen, 2, count, memory.shape[2])
+            features = self._quantize_for_consumer(features, index + 1, None if is_fp32 else "")
+        return features, slice_from(seen, 2, count, memory.shape[2])
 
-    def _as_read(self, features: Tensor, block: int, maker: str | None) -> Tensor:
-        """Features on the grid of the block that reads them, or, behind the last one, of scores.
+    def _quantize_for_consumer(self, features: Tensor, block: int, producer: str | None) -> Tensor:
+        """Quantize features for the layer that consumes them: block `block`, or behind the last block the scores.
 
-        `maker`: the int8 layer that made them; empty for the residual of one, which has no range of its own; None where
-        they were made in float. Nothing is on a grid between two layers in float.
+        `producer` is the weight of the INT8 layer that computed the features. It is empty for the sum behind a residual
+        INT8 block, which has no range of its own, and None for a float32 layer. Features between two float32 layers are
+        not quantized.
         """
-        reader = f"blocks.{block}.weight" if block < len(self.blocks) else "score.weight"
-        reads = block < len(self.blocks) or self.score.out_channels >= MIN_CHANNELS
-        if reader not in self._floats and (reads or maker is not None):
-            return self._on_grid(features, f"{reader}:input")
-        return self._on_grid(features, f"{maker}:output") if maker else features
+        consumer = f"blocks.{block}.weight" if block < len(self.blocks) else "score.weight"
+        is_int8 = block < len(self.blocks) or self.score.out_channels >= MIN_CHANNELS
+        if consumer not in self._fp32_weights and (is_int8 or producer is not None):
+            return self._on_grid(features, f"{consumer}:input")
+        return self._on_grid(features, f"{producer}:output") if producer else features
 
     def _on_grid(self, values: Tensor, key: str) -> Tensor:
         if key not in self._grids:
-            raise CalibrationError(f"there is no range for {self._start}{key}; calibrate this model again")
-        return fake_quantized(values, self._grids[key])
+            raise CalibrationError(f"There is no range for {self._prefix}{key}. Calibrate this model again.")
+        return fake_quantize(values, self._grids[key])
 
-    def _conv(self, conv: nn.Conv1d, name: str, seen: Tensor) -> Tensor:
+    def _conv(self, conv: nn.Conv1d, name: str, values: Tensor) -> Tensor:
         key = f"{name}.weight:input"
-        read = self._on_grid(seen, key)
-        weight, bias = self._constants(conv, self._grids[key].scale)
-        return F.conv1d(read, weight, bias, dilation=conv.dilation)
+        inputs = self._on_grid(values, key)
+        weight, bias = self._quantized_parameters(conv, self._grids[key].scale)
+        return F.conv1d(inputs, weight, bias, dilation=conv.dilation)
 
-    def _constants(self, conv: nn.Conv1d, scale: float) -> tuple[Tensor, Tensor]:
-        """Weight and bias as the int8 graph has them, with the gradient of the float ones."""
+    def _quantized_parameters(self, conv: nn.Conv1d, scale: float) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the INT8 graph, with the gradient of the float32 parameters.
+
+        `scale` is that of the convolution's input.
+        """
         assert conv.bias is not None  # noqa: S101 - every encoder's convolution has one
         weight, bias = (part.detach().cpu().numpy() for part in (conv.weight, conv.bias))
-        wide = bias.astype(np.float64)
+        bias64 = bias.astype(np.float64)
         integers, scales = quantize_weight(
-            weight, self._rules.weight_limit, wide / scale if self._rules.bias_int32 else None
+            weight, self._scheme.weight_limit, bias64 / scale if self._scheme.bias_int32 else None
         )
         weight = integers.astype(np.float32) * scales.reshape(-1, 1, 1)
-        if self._rules.bias_int32:
+        if self._scheme.bias_int32:
             steps = np.float32(scale) * scales
-            bias = np.rint(wide / steps.astype(np.float64)).astype(np.float32) * steps
-        return _straight(conv.weight, weight), _straight(conv.bias, bias)
+            bias = np.rint(bias64 / steps.astype(np.float64)).astype(np.float32) * steps
+        return _straight_through(conv.weight, weight), _straight_through(conv.bias, bias)
 
 
 def fake_quantized_student(
-    student: Student, ranges: Ranges, rules: QuantizationScheme, floats: Collection[str] = ()
+    student: Student, ranges: Ranges, scheme: QuantizationScheme, fp32_weights: Collection[str] = ()
 ) -> Student:
-    """The student with encoders that compute as in int8; one of whose modality there is no range stays float.
+    """Return a copy of the student whose encoders simulate INT8. Encoders without any range stay in float32.
 
     Args:
-        student: float; it is not changed. The result's weights have the same names.
-        ranges: from calibration.
-        rules: of the target's context.
-        floats: names of weights whose layers stay float, as calibrate found or sensitivity chose.
+        student: Student in float32; it is not changed. The weights of the result have the same names.
+        ranges: Ranges from calibration.
+        scheme: Quantization scheme of the target.
+        fp32_weights: Names of the weights whose layers stay in float32, from calibration or the sensitivity analysis.
 
     Raises:
-        CalibrationError: a range that the encoders need is missing.
+        CalibrationError: A range that the encoders need is missing.
     """
     result = copy.deepcopy(student)
     calibrated = {key.split(".")[1] for key in ranges if key.startswith("encoders.")}
     for name in student.config.dims:
         if name in calibrated:
-            encoder = cast("Encoder", student.encoders[name])
-            result.encoders[name] = FakeQuantEncoder(encoder, name, ranges, rules, floats)
+            encoder = cast("StudentEncoder", student.encoders[name])
+            result.encoders[name] = FakeQuantEncoder(encoder, name, ranges, scheme, fp32_weights)
     return result.train(student.training)
 
 
-def fake_quantized(values: Tensor, grid: QuantizationParameters) -> Tensor:
-    """Each value's neighbor on the grid, as float32, or the grid's end; the gradient of what lies inside is 1."""
+def fake_quantize(values: Tensor, grid: QuantizationParameters) -> Tensor:
+    """Round values to the grid and clamp them to its ends; the gradient is 1 inside the range and 0 outside."""
     result: Tensor = _FakeQuantize.apply(values, grid)  # type: ignore[no-untyped-call]
     return result
 
 
-def _straight(values: Tensor, quantized: NDArray[np.float32]) -> Tensor:
-    result: Tensor = _Replaced.apply(values, torch.from_numpy(quantized).to(values.device))  # type: ignore[no-untyped-call]
+def _straight_through(values: Tensor, quantized: NDArray[np.float32]) -> Tensor:
+    """Return the quantized values, with the gradient of `values`."""
+    replacement = torch.from_numpy(quantized).to(values.device)
+    result: Tensor = _StraightThrough.apply(values, replacement)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -163,10 +174,10 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, grid: QuantizationParameters) -> Tensor:
         integers = grid.integer_type
-        # By a tensor: a division by a plain number may become a product with its reciprocal.
-        found = torch.round(values / values.new_tensor(grid.scale)) + grid.zero_point
-        ctx.save_for_backward((found >= integers.lowest) & (found <= integers.highest))
-        return (found.clamp(integers.lowest, integers.highest) - grid.zero_point) * grid.scale
+        # Division by a Python number could be replaced by a multiplication with the reciprocal.
+        rounded = torch.round(values / values.new_tensor(grid.scale)) + grid.zero_point
+        ctx.save_for_backward((rounded >= integers.lowest) & (rounded <= integers.highest))
+        return (rounded.clamp(integers.lowest, integers.highest) - grid.zero_point) * grid.scale
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -174,7 +185,7 @@ class _FakeQuantize(torch.autograd.Function):
         return gradients[0] * inside, None
 
 
-class _Replaced(torch.autograd.Function):
+class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, replacement: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
         return replacement.view_as(values)

@@ -1,4 +1,4 @@
-"""What a student is going to learn from: its spec, its data, and its teachers with the data as each reads it."""
+"""Everything that a student is distilled from: its spec, its data, and the teachers with their data."""
 
 from __future__ import annotations
 
@@ -9,59 +9,62 @@ from pathlib import Path
 
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, load_run
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.students import StudentRecipe
 from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.join import join_train_splits
 from edge_msa.data.opening import open_dataset
 from edge_msa.errors import DataError, UnstatedTaskError
 from edge_msa.training.context import TrainingContext
-from edge_msa.training.distillation.targets import Targets, Teacher, targets_of
-from edge_msa.training.load import model_of
+from edge_msa.training.distillation.targets import DistillationTargets, Teacher, compute_targets
+from edge_msa.training.load import load_model
 from edge_msa.training.run_data import data_source_for_run, encode_texts_for_run, open_unencoded_dataset_for_run
-from edge_msa.training.text.load import spec_of_text_model
+from edge_msa.training.text.load import require_text_model
 
 
-@dataclass(frozen=True)
+@dataclass
 class DistillationSetup:
-    """A student's teachers and what it learns on.
-
-    `spec`: of the student. `dataset`: normalized by it; `raw`: the same as it was; `own`: as it was opened, without
-    the transfer files' samples. `runs` and `specs`: of the teachers, the latter with what they are asked for;
-    `views`: the data as each of them sees it. `reader`: the language run that makes the student's language stream of
-    the words, None where that is features.
-    """
+    """A student's data and teachers. It caches the targets that the teachers compute."""
 
     spec: ModelSpec
+    """Spec of the student."""
     dataset: Dataset
-    raw: Dataset
-    own: Dataset
-    runs: tuple[Run, ...]
-    specs: tuple[ModelSpec, ...]
-    views: tuple[Dataset, ...]
-    reader: Run | None = None
-    _asked: dict[str, Targets | None] = field(default_factory=dict)
+    """The student's dataset, normalized, with the training samples of the transfer files."""
+    unnormalized: Dataset
+    """The same dataset before normalization."""
+    source: Dataset
+    """The dataset as opened, without the transfer files, with unencoded texts."""
+    teachers: tuple[Run, ...]
+    """Runs of the teachers."""
+    teacher_specs: tuple[ModelSpec, ...]
+    """Specs of the teachers, restricted to the modalities that they are used for."""
+    teacher_datasets: tuple[Dataset, ...]
+    """The dataset of each teacher, with its own text encoding, before normalization."""
+    text_model: Run | None = None
+    """The run whose text encoder computes the student's language frames; None if they are features."""
+    _targets: dict[str, DistillationTargets | None] = field(default_factory=dict, init=False, repr=False)
 
-    def shown_to(self, run: Run) -> Dataset:
-        """The data without the transfer files' samples, raw, as a teacher or a student of it sees it."""
-        return encode_texts_for_run(run, self.own)
+    def dataset_for(self, run: Run) -> Dataset:
+        """Return the dataset for evaluating a teacher or a student, without transfer files and normalization."""
+        return encode_texts_for_run(run, self.source)
 
-    def digests(self, context: TrainingContext) -> dict[str, str]:
-        """What a run of a student depends on besides its recipe and seed."""
+    def input_digests(self, context: TrainingContext) -> dict[str, str]:
+        """Return everything that a student's run depends on besides its recipe and seed."""
         inputs = {"data": self.dataset.digest, "task": self.dataset.task.kind, "precision": context.precision}
-        inputs |= {f"teacher{place or ''}": run.digest for place, run in enumerate(self.runs)}
-        return inputs | ({"language": self.reader.digest} if self.reader else {})
+        inputs |= {f"teacher{index or ''}": run.digest for index, run in enumerate(self.teachers)}
+        return inputs | ({"text model": self.text_model.digest} if self.text_model else {})
 
-    def targets(self, recipe: StudentRecipe, context: TrainingContext) -> Targets | None:
-        """What the teachers say, each of the split in its own normalization; asked once for all like recipes."""
-        key = f"{recipe.teacher_weights} {recipe.from_teacher > 0} {bool(recipe.weights)} {context.device}"
-        if key not in self._asked:
+    def targets(self, recipe: StudentRecipe, context: TrainingContext) -> DistillationTargets | None:
+        """Return the teachers' targets, which are computed once for all recipes with equal teacher settings."""
+        uses = (recipe.teacher_share > 0, bool(recipe.alignment_weights))
+        key = f"{recipe.teacher_weights} {uses} {context.device}"
+        if key not in self._targets:
             teachers = [
-                Teacher(model_of(run, context.device), given.normalize(view).split("train"))
-                for run, given, view in zip(self.runs, self.specs, self.views, strict=True)
+                Teacher(load_model(run, context.device), spec.normalize(dataset).split("train"))
+                for run, spec, dataset in zip(self.teachers, self.teacher_specs, self.teacher_datasets, strict=True)
             ]
-            self._asked[key] = targets_of(teachers, recipe, self.dataset.task, context.device)
-        return self._asked[key]
+            self._targets[key] = compute_targets(teachers, recipe, self.dataset.task, context.device)
+        return self._targets[key]
 
 
 def prepare_distillation(
@@ -69,81 +72,91 @@ def prepare_distillation(
     teachers: Sequence[Path],
     transfer: Sequence[str],
     task: str | None,
-    language: Path | None = None,
+    text_model: Path | None = None,
 ) -> DistillationSetup:
-    """Open all of it.
+    """Load the teachers and the data, and derive the student's spec.
 
-    The student reads what any of its teachers reads; where two normalize the same modality, the first one's way is the
-    student's. A later teacher is not asked for a modality of which the data has other features than it was made for.
+    The student has the modalities of all teachers. If several teachers normalize the same modality, the student uses
+    the normalization of the first one. A later teacher does not use modalities whose number of features differs from
+    what it was trained on.
 
     Args:
-        data: a feature file; None: what the first teacher was made from.
-        teachers: runs of train, import, distill or language.
-        transfer: feature files whose training samples are learned from as well, with or without labels.
-        task: name of the data's task; None: its own.
-        language: a language run, by whose text encoder the student reads words; None: the first teacher's, if it has one.
+        data: Feature file (default: the data that the first teacher was trained on).
+        teachers: Runs of train, import, distill or text.
+        transfer: Feature files with additional training samples, labeled or not.
+        task: Name of the task (default: the task that the data states).
+        text_model: Run whose text encoder computes the student's language frames (default: the first teacher, if it
+            takes text).
 
     Raises:
-        DataError: a teacher answers something else, or reads nothing of the data; a transfer file does not fit.
+        DataError: A teacher has another task or cannot use the data, or a transfer file does not fit.
     """
     runs = tuple(load_run(path, "teacher", "student") for path in teachers)
-    asked = [run.spec for run in runs]
-    first = asked[0]
-    plain = open_unencoded_dataset_for_run(runs[0], data, task)
-    others = [_transfer(file, first) for file in transfer]
-    reader = load_run(language) if language else runs[0] if first.text_input else None
-    views = [_view(run, given, plain, others) for run, given in zip(runs, asked, strict=True)]
-    first.select_inputs(views[0])
-    fitting = [first, *(_fitting(r.path, c, first, v) for r, c, v in zip(runs[1:], asked[1:], views[1:], strict=True))]
+    first = runs[0].spec
+    source = open_unencoded_dataset_for_run(runs[0], data, task)
+    transfers = [_open_transfer_file(file, first) for file in transfer]
+    encoder_run = load_run(text_model) if text_model else runs[0] if first.text_input else None
+    datasets = [_dataset_of(run, run.spec, source, transfers) for run in runs]
+    first.select_inputs(datasets[0])
+    usable = [
+        first,
+        *(_usable_spec(run, first, dataset) for run, dataset in zip(runs[1:], datasets[1:], strict=True)),
+    ]
     spec = first
-    for given in fitting[1:]:
-        spec = spec.merge(given)
-    own = views[0]
-    if reader is not None:
-        text_input = spec_of_text_model(reader)
-        spec = spec.merge(text_input.select(["language"])).with_text_input(text_input)
-        own = _view(reader, text_input, plain, others)
-    raw = spec.select_inputs(own)
-    spec = dataclasses.replace(spec.narrow_to(raw), data_source=data_source_for_run(runs[0], data))
-    normalized = spec.normalize(raw)
-    print_notes(normalized.notes[len(plain.notes) :])
-    reads = tuple(given.select([name for name in given.dims if name in spec.dims]) for given in fitting)
+    for other in usable[1:]:
+        spec = spec.merge(other)
+    own = datasets[0]
+    if encoder_run is not None:
+        text_spec = require_text_model(encoder_run)
+        spec = spec.merge(text_spec.select(["language"])).with_text_input(text_spec)
+        own = _dataset_of(encoder_run, text_spec, source, transfers)
+    unnormalized = spec.select_inputs(own)
+    spec = dataclasses.replace(spec.narrow_to(unnormalized), data_source=data_source_for_run(runs[0], data))
+    normalized = spec.normalize(unnormalized)
+    print_notes(normalized.notes[len(source.notes) :])
     return DistillationSetup(
-        spec, normalized, raw, plain, runs, reads, tuple(views), reader if spec.text_input else None
+        spec=spec,
+        dataset=normalized,
+        unnormalized=unnormalized,
+        source=source,
+        teachers=runs,
+        teacher_specs=tuple(item.select([name for name in item.dims if name in spec.dims]) for item in usable),
+        teacher_datasets=tuple(datasets),
+        text_model=encoder_run if spec.text_input else None,
     )
 
 
-def _view(run: Run, spec: ModelSpec, dataset: Dataset, transfer: Sequence[Dataset]) -> Dataset:
-    """The data as a run sees it, with the training samples of the transfer files behind its own."""
-    seen = [encode_texts_for_run(run, item) for item in transfer]
-    return join_train_splits(encode_texts_for_run(run, dataset), [spec.select_inputs(item) for item in seen])
+def _dataset_of(run: Run, spec: ModelSpec, dataset: Dataset, transfers: Sequence[Dataset]) -> Dataset:
+    """Return the dataset with the text encoding of a run, and the training samples of the transfer files appended."""
+    encoded = [encode_texts_for_run(run, item) for item in transfers]
+    return join_train_splits(encode_texts_for_run(run, dataset), [spec.select_inputs(item) for item in encoded])
 
 
-def _fitting(path: Path, given: ModelSpec, first: ModelSpec, dataset: Dataset) -> ModelSpec:
-    """A later teacher's spec, without the modalities that the data has other features of."""
-    if given.task.outputs != first.task.outputs or given.task.is_score != first.task.is_score:
+def _usable_spec(run: Run, first: ModelSpec, dataset: Dataset) -> ModelSpec:
+    """Return the spec of a later teacher, without modalities whose number of features differs in the data."""
+    spec = run.spec
+    if spec.task.outputs != first.task.outputs or spec.task.is_score != first.task.is_score:
         raise DataError(
-            f"{path} answers the task {given.task.kind}, the first teacher {first.task.kind}: give teachers of one task"
+            f"All teachers must have the task of the first one, {first.task.kind}, got {spec.task.kind} for {run.path}."
         )
-    names = [name for name, dim in given.dims.items() if dataset.dims.get(name, dim) == dim]
-    left = [
-        f"{name} ({given.dims[name]} features, not {dataset.dims[name]})" for name in given.dims if name not in names
+    names = [name for name, dim in spec.dims.items() if dataset.dims.get(name, dim) == dim]
+    unusable = [
+        f"{name} (it expects {dim} features, got {dataset.dims[name]})"
+        for name, dim in spec.dims.items()
+        if name not in names
     ]
     if not any(name in dataset.dims for name in names):
-        raise DataError(f"{path} reads {', '.join(given.dims)}, and nothing that {dataset.name} has: {_words(left)}")
-    print_notes(f"{path} is not asked for {item}" for item in left)
-    return given.select(names)
+        reason = ", ".join(unusable) or f"it takes {', '.join(spec.dims)}"
+        raise DataError(f"{run.path} can use no modality of {dataset.name}: {reason}. Leave that teacher out.")
+    print_notes(f"{run.path} does not use {item}" for item in unusable)
+    return spec.select(names)
 
 
-def _words(left: Sequence[str]) -> str:
-    return f"it has other {', '.join(left)}" if left else "leave that teacher out"
-
-
-def _transfer(file: str, spec: ModelSpec) -> Dataset:
-    """A transfer file's training split, raw; its task is the first teacher's where the file states none."""
+def _open_transfer_file(file: str, spec: ModelSpec) -> Dataset:
+    """Open the training split of a transfer file; if it states no task, it has the first teacher's."""
     try:
-        found = open_dataset(file)
+        dataset = open_dataset(file)
     except UnstatedTaskError:
-        found = open_dataset(file, task=spec.task)
-    print_notes(found.notes)
-    return dataclasses.replace(found, splits={"train": found.split("train")})
+        dataset = open_dataset(file, task=spec.task)
+    print_notes(dataset.notes)
+    return dataclasses.replace(dataset, splits={"train": dataset.split("train")})

@@ -1,4 +1,4 @@
-"""What teachers say of a training split: their predictions, and the first one's representations, subset by subset."""
+"""Distillation targets: the teachers' predictions and the first teacher's representations, for every subset."""
 
 from __future__ import annotations
 
@@ -10,100 +10,105 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.students import StudentRecipe
 from edge_msa.data.dataset import Split
 from edge_msa.data.tasks import Task
-from edge_msa.training.internals import representations
-from edge_msa.training.predict import Readable, predict
+from edge_msa.training.predict import Model, predict
+from edge_msa.training.split_introspection import compute_representations
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 CODES = 2 ** len(MODALITIES)
+"""Number of subset codes (see `subset_code`), including that of the empty subset."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network in evaluation mode, and the training split as it reads it: its own normalization and modalities."""
+    """A network in evaluation mode, and the training split with its own normalization and modalities."""
 
-    model: Readable
+    model: Model
     train: Split
 
-    def reads(self, subset: Subset) -> Subset | None:
-        """What of a subset it reads; None: nothing."""
+    def usable_part(self, subset: Subset) -> Subset | None:
+        """Return the part of a subset that the teacher can use, or None."""
         names = [name for name in subset.modalities if name in self.model.config.dims and name in self.train.modalities]
         return Subset.of(names) if names else None
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What N samples are to be read as, by the code (see `code_of`) of what is seen of them.
-
-    `predictions` (8, N, outputs): scores, or probabilities of emotions. `known` (8,) bool: whether any teacher reads
-    anything of that subset. `vectors` (8, N, width) of the first teacher, each feature with mean 0 and deviation 1, and
-    `vectors_known` (8,); None where no term asks for them.
-    """
+class DistillationTargets:
+    """What a student learns from teachers, for N samples and each subset code."""
 
     predictions: Tensor
+    """Scores, or probabilities of emotions, (8, N, outputs)."""
     known: Tensor
+    """Whether any teacher can use the subset, (8,) bool."""
     vectors: Tensor | None = None
+    """Representations of the first teacher, (8, N, width), standardized per feature. None if no term uses them."""
     vectors_known: Tensor | None = None
+    """Whether the first teacher can use the subset, (8,) bool."""
 
 
-def targets_of(teachers: Sequence[Teacher], recipe: StudentRecipe, task: Task, device: torch.device) -> Targets | None:
-    """Ask the teachers for every subset; of a subset each is asked for what it reads, one that reads nothing is not.
+def compute_targets(
+    teachers: Sequence[Teacher], recipe: StudentRecipe, task: Task, device: torch.device
+) -> DistillationTargets | None:
+    """Compute the teachers' predictions for every subset. Each teacher predicts from the part of it that it can use.
 
     Args:
-        teachers: at least one; their splits hold the same samples.
-        recipe: which says how their predictions weigh, and whether anything but labels is learned from at all.
-        task: scores, or emotions.
-        device: where the targets go.
+        teachers: At least one teacher. Their splits contain the same samples.
+        recipe: Recipe with the weights of the teachers and of the loss terms.
+        task: Whether the predictions are scores or emotions.
+        device: Device of the targets.
 
     Returns:
-        None where the recipe learns from labels alone.
+        The targets, or None if the recipe uses labels only.
     """
-    if not recipe.from_teacher and not recipe.weights:
+    if not recipe.teacher_share and not recipe.alignment_weights:
         return None
     weights = recipe.teacher_weights or (1.0,) * len(teachers)
     count = len(teachers[0].train)
     predictions = torch.zeros(CODES, count, task.outputs)
     total = torch.zeros(CODES)
     for teacher, weight in zip(teachers, weights, strict=True):
-        said: dict[Subset, Tensor] = {}
+        computed: dict[Subset, Tensor] = {}
         for subset in Subset:
-            if (seen := teacher.reads(subset)) is None:
+            if (part := teacher.usable_part(subset)) is None:
                 continue
-            if seen not in said:
-                said[seen] = _answers(teacher, seen, task)
-            predictions[code_of(subset)] += weight * said[seen]
-            total[code_of(subset)] += weight
+            if part not in computed:
+                computed[part] = _predict(teacher, part, task)
+            predictions[subset_code(subset)] += weight * computed[part]
+            total[subset_code(subset)] += weight
     predictions /= total.clamp(min=1e-12)[:, None, None]
-    vectors = _vectors(teachers[0]) if recipe.weights else (None, None)
-    placed = (None if item is None else item.to(device) for item in vectors)
-    return Targets(predictions.to(device), (total > 0).to(device), *placed)
+    known = (total > 0).to(device)
+    if not recipe.alignment_weights:
+        return DistillationTargets(predictions.to(device), known)
+    vectors, vectors_known = _standardized_representations(teachers[0])
+    return DistillationTargets(predictions.to(device), known, vectors.to(device), vectors_known.to(device))
 
 
-def code_of(subset: Subset) -> int:
-    """A subset as bits, language first."""
+def subset_code(subset: Subset) -> int:
+    """Return a subset as a bit mask; language is the lowest bit."""
     return sum(1 << MODALITIES.index(name) for name in subset.modalities)
 
 
-def _answers(teacher: Teacher, subset: Subset, task: Task) -> Tensor:
+def _predict(teacher: Teacher, subset: Subset, task: Task) -> Tensor:
     outputs = torch.from_numpy(predict(teacher.model, teacher.train, subset))
     return outputs if task.is_score else torch.sigmoid(outputs)
 
 
-def _vectors(teacher: Teacher) -> tuple[Tensor, Tensor]:
-    found: dict[int, NDArray[np.float32]] = {}
+def _standardized_representations(teacher: Teacher) -> tuple[Tensor, Tensor]:
+    """Return representations with mean 0 and standard deviation 1 per feature, and which subsets have them."""
+    by_code: dict[int, NDArray[np.float32]] = {}
     for subset in Subset:
-        if (seen := teacher.reads(subset)) is not None:
-            same = code_of(seen)
-            found[code_of(subset)] = (
-                found[same] if same in found else representations(teacher.model, teacher.train, seen)
+        if (part := teacher.usable_part(subset)) is not None:
+            code = subset_code(part)
+            by_code[subset_code(subset)] = (
+                by_code[code] if code in by_code else compute_representations(teacher.model, teacher.train, part)
             )
-    every = np.stack(list(found.values()))
-    spread = np.maximum(every.std(axis=(0, 1)), 1e-6)
-    vectors = torch.zeros(CODES, *every.shape[1:])
+    stacked = np.stack(list(by_code.values()))
+    deviation = np.maximum(stacked.std(axis=(0, 1)), 1e-6)
+    vectors = torch.zeros(CODES, *stacked.shape[1:])
     known = torch.zeros(CODES, dtype=torch.bool)
-    for code, values in found.items():
-        vectors[code] = torch.from_numpy((values - every.mean(axis=(0, 1))) / spread)
+    for code, values in by_code.items():
+        vectors[code] = torch.from_numpy((values - stacked.mean(axis=(0, 1))) / deviation)
         known[code] = True
     return vectors, known

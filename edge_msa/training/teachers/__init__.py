@@ -1,1 +1,1 @@
-"""Training and importing the teachers, HRLF and ALMT."""
+"""Training the teachers, HRLF and ALMT, and importing checkpoints of ALMT."""

@@ -1,6 +1,7 @@
-"""ALMT from others' checkpoints: the authors' naming and MMSA's, every size read off the tensors.
+"""Importing checkpoints of ALMT that others trained, with the tensor names of the authors or of MMSA.
 
-A checkpoint is untrusted: it is loaded with `weights_only=True`, and every tensor must be one that the network has.
+All sizes are derived from the shapes of the tensors. A checkpoint is untrusted input: it is loaded with
+`weights_only=True`, and every tensor must belong to the network.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from torch import Tensor
 
 from edge_msa.errors import DataError
 from edge_msa.models.almt import SCALES, Almt, AlmtConfig
-from edge_msa.training.predict import to_numpy
+from edge_msa.training.predict import weights_to_numpy
 from edge_msa_runtime.modalities import MODALITIES
 
 _WRAPPERS = ("module.", "Model.")
-"""What DataParallel and MMSA put before every name."""
+"""Prefixes that DataParallel and MMSA add to every name."""
 _BERT = "bertmodel."
 _RENAMED = {
     "embedding_l": "proj_l",
@@ -32,85 +33,90 @@ _RENAMED = {
     "embedding_v": "proj_v",
     "regression_head": "regression_layer.0",
 }
-"""MMSA's first parts of names, and the authors'."""
+"""The first part of MMSA's tensor names, and the authors' name for it."""
 _FUSION = "fusion_layer.CrossTransformerEncoder.layers"
 _AHL = "h_hyper_layer.layers"
-_TOLD = 3
-_LARGEST = 1 << 16
-"""More than any size of a real checkpoint; a larger one is not built."""
+_MAX_LISTED = 3
+"""Maximum number of tensors named in an error message."""
+_MAX_SIZE = 1 << 16
+"""Larger than any size of a real checkpoint. Networks with larger sizes are not built."""
 
 
 @dataclass(frozen=True)
 class ImportedAlmt:
-    """Weights by the authors' names, float32; what rebuilds the network; `notes` on what was left out."""
+    """The result of `import_almt`."""
 
     weights: dict[str, NDArray[np.float32]]
+    """Weights by the authors' names."""
     config: AlmtConfig
+    """Sizes of the network."""
     notes: tuple[str, ...]
+    """Remarks about omitted tensors."""
 
 
 def import_almt(path: Path) -> ImportedAlmt:
-    """Read a checkpoint of ALMT.
+    """Load a checkpoint of ALMT.
 
     Args:
-        path: a state dict that `torch.save` wrote, or a dict that holds one as `state_dict`; BERT may lie beside it.
+        path: A state dict written by `torch.save`, or a dict that contains one as `state_dict`. Tensors of BERT are
+            ignored.
 
     Raises:
-        DataError: it cannot be read, wants code, is no state dict, or lacks tensors, has others, or of other shapes.
+        DataError: The file cannot be read, would execute code, or is not a state dict of ALMT; or tensors are missing,
+            unexpected, or have other shapes.
     """
-    tensors, notes = _named_as_authors(_state_dict(path), path)
-    config = _config_of(tensors)
+    tensors, notes = _rename_tensors(_state_dict(path), path)
+    config = _derive_config(tensors)
     with torch.device("meta"):
         network = Almt(config)
-    _check({name: tuple(value.shape) for name, value in network.state_dict().items()}, tensors, path)
+    _check_tensors({name: tuple(value.shape) for name, value in network.state_dict().items()}, tensors, path)
     network = network.to_empty(device="cpu")
     network.load_state_dict(tensors)
-    return ImportedAlmt(to_numpy(network), config, notes)
+    return ImportedAlmt(weights_to_numpy(network), config, notes)
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
-    content = _loaded(path)
+    content = _load_file(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
-        what = "an empty one" if isinstance(content, Mapping) else f"a {type(content).__name__}"
-        raise DataError(f"{path} holds {what}, no state dict: save model.state_dict()")
+        actual = "an empty dict" if isinstance(content, Mapping) else f"a {type(content).__name__}"
+        raise DataError(f"{path} must hold a state dict, got {actual}. Save model.state_dict().")
     for name, value in content.items():
         if not isinstance(name, str):
-            raise DataError(f"{path} is no state dict (it has the key {name!r}, no name): save model.state_dict()")
+            raise DataError(f"{path} must hold a state dict, got the key {name!r}. Save model.state_dict().")
         if not isinstance(value, Tensor):
             raise DataError(
-                f"{path} is no state dict ({name!r} is a {type(value).__name__}, no tensor): save model.state_dict()"
+                f"{path} must hold a state dict, got a {type(value).__name__} as {name!r}. Save model.state_dict()."
             )
     return dict(content)
 
 
-def _loaded(path: Path) -> Any:
+def _load_file(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on formats that are refused a line later
+            warnings.simplefilter("ignore")  # about formats that are rejected below
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}): give a checkpoint") from None
+        raise DataError(f"Cannot read {path}: {error.strerror or error}. Pass a checkpoint.") from None
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named:
             raise DataError(
-                f"{path} asks for {named[1]!r}, which could run code: only a plain state dict of tensors is read; "
-                "save model.state_dict()"
+                f"{path} requires {named[1]!r}, which could execute code. Save only tensors, with model.state_dict()."
             ) from None
-        raise DataError(f"{path} is not a checkpoint of tensors, or is damaged: save model.state_dict()") from None
-    except Exception as error:  # noqa: BLE001 - damaged files make torch raise anything at all
+        raise DataError(f"{path} is damaged, or not a checkpoint of tensors. Save model.state_dict().") from None
+    except Exception as error:  # noqa: BLE001 - for damaged files torch raises arbitrary exceptions
         reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} is not a checkpoint of torch.save, or is damaged ({reason})") from None
+        raise DataError(f"{path} is damaged, or was not written by torch.save: {reason}.") from None
 
 
-def _named_as_authors(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors of ALMT by the authors' names, and notes on the others."""
+def _rename_tensors(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return the tensors of ALMT by the authors' names, and notes about omitted tensors."""
     named: dict[str, Tensor] = {}
     dropped = 0
-    for given, value in tensors.items():
-        name = given
+    for original, value in tensors.items():
+        name = original
         for wrapper in _WRAPPERS:
             name = name.removeprefix(wrapper)
         if name.startswith(_BERT):
@@ -119,64 +125,65 @@ def _named_as_authors(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[s
         first, dot, rest = name.partition(".")
         name = f"{_RENAMED.get(first, first)}{dot}{rest}"
         if name in named:
-            raise DataError(f"{path} holds {name} twice, the second time as {given}: keep one naming")
+            raise DataError(f"{path} holds {name} twice, also as {original}. Remove one of them.")
         named[name] = value
-    bert = f"left out: {dropped} tensors of BERT; give its token features as language"
+    bert = f"Omitted {dropped} tensors of BERT; pass its token features as the language modality."
     return named, (bert,) if dropped else ()
 
 
-def _config_of(tensors: Mapping[str, Tensor]) -> AlmtConfig:
-    """Sizes off the tensors; one that cannot be told is 1, and the check that follows names the tensor."""
+def _derive_config(tensors: Mapping[str, Tensor]) -> AlmtConfig:
+    """Derive sizes from the tensors. An unknown size becomes 1, and `_check_tensors` then reports the tensor."""
     dims, lengths = {}, {}
     tokens = _size(tensors, "h_hyper", 1)
     for name in MODALITIES:
-        place = f"proj_{name[0]}"
-        dims[name] = _size(tensors, f"{place}.0.weight", 1)
-        lengths[name] = max(1, _size(tensors, f"{place}.1.pos_embedding", 1) - tokens)
+        prefix = f"proj_{name[0]}"
+        dims[name] = _size(tensors, f"{prefix}.0.weight", 1)
+        lengths[name] = max(1, _size(tensors, f"{prefix}.1.pos_embedding", 1) - tokens)
     return AlmtConfig(
         dims,
         lengths,
-        fusion_depth=max(1, len(_numbers(tensors, _FUSION))),
+        fusion_depth=max(1, len(_layer_numbers(tensors, _FUSION))),
         outputs=_size(tensors, "regression_layer.0.weight", 0),
         tokens=tokens,
-        share_ahl=_numbers(tensors, _AHL).isdisjoint(map(str, range(1, SCALES))),
+        share_ahl=_layer_numbers(tensors, _AHL).isdisjoint(map(str, range(1, SCALES))),
     )
 
 
 def _size(tensors: Mapping[str, Tensor], name: str, axis: int) -> int:
     shape = tensors[name].shape if name in tensors else ()
-    return shape[axis] if axis < len(shape) and 0 < shape[axis] <= _LARGEST else 1
+    return shape[axis] if axis < len(shape) and 0 < shape[axis] <= _MAX_SIZE else 1
 
 
-def _numbers(tensors: Collection[str], place: str) -> set[str]:
-    """The layers' numbers at a place."""
-    return {name[len(place) + 1 :].partition(".")[0] for name in tensors if name.startswith(f"{place}.")}
+def _layer_numbers(tensors: Collection[str], prefix: str) -> set[str]:
+    """Return the numbers of the layers with a prefix."""
+    return {name[len(prefix) + 1 :].partition(".")[0] for name in tensors if name.startswith(f"{prefix}.")}
 
 
-def _check(wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise a DataError that names what is missing, too much, or of another shape or kind."""
-    missing = [name for name in wanted if name not in tensors]
-    extra = [name for name in tensors if name not in wanted]
-    shaped = [
-        f"{name} is {tuple(tensors[name].shape)}, not {shape}"
-        for name, shape in wanted.items()
+def _check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise a DataError that names tensors that are missing, unexpected, of another shape, or unusable."""
+    missing = [name for name in expected if name not in tensors]
+    unexpected = [name for name in tensors if name not in expected]
+    misshapen = [
+        f"{name} is {tuple(tensors[name].shape)}, expected {shape}"
+        for name, shape in expected.items()
         if name in tensors and tuple(tensors[name].shape) != shape
     ]
-    wrong = [f"{name} holds {reason}" for name, value in tensors.items() if (reason := _unusable(value))]
-    found = [("lacks", missing), ("has besides", extra), ("misshapen:", shaped), ("unusable:", wrong)]
-    parts = [f"{what} {_listed(names)}" for what, names in found if names]
+    unusable = [f"{name} has {reason}" for name, value in tensors.items() if (reason := _defect(value))]
+    problems = [("missing", missing), ("unexpected", unexpected), ("wrong shape", misshapen), ("unusable", unusable)]
+    parts = [f"{problem}: {_format_names(names)}" for problem, names in problems if names]
     if parts:
-        raise DataError(f"{path} is not a checkpoint of ALMT: {'; '.join(parts)}")
+        raise DataError(f"{path} is not a checkpoint of ALMT. Tensors {'; '.join(parts)}.")
 
 
-def _unusable(value: Tensor) -> str:
+def _defect(value: Tensor) -> str:
+    """Return why the values of a tensor cannot be used, or an empty string."""
     if not value.is_floating_point() or value.layout != torch.strided:
-        return f"{value.dtype} values, no plain numbers"
+        return f"{value.dtype} values instead of dense floating-point values"
     if value.is_meta:
-        return "a shape alone, no values"
-    return "" if bool(torch.isfinite(value.float()).all()) else "NaN or inf, or more than float32 holds"
+        return "a shape but no values"
+    return "" if bool(torch.isfinite(value.float()).all()) else "values that are not finite in float32"
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return ", ".join(names[:_TOLD]) + more
+def _format_names(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more

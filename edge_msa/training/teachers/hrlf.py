@@ -1,21 +1,24 @@
-"""HRLF's two stages: the teacher on complete samples, then the robust network of the same structure under MSM.
+"""The two stages of HRLF: a teacher on complete samples, then a robust network of the same structure under MSM.
 
-What the paper leaves open, and what is done here (the network's own choices stand in `edge_msa.models.hrlf`):
+The paper leaves some details open. This implementation makes the following choices (`edge_msa.models.hrlf` documents
+those of the network):
 
-- *Loss weights*: recipe fields, chosen on the validation split of the embedded data. With weights of 0.1 each, FRF is
-  learned before the task is and the network stays a constant.
-- *Start of stage 2*: the teacher's weights. From new ones, in the same number of epochs, the terms beside the task win
-  and the network stays a constant (measured at weights of 0.02 for FRF and 0.1 for HMI and HAL).
-- *FRF on missing streams*: a stream without a frame has a constant Z, which says nothing to reconstruct, so the terms
-  average over the streams, and pairs of streams, that a sample has. With complete samples that is the paper's L_FRF.
-- *Targets* of the three reconstruction terms carry no gradient: moving Z or Q towards its own reconstruction shrinks
-  both until nothing is left to say.
-- *HMI*: one statistics network a scale, an MLP with one hidden layer on both features side by side; marginal pairs come
-  from rolling the batch by one sample.
-- *HAL*: one discriminator a scale. Gradient reversal instead of alternating steps: the student gets exactly the
-  gradient of the paper's log(1 - D) while one optimizer step serves both sides.
-- *L_KL*: see `answer_divergence`.
-- *Which teacher*: its best epoch on validation, frozen, in evaluation mode, seeing the complete sample.
+- *Loss weights* are recipe fields, chosen on the validation split of the synthetic data. With weights of 0.1 each, the
+  network learns FRF before the task and its predictions stay constant.
+- *Initialization of stage 2*: The teacher's weights. From random weights, in the same number of epochs, the other terms
+  dominate the task loss and the predictions stay constant (measured with weights of 0.02 for FRF and 0.1 for HMI and
+  HAL).
+- *FRF with missing modalities*: A modality without a valid frame has a constant Z, which cannot be reconstructed
+  meaningfully. The terms are therefore averaged over the modalities, and pairs of modalities, that a sample has. For
+  complete samples that is the paper's L_FRF.
+- *Targets* of the three reconstruction terms carry no gradient. Otherwise Z and Q would move towards their own
+  reconstructions and shrink to 0.
+- *HMI*: One statistics network per scale, an MLP with one hidden layer on the concatenated features. Marginal pairs
+  come from rolling the batch by one sample.
+- *HAL*: One discriminator per scale. Gradient reversal replaces alternating steps: the student receives exactly the
+  gradient of the paper's log(1 - D), and one optimizer step serves both sides.
+- *L_KL*: See `prediction_divergence`.
+- *Teacher*: The best epoch of stage 1 on validation, frozen, in evaluation mode, applied to the complete sample.
 """
 
 from __future__ import annotations
@@ -30,25 +33,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_msa.config.recipes import HrlfRecipe
+from edge_msa.config.teachers import HrlfRecipe
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.models.hrlf import Hrlf, HrlfConfig, HrlfFeatures
 from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.context import TrainingContext
-from edge_msa.training.initialization import start_at_prior
+from edge_msa.training.initialization import init_bias_to_prior
 from edge_msa.training.loop import Objective, fit
 from edge_msa.training.losses import (
     adversarial_loss,
-    answer_divergence,
-    distance,
+    discriminator,
+    euclidean_distance,
     jensen_shannon_information,
+    prediction_divergence,
     reverse_gradient,
-    scorer,
     task_loss,
 )
 from edge_msa.training.missing_modalities import draw_missing
-from edge_msa.training.predict import COMPLETE_PREFIX, to_numpy
+from edge_msa.training.predict import COMPLETE_PREFIX, weights_to_numpy
 from edge_msa.training.randomness import seed_of
 from edge_msa.training.tensors import Batch, SplitTensors
 from edge_msa_runtime.modalities import Subset, subsets_of
@@ -59,76 +62,77 @@ _EVALUATION_BATCH = 512
 
 
 @dataclass(frozen=True)
-class TrainedTeacher:
-    """Result of `train_hrlf`.
-
-    `weights`: the robust network's by their torch names, and the complete teacher's behind `COMPLETE_PREFIX`.
-    `config`: what rebuilds either. `log`: one row an epoch of both stages. `metrics`: validation numbers of the best
-    epochs.
-    """
+class TrainedHrlf:
+    """The result of `train_hrlf`."""
 
     weights: dict[str, NDArray[np.float32]]
+    """Weights of the robust network, and those of the complete teacher with the prefix `COMPLETE_PREFIX`."""
     config: HrlfConfig
+    """Sizes of both networks."""
     log: list[LogRow]
+    """One row per epoch of both stages."""
     metrics: dict[str, float]
+    """Validation errors of the best epochs."""
 
 
 @dataclass(frozen=True)
 class StageData:
-    """What both stages train and validate on."""
+    """The training and validation data of both stages."""
 
     train: SplitTensors
     valid: SplitTensors
     task: Task
 
     @classmethod
-    def of(cls, dataset: Dataset, device: torch.device) -> StageData:
-        """Both splits on the device."""
+    def load(cls, dataset: Dataset, device: torch.device) -> StageData:
+        """Move both splits of a dataset to the device."""
         train, valid = (SplitTensors(dataset.split(name), dataset.dims, device) for name in _SPLITS)
         return cls(train, valid, dataset.task)
 
 
-class Alignment(nn.Module):
-    """The networks that only stage 2's losses need: a statistics network and a discriminator a scale."""
+class FeatureAlignment(nn.Module):
+    """The auxiliary networks of stage 2's losses: a statistics network and a discriminator per scale."""
 
     def __init__(self, config: HrlfConfig) -> None:
         super().__init__()
         d = config.d
         widths = (2 * len(config.dims) * d, 4 * d, d)
-        self.statistics = nn.ModuleList(scorer(2 * width, 2 * d) for width in widths)
-        self.discriminators = nn.ModuleList(scorer(width, 2 * d) for width in widths)
+        self.statistics = nn.ModuleList(discriminator(2 * width, 2 * d) for width in widths)
+        self.discriminators = nn.ModuleList(discriminator(width, 2 * d) for width in widths)
 
     def information(self, teacher: HrlfFeatures, student: HrlfFeatures) -> Tensor:
-        """L_HMI: minus the mutual information of the two networks' features, summed over scales."""
+        """Return L_HMI: the negative mutual information of the two networks' features, summed over scales."""
         total = student.outputs.new_zeros(())
-        for network, theirs, own in zip(self.statistics, teacher.scales, student.scales, strict=True):
-            joint = network(torch.cat([theirs, own], dim=1))
-            marginal = network(torch.cat([theirs.roll(1, dims=0), own], dim=1))
+        for network, expected, features in zip(self.statistics, teacher.scales, student.scales, strict=True):
+            joint = network(torch.cat([expected, features], dim=1))
+            marginal = network(torch.cat([expected.roll(1, dims=0), features], dim=1))
             total = total - jensen_shannon_information(joint, marginal)
         return total
 
     def adversary(self, teacher: HrlfFeatures, student: HrlfFeatures) -> Tensor:
-        """L_HAL, summed over scales: the discriminators minimize it, the student maximizes it."""
+        """Return L_HAL, summed over scales. The discriminators minimize it and the student maximizes it."""
         total = student.outputs.new_zeros(())
-        for network, theirs, own in zip(self.discriminators, teacher.scales, student.scales, strict=True):
-            total = total + adversarial_loss(network(reverse_gradient(own)), network(theirs))
+        for network, expected, features in zip(self.discriminators, teacher.scales, student.scales, strict=True):
+            total = total + adversarial_loss(network(reverse_gradient(features)), network(expected))
         return total
 
 
 def factorization_loss(network: Hrlf, features: HrlfFeatures) -> Tensor:
-    """L_FRF = L_self + L_cross + L_recon over the streams that each sample has."""
+    """Return L_FRF = L_self + L_cross + L_recon over the modalities that each sample has."""
     decoded = network.exchange(features)
-    here = features.available.to(decoded.dtype)
-    pairs = here[:, :, None] * here[:, None, :]
-    own = torch.eye(here.shape[1], device=here.device)
-    rebuilt = distance(decoded, features.encoded.detach()[:, None])
-    total = _mean(rebuilt, pairs * own) + _mean(rebuilt, pairs * (1 - own))
-    # decoded[:, b, a] = D_r(Q_b, U_a) must have stream a's sentiment, by stream a's own E_S.
-    return total + _mean(distance(network.sentiment(decoded), features.relevant.detach()[:, None]), pairs)
+    available = features.available.to(decoded.dtype)
+    pairs = available[:, :, None] * available[:, None, :]
+    same = torch.eye(available.shape[1], device=available.device)
+    errors = euclidean_distance(decoded, features.encoded.detach()[:, None])
+    total = _weighted_mean(errors, pairs * same) + _weighted_mean(errors, pairs * (1 - same))
+    # decoded[:, b, a] = D_r(Q_b, U_a) must have the sentiment of modality a, according to a's E_S.
+    return total + _weighted_mean(
+        euclidean_distance(network.sentiment(decoded), features.relevant.detach()[:, None]), pairs
+    )
 
 
-class CompleteStage(Objective):
-    """Stage 1's objective: the task and FRF, on complete samples."""
+class CompleteObjective(Objective):
+    """The objective of stage 1: the task loss and FRF, on complete samples."""
 
     def __init__(self, network: Hrlf, data: StageData, recipe: HrlfRecipe, context: TrainingContext) -> None:
         super().__init__()
@@ -137,8 +141,8 @@ class CompleteStage(Objective):
         self._data, self._recipe, self._context = data, recipe, context
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        """Loss terms of those samples."""
-        features = features_of(
+        """Return the loss terms of the samples `rows`."""
+        features = compute_features(
             self.network, self._data.train.batch(self._context.share(rows)), len(rows), self._context
         )
         labels = self._data.train.labels[rows]
@@ -146,40 +150,40 @@ class CompleteStage(Objective):
         weights = {"frf": self._recipe.frf}
         if self._recipe.frf:
             terms["frf"] = factorization_loss(self.network, features)
-        return _weighted(terms, weights)
+        return _with_total(terms, weights)
 
     def validate(self) -> dict[str, float]:
-        """The error with all modalities there are."""
+        """Return the error with all modalities as the metric."""
         subset = Subset.of(self.network.config.dims)
         return {"metric": subset_errors(self.network, self._data.valid, self._data.task, (subset,))[subset]}
 
 
-class RobustStage(Objective):
-    """Stage 2's objective: all terms, under MSM, beside what the frozen teacher makes of the complete samples."""
+class RobustObjective(Objective):
+    """The objective of stage 2: all loss terms under MSM, with a frozen teacher on the complete samples."""
 
     def __init__(
         self, networks: tuple[Hrlf, Hrlf], data: StageData, recipe: HrlfRecipe, seed: int, context: TrainingContext
     ) -> None:
         super().__init__()
         self.network, teacher = networks
-        self.alignment = Alignment(self.network.config).to(data.train.device)
+        self.alignment = FeatureAlignment(self.network.config).to(data.train.device)
         self.size = len(data.train)
         self._data, self._recipe, self._seed, self._context = data, recipe, seed, context
-        # The teacher does not learn and sees the same samples in every epoch: it is asked once.
-        self._encoded = _encoded(teacher.eval(), data.train)
-        self._teacher = (teacher,)  # in a tuple, so that it is no part of what learns
+        # The teacher is frozen and its samples are the same in every epoch, so they are encoded once.
+        self._encoded = _encode_split(teacher.eval(), data.train)
+        self._teacher = (teacher,)  # a tuple hides the teacher from `parameters()`
         self._visible: dict[str, Tensor] = {}
 
     def begin(self, epoch: int) -> None:
-        """Draw the epoch's masks."""
+        """Draw the masks of the epoch."""
         drawn = draw_missing(self._data.train.valid, self._recipe.msm, seed=self._seed, epoch=epoch)
         self._visible = {name: mask.to(self._data.train.device) for name, mask in drawn.items()}
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        """Loss terms of those samples."""
+        """Return the loss terms of the samples `rows`."""
         recipe, task, train = self._recipe, self._data.task, self._data.train
-        seen = train.batch(self._context.share(rows)).masked(self._visible)
-        student = features_of(self.network, seen, len(rows), self._context)
+        visible = train.batch(self._context.share(rows)).masked(self._visible)
+        student = compute_features(self.network, visible, len(rows), self._context)
         terms = {"task": task_loss(student.outputs, train.labels[rows], task, recipe.score_loss)}
         weights = {name: getattr(recipe, name) for name in ("frf", "hmi", "hal", "kl")}
         if recipe.frf:
@@ -192,37 +196,37 @@ class RobustStage(Objective):
             if recipe.hal:
                 terms["hal"] = self.alignment.adversary(teacher, student)
             if recipe.kl:
-                terms["kl"] = answer_divergence(student.outputs, teacher.outputs, task)
-        return _weighted(terms, weights)
+                terms["kl"] = prediction_divergence(student.outputs, teacher.outputs, task)
+        return _with_total(terms, weights)
 
     def validate(self) -> dict[str, float]:
-        """The error of every subset, and their mean, which decides."""
+        """Return the error of every subset, and their mean as the metric."""
         errors = subset_errors(self.network, self._data.valid, self._data.task, subsets_of(self.network.config.dims))
         return {"metric": float(np.mean(list(errors.values())))} | {s.value: error for s, error in errors.items()}
 
 
-def features_of(network: Hrlf, share: Batch, count: int, context: TrainingContext) -> HrlfFeatures:
-    """Features of a whole batch of `count` samples, of which this process encodes its share."""
+def compute_features(network: Hrlf, share: Batch, count: int, context: TrainingContext) -> HrlfFeatures:
+    """Return the features of a whole batch of `count` samples, of which this process encodes `share`."""
     encoded, available = network.encode(share.frames, share.valid)
-    there = context.whole(available.to(encoded.dtype), count) > 0
-    return network.fuse(context.whole(encoded, count), there)
+    available = context.whole(available.to(encoded.dtype), count) > 0
+    return network.fuse(context.whole(encoded, count), available)
 
 
 def subset_errors(network: Hrlf, split: SplitTensors, task: Task, subsets: tuple[Subset, ...]) -> dict[Subset, float]:
-    """MAE (scores) or binary cross-entropy (emotions) of each subset over a split.
+    """Return the MAE (scores) or binary cross-entropy (emotions) of each subset over a split.
 
-    A stream's Z does not depend on the others, so each is encoded once and every subset is fused from them.
+    The Z of a modality does not depend on the others, so each modality is encoded once and fused for every subset.
     """
     totals = dict.fromkeys(subsets, 0.0)
     names = tuple(network.config.dims)
     with torch.no_grad():
         for batch in split.batches(_EVALUATION_BATCH):
             whole = network.features(batch.frames, batch.valid)
-            nothing = network.features(*_unseen(network, split)).encoded
+            absent = network.features(*_absent_sample(network, split)).encoded
             for subset in subsets:
-                chosen = torch.tensor([name in subset.modalities for name in names], device=split.device)
-                encoded = torch.where(chosen[None, :, None], whole.encoded, nothing)
-                outputs = network.fuse(encoded, whole.available & chosen).outputs
+                selected = torch.tensor([name in subset.modalities for name in names], device=split.device)
+                encoded = torch.where(selected[None, :, None], whole.encoded, absent)
+                outputs = network.fuse(encoded, whole.available & selected).outputs
                 totals[subset] += float(task_loss(outputs, batch.labels, task)) * len(batch.labels)
     return {subset: total / len(split) for subset, total in totals.items()}
 
@@ -234,76 +238,86 @@ def train_hrlf(
     seed: int,
     context: TrainingContext,
     work_dir: Path,
-) -> TrainedTeacher:
-    """Both stages; goes on where an interrupted call with the same arguments stopped.
+) -> TrainedHrlf:
+    """Train both stages, or resume an interrupted call with the same arguments.
 
     Args:
-        dataset: already normalized, with a train and a valid split.
-        recipe: sizes, weights, epochs.
-        seed: of initial weights, order, dropout and masks.
-        context: on what to train.
-        work_dir: folder of the two stages' checkpoints.
+        dataset: Normalized dataset with a train and a valid split.
+        recipe: Sizes, loss weights and optimizer settings.
+        seed: Seed of initial weights, order, dropout and masks.
+        context: Hardware to train on.
+        work_dir: Folder of the checkpoints of both stages.
 
     Raises:
-        DataError: a split is missing or empty.
-        TrainingError: a loss is not finite.
+        DataError: A split is missing or empty.
+        TrainingError: A loss is not finite.
     """
     device = context.device
-    data = StageData.of(dataset, device)
-    teacher, student = (untrained(recipe, dataset, seed + stage, device) for stage in (0, 1))
+    data = StageData.load(dataset, device)
+    teacher, student = (create_hrlf(recipe, dataset, seed + stage, device) for stage in (0, 1))
     config = teacher.config
-    run = partial(fit, context=context, seed=seed, fingerprint=f"{dataset.digest} {config} {recipe}")
-    complete = CompleteStage(teacher, data, recipe, context)
-    first = run(complete, recipe.plan(recipe.epochs), work_dir=work_dir / "complete", stage="teacher")
+    run = partial(fit, context=context, seed=seed, fingerprint=f"{dataset.digest} {config} {recipe!r}")
+    complete = CompleteObjective(teacher, data, recipe, context)
+    first = run(
+        complete, recipe.schedule(recipe.epochs, recipe.learning_rate), work_dir=work_dir / "complete", stage="teacher"
+    )
     teacher.requires_grad_(requires_grad=False)
-    if recipe.from_teacher:
+    if recipe.init_from_teacher:
         student.load_state_dict(teacher.state_dict())
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(seed, _INITIAL, 1))
-        robust = RobustStage((student, teacher), data, recipe, seed, context)
-    second = run(robust, recipe.plan(recipe.robust_epochs), work_dir=work_dir / "robust", stage="robust")
+        robust = RobustObjective((student, teacher), data, recipe, seed, context)
+    second = run(
+        robust,
+        recipe.schedule(recipe.robust_epochs, recipe.learning_rate),
+        work_dir=work_dir / "robust",
+        stage="robust",
+    )
     errors = subset_errors(student, data.valid, dataset.task, subsets_of(config.dims))
     metrics = {"complete_valid_error": first.best, "valid_error": second.best}
     metrics |= {f"valid_error_{subset.value}": error for subset, error in errors.items()}
-    weights = to_numpy(student) | {COMPLETE_PREFIX + name: value for name, value in to_numpy(teacher).items()}
-    return TrainedTeacher(weights, config, first.rows + second.rows, metrics)
+    weights = weights_to_numpy(student) | {
+        COMPLETE_PREFIX + name: value for name, value in weights_to_numpy(teacher).items()
+    }
+    return TrainedHrlf(weights, config, first.rows + second.rows, metrics)
 
 
-def _encoded(network: Hrlf, split: SplitTensors) -> Tensor:
-    """Z of every sample of a split, (N, n, d), without a gradient."""
+def _encode_split(network: Hrlf, split: SplitTensors) -> Tensor:
+    """Return Z of every sample of a split, (N, n, d), without gradients."""
     with torch.no_grad():
         return torch.cat([network.encode(b.frames, b.valid)[0] for b in split.batches(_EVALUATION_BATCH)])
 
 
-def untrained(recipe: HrlfRecipe, dataset: Dataset, seed: int, device: torch.device) -> Hrlf:
-    """The network that the recipe makes for that data, its weights new, on the device."""
+def create_hrlf(recipe: HrlfRecipe, dataset: Dataset, seed: int, device: torch.device) -> Hrlf:
+    """Return a network with random weights on the device, with the recipe's sizes for the dataset."""
     config = HrlfConfig(
         dataset.dims,
-        recipe.d,
-        recipe.heads,
-        recipe.layers,
-        recipe.dropout,
-        dataset.task.outputs,
-        recipe.input_dropout,
-        recipe.pooling,
+        d=recipe.d,
+        heads=recipe.heads,
+        layers=recipe.layers,
+        dropout=recipe.dropout,
+        outputs=dataset.task.outputs,
+        input_dropout=recipe.input_dropout,
+        pooling=recipe.pooling,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(seed, _INITIAL))
         network = Hrlf(config)
-    start_at_prior(network.classifier, dataset.split("train").labels, dataset.task)
+    init_bias_to_prior(network.classifier, dataset.split("train").labels, dataset.task)
     return network.to(device)
 
 
-def _unseen(network: Hrlf, split: SplitTensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """One sample that lacks every modality: `frames` and `valid`."""
+def _absent_sample(network: Hrlf, split: SplitTensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return `frames` and `valid` of one sample that lacks every modality."""
     frames = {name: torch.zeros(1, 1, dim, device=split.device) for name, dim in network.config.dims.items()}
     return frames, {name: torch.zeros(1, 1, dtype=torch.bool, device=split.device) for name in frames}
 
 
-def _weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, Tensor]:
+def _with_total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return the terms with their weighted sum as `loss`; terms without a weight count once."""
     loss = sum((terms[name] * weights.get(name, 1.0) for name in terms), start=terms["task"].new_zeros(()))
     return {"loss": loss, **terms}
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp(min=1)

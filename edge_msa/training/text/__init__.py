@@ -1,1 +1,1 @@
-"""Training text models: a text encoder with its tokenizer, and a student on top."""
+"""Training text models: a tokenizer and a text encoder, and a student behind them."""

@@ -1,4 +1,4 @@
-"""From a language run back to its reader."""
+"""Loading the text model of a run."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run
 from edge_msa.errors import RunUsageError
 from edge_msa.models.text_encoders import TextModel
-from edge_msa.training.load import student_of
-from edge_msa.training.text.text_input import TextInput, read_text_input
+from edge_msa.training.load import load_student
+from edge_msa.training.text.text_input import TextInput, load_text_input_files
 
 
-def text_input_of(run: Run) -> TextInput:
-    """The tokenizer and text encoder of a run that reads words, in evaluation mode on the CPU.
-
-    Raises:
-        RunUsageError: it reads features.
-        RunError: its files cannot be used.
-    """
-    language = spec_of_text_model(run).text_input
-    assert language is not None  # noqa: S101 - spec_of_text_model sees to it
-    return read_text_input(run.path, language.digest)
-
-
-def spec_of_text_model(run: Run) -> ModelSpec:
-    """The spec of a run that reads words.
+def load_text_input(run: Run) -> TextInput:
+    """Return the tokenizer and text encoder of a run, in evaluation mode on the CPU.
 
     Raises:
-        RunUsageError: it reads features.
+        RunUsageError: The run has no text encoder.
+        RunError: Its files are damaged.
     """
-    spec = run.spec
-    if spec.text_input is None:
-        raise RunUsageError(f"{run.path} reads features, not words: give a run of edge-msa text train or distill")
-    return spec
+    text_input = require_text_model(run).text_input
+    assert text_input is not None  # noqa: S101 - guaranteed by require_text_model
+    return load_text_input_files(run.path, text_input.digest)
 
 
-def text_model_of(run: Run) -> tuple[TextModel, TextInput]:
-    """The reader of such a run, whatever else the run reads; errors are those of `text_input_of`."""
-    text_input = text_input_of(run)
-    return TextModel(text_input.text_encoder, student_of(run)).eval(), text_input
+def require_text_model(run: Run) -> ModelSpec:
+    """Return the spec of a run that takes text.
+
+    Raises:
+        RunUsageError: The run takes language features instead.
+    """
+    if run.spec.text_input is None:
+        raise RunUsageError(f"{run.path} must take text, but takes features. Pass a run of edge-msa text.")
+    return run.spec
+
+
+def load_text_model(run: Run) -> tuple[TextModel, TextInput]:
+    """Return the text model of a run, in evaluation mode, and its text input; errors are those of `load_text_input`."""
+    text_input = load_text_input(run)
+    return TextModel(text_input.text_encoder, load_student(run)).eval(), text_input

@@ -1,9 +1,10 @@
-"""A text encoder with its tokenizer: what makes frames of words, in memory and as files of a run."""
+"""A tokenizer with a text encoder, in memory and as files of a run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,125 +28,150 @@ FILES = (TEXT_ENCODER_NAME, TEXT_ENCODER_WEIGHTS_NAME, TOKENIZER_NAME)
 
 @dataclass(frozen=True)
 class TextInput:
-    """TextTokenizer to frames: the tokenizer, then the text encoder."""
+    """From texts to frames: the tokenizer, then the text encoder."""
 
-    words: TextTokenizer
+    tokenizer: TextTokenizer
     text_encoder: TextEncoder
 
     def batch(self, ids: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
-        """Ids of several texts as (B, T) int64 with their validity (B, T) bool, on the text encoder's device."""
-        return padded(ids, next(self.text_encoder.parameters()).device)
+        """Return the ids (B, T) int64 of several texts and their validity (B, T) bool, on the encoder's device."""
+        return pad_ids(ids, next(self.text_encoder.parameters()).device)
 
     def frames(self, texts: Sequence[str], batch_size: int = 64) -> Frames:
-        """The language stream of those texts; one without a word has no valid frame."""
-        ids = self.words.ids(texts)
+        """Return the language frames of texts. A text without a word has no valid frame."""
+        ids = self.tokenizer.ids(texts)
         longest = max(1, *(len(item) for item in ids)) if ids else 1
         if isinstance(self.text_encoder, EmbeddingTableEncoder):
-            places, valid = padded(ids, torch.device("cpu"), longest)
+            batch_ids, valid = pad_ids(ids, torch.device("cpu"), longest)
             table = self.text_encoder.table.weight.detach().cpu().numpy()
-            return Frames(valid.numpy(), ids=places.numpy(), table=table)
+            return Frames(valid.numpy(), ids=batch_ids.numpy(), table=table)
         values = np.zeros((len(ids), longest, self.text_encoder.dim), np.float32)
         valid_rows = np.zeros((len(ids), longest), np.bool_)
         self.text_encoder.eval()
         with torch.no_grad():
-            for rows in by_length(ids, batch_size):
-                places, valid = self.batch([ids[row] for row in rows])
-                states: Tensor = self.text_encoder(places, valid)
+            for rows in batches_by_length(ids, batch_size):
+                batch_ids, valid = self.batch([ids[row] for row in rows])
+                states: Tensor = self.text_encoder(batch_ids, valid)
                 values[rows, : states.shape[1]] = states.cpu().numpy()
                 valid_rows[rows, : states.shape[1]] = valid.cpu().numpy()
         return Frames(valid_rows, values=values)
 
 
-def padded(ids: Sequence[NDArray[np.int64]], device: torch.device, length: int | None = None) -> tuple[Tensor, Tensor]:
-    """Ids (B, T) int64, 0 behind each text's end, and their validity (B, T) bool; T at least 1."""
+def pad_ids(ids: Sequence[NDArray[np.int64]], device: torch.device, length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return ids padded with 0, (B, T) int64, and their validity, (B, T) bool, with T at least 1."""
     longest = length or max(1, *(len(item) for item in ids), 1)
-    places = np.zeros((len(ids), longest), np.int64)
+    padded = np.zeros((len(ids), longest), np.int64)
     valid = np.zeros((len(ids), longest), np.bool_)
     for row, item in enumerate(ids):
-        places[row, : len(item)], valid[row, : len(item)] = item, True
-    return torch.from_numpy(places).to(device), torch.from_numpy(valid).to(device)
+        padded[row, : len(item)], valid[row, : len(item)] = item, True
+    return torch.from_numpy(padded).to(device), torch.from_numpy(valid).to(device)
 
 
-def by_length(ids: Sequence[NDArray[np.int64]], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    """Rows in batches of texts of like length: less is padded."""
+def batches_by_length(ids: Sequence[NDArray[np.int64]], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """Yield batches of row indices, sorted by the length of the texts to minimize padding."""
     order = np.argsort([len(item) for item in ids], kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
 def write_text_input(folder: Path, text_input: TextInput) -> str:
-    """Write it into a run's folder; the result is the digest of its files."""
+    """Write tokenizer and text encoder into the folder of a run, and return the digest of the files.
+
+    Raises:
+        RunError: A file cannot be written.
+    """
     from safetensors.numpy import save
 
     text_encoder = text_input.text_encoder
-    described: dict[str, Any] = {
+    description: dict[str, Any] = {
         "kind": text_encoder.kind,
-        "max_tokens": text_input.words.max_tokens,
-        "special": text_input.words.special,
+        "max_tokens": text_input.tokenizer.max_tokens,
+        "special": text_input.tokenizer.special,
     }
     if isinstance(text_encoder, EmbeddingTableEncoder):
-        described |= {"size": text_encoder.table.num_embeddings, "dim": text_encoder.dim}
+        description |= {"size": text_encoder.table.num_embeddings, "dim": text_encoder.dim}
     else:
-        described |= {"config": text_encoder.encoder.config.to_dict()}
+        description |= {"config": text_encoder.encoder.config.to_dict()}
     weights = {
         name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in text_encoder.state_dict().items()
     }
     try:
-        (folder / TEXT_ENCODER_NAME).write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
+        (folder / TEXT_ENCODER_NAME).write_text(json.dumps(description, indent=1, default=str) + "\n", encoding="utf-8")
         (folder / TEXT_ENCODER_WEIGHTS_NAME).write_bytes(save(weights))
-        (folder / TOKENIZER_NAME).write_text(text_input.words.tokenizer, encoding="utf-8")
+        (folder / TOKENIZER_NAME).write_text(text_input.tokenizer.tokenizer, encoding="utf-8")
     except OSError as error:
-        raise RunError(f"{folder} cannot be written ({error.strerror or error}): free space and run it again") from None
+        raise RunError(
+            f"Cannot write {folder}: {error.strerror or error}. Free space and run the command again."
+        ) from None
     return text_input_digest(folder)
 
 
-def text_input_digest(folder: Path) -> str:
-    """SHA-256 over the files that `write_text_input` wrote.
+def copy_text_input(source: Path, work: Path) -> None:
+    """Copy the tokenizer and text encoder of a run into the folder of another run.
 
     Raises:
-        RunError: one of them is missing.
+        RunError: A file cannot be copied.
+    """
+    for name in FILES:
+        try:
+            shutil.copyfile(source / name, work / name)
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"Cannot copy {source / name}: {reason}. Free space and run the command again.") from None
+
+
+def text_input_digest(folder: Path) -> str:
+    """Return the SHA-256 of the files that `write_text_input` wrote.
+
+    Raises:
+        RunError: A file is missing.
     """
     digest = hashlib.sha256()
     for name in FILES:
         try:
             digest.update((folder / name).read_bytes())
         except OSError:
-            raise RunError(f"{folder} lacks {name}, which its language needs: make the run again") from None
+            raise RunError(f"{folder} lacks {name}, which its text encoder needs. Make the run again.") from None
     return digest.hexdigest()
 
 
-def read_text_input(folder: Path, digest: str) -> TextInput:
-    """What `write_text_input` wrote, in evaluation mode on the CPU.
+def load_text_input_files(folder: Path, digest: str) -> TextInput:
+    """Load what `write_text_input` wrote, in evaluation mode on the CPU.
+
+    Args:
+        folder: Folder of the run.
+        digest: Expected digest of the files.
 
     Raises:
-        RunError: files are missing, changed, or do not fit together.
+        RunError: Files are missing, changed or inconsistent.
+        BackendUnavailableError: The text encoder needs transformers, which is not installed.
     """
     from safetensors.torch import load_file
 
     if text_input_digest(folder) != digest:
-        raise RunError(f"the language of {folder} has changed since the run was made: make the run again")
+        raise RunError(f"The text encoder in {folder} has changed since the run was made. Make the run again.")
     try:
-        described = json.loads((folder / TEXT_ENCODER_NAME).read_text(encoding="utf-8"))
-        words = TextTokenizer(
-            (folder / TOKENIZER_NAME).read_text(encoding="utf-8"), described["max_tokens"], described["special"]
+        description = json.loads((folder / TEXT_ENCODER_NAME).read_text(encoding="utf-8"))
+        tokenizer = TextTokenizer(
+            (folder / TOKENIZER_NAME).read_text(encoding="utf-8"), description["max_tokens"], description["special"]
         )
-        text_encoder = _empty(described)
+        text_encoder = _create_text_encoder(description)
         text_encoder.load_state_dict(load_file(folder / TEXT_ENCODER_WEIGHTS_NAME))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"the language of {folder} cannot be read ({first}): make the run again") from None
-    return TextInput(words, text_encoder.eval())
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"Cannot load the text encoder in {folder}: {reason}. Make the run again.") from None
+    return TextInput(tokenizer, text_encoder.eval())
 
 
-def _empty(described: dict[str, Any]) -> TextEncoder:
-    if described["kind"] == "table":
-        return EmbeddingTableEncoder(described["size"], described["dim"])
+def _create_text_encoder(description: dict[str, Any]) -> TextEncoder:
+    if description["kind"] == "table":
+        return EmbeddingTableEncoder(description["size"], description["dim"])
     try:
         from transformers import AutoConfig, AutoModel
     except ImportError:
         raise BackendUnavailableError(
-            "this run's language needs the transformers package: pip install 'edge-msa[language]'"
+            "This run's text encoder needs the transformers package. Install it with pip install 'edge-msa[language]'."
         ) from None
-    config = dict(described["config"])
-    shape = AutoConfig.for_model(config.pop("model_type"), **config)
-    return TransformerTextEncoder(AutoModel.from_config(shape))  # type: ignore[no-untyped-call]
+    config = dict(description["config"])
+    model_config = AutoConfig.for_model(config.pop("model_type"), **config)
+    return TransformerTextEncoder(AutoModel.from_config(model_config))  # type: ignore[no-untyped-call]

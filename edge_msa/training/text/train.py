@@ -1,167 +1,81 @@
-"""Training a language reader: a text encoder and a student together, from words to a prediction.
+"""Training a text model: a text encoder and a student together, from words to a prediction.
 
-Two stages. `transfer` reads widely: the corpora that were given before the last, or with teachers all of them. `final`
-is about the last corpus alone, whose validation split decides in both. Targets are labels, the teachers' predictions, or a
-mixture; a sample without a label learns from the teachers alone.
+There are two stages. `transfer` trains on many texts: all corpora but the last or, with teachers, all corpora. `final`
+trains on the last corpus only. The validation split of the last corpus decides the best epoch of both stages. Targets
+are labels, the teachers' predictions, or both; texts without a label use only the teachers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_msa.config.students import TextRecipe, TextStage
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
-from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.models.student_encoder import Recurrence
 from edge_msa.models.text_encoders import TextModel, TransformerTextEncoder
+from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.context import TrainingContext
-from edge_msa.training.initialization import start_at_prior
-from edge_msa.training.loop import FitPlan, Objective, fit
-from edge_msa.training.losses import SCORE_LOSSES, task_loss
-from edge_msa.training.predict import to_numpy
+from edge_msa.training.initialization import init_bias_to_prior
+from edge_msa.training.loop import Objective, fit
+from edge_msa.training.losses import task_loss
+from edge_msa.training.predict import weights_to_numpy
 from edge_msa.training.randomness import generator_of
-from edge_msa.training.text.text_input import TextInput, by_length
+from edge_msa.training.text.text_input import TextInput, batches_by_length
 
-_DROPPED = 11
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of training a reader."""
-
-    epochs: int
-    """Passes over its texts; 0 leaves the stage out."""
-    learning_rate: float
-    """Peak of AdamW's rate; of an encoder, whose student takes `student_rate` times as much."""
-    from_teachers: float = 1.0
-    """Share of the loss that comes from the teachers' predictions, where there are teachers."""
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0:
-            raise UsageError(f"epochs is {self.epochs}; it must be at least 0")
-        if self.epochs and not self.learning_rate > 0:
-            raise UsageError(f"learning_rate is {self.learning_rate}; it must be above 0")
-        if not 0 <= self.from_teachers <= 1:
-            raise UsageError(f"from_teachers is {self.from_teachers}; it is a share between 0 and 1")
+_UNKNOWN_TOKENS = 11
 
 
 @dataclass(frozen=True)
-class TextRecipe:
-    """How a language reader is made."""
-
-    dim: int = 64
-    """Features a token of a table; an encoder has its own."""
-    width: int = 64
-    """Channels of the student's encoder."""
-    blocks: int = 1
-    """Causal convolutions; the i-th is dilated by 2**i."""
-    kernel: int = 3
-    """Taps of each."""
-    recurrence: Recurrence = "none"
-    """`gru` for one behind the convolutions; it stays float in every context."""
-    tokens: int = 4
-    """Vectors that a text is pooled into."""
-    hidden: int = 64
-    """Width of the fusion."""
-    dropout: float = 0.1
-    """On tokens, while training."""
-    unknown: float = 0.0
-    """Share of the tokens that training replaces by the unknown one."""
-    max_tokens: int = 128
-    """Longer texts lose their end."""
-    freeze_words: bool = True
-    """Whether an encoder's word embeddings stay as they are: most words of the language are in no training text."""
-    transfer: Stage = field(default_factory=lambda: Stage(2, 5e-5))
-    """The first stage."""
-    final: Stage = field(default_factory=lambda: Stage(6, 5e-5, 0.5))
-    """The second."""
-    student_rate: float = 10.0
-    """The student's learning rate beside an encoder's, which is trained already."""
-    batch_size: int = 32
-    """Texts a step."""
-    weight_decay: float = 1e-2
-    """Decoupled."""
-    score_loss: str = "l1"
-    """l1, smooth_l1 or mse."""
-
-    def __post_init__(self) -> None:
-        for name in ("dim", "width", "blocks", "kernel", "tokens", "hidden", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"language.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.max_tokens < 3:
-            raise UsageError(f"language.max_tokens is {self.max_tokens}; two may be special, so give at least 3")
-        for name in ("dropout", "unknown"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"language.{name} is {getattr(self, name)}; it is a share, at least 0 and below 1")
-        if not self.student_rate > 0:
-            raise UsageError(f"language.student_rate is {self.student_rate}; it must be above 0")
-        if self.score_loss not in SCORE_LOSSES:
-            raise UsageError(f"language.score_loss is {self.score_loss!r}; it is one of: {', '.join(SCORE_LOSSES)}")
-        if not self.transfer.epochs + self.final.epochs:
-            raise UsageError("language.transfer.epochs and language.final.epochs are both 0: nothing would be learned")
-
-    def plan(self, stage: Stage) -> FitPlan:
-        """The loop's plan of a stage."""
-        return FitPlan(stage.epochs, self.batch_size, stage.learning_rate, warmup=0.1, weight_decay=self.weight_decay)
-
-    def student(self, dim: int, task: Task) -> StudentConfig:
-        """The network behind a text encoder of that width."""
-        return StudentConfig(
-            {"language": dim},
-            width=self.width,
-            blocks=self.blocks,
-            kernel=self.kernel,
-            tokens=self.tokens,
-            hidden=self.hidden,
-            outputs=task.outputs,
-            dropout=self.dropout,
-            recurrence=self.recurrence,
-        )
-
-
-@dataclass(frozen=True)
-class Texts:
-    """N texts to learn from: `labels` (N,) with NaN where unknown, `taught` (N,) what teachers read, or None."""
+class Corpus:
+    """N training texts."""
 
     texts: tuple[str, ...]
     labels: FloatArray
-    taught: FloatArray | None = None
+    """(N,), NaN for texts without a label."""
+    predictions: FloatArray | None = None
+    """Mean prediction of the teachers, (N,); None without teachers."""
 
     @property
     def targets(self) -> FloatArray:
-        """Labels where there are any, else what teachers read, (N,)."""
-        return self.labels if self.taught is None else np.where(np.isfinite(self.labels), self.labels, self.taught)
+        """The labels, and the teachers' predictions for texts without a label, (N,)."""
+        if self.predictions is None:
+            return self.labels
+        return np.where(np.isfinite(self.labels), self.labels, self.predictions)
 
     @classmethod
-    def of(cls, splits: Sequence[Split], taught: FloatArray | None = None) -> Texts:
-        """The texts of several splits, one after the other."""
+    def concatenate(cls, splits: Sequence[Split], predictions: FloatArray | None = None) -> Corpus:
+        """Return the texts of several splits, one after the other."""
         texts = tuple(text for split in splits for text in split.texts)
-        return cls(texts, np.concatenate([split.labels for split in splits]), taught)
+        return cls(texts, np.concatenate([split.labels for split in splits]), predictions)
 
 
 @dataclass(frozen=True)
 class TrainedTextModel:
-    """What `fit_text_model` gives: the reader's parts, rows of the log, validation metrics of the chosen epoch."""
+    """The result of `fit_text_model`."""
 
     text_input: TextInput
+    """Tokenizer and trained text encoder."""
     config: StudentConfig
+    """Sizes of the student."""
     weights: dict[str, NDArray[np.float32]]
-    log: list[dict[str, Any]]
-    metrics: dict[str, Any]
+    """Weights of the student, by name."""
+    log: list[LogRow]
+    """One row per epoch of both stages."""
+    metrics: dict[str, float | int]
+    """Validation metrics of the best epoch."""
 
 
 def fit_text_model(
     text_input: TextInput,
-    corpora: Mapping[str, Texts],
+    corpora: Mapping[str, Corpus],
     valid: Split,
     task: Task,
     recipe: TextRecipe,
@@ -174,121 +88,120 @@ def fit_text_model(
     """Train a text encoder and a student behind it.
 
     Args:
-        text_input: tokenizer and text encoder; the text encoder is trained in place.
-        corpora: the texts of the stages `transfer` and `final`; a stage without an entry, or of 0 epochs, is left out.
-        valid: decides the best epoch of each stage.
-        task: of the labels, a score.
-        recipe: of the reader.
-        seed: of initialization, order, dropout and dropped tokens.
-        context: on what to train.
-        work_dir: where checkpoints are kept.
-        fingerprint: names what a checkpoint must share to be gone on from.
+        text_input: Tokenizer and text encoder. The text encoder is trained in place.
+        corpora: Texts of the stages `transfer` and `final`. A stage without an entry, or with 0 epochs, is skipped.
+        valid: Validation split, which decides the best epoch of each stage.
+        task: Task of the labels, which must be scores.
+        recipe: Recipe of the text model.
+        seed: Seed of initial weights, order, dropout and unknown tokens.
+        context: Hardware to train on.
+        work_dir: Folder of the checkpoints.
+        fingerprint: Identifies the inputs; a checkpoint with another fingerprint is ignored.
 
     Raises:
-        TrainingError: the loss diverged.
+        TrainingError: The loss is not finite.
     """
-    config = recipe.student(text_input.text_encoder.dim, task)
+    config = recipe.network_config(text_input.text_encoder.dim, task)
     torch.manual_seed(seed)
     student = Student(config)
-    start_at_prior(student.fusion.read, corpora["final" if "final" in corpora else "transfer"].targets, task)
-    if isinstance(text_input.text_encoder, TransformerTextEncoder) and recipe.freeze_words:
+    init_bias_to_prior(student.fusion.output, corpora["final" if "final" in corpora else "transfer"].targets, task)
+    if isinstance(text_input.text_encoder, TransformerTextEncoder) and recipe.freeze_embeddings:
         text_input.text_encoder.encoder.embeddings.word_embeddings.weight.requires_grad_(requires_grad=False)
-    reader = TextModel(text_input.text_encoder, student).to(context.device)
-    log: list[dict[str, Any]] = []
-    metrics: dict[str, Any] = {}
+    model = TextModel(text_input.text_encoder, student).to(context.device)
+    log: list[LogRow] = []
+    metrics: dict[str, float | int] = {}
     for name, stage in (("transfer", recipe.transfer), ("final", recipe.final)):
         if name not in corpora or not stage.epochs:
             continue
-        objective = _Prediction(reader, text_input, corpora[name], valid, task, recipe, stage, seed, context)
-        fitted = fit(
+        objective = _TextObjective(model, text_input, corpora[name], valid, task, recipe, stage, seed, context)
+        result = fit(
             objective,
-            recipe.plan(stage),
+            recipe.schedule(stage.epochs, stage.learning_rate),
             context=context,
             seed=seed,
             work_dir=work_dir / f"checkpoint-{name}",
-            fingerprint=f"{fingerprint} {recipe}",
+            fingerprint=f"{fingerprint} {recipe!r}",
             stage=name,
         )
-        log += [dict(row) for row in fitted.rows]
-        metrics = {"validation_metric": fitted.best, "best_epoch": fitted.best_epoch + 1}
-    reader.eval().to("cpu")
-    return TrainedTextModel(text_input, config, to_numpy(student), log, metrics)
+        log += result.rows
+        metrics = {"validation_metric": result.best, "best_epoch": result.best_epoch + 1}
+    model.eval().to("cpu")
+    return TrainedTextModel(text_input, config, weights_to_numpy(student), log, metrics)
 
 
-class _Prediction(Objective):
-    """The objective: predictions of texts against labels and teachers."""
+class _TextObjective(Objective):
+    """Predictions for texts, compared with labels and teachers."""
 
     def __init__(
         self,
-        reader: TextModel,
+        model: TextModel,
         text_input: TextInput,
-        corpus: Texts,
+        corpus: Corpus,
         valid: Split,
         task: Task,
         recipe: TextRecipe,
-        stage: Stage,
+        stage: TextStage,
         seed: int,
         context: TrainingContext,
     ) -> None:
         super().__init__()
-        self.reader = reader
+        self.model = model
         self._text_input, self._task, self._recipe, self._seed, self._context = text_input, task, recipe, seed, context
-        self._ids = text_input.words.ids(corpus.texts)
+        self._ids = text_input.tokenizer.ids(corpus.texts)
         self.lengths = torch.tensor([len(item) for item in self._ids])
         self.size = len(self._ids)
         self._labels = torch.from_numpy(corpus.labels.reshape(-1, 1)).to(context.device)
-        self._taught = None if corpus.taught is None else torch.from_numpy(corpus.taught.reshape(-1, 1))
-        self._share = stage.from_teachers if corpus.taught is not None else 0.0
+        self._targets = None if corpus.predictions is None else torch.from_numpy(corpus.predictions.reshape(-1, 1))
+        self._teacher_share = 0.0 if corpus.predictions is None else stage.teacher_share
         self._valid = valid
-        self._noise = torch.Generator()
+        self._generator = torch.Generator()
 
     @property
-    def rates(self) -> Mapping[str, float]:
-        """Parts of the reader whose learning rate is a multiple of the plan's."""
-        fronted = isinstance(self.reader.text_encoder, TransformerTextEncoder)
-        return {"reader.student.": self._recipe.student_rate} if fronted else {}
+    def rate_factors(self) -> Mapping[str, float]:
+        """The student behind a pre-trained encoder learns faster than the encoder."""
+        is_pretrained = isinstance(self.model.text_encoder, TransformerTextEncoder)
+        return {"model.student.": self._recipe.student_rate_factor} if is_pretrained else {}
 
     def begin(self, epoch: int) -> None:
-        """Draw the epoch's dropped tokens anew."""
-        self._noise = generator_of(self._seed, epoch, _DROPPED)
+        """Seed the generator of the epoch's unknown tokens."""
+        self._generator = generator_of(self._seed, epoch, _UNKNOWN_TOKENS)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        """Loss terms of those texts."""
+        """Return the loss terms of the texts `rows`."""
         context = self._context
-        own = context.share(rows)
-        ids, valid = self._text_input.batch([self._ids[row] for row in own.tolist()])
-        if self._recipe.unknown:
-            dropped = torch.rand(ids.shape, generator=self._noise) < self._recipe.unknown
-            ids = ids.masked_fill(dropped.to(ids.device), self._text_input.words.unknown)
-        predictions = context.whole(self.reader(ids, valid), len(rows))
+        ids, valid = self._text_input.batch([self._ids[row] for row in context.share(rows).tolist()])
+        if self._recipe.unknown_rate:
+            unknown = torch.rand(ids.shape, generator=self._generator) < self._recipe.unknown_rate
+            ids = ids.masked_fill(unknown.to(ids.device), self._text_input.tokenizer.unknown)
+        predictions = context.whole(self.model(ids, valid), len(rows))
         labels = self._labels[rows.to(self._labels.device)]
         known = torch.isfinite(labels[:, 0])
         terms: dict[str, Tensor] = {}
         loss = predictions.new_zeros(())
-        if self._share < 1 and known.any():
+        if self._teacher_share < 1 and known.any():
             terms["labels"] = task_loss(predictions[known], labels[known], self._task, self._recipe.score_loss)
-            loss = loss + (1 - self._share) * terms["labels"]
-        if self._taught is not None and self._share:
-            taught = self._taught[rows].to(predictions.device)
-            terms["teachers"] = task_loss(predictions, taught, self._task, self._recipe.score_loss)
-            loss = loss + self._share * terms["teachers"]
+            loss = loss + (1 - self._teacher_share) * terms["labels"]
+        if self._targets is not None and self._teacher_share:
+            targets = self._targets[rows].to(predictions.device)
+            terms["teachers"] = task_loss(predictions, targets, self._task, self._recipe.score_loss)
+            loss = loss + self._teacher_share * terms["teachers"]
         return {"loss": loss} | terms
 
     def validate(self) -> dict[str, float]:
-        """The task loss on the validation split."""
-        predictions = torch.from_numpy(read_texts(self.reader, self._text_input, self._valid.texts))
+        """Return the task loss on the validation split as the metric."""
+        predictions = torch.from_numpy(predict_texts(self.model, self._text_input, self._valid.texts))
         labels = torch.from_numpy(self._valid.labels.reshape(-1, 1))
         return {"metric": task_loss(predictions, labels, self._task, self._recipe.score_loss).item()}
 
 
-def read_texts(
-    reader: TextModel, text_input: TextInput, texts: Sequence[str], batch_size: int = 64
+def predict_texts(
+    model: TextModel, text_input: TextInput, texts: Sequence[str], batch_size: int = 64
 ) -> NDArray[np.float32]:
-    """Predictions (N, outputs) of texts by a reader, which is left in evaluation mode."""
-    ids = text_input.words.ids(texts)
-    predictions = np.zeros((len(ids), reader.student.config.outputs), np.float32)
-    reader.eval()
+    """Return the predictions for texts, (N, outputs). The model is left in evaluation mode."""
+    ids = text_input.tokenizer.ids(texts)
+    predictions = np.zeros((len(ids), model.student.config.outputs), np.float32)
+    model.eval()
     with torch.no_grad():
-        for rows in by_length(ids, batch_size):
-            predictions[rows] = reader(*text_input.batch([ids[row] for row in rows])).cpu().numpy()
+        for rows in batches_by_length(ids, batch_size):
+            predictions[rows] = model(*text_input.batch([ids[row] for row in rows])).cpu().numpy()
     return predictions

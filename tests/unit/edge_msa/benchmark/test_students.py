@@ -9,7 +9,7 @@ from edge_msa.benchmark.students import StudentLatency, format_latencies, measur
 @pytest.fixture(scope="module")
 def latencies() -> tuple[StudentLatency, ...]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(students, "STUDENT_SIZES", {"nano": {}})
+        patch.setattr(students, "SIZES", {"nano": {}})
         patch.setattr(students, "DIMS", {"language": 4, "audio": 3, "vision": 2})
         patch.setattr(students, "LENGTHS", {"language": 5, "audio": 7, "vision": 6})
         return measure_students(threads=1, num_runs=3)

@@ -11,6 +11,7 @@ from edge_msa.benchmark.almt import compute_every_token
 from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa_runtime.modalities import MODALITIES
 from tests.locations import SHARED_DATA
+from tests.tolerances import assert_close_to_scale
 
 GOLDEN = SHARED_DATA / "golden"
 SMALL = AlmtConfig({"language": 6, "audio": 5, "vision": 3}, {"language": 7, "audio": 11, "vision": 9})
@@ -25,8 +26,8 @@ VARIANTS = {
 }
 
 
-def randomised(config: AlmtConfig) -> Almt:
-    """A network whose every tensor says something: initial biases, norms and tokens would hide mistakes."""
+def randomized(config: AlmtConfig) -> Almt:
+    """A network without constant tensors: initial biases, norms and tokens of 0 or 1 could hide mistakes."""
     torch.manual_seed(0)
     network = Almt(config).eval()
     with torch.no_grad():
@@ -43,9 +44,9 @@ def sample(config: AlmtConfig, batch: int = 3) -> tuple[dict[str, Tensor], dict[
     return frames, {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in frames.items()}
 
 
-def test_the_authors_weights_give_the_authors_outputs() -> None:
+def test_authors_weights_give_the_authors_outputs() -> None:
     if not GOLDEN.exists():
-        pytest.skip("../shared/data/golden is not here")
+        pytest.skip(f"{GOLDEN} does not exist")
     network = Almt(AlmtConfig({"language": 64, "audio": 5, "vision": 20}, dict.fromkeys(MODALITIES, 50))).eval()
     network.load_state_dict(torch.load(GOLDEN / "almt_authors_mosi50.pth", weights_only=True))
     with np.load(GOLDEN / "almt_authors_mosi50_io.npz", allow_pickle=False) as arrays:
@@ -53,8 +54,8 @@ def test_the_authors_weights_give_the_authors_outputs() -> None:
         expected = torch.from_numpy(arrays["output"])
     valid = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in frames.items()}
     with torch.no_grad():
-        torch.testing.assert_close(network(frames, valid), expected, rtol=0, atol=1e-5)
-        torch.testing.assert_close(compute_every_token(network, frames), expected, rtol=0, atol=1e-5)
+        assert_close_to_scale(network(frames, valid), expected)
+        assert_close_to_scale(compute_every_token(network, frames), expected)
 
 
 @pytest.mark.parametrize(
@@ -67,21 +68,23 @@ def test_the_authors_weights_give_the_authors_outputs() -> None:
     ],
     ids=["small", "deep", "mosi", *VARIANTS],
 )
-def test_computing_only_what_survives_changes_nothing(config: AlmtConfig) -> None:
-    network = randomised(config)
+def test_output_equals_that_with_every_token_computed(config: AlmtConfig) -> None:
+    network = randomized(config)
     frames, valid = sample(config)
     with torch.no_grad():
-        torch.testing.assert_close(network(frames, valid), compute_every_token(network, frames), rtol=0, atol=1e-5)
+        assert_close_to_scale(network(frames, valid), compute_every_token(network, frames))
 
 
-def test_gradients_are_those_of_computing_everything() -> None:
-    network = randomised(SMALL)
+def test_gradients_equal_those_with_every_token_computed() -> None:
+    network = randomized(SMALL)
     frames, valid = sample(SMALL)
-    parameters = dict(network.named_parameters())
-    found = torch.autograd.grad(network(frames, valid).square().sum(), list(parameters.values()))
-    expected = torch.autograd.grad(compute_every_token(network, frames).square().sum(), list(parameters.values()))
-    for name, own, theirs in zip(parameters, found, expected, strict=True):
-        torch.testing.assert_close(own, theirs, rtol=1e-3, atol=1e-4, msg=name)
+    parameters = list(network.parameters())
+    actual = torch.autograd.grad(network(frames, valid).square().sum(), parameters)
+    expected = torch.autograd.grad(compute_every_token(network, frames).square().sum(), parameters)
+    # The biases of key norms have no gradient in exact arithmetic, so the scale is that of all gradients.
+    scale = max(float(gradient.abs().max()) for gradient in expected)
+    for gradient, reference in zip(actual, expected, strict=True):
+        assert_close_to_scale(gradient, reference, scale=scale)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_gradients_are_those_of_computing_everything() -> None:
         ((768, 33, 709), (39, 400, 55), 4, 3_232_897),
     ],
 )
-def test_parameters_are_the_published_ones_in_number(
+def test_parameter_counts_are_the_published_ones(
     dims: tuple[int, ...], lengths: tuple[int, ...], depth: int, count: int
 ) -> None:
     config = AlmtConfig(
@@ -102,8 +105,8 @@ def test_parameters_are_the_published_ones_in_number(
     assert sum(parameter.numel() for parameter in Almt(config).parameters()) == count
 
 
-def test_a_shared_ahl_layer_is_three_alike() -> None:
-    shared = randomised(AlmtConfig(SMALL.dims, SMALL.lengths, share_ahl=True))
+def test_shared_ahl_layer_equals_three_equal_layers() -> None:
+    shared = randomized(AlmtConfig(SMALL.dims, SMALL.lengths, share_ahl=True))
     whole = Almt(SMALL).eval()
     prefix = "h_hyper_layer.layers."
     weights = shared.state_dict()
@@ -116,8 +119,8 @@ def test_a_shared_ahl_layer_is_three_alike() -> None:
 
 
 @pytest.mark.parametrize("name", MODALITIES)
-def test_a_missing_modality_is_zeros_however_it_is_said(name: str) -> None:
-    network = randomised(SMALL)
+def test_missing_modality_equals_zeros(name: str) -> None:
+    network = randomized(SMALL)
     frames, valid = sample(SMALL)
     zeros = frames | {name: torch.zeros_like(frames[name])}
     hidden = valid | {name: torch.zeros_like(valid[name])}
@@ -129,8 +132,8 @@ def test_a_missing_modality_is_zeros_however_it_is_said(name: str) -> None:
         assert not torch.allclose(network(frames, valid), expected, atol=1e-3)
 
 
-def test_samples_are_padded_and_cut_behind() -> None:
-    network = randomised(SMALL)
+def test_samples_are_padded_and_truncated_at_the_end() -> None:
+    network = randomized(SMALL)
     frames, valid = sample(SMALL)
     more = {name: torch.cat([values, torch.randn(3, 4, values.shape[2])], dim=1) for name, values in frames.items()}
     ones = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in more.items()}
@@ -143,8 +146,8 @@ def test_samples_are_padded_and_cut_behind() -> None:
         )
 
 
-def test_frames_that_are_not_valid_leave_no_trace() -> None:
-    network = randomised(SMALL)
+def test_invalid_frames_do_not_change_the_prediction() -> None:
+    network = randomized(SMALL)
     frames, valid = sample(SMALL)
     valid["audio"][:, 4] = False
     with torch.no_grad():
@@ -153,9 +156,9 @@ def test_frames_that_are_not_valid_leave_no_trace() -> None:
         torch.testing.assert_close(network(frames, valid), expected, rtol=0, atol=0)
 
 
-def test_a_data_set_without_a_modality_keeps_its_tensors() -> None:
+def test_network_without_a_modality_has_all_tensors() -> None:
     config = AlmtConfig({"language": 6, "audio": 5}, {"language": 7, "audio": 11})
-    network = randomised(config)
+    network = randomized(config)
     assert list(network.state_dict()) == list(Almt(SMALL).state_dict())
     assert network.proj_v[0].in_features == 1
     with torch.no_grad():
@@ -171,14 +174,14 @@ def test_a_data_set_without_a_modality_keeps_its_tensors() -> None:
         ({"audio": 3}, {"audio": 0}, "at least 1"),
     ],
 )
-def test_sizes_that_make_no_network_are_named(dims: dict[str, int], lengths: dict[str, int], message: str) -> None:
+def test_invalid_sizes_raise_an_error(dims: dict[str, int], lengths: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AlmtConfig(dims, lengths)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_modality_reaches_the_answer_of_every_variant(name: str) -> None:
-    network = randomised(VARIANTS[name])
+def test_every_modality_affects_every_variant(name: str) -> None:
+    network = randomized(VARIANTS[name])
     frames, valid = sample(SMALL)
     with torch.no_grad():
         whole = network(frames, valid)
@@ -187,32 +190,30 @@ def test_every_modality_reaches_the_answer_of_every_variant(name: str) -> None:
             assert not torch.allclose(network(others, valid), whole, atol=1e-4), modality
 
 
-def test_with_one_token_language_cannot_reach_an_answer() -> None:
-    """An attention over a single key hears it whatever is asked: nothing that the language says is in the answer."""
+def test_language_has_no_effect_with_one_token() -> None:
+    """Attention over a single key ignores the query, which is why the paper's token length of 1 is not offered."""
     config = dataclasses.replace(SMALL, tokens=1)
     frames, valid = sample(config)
     with torch.no_grad():
-        network = randomised(config)
+        network = randomized(config)
         without = network({name: values for name, values in frames.items() if name != "language"}, valid)
         torch.testing.assert_close(network(frames, valid), without)
 
 
-def test_a_variant_has_no_tensor_that_it_does_not_use() -> None:
+def test_every_parameter_of_every_variant_is_used() -> None:
     for config in VARIANTS.values():
-        network = randomised(config)
+        network = randomized(config)
         network(*sample(SMALL)).sum().backward()
         unused = [name for name, parameter in network.named_parameters() if parameter.grad is None]
         assert unused == []
 
 
-def test_a_variant_that_does_not_exist_is_refused() -> None:
+def test_unknown_variants_raise_an_error() -> None:
     for change in ({"scales": 0}, {"scales": 4}, {"fusion": "sum"}):
         with pytest.raises(ValueError, match=next(iter(change))):
             dataclasses.replace(SMALL, **change)
 
 
-def test_a_config_of_before_the_variants_is_the_authors_network() -> None:
-    before = {
-        name: value for name, value in dataclasses.asdict(SMALL).items() if name not in {"scales", "ahl", "fusion"}
-    }
-    assert AlmtConfig(**before) == SMALL
+def test_default_variant_is_the_authors_network() -> None:
+    sizes = {n: value for n, value in dataclasses.asdict(SMALL).items() if n not in {"scales", "ahl", "fusion"}}
+    assert AlmtConfig(**sizes) == SMALL

@@ -9,34 +9,41 @@ import torch
 from torch import Tensor
 
 from edge_msa.models.student import ModalitySizes, Student, StudentConfig, untrained_student
-from edge_msa.models.student_encoder import Encoder, EncoderState, compact
+from edge_msa.models.student_encoder import EncoderState, StudentEncoder, compact
 from edge_msa_runtime.modalities import Subset
+from tests.tolerances import assert_close_to_scale
 
 DIMS = {"language": 5, "audio": 4, "vision": 3}
 LENGTHS = {"language": 9, "audio": 20, "vision": 14}
 
 
-# Plain; rows of several frames, of which none of the lengths here is a multiple; a GRU; both at once.
-FORMS = [
+# Plain; a stride that divides none of the lengths; a GRU; both.
+OVERRIDES = [
     ModalitySizes(),
     ModalitySizes(stride=3),
     ModalitySizes(recurrence="gru"),
     ModalitySizes(width=5, stride=4, recurrence="gru"),
 ]
-form = pytest.mark.parametrize("own", FORMS, ids=["plain", "stride", "gru", "all"])
+with_overrides = pytest.mark.parametrize("override", OVERRIDES, ids=["plain", "stride", "gru", "all"])
 
 
-def network(dims: dict[str, int] | None = None, outputs: int = 2, own: ModalitySizes | None = None) -> Student:
+def network(dims: dict[str, int] | None = None, outputs: int = 2, override: ModalitySizes | None = None) -> Student:
     torch.manual_seed(0)
     names = dims or DIMS
     config = StudentConfig(
-        names, width=8, blocks=3, tokens=3, hidden=12, outputs=outputs, own=dict.fromkeys(names, own or ModalitySizes())
+        names,
+        width=8,
+        blocks=3,
+        tokens=3,
+        hidden=12,
+        outputs=outputs,
+        overrides=dict.fromkeys(names, override or ModalitySizes()),
     )
     return Student(config).eval()
 
 
 def sample(count: int = 3, seed: int = 1, dims: dict[str, int] | None = None) -> tuple[dict[str, Tensor], ...]:
-    """Frames, and masks with holes in them; every sample has every modality."""
+    """Frames, and masks with gaps; every sample has every modality."""
     generator = torch.Generator().manual_seed(seed)
     names = dims or DIMS
     frames = {name: torch.randn(count, LENGTHS[name], dim, generator=generator) for name, dim in names.items()}
@@ -46,12 +53,12 @@ def sample(count: int = 3, seed: int = 1, dims: dict[str, int] | None = None) ->
     return frames, valid
 
 
-def encoder_of(student: Student, name: str) -> Encoder:
-    return cast("Encoder", student.encoders[name])
+def encoder_of(student: Student, name: str) -> StudentEncoder:
+    return cast("StudentEncoder", student.encoders[name])
 
 
-def stream(encoder: Encoder, frames: Tensor, valid: Tensor, sizes: list[int]) -> EncoderState:
-    """The state after pushing the frames in chunks of those sizes, masked frames dropped, as a device does."""
+def stream(encoder: StudentEncoder, frames: Tensor, valid: Tensor, sizes: list[int]) -> EncoderState:
+    """The state after encoding the frames in chunks of these sizes, without masked frames, as on a device."""
     state, start = encoder.initial(len(frames)), 0
     for size in sizes:
         chunk = slice(start, start + size)
@@ -61,12 +68,10 @@ def stream(encoder: Encoder, frames: Tensor, valid: Tensor, sizes: list[int]) ->
     return state
 
 
-@form
+@with_overrides
 @pytest.mark.parametrize("sizes", [[1] * 20, [7, 7, 6], [19, 1], [2, 18]], ids=str)
-def test_any_chunking_with_masked_frames_inside_gives_the_tokens_of_the_whole(
-    sizes: list[int], own: ModalitySizes
-) -> None:
-    encoder = encoder_of(network(own=own), "audio")
+def test_chunks_give_the_tokens_of_the_whole(sizes: list[int], override: ModalitySizes) -> None:
+    encoder = encoder_of(network(override=override), "audio")
     frames, valid = (part["audio"] for part in sample())
     whole = stream(encoder, frames, valid, [20])
     chunked = stream(encoder, frames, valid, sizes)
@@ -76,50 +81,50 @@ def test_any_chunking_with_masked_frames_inside_gives_the_tokens_of_the_whole(
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
-def test_a_row_of_several_frames_is_read_when_its_last_one_is_there_and_the_first_frame_at_once(count: int) -> None:
-    encoder = encoder_of(network(own=ModalitySizes(stride=4)), "audio")
+def test_rows_are_complete_with_their_last_frame(count: int) -> None:
+    encoder = encoder_of(network(override=ModalitySizes(stride=4)), "audio")
     frames = sample()[0]["audio"][:, :count]
     rows = (count + 3) // 4
-    read = 4 * rows - 3
+    used = 4 * rows - 3
     every = torch.ones(3, count)
-    found = encoder.whole(frames, every)
-    torch.testing.assert_close(found, encoder.whole(frames[:, :read], every[:, :read]))
+    tokens = encoder.whole(frames, every)
+    torch.testing.assert_close(tokens, encoder.whole(frames[:, :used], every[:, :used]))
     last = frames.clone()
-    last[:, read - 1] += 1
-    assert not torch.allclose(found, encoder.whole(last, every), atol=1e-4)
+    last[:, used - 1] += 1
+    assert not torch.allclose(tokens, encoder.whole(last, every), atol=1e-4)
 
 
-@form
-def test_a_prediction_from_chunks_is_the_prediction_of_the_sample(own: ModalitySizes) -> None:
-    student = network(own=own)
+@with_overrides
+def test_chunks_give_the_prediction_of_the_whole(override: ModalitySizes) -> None:
+    student = network(override=override)
     frames, valid = sample()
     sizes = {"language": [4, 4, 1], "audio": [8, 12], "vision": [1, 13]}
     tokens = {name: stream(encoder_of(student, name), frames[name], valid[name], sizes[name]).tokens for name in DIMS}
-    torch.testing.assert_close(student.fusion(tokens, torch.ones(3, 3)), student(frames, valid), rtol=0, atol=1e-5)
+    assert_close_to_scale(student.fusion(tokens, torch.ones(3, 3)), student(frames, valid))
 
 
-@form
-def test_masked_frames_leave_all_state_as_it_was(own: ModalitySizes) -> None:
-    encoder = encoder_of(network(own=own), "audio")
+@with_overrides
+def test_masked_frames_do_not_change_the_state(override: ModalitySizes) -> None:
+    encoder = encoder_of(network(override=override), "audio")
     frames, valid = (part["audio"] for part in sample())
     before = encoder(*compact(frames, valid), encoder.initial(3))
     after = encoder(torch.full((3, 6, 4), 1e3), torch.zeros(3, 6), before)
     for name, value in before.named().items():
-        torch.testing.assert_close(after.named()[name], value, rtol=0, atol=1e-6)
+        assert_close_to_scale(after.named()[name], value, rtol=1e-6)
 
 
-@form
-def test_only_the_ones_of_a_mask_count_in_a_chunk(own: ModalitySizes) -> None:
-    encoder = encoder_of(network(own=own), "audio")
+@with_overrides
+def test_padding_in_a_chunk_is_ignored(override: ModalitySizes) -> None:
+    encoder = encoder_of(network(override=override), "audio")
     frames = sample()[0]["audio"]
     prefix = (torch.arange(20) < 12).float().expand(3, -1)
     expected = encoder(frames[:, :12], torch.ones(3, 12), encoder.initial(3))
-    found = encoder(frames, prefix, encoder.initial(3))
+    actual = encoder(frames, prefix, encoder.initial(3))
     for name, value in expected.named().items():
-        torch.testing.assert_close(found.named()[name], value)
+        torch.testing.assert_close(actual.named()[name], value)
 
 
-def test_dropping_masked_frames_is_the_same_as_never_having_had_them() -> None:
+def test_masked_frames_equal_removed_frames() -> None:
     student = network()
     frames, valid = sample(count=1)
     kept = {name: rows[:, valid[name][0]] for name, rows in frames.items()}
@@ -128,17 +133,17 @@ def test_dropping_masked_frames_is_the_same_as_never_having_had_them() -> None:
 
 
 @pytest.mark.parametrize("subset", [subset for subset in Subset if subset is not Subset.LAV])
-def test_an_absent_modality_is_the_same_whether_masked_or_left_out(subset: Subset) -> None:
+def test_masked_modality_equals_an_omitted_one(subset: Subset) -> None:
     student = network()
     frames, valid = sample()
     masked = {name: mask & (name in subset.modalities) for name, mask in valid.items()}
-    there = {name: frames[name] for name in subset.modalities}, {name: valid[name] for name in subset.modalities}
-    found = student(frames, masked)
-    torch.testing.assert_close(found, student(*there))
-    assert not torch.allclose(found, student(frames, valid), atol=1e-4)
+    rest = {name: frames[name] for name in subset.modalities}, {name: valid[name] for name in subset.modalities}
+    prediction = student(frames, masked)
+    torch.testing.assert_close(prediction, student(*rest))
+    assert not torch.allclose(prediction, student(frames, valid), atol=1e-4)
 
 
-def test_samples_of_one_batch_may_lack_different_modalities() -> None:
+def test_samples_of_a_batch_can_lack_different_modalities() -> None:
     student = network()
     frames, valid = sample()
     valid["audio"][0] = False
@@ -150,7 +155,7 @@ def test_samples_of_one_batch_may_lack_different_modalities() -> None:
         torch.testing.assert_close(together[row : row + 1], student(alone, masks))
 
 
-def test_a_modality_of_zeros_is_told_apart_from_an_absent_one() -> None:
+def test_modality_of_zeros_differs_from_an_absent_one() -> None:
     student = network()
     frames, valid = sample()
     zeros = student(frames | {"vision": torch.zeros_like(frames["vision"])}, valid)
@@ -158,69 +163,69 @@ def test_a_modality_of_zeros_is_told_apart_from_an_absent_one() -> None:
     assert not torch.allclose(zeros, absent, atol=1e-4)
 
 
-def test_what_a_masked_frame_holds_is_never_read() -> None:
+def test_masked_frames_do_not_change_the_prediction() -> None:
     student = network()
     frames, valid = sample()
-    spoilt = {name: torch.where(valid[name][..., None], rows, 100.0) for name, rows in frames.items()}
-    torch.testing.assert_close(student(spoilt, valid), student(frames, valid))
+    changed = {name: torch.where(valid[name][..., None], rows, 100.0) for name, rows in frames.items()}
+    torch.testing.assert_close(student(changed, valid), student(frames, valid))
 
 
-def test_nothing_later_changes_what_earlier_frames_left() -> None:
+def test_later_frames_do_not_change_earlier_tokens() -> None:
     encoder = encoder_of(network(), "vision")
     frames = sample()[0]["vision"]
     early = encoder(frames[:, :8], torch.ones(3, 8), encoder.initial(3))
     other = torch.cat([frames[:, :8], frames[:, 8:] + 5], dim=1)
-    found = stream(encoder, other[:, :8], torch.ones(3, 8, dtype=torch.bool), [3, 5])
-    torch.testing.assert_close(found.tokens, early.tokens)
+    state = stream(encoder, other[:, :8], torch.ones(3, 8, dtype=torch.bool), [3, 5])
+    torch.testing.assert_close(state.tokens, early.tokens)
 
 
 def test_order_of_frames_matters() -> None:
     student = network()
     frames, valid = sample()
     full = {name: torch.ones_like(mask) for name, mask in valid.items()}
-    turned = frames | {"language": frames["language"].flip(1)}
-    assert not torch.allclose(student(frames, full), student(turned, full), atol=1e-4)
+    reversed_frames = frames | {"language": frames["language"].flip(1)}
+    assert not torch.allclose(student(frames, full), student(reversed_frames, full), atol=1e-4)
 
 
-@form
-def test_gradients_reach_every_weight(own: ModalitySizes) -> None:
-    student = network(own=own).train()
+@with_overrides
+def test_gradients_reach_every_weight(override: ModalitySizes) -> None:
+    student = network(override=override).train()
     frames, valid = sample()
-    valid["language"][0] = False  # so that the question without language is asked too
+    valid["language"][0] = False  # so that the default query is used as well
     student(frames, valid).sum().backward()
-    still = [
+    without_gradient = [
         name for name, weight in student.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0
     ]
-    assert still == []
+    assert without_gradient == []
 
 
-def test_a_network_without_language_reads() -> None:
+def test_network_without_language_predicts() -> None:
     dims = {"audio": 4, "vision": 3}
     frames, valid = sample(dims=dims)
     assert network(dims)(frames, valid).shape == (3, 2)
 
 
-def test_a_prediction_of_nothing_is_finite() -> None:
+def test_prediction_without_valid_frames_is_finite() -> None:
     student = network()
     frames, valid = sample()
     nothing = {name: torch.zeros_like(mask) for name, mask in valid.items()}
     assert torch.isfinite(student(frames, nothing)).all()
 
 
-@form
-def test_a_state_keeps_its_names_both_ways(own: ModalitySizes) -> None:
-    state = encoder_of(network(own=own), "audio").initial(2)
-    own_names = (["hidden"] if own.recurrence else []) + (["pending", "phase"] if own.stride else [])
-    assert list(state.named()) == ["conv0", "conv1", "conv2", "peak", "mass", "tokens", *own_names]
-    width = own.width or 8
+@with_overrides
+def test_state_survives_conversion_to_names(override: ModalitySizes) -> None:
+    state = encoder_of(network(override=override), "audio").initial(2)
+    optional = (["hidden"] if override.recurrence else []) + (["pending", "phase"] if override.stride else [])
+    assert list(state.named()) == ["conv0", "conv1", "conv2", "peak", "mass", "tokens", *optional]
+    width = override.width or 8
     assert [tuple(conv.shape) for conv in state.convs] == [(2, width, 2), (2, width, 4), (2, width, 8)]
     again = EncoderState.from_named(state.named())
     assert all(value is state.named()[name] for name, value in again.named().items())
 
 
-def test_a_modality_may_have_sizes_of_its_own_and_the_config_survives_json() -> None:
-    own = {"language": ModalitySizes(width=24, blocks=1, recurrence="gru"), "vision": ModalitySizes(stride=2)}
-    config = StudentConfig(DIMS, width=8, own=own)
+def test_overrides_survive_json() -> None:
+    overrides = {"language": ModalitySizes(width=24, blocks=1, recurrence="gru"), "vision": ModalitySizes(stride=2)}
+    config = StudentConfig(DIMS, width=8, overrides=overrides)
     torch.manual_seed(0)
     student = Student(config).eval()
     widths = {name: tuple(encoder_of(student, name).initial(1).tokens.shape) for name in DIMS}
@@ -232,7 +237,7 @@ def test_a_modality_may_have_sizes_of_its_own_and_the_config_survives_json() -> 
     assert student(frames, valid).shape == (3, 1)
 
 
-def test_compacting_keeps_order_and_puts_zeros_behind() -> None:
+def test_compacting_keeps_the_order_of_frames() -> None:
     frames = torch.arange(1.0, 9.0).reshape(2, 4, 1)
     valid = torch.tensor([[False, True, False, True], [True, True, True, False]])
     packed, prefix = compact(frames, valid)
@@ -241,14 +246,14 @@ def test_compacting_keeps_order_and_puts_zeros_behind() -> None:
 
 
 @pytest.mark.parametrize("dims", [{}, {"text": 3}])
-def test_widths_of_unknown_modalities_are_refused(dims: dict[str, int]) -> None:
+def test_unknown_modalities_raise_an_error(dims: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="language, audio, vision"):
         StudentConfig(dims)
-    with pytest.raises(ValueError, match=r"own must name some of .* not \['text'\]"):
-        StudentConfig(DIMS, own={"text": ModalitySizes()})
+    with pytest.raises(ValueError, match=r"overrides must name some of .* got \['text'\]"):
+        StudentConfig(DIMS, overrides={"text": ModalitySizes()})
 
 
-def test_a_student_without_training_follows_from_its_seed_and_leaves_torchs_own_alone() -> None:
+def test_untrained_student_depends_on_its_seed_only() -> None:
     config = StudentConfig(DIMS, width=8)
     torch.manual_seed(5)
     before = torch.random.get_rng_state()

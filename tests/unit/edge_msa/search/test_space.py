@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 
 import pytest
 
+from edge_msa.config.section import RecipeSection
 from edge_msa.errors import UsageError
 from edge_msa.search.space import (
     PRECISION,
@@ -19,19 +19,17 @@ from edge_msa.search.space import (
 )
 
 
-@dataclass(frozen=True)
-class Inner:
+class Inner(RecipeSection):
     width: int = 4
     share: float = 0.5
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(RecipeSection):
     width: int = 32
     hidden: int = 64
     rate: float = 2e-3
     patience: int | None = None
-    audio: Inner = field(default_factory=Inner)
+    audio: Inner = Inner()
 
 
 FIELDS = flatten_recipe(Recipe())

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_msa.config.training import TrainingSchedule
 from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.training.context import Hardware, TrainingContext
-from edge_msa.training.loop import FitPlan, Fitted, Objective, fit
+from edge_msa.training.loop import FitResult, Objective, fit
 
-PLAN = FitPlan(epochs=3, batch_size=8, learning_rate=1e-2)
+SCHEDULE = TrainingSchedule(epochs=3, batch_size=8, learning_rate=1e-2, warmup=0.0)
 
 
 class Curve(Objective):
@@ -32,46 +33,46 @@ class Curve(Objective):
         return {"metric": float(self(torch.arange(32))["loss"])}
 
 
-def fitted(context: TrainingContext, folder: Path) -> Fitted:
-    return fit(Curve(), PLAN, context=context, seed=0, work_dir=folder)
+def train_curve(context: TrainingContext, folder: Path) -> FitResult:
+    return fit(Curve(), SCHEDULE, context=context, seed=0, work_dir=folder)
 
 
-def losses(result: Fitted) -> list[float]:
+def losses(result: FitResult) -> list[float]:
     return [float(row["loss"]) for row in result.rows]
 
 
-def test_bf16_learns_the_same_to_its_own_rounding(tmp_path: Path) -> None:
-    plain = losses(fitted(Hardware("cpu", "32").start(), tmp_path / "32"))
-    half = losses(fitted(Hardware("cpu", "bf16").start(), tmp_path / "bf16"))
-    assert half == pytest.approx(plain, rel=0.05)
-    assert half != plain
+def test_bf16_trains_like_float32_up_to_rounding(tmp_path: Path) -> None:
+    plain = losses(train_curve(Hardware("cpu", "32").start(), tmp_path / "32"))
+    bf16 = losses(train_curve(Hardware("cpu", "bf16").start(), tmp_path / "bf16"))
+    assert bf16 == pytest.approx(plain, rel=0.05)
+    assert bf16 != plain
 
 
-def test_a_checkpoint_of_one_precision_is_not_gone_on_from_in_another(tmp_path: Path) -> None:
-    plain = fitted(Hardware("cpu", "32").start(), tmp_path)
-    half = fitted(Hardware("cpu", "bf16").start(), tmp_path)
-    assert losses(plain) != losses(half)
+def test_checkpoint_of_another_precision_is_ignored(tmp_path: Path) -> None:
+    plain = train_curve(Hardware("cpu", "32").start(), tmp_path)
+    bf16 = train_curve(Hardware("cpu", "bf16").start(), tmp_path)
+    assert losses(plain) != losses(bf16)
 
 
-def test_auto_precision_is_full_on_a_cpu() -> None:
+def test_auto_precision_is_32_on_a_cpu() -> None:
     assert Hardware("cpu", "auto").start().precision == "32"
 
 
-def test_unknown_precision_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"'16'.*auto, 32, bf16"):
+def test_unknown_precision_raises_an_error() -> None:
+    with pytest.raises(UsageError, match=r"auto, 32, bf16, got '16'"):
         Hardware("cpu", "16").start()  # type: ignore[arg-type]
 
 
-def test_compiling_without_a_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_without_a_compiler_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(BackendUnavailableError, match=r"C\+\+ compiler.*without --compile"):
         Hardware("cpu", compiled=True).start()
 
 
-def test_tensorboard_files_hold_every_epoch(tmp_path: Path) -> None:
+def test_tensorboard_files_contain_every_epoch(tmp_path: Path) -> None:
     from tensorboardX.proto.event_pb2 import Event
 
-    fitted(Hardware("cpu", log_dir=tmp_path / "logs").start(), tmp_path / "work")
+    train_curve(Hardware("cpu", log_dir=tmp_path / "logs").start(), tmp_path / "work")
     (file,) = (tmp_path / "logs" / "train").glob("events.*")
     events = []
     content = file.read_bytes()
@@ -89,15 +90,15 @@ def test_one_process_encodes_the_whole_batch() -> None:
     assert context.is_first
     assert torch.equal(context.share(rows), rows)
     assert torch.equal(context.whole(rows, 3), rows)
-    assert context.agree("so") == "so"
+    assert context.broadcast("value") == "value"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 @pytest.mark.parametrize(("precision", "tolerance"), [("32", 1e-4), ("bf16", 5e-2)])
-def test_a_gpu_learns_what_a_cpu_learns(precision: str, tolerance: float, tmp_path: Path) -> None:
-    expected = losses(fitted(Hardware("cpu", "32").start(), tmp_path / "cpu"))
+def test_gpu_trains_like_a_cpu_up_to_rounding(precision: str, tolerance: float, tmp_path: Path) -> None:
+    expected = losses(train_curve(Hardware("cpu", "32").start(), tmp_path / "cpu"))
     context = Hardware("cuda", precision).start()  # type: ignore[arg-type]
     objective = Curve().to(context.device)
     objective.x = objective.x.to(context.device)
-    found = fit(objective, PLAN, context=context, seed=0, work_dir=tmp_path / "gpu")
-    assert losses(found) == pytest.approx(expected, rel=tolerance)
+    result = fit(objective, SCHEDULE, context=context, seed=0, work_dir=tmp_path / "gpu")
+    assert losses(result) == pytest.approx(expected, rel=tolerance)

@@ -18,7 +18,7 @@ def split() -> Split:
     return Split(names, names, np.arange(5, dtype=np.float32), {"language": language, "audio": audio})
 
 
-def test_a_batch_holds_what_the_split_says() -> None:
+def test_batch_has_the_frames_of_its_samples() -> None:
     tensors = SplitTensors(split(), {"language": 3, "audio": 2}, CPU)
     batch = tensors.batch(torch.tensor([4, 1]))
     for name, frames in split().modalities.items():
@@ -28,30 +28,30 @@ def test_a_batch_holds_what_the_split_says() -> None:
     assert tensors.modalities["language"].values is None
 
 
-def test_a_modality_that_the_split_lacks_is_never_valid_and_an_unknown_one_is_left_out() -> None:
+def test_modalities_are_those_of_the_model() -> None:
     batch = SplitTensors(split(), {"audio": 2, "vision": 9}, CPU).batch(torch.arange(5))
     assert batch.frames["vision"].shape == (5, 1, 9)
     assert not batch.valid["vision"].any()
     assert list(batch.frames) == ["audio", "vision"]
 
 
-def test_masking_hides_frames_of_the_right_samples() -> None:
+def test_masking_selects_the_rows_of_the_batch() -> None:
     tensors = SplitTensors(split(), {"audio": 2}, CPU)
     visible = torch.zeros(5, 6, dtype=torch.bool)
     visible[3, :2] = True
-    seen = tensors.batch(torch.tensor([0, 3])).masked({"audio": visible})
-    assert not seen.valid["audio"][0].any()
-    assert torch.equal(seen.valid["audio"][1], tensors.valid["audio"][3] & visible[3])
-    assert seen.frames["audio"][~seen.valid["audio"]].abs().sum() == 0
+    masked = tensors.batch(torch.tensor([0, 3])).masked({"audio": visible})
+    assert not masked.valid["audio"][0].any()
+    assert torch.equal(masked.valid["audio"][1], tensors.valid["audio"][3] & visible[3])
+    assert masked.frames["audio"][~masked.valid["audio"]].abs().sum() == 0
 
 
-def test_restricting_keeps_the_other_streams_without_a_frame() -> None:
+def test_restricted_modalities_have_no_valid_frame() -> None:
     batch = SplitTensors(split(), {"language": 3, "audio": 2}, CPU).batch(torch.arange(5)).restricted(("audio",))
     assert batch.frames["language"].abs().sum() == 0
     assert not batch.valid["language"].any()
     assert batch.valid["audio"].any()
 
 
-def test_batches_go_through_all_samples_in_order() -> None:
+def test_batches_contain_all_samples_in_order() -> None:
     rows = [batch.rows.tolist() for batch in SplitTensors(split(), {"audio": 2}, CPU).batches(2)]
     assert rows == [[0, 1], [2, 3], [4]]

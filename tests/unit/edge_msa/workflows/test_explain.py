@@ -20,7 +20,7 @@ from edge_msa.evaluation.predictors import by_run
 from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa.models.hrlf import Hrlf, HrlfConfig
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.training.predict import to_numpy
+from edge_msa.training.predict import weights_to_numpy
 from edge_msa.workflows.explain import explain_run
 from edge_msa_runtime.modalities import Subset
 
@@ -56,7 +56,7 @@ def write_untrained(folder: Path, dataset: Dataset, source: Path, model: str) ->
     spec = ModelSpec.for_training(dataset, str(source))
     info = RunInfo(kind, model, "train", model, 0, {}, dataclasses.asdict(network.config), spec, {}, {})
     with new_run(folder / model, model) as work:
-        write_run(work, info, to_numpy(network), [])
+        write_run(work, info, weights_to_numpy(network), [])
     return folder / model
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from edge_msa.artifacts.runs import Run
 from edge_msa.cli import run
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.students import StudentRecipe
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
@@ -19,7 +19,7 @@ from edge_msa.errors import TrainingError
 from edge_msa.search import trial_runner
 from edge_msa.training.distillation.setup import DistillationSetup
 from edge_msa.workflows import search
-from edge_msa.workflows.distill import student_run
+from edge_msa.workflows.distill import distill_on_setup
 from edge_msa_runtime.bundle.loader import open_bundle
 
 RECIPE = """
@@ -69,14 +69,14 @@ def split_without_test(dataset: Dataset, name: SplitName) -> Split:
 def diverge_if_broken(setup: DistillationSetup, recipe: StudentRecipe, *arguments: Any, **named: Any) -> Run:
     if recipe.width == BROKEN:
         raise TrainingError("the loss is nan\nin epoch 1")
-    return student_run(setup, recipe, *arguments, **named)
+    return distill_on_setup(setup, recipe, *arguments, **named)
 
 
 def test_a_search_writes_answer_bundles_and_page(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Dataset, "split", split_without_test)
-    monkeypatch.setattr(search, "student_run", diverge_if_broken)
+    monkeypatch.setattr(search, "distill_on_setup", diverge_if_broken)
     monkeypatch.setattr(trial_runner, "RUNS_PER_ROUND", 5)
     assert run(command) == 0
     out, err = capsys.readouterr()
@@ -139,8 +139,8 @@ def test_a_folder_with_other_files_is_not_changed(
     ("table", "message"),
     [
         ("[search.space]\nwidht = [8]", "Unknown field 'widht' in search.space. Did you mean 'width'?"),
-        ("[search.space]\nwidth = [0, 8]", "student.width is 0; it must be at least 1"),
-        ("[search.space]\nwidth = ['a']", "search.space.width is 'a'; it must be of type int"),
+        ("[search.space]\nwidth = [0, 8]", "search.space.width must be at least 1, got 0."),
+        ("[search.space]\nwidth = ['a']", "search.space.width must be an integer, got 'a'."),
         ("[search]\nspce = 1", "Unknown key 'spce' in [search]. Available: space."),
         ("[search]\nspace = 1", "search.space must be a table, got 1."),
     ],

@@ -1,4 +1,4 @@
-"""Readers of raw words, from transcripts to a bundle that is given words."""
+"""Text models, from transcripts to a bundle that takes text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
 
 QUICK = {
-    "language": {
+    "text": {
         "dim": 8,
         "width": 16,
         "hidden": 8,
@@ -71,67 +71,67 @@ def bundle(table: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_model("laptop-x86", folder / "bundle", model=folder / "calibrated")
 
 
-def test_a_run_says_that_it_reads_words(table: Run) -> None:
-    language = table.spec.text_input
-    assert language is not None
-    assert (language.text_encoder, language.max_tokens) == ("table", 16)
+def test_run_records_its_text_input(table: Run) -> None:
+    text_input = table.spec.text_input
+    assert text_input is not None
+    assert (text_input.text_encoder, text_input.max_tokens) == ("table", 16)
 
 
-def test_making_a_run_again_is_skipped(
+def test_run_that_is_up_to_date_is_skipped(
     teacher: Run, toy_encoder: Path, transcripts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_text_model([str(transcripts)], teacher.path, encoder=str(toy_encoder), recipe=QUICK)
     assert "is up to date" in capsys.readouterr().out
 
 
-def test_a_bundle_reads_raw_words_as_the_run_reads_its_data(bundle: Path, table: Run, transcripts: Path) -> None:
-    found = evaluate_path(bundle, str(transcripts), precision="fp32", backend="onnxruntime")
+def test_bundle_predicts_like_the_run(bundle: Path, table: Run, transcripts: Path) -> None:
+    actual = evaluate_path(bundle, str(transcripts), precision="fp32", backend="onnxruntime")
     expected = evaluate_path(table.path, str(transcripts))
-    assert found.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], abs=0.02)  # the rows are int8
+    assert actual.by_subset["l"]["mae"] == pytest.approx(
+        expected.by_subset["l"]["mae"], abs=0.02
+    )  # the rows of the table are int8
     with load(bundle, backend="onnxruntime", precision="fp32") as session:
         loud = session.predict(text="I LOVE IT!!!").outputs
         plain = session.predict(text="i love it").outputs
     assert loud == plain
 
 
-def test_an_encoder_of_fewer_layers_goes_the_same_way(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+def test_encoder_with_fewer_layers_predicts_like_the_run(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
     run = distill_text_model(
         [teacher.path], [str(transcripts)], tmp_path / "one", text_encoder="encoder", layers=1, recipe=QUICK
     )
     calibrate_student(None, run.path, tmp_path / "calibrated")
     export_model("laptop-x86", tmp_path / "bundle", model=tmp_path / "calibrated")
-    found = evaluate_path(tmp_path / "bundle", str(transcripts), precision="fp32", backend="onnxruntime")
+    actual = evaluate_path(tmp_path / "bundle", str(transcripts), precision="fp32", backend="onnxruntime")
     expected = evaluate_path(run.path, str(transcripts))
-    assert found.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], abs=1e-4)
+    assert actual.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], abs=1e-4)
 
 
-def test_the_layers_of_an_encoder_are_placed_and_told(teacher: Run, tmp_path: Path) -> None:
-    calibrated, placed = tmp_path / "calibrated", tmp_path / "placed"
+def test_mixed_precision_plan_covers_the_text_encoder(teacher: Run, tmp_path: Path) -> None:
+    calibrated, planned = tmp_path / "calibrated", tmp_path / "planned"
     calibrate_student(None, teacher.path, calibrated)
-    kept = "text_encoder.encoder.encoder.layer.0.output.dense.weight"
-    found = json.loads((calibrated / "fp32_weights.json").read_text())
-    coarse = {rules: {**nodes, kept: "too coarse"} for rules, nodes in found.items()}
+    fixed = "text_encoder.encoder.encoder.layer.0.output.dense.weight"
+    fp32_weights = json.loads((calibrated / "fp32_weights.json").read_text())
+    coarse = {scheme: {**nodes, fixed: "too coarse"} for scheme, nodes in fp32_weights.items()}
     (calibrated / "fp32_weights.json").write_text(json.dumps(coarse))
-    find_mixed_precision("laptop-x86", calibrated, placed, max_drop=100, max_distance=1e-4, budget=600)
+    find_mixed_precision("laptop-x86", calibrated, planned, max_drop=100, max_distance=1e-4, budget=600)
     for scheme in ("openvino-x86", "ort-x86-vnni"):
-        asked = json.loads((placed / f"plan-scores-{scheme}.json").read_text())["scores"]
-        layers = max((set(row["fp32_weights"]) for row in asked), key=len)
+        scores = json.loads((planned / f"plan-scores-{scheme}.json").read_text())["scores"]
+        layers = max((set(row["fp32_weights"]) for row in scores), key=len)
         assert (
             len([name for name in layers if name.startswith("text_encoder.")]) == 11
-        )  # two layers of six, one kept float
-        assert kept not in layers
-        assert len({row["distance"] for row in asked}) > 2
-    path = export_model("laptop-x86", tmp_path / "bundle", model=placed, precision="fp32")
+        )  # two layers with six weights each, one of them in float32
+        assert fixed not in layers
+        assert len({row["distance"] for row in scores}) > 2
+    path = export_model("laptop-x86", tmp_path / "bundle", model=planned, precision="fp32")
     for rows in open_bundle(path).manifest.provenance["plan"].values():
         assert len([row for row in rows if "(text_encoder." in row["node"]]) == 12
-        assert [row["reason"] for row in rows if kept in row["node"]] == ["too coarse"]
+        assert [row["reason"] for row in rows if fixed in row["node"]] == ["too coarse"]
 
 
-def test_a_teacher_of_several_streams_takes_its_language_from_a_reader(
-    table: Run, mosi_like: Path, tmp_path: Path
-) -> None:
+def test_teacher_uses_the_text_encoder_of_a_text_model(table: Run, mosi_like: Path, tmp_path: Path) -> None:
     recipe = {"hrlf": {"d": 8, "heads": 2}}
-    run = train_teacher(str(mosi_like), tmp_path / "teacher", recipe=recipe, epochs=1, language=table.path)
+    run = train_teacher(str(mosi_like), tmp_path / "teacher", recipe=recipe, epochs=1, text_model=table.path)
     spec = run.spec
     assert spec.dims == {"language": 8, "audio": 3}
     assert not spec.normalization.mean["language"].any()
@@ -159,55 +159,51 @@ def mosi_like(tmp_path: Path) -> Path:
     return tmp_path / "mosi_like.npz"
 
 
-def test_a_student_that_reads_words_is_trained_on_as_in_int8_by_its_own_text_encoder(
-    table: Run, mosi_like: Path, tmp_path: Path
-) -> None:
+def test_qat_uses_the_text_encoder_of_the_calibrated_run(table: Run, mosi_like: Path, tmp_path: Path) -> None:
     data, small = str(mosi_like), {"student": {"width": 16, "blocks": 1, "hidden": 8, "epochs": 1}}
     teacher = train_teacher(data, tmp_path / "teacher", recipe={"hrlf": {"d": 8, "heads": 2}}, epochs=1)
-    student = distill_student(data, [teacher.path], tmp_path / "student", language=table.path, recipe=small)
+    student = distill_student(data, [teacher.path], tmp_path / "student", text_model=table.path, recipe=small)
     calibrated = calibrate_student(data, student.path, tmp_path / "calibrated")
     trained = distill_student(data, [teacher.path], tmp_path / "qat", qat=calibrated.path, recipe=small, epochs=1)
     assert trained.spec.to_json() == student.spec.to_json()
     evaluate_path(trained.path, data)
 
 
-def test_a_reader_of_words_is_explained_on_data_that_has_other_streams_too(
-    table: Run, mosi_like: Path, tmp_path: Path
-) -> None:
+def test_text_model_is_explained_on_data_with_other_modalities(table: Run, mosi_like: Path, tmp_path: Path) -> None:
     explain_run(table.path, str(mosi_like), tmp_path / "page.html")
     assert "language" in (tmp_path / "page.html").read_text()
 
 
-def test_word_vectors_become_a_table_that_reads_words(mosi_like: Path, tmp_path: Path) -> None:
+def test_word_vectors_become_an_embedding_table(mosi_like: Path, tmp_path: Path) -> None:
     run = train_text_model([str(mosi_like)], tmp_path / "run", encoder=str(mosi_like), recipe=QUICK)
     assert run.spec.dims == {"language": 4}
 
 
-def test_a_table_is_learned_from_transcripts_alone(transcripts: Path, tmp_path: Path) -> None:
+def test_embedding_table_is_trained_from_transcripts(transcripts: Path, tmp_path: Path) -> None:
     run = train_text_model([str(transcripts)], tmp_path / "run", encoder="wordpieces", recipe=QUICK)
     assert run.spec.dims == {"language": 8}
 
 
-def test_unscored_transcripts_teach_through_teachers_alone(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+def test_texts_without_scores_need_teachers(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
     unscored = write_transcripts(tmp_path / "unscored.csv", scored=False)
     distill_text_model([teacher.path], [str(unscored), str(transcripts)], tmp_path / "run", recipe=QUICK)
-    with pytest.raises(DataError, match="has no scores: only language distill"):
+    with pytest.raises(DataError, match="has texts without scores"):
         train_text_model([str(unscored), str(transcripts)], tmp_path / "other", encoder="wordpieces", recipe=QUICK)
 
 
-def test_what_cannot_teach_words_is_refused(transcripts: Path, table: Run, tmp_path: Path) -> None:
+def test_unusable_teachers_and_transcripts_raise_an_error(transcripts: Path, table: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="only --text-encoder table"):
         distill_text_model([table.path], [str(transcripts)], tmp_path / "run", text_encoder="encoder", recipe=QUICK)
-    with pytest.raises(UsageError, match="there are no transcripts"):
+    with pytest.raises(UsageError, match="No transcripts were passed"):
         distill_text_model([table.path], [], tmp_path / "run")
 
 
-def test_a_sweep_is_climbed_once(
+def test_second_sweep_reuses_all_results(
     toy_encoder: Path, transcripts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "quick.toml"
     recipe.write_text(
-        "[language]\ndim = 8\nwidth = 16\nhidden = 8\nmax_tokens = 16\ntransfer = {epochs = 1}\nfinal = {epochs = 1}\n"
+        "[text]\ndim = 8\nwidth = 16\nhidden = 8\nmax_tokens = 16\ntransfer = {epochs = 1}\nfinal = {epochs = 1}\n"
     )
     place = tmp_path / "sweep"
     sweep = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
@@ -217,6 +213,6 @@ def test_a_sweep_is_climbed_once(
     assert "<svg" in (place / PAGE).read_text()
     capsys.readouterr()
     again = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
-    told = capsys.readouterr().out
-    assert told.count("is up to date") == 2 + 4 + 6 + 6  # teachers, students, calibrations, bundles
+    printed = capsys.readouterr().out
+    assert printed.count("is up to date") == 2 + 4 + 6 + 6  # teachers, students, calibrations, bundles
     assert [point.metrics for point in again.points] == [point.metrics for point in sweep.points]

@@ -76,7 +76,7 @@ def varied_student() -> Student:
         "audio": ModalitySizes(stride=4),
         "vision": ModalitySizes(),
     }
-    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, stride=2, own=own)).eval()
+    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, stride=2, overrides=own)).eval()
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def test_float_weights_become_float16_but_scales_do_not(
     inputs = make_inputs(int8)
     assert_close(run_onnx(compressed, inputs)[0], run_onnx(int8, inputs)[0], rtol=0.01)
     kinds = {tensor.name: tensor.data_type for tensor in compressed.graph.initializer}
-    assert kinds["fusion.contribute.audio.weight.fp16"] == TensorProto.FLOAT16
+    assert kinds["fusion.contributions.audio.weight.fp16"] == TensorProto.FLOAT16
     assert all(kind == TensorProto.FLOAT for name, kind in kinds.items() if name.endswith("_scale"))
     assert lint(compressed, LintTarget("onnxruntime")) == []
 

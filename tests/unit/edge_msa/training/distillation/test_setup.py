@@ -1,5 +1,3 @@
-"""Students of several teachers and of transfer files, on toy archives, and what `compare` and `--qat` make of them."""
-
 from __future__ import annotations
 
 import dataclasses
@@ -12,7 +10,7 @@ import torch
 
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import RunInfo, load_run, new_run, write_run
-from edge_msa.config.student_recipe import StudentRecipe
+from edge_msa.config.students import StudentRecipe
 from edge_msa.data.dataset import SPLITS, Dataset, Frames, Split
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
@@ -21,7 +19,7 @@ from edge_msa.models.student import Student, StudentConfig
 from edge_msa.quantization.calibration_files import Calibration, load_calibration
 from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import prepare_distillation
-from edge_msa.training.predict import to_numpy
+from edge_msa.training.predict import weights_to_numpy
 from edge_msa.workflows.compare import compare_students
 from edge_msa.workflows.data import convert
 from edge_msa.workflows.distill import distill_student
@@ -31,7 +29,7 @@ SMALL = {"student": {"width": 16, "blocks": 1, "tokens": 1, "hidden": 4, "epochs
 CONTEXT = Hardware("cpu").start()
 
 
-def archive(path: Path, dims: dict[str, int] | None = None, task: Task = MOSI) -> str:
+def write_dataset(path: Path, dims: dict[str, int] | None = None, task: Task = MOSI) -> str:
     rng = np.random.default_rng(0)
     splits = {}
     for name in SPLITS:
@@ -46,13 +44,13 @@ def archive(path: Path, dims: dict[str, int] | None = None, task: Task = MOSI) -
     return str(path)
 
 
-def teacher(path: Path, data: str, dims: dict[str, int] | None = None, task: Task = MOSI) -> Path:
-    """A run of an untrained network that reads those modalities."""
+def write_teacher(path: Path, data: str, dims: dict[str, int] | None = None, task: Task = MOSI) -> Path:
+    """Write a run of an untrained network with these modalities."""
     from edge_msa.data.opening import open_dataset
 
     dataset = open_dataset(data)
-    unread = [name for name in dataset.dims if dims is not None and name not in dims]
-    spec = ModelSpec.for_training(dataset.without(unread), data)
+    unused = [name for name in dataset.dims if dims is not None and name not in dims]
+    spec = ModelSpec.for_training(dataset.without(unused), data)
     torch.manual_seed(len(str(path)))
     config = StudentConfig(spec.dims, width=8, blocks=1, tokens=1, hidden=4, outputs=task.outputs)
     info = RunInfo(
@@ -68,102 +66,100 @@ def teacher(path: Path, data: str, dims: dict[str, int] | None = None, task: Tas
         metrics={},
     )
     with new_run(path, path.name) as work:
-        write_run(work, info, to_numpy(Student(config)), [])
+        write_run(work, info, weights_to_numpy(Student(config)), [])
     return path
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    return archive(tmp_path / "all.npz")
+    return write_dataset(tmp_path / "all.npz")
 
 
-def test_a_student_reads_what_any_of_its_teachers_reads(data: str, tmp_path: Path) -> None:
-    words = teacher(tmp_path / "words", data, {"language": 4})
-    others = teacher(tmp_path / "others", data, {"audio": 3, "vision": 2})
-    setup = prepare_distillation(None, [words, others], [], None)
+def test_student_has_the_modalities_of_all_teachers(data: str, tmp_path: Path) -> None:
+    text = write_teacher(tmp_path / "text", data, {"language": 4})
+    others = write_teacher(tmp_path / "others", data, {"audio": 3, "vision": 2})
+    setup = prepare_distillation(None, [text, others], [], None)
     assert list(setup.spec.dims) == ["language", "audio", "vision"]
-    assert [list(given.dims) for given in setup.specs] == [["language"], ["audio", "vision"]]
+    assert [list(spec.dims) for spec in setup.teacher_specs] == [["language"], ["audio", "vision"]]
     targets = setup.targets(StudentRecipe(), CONTEXT)
     assert targets is not None
     assert targets.known.tolist() == [False] + [True] * 7
     assert setup.targets(StudentRecipe(epochs=2), CONTEXT) is targets
 
 
-def test_a_later_teacher_is_not_asked_for_what_has_other_features(
+def test_later_teacher_skips_modalities_of_other_width(
     data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wide = archive(tmp_path / "wide.npz", {"language": 9, "audio": 3})
-    first, later = teacher(tmp_path / "first", data), teacher(tmp_path / "later", wide)
+    wide = write_dataset(tmp_path / "wide.npz", {"language": 9, "audio": 3})
+    first, later = write_teacher(tmp_path / "first", data), write_teacher(tmp_path / "later", wide)
     setup = prepare_distillation(data, [first, later], [], None)
-    assert list(setup.specs[1].dims) == ["audio"]
-    assert "is not asked for language (9 features, not 4)" in capsys.readouterr().err
+    assert list(setup.teacher_specs[1].dims) == ["audio"]
+    assert "does not use language (it expects 9 features, got 4)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("dims", "task", "message"),
     [
-        ({"language": 9}, MOSI, r"later reads language, and nothing that all has: it has other language \(9 features"),
-        (DIMS, EMOTIONS, "later answers the task emotions, the first teacher mosi: give teachers of one task"),
+        ({"language": 9}, MOSI, r"later can use no modality of all: language \(it expects 9 features, got 4\)"),
+        (DIMS, EMOTIONS, "must have the task of the first one, mosi, got emotions for .*later"),
     ],
 )
-def test_a_teacher_that_does_not_fit_is_one_line(
+def test_unfitting_teacher_raises_an_error(
     data: str, tmp_path: Path, dims: dict[str, int], task: Task, message: str
 ) -> None:
-    other = archive(tmp_path / "other.npz", dims, task)
-    runs = [teacher(tmp_path / "first", data), teacher(tmp_path / "later", other, task=task)]
+    other = write_dataset(tmp_path / "other.npz", dims, task)
+    runs = [write_teacher(tmp_path / "first", data), write_teacher(tmp_path / "later", other, task=task)]
     with pytest.raises(DataError, match=message) as caught:
         prepare_distillation(data, runs, [], None)
     assert "\n" not in str(caught.value)
 
 
-def test_a_transfer_file_adds_samples_with_and_without_labels_and_modalities(data: str, tmp_path: Path) -> None:
-    run = teacher(tmp_path / "first", data)
-    blind, words = tmp_path / "blind.npz", archive(tmp_path / "words.npz", {"language": 4})
-    convert(data, blind, None, samples="2:5", unlabeled=True)
-    setup = prepare_distillation(data, [run], [str(blind), words], None)
+def test_transfer_files_add_training_samples(data: str, tmp_path: Path) -> None:
+    run = write_teacher(tmp_path / "first", data)
+    unlabeled, text = tmp_path / "unlabeled.npz", write_dataset(tmp_path / "text.npz", {"language": 4})
+    convert(data, unlabeled, None, samples="2:5", unlabeled=True)
+    setup = prepare_distillation(data, [run], [str(unlabeled), text], None)
     train = setup.dataset.split("train")
     assert len(train) == 12 + 3 + 12
     assert np.isnan(train.labels).tolist() == [False] * 12 + [True] * 3 + [False] * 12
     assert train.modalities["audio"].valid.any(axis=1).tolist() == [True] * 15 + [False] * 12
-    made = distill_student(data, [run], tmp_path / "student", transfer=[str(blind), words], recipe=SMALL)
-    assert made.info.metrics["best_epoch"] == 1
+    student = distill_student(data, [run], tmp_path / "student", transfer=[str(unlabeled), text], recipe=SMALL)
+    assert student.info.metrics["best_epoch"] == 1
 
 
-def test_a_transfer_file_of_other_features_is_one_line(data: str, tmp_path: Path) -> None:
-    run, other = teacher(tmp_path / "first", data), archive(tmp_path / "other.npz", {"audio": 7})
+def test_transfer_file_of_other_width_raises_an_error(data: str, tmp_path: Path) -> None:
+    run, other = write_teacher(tmp_path / "first", data), write_dataset(tmp_path / "other.npz", {"audio": 7})
     with pytest.raises(DataError, match="audio must have 3 features per frame, got 7 in other"):
         prepare_distillation(data, [run], [other], None)
 
 
-def test_a_teacher_is_not_trained_on_samples_without_labels(data: str) -> None:
+def test_teacher_on_unlabeled_samples_raises_an_error(data: str) -> None:
     from edge_msa.data.opening import open_dataset
 
     whole = open_dataset(data)
     train = whole.split("train")
-    blind = dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))
+    no_labels = dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))
     with pytest.raises(DataError, match="train split of all has samples without labels"):
-        ModelSpec.for_training(dataclasses.replace(whole, splits={**whole.splits, "train": blind}), data)
+        ModelSpec.for_training(dataclasses.replace(whole, splits={**whole.splits, "train": no_labels}), data)
 
 
 @pytest.mark.parametrize("samples", ["5", "a:b", "-2:", "1:2:3"])
-def test_a_range_that_is_none_is_refused(data: str, tmp_path: Path, samples: str) -> None:
+def test_invalid_slice_raises_an_error(data: str, tmp_path: Path, samples: str) -> None:
     with pytest.raises(UsageError, match="must be a slice of training samples"):
         convert(data, tmp_path / "part.npz", None, samples=samples)
 
 
-def test_another_number_of_weights_than_teachers_is_refused(data: str, tmp_path: Path) -> None:
+def test_wrong_number_of_teacher_weights_raises_an_error(data: str, tmp_path: Path) -> None:
     recipe = {"student": {**SMALL["student"], "teacher_weights": [1.0, 2.0]}}
-    with pytest.raises(UsageError, match="has 2 numbers for 1 teachers"):
-        distill_student(data, [teacher(tmp_path / "first", data)], tmp_path / "student", recipe=recipe)
+    with pytest.raises(UsageError, match="must have 1 numbers, one per teacher, got 2"):
+        distill_student(data, [write_teacher(tmp_path / "first", data)], tmp_path / "student", recipe=recipe)
 
 
-def test_compare_prints_every_variant_beside_the_first_and_makes_none_twice(
-    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_compare_reuses_runs_that_are_up_to_date(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "variants.toml"
     lines = ["[student]", *(f"{name} = {value}" for name, value in SMALL["student"].items())]
-    recipe.write_text("\n".join([*lines, "[variants.labels]", "from_teacher = 0", '[variants."both of them"]']))
-    run, out = teacher(tmp_path / "first", data), tmp_path / "out"
+    recipe.write_text("\n".join([*lines, "[variants.labels]", "teacher_share = 0", '[variants."both of them"]']))
+    run, out = write_teacher(tmp_path / "first", data), tmp_path / "out"
     first = compare_students(recipe, [run], out, seeds=2, json=True)
     printed = capsys.readouterr().out
     assert [item.name for item in first] == ["first", "labels", "both of them"]
@@ -171,16 +167,16 @@ def test_compare_prints_every_variant_beside_the_first_and_makes_none_twice(
     assert json.loads(printed.splitlines()[-1])["compare"][1]["name"] == "labels"
     assert compare_students(recipe, [run], out, seeds=2) == first
     assert capsys.readouterr().out.count("is up to date") == 4
-    convert(data, tmp_path / "blind.npz", None, unlabeled=True)
-    more = compare_students(recipe, [run], tmp_path / "more", transfer=[str(tmp_path / "blind.npz")], seeds=1)
+    convert(data, tmp_path / "unlabeled.npz", None, unlabeled=True)
+    more = compare_students(recipe, [run], tmp_path / "more", transfer=[str(tmp_path / "unlabeled.npz")], seeds=1)
     assert more[0] == first[0]
     recipe.write_text("[student]\nepochs = 1\n")
-    with pytest.raises(UsageError, match=r"has no variants: give tables, as \[variants.labels\]"):
+    with pytest.raises(UsageError, match=r"has no variants\. Add tables such as \[variants\.labels\]"):
         compare_students(recipe, [run], out)
 
 
-def test_training_as_in_int8_keeps_ranges_sizes_and_contract_of_the_calibrated_run(data: str, tmp_path: Path) -> None:
-    run = teacher(tmp_path / "first", data)
+def test_qat_keeps_ranges_sizes_and_spec_of_the_calibrated_run(data: str, tmp_path: Path) -> None:
+    run = write_teacher(tmp_path / "first", data)
     student = distill_student(data, [run], tmp_path / "student", recipe=SMALL)
     calibrated = tmp_path / "calibrated"
     keys = [
@@ -192,9 +188,9 @@ def test_training_as_in_int8_keeps_ranges_sizes_and_contract_of_the_calibrated_r
     with new_run(calibrated, "calibrated") as work:
         Calibration(dict.fromkeys(keys, (-3.0, 3.0))).save(work)
         write_run(work, dataclasses.replace(student.info, kind="calibration"), student.weights, [])
-    found = distill_student(data, [run], tmp_path / "qat", qat=calibrated, recipe={"student": {"width": 99}}, epochs=1)
+    tuned = distill_student(data, [run], tmp_path / "qat", qat=calibrated, recipe={"student": {"width": 99}}, epochs=1)
     assert load_run(tmp_path / "qat", "calibration").info.command == "distill --qat"
-    assert found.info.config == student.info.config
-    assert found.spec.to_json() == student.spec.to_json()
-    assert load_calibration(found) == Calibration(dict.fromkeys(keys, (-3.0, 3.0)))
-    assert any(not np.array_equal(value, found.weights[name]) for name, value in student.weights.items())
+    assert tuned.info.config == student.info.config
+    assert tuned.spec.to_json() == student.spec.to_json()
+    assert load_calibration(tuned) == Calibration(dict.fromkeys(keys, (-3.0, 3.0)))
+    assert any(not np.array_equal(value, tuned.weights[name]) for name, value in student.weights.items())

@@ -23,7 +23,7 @@ CONFIG = AlmtConfig(
 
 class Trap:
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, ("test predictions trapped",)
+        return os.system, ("touch trapped",)
 
 
 def state(config: AlmtConfig = CONFIG) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ def saved(path: Path, content: Any) -> Path:
 
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize(
-    "dress",
+    "convert",
     [
         lambda tensors: tensors,
         as_mmsa,
@@ -56,12 +56,12 @@ def saved(path: Path, content: Any) -> Path:
     ],
     ids=["authors", "mmsa", "parallel", "wrapped"],
 )
-def test_sizes_and_weights_are_read_off_the_tensors(
-    dress: Callable[[dict[str, Tensor]], Any], share: bool, tmp_path: Path
+def test_sizes_and_weights_come_from_the_tensors(
+    convert: Callable[[dict[str, Tensor]], Any], share: bool, tmp_path: Path
 ) -> None:
     config = AlmtConfig(CONFIG.dims, CONFIG.lengths, 4, 2, 5, share)
     tensors = state(config)
-    imported = import_almt(saved(tmp_path / "a.pth", dress(tensors)))
+    imported = import_almt(saved(tmp_path / "a.pth", convert(tensors)))
     assert imported.config == config
     assert imported.notes == ()
     assert set(imported.weights) == set(tensors)
@@ -71,15 +71,15 @@ def test_sizes_and_weights_are_read_off_the_tensors(
 
 
 @pytest.mark.parametrize("prefix", ["bertmodel.model.", "Model.bertmodel.model."])
-def test_bert_beside_it_is_left_out_and_said(prefix: str, tmp_path: Path) -> None:
+def test_bert_tensors_are_omitted(prefix: str, tmp_path: Path) -> None:
     bert = {f"{prefix}embeddings.weight": torch.zeros(3, 4), f"{prefix}ids": torch.arange(4)}
     tensors = as_mmsa(state()) if prefix.startswith("Model.") else state()
     imported = import_almt(saved(tmp_path / "a.pth", tensors | bert))
-    assert imported.notes == ("left out: 2 tensors of BERT; give its token features as language",)
+    assert imported.notes == ("Omitted 2 tensors of BERT; pass its token features as the language modality.",)
     assert set(imported.weights) == set(state())
 
 
-def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
+def test_float16_weights_become_float32(tmp_path: Path) -> None:
     imported = import_almt(saved(tmp_path / "a.pth", {name: value.half() for name, value in state().items()}))
     assert {value.dtype for value in imported.weights.values()} == {np.dtype(np.float32)}
 
@@ -90,35 +90,38 @@ Change = Callable[[dict[str, Tensor]], object]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.pop("h_hyper"), "lacks h_hyper"),
-        (lambda t: t.pop("proj_a.1.pos_embedding"), r"lacks proj_a\.1\.pos_embedding"),
-        (lambda t: t.pop("h_hyper_layer.layers.1.0.fn.to_q.weight"), r"lacks h_hyper_layer\.layers\.1\.0\.fn\.to_q"),
-        (lambda t: t.update(attic=torch.zeros(1)), "has besides attic"),
+        (lambda t: t.pop("h_hyper"), "missing: h_hyper"),
+        (lambda t: t.pop("proj_a.1.pos_embedding"), r"missing: proj_a\.1\.pos_embedding"),
+        (lambda t: t.pop("h_hyper_layer.layers.1.0.fn.to_q.weight"), r"missing: h_hyper_layer\.layers\.1\.0\.fn\.to_q"),
+        (lambda t: t.update(attic=torch.zeros(1)), "unexpected: attic"),
         (lambda t: t.update({f"attic.{i}": torch.zeros(1) for i in range(5)}), r"attic\.2 and 2 more"),
-        (lambda t: t.update(h_hyper=torch.zeros(1, 4, 128)), "misshapen: "),
+        (lambda t: t.update(h_hyper=torch.zeros(1, 4, 128)), "wrong shape: "),
         (
             lambda t: t.update({"proj_v.0.bias": torch.zeros(7)}),
-            r"misshapen: proj_v\.0\.bias is \(7,\), not \(128,\)",
+            r"wrong shape: proj_v\.0\.bias is \(7,\), expected \(128,\)",
         ),
         (
             lambda t: t.update({"proj_l.0.weight": torch.zeros(64, 6)}),
-            r"misshapen: proj_l\.0\.weight is \(64, 6\), not \(128, 6\)",
+            r"wrong shape: proj_l\.0\.weight is \(64, 6\), expected \(128, 6\)",
         ),
-        (lambda t: t.update({"proj_l.0.weight": torch.zeros(())}), r"proj_l\.0\.weight is \(\), not \(128, 1\)"),
-        (lambda t: t.update({"proj_v.0.bias": torch.full((128,), torch.nan)}), r"proj_v\.0\.bias holds NaN or inf"),
+        (lambda t: t.update({"proj_l.0.weight": torch.zeros(())}), r"proj_l\.0\.weight is \(\), expected \(128, 1\)"),
+        (
+            lambda t: t.update({"proj_v.0.bias": torch.full((128,), torch.nan)}),
+            r"proj_v\.0\.bias has values that are not finite",
+        ),
         (
             lambda t: t.update({"proj_v.0.bias": torch.full((128,), 1e300, dtype=torch.float64)}),
-            r"proj_v\.0\.bias holds NaN or inf, or more than float32 holds",
+            r"proj_v\.0\.bias has values that are not finite in float32",
         ),
         (
             lambda t: t.update({"proj_v.0.bias": torch.zeros(128, device="meta")}),
-            r"proj_v\.0\.bias holds a shape alone",
+            r"proj_v\.0\.bias has a shape but no values",
         ),
-        (lambda t: t.update({"proj_v.0.bias": torch.arange(128)}), r"proj_v\.0\.bias holds torch.int64 values"),
+        (lambda t: t.update({"proj_v.0.bias": torch.arange(128)}), r"proj_v\.0\.bias has torch.int64 values"),
         (lambda t: t.update({"embedding_v.0.bias": torch.zeros(128)}), r"holds proj_v\.0\.bias twice"),
     ],
 )
-def test_tensors_that_do_not_belong_are_named_in_one_line(change: Change, message: str, tmp_path: Path) -> None:
+def test_unfitting_tensors_raise_an_error(change: Change, message: str, tmp_path: Path) -> None:
     tensors = state()
     change(tensors)
     with pytest.raises(DataError, match=message) as raised:
@@ -129,17 +132,17 @@ def test_tensors_that_do_not_belong_are_named_in_one_line(change: Change, messag
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "a list, no state dict"),
-        ({}, "an empty one, no state dict"),
-        (torch.zeros(3), "a Tensor, no state dict"),
-        ({"h_hyper": 3}, "'h_hyper' is a int, no tensor"),
-        ({3: torch.zeros(1)}, "it has the key 3, no name"),
-        ({"h_hyper": torch.zeros(1), "trap": Trap()}, r"asks for '\w+\.system', which could run code"),
-        (Almt(CONFIG), r"asks for 'edge_msa\.models\.almt\.Almt', which could run code"),
+        ([1, 2], "must hold a state dict, got a list"),
+        ({}, "must hold a state dict, got an empty dict"),
+        (torch.zeros(3), "must hold a state dict, got a Tensor"),
+        ({"h_hyper": 3}, "got a int as 'h_hyper'"),
+        ({3: torch.zeros(1)}, "got the key 3"),
+        ({"h_hyper": torch.zeros(1), "trap": Trap()}, r"requires '\w+\.system', which could execute code"),
+        (Almt(CONFIG), r"requires 'edge_msa\.models\.almt\.Almt', which could execute code"),
     ],
     ids=["list", "empty", "tensor", "numbers", "keys", "code", "module"],
 )
-def test_what_is_no_state_dict_is_refused(content: Any, message: str, tmp_path: Path) -> None:
+def test_content_other_than_a_state_dict_raises_an_error(content: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message) as raised:
         import_almt(saved(tmp_path / "a.pth", content))
     assert "\n" not in str(raised.value)
@@ -149,14 +152,14 @@ def test_what_is_no_state_dict_is_refused(content: Any, message: str, tmp_path: 
 @pytest.mark.parametrize(
     "content", [b"", b"these are no weights", pickle.dumps({"a": 1}), b"PK\x03\x04 broken", pickle.dumps(Trap())]
 )
-def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_file_that_is_not_a_checkpoint_raises_an_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.pth") as raised:
         import_almt(tmp_path / "a.pth")
     assert "\n" not in str(raised.value)
 
 
-def test_a_truncated_checkpoint_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_truncated_checkpoint_and_folder_raise_an_error(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pth", state())
     path.write_bytes(path.read_bytes()[:-2000])
     for place in (path, tmp_path):

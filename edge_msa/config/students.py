@@ -1,0 +1,195 @@
+"""Recipes of what devices run: students, and text models that take words as input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from edge_msa.config.section import DropoutRate, LossWeight, Probability, RecipeSection
+from edge_msa.config.training import (
+    BatchSize,
+    Epochs,
+    LearningRate,
+    MsmConfig,
+    OptimizerConfig,
+    ScoreLoss,
+    TrainingSchedule,
+    WeightDecay,
+)
+from edge_msa.data.tasks import Task
+from edge_msa.models.student import ModalitySizes, StudentConfig
+from edge_msa.models.student_encoder import Recurrence
+
+ALIGNMENT_TERMS = ("hint", "hmi", "hal", "relations")
+"""Loss terms on representations, by the names of their weights in the recipe."""
+
+Size = Annotated[int, Field(ge=1)]
+
+
+class ModalityRecipe(RecipeSection):
+    """The sizes of one modality's encoder that differ from the recipe's."""
+
+    width: Size | None = None
+    """Number of channels, which is also the width of the modality's tokens."""
+    blocks: Size | None = None
+    """Number of causal convolutions."""
+    kernel: Size | None = None
+    """Kernel size of each convolution."""
+    stride: Size | None = None
+    """Number of frames stacked into one row before the convolutions."""
+    recurrence: Recurrence | None = None
+    """Whether a GRU follows the convolutions."""
+
+
+class StudentRecipe(TrainingSchedule):
+    """How a student is built and trained. Each term of the distillation loss has a weight."""
+
+    width: Size = 32
+    """Number of channels of every encoder."""
+    blocks: Size = 3
+    """Number of causal convolutions per modality; convolution i is dilated by 2**i."""
+    kernel: Size = 3
+    """Kernel size of each convolution."""
+    tokens: Size = 4
+    """Number of vectors that the frames of a modality are pooled into."""
+    hidden: Size = 64
+    """Width of the fusion."""
+    stride: Size = 1
+    """Number of frames stacked into one row before the convolutions. An incomplete last row waits for more frames."""
+    recurrence: Recurrence = "none"
+    """Whether a GRU follows the convolutions. It stays in float32 in every quantization scheme."""
+    language: ModalityRecipe = ModalityRecipe()
+    """Sizes that only the language encoder has."""
+    audio: ModalityRecipe = ModalityRecipe()
+    """Sizes that only the audio encoder has."""
+    vision: ModalityRecipe = ModalityRecipe()
+    """Sizes that only the vision encoder has."""
+    dropout: DropoutRate = 0.3
+    """Dropout rate of tokens."""
+    epochs: Epochs = 25
+    learning_rate: LearningRate = 2e-3
+    weight_decay: WeightDecay = 1e-2
+    teacher_share: Probability = 0.5
+    """Share of the loss that comes from the teachers' predictions; the rest comes from labels. Samples without a label
+    use only the teachers, and samples that no teacher can predict use only the label."""
+    teacher_weights: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(strict=False)] = ()
+    """Weight of each teacher in the mean of the predictions, in the order of the teachers; empty weighs all equally."""
+    hint: LossWeight = 0.0
+    """Weight of the squared distance between the first teacher's representation of the same subset and a linear map of
+    the student's; 0 disables it."""
+    hmi: LossWeight = 0.0
+    """Weight of the negative mutual information of the two representations, as L_HMI in HRLF; 0 disables it."""
+    hal: LossWeight = 0.0
+    """Weight of the adversarial alignment of the mapped representation with the teacher's, as L_HAL in HRLF; 0 disables
+    it."""
+    relations: LossWeight = 0.0
+    """Weight of the difference between the networks' pairwise distances within a batch (RKD); 0 disables it."""
+    curriculum: Probability = 0.0
+    """Fraction of the epochs over which the MSM probabilities grow from 0 to their values in `msm`."""
+    qat_epochs: Annotated[Epochs, Field(description="Number of epochs of quantization-aware training.")] = 3
+    qat_learning_rate: Annotated[
+        LearningRate, Field(description="Peak learning rate of quantization-aware training.")
+    ] = 2e-4
+    qat_scheme: str = "ort-x86-vnni"
+    """Quantization scheme that quantization-aware training simulates."""
+    score_loss: ScoreLoss = "l1"
+    """Task loss for scores. Emotions always use binary cross-entropy."""
+    msm: MsmConfig = MsmConfig()
+    """Probabilities of missing modalities and frames."""
+
+    @property
+    def alignment_weights(self) -> dict[str, float]:
+        """The weights of the enabled terms on representations, by name."""
+        return {name: getattr(self, name) for name in ALIGNMENT_TERMS if getattr(self, name)}
+
+    def msm_at(self, epoch: int) -> MsmConfig:
+        """Return the MSM probabilities of an epoch, counted from 0."""
+        growing = self.curriculum * self.epochs
+        share = min(1.0, epoch / growing) if growing else 1.0
+        return self.msm.model_copy(update={"inter": self.msm.inter * share, "intra": self.msm.intra * share})
+
+    def network_config(self, dims: Mapping[str, int], task: Task) -> StudentConfig:
+        """Return the network for data with these numbers of features per frame."""
+        overrides = {name: ModalitySizes(**getattr(self, name).model_dump()) for name in dims}
+        return StudentConfig(
+            dict(dims),
+            width=self.width,
+            blocks=self.blocks,
+            kernel=self.kernel,
+            tokens=self.tokens,
+            hidden=self.hidden,
+            outputs=task.outputs,
+            dropout=self.dropout,
+            stride=self.stride,
+            recurrence=self.recurrence,
+            overrides={name: sizes for name, sizes in overrides.items() if sizes != ModalitySizes()},
+        )
+
+
+class TextStage(RecipeSection):
+    """One stage of training a text model."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    """Number of passes over the stage's texts; 0 skips the stage."""
+    learning_rate: LearningRate
+    teacher_share: Probability = 1.0
+    """Share of the loss that comes from the teachers' predictions, if there are teachers."""
+
+
+class TextRecipe(OptimizerConfig):
+    """How a text model is built and trained."""
+
+    dim: Size = 64
+    """Width of an embedding table's rows. A Transformer encoder has its own width."""
+    width: Size = 64
+    """Number of channels of the student's encoder."""
+    blocks: Size = 1
+    """Number of causal convolutions; convolution i is dilated by 2**i."""
+    kernel: Size = 3
+    """Kernel size of each convolution."""
+    recurrence: Recurrence = "none"
+    """Whether a GRU follows the convolutions. It stays in float32 in every quantization scheme."""
+    tokens: Size = 4
+    """Number of vectors that a text is pooled into."""
+    hidden: Size = 64
+    """Width of the fusion."""
+    dropout: DropoutRate = 0.1
+    """Dropout rate of tokens."""
+    unknown_rate: DropoutRate = 0.0
+    """Fraction of tokens that training replaces by the unknown token."""
+    max_tokens: Annotated[int, Field(ge=3)] = 128
+    """Maximum number of tokens, of which two may be special. Longer texts are truncated."""
+    freeze_embeddings: bool = True
+    """Whether the word embeddings of a Transformer encoder stay fixed. Most words never occur in the training texts."""
+    transfer: TextStage = TextStage(epochs=2, learning_rate=5e-5)
+    """The first stage, on the transfer corpora."""
+    final: TextStage = TextStage(epochs=6, learning_rate=5e-5, teacher_share=0.5)
+    """The second stage, on the last corpus."""
+    student_rate_factor: Annotated[float, Field(gt=0)] = 10.0
+    """Factor on the learning rate of the student behind a Transformer encoder, which is already pre-trained."""
+    batch_size: BatchSize = 32
+    weight_decay: WeightDecay = 1e-2
+    score_loss: ScoreLoss = "l1"
+    """Task loss for scores."""
+
+    @model_validator(mode="after")
+    def _check_epochs(self) -> TextRecipe:
+        if not self.transfer.epochs + self.final.epochs:
+            raise ValueError("transfer.epochs and final.epochs are both 0. Give at least one stage an epoch.")
+        return self
+
+    def network_config(self, dim: int, task: Task) -> StudentConfig:
+        """Return the student behind a text encoder with `dim` features per token."""
+        return StudentConfig(
+            {"language": dim},
+            width=self.width,
+            blocks=self.blocks,
+            kernel=self.kernel,
+            tokens=self.tokens,
+            hidden=self.hidden,
+            outputs=task.outputs,
+            dropout=self.dropout,
+            recurrence=self.recurrence,
+        )

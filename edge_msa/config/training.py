@@ -1,0 +1,82 @@
+"""Sections that several recipes share: the optimizer, the schedule of one training stage, and missing modalities."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edge_msa.config.section import Probability, RecipeSection
+
+ScoreLoss = Literal["l1", "smooth_l1", "mse"]
+
+Epochs = Annotated[int, Field(ge=1, description="Number of passes over the training split.")]
+BatchSize = Annotated[int, Field(ge=1, description="Number of samples per optimizer step.")]
+LearningRate = Annotated[float, Field(gt=0, description="Peak learning rate of AdamW.")]
+Warmup = Annotated[
+    float, Field(ge=0, lt=1, description="Fraction of all steps over which the learning rate rises linearly from 0.")
+]
+Cosine = Annotated[
+    bool,
+    Field(description="Whether the learning rate then decays to 0 along a cosine; otherwise it stays at its peak."),
+]
+WeightDecay = Annotated[
+    float, Field(ge=0, allow_inf_nan=False, description="Decoupled weight decay of AdamW; 0 is plain Adam.")
+]
+Clip = Annotated[float, Field(gt=0, description="Maximum norm of the gradient over all parameters.")]
+Patience = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        description="Stop after this many epochs without a better validation metric; omit it to run all epochs.",
+    ),
+]
+
+
+class OptimizerConfig(RecipeSection):
+    """The optimizer settings that all stages of a training share.
+
+    Recipes inherit from this class and only change defaults.
+    """
+
+    batch_size: BatchSize = 64
+    warmup: Warmup = 0.1
+    cosine: Cosine = True
+    weight_decay: WeightDecay = 0.0
+    clip: Clip = 1.0
+    patience: Patience = None
+
+    def schedule(self, epochs: int, learning_rate: float) -> TrainingSchedule:
+        """Return the schedule of one stage with these settings."""
+        shared = {name: getattr(self, name) for name in OptimizerConfig.model_fields}
+        return TrainingSchedule(epochs=epochs, learning_rate=learning_rate, **shared)
+
+
+class TrainingSchedule(OptimizerConfig):
+    """Everything that the training loop needs to know about one stage."""
+
+    epochs: Epochs = 1
+    learning_rate: LearningRate = 1e-3
+
+
+class MsmConfig(RecipeSection):
+    """Probabilities of modality stochastic missing (MSM). The paper prints none, so the defaults are this project's."""
+
+    inter: Probability = 0.75
+    """Probability that a sample loses modalities. The modalities that remain are drawn uniformly from the non-empty
+    proper subsets of those that the sample has, so all incomplete subsets are equally frequent."""
+    intra: Probability = 0.3
+    """Probability, for each remaining modality, that some of its frames are dropped."""
+    ratios: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, strict=False)] = (
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+    )
+    """Fractions of valid frames to drop, one of which is drawn uniformly; these are the paper's p."""

@@ -1,0 +1,78 @@
+"""Datasets whose language frames are computed from text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_msa.artifacts.runs import Run
+from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.data.tokenization import TextTokenizer
+from edge_msa.errors import DataError
+from edge_msa.training.text.load import load_text_input
+from edge_msa.training.text.text_input import TextInput
+
+
+def encode_texts(dataset: Dataset, text_input: TextInput) -> Dataset:
+    """Return the dataset with the language frames that a tokenizer and text encoder compute from its texts.
+
+    Raises:
+        DataError: A split has no texts.
+    """
+    splits = {}
+    for name, split in dataset.splits.items():
+        _require_texts(split, name, dataset)
+        splits[name] = replace_language(split, text_input.frames(split.texts))
+    return dataclasses.replace(dataset, splits=splits)
+
+
+def encode_texts_with_run(run: Run, dataset: Dataset) -> Dataset:
+    """Return the dataset with the language frames of a run's text encoder; errors are those of `encode_texts`."""
+    return encode_texts(dataset, load_text_input(run))
+
+
+def mark_texts(dataset: Dataset, dim: int) -> Dataset:
+    """Return the dataset with placeholder language frames, zero and valid for samples with a word.
+
+    It is for bundles, which encode the texts themselves.
+
+    Args:
+        dataset: Dataset with texts.
+        dim: Number of features per placeholder frame.
+
+    Raises:
+        DataError: A split has no texts.
+    """
+    splits = {}
+    for name, split in dataset.splits.items():
+        _require_texts(split, name, dataset)
+        has_text = np.array([[bool(text.strip())] for text in split.texts])
+        frames = Frames(has_text, values=np.zeros((len(split), 1, dim), np.float32))
+        splits[name] = replace_language(split, frames)
+    return dataclasses.replace(dataset, splits=splits)
+
+
+def replace_language(split: Split, frames: Frames) -> Split:
+    """Return the split with other language frames. Language becomes the first modality."""
+    others = {name: item for name, item in split.modalities.items() if name != "language"}
+    return dataclasses.replace(split, modalities={"language": frames, **others})
+
+
+def encoder_inputs(tokenizer: TextTokenizer, texts: Sequence[str], length: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the inputs of a text encoder graph, `ids` and `valid` (1, length), for each text that has a word."""
+    for ids in tokenizer.ids(texts):
+        truncated = ids[:length]
+        if len(truncated):
+            valid = (np.arange(length) < len(truncated)).astype(np.float32)
+            yield {"ids": np.pad(truncated, (0, length - len(truncated)))[None], "valid": valid[None]}
+
+
+def _require_texts(split: Split, name: str, dataset: Dataset) -> None:
+    if len(split) and not split.texts:
+        raise DataError(
+            f"The {name} split of {dataset.name} has no texts, which the model needs. Pass data with raw text."
+        )
