@@ -203,7 +203,7 @@ def test_a_reproduction_of_another_method_or_other_data_is_left_alone(
         ("bert --data {data} --output-dir {out}", "bert"),
         ("hrlf --data {data} --output-dir {out} --paper iemocap", "prints metrics of the task emotions"),
         ("hrlf --data {data} --output-dir {out} --device tpu", "auto, cpu, cuda"),
-        ("hrlf --data {data}x --output-dir {out}", "did you mean"),
+        ("hrlf --data {data}x --output-dir {out}", "Did you mean"),
         ("hrlf --data {data}", "--output-dir"),
     ],
 )
