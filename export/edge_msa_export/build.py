@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError
 from edge_msa_export.graphs.protocols import StudentLike
@@ -16,7 +18,7 @@ from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.graphs.writer import GraphFile, GraphWriter
 from edge_msa_export.lint import Finding
 from edge_msa_export.parity.cases import build_golden_arrays, build_parity_cases, check_fp32_parity
-from edge_msa_export.parity.graphs import Array, ParityCase, measure_parity
+from edge_msa_export.parity.graphs import ParityCase, measure_parity
 from edge_msa_export.parity.text import measure_text_encoder_parity, write_text_model
 from edge_msa_export.request import ExportRequest, GraphVariant, list_variants
 from edge_msa_export.text import TextGraph
@@ -44,7 +46,7 @@ class GraphSet:
     specs: tuple[GraphSpec, ...]
     language: TextSpec | None
     shapes: StudentShapes
-    golden: Mapping[str, Array]
+    golden: Mapping[str, NDArray[Any]]
     measured_by: Mapping[str, str]
     refused: Mapping[tuple[str, str], str]
     findings: tuple[Finding, ...] = ()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError
 from edge_msa_export.graphs.protocols import StudentLike
 from edge_msa_export.graphs.student import list_window_lengths, predict_with_torch
-from edge_msa_export.parity.graphs import Array, ParityCase, make_mask_with_gaps
+from edge_msa_export.parity.graphs import ParityCase, make_mask_with_gaps
 from edge_msa_export.parity.text import EncodedText, encode_golden_texts
 from edge_msa_export.request import ExportRequest, GoldenSample
 from edge_msa_runtime.bundle.manifest import GraphKey
@@ -34,12 +36,12 @@ def build_parity_cases(student: StudentLike, request: ExportRequest, root: Path)
     ]
 
 
-def build_golden_arrays(student: StudentLike, request: ExportRequest) -> dict[str, Array]:
+def build_golden_arrays(student: StudentLike, request: ExportRequest) -> dict[str, NDArray[Any]]:
     """Return the arrays of golden.npz: raw frames, text and torch's prediction of every golden sample.
 
     The keys are `<subset>/<modality>`, `<subset>/text` and `<subset>/prediction`.
     """
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for sample in request.golden_samples:
         name = sample.subset.value
         raw = {modality: np.asarray(value, dtype=np.float32) for modality, value in sample.frames.items()}
