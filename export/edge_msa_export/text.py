@@ -17,9 +17,9 @@ from edge_msa_runtime.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from torch import nn
 
-FOLDER = "language"
-TOKENIZER_FILE = f"{FOLDER}/tokenizer.json"
-TABLE_FILE = f"{FOLDER}/table.npz"
+_FOLDER = "language"
+TOKENIZER_FILE = f"{_FOLDER}/tokenizer.json"
+TABLE_FILE = f"{_FOLDER}/table.npz"
 
 # Lengths of the window graphs of language and of the text encoder graphs. Graphs have static shapes, so short texts
 # need graphs of their own to run fast.
@@ -107,7 +107,7 @@ def write_text_files(model: TextModel, root: Path) -> None:
     Raises:
         ExportError: the tokenizer is not valid JSON.
     """
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    (root / _FOLDER).mkdir(parents=True, exist_ok=True)
     try:
         compact = json.dumps(json.loads(model.tokenizer), ensure_ascii=False, separators=(",", ":"))
     except ValueError as error:

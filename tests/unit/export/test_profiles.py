@@ -2,12 +2,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from edge_msa_calibrate.schemes import SCHEMES
 from edge_msa_export.errors import ProfileError
-from edge_msa_export.profiles import DEVICES_VARIABLE, BackendProfile, DeviceProfile, find_profile, load_profile
-from edge_msa_export.profiles import load_profiles as load_all_profiles
+from edge_msa_export.profiles import (
+    BACKENDS,
+    DEVICES_VARIABLE,
+    BackendProfile,
+    DeviceProfile,
+    Scheme,
+    find_profile,
+    load_profile,
+    load_profiles,
+)
+from edge_msa_runtime.bundle.manifest import BACKENDS as RUNTIME_BACKENDS
 from tests.locations import REPOSITORY
 
 PROFILE_NAMES = {
@@ -54,9 +65,14 @@ def board(tmp_path: Path) -> Path:
 
 
 def test_project_profiles_are_valid_and_named_after_their_files() -> None:
-    assert set(load_all_profiles()) >= PROFILE_NAMES
+    assert set(load_profiles()) >= PROFILE_NAMES
     paths = (REPOSITORY / "devices").glob("*.toml")
     assert {path.stem: load_profile(path).name for path in paths} == {name: name for name in PROFILE_NAMES}
+
+
+def test_profiles_know_every_backend_and_scheme() -> None:
+    assert set(BACKENDS) == set(RUNTIME_BACKENDS)
+    assert set(get_args(Scheme)) == set(SCHEMES)
 
 
 def test_every_field_has_a_description() -> None:
@@ -79,19 +95,19 @@ def test_profiles_state_what_decides_the_backend() -> None:
 
 
 def test_jetsons_have_the_versions_of_their_jetpack() -> None:
-    jetsons = [profile for profile in load_all_profiles().values() if profile.family == "jetson"]
+    jetsons = [profile for profile in load_profiles().values() if profile.family == "jetson"]
     assert {profile.jetpack for profile in jetsons} == set(JETPACKS)
     for profile in jetsons:
         assert (profile.tensorrt, profile.cuda, profile.python) == JETPACKS[profile.jetpack or ""]
 
 
 def test_only_some_boards_have_a_dla() -> None:
-    names = {profile.name for profile in load_all_profiles().values() if profile.dla}
+    names = {profile.name for profile in load_profiles().values() if profile.dla}
     assert names == {"jetson-xavier-nx", "jetson-orin-nx", "jetson-agx-orin", "jetson-agx-orin-jetpack-722"}
 
 
 def test_torch_tensorrt_is_set_where_the_jetpack_has_a_version() -> None:
-    profiles = [profile for profile in load_all_profiles().values() if profile.torch_tensorrt]
+    profiles = [profile for profile in load_profiles().values() if profile.torch_tensorrt]
     orin = dict.fromkeys(("jetson-orin-nano", "jetson-orin-nx", "jetson-agx-orin"), "2.8.0")
     assert {profile.name: profile.torch_tensorrt for profile in profiles} == {**orin, "jetson-thor": "2.9.0"}
     for profile in profiles:
@@ -111,12 +127,12 @@ def test_path_of_a_file_is_a_target(board: Path) -> None:
 def test_environment_variable_adds_a_folder(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DEVICES_VARIABLE, str(board.parent))
     assert find_profile("my-board").family == "board"
-    assert "jetson-thor" in load_all_profiles()
+    assert "jetson-thor" in load_profiles()
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=DEVICES_VARIABLE):
-        load_all_profiles(tmp_path / "none")
+        load_profiles(tmp_path / "none")
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
@@ -127,7 +143,7 @@ def test_missing_file_is_an_error(tmp_path: Path) -> None:
 def test_duplicate_name_is_an_error(board: Path) -> None:
     board.write_text(VALID_PROFILE.replace("my-board", "laptop-arm"), encoding="utf-8")
     with pytest.raises(ProfileError, match="device 'laptop-arm' already exists"):
-        load_all_profiles(board.parent)
+        load_profiles(board.parent)
 
 
 @pytest.mark.parametrize(
