@@ -1,4 +1,4 @@
-"""`edge-msa text sweep`: every variant print_output, exported, measured, and drawn on one picture; a killed call goes on."""
+"""`edge-msa text sweep`: train, export and measure text models of all sizes, and plot them on one page."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from edge_msa_runtime.session import Session
 
 PAGE = "sweep.html"
 TOKENS = 24
-"""Of the utterance that is timed; the validation text that comes nearest is taken."""
+"""Number of tokens of the timed text. The validation text whose length is closest is used."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _SweepConfig:
-    """What the whole sweep is asked for."""
+    """The options of a sweep."""
 
     transcripts: tuple[str, ...]
     encoder: str
@@ -58,6 +58,7 @@ class _SweepConfig:
     hardware: Hardware
 
     def teacher(self, seed: int) -> Path:
+        """Return the folder of a teacher's run."""
         return self.output_dir / f"teacher-{seed}"
 
 
@@ -73,33 +74,52 @@ def run_text_sweep(
     hardware: Hardware | None = None,
     json: bool = False,
 ) -> TextSweep:
-    """Make what is not there yet, read test once by each bundle, print the table, write the record and the page."""
+    """Train, export and measure text models of all sizes. Results that are up to date are kept.
+
+    Prints a table, and writes a record and a page.
+
+    Args:
+        transcripts: Transcript files; the last one is the target corpus.
+        encoder: BERT-like encoder, a folder or a name on the Hugging Face hub.
+        output_dir: Folder for runs, bundles, the record and the page.
+        seeds: Number of seeds: 0, 1, ...
+        layers: Numbers of layers of the smaller encoders.
+        target: Device profile to export for.
+        recipe: Recipe file (default: the presets).
+        hardware: Device and precision of the training.
+        json: Whether to print the record as a line of JSON.
+
+    Raises:
+        RunUsageError: `output_dir` is a file.
+    """
     if output_dir.is_file():
-        raise RunUsageError(f"{output_dir} is a file: give a folder for runs, bundles and {RECORD_NAME}")
-    asked = _SweepConfig(
+        raise RunUsageError(f"{output_dir} is a file. Pass a folder as --output-dir.")
+    config = _SweepConfig(
         tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware()
     )
-    for seed in asked.seeds:
+    for seed in config.seeds:
         print_step(f"teacher, seed {seed}")
         train_text_model(
             transcripts,
-            asked.teacher(seed),
+            config.teacher(seed),
             encoder=encoder,
             recipe=recipe,
             seed=seed,
-            hardware=asked.hardware,
+            hardware=config.hardware,
             in_pipeline=True,
         )
-    variants = list(_variants(asked, layers))
+    variants = list(_variants(config, layers))
     runs: dict[str, list[Path]] = {}
     bundles: dict[str, list[Path]] = {}
     for variant in variants:
-        teachers = _best(runs) if variant.text_encoder == "table" else [asked.teacher(seed) for seed in asked.seeds]
-        runs[variant.name] = [_run(variant, seed, teachers, asked) for seed in asked.seeds]
+        teachers = (
+            _best_runs(runs) if variant.text_encoder == "table" else [config.teacher(seed) for seed in config.seeds]
+        )
+        runs[variant.name] = [_run(variant, seed, teachers, config) for seed in config.seeds]
         bundles[variant.name] = [
-            _bundle(variant, seed, run, asked) for seed, run in zip(asked.seeds, runs[variant.name], strict=True)
+            _bundle(variant, seed, run, config) for seed, run in zip(config.seeds, runs[variant.name], strict=True)
         ]
-    sweep = _measured(variants, bundles, asked)
+    sweep = _measure(variants, bundles, config)
     write_text(output_dir / RECORD_NAME, json_module.dumps(sweep.to_json(), indent=1) + "\n")
     print_result(f"\n{format_sweep(sweep)}\n")
     print_output("record", output_dir / RECORD_NAME)
@@ -109,88 +129,91 @@ def run_text_sweep(
     return sweep
 
 
-def _variants(asked: _SweepConfig, layers: Sequence[int]) -> Iterator[SweepVariant]:
-    """The teachers, encoders of fewer layers, and the table."""
-    text_encoder = load_text_input(load_run(asked.teacher(asked.seeds[0]))).text_encoder
-    whole = text_encoder.layers if isinstance(text_encoder, TransformerTextEncoder) else 0
-    yield SweepVariant(f"layers-{whole}", f"encoder, {whole} layers", "teacher")
+def _variants(config: _SweepConfig, layers: Sequence[int]) -> Iterator[SweepVariant]:
+    """Yield the teachers, the encoders with fewer layers, and the static table."""
+    text_encoder = load_text_input(load_run(config.teacher(config.seeds[0]))).text_encoder
+    all_layers = text_encoder.layers if isinstance(text_encoder, TransformerTextEncoder) else 0
+    yield SweepVariant(f"layers-{all_layers}", f"encoder, {all_layers} layers", "teacher")
     for count in sorted(set(layers), reverse=True):
-        if count < whole:
+        if count < all_layers:
             yield SweepVariant(f"layers-{count}", f"encoder, {count} layer{'s' * (count > 1)}", "encoder", count)
     yield SweepVariant("table", "static table", "table")
 
 
-def _best(runs: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
-    """The readers of the variant that reads validation best: the static table, which is last, learns from them.
+def _best_runs(runs: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
+    """Return the runs of the variant with the best validation metric, from which the static table is distilled.
 
-    A smaller encoder that learned from the mean of several teachers may be better than each of them.
+    A smaller encoder that is distilled from several teachers can be better than each of them.
     """
     means = {
         name: sum(load_run(path).info.validation_metric for path in paths) / len(paths) for name, paths in runs.items()
     }
-    chosen = min(means, key=lambda name: means[name])
-    told = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
-    print_result(f"the static table learns from {chosen} (validation: {told})")
-    return runs[chosen]
+    best = min(means, key=lambda name: means[name])
+    listed = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+    print_result(f"The static table is distilled from {best} (validation: {listed}).")
+    return runs[best]
 
 
-def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], asked: _SweepConfig) -> Path:
-    """The variant's reader of that seed; what is there already is kept."""
+def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _SweepConfig) -> Path:
+    """Return the run of a variant and seed, distilled unless it is up to date."""
     if variant.text_encoder == "teacher":
-        return asked.teacher(seed)
+        return config.teacher(seed)
     print_step(f"{variant.title}, seed {seed}")
-    run = asked.output_dir / f"{variant.name}-{seed}"
+    run = config.output_dir / f"{variant.name}-{seed}"
     distill_text_model(
         teachers,
-        asked.transcripts,
+        config.transcripts,
         run,
         text_encoder=variant.text_encoder,
         layers=variant.layers,
-        recipe=asked.recipe,
+        recipe=config.recipe,
         seed=seed,
-        hardware=asked.hardware,
+        hardware=config.hardware,
         in_pipeline=True,
     )
     return run
 
 
-def _bundle(variant: SweepVariant, seed: int, run: Path, asked: _SweepConfig) -> Path:
-    """Its bundle: calibrated, exported; what is there already is kept."""
+def _bundle(variant: SweepVariant, seed: int, run: Path, config: _SweepConfig) -> Path:
+    """Return the bundle of a run, calibrated and exported unless it is up to date."""
     print_step(f"bundle: {variant.title}, seed {seed}")
-    calibrated = asked.output_dir / f"calibrated-{variant.name}-{seed}"
+    calibrated = config.output_dir / f"calibrated-{variant.name}-{seed}"
     calibrate_student(None, run, calibrated, in_pipeline=True)
-    return export_once(asked.target, asked.output_dir / f"bundle-{variant.name}-{seed}", calibrated)
+    return export_once(config.target, config.output_dir / f"bundle-{variant.name}-{seed}", calibrated)
 
 
-def _measured(
-    variants: Sequence[SweepVariant], bundles: Mapping[str, Sequence[Path]], asked: _SweepConfig
+def _measure(
+    variants: Sequence[SweepVariant], bundles: Mapping[str, Sequence[Path]], config: _SweepConfig
 ) -> TextSweep:
+    """Evaluate all bundles on the test split, and measure the latency of one bundle per variant."""
     print_step("test and bench")
-    dataset = open_and_report(asked.transcripts[-1], None)
-    first = [open_bundle(bundles[variant.name][0]) for variant in variants]
-    backend = next(name for name in first[0].manifest.backends if unavailable_reason(name) is None)
+    dataset = open_and_report(config.transcripts[-1], None)
+    first_bundles = [open_bundle(bundles[variant.name][0]) for variant in variants]
+    backend = next(name for name in first_bundles[0].manifest.backends if unavailable_reason(name) is None)
     sessions = [
         load(bundle.path, backend=backend, precision=precision)
-        for bundle in first
+        for bundle in first_bundles
         for precision in bundle.precisions(backend)
     ]
-    text = _timed_text(dataset, asked.teacher(asked.seeds[0]))
+    text = _timed_text(dataset, config.teacher(config.seeds[0]))
     results = bench_sessions(sessions, subsets=[Subset.L], text=text, repeats=400)
     evaluations: list[Evaluation] = []
     points = []
     names = [
-        (variant, bundle) for variant, bundle in zip(variants, first, strict=True) for _ in bundle.precisions(backend)
+        (variant, bundle)
+        for variant, bundle in zip(variants, first_bundles, strict=True)
+        for _ in bundle.precisions(backend)
     ]
     for (variant, bundle), session, result in zip(names, sessions, results, strict=True):
-        read = [_test(path, backend, session.precision, dataset) for path in bundles[variant.name]]
-        evaluations += read
-        points.append(_sweep_point(variant, bundle, session, result, read))
+        tested = [_evaluate(path, backend, session.precision, dataset) for path in bundles[variant.name]]
+        evaluations += tested
+        points.append(_sweep_point(variant, bundle, session, result, tested))
         session.close()
     return TextSweep(
         dataset=dataset.name,
         samples=len(dataset.split("test")),
-        seeds=asked.seeds,
-        target=first[0].manifest.target,
+        seeds=config.seeds,
+        target=first_bundles[0].manifest.target,
         points=tuple(points),
         baselines=once(evaluations[0].baselines),
         machine=describe_machine(),
@@ -198,10 +221,10 @@ def _measured(
 
 
 def _sweep_point(
-    variant: SweepVariant, bundle: Bundle, session: Session, result: BenchResult, read: Sequence[Evaluation]
+    variant: SweepVariant, bundle: Bundle, session: Session, result: BenchResult, evaluations: Sequence[Evaluation]
 ) -> SweepPoint:
     latency = result.latencies[0]
-    metrics = [dict(item.by_subset["l"]) for item in read]
+    metrics = [dict(item.by_subset["l"]) for item in evaluations]
     return SweepPoint(
         variant=variant.name,
         title=variant.title,
@@ -216,23 +239,24 @@ def _sweep_point(
     )
 
 
-def _test(bundle: Path, backend: str, precision: str, dataset: Dataset) -> Evaluation:
-    """Test, read by the bundle from raw words; kept beside it, so that it is read once."""
-    kept = bundle.with_name(f"{bundle.name}-{backend}-{precision}.json")
+def _evaluate(bundle: Path, backend: str, precision: str, dataset: Dataset) -> Evaluation:
+    """Evaluate a bundle on the texts of the test split. The result is cached next to the bundle."""
+    cache = bundle.with_name(f"{bundle.name}-{backend}-{precision}.json")
     recipe = {"backend": backend, "precision": precision, "split": "test"}
     inputs = {"bundle": file_sha256(bundle / MANIFEST_NAME), "data": dataset.digest}
     cache_key = compute_cache_key("evaluate", recipe, 0, inputs)
-    cached = load_cached(kept, cache_key)
+    cached = load_cached(cache, cache_key)
     if cached is not None:
         return Evaluation.from_json(cached)
     with load(bundle, backend=backend, precision=precision) as session:
         source = Source(bundle.name, "bundle", session.precision, session.backend, session.device)
         evaluation, _ = evaluate(by_session(session), readable_by(session, dataset), "test", source)
-    save_cached(kept, cache_key, evaluation.to_json())
+    save_cached(cache, cache_key, evaluation.to_json())
     return evaluation
 
 
 def _timed_text(dataset: Dataset, teacher: Path) -> str:
+    """Return the validation text whose number of tokens is closest to `TOKENS`."""
     texts = dataset.split("valid").texts
     counts = [len(ids) for ids in load_text_input(load_run(teacher)).tokenizer.ids(texts)]
     return min(zip(counts, texts, strict=True), key=lambda item: abs(item[0] - TOKENS))[1]

@@ -51,11 +51,11 @@ blocks = 2
 hidden = 16
 [student.audio]
 recurrence = "gru"
-[language]
+[text]
 width = 32
 hidden = 16
 max_tokens = 16
-[language.final]
+[text.final]
 epochs = 20
 """
 TEXTS_BY_SCORE = {

@@ -39,7 +39,7 @@ learning_rate = 1e-2
 width = 8
 blocks = 1
 hidden = 16
-from_teacher = 0.0
+teacher_share = 0.0
 [pipeline]
 num_samples = 32
 max_drop = 100
