@@ -16,7 +16,7 @@ from edge_msa.reporting.points import (
 from edge_msa.text_tables import format_number
 
 NOISE = 0.1
-"""Relative difference of p50 between two runs of the same graph."""
+"""Two measurements of the same graph can differ by this share of p50."""
 
 
 def summarize(points: Sequence[ReportPoint]) -> tuple[str, ...]:

@@ -75,16 +75,16 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pages(toy: Path) -> dict[str, str]:
-    """The page of each model."""
-    found = {}
+    """Return the page of each model."""
+    html = {}
     for model in ("hrlf", "almt", "student"):
         explain_run(toy / model, None, toy / f"{model}.html", samples=[ONE])
-        found[model] = (toy / f"{model}.html").read_text(encoding="utf-8")
-    return found
+        html[model] = (toy / f"{model}.html").read_text(encoding="utf-8")
+    return html
 
 
 @pytest.mark.parametrize("model", ["hrlf", "almt", "student"])
-def test_a_page_needs_no_network_and_escapes_what_was_said(model: str, pages: dict[str, str]) -> None:
+def test_pages_are_offline_and_escaped(model: str, pages: dict[str, str]) -> None:
     html = pages[model]
     assert "http" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", html)
     assert not re.search(r"<(script|link|img|iframe|b|i)\b", html)
