@@ -24,7 +24,7 @@ _POINTS_PER_BIN = 4
 _SHARES = np.linspace(0.2, 1.0, 161)
 
 
-class Range(NamedTuple):
+class ActivationRange(NamedTuple):
     """The range of a tensor, `low` <= 0 <= `high`. Values outside saturate."""
 
     low: float
@@ -33,7 +33,7 @@ class Range(NamedTuple):
 
 def compute_ranges(
     statistics: Statistics, method: Method, smoothing: Mapping[str, Array] | None = None
-) -> dict[str, Range]:
+) -> dict[str, ActivationRange]:
     """Return the range of every observed tensor by key.
 
     Args:
@@ -45,7 +45,7 @@ def compute_ranges(
     Raises:
         CalibrationError: the method is unknown.
     """
-    functions: dict[str, Callable[[Histogram], Range]] = {
+    functions: dict[str, Callable[[Histogram], ActivationRange]] = {
         "minmax": minmax_range,
         "percentile": percentile_range,
         "entropy": entropy_range,
@@ -56,16 +56,16 @@ def compute_ranges(
     ranges = {key: functions[method](item) for key, item in statistics.histograms.items()}
     for weight, factors in (smoothing or {}).items():
         low, high = statistics.channel_ranges[f"{weight}:input"] / factors
-        ranges[f"{weight}:input"] = Range(min(float(low.min()), 0.0), max(float(high.max()), 0.0))
+        ranges[f"{weight}:input"] = ActivationRange(min(float(low.min()), 0.0), max(float(high.max()), 0.0))
     return ranges
 
 
-def minmax_range(histogram: Histogram) -> Range:
+def minmax_range(histogram: Histogram) -> ActivationRange:
     """Return the range of all observed values."""
     return _clipped(histogram, histogram.minimum, histogram.maximum)
 
 
-def percentile_range(histogram: Histogram, percent: float = 99.99) -> Range:
+def percentile_range(histogram: Histogram, percent: float = 99.99) -> ActivationRange:
     """Return the range of the middle `percent` of the values, clipping both ends equally as ONNX Runtime does.
 
     Raises:
@@ -79,7 +79,7 @@ def percentile_range(histogram: Histogram, percent: float = 99.99) -> Range:
     return _clipped(histogram, float(low), float(high))
 
 
-def entropy_range(histogram: Histogram, bits: int = 8) -> Range:
+def entropy_range(histogram: Histogram, bits: int = 8) -> ActivationRange:
     """Return the symmetric range whose quantized distribution has the least KL divergence from the original.
 
     This is TensorRT's calibrator (S. Migacz, 8-bit Inference with TensorRT, GTC 2017). For every number of bins i from
@@ -100,7 +100,7 @@ def entropy_range(histogram: Histogram, bits: int = 8) -> Range:
     return _clipped(histogram, -threshold, threshold)
 
 
-def mse_range(histogram: Histogram, bits: int = 8) -> Range:
+def mse_range(histogram: Histogram, bits: int = 8) -> ActivationRange:
     """Return the range with the least mean squared error of rounding and saturation.
 
     The candidates are 0.2 to 1 times the full range, with both ends scaled alike.
@@ -114,10 +114,10 @@ def mse_range(histogram: Histogram, bits: int = 8) -> Range:
     points[histogram.bins] = 0
     values = np.clip(points[filled], histogram.minimum, histogram.maximum)
     weights = histogram.counts[filled][:, None] / _POINTS_PER_BIN
-    errors = [_squared_error(values, weights, Range(full.low * share, full.high * share), bits) for share in _SHARES]
+    candidates = [ActivationRange(full.low * share, full.high * share) for share in _SHARES.tolist()]
+    errors = [_squared_error(values, weights, candidate, bits) for candidate in candidates]
     # On a tie the widest range wins: it saturates least.
-    best = _SHARES[len(errors) - 1 - int(np.argmin(errors[::-1]))]
-    return Range(full.low * float(best), full.high * float(best))
+    return candidates[len(errors) - 1 - int(np.argmin(errors[::-1]))]
 
 
 def format_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
@@ -131,8 +131,8 @@ def format_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
     return "\n".join(lines)
 
 
-def _clipped(histogram: Histogram, low: float, high: float) -> Range:
-    return Range(min(max(low, histogram.minimum), 0.0), max(min(high, histogram.maximum), 0.0))
+def _clipped(histogram: Histogram, low: float, high: float) -> ActivationRange:
+    return ActivationRange(min(max(low, histogram.minimum), 0.0), max(min(high, histogram.maximum), 0.0))
 
 
 def _kullback_leibler(counts: Array, size: int, levels: int) -> float:
@@ -152,7 +152,7 @@ def _kullback_leibler(counts: Array, size: int, levels: int) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def _squared_error(values: Array, weights: Array, candidate: Range, bits: int) -> float:
+def _squared_error(values: Array, weights: Array, candidate: ActivationRange, bits: int) -> float:
     step = (candidate.high - candidate.low) / (2**bits - 1)
     if step == 0:
         return 0.0

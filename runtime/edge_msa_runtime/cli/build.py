@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edge_msa_runtime.cli.common import MEGABYTE, add_bundle_argument, add_json_option, print_result
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.prebuild import GraphBuild
+    from edge_msa_runtime.backends.tensorrt.prebuild import GraphBuild
 
 
 def add_parser(commands: Any) -> None:
@@ -42,8 +42,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from edge_msa_runtime.backends.tensorrt.prebuild import BuildOptions, build_bundle, has_tensorrt_graphs
     from edge_msa_runtime.bundle.loader import open_bundle
-    from edge_msa_runtime.prebuild import BuildOptions, build_bundle, has_tensorrt_graphs
 
     build_options = BuildOptions(
         precision=options.precision,

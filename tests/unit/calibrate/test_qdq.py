@@ -13,7 +13,7 @@ from edge_msa_calibrate.affine import compute_parameters, quantize_weight
 from edge_msa_calibrate.collect import collect_statistics
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.qdq import quantize
-from edge_msa_calibrate.ranges import Range, compute_ranges
+from edge_msa_calibrate.ranges import ActivationRange, compute_ranges
 from edge_msa_calibrate.schemes import SCHEMES, QuantizationScheme
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
@@ -33,7 +33,7 @@ def inputs_for(maker: Any, modalities: tuple[str, ...], seed: int) -> dict[str, 
     return inputs
 
 
-def ranges_for(maker: Any) -> dict[str, Range]:
+def ranges_for(maker: Any) -> dict[str, ActivationRange]:
     """Return the ranges of the encoders of a maker, from eight random samples."""
     names = tuple(maker.recipe.dims)
     key = GraphKey.window(Subset.of(names))
@@ -42,7 +42,7 @@ def ranges_for(maker: Any) -> dict[str, Range]:
 
 
 @pytest.fixture(scope="module")
-def ranges(maker: Any) -> dict[str, Range]:
+def ranges(maker: Any) -> dict[str, ActivationRange]:
     return ranges_for(maker)
 
 
@@ -54,7 +54,7 @@ def nodes(model: onnx.ModelProto, op_type: str) -> list[onnx.NodeProto]:
     return [node for node in model.graph.node if node.op_type == op_type]
 
 
-def fake_quantize(values: Array, span: Range, scheme: QuantizationScheme) -> Array:
+def fake_quantize(values: Array, span: ActivationRange, scheme: QuantizationScheme) -> Array:
     """Quantize and dequantize in NumPy."""
     parameters = compute_parameters(span.low, span.high, scheme.activations)
     integer_type = parameters.integer_type
@@ -64,7 +64,7 @@ def fake_quantize(values: Array, span: Range, scheme: QuantizationScheme) -> Arr
     return dequantized
 
 
-def simulate(maker: Any, frames: Array, ranges: dict[str, Range], scheme: QuantizationScheme) -> Array:
+def simulate(maker: Any, frames: Array, ranges: dict[str, ActivationRange], scheme: QuantizationScheme) -> Array:
     """Return the features of the audio encoder, with every quantized tensor rounded and all else in float64."""
     weights = maker.recipe.weights()
 

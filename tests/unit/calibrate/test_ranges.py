@@ -10,7 +10,7 @@ from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_calibrate.histogram import Histogram, HistogramBuilder
 from edge_msa_calibrate.ranges import (
     METHODS,
-    Range,
+    ActivationRange,
     compute_ranges,
     entropy_range,
     format_ranges,
@@ -94,7 +94,7 @@ def test_entropy_equals_the_reference_on_raw_data(values: Array) -> None:
 
 def test_entropy_covers_all_of_a_few_distinct_values() -> None:
     assert entropy_range(histogram_of(np.zeros(10))) == (0, 0)
-    assert entropy_range(histogram_of(np.full(10, 1e-3))) == Range(0, float(np.float32(1e-3)))
+    assert entropy_range(histogram_of(np.full(10, 1e-3))) == ActivationRange(0, float(np.float32(1e-3)))
 
 
 def squared_error(values: Array, low: float, high: float) -> float:
@@ -141,7 +141,7 @@ def test_invalid_method_and_percentile_are_rejected() -> None:
 
 
 def test_table_has_one_line_per_tensor() -> None:
-    text = format_ranges({"encoders.audio.embed.weight:input": Range(-1.5, 2.5), "b": Range(0, 1)})
+    text = format_ranges({"encoders.audio.embed.weight:input": ActivationRange(-1.5, 2.5), "b": ActivationRange(0, 1)})
     assert [line.split() for line in text.splitlines()] == [
         ["tensor", "low", "high", "step"],
         ["encoders.audio.embed.weight:input", "-1.5", "2.5", "1.57e-02"],

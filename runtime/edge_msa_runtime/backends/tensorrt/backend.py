@@ -15,8 +15,8 @@ import numpy as np
 from edge_msa_runtime.backends.base import Backend, BackendOptions, Program
 from edge_msa_runtime.backends.cache import cache_folder, graph_digest
 from edge_msa_runtime.backends.tensorrt.cuda import Cuda
-from edge_msa_runtime.backends.tensorrt.plan_builder import PlanCandidate, build_candidate
-from edge_msa_runtime.backends.tensorrt.plan_cache import CachedPlan, PlanKey, load_plan, store_plan
+from edge_msa_runtime.backends.tensorrt.plan_builder import build_candidate
+from edge_msa_runtime.backends.tensorrt.plan_cache import CacheLookup, Plan, PlanKey, load_plan, store_plan
 from edge_msa_runtime.backends.tensorrt.program import TensorRTProgram
 from edge_msa_runtime.backends.tensorrt.vendor import check_target, create_logger, import_tensorrt, parse_device
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError
@@ -48,18 +48,19 @@ class TensorRTBackend(Backend):
     def load(self, path: Path, precision: str = "fp32") -> Program:
         """Load a graph's plan from the cache. Without one, log a warning and build it, which can take minutes."""
         key = self._key(path, precision)
-        cached = load_plan(cache_folder(), key)
-        if cached.plan is None:
+        lookup = load_plan(cache_folder(), key)
+        plan = lookup.plan
+        if plan is None:
             advice = "this takes minutes, once per device; edge-msa-run build does it ahead of time"
-            _LOGGER.warning("%s", f"{self._build_message(path, precision, cached)}; {advice}")
-            cached = self._build(path, key)
-        return self._open(path, cached.plan or b"")
+            _LOGGER.warning("%s", f"{self._build_message(path, precision, lookup)}; {advice}")
+            plan = self._build(path, key)
+        return self._open(path, plan)
 
-    def load_cached_plan(self, path: Path, precision: str) -> CachedPlan:
-        """Return the cache's entry for a graph."""
-        return load_plan(cache_folder(), self._key(path, precision))
+    def load_cached_plan(self, path: Path, precision: str) -> Plan | None:
+        """Return the cached plan of a graph, or None if there is no usable one."""
+        return load_plan(cache_folder(), self._key(path, precision)).plan
 
-    def build(self, path: Path, precision: str, *, workspace_mib: int | None = None, best_of: int = 1) -> CachedPlan:
+    def build(self, path: Path, precision: str, *, workspace_mib: int | None = None, best_of: int = 1) -> Plan:
         """Build a graph's plan even if there is a cached one, and store it in the cache.
 
         Args:
@@ -79,7 +80,7 @@ class TensorRTBackend(Backend):
         _LOGGER.warning("%s", self._build_message(path, precision, load_plan(cache_folder(), key)))
         return self._build(path, key, workspace_mib=workspace_mib, best_of=best_of)
 
-    def _build(self, path: Path, key: PlanKey, *, workspace_mib: int | None = None, best_of: int = 1) -> CachedPlan:
+    def _build(self, path: Path, key: PlanKey, *, workspace_mib: int | None = None, best_of: int = 1) -> Plan:
         folder, single = cache_folder(), best_of == 1
         candidates = [
             build_candidate(self._cuda, key, path, folder, workspace_mib=workspace_mib, use_timing_cache=single)
@@ -94,17 +95,18 @@ class TensorRTBackend(Backend):
             workspace_mib=workspace_mib,
             p50_ms=p50_ms,
         )
+        plan = Plan(fastest.content, build)
         # Load the plan once before it is stored, so that the cache never holds a plan that cannot be loaded.
-        self._open(path, fastest.plan).close()
-        store_plan(folder, key, fastest.plan, build)
-        return CachedPlan(fastest.plan, build)
+        self._open(path, plan).close()
+        store_plan(folder, key, plan)
+        return plan
 
-    def _measure(self, path: Path, candidates: Sequence[PlanCandidate]) -> tuple[float, ...]:
+    def _measure(self, path: Path, candidates: Sequence[Plan]) -> tuple[float, ...]:
         """Return the median run time of each candidate in milliseconds, interleaved and on the same random inputs."""
         programs: list[TensorRTProgram] = []
         try:
             for candidate in candidates:
-                programs.append(self._open(path, candidate.plan))
+                programs.append(self._open(path, candidate))
                 _fill_randomly(programs[-1])
             milliseconds = time_interleaved([program.run for program in programs], _REPEATS, _WARMUP)
             return tuple(float(np.median(times)) for times in milliseconds)
@@ -112,10 +114,10 @@ class TensorRTBackend(Backend):
             for program in programs:
                 program.close()
 
-    def _open(self, path: Path, plan: bytes) -> TensorRTProgram:
+    def _open(self, path: Path, plan: Plan) -> TensorRTProgram:
         self._cuda.use()
         self._logger.last_error = ""
-        cuda_engine = self._runtime.deserialize_cuda_engine(plan)
+        cuda_engine = self._runtime.deserialize_cuda_engine(plan.content)
         if cuda_engine is None:
             details = f" ({self._logger.last_error})" if self._logger.last_error else ""
             raise BackendUnavailableError(
@@ -129,8 +131,8 @@ class TensorRTBackend(Backend):
             raise BundleError(f"{path.name} does not exist. Copy the bundle again.")
         return PlanKey(graph_digest(path), precision, self.version, self._cuda.sm, self._cuda.name)
 
-    def _build_message(self, path: Path, precision: str, cached: CachedPlan) -> str:
-        reason = f"the cached plan cannot be used ({cached.reason}); " if cached.reason else ""
+    def _build_message(self, path: Path, precision: str, lookup: CacheLookup) -> str:
+        reason = f"the cached plan cannot be used ({lookup.reason}); " if lookup.reason else ""
         return f"{reason}building {path.name} at {precision} with TensorRT {self.version}"
 
 

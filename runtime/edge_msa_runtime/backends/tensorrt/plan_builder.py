@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 from edge_msa_runtime.backends.cache import cache_write_error, create_work_folder
 from edge_msa_runtime.backends.tensorrt.build_process import PLAN_NAME, TIMING_NAME, BuildRequest
 from edge_msa_runtime.backends.tensorrt.cuda import Cuda
-from edge_msa_runtime.backends.tensorrt.plan_cache import BuildInfo, PlanKey
+from edge_msa_runtime.backends.tensorrt.plan_cache import BuildInfo, Plan, PlanKey
 from edge_msa_runtime.errors import BackendUnavailableError, BuildError
 
 _MEBIBYTE = 1 << 20
@@ -28,17 +28,9 @@ _FREE_MEMORY = "Close other programs or use a smaller --workspace."
 _OTHER_BACKEND = "Use another --precision, or --backend onnxruntime."
 
 
-@dataclasses.dataclass(frozen=True)
-class PlanCandidate:
-    """A plan that was built but is not cached yet, and the measurements of its build."""
-
-    plan: bytes
-    build: BuildInfo
-
-
 def build_candidate(
     cuda: Cuda, key: PlanKey, graph: Path, folder: Path, *, workspace_mib: int | None, use_timing_cache: bool
-) -> PlanCandidate:
+) -> Plan:
     """Build one plan in a separate process. Only the timing cache is written to the cache folder.
 
     Args:
@@ -60,13 +52,13 @@ def build_candidate(
     timing = str(folder / key.timing_cache_name) if use_timing_cache else ""
     try:
         answer = _run(BuildRequest(str(graph), key.precision, cuda.index, workspace, str(work), timing), folder)
-        plan = (work / PLAN_NAME).read_bytes()
+        content = (work / PLAN_NAME).read_bytes()
         expected = [key.tensorrt, key.sm, key.device]
         if answer["built_on"] != expected:
             raise BuildError(
                 f"The plan of {graph.name} must be built on {expected}, got {answer['built_on']}. Build it again."
             )
-        if answer["sha256"] != hashlib.sha256(plan).hexdigest():
+        if answer["sha256"] != hashlib.sha256(content).hexdigest():
             raise BuildError(f"The plan of {graph.name} changed after it was built. Build it again.")
         if use_timing_cache:
             (work / TIMING_NAME).replace(timing)
@@ -74,7 +66,7 @@ def build_candidate(
         raise cache_write_error(folder, error) from error
     finally:
         shutil.rmtree(str(work), ignore_errors=True)
-    return PlanCandidate(plan, BuildInfo.from_json(answer["build"]))
+    return Plan(content, BuildInfo.from_json(answer["build"]))
 
 
 def _workspace_bytes(cuda: Cuda, name: str, requested_mib: int | None) -> int:

@@ -88,36 +88,42 @@ class BuildInfo:
 
 
 @dataclasses.dataclass(frozen=True)
-class CachedPlan:
-    """The cache's entry for a key.
+class Plan:
+    """A serialized plan and the measurements of its build."""
+
+    content: bytes
+    build: BuildInfo
+
+
+@dataclasses.dataclass(frozen=True)
+class CacheLookup:
+    """The result of looking up a key in the cache.
 
     Attributes:
-        plan: the serialized plan; None if there is no usable one.
-        build: its build measurements; None if there is no usable plan.
-        reason: why the entry cannot be used; empty if it can, or if there is no entry.
+        plan: the cached plan; None if there is no usable one.
+        reason: why the cached plan cannot be used; empty if it can, or if there is none.
     """
 
-    plan: bytes | None = None
-    build: BuildInfo | None = None
+    plan: Plan | None = None
     reason: str = ""
 
 
-def load_plan(folder: Path, key: PlanKey) -> CachedPlan:
+def load_plan(folder: Path, key: PlanKey) -> CacheLookup:
     """Load the plan that was built for exactly this key, or return the reason why it cannot be used."""
     plan, sidecar = folder / f"{key.stem}.plan", folder / f"{key.stem}.json"
     if not plan.is_file() and not sidecar.is_file():
-        return CachedPlan()
+        return CacheLookup()
     try:
-        return _load_checked(plan, sidecar, key)
+        return CacheLookup(_load_checked(plan, sidecar, key))
     except FileNotFoundError:
-        return CachedPlan(reason="its build was interrupted")
+        return CacheLookup(reason="its build was interrupted")
     except OSError as error:
-        return CachedPlan(reason=f"its file cannot be opened ({error.strerror})")
+        return CacheLookup(reason=f"its file cannot be opened ({error.strerror})")
     except ValueError as error:
-        return CachedPlan(reason=str(error))
+        return CacheLookup(reason=str(error))
 
 
-def store_plan(folder: Path, key: PlanKey, plan: bytes, build: BuildInfo) -> None:
+def store_plan(folder: Path, key: PlanKey, plan: Plan) -> None:
     """Store a plan and its build measurements. Other processes see either all of it or nothing.
 
     Raises:
@@ -125,15 +131,15 @@ def store_plan(folder: Path, key: PlanKey, plan: bytes, build: BuildInfo) -> Non
     """
     sidecar = {
         "key": dataclasses.asdict(key),
-        "bytes": len(plan),
-        "sha256": hashlib.sha256(plan).hexdigest(),
-        "build": dataclasses.asdict(build),
+        "bytes": len(plan.content),
+        "sha256": hashlib.sha256(plan.content).hexdigest(),
+        "build": dataclasses.asdict(plan.build),
     }
-    write_cache_file(folder / f"{key.stem}.plan", plan)
+    write_cache_file(folder / f"{key.stem}.plan", plan.content)
     write_cache_file(folder / f"{key.stem}.json", json.dumps(sidecar, indent=1).encode("utf-8"))
 
 
-def _load_checked(path: Path, sidecar: Path, key: PlanKey) -> CachedPlan:
+def _load_checked(path: Path, sidecar: Path, key: PlanKey) -> Plan:
     """Load a plan. A ValueError says why it cannot be used."""
     try:
         fields: Mapping[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
@@ -148,7 +154,7 @@ def _load_checked(path: Path, sidecar: Path, key: PlanKey) -> CachedPlan:
         raise ValueError(f"it has {len(content)} bytes instead of {size}")
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError("it has changed since it was built")
-    return CachedPlan(content, build)
+    return Plan(content, build)
 
 
 def _short_hash(fields: Mapping[str, str]) -> str:

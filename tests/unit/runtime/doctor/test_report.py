@@ -12,7 +12,6 @@ from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest, TextSpec
 from edge_msa_runtime.doctor.findings import Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter
-from edge_msa_runtime.doctor.nvidia_checks import jetpack_version
 from edge_msa_runtime.doctor.report import DoctorReport, examine_device, format_report
 from edge_msa_runtime.errors import BackendUnavailableError
 from edge_msa_runtime.system import System
@@ -279,14 +278,6 @@ def test_python_3_8_needs_an_older_tokenizers(tmp_path: Path, manifest: Manifest
     bundle = dataclasses.replace(manifest, language=TextSpec("tokenizer.json", "graph", "", 16, 0.0))
     report = examine_device(bundle, _create_system(tmp_path, XAVIER, {}), _create_python({"numpy": "1"}, (3, 8)))
     assert _find(report, "tokenizers").fix == "python3 -m pip install 'tokenizers<0.21'"
-
-
-@pytest.mark.parametrize(
-    ("release", "jetpack"),
-    [("35.4.1", "5.1"), ("35.1.0", "5.0.2"), ("36.3.0", "6.0"), ("36.4.0", "6.1"), ("36.4.4", "6.2.1"), ("40.1", None)],
-)
-def test_the_l4t_release_gives_the_jetpack_version(release: str, jetpack: str | None) -> None:
-    assert jetpack_version(release) == jetpack
 
 
 def test_a_jetpack_before_5_1_must_be_replaced(tmp_path: Path) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence, cast
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
-from edge_msa_runtime.backends import BackendOptions, open_backend
+from edge_msa_runtime.backends.base import BackendOptions
+from edge_msa_runtime.backends.tensorrt.backend import TensorRTBackend
 from edge_msa_runtime.backends.tensorrt.layer_precisions import int8_remark
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.backends.tensorrt.backend import TensorRTBackend
     from edge_msa_runtime.backends.tensorrt.plan_cache import BuildInfo
     from edge_msa_runtime.bundle.loader import Bundle
     from edge_msa_runtime.bundle.manifest import GraphSpec, Role
 
-_BACKEND = "tensorrt"
+_BACKEND = TensorRTBackend.name
 _ALL = "all"
 
 
@@ -111,15 +111,17 @@ def build_bundle(bundle: Bundle, options: BuildOptions) -> Iterator[GraphBuild]:
         CacheError: the cache cannot be written.
     """
     graphs = _select_graphs(bundle, options)
-    backend = cast("TensorRTBackend", open_backend(_BACKEND, BackendOptions(device=options.device)))
+    backend = TensorRTBackend(BackendOptions(device=options.device))
     backend.check_target(bundle.manifest.profile)
     for number, spec in enumerate(graphs, start=1):
         path = bundle.path / spec.file
         cached = backend.load_cached_plan(path, spec.precision)
-        reusable = cached.build is not None and _satisfies(cached.build, options)
-        if not reusable:
-            cached = backend.build(path, spec.precision, workspace_mib=options.workspace_mib, best_of=options.best_of)
-        build = cast("BuildInfo", cached.build)
+        if cached is not None and not _satisfies(cached.build, options):
+            cached = None
+        plan = cached or backend.build(
+            path, spec.precision, workspace_mib=options.workspace_mib, best_of=options.best_of
+        )
+        build = plan.build
         yield GraphBuild(
             number=number,
             total=len(graphs),
@@ -129,9 +131,9 @@ def build_bundle(bundle: Bundle, options: BuildOptions) -> Iterator[GraphBuild]:
             precision=spec.precision,
             device=backend.device,
             tensorrt=backend.version,
-            cached=reusable,
+            cached=cached is not None,
             seconds=build.seconds,
-            bytes=len(cached.plan or b""),
+            bytes=len(plan.content),
             layers=build.layers,
             p50_ms=build.p50_ms,
             peak_memory_bytes=build.peak_memory_bytes,
