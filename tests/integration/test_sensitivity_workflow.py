@@ -18,6 +18,7 @@ from edge_msa.quantization.calibration_files import Calibration, load_calibratio
 from edge_msa_runtime.bundle.loader import open_bundle
 
 if TYPE_CHECKING:
+    from tests.conftest import Once
     from tests.integration.conftest import CommandResult, PipelineRun
 
     Command = Callable[..., CommandResult]
@@ -38,42 +39,47 @@ def plan_scores(path: Path) -> list[dict[str, Any]]:
     return scores
 
 
-@pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def profile(once: Once) -> Path:
     """A laptop with ONNX Runtime only, so that there is one quantization scheme to search."""
-    path = tmp_path_factory.mktemp("device") / "own.toml"
+    return once("device-profile", write_profile) / "own.toml"
+
+
+def write_profile(folder: Path) -> None:
     lines = ['name = "own"', 'description = "for a test"', 'family = "own"', 'architecture = "x86_64"', "vnni = true"]
     backend = ["[[backends]]", 'name = "onnxruntime"', 'precisions = ["fp32", "int8"]', f'scheme = "{SCHEME}"']
-    path.write_text("\n".join([*lines, *backend]) + "\n", encoding="utf-8")
-    return path
+    (folder / "own.toml").write_text("\n".join([*lines, *backend]) + "\n", encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def search_command(pipeline_run: PipelineRun, profile: Path) -> tuple[str | Path, ...]:
-    output = pipeline_run.folder.parent / "mixed-precision"
+    """The command without its output."""
     calibrated = pipeline_run.folder / "calibrated"
-    return ("sensitivity", "--model", calibrated, "--target", profile, "--output-dir", output, *STRICT_LIMITS)
+    return ("sensitivity", "--model", calibrated, "--target", profile, *STRICT_LIMITS, "--output-dir")
 
 
-@pytest.fixture(scope="module")
-def searched(search_command: tuple[str | Path, ...], edge_msa: Command) -> Path:
+@pytest.fixture(scope="session")
+def searched(search_command: tuple[str | Path, ...], edge_msa: Command, once: Once) -> Path:
     """A run whose search first ran out of time and was then completed."""
-    first = edge_msa(*search_command, "--budget", "0")
-    assert first.code == 0, first.err
-    assert "The time budget ended first: this is the best plan so far" in first.out
-    output = Path(search_command[6])
-    assert not load_run(output).info.is_complete
-    assert len(plan_scores(output)) == 2
-    second = edge_msa(*search_command, "--budget", "600")
-    assert second.code == 0, second.err
-    return output
+
+    def create(folder: Path) -> None:
+        output = folder / "run"
+        first = edge_msa(*search_command, output, "--budget", "0")
+        assert first.code == 0, first.err
+        assert "The time budget ended first: this is the best plan so far" in first.out
+        assert not load_run(output).info.is_complete
+        assert len(plan_scores(output)) == 2
+        second = edge_msa(*search_command, output, "--budget", "600")
+        assert second.code == 0, second.err
+
+    return once("mixed-precision", create) / "run"
 
 
 def test_completed_search_is_not_repeated(
     searched: Path, search_command: tuple[str | Path, ...], edge_msa: Command
 ) -> None:
     assert load_run(searched, "calibration").info.is_complete
-    assert "up to date" in edge_msa(*search_command).out
+    assert "up to date" in edge_msa(*search_command, searched).out
 
 
 def test_resumed_search_scores_each_plan_once(searched: Path) -> None:
