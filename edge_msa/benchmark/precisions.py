@@ -18,10 +18,9 @@ from edge_msa.benchmark.machine import matches_profile
 from edge_msa.console import print_note
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
-from edge_msa.evaluation.evaluate import Predict
 from edge_msa.evaluation.metrics import gate_points, measure
-from edge_msa.evaluation.predictors import by_session, session_of
-from edge_msa.evaluation.subsets import available_subsets, subsets_with_signal
+from edge_msa.evaluation.predictors import open_session, session_predictor
+from edge_msa.evaluation.subsets import Predict, available_subsets, subsets_with_signal
 from edge_msa_calibrate.gate import check_accuracy
 from edge_msa_export.build import GraphSet
 from edge_msa_export.bundle.write import write_candidate
@@ -175,13 +174,13 @@ def skip_latency(_: Path) -> LatencyRounds:
 def _measure_backend(
     bundle: Bundle, backend: str, task: Task, split: Split, signal: frozenset[str], latencies: LatencyRounds | None
 ) -> Iterator[PrecisionMeasurement]:
-    sessions = {name: session_of(bundle, backend, name) for name in bundle.precisions(backend)}
+    sessions = {name: open_session(bundle, backend, name) for name in bundle.precisions(backend)}
     on_target = latencies is not None or matches_profile(bundle.manifest.profile)
     measured_by = next(iter(sessions.values())).backend
     if latencies is None:
         latencies = _measure_latency(bundle, backend, sessions)
     for name, session in sessions.items():
-        predict = by_session(session)
+        predict = session_predictor(session)
         by_subset = {
             subset.value: measure(task, split.labels[rows], predict(split.select(rows), subset))
             for subset, rows in available_subsets(split)

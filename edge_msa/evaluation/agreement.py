@@ -1,4 +1,4 @@
-"""Two precisions of one model side by side: what the lower one changes, subset by subset."""
+"""Compare two precisions of one model, subset by subset."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ from edge_msa.text_tables import text_table
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """One subset. `metrics`: of the reference and of the other, by name. `correlation`: of their predictions."""
+class SubsetAgreement:
+    """Comparison on one subset."""
 
     subset: str
+    """The subset's value."""
     metrics: dict[str, tuple[float, float]]
+    """By metric: the values of the reference and of the other precision."""
     correlation: float
+    """Correlation of their predictions."""
 
 
 @dataclass(frozen=True)
-class Agreements:
-    """All subsets, and the two precisions' names, the reference's first."""
+class Agreement:
+    """Comparison on all subsets."""
 
-    names: tuple[str, str]
-    subsets: tuple[Agreement, ...]
+    precisions: tuple[str, str]
+    """The reference and the other precision."""
+    subsets: tuple[SubsetAgreement, ...]
+    """One per evaluated subset."""
 
 
-def agreements(
+def compare_evaluations(
     reference: Evaluation,
     reference_predictions: Sequence[SubsetPredictions],
     other: Evaluation,
     other_predictions: Sequence[SubsetPredictions],
-) -> Agreements:
-    """Compare two evaluations of the same split, and the predictions behind them."""
+) -> Agreement:
+    """Compare two evaluations on the same split, and the predictions behind them."""
     gate = other.gate_metric
     names = [gate, "mae"] if all("mae" in metrics for metrics in other.by_subset.values()) else [gate]
-    found = []
+    subsets = []
     for first, second in zip(reference_predictions, other_predictions, strict=True):
         subset = first.subset.value
         metrics = {name: (reference.by_subset[subset][name], other.by_subset[subset][name]) for name in names}
-        found.append(Agreement(subset, metrics, prediction_correlation(first.scores, second.scores)))
-    return Agreements((reference.source.precision, other.source.precision), tuple(found))
+        subsets.append(SubsetAgreement(subset, metrics, prediction_correlation(first.scores, second.scores)))
+    return Agreement((reference.source.precision, other.source.precision), tuple(subsets))
 
 
-def format_agreement(found: Agreements) -> str:
-    """A row a subset, the mean over them, and the largest difference."""
-    first, second = found.names
-    names = list(found.subsets[0].metrics)
+def format_agreement(agreement: Agreement) -> str:
+    """Return a table with one row per subset, and a sentence with the mean and the largest difference."""
+    first, second = agreement.precisions
+    names = list(agreement.subsets[0].metrics)
     header = ["available"]
     for name in names:
         title = describe(name).title
@@ -60,20 +65,25 @@ def format_agreement(found: Agreements) -> str:
             *(cell for name in names for cell in _cells(name, *item.metrics[name])),
             f"{item.correlation:.5f}",
         ]
-        for item in found.subsets
+        for item in agreement.subsets
     ]
-    apart = {name: [abs(item.metrics[name][1] - item.metrics[name][0]) for item in found.subsets] for name in names}
-    told = (
-        f"{describe(name).title} by {describe(name).format(float(np.mean(values)))} on the average and "
-        f"{describe(name).format(max(values))} at most"
-        for name, values in apart.items()
+    differences = {
+        name: [abs(item.metrics[name][1] - item.metrics[name][0]) for item in agreement.subsets] for name in names
+    }
+    parts = (
+        f"{describe(name).title} by {describe(name).format(float(np.mean(values)))} on average "
+        f"(at most {describe(name).format(max(values))})"
+        for name, values in differences.items()
     )
-    least = min(item.correlation for item in found.subsets)
-    closing = f"{second} differs from {first} in {', in '.join(told)}; predictions correlate by at least {least:.5f}"
-    return "\n".join([text_table([*header, "correlation of predictions"], rows), "", closing])
+    lowest = min(item.correlation for item in agreement.subsets)
+    sentence = (
+        f"{second} differs from {first} in {', in '.join(parts)}. The predictions correlate by at least {lowest:.5f}."
+    )
+    return "\n".join([text_table([*header, "correlation of predictions"], rows), "", sentence])
 
 
 def _cells(name: str, first: float, second: float) -> list[str]:
-    what = describe(name)
-    gap = what.format(abs(second - first))
-    return [what.format(first), what.format(second), f"-{gap}" if second < first else f"+{gap}"]
+    metric = describe(name)
+    difference = metric.format(abs(second - first))
+    sign = "-" if second < first else "+"
+    return [metric.format(first), metric.format(second), f"{sign}{difference}"]

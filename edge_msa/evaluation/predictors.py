@@ -1,4 +1,4 @@
-"""Predictions of a whole split, by a run in torch or by a bundle through the device's own runtime."""
+"""Predict whole splits with a run in torch, or with a bundle through the runtime of the device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from edge_msa.artifacts.model_spec import drop_unused_modalities
 from edge_msa.artifacts.runs import Run
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.errors import DataError
-from edge_msa.evaluation.evaluate import Predict, Source
+from edge_msa.evaluation.evaluate import Source
+from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.load import load_model
 from edge_msa.training.predict import predict
@@ -24,65 +25,71 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 
 
-def by_run(run: Run, context: TrainingContext | None = None) -> Predict:
-    """The run's network asked in torch, on the CPU unless a context has a device; splits are raw."""
+def run_predictor(run: Run, context: TrainingContext | None = None) -> Predict:
+    """Return a function that predicts with the run's network in torch. Its splits must not be normalized.
+
+    It uses the context's device, or the CPU without a context.
+    """
     model = load_model(run, context.device if context else None)
     spec = run.spec
 
-    def read(split: Split, subset: Subset) -> FloatArray:
-        return _columns(predict(model, spec.normalization.normalize_split(split), subset))
+    def predict_split(split: Split, subset: Subset) -> FloatArray:
+        return _squeeze_scores(predict(model, spec.normalization.normalize_split(split), subset))
 
-    return read
+    return predict_split
 
 
-def by_session(session: Session) -> Predict:
-    """A bundle asked sample by sample, exactly as a device does; splits are raw, words are given as words."""
+def session_predictor(session: Session) -> Predict:
+    """Return a function that predicts sample by sample through the runtime. Its splits must not be normalized.
+
+    A bundle with text input gets texts.
+    """
     text_input = session.manifest.language is not None
 
-    def read(split: Split, subset: Subset) -> FloatArray:
+    def predict_split(split: Split, subset: Subset) -> FloatArray:
         predictions = np.empty((len(split), session.bundle.manifest.task.outputs), np.float32)
         for row in range(len(split)):
             sample = split.sample(row)
-            given: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
-            if text_input and "language" in given:
-                del given["language"]
-                given["text"] = split.texts[row]
-            predictions[row] = session.predict(**given).outputs
-        return _columns(predictions)
+            inputs: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
+            if text_input and "language" in inputs:
+                del inputs["language"]
+                inputs["text"] = split.texts[row]
+            predictions[row] = session.predict(**inputs).outputs
+        return _squeeze_scores(predictions)
 
-    return read
+    return predict_split
 
 
-def session_of(bundle: Bundle, backend: str, precision: str) -> Session:
-    """A session on a bundle's graphs for one backend, by a stand-in where that backend cannot execute here.
+def open_session(bundle: Bundle, backend: str, precision: str) -> Session:
+    """Return a session on the graphs for one backend, run by another backend if that one is not available here.
 
-    TensorRT's graphs are ONNX files that ONNX Runtime reads: their accuracy can be known without a GPU. The session's
-    `backend` is the one that executes.
+    The graphs for TensorRT are ONNX files, which ONNX Runtime can run, so their accuracy can be measured without a GPU.
+    The `backend` of the session is the one that runs them.
     """
     manifest = bundle.manifest
     try:
-        opened = open_backend(backend)
+        executing = open_backend(backend)
         graphs = manifest.graphs
     except BackendUnavailableError:
-        opened = open_backend(str(manifest.provenance["parity_measured_by"][backend]))
+        executing = open_backend(str(manifest.provenance["parity_measured_by"][backend]))
         graphs = tuple(
-            dataclasses.replace(spec, backend=opened.name) for spec in manifest.graphs if spec.backend == backend
+            dataclasses.replace(spec, backend=executing.name) for spec in manifest.graphs if spec.backend == backend
         )
-    as_read = dataclasses.replace(bundle, manifest=dataclasses.replace(manifest, graphs=graphs))
-    return Session(as_read, Graphs(as_read, opened, precision, strict=False), threads=1)
+    executable = dataclasses.replace(bundle, manifest=dataclasses.replace(manifest, graphs=graphs))
+    return Session(executable, Graphs(executable, executing, precision, strict=False), threads=1)
 
 
-def source_of(session: Session, backend: str) -> Source:
-    """What to call the predictions of `session_of`; the device says so where another backend executed."""
+def session_source(session: Session, backend: str) -> Source:
+    """Return the source of the predictions of `open_session`. Its device names the backend that ran the graphs."""
     device = session.device if session.backend == backend else f"{session.backend}, {session.device}"
     return Source(session.manifest.name, "bundle", session.precision, backend, device)
 
 
-def readable_by(session: Session, dataset: Dataset) -> Dataset:
-    """What of that dataset a bundle reads, words as words; a note names each modality that it was made without.
+def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:
+    """Return the dataset with only the modalities that the bundle takes; a note names each one that was dropped.
 
     Raises:
-        DataError: another width, none of the bundle's modalities, or labels of another kind.
+        DataError: The number of features or the kind of labels differs, or the dataset has none of the modalities.
     """
     manifest = session.bundle.manifest
     if manifest.language is not None:
@@ -90,12 +97,14 @@ def readable_by(session: Session, dataset: Dataset) -> Dataset:
     for name, dim in dataset.dims.items():
         spec = manifest.modalities.get(name)
         if spec is not None and spec.dim != dim:
-            raise DataError(f"{name} of {dataset.name} has {dim} features a frame, the bundle takes {spec.dim}")
+            raise DataError(f"{name} must have {spec.dim} features per frame, got {dim} in {dataset.name}.")
     if (manifest.task.kind == "emotions") == dataset.task.is_score or manifest.task.outputs != dataset.task.outputs:
-        raise DataError(f"{dataset.name} is a {dataset.task.kind} task, the bundle is for {manifest.task.kind}")
+        raise DataError(
+            f"The task must be {manifest.task.kind}, as in the bundle, got {dataset.task.kind} in {dataset.name}."
+        )
     return drop_unused_modalities(dataset, tuple(manifest.modalities))
 
 
-def _columns(predictions: FloatArray) -> FloatArray:
-    """(N, 1) scores as (N,), as metrics take them; logits of emotions stay (N, E)."""
+def _squeeze_scores(predictions: FloatArray) -> FloatArray:
+    """Return scores (N, 1) as (N,); logits of emotions stay (N, E)."""
     return predictions[:, 0] if predictions.shape[1] == 1 else predictions

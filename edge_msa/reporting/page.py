@@ -132,10 +132,10 @@ def _metrics_table(evaluation: Evaluation) -> Table:
 
 def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:
     yield from _interval_note(evaluation)
-    if any(subset in evaluation.by_subset for subset in evaluation.limits):
+    if any(subset in evaluation.by_subset for subset in evaluation.bayes_optimum):
         yield BAYES_OPTIMUM_NOTE
-    if evaluation.left_out:
-        subsets = ", ".join(evaluation.left_out)
+    if evaluation.skipped_subsets:
+        subsets = ", ".join(evaluation.skipped_subsets)
         yield f"Not evaluated: {subsets}. The model or the whole split lacks one of their modalities."
     for subset, count in evaluation.counts.items():
         if count < evaluation.samples:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_msa.evaluation.evaluate import once
+from edge_msa.evaluation.evaluate import merge_equal
 from edge_msa.evaluation.metrics import MetricName, describe
 from edge_msa.reporting.canvas import (
     GRID,
@@ -154,7 +154,7 @@ def _position(point: ReportPoint, subset: str, gate: MetricName) -> tuple[float,
 
 
 def _draw_references(axes: Axes, point: ReportPoint, subsets: Sequence[str], metric: str, name: MetricName) -> None:
-    baselines = once({constant: row[metric] for constant, row in point.baselines.items() if metric in row})
+    baselines = merge_equal({constant: row[metric] for constant, row in point.baselines.items() if metric in row})
     for (baseline, value), dashes in zip(baselines.items(), ("--", ":"), strict=False):
         label = f"baseline: {baseline}"
         axes.axhline(_scale(value, name), color=MUTED, linestyle=dashes, linewidth=1.3, label=label)

@@ -203,7 +203,7 @@ def _point(bench: BenchRecord, evaluation: Evaluation | None) -> ReportPoint:
         gate_metric=evaluation.gate_metric,
         by_subset=evaluation.by_subset,
         baselines=evaluation.baselines,
-        bayes_optimum=evaluation.limits,
+        bayes_optimum=evaluation.bayes_optimum,
         **measured,
     )
 

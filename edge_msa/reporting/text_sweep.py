@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge_msa.artifacts.files import write_text
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.metrics import describe
-from edge_msa.evaluation.reproduction.record import OverSeeds
+from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.reporting.canvas import MUTED, OTHER_COLOR, PRECISION_COLORS, STYLE, create_figure, figure_to_svg
 from edge_msa.reporting.points import pareto_front
 from edge_msa.reporting.templates import Table, render_template
@@ -73,7 +73,7 @@ class SweepPoint:
     size_bytes: int
     tokens: int
     latency_ms: Metrics
-    metrics: Mapping[str, OverSeeds]
+    metrics: Mapping[str, SeedSummary]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def write_sweep_page(sweep: TextSweep, output: Path) -> Path:
 
 def _parse_point(value: Mapping[str, Any]) -> SweepPoint:
     metrics = {
-        name: OverSeeds(item["mean"], item["deviation"], tuple(item["values"]))
+        name: SeedSummary(item["mean"], item["deviation"], tuple(item["values"]))
         for name, item in value["metrics"].items()
     }
     return SweepPoint(**{**value, "metrics": metrics})
@@ -201,7 +201,7 @@ def _sweep_table(sweep: TextSweep) -> Table:
 
 
 def _metric_cell(name: str, point: SweepPoint) -> str:
-    values: OverSeeds | None = point.metrics.get(name)
+    values: SeedSummary | None = point.metrics.get(name)
     if values is None:
         return ABSENT
     metric = describe(name)

@@ -13,7 +13,7 @@ from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.benchmark.machine import describe_machine
 from edge_msa.console import print_note, print_result, print_step
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.predictors import session_of
+from edge_msa.evaluation.predictors import open_session
 from edge_msa.search.answer import candidates, deviation
 from edge_msa.search.context import SearchContext
 from edge_msa.search.page import render_page
@@ -89,7 +89,7 @@ class _Finisher:
     def _final_latencies(self, selected: Mapping[int, TrialResult], bundles: Mapping[int, str]) -> dict[int, float]:
         """Return p50 in milliseconds by trial number, with all bundles interleaved."""
         sessions = [
-            session_of(open_bundle(bundles[number]), self._context.backend, trial.precision)
+            open_session(open_bundle(bundles[number]), self._context.backend, trial.precision)
             for number, trial in selected.items()
         ]
         results = measure_latency(sessions)

@@ -21,7 +21,7 @@ from edge_msa.deployment.request import make_export_request
 from edge_msa.deployment.student import load_deployable_student
 from edge_msa.errors import TrainingError, UsageError
 from edge_msa.evaluation.metrics import gate_metric
-from edge_msa.evaluation.predictors import by_run, session_of
+from edge_msa.evaluation.predictors import open_session, run_predictor
 from edge_msa.models.student import untrained_student
 from edge_msa.search.context import SearchContext
 from edge_msa.search.space import PRECISION, Params
@@ -142,13 +142,13 @@ class TrialRunner:
         graphs = build_graphs(student.network, request, scratch / "graphs", load_student_graphs(student))
         if reason := graphs.refused.get((context.backend, precision)):
             raise ExportError(f"{precision} is not available for {context.backend}: {reason}")
-        measurements = measure_precisions(graphs, request, student.dataset, by_run(run), scratch, skip_latency)
+        measurements = measure_precisions(graphs, request, student.dataset, run_predictor(run), scratch, skip_latency)
         choice = choose_precision(context.backend, measurements, precision, context.pipeline.max_drop)
         if choice.failure:
             raise GateFailedError(f"gate: {choice.failure}")
         (measured,) = (item for item in measurements if item.precision == precision)
         bundle = open_bundle(write_candidate(scratch / "timed", graphs, request))
-        return _validation_error(student.dataset.task, measured.by_subset), session_of(
+        return _validation_error(student.dataset.task, measured.by_subset), open_session(
             bundle, context.backend, precision
         )
 
@@ -162,7 +162,7 @@ class TrialRunner:
         student = untrained_student(context.default_recipe.network_config(run.spec.dims, run.spec.task), seed=0)
         graphs = build_graphs(student, request, folder / "graphs")
         bundle = open_bundle(write_candidate(folder / "reference", graphs, request))
-        self._reference = session_of(bundle, context.backend, "fp32")
+        self._reference = open_session(bundle, context.backend, "fp32")
         return self._reference
 
 

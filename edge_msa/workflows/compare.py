@@ -16,7 +16,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Source, evaluate
 from edge_msa.evaluation.metrics import gate_metric
-from edge_msa.evaluation.predictors import by_run
+from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
@@ -125,7 +125,7 @@ def _evaluate(name: str, runs: Sequence[Run], setup: DistillationSetup, split: S
     metric = _metric(setup.dataset.task)
     for run in runs:
         dataset = run.spec.select_inputs(setup.dataset_for(run))
-        evaluation, _ = evaluate(by_run(run), dataset, split, Source(name, "run"), draws=0)
+        evaluation, _ = evaluate(run_predictor(run), dataset, split, Source(name, "run"), resamples=0)
         for subset, values in evaluation.by_subset.items():
             scores.setdefault(subset, []).append(values[metric])
         if evaluation.missing_average:

@@ -1,8 +1,9 @@
-"""`edge-msa evaluate`: a run or a bundle on every subset, beside the baselines."""
+"""`edge-msa evaluate`: evaluate a run or a bundle on all subsets of modalities."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from edge_msa.artifacts.files import check_file_path
@@ -12,9 +13,10 @@ from edge_msa.console import print_json, print_output, print_result
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.opening import SYNTHETIC, open_and_report
 from edge_msa.errors import RunUsageError, UnstatedTaskError, UsageError
-from edge_msa.evaluation.agreement import agreements, format_agreement
-from edge_msa.evaluation.evaluate import Evaluation, Predict, Source, evaluate, format_table, write_predictions
-from edge_msa.evaluation.predictors import by_run, by_session, readable_by
+from edge_msa.evaluation.agreement import compare_evaluations, format_agreement
+from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_evaluation, write_predictions
+from edge_msa.evaluation.predictors import run_predictor, select_session_inputs, session_predictor
+from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.run_data import data_source_for_run, open_dataset_for_run
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
@@ -34,23 +36,40 @@ def evaluate_path(
     task: str | None = None,
     json: bool = False,
 ) -> Evaluation:
-    """Evaluate, print the table, and keep what was asked for.
+    """Evaluate a run or a bundle, print the table, and write the requested files.
 
-    With `against`, a precision of the same bundle, how far the two are from each other is printed too.
+    Args:
+        path: A run or a bundle.
+        data: The dataset; None for the data that the model was trained on.
+        split: The split to evaluate.
+        backend: The backend of a bundle.
+        precision: The precision of a bundle; None for the one that was chosen at export.
+        against: Another precision of the bundle to compare with.
+        predictions: CSV file for the predictions.
+        output: JSON file for the evaluation.
+        task: Overrides the task that the data states.
+        json: Print the evaluation as JSON.
+
+    Raises:
+        RunUsageError: The path is neither a run nor a bundle.
+        UsageError: An option is invalid for the path.
+        DataError: The data does not fit the model.
     """
     for file in (output, predictions):
         if file is not None:
             check_file_path(file)
-    data, found = _opened(path, data, task)
-    predict, source, dataset = reader_of(path, found, backend=backend, precision=precision)
-    evaluation, found_predictions = evaluate(predict, dataset, split, source, limits=limits_of(data, dataset, split))
-    print_result(format_table(evaluation))
+    source_data, opened = _open_dataset(path, data, task)
+    predict, source, dataset = open_predictor(path, opened, backend=backend, precision=precision)
+    optimum = find_bayes_optimum(source_data, dataset, split)
+    evaluation, scores = evaluate(predict, dataset, split, source, bayes_optimum=optimum)
+    print_result(format_evaluation(evaluation))
     if against is not None:
-        other, other_source, _ = reader_of(path, found, backend=backend, precision=against)
-        reference, first = evaluate(other, dataset, split, other_source, draws=0)
-        print_result(f"\n{format_agreement(agreements(reference, first, evaluation, found_predictions))}")
+        other, other_source, _ = open_predictor(path, opened, backend=backend, precision=against)
+        reference, reference_scores = evaluate(other, dataset, split, other_source, resamples=0)
+        agreement = compare_evaluations(reference, reference_scores, evaluation, scores)
+        print_result(f"\n{format_agreement(agreement)}")
     if predictions:
-        write_predictions(predictions, dataset.task, dataset.split(split), found_predictions)
+        write_predictions(predictions, dataset.task, dataset.split(split), scores)
         print_output("predictions", predictions)
     if output:
         write_records(output, evaluation)
@@ -60,35 +79,48 @@ def evaluate_path(
     return evaluation
 
 
-def reader_of(path: Path, dataset: Dataset, *, backend: str, precision: str | None) -> tuple[Predict, Source, Dataset]:
-    """How to ask what lies at `path`, what to call it, and what of the dataset it reads.
+def open_predictor(
+    path: Path, dataset: Dataset, *, backend: str, precision: str | None
+) -> tuple[Predict, Source, Dataset]:
+    """Return the predictor of a run or a bundle, its source, and the dataset with only the modalities that it takes.
 
     Raises:
-        DataError: it was not made for such data.
-        RunUsageError: it is neither a run nor a bundle.
-        UsageError: a backend or a precision for a run.
+        DataError: The dataset does not fit the model.
+        RunUsageError: The path is neither a run nor a bundle.
+        UsageError: A backend or a precision was passed for a run.
     """
     name = path.resolve().name
     if (path / INFO_NAME).is_file():
         if backend != "auto" or precision is not None:
-            raise UsageError(f"{path} is a run, which torch reads: --backend and --precision are for bundles")
+            raise UsageError(f"{path} is a run, which is evaluated in torch. Omit --backend and --precision.")
         run = load_run(path)
-        readable = run.spec.select_inputs(dataset)
-        return by_run(run), Source(name, "run"), readable
+        return run_predictor(run), Source(name, "run"), run.spec.select_inputs(dataset)
     if (path / MANIFEST_NAME).is_file():
         session = load(path, backend=backend, precision=precision)
         source = Source(name, "bundle", session.precision, session.backend, session.device)
-        return by_session(session), source, readable_by(session, dataset)
-    what = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
-    raise RunUsageError(f"{path} {what}: give a folder that train, distill, calibrate or export wrote")
+        return session_predictor(session), source, select_session_inputs(session, dataset)
+    problem = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
+    raise RunUsageError(f"{path} {problem}. Pass a folder that train, distill, calibrate or export wrote.")
 
 
-def _opened(path: Path, data: str | None, task: str | None) -> tuple[str, Dataset]:
-    """What was given or else what a run was made from, by name and opened; under the model's task if it states none."""
+def find_bayes_optimum(source: str, dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:
+    """Return the Bayes optimum by subset for the synthetic dataset, else None.
+
+    The source must be `synthetic` itself: a file can have the same name.
+    """
+    if source != SYNTHETIC:
+        return None
+    from edge_msa.data.synthetic.bayes_optimum import compute_bayes_optima
+
+    return {subset: asdict(optimum) for subset, optimum in compute_bayes_optima(dataset.split(split)).items()}
+
+
+def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, Dataset]:
+    """Return the source of the data and the dataset. If the data states no task, it has the task of the model."""
     if (path / INFO_NAME).is_file():
         run = load_run(path)
         return data_source_for_run(run, data), open_dataset_for_run(run, data, task)
-    source = data or _own_data(path)
+    source = data or _bundle_data_source(path)
     try:
         return source, open_and_report(source, task)
     except UnstatedTaskError:
@@ -97,22 +129,10 @@ def _opened(path: Path, data: str | None, task: str | None) -> tuple[str, Datase
         return source, open_and_report(source, open_bundle(path).manifest.task.kind)
 
 
-def _own_data(path: Path) -> str:
-    """The embedded default, if a bundle was made from it."""
+def _bundle_data_source(path: Path) -> str:
+    """Return `synthetic`, unless the bundle was made from a file."""
     if (path / MANIFEST_NAME).is_file():
-        made_from = open_bundle(path).manifest.provenance.get("data", {})
-        if made_from.get("name") != SYNTHETIC:
-            raise UsageError(f"{path} was made from {made_from.get('name')}: give that file by --data")
+        provenance = open_bundle(path).manifest.provenance.get("data", {})
+        if provenance.get("name") != SYNTHETIC:
+            raise UsageError(f"{path} was made from {provenance.get('name')}. Pass this file with --data.")
     return SYNTHETIC
-
-
-def limits_of(source: str, dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:
-    """What the best possible reader expects, where the generator knows it: a file may only be called like its data."""
-    if source != SYNTHETIC:
-        return None
-    from edge_msa.data.synthetic.bayes_optimum import compute_bayes_optima
-
-    return {
-        subset: {"mae": limit.mae, "corr": limit.corr, "acc2_non0": limit.acc2_non0}
-        for subset, limit in compute_bayes_optima(dataset.split(split)).items()
-    }

@@ -12,7 +12,7 @@ from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.console import print_json, print_output, print_result
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.errors import DataError
-from edge_msa.evaluation.predictors import by_run
+from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.models.almt import Almt
 from edge_msa.reporting.explain.attention import (
     AttentionFigure,
@@ -128,7 +128,7 @@ def explain_run(
     """
     check_file_path(output)
     subject = _load_subject(path, data, split, samples, task)
-    predictions = predict_all_subsets(by_run(subject.run), subject.split, subject.dataset.task)
+    predictions = predict_all_subsets(run_predictor(subject.run), subject.split, subject.dataset.task)
     removals = compute_removals(predictions, subject.split)
     results = _Results(predictions, removals, _project_joint(subject), _project_streams(subject))
     page = _explanation(subject, results)

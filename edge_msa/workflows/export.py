@@ -42,7 +42,7 @@ from edge_msa.deployment.torch_programs import (
     write_programs,
 )
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
-from edge_msa.evaluation.predictors import by_run
+from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.training.context import Hardware
 from edge_msa.training.run_data import open_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
@@ -126,7 +126,7 @@ def export_model(
 
         # Measure.
         print_progress("measuring on validation data")
-        predict = by_run(student.run)
+        predict = run_predictor(student.run)
         measure_latency = _latency_measurement(remote, precision)
         measurements = measure_precisions(built, request, student.dataset, predict, scratch, measure_latency)
 

@@ -18,8 +18,8 @@ from edge_msa.console import print_json, print_result, print_step, print_up_to_d
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
-from edge_msa.evaluation.predictors import by_session, session_of, source_of
-from edge_msa.workflows.evaluate import limits_of, reader_of
+from edge_msa.evaluation.predictors import open_session, session_predictor, session_source
+from edge_msa.workflows.evaluate import find_bayes_optimum, open_predictor
 from edge_msa.workflows.export import export_once, train_calibrated_student
 from edge_msa.workflows.report import write_report
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -97,9 +97,9 @@ def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:
     """Evaluate the teacher, and every bundle at every precision. Identical graphs on a backend are evaluated once."""
     dataset = open_and_report(options.data, options.task)
-    predict, source, dataset = reader_of(teacher, dataset, backend="auto", precision=None)
-    limits = limits_of(options.data, dataset, "test")
-    evaluations = [evaluate(predict, dataset, "test", source, limits=limits)[0]]
+    predict, source, dataset = open_predictor(teacher, dataset, backend="auto", precision=None)
+    limits = find_bayes_optimum(options.data, dataset, "test")
+    evaluations = [evaluate(predict, dataset, "test", source, bayes_optimum=limits)[0]]
     by_graphs: dict[tuple[str, ...], Evaluation] = {}
     variants = [
         (bundle, backend, precision)
@@ -108,11 +108,13 @@ def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe)
         for precision in bundle.precisions(backend)
     ]
     for bundle, backend, precision in variants:
-        with session_of(bundle, backend, precision) as session:
+        with open_session(bundle, backend, precision) as session:
             digests = (bundle.manifest.files[file] for file in bundle.needed_files(backend, precision))
             graphs = (session.backend, *sorted(digests))
-            source = source_of(session, backend)
+            source = session_source(session, backend)
             if graphs not in by_graphs:
-                by_graphs[graphs] = evaluate(by_session(session), dataset, "test", source, limits=limits)[0]
+                by_graphs[graphs] = evaluate(session_predictor(session), dataset, "test", source, bayes_optimum=limits)[
+                    0
+                ]
             evaluations.append(dataclasses.replace(by_graphs[graphs], source=source))
     return evaluations

@@ -1,4 +1,4 @@
-"""`edge-msa reproduce`: a paper's table beside ours, over seeds; test is read once by every training."""
+"""`edge-msa reproduce`: train a method with several seeds, and compare its test metrics with the published ones."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import RunError, RunUsageError, UsageError
 from edge_msa.evaluation.metrics import measure
-from edge_msa.evaluation.predictors import by_run
-from edge_msa.evaluation.reproduction.conditions import read_conditions, rows_of, subsets_there
-from edge_msa.evaluation.reproduction.plots import PICTURES, draw
-from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME as INFO_FILE
+from edge_msa.evaluation.predictors import run_predictor
+from edge_msa.evaluation.reproduction.conditions import predict_conditions
+from edge_msa.evaluation.reproduction.plots import PLOT_NAMES, write_plots
+from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME as PREDICTIONS_INFO_NAME
 from edge_msa.evaluation.reproduction.prediction_cache import (
     Predictions,
+    load_test_predictions,
     prediction_cache_key,
-    read_test_predictions,
     write_test_predictions,
 )
-from edge_msa.evaluation.reproduction.published import ModelName, PaperName, paper_of, published
+from edge_msa.evaluation.reproduction.published import ModelName, PaperName, find_paper, find_published_table
 from edge_msa.evaluation.reproduction.record import NAME, Reproduction
-from edge_msa.evaluation.reproduction.summary import Asked, Trained, conditions_of, summarize
+from edge_msa.evaluation.reproduction.summary import ReproductionConfig, TrainedVariant, summarize, variant_conditions
 from edge_msa.evaluation.reproduction.table import format_reproduction
-from edge_msa.evaluation.reproduction.variants import WHOLE, Variant, ablations_of
+from edge_msa.evaluation.reproduction.variants import FULL_METHOD, Variant, find_ablations
+from edge_msa.evaluation.subsets import available_subsets
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.train import train_on_dataset
@@ -53,76 +54,104 @@ def reproduce(
     task: str | None = None,
     json: bool = False,
 ) -> Reproduction:
-    """Train what is not there yet, read test once by each, print the tables, write the record and the pictures.
+    """Train all variants and seeds, predict test once with each, print the tables, and write the record and the plots.
+
+    Trainings and predictions that are up to date are not repeated.
+
+    Args:
+        model: The method.
+        data: Feature file with train, valid and test splits.
+        output_dir: Folder for the runs, the record and the plots.
+        seeds: Number of seeds.
+        paper: The corpus whose published table is shown; None to recognize it by the sizes of the splits.
+        ablations: Also train the ablations of the paper.
+        noise: Show the results with noise.
+        recipe: Recipe file; None for the default recipe.
+        epochs: Overrides the epochs of the recipe.
+        hardware: Where to train.
+        task: Overrides the task that the data states.
+        json: Print the record as JSON.
 
     Raises:
-        UsageError: fewer than one seed, a paper of another task, or a folder that holds something else.
-        DataError: a split is missing or empty.
+        UsageError: An option is invalid, or the folder holds something else.
+        DataError: A split is missing or empty.
     """
     if seeds < 1:
-        raise UsageError(f"--seeds is {seeds}; it must be at least 1")
+        raise UsageError(f"--seeds must be at least 1, got {seeds}.")
     table = dict(load_recipe_file(recipe).get(model, {})) if recipe else {}
     require_single_process("reproduce")
     context = (hardware or Hardware()).start(progress=shows_progress())
     dataset = open_and_report(data, task)
     for name in SPLITS:
         dataset.split(name)
-    if not subsets_there(dataset.split("test")):
-        raise UsageError(f"no sample of the test split of {dataset.name} has a valid frame: nothing to read")
-    corpus, why = paper_of(dataset, paper)
-    notes = [why] if why else []
-    if corpus != "none" and not published(model, corpus).rows:
-        notes.append(f"the paper of {model.upper()} prints no table for {corpus.upper()}")
+    if not any(available_subsets(dataset.split("test"))):
+        raise UsageError(f"No sample of the test split of {dataset.name} has a valid frame.")
+    corpus, paper_note = find_paper(dataset, paper)
+    notes = [paper_note] if paper_note else []
+    if corpus != "none" and not find_published_table(model, corpus).rows:
+        notes.append(f"the paper of {model.upper()} has no table for {corpus.upper()}")
     preset = _paper_preset(model, corpus, table)
     if preset:
         table = {"preset": preset, **table}
-        notes.append(f"the recipe begins with the preset {preset}: the paper's for this corpus")
+        notes.append(f"the recipe starts from the preset {preset}, the settings of the paper for this corpus")
     variants = dict(distinct_variants(model, table, data, epochs, dataset, ablations=ablations))
-    check_place(output_dir, model, dataset)
-    told = (*dataset.notes, *ModelSpec.for_training(dataset, data).normalization.notes)
-    print_notes([*notes, *(note for note in told if note not in dataset.notes)])
+    check_output_dir(output_dir, model, dataset)
+    data_notes = (*dataset.notes, *ModelSpec.for_training(dataset, data).normalization.notes)
+    print_notes([*notes, *(note for note in data_notes if note not in dataset.notes)])
     trained = [
-        _trained(variant, chosen, dataset, data, output_dir, model=model, seeds=seeds, context=context, told=told)
-        for variant, chosen in variants.values()
+        _train_variant(
+            variant,
+            variant_recipe,
+            dataset,
+            data,
+            output_dir,
+            model=model,
+            seeds=seeds,
+            context=context,
+            printed_notes=data_notes,
+        )
+        for variant, variant_recipe in variants.values()
     ]
-    asked = Asked(
+    config = ReproductionConfig(
         model,
         corpus,
-        json_module.loads(json_module.dumps(variants[WHOLE.name][1].model_dump())),
+        json_module.loads(json_module.dumps(variants[FULL_METHOD.name][1].model_dump())),
         tuple(range(seeds)),
         noise,
-        (*notes, *told),
+        (*notes, *data_notes),
     )
-    record = summarize(asked, dataset, trained)
-    _tell(record, output_dir, json=json)
+    record = summarize(config, dataset, trained)
+    _write_record(record, output_dir)
+    if json:
+        print_json(record.to_json())
     return record
 
 
-def check_place(output_dir: Path, model: ModelName, dataset: Dataset) -> None:
-    """Refuse a folder that holds anything but this very reproduction, whole or begun.
+def check_output_dir(output_dir: Path, model: ModelName, dataset: Dataset) -> None:
+    """Check that a folder is missing, or holds only this reproduction, finished or not.
 
     Raises:
-        RunUsageError: it is a file, or holds something else.
+        RunUsageError: It is a file, or holds something else.
     """
     if output_dir.is_file():
-        raise RunUsageError(f"{output_dir} is a file: give a folder for runs, {NAME} and pictures")
+        raise RunUsageError(f"{output_dir} is a file. Pass a folder for runs, {NAME} and plots.")
     for entry in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
-        if entry.name.startswith(".") or entry.name in {NAME, *PICTURES}:
+        if entry.name.startswith(".") or entry.name in {NAME, *PLOT_NAMES}:
             continue
         if not (entry / INFO_NAME).is_file() or not re.fullmatch(rf"{model}-.+-seed\d+", entry.name):
             raise RunUsageError(
-                f"{output_dir} holds {entry.name}, which is not of reproduce {model}: give another --output-dir, "
-                "nothing was changed"
+                f"{output_dir} holds {entry.name}, which is not part of reproduce {model}; nothing was changed. "
+                "Pass another --output-dir."
             )
-        if _data_of(entry) not in {(dataset.digest, dataset.task.kind), None}:
+        if _training_data(entry) not in {(dataset.digest, dataset.task.kind), None}:
             raise RunUsageError(
-                f"{entry} was trained on other data than {dataset.name}, or another task: give another --output-dir, "
-                "nothing was changed"
+                f"{entry} was trained on other data than {dataset.name}, or for another task; nothing was changed. "
+                "Pass another --output-dir."
             )
 
 
-def _data_of(run: Path) -> tuple[str, str] | None:
-    """Digest and task of what a run was trained on; None where it is damaged, and will be made again."""
+def _training_data(run: Path) -> tuple[str, str] | None:
+    """Return digest and task of the data of a run; None if the run is damaged, in which case it is made again."""
     try:
         inputs = load_run(run).info.inputs
     except RunError:
@@ -131,7 +160,7 @@ def _data_of(run: Path) -> tuple[str, str] | None:
 
 
 def _paper_preset(model: ModelName, paper: PaperName, table: Mapping[str, Any]) -> str | None:
-    """The preset of the paper's own hyper-parameters, unless the recipe file names one."""
+    """Return the preset with the settings of the paper, unless the recipe file names a preset."""
     return paper if paper in preset_names(model) and "preset" not in table else None
 
 
@@ -144,20 +173,20 @@ def distinct_variants(
     *,
     ablations: bool,
 ) -> Iterator[tuple[str, tuple[Variant, TeacherRecipe]]]:
-    """The method, and each ablation that differs from it, with its recipe."""
-    whole = teacher_recipe(model, table, data, epochs=epochs)
-    yield WHOLE.name, (WHOLE, whole)
-    for variant in ablations_of(model) if ablations else ():
-        left = set(dataset.dims) - set(variant.changes.get("without", ()))
-        if not left or ("without" in variant.changes and len(left) == len(dataset.dims)):
-            print_note(f"{variant.title} is left out: {dataset.name} has {', '.join(dataset.dims)}")
+    """Yield the full method and each ablation that differs from it, with its recipe, by name."""
+    full = teacher_recipe(model, table, data, epochs=epochs)
+    yield FULL_METHOD.name, (FULL_METHOD, full)
+    for variant in find_ablations(model) if ablations else ():
+        remaining = set(dataset.dims) - set(variant.changes.get("without", ()))
+        if not remaining or ("without" in variant.changes and len(remaining) == len(dataset.dims)):
+            print_note(f"skipping {variant.title}, because {dataset.name} has only {', '.join(dataset.dims)}")
             continue
-        chosen = teacher_recipe(model, {**table, **variant.changes}, data, epochs=epochs)
-        if chosen != whole:
-            yield variant.name, (variant, chosen)
+        recipe = teacher_recipe(model, {**table, **variant.changes}, data, epochs=epochs)
+        if recipe != full:
+            yield variant.name, (variant, recipe)
 
 
-def _trained(
+def _train_variant(
     variant: Variant,
     recipe: TeacherRecipe,
     dataset: Dataset,
@@ -167,52 +196,53 @@ def _trained(
     model: ModelName,
     seeds: int,
     context: TrainingContext,
-    told: tuple[str, ...],
-) -> Trained:
-    """All seeds of one variant, each trained and read once."""
+    printed_notes: tuple[str, ...],
+) -> TrainedVariant:
+    """Train a variant with all seeds, and predict test once with each run."""
     names, predictions = [], []
     for seed in range(seeds):
         print_step(f"{model} {variant.title}, seed {seed}")
-        place = output_dir / f"{model}-{variant.name}-seed{seed}"
+        folder = output_dir / f"{model}-{variant.name}-seed{seed}"
         run, _ = train_on_dataset(
-            dataset, source, place, model=model, recipe=recipe, seed=seed, context=context, reported=told
+            dataset, source, folder, model=model, recipe=recipe, seed=seed, context=context, reported=printed_notes
         )
-        names.append(place.name)
-        predictions.append(read_test(run, variant, dataset, context))
-    return Trained(variant, tuple(names), tuple(predictions))
+        names.append(folder.name)
+        predictions.append(predict_test(run, variant, dataset, context))
+    return TrainedVariant(variant, tuple(names), tuple(predictions))
 
 
-def read_test(run: Run, variant: Variant, dataset: Dataset, context: TrainingContext) -> Predictions:
-    """The run's predictions of test under all conditions: kept beside it, and made where they are not there yet."""
+def predict_test(run: Run, variant: Variant, dataset: Dataset, context: TrainingContext) -> Predictions:
+    """Return the run's predictions of test under all conditions of the variant, from the cache if possible."""
     split = dataset.split("test")
-    conditions = conditions_of(variant, split)
-    cache_key = prediction_cache_key(run.digest, dataset.digest, dataset.task.kind)
-    known = read_test_predictions(run.path, cache_key, conditions)
-    if known is not None:
-        print_result(f"test: {run.path} has its predictions, not read again")
-        return known
-    if (run.path / INFO_FILE).is_file():
-        print_note(f"the predictions kept in {run.path} are damaged, or of another training: test is read again")
-    spread = run.spec.normalization.std
-    found = dict(read_conditions(by_run(run, context), split, conditions, spread, seed=run.info.seed))
+    conditions = variant_conditions(variant, split)
+    cache_key = prediction_cache_key(run, dataset)
+    cached = load_test_predictions(run.path, cache_key, conditions)
+    if cached is not None:
+        print_result(f"test: using the cached predictions of {run.path}")
+        return cached
+    if (run.path / PREDICTIONS_INFO_NAME).is_file():
+        print_note(f"the cached predictions in {run.path} are damaged or out of date, so test is predicted again")
+    predictor = run_predictor(run, context)
+    by_condition = dict(
+        predict_conditions(predictor, split, conditions, run.spec.normalization.std, seed=run.info.seed)
+    )
     metrics = {
-        condition.key: measure(dataset.task, split.labels[rows_of(split, condition.subset)], values)
-        for condition, values in found.items()
+        condition.key: measure(dataset.task, split.labels[condition.rows(split)], values)
+        for condition, values in by_condition.items()
     }
-    predictions = {condition.key: values for condition, values in found.items()}
+    predictions = {condition.key: values for condition, values in by_condition.items()}
     write_test_predictions(run.path, cache_key, predictions, metrics)
     return predictions
 
 
-def _tell(record: Reproduction, output_dir: Path, *, json: bool) -> None:
+def _write_record(record: Reproduction, output_dir: Path) -> None:
+    """Write the record and the plots, and print the tables."""
     write_text(output_dir / NAME, json_module.dumps(record.to_json(), indent=1) + "\n")
-    pictures = draw(record, output_dir)
-    for name in PICTURES:  # of an earlier call that showed more: the record no longer has them
-        if output_dir / name not in pictures:
+    plots = write_plots(record, output_dir)
+    for name in PLOT_NAMES:  # an earlier call with other options may have written more plots
+        if output_dir / name not in plots:
             (output_dir / name).unlink(missing_ok=True)
     print_result(f"\n{format_reproduction(record)}\n")
-    for picture in pictures:
-        print_output("picture", picture)
+    for plot in plots:
+        print_output("plot", plot)
     print_output("record", output_dir / NAME)
-    if json:
-        print_json(record.to_json())

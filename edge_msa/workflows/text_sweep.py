@@ -15,9 +15,9 @@ from edge_msa.console import print_json, print_output, print_result, print_step
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import RunUsageError
-from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, once
-from edge_msa.evaluation.predictors import by_session, readable_by
-from edge_msa.evaluation.reproduction.record import OverSeeds
+from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, merge_equal
+from edge_msa.evaluation.predictors import select_session_inputs, session_predictor
+from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.reporting.text_sweep import (
     RECORD_NAME,
@@ -215,7 +215,7 @@ def _measure(
         seeds=config.seeds,
         target=first_bundles[0].manifest.target,
         points=tuple(points),
-        baselines=once(evaluations[0].baselines),
+        baselines=merge_equal(evaluations[0].baselines),
         machine=describe_machine(),
     )
 
@@ -235,7 +235,7 @@ def _sweep_point(
         tokens=latency.frames["language"],
         latency_ms={"p50": latency.p50_ms, "p90": latency.p90_ms}
         | ({} if latency.p99_ms is None else {"p99": latency.p99_ms}),
-        metrics={name: OverSeeds.of([item[name] for item in metrics]) for name in metrics[0]},
+        metrics={name: SeedSummary.from_values([item[name] for item in metrics]) for name in metrics[0]},
     )
 
 
@@ -250,7 +250,7 @@ def _evaluate(bundle: Path, backend: str, precision: str, dataset: Dataset) -> E
         return Evaluation.from_json(cached)
     with load(bundle, backend=backend, precision=precision) as session:
         source = Source(bundle.name, "bundle", session.precision, session.backend, session.device)
-        evaluation, _ = evaluate(by_session(session), readable_by(session, dataset), "test", source)
+        evaluation, _ = evaluate(session_predictor(session), select_session_inputs(session, dataset), "test", source)
     save_cached(cache, cache_key, evaluation.to_json())
     return evaluation
 

@@ -12,7 +12,7 @@ import torch
 
 from edge_msa.artifacts.runs import load_run
 from edge_msa.data.dataset import Frames, Split
-from edge_msa.evaluation.predictors import by_run
+from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa_runtime.modalities import MODALITIES, Subset
 from tests.locations import SHARED_DATA
@@ -76,7 +76,10 @@ def test_the_authors_checkpoint_predicts_as_published(tmp_path: Path, edge_msa: 
     ids = tuple(map(str, range(len(expected))))
     split = Split(ids, ids, np.zeros(len(ids), np.float32), modalities)
     np.testing.assert_allclose(
-        by_run(load_run(tmp_path / "run"))(split, Subset.LAV), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+        run_predictor(load_run(tmp_path / "run"))(split, Subset.LAV),
+        expected,
+        rtol=0,
+        atol=1e-5 * np.abs(expected).max(),
     )
 
 

@@ -147,7 +147,7 @@ def test_a_modality_that_training_never_had_is_no_part_of_a_model(lacks: str, mo
     for run in bench.teach(data, model):
         assert set(load_run(run).info.config["dims"]) == set(DIMS) - {lacks}
         found = bench.evaluated(run, data)
-        assert sorted(found["left_out"]) == sorted(
+        assert sorted(found["skipped_subsets"]) == sorted(
             subset for subset in ("l", "a", "v", "la", "lv", "av", "lav") if lacks[0] in subset
         )
         assert f"{lacks}: ignored, the model was trained without it" in found["notes"]
@@ -162,7 +162,7 @@ def test_a_bundle_leaves_it_unread_too(bench: Bench) -> None:
     found, own = bench.evaluated(bundle, data), bench.evaluated(student, data)
     assert set(found["by_subset"]) == {"a", "v", "av"}
     assert found["by_subset"]["av"]["mae"] == pytest.approx(own["by_subset"]["av"]["mae"], abs=1e-4)
-    assert found["left_out"] == own["left_out"]
+    assert found["skipped_subsets"] == own["left_out"]
 
 
 @pytest.mark.parametrize("model", ["hrlf", "almt"])
@@ -172,7 +172,7 @@ def test_ict_mmmo_whose_training_has_no_language(model: str, bench: Bench) -> No
     for run in bench.teach(ICT, model):
         found = bench.evaluated(run, ICT)
         assert set(found["by_subset"]) == {"a", "v", "av"}
-        assert set(found["left_out"]) == {"l", "la", "lv", "lav"}
+        assert set(found["skipped_subsets"]) == {"l", "la", "lv", "lav"}
 
 
 def test_a_run_keeps_its_task_on_its_own_data(bench: Bench) -> None:

@@ -1,23 +1,23 @@
-"""Metrics of the field, pure NumPy: families by task, baselines, bootstrap intervals over videos."""
+"""Metrics in NumPy: one family per task, baselines, and bootstrap intervals over videos."""
 
 from edge_msa.evaluation.metrics.baselines import (
     BEST_CONSTANT,
     MEDIAN,
     baseline_constants,
-    baselines,
     constant_predictions,
     describe_constant,
+    measure_baselines,
 )
 from edge_msa.evaluation.metrics.bootstrap import (
     Interval,
     bootstrap_interval,
-    carries_signal,
+    has_signal,
     mean_difference,
     mean_interval,
     paired_difference,
     prediction_correlation,
 )
-from edge_msa.evaluation.metrics.families import gate_metric, gate_points, measure, metrics_of, missing_average
+from edge_msa.evaluation.metrics.families import gate_metric, gate_points, measure, metric_functions, missing_average
 from edge_msa.evaluation.metrics.names import MetricName, describe
 
 __all__ = [
@@ -26,18 +26,18 @@ __all__ = [
     "Interval",
     "MetricName",
     "baseline_constants",
-    "baselines",
     "bootstrap_interval",
-    "carries_signal",
     "constant_predictions",
     "describe",
     "describe_constant",
     "gate_metric",
     "gate_points",
+    "has_signal",
     "mean_difference",
     "mean_interval",
     "measure",
-    "metrics_of",
+    "measure_baselines",
+    "metric_functions",
     "missing_average",
     "paired_difference",
     "prediction_correlation",

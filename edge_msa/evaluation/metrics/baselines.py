@@ -1,4 +1,4 @@
-"""What a predictor that never attention maps at its input reaches: the two baselines of every table."""
+"""Metrics of two constant predictions, the baselines of every table."""
 
 from __future__ import annotations
 
@@ -12,54 +12,56 @@ from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics.families import measure
 from edge_msa.evaluation.metrics.scores import mean_absolute_error
 
-MEDIAN = "learned_nothing"
+MEDIAN = "median"
 BEST_CONSTANT = "best_constant"
 
 _MOSI_CLASSES = np.arange(-3.0, 4.0, dtype=np.float32)
 
 
-def baselines(task: Task, train_labels: ArrayLike, truth: ArrayLike) -> dict[str, dict[str, float]]:
-    """Metrics of both constant predictors of `baseline_constants` on this truth (MOSI test: 1.456 and 1.411 MAE).
+def measure_baselines(task: Task, train_labels: ArrayLike, labels: ArrayLike) -> dict[str, dict[str, float]]:
+    """Return the metrics of both constants of `baseline_constants` (MAE on the test split of MOSI: 1.456 and 1.411).
 
     Raises:
-        EdgeMsaError: the truth is empty, not finite, or not of the task's shape.
+        EdgeMsaError: The labels are empty, not finite, or of the wrong shape.
     """
-    labels = np.asarray(truth, dtype=np.float32)
-    constants = baseline_constants(task, train_labels, labels)
+    targets = np.asarray(labels, dtype=np.float32)
+    constants = baseline_constants(task, train_labels, targets)
     return {
-        name: measure(task, labels, constant_predictions(task, value, len(labels))) for name, value in constants.items()
+        name: measure(task, targets, constant_predictions(task, value, len(targets)))
+        for name, value in constants.items()
     }
 
 
-def baseline_constants(task: Task, train_labels: ArrayLike, truth: ArrayLike) -> dict[str, FloatArray]:
-    """The constants themselves, (1,) for a score, (E,) logits of ±1 for emotions.
+def baseline_constants(task: Task, train_labels: ArrayLike, labels: ArrayLike) -> dict[str, FloatArray]:
+    """Return the constants: (1,) for a score, (E,) logits of ±1 for emotions.
 
-    `learned_nothing`: the training median, which is what a model that minimizes MAE falls back to; for emotions the
-    training majority, present or absent, of each.
+    `median`: the median of the training labels, which a model that learns nothing but minimizes MAE predicts. For each
+    emotion, the majority of the training labels.
 
-    `best_constant`: chosen with this split's own labels, so nobody could have known it: a sterner baseline, not a
-    result. MOSI-like: the whole number of Acc-7's seven classes with the lowest MAE (MOSI test: -1; among whole
-    numbers only, because the field predicts classes). SIMS-like and plain regression: the split's median, which no
-    constant's MAE beats. Emotions: the split's majority of each, whose accuracy and weighted F1 no constant beats.
+    `best_constant`: the best constant for the evaluated labels themselves. It could not be known before, so it is a
+    stricter baseline and not a result. For MOSI, the whole number from -3 to 3 with the lowest MAE (-1 on the test
+    split; only whole numbers, because the literature predicts the seven classes of Acc-7). For SIMS and plain
+    regression, the median, which has the lowest MAE of all constants. For each emotion, the majority, which has the
+    highest accuracy and weighted F1 of all constants.
     """
     return {
-        MEDIAN: _middle(task, np.asarray(train_labels, dtype=np.float32)),
-        BEST_CONSTANT: _best(task, np.asarray(truth, dtype=np.float32)),
+        MEDIAN: _median(task, np.asarray(train_labels, dtype=np.float32)),
+        BEST_CONSTANT: _best_constant(task, np.asarray(labels, dtype=np.float32)),
     }
 
 
 def constant_predictions(task: Task, constant: FloatArray, samples: int) -> FloatArray:
-    """The same prediction for every sample: (samples,) scores, or (samples, E) logits."""
+    """Return the constant as the prediction for every sample: scores (samples,) or logits (samples, E)."""
     predictions = np.repeat(constant[None], samples, axis=0)
     return predictions[:, 0] if task.is_score else predictions
 
 
 def describe_constant(constant: Sequence[float], metrics: Collection[str]) -> str:
-    """A constant in words: the score, or the emotions that it says are present.
+    """Return a constant as text: the score, or the emotions that it predicts.
 
     Args:
-        constant: as `baseline_constants` gives it.
-        metrics: keys of what it was measured by, which name the emotions.
+        constant: A value of `baseline_constants`.
+        metrics: Keys of its metrics, which contain the names of the emotions.
     """
     emotions = [key.removeprefix("f1_") for key in metrics if key.startswith("f1_") and key != "f1_average"]
     if len(emotions) != len(constant) or "f1_average" not in metrics:
@@ -67,13 +69,13 @@ def describe_constant(constant: Sequence[float], metrics: Collection[str]) -> st
     return ", ".join(name for name, logit in zip(emotions, constant, strict=True) if logit > 0) or "no emotion"
 
 
-def _best(task: Task, truth: FloatArray) -> FloatArray:
+def _best_constant(task: Task, labels: FloatArray) -> FloatArray:
     if task.kind != "mosi":
-        return _middle(task, truth)
-    errors = [mean_absolute_error(truth, np.full_like(truth, score)) for score in _MOSI_CLASSES]
+        return _median(task, labels)
+    errors = [mean_absolute_error(labels, np.full_like(labels, score)) for score in _MOSI_CLASSES]
     return _MOSI_CLASSES[[int(np.argmin(errors))]]
 
 
-def _middle(task: Task, labels: FloatArray) -> FloatArray:
+def _median(task: Task, labels: FloatArray) -> FloatArray:
     median = np.atleast_1d(np.median(labels, axis=0)).astype(np.float32)
     return median if task.is_score else np.where(median > 0.5, np.float32(1), np.float32(-1))

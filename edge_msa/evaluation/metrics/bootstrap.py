@@ -1,4 +1,4 @@
-"""Intervals by bootstrap over videos: utterances of one video are not independent, so whole videos are drawn."""
+"""Bootstrap intervals over videos: samples of one video are not independent, so whole videos are resampled."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from numpy.typing import ArrayLike, NDArray
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.metrics.families import checked_pair, gate_metric, metrics_of
+from edge_msa.evaluation.metrics.families import check_pair, gate_metric, metric_functions
 from edge_msa.evaluation.metrics.scores import correlation, is_constant
 
-DRAWS = 1000
+RESAMPLES = 1000
 MIN_GROUPS = 5
-"""With fewer videos there is nothing to draw from; samples are drawn instead, and the interval says so."""
+"""With fewer videos, samples are resampled instead, and `Interval.unit` says so."""
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its percentile-bootstrap interval.
-
-    `value` on the sample itself; `low`, `high` bound the `level` (0..1) central share of the draws; `deviation` is
-    their standard deviation. `unit` is what was drawn: `groups` (videos), or `samples` where there are fewer than
-    `MIN_GROUPS` videos, which makes the interval too narrow.
-    """
+    """A value with its percentile bootstrap interval."""
 
     value: float
+    """The value on the samples themselves."""
     low: float
+    """Lower end of the interval."""
     high: float
+    """Upper end of the interval."""
     deviation: float
+    """Standard deviation over the resamples."""
     level: float
+    """Share of the resamples inside the interval, 0 to 1."""
     unit: str
+    """What was resampled: `groups` (videos), or `samples` with too few videos, which makes the interval too narrow."""
 
 
 def bootstrap_interval(
@@ -46,34 +47,44 @@ def bootstrap_interval(
     seed: int = 0,
     *,
     metric: str | None = None,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
 ) -> Interval:
-    """One metric's interval; the gate's metric unless another key of `measure` is named.
+    """Return the interval of one metric, by default the gate metric.
 
     Raises:
-        EdgeMsaError: arrays that `measure` refuses, an unknown metric, or another number of groups than samples.
+        EdgeMsaError: `measure` rejects the arrays, the metric is unknown, or the number of groups is wrong.
     """
-    first, second = checked_pair(task, truth, prediction)
-    of = _metric(task, metric)
+    first, second = check_pair(task, truth, prediction)
+    compute = _metric_function(task, metric)
     return _interval(
-        lambda rows: of(first[rows], second[rows]), groups, samples=len(first), seed=seed, draws=draws, level=level
+        lambda rows: compute(first[rows], second[rows]),
+        groups,
+        samples=len(first),
+        seed=seed,
+        resamples=resamples,
+        level=level,
     )
 
 
 def mean_interval(
-    values: ArrayLike, groups: Sequence[str], seed: int = 0, *, draws: int = DRAWS, level: float = 0.95
+    values: ArrayLike, groups: Sequence[str], seed: int = 0, *, resamples: int = RESAMPLES, level: float = 0.95
 ) -> Interval:
-    """The mean of one number a sample, (n,), with its interval.
+    """Return the mean of one value per sample, (n,), with its interval.
 
     Raises:
-        EdgeMsaError: there is no sample, or another number of groups than samples.
+        EdgeMsaError: There are no samples, or the number of groups is wrong.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if not numbers.size:
-        raise EdgeMsaError("there is no sample to take the mean of")
+        raise EdgeMsaError("The values must have at least one sample, got none.")
     return _interval(
-        lambda rows: float(numbers[rows].mean()), groups, samples=len(numbers), seed=seed, draws=draws, level=level
+        lambda rows: float(numbers[rows].mean()),
+        groups,
+        samples=len(numbers),
+        seed=seed,
+        resamples=resamples,
+        level=level,
     )
 
 
@@ -86,17 +97,19 @@ def paired_difference(
     *,
     seed: int = 0,
     metric: str | None = None,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
 ) -> Interval:
-    """Metric of `second` minus metric of `first` over the same drawn videos: what both find hard cancels out.
+    """Return the metric of `second` minus that of `first`, computed on the same resampled videos.
 
-    An interval that holds 0 means that this split cannot tell the two apart.
+    If the interval contains 0, the two cannot be distinguished on this split.
 
     Raises:
-        EdgeMsaError: as `bootstrap_interval`.
+        EdgeMsaError: As in `bootstrap_interval`.
     """
-    return mean_difference(task, truth, (first,), (second,), groups, seed=seed, metric=metric, draws=draws, level=level)
+    return mean_difference(
+        task, truth, (first,), (second,), groups, seed=seed, metric=metric, resamples=resamples, level=level
+    )
 
 
 def mean_difference(
@@ -108,61 +121,69 @@ def mean_difference(
     *,
     seed: int = 0,
     metric: str | None = None,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
 ) -> Interval:
-    """`paired_difference` of two methods trained several times: the mean of the metric over each one's predictions.
+    """Return `paired_difference` of the mean metrics of two methods that were trained with several seeds.
 
-    The interval is over videos for these very trainings; how much another seed would move it is in their deviation.
+    The interval covers the choice of videos for these trainings. It does not cover the choice of seeds.
 
     Raises:
-        EdgeMsaError: as `bootstrap_interval`, or a method without a prediction.
+        EdgeMsaError: As in `bootstrap_interval`, or a method has no predictions.
     """
     if not first or not second:
-        raise EdgeMsaError("a difference needs at least one prediction of either method")
-    of = _metric(task, metric)
-    labels, _ = checked_pair(task, truth, first[0])
-    before, after = ([checked_pair(task, truth, one)[1] for one in predictions] for predictions in (first, second))
+        raise EdgeMsaError("Each method must have at least one prediction.")
+    compute = _metric_function(task, metric)
+    labels, _ = check_pair(task, truth, first[0])
+    before, after = ([check_pair(task, truth, one)[1] for one in predictions] for predictions in (first, second))
 
     def mean(predictions: Sequence[FloatArray], rows: Rows) -> float:
-        return float(np.mean([of(labels[rows], one[rows]) for one in predictions]))
+        return float(np.mean([compute(labels[rows], one[rows]) for one in predictions]))
 
     def difference(rows: Rows) -> float:
         return mean(after, rows) - mean(before, rows)
 
-    return _interval(difference, groups, samples=len(labels), seed=seed, draws=draws, level=level)
+    return _interval(difference, groups, samples=len(labels), seed=seed, resamples=resamples, level=level)
 
 
-def carries_signal(
-    task: Task, truth: ArrayLike, prediction: ArrayLike, groups: Sequence[str], seed: int = 0, *, draws: int = DRAWS
+def has_signal(
+    task: Task,
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    groups: Sequence[str],
+    seed: int = 0,
+    *,
+    resamples: int = RESAMPLES,
 ) -> bool:
-    """Whether predictions from one subset tell anything about the truth.
+    """Return whether predictions from one subset contain information about the labels.
 
-    The rule: the lower end of the 90 % bootstrap interval over videos of Corr is above 0 (for emotions, of the mean
-    over emotions of the correlation between logit and label). One sided, so noise passes once in twenty. Corr and not
-    Acc-2, because it needs no threshold: a biased prediction that orders samples rightly carries signal. A gate compares
-    accuracies only where this holds; elsewhere they are coin flips, and `prediction_correlation` says what changed.
+    They do if the lower end of the 90 % bootstrap interval of Corr is above 0; for emotions, of the mean correlation of
+    logits and labels. This is one-sided, so noise passes in one of twenty cases. Corr needs no threshold as Acc-2 does:
+    a biased prediction in the right order contains information. The accuracy gate compares accuracies only for such
+    subsets; for others, accuracy is chance and `prediction_correlation` shows what changed.
     """
-    labels, predictions = checked_pair(task, truth, prediction)
+    labels, predictions = check_pair(task, truth, prediction)
 
     def signal(rows: Rows) -> float:
         return _column_correlation(labels[rows], predictions[rows])
 
-    return _interval(signal, groups, samples=len(labels), seed=seed, draws=draws, level=0.9).low > 0.0
+    return _interval(signal, groups, samples=len(labels), seed=seed, resamples=resamples, level=0.9).low > 0.0
 
 
 def prediction_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """How far two models' predictions of the same samples agree, Pearson's r in [-1, 1], averaged over outputs.
+    """Return Pearson's r of two models' predictions for the same samples, in [-1, 1], averaged over outputs.
 
-    For subsets without signal, where accuracies cannot be compared. Two constants agree (1.0): a subset on which
-    both models give up is read alike; a constant beside predictions that vary is 0.0.
+    Use it for subsets without signal, where accuracies cannot be compared. Two constant predictions agree (1.0); a
+    constant and a varying one do not (0.0).
 
     Raises:
-        EdgeMsaError: shapes differ or there is no sample.
+        EdgeMsaError: Shapes differ, or there are no samples.
     """
     before, after = np.asarray(first, dtype=np.float32), np.asarray(second, dtype=np.float32)
     if before.shape != after.shape or not before.size:
-        raise EdgeMsaError(f"predictions have shapes {before.shape} and {after.shape}: give two predictions a sample")
+        raise EdgeMsaError(
+            f"Both predictions must have the same non-empty shape, got {before.shape} and {after.shape}."
+        )
     columns = zip(_columns(before), _columns(after), strict=True)
     return float(np.mean([1.0 if is_constant(a) and is_constant(b) else correlation(a, b) for a, b in columns]))
 
@@ -176,34 +197,34 @@ def _column_correlation(truth: FloatArray, predictions: FloatArray) -> float:
     return float(np.mean([correlation(label, prediction) for label, prediction in pairs]))
 
 
-def _metric(task: Task, name: str | None) -> Callable[[FloatArray, FloatArray], float]:
-    family = metrics_of(task)
-    chosen = gate_metric(task) if name is None else name
-    if chosen not in family:
-        raise EdgeMsaError(f"unknown metric {chosen!r}; a {task.kind} task has: {', '.join(family)}")
-    return family[chosen]
+def _metric_function(task: Task, name: str | None) -> Callable[[FloatArray, FloatArray], float]:
+    functions = metric_functions(task)
+    key = gate_metric(task) if name is None else name
+    if key not in functions:
+        raise EdgeMsaError(f"Unknown metric {key!r} for a {task.kind} task. Available: {', '.join(functions)}.")
+    return functions[key]
 
 
 def _interval(
-    statistic: Callable[[Rows], float], groups: Sequence[str], *, samples: int, seed: int, draws: int, level: float
+    statistic: Callable[[Rows], float], groups: Sequence[str], *, samples: int, seed: int, resamples: int, level: float
 ) -> Interval:
     if len(groups) != samples:
-        raise EdgeMsaError(f"{len(groups)} groups for {samples} samples: name the video of every sample")
+        raise EdgeMsaError(f"groups must name the video of each of the {samples} samples, got {len(groups)}.")
     names, members = np.unique(np.asarray(groups), return_inverse=True)
     by_group = len(names) >= MIN_GROUPS
-    owners = members.astype(np.int64) if by_group else np.arange(samples)
-    draw = _drawer(owners, np.random.default_rng(seed))
-    drawn = np.array([statistic(draw()) for _ in range(draws)])
-    low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    clusters = members.astype(np.int64) if by_group else np.arange(samples)
+    draw = _resampler(clusters, np.random.default_rng(seed))
+    values = np.array([statistic(draw()) for _ in range(resamples)])
+    low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     value = statistic(np.arange(samples))
     unit = "groups" if by_group else "samples"
-    return Interval(value, float(low), float(high), float(drawn.std()), level, unit)
+    return Interval(value, float(low), float(high), float(values.std()), level, unit)
 
 
-def _drawer(owners: Rows, generator: np.random.Generator) -> Callable[[], Rows]:
-    """Draws whole owners with replacement; each draw is the rows of all that were drawn."""
-    order = np.argsort(owners, kind="stable")
-    sizes = np.bincount(owners)
+def _resampler(clusters: Rows, generator: np.random.Generator) -> Callable[[], Rows]:
+    """Return a function that draws whole clusters with replacement and returns their rows."""
+    order = np.argsort(clusters, kind="stable")
+    sizes = np.bincount(clusters)
     starts = np.cumsum(sizes) - sizes
 
     def draw() -> Rows:

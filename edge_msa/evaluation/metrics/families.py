@@ -1,7 +1,7 @@
-"""The four metric families, one a task kind (reference: MMSA's definitions, metrics-and-formats).
+"""Four families of metrics, one per kind of task, as MMSA defines them.
 
-Truth and prediction are compared as float32, as the field's code does: 0.1 is on the edge 0.1 of SIMS's bins there,
-and beside it in float64.
+Truth and prediction are compared as float32, as in the code of the literature. In float32, the score 0.1 equals the
+edge 0.1 of the bins of SIMS; in float64 it does not.
 """
 
 from __future__ import annotations
@@ -22,57 +22,57 @@ from edge_msa_runtime.modalities import Subset
 Metric = Callable[[FloatArray, FloatArray], float]
 
 SIMS_EDGES: dict[int, tuple[float, ...]] = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
-"""Inner edges of SIMS's classes; an edge belongs to the class below it, (lo, hi]."""
+"""Inner edges of the classes of SIMS, by number of classes. An edge belongs to the class below it: (low, high]."""
 
 _GATE: dict[TaskKind, str] = {"mosi": "acc2_non0", "sims": "acc2", "regression": "corr", "emotions": "f1_average"}
 
 
 def measure(task: Task, truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
-    """All metrics of the task's family, by key.
+    """Return all metrics of the task's family, by key.
 
     Args:
-        task: names the family by its kind.
-        truth: labels, (N,) scores or (N, E) 0/1 emotions.
-        prediction: predictions of the same shape, (N, 1) admitted for scores; emotions are logits, threshold 0.
+        task: Its kind selects the family.
+        truth: Labels: scores (N,), or emotions (N, E) with values 0 and 1.
+        prediction: Predictions of the same shape, or (N, 1) for scores. Emotions are logits with the threshold 0.
 
     Returns:
         Finite floats. mosi: mae, corr, acc7, acc5, acc2_has0, acc2_non0, f1_has0, f1_non0. sims: mae, corr, acc2, acc3,
         acc5, f1. regression: mae, rmse, corr, r2. emotions: acc_<label>, f1_<label>, acc_average, f1_average.
-        Accuracies and F1 are shares in [0, 1], MAE and RMSE in the labels' unit; what is undefined is 0.0.
+        Accuracies and F1 are shares in [0, 1], MAE and RMSE are in the unit of the labels, undefined values are 0.0.
 
     Raises:
-        EdgeMsaError: shapes differ, there is no sample, or a value is not finite.
+        EdgeMsaError: Shapes differ, there are no samples, or a value is not finite.
     """
-    first, second = checked_pair(task, truth, prediction)
-    return {name: metric(first, second) for name, metric in metrics_of(task).items()}
+    first, second = check_pair(task, truth, prediction)
+    return {name: metric(first, second) for name, metric in metric_functions(task).items()}
 
 
-def metrics_of(task: Task) -> dict[str, Metric]:
-    """The family's metrics by key, each a function of checked float32 (truth, prediction)."""
+def metric_functions(task: Task) -> dict[str, Metric]:
+    """Return the metrics of the task's family by key, as functions of checked float32 arrays (truth, prediction)."""
     if task.kind == "emotions":
         return _emotions(task)
     return dict(_FAMILIES[task.kind])
 
 
 def gate_metric(task: Task) -> str:
-    """The key that the accuracy gate watches; higher is better, in [-1, 1], so that 0.01 of it is one point.
+    """Return the key of the metric that the accuracy gate uses. It is in [-1, 1], and higher is better.
 
-    mosi: acc2_non0. sims: acc2. emotions: f1_average. Plain regression has no classes: corr, because it is free of the
-    labels' unit while a drop in MAE means nothing without it.
+    mosi: acc2_non0, sims: acc2, emotions: f1_average. Plain regression has no classes and uses corr, which does not
+    depend on the unit of the labels as MAE does.
     """
     return _GATE[task.kind]
 
 
 def gate_points(task: Task, metrics: Mapping[str, float]) -> float:
-    """The gate's metric in points, 100 times its value."""
+    """Return the gate metric in points, i.e. multiplied by 100."""
     return 100.0 * metrics[gate_metric(task)]
 
 
 def missing_average(by_subset: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each metric over the incomplete subsets (all but `lav`) that were measured; empty where none was.
+    """Return the mean of each metric over the measured incomplete subsets (all but `lav`); empty if there is none.
 
-    The paper's "Avg" over its six test conditions (HRLF, NeurIPS 2024). A set that really lacks a modality has
-    fewer than six; the mean is over those that it has.
+    This is "Avg" over the six test conditions of HRLF (NeurIPS 2024). Data without one of the modalities has fewer
+    conditions; the mean is over those.
     """
     incomplete = [
         by_subset[subset.value] for subset in Subset if subset is not Subset.LAV and subset.value in by_subset
@@ -82,16 +82,16 @@ def missing_average(by_subset: Mapping[str, Mapping[str, float]]) -> dict[str, f
     return {name: float(np.mean([metrics[name] for metrics in incomplete])) for name in incomplete[0]}
 
 
-def checked_pair(task: Task, truth: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both as float32 of one shape, (N,) or (N, E).
+def check_pair(task: Task, truth: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return both as float32 arrays of the same shape, (N,) or (N, E).
 
     Raises:
-        EdgeMsaError: shapes differ, there is no sample, or a value is not finite.
+        EdgeMsaError: Shapes differ, there are no samples, or a value is not finite.
     """
     first = _shaped(task, truth, "truth")
     second = _shaped(task, prediction, "prediction")
     if first.shape != second.shape:
-        raise EdgeMsaError(f"truth has shape {first.shape}, prediction {second.shape}: give one prediction a sample")
+        raise EdgeMsaError(f"Prediction must have the shape {first.shape} of the truth, got {second.shape}.")
     return first, second
 
 
@@ -101,17 +101,17 @@ def _shaped(task: Task, values: ArrayLike, what: str) -> FloatArray:
         array = array[:, 0]
     expected = "(N,)" if task.is_score else f"(N, {task.outputs})"
     if array.ndim != (1 if task.is_score else 2) or (not task.is_score and array.shape[1] != task.outputs):
-        raise EdgeMsaError(f"{what} of a {task.kind} task has shape {array.shape}, expected {expected}")
+        raise EdgeMsaError(f"{what} of a {task.kind} task must have shape {expected}, got {array.shape}.")
     if not len(array):
-        raise EdgeMsaError(f"{what} holds no sample: nothing can be measured on an empty split")
+        raise EdgeMsaError(f"{what} must have at least one sample, got none.")
     if not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
-        raise EdgeMsaError(f"{what} of sample {row} is {array[row]}: only finite numbers can be measured")
+        raise EdgeMsaError(f"{what} of sample {row} must be finite, got {array[row]}.")
     return array
 
 
 def _rounded(truth: FloatArray, prediction: FloatArray, *, bound: float) -> float:
-    """Acc-7 (bound 3) and Acc-5 (bound 2): clip, round half to even, compare."""
+    """Return Acc-7 (bound 3) or Acc-5 (bound 2): clip, round half to even, compare."""
     return scores.accuracy(np.round(np.clip(truth, -bound, bound)), np.round(np.clip(prediction, -bound, bound)))
 
 
@@ -120,8 +120,8 @@ def _has0(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, Arr
 
 
 def _non0(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, Array], float]) -> float:
-    kept = truth != 0
-    return of(truth[kept] > 0, prediction[kept] > 0)
+    nonzero = truth != 0
+    return of(truth[nonzero] > 0, prediction[nonzero] > 0)
 
 
 def _clipped(truth: FloatArray, prediction: FloatArray, *, of: Metric) -> float:
@@ -134,7 +134,7 @@ def _binned(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, A
 
 
 def _sims(metric: Metric) -> Metric:
-    """SIMS clips both sides first, for every metric."""
+    """Clip truth and prediction to [-1, 1] first, as SIMS does for every metric."""
     return partial(_clipped, of=metric)
 
 

@@ -1,4 +1,4 @@
-"""How each metric is called on paper, in which unit it is printed, and which way is better."""
+"""Printed names and number formats of metrics, and whether higher is better."""
 
 from __future__ import annotations
 
@@ -27,21 +27,24 @@ _PLAIN = _ERRORS | {"corr", "r2"}
 
 @dataclass(frozen=True)
 class MetricName:
-    """`title` as printed; `percent`: a share, printed times 100; `higher_is_better`."""
+    """How a metric is printed."""
 
     title: str
+    """Printed name."""
     percent: bool
+    """Whether the metric is a share that is printed in percent."""
     higher_is_better: bool
+    """Whether a higher value is better."""
 
     def format(self, value: float) -> str:
-        """The value as a table shows it: shares as percent with one decimal, the others with three."""
+        """Return the value as text: shares in percent with one decimal, others with three decimals."""
         return f"{100.0 * value:.1f}" if self.percent else f"{value:.3f}"
 
 
 def describe(metric: str) -> MetricName:
-    """The printed name of a key of `measure`; an emotion's key (`f1_happy`) is read from its parts."""
+    """Return the printed name of a key of `measure`, e.g. `F1 happy` for `f1_happy`."""
     title = _TITLES.get(metric)
     if title is None:
-        measured, _, label = metric.partition("_")
-        title = f"{measured.capitalize()} {label}"
+        kind, _, label = metric.partition("_")
+        title = f"{kind.capitalize()} {label}"
     return MetricName(title, metric not in _PLAIN, metric not in _ERRORS)

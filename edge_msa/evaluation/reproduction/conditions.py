@@ -1,4 +1,4 @@
-"""Everything that one test predictions of the test split asks a trained model: subsets, dropped frames, noise."""
+"""The conditions under which a trained model is evaluated on test: subsets of modalities, dropped frames, noise."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import FloatArray, Split
-from edge_msa.evaluation.evaluate import Predict
-from edge_msa.evaluation.reproduction.corruption import NOISES, RATIOS, add_noise, drop_frames
+from edge_msa.evaluation.reproduction.corruption import DROP_SHARES, NOISES, add_noise, drop_frames
+from edge_msa.evaluation.subsets import Predict, available_subsets, sample_rows
 from edge_msa_runtime.modalities import Subset
 
 DROPPED = "dropped"
@@ -18,78 +18,69 @@ DROPPED = "dropped"
 
 @dataclass(frozen=True)
 class Condition:
-    """What a model is asked: from which subset, and what was done to the streams.
-
-    `kind`: empty for streams as they are, `dropped`, or a key of `NOISES`; `grade`: how much of it.
-    """
+    """One condition: a subset of modalities, and how their frames were corrupted."""
 
     subset: str
+    """The subset's value."""
     kind: str = ""
+    """Empty for unchanged frames, `dropped`, or a key of `NOISES`."""
     grade: float = 0.0
+    """Share of dropped frames, or grade of the noise."""
 
     @property
     def key(self) -> str:
-        """Its name in files: `la`, `la dropped 0.3`, `lav audio-noise 2`."""
+        """The name in files, e.g. `la`, `la dropped 0.3` or `lav audio-noise 2`."""
         return f"{self.subset} {self.kind} {self.grade:g}" if self.kind else self.subset
 
-
-def subsets_there(split: Split) -> tuple[Subset, ...]:
-    """The subsets of which every modality has a valid frame somewhere in the split."""
-    present = {name for name, frames in split.modalities.items() if frames.valid.any()}
-    return tuple(subset for subset in Subset if present.issuperset(subset.modalities))
-
-
-def rows_of(split: Split, subset: str) -> NDArray[np.int64]:
-    """The samples that can be read from that subset: those with a valid frame of any modality of it."""
-    names = [name for name in Subset(subset).modalities if name in split.modalities]
-    return np.flatnonzero(np.any([split.modalities[name].valid.any(axis=1) for name in names], axis=0))
+    def rows(self, split: Split) -> NDArray[np.int64]:
+        """Return the rows of the samples with a valid frame of the subset."""
+        return sample_rows(split, Subset(self.subset))
 
 
 def plain_conditions(split: Split) -> tuple[Condition, ...]:
-    """Every subset, nothing done to it."""
-    return tuple(Condition(subset.value) for subset in subsets_there(split))
+    """Return all available subsets without corruption."""
+    return tuple(Condition(subset.value) for subset, _ in available_subsets(split))
 
 
 def all_conditions(split: Split) -> tuple[Condition, ...]:
-    """Those, every share of dropped frames on every subset, and every noise on all there is.
+    """Return the plain conditions, all shares of dropped frames on all subsets, and all noise on the largest subset.
 
-    Share 0 is the subset itself. Noise on a modality that the split lacks is left out.
+    Noise on modalities that the split lacks is omitted. Share 0 is the plain condition.
     """
-    there = subsets_there(split)
-    whole = max(there, key=lambda subset: len(subset.modalities))
-    dropped = (Condition(subset.value, DROPPED, share) for subset in there for share in RATIOS if share)
+    plain = plain_conditions(split)
+    largest = max((Subset(condition.subset) for condition in plain), key=lambda subset: len(subset.modalities))
+    dropped = (Condition(condition.subset, DROPPED, share) for condition in plain for share in DROP_SHARES if share)
     noisy = (
-        Condition(whole.value, kind, grade)
+        Condition(largest.value, kind, grade)
         for kind, noise in NOISES.items()
-        if set(noise.modalities) & set(whole.modalities)
+        if set(noise.modalities) & set(largest.modalities)
         for grade in noise.grades
     )
-    return (*plain_conditions(split), *dropped, *noisy)
+    return (*plain, *dropped, *noisy)
 
 
 def dropped_condition(subset: str, share: float) -> Condition:
-    """The condition of that share, share 0 included."""
+    """Return the condition of a share of dropped frames; the plain condition for share 0."""
     return Condition(subset, DROPPED, share) if share else Condition(subset)
 
 
-def read_conditions(
+def predict_conditions(
     predict: Predict,
     split: Split,
     conditions: tuple[Condition, ...],
-    spread: Mapping[str, FloatArray],
+    std: Mapping[str, FloatArray],
     *,
     seed: int,
 ) -> Iterator[tuple[Condition, FloatArray]]:
-    """Predictions under each condition of the samples of `rows_of`; `spread` as `add_noise` takes it."""
+    """Yield each condition with the predictions for its rows. `add_noise` describes `std`."""
     for condition in conditions:
-        rows = rows_of(split, condition.subset)
-        changed = _changed(split.select(rows), condition, spread, seed)
-        yield condition, np.asarray(predict(changed, Subset(condition.subset)), dtype=np.float32)
+        corrupted = _corrupt(split.select(condition.rows(split)), condition, std, seed)
+        yield condition, np.asarray(predict(corrupted, Subset(condition.subset)), dtype=np.float32)
 
 
-def _changed(split: Split, condition: Condition, spread: Mapping[str, FloatArray], seed: int) -> Split:
+def _corrupt(split: Split, condition: Condition, std: Mapping[str, FloatArray], seed: int) -> Split:
     if condition.kind == DROPPED:
         return drop_frames(split, condition.grade, seed=seed)
     if condition.kind:
-        return add_noise(split, condition.kind, condition.grade, spread, seed=seed)
+        return add_noise(split, condition.kind, condition.grade, std, seed=seed)
     return split

@@ -1,6 +1,6 @@
-"""Streams made worse on purpose: pure functions of a split and a seed.
+"""Corrupt the modalities of a split, as pure functions of the split and a seed.
 
-Dropped frames are known to be missing (masked). Noise is not: its frames stay valid, and the model is not told.
+Dropped frames are masked, so the model knows that they are missing. Frames with noise stay valid, so it does not.
 """
 
 from __future__ import annotations
@@ -14,123 +14,133 @@ from numpy.typing import NDArray
 from edge_msa.data.dataset import BoolArray, FloatArray, Frames, Split
 from edge_msa_runtime.modalities import MODALITIES
 
-RATIOS = tuple(step / 10 for step in range(11))
-"""Shares of dropped frames: nothing, then the paper's p."""
+DROP_SHARES = tuple(step / 10 for step in range(11))
+"""Shares of dropped frames: 0, then the values of p in the paper."""
 BURST = 5
-"""Frames of one drop-out."""
+"""Length of an audio drop-out in frames."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A modality's frames (N, T, d), which are valid (N, T), and each feature's spread in training (d,)."""
+    """One modality to corrupt."""
 
     values: FloatArray
+    """Frames (N, T, d)."""
     valid: BoolArray
-    spread: FloatArray
+    """Mask (N, T)."""
+    std: FloatArray
+    """Standard deviation of each feature in the training data, (d,)."""
 
-    def where(self, places: BoolArray, values: FloatArray | np.float32) -> FloatArray:
-        """The frames with those values at those places (N, T)."""
-        return np.where(places[..., None], values, self.values).astype(np.float32)
+    def replace(self, mask: BoolArray, values: FloatArray | np.float32) -> FloatArray:
+        """Return the frames with `values` where `mask` (N, T) is True."""
+        return np.where(mask[..., None], values, self.values).astype(np.float32)
 
 
-Corrupted = Callable[[Stream, float, np.random.Generator], FloatArray]
+Corruption = Callable[[Stream, float, np.random.Generator], FloatArray]
 
 
 @dataclass(frozen=True)
 class Noise:
-    """One way in which streams get worse: whose, at which grades (mildest first), and what a grade counts."""
+    """One kind of noise."""
 
     title: str
+    """Printed name."""
     modalities: tuple[str, ...]
+    """The modalities that it corrupts."""
     grades: tuple[float, ...]
+    """Grades, mildest first."""
     unit: str
-    apply: Corrupted
+    """Unit of the grades."""
+    apply: Corruption
+    """Returns the corrupted frames of a stream, for a grade."""
 
 
 def drop_frames(split: Split, share: float, *, seed: int) -> Split:
-    """Drop round(share * valid frames) of every stream of every sample, at random; at 1 nothing is left.
+    """Drop round(share * valid frames) random frames of each modality of each sample.
 
-    What a larger share drops includes what a smaller one drops under the same seed, so a curve over shares shows the
-    loss of frames and not the luck of the draw.
+    With the same seed, a larger share drops all frames that a smaller one drops. A curve over shares then shows the
+    effect of lost frames, not of different random draws.
     """
-    changed = {}
+    dropped_modalities = {}
     for name, frames in split.modalities.items():
-        scores = _draws(seed, 0, name).random(frames.valid.shape)
+        scores = _generator(seed, 0, name).random(frames.valid.shape)
         rank = np.where(frames.valid, scores, 2.0).argsort(axis=1).argsort(axis=1)
         dropped = np.round(share * frames.lengths)
-        changed[name] = replace(frames, valid=frames.valid & (rank >= dropped[:, None]))
-    return replace(split, modalities=changed)
+        dropped_modalities[name] = replace(frames, valid=frames.valid & (rank >= dropped[:, None]))
+    return replace(split, modalities=dropped_modalities)
 
 
-def add_noise(split: Split, kind: str, grade: float, spread: Mapping[str, FloatArray], *, seed: int) -> Split:
-    """The split with one of `NOISES` on the streams that it concerns; frames that are not valid stay as they are.
+def add_noise(split: Split, kind: str, grade: float, std: Mapping[str, FloatArray], *, seed: int) -> Split:
+    """Return the split with one kind of noise on the valid frames of the modalities that it corrupts.
 
     Args:
-        split: raw, as it was read.
-        kind: a key of `NOISES`.
-        grade: how much of it, in its unit.
-        spread: (d,) by modality, the standard deviation of each feature over training frames.
-        seed: the same draws for every grade of a kind.
+        split: The split, not normalized.
+        kind: A key of `NOISES`.
+        grade: Amount of noise, in the unit of the kind.
+        std: Standard deviation of each feature over the training frames, (d,) by modality.
+        seed: All grades of a kind use the same random draws.
     """
     noise = NOISES[kind]
     number = 1 + list(NOISES).index(kind)
-    changed = dict(split.modalities)
+    modalities = dict(split.modalities)
     for name in noise.modalities:
-        if name in changed:
-            frames = changed[name]
-            stream = Stream(frames.take(), frames.valid, spread[name])
-            changed[name] = Frames(frames.valid, noise.apply(stream, grade, _draws(seed, number, name)))
-    return replace(split, modalities=changed)
+        if name in modalities:
+            frames = modalities[name]
+            stream = Stream(frames.take(), frames.valid, std[name])
+            modalities[name] = Frames(frames.valid, noise.apply(stream, grade, _generator(seed, number, name)))
+    return replace(split, modalities=modalities)
 
 
-def _added(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
+def _add_noise(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
     noise = generator.standard_normal(stream.values.shape, dtype=np.float32)
-    return stream.where(stream.valid, stream.values + np.float32(grade) * stream.spread * noise)
+    return stream.replace(stream.valid, stream.values + np.float32(grade) * stream.std * noise)
 
 
-def _dropped_out(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
-    """Bursts of silence, all features zero: each burst of the time axis is silent with probability `grade`."""
+def _drop_out(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
+    """Set all features to zero in bursts of frames. Each burst is silent with probability `grade`."""
     count, length = stream.valid.shape
     bursts = generator.random((count, -(-length // BURST))) < grade
-    return stream.where(np.repeat(bursts, BURST, axis=1)[:, :length] & stream.valid, np.float32(0))
+    return stream.replace(np.repeat(bursts, BURST, axis=1)[:, :length] & stream.valid, np.float32(0))
 
 
-def _smoothed(stream: Stream, grade: float, _: np.random.Generator) -> FloatArray:
-    """The mean over the valid frames at most `grade` frames away: what long exposure does to a moving face."""
+def _smooth(stream: Stream, grade: float, _: np.random.Generator) -> FloatArray:
+    """Average over the valid frames at most `grade` frames away, as a long exposure does with a moving face."""
     places = np.arange(stream.valid.shape[1])
     first, last = np.maximum(places - int(grade), 0), np.minimum(places + int(grade) + 1, len(places))
     weights = stream.valid[..., None].astype(np.float64)
-    total, count = (_running(part)[:, last] - _running(part)[:, first] for part in (stream.values * weights, weights))
-    return stream.where(stream.valid, (total / np.maximum(count, 1.0)).astype(np.float32))
+    total, count = (
+        _cumulative_sum(part)[:, last] - _cumulative_sum(part)[:, first] for part in (stream.values * weights, weights)
+    )
+    return stream.replace(stream.valid, (total / np.maximum(count, 1.0)).astype(np.float32))
 
 
-def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums (N, T + 1, d) over the frames before each place."""
-    nothing = np.zeros_like(values[:, :1])
-    return np.concatenate([nothing, values.cumsum(axis=1)], axis=1)
+def _cumulative_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums over the frames before each position, (N, T + 1, d)."""
+    zeros = np.zeros_like(values[:, :1])
+    return np.concatenate([zeros, values.cumsum(axis=1)], axis=1)
 
 
-def _occluded(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
-    """A hand before the face: one stretch of that share of a sample's valid frames has all features zero."""
+def _occlude(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
+    """Set all features to zero in one stretch of a sample, as when a hand covers the face; `grade` is its share."""
     lengths = stream.valid.sum(axis=1)
     hidden = np.round(grade * lengths)
     start = np.floor(generator.random(len(lengths)) * (lengths - hidden + 1))
     order = np.cumsum(stream.valid, axis=1) - 1
     covered = (order >= start[:, None]) & (order < (start + hidden)[:, None])
-    return stream.where(covered & stream.valid, np.float32(0))
+    return stream.replace(covered & stream.valid, np.float32(0))
 
 
-_SPREAD = "training standard deviations"
+_STD_UNIT = "training standard deviations"
 
 NOISES: dict[str, Noise] = {
-    "audio-noise": Noise("audio, additive noise", ("audio",), (0.5, 1.0, 2.0), _SPREAD, _added),
-    "audio-dropout": Noise("audio, drop-outs", ("audio",), (0.2, 0.4, 0.8), "share of bursts silent", _dropped_out),
-    "vision-blur": Noise("vision, smoothing", ("vision",), (1.0, 3.0, 10.0), "frames to each side", _smoothed),
-    "vision-occlusion": Noise("vision, occlusion", ("vision",), (0.2, 0.4, 0.8), "share of frames hidden", _occluded),
-    "feature-noise": Noise("all features, random noise", MODALITIES, (0.5, 1.0, 2.0), _SPREAD, _added),
+    "audio-noise": Noise("audio, additive noise", ("audio",), (0.5, 1.0, 2.0), _STD_UNIT, _add_noise),
+    "audio-dropout": Noise("audio, drop-outs", ("audio",), (0.2, 0.4, 0.8), "share of silent bursts", _drop_out),
+    "vision-blur": Noise("vision, smoothing", ("vision",), (1.0, 3.0, 10.0), "frames to each side", _smooth),
+    "vision-occlusion": Noise("vision, occlusion", ("vision",), (0.2, 0.4, 0.8), "share of hidden frames", _occlude),
+    "feature-noise": Noise("all features, random noise", MODALITIES, (0.5, 1.0, 2.0), _STD_UNIT, _add_noise),
 }
-"""Kinds of noise by name. They act on features, not on sound and pixels, which feature files do not hold."""
+"""Kinds of noise by name. They act on features, because feature files contain no sound and no pixels."""
 
 
-def _draws(seed: int, purpose: int, modality: str) -> np.random.Generator:
+def _generator(seed: int, purpose: int, modality: str) -> np.random.Generator:
     return np.random.default_rng([seed, 0x53545544, purpose, MODALITIES.index(modality)])

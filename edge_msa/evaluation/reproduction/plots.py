@@ -1,4 +1,4 @@
-"""The pictures of a reproduction, as PNG files that can stand alone."""
+"""Plots of a reproduction as PNG files."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_msa.artifacts.files import write_bytes
-from edge_msa.evaluation.evaluate import once
+from edge_msa.evaluation.evaluate import merge_equal
 from edge_msa.evaluation.metrics import describe
 from edge_msa.evaluation.reproduction.conditions import Condition, dropped_condition
-from edge_msa.evaluation.reproduction.corruption import NOISES, RATIOS
-from edge_msa.evaluation.reproduction.record import OverSeeds, Reproduction
+from edge_msa.evaluation.reproduction.corruption import DROP_SHARES, NOISES
+from edge_msa.evaluation.reproduction.record import Reproduction, SeedSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CURVES, ABLATIONS, NOISE = "dropped-frames.png", "ablations.png", "noise.png"
-PICTURES = (CURVES, ABLATIONS, NOISE)
+PLOT_NAMES = (CURVES, ABLATIONS, NOISE)
 
 _INK, _MUTED, _GRID = "#1c2126", "#5d6771", "#dfe3e7"
 _SUBSETS = {
@@ -47,43 +47,43 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(record: Reproduction, folder: Path) -> list[Path]:
-    """Write every picture that the record has something for.
+def write_plots(record: Reproduction, folder: Path) -> list[Path]:
+    """Write all plots for which the record has data, and return their paths.
 
     Raises:
-        EdgeMsaError: a file cannot be written.
+        EdgeMsaError: A file cannot be written.
     """
     import matplotlib as mpl
 
-    drawn = []
+    paths = []
     with mpl.rc_context(_STYLE):
-        drawn.append(_write(folder / CURVES, curves(record)))
+        paths.append(_write(folder / CURVES, plot_dropped_frames(record)))
         if len(record.variants) > 1:
-            drawn.append(_write(folder / ABLATIONS, ablations(record)))
+            paths.append(_write(folder / ABLATIONS, plot_ablations(record)))
         if record.noise:
-            drawn.append(_write(folder / NOISE, noise(record)))
-    return drawn
+            paths.append(_write(folder / NOISE, plot_noise(record)))
+    return paths
 
 
-def curves(record: Reproduction) -> Figure:
-    """The headline metric by share of dropped frames, a line a subset, a band of one deviation, the baselines."""
+def plot_dropped_frames(record: Reproduction) -> Figure:
+    """Plot the headline metric by share of dropped frames: one line per subset, and the baselines."""
     figure, axes = _axes(7.6, 4.2)
     for subset in record.subsets:
-        found = [record.whole.conditions[dropped_condition(subset, share).key] for share in RATIOS]
-        _line(axes, RATIOS, [metrics[record.headline] for metrics in found], record, subset)
+        found = [record.full.conditions[dropped_condition(subset, share).key] for share in DROP_SHARES]
+        _line(axes, DROP_SHARES, [metrics[record.headline] for metrics in found], record, subset)
     _baselines(axes, record)
-    axes.set_xlabel("share p of the frames of every available modality dropped")
-    axes.set_xticks(RATIOS)
-    _title(axes, record, "by dropped frames", "band: one deviation")
+    axes.set_xlabel("share p of dropped frames of each available modality")
+    axes.set_xticks(DROP_SHARES)
+    _title(axes, record, "by dropped frames", "band: one standard deviation")
     _legend(figure, axes)
     return figure
 
 
-def ablations(record: Reproduction) -> Figure:
-    """The headline metric of every variant, complete and averaged over missing modalities, each seed as a point."""
+def plot_ablations(record: Reproduction) -> Figure:
+    """Plot the headline metric of all variants, on complete samples and averaged over missing modalities."""
     figure, axes = _axes(7.6, 1.6 + 0.52 * len(record.variants))
     groups = {f"complete ({record.complete})": [variant.conditions[record.complete] for variant in record.variants]}
-    if record.whole.average:
+    if record.full.average:
         groups["average over missing modalities"] = [variant.average for variant in record.variants]
     for index, (group, found) in enumerate(groups.items()):
         places = [place + (index - (len(groups) - 1) / 2) * 0.38 for place in range(len(found))]
@@ -95,18 +95,22 @@ def ablations(record: Reproduction) -> Figure:
     axes.margins(x=0.1)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=_GRID, linewidth=0.8)
-    _title(axes, record, "by variant", "a point each")
+    _title(axes, record, "by variant", "one point per seed")
     _legend(figure, axes)
     return figure
 
 
 def _bars(
-    axes: Axes, places: Sequence[float], values: Sequence[OverSeeds], record: Reproduction, named: tuple[str, str]
+    axes: Axes,
+    places: Sequence[float],
+    values: Sequence[SeedSummary],
+    record: Reproduction,
+    label_and_color: tuple[str, str],
 ) -> None:
-    """A bar a variant, its number behind it, and a point a seed; `named` is the legend's text and the color."""
+    """Draw one bar with its value per variant, and one point per seed."""
     scale, digits = _scale(record), 1 if describe(record.headline).percent else 3
     means = [scale * value.mean for value in values]
-    axes.barh(places, means, 0.34, color=named[1], alpha=0.75, label=named[0])
+    axes.barh(places, means, 0.34, color=label_and_color[1], alpha=0.75, label=label_and_color[0])
     for place, mean, value in zip(places, means, values, strict=True):
         if value.deviation is not None:
             axes.plot(scale * np.array(value.values), [place] * len(value.values), "o", color=_INK, markersize=2.5)
@@ -114,20 +118,22 @@ def _bars(
         axes.annotate(f"{mean:.{digits}f}", end, (5, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def noise(record: Reproduction) -> Figure:
-    """The headline metric of all there is by grade, a panel a kind of noise."""
+def plot_noise(record: Reproduction) -> Figure:
+    """Plot the headline metric of complete samples by grade of noise, one panel per kind."""
     from matplotlib.figure import Figure
 
-    kinds = [kind for kind in NOISES if Condition(record.complete, kind, NOISES[kind].grades[0]).key in _known(record)]
+    kinds = [
+        kind for kind in NOISES if Condition(record.complete, kind, NOISES[kind].grades[0]).key in _conditions(record)
+    ]
     columns = min(3, len(kinds))
     rows = -(-len(kinds) // columns)
     figure = Figure(figsize=(2.9 * columns, 2.6 * rows + 0.7), layout="constrained")
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
-    clean = _known(record)[record.complete][record.headline]
+    clean = _conditions(record)[record.complete][record.headline]
     for kind, axes in zip(kinds, panels, strict=False):
         _prepare(axes)
         grades = NOISES[kind].grades
-        found = [_known(record)[Condition(record.complete, kind, grade).key][record.headline] for grade in grades]
+        found = [_conditions(record)[Condition(record.complete, kind, grade).key][record.headline] for grade in grades]
         _line(axes, (0.0, *grades), [clean, *found], record, record.complete)
         _baselines(axes, record)
         axes.set_xticks((0.0, *grades))
@@ -146,22 +152,24 @@ def noise(record: Reproduction) -> Figure:
     return figure
 
 
-def _known(record: Reproduction) -> Mapping[str, Mapping[str, OverSeeds]]:
-    return record.whole.conditions
+def _conditions(record: Reproduction) -> Mapping[str, Mapping[str, SeedSummary]]:
+    return record.full.conditions
 
 
-def _line(axes: Axes, places: Sequence[float], values: Sequence[OverSeeds], record: Reproduction, subset: str) -> None:
+def _line(
+    axes: Axes, places: Sequence[float], values: Sequence[SeedSummary], record: Reproduction, subset: str
+) -> None:
     color, scale = _SUBSETS[subset], _scale(record)
     means = scale * np.array([value.mean for value in values])
     axes.plot(places, means, marker="o", markersize=3.5, color=color, linewidth=1.6, label=subset)
-    spread = scale * np.array([value.deviation or 0.0 for value in values])
-    if spread.any():
-        axes.fill_between(places, means - spread, means + spread, color=color, alpha=0.15, linewidth=0)
+    deviation = scale * np.array([value.deviation or 0.0 for value in values])
+    if deviation.any():
+        axes.fill_between(places, means - deviation, means + deviation, color=color, alpha=0.15, linewidth=0)
 
 
 def _baselines(axes: Axes, record: Reproduction, *, across: bool = True) -> None:
     found = {name: by_subset[record.complete][record.headline] for name, by_subset in record.baselines.items()}
-    for (name, value), dashes in zip(once(found).items(), ("--", ":"), strict=False):
+    for (name, value), dashes in zip(merge_equal(found).items(), ("--", ":"), strict=False):
         line = axes.axhline if across else axes.axvline
         line(_scale(record) * value, color=_MUTED, linestyle=dashes, linewidth=1.3, label=f"baseline: {name}", zorder=1)
 
@@ -188,9 +196,9 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _title(axes: Axes, record: Reproduction, what: str, seeds: str) -> None:
-    told = f"{len(record.seeds)} seeds, {seeds}" if len(record.seeds) > 1 else "1 seed"
+    seed_text = f"{len(record.seeds)} seeds, {seeds}" if len(record.seeds) > 1 else "1 seed"
     better = _better(describe(record.headline).higher_is_better)
-    text = f"{record.model.upper()} on {record.dataset}\n{_unit(record)} {what} ({better}; {told})"
+    text = f"{record.model.upper()} on {record.dataset}\n{_unit(record)} {what} ({better}; {seed_text})"
     axes.set_title(text, loc="left", fontsize=10)
 
 

@@ -1,7 +1,7 @@
-"""What the papers print, as data, so that a table of ours can stand beside it.
+"""Published results, to be compared with a reproduction.
 
-Sources: HRLF, Li et al., NeurIPS 2024, arXiv 2411.02793. ALMT, Zhang et al., EMNLP 2023, arXiv 2310.05804. Values are
-in the unit of print: shares in percent, MAE and Corr as they are.
+Sources: HRLF, Li et al., NeurIPS 2024, arXiv 2411.02793. ALMT, Zhang et al., EMNLP 2023, arXiv 2310.05804. Accuracies
+and F1 are in percent, as published.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ PaperName = Literal["mosi", "mosei", "iemocap", "sims", "none"]
 ModelName = Literal["hrlf", "almt"]
 
 AVERAGE = "average"
-"""The column of the mean over the incomplete conditions."""
+"""The column with the mean over the incomplete subsets."""
 COLUMNS = ("l", "a", "v", "la", "lv", "av", AVERAGE, "lav")
-"""The six test conditions with modalities missing, their mean, the complete one: the order of HRLF's tables."""
+"""The six incomplete subsets, their mean, and the complete one, in the order of the tables of HRLF."""
 F1 = "f1"
-"""F1 as a paper prints it that does not say which."""
+"""F1 of a paper that does not specify which F1."""
 
 _EMOTIONS = ("happy", "sad", "angry", "neutral")
 _SIZES: dict[PaperName, tuple[TaskKind, tuple[tuple[int, int, int], ...]]] = {
@@ -31,53 +31,57 @@ _SIZES: dict[PaperName, tuple[TaskKind, tuple[tuple[int, int, int], ...]]] = {
     "iemocap": ("emotions", ((2717, 798, 938),)),
     "sims": ("sims", ((1368, 456, 457),)),
 }
-"""Each corpus's task, and its train, valid and test sizes in the field's files."""
+"""The task of each corpus, and the sizes of its train, valid and test splits in common feature files."""
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One printed row: whose, in which metric (a key of `measure`, or `F1`), by column of `COLUMNS`."""
+    """One published row."""
 
-    who: str
+    source: str
+    """Name of the method, and where it was published."""
     metric: str
+    """A key of `measure`, or `F1`."""
     cells: Mapping[str, float]
+    """Values by column of `COLUMNS`."""
     ablation: str = ""
-    """The variant of ours that it stands beside; empty for the whole method and for other methods."""
+    """The corresponding variant; empty for the full method and for other methods."""
     digits: int = 2
-    """Decimals in print."""
+    """Published decimals."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """A paper's rows for one corpus; `notes` say how to read them. `dropped`: a metric by share of dropped frames."""
+class PublishedTable:
+    """The published rows for one corpus."""
 
     rows: Sequence[PublishedRow] = ()
+    """The rows."""
     notes: Sequence[str] = ()
+    """How to interpret them."""
     dropped: Mapping[float, float] | None = None
+    """Acc-2 by share of dropped frames."""
 
 
 _SWAPPED = (
-    "the paper does not say whether its F1 leaves out zero labels (Non0) or counts them as positive (Has0); its "
-    "conditions without language lie near the baseline of an F1 with arguments swapped, which common evaluation code of "
-    "the field computes: compare it with that row, and ours with the correct baselines"
+    "the paper does not say whether its F1 omits zero labels (Non0) or counts them as positive (Has0). Its subsets "
+    "without language are near the baseline of an F1 with swapped arguments, which common evaluation code computes. "
+    "Compare the paper with that row, and this reproduction with the correct baselines"
 )
-_BEST_TEST = (
-    "the paper's values are the best on test over epochs, metric by metric; ours are of one epoch chosen on validation"
-)
+_BEST_TEST = "the paper reports the best test value over epochs for each metric; this reproduction uses one epoch chosen on validation"
 _RE_RUNS = (
-    "the re-runs chose on validation; their Acc-2 (83.3 / 81.6, and 82.8 for BERT) is left out: which convention is "
-    "which is not said"
+    "the re-runs chose epochs on validation; their Acc-2 (83.3 / 81.6, and 82.8 for BERT) is omitted, because they "
+    "do not say which convention is which"
 )
 
 
-def _f1(who: str, *values: float, ablation: str = "", metric: str = F1) -> PublishedRow:
-    return PublishedRow(who, metric, dict(zip(COLUMNS, values, strict=True)), ablation)
+def _f1(source: str, *values: float, ablation: str = "", metric: str = F1) -> PublishedRow:
+    return PublishedRow(source, metric, dict(zip(COLUMNS, values, strict=True)), ablation)
 
 
-def _complete(who: str, ablation: str = "", digits: int = 2, **metrics: float) -> tuple[PublishedRow, ...]:
+def _complete(source: str, ablation: str = "", digits: int = 2, **metrics: float) -> tuple[PublishedRow, ...]:
     plain = {"mae", "corr"}
     return tuple(
-        PublishedRow(who, metric, {"lav": value}, ablation, 3 if metric in plain else digits)
+        PublishedRow(source, metric, {"lav": value}, ablation, 3 if metric in plain else digits)
         for metric, value in metrics.items()
     )
 
@@ -101,8 +105,8 @@ def _by_emotion() -> tuple[PublishedRow, ...]:
     )
 
 
-_TABLES: dict[tuple[ModelName, PaperName], Published] = {
-    ("hrlf", "mosi"): Published(
+_TABLES: dict[tuple[ModelName, PaperName], PublishedTable] = {
+    ("hrlf", "mosi"): PublishedTable(
         (
             _f1("Self-MM", 67.80, 40.95, 38.52, 69.81, 74.97, 47.12, 56.53, 84.64),
             _f1("CubeMLP", 64.15, 38.91, 43.24, 63.76, 65.12, 47.92, 53.85, 84.57),
@@ -119,7 +123,7 @@ _TABLES: dict[tuple[ModelName, PaperName], Published] = {
         ),
         (_SWAPPED,),
     ),
-    ("hrlf", "mosei"): Published(
+    ("hrlf", "mosei"): PublishedTable(
         (
             _f1("Self-MM", 71.53, 43.57, 37.61, 75.91, 74.62, 49.52, 58.79, 83.69),
             _f1("DMD", 70.26, 46.18, 39.84, 74.78, 72.45, 52.70, 59.37, 84.78),
@@ -129,10 +133,10 @@ _TABLES: dict[tuple[ModelName, PaperName], Published] = {
         ),
         (_SWAPPED,),
     ),
-    ("hrlf", "iemocap"): Published(
-        _by_emotion(), ("F1 as the paper prints it, emotion by emotion; it does not say how it averages classes",)
+    ("hrlf", "iemocap"): PublishedTable(
+        _by_emotion(), ("F1 per emotion as published; the paper does not say how it averages classes",)
     ),
-    ("almt", "mosi"): Published(
+    ("almt", "mosi"): PublishedTable(
         (
             *_complete(
                 "ALMT, paper",
@@ -156,7 +160,7 @@ _TABLES: dict[tuple[ModelName, PaperName], Published] = {
         ),
         {0.0: 84.91, 0.1: 80.90, 0.3: 75.15, 0.5: 68.24, 0.7: 61.84, 0.9: 57.32},
     ),
-    ("almt", "mosei"): Published(
+    ("almt", "mosei"): PublishedTable(
         _complete(
             "ALMT, paper",
             mae=0.526,
@@ -170,48 +174,54 @@ _TABLES: dict[tuple[ModelName, PaperName], Published] = {
         ),
         (_BEST_TEST,),
     ),
-    ("almt", "sims"): Published(
+    ("almt", "sims"): PublishedTable(
         _complete("ALMT, paper", mae=0.404, corr=0.619, acc5=45.73, acc3=68.93, acc2=81.19, f1=81.57), (_BEST_TEST,)
     ),
 }
 
 
-def paper_of(dataset: Dataset, wanted: PaperName | None) -> tuple[PaperName, str]:
-    """Which corpus's printed table belongs to a data set, and a remark that says why.
+def find_paper(dataset: Dataset, requested: PaperName | None) -> tuple[PaperName, str]:
+    """Return the corpus whose published table matches a dataset, and a note that explains the choice.
 
-    Without `wanted` a corpus is named only where the task and the sizes of all three splits are its own.
+    If `requested` is None, a corpus matches if its task and the sizes of all three splits are those of the dataset.
 
     Raises:
-        UsageError: the corpus has labels of another kind than the data.
+        UsageError: The requested corpus has another task than the dataset.
     """
-    if wanted == "none":
+    if requested == "none":
         return "none", ""
-    if wanted is not None:
-        kind = _SIZES[wanted][0]
+    if requested is not None:
+        kind = _SIZES[requested][0]
         if kind != dataset.task.kind:
             raise UsageError(
-                f"--paper {wanted} prints metrics of the task {kind}, {dataset.name} has {dataset.task.kind}: "
-                "give another --paper, --paper none, or --task"
+                f"The task must be {kind} for --paper {requested}, got {dataset.task.kind} in {dataset.name}. "
+                "Pass another --paper, --paper none, or --task."
             )
-        return wanted, ""
+        return requested, ""
     names: tuple[SplitName, ...] = ("train", "valid", "test")
     sizes = tuple(len(dataset.split(name)) for name in names)
-    told = "/".join(map(str, sizes))
+    counts = "/".join(map(str, sizes))
     for name, (kind, known) in _SIZES.items():
         if kind == dataset.task.kind and sizes in known:
-            return name, f"{told} samples of the task {kind} are {name.upper()}'s: its printed table stands beside ours"
-    return "none", f"{told} samples are the size of no corpus in print: no paper's table is shown; --paper names one"
+            return (
+                name,
+                f"{counts} samples of the task {kind} are those of {name.upper()}, so its published table is shown",
+            )
+    return (
+        "none",
+        f"{counts} samples match no corpus with a published table, so none is shown; pass --paper to select one",
+    )
 
 
-def published(model: ModelName, paper: PaperName) -> Published:
-    """The printed rows of that method's paper on that corpus; none of them where the paper has no such table."""
-    return _TABLES.get((model, paper), Published())
+def find_published_table(model: ModelName, paper: PaperName) -> PublishedTable:
+    """Return the published table of a method on a corpus; it is empty if there is none."""
+    return _TABLES.get((model, paper), PublishedTable())
 
 
 def swapped_f1(accuracy: float) -> float:
-    """What `f1_score(prediction, truth, average="weighted")` gives for a constant predictor of that accuracy, 0 to 1.
+    """Return `f1_score(prediction, truth, average="weighted")` of a constant prediction with that accuracy, 0 to 1.
 
-    All of one class is predicted, so the class weights are 1 and 0: left is 2a/(1+a). Correct is
-    `f1_score(truth, prediction)`.
+    With swapped arguments, the class weights are 1 and 0 because only one class is predicted, so the result is
+    2a/(1+a). The correct call is `f1_score(truth, prediction)`.
     """
     return 2.0 * accuracy / (1.0 + accuracy)

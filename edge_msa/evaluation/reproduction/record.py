@@ -1,4 +1,4 @@
-"""What a reproduction found, as `reproduce.json` holds it."""
+"""The result of a reproduction, as stored in `reproduce.json`."""
 
 from __future__ import annotations
 
@@ -12,107 +12,134 @@ import numpy as np
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.reproduction.published import ModelName, PaperName
 
-SCHEMA = 1
+SCHEMA = 2
 NAME = "reproduce.json"
 
 Metrics = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class OverSeeds:
-    """One metric of every training, and its mean; `deviation` (n - 1) is None where there is one training alone."""
+class SeedSummary:
+    """One metric over several seeds."""
 
     mean: float
+    """Mean over the seeds."""
     deviation: float | None
+    """Sample standard deviation (n - 1); None with one seed."""
     values: tuple[float, ...]
+    """Value of each seed."""
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> OverSeeds:
-        """The summary of those."""
+    def from_values(cls, values: Sequence[float]) -> SeedSummary:
+        """Return the summary of one value per seed."""
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return cls(float(np.mean(values)), deviation, tuple(values))
 
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One variant: `conditions` by key, then by metric; `average` is over the incomplete subsets."""
+    """The result of one variant."""
 
     name: str
+    """Name in files."""
     title: str
+    """Name in tables."""
     changes: Mapping[str, Any]
+    """Changed fields of the recipe."""
     runs: tuple[str, ...]
-    conditions: Mapping[str, Mapping[str, OverSeeds]]
-    average: Mapping[str, OverSeeds]
+    """Names of the run folders, one per seed."""
+    conditions: Mapping[str, Mapping[str, SeedSummary]]
+    """Metrics by the condition's key, then by metric."""
+    average: Mapping[str, SeedSummary]
+    """Mean over the incomplete subsets, by metric."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of `what` minus that of `against` under a condition, with its 95 % interval over videos.
+    """A metric of a variant minus that of a reference, with a 95 % interval.
 
-    The interval is of these very trainings. `agree`: how many seeds' own differences have the sign of `value`, which
-    says whether other trainings would differ likewise.
+    The interval covers the choice of videos for these trainings, not the choice of seeds.
     """
 
-    what: str
-    against: str
+    variant: str
+    """Name of the variant."""
+    reference: str
+    """Name of the variant or baseline that it is compared with."""
     condition: str
+    """The condition's key."""
     metric: str
+    """Key of the metric."""
     value: float
+    """Difference of the means over seeds."""
     low: float
+    """Lower end of the interval."""
     high: float
-    agree: int
+    """Upper end of the interval."""
+    agreeing_seeds: int
+    """Number of seeds whose difference has the sign of `value`."""
 
     @property
-    def holds_zero(self) -> bool:
-        """Whether this split cannot tell the two apart."""
+    def includes_zero(self) -> bool:
+        """Whether the interval contains 0, so that the two cannot be distinguished on this split."""
         return self.low <= 0.0 <= self.high
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """All of it. Metrics are keyed and scaled as `edge_msa.evaluation.metrics.measure` gives them.
-
-    `paper`: which corpus's printed table stands beside ours, or `none`. `samples`: of each split. `subsets`: that the
-    test split has, with the samples read from each in `counts`. `baselines`: by baseline, then by subset and `average`, on
-    the samples of that subset, of the constants in `baseline_constants`. `headline`: the metric of curves and pictures.
-    `noise`: whether noise is shown; it is measured anyway, so that test is not read again when it is wanted.
-    `interval_unit`: `groups` (videos) or `samples`.
-    """
+    """The result. `edge_msa.evaluation.metrics.measure` describes the keys and units of metrics."""
 
     model: ModelName
+    """The method."""
     paper: PaperName
+    """The corpus whose published table is shown, or `none`."""
     dataset: str
+    """Name of the dataset."""
     digest: str
+    """SHA-256 of the dataset."""
     task: str
+    """Name of the task."""
     recipe: Mapping[str, Any]
+    """Recipe of the full method."""
     seeds: tuple[int, ...]
+    """Seeds of the trainings."""
     samples: Mapping[str, int]
+    """Samples by split."""
     subsets: tuple[str, ...]
+    """Subsets of modalities that the test split has."""
     counts: Mapping[str, int]
+    """Evaluated test samples by subset."""
     headline: str
+    """The metric of curves and plots."""
     noise: bool
+    """Whether noise is shown. It is always measured, so that test is not predicted again later."""
     variants: tuple[VariantResult, ...]
+    """The full method, then its ablations."""
     baselines: Mapping[str, Mapping[str, Metrics]]
+    """Metrics of constant predictions by baseline, then by subset and `average`."""
     baseline_constants: Mapping[str, tuple[float, ...]]
+    """The constants of the baselines."""
     differences: tuple[Difference, ...] = ()
+    """Comparisons of the method with baselines, and of ablations with the method."""
     interval_unit: str = ""
+    """What the bootstrap resampled: `groups` (videos) or `samples`."""
     notes: tuple[str, ...] = ()
+    """What a user must know about the result."""
 
     @property
-    def whole(self) -> VariantResult:
-        """The method itself."""
+    def full(self) -> VariantResult:
+        """The result of the full method."""
         return self.variants[0]
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """All of the task's: the headline one, the others of its kind, then the rest."""
-        known = tuple(self.whole.conditions[self.complete])
+        """All metrics of the task: the headline metric, others of its kind, then the rest."""
+        known = tuple(self.full.conditions[self.complete])
         kind = self.headline.partition("_")[0]
         return tuple(dict.fromkeys((self.headline, *(name for name in known if name.startswith(kind)), *known)))
 
     @property
     def tested(self) -> tuple[str, ...]:
-        """Those that differences are made of: the headline one, and MAE where predictions are scores."""
+        """The metrics in `differences`: the headline metric, and MAE for scores."""
         return tuple(name for name in self.metrics if name in {self.headline, "mae"})
 
     @property
@@ -121,19 +148,19 @@ class Reproduction:
         return max(self.subsets, key=len)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, marked as a reproduction of this schema."""
+        """Return plain JSON values, marked as a reproduction of this schema."""
         return {"record": "reproduction", "schema": SCHEMA, **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Reproduction:
-        """What `to_json` made, after a way through JSON text or not.
+        """Return the reproduction that `to_json` wrote.
 
         Raises:
-            EdgeMsaError: another record or schema, or a key that is missing or unknown.
+            EdgeMsaError: The record or schema is another one, or a key is missing or unknown.
         """
         if value.get("record") != "reproduction" or value.get("schema") != SCHEMA:
-            found = f"{value.get('record')!r} of schema {value.get('schema')!r}"
-            raise EdgeMsaError(f"this is {found}, not a reproduction of schema {SCHEMA}: reproduce again")
+            actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
+            raise EdgeMsaError(f"The record must be a reproduction of schema {SCHEMA}, got {actual}. Reproduce again.")
         fields = {name: item for name, item in value.items() if name not in {"record", "schema"}}
         try:
             fields["variants"] = tuple(_variant(item) for item in fields["variants"])
@@ -143,18 +170,18 @@ class Reproduction:
                 fields[name] = tuple(fields[name])
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise EdgeMsaError(f"this reproduction cannot be read ({error}): reproduce again") from None
+            raise EdgeMsaError(f"Invalid reproduction ({error}). Reproduce again.") from None
 
 
 def _variant(value: Mapping[str, Any]) -> VariantResult:
     fields = dict(value)
     fields["runs"] = tuple(fields["runs"])
-    # JSON has no tuples; a recipe's changes have no lists.
+    # JSON has no tuples, and the changes of a recipe have no lists.
     fields["changes"] = {key: tuple(x) if isinstance(x, list) else x for key, x in fields["changes"].items()}
     fields["conditions"] = {key: _metrics(item) for key, item in fields["conditions"].items()}
     fields["average"] = _metrics(fields["average"])
     return VariantResult(**fields)
 
 
-def _metrics(value: Mapping[str, Any]) -> dict[str, OverSeeds]:
-    return {name: OverSeeds(item["mean"], item["deviation"], tuple(item["values"])) for name, item in value.items()}
+def _metrics(value: Mapping[str, Any]) -> dict[str, SeedSummary]:
+    return {name: SeedSummary(item["mean"], item["deviation"], tuple(item["values"])) for name, item in value.items()}

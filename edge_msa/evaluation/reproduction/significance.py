@@ -1,4 +1,4 @@
-"""Whether two methods differ on this test split: paired bootstrap over videos of the mean over trainings."""
+"""Test whether two methods differ on the test split, with a paired bootstrap over videos of the mean over seeds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import constant_predictions, describe, mean_difference, measure
-from edge_msa.evaluation.metrics.bootstrap import DRAWS
-from edge_msa.evaluation.reproduction.conditions import Condition, rows_of
+from edge_msa.evaluation.metrics.bootstrap import RESAMPLES
+from edge_msa.evaluation.reproduction.conditions import Condition
 from edge_msa.evaluation.reproduction.record import Difference
 
 SeedPredictions = Sequence[Mapping[str, FloatArray]]
-"""Predictions by a condition's key, of every training of a variant."""
+"""Predictions by the condition's key, for each seed of a variant."""
 
 
-def against_baseline(
+def compare_with_baselines(
     task: Task,
     split: Split,
     conditions: Sequence[Condition],
@@ -25,21 +25,28 @@ def against_baseline(
     constants: Mapping[str, FloatArray],
     metrics: Sequence[str],
     *,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
 ) -> Iterator[tuple[Difference, str]]:
-    """The method, its name and predictions, against the better baseline of each metric; each with the unit that was drawn.
+    """Yield the difference of the method from the better baseline of each metric, with the resampled unit.
 
-    `constants` are those of `baseline_constants`. Which one is better differs: the best constant is so by its MAE.
+    Args:
+        task: The task of the split.
+        split: The test split.
+        conditions: The conditions to compare.
+        method: Name and predictions of the method.
+        constants: The constants of `baseline_constants`. Which one is better depends on the metric.
+        metrics: The metrics to compare.
+        resamples: Number of bootstrap resamples.
     """
     name, predictions = method
     for condition in conditions:
-        rows = rows_of(split, condition.subset)
+        rows = condition.rows(split)
         baselines = {baseline: constant_predictions(task, value, len(rows)) for baseline, value in constants.items()}
-        ours = [one[condition.key] for one in predictions]
+        scores = [one[condition.key] for one in predictions]
         for metric in metrics:
             best = _better_baseline(task, split.labels[rows], baselines, metric)
             base = (best, [baselines[best]])
-            yield from _differences(task, split, condition, base, (name, ours), (metric,), draws)
+            yield from _differences(task, split, condition, base, (name, scores), (metric,), resamples)
 
 
 def _better_baseline(task: Task, labels: FloatArray, baselines: Mapping[str, FloatArray], metric: str) -> str:
@@ -47,10 +54,10 @@ def _better_baseline(task: Task, labels: FloatArray, baselines: Mapping[str, Flo
     values = {
         baseline: sign * measure(task, labels, predictions)[metric] for baseline, predictions in baselines.items()
     }
-    return max(reversed(list(values)), key=values.__getitem__)  # of equal ones the best constant, which comes last
+    return max(reversed(list(values)), key=values.__getitem__)  # if equal, the best constant, which comes last
 
 
-def against_variant(
+def compare_with_variant(
     task: Task,
     split: Split,
     conditions: Sequence[Condition],
@@ -58,12 +65,12 @@ def against_variant(
     other: tuple[str, SeedPredictions],
     metrics: Sequence[str],
     *,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
 ) -> Iterator[tuple[Difference, str]]:
-    """`other` against `base`, each a name and its predictions."""
+    """Yield the difference of `other` from `base`, each a name with predictions, with the resampled unit."""
     for condition in conditions:
         before, after = ([one[condition.key] for one in predictions] for _, predictions in (base, other))
-        yield from _differences(task, split, condition, (base[0], before), (other[0], after), metrics, draws)
+        yield from _differences(task, split, condition, (base[0], before), (other[0], after), metrics, resamples)
 
 
 def _differences(
@@ -73,20 +80,20 @@ def _differences(
     base: tuple[str, Sequence[FloatArray]],
     other: tuple[str, Sequence[FloatArray]],
     metrics: Sequence[str],
-    draws: int,
+    resamples: int,
 ) -> Iterator[tuple[Difference, str]]:
-    rows = rows_of(split, condition.subset)
+    rows = condition.rows(split)
     labels, groups = split.labels[rows], [split.groups[row] for row in rows]
     for metric in metrics:
-        found = mean_difference(task, labels, base[1], other[1], groups, metric=metric, draws=draws)
-        agree = _agreeing(task, labels, base[1], other[1], metric, found.value)
+        interval = mean_difference(task, labels, base[1], other[1], groups, metric=metric, resamples=resamples)
+        agree = _count_agreeing_seeds(task, labels, base[1], other[1], metric, interval.value)
         yield (
-            Difference(other[0], base[0], condition.key, metric, found.value, found.low, found.high, agree),
-            found.unit,
+            Difference(other[0], base[0], condition.key, metric, interval.value, interval.low, interval.high, agree),
+            interval.unit,
         )
 
 
-def _agreeing(
+def _count_agreeing_seeds(
     task: Task,
     labels: FloatArray,
     before: Sequence[FloatArray],
@@ -94,7 +101,7 @@ def _agreeing(
     metric: str,
     value: float,
 ) -> int:
-    """Seeds whose own difference has the sign of the mean one; a baseline, which has no seed, is the same for all."""
+    """Return the number of seeds whose difference has the sign of the mean difference. A baseline has no seeds."""
     bases = [measure(task, labels, one)[metric] for one in before]
     others = [measure(task, labels, one)[metric] for one in after]
     if len(bases) == 1:

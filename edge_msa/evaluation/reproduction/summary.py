@@ -1,4 +1,4 @@
-"""From predictions of every training to the record: metrics over seeds, baselines, differences, what a reader must know."""
+"""Summarize the test predictions of all trainings: metrics over seeds, baselines, differences and notes."""
 
 from __future__ import annotations
 
@@ -12,91 +12,103 @@ from edge_msa.evaluation.metrics import (
     baseline_constants,
     constant_predictions,
     measure,
-    metrics_of,
+    metric_functions,
     missing_average,
 )
-from edge_msa.evaluation.metrics.bootstrap import DRAWS
-from edge_msa.evaluation.reproduction.conditions import Condition, all_conditions, plain_conditions, rows_of
+from edge_msa.evaluation.metrics.bootstrap import RESAMPLES
+from edge_msa.evaluation.reproduction.conditions import Condition, all_conditions, plain_conditions
 from edge_msa.evaluation.reproduction.published import AVERAGE, ModelName, PaperName
-from edge_msa.evaluation.reproduction.record import Difference, Metrics, OverSeeds, Reproduction, VariantResult
-from edge_msa.evaluation.reproduction.significance import SeedPredictions, against_baseline, against_variant
+from edge_msa.evaluation.reproduction.record import Difference, Metrics, Reproduction, SeedSummary, VariantResult
+from edge_msa.evaluation.reproduction.significance import SeedPredictions, compare_with_baselines, compare_with_variant
 from edge_msa.evaluation.reproduction.variants import FULL, Variant
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 HEADLINE: dict[TaskKind, str] = {"mosi": "f1_non0", "sims": "f1", "emotions": "f1_average", "regression": "corr"}
-"""What the papers' tables are in, or closest to it."""
+"""The metric of the papers' tables, or the closest one."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A variant's trainings: the names of its runs, and the test predictions of each, in the order of the seeds."""
+class TrainedVariant:
+    """The trainings of a variant."""
 
     variant: Variant
+    """The variant."""
     runs: tuple[str, ...]
+    """Names of the run folders, one per seed."""
     predictions: SeedPredictions
+    """Test predictions, one per seed."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked for: see the fields of `Reproduction`."""
+class ReproductionConfig:
+    """What to reproduce. `Reproduction` has fields of the same names."""
 
     model: ModelName
+    """The method."""
     paper: PaperName
+    """The corpus whose published table is shown, or `none`."""
     recipe: Mapping[str, Any]
+    """Recipe of the full method."""
     seeds: tuple[int, ...]
+    """Seeds of the trainings."""
     noise: bool
+    """Whether to show noise."""
     notes: tuple[str, ...] = ()
+    """Notes about the data."""
 
 
-def conditions_of(variant: Variant, split: Split) -> tuple[Condition, ...]:
-    """What a variant is asked on test: everything of the method itself, the plain subsets of an ablation."""
+def variant_conditions(variant: Variant, split: Split) -> tuple[Condition, ...]:
+    """Return the conditions of a variant: all for the full method, the plain subsets for an ablation."""
     return all_conditions(split) if variant.name == FULL else plain_conditions(split)
 
 
-def summarize(asked: Asked, dataset: Dataset, trained: Sequence[Trained], *, draws: int = DRAWS) -> Reproduction:
-    """The record; `trained` begins with the method itself, `draws` are of the bootstrap."""
+def summarize(
+    config: ReproductionConfig, dataset: Dataset, trained: Sequence[TrainedVariant], *, resamples: int = RESAMPLES
+) -> Reproduction:
+    """Return the result. The first item of `trained` is the full method; `resamples` is the size of the bootstrap."""
     split, task = dataset.split("test"), dataset.task
     plain = plain_conditions(split)
     labels = dataset.split("train").labels
     constants = baseline_constants(task, labels, split.labels)
-    tested = tuple(name for name in (HEADLINE[task.kind], "mae") if name in metrics_of(task))
-    whole = (FULL, trained[0].predictions)
-    found = list(against_baseline(task, split, plain, whole, constants, tested, draws=draws))
+    tested = tuple(name for name in (HEADLINE[task.kind], "mae") if name in metric_functions(task))
+    full = (FULL, trained[0].predictions)
+    differences = list(compare_with_baselines(task, split, plain, full, constants, tested, resamples=resamples))
     for other in trained[1:]:
-        found += against_variant(
-            task, split, plain, whole, (other.variant.name, other.predictions), tested, draws=draws
+        differences += compare_with_variant(
+            task, split, plain, full, (other.variant.name, other.predictions), tested, resamples=resamples
         )
-    counts = {condition.subset: len(rows_of(split, condition.subset)) for condition in plain}
+    counts = {condition.subset: len(condition.rows(split)) for condition in plain}
     return Reproduction(
-        model=asked.model,
-        paper=asked.paper,
+        model=config.model,
+        paper=config.paper,
         dataset=dataset.name,
         digest=dataset.digest,
         task=task.kind,
-        recipe=asked.recipe,
-        seeds=asked.seeds,
+        recipe=config.recipe,
+        seeds=config.seeds,
         samples={name: len(dataset.split(name)) for name in SPLITS},
         subsets=tuple(counts),
         counts=counts,
         headline=HEADLINE[task.kind],
-        noise=asked.noise,
+        noise=config.noise,
         variants=tuple(_result(dataset, item) for item in trained),
-        baselines={name: _baseline(dataset, constant_of) for name, constant_of in constants.items()},
+        baselines={name: _measure_constant(dataset, constant) for name, constant in constants.items()},
         baseline_constants={name: tuple(float(number) for number in value) for name, value in constants.items()},
-        differences=tuple(difference for difference, _ in found),
-        interval_unit=found[0][1],
-        notes=(*asked.notes, *_notes(dataset, counts, [difference for difference, _ in found], len(asked.seeds))),
+        differences=tuple(difference for difference, _ in differences),
+        interval_unit=differences[0][1],
+        notes=(
+            *config.notes,
+            *_notes(dataset, counts, [difference for difference, _ in differences], len(config.seeds)),
+        ),
     )
 
 
-def _result(dataset: Dataset, trained: Trained) -> VariantResult:
+def _result(dataset: Dataset, trained: TrainedVariant) -> VariantResult:
     split = dataset.split("test")
-    conditions = conditions_of(trained.variant, split)
+    conditions = variant_conditions(trained.variant, split)
     by_seed = [
         {
-            condition.key: measure(
-                dataset.task, split.labels[rows_of(split, condition.subset)], predictions[condition.key]
-            )
+            condition.key: measure(dataset.task, split.labels[condition.rows(split)], predictions[condition.key])
             for condition in conditions
         }
         for predictions in trained.predictions
@@ -109,49 +121,49 @@ def _result(dataset: Dataset, trained: Trained) -> VariantResult:
         trained.variant.title,
         trained.variant.changes,
         trained.runs,
-        {condition.key: _over_seeds([one[condition.key] for one in by_seed]) for condition in conditions},
-        _over_seeds(averages),
+        {condition.key: _summarize_seeds([one[condition.key] for one in by_seed]) for condition in conditions},
+        _summarize_seeds(averages),
     )
 
 
-def _over_seeds(metrics: Sequence[Metrics]) -> dict[str, OverSeeds]:
-    return {name: OverSeeds.of([one[name] for one in metrics]) for name in metrics[0]}
+def _summarize_seeds(metrics: Sequence[Metrics]) -> dict[str, SeedSummary]:
+    return {name: SeedSummary.from_values([one[name] for one in metrics]) for name in metrics[0]}
 
 
-def _baseline(dataset: Dataset, constant: Any) -> dict[str, dict[str, float]]:
-    """The constant's metrics on the samples of each subset, and their average."""
+def _measure_constant(dataset: Dataset, constant: Any) -> dict[str, dict[str, float]]:
+    """Return the metrics of a constant on the samples of each subset, and their average."""
     split = dataset.split("test")
-    found = {}
+    by_subset = {}
     for condition in plain_conditions(split):
-        rows = rows_of(split, condition.subset)
+        rows = condition.rows(split)
         predictions = constant_predictions(dataset.task, constant, len(rows))
-        found[condition.subset] = measure(dataset.task, split.labels[rows], predictions)
-    average = missing_average(found)
-    return found | ({AVERAGE: average} if average else {})
+        by_subset[condition.subset] = measure(dataset.task, split.labels[rows], predictions)
+    average = missing_average(by_subset)
+    return by_subset | ({AVERAGE: average} if average else {})
 
 
 def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Difference], seeds: int) -> Iterator[str]:
-    yield "test was read once by every training, whose epoch was chosen on validation"
-    yield "the best constant is chosen with this test split's own labels: a baseline, which nobody could have known"
+    yield "each training predicted the test split once; its epoch was chosen on validation"
+    yield "the best constant was chosen with the test labels, so it is a baseline that could not be known before"
     absent = [subset.value for subset in Subset if subset.value not in counts]
     if absent:
         incomplete = ", ".join(subset for subset in counts if subset != Subset.LAV.value)
         yield (
-            f"the test split lacks a modality, so {', '.join(absent)} cannot be measured; our average is over "
-            f"{incomplete} and is not the paper's average of six"
+            f"the test split lacks a modality, so {', '.join(absent)} cannot be measured; this average is over "
+            f"{incomplete}, not over the six subsets of the paper"
         )
     total = len(dataset.split("test"))
     for subset, count in counts.items():
         if count < total:
-            yield f"{subset}: {total - count} of {total} test samples have no valid frame of it and are left out there"
-    learned = dataset.split("train").modalities
+            yield f"{subset}: {total - count} of {total} test samples without a valid frame excluded"
+    train_modalities = dataset.split("train").modalities
     for name in MODALITIES:
-        if name[0] in counts and (name not in learned or not learned[name].valid.any()):
-            yield f"{name}: the training split has no frame of it, so what is read from it was never learned"
-    told_apart = sum(not item.holds_zero for item in differences)
+        if name[0] in counts and (name not in train_modalities or not train_modalities[name].valid.any()):
+            yield f"{name}: the train split has no frame of it, so the model could not learn it"
+    distinguishable = sum(not item.includes_zero for item in differences)
     yield (
-        f"{len(differences)} differences were tested, {told_apart} are told apart; at 95 % about one in twenty would "
-        "be by chance alone"
+        f"{len(differences)} differences were tested and {distinguishable} intervals exclude 0; at 95 %, about one in "
+        "twenty does so by chance"
     )
     if seeds == 1:
-        yield "one training of each: what differs may be the seed's doing and not the method's; give more --seeds"
+        yield "with one seed, differences may come from the seed and not from the method; pass more --seeds"

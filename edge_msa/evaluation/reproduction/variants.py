@@ -1,4 +1,4 @@
-"""The method and its ablations, each as changes of its recipe."""
+"""A method and its ablations, as changes of its recipe."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ FULL = "full"
 
 @dataclass(frozen=True)
 class Variant:
-    """`name` in files, `title` in tables, `changes` of the recipe's table."""
+    """The full method or an ablation."""
 
     name: str
+    """Name in files."""
     title: str
+    """Name in tables."""
     changes: Mapping[str, Any] = field(default_factory=dict)
+    """Changed fields of the recipe."""
 
 
-WHOLE = Variant(FULL, "full")
+FULL_METHOD = Variant(FULL, "full")
 
 _ABLATIONS: dict[ModelName, tuple[Variant, ...]] = {
     "hrlf": (
@@ -42,9 +45,9 @@ _ABLATIONS: dict[ModelName, tuple[Variant, ...]] = {
         Variant("concatenation", "concatenation", {"fusion": "concatenation"}),
     ),
 }
-"""The papers' own, as `edge_msa.training.teachers.hrlf` and `edge_msa.models.almt` say what each leaves."""
+"""The ablations of the papers; `edge_msa.training.teachers.hrlf` and `edge_msa.models.almt` describe them."""
 
 
-def ablations_of(model: ModelName) -> tuple[Variant, ...]:
-    """The ablations of that method; one whose changes are what a recipe says anyway is that recipe."""
+def find_ablations(model: ModelName) -> tuple[Variant, ...]:
+    """Return the ablations of a method. One that changes nothing in a given recipe equals that recipe."""
     return _ABLATIONS[model]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task
-from edge_msa.evaluation.metrics import BEST_CONSTANT, MEDIAN, baselines, carries_signal, describe, measure
+from edge_msa.evaluation.metrics import BEST_CONSTANT, MEDIAN, describe, has_signal, measure, measure_baselines
 
 _BASELINE_NAMES = {MEDIAN: "median", BEST_CONSTANT: "best constant"}
 
@@ -31,7 +31,9 @@ def check_against_baselines(
     value = measure(task, labels, outputs)[metric]
     constants = {
         baseline: metrics[metric]
-        for baseline, metrics in baselines(task, labels if train_labels is None else train_labels, labels).items()
+        for baseline, metrics in measure_baselines(
+            task, labels if train_labels is None else train_labels, labels
+        ).items()
     }
     if train_labels is None:
         del constants[MEDIAN]
@@ -41,7 +43,7 @@ def check_against_baselines(
     )
     sentence = f"With all available modalities, {name.title} is {name.format(value)}, compared with {comparison}."
     is_better = value < min(constants.values()) if task.is_score else value > max(constants.values())
-    if is_better and carries_signal(task, labels, outputs, groups):
+    if is_better and has_signal(task, labels, outputs, groups):
         return sentence
     return (
         f"{sentence} On this split the model is no better than a constant, so do not interpret the rest of this page."

@@ -9,8 +9,8 @@ import numpy as np
 
 from edge_msa.data.dataset import BoolArray, FloatArray, Split
 from edge_msa.data.tasks import Task
-from edge_msa.evaluation.evaluate import Predict
 from edge_msa.evaluation.metrics import Interval, mean_interval
+from edge_msa.evaluation.subsets import Predict
 from edge_msa.reporting.explain.plots import PredictionRow
 from edge_msa.reporting.explain.samples import Rows, has_modality
 from edge_msa.reporting.templates import Table

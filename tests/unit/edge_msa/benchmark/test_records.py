@@ -8,7 +8,7 @@ import pytest
 
 from edge_msa.benchmark.records import BenchRecord, Records, load_records, write_records
 from edge_msa.errors import RunError
-from edge_msa.evaluation.evaluate import Evaluation, Source, write_evaluation
+from edge_msa.evaluation.evaluate import Evaluation, Source
 
 EVALUATION = Evaluation(
     source=Source("bundle", "bundle", "int8", "onnxruntime"),
@@ -18,7 +18,7 @@ EVALUATION = Evaluation(
     digest="0123456789",
     samples=4,
     counts={"l": 4},
-    left_out=("a",),
+    skipped_subsets=("a",),
     by_subset={"l": {"mae": 1.0, "acc2_non0": 0.5}},
     missing_average={"mae": 1.0, "acc2_non0": 0.5},
     baselines={"best_constant": {"mae": 1.2, "acc2_non0": 0.4}},
@@ -29,7 +29,7 @@ BENCH = BenchRecord("bundle", "laptop-x86", "onnxruntime", "int8", "CPU", {"l": 
 
 
 def test_records_below_a_folder_are_loaded(tmp_path: Path) -> None:
-    write_evaluation(tmp_path / "a" / "evaluation-int8.json", EVALUATION)
+    write_records(tmp_path / "a" / "evaluation-int8.json", EVALUATION)
     write_records(tmp_path / "b" / "bench.json", BENCH, replace(BENCH, precision="fp32"))
     records = load_records([tmp_path])
     assert records.evaluations == (EVALUATION,)

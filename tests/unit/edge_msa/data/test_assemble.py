@@ -21,7 +21,7 @@ def _one(task: Task = MOSI, labels: Any = (1.0, -2.0), ids: Any = ("a[0]", "a[1]
     return assemble("x", task, {"train": RawSplit(ids, np.asarray(labels), {"audio": audio})}, digest="d")
 
 
-def test_zero_frames_at_both_ends_are_padding_and_between_are_frames() -> None:
+def test_zero_frames_are_padding_only_at_the_ends() -> None:
     values = _values(2, 6, 3)
     values[0, [0, 1, 3, 5]] = 0
     values[1] = 0
@@ -29,7 +29,7 @@ def test_zero_frames_at_both_ends_are_padding_and_between_are_frames() -> None:
     assert frames.valid.tolist() == [[False, False, True, True, True, False], [False] * 6]
 
 
-def test_stated_lengths_win_over_zero_frames() -> None:
+def test_stated_lengths_override_zero_frames() -> None:
     values = _values(2, 4, 3)
     values[0, 2:] = 0
     frames = _one(values=values, lengths=np.array([4, 1])).split("train").modalities["audio"]
@@ -37,12 +37,12 @@ def test_stated_lengths_win_over_zero_frames() -> None:
 
 
 @pytest.mark.parametrize("lengths", [[5, 1], [-1, 2], [1]])
-def test_lengths_that_do_not_fit_are_refused(lengths: list[int]) -> None:
+def test_invalid_lengths_are_refused(lengths: list[int]) -> None:
     with pytest.raises(DataError, match="lengths of audio of train"):
         _one(values=_values(2, 4, 3), lengths=np.array(lengths))
 
 
-def test_non_finite_values_become_zero_with_a_note_each() -> None:
+def test_non_finite_values_become_0_with_a_note() -> None:
     values = _values(300, 2, 3)
     values[0, 0, :2] = -np.inf
     values[299, 1, 0] = np.nan
@@ -69,18 +69,18 @@ def test_samples_without_any_frame_are_noted() -> None:
     assert _one(values=values).notes == ("train: 1 of 2 samples have no valid frame of any modality",)
 
 
-def test_a_nan_label_names_its_sample() -> None:
+def test_the_error_of_a_nan_label_names_the_sample() -> None:
     with pytest.raises(DataError, match=r"'a\[1\]' in train must be a finite number, got nan"):
         _one(labels=(1.0, np.nan))
 
 
 @pytest.mark.parametrize(("task", "score"), [(MOSI, 3.5), (MOSI, -4.0), (SIMS, 2.0)])
-def test_a_label_outside_the_task_names_its_sample(task: Task, score: float) -> None:
+def test_the_error_of_a_label_outside_names_the_sample(task: Task, score: float) -> None:
     with pytest.raises(DataError, match=r"'a\[1\]'.*--task"):
         _one(task, labels=(1.0, score))
 
 
-def test_emotions_are_zero_or_one_and_as_many_as_the_task_has() -> None:
+def test_emotions_must_be_0_or_1() -> None:
     good = np.array([[1, 0, 0, 1], [0, 0, 1, 0]])
     assert _one(EMOTIONS, labels=good).split("train").labels.shape == (2, 4)
     with pytest.raises(DataError, match="must be 0"):
@@ -91,13 +91,13 @@ def test_emotions_are_zero_or_one_and_as_many_as_the_task_has() -> None:
         _one(EMOTIONS)
 
 
-def test_an_empty_split_is_named() -> None:
+def test_an_empty_split_is_refused() -> None:
     part = RawSplit([], np.zeros(0), {"audio": RawFrames(values=np.zeros((0, 2, 3)))})
     with pytest.raises(DataError, match="The valid split is empty"):
         assemble("x", MOSI, {"valid": part}, digest="d")
 
 
-def test_widths_that_differ_between_splits_are_refused() -> None:
+def test_different_feature_counts_are_refused() -> None:
     raw = {
         name: RawSplit(["a"], np.zeros(1), {"audio": RawFrames(values=_values(1, 2, width))})
         for name, width in (("train", 3), ("test", 4))
@@ -109,7 +109,7 @@ def test_widths_that_differ_between_splits_are_refused() -> None:
 @pytest.mark.parametrize(
     "values", [np.zeros((2, 3)), np.zeros((2, 0, 3)), np.zeros((3, 2, 3)), np.array([["a"], ["b"]], dtype=object)]
 )
-def test_features_of_a_wrong_shape_or_kind_are_refused(values: Any) -> None:
+def test_features_of_a_wrong_shape_are_refused(values: Any) -> None:
     with pytest.raises(DataError, match="audio of train"):
         _one(values=values)
 
@@ -126,7 +126,7 @@ def test_ids_without_lengths_or_mask_are_refused() -> None:
         assemble("x", MOSI, {"train": RawSplit(["a"], np.zeros(1), {"language": language})}, digest="d")
 
 
-def test_repeated_ids_are_made_unique_and_noted() -> None:
+def test_repeated_ids_are_renamed() -> None:
     dataset = _one(labels=(0, 0, 0, 0), ids=("a", "a", "a", "a#2"), values=_values(4, 2, 3))
     ids = dataset.split("train").ids
     assert ids[:3] == ("a", "a#2", "a#3")

@@ -24,7 +24,7 @@ def _dataset(task: Task, labels: Any) -> Dataset:
     return assemble("corpus", task, {"train": raw}, digest="ab" * 32, frame_rates={"audio": 12.5})
 
 
-def test_everything_a_user_asks_of_a_file_is_counted() -> None:
+def test_an_inspection_counts_samples_frames_and_labels() -> None:
     found = inspect_dataset(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
     train = found.splits["train"]
     assert (found.task, found.absent, found.dims) == ("mosi", ("vision",), {"language": 5, "audio": 2})

@@ -25,7 +25,7 @@ def words(ids: list[list[int]], table: np.ndarray = TABLE) -> Frames:
     return Frames(np.ones((len(ids), len(ids[0])), np.bool_), ids=np.array(ids), table=table)
 
 
-def test_the_others_samples_stand_behind_with_what_they_have() -> None:
+def test_samples_of_others_are_appended() -> None:
     own = dataset("own", {"language": words([[1, 2, 3]]), "audio": rows(1, 2)}, [1.0])
     other = dataset("other", {"audio": rows(2, 4, 50.0)}, [float("nan"), 2.0])
     train = join_train_splits(own, [other]).split("train")
@@ -41,7 +41,7 @@ def test_the_others_samples_stand_behind_with_what_they_have() -> None:
     assert not language.take()[1:].any()
 
 
-def test_words_of_another_table_are_joined_as_frames() -> None:
+def test_different_embedding_tables_are_joined_as_frames() -> None:
     own = dataset("own", {"language": words([[1, 2]])}, [1.0])
     other = dataset("other", {"language": words([[3]], TABLE + 1)}, [2.0])
     language = join_train_splits(own, [other]).split("train").modalities["language"]
@@ -49,7 +49,7 @@ def test_words_of_another_table_are_joined_as_frames() -> None:
     np.testing.assert_array_equal(language.take()[1], [TABLE[3] + 1, [0, 0]])
 
 
-def test_other_splits_stay_and_the_digest_names_all_of_it() -> None:
+def test_other_splits_are_kept_and_the_digest_changes() -> None:
     own, other = (dataset(name, {"audio": rows(1, 2)}, [1.0]) for name in ("own", "other"))
     whole = Dataset("own", MOSI, {**own.splits, "valid": own.split("train")}, "own")
     joined = join_train_splits(whole, [other])

@@ -45,7 +45,7 @@ def _valid_frames(dataset: Dataset, split: SplitName, modality: str) -> np.ndarr
     return frames.take()[frames.valid]
 
 
-def test_training_frames_come_out_centred_with_unit_spread(dataset: Dataset) -> None:
+def test_training_frames_have_mean_0_and_std_1(dataset: Dataset) -> None:
     applied = fit_normalization(dataset.split("train"), dataset.dims).normalize_dataset(dataset)
     for modality, varying in (("language", [0, 1]), ("audio", [0, 1])):
         frames = _valid_frames(applied, "train", modality)[:, varying]
@@ -59,7 +59,7 @@ def test_a_constant_feature_keeps_unit_divisor(dataset: Dataset) -> None:
     assert fitted.mean["audio"][2] == np.float32(0.1)
 
 
-def test_what_train_lacks_is_left_alone_and_noted(dataset: Dataset) -> None:
+def test_a_modality_without_training_frames_is_noted(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
     applied = fitted.normalize_dataset(dataset)
     np.testing.assert_array_equal(_valid_frames(applied, "valid", "vision"), _valid_frames(dataset, "valid", "vision"))
@@ -77,7 +77,7 @@ def test_a_table_is_normalized_once_and_keeps_its_ids(dataset: Dataset) -> None:
     np.testing.assert_array_equal(_valid_frames(applied, "valid", "language"), dense)
 
 
-def test_frames_that_are_not_valid_stay_zero_and_the_input_is_untouched(dataset: Dataset) -> None:
+def test_invalid_frames_stay_zero_and_the_input_unchanged(dataset: Dataset) -> None:
     before = dataset.split("train").modalities["audio"].values
     assert before is not None
     copy = before.copy()
@@ -92,7 +92,7 @@ def test_frames_that_are_not_valid_stay_zero_and_the_input_is_untouched(dataset:
     np.testing.assert_array_equal(before, copy)
 
 
-def test_json_gives_back_the_same_float32(dataset: Dataset) -> None:
+def test_json_keeps_float32_values_exactly(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
     read = FeatureNormalization.from_json(json.loads(json.dumps(fitted.to_json())))
     assert read.notes == fitted.notes
@@ -102,7 +102,7 @@ def test_json_gives_back_the_same_float32(dataset: Dataset) -> None:
         assert read.std[modality].dtype == np.float32
 
 
-def test_another_width_is_refused(dataset: Dataset) -> None:
+def test_another_number_of_features_is_refused(dataset: Dataset) -> None:
     narrow = FeatureNormalization({"audio": np.zeros(2, np.float32)}, {"audio": np.ones(2, np.float32)})
     with pytest.raises(
         DataError,

@@ -15,7 +15,7 @@ from edge_msa.data.tasks import MOSI
 from edge_msa.errors import DataError, UsageError
 
 
-def test_a_path_that_does_not_exist_names_its_neighbour(tmp_path: Path) -> None:
+def test_a_missing_path_suggests_a_similar_file(tmp_path: Path) -> None:
     (tmp_path / "aligned_50.pkl").touch()
     with pytest.raises(UsageError, match=r"does not exist\. Did you mean .*aligned_50\.pkl\?"):
         open_dataset(tmp_path / "alined_50.pkl")
@@ -23,7 +23,7 @@ def test_a_path_that_does_not_exist_names_its_neighbour(tmp_path: Path) -> None:
         open_dataset(tmp_path / "none" / "x.npz")
 
 
-def test_a_misspelt_synthetic_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelled_synthetic_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="Did you mean synthetic"):
         open_dataset("syntetic")
@@ -35,27 +35,27 @@ def test_the_synthetic_dataset_has_its_own_task() -> None:
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x", "x.tar.gz", "x.pth"])
-def test_an_unknown_kind_says_what_is_read(tmp_path: Path, name: str) -> None:
+def test_an_unknown_format_lists_the_supported_ones(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UsageError, match=r"Supported: \.npz"):
         open_dataset(tmp_path / name)
 
 
-def test_a_folder_of_other_things_says_what_is_needed(tmp_path: Path) -> None:
+def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
     with pytest.raises(UsageError, match=r"must contain labels\.csd.* got x\.txt"):
         open_dataset(tmp_path)
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {"train": {"x": 1}}, {"train": 3}, {}])
-def test_a_pickle_of_something_else_says_what_it_holds(tmp_path: Path, content: Any) -> None:
+def test_another_pickle_is_refused(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "x.pkl"
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(DataError, match=r"x\.pkl must (be a pickle of MMSA|hold a dict of splits)"):
         open_dataset(path)
 
 
-def test_an_npz_of_unknown_arrays_lists_them(tmp_path: Path) -> None:
+def test_an_npz_of_unknown_arrays_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", foo=np.ones(2))
     with pytest.raises(DataError, match="got foo"):
         open_dataset(tmp_path / "x.npz")

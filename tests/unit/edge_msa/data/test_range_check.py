@@ -28,19 +28,19 @@ def one(value: float, *, seen: bool) -> Frames:
 
 
 @pytest.mark.parametrize("value", [2e30, -2e30])
-def test_a_value_that_no_device_takes_is_named(value: float) -> None:
+def test_a_value_outside_the_range_is_refused(value: float) -> None:
     with pytest.raises(DataError, match="audio of valid in toy must be within") as raised:
         check_value_range(toy(one(value, seen=True)), ("audio", "vision"))
     assert f"{value:g}" in str(raised.value)
 
 
-def test_a_value_that_nobody_reads_is_left_alone() -> None:
+def test_unused_values_are_not_checked() -> None:
     check_value_range(toy(one(2e30, seen=False)), ("audio", "vision"))
     check_value_range(toy(one(2e30, seen=True)), ("vision",))
     check_value_range(toy(one(1e30, seen=True)), ("audio",))
 
 
-def test_an_embedding_table_is_looked_at_too() -> None:
+def test_an_embedding_table_is_checked() -> None:
     table = np.array([[1.0], [-3e30]], np.float32)
     words = Frames(np.ones((2, 3), np.bool_), ids=np.zeros((2, 3), np.int64), table=table)
     with pytest.raises(DataError, match="audio of valid"):

@@ -29,25 +29,25 @@ def wordpieces() -> str:
     return text
 
 
-def test_case_and_punctuation_make_no_difference() -> None:
+def test_case_and_punctuation_are_ignored() -> None:
     words = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=False)
     plain, loud, quoted = words.ids(["love its movie", "LOVE, IT'S... MOVIE!!", "“love” it\u2019s <movie>"])
     assert plain.tolist() == loud.tolist() == quoted.tolist() == [4, 6, 12]
 
 
-def test_special_tokens_frame_a_text_and_a_text_without_a_word_has_none() -> None:
+def test_special_tokens_are_added_to_texts_with_words() -> None:
     words = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=True)
     said, silent, marks = words.ids(["it", "   ", "?!"])
     assert said.tolist() == [2, 5, 3]
     assert silent.size == marks.size == 0
 
 
-def test_long_texts_lose_their_end() -> None:
+def test_long_texts_are_truncated() -> None:
     words = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 5, special=True)
     assert words.ids(["it it it it it it"])[0].tolist() == [2, 5, 5, 5, 3]
 
 
-def test_a_narrowed_vocabulary_reads_its_texts_as_before() -> None:
+def test_a_restricted_vocabulary_keeps_its_texts() -> None:
     full = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=False)
     small = TextTokenizer(restrict_vocabulary(full.tokenizer, ["unkind movie"]), 16, special=False)
     assert small.size < full.size
@@ -59,29 +59,29 @@ def test_a_narrowed_vocabulary_reads_its_texts_as_before() -> None:
     assert small.ids(["z"])[0].tolist() == [small.vocabulary.index("z")]
 
 
-def test_only_wordpieces_are_narrowed() -> None:
+def test_only_wordpiece_vocabularies_can_be_restricted() -> None:
     with pytest.raises(DataError, match="WordLevel"):
         restrict_vocabulary(build_word_tokenizer(["unk", "a"]), ["a"])
 
 
-def test_whole_words_fall_back_to_the_first() -> None:
+def test_unknown_words_become_the_first_entry() -> None:
     words = TextTokenizer(build_word_tokenizer(["unk", "good", "film"]), 16, special=False)
     assert words.ids(["Good bad FILM."])[0].tolist() == [1, 0, 2]
     assert words.unknown == 0
 
 
-def test_learned_pieces_cover_their_texts() -> None:
+def test_trained_wordpieces_cover_their_texts() -> None:
     words = TextTokenizer(train_wordpiece_tokenizer(["a good film", "a bad film"]), 16, special=False)
     assert words.unknown not in words.ids(["good bad film"])[0]
 
 
-def test_a_damaged_tokenizer_is_one_line() -> None:
+def test_a_damaged_tokenizer_is_refused() -> None:
     with pytest.raises(DataError, match="Make its run again"):
         TextTokenizer(json.dumps({"model": {"type": "WordPiece"}}), 16, special=False).ids(["a"])
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000, "\U0001f600 \u4f60\u597d \u043c\u0438\u0440 love", "a\x00b", "\ud800"])
-def test_odd_texts_have_ids_or_none(text: str) -> None:
+def test_unusual_texts_can_be_encoded(text: str) -> None:
     ids = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=False).ids([text])[0]
     assert ids.ndim == 1
     assert len(ids) <= 16

@@ -7,7 +7,7 @@ import pytest
 
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
-from edge_msa.evaluation.agreement import agreements, format_agreement
+from edge_msa.evaluation.agreement import compare_evaluations, format_agreement
 from edge_msa.evaluation.evaluate import Evaluation, Source, SubsetPredictions, evaluate
 from edge_msa_runtime.modalities import Subset
 
@@ -24,27 +24,27 @@ def read(precision: str, gap: float) -> tuple[Evaluation, tuple[SubsetPrediction
     def predict(split: Split, subset: Subset) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return split.labels + np.float32(gap if subset is Subset.LA else 0.0)
 
-    return evaluate(predict, dataset(), "test", Source("toy", "bundle", precision), draws=0)
+    return evaluate(predict, dataset(), "test", Source("toy", "bundle", precision), resamples=0)
 
 
-def test_differences_are_those_of_each_subset() -> None:
-    found = agreements(*read("fp32", 0.0), *read("int8", 0.25))
-    assert found.names == ("fp32", "int8")
+def test_each_subset_has_its_difference() -> None:
+    found = compare_evaluations(*read("fp32", 0.0), *read("int8", 0.25))
+    assert found.precisions == ("fp32", "int8")
     assert [item.subset for item in found.subsets] == ["l", "a", "la"]
     assert found.subsets[2].metrics["mae"] == pytest.approx((0.0, 0.25))
     assert found.subsets[0].metrics["mae"] == (0.0, 0.0)
     assert all(item.correlation == pytest.approx(1.0) for item in found.subsets)
 
 
-def test_the_closing_line_has_the_mean_and_the_worst() -> None:
-    text = format_agreement(agreements(*read("fp32", 0.0), *read("int8", 1.5)))
-    assert "in MAE by 0.500 on the average and 1.500 at most" in text
-    assert "in Acc-2 Non0 by 8.3 on the average and 25.0 at most" in text
+def test_the_sentence_has_mean_and_largest_difference() -> None:
+    text = format_agreement(compare_evaluations(*read("fp32", 0.0), *read("int8", 1.5)))
+    assert "in MAE by 0.500 on average (at most 1.500)" in text
+    assert "in Acc-2 Non0 by 8.3 on average (at most 25.0)" in text
     assert "-25.0" in text
 
 
-def test_predictions_that_part_are_told_by_their_correlation() -> None:
+def test_different_predictions_have_a_low_correlation() -> None:
     first, second = read("fp32", 0.0), read("int8", 0.0)
     turned = tuple(dataclasses.replace(item, scores=-item.scores) for item in second[1])
-    found = agreements(*first, second[0], turned)
+    found = compare_evaluations(*first, second[0], turned)
     assert {round(item.correlation, 5) for item in found.subsets} == {-1.0}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.reproduction.record import OverSeeds
+from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.reporting.text_sweep import SweepPoint, TextSweep, format_sweep, write_sweep_page
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def point(variant: str, precision: str, p50: float, mae: float) -> SweepPoint:
-    metrics = {"mae": OverSeeds(mae, 0.01, (mae - 0.01, mae + 0.01))}
+    metrics = {"mae": SeedSummary(mae, 0.01, (mae - 0.01, mae + 0.01))}
     return SweepPoint(variant, variant, precision, "onnxruntime", 1000, 4000, 24, {"p50": p50, "p90": p50}, metrics)
 
 

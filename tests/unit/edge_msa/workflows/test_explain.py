@@ -16,7 +16,7 @@ from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.data.tasks import EMOTIONS
-from edge_msa.evaluation.predictors import by_run
+from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa.models.hrlf import Hrlf, HrlfConfig
 from edge_msa.models.student import Student, StudentConfig
@@ -117,7 +117,7 @@ def test_json_has_the_predictions_of_the_run(toy: Path, capsys: pytest.CaptureFi
     assert edge_msa([*line, "--output", str(toy / "one.html")]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     split = generate_dataset(CONFIG).split("valid")
-    predict = by_run(load_run(toy / "hrlf"))
+    predict = run_predictor(load_run(toy / "hrlf"))
     predictions = record["predictions"][ONE]
     assert list(record["predictions"]) == [ONE]
     for subset in Subset:

@@ -15,7 +15,7 @@ from edge_msa.data.dataset import Dataset
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.errors import DataError, RunUsageError, UsageError
-from edge_msa.evaluation.predictors import by_run
+from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME, PREDICTIONS_NAME
 from edge_msa.evaluation.reproduction.record import NAME, Reproduction
 from edge_msa.evaluation.reproduction.summary import summarize
@@ -46,7 +46,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer draws: what is tested here is the way, not the width of intervals."""
-    monkeypatch.setattr("edge_msa.workflows.reproduce.summarize", lambda *given: summarize(*given, draws=20))
+    monkeypatch.setattr("edge_msa.workflows.reproduce.summarize", lambda *given: summarize(*given, resamples=20))
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def test_predictions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def counted(asked: Any, device: Any) -> Any:
         found.append(asked.path.name)
-        return by_run(asked, device)
+        return run_predictor(asked, device)
 
-    monkeypatch.setattr("edge_msa.workflows.reproduce.by_run", counted)
+    monkeypatch.setattr("edge_msa.workflows.reproduce.run_predictor", counted)
     return found
 
 
@@ -68,7 +68,7 @@ def call(archive: Path, recipe: Path, folder: Path, **changes: Any) -> Reproduct
     return reproduce(model, str(archive), folder, **{**options, **changes})
 
 
-def test_test_is_read_once_by_every_training_whatever_is_asked_later(
+def test_each_training_predicts_test_once(
     archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = call(archive, recipe, tmp_path)
@@ -82,7 +82,7 @@ def test_test_is_read_once_by_every_training_whatever_is_asked_later(
     assert test_predictions[2:] == ["hrlf-full-seed2"]
 
 
-def test_a_training_of_another_recipe_is_another_one(
+def test_another_recipe_makes_another_training(
     archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str]
 ) -> None:
     call(archive, recipe, tmp_path, seeds=1)
@@ -91,7 +91,7 @@ def test_a_training_of_another_recipe_is_another_one(
     assert load_run(tmp_path / "hrlf-full-seed0").info.recipe["epochs"] == 2
 
 
-def test_a_kill_between_training_and_prediction_costs_no_training(
+def test_a_kill_before_prediction_keeps_the_training(
     archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     call(archive, recipe, tmp_path, seeds=1)
@@ -102,7 +102,7 @@ def test_a_kill_between_training_and_prediction_costs_no_training(
     assert len(test_predictions) == 2
 
 
-def test_what_is_kept_is_what_was_printed(
+def test_the_record_contains_the_printed_numbers(
     archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = call(archive, recipe, tmp_path, ablations=True, noise=True, seeds=1, json=True)
@@ -117,24 +117,24 @@ def test_what_is_kept_is_what_was_printed(
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {NAME, "dropped-frames.png"}
 
 
-def test_predictions_and_metrics_lie_beside_the_run(archive: Path, recipe: Path, tmp_path: Path) -> None:
+def test_predictions_and_metrics_are_cached_in_the_run(archive: Path, recipe: Path, tmp_path: Path) -> None:
     record = call(archive, recipe, tmp_path, seeds=1)
     info = json.loads((tmp_path / "hrlf-full-seed0" / INFO_NAME).read_text(encoding="utf-8"))
-    found = record.whole.conditions["la dropped 0.5"]["mae"].values[0]
+    found = record.full.conditions["la dropped 0.5"]["mae"].values[0]
     assert info["metrics"]["la dropped 0.5"]["mae"] == pytest.approx(found)
     with np.load(tmp_path / "hrlf-full-seed0" / PREDICTIONS_NAME) as arrays:
         assert all(len(arrays[name]) == 24 for name in arrays.files)
-        assert len(arrays.files) == len(info["conditions"]) == len(record.whole.conditions)
+        assert len(arrays.files) == len(info["conditions"]) == len(record.full.conditions)
 
 
-def test_nothing_left_reads_alike_from_every_subset(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    conditions = call(archive, recipe, tmp_path, seeds=1).whole.conditions
+def test_without_frames_all_subsets_predict_the_same(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    conditions = call(archive, recipe, tmp_path, seeds=1).full.conditions
     errors = [metrics["mae"].mean for key, metrics in conditions.items() if key.endswith("dropped 1")]
     assert len(errors) == 7
     assert errors == pytest.approx([errors[0]] * 7, abs=1e-6)
 
 
-def test_ablations_of_almt_differ_from_it_each_in_its_own_way(archive: Path) -> None:
+def test_each_ablation_of_almt_has_its_own_recipe(archive: Path) -> None:
     tables = {"tokens": 2, "fusion_depth": 1}
     found = dict(distinct_variants("almt", tables, str(archive), 1, small(), ablations=True))
     names = "full without-ahl without-language scales-1 scales-2 tokens-4 tokens-8 tokens-16 concatenation"
@@ -142,13 +142,13 @@ def test_ablations_of_almt_differ_from_it_each_in_its_own_way(archive: Path) -> 
     assert len({repr(chosen) for _, chosen in found.values()}) == len(found)
 
 
-def test_almt_goes_the_same_way(archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str]) -> None:
+def test_almt_is_reproduced(archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str]) -> None:
     record = call(archive, recipe, tmp_path, model="almt", seeds=1)
     assert test_predictions == ["almt-full-seed0"]
     assert record.model == "almt"
 
 
-def test_the_papers_own_preset_is_taken_for_its_corpus_and_said(
+def test_the_preset_of_the_paper_is_used(
     archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = call(archive, recipe, tmp_path, seeds=1, paper="mosi", task="mosi")
@@ -161,7 +161,7 @@ def without(dataset: Dataset, split: str) -> Dataset:
     return dataclasses.replace(dataset, splits={name: item for name, item in dataset.splits.items() if name != split})
 
 
-def test_data_without_a_test_split_is_refused_before_anything_is_trained(recipe: Path, tmp_path: Path) -> None:
+def test_data_without_test_is_refused_before_training(recipe: Path, tmp_path: Path) -> None:
     write_archive(without(small(), "test"), tmp_path / "short.npz")
     with pytest.raises(DataError, match="no test split"):
         call(tmp_path / "short.npz", recipe, tmp_path / "out")
@@ -169,11 +169,11 @@ def test_data_without_a_test_split_is_refused_before_anything_is_trained(recipe:
 
 
 def test_fewer_than_one_seed_is_refused(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--seeds is 0"):
+    with pytest.raises(UsageError, match="--seeds must be at least 1, got 0"):
         call(archive, recipe, tmp_path / "out", seeds=0)
 
 
-def test_a_folder_of_something_else_is_left_alone(archive: Path, recipe: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_unchanged(archive: Path, recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(RunUsageError, match=r"holds thesis\.tex, .*nothing was changed"):
         call(archive, recipe, tmp_path)
@@ -182,12 +182,10 @@ def test_a_folder_of_something_else_is_left_alone(archive: Path, recipe: Path, t
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_reproduction_of_another_method_or_other_data_is_left_alone(
-    archive: Path, recipe: Path, tmp_path: Path
-) -> None:
+def test_another_reproduction_is_unchanged(archive: Path, recipe: Path, tmp_path: Path) -> None:
     call(archive, recipe, tmp_path / "out", seeds=1)
     before = load_run(tmp_path / "out" / "hrlf-full-seed0").digest
-    with pytest.raises(RunUsageError, match="not of reproduce almt"):
+    with pytest.raises(RunUsageError, match="not part of reproduce almt"):
         call(archive, recipe, tmp_path / "out", model="almt")
     write_archive(generate_dataset(SyntheticConfig(train=40, valid=24, test=24)), tmp_path / "other.npz")
     with pytest.raises(RunUsageError, match="other data"):
@@ -201,13 +199,13 @@ def test_a_reproduction_of_another_method_or_other_data_is_left_alone(
         ("hrlf --data {data} --output-dir {out} --seeds 0", "--seeds"),
         ("hrlf --data {data} --output-dir {out} --paper meld", "--paper"),
         ("bert --data {data} --output-dir {out}", "bert"),
-        ("hrlf --data {data} --output-dir {out} --paper iemocap", "prints metrics of the task emotions"),
+        ("hrlf --data {data} --output-dir {out} --paper iemocap", "must be emotions for --paper iemocap"),
         ("hrlf --data {data} --output-dir {out} --device tpu", "auto, cpu, cuda"),
         ("hrlf --data {data}x --output-dir {out}", "Did you mean"),
         ("hrlf --data {data}", "--output-dir"),
     ],
 )
-def test_what_cannot_be_used_is_one_line_and_code_2(
+def test_invalid_options_give_a_one_line_error(
     options: str, words: str, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = options.format(data=archive, out=tmp_path / "out").split()

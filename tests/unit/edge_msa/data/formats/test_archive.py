@@ -51,7 +51,7 @@ def _assert_same(one: Dataset, other: Dataset) -> None:
 
 
 @pytest.mark.parametrize("task", [MOSI, EMOTIONS, Task("regression", ("low", "high"), (2.0,), 0.0, None)])
-def test_what_is_written_is_read(tmp_path: Path, task: Task) -> None:
+def test_an_archive_is_loaded_as_written(tmp_path: Path, task: Task) -> None:
     dataset = _dataset(task)
     if task.low == 0:
         dataset = Dataset(
@@ -68,7 +68,7 @@ def test_what_is_written_is_read(tmp_path: Path, task: Task) -> None:
     assert valid.table is test.table
 
 
-def test_the_same_dataset_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_writing_is_deterministic(tmp_path: Path) -> None:
     for name in ("a.npz", "b.npz"):
         write_archive(_dataset(), tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -77,7 +77,7 @@ def test_the_same_dataset_gives_the_same_bytes_and_leaves_nothing_else(tmp_path:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failed_write_leaves_the_old_archive_whole(
+def test_a_failed_write_keeps_the_old_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     path = tmp_path / "x.npz"
@@ -96,7 +96,7 @@ def test_a_failed_write_leaves_the_old_archive_whole(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_name_or_folder_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
+def test_an_invalid_path_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in \.npz"):
         write_archive(_dataset(), tmp_path / "x.pkl")
     with pytest.raises(UsageError, match="does not exist"):
@@ -114,13 +114,13 @@ def _by_hand(path: Path, header: Any = None, **changes: Any) -> Path:
     return path
 
 
-def test_an_archive_by_hand_needs_few_arrays(tmp_path: Path) -> None:
+def test_a_minimal_archive_is_loaded(tmp_path: Path) -> None:
     dataset = load_archive(_by_hand(tmp_path / "mine.npz"))
     assert (dataset.name, dataset.task, dataset.split("train").ids) == ("mine", MOSI, ("train-0", "train-1"))
     assert dataset.split("train").modalities["audio"].valid.all()
 
 
-def test_values_that_are_not_finite_are_named_counted_and_located(tmp_path: Path) -> None:
+def test_non_finite_values_are_located(tmp_path: Path) -> None:
     audio = np.ones((2, 3, 2), np.float32)
     audio[1, 0, 1] = np.nan
     audio[1, 2, 0] = np.inf
@@ -158,14 +158,14 @@ def test_values_that_are_not_finite_are_named_counted_and_located(tmp_path: Path
         ),
     ],
 )
-def test_bad_archives_are_one_line(tmp_path: Path, header: Any, changes: dict[str, Any], message: str) -> None:
+def test_invalid_archives_are_refused(tmp_path: Path, header: Any, changes: dict[str, Any], message: str) -> None:
     path = _by_hand(tmp_path / "x.npz", header, **changes)
     with pytest.raises(DataError, match=message) as caught:
         load_archive(path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_split_without_labels_needs_ids_and_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_split_without_labels_needs_ids(tmp_path: Path) -> None:
     dataset = _dataset()
     dataset.splits["train"].labels[:] = np.nan
     write_archive(dataset, tmp_path / "x.npz")
@@ -182,7 +182,7 @@ def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
         load_archive(tmp_path / "x.npz")
 
 
-def test_a_task_that_the_header_does_not_state_must_be_given(tmp_path: Path) -> None:
+def test_a_header_without_a_task_needs_one(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", {"schema": 1})
     with pytest.raises(UsageError, match="--task"):
         load_archive(path)
@@ -190,7 +190,7 @@ def test_a_task_that_the_header_does_not_state_must_be_given(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300, -30])
-def test_a_truncated_archive_is_one_clear_line(tmp_path: Path, keep: int) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "x.npz"
     write_archive(_dataset(), path)
     path.write_bytes(path.read_bytes()[:keep])
@@ -198,7 +198,7 @@ def test_a_truncated_archive_is_one_clear_line(tmp_path: Path, keep: int) -> Non
         load_archive(path)
 
 
-def test_a_changed_byte_inside_an_array_is_found(tmp_path: Path) -> None:
+def test_a_changed_byte_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     write_archive(_dataset(), path)
     content = bytearray(path.read_bytes())
@@ -214,7 +214,7 @@ def test_python_objects_in_an_archive_are_refused(tmp_path: Path) -> None:
         load_archive(path)
 
 
-def test_texts_are_those_of_every_sample_or_refused(tmp_path: Path) -> None:
+def test_texts_must_have_all_samples(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", train__texts=np.array(["one", "two"]))
     assert load_archive(path).split("train").texts == ("one", "two")
     with pytest.raises(DataError, match="texts must have 2 samples, as ids has, got 1"):

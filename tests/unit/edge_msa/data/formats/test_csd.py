@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_a_folder_of_aligned_sequences_is_read(folder: Path) -> None:
+def test_a_folder_of_aligned_sequences_is_loaded(folder: Path) -> None:
     dataset = open_dataset(folder, task=MOSI)
     train = dataset.split("train")
     assert (dataset.name, dataset.dims, dataset.notes) == ("corpus", {"language": 4, "audio": 2}, ())
@@ -45,7 +45,7 @@ def test_a_folder_of_aligned_sequences_is_read(folder: Path) -> None:
     assert dataset.split("test").modalities["audio"].lengths.tolist() == [5]
 
 
-def test_the_digest_follows_every_file(folder: Path) -> None:
+def test_the_digest_depends_on_every_file(folder: Path) -> None:
     before = open_dataset(folder, task=MOSI).digest
     assert open_dataset(folder, task=MOSI).digest == before
     (folder / "splits.json").write_text(json.dumps({"train": ["a"], "valid": ["c"], "test": ["b"]}))
@@ -58,13 +58,13 @@ def test_the_task_must_be_given(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", ["splits.json", "labels.csd"])
-def test_a_folder_that_lacks_a_part_says_what_is_needed(folder: Path, lost: str) -> None:
+def test_an_incomplete_folder_is_refused(folder: Path, lost: str) -> None:
     (folder / lost).unlink()
     with pytest.raises(UsageError, match=r"must contain labels\.csd.*splits\.json"):
         open_dataset(folder, task=MOSI)
 
 
-def test_one_file_alone_asks_for_its_folder(folder: Path) -> None:
+def test_a_single_csd_file_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="Pass its folder"):
         open_dataset(folder / "audio.csd", task=MOSI)
 
@@ -79,14 +79,14 @@ def test_samples_without_a_sequence_lack_the_modality(folder: Path) -> None:
     )
 
 
-def test_videos_that_no_split_names_are_left_out_with_a_note(folder: Path) -> None:
+def test_videos_outside_all_splits_are_dropped(folder: Path) -> None:
     (folder / "splits.json").write_text(json.dumps({"train": ["a"], "test": ["c"]}))
     dataset = open_dataset(folder, task=MOSI)
     assert set(dataset.splits) == {"train", "test"}
     assert dataset.notes == ("1 samples dropped: splits.json does not list their videos",)
 
 
-def test_seven_label_columns_are_moseis(folder: Path) -> None:
+def test_seven_label_columns_are_those_of_mosei(folder: Path) -> None:
     _csd(folder / "labels.csd", {name: [[2.0, 0, 1, 0, 0, 0, 0]] for name in _IDS})
     dataset = open_dataset(folder, task=MOSI)
     assert dataset.split("train").labels.tolist() == [2.0, 2.0, 2.0]
@@ -108,7 +108,7 @@ def test_infinite_features_become_zero_with_a_note(folder: Path) -> None:
         ({"a[0]": np.ones((1, 2)), "a[1]": np.ones((1, 3))}, r"same number of features, got \[2, 3\]"),
     ],
 )
-def test_sequences_that_cannot_be_used_are_refused(folder: Path, features: Any, message: str) -> None:
+def test_invalid_sequences_are_refused(folder: Path, features: Any, message: str) -> None:
     _csd(folder / "audio.csd", features)
     with pytest.raises(DataError, match=message):
         open_dataset(folder, task=MOSI)
@@ -124,7 +124,7 @@ def test_sequences_that_cannot_be_used_are_refused(folder: Path, features: Any, 
         ('{"train": ["nobody"]}', "train split is empty"),
     ],
 )
-def test_splits_that_cannot_be_used_are_refused(folder: Path, splits: str, message: str) -> None:
+def test_invalid_splits_are_refused(folder: Path, splits: str, message: str) -> None:
     (folder / "splits.json").write_text(splits)
     with pytest.raises(DataError, match=message) as caught:
         open_dataset(folder, task=MOSI)
@@ -132,7 +132,7 @@ def test_splits_that_cannot_be_used_are_refused(folder: Path, splits: str, messa
 
 
 @pytest.mark.parametrize("keep", [0, 100, 2000])
-def test_a_truncated_sequence_file_is_one_line(folder: Path, keep: int) -> None:
+def test_a_truncated_sequence_file_is_refused(folder: Path, keep: int) -> None:
     path = folder / "audio.csd"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match=r"audio\.csd is not a \.csd file, or is truncated") as caught:

@@ -42,7 +42,7 @@ def _write(path: Path, content: Any) -> Path:
     return path
 
 
-def test_an_aligned_file_is_read(tmp_path: Path) -> None:
+def test_an_aligned_file_is_loaded(tmp_path: Path) -> None:
     dataset = open_dataset(_write(tmp_path / "aligned_50.pkl", _content()))
     assert dataset.task == MOSI
     assert dataset.dims == {"language": 8, "audio": 5, "vision": 7}
@@ -66,7 +66,7 @@ def test_an_unaligned_file_uses_its_lengths(tmp_path: Path) -> None:
     assert train.modalities["vision"].lengths.tolist() == [6] * 5
 
 
-def test_a_sims_file_is_told_by_its_unimodal_labels_and_task_overrides(tmp_path: Path) -> None:
+def test_sims_is_recognized_by_its_unimodal_labels(tmp_path: Path) -> None:
     content = _content()
     for split in content.values():
         split["regression_labels_T"] = split["regression_labels"]
@@ -110,7 +110,7 @@ def _put(content: Content, split: str, key: str, value: Any) -> Content:
         (_content() | {"valid": _split(0, 1)}, "valid split is empty"),
     ],
 )
-def test_bad_content_is_one_line(tmp_path: Path, content: Content, message: str) -> None:
+def test_invalid_content_is_refused(tmp_path: Path, content: Content, message: str) -> None:
     path = _write(tmp_path / "x.pkl", content)
     with pytest.raises(DataError, match=message) as caught:
         open_dataset(path)

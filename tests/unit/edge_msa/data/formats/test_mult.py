@@ -35,7 +35,7 @@ def _write(path: Path, content: Any) -> Path:
     return path
 
 
-def test_scores_ids_of_bytes_and_left_padding_are_read(tmp_path: Path) -> None:
+def test_scores_byte_ids_and_left_padding_are_loaded(tmp_path: Path) -> None:
     ids = np.array([[b"vid", b"1.5", b"2"], [b"vid", b"2", b"3.5"], [b"w\xe9", b"0", b"1"], [b"x", b"0", b"1"]])
     dataset = open_dataset(_write(tmp_path / "mosi_data_noalign.pkl", _scores(train=ids)))
     train = dataset.split("train")
@@ -77,13 +77,13 @@ def test_iemocap_pairs_become_four_emotions(tmp_path: Path) -> None:
         (np.zeros((3, 1, 1)), "language of train must have 3 samples, .* got 2"),
     ],
 )
-def test_bad_labels_are_one_line(tmp_path: Path, labels: Any, message: str) -> None:
+def test_invalid_labels_are_refused(tmp_path: Path, labels: Any, message: str) -> None:
     path = _write(tmp_path / "x.pkl", {"train": _split(2, labels)})
     with pytest.raises(DataError, match=message):
         open_dataset(path)
 
 
-def test_a_split_without_labels_or_samples_is_named(tmp_path: Path) -> None:
+def test_a_split_without_labels_or_samples_is_refused(tmp_path: Path) -> None:
     content = _scores()
     del content["valid"]["labels"]
     with pytest.raises(DataError, match=r"valid of .* must have labels"):
@@ -93,7 +93,7 @@ def test_a_split_without_labels_or_samples_is_named(tmp_path: Path) -> None:
         open_dataset(_write(tmp_path / "x.pkl", content))
 
 
-def test_a_pair_that_is_half_known_is_a_label_that_is_not(tmp_path: Path) -> None:
+def test_a_half_known_pair_is_an_unknown_label(tmp_path: Path) -> None:
     pairs = np.tile([0.0, 1.0], (2, 4, 1))
     pairs[1, 2, 0] = np.nan
     path = _write(tmp_path / "x.pkl", {"train": _split(2, pairs)})
@@ -102,7 +102,7 @@ def test_a_pair_that_is_half_known_is_a_label_that_is_not(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("ids", [5, "names", np.array(3)])
-def test_ids_that_are_no_list_are_named(ids: Any, tmp_path: Path) -> None:
+def test_ids_must_be_a_list(ids: Any, tmp_path: Path) -> None:
     path = _write(tmp_path / "x.pkl", {"train": _split(2, np.zeros((2, 1, 1)), ids)})
     with pytest.raises(DataError, match=r"id of train must be a list"):
         open_dataset(path)

@@ -75,12 +75,12 @@ def test_language_stays_ids_over_one_table_and_audio_is_one_frame(tmp_path: Path
         ({"label": np.array([1, np.nan, 1, 1])}, "'vid_eo_1' in train must be a finite number, got nan"),
     ],
 )
-def test_a_damaged_language_audio_file_is_one_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_an_invalid_language_audio_file_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         open_dataset(_save(tmp_path / "x.npz", _language_audio() | change))
 
 
-def test_one_split_is_divided_by_video_whatever_the_seed(tmp_path: Path) -> None:
+def test_a_single_split_is_split_by_video(tmp_path: Path) -> None:
     path = _save(tmp_path / "x.npz", _trimodal())
     dataset, other = open_dataset(path, seed=0), open_dataset(path, seed=9)
     groups = [set(split.groups) for split in dataset.splits.values()]
@@ -90,12 +90,12 @@ def test_one_split_is_divided_by_video_whatever_the_seed(tmp_path: Path) -> None
     assert dataset.notes == ("the file has one split: its videos are split 3/1/1 into train/valid/test",)
 
 
-def test_too_few_videos_cannot_be_divided(tmp_path: Path) -> None:
+def test_too_few_videos_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least 3 videos, got 2"):
         open_dataset(_save(tmp_path / "x.npz", _trimodal(videos=2)))
 
 
-def test_the_division_is_pinned() -> None:
+def test_the_split_by_video_never_changes() -> None:
     assert split_by_group([f"v{n}" for n in range(10)]) == {
         "train": _PINNED[4:],
         "valid": _PINNED[:2],
@@ -128,7 +128,7 @@ def test_the_public_mosi_file_has_the_standard_split() -> None:
     assert dataset.notes == ()
 
 
-def test_the_public_trimodal_file_is_divided_by_video() -> None:
+def test_the_public_trimodal_file_is_split_by_video() -> None:
     dataset = open_dataset(_shared("mosi_trimodal_229.npz"))
     assert sum(len(split) for split in dataset.splits.values()) == 229
     assert [len(set(split.groups)) for split in dataset.splits.values()] == [6, 2, 2]
@@ -142,7 +142,7 @@ def test_the_public_ict_mmmo_file_trains_without_language() -> None:
     assert dataset.dims == {"language": 300, "audio": 74, "vision": 36}
 
 
-def test_transcripts_are_words_without_frames() -> None:
+def test_public_transcripts_have_texts_without_frames() -> None:
     dataset = open_dataset(_shared("mosei_transcripts.csv.gz"))
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 16274, "valid": 1861, "test": 4653}
     assert dataset.dims == {}

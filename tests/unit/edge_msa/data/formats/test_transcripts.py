@@ -16,7 +16,7 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def test_words_scores_splits_and_videos_are_read(tmp_path: Path) -> None:
+def test_texts_scores_splits_and_videos_are_loaded(tmp_path: Path) -> None:
     file = written(
         tmp_path / "t.csv",
         'video_id,clip_id,text,label,mode\nv1,0,"Good, really",2.5,train\nv1,1,bad,-1,train\nv2,0,fine,0.5,valid\n',
@@ -32,7 +32,7 @@ def test_words_scores_splits_and_videos_are_read(tmp_path: Path) -> None:
     assert dataset.dims == {}
 
 
-def test_compressed_tables_are_the_same(tmp_path: Path) -> None:
+def test_a_compressed_file_is_loaded(tmp_path: Path) -> None:
     text = "text,score\nyes,1\n"
     plain = open_dataset(written(tmp_path / "t.csv", text))
     with gzip.open(tmp_path / "t.csv.gz", "wt", encoding="utf-8") as file:
@@ -40,7 +40,7 @@ def test_compressed_tables_are_the_same(tmp_path: Path) -> None:
     assert open_dataset(tmp_path / "t.csv.gz").split("train").texts == plain.split("train").texts
 
 
-def test_without_splits_everything_is_for_training_and_without_scores_labels_are_not_numbers(tmp_path: Path) -> None:
+def test_splits_and_scores_are_optional(tmp_path: Path) -> None:
     dataset = open_dataset(written(tmp_path / "t.csv", "Transcript\nhello there\nemoji \U0001f600\n"))
     assert dataset.split("train").texts == ("hello there", "emoji \U0001f600")
     assert np.isnan(dataset.split("train").labels).all()
@@ -58,19 +58,19 @@ def test_without_splits_everything_is_for_training_and_without_scores_labels_are
         ("text,label,split\nhi,1,holdout\n", "line 2: the split must be train, valid or test, got 'holdout'"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+def test_invalid_tables_are_refused(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         open_dataset(written(tmp_path / "t.csv", content))
     assert "\n" not in str(caught.value)
 
 
-def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
+def test_errors_name_the_line_of_the_file(tmp_path: Path) -> None:
     content = 'text,label\n"two\nlines",1\n\nlast,bad\n'
     with pytest.raises(DataError, match="line 5: the score must be a number, got 'bad'"):
         open_dataset(written(tmp_path / "t.csv", content))
 
 
-def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
+def test_binary_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00\x01text")
     with pytest.raises(DataError, match="CSV file in UTF-8"):
         open_dataset(tmp_path / "t.csv")
@@ -79,6 +79,6 @@ def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path / "t.csv.gz")
 
 
-def test_emotions_have_no_scores(tmp_path: Path) -> None:
+def test_the_task_emotions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Omit --task"):
         open_dataset(written(tmp_path / "t.csv", "text\nhi\n"), task=EMOTIONS)

@@ -80,7 +80,7 @@ def test_splits_differ_from_each_other() -> None:
     assert not np.array_equal(dataset.split("valid").labels, dataset.split("test").labels)
 
 
-def test_an_empty_split_is_refused_by_name() -> None:
+def test_an_empty_split_is_refused() -> None:
     with pytest.raises(DataError, match="synthetic valid split must have at least 1 sample, got 0"):
         SyntheticConfig(valid=0)
 

@@ -45,7 +45,7 @@ def golden_cases() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("corpus", ["MOSI", "MOSEI", "SIMS"])
-def test_equals_what_the_fields_own_code_printed(corpus: str) -> None:
+def test_metrics_equal_those_of_the_reference_code(corpus: str) -> None:
     case = next(case for case in golden_cases() if case["dataset"] == corpus)
     found = measure(SIMS if corpus == "SIMS" else MOSI, case["truth"], case["prediction"])
     assert set(case["expected"]) == set(MMSA_NAMES[corpus])
@@ -111,7 +111,7 @@ def test_regression_equals_scikit_learn() -> None:
     assert found["rmse"] == pytest.approx(float(np.sqrt(np.mean((truth - prediction) ** 2))), abs=1e-4)
 
 
-def test_emotions_are_logits_with_threshold_zero() -> None:
+def test_emotions_are_logits_with_threshold_0() -> None:
     generator = np.random.default_rng(3)
     truth = (generator.random((90, 4)) < 0.3).astype(np.float32)
     logits = (truth - 0.5 + generator.normal(0, 0.7, truth.shape)).astype(np.float32)
@@ -149,28 +149,28 @@ def test_a_constant_up_to_float_rounding_has_no_correlation() -> None:
     ("truth", "prediction", "message"),
     [
         ([1.0, 2.0], [1.0], "shape"),
-        ([], [], "no sample"),
-        ([1.0, 2.0], [1.0, float("nan")], "sample 1 is nan"),
-        ([[1.0, 2.0]], [[1.0, 2.0]], r"expected \(N,\)"),
+        ([], [], "at least one sample"),
+        ([1.0, 2.0], [1.0, float("nan")], "sample 1 must be finite, got nan"),
+        ([[1.0, 2.0]], [[1.0, 2.0]], r"must have shape \(N,\)"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(truth: list[float], prediction: list[float], message: str) -> None:
+def test_invalid_arrays_are_refused(truth: list[float], prediction: list[float], message: str) -> None:
     with pytest.raises(EdgeMsaError, match=message):
         measure(MOSI, truth, prediction)
 
 
-def test_a_column_of_scores_is_read_as_scores() -> None:
+def test_a_column_of_scores_is_accepted() -> None:
     truth, prediction = ties_and_outliers(1, 1.0)
     assert measure(MOSI, truth, prediction[:, None]) == measure(MOSI, truth, prediction)
 
 
-def test_missing_average_leaves_the_complete_subset_out() -> None:
+def test_missing_average_excludes_the_complete_subset() -> None:
     by_subset = {"l": {"mae": 1.0}, "a": {"mae": 2.0}, "lav": {"mae": 100.0}}
     assert missing_average(by_subset) == {"mae": 1.5}
     assert missing_average({"lav": {"mae": 1.0}}) == {}
 
 
-def test_gate_points_are_percent_of_the_gates_metric() -> None:
+def test_gate_points_are_100_times_the_gate_metric() -> None:
     truth, prediction = ties_and_outliers(2, 1.0)
     metrics = measure(MOSI, truth, prediction)
     assert gate_points(MOSI, metrics) == pytest.approx(100.0 * metrics["acc2_non0"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_msa.data.dataset import Frames, Split
-from edge_msa.evaluation.reproduction.corruption import NOISES, RATIOS, add_noise, drop_frames
+from edge_msa.evaluation.reproduction.corruption import DROP_SHARES, NOISES, add_noise, drop_frames
 from edge_msa_runtime.modalities import MODALITIES
 
 SAMPLES, LENGTH, WIDTH = 30, 20, 3
@@ -30,7 +30,7 @@ def split_of(*modalities: str) -> Split:
 
 def test_exactly_the_share_of_valid_frames_is_dropped() -> None:
     split = split_of()
-    for share in RATIOS:
+    for share in DROP_SHARES:
         dropped = drop_frames(split, share, seed=1)
         for name, frames in split.modalities.items():
             left = dropped.modalities[name]
@@ -38,21 +38,21 @@ def test_exactly_the_share_of_valid_frames_is_dropped() -> None:
             assert not (left.valid & ~frames.valid).any()
 
 
-def test_nothing_is_left_of_all_and_nothing_lost_of_none() -> None:
+def test_share_1_drops_all_frames_and_share_0_none() -> None:
     split = split_of()
     for name, frames in split.modalities.items():
         assert not drop_frames(split, 1.0, seed=1).modalities[name].valid.any()
         np.testing.assert_array_equal(drop_frames(split, 0.0, seed=1).modalities[name].valid, frames.valid)
 
 
-def test_a_larger_share_drops_what_a_smaller_one_dropped() -> None:
+def test_a_larger_share_drops_the_same_frames_and_more() -> None:
     split = split_of()
-    masks = [drop_frames(split, share, seed=3).modalities["audio"].valid for share in RATIOS]
+    masks = [drop_frames(split, share, seed=3).modalities["audio"].valid for share in DROP_SHARES]
     for more, fewer in itertools.pairwise(masks):
         assert not (fewer & ~more).any()
 
 
-def test_seeds_and_modalities_draw_apart_and_repeat() -> None:
+def test_draws_depend_on_seed_and_modality() -> None:
     split = split_of()
     first, again, other = (drop_frames(split, 0.5, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.modalities["audio"].valid, again.modalities["audio"].valid)
@@ -63,7 +63,7 @@ def test_seeds_and_modalities_draw_apart_and_repeat() -> None:
 
 
 @pytest.mark.parametrize("kind", NOISES)
-def test_noise_changes_valid_frames_of_its_streams_alone_and_more_with_its_grade(kind: str) -> None:
+def test_noise_changes_valid_frames_and_grows_with_grade(kind: str) -> None:
     split = split_of()
     changes = []
     for grade in NOISES[kind].grades:
@@ -81,7 +81,7 @@ def test_noise_changes_valid_frames_of_its_streams_alone_and_more_with_its_grade
     assert changes[0] < changes[-1]
 
 
-def test_additive_noise_is_as_strong_as_it_says() -> None:
+def test_additive_noise_has_the_stated_strength() -> None:
     split = split_of()
     frames = split.modalities["audio"]
     change = (add_noise(split, "audio-noise", 0.5, SPREAD, seed=0).modalities["audio"].take() - frames.take())[
@@ -90,7 +90,7 @@ def test_additive_noise_is_as_strong_as_it_says() -> None:
     assert change.std() == pytest.approx(0.5 * 2.0, rel=0.1)
 
 
-def test_smoothing_is_the_mean_of_the_valid_frames_around() -> None:
+def test_smoothing_averages_nearby_valid_frames() -> None:
     split = split_of("vision")
     frames = split.modalities["vision"]
     smooth = add_noise(split, "vision-blur", 2.0, SPREAD, seed=0).modalities["vision"].take()
@@ -102,7 +102,7 @@ def test_smoothing_is_the_mean_of_the_valid_frames_around() -> None:
             np.testing.assert_allclose(smooth[row, place], expected, rtol=1e-5)
 
 
-def test_occlusion_hides_one_stretch_of_that_share() -> None:
+def test_occlusion_hides_one_stretch() -> None:
     split = split_of("vision")
     frames = split.modalities["vision"]
     hidden = add_noise(split, "vision-occlusion", 0.4, SPREAD, seed=0).modalities["vision"].take()
@@ -112,7 +112,7 @@ def test_occlusion_hides_one_stretch_of_that_share() -> None:
         assert np.abs(np.diff(covered.astype(int))).sum() <= 2
 
 
-def test_words_in_a_table_get_noise_of_their_own_and_the_table_stays() -> None:
+def test_noise_does_not_change_an_embedding_table() -> None:
     table = np.random.default_rng(1).normal(size=(7, WIDTH)).astype(np.float32)
     ids = np.tile(np.arange(5), (4, 1))
     words = Frames(np.ones((4, 5), np.bool_), ids=ids, table=table)
@@ -126,7 +126,7 @@ def test_words_in_a_table_get_noise_of_their_own_and_the_table_stays() -> None:
     np.testing.assert_array_equal(table, before)
 
 
-def test_a_split_without_the_stream_stays_as_it_is() -> None:
+def test_a_split_without_the_modality_is_unchanged() -> None:
     split = split_of("language")
     noisy = add_noise(split, "vision-blur", 3.0, SPREAD, seed=0)
     assert noisy.modalities["language"] is split.modalities["language"]

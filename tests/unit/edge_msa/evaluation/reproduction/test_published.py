@@ -6,7 +6,7 @@ import pytest
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import EMOTIONS, MOSI, SIMS, Task
 from edge_msa.errors import UsageError
-from edge_msa.evaluation.metrics import metrics_of
+from edge_msa.evaluation.metrics import metric_functions
 from edge_msa.evaluation.reproduction.published import (
     _TABLES,
     AVERAGE,
@@ -14,8 +14,8 @@ from edge_msa.evaluation.reproduction.published import (
     F1,
     ModelName,
     PaperName,
-    paper_of,
-    published,
+    find_paper,
+    find_published_table,
     swapped_f1,
 )
 
@@ -44,43 +44,41 @@ def sized(sizes: tuple[int, int, int], task: Task) -> Dataset:
         ((1284, 229, 685), MOSI, "none"),
     ],
 )
-def test_a_corpus_is_told_by_task_and_all_three_sizes_and_said(
-    sizes: tuple[int, int, int], task: Task, paper: str
-) -> None:
-    found, why = paper_of(sized(sizes, task), None)
+def test_a_corpus_is_recognized_by_task_and_sizes(sizes: tuple[int, int, int], task: Task, paper: str) -> None:
+    found, why = find_paper(sized(sizes, task), None)
     assert found == paper
     assert "/".join(map(str, sizes)) in why
 
 
-def test_a_corpus_that_is_named_is_not_questioned_but_its_task_is() -> None:
-    assert paper_of(sized((5, 5, 5), MOSI), "mosei") == ("mosei", "")
-    assert paper_of(sized((1284, 229, 686), MOSI), "none") == ("none", "")
-    with pytest.raises(UsageError, match="--paper sims prints metrics of the task sims, toy has mosi"):
-        paper_of(sized((5, 5, 5), MOSI), "sims")
+def test_a_requested_corpus_needs_the_same_task() -> None:
+    assert find_paper(sized((5, 5, 5), MOSI), "mosei") == ("mosei", "")
+    assert find_paper(sized((1284, 229, 686), MOSI), "none") == ("none", "")
+    with pytest.raises(UsageError, match="The task must be sims for --paper sims, got mosi in toy"):
+        find_paper(sized((5, 5, 5), MOSI), "sims")
 
 
 @pytest.mark.parametrize("key", [key for key in _TABLES if key[0] == "hrlf"])
-def test_the_average_in_print_is_that_of_its_six_conditions(key: tuple[ModelName, PaperName]) -> None:
+def test_published_averages_match_their_six_columns(key: tuple[ModelName, PaperName]) -> None:
     """A digit that was copied wrongly shows here."""
-    for row in published(*key).rows:
+    for row in find_published_table(*key).rows:
         mean = np.mean([row.cells[column] for column in CONDITIONS])
-        assert row.cells[AVERAGE] == pytest.approx(mean, abs=0.51 * 0.1**row.digits), row.who
+        assert row.cells[AVERAGE] == pytest.approx(mean, abs=0.51 * 0.1**row.digits), row.source
 
 
-def test_every_printed_metric_is_one_of_its_task() -> None:
+def test_published_metrics_belong_to_their_task() -> None:
     tasks = {"mosi": MOSI, "mosei": MOSI, "iemocap": EMOTIONS, "sims": SIMS}
     for (_, paper), table in _TABLES.items():
         for row in table.rows:
-            assert row.metric == F1 or row.metric in metrics_of(tasks[paper]), row
+            assert row.metric == F1 or row.metric in metric_functions(tasks[paper]), row
             assert set(row.cells) <= set(COLUMNS)
 
 
-def test_a_table_that_no_paper_prints_is_empty() -> None:
-    assert published("hrlf", "sims").rows == ()
-    assert published("almt", "none").rows == ()
+def test_an_unpublished_table_is_empty() -> None:
+    assert find_published_table("hrlf", "sims").rows == ()
+    assert find_published_table("almt", "none").rows == ()
 
 
-def test_the_swapped_baseline_is_what_swapping_the_arguments_gives() -> None:
+def test_swapped_f1_equals_f1_with_swapped_arguments() -> None:
     from sklearn.metrics import f1_score
 
     truth = np.array([0] * 37 + [1] * 63)
