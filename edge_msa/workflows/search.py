@@ -222,7 +222,7 @@ def _run_trials(context: SearchContext, study: Study, runner: TrialRunner) -> No
         if not running:
             return
         if not waiting:
-            print_note(f"waiting for {running} trials of other workers")
+            print_note(f"waiting for other workers, which are running {running} of the trials")
         waiting = True
         time.sleep(POLL_SECONDS)
 
