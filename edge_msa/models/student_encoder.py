@@ -216,7 +216,7 @@ def rows_of_frames(length: int, stride: int) -> Tensor:
 
 
 def _floor_divide(total: Tensor, stride: int) -> Tensor:
-    """Return `total` // `stride` as float. The cast to int64 avoids the Floor operator, which some targets lack."""
+    """Return `total` // `stride` as float. A cast to int64 rounds down with an operator that all targets have."""
     return (total / stride).to(torch.int64).to(total.dtype)
 
 

@@ -105,12 +105,12 @@ def prepare_distillation(
     spec = first
     for other in usable[1:]:
         spec = spec.merge(other)
-    own = datasets[0]
+    student_dataset = datasets[0]
     if encoder_run is not None:
         text_spec = require_text_model(encoder_run)
         spec = spec.merge(text_spec.select(["language"])).with_text_input(text_spec)
-        own = _dataset_of(encoder_run, text_spec, source, transfers)
-    unnormalized = spec.select_inputs(own)
+        student_dataset = _dataset_of(encoder_run, text_spec, source, transfers)
+    unnormalized = spec.select_inputs(student_dataset)
     spec = dataclasses.replace(spec.narrow_to(unnormalized), data_source=data_source_for_run(runs[0], data))
     normalized = spec.normalize(unnormalized)
     print_notes(normalized.notes[len(source.notes) :])

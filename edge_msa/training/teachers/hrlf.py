@@ -11,7 +11,7 @@ those of the network):
 - *FRF with missing modalities*: A modality without a valid frame has a constant Z, which cannot be reconstructed
   meaningfully. The terms are therefore averaged over the modalities, and pairs of modalities, that a sample has. For
   complete samples that is the paper's L_FRF.
-- *Targets* of the three reconstruction terms carry no gradient. Otherwise Z and Q would move towards their own
+- *Targets* of the three reconstruction terms have no gradient. Otherwise Z and Q would move towards their own
   reconstructions and shrink to 0.
 - *HMI*: One statistics network per scale, an MLP with one hidden layer on the concatenated features. Marginal pairs
   come from rolling the batch by one sample.

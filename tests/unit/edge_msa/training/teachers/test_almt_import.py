@@ -23,7 +23,7 @@ CONFIG = AlmtConfig(
 
 class Trap:
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, ("touch trapped",)
+        return os.system, ("echo > trapped",)
 
 
 def state(config: AlmtConfig = CONFIG) -> dict[str, Tensor]:
