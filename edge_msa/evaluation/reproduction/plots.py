@@ -69,8 +69,8 @@ def plot_dropped_frames(record: Reproduction) -> Figure:
     """Plot the headline metric by share of dropped frames: one line per subset, and the baselines."""
     figure, axes = _axes(7.6, 4.2)
     for subset in record.subsets:
-        found = [record.full.conditions[dropped_condition(subset, share).key] for share in DROP_SHARES]
-        _line(axes, DROP_SHARES, [metrics[record.headline] for metrics in found], record, subset)
+        by_share = [record.full.conditions[dropped_condition(subset, share).key] for share in DROP_SHARES]
+        _line(axes, DROP_SHARES, [metrics[record.headline] for metrics in by_share], record, subset)
     _baselines(axes, record)
     axes.set_xlabel("share p of dropped frames of each available modality")
     axes.set_xticks(DROP_SHARES)
@@ -85,10 +85,10 @@ def plot_ablations(record: Reproduction) -> Figure:
     groups = {f"complete ({record.complete})": [variant.conditions[record.complete] for variant in record.variants]}
     if record.full.average:
         groups["average over missing modalities"] = [variant.average for variant in record.variants]
-    for index, (group, found) in enumerate(groups.items()):
-        places = [place + (index - (len(groups) - 1) / 2) * 0.38 for place in range(len(found))]
+    for index, (group, by_variant) in enumerate(groups.items()):
+        places = [place + (index - (len(groups) - 1) / 2) * 0.38 for place in range(len(by_variant))]
         color = _SUBSETS[("l", "v")[index]]
-        _bars(axes, places, [metrics[record.headline] for metrics in found], record, (group, color))
+        _bars(axes, places, [metrics[record.headline] for metrics in by_variant], record, (group, color))
     _baselines(axes, record, across=False)
     axes.set_yticks(range(len(record.variants)), [variant.title for variant in record.variants])
     axes.invert_yaxis()
@@ -133,8 +133,10 @@ def plot_noise(record: Reproduction) -> Figure:
     for kind, axes in zip(kinds, panels, strict=False):
         _prepare(axes)
         grades = NOISES[kind].grades
-        found = [_conditions(record)[Condition(record.complete, kind, grade).key][record.headline] for grade in grades]
-        _line(axes, (0.0, *grades), [clean, *found], record, record.complete)
+        by_grade = [
+            _conditions(record)[Condition(record.complete, kind, grade).key][record.headline] for grade in grades
+        ]
+        _line(axes, (0.0, *grades), [clean, *by_grade], record, record.complete)
         _baselines(axes, record)
         axes.set_xticks((0.0, *grades))
         axes.set_xlabel(NOISES[kind].unit, fontsize=9)
@@ -168,8 +170,8 @@ def _line(
 
 
 def _baselines(axes: Axes, record: Reproduction, *, across: bool = True) -> None:
-    found = {name: by_subset[record.complete][record.headline] for name, by_subset in record.baselines.items()}
-    for (name, value), dashes in zip(merge_equal(found).items(), ("--", ":"), strict=False):
+    values = {name: by_subset[record.complete][record.headline] for name, by_subset in record.baselines.items()}
+    for (name, value), dashes in zip(merge_equal(values).items(), ("--", ":"), strict=False):
         line = axes.axhline if across else axes.axvline
         line(_scale(record) * value, color=_MUTED, linestyle=dashes, linewidth=1.3, label=f"baseline: {name}", zorder=1)
 

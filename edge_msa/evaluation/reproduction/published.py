@@ -67,7 +67,10 @@ _SWAPPED = (
     "without language are near the baseline of an F1 with swapped arguments, which common evaluation code computes. "
     "Compare the paper with that row, and this reproduction with the correct baselines"
 )
-_BEST_TEST = "the paper reports the best test value over epochs for each metric; this reproduction uses one epoch chosen on validation"
+_BEST_TEST = (
+    "the paper reports the best test value over epochs for each metric; "
+    "this reproduction uses one epoch chosen on validation"
+)
 _RE_RUNS = (
     "the re-runs chose epochs on validation; their Acc-2 (83.3 / 81.6, and 82.8 for BERT) is omitted, because they "
     "do not say which convention is which"

@@ -108,12 +108,12 @@ def test_one_seed_has_no_standard_deviation() -> None:
 def test_only_different_variants_exclude_0() -> None:
     alike = replace(WORSE, name="without-hal", title="without HAL")
     found = record_of(variants=((FULL_METHOD, 1.0), (WORSE, 0.2), (alike, 1.0)), seeds=1).differences
-    told = {(item.variant, item.reference, item.condition, item.metric): item for item in found}
-    assert not told["without-frf", "full", "lav", "mae"].includes_zero
-    assert told["without-frf", "full", "lav", "mae"].low > 0
-    assert told["without-hal", "full", "lav", "mae"].includes_zero
+    differences = {(item.variant, item.reference, item.condition, item.metric): item for item in found}
+    assert not differences["without-frf", "full", "lav", "mae"].includes_zero
+    assert differences["without-frf", "full", "lav", "mae"].low > 0
+    assert differences["without-hal", "full", "lav", "mae"].includes_zero
     (against,) = {item.reference for item in found if (item.variant, item.metric) == ("full", "f1_non0")}
-    assert told["full", against, "lav", "f1_non0"].low > 0
+    assert differences["full", against, "lav", "f1_non0"].low > 0
     assert len(found) == 3 * 7 * 2
 
 
