@@ -92,7 +92,7 @@ def open_predictor(
     name = path.resolve().name
     if (path / INFO_NAME).is_file():
         if backend != "auto" or precision is not None:
-            raise UsageError(f"{path} is a run, which is evaluated in torch. Omit --backend and --precision.")
+            raise UsageError(f"--backend and --precision are for bundles, but {path} is a run. Omit them.")
         run = load_run(path)
         return run_predictor(run), Source(name, "run"), run.spec.select_inputs(dataset)
     if (path / MANIFEST_NAME).is_file():
