@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from edge_msa.text_tables import text_table
-from edge_msa_export.lint import ERROR, SEVERITIES, WARNING, Finding
+from edge_msa_export.lint import ERROR, SEVERITIES, WARNING, LintFinding
 from edge_msa_export.lint.inspection import InspectedGraph
 
 MAX_OPERATORS = 5
@@ -41,7 +41,7 @@ def format_findings(graphs: Sequence[InspectedGraph]) -> str:
     return f"{summary}\n{text_table(header, list(_finding_rows(findings)), left=len(header))}"
 
 
-def summarize_warnings(findings: Iterable[Finding]) -> str | None:
+def summarize_warnings(findings: Iterable[LintFinding]) -> str | None:
     """Return one sentence about the patterns that are supported but slow, None if there are none."""
     counts = Counter(finding.rule for finding in findings if finding.severity == WARNING)
     if not counts:
@@ -69,7 +69,7 @@ def _format_operators(graph: InspectedGraph) -> str:
     return ", ".join(listed) + (f", {more} more" if more > 0 else "")
 
 
-def _finding_rows(findings: Sequence[tuple[InspectedGraph, Finding]]) -> Iterator[list[str]]:
+def _finding_rows(findings: Sequence[tuple[InspectedGraph, LintFinding]]) -> Iterator[list[str]]:
     """Yield rows sorted by severity and rule, at most `MAX_FINDINGS` of each rule."""
     rules = dict.fromkeys((finding.severity, finding.rule) for _, finding in findings)
     for severity, rule in sorted(rules, key=lambda item: (SEVERITIES.index(item[0]), item[1])):

@@ -14,7 +14,7 @@ from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.quantization.calibration_files import Calibration, load_calibration
 from edge_msa.training.load import load_student
 from edge_msa.training.text.load import load_text_input
-from edge_msa_export.text import TextGraph, TextModel, TextTable
+from edge_msa_export.text import ExportableText, TextGraph, TextTable
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DeployableStudent:
     """The run that the student comes from."""
     network: Student
     """The network in evaluation mode, on the CPU."""
-    text: TextModel | None
+    text: ExportableText | None
     """The tokenizer and text encoder in the form that export takes; None if the student takes language features."""
     calibration: Calibration | None
     """The calibration; None if the run is not calibrated, so that INT8 is not available."""
@@ -54,7 +54,7 @@ def load_deployable_student(run: Run, dataset: Dataset) -> DeployableStudent:
     )
 
 
-def _load_text(run: Run) -> TextModel | None:
+def _load_text(run: Run) -> ExportableText | None:
     if run.spec.text_input is None:
         return None
     text_input = load_text_input(run)

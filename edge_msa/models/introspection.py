@@ -119,7 +119,7 @@ def almt_mean_tokens(network: Almt, frames: TensorsByModality, valid: TensorsByM
 
 
 @dataclass(frozen=True)
-class _Call:
+class _ModuleCall:
     """One recorded call of a module."""
 
     module: nn.Module
@@ -130,13 +130,13 @@ class _Call:
 
 
 @contextmanager
-def _recorded(modules: list[nn.Module]) -> Iterator[dict[nn.Module, list[_Call]]]:
+def _recorded(modules: list[nn.Module]) -> Iterator[dict[nn.Module, list[_ModuleCall]]]:
     """Record the calls of modules while the context is open."""
-    calls: dict[nn.Module, list[_Call]] = defaultdict(list)
+    calls: dict[nn.Module, list[_ModuleCall]] = defaultdict(list)
 
     def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         order = sum(len(earlier) for earlier in calls.values())
-        calls[module].append(_Call(module, order, inputs, output))
+        calls[module].append(_ModuleCall(module, order, inputs, output))
 
     hooks = [module.register_forward_hook(record) for module in modules]
     try:
@@ -159,7 +159,7 @@ def _embedding_weights(embedding: ModalityEmbedding, projected: Tensor) -> Tenso
     return _attention_weights(query, split_heads(attention.fn.to_k(attention.norm_k(sequence))))
 
 
-def _guided_weights(call: _Call, index: int) -> Tensor:
+def _guided_weights(call: _ModuleCall, index: int) -> Tensor:
     attention = cast("AhlAttention", call.module)
     text, *attended = call.inputs
     to_key = (attention.to_k_ta, attention.to_k_tv)[index]

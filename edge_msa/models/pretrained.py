@@ -48,7 +48,7 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         from transformers.utils import logging
     except ImportError:
         raise BackendUnavailableError(
-            "encoding text needs the transformers package: pip install 'edge-msa[language]'"
+            "encoding text needs the transformers package: pip install 'edge-msa[text]'"
         ) from None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Loading takes a second, and progress bars clutter logs.

@@ -10,7 +10,7 @@ from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.training.text.encode_dataset import encoder_inputs
 from edge_msa_calibrate.collect import Sample
-from edge_msa_export.text import TextGraph, TextModel
+from edge_msa_export.text import ExportableText, TextGraph
 from edge_msa_runtime.modalities import subsets_of
 
 SAMPLES_PER_TEXT = 4
@@ -19,7 +19,7 @@ SAMPLES_PER_TEXT = 4
 
 def draw_calibration_samples(
     dataset: Dataset,
-    text: TextModel | None,
+    text: ExportableText | None,
     max_tokens: int,
     *,
     num_samples: int,

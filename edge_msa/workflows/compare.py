@@ -29,7 +29,7 @@ MISSING = "missing"
 
 
 @dataclass(frozen=True)
-class VariantResult:
+class ComparedVariant:
     """The metric of one variant, or of one teacher."""
 
     name: str
@@ -50,7 +50,7 @@ def compare_students(
     split: SplitName = "valid",
     task: str | None = None,
     json: bool = False,
-) -> tuple[VariantResult, ...]:
+) -> tuple[ComparedVariant, ...]:
     """Distill every variant of a recipe with every seed, and print them next to the first variant and the teachers.
 
     Args:
@@ -97,7 +97,7 @@ def compare_students(
     return tuple(results)
 
 
-def format_comparison(results: Sequence[VariantResult], metric: str, teachers: int) -> str:
+def format_comparison(results: Sequence[ComparedVariant], metric: str, teachers: int) -> str:
     """Return a table of means and standard deviations over seeds, and paired differences from the first variant.
 
     Args:
@@ -119,7 +119,7 @@ def format_comparison(results: Sequence[VariantResult], metric: str, teachers: i
     return text_table(header, rows)
 
 
-def _evaluate(name: str, runs: Sequence[Run], setup: DistillationSetup, split: SplitName) -> VariantResult:
+def _evaluate(name: str, runs: Sequence[Run], setup: DistillationSetup, split: SplitName) -> ComparedVariant:
     """Evaluate the runs of one variant, one per seed."""
     scores: dict[str, list[float]] = {}
     metric = _metric(setup.dataset.task)
@@ -131,7 +131,7 @@ def _evaluate(name: str, runs: Sequence[Run], setup: DistillationSetup, split: S
         if evaluation.missing_average:
             scores.setdefault(MISSING, []).append(evaluation.missing_average[metric])
     parameters = sum(value.size for value in runs[0].weights.values())
-    return VariantResult(name, parameters, {column: tuple(values) for column, values in scores.items()})
+    return ComparedVariant(name, parameters, {column: tuple(values) for column, values in scores.items()})
 
 
 def _metric(task: Task) -> str:

@@ -16,7 +16,7 @@ from edge_msa_export.graphs.protocols import StudentLike
 from edge_msa_export.graphs.student import StudentShapes, export_student, get_student_shapes
 from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.graphs.writer import GraphFile, GraphWriter
-from edge_msa_export.lint import Finding
+from edge_msa_export.lint import LintFinding
 from edge_msa_export.parity.cases import build_golden_arrays, build_parity_cases, check_fp32_parity
 from edge_msa_export.parity.graphs import ParityCase, measure_parity
 from edge_msa_export.parity.text import measure_text_encoder_parity, write_text_model
@@ -49,7 +49,7 @@ class GraphSet:
     golden: Mapping[str, NDArray[Any]]
     measured_by: Mapping[str, str]
     refused: Mapping[tuple[str, str], str]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[LintFinding, ...] = ()
 
 
 def build_graphs(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_msa_export.errors import ExportError, ProfileError
 from edge_msa_export.profiles import PRECISIONS, DeviceProfile
 from edge_msa_export.provenance import Provenance
-from edge_msa_export.text import TextModel
+from edge_msa_export.text import ExportableText
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.modalities import Subset
 
@@ -91,7 +91,7 @@ class ExportRequest:
     fp32_weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     precisions: tuple[str, ...] | None = None
     frame_rates: Mapping[str, float] = field(default_factory=dict)
-    text_model: TextModel | None = None
+    text_model: ExportableText | None = None
     openvino_ir: bool = False
     check_dla: bool = False
 

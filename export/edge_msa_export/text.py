@@ -86,7 +86,7 @@ class TextGraph:
         return int(sum(parameter.numel() for parameter in self.module.parameters()))
 
 
-TextModel = TextTable | TextGraph
+ExportableText = TextTable | TextGraph
 
 
 def bucket_lengths(longest: int) -> tuple[int, ...]:
@@ -101,7 +101,7 @@ def quantize_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[
     return np.rint(rows / scales[:, None]).astype(np.int8), scales
 
 
-def write_text_files(model: TextModel, root: Path) -> None:
+def write_text_files(model: ExportableText, root: Path) -> None:
     """Write the tokenizer, without white space, and the table of a `TextTable` below `root`.
 
     Raises:
@@ -118,7 +118,7 @@ def write_text_files(model: TextModel, root: Path) -> None:
         np.savez(root / TABLE_FILE, rows=integers, scales=scales)
 
 
-def load_tokenizer(model: TextModel, root: Path, max_tokens: int | None = None) -> Tokenizer:
+def load_tokenizer(model: ExportableText, root: Path, max_tokens: int | None = None) -> Tokenizer:
     """Load the tokenizer that `write_text_files` wrote, as the device does.
 
     Raises:
@@ -130,7 +130,7 @@ def load_tokenizer(model: TextModel, root: Path, max_tokens: int | None = None) 
         raise ExportError(str(error)) from error
 
 
-def encode_text(model: TextModel, tokenizer: Tokenizer, text: str) -> list[int]:
+def encode_text(model: ExportableText, tokenizer: Tokenizer, text: str) -> list[int]:
     """Return the token ids of a text, as the device computes them.
 
     Raises:

@@ -21,7 +21,7 @@ BURST = 5
 
 
 @dataclass(frozen=True)
-class Stream:
+class ModalityStream:
     """One modality to corrupt."""
 
     values: FloatArray
@@ -36,7 +36,7 @@ class Stream:
         return np.where(mask[..., None], values, self.values).astype(np.float32)
 
 
-Corruption = Callable[[Stream, float, np.random.Generator], FloatArray]
+Corruption = Callable[[ModalityStream, float, np.random.Generator], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -86,24 +86,24 @@ def add_noise(split: Split, kind: str, grade: float, std: Mapping[str, FloatArra
     for name in noise.modalities:
         if name in modalities:
             frames = modalities[name]
-            stream = Stream(frames.take(), frames.valid, std[name])
+            stream = ModalityStream(frames.take(), frames.valid, std[name])
             modalities[name] = Frames(frames.valid, noise.apply(stream, grade, _generator(seed, number, name)))
     return replace(split, modalities=modalities)
 
 
-def _add_noise(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
+def _add_noise(stream: ModalityStream, grade: float, generator: np.random.Generator) -> FloatArray:
     noise = generator.standard_normal(stream.values.shape, dtype=np.float32)
     return stream.replace(stream.valid, stream.values + np.float32(grade) * stream.std * noise)
 
 
-def _drop_out(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
+def _drop_out(stream: ModalityStream, grade: float, generator: np.random.Generator) -> FloatArray:
     """Set all features to zero in bursts of frames. Each burst is silent with probability `grade`."""
     count, length = stream.valid.shape
     bursts = generator.random((count, -(-length // BURST))) < grade
     return stream.replace(np.repeat(bursts, BURST, axis=1)[:, :length] & stream.valid, np.float32(0))
 
 
-def _smooth(stream: Stream, grade: float, _: np.random.Generator) -> FloatArray:
+def _smooth(stream: ModalityStream, grade: float, _: np.random.Generator) -> FloatArray:
     """Average over the valid frames at most `grade` frames away, as a long exposure does with a moving face."""
     places = np.arange(stream.valid.shape[1])
     first, last = np.maximum(places - int(grade), 0), np.minimum(places + int(grade) + 1, len(places))
@@ -120,7 +120,7 @@ def _cumulative_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([zeros, values.cumsum(axis=1)], axis=1)
 
 
-def _occlude(stream: Stream, grade: float, generator: np.random.Generator) -> FloatArray:
+def _occlude(stream: ModalityStream, grade: float, generator: np.random.Generator) -> FloatArray:
     """Set all features to zero in one stretch of a sample, as when a hand covers the face; `grade` is its share."""
     lengths = stream.valid.sum(axis=1)
     hidden = np.round(grade * lengths)

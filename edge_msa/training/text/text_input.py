@@ -170,7 +170,7 @@ def _create_text_encoder(description: dict[str, Any]) -> TextEncoder:
         from transformers import AutoConfig, AutoModel
     except ImportError:
         raise BackendUnavailableError(
-            "This run's text encoder needs the transformers package. Install it with pip install 'edge-msa[language]'."
+            "This run's text encoder needs the transformers package. Install it with pip install 'edge-msa[text]'."
         ) from None
     config = dict(description["config"])
     model_config = AutoConfig.for_model(config.pop("model_type"), **config)

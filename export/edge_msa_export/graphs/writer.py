@@ -10,7 +10,7 @@ import onnx
 
 from edge_msa_calibrate.qdq import quantize
 from edge_msa_export.folders import to_export_error
-from edge_msa_export.lint import Finding, LintTarget, lint, raise_for_errors
+from edge_msa_export.lint import LintFinding, LintTarget, lint, raise_for_errors
 from edge_msa_export.request import IR_SUFFIX, ExportRequest, GraphVariant
 from edge_msa_export.transforms.compact import WeightsFile, compact_graph
 from edge_msa_export.transforms.fp16 import to_fp16
@@ -36,10 +36,10 @@ class GraphWriter:
         self._root = root
         self._request = request
         self._folders: dict[str, dict[GraphKey, GraphFile]] = {}
-        self._findings: list[Finding] = []
+        self._findings: list[LintFinding] = []
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[LintFinding, ...]:
         """The warnings and notes of the lint for the graphs written so far."""
         return tuple(self._findings)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from edge_msa_export.lint.linter import lint, raise_for_errors
 from edge_msa_export.lint.local_paths import find_local_paths
-from edge_msa_export.lint.rule import ERROR, NOTE, SEVERITIES, WARNING, Finding
+from edge_msa_export.lint.rule import ERROR, NOTE, SEVERITIES, WARNING, LintFinding
 from edge_msa_export.lint.target import LintTarget, parse_tensorrt_version
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "NOTE",
     "SEVERITIES",
     "WARNING",
-    "Finding",
+    "LintFinding",
     "LintTarget",
     "find_local_paths",
     "lint",

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, shape_inference
 from edge_msa_export.errors import ExportError, LintError
 from edge_msa_export.lint.graph_view import GraphView
 from edge_msa_export.lint.linter import lint
-from edge_msa_export.lint.rule import ERROR, Finding
+from edge_msa_export.lint.rule import ERROR, LintFinding
 from edge_msa_export.lint.rules import ONNX_EXTERNAL_DATA, ONNX_IR
 from edge_msa_export.lint.target import LintTarget
 from edge_msa_runtime.bundle.loader import Bundle
@@ -41,7 +41,7 @@ class InspectedGraph:
     precision: str
     operators: Mapping[str, int]
     int8_nodes: int
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
@@ -107,16 +107,16 @@ def _inspect(path: Path, name: str, precision: str, target: LintTarget, *, proje
     return InspectedGraph(name, precision, dict(operators.most_common()), int8_nodes, tuple(findings))
 
 
-def _run_onnx_checker(path: Path) -> list[Finding]:
+def _run_onnx_checker(path: Path) -> list[LintFinding]:
     """Return what the checker of the ONNX package reports: undefined tensors, cycles, shapes that do not match."""
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
-        return [Finding(ONNX_CHECKER_RULE, ERROR, "model", _first_line(error), ONNX_IR)]
+        return [LintFinding(ONNX_CHECKER_RULE, ERROR, "model", _first_line(error), ONNX_IR)]
     return []
 
 
-def _find_truncated_weights(path: Path, model: onnx.ModelProto) -> Iterator[Finding]:
+def _find_truncated_weights(path: Path, model: onnx.ModelProto) -> Iterator[LintFinding]:
     """Find constants whose file is too short. The checker of the ONNX package does not look at this."""
     for tensor in model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
@@ -125,7 +125,7 @@ def _find_truncated_weights(path: Path, model: onnx.ModelProto) -> Iterator[Find
             available = (path.parent / entries["location"]).stat().st_size - int(entries.get("offset", 0))
             if available < needed:
                 message = f"{tensor.name} needs {needed} bytes in {entries['location']}, got {max(available, 0)}."
-                yield Finding(ONNX_CHECKER_RULE, ERROR, "model", message, ONNX_EXTERNAL_DATA)
+                yield LintFinding(ONNX_CHECKER_RULE, ERROR, "model", message, ONNX_EXTERNAL_DATA)
 
 
 def _load(path: Path) -> onnx.ModelProto:

@@ -6,12 +6,12 @@ import onnx
 
 from edge_msa_export.errors import ExportError
 from edge_msa_export.lint.graph_view import GraphView
-from edge_msa_export.lint.rule import ERROR, Finding
+from edge_msa_export.lint.rule import ERROR, LintFinding
 from edge_msa_export.lint.rules import RULES
 from edge_msa_export.lint.target import LintTarget
 
 
-def lint(model: onnx.ModelProto | GraphView, target: LintTarget, *, project_graph: bool = True) -> list[Finding]:
+def lint(model: onnx.ModelProto | GraphView, target: LintTarget, *, project_graph: bool = True) -> list[LintFinding]:
     """Return everything in a graph that the target cannot run, computes differently, or runs slowly.
 
     Args:
@@ -22,14 +22,14 @@ def lint(model: onnx.ModelProto | GraphView, target: LintTarget, *, project_grap
     """
     view = model if isinstance(model, GraphView) else GraphView(model)
     return [
-        Finding(rule.name, rule.severity, location, message, rule.document)
+        LintFinding(rule.name, rule.severity, location, message, rule.document)
         for rule in RULES
         if rule.applies_to(target, project_graph=project_graph)
         for location, message in rule.check(view, target)
     ]
 
 
-def raise_for_errors(findings: list[Finding], target: LintTarget, name: str) -> None:
+def raise_for_errors(findings: list[LintFinding], target: LintTarget, name: str) -> None:
     """Raise an ExportError if any finding is an error.
 
     The message has the first error, the number of further ones, and the document. `name` is the name of the graph.

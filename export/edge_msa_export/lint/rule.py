@@ -22,7 +22,7 @@ Check = Callable[[GraphView, LintTarget], Matches]
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """One problem in one graph.
 
     Attributes:

@@ -21,8 +21,8 @@ from edge_msa_export.request import ExportRequest, GoldenSample
 from edge_msa_export.text import (
     TABLE_FILE,
     TOKENIZER_FILE,
+    ExportableText,
     TextGraph,
-    TextModel,
     TextTable,
     bucket_lengths,
     encode_text,
@@ -51,7 +51,7 @@ class EncodedText:
     device_frames: Frames
 
 
-def encode_golden_texts(model: TextModel, root: Path, samples: Sequence[GoldenSample]) -> dict[str, EncodedText]:
+def encode_golden_texts(model: ExportableText, root: Path, samples: Sequence[GoldenSample]) -> dict[str, EncodedText]:
     """Encode the text of every golden sample that has one.
 
     Args:

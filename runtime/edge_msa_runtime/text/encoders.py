@@ -66,7 +66,7 @@ class TextEncoder(abc.ABC):
         """Return the frames (n, d) of n token ids, n at most `max_tokens`. The next call overwrites the frames."""
 
 
-class EmbeddingTableEncoder(TextEncoder):
+class TableLookupEncoder(TextEncoder):
     """Looks up one row of an int8 table per token and multiplies it by the scale of the row."""
 
     incremental = True
@@ -118,7 +118,7 @@ def open_text_encoder(bundle: Bundle, graphs: Graphs) -> TextEncoder | None:
     tokenizer = bundle.path / spec.tokenizer
     if spec.text_encoder == "graph":
         return GraphTextEncoder(tokenizer, spec.max_tokens, graphs, dim)
-    return EmbeddingTableEncoder(tokenizer, spec.max_tokens, _load_table(bundle.path / spec.table, dim))
+    return TableLookupEncoder(tokenizer, spec.max_tokens, _load_table(bundle.path / spec.table, dim))
 
 
 def require_text_encoder(text_encoder: TextEncoder | None) -> TextEncoder:

@@ -9,7 +9,7 @@ import numpy as np
 from edge_msa_export.profiles import find_profile
 from edge_msa_export.provenance import Provenance
 from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
-from edge_msa_export.text import TextModel
+from edge_msa_export.text import ExportableText
 from edge_msa_runtime.bundle.manifest import TaskSpec
 
 DIMS = {"language": 6, "audio": 5, "vision": 4}
@@ -31,7 +31,7 @@ def make_request(
     *,
     mean: float = FRAME_MEAN,
     std: float = FRAME_STD,
-    text_model: TextModel | None = None,
+    text_model: ExportableText | None = None,
 ) -> ExportRequest:
     """Return a request whose ranges cover every layer of a student with two blocks per encoder."""
     layers = [

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from edge_msa.deployment.lint_report import summarize_warnings
-from edge_msa_export.lint import ERROR, NOTE, WARNING, Finding
+from edge_msa_export.lint import ERROR, NOTE, WARNING, LintFinding
 
 
-def finding(rule: str, severity: str) -> Finding:
-    return Finding(rule, severity, "node", "message", "document")
+def finding(rule: str, severity: str) -> LintFinding:
+    return LintFinding(rule, severity, "node", "message", "document")
 
 
 def test_warnings_are_counted_by_rule_in_one_line() -> None:

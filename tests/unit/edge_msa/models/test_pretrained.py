@@ -88,7 +88,7 @@ def test_output_folder_is_checked_before_encoding(tmp_path: Path) -> None:
 
 def test_missing_transformers_names_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(BackendUnavailableError, match=r"pip install 'edge-msa\[language\]'"):
+    with pytest.raises(BackendUnavailableError, match=r"pip install 'edge-msa\[text\]'"):
         load_encoder("some/name")
 
 
