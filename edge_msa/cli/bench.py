@@ -21,8 +21,8 @@ Rate = Annotated[
     typer.Option(
         "--rate",
         metavar="HZ",
-        help="Predictions per second, started at a fixed rate.",
-        show_default="start each when the one before it ends",
+        help="Start predictions at this fixed rate per second.",
+        show_default="start each one when the previous one ends",
     ),
 ]
 Host = Annotated[

@@ -14,7 +14,6 @@ from edge_msa.cli.options import (
     Json,
     OutputDir,
     Recipe,
-    RunData,
     Seed,
     TaskName,
     TensorBoard,
@@ -25,7 +24,18 @@ from edge_msa.cli.options import (
 Teachers = Annotated[
     list[Path],
     typer.Option(
-        "--teacher", metavar="RUN", help="Run of train, import or distill. Repeat the option for several teachers."
+        "--teacher",
+        metavar="RUN",
+        help="Run of train, import, distill or text. Repeat the option for several teachers.",
+    ),
+]
+TeacherData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="Feature file, or `synthetic` for the built-in synthetic data.",
+        show_default="the data that the first teacher was trained on",
     ),
 ]
 Transfer = Annotated[
@@ -42,7 +52,7 @@ Transfer = Annotated[
 def distill(
     output_dir: OutputDir,
     teacher: Teachers,
-    data: RunData = None,
+    data: TeacherData = None,
     transfer: Transfer = None,
     qat: Annotated[
         Path | None,
@@ -91,10 +101,13 @@ def compare(
     ],
     output_dir: Annotated[Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs.")],
     teacher: Teachers,
-    data: RunData = None,
+    data: TeacherData = None,
     transfer: Transfer = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, max=100, help="Number of seeds per variant: 0, 1, ...")
+        int,
+        typer.Option(
+            "--seeds", metavar="N", min=1, max=100, help="Number of trainings per variant, with seeds 0, 1, ..."
+        ),
     ] = 3,
     split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Split to measure on.")] = "valid",
     task: TaskName = None,

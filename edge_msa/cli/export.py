@@ -33,7 +33,7 @@ def export(
             "--model",
             metavar="RUN",
             help="Run of a student: of calibrate, sensitivity, distill or text.",
-            show_default="runs/calibrated; trained on the synthetic task if it does not exist",
+            show_default="runs/calibrated; if it does not exist, it is trained on the synthetic data",
         ),
     ] = None,
     data: RunData = None,
@@ -59,7 +59,7 @@ def export(
         typer.Option(
             "--host",
             metavar="USER@DEVICE",
-            help="Measure latency on this device over ssh. It must be of the kind that --target names.",
+            help="Measure latency on this device over ssh. It must be a device of the kind named by --target.",
             show_default="measure on this machine",
         ),
     ] = None,

@@ -9,14 +9,14 @@ import typer
 
 Data = Annotated[
     str,
-    typer.Option("--data", metavar="FILE", help="Feature file, or `synthetic` for the built-in synthetic task."),
+    typer.Option("--data", metavar="FILE", help="Feature file, or `synthetic` for the built-in synthetic data."),
 ]
 RunData = Annotated[
     str | None,
     typer.Option(
         "--data",
         metavar="FILE",
-        help="Feature file, or `synthetic` for the built-in synthetic task.",
+        help="Feature file, or `synthetic` for the built-in synthetic data.",
         show_default="the data that the run was trained on",
     ),
 ]
@@ -72,7 +72,8 @@ Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Where to 
 Compile = Annotated[
     bool,
     typer.Option(
-        "--compile", help="Train through torch.compile. `edge-msa bench training` measures whether it is faster."
+        "--compile",
+        help="Compile the network with torch.compile. `edge-msa bench training` measures whether it is faster.",
     ),
 ]
 TrainingPrecision = Annotated[

@@ -29,7 +29,7 @@ def report(
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of train, distill, calibrate or import.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of train, distill, text, calibrate or import.")],
     data: RunData = None,
     output: Page = Path("explain.html"),
     split: Split = "valid",

@@ -16,7 +16,7 @@ def search(
         typer.Option(
             "--target",
             metavar="NAME",
-            help="Device to search for. This machine must be of its kind to measure latency.",
+            help="Device to search for. Latency is measured here, so this machine must be a device of that kind.",
         ),
     ],
     data: Annotated[
@@ -41,7 +41,10 @@ def search(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            "--teacher", metavar="RUN", help="Run of `edge-msa train`.", show_default="train an HRLF teacher once"
+            "--teacher",
+            metavar="RUN",
+            help="Run of `edge-msa train`.",
+            show_default="train one teacher, HRLF unless the recipe names another",
         ),
     ] = None,
     recipe: Annotated[
@@ -69,7 +72,9 @@ def search(
     ] = None,
     seeds: Annotated[
         int,
-        typer.Option("--seeds", metavar="N", min=1, max=20, help="Number of seeds that confirm the selected recipe."),
+        typer.Option(
+            "--seeds", metavar="N", min=1, max=20, help="Number of seeds that the best recipes are trained with."
+        ),
     ] = 3,
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", min=1, max=64, help="Number of workers to start on this machine.")

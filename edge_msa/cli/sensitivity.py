@@ -37,7 +37,7 @@ def sensitivity(
     seed: Seed = 0,
     task: TaskName = None,
 ) -> None:
-    """Find layers that must stay in floating point at int8.
+    """Find the layers of a model that must stay in floating point.
 
     Writes a calibrated run with a mixed-precision plan, and a plot of what each layer costs. An interrupted search
     resumes where it stopped.

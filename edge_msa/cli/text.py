@@ -113,7 +113,8 @@ def text_sweep(
         ),
     ],
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, max=100, help="Number of seeds per size: 0, 1, ...")
+        int,
+        typer.Option("--seeds", metavar="N", min=1, max=100, help="Number of trainings per size, with seeds 0, 1, ..."),
     ] = 3,
     layers: Annotated[
         list[int] | None,

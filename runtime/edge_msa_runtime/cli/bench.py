@@ -32,7 +32,11 @@ def add_parser(commands: Any) -> None:
         "--repeats", type=int, default=200, metavar="N", help="Timed predictions per subset (default: %(default)s)."
     )
     parser.add_argument(
-        "--warmup", type=int, default=20, metavar="N", help="Untimed predictions before those (default: %(default)s)."
+        "--warmup",
+        type=int,
+        default=20,
+        metavar="N",
+        help="Untimed predictions before the timed ones (default: %(default)s).",
     )
     parser.add_argument(
         "--rate",
