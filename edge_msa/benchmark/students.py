@@ -19,6 +19,7 @@ from edge_msa.data.tasks import MOSI
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx
+from edge_msa_export.provenance import Provenance
 from edge_msa_runtime.backends import BackendOptions, open_backend
 from edge_msa_runtime.backends.base import Program
 from edge_msa_runtime.bundle.loader import open_bundle
@@ -125,6 +126,7 @@ def _load_almt(folder: Path, threads: int) -> _Variant:
 def _load_student(size: str, path: Path, threads: int) -> list[_Variant]:
     bundle = open_bundle(path)
     manifest = bundle.manifest
+    parameters = Provenance.from_json(manifest.provenance).require_parameters()
     variants = []
     for name in manifest.backends:
         backend = open_backend(name, BackendOptions(threads=threads))
@@ -139,7 +141,6 @@ def _load_student(size: str, path: Path, threads: int) -> list[_Variant]:
                 is_mask = label.startswith("valid")
                 buffer[...] = 1 if is_mask else np.random.default_rng(0).standard_normal(buffer.shape)
             size_bytes = sum((path / file).stat().st_size for file in bundle.graph_files(name, precision))
-            parameters = int(manifest.provenance["parameters"])
             variants.append(_Variant(size, name, precision, parameters, size_bytes, program))
     return variants
 

@@ -17,6 +17,7 @@ from edge_msa.training.context import TrainingContext
 from edge_msa.training.load import load_model
 from edge_msa.training.predict import predict
 from edge_msa.training.text.encode_dataset import mark_texts
+from edge_msa_export.provenance import Provenance
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.errors import BackendUnavailableError
@@ -71,7 +72,8 @@ def open_session(bundle: Bundle, backend: str, precision: str) -> Session:
         executing = open_backend(backend)
         graphs = manifest.graphs
     except BackendUnavailableError:
-        executing = open_backend(str(manifest.provenance["parity_measured_by"][backend]))
+        measured_by = Provenance.from_json(manifest.provenance).parity_measured_by or {}
+        executing = open_backend(measured_by.get(backend, backend))
         graphs = tuple(
             dataclasses.replace(spec, backend=executing.name) for spec in manifest.graphs if spec.backend == backend
         )

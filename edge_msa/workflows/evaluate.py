@@ -18,6 +18,7 @@ from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_ev
 from edge_msa.evaluation.predictors import run_predictor, select_session_inputs, session_predictor
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.run_data import data_source_for_run, open_dataset_for_run
+from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
@@ -132,7 +133,7 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
 def _bundle_data_source(path: Path) -> str:
     """Return `synthetic`, unless the bundle was made from a file."""
     if (path / MANIFEST_NAME).is_file():
-        provenance = open_bundle(path).manifest.provenance.get("data", {})
-        if provenance.get("name") != SYNTHETIC:
-            raise UsageError(f"{path} was made from {provenance.get('name')}. Pass this file with --data.")
+        data = Provenance.from_json(open_bundle(path).manifest.provenance).data
+        if data is None or data.name != SYNTHETIC:
+            raise UsageError(f"{path} was made from {data.name if data else 'a file'}. Pass this file with --data.")
     return SYNTHETIC

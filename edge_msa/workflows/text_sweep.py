@@ -32,6 +32,7 @@ from edge_msa.training.text.load import load_text_input
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.export import export_once
 from edge_msa.workflows.text import distill_text_model, train_text_model
+from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -230,7 +231,7 @@ def _sweep_point(
         title=variant.title,
         precision=session.precision,
         backend=session.backend,
-        parameters=int(bundle.manifest.provenance["parameters"]),
+        parameters=Provenance.from_json(bundle.manifest.provenance).require_parameters(),
         size_bytes=result.file_bytes,
         tokens=latency.frames["language"],
         latency_ms={"p50": latency.p50_ms, "p90": latency.p90_ms}

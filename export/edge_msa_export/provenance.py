@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from edge_msa_export.errors import ExportError
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Provenance:
         versions: versions of the packages used, by name.
         calibration: recipe of the calibration.
         plan: mixed-precision plan, by quantization scheme.
+        parity_measured_by: backend that measured the parity, by backend of the bundle. An export adds it.
     """
 
     run: str | None = None
@@ -61,7 +64,37 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     plan: Mapping[str, tuple[NodePrecision, ...]] | None = None
+    parity_measured_by: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the known fields as plain JSON values."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Provenance:
+        """Return what `to_json` wrote, e.g. the provenance of a manifest. Unknown fields are ignored.
+
+        Raises:
+            ExportError: the data source or the plan has other fields than `to_json` writes.
+        """
+        known = {item.name: value[item.name] for item in fields(cls) if item.name in value}
+        try:
+            if "data" in known:
+                known["data"] = DataSource(**known["data"])
+            if "plan" in known:
+                known["plan"] = {
+                    scheme: tuple(NodePrecision(**row) for row in rows) for scheme, rows in known["plan"].items()
+                }
+        except (TypeError, AttributeError) as error:
+            raise ExportError(f"Invalid provenance ({error}). Export the bundle again.") from None
+        return cls(**known)
+
+    def require_parameters(self) -> int:
+        """Return the number of learned parameters.
+
+        Raises:
+            ExportError: it is not known.
+        """
+        if self.parameters is None:
+            raise ExportError("The provenance lacks the number of parameters. Export the bundle again.")
+        return self.parameters

@@ -151,7 +151,7 @@ def _make_manifest(content: _BundleContent) -> Manifest:
         precision=dict(content.precision),
         graphs=content.specs,
         accuracy=content.accuracy,
-        provenance={**request.provenance.to_json(), "parity_measured_by": dict(graphs.measured_by)},
+        provenance=replace(request.provenance, parity_measured_by=dict(graphs.measured_by)).to_json(),
         license=request.license,
         files={},
     )
