@@ -1,6 +1,6 @@
 """What commands print: results on stdout, progress and notes on stderr, JSON as the last line of stdout.
 
-Of several training processes (torchrun, `fabric run`), only the first one prints.
+With several training processes (torchrun, `fabric run`), only the first one prints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def print_result(text: str) -> None:
 
 
 def print_step(name: str) -> None:
-    """Print the heading of the next step of several to stdout."""
+    """Print the heading of the next step to stdout."""
     print_result(f"== {name}")
 
 
@@ -32,7 +32,7 @@ def print_progress(text: str) -> None:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print notes to stderr: what the user should know and no command asks for. Repeated notes are printed once."""
+    """Print notes to stderr: information that the user did not ask for but should know. Each note is printed once."""
     for note in dict.fromkeys(notes):
         print_progress(f"note: {note}")
 
@@ -52,8 +52,8 @@ def print_output(name: str, path: Path, next_command: str | None = None) -> None
 
     Args:
         name: What was written.
-        path: Where.
-        next_command: The next command; in it, the path is quoted for a shell.
+        path: The file or folder.
+        next_command: The command to run next (default: none). The path in it is quoted for the shell.
     """
     print_result(f"{name}: {path} ({format_size(total_size(path))})")
     if next_command:

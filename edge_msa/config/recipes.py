@@ -22,7 +22,7 @@ else:
 
 TABLES = ("pipeline", "hrlf", "almt", "student", "text", "variants", "search")
 SIZES = ("nano", "tiny", "small")
-"""Student sizes, smallest first. Each is a preset of the `student` table's sizes, `presets/size/NAME.toml`."""
+"""Student sizes, smallest first. `presets/size/NAME.toml` contains the settings of each."""
 
 
 def load_recipe_file(path: Path) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def load_recipe_file(path: Path) -> dict[str, Any]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror or error}. Pass a recipe in TOML.") from None
+        raise UsageError(f"Cannot read {path}: {error.strerror or error}. Pass a TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}. Correct the file.") from None
     for name, table in tables.items():
@@ -47,7 +47,7 @@ def load_recipe_file(path: Path) -> dict[str, Any]:
 
 
 def load_tables(recipe: Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the tables of a recipe that is a file, tables already, or None for no table at all."""
+    """Return the tables of a recipe, which is a file, a mapping of tables, or None for no tables."""
     return load_recipe_file(recipe) if isinstance(recipe, Path) else dict(recipe or {})
 
 
@@ -102,7 +102,7 @@ def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = 
     """Return the recipe of a student.
 
     Args:
-        table: The `student` table of a recipe file, with a `preset` as for `teacher_recipe`. Its `size` is one of
+        table: The `student` table of a recipe file. Its `preset` works as in `teacher_recipe`. Its `size` is one of
             `SIZES`; other keys take precedence over the size.
         data: The data to train on, as passed to `--data`.
         epochs: The number of epochs of training and of quantization-aware training (default: the recipe's).

@@ -20,7 +20,7 @@ class PipelineRecipe(RecipeSection):
     """The `pipeline` table of a recipe file. The other tables belong to the commands of the same name."""
 
     data: str = "synthetic"
-    """A feature file, or `synthetic` for the data that is included."""
+    """A feature file, or `synthetic` for the built-in synthetic task."""
     task: str | None = None
     """Name of the task; omit it to use the task that the file states."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -38,7 +38,7 @@ class PipelineRecipe(RecipeSection):
     method: Method = "mse"
     """How quantization ranges are computed from statistics."""
     num_samples: Annotated[int, Field(ge=1)] = 512
-    """Number of training samples to collect statistics over."""
+    """Number of training samples to collect statistics from."""
 
     @field_validator("targets")
     @classmethod

@@ -1,4 +1,4 @@
-"""Recipes of what devices run: students, and text models that take words as input."""
+"""Recipes of the models that run on devices: students and text models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Size = Annotated[int, Field(ge=1)]
 
 
 class ModalityRecipe(RecipeSection):
-    """The sizes of one modality's encoder that differ from the recipe's."""
+    """Sizes of one modality's encoder; None means the size in the recipe."""
 
     width: Size | None = None
     """Number of channels, which is also the width of the modality's tokens."""
@@ -61,11 +61,11 @@ class StudentRecipe(TrainingSchedule):
     recurrence: Recurrence = "none"
     """Whether a GRU follows the convolutions. It stays in float32 in every quantization scheme."""
     language: ModalityRecipe = ModalityRecipe()
-    """Sizes that only the language encoder has."""
+    """Sizes of the language encoder that replace those above."""
     audio: ModalityRecipe = ModalityRecipe()
-    """Sizes that only the audio encoder has."""
+    """Sizes of the audio encoder that replace those above."""
     vision: ModalityRecipe = ModalityRecipe()
-    """Sizes that only the vision encoder has."""
+    """Sizes of the vision encoder that replace those above."""
     dropout: DropoutRate = 0.3
     """Dropout rate of tokens."""
     epochs: Epochs = 25
@@ -75,15 +75,15 @@ class StudentRecipe(TrainingSchedule):
     """Share of the loss that comes from the teachers' predictions; the rest comes from labels. Samples without a label
     use only the teachers, and samples that no teacher can predict use only the label."""
     teacher_weights: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(strict=False)] = ()
-    """Weight of each teacher in the mean of the predictions, in the order of the teachers; empty weighs all equally."""
+    """Weight of each teacher in the mean of the predictions, in the order of the teachers; if empty, all are equal."""
     hint: LossWeight = 0.0
-    """Weight of the squared distance between the first teacher's representation of the same subset and a linear map of
-    the student's; 0 disables it."""
+    """Weight of the mean squared error between the first teacher's representation and a linear map of the student's,
+    for the same subset; 0 disables it."""
     hmi: LossWeight = 0.0
-    """Weight of the negative mutual information of the two representations, as L_HMI in HRLF; 0 disables it."""
+    """Weight of the negative mutual information of the two representations, like L_HMI in HRLF; 0 disables it."""
     hal: LossWeight = 0.0
-    """Weight of the adversarial alignment of the mapped representation with the teacher's, as L_HAL in HRLF; 0 disables
-    it."""
+    """Weight of the adversarial alignment of the mapped representation with the teacher's, like L_HAL in HRLF; 0
+    disables it."""
     relations: LossWeight = 0.0
     """Weight of the difference between the networks' pairwise distances within a batch (RKD); 0 disables it."""
     curriculum: Probability = 0.0
@@ -111,7 +111,7 @@ class StudentRecipe(TrainingSchedule):
         return self.msm.model_copy(update={"inter": self.msm.inter * share, "intra": self.msm.intra * share})
 
     def network_config(self, dims: Mapping[str, int], task: Task) -> StudentConfig:
-        """Return the network for data with these numbers of features per frame."""
+        """Return the sizes of the student for data with `dims` features per frame."""
         overrides = {name: ModalitySizes(**getattr(self, name).model_dump()) for name in dims}
         return StudentConfig(
             dict(dims),
@@ -158,9 +158,9 @@ class TextRecipe(OptimizerConfig):
     dropout: DropoutRate = 0.1
     """Dropout rate of tokens."""
     unknown_rate: DropoutRate = 0.0
-    """Fraction of tokens that training replaces by the unknown token."""
+    """Fraction of tokens that training replaces with the unknown token."""
     max_tokens: Annotated[int, Field(ge=3)] = 128
-    """Maximum number of tokens, of which two may be special. Longer texts are truncated."""
+    """Maximum number of tokens, including up to two special tokens. Longer texts are truncated."""
     freeze_embeddings: bool = True
     """Whether the word embeddings of a Transformer encoder stay fixed. Most words never occur in the training texts."""
     transfer: TextStage = TextStage(epochs=2, learning_rate=5e-5)
@@ -168,7 +168,7 @@ class TextRecipe(OptimizerConfig):
     final: TextStage = TextStage(epochs=6, learning_rate=5e-5, teacher_share=0.5)
     """The second stage, on the last corpus."""
     student_rate_factor: Annotated[float, Field(gt=0)] = 10.0
-    """Factor on the learning rate of the student behind a Transformer encoder, which is already pre-trained."""
+    """Learning rate of the student behind a pre-trained Transformer encoder, relative to that of the encoder."""
     batch_size: BatchSize = 32
     weight_decay: WeightDecay = 1e-2
     score_loss: ScoreLoss = "l1"
@@ -181,7 +181,7 @@ class TextRecipe(OptimizerConfig):
         return self
 
     def network_config(self, dim: int, task: Task) -> StudentConfig:
-        """Return the student behind a text encoder with `dim` features per token."""
+        """Return the sizes of the student behind a text encoder with `dim` features per token."""
         return StudentConfig(
             {"language": dim},
             width=self.width,

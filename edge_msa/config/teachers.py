@@ -27,7 +27,8 @@ TeacherName = Literal["hrlf", "almt"]
 class HrlfRecipe(OptimizerConfig):
     """How HRLF is trained.
 
-    The paper prints neither loss weights nor MSM probabilities. Defaults without a source are this project's.
+    The paper states neither loss weights nor MSM probabilities. Defaults for which no source is named are this
+    project's.
     """
 
     epochs: Annotated[Epochs, Field(description="Number of epochs of stage 1, the teacher on complete samples.")] = 12
@@ -76,7 +77,7 @@ class HrlfRecipe(OptimizerConfig):
 
 
 class AlmtRecipe(TrainingSchedule):
-    """How ALMT is trained. Defaults are the published values; each field says where there is none."""
+    """How ALMT is trained. Defaults are the published values; fields that the paper does not have say so."""
 
     epochs: Epochs = 200
     learning_rate: LearningRate = 1e-4
@@ -93,11 +94,12 @@ class AlmtRecipe(TrainingSchedule):
     dropout: DropoutRate = 0.0
     """Dropout rate of activations."""
     without: Annotated[tuple[Literal["language", "audio", "vision"], ...], Field(strict=False)] = ()
-    """Modalities that the network never receives, neither in training nor later, as in the paper's ablation."""
+    """Modalities that the network never receives, in training or in inference, as in the paper's ablation."""
     scales: Annotated[int, Field(ge=1, le=SCALES)] = SCALES
     """Number of scales of the language tokens that guide AHL."""
     ahl: bool = True
-    """Whether language guides what is taken from audio and vision; otherwise the three modalities are added."""
+    """Whether language guides the attention to audio and vision (AHL); otherwise the tokens of the three modalities are
+    added."""
     fusion: FusionName = "cross"
     """How language and the hyper-modality are fused."""
     robust: bool = False

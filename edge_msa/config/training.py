@@ -34,7 +34,7 @@ Patience = Annotated[
 
 
 class OptimizerConfig(RecipeSection):
-    """The optimizer settings that all stages of a training share.
+    """The optimizer settings that all stages of a recipe share.
 
     Recipes inherit from this class and only change defaults.
     """
@@ -60,7 +60,7 @@ class TrainingSchedule(OptimizerConfig):
 
 
 class MsmConfig(RecipeSection):
-    """Probabilities of modality stochastic missing (MSM). The paper prints none, so the defaults are this project's."""
+    """Probabilities of modality stochastic missing (MSM). The paper states none, so the defaults are this project's."""
 
     inter: Probability = 0.75
     """Probability that a sample loses modalities. The modalities that remain are drawn uniformly from the non-empty
@@ -79,4 +79,4 @@ class MsmConfig(RecipeSection):
         0.9,
         1.0,
     )
-    """Fractions of valid frames to drop, one of which is drawn uniformly; these are the paper's p."""
+    """Fractions of valid frames to drop. One of them is drawn uniformly. The paper calls this fraction p."""

@@ -11,16 +11,17 @@ what affects the prediction; the results differ from the authors' code by roundi
   of the class token is computed. Consequently the third language scale affects the prediction through the
   hyper-modality only.
 
-What the reference leaves to its data loader:
+The authors' data loader handles some things that this network handles itself:
 
 - *Language* is a sequence of precomputed features. The authors' BERT is not part of this network.
 - *Length*: Every modality has a fixed number of positions, `lengths`. Shorter samples are padded with zeros at the end,
   longer samples are truncated. There are no masks: frames that are not valid, and all frames of an absent modality, are
   zeros.
-- *A modality that the dataset lacks* keeps its embedding, so that the number of tensors stays the authors': one
-  position with one feature that is always zero.
+- *A modality that the dataset lacks* still has an embedding, so that the network has all of the authors' tensors. Its
+  input is one position with one feature that is always zero.
 
-The ablations of the paper are fields of `AlmtConfig`. The paper leaves some details open:
+The ablations of the paper are fields of `AlmtConfig`. The paper leaves some details open. This implementation makes the
+following choices:
 
 - *Without AHL*: Language (its last scale), audio and vision are combined as the sum of their tokens. Audio and vision
   alone would not suffice, because the fusion receives language through the hyper-modality only, and the paper's own
@@ -89,7 +90,7 @@ class AlmtConfig:
 
 
 class Almt(nn.Module):
-    """The network behind the language model."""
+    """The ALMT network without the language model, whose features it takes as input."""
 
     def __init__(self, config: AlmtConfig) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class Almt(nn.Module):
         return outputs
 
     def hyper_modality(self, scales: Sequence[Tensor], audio: Tensor, vision: Tensor) -> Tensor:
-        """Return what is taken from audio and vision, (B, tokens, 128).
+        """Return the hyper-modality, (B, tokens, 128).
 
         Args:
             scales: Language scales, (B, tokens, 128) each.
@@ -165,7 +166,7 @@ class ModalityEmbedding(nn.Module):
         return embedded
 
     def sequence(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the input tokens (1, tokens, 128), and the whole sequence they begin, (B, tokens + T, 128)."""
+        """Return the input tokens (1, tokens, 128), and the sequence that begins with them, (B, tokens + T, 128)."""
         count = self.extra_token.shape[1]
         tokens = self.extra_token + self.pos_embedding[:, :count]
         return tokens, torch.cat([tokens.expand(len(frames), -1, -1), frames + self.pos_embedding[:, count:]], dim=1)
@@ -188,14 +189,14 @@ class LanguageScales(nn.Module):
 
 
 class HyperModality(nn.Module):
-    """AHL: the language scales, one after the other, select what the hyper-modality takes from audio and vision."""
+    """AHL: guided by one language scale after the other, the hyper-modality attends to audio and vision."""
 
     def __init__(self, layers: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.ModuleList([AhlLayer()]) for _ in range(layers))
 
     def forward(self, scales: Sequence[Tensor], audio: Tensor, vision: Tensor, hyper: Tensor) -> Tensor:
-        """Return the updated hyper-modality. All tensors are (B, tokens, 128), or (1, tokens, 128) for all samples."""
+        """Return the updated hyper-modality. All tensors are (B, tokens, 128), or (1, tokens, 128) if shared."""
         layers = [cast("nn.ModuleList", layer)[0] for layer in self.layers]
         for index, scale in enumerate(scales):
             hyper = layers[min(index, len(layers) - 1)](scale, audio, vision, hyper)
@@ -228,7 +229,7 @@ class AhlAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(WIDTH, WIDTH))
 
     def forward(self, text: Tensor, audio: Tensor, vision: Tensor) -> Tensor:
-        """Return what is attended, (B, tokens, 128), like the arguments."""
+        """Return the projected sum of both attention outputs, (B, tokens, 128). The arguments have the same shape."""
         query = split_heads(self.to_q(text))
         attended = self._attend(query, self.to_k_ta(audio), self.to_v_ta(audio))
         attended = attended + self._attend(query, self.to_k_tv(vision), self.to_v_tv(vision))
@@ -236,7 +237,7 @@ class AhlAttention(nn.Module):
         return output
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend from `query` (B, heads, tokens, 16) to one modality, of which one sample may stand for all."""
+        """Attend from `query` (B, heads, tokens, 16) to one modality, whose batch size may be 1 for all samples."""
         key, value = (split_heads(part).expand_as(query) for part in (key, value))
         return F.scaled_dot_product_attention(query, key, value)
 

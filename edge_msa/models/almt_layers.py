@@ -13,7 +13,7 @@ WIDTH = 128
 """Width of all hidden vectors behind the input projection, and of the MLPs."""
 HEADS = 8
 HEAD_WIDTH = 64
-"""Width of one attention head, so the attention is 512 wide inside."""
+"""Width of one attention head. All heads together are 512 wide."""
 
 
 class TransformerStack(nn.Module):

@@ -14,7 +14,7 @@ The paper leaves some details open. This implementation makes the following choi
   not attended. Missing frames in between are zero vectors that take part, as in the paper. A modality without a valid
   frame is a single zero vector, so its Z is a learned constant and does not depend on the length.
 - *H in R^{3d}* implies that Q and U have width d/2. With n modalities (a dataset may lack one) H has width n*d, and the
-  layers have widths n*d -> 2d -> d -> 2d -> n*d; n = 3 is the paper's network.
+  fusion layers have the widths n*d -> 2d -> d -> 2d -> n*d; n = 3 is the paper's network.
 - *Multi-scale features*: "concatenated" and "E1 in R^{3d}, E2 in R^{2d}" contradict each other. Here they are
   concatenated, with widths 6d, 4d and d: the networks that take them as input accept any width, and a sum would lose
   information.
@@ -41,7 +41,7 @@ POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 @dataclass(frozen=True)
 class HrlfConfig:
-    """Sizes of an HRLF network. The defaults are the paper's where it prints them."""
+    """Sizes of an HRLF network. The defaults are the paper's where it states them."""
 
     dims: Mapping[str, int]
     """Features per frame of each modality."""

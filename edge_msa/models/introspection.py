@@ -1,8 +1,8 @@
 """Attention weights and representations of one forward pass.
 
-The networks use fused attention, and ALMT's embedding is computed in a different order than it is defined, so the
+The networks use fused attention, and ALMT's embedding is computed in a different order than the paper defines, so the
 attention weights never exist as tensors. Here, hooks record the inputs of the layers during an ordinary forward pass,
-and the weights are recomputed from the layers' own parameters: softmax(q k / sqrt(head width)).
+and the weights are recomputed from the layers' parameters: softmax(q k / sqrt(head width)).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AlmtAttention:
     """Attention weights of one forward pass over B samples; they sum to 1 along the last axis."""
 
     embedding: dict[str, Tensor]
-    """By modality, the weights from each output token to the learned tokens and then the T positions,
+    """By modality, the weights from each output token to the learned tokens and to the T positions after them,
     (B, heads, tokens, tokens + T)."""
     guided: dict[str, Tensor]
     """For audio and vision, the weights from each language token in each AHL layer, (B, scales, heads, tokens, tokens).
@@ -80,7 +80,7 @@ def hrlf_attention(network: Hrlf, frames: TensorsByModality, valid: TensorsByMod
 
 @torch.no_grad()
 def student_attention(network: Student, frames: TensorsByModality, valid: TensorsByModality) -> dict[str, Tensor]:
-    """Return the pooling weights of each given modality, (B, tokens, T); they sum to 1 along T.
+    """Return the pooling weights of each modality in `frames`, (B, tokens, T); they sum to 1 along T.
 
     The weights of frames that are not valid are 0, also if a sample lacks the modality. The arguments are those of the
     student's `forward`.

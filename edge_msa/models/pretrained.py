@@ -48,10 +48,10 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         from transformers.utils import logging
     except ImportError:
         raise BackendUnavailableError(
-            "encoding text needs the transformers package: pip install 'edge-msa[text]'"
+            "Encoding text needs the transformers package. Install it with pip install 'edge-msa[text]'."
         ) from None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Loading takes a second, and progress bars clutter logs.
+    # Loading takes only a second, and a progress bar would clutter the logs.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     local = Path(source).is_dir()
     if not local and ("/" not in source or source.startswith((".", "/", "~")) or source.count("/") > 1):
@@ -71,7 +71,8 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         ) from None
     if tokenizer.pad_token is None or getattr(model.config, "is_encoder_decoder", False):
         raise UsageError(
-            f"{source} is not an encoder like BERT. Pass one whose tokenizer pads, such as all-MiniLM-L6-v2."
+            f"{source} is not an encoder like BERT. "
+            "Pass one whose tokenizer has a padding token, such as sentence-transformers/all-MiniLM-L6-v2."
         )
     if not tokenizer.is_fast:
         raise UsageError(f"{source} has no fast tokenizer. Pass a folder with tokenizer.json.")
@@ -84,7 +85,9 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
 def _keep_layers(model: Any, layers: int, source: str) -> None:
     stack = getattr(getattr(model, "encoder", None), "layer", None)
     if stack is None:
-        raise UsageError(f"The layers of {source} cannot be truncated, because it lacks encoder.layer. Omit --layers.")
+        raise UsageError(
+            f"The layers of {source} cannot be truncated, because the model has no encoder.layer. Omit --layers."
+        )
     if not 1 <= layers <= len(stack):
         raise UsageError(f"--layers must be from 1 to {len(stack)} for {source}, got {layers}.")
     model.encoder.layer = stack[:layers]

@@ -20,7 +20,7 @@ from edge_msa_runtime.modalities import MODALITIES
 
 @dataclass(frozen=True)
 class ModalitySizes:
-    """The sizes of one modality's encoder that differ from the student's; None means the same."""
+    """Sizes of one modality's encoder; None means the size in `StudentConfig`."""
 
     width: int | None = None
     """Number of channels, which is also the width of the modality's tokens."""
@@ -59,13 +59,13 @@ class StudentConfig:
     recurrence: Recurrence = "none"
     """Whether a GRU follows the convolutions."""
     overrides: Mapping[str, ModalitySizes] = field(default_factory=dict)
-    """Sizes of single modalities that differ from the above."""
+    """Sizes of single modalities that replace those above."""
 
     def __post_init__(self) -> None:
         for what, names in (("dims", set(self.dims)), ("overrides", set(self.overrides))):
             if (what == "dims" and not names) or names - set(MODALITIES):
                 raise ValueError(f"{what} must name some of {', '.join(MODALITIES)}, got {sorted(names)}.")
-        # run.json holds them as plain objects.
+        # run.json contains them as plain objects.
         sizes = {n: ModalitySizes(**item) if isinstance(item, Mapping) else item for n, item in self.overrides.items()}
         object.__setattr__(self, "overrides", sizes)
 

@@ -1,10 +1,10 @@
-"""The student's encoder of one modality: causal, with explicit state, independent of how frames are chunked.
+"""The student's encoder of one modality: causal, with explicit state. The result does not depend on the chunks.
 
 Frames can be stacked, `stride` at a time, into one row. Rows pass through causal dilated convolutions and an optional
 GRU, and an online softmax pools them into a few tokens. The state holds everything that later frames need.
 
-Callers remove masked frames first (`compact`); `valid` then marks how many frames of the chunk are real. This keeps the
-convolutions dense, and masked frames cannot change the state.
+Callers remove masked frames first (`compact`); `valid` then separates the real frames of the chunk from the padding
+after them. This keeps the convolutions dense, and masked frames cannot change the state.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class EncoderState:
 
 
 class StudentEncoder(nn.Module):
-    """The encoder of one modality: frames (B, T, d) and a state to the next state, whose `tokens` are the result."""
+    """The encoder of one modality: maps frames (B, T, d) and a state to the next state. Its `tokens` are the result."""
 
     def __init__(self, dim: int, config: EncoderConfig, tokens: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class StudentEncoder(nn.Module):
     def initial(self, batch: int) -> EncoderState:
         """Return the state before the first frame.
 
-        With a stride above 1 the first frame completes a row immediately, behind frames of zeros, so that even a sample
+        With a stride above 1, the first frame completes a row immediately, after frames of zeros, so that even a sample
         with one frame has a prediction.
         """
         weight = self.score.weight
@@ -112,19 +112,19 @@ class StudentEncoder(nn.Module):
 
         Args:
             frames: (B, T, d), normalized, with the real frames first.
-            valid: (B, T) float, 1 for real frames and 0 for padding behind them.
+            valid: (B, T) float, 1 for real frames and 0 for the padding after them.
             state: The state before the chunk, from `initial` or the previous chunk.
         """
         count = valid.sum(dim=1, keepdim=True)
         pending, phase = state.pending, state.phase
         if pending is not None and phase is not None:
-            frames, valid, count, pending, phase = self._stacked(frames, count, pending, phase)
-        whole = count.to(torch.int64)
-        features, convs = self._convolved(frames, whole, state.convs)
+            frames, valid, count, pending, phase = self._stack_frames(frames, count, pending, phase)
+        num_rows = count.to(torch.int64)
+        features, convs = self._convolve(frames, num_rows, state.convs)
         hidden = state.hidden
         if hidden is not None:
-            features, hidden = self._recurred(features, whole, hidden)
-        peak, mass, tokens = self._pooled(features, valid, state)
+            features, hidden = self._apply_gru(features, num_rows, hidden)
+        peak, mass, tokens = self._pool(features, valid, state)
         return EncoderState(convs, peak, mass, tokens, hidden, pending, phase)
 
     def whole(self, frames: Tensor, valid: Tensor) -> Tensor:
@@ -142,13 +142,13 @@ class StudentEncoder(nn.Module):
             frames = padded.reshape(len(frames), length // stride, -1)
             count = _floor_divide(start.phase + count, stride)
             valid = _prefix_mask(count, frames.shape[1])
-        features, _ = self._convolved(frames, count.to(torch.int64), start.convs)
+        features, _ = self._convolve(frames, count.to(torch.int64), start.convs)
         if start.hidden is not None:
-            features, _ = self._recurred(features, count.to(torch.int64), start.hidden)
+            features, _ = self._apply_gru(features, count.to(torch.int64), start.hidden)
         weights = torch.softmax(self._scores(features, valid), dim=2)
         return torch.matmul(weights, features.transpose(1, 2))
 
-    def _stacked(
+    def _stack_frames(
         self, frames: Tensor, count: Tensor, pending: Tensor, phase: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return rows of `stride` frames, their mask and count, and the next `pending` and `phase`."""
@@ -163,9 +163,7 @@ class StudentEncoder(nn.Module):
         valid = _prefix_mask(complete, rows.shape[1])
         return rows, valid, complete, slice_from(seen, 1, real, stride - 1), total - complete * stride
 
-    def _convolved(
-        self, rows: Tensor, count: Tensor, memories: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _convolve(self, rows: Tensor, count: Tensor, memories: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         features = torch.relu(self.embed(rows.transpose(1, 2)))
         convs = []
         for block, memory in zip(self.blocks, memories, strict=True):
@@ -174,7 +172,7 @@ class StudentEncoder(nn.Module):
             features = features + torch.relu(block(seen))
         return features, tuple(convs)
 
-    def _recurred(self, features: Tensor, count: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def _apply_gru(self, features: Tensor, count: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         assert self.gru is not None  # noqa: S101 - a state has `hidden` only if there is a GRU
         outputs, _ = self.gru(features.transpose(1, 2), hidden.transpose(0, 1).contiguous())
         last = slice_from(torch.cat([hidden, outputs], dim=1), 1, count, 1)
@@ -184,7 +182,7 @@ class StudentEncoder(nn.Module):
         scores: Tensor = self.score(features)
         return scores + ((valid - 1) * _UNATTENDED)[:, None, :]
 
-    def _pooled(self, features: Tensor, valid: Tensor, state: EncoderState) -> tuple[Tensor, Tensor, Tensor]:
+    def _pool(self, features: Tensor, valid: Tensor, state: EncoderState) -> tuple[Tensor, Tensor, Tensor]:
         """Return the softmax-weighted mean over all frames so far (online softmax, Milakov and Gimelshein 2018)."""
         scores = self._scores(features, valid)
         peak = torch.maximum(state.peak, scores.amax(dim=2, keepdim=True))

@@ -1,4 +1,4 @@
-"""The student's fusion: from the tokens of the available modalities to the prediction."""
+"""The student's fusion, which maps the tokens of the available modalities to the prediction."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from edge_msa_runtime.modalities import MODALITIES
 
 
 class StudentFusion(nn.Module):
-    """The tokens of the available modalities to the prediction, (B, outputs).
+    """Maps the tokens of the available modalities to the prediction, (B, outputs).
 
-    Language guides what is taken from audio and vision, as in ALMT: the query comes from the language tokens, keys and
-    values from those of audio and vision. Without language a learned default query is used. The contributions of the
+    Language guides the attention to audio and vision, as in ALMT: the query comes from the language tokens, keys and
+    values from those of audio and vision. Without language, a learned default query is used. The contributions of the
     available modalities are added.
 
     Args:

@@ -59,11 +59,9 @@ class FakeQuantEncoder(StudentEncoder):
             if key.startswith(prefix)
         }
 
-    def _convolved(
-        self, rows: Tensor, count: Tensor, memories: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _convolve(self, rows: Tensor, count: Tensor, memories: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self.config.width < MIN_CHANNELS:
-            return super()._convolved(rows, count, memories)
+            return super()._convolve(rows, count, memories)
         frames = rows.transpose(1, 2)
         is_int8 = frames.shape[1] >= MIN_CHANNELS and "embed.weight" not in self._fp32_weights
         embedded = torch.relu(self._conv(self.embed, "embed", frames) if is_int8 else self.embed(frames))
