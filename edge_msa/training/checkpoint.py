@@ -22,7 +22,7 @@ LogRow = dict[str, float | int | str]
 class TrainingState:
     """The state of a training between two epochs.
 
-    It holds no state of random generators, because random draws depend on the seed and the epoch only.
+    It contains no state of random generators, because random draws depend on the seed and the epoch only.
     """
 
     weights: dict[str, Tensor]

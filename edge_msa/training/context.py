@@ -1,9 +1,9 @@
 """The hardware that a training runs on: device, processes, precision, compilation and logs, with Lightning Fabric.
 
-The default is one process. Under `torchrun` or `fabric run`, the same command trains on all processes that were
-started, with one GPU or one share of the CPU each. Every process holds the whole dataset. Each encodes its share of a
-batch, where most of the work is; then the processes exchange the results and compute the losses of the whole batch.
-Training on two processes thus equals training on one, up to floating-point rounding.
+The default is one process. Under `torchrun` or `fabric run`, the same command trains on all started
+processes, each with one GPU or a share of the CPU. Every process loads the whole dataset. It encodes its share of each
+batch, which is most of the work; then the processes exchange the results and compute the losses of the whole batch.
+Training on two processes therefore equals training on one, up to floating-point rounding.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ class TrainingContext:
         return self.fabric.broadcast(value)
 
     def exit_other_processes(self) -> None:
-        """End all processes but the first with exit code 0, because what follows is done once."""
+        """End all processes but the first with exit code 0, because the following steps run only once."""
         if self.processes > 1:
             self.fabric.barrier()
             if not self.is_first:
                 raise SystemExit(0)
 
     def loggers(self, stage: str) -> Sequence[Any]:
-        """Return the loggers of a stage in addition to the log of the run."""
+        """Return the loggers of a stage that write in addition to the log of the run."""
         if self.log_dir is None or not self.is_first:
             return ()
         from lightning_fabric.loggers.tensorboard import TensorBoardLogger
@@ -139,9 +139,8 @@ class Hardware:
         if self.compiled:
             _check_compiler(device)
         if device.type == "cuda":
-            os.environ.setdefault(
-                "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-            )  # cuBLAS is only deterministic with this setting
+            # cuBLAS is only deterministic with this setting.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(mode=True, warn_only=True)
         return TrainingContext(_launch(device, precision), precision, self.compiled, self.log_dir, progress)
 
@@ -158,7 +157,7 @@ def _launch(device: torch.device, precision: str) -> Fabric:
         plan["strategy"] = DDPStrategy(static_graph=True)
     for name in [name for name in os.environ if name.startswith("LT_")]:
         del os.environ[name]  # `fabric run` only launches processes here; the command's options decide the rest
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it logs what it is about to do
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # otherwise it logs the launch itself
     fabric = Fabric(accelerator=device.type, precision="bf16-mixed" if precision == "bf16" else "32-true", **plan)
     fabric.launch()
     return fabric

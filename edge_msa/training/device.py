@@ -13,8 +13,8 @@ def resolve_device(name: str) -> torch.device:
     """Return the device for `auto`, `cpu` or `cuda`; `auto` is cuda if available.
 
     On a CPU, torch is limited to one thread unless OMP_NUM_THREADS is set. The networks are so small that a second
-    thread saves a tenth of the time, and on a busy machine the threads wait for each other (measured: up to fifteen
-    times slower).
+    thread saves only a tenth of the time, and on a busy machine the threads wait for each other (up to fifteen times
+    slower, as measured).
 
     Raises:
         UsageError: The name is unknown.

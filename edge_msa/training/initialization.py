@@ -13,8 +13,8 @@ from edge_msa.data.tasks import Task
 def init_bias_to_prior(output: nn.Linear, labels: FloatArray, task: Task) -> None:
     """Set the bias of an output layer to the best constant prediction.
 
-    That is the median score, or the logit of each emotion's frequency. For labels far from 0 it saves the epochs that
-    would only move the bias, and a prediction without valid frames stays close to the baseline.
+    That is the median score, or the logit of each emotion's frequency. If the labels are far from 0, this saves the
+    epochs that would only move the bias. A prediction without valid frames stays close to the baseline.
 
     Args:
         output: The layer whose bias (outputs,) is set.

@@ -1,4 +1,4 @@
-"""Loading the network of a run folder, in evaluation mode."""
+"""Load the network of a run folder, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Config = TypeVar("Config", HrlfConfig, AlmtConfig, StudentConfig)
 
 
 def load_model(run: Run, device: torch.device | None = None) -> Model:
-    """Return the network of a run; for HRLF, the robust one.
+    """Return the network of a run. For HRLF, that is the robust network.
 
     Args:
         run: Run of any kind.
@@ -38,10 +38,10 @@ def load_student(run: Run) -> Student:
     """Return the student of a student or calibration run, on the CPU.
 
     Raises:
-        RunError: The run holds another network, or its weights do not fit.
+        RunError: The run contains another network, or its weights do not fit.
     """
     if run.info.model != "student":
-        raise RunError(f"{run.path} must hold a student, got {run.info.model}. Make one with edge-msa distill.")
+        raise RunError(f"{run.path} must contain a student, got {run.info.model}. Make one with edge-msa distill.")
     student = Student(_config(StudentConfig, run))
     try:
         student.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})

@@ -30,13 +30,13 @@ from edge_msa.training.randomness import generator_of, seed_of
 
 _ORDER, _DROPOUT = 1, 2
 _POOL = 50
-"""Number of steps whose samples are sorted together if their lengths differ."""
+"""Number of steps whose samples are sorted by length together. Used only if the objective has lengths."""
 _CHECK_INTERVAL = 20
 """Number of steps between two checks of the running loss."""
 
 
 class Objective(nn.Module, ABC):
-    """What `fit` trains: its parameters are the ones that learn, and calling it returns the losses."""
+    """What `fit` trains: its parameters are optimized, and calling it returns the losses."""
 
     size: int
     """Number of training samples."""
@@ -49,7 +49,7 @@ class Objective(nn.Module, ABC):
         return {}
 
     def begin(self, epoch: int) -> None:
-        """Prepare an epoch, counted from 0, for example by drawing its masks."""
+        """Prepare an epoch, counted from 0, for example draw its masks."""
 
     @abstractmethod
     def forward(self, rows: Tensor) -> Mapping[str, Tensor]:
@@ -76,7 +76,7 @@ class FitResult:
     best: float
     """The validation metric of the best epoch."""
     best_epoch: int
-    """The best epoch, counted from 0."""
+    """Index of the best epoch, counted from 0."""
 
 
 def fit(
@@ -135,7 +135,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Loop:
-    """What stays the same from epoch to epoch."""
+    """The training of epochs, with everything that does not change between them."""
 
     objective: Objective
     module: nn.Module
@@ -208,7 +208,7 @@ class _Loop:
             order = _sort_within_pools(order, self.objective.lengths, batch_size * _POOL)
         batches = [order[start : start + batch_size] for start in range(0, size, batch_size)]
         if len(batches) > 1 and len(batches[-1]) == 1:
-            batches.pop()  # contrastive losses need two samples; other epochs include the one that is left out here
+            batches.pop()  # contrastive losses need two samples; another epoch includes the sample that this one omits
         if self.objective.lengths is not None:
             batches = [batches[index] for index in torch.randperm(len(batches), generator=generator)]
         return batches
@@ -247,7 +247,7 @@ def _parameter_groups(objective: Objective) -> list[dict[str, Any]]:
 
 
 def _sort_within_pools(order: Tensor, lengths: Tensor, pool: int) -> Tensor:
-    """Sort samples by length within pools: the samples of a step have similar lengths, and pools stay random."""
+    """Sort samples by length within each pool: the samples of a step have similar lengths, but pools are random."""
     pools = [order[start : start + pool] for start in range(0, len(order), pool)]
     return torch.cat([rows[torch.argsort(lengths[rows], stable=True)] for rows in pools])
 
@@ -268,7 +268,7 @@ def _out_of_patience(state: TrainingState, schedule: TrainingSchedule) -> bool:
 def _progress_bar(
     stage: str, schedule: TrainingSchedule, done_epochs: int, size: int, context: TrainingContext
 ) -> Iterator[Callable[[int, str], None]]:
-    """Show a progress bar over all samples of all epochs; yield a function that takes samples done and a text."""
+    """Show a progress bar over all samples of all epochs. Yield a function that advances it by a number of samples."""
     if not (context.progress and context.is_first):
         yield lambda _done, _text: None
         return

@@ -17,7 +17,7 @@ from edge_msa.data.tasks import Task
 
 
 def task_loss(predictions: Tensor, labels: Tensor, task: Task, score_loss: ScoreLoss = "l1") -> Tensor:
-    """Return the mean of `sample_losses`, whose arguments it takes."""
+    """Return the mean of `sample_losses`, which has the same arguments."""
     return sample_losses(predictions, labels, task, score_loss).mean()
 
 
@@ -26,7 +26,7 @@ def sample_losses(predictions: Tensor, labels: Tensor, task: Task, score_loss: S
 
     Args:
         predictions: Scores or logits of emotions, (B, outputs).
-        labels: Scores or 0/1, (B, outputs).
+        labels: Scores, or emotions as 0/1, (B, outputs).
         task: Whether they are scores or emotions.
         score_loss: Loss for scores: `l1`, whose optimum is the posterior median, which minimizes the MAE; `smooth_l1`;
             or `mse`, whose optimum is the posterior mean. Emotions always use binary cross-entropy.
@@ -44,8 +44,8 @@ def prediction_divergence(student: Tensor, teacher: Tensor, task: Task) -> Tenso
     """Return KL(teacher || student) of their predictions, L_KL.
 
     The paper defines KL over logits, which does not apply to a scalar. Here a score is the mean of a Gaussian with
-    variance 1, for which KL is half the squared difference; another variance would only change the weight. An emotion's
-    logit is that of a Bernoulli distribution at temperature 1.
+    variance 1, for which KL is half the squared difference; another variance would only change the weight. An
+    emotion is a Bernoulli distribution with the given logit, at temperature 1.
 
     Args:
         student: Scores or logits of emotions, (B, outputs).
@@ -82,9 +82,9 @@ def adversarial_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def relation_loss(values: Tensor, targets: Tensor) -> Tensor:
-    """Return how much the pairwise distances within a batch differ between two networks (Park et al. 2019).
+    """Return the difference between the pairwise distances of two networks within a batch (RKD, Park et al. 2019).
 
-    Distances are relative to the mean distance of each network.
+    The distances of each network are divided by their mean.
 
     Args:
         values: (B, width) with B at least 2.

@@ -72,7 +72,7 @@ def drop_frames(valid: Tensor, config: MsmConfig, generator: torch.Generator) ->
         generator: Generator on the CPU.
 
     Returns:
-        (N, T) bool. A sample that is drawn loses exactly round(ratio * number of valid frames), possibly all.
+        (N, T) bool. A drawn sample loses exactly round(ratio * number of valid frames) frames, possibly all.
     """
     drops = torch.rand(len(valid), generator=generator) < config.intra
     ratio = torch.tensor(config.ratios)[torch.randint(len(config.ratios), (len(valid),), generator=generator)]

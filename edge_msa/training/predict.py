@@ -22,7 +22,7 @@ COMPLETE_PREFIX = "complete."
 """Prefix of the weights of HRLF's teacher on complete samples, which are stored with those of the robust network."""
 
 Model = Hrlf | Almt | Student
-"""A network that maps frames and validity by modality to outputs, whatever is missing."""
+"""A network that maps frames and their validity by modality to outputs, whichever modalities are missing."""
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
@@ -73,8 +73,8 @@ def predict(model: Model, split: Split, subset: Subset, batch_size: int = 512) -
     Args:
         model: Model on any device. It is evaluated without dropout and keeps its training mode.
         split: Normalized split.
-        subset: The visible modalities. The model predicts from those that a sample has; if it has none of them, the
-            prediction is the model's output without any valid frame.
+        subset: The visible modalities. For a sample that has none of them, the prediction is the model's output without
+            any valid frame.
         batch_size: Number of samples per forward pass.
     """
     device = next(model.parameters()).device

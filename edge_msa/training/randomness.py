@@ -12,5 +12,5 @@ def seed_of(*key: int) -> int:
 
 
 def generator_of(*key: int) -> torch.Generator:
-    """Return a CPU generator for a key, which draws the same numbers whatever device the model is on."""
+    """Return a CPU generator for a key. The numbers do not depend on the device of the model."""
     return torch.Generator().manual_seed(seed_of(*key))

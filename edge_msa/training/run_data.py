@@ -1,4 +1,4 @@
-"""Open data for a run: its own training data by default, with the frames that its text encoder computes."""
+"""Open data for a run, by default its training data, and compute language frames with its text encoder."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from edge_msa.training.text.encode_dataset import encode_texts_with_run
 
 
 def open_dataset_for_run(run: Run, source: str | None, task_name: str | None) -> Dataset:
-    """Open data for a run, with the language frames of the run's own text encoder if it has one. Print notes on stderr.
+    """Open data for a run, compute language frames if the run has a text encoder, and print notes on stderr.
 
     Args:
         run: Any run.
-        source: What to open; None for the data that the run was trained on.
-        task_name: Overrides the task that the data states. By default the training data has the task of the run, and
-            so has a file that states none.
+        source: Data to open (default: the data that the run was trained on).
+        task_name: Name of the task (default: the task that the data states). The training data of the run, and data
+            that states no task, have the task of the run by default.
 
     Raises:
-        UsageError: No data is known, or it cannot be opened.
+        UsageError: The data is unknown or cannot be opened.
         DataError: The content cannot be used.
     """
     return encode_texts_for_run(run, open_unencoded_dataset_for_run(run, source, task_name))
 
 
 def open_unencoded_dataset_for_run(run: Run, source: str | None, task_name: str | None) -> Dataset:
-    """Open data as `open_dataset_for_run` does, but leave texts as they are."""
+    """Open data as `open_dataset_for_run` does, but do not encode texts."""
     dataset = _open(run, data_source_for_run(run, source), task_name)
     print_notes(dataset.notes)
     return dataset
@@ -40,7 +40,7 @@ def encode_texts_for_run(run: Run, dataset: Dataset) -> Dataset:
 
 
 def data_source_for_run(run: Run, source: str | None) -> str:
-    """Return the source if there is one, else the data that the run was trained on.
+    """Return `source`, or the data that the run was trained on if `source` is None.
 
     Raises:
         UsageError: Neither is known.

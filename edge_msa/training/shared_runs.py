@@ -1,4 +1,4 @@
-"""Make one run from several training processes: the first process writes it."""
+"""Runs that several training processes share. Only the first process writes them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edge_msa.training.context import TrainingContext
 
 
 def require_single_process(command: str) -> None:
-    """Refuse to run a command of several trainings under torchrun.
+    """Raise an error if a command that trains several models was started under torchrun.
 
-    The other processes end with the first training, so later steps would wait for them forever.
+    The other processes exit after the first training, so later trainings would wait for them forever.
 
     Raises:
         UsageError: This process is one of several.
@@ -25,7 +25,7 @@ def require_single_process(command: str) -> None:
 
 
 def find_current_shared_run(output_dir: Path, cache_key: str, context: TrainingContext) -> Run | None:
-    """Return the run that `find_current_run` finds in the first process; if it finds one, the other processes end."""
+    """Call `find_current_run` in the first process and return the run. If there is one, the other processes exit."""
     run = find_current_run(output_dir, cache_key) if context.is_first else None
     if context.broadcast(run is not None):
         context.exit_other_processes()
@@ -34,7 +34,7 @@ def find_current_shared_run(output_dir: Path, cache_key: str, context: TrainingC
 
 @contextmanager
 def new_shared_run(output_dir: Path, cache_key: str, context: TrainingContext) -> Iterator[Path]:
-    """Give the first process a folder from `new_run`; the others get a path to which they must not write."""
+    """Yield a folder from `new_run` in the first process. Other processes get a path that they must not write to."""
     if not context.is_first:
         yield output_dir
         return

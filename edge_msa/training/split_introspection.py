@@ -30,7 +30,7 @@ _GUIDED_PREFIX = "guided "
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """Attention weights of a network for N samples, separate for each head."""
+    """Attention weights of a network for N samples, separately for each head."""
 
     frames: Arrays
     """By modality: (N, heads, tokens, tokens + T) for ALMT, (N, heads, T) for HRLF, (N, tokens, T) for a student."""

@@ -1,4 +1,4 @@
-"""Splits as tensors on the device, and batches of them."""
+"""Splits as tensors on a device, and batches of their samples."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ModalityTensors:
 
     @classmethod
     def absent(cls, count: int, dim: int, device: torch.device) -> ModalityTensors:
-        """Return a modality that the split lacks: one frame per sample, which is not valid."""
+        """Return a modality that the split lacks: each sample has one frame, which is not valid."""
         invalid = torch.zeros(count, 1, dtype=torch.bool, device=device)
         return cls(invalid, values=torch.zeros(count, 1, dim, device=device))
 

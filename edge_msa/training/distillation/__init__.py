@@ -1,1 +1,1 @@
-"""Distilling teachers into students."""
+"""Distillation of teachers into students."""

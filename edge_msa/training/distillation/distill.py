@@ -1,9 +1,9 @@
-"""Distilling teachers into the student that devices run.
+"""Distill teachers into the student that devices run.
 
 The student trains under MSM on labels and on the teachers' predictions from the same subset of modalities. A prediction
-from the same subset is a better target than one from the complete sample: it is close to the best that can be known
-from that subset, and it does not contain the noise of the label. `StudentRecipe` describes the other terms, and
-docs/students.md their effect.
+from the same subset is a better target than one from the complete sample: it is close to the best prediction from that
+subset, and it does not contain the noise of the label. `StudentRecipe` describes the other loss terms, and
+docs/students.md describes their effect.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def distill(
     """
     if not np.isfinite(dataset.split("valid").labels).all():
         raise DataError(
-            f"The valid split of {dataset.name} has samples without labels, which the choice of the best epoch needs."
+            f"The valid split of {dataset.name} has samples without labels, but all labels are needed "
+            "to choose the best epoch."
         )
     torch.manual_seed(seed)
     student = _create_student(dataset, recipe) if start is None else start
@@ -109,7 +110,7 @@ def _create_student(dataset: Dataset, recipe: StudentRecipe) -> Student:
 
 
 class _DistillationObjective(Objective):
-    """Labels and teachers' targets under MSM, validated on every subset."""
+    """The loss on labels and teachers' targets under MSM, validated on every subset."""
 
     def __init__(
         self,
@@ -158,7 +159,7 @@ class _DistillationObjective(Objective):
         known = context.whole(self._targets.known[codes].to(predictions.dtype), count)
         teacher_losses = losses(context.whole(self._targets.predictions[codes, visible.rows], count))
         terms["teacher"] = _weighted_mean(teacher_losses, known)
-        # A sample with only a label, or only a teacher's prediction, uses that alone.
+        # A sample that has only a label, or only a teacher's prediction, uses only that.
         share = self._recipe.teacher_share
         label_weights = labeled * (1 - share * known)
         teacher_weights = known * (1 - (1 - share) * labeled)

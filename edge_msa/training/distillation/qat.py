@@ -2,8 +2,8 @@
 
 Everything that `edge_msa_calibrate` quantizes in the graphs is fake-quantized here on the same grids: weights per
 channel and symmetric, activations per tensor with the ranges from calibration, rounding half to even. Gradients use the
-straight-through estimator and are 0 outside of the range (Jacob et al. 2018). The predictions of the torch model thus
-equal those of the INT8 graph up to the last bits of float32 sums; a value halfway between two integers may be rounded
+straight-through estimator and are 0 outside the range (Jacob et al. 2018). The predictions of the torch model therefore
+equal those of the INT8 graph up to the last bits of float32 sums. A value halfway between two integers may be rounded
 to either of them.
 """
 
@@ -75,7 +75,7 @@ class FakeQuantEncoder(StudentEncoder):
     def _block(
         self, block: nn.Conv1d, index: int, features: Tensor, memory: Tensor, count: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the features behind a residual block, and the memory after the chunk."""
+        """Return the output features of a residual block, and its memory after the chunk."""
         name = f"blocks.{index}"
         is_fp32 = f"{name}.weight" in self._fp32_weights
         if is_fp32:
@@ -91,11 +91,11 @@ class FakeQuantEncoder(StudentEncoder):
         return features, slice_from(seen, 2, count, memory.shape[2])
 
     def _quantize_for_consumer(self, features: Tensor, block: int, producer: str | None) -> Tensor:
-        """Quantize features for the layer that consumes them: block `block`, or behind the last block the scores.
+        """Quantize features for the layer that consumes them: block `block`, or the scores after the last block.
 
-        `producer` is the weight of the INT8 layer that computed the features. It is empty for the sum behind a residual
-        INT8 block, which has no range of its own, and None for a float32 layer. Features between two float32 layers are
-        not quantized.
+        `producer` is the weight of the INT8 layer that computed the features. It is empty for the sum after a residual
+        INT8 block, for which there is no output range, and None for a float32 layer. Features between two float32
+        layers are not quantized.
         """
         consumer = f"blocks.{block}.weight" if block < len(self.blocks) else "score.weight"
         is_int8 = block < len(self.blocks) or self.score.out_channels >= MIN_CHANNELS
@@ -117,7 +117,7 @@ class FakeQuantEncoder(StudentEncoder):
     def _quantized_parameters(self, conv: nn.Conv1d, scale: float) -> tuple[Tensor, Tensor]:
         """Return weight and bias of the INT8 graph, with the gradient of the float32 parameters.
 
-        `scale` is that of the convolution's input.
+        `scale` is the scale of the convolution's input.
         """
         assert conv.bias is not None  # noqa: S101 - every encoder's convolution has one
         weight, bias = (part.detach().cpu().numpy() for part in (conv.weight, conv.bias))

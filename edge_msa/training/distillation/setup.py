@@ -1,4 +1,4 @@
-"""Everything that a student is distilled from: its spec, its data, and the teachers with their data."""
+"""Everything that is needed to distill a student: its spec, its data, and the teachers with their data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DistillationSetup:
     teacher_specs: tuple[ModelSpec, ...]
     """Specs of the teachers, restricted to the modalities that they are used for."""
     teacher_datasets: tuple[Dataset, ...]
-    """The dataset of each teacher, with its own text encoding, before normalization."""
+    """The dataset of each teacher, with that teacher's text encoding, before normalization."""
     text_model: Run | None = None
     """The run whose text encoder computes the student's language frames; None if they are features."""
     _targets: dict[str, DistillationTargets | None] = field(default_factory=dict, init=False, repr=False)
@@ -55,7 +55,7 @@ class DistillationSetup:
         return inputs | ({"text model": self.text_model.digest} if self.text_model else {})
 
     def targets(self, recipe: StudentRecipe, context: TrainingContext) -> DistillationTargets | None:
-        """Return the teachers' targets, which are computed once for all recipes with equal teacher settings."""
+        """Return the teachers' targets. They are computed once for all recipes with the same teacher settings."""
         uses = (recipe.teacher_share > 0, bool(recipe.alignment_weights))
         key = f"{recipe.teacher_weights} {uses} {context.device}"
         if key not in self._targets:
@@ -77,8 +77,8 @@ def prepare_distillation(
     """Load the teachers and the data, and derive the student's spec.
 
     The student has the modalities of all teachers. If several teachers normalize the same modality, the student uses
-    the normalization of the first one. A later teacher does not use modalities whose number of features differs from
-    what it was trained on.
+    the normalization of the first one. A later teacher does not use a modality whose number of features in the data
+    differs from the number that it was trained on.
 
     Args:
         data: Feature file (default: the data that the first teacher was trained on).
@@ -153,7 +153,7 @@ def _usable_spec(run: Run, first: ModelSpec, dataset: Dataset) -> ModelSpec:
 
 
 def _open_transfer_file(file: str, spec: ModelSpec) -> Dataset:
-    """Open the training split of a transfer file; if it states no task, it has the first teacher's."""
+    """Open the training split of a transfer file. If the file states no task, it has the task of the first teacher."""
     try:
         dataset = open_dataset(file)
     except UnstatedTaskError:

@@ -43,7 +43,7 @@ class DistillationTargets:
     known: Tensor
     """Whether any teacher can use the subset, (8,) bool."""
     vectors: Tensor | None = None
-    """Representations of the first teacher, (8, N, width), standardized per feature. None if no term uses them."""
+    """Representations of the first teacher, (8, N, width), standardized per feature. None if no loss term uses them."""
     vectors_known: Tensor | None = None
     """Whether the first teacher can use the subset, (8,) bool."""
 
@@ -51,7 +51,7 @@ class DistillationTargets:
 def compute_targets(
     teachers: Sequence[Teacher], recipe: StudentRecipe, task: Task, device: torch.device
 ) -> DistillationTargets | None:
-    """Compute the teachers' predictions for every subset. Each teacher predicts from the part of it that it can use.
+    """Compute the teachers' predictions for every subset. Each teacher predicts from the modalities that it can use.
 
     Args:
         teachers: At least one teacher. Their splits contain the same samples.

@@ -1,14 +1,14 @@
-"""Training ALMT: one network, the task loss only, and the best epoch on validation.
+"""Train ALMT: one network, the task loss only, and the best epoch on validation.
 
-The paper leaves some details to its data, and this project does some differently (`edge_msa.models.almt` documents
-those of the network):
+The paper leaves some details open, and this project changes some others. `edge_msa.models.almt` documents the details
+of the network. Those of the training are:
 
 - *Loss*: The squared error, as published. Emotions use binary cross-entropy.
 - *Best epoch*: The lowest mean absolute error on validation with all modalities of the training split. The authors
   report the best test result over epochs; here the test split is not used.
 - *Missing data*: The published ALMT trains on complete samples. With `robust`, MSM drops modalities and frames, and the
   best epoch is that of the lowest mean error over all subsets.
-- *Initialization*: The last bias starts at the median of the labels (`init_bias_to_prior`). The authors' starts near 0.
+- *Initialization*: The last bias starts at the best constant (`init_bias_to_prior`), in the authors' code near 0.
 - *Features* are normalized over the training frames, as for every model of this project. The authors do not normalize.
 - *The gradient norm* is limited to 1, as for every model of this project. The authors do not limit it.
 """

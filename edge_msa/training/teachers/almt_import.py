@@ -1,4 +1,4 @@
-"""Importing checkpoints of ALMT that others trained, with the tensor names of the authors or of MMSA.
+"""Import checkpoints of ALMT that others trained, with the tensor names of the authors or of MMSA.
 
 All sizes are derived from the shapes of the tensors. A checkpoint is untrusted input: it is loaded with
 `weights_only=True`, and every tensor must belong to the network.
@@ -33,7 +33,7 @@ _RENAMED = {
     "embedding_v": "proj_v",
     "regression_head": "regression_layer.0",
 }
-"""The first part of MMSA's tensor names, and the authors' name for it."""
+"""First part of tensor names: from MMSA's name to the authors' name."""
 _FUSION = "fusion_layer.CrossTransformerEncoder.layers"
 _AHL = "h_hyper_layer.layers"
 _MAX_LISTED = 3
@@ -51,7 +51,7 @@ class ImportedAlmt:
     config: AlmtConfig
     """Sizes of the network."""
     notes: tuple[str, ...]
-    """Remarks about omitted tensors."""
+    """Notes about omitted tensors."""
 
 
 def import_almt(path: Path) -> ImportedAlmt:
@@ -63,7 +63,7 @@ def import_almt(path: Path) -> ImportedAlmt:
 
     Raises:
         DataError: The file cannot be read, would execute code, or is not a state dict of ALMT; or tensors are missing,
-            unexpected, or have other shapes.
+            unexpected, or have the wrong shape.
     """
     tensors, notes = _rename_tensors(_state_dict(path), path)
     config = _derive_config(tensors)

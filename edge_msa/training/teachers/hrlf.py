@@ -10,7 +10,7 @@ those of the network):
   HAL).
 - *FRF with missing modalities*: A modality without a valid frame has a constant Z, which cannot be reconstructed
   meaningfully. The terms are therefore averaged over the modalities, and pairs of modalities, that a sample has. For
-  complete samples that is the paper's L_FRF.
+  complete samples, this equals the paper's L_FRF.
 - *Targets* of the three reconstruction terms have no gradient. Otherwise Z and Q would move towards their own
   reconstructions and shrink to 0.
 - *HMI*: One statistics network per scale, an MLP with one hidden layer on the concatenated features. Marginal pairs
@@ -171,7 +171,7 @@ class RobustObjective(Objective):
         self._data, self._recipe, self._seed, self._context = data, recipe, seed, context
         # The teacher is frozen and its samples are the same in every epoch, so they are encoded once.
         self._encoded = _encode_split(teacher.eval(), data.train)
-        self._teacher = (teacher,)  # a tuple hides the teacher from `parameters()`
+        self._teacher = (teacher,)  # in a tuple, the teacher is not part of `parameters()`
         self._visible: dict[str, Tensor] = {}
 
     def begin(self, epoch: int) -> None:

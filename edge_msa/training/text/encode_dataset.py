@@ -36,9 +36,9 @@ def encode_texts_with_run(run: Run, dataset: Dataset) -> Dataset:
 
 
 def mark_texts(dataset: Dataset, dim: int) -> Dataset:
-    """Return the dataset with placeholder language frames, zero and valid for samples with a word.
+    """Return the dataset with placeholder language frames: zeros, valid for samples with a word.
 
-    It is for bundles, which encode the texts themselves.
+    Evaluations of bundles use it, because bundles encode the texts themselves.
 
     Args:
         dataset: Dataset with texts.
@@ -74,5 +74,5 @@ def encoder_inputs(tokenizer: TextTokenizer, texts: Sequence[str], length: int) 
 def _require_texts(split: Split, name: str, dataset: Dataset) -> None:
     if len(split) and not split.texts:
         raise DataError(
-            f"The {name} split of {dataset.name} has no texts, which the model needs. Pass data with raw text."
+            f"The {name} split of {dataset.name} has no texts, but the model needs texts. Pass data with raw text."
         )

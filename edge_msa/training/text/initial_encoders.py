@@ -32,7 +32,7 @@ _VECTORS = ("glove", "vectors", "table")
 
 
 def is_table(source: str) -> bool:
-    """Return whether `text_encoder_from_source` creates a table from this source, not a Transformer encoder."""
+    """Return whether `text_encoder_from_source` creates a table from this source instead of a Transformer encoder."""
     return source == WORDPIECES or source.endswith(".npz")
 
 
@@ -88,7 +88,7 @@ def text_encoder_from_teacher(
         layers: Number of first layers to keep (default: all).
 
     Raises:
-        UsageError: The teacher has fewer layers, or is a table from which no encoder can be created.
+        UsageError: The teacher has fewer layers, or it has a table, from which no encoder can be created.
     """
     source = load_text_input(teacher)
     if text_encoder == "table":
@@ -99,9 +99,7 @@ def text_encoder_from_teacher(
         )
         return TextInput(tokenizer, _table(compute_table(outputs, tokenizer, recipe.dim)))
     if not isinstance(source.text_encoder, TransformerTextEncoder):
-        raise UsageError(
-            f"{teacher.path} has an embedding table, from which only --text-encoder table can be distilled."
-        )
+        raise UsageError(f"{teacher.path} has an embedding table and no encoder. Pass --text-encoder table.")
     available = source.text_encoder.layers
     count = available if layers is None else layers
     if not 1 <= count <= available:

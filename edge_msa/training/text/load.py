@@ -1,4 +1,4 @@
-"""Loading the text model of a run."""
+"""Load the text model of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def require_text_model(run: Run) -> ModelSpec:
         RunUsageError: The run takes language features instead.
     """
     if run.spec.text_input is None:
-        raise RunUsageError(f"{run.path} must take text, but takes features. Pass a run of edge-msa text.")
+        raise RunUsageError(f"{run.path} must take text, but it takes features. Pass a run of edge-msa text.")
     return run.spec
 
 

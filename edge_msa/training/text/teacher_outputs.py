@@ -25,7 +25,7 @@ from edge_msa_runtime.atomic_files import atomic_file
 
 @dataclass(frozen=True)
 class TeacherOutputs:
-    """The outputs of one teacher for N texts, in which P different tokens occur."""
+    """The outputs of one teacher for N texts with P distinct tokens."""
 
     predictions: FloatArray
     """(N, outputs)."""
@@ -46,7 +46,7 @@ def load_or_compute_outputs(teacher: Run, texts: Sequence[str], cache_dir: Path)
     path = cache_dir / f"{cache_key[:32]}.npz"
     if (cached := _load(path)) is not None:
         return cached
-    print_progress(f"predicting {len(texts)} texts with {teacher.path}")
+    print_progress(f"Predicting {len(texts)} texts with {teacher.path}.")
     outputs = compute_outputs(*load_text_model(teacher), texts)
     _save(path, outputs)
     return outputs

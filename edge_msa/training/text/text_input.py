@@ -28,7 +28,7 @@ FILES = (TEXT_ENCODER_NAME, TEXT_ENCODER_WEIGHTS_NAME, TOKENIZER_NAME)
 
 @dataclass(frozen=True)
 class TextInput:
-    """From texts to frames: the tokenizer, then the text encoder."""
+    """A tokenizer and a text encoder, which together turn texts into frames."""
 
     tokenizer: TextTokenizer
     text_encoder: TextEncoder
@@ -131,7 +131,7 @@ def text_input_digest(folder: Path) -> str:
         try:
             digest.update((folder / name).read_bytes())
         except OSError:
-            raise RunError(f"{folder} lacks {name}, which its text encoder needs. Make the run again.") from None
+            raise RunError(f"{folder} has no {name}, which its text encoder needs. Make the run again.") from None
     return digest.hexdigest()
 
 

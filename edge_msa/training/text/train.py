@@ -1,6 +1,6 @@
-"""Training a text model: a text encoder and a student together, from words to a prediction.
+"""Train a text model, which is a text encoder and a student, end to end.
 
-There are two stages. `transfer` trains on many texts: all corpora but the last or, with teachers, all corpora. `final`
+There are two stages. `transfer` trains on all corpora but the last one or, with teachers, on all corpora. `final`
 trains on the last corpus only. The validation split of the last corpus decides the best epoch of both stages. Targets
 are labels, the teachers' predictions, or both; texts without a label use only the teachers.
 """
@@ -130,7 +130,7 @@ def fit_text_model(
 
 
 class _TextObjective(Objective):
-    """Predictions for texts, compared with labels and teachers."""
+    """The loss of predictions for texts, on labels and on the teachers' predictions."""
 
     def __init__(
         self,
