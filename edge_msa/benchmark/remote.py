@@ -20,6 +20,7 @@ from edge_msa.benchmark.records import BenchRecord, bench_record
 from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_folder, temporary_folder
 from edge_msa.console import print_note, print_progress
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
+from edge_msa_runtime.backend_info import PIP_BACKENDS
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.modalities import subsets_of
@@ -31,7 +32,6 @@ _CUDA_PYTHON = (
     "from edge_msa_runtime.system import System;"
     "print(cuda_python_requirement(System()))"
 )
-_PIP_BACKENDS = ("onnxruntime", "openvino")
 _OLDEST_PYTHON = (3, 8)
 # Valid in every version of Python, also in 2.7.
 _PROBE = """
@@ -204,7 +204,7 @@ def _install_runtime(remote: RemoteConfig, folder: str, bundle: Bundle, backend:
 def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, backend: str) -> str:
     """Create a virtual environment with the wheel and its backends, and return its quoted Python interpreter."""
     backends = [name for name in bundle.manifest.backends if backend in ("auto", name)]
-    extras = [name for name in backends if name in _PIP_BACKENDS] + (["text"] if bundle.manifest.language else [])
+    extras = [name for name in backends if name in PIP_BACKENDS] + (["text"] if bundle.manifest.language else [])
     python = shlex.quote(f"{folder}/venv/bin/python")
     system = " --system-site-packages" if "tensorrt" in backends else ""
     create = f"{shlex.quote(host.python)} -m venv{system} {shlex.quote(folder + '/venv')}"

@@ -1,6 +1,6 @@
 """Build a Dataset from the arrays of a file: masks, non-finite values, labels, ids and sizes.
 
-All loaders end here, so every format follows the same rules:
+The loaders of feature files end here, so every format follows the same rules:
 
 - **Padding.** Lengths or masks in the file are used. Without them, the all-zero frames before the first and after the
   last frame that is not all zero are padding: MMSA and ICT-MMMO pad on the right, MulT on the left, some files on both

@@ -17,6 +17,8 @@ from edge_msa_runtime.modalities import Subset
 
 Frames = NDArray[np.float32]
 IR_SUFFIX = "xml"
+# ONNX Runtime runs the graphs for TensorRT on the workstation.
+_MEASURED_BY = {"onnxruntime": "onnxruntime", "openvino": "openvino", "tensorrt": "onnxruntime"}
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,8 @@ class GraphVariant:
 
     @property
     def measured_by(self) -> str:
-        """Backend that measures parity on the workstation. ONNX Runtime runs the graphs for TensorRT there."""
-        return "openvino" if self.backend == "openvino" else "onnxruntime"
+        """Backend that measures parity on the workstation."""
+        return _MEASURED_BY[self.backend]
 
 
 def list_variants(request: ExportRequest) -> tuple[GraphVariant, ...]:

@@ -31,8 +31,8 @@ class RepresentationAlignment(nn.Module):
     def __init__(self, width: int, teacher_width: int, terms: Collection[str]) -> None:
         super().__init__()
         self.terms = tuple(terms)
-        self.map = nn.Linear(width, teacher_width) if {"hint", "hal"} & set(terms) else None
-        self.statistics = discriminator(width + teacher_width, _HIDDEN) if "hmi" in terms else None
+        self.projection = nn.Linear(width, teacher_width) if {"hint", "hal"} & set(terms) else None
+        self.statistics_network = discriminator(width + teacher_width, _HIDDEN) if "hmi" in terms else None
         self.discriminator = discriminator(teacher_width, _HIDDEN) if "hal" in terms else None
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
@@ -43,18 +43,21 @@ class RepresentationAlignment(nn.Module):
             teacher: Representations of the teacher for the same samples, (B, teacher_width), without a gradient.
         """
         terms: dict[str, Tensor] = {}
-        if self.map is not None:
-            mapped = self.map(student)
+        if self.projection is not None:
+            projected = self.projection(student)
             if "hint" in self.terms:
-                terms["hint"] = F.mse_loss(mapped, teacher)
+                terms["hint"] = F.mse_loss(projected, teacher)
             if self.discriminator is not None:
-                scores = self.discriminator(reverse_gradient(mapped))
+                scores = self.discriminator(reverse_gradient(projected))
                 terms["hal"] = adversarial_loss(scores, self.discriminator(teacher))
-        if self.statistics is not None:
-            joint = self.statistics(torch.cat([teacher, student], dim=1))
+        if self.statistics_network is not None:
+            joint = self.statistics_network(torch.cat([teacher, student], dim=1))
             # As in HRLF, pairs that do not match come from rolling the batch by one sample.
-            marginal = self.statistics(torch.cat([teacher.roll(1, dims=0), student], dim=1))
+            marginal = self.statistics_network(torch.cat([teacher.roll(1, dims=0), student], dim=1))
             terms["hmi"] = -jensen_shannon_information(joint, marginal)
         if "relations" in self.terms:
             terms["relations"] = relation_loss(student, teacher)
+        missing = set(self.terms) - set(terms)
+        if missing:
+            raise NotImplementedError(f"No loss is implemented for the terms {sorted(missing)}.")
         return terms

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from edge_msa_runtime.backend_info import PIP_BACKENDS
 from edge_msa_runtime.bundle.manifest import Manifest
-
-# Backends that pip installs as an extra of the runtime. TensorRT comes with JetPack.
-_PIP_BACKENDS = ("onnxruntime", "openvino")
 
 _TENSORRT_NOTES = """
 The Python package of TensorRT is part of JetPack, so create virtual environments with `--system-site-packages`. On its
@@ -73,7 +71,7 @@ Frames are float32 arrays of shape (frames, features), not normalized:
 def _format_installation(manifest: Manifest, wheel: str) -> str:
     """Return the pip commands for the runtime and the Python packages of the first backend."""
     first = manifest.backends[0]
-    extras = [*([first] if first in _PIP_BACKENDS else []), *(["text"] if manifest.language else [])]
+    extras = [*([first] if first in PIP_BACKENDS else []), *(["text"] if manifest.language else [])]
     requirement = f"./{wheel}[{','.join(extras)}]" if extras else f"./{wheel}"
     commands = [f"python3 -m pip install '{requirement}'"]
     if first == "tensorrt":

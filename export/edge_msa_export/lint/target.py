@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_msa_export.errors import LintError
 from edge_msa_export.profiles import BACKENDS, DeviceProfile
+from edge_msa_runtime.backend_info import BACKEND_INFO
 
 Version = tuple[int, ...]
 
@@ -14,8 +15,6 @@ OLDEST_VERSION: Version = (8, 5)
 """The TensorRT of the oldest JetPack that still gets updates. The rules do not cover earlier versions."""
 FIRST_UNKNOWN_VERSION: Version = (12,)
 """The first TensorRT version that the rules do not cover."""
-
-_BACKEND_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class LintTarget:
 
     def __str__(self) -> str:
         version = "" if self.tensorrt is None else f" {format_version(self.tensorrt)}"
-        return f"{_BACKEND_NAMES[self.backend]}{version}{' on the DLA' if self.dla else ''}"
+        return f"{BACKEND_INFO[self.backend].title}{version}{' on the DLA' if self.dla else ''}"
 
 
 def parse_tensorrt_version(text: str) -> Version:

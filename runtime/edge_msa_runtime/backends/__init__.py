@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from typing import Callable, Mapping
 
+from edge_msa_runtime.backend_info import BACKENDS
 from edge_msa_runtime.backends.base import Backend, BackendOptions, Program
-from edge_msa_runtime.bundle.manifest import BACKENDS
 from edge_msa_runtime.errors import UsageError
 
 __all__ = ["BACKENDS", "Backend", "BackendOptions", "Program", "check_backend_name", "open_backend"]
@@ -36,15 +37,29 @@ def open_backend(name: str, options: BackendOptions | None = None) -> Backend:
             that fixes it.
     """
     check_backend_name(name)
-    selected = options if options is not None else BackendOptions()
-    if name == "onnxruntime":
-        from edge_msa_runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+    return _OPENERS[name](options if options is not None else BackendOptions())
 
-        return OnnxRuntimeBackend(selected)
-    if name == "openvino":
-        from edge_msa_runtime.backends.openvino_backend import OpenVinoBackend
 
-        return OpenVinoBackend(selected)
+def _open_onnxruntime(options: BackendOptions) -> Backend:
+    from edge_msa_runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend(options)
+
+
+def _open_openvino(options: BackendOptions) -> Backend:
+    from edge_msa_runtime.backends.openvino_backend import OpenVinoBackend
+
+    return OpenVinoBackend(options)
+
+
+def _open_tensorrt(options: BackendOptions) -> Backend:
     from edge_msa_runtime.backends.tensorrt.backend import TensorRTBackend
 
-    return TensorRTBackend(selected)
+    return TensorRTBackend(options)
+
+
+_OPENERS: Mapping[str, Callable[[BackendOptions], Backend]] = {
+    "onnxruntime": _open_onnxruntime,
+    "openvino": _open_openvino,
+    "tensorrt": _open_tensorrt,
+}

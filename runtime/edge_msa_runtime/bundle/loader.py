@@ -12,9 +12,9 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any, Iterable, Iterator
 
+from edge_msa_runtime.backend_info import BACKENDS
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import (
-    BACKENDS,
     DIGEST_NAME,
     GOLDEN_NAME,
     MANIFEST_NAME,

@@ -20,7 +20,6 @@ GOLDEN_NAME = "golden.npz"
 # External data of the ONNX graphs in a folder: their large constants. The name is short because graphs repeat it often.
 WEIGHTS_NAME = "w.bin"
 
-BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 TEXT_ENCODERS = ("table", "graph")
 
 Role = Literal["step", "fuse", "window", "text_encoder"]
@@ -207,7 +206,7 @@ class GraphSpec:
     `valid` is float32 0/1, with the ones first: the caller drops masked frames, so they cannot affect the prediction.
 
     Attributes:
-        backend: one of `BACKENDS`.
+        backend: one of `backend_info.BACKENDS`.
         precision: `fp32`, `fp16` or `int8`.
         scheme: quantization scheme of an int8 graph, else empty.
         key: which graph it is.

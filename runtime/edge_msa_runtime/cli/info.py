@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 from typing import TYPE_CHECKING, Any, Mapping
 
+from edge_msa_runtime.backend_info import BACKEND_INFO
 from edge_msa_runtime.cli.common import KILOBYTE, add_bundle_argument, add_json_option, print_result
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
     backends = [
         {
             "name": name,
-            "installed": importlib.util.find_spec(name) is not None,
+            "installed": importlib.util.find_spec(BACKEND_INFO[name].package) is not None,
             "precision": manifest.precision.get(name),
             "bytes": {
                 precision: bundle.size(bundle.graph_files(name, precision)) for precision in bundle.precisions(name)

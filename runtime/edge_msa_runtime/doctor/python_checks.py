@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator
 
+from edge_msa_runtime.backend_info import BACKENDS, PIP_BACKENDS
 from edge_msa_runtime.doctor.findings import OK, PROBLEM, Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter
 from edge_msa_runtime.system import System
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 _OLDEST_PYTHON = (3, 8)
 _OLDEST_OPENVINO = 2025
-_PIP_BACKENDS = ("onnxruntime", "openvino")
 
 
 def check_python(system: System, interpreter: Interpreter) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def check_python(system: System, interpreter: Interpreter) -> Iterator[Finding]:
 def check_backends(system: System, interpreter: Interpreter, manifest: Manifest | None) -> Iterator[Finding]:
     """Check the backends from PyPI, and tokenizers. A missing one is a problem only if the bundle uses it."""
     used = () if manifest is None else manifest.backends
-    for name in _PIP_BACKENDS:
+    for name in PIP_BACKENDS:
         version, reason = interpreter.try_import(name)
         if version is None and name in used:
             yield Finding(name, PROBLEM, reason, pip_install_command(system, interpreter, name))
@@ -49,7 +49,7 @@ def check_backends(system: System, interpreter: Interpreter, manifest: Manifest 
             yield Finding(name, PROBLEM, detail, upgrade)
         else:
             yield Finding(name, OK, version)
-    if manifest is None and not any(interpreter.try_import(name)[0] for name in (*_PIP_BACKENDS, "tensorrt")):
+    if manifest is None and not any(interpreter.try_import(name)[0] for name in BACKENDS):
         fix = pip_install_command(system, interpreter, "onnxruntime")
         yield Finding("backends", PROBLEM, "none is installed", fix, blocking=True)
     if manifest is not None and manifest.language is not None:

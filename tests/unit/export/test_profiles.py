@@ -18,7 +18,7 @@ from edge_msa_export.profiles import (
     load_profile,
     load_profiles,
 )
-from edge_msa_runtime.bundle.manifest import BACKENDS as RUNTIME_BACKENDS
+from edge_msa_runtime.backend_info import BACKENDS as RUNTIME_BACKENDS
 from tests.locations import REPOSITORY
 
 PROFILE_NAMES = {

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edge_msa_runtime.backend_info import BACKEND_INFO
 from edge_msa_runtime.backends import BACKENDS, BackendOptions, open_backend
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, UsageError
 
@@ -129,4 +130,13 @@ def test_importing_backends_imports_no_vendor_package() -> None:
     code = "import sys, edge_msa_runtime.backends as b; print(sorted(set(b.BACKENDS) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert len(BACKENDS) == 3
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_opens_under_its_own_name(name: str) -> None:
+    opened, message = "", ""
+    try:
+        opened = open_backend(name).name
+    except BackendUnavailableError as error:
+        message = str(error)
+    assert opened == name or BACKEND_INFO[name].title.lower() in message.lower()
