@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from edge_msa_calibrate.errors import CalibrationError
 from edge_msa_runtime.backends.onnxruntime_backend import import_onnxruntime
+from edge_msa_runtime.errors import first_line
 
 Array = npt.NDArray[Any]
 _ERRORS_ONLY = 3
@@ -41,7 +42,7 @@ class GraphExecutor:
                 extended.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions have no other common base class
-            raise CalibrationError(f"ONNX Runtime cannot load the graph: {_first_line(error)}") from error
+            raise CalibrationError(f"ONNX Runtime cannot load the graph: {first_line(error)}") from error
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the tensors by name for one set of inputs.
@@ -52,9 +53,5 @@ class GraphExecutor:
         try:
             values = self._session.run(list(self._tensors), dict(inputs))
         except Exception as error:  # as above
-            raise CalibrationError(f"A calibration sample does not fit the graph: {_first_line(error)}") from error
+            raise CalibrationError(f"A calibration sample does not fit the graph: {first_line(error)}") from error
         return dict(zip(self._tensors, values, strict=True))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -67,3 +67,9 @@ class BackendUnavailableError(EdgeMsaError):
     """A backend, library or device is not available on this machine. The message says how to get it."""
 
     exit_code = 4
+
+
+def first_line(error: object) -> str:
+    """Return the first non-empty line of an error's message, or the error's type when it has no text."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)

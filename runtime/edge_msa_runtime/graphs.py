@@ -47,11 +47,11 @@ class Graphs:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is unusual about how the loaded graphs run, each note once."""
+        """Remarks on how the backend executes the loaded graphs, each once."""
         return tuple(dict.fromkeys(note for program in self._loaded for note in program.notes))
 
     def fits_windows(self, frames: Mapping[str, Frames]) -> bool:
-        """Whether no modality has more frames than its window."""
+        """Return whether the frames of every modality fit its window."""
         return all(len(values) <= self._specs[name].window for name, values in frames.items())
 
     def window(self, subset: Subset, frames: Mapping[str, Frames]) -> WindowProgram | None:
@@ -70,7 +70,7 @@ class Graphs:
         return self._text_encoders.get(length) or self._load_text_encoder(length)
 
     def step(self, frames: Mapping[str, Frames], states: dict[str, State]) -> None:
-        """Run the step graphs on frames and update the states in place; the first frames create a modality's state."""
+        """Run the step graphs on frames and update the states in place. A modality without a state gets one."""
         for name, values in frames.items():
             program = self._steps.get(name) or self._load_step(name)
             state = states[name] if name in states else program.initial_state()
@@ -144,6 +144,6 @@ class Graphs:
 
 
 def _lengths(keys: list[GraphKey], graph: GraphKey) -> tuple[int, ...]:
-    """Return the lengths of the keys that differ from `graph` in the length only, shortest first."""
+    """Return the lengths of the keys that equal `graph` except for their length, shortest first."""
     lengths = [key.length for key in keys if (key.role, key.modalities) == (graph.role, graph.modalities)]
     return tuple(sorted(length for length in lengths if length is not None))

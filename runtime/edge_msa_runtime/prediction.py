@@ -17,10 +17,10 @@ class Prediction:
 
     Attributes:
         score: sentiment on the task's scale; None for emotions.
-        label: the range that the score is in, or the most probable emotion; empty if the task has no labels.
-        probabilities: probability of each emotion in [0, 1], independent of each other; empty for scores.
+        label: name of the range that contains the score, or the most probable emotion; empty if the task has no labels.
+        probabilities: probability of each emotion, independent of the others; empty for scores.
         outputs: the unprocessed outputs of the graph, logits for emotions.
-        subset: the modalities that had a valid frame, as in `la`.
+        subset: the modalities that had a valid frame, such as `la`.
         backend: name of the backend that ran the graphs.
         device: the device that the graphs ran on.
         precision: `fp32`, `fp16` or `int8`.
@@ -38,7 +38,7 @@ class Prediction:
     latency_ms: float
 
     def to_json(self) -> dict[str, Any]:
-        """The prediction as JSON values."""
+        """Return the prediction as plain JSON values."""
         return dataclasses.asdict(self)
 
 

@@ -35,7 +35,7 @@ class Session:
         backend_version: version of the backend's library.
         precision: `fp32`, `fp16` or `int8`.
         threads: CPU threads for one prediction.
-        skipped_backends: why each backend that the bundle prefers to this one could not be opened.
+        skipped_backends: reasons why the backends before this one, in the bundle's order, could not be opened.
     """
 
     def __init__(self, bundle: Bundle, graphs: Graphs, threads: int, skipped_backends: tuple[str, ...] = ()) -> None:
@@ -62,7 +62,7 @@ class Session:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is unusual about how the loaded graphs run on this backend."""
+        """Remarks on how the backend executes the loaded graphs, such as a missing CUDA graph."""
         return self._graphs.notes
 
     @property
@@ -142,7 +142,7 @@ class Session:
         return len(require_text_encoder(self._text_encoder).tokenizer.ids(text))
 
     def create_stream(self) -> Stream:
-        """Return a new stream with a state of its own."""
+        """Return a new, empty stream."""
         return Stream(self._graphs, self._validator, self._text_encoder, self._task)
 
     def prepare(self, *subsets: Subset | str) -> None:
@@ -188,8 +188,8 @@ def load(
     Args:
         bundle: the bundle's folder.
         backend: name of a backend, or `auto` for the first backend of the bundle that can be opened here.
-        strict: with `auto`, refuse any backend except the bundle's first. Always refuse a graph that the backend runs
-            on another device than the requested one.
+        strict: with `auto`, accept only the bundle's first backend. With any backend, refuse a graph that runs on
+            another device than the requested one.
         precision: `fp32`, `fp16` or `int8`; None for the precision that the bundle chose for the backend.
         threads: CPU threads for one prediction.
         device: name of the backend's device: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for TensorRT; empty
@@ -227,7 +227,7 @@ def _candidates(bundle: Bundle, backend: str, precision: str | None, *, strict: 
 
 
 def _open_first(manifest: Manifest, names: tuple[str, ...], options: BackendOptions) -> tuple[Backend, tuple[str, ...]]:
-    """Open the first backend that is available; return it and why those before it are not."""
+    """Open the first available backend. Return it, and the reasons why those before it are not available."""
     reasons: list[str] = []
     for name in names:
         try:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Stream:
     """One utterance that arrives in chunks. Create one with `Session.create_stream`.
 
-    A stream owns its state, so one session can serve many streams from one thread. The prediction does not depend on
-    how frames are split into chunks, or a text between its words, and equals that of `Session.predict` for the whole
-    input. If the text encoder is a graph, each prediction after new words encodes all words so far again.
+    Each stream has its own state, so one session can serve many streams from one thread. You can split frames into any
+    chunks, and a text between any words: the prediction equals that of `Session.predict` for the whole input. If the
+    text encoder is a graph, each prediction after new words encodes all words again.
     """
 
     def __init__(
@@ -36,13 +36,16 @@ class Stream:
         self._task = task
         self._states: dict[str, State] = {}
         self._words: list[Word] = []
-        self._encoded_words = 0  # the first words, which are in the state
+        self._encoded_words = 0  # number of words, from the first one, that are in the state
         self._token_count = 0
         self._has_new_words = False  # words that a graph has not encoded yet
 
     @property
     def subset(self) -> str:
-        """The modalities that have had a valid frame, as in `la`. Words for a graph count after the next prediction."""
+        """The modalities that have had a valid frame, such as `la`.
+
+        If the text encoder is a graph, new words count after the next prediction.
+        """
         return Subset.of(self._states).value if self._states else ""
 
     @property
@@ -60,7 +63,7 @@ class Stream:
         vision: Any = None,
         valid: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add frames or words. Any number of frames or words is allowed, also none.
+        """Add any number of frames or words.
 
         Use either `text` or `language` throughout a stream.
 
@@ -152,7 +155,7 @@ class Stream:
             self._encoded_words += encoded
 
     def _encode_all_words(self) -> None:
-        """Replace the language state by that of all words so far."""
+        """Replace the language state by the state after all words so far."""
         text_encoder = require_text_encoder(self._text_encoder)
         ids, end = text_encoder.tokenizer.ids_and_end(" ".join(word.text for word in self._words))
         self._states.pop("language", None)

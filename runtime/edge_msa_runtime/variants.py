@@ -1,4 +1,4 @@
-"""Opens every backend and precision of a bundle that this machine can run."""
+"""Open every backend and precision of a bundle that this machine can run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def open_variants(
         backend: name of a backend, or `auto` for all of them.
         strict: raise an error for a variant that cannot be opened, and for a graph that the backend runs on another
             device than requested.
-        threads: threads for one inference on a CPU.
+        threads: CPU threads for one prediction.
         device: device name, as for `load`.
 
     Returns:

@@ -24,7 +24,7 @@ class Check:
     """One golden case on one route.
 
     Attributes:
-        subset: the modalities of the case, as in `la`.
+        subset: the modalities of the case, such as `la`.
         route: `predict` for `Session.predict`, `stream` for a stream.
         difference: the largest |prediction - prediction of torch|.
         tolerance: the largest allowed difference.
@@ -43,7 +43,7 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """The checks of a bundle on one backend. `notes` say what is unusual about how its graphs run."""
+    """The checks of a bundle on one backend. `notes` are remarks on how the backend executes the graphs."""
 
     backend: str
     device: str
@@ -76,7 +76,7 @@ class Verification:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The verification as JSON values."""
+        """Return the verification as plain JSON values."""
         return {**dataclasses.asdict(self), "passed": self.passed, "largest_difference": self.largest.difference}
 
 
@@ -85,8 +85,8 @@ def verify_bundle(
 ) -> Verification:
     """Predict the golden cases with a session and with streams, and compare the predictions with those of torch.
 
-    The tolerance is max(1e-4, 2 * parity), with the parity in the manifest of the graph that predicts, plus the parity
-    of the text encoder if the case has a text.
+    The tolerance is max(1e-4, 2 * parity). The parity is that of the graph that predicts, plus that of the text encoder
+    if the case has a text; the manifest states both.
 
     Args:
         bundle: a session, or a bundle's folder, which is verified when it is opened.
@@ -132,7 +132,7 @@ def _check(session: Session, case: GoldenCase, route: str) -> Check:
 
 
 def _parity(session: Session, case: GoldenCase, route: str) -> float:
-    """Return the largest parity of the graphs that may predict a case, plus that of the text encoder."""
+    """Return the largest parity of the graphs that may predict a case, plus that of the text encoder if it has a text."""
     text = session.manifest.language if case.text is not None else None
     text_encoders, windows, fuse = [0.0 if text is None else text.parity], [], 0.0
     for spec in session.manifest.graphs:

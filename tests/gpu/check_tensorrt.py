@@ -25,7 +25,7 @@ import numpy as np
 
 from edge_msa_runtime import EdgeMsaError, Session, load
 from edge_msa_runtime.backends import open_backend
-from edge_msa_runtime.benchmark.bench import bench_session
+from edge_msa_runtime.benchmark.bench import bench_sessions
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
@@ -189,7 +189,7 @@ def check(path: str, precision: str, recorded: dict[str, Any], best_of: int, rep
         verification = verify_bundle(session)
         differences = _compare(predict_inputs(session), expected) if expected else {}
         bound = tolerance(session.bundle, precision)
-        result = bench_session(session, repeats=repeats)
+        (result,) = bench_sessions([session], repeats=repeats)
         agrees = all(value <= bound for value in differences.values())
         return {
             "bundle": path,
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         missing = find_missing_names()
-        print(f"Names that the runtime uses: {', '.join(missing) if missing else 'none'} missing.")
+        print(f"Missing names: {', '.join(missing) or 'none'}.")
         backend = open_backend(BACKEND)
     except (ImportError, EdgeMsaError) as error:
         print(f"error: nothing can be checked: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ from edge_msa_export.lint.rules import ONNX_EXTERNAL_DATA, ONNX_IR
 from edge_msa_export.lint.target import LintTarget
 from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.bundle.manifest import GraphSpec
+from edge_msa_runtime.errors import first_line
 
 ONNX_CHECKER_RULE = "onnx-checker"
 
@@ -101,7 +102,7 @@ def _inspect(path: Path, name: str, precision: str, target: LintTarget, *, proje
             *lint(view, target, project_graph=project_graph),
         ]
     except (OSError, ValueError) as error:  # numpy_helper raises both when a file of weights is too short
-        raise ExportError(f"{path} cannot be loaded: {_first_line(error)}.") from error
+        raise ExportError(f"{path} cannot be loaded: {first_line(error)}.") from error
     operators = Counter(node.op_type for node in view.nodes)
     int8_nodes = sum(view.is_int8(node) for node in view.nodes)
     return InspectedGraph(name, precision, dict(operators.most_common()), int8_nodes, tuple(findings))
@@ -112,7 +113,7 @@ def _run_onnx_checker(path: Path) -> list[LintFinding]:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
-        return [LintFinding(ONNX_CHECKER_RULE, ERROR, "model", _first_line(error), ONNX_IR)]
+        return [LintFinding(ONNX_CHECKER_RULE, ERROR, "model", first_line(error), ONNX_IR)]
     return []
 
 
@@ -134,7 +135,7 @@ def _load(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise ExportError(f"{path} cannot be loaded: {error.strerror}.") from error
     except (DecodeError, ValueError) as error:
-        raise ExportError(f"{path} is not a complete ONNX model: {_first_line(error)}.") from error
+        raise ExportError(f"{path} is not a complete ONNX model: {first_line(error)}.") from error
     if not model.graph.node or not model.graph.output:
         raise ExportError(f"{path} is not a complete ONNX model: it has no nodes or no output.")
     for tensor in model.graph.initializer:
@@ -148,7 +149,3 @@ def _load(path: Path) -> onnx.ModelProto:
 def _is_beside(path: Path, location: str) -> bool:
     pure = PurePosixPath(location)
     return not pure.is_absolute() and ".." not in pure.parts and (path.parent / location).is_file()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -32,7 +32,7 @@ from edge_msa_export.request import ExportRequest
 from edge_msa_export.text import TextGraph
 from edge_msa_export.torch_tensorrt.tables import OperatorTable
 from edge_msa_runtime.bundle.manifest import GraphKey
-from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.errors import BackendUnavailableError, first_line
 
 PRECISIONS = {"fp32": (torch.float32,), "fp16": (torch.float16, torch.float32)}
 """Types that torch-tensorrt may compute in, by precision."""
@@ -156,7 +156,7 @@ def compile_programs(
             path = programs.root / "compiled" / Path(saved.file).name
             torch_tensorrt.save(compiled, str(path), output_format="exported_program", arg_inputs=inputs)
         except (RuntimeError, ValueError, TypeError) as error:
-            raise ExportError(f"torch-tensorrt cannot compile {saved.file}: {_first_line(error)}") from error
+            raise ExportError(f"torch-tensorrt cannot compile {saved.file}: {first_line(error)}") from error
         runners[saved.key] = make_runner(compiled, module, device)
     parity, cases = _measure(runners, student, request)
     if precision == "fp32":
@@ -174,7 +174,7 @@ def export_program(module: ExportableModule) -> ExportedProgram:
         try:
             return torch.export.export(module.module.eval(), tuple(module.inputs.values()), strict=False)
         except (RuntimeError, ValueError, TypeError) as error:  # the exporter's errors have no common base class
-            raise ExportError(f"torch cannot export the module as a program: {_first_line(error)}") from error
+            raise ExportError(f"torch cannot export the module as a program: {first_line(error)}") from error
 
 
 def load_program(path: Path) -> ExportedProgram:
@@ -187,7 +187,7 @@ def load_program(path: Path) -> ExportedProgram:
         try:
             return torch.export.load(path)
         except Exception as error:  # a damaged archive raises errors of zip, JSON and torch
-            raise ExportError(f"torch {torch.__version__} cannot load {path}: {_first_line(error)}") from error
+            raise ExportError(f"torch {torch.__version__} cannot load {path}: {first_line(error)}") from error
 
 
 def count_operators(program: ExportedProgram, table: OperatorTable) -> Counter[str]:
@@ -247,7 +247,3 @@ def _measure(
         parity = measure_parity(programs, cases, get_student_shapes(student).states, request.chunks)
         parity.update(measure_text_encoder_parity(programs, student, request, root))
     return parity, cases
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -23,8 +23,8 @@ class BackendOptions:
     """Options of every backend.
 
     Attributes:
-        threads: CPU threads for one inference, 1 to 256. Backends on other devices ignore it.
-        device: device name in the backend's own notation (`CPU`, `GPU`, `GPU:1`); empty for the default device.
+        threads: CPU threads for one prediction, 1 to 256. Backends on other devices ignore it.
+        device: name of the device in the backend's notation (`CPU`, `GPU`, `GPU:1`); empty for the default device.
     """
 
     threads: int = 1
@@ -45,7 +45,7 @@ class Program(abc.ABC):
         inputs: input buffers by name, initially zero.
         outputs: output buffers by name.
         device: device that executes the graph.
-        notes: what is unusual about how the backend executes the graph.
+        notes: remarks on how the backend executes the graph, such as a missing CUDA graph.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -130,9 +130,3 @@ class Backend(abc.ABC):
 def matches_device(name: str, requested: str) -> bool:
     """Return whether a device satisfies a request: `GPU` matches any GPU (`GPU.0`, `GPU.1`), `GPU.1` only itself."""
     return name == requested or name.startswith(f"{requested}.")
-
-
-def first_line(error: object) -> str:
-    """Return the first non-empty line of a vendor's error message, or the error's type when it has no text."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)

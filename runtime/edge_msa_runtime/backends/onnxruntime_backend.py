@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import Backend, BackendOptions, Program, first_line
-from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError
+from edge_msa_runtime.backends.base import Backend, BackendOptions, Program
+from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

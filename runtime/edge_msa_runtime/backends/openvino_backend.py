@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import Backend, BackendOptions, Program, first_line, matches_device
+from edge_msa_runtime.backends.base import Backend, BackendOptions, Program, matches_device
 from edge_msa_runtime.backends.cache import cache_folder, ensure_writable, graph_digest
-from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError
+from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
 
 
 class OpenVinoBackend(Backend):
@@ -64,8 +64,8 @@ class OpenVinoBackend(Backend):
             raise BackendUnavailableError("An NPU computes in float16. Use --precision fp16 or int8.")
         # A CPU with bf16 or f16 support would use it by default, and predictions would differ between machines. On a
         # GPU or NPU, layers that are not quantized run in f16; otherwise int8 would be slower than fp16.
-        half = kind != "CPU" and precision != "fp32"
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16" if half else "f32"}
+        hint = "f16" if kind != "CPU" and precision != "fp32" else "f32"
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if kind == "CPU":
             settings.update({"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": self._threads})
         else:
@@ -117,13 +117,13 @@ def _static_shape(port: Any) -> tuple[int, ...]:
 
 
 def _driver_hint(device: str) -> str:
-    """Return which driver a GPU or NPU needs before OpenVINO lists it."""
+    """Return a hint about the driver that a GPU or NPU needs."""
     kind = device.split(".", maxsplit=1)[0]
     drivers = {"GPU": "Intel's OpenCL runtime (intel-opencl-icd)", "NPU": "Intel's NPU driver (linux-npu-driver)"}
     return f" An Intel {kind} needs {drivers[kind]}." if kind in drivers else ""
 
 
 def _reason(error: object) -> str:
-    """Return the informative line of an OpenVINO error, whose first lines name places in OpenVINO's sources."""
+    """Return the first line of an OpenVINO error that does not name a place in OpenVINO's sources."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line and not line.startswith("Exception from")), first_line(error))

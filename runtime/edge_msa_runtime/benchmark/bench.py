@@ -76,7 +76,7 @@ class BenchResult:
         peak_memory_bytes: peak resident memory of the whole process, including Python and other sessions; None if the
             system does not report it (Windows).
         latencies: latency of each subset.
-        notes: what is unusual about how the backend executes the graphs.
+        notes: remarks on how the backend executes the graphs, such as a missing CUDA graph.
         rate_hz: predictions per second; None if each prediction started when the previous one ended.
         machine: names and versions that do not change during the run.
         before: clocks, power mode and temperature before the run.
@@ -103,19 +103,6 @@ class BenchResult:
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
         return dataclasses.asdict(self)
-
-
-def bench_session(
-    session: Session,
-    *,
-    repeats: int = 200,
-    warmup: int = 20,
-    subsets: Sequence[Subset] | None = None,
-    text: str | None = None,
-    rate: float | None = None,
-) -> BenchResult:
-    """Measure one session; see `bench_sessions`."""
-    return bench_sessions([session], repeats=repeats, warmup=warmup, subsets=subsets, text=text, rate=rate)[0]
 
 
 def bench_sessions(

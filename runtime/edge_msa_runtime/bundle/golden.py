@@ -1,7 +1,7 @@
-"""Golden vectors: inputs of a bundle with the predictions that torch made from them.
+"""Golden vectors: inputs of a bundle and the predictions of torch for them.
 
 `golden.npz` holds for each case `<case>/<modality>` (T, d), raw float32 frames, and `<case>/prediction` (outputs,), the
-float32 prediction of torch. The name of a case is its subset, as in `la`. If the bundle accepts text, `<case>/text`
+float32 prediction of torch. The name of a case is its subset, such as `la`. If the bundle accepts text, `<case>/text`
 replaces the frames of language, which are those that torch computed from the text.
 """
 

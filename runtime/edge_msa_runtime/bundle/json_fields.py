@@ -1,4 +1,4 @@
-"""Checked access to the fields of a JSON object, so that an invalid manifest is refused with the name of the field."""
+"""Checked access to the fields of a JSON object. Errors name the invalid field."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Collection, Mapping
 
 
 class JsonFields:
-    """The fields of one JSON object. Every check raises a ValueError that names the field, as in `graphs[3].parity`.
+    """The fields of one JSON object. Every check raises a ValueError that names the field, such as `graphs[3].parity`.
 
     Args:
         value: the JSON value, which must be an object.
-        path: where the object is in the document; empty for the document itself.
+        path: path of the object in the document; empty for the document itself.
         names: the field names. Every one must be present, and no other.
     """
 

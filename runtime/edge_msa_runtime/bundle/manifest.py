@@ -27,7 +27,7 @@ ROLES: tuple[Role, ...] = ("step", "fuse", "window", "text_encoder")
 
 
 class GraphKey(NamedTuple):
-    """Identifies one graph of a student, whatever its backend and precision.
+    """Identifies one graph of a student, independently of backend and precision.
 
     Attributes:
         role: what the graph computes; `GraphSpec` lists the inputs and outputs of each role.
@@ -68,7 +68,7 @@ class GraphKey(NamedTuple):
 
     @property
     def file_stem(self) -> str:
-        """A file name without its suffix, as in `step-audio`, `fuse`, `window-la`, `window-l-16`, `text_encoder-16`."""
+        """A file name without its suffix, such as `step-audio`, `fuse`, `window-la`, `window-l-16`, `text_encoder-16`."""
         parts: list[str] = [self.role]
         if self.role == "step":
             parts.append(self.modalities[0])
@@ -169,7 +169,7 @@ class TextSpec:
         table: `.npz` with `rows` int8 (V, d) and `scales` float32 (V,), the same at every precision; empty for `graph`.
         max_tokens: a longer text is cut off at the end.
         parity: the largest |torch prediction of these rows - torch prediction of the float rows|. It is 0 for `graph`,
-            whose graphs have a parity of their own.
+            because each of its graphs has a parity.
     """
 
     tokenizer: str
@@ -224,7 +224,7 @@ class GraphSpec:
     weights: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON values, with the fields of the key beside the others."""
+        """Return the spec as plain JSON values. The fields of the key are at the top level."""
         return {
             "backend": self.backend,
             "precision": self.precision,
@@ -290,7 +290,7 @@ class Manifest:
     files: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest as JSON values."""
+        """Return the manifest as plain JSON values."""
         return {**dataclasses.asdict(self), "graphs": [graph.to_json() for graph in self.graphs]}
 
     @classmethod
@@ -326,7 +326,7 @@ class Manifest:
 
 
 def _graph_key(fields: JsonFields) -> GraphKey:
-    """The key of a graph, whose modalities and length must be those of its role."""
+    """Return the key of a graph. A ValueError names the field that does not fit the role."""
     role, modalities, length = fields.text("role"), fields.texts("modalities"), fields.optional_integer("length")
     if role not in ROLES:
         raise ValueError(f"{fields.path('role')} must be one of {', '.join(ROLES)}, got {role!r}")

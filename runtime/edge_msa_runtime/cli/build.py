@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Build the TensorRT plans of a bundle on this device, so that the first prediction need not wait for them."
+    text = "Build the TensorRT plans of a bundle on this device, so that the first prediction does not wait for them."
     parser = commands.add_parser("build", help=text, description=text)
     add_bundle_argument(parser)
     parser.add_argument(
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="Number of plans to build per graph, of which the fastest is kept (default: %(default)s).",
+        help="Number of plans to build per graph; the fastest one is cached (default: %(default)s).",
     )
     parser.add_argument("--device", default="", metavar="GPU:N", help="GPU to build for (default: the first GPU).")
     add_json_option(parser)
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def format_build(graph: GraphBuild) -> str:
-    """Format the build of one graph as one line, and a second line if there is a remark."""
+    """Format the build of one graph as one line, followed by the remark, if any, on a second line."""
     position = f"{graph.number}/{graph.total}"
     name = str(graph.key)
     state = "cached, " if graph.cached else ""

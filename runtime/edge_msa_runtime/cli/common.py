@@ -38,7 +38,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="auto",
         metavar="NAME",
-        help="Backend: onnxruntime, openvino, tensorrt or auto, the bundle's first available one (default: auto).",
+        help="Backend: onnxruntime, openvino, tensorrt, or auto for the first available one (default: auto).",
     )
     parser.add_argument(
         "--strict",

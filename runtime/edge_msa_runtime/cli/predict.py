@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
         nargs="?",
         help="Arrays language, audio, vision (T, d) and optional masks valid.language, ... (default: none).",
     )
-    parser.add_argument("--text", metavar="TEXT", help="What was said, as raw text (default: none).")
+    parser.add_argument("--text", metavar="TEXT", help="Text of the utterance (default: none).")
     for name in ("language", "audio", "vision"):
         parser.add_argument(
             f"--{name}", metavar="FILE.npy", help=f"Frames (T, d) of the {name} modality (default: none)."

@@ -83,7 +83,7 @@ def _check_tensorrt(manifest: Manifest, interpreter: Interpreter) -> Iterator[Fi
 
 
 def _check_backends(manifest: Manifest, findings: Sequence[Finding]) -> Finding:
-    """Return which of the bundle's backends will run: the first one without problems."""
+    """Report the backend that will run: the first one in the bundle without problems."""
     problems = {finding.topic: finding for finding in findings if finding.status == PROBLEM}
     obstacles = {
         name: [problems[topic] for topic in _REQUIREMENTS.get(name, (name,)) if topic in problems]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable
 
 from edge_msa_runtime.backends.onnxruntime_backend import import_onnxruntime
+from edge_msa_runtime.errors import first_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +40,8 @@ class Interpreter:
         """Return the version of a module and an empty text, or None and why it cannot be imported."""
         try:
             return self.import_version(module), ""
-        except Exception as error:  # noqa: BLE001 - how a missing library shows depends on the vendor
-            lines = str(error).strip().splitlines()
-            return None, lines[0] if lines else type(error).__name__
+        except Exception as error:  # noqa: BLE001 - the exception for a missing library depends on the vendor
+            return None, first_line(error)
 
 
 def current_interpreter() -> Interpreter:

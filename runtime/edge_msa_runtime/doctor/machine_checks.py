@@ -92,7 +92,7 @@ def _check_throttling(system: System) -> Iterator[Finding]:
         return
     under_voltage = throttled.startswith("0x") and bool(int(throttled, 16) & _UNDER_VOLTAGE)
     detail = f"{throttled} since boot" + (", under-voltage" if under_voltage else "")
-    yield Finding("throttling", PROBLEM, detail, "Use the board's own power supply." if under_voltage else _COOL)
+    yield Finding("throttling", PROBLEM, detail, "Use the board's official power supply." if under_voltage else _COOL)
 
 
 def _check_memory(system: System) -> Finding:

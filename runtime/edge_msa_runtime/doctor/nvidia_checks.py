@@ -1,6 +1,6 @@
 """Checks of NVIDIA's software: JetPack, power mode, GPU, CUDA, and TensorRT with its Python binding.
 
-Source for which JetPack contains which L4T, TensorRT and CUDA: NVIDIA's JetPack archive and release notes.
+NVIDIA's JetPack archive and release notes list the L4T, TensorRT and CUDA of each JetPack.
 """
 
 from __future__ import annotations

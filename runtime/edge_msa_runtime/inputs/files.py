@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.errors import UsageError, first_line
 from edge_msa_runtime.modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -70,13 +70,9 @@ def _load(path: str) -> NDArray[Any] | Arrays:
             return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         # NumPy's own message recommends allow_pickle, which would execute code from the file.
-        reason = "it contains Python objects" if "pickle" in str(error) else _first_line(error)
+        reason = "it contains Python objects" if "pickle" in str(error) else first_line(error)
         raise UsageError(
             f"{path} must contain arrays of numbers: {reason}. Write it again with numpy.savez."
         ) from error
     except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror or _first_line(error)}.") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"Cannot read {path}: {error.strerror or first_line(error)}.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edge_msa_runtime.errors import BackendUnavailableError, BundleError, UsageError
+from edge_msa_runtime.errors import BackendUnavailableError, BundleError, UsageError, first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,15 +76,11 @@ def _load(path: Path) -> Any:
     try:
         return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exceptions
-        raise BundleError(f"{path.name} is not a tokenizer ({_first_line(error)}). Export the bundle again.") from error
+        raise BundleError(f"{path.name} is not a tokenizer ({first_line(error)}). Export the bundle again.") from error
 
 
 def _reason(text: str, error: Exception) -> str:
     position = next((index for index, letter in enumerate(text) if 0xD800 <= ord(letter) <= 0xDFFF), None)
     if position is not None:
         return f"character {position} is the lone surrogate {text[position]!r}. Decode the text as UTF-8"
-    return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line(error)

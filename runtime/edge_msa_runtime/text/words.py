@@ -11,7 +11,7 @@ from edge_msa_runtime.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-    """A word with its start and end in seconds, or None if no times were passed."""
+    """A word with its start and end in seconds; both are None if no times were passed."""
 
     text: str
     start: float | None = None
@@ -43,8 +43,8 @@ def parse_words(text: Any, times: Any, previous: Sequence[Word]) -> list[Word]:
         previous: the words of earlier pushes.
 
     Raises:
-        UsageError: `text` is neither a string nor a list of words, or `times` does not have one finite
-            (start, end) per word with start <= end and starts in ascending order, also after `previous`.
+        UsageError: `text` is neither a string nor a list of words, or `times` does not have one finite (start, end)
+            per word with start <= end. Starts must ascend, from the last one of `previous` on.
     """
     joined = join_words(text)
     texts = joined.split() if isinstance(text, str) else list(text)

@@ -46,7 +46,7 @@ class TensorRTBackend(Backend):
         check_target(profile, self.version)
 
     def load(self, path: Path, precision: str = "fp32") -> Program:
-        """Load a graph's plan from the cache. Without one, log a warning and build it, which can take minutes."""
+        """Load a graph's plan from the cache. If there is none, log a warning and build one, which can take minutes."""
         key = self._key(path, precision)
         lookup = load_plan(cache_folder(), key)
         plan = lookup.plan

@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edge_msa_runtime.backends.base import first_line
 from edge_msa_runtime.backends.tensorrt.cuda import Cuda
 from edge_msa_runtime.backends.tensorrt.layer_precisions import count_layers_by_precision
 from edge_msa_runtime.backends.tensorrt.plan_cache import BuildInfo
@@ -31,7 +30,7 @@ from edge_msa_runtime.backends.tensorrt.vendor import (
     is_strongly_typed,
     network_flags,
 )
-from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError
+from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError, first_line
 from edge_msa_runtime.process_memory import peak_memory_bytes
 
 PLAN_NAME, TIMING_NAME = "plan", "timing"

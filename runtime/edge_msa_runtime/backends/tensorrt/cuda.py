@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import first_line
-from edge_msa_runtime.errors import BackendUnavailableError, InferenceError
+from edge_msa_runtime.errors import BackendUnavailableError, InferenceError, first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +32,7 @@ class Cuda:
         self._api = _import_cuda_runtime()
         try:
             (count,) = self._call("cudaGetDeviceCount")
-        except Exception as error:  # how a missing driver shows depends on the version
+        except Exception as error:  # the exception for a missing driver depends on the version
             reason = first_line(error).partition(". ")[0]
             raise BackendUnavailableError(
                 f"Cannot reach a CUDA driver ({reason}). TensorRT needs an NVIDIA GPU; on a Jetson, flash JetPack."

@@ -55,11 +55,11 @@ def int8_remark(layers: Mapping[str, int], quantized: int) -> str:
 def _layer_precision(layer: Mapping[str, Any]) -> str:
     if str(layer.get("LayerType", "")).lower() in _NON_COMPUTING:
         return "other"
-    found = [_tensor_precision(tensor) for tensor in layer.get("Inputs", []) if isinstance(tensor, dict)]
+    precisions = [_tensor_precision(tensor) for tensor in layer.get("Inputs", []) if isinstance(tensor, dict)]
     weights = layer.get("Weights")
     if isinstance(weights, dict):
-        found.append(_parse_precision(str(weights.get("Type", ""))))
-    return next((name for name in PRECISIONS if name in found), "other")
+        precisions.append(_parse_precision(str(weights.get("Type", ""))))
+    return next((name for name in PRECISIONS if name in precisions), "other")
 
 
 def _tensor_precision(tensor: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Builds a plan in a separate process, so that a crash or an out-of-memory kill becomes a one-line error."""
+"""Build a plan in a separate process, so that a crash or an out-of-memory kill becomes a one-line error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge_msa_runtime.backends.tensorrt.plan_cache import BuildInfo, Plan, PlanK
 from edge_msa_runtime.errors import BackendUnavailableError, BuildError
 
 _MEBIBYTE = 1 << 20
-# In addition to the workspace: TensorRT's log reports some hundred MiB for the builder's kernels (MemUsageChange).
+# In addition to the workspace: TensorRT's log reports several hundred MiB for the builder's kernels (MemUsageChange).
 _MIN_FREE = 512 * _MEBIBYTE
 _MAX_DEFAULT_WORKSPACE = 1024 * _MEBIBYTE
 _FREE_MEMORY = "Close other programs or use a smaller --workspace."

@@ -1,4 +1,4 @@
-"""Builds all TensorRT plans of a bundle ahead of time, as `edge-msa-run build` does."""
+"""Build all TensorRT plans of a bundle ahead of time, as `edge-msa-run build` does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BuildOptions:
         precision: `fp32`, `fp16`, `int8`, or `all` precisions of the bundle. None: the bundle's default.
         subset: build only the graphs of this subset. None: all graphs.
         workspace_mib: memory that a layer may use, in MiB. None: half of the free memory, at most 1024 MiB.
-        best_of: number of plans to build per graph, of which the fastest is kept.
+        best_of: number of plans to build per graph. The fastest one is cached.
         device: `GPU` or `GPU:1`; empty for the first GPU.
     """
 
@@ -97,8 +97,8 @@ class GraphBuild:
 def build_bundle(bundle: Bundle, options: BuildOptions) -> Iterator[GraphBuild]:
     """Build the plans of a bundle one by one.
 
-    Each plan is cached before the next build starts, so an interrupted build can be resumed. A cached plan is kept if
-    it was built with the same workspace and at least as many candidates.
+    Each plan is cached before the next build starts, so an interrupted build can be resumed. A cached plan is built
+    again only if it was built with another workspace than requested or with fewer candidates.
 
     Args:
         bundle: a verified bundle with TensorRT graphs.

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from edge_msa_runtime.backends.base import first_line
-from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.errors import BackendUnavailableError, first_line
 
 _OLDEST = (8, 5)
 # int8 also sets FP16: otherwise layers that are not quantized would run in float32 and int8 would be slower than fp16.
@@ -29,7 +28,7 @@ def import_tensorrt() -> Any:
     """
     try:
         import tensorrt
-    except Exception as error:  # how a missing shared library shows depends on the version
+    except Exception as error:  # the exception for a missing shared library depends on the version
         raise BackendUnavailableError(
             f"Cannot import tensorrt ({first_line(error)}). It is part of JetPack and not on PyPI. "
             "Run: sudo apt-get install tensorrt python3-libnvinfer "

@@ -8,9 +8,14 @@ from typing import Any, Callable
 import pytest
 
 from edge_msa_runtime import Session, UsageError, load
-from edge_msa_runtime.benchmark.bench import bench_session, bench_sessions, create_inputs
+from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions, create_inputs
 from edge_msa_runtime.modalities import Subset
 from tests.unit.runtime import fake_bundles, toy_text
+
+
+def bench_session(session: Session, **options: Any) -> BenchResult:
+    (result,) = bench_sessions([session], **options)
+    return result
 
 
 def test_percentiles_of_every_subset_are_ordered(shared_bundle: Path) -> None:

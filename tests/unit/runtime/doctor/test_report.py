@@ -214,7 +214,7 @@ def test_a_container_without_a_gpu_has_a_fix(tmp_path: Path, manifest: Manifest)
 @pytest.mark.parametrize(
     ("flags", "detail", "fix"),
     [
-        ("0x50005", "0x50005 since boot, under-voltage", "Use the board's own power supply."),
+        ("0x50005", "0x50005 since boot, under-voltage", "Use the board's official power supply."),
         ("0xe0000", "0xe0000 since boot", "Add a fan, or let the board cool down."),
     ],
 )

@@ -73,7 +73,7 @@ def test_the_script_detects_different_predictions(
     assert script.main(["record", path, "--out", str(predictions)]) == 0
     arguments = ["check", path, "--out", str(out), "--repeats", "3", "--predictions", str(predictions)]
     assert script.main(arguments) == 0
-    assert "none missing" in capsys.readouterr().out
+    assert "Missing names: none." in capsys.readouterr().out
     report = json.loads(out.read_text("utf-8"))
     assert (report["tensorrt"], report["device"]) == (version, "GPU:0 Orin")
     (result,) = report["results"]
