@@ -77,7 +77,7 @@ def collect_statistics(
 
 
 def graph_for_sample(sample: Sample) -> GraphKey:
-    """Return the key of the graph that runs a sample, given by the names of its arrays.
+    """Return the key of the graph that runs a sample. The names of its arrays decide.
 
     Raises:
         CalibrationError: no array has a known name.
@@ -94,7 +94,7 @@ def graph_for_sample(sample: Sample) -> GraphKey:
 
 
 def _load_checkpoint(checkpoint: Checkpoint, bins: int) -> Statistics | None:
-    """Return the statistics of an interrupted pass over the same samples, None if there are none."""
+    """Return the statistics of an interrupted pass over the same samples, or None."""
     if not checkpoint.path.is_file():
         return None
     saved = load_statistics(checkpoint.path)
@@ -160,7 +160,7 @@ class _Collector:
         return _Observer(self._graphs[graph])
 
     def _update_channel_range(self, key: str, values: Array) -> None:
-        """Extend the minima and maxima of the channels by values (frames, C)."""
+        """Extend the minima and maxima of the channels to cover values (frames, C)."""
         low, high = self._channel_ranges.get(key, (values[0], values[0]))
         self._channel_ranges[key] = np.stack(
             [np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))]
@@ -184,13 +184,13 @@ class _Observer:
         self._executor = GraphExecutor(model, tensors)
 
     def observe(self, sample: Sample) -> list[tuple[str, Array]]:
-        """Return keys with the values of valid frames. A tensor that several layers use is returned once for each."""
+        """Return pairs of a key and the values of the valid frames. Layers that share a tensor each return it."""
         inputs = self._graph_inputs(sample)
         tensors = self._executor.run(inputs)
         observed: list[tuple[str, Array]] = []
         for layer in self._layers:
             observed.append((layer.input_key, _valid_values(layer, tensors[_observed_input(layer)], inputs)))
-            # The output of a text encoder's layer is not quantized before a sum, a normalization or an activation.
+            # Outputs of text encoder layers stay float: a sum, a normalization or an activation follows them.
             if layer.op_type == "Conv":
                 observed.append((layer.output_key, _valid_values(layer, tensors[layer.output], inputs)))
         return observed

@@ -24,7 +24,7 @@ MAX_EXTRA_OUTSIDE = 0.02
 class TensorDrift:
     """How the values of one tensor differ between calibration and another data set.
 
-    `key`: the tensor, as in the statistics. `outside`: share of the other set's values outside the calibrated range;
+    `key`: key of the tensor in the statistics. `outside`: share of the other set's values outside the calibrated range;
     `outside_calibrated`: the same share for the calibration samples. `distance`: Jensen-Shannon divergence in bits, 0
     for equal distributions, 1 for disjoint ones.
     """
@@ -61,9 +61,10 @@ def measure_drift(
 def significant_drift(drifts: tuple[TensorDrift, ...]) -> tuple[TensorDrift, ...]:
     """Return the drifts that deserve a warning, the largest first.
 
-    The thresholds rest on measurements through a student with random weights. The largest divergence between train and
-    validation was .001 to .013 (synthetic data, MOSI with two and with three modalities). It was .074 to .088 with
-    validation scaled by 1.5, .155 to .173 when scaled by 0.5, and .19 to .20 when shifted by one standard deviation.
+    The thresholds are based on measurements with a student that has random weights. The largest divergence between
+    train and validation was .001 to .013 (synthetic data, MOSI with two and with three modalities). It was .074 to .088
+    with validation scaled by 1.5, .155 to .173 when scaled by 0.5, and .19 to .20 when shifted by one standard
+    deviation.
     """
     large = [
         item

@@ -1,4 +1,4 @@
-"""Errors of the calibration package. `edge_msa_runtime.errors` draws the exception tree of all packages."""
+"""Errors of the calibration package. `edge_msa_runtime.errors` shows the exception tree of all packages."""
 
 from edge_msa_runtime.errors import EdgeMsaError
 

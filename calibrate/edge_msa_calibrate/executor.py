@@ -18,7 +18,7 @@ _ERRORS_ONLY = 3
 
 
 class GraphExecutor:
-    """A float32 graph, ready to run. `run` returns the tensors named in `tensors`, graph outputs or not.
+    """A float32 graph, ready to run. `run` returns the tensors named in `tensors`, which need not be graph outputs.
 
     Raises:
         CalibrationError: ONNX Runtime cannot load the graph.

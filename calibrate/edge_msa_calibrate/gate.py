@@ -15,7 +15,7 @@ class GateResult:
     """The result of the accuracy gate.
 
     `drop`: points lost on `worst_subset`, negative if the candidate is better on every subset. `worst_subset` is None
-    if no subset has signal. `reason`: one line for people.
+    if no subset has signal. `reason`: one line to print.
     """
 
     passed: bool

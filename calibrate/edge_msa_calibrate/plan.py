@@ -47,8 +47,8 @@ def make_plan(
 ) -> QuantizationPlan:
     """Decide which nodes of a float32 graph become INT8.
 
-    Candidates are the encoder convolutions with enough channels, the Adds that join them, and the linear layers of a
-    text encoder.
+    Candidates are the encoder convolutions with enough channels, the residual Adds between them, and the linear layers
+    of a text encoder.
 
     Args:
         model: float32.
@@ -66,13 +66,13 @@ def make_plan(
 
 @dataclass(frozen=True)
 class _Exclusions:
-    """What keeps a layer in FP32."""
+    """The conditions that keep a layer in FP32."""
 
     calibrated_encoders: Collection[str] | None
     fp32_weights: Collection[str]
 
     def reason(self, layer: QuantizableLayer) -> str | None:
-        """Return why a layer stays FP32, None if it becomes INT8."""
+        """Return why a layer stays FP32, or None if it becomes INT8."""
         if min(layer.in_channels, layer.out_channels) < MIN_CHANNELS:
             return f"{_format_channels(layer)}: fewer than {MIN_CHANNELS} input or output channels"
         if self.calibrated_encoders is not None and layer.encoder not in self.calibrated_encoders:
@@ -91,10 +91,10 @@ def _quantized_tensors(
 ) -> dict[str, str]:
     """Return the activations that get a Q/DQ pair, each with the key of its range.
 
-    `candidates` are all layers but those that the caller keeps in FP32.
+    `candidates` are all layers except those that the caller keeps in FP32.
     """
-    # An input of a convolution takes the range that was observed there. A value that is quantized once as a residual
-    # and again after the Concat then stays on one grid, and step and window graphs agree bit for bit.
+    # A tensor that a convolution reads has the range that was observed at the convolution's input. A value that is
+    # quantized as a residual and again after the Concat then keeps its grid, so step and window graphs agree exactly.
     input_keys: dict[str, str] = {}
     for layer in candidates:
         input_keys.setdefault(layer.features or layer.input, layer.input_key)

@@ -40,7 +40,7 @@ def compute_ranges(
         statistics: of the calibration samples.
         method: how to choose a range from a histogram.
         smoothing: factors by weight name, from `compute_smoothing`. The input of a smoothed layer has no outliers left
-            to clip, so its range covers all observed values with any method.
+            to clip, so its range covers all observed values with every method.
 
     Raises:
         CalibrationError: the method is unknown.

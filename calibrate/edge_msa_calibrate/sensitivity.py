@@ -66,7 +66,7 @@ class MixedPrecisionPlan:
     """The result of a search.
 
     `fp32_weights`: weights of the layers that stay FP32, each with the reason.
-    `score`: of this plan. `passed`: whether it is within the limits.
+    `score`: the score of this plan. `passed`: whether it is within the limits.
     `all_int8`: the score if every layer is INT8.
     `layers`: in graph order.
     `complete`: False if the time budget ended first.
@@ -81,7 +81,7 @@ class MixedPrecisionPlan:
 
 
 ScorePlan = Callable[[frozenset[str]], PlanScore]
-"""Return the score of a plan, given the weights whose layers stay FP32."""
+"""Function that returns the score of a plan. It takes the weights whose layers stay FP32."""
 
 
 def search_mixed_precision(
@@ -103,9 +103,9 @@ def search_mixed_precision(
         weights: the layers that could be INT8, in graph order.
         score_plan: scores a plan.
         scores_path: JSON file of all scores. Plans in it are not scored again.
-        limits: what may be lost.
+        limits: the largest drop and distance of a plan that passes (default: `PlanLimits()`).
         budget: seconds after which no new plan is scored. All INT8 and all FP32 are scored in any case.
-        progress: called with one line of text from time to time.
+        progress: called with one line of text after each step.
 
     Raises:
         CalibrationError: `weights` is empty, or the file of scores is damaged.

@@ -42,7 +42,7 @@ class Statistics:
 
     @cached_property
     def histograms(self) -> dict[str, Histogram]:
-        """Histograms of all graphs merged, by key. A subset without a modality adds no zeros for it."""
+        """Histograms of all graphs merged, by key. Samples without a modality do not add zeros for it."""
         parts: dict[str, list[Histogram]] = {}
         for histograms in self.by_graph.values():
             for key, item in histograms.items():
@@ -89,7 +89,7 @@ def load_statistics(path: Path) -> Statistics:
     """Load statistics that `Statistics.save` wrote.
 
     Raises:
-        CalibrationError: the file is missing, damaged, of another kind or of another schema.
+        CalibrationError: the file is missing or damaged, or has another type or schema.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

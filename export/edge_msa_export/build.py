@@ -37,7 +37,7 @@ class GraphSet:
         language: the text model, if any; its files are relative to `root`.
         shapes: sizes of the student.
         golden: arrays of golden.npz.
-        measured_by: the backend that measured parity, by backend.
+        measured_by: for each backend, the backend that measured its parity.
         refused: why a precision that the device supports is not in `specs`, by (backend, precision).
         findings: warnings and notes of the lint.
     """
@@ -157,7 +157,7 @@ def _measure_variant(
     work_dir: Path,
 ) -> dict[GraphKey, float]:
     backend = open_backend(variant.measured_by)
-    programs = {key: backend.load(work_dir / file.file, variant.precision) for key, file in files.items()}
+    programs = {key: backend.load(work_dir / graph.file, variant.precision) for key, graph in files.items()}
     parity = measure_parity(programs, cases, get_student_shapes(student).states, request.chunks)
     parity.update(measure_text_encoder_parity(programs, student, request, work_dir))
     for program in programs.values():

@@ -71,8 +71,8 @@ class ExportRequest:
         precisions: precisions to export; None for all that the device supports. fp32 is always exported.
         frame_rates: frames per second by modality; modalities with unknown rates are absent.
         text_model: model that turns text into language frames; None if the student takes features only.
-        openvino_ir: write the graphs for OpenVINO as IR instead of ONNX.
-        check_dla: check the graphs for TensorRT against the rules of the device's DLA too.
+        openvino_ir: whether to write the graphs for OpenVINO as IR instead of ONNX.
+        check_dla: whether to check the graphs for TensorRT against the rules of the device's DLA too.
 
     Raises:
         ProfileError: `openvino_ir` is set and the device does not run OpenVINO.

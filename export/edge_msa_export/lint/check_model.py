@@ -11,7 +11,8 @@ from edge_msa_export.lint.rule import Matches
 from edge_msa_export.lint.target import LintTarget, Version
 from edge_msa_export.transforms.opset17 import IR_VERSION, OPSET, REDUCE_BY_ATTRIBUTE
 
-# From docs/operators.md of onnx-tensorrt and, for 11, the opset guide. A version between two takes the older one.
+# TensorRT version and newest opset that it supports, from docs/operators.md of onnx-tensorrt and, for 11, the opset
+# guide. A version between two of them counts as the older one.
 _NEWEST_OPSETS: tuple[tuple[Version, int], ...] = (((11, 0), 24), ((10, 15), 24), ((10, 0), 20), ((8, 5), 17))
 _OLDEST_OPSET = 9
 

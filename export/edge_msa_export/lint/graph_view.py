@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 
 
 class GraphView:
-    """One model as many rules see it. Every property is computed once, on first use.
+    """A model, and the properties of its graph that the rules need. Each property is computed once, on first use.
 
     Args:
         model: the model.

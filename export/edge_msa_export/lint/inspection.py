@@ -118,7 +118,7 @@ def _run_onnx_checker(path: Path) -> list[LintFinding]:
 
 
 def _find_truncated_weights(path: Path, model: onnx.ModelProto) -> Iterator[LintFinding]:
-    """Find constants whose file is too short. The checker of the ONNX package does not look at this."""
+    """Find constants whose file is too short. The checker of the ONNX package does not check this."""
     for tensor in model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
             entries = {item.key: item.value for item in tensor.external_data}
@@ -140,12 +140,12 @@ def _load(path: Path) -> onnx.ModelProto:
         raise ExportError(f"{path} is not a complete ONNX model: it has no nodes or no output.")
     for tensor in model.graph.initializer:
         locations = [item.value for item in tensor.external_data if item.key == "location"]
-        if tensor.data_location == TensorProto.EXTERNAL and not (locations and _is_beside(path, locations[0])):
+        if tensor.data_location == TensorProto.EXTERNAL and not (locations and _is_in_same_folder(path, locations[0])):
             file = locations[0] if locations else "a file that it does not name"
             raise ExportError(f"{path} stores {tensor.name} in {file}, which is not in the same folder. Copy both.")
     return model
 
 
-def _is_beside(path: Path, location: str) -> bool:
+def _is_in_same_folder(path: Path, location: str) -> bool:
     pure = PurePosixPath(location)
     return not pure.is_absolute() and ".." not in pure.parts and (path.parent / location).is_file()

@@ -13,7 +13,7 @@ ERROR = "error"
 WARNING = "warning"
 """The backend runs the graph, but this pattern costs more time than it saves."""
 NOTE = "note"
-"""The backend runs the graph, but whoever loads it must know this."""
+"""The backend runs the graph, but the code that loads it must consider this."""
 SEVERITIES = (ERROR, WARNING, NOTE)
 
 Matches = Iterator[tuple[str, str]]

@@ -28,7 +28,7 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class ProgramsInfo:
-    """What the description states beyond the programs.
+    """The content of the description in addition to the programs.
 
     Attributes:
         profile: device that the programs are for.
@@ -48,7 +48,7 @@ class ProgramsInfo:
     def loads_on_target(self) -> bool:
         """Whether the torch of the target can load the programs.
 
-        It can if it is of the same series: torch 2.8, for example, cannot load what 2.13 wrote.
+        Both versions must be of the same series: torch 2.8, for example, cannot load what 2.13 wrote.
         """
         return parse_series(self.torch) == parse_series(self.profile.torch_tensorrt or "")
 

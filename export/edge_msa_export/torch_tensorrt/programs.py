@@ -1,7 +1,7 @@
 """Exports a student as torch programs, which torch-tensorrt compiles through its dynamo path.
 
-Each program has the inputs and outputs of the ONNX graph with the same key, in float32. Compared with a bundle, the
-device needs torch, which takes hundreds of megabytes, and can run nothing that the bundle cannot.
+Each program has the inputs and outputs of the ONNX graph with the same key, in float32. Unlike a bundle, the programs
+need torch on the device, which takes hundreds of megabytes. They offer nothing that a bundle lacks.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def load_program(path: Path) -> ExportedProgram:
 
 
 def count_operators(program: ExportedProgram, table: OperatorTable) -> Counter[str]:
-    """Count each operator, by its name in torch, in the form in which torch-tensorrt starts to convert."""
+    """Count the operators by their names in torch, as they are when torch-tensorrt starts to convert them."""
     decompositions: Any = torch.export.default_decompositions()
     for operator in list(decompositions):
         composite = operator.has_kernel_for_dispatch_key(torch.DispatchKey.CompositeImplicitAutograd)

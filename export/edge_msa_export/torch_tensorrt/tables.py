@@ -1,4 +1,4 @@
-"""Which operators each version of torch-tensorrt converts, from `tables.json`, which `wheels` extracted."""
+"""The operators that each version of torch-tensorrt converts, from `tables.json`. `wheels` prints its content."""
 
 from __future__ import annotations
 
