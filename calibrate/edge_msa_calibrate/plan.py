@@ -93,8 +93,8 @@ def _quantized_tensors(
 
     `candidates` are all layers except those that the caller keeps in FP32.
     """
-    # A tensor that a convolution reads has the range that was observed at the convolution's input. A value that is
-    # quantized as a residual and again after the Concat then keeps its grid, so step and window graphs agree exactly.
+    # The input of a convolution gets the range that was observed at that input. A value that is quantized as a residual
+    # and again after the Concat then keeps its grid, so step and window graphs agree bit for bit.
     input_keys: dict[str, str] = {}
     for layer in candidates:
         input_keys.setdefault(layer.features or layer.input, layer.input_key)

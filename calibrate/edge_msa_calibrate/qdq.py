@@ -2,8 +2,8 @@
 
 Biases are not corrected for the mean error of rounded weights (Nagel et al. 2019). With that correction, which needs
 the mean of every layer's input, predictions of a student of the embedded default differ from FP32 by .0045 of a
-standard deviation instead of .0046 (.0044 instead of .0047 with weights up to 63), and do not correlate better. Mean-
-pooled features of all-MiniLM-L6-v2 correlate .9980 instead of .9978. That does not justify the extra statistics.
+standard deviation instead of .0046 (.0044 instead of .0047 with weights up to 63), and do not correlate better.
+Mean-pooled features of all-MiniLM-L6-v2 correlate .9980 instead of .9978. That does not justify the extra statistics.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Measured on an Intel CPU with AVX512-VNNI, one thread, a window of 500 frames, w
 are speed-ups over FP32:
 
 - ONNX Runtime: 1.8 and 2.1 with only the convolutions quantized; 2.4 and 2.8 when the residual Adds, both inputs of the
-  Concat that adds the memory, and the features that attention pools are quantized too. In that
-  case no tensor between two convolutions is float. A zero point at the lowest integer also absorbs the Relu.
+  Concat that adds the memory, and the features that attention pools are quantized too. In that case no tensor
+  between two convolutions is float. A zero point at the lowest integer also absorbs the Relu.
 - OpenVINO 2026.4: 1.8 and 2.2 with unsigned activations, 0.95 and 1.0 with signed ones. With signed activations,
   predictions also differ from FP32 by more than INT8 rounding explains. Activations are therefore uint8 here, unlike
   TensorRT's, and the bias stays float32.

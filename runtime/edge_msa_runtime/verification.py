@@ -132,7 +132,7 @@ def _check(session: Session, case: GoldenCase, route: str) -> Check:
 
 
 def _parity(session: Session, case: GoldenCase, route: str) -> float:
-    """Return the largest parity of the graphs that may predict a case, plus that of the text encoder if it has a text."""
+    """Return the largest parity of the graphs that may predict a case, plus that of the text encoder for a text."""
     text = session.manifest.language if case.text is not None else None
     text_encoders, windows, fuse = [0.0 if text is None else text.parity], [], 0.0
     for spec in session.manifest.graphs:

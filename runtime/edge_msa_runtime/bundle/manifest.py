@@ -68,7 +68,7 @@ class GraphKey(NamedTuple):
 
     @property
     def file_stem(self) -> str:
-        """A file name without its suffix, such as `step-audio`, `fuse`, `window-la`, `window-l-16`, `text_encoder-16`."""
+        """File name without suffix, such as `step-audio`, `fuse`, `window-la`, `window-l-16`, `text_encoder-16`."""
         parts: list[str] = [self.role]
         if self.role == "step":
             parts.append(self.modalities[0])
