@@ -54,7 +54,8 @@ class BenchGroup(DefaultCommandGroup):
 bench_app = typer.Typer(
     cls=BenchGroup,
     help="Measure latency, size, memory and throughput.\n\n"
-    "`edge-msa bench BUNDLE` is short for `edge-msa bench bundle BUNDLE`.",
+    "`edge-msa bench BUNDLE` is short for `edge-msa bench bundle BUNDLE`. If a bundle has the name of a sub-command, "
+    "pass it as ./NAME.",
 )
 
 
