@@ -121,7 +121,7 @@ def choose_precision(
         return PrecisionChoice(backend, default, reason, passing)
     faster = [name for name in latencies if name != "fp32" and by_precision[name].is_faster_than(reference)]
     fastest = min(faster, key=lambda name: latencies[name], default="fp32")
-    speedup = f"more than {MIN_SPEEDUP:.0%} faster than fp32 in every round"
+    speedup = f"at least {MIN_SPEEDUP:.0%} faster than fp32 in every round"
     reason = f"no precision that passes the gate is {speedup}" if fastest == "fp32" else f"passes the gate, {speedup}"
     measured = ", ".join(f"{name} {latency:.3f} ms" for name, latency in latencies.items())
     if reference.measured_on:

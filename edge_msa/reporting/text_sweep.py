@@ -206,7 +206,7 @@ def _metric_cell(name: str, point: SweepPoint) -> str:
         return ABSENT
     metric = describe(name)
     text = metric.format(values.mean)
-    return text if values.deviation is None else f"{text} +- {metric.format(values.deviation)}"
+    return text if values.deviation is None else f"{text} ± {metric.format(values.deviation)}"
 
 
 def _notes(sweep: TextSweep) -> list[str]:

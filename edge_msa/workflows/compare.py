@@ -15,7 +15,7 @@ from edge_msa.data.dataset import SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Source, evaluate
-from edge_msa.evaluation.metrics import gate_metric
+from edge_msa.evaluation.metrics import describe, gate_metric
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa.training.context import Hardware
@@ -24,7 +24,7 @@ from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.distill import check_teacher_weights, distill_on_setup
 from edge_msa_runtime.modalities import Subset
 
-MISSING = "missing"
+MISSING = "missing_average"
 """The mean over all incomplete subsets, in place of a subset."""
 
 
@@ -106,7 +106,12 @@ def format_comparison(results: Sequence[ComparedVariant], metric: str, teachers:
         teachers: Number of teachers.
     """
     columns = [name for name in (Subset.LAV.value, MISSING) if any(name in item.scores for item in results)]
-    header = ["", "parameters", *(f"{metric} {column}{end}" for column in columns for end in ("", " - first"))]
+    title = describe(metric).title
+    header = [
+        "",
+        "parameters",
+        *(f"{title} {column.replace('_', '-')}{end}" for column in columns for end in ("", " - first")),
+    ]
     rows = []
     for index, item in enumerate(results):
         row = [item.name, f"{item.parameters:,}"]

@@ -96,7 +96,7 @@ def write_text_model(student: StudentLike, request: ExportRequest, root: Path) -
         parity = max(parity, float(np.abs(difference).max()))
     return TextSpec(
         tokenizer=TOKENIZER_FILE,
-        text_encoder="table" if isinstance(model, TextTable) else "graph",
+        text_encoder="table" if isinstance(model, TextTable) else "encoder",
         table=TABLE_FILE if isinstance(model, TextTable) else "",
         max_tokens=model.max_tokens,
         parity=parity,

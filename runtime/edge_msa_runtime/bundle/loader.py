@@ -175,7 +175,7 @@ def _check_text(manifest: Manifest) -> None:
         )
     if bool(text.table) != (text.text_encoder == "table"):
         raise _inconsistent(
-            f"language.table must be set for a table and empty for a graph, got {text.table!r} for a "
+            f"language.table must be set for a table and empty for an encoder, got {text.table!r} for a "
             f"{text.text_encoder}"
         )
     if text.max_tokens < 1:

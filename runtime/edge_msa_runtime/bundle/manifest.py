@@ -20,7 +20,7 @@ GOLDEN_NAME = "golden.npz"
 # External data of the ONNX graphs in a folder: their large constants. The name is short because graphs repeat it often.
 WEIGHTS_NAME = "w.bin"
 
-TEXT_ENCODERS = ("table", "graph")
+TEXT_ENCODERS = ("table", "encoder")
 
 Role = Literal["step", "fuse", "window", "text_encoder"]
 ROLES: tuple[Role, ...] = ("step", "fuse", "window", "text_encoder")
@@ -164,12 +164,13 @@ class TextSpec:
 
     Attributes:
         tokenizer: file of the tokenizer, in the format of the tokenizers library.
-        text_encoder: `table` looks up one row of an embedding table per token, without special tokens. `graph` runs an
-            encoder over the whole text, with the special tokens that the tokenizer adds.
-        table: `.npz` with `rows` int8 (V, d) and `scales` float32 (V,), the same at every precision; empty for `graph`.
+        text_encoder: `table` looks up one row of an embedding table per token, without special tokens. `encoder` runs a
+            network on the whole text, with the special tokens that the tokenizer adds.
+        table: `.npz` with `rows` int8 (V, d) and `scales` float32 (V,), the same at every precision. Empty for
+            `encoder`.
         max_tokens: a longer text is cut off at the end.
-        parity: the largest |torch prediction of these rows - torch prediction of the float rows|. It is 0 for `graph`,
-            because each of its graphs has a parity.
+        parity: the largest |torch prediction of these rows - torch prediction of the float rows|. It is 0 for
+            `encoder`, because each of its graphs has a parity.
     """
 
     tokenizer: str

@@ -116,7 +116,7 @@ def open_text_encoder(bundle: Bundle, graphs: Graphs) -> TextEncoder | None:
         return None
     dim = bundle.manifest.modalities["language"].dim
     tokenizer = bundle.path / spec.tokenizer
-    if spec.text_encoder == "graph":
+    if spec.text_encoder == "encoder":
         return GraphTextEncoder(tokenizer, spec.max_tokens, graphs, dim)
     return TableLookupEncoder(tokenizer, spec.max_tokens, _load_table(bundle.path / spec.table, dim))
 

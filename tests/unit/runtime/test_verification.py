@@ -51,7 +51,7 @@ def test_nan_fails_and_is_the_largest_difference() -> None:
     assert verification.largest.subset == "a"
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 def test_a_golden_text_is_predicted_from_the_text(make_text_bundle: Callable[[str], Path], text_encoder: str) -> None:
     folder = make_text_bundle(text_encoder)
     text = "i love the films"

@@ -34,7 +34,7 @@ def token_ids(text: str, *, special: bool = False) -> list[int]:
 
 def encode_text(text: str, text_encoder: str) -> Any:
     """Return the frames (n, d) that a `table` or a `graph` computes from a text."""
-    rows = FLOATS[token_ids(text, special=text_encoder == "graph")]
+    rows = FLOATS[token_ids(text, special=text_encoder == "encoder")]
     return rows if text_encoder == "table" else rows + 0.1 * rows.sum(axis=0)
 
 
@@ -47,7 +47,7 @@ def add_text_encoder(folder: Path, text_encoder: str) -> None:
     if text_encoder == "table":
         np.savez(folder / "language/table.npz", rows=ROWS, scales=SCALES)
         added.append("language/table.npz")
-    for length in (SHORT_LENGTH, MAX_TOKENS) if text_encoder == "graph" else ():
+    for length in (SHORT_LENGTH, MAX_TOKENS) if text_encoder == "encoder" else ():
         added.append(f"graphs/text_encoder-{length}.onnx")
         _write_text_encoder(folder / added[-1], length)
         key = {"role": "text_encoder", "modalities": ["language"], "length": length}

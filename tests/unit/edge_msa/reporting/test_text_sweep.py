@@ -46,7 +46,7 @@ def test_the_table_marks_the_pareto_front() -> None:
     lines = format_sweep(SWEEP).splitlines()
     assert [line.split()[0] for line in lines[2:5]] == ["encoder*", "encoder", "table*"]
     assert lines[5].startswith("baseline: median")
-    assert "0.700 +- 0.010" in lines[2]
+    assert "0.700 ± 0.010" in lines[2]
 
 
 def test_the_page_is_offline_and_escaped(tmp_path: Path, outline: Parse) -> None:

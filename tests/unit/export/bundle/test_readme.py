@@ -30,7 +30,7 @@ def test_readme_installs_the_wheel_with_the_first_backend(laptop_manifest: Manif
 
 
 def test_readme_installs_the_text_extra_for_a_text_model(laptop_manifest: Manifest) -> None:
-    language = TextSpec("language/tokenizer.json", "graph", "", 20, 0.0)
+    language = TextSpec("language/tokenizer.json", "encoder", "", 20, 0.0)
     readme = format_readme(dataclasses.replace(laptop_manifest, language=language), WHEEL)
     assert f"./{WHEEL}[openvino,text]" in readme
     assert '"i love it"' in readme

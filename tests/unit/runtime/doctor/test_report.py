@@ -275,7 +275,7 @@ def test_old_python_and_missing_numpy_are_blocking(tmp_path: Path) -> None:
 
 
 def test_python_3_8_needs_an_older_tokenizers(tmp_path: Path, manifest: Manifest) -> None:
-    bundle = dataclasses.replace(manifest, language=TextSpec("tokenizer.json", "graph", "", 16, 0.0))
+    bundle = dataclasses.replace(manifest, language=TextSpec("tokenizer.json", "encoder", "", 16, 0.0))
     report = examine_device(bundle, _create_system(tmp_path, XAVIER, {}), _create_python({"numpy": "1"}, (3, 8)))
     assert _find(report, "tokenizers").fix == "python3 -m pip install 'tokenizers<0.21'"
 

@@ -31,19 +31,19 @@ def test_a_graph_encodes_the_text_with_special_tokens(
     make_text_bundle: MakeTextBundle, expected: Callable[..., Any], backend: str
 ) -> None:
     pytest.importorskip(backend)
-    with load(make_text_bundle("graph"), backend) as session:
+    with load(make_text_bundle("encoder"), backend) as session:
         for text in ("i love it", "not the films at all !", "it"):  # the second needs the longer graph
-            score = expected({"language": toy_text.encode_text(text, "graph")})[0]
+            score = expected({"language": toy_text.encode_text(text, "encoder")})[0]
             assert session.predict(text=text).score == pytest.approx(score, abs=1e-5)
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 def test_a_list_of_words_equals_the_joined_text(make_text_bundle: MakeTextBundle, text_encoder: str) -> None:
     with load(make_text_bundle(text_encoder)) as session:
         assert session.predict(text=["i", "love", "it"]).outputs == session.predict(text="i love it").outputs
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 def test_text_and_frames_of_other_modalities_combine(
     make_text_bundle: MakeTextBundle,
     frames: Callable[..., Any],
@@ -59,7 +59,7 @@ def test_text_and_frames_of_other_modalities_combine(
         assert prediction.subset == "la"
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 @pytest.mark.parametrize("text", ["", "   ", "\t\n", "\x00\x01"])
 def test_a_text_without_tokens_is_absent(
     make_text_bundle: MakeTextBundle, frames: Callable[..., Any], text_encoder: str, text: str
@@ -139,7 +139,7 @@ def test_a_damaged_text_file_is_refused_by_name(
     [
         ({"text_encoder": "other"}, r"language\.text_encoder must be one of table, graph, got 'other'"),
         ({"table": ""}, r"language\.table must be set for a table"),
-        ({"text_encoder": "graph"}, r"language\.table must be set for a table and empty for a graph"),
+        ({"text_encoder": "encoder"}, r"language\.table must be set for a table and empty for an encoder"),
         ({"max_tokens": 0}, r"language\.max_tokens must be at least 1, got 0"),
         ({"tokenizer": "language/absent.json"}, r"files must list language/absent\.json"),
     ],

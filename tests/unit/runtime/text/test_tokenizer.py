@@ -12,16 +12,16 @@ from tests.unit.runtime import toy_text
 MakeTextBundle = Callable[[str], Path]
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 def test_a_longer_text_is_cut_off_at_the_end(make_text_bundle: MakeTextBundle, text_encoder: str) -> None:
     with load(make_text_bundle(text_encoder)) as session:
         text = "i love it " * 6
-        cut = " ".join(text.split()[: toy_text.MAX_TOKENS - (2 if text_encoder == "graph" else 0)])
+        cut = " ".join(text.split()[: toy_text.MAX_TOKENS - (2 if text_encoder == "encoder" else 0)])
         assert session.predict(text=text).outputs == session.predict(text=cut).outputs
         assert session.predict(text=text).outputs != session.predict(text="i love it").outputs
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 @pytest.mark.parametrize(
     "text",
     ["a" * 10_000, "\U0001f600\U0001f3fd!", "любовь 愛 love حب", "i\x00love\x07it", "\u202elove\u0301", "!" * 500],
@@ -36,7 +36,7 @@ def test_unusual_text_gives_the_same_prediction_in_a_stream(
         assert stream.predict().score == pytest.approx(whole.score, abs=1e-5)
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 def test_a_lone_surrogate_is_refused_and_not_stored(
     make_text_bundle: MakeTextBundle, frames: Callable[..., Any], text_encoder: str
 ) -> None:

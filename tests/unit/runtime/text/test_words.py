@@ -13,7 +13,7 @@ from tests.unit.runtime import toy_text
 MakeTextBundle = Callable[[str], Path]
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 def test_any_chunking_between_words_gives_the_same_prediction(
     make_text_bundle: MakeTextBundle, text_encoder: str
 ) -> None:
@@ -24,13 +24,13 @@ def test_any_chunking_between_words_gives_the_same_prediction(
             stream = session.create_stream()
             for chunk in chunks:
                 stream.push(text=chunk)
-                if text_encoder == "graph" and chunk:
+                if text_encoder == "encoder" and chunk:
                     stream.predict()  # must not change later predictions
             assert stream.predict().score == pytest.approx(whole, abs=1e-5)
             assert [word.text for word in stream.words] == text.split()
 
 
-@pytest.mark.parametrize("text_encoder", ["table", "graph"])
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
 def test_a_stream_has_the_words_that_it_used_with_times(make_text_bundle: MakeTextBundle, text_encoder: str) -> None:
     with load(make_text_bundle(text_encoder)) as session:
         stream = session.create_stream()
@@ -38,7 +38,7 @@ def test_a_stream_has_the_words_that_it_used_with_times(make_text_bundle: MakeTe
         stream.push(text="it")
         stream.push(text="! " * 12, times=[(second, second + 1.0) for second in range(1, 13)])
         stream.predict()
-        max_words = toy_text.MAX_TOKENS - (2 if text_encoder == "graph" else 0)
+        max_words = toy_text.MAX_TOKENS - (2 if text_encoder == "encoder" else 0)
         assert stream.words[:4] == (Word("i", 0.1, 0.3), Word("love", 0.3, 0.6), Word("it"), Word("!", 1.0, 2.0))
         assert len(stream.words) == max_words
         stream.push(text="love")
@@ -51,7 +51,7 @@ def test_a_stream_has_the_words_that_it_used_with_times(make_text_bundle: MakeTe
 
 @pytest.mark.parametrize("text", ["", []])
 def test_an_empty_push_of_words_changes_nothing(make_text_bundle: MakeTextBundle, text: Any) -> None:
-    with load(make_text_bundle("graph")) as session:
+    with load(make_text_bundle("encoder")) as session:
         stream = session.create_stream()
         stream.push(text=text, times=[])
         assert (stream.words, stream.subset) == ((), "")
