@@ -21,7 +21,7 @@ import pytest
 import edge_msa_runtime
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.precisions import PrecisionMeasurement
-from edge_msa.data.formats.archive import load_archive
+from edge_msa.data.opening import open_dataset
 from edge_msa.training.load import load_student
 from edge_msa.training.predict import predict
 from edge_msa_runtime.bundle.loader import open_bundle
@@ -152,7 +152,7 @@ def test_evaluate_writes_predictions_and_metrics(pipeline_run: PipelineRun, tmp_
     evaluation = last_line(result.out)
     assert evaluation == json.loads(record.read_text())[0]
     assert set(evaluation["by_subset"]) == {subset.value for subset in Subset}
-    split = load_archive(pipeline_run.data).split("test")
+    split = open_dataset(pipeline_run.data).split("test")
     rows = list(csv.DictReader(predictions.read_text().splitlines()))
     assert list(rows[0]) == ["id", "label", "subset", "score"]
     assert len(rows) == 7 * len(split)
@@ -177,7 +177,7 @@ def test_a_run_and_its_bundle_have_the_same_metrics(pipeline_run: PipelineRun, e
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline_run: PipelineRun) -> None:
     run = load_run(pipeline_run.folder / "student")
-    dataset = load_archive(pipeline_run.data)
+    dataset = open_dataset(pipeline_run.data)
     split = dataset.split("test")
     student, normalized = load_student(run), run.spec.normalize(dataset).split("test")
     generator = np.random.default_rng(0)
@@ -254,7 +254,7 @@ def test_data_is_inspected_and_converted(archive: Path, tmp_path: Path, edge_msa
     assert inspected.code == 0
     assert last_line(inspected.out)
     assert edge_msa("data", "convert", archive, tmp_path / "copy.npz").code == 0
-    first, second = load_archive(archive), load_archive(tmp_path / "copy.npz")
+    first, second = open_dataset(archive), open_dataset(tmp_path / "copy.npz")
     for name in MODALITIES:
         np.testing.assert_array_equal(
             first.split("test").modalities[name].take(), second.split("test").modalities[name].take()

@@ -13,7 +13,8 @@ import pytest
 
 from edge_msa.artifacts.runs import load_run
 from edge_msa.data.dataset import Split
-from edge_msa.data.formats.archive import load_archive, write_archive
+from edge_msa.data.formats.archive import write_archive
+from edge_msa.data.opening import open_dataset
 from edge_msa.quantization.calibration_files import Calibration, load_calibration
 from edge_msa_runtime.bundle.loader import open_bundle
 
@@ -140,7 +141,7 @@ def scaled(split: Split, factor: float) -> Split:
 def test_calibrate_warns_of_a_different_distribution(
     pipeline_run: PipelineRun, edge_msa: Command, tmp_path: Path
 ) -> None:
-    dataset = load_archive(pipeline_run.data)
+    dataset = open_dataset(pipeline_run.data)
     splits = {**dataset.splits, "valid": scaled(dataset.split("valid"), 3)}
     write_archive(dataclasses.replace(dataset, splits=splits), tmp_path / "scaled.npz")
     command = ("calibrate", "--model", pipeline_run.folder / "student", "--num-samples", "64", "--output-dir")

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from edge_msa.data.assemble import RawFrames, RawSplit, assemble
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
-from edge_msa.data.formats.npz import load_arrays
 from edge_msa.data.labels import resolve_task
 from edge_msa.data.tasks import Task, find_task
 from edge_msa.errors import DataError, UsageError
@@ -72,17 +71,12 @@ def check_archive_path(path: Path) -> None:
         raise UsageError(f"The folder {path.parent} is not writable. Pass another path.")
 
 
-def load_archive(path: Path, *, task: Task | None = None) -> Dataset:
-    """Return the dataset in an archive.
+def parse_archive(arrays: dict[str, NDArray[Any]], path: Path, *, task: Task | None) -> Dataset:
+    """Return the dataset in the arrays of an archive.
 
     Raises:
-        DataError: The file is truncated, has another schema, or contains a value that is not finite.
+        DataError: The archive has another schema, an unknown array, or a value that is not finite.
     """
-    return parse_archive(load_arrays(path), path, task=task)
-
-
-def parse_archive(arrays: dict[str, NDArray[Any]], path: Path, *, task: Task | None) -> Dataset:
-    """Return the dataset in the arrays of an archive. Raises what `load_archive` raises."""
     header = _parse_header(arrays, path)
     _check_names(arrays, path)
     _check_finite(arrays, path)

@@ -22,44 +22,35 @@ from edge_msa_runtime.modalities import MODALITIES, Subset
 _CHUNK = 512  # samples per step: limits memory to about 100 MB
 
 
-def posterior(split: Split, subset: Subset, valid: Mapping[str, BoolArray] | None = None) -> Array:
-    """Return the posterior of the label on `GRID`.
-
-    Args:
-        split: A split of the synthetic dataset, not normalized.
-        subset: The modalities to use.
-        valid: Masks (N, T) by modality; other frames are dropped. Modalities without a mask keep all their frames.
-
-    Returns:
-        Probabilities (N, 61); rows sum to 1. A sample without valid frames has the prior.
-
-    Raises:
-        DataError: The split is not synthetic, or a mask has the wrong shape.
-    """
-    return combine(log_likelihoods(split, subset.modalities, valid), subset)
-
-
 def log_likelihoods(
     split: Split, modalities: Iterable[str] = MODALITIES, valid: Mapping[str, BoolArray] | None = None
 ) -> dict[str, Array]:
     """Return log p(frames | label, manner) of each modality, up to a constant per sample.
 
     Args:
-        split: As in `posterior`.
+        split: A split of the synthetic dataset, not normalized.
         modalities: The modalities to use.
-        valid: As in `posterior`.
+        valid: Masks (N, T) by modality; other frames are dropped. Modalities without a mask keep all their frames.
 
     Returns:
         By modality, (N, 2, 61): manner (blunt, polite), label.
 
     Raises:
-        DataError: As in `posterior`.
+        DataError: The split is not synthetic, or a mask has the wrong shape.
     """
     return {name: _in_chunks(name, split, None if valid is None else valid.get(name)) for name in modalities}
 
 
 def combine(logs: Mapping[str, Array], subset: Subset) -> Array:
-    """Return the posterior (N, 61) for one subset from the output of `log_likelihoods` for its modalities."""
+    """Return the posterior of the label on `GRID` for one subset.
+
+    Args:
+        logs: Output of `log_likelihoods` for at least the modalities of the subset.
+        subset: The modalities to use.
+
+    Returns:
+        Probabilities (N, 61); rows sum to 1. A sample without valid frames gets the prior.
+    """
     total = sum((logs[name] for name in subset.modalities), np.log(world().prior))
     weight = np.exp(total - total.max(axis=(1, 2), keepdims=True)).sum(axis=1)
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))

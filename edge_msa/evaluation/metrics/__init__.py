@@ -14,7 +14,6 @@ from edge_msa.evaluation.metrics.bootstrap import (
     has_signal,
     mean_difference,
     mean_interval,
-    paired_difference,
     prediction_correlation,
 )
 from edge_msa.evaluation.metrics.families import gate_metric, gate_points, measure, metric_functions, missing_average
@@ -39,6 +38,5 @@ __all__ = [
     "measure_baselines",
     "metric_functions",
     "missing_average",
-    "paired_difference",
     "prediction_correlation",
 ]

@@ -88,30 +88,6 @@ def mean_interval(
     )
 
 
-def paired_difference(
-    task: Task,
-    truth: ArrayLike,
-    first: ArrayLike,
-    second: ArrayLike,
-    groups: Sequence[str],
-    *,
-    seed: int = 0,
-    metric: str | None = None,
-    resamples: int = RESAMPLES,
-    level: float = 0.95,
-) -> Interval:
-    """Return the metric of `second` minus that of `first`, computed on the same resampled videos.
-
-    If the interval contains 0, the two cannot be distinguished on this split.
-
-    Raises:
-        EdgeMsaError: As in `bootstrap_interval`.
-    """
-    return mean_difference(
-        task, truth, (first,), (second,), groups, seed=seed, metric=metric, resamples=resamples, level=level
-    )
-
-
 def mean_difference(
     task: Task,
     truth: ArrayLike,
@@ -124,9 +100,21 @@ def mean_difference(
     resamples: int = RESAMPLES,
     level: float = 0.95,
 ) -> Interval:
-    """Return `paired_difference` of the mean metrics of two methods that were trained with several seeds.
+    """Return the mean metric of `second` minus that of `first`, computed on the same resampled videos.
 
-    The interval covers the choice of videos for these trainings. It does not cover the choice of seeds.
+    If the interval contains 0, the two methods cannot be distinguished on this split. It covers the choice of videos
+    for these trainings. It does not cover the choice of seeds.
+
+    Args:
+        task: Determines the metrics.
+        truth: Labels, as in `measure`.
+        first: Predictions of one method, one array per seed.
+        second: Predictions of the other method, one array per seed.
+        groups: Video of each sample.
+        seed: Seed of the bootstrap.
+        metric: Key of the metric, by default the gate metric.
+        resamples: Number of bootstrap resamples.
+        level: Share of the resamples inside the interval.
 
     Raises:
         EdgeMsaError: As in `bootstrap_interval`, or a method has no predictions.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
-from edge_msa.data.formats.archive import load_archive, write_archive
+from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import DataError, UsageError
@@ -73,7 +73,7 @@ def test_writing_is_deterministic(tmp_path: Path) -> None:
         write_archive(_dataset(), tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.npz", "b.npz"]
-    assert load_archive(tmp_path / "a.npz").digest == load_archive(tmp_path / "b.npz").digest
+    assert open_dataset(tmp_path / "a.npz").digest == open_dataset(tmp_path / "b.npz").digest
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
@@ -115,7 +115,7 @@ def _by_hand(path: Path, header: Any = None, **changes: Any) -> Path:
 
 
 def test_a_minimal_archive_is_loaded(tmp_path: Path) -> None:
-    dataset = load_archive(_by_hand(tmp_path / "mine.npz"))
+    dataset = open_dataset(_by_hand(tmp_path / "mine.npz"))
     assert (dataset.name, dataset.task, dataset.split("train").ids) == ("mine", MOSI, ("train-0", "train-1"))
     assert dataset.split("train").modalities["audio"].valid.all()
 
@@ -128,7 +128,7 @@ def test_non_finite_values_are_located(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"train/audio .* got 2 NaN or inf values, the first at \[1, 0, 1\]\. Set them to 0"
     ):
-        load_archive(path)
+        open_dataset(path)
     dataset = _dataset()
     dataset.splits["train"].labels[1] = np.nan
     with pytest.raises(DataError, match=r"train/labels .* \[1\]\. Label these samples"):
@@ -161,7 +161,7 @@ def test_non_finite_values_are_located(tmp_path: Path) -> None:
 def test_invalid_archives_are_refused(tmp_path: Path, header: Any, changes: dict[str, Any], message: str) -> None:
     path = _by_hand(tmp_path / "x.npz", header, **changes)
     with pytest.raises(DataError, match=message) as caught:
-        load_archive(path)
+        open_dataset(path)
     assert "\n" not in str(caught.value)
 
 
@@ -170,7 +170,7 @@ def test_a_split_without_labels_needs_ids(tmp_path: Path) -> None:
     dataset.splits["train"].labels[:] = np.nan
     write_archive(dataset, tmp_path / "x.npz")
     assert "train/labels" not in np.load(tmp_path / "x.npz").files
-    found = load_archive(tmp_path / "x.npz")
+    found = open_dataset(tmp_path / "x.npz")
     assert np.isnan(found.split("train").labels).all()
     assert found.split("train").ids == dataset.split("train").ids
     assert "train: no labels, so it can be used for predictions but not for training or evaluation" in found.notes
@@ -179,14 +179,14 @@ def test_a_split_without_labels_needs_ids(tmp_path: Path) -> None:
 def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", header=np.array("{"))
     with pytest.raises(DataError, match="must be JSON"):
-        load_archive(tmp_path / "x.npz")
+        open_dataset(tmp_path / "x.npz")
 
 
 def test_a_header_without_a_task_needs_one(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", {"schema": 1})
     with pytest.raises(UsageError, match="--task"):
-        load_archive(path)
-    assert load_archive(path, task=MOSI).task == MOSI
+        open_dataset(path)
+    assert open_dataset(path, task=MOSI).task == MOSI
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300, -30])
@@ -195,7 +195,7 @@ def test_a_truncated_archive_is_refused(tmp_path: Path, keep: int) -> None:
     write_archive(_dataset(), path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match="truncated"):
-        load_archive(path)
+        open_dataset(path)
 
 
 def test_a_changed_byte_is_detected(tmp_path: Path) -> None:
@@ -205,17 +205,17 @@ def test_a_changed_byte_is_detected(tmp_path: Path) -> None:
     content[len(content) // 3] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(DataError):
-        load_archive(path)
+        open_dataset(path)
 
 
 def test_python_objects_in_an_archive_are_refused(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", train__audio=np.array([object, object]))
     with pytest.raises(DataError, match="array 'train/audio'"):
-        load_archive(path)
+        open_dataset(path)
 
 
 def test_texts_must_have_all_samples(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", train__texts=np.array(["one", "two"]))
-    assert load_archive(path).split("train").texts == ("one", "two")
+    assert open_dataset(path).split("train").texts == ("one", "two")
     with pytest.raises(DataError, match="texts must have 2 samples, as ids has, got 1"):
-        load_archive(_by_hand(tmp_path / "y.npz", train__texts=np.array("one")))
+        open_dataset(_by_hand(tmp_path / "y.npz", train__texts=np.array("one")))

@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.synthetic.bayes_optimum import BayesOptimum, compute_bayes_optima, mean, median, sign_mass
 from edge_msa.data.synthetic.generator import generate_dataset
-from edge_msa.data.synthetic.posterior import posterior
+from edge_msa.data.synthetic.posterior import combine, log_likelihoods
 from edge_msa.data.synthetic.world import GRID
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
@@ -78,7 +78,7 @@ def test_dropped_frames_worsen_the_optimum() -> None:
 
 def test_the_optimum_uses_the_median_mean_and_sign() -> None:
     split = default().split("valid")
-    probability = posterior(split, Subset.LA)
+    probability = combine(log_likelihoods(split), Subset.LA)
     optimum = compute_bayes_optima(split)["la"]
     nonzero = split.labels != 0
 

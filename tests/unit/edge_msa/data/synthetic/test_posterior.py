@@ -15,7 +15,6 @@ from edge_msa.data.synthetic.posterior import (
     frames_likelihood,
     language_likelihood,
     log_likelihoods,
-    posterior,
 )
 from edge_msa.data.synthetic.world import GRID, Array, FrameChain, world
 from edge_msa.errors import DataError
@@ -37,6 +36,10 @@ def half_dropped(split: Split) -> dict[str, BoolArray]:
 @cache
 def drawn_likelihoods(dropped: bool) -> dict[str, Array]:
     return log_likelihoods(drawn(), valid=half_dropped(drawn()) if dropped else None)
+
+
+def posterior(split: Split, subset: Subset, valid: dict[str, BoolArray] | None = None) -> Array:
+    return combine(log_likelihoods(split, subset.modalities, valid), subset)
 
 
 def relative(log: Array) -> Array:

@@ -11,7 +11,6 @@ from edge_msa.evaluation.metrics import (
     has_signal,
     mean_difference,
     measure,
-    paired_difference,
     prediction_correlation,
 )
 
@@ -53,7 +52,7 @@ def test_a_paired_interval_is_narrower_than_its_parts() -> None:
     truth, groups = videos(2)
     noise = np.random.default_rng(3).normal(0, 1, len(truth))
     first, second = truth + noise, truth + 0.9 * noise
-    difference = paired_difference(MOSI, truth, first, second, groups, metric="mae", resamples=200)
+    difference = mean_difference(MOSI, truth, [first], [second], groups, metric="mae", resamples=200)
     alone = bootstrap_interval(MOSI, truth, first, groups, metric="mae", resamples=200)
     assert difference.high < 0.0
     assert difference.deviation < alone.deviation
@@ -61,7 +60,7 @@ def test_a_paired_interval_is_narrower_than_its_parts() -> None:
 
 def test_equal_models_do_not_differ() -> None:
     truth, groups = videos(2)
-    difference = paired_difference(MOSI, truth, truth[::-1], truth[::-1], groups, resamples=20)
+    difference = mean_difference(MOSI, truth, [truth[::-1]], [truth[::-1]], groups, resamples=20)
     assert (difference.low, difference.value, difference.high) == (0.0, 0.0, 0.0)
 
 
@@ -112,12 +111,6 @@ def test_several_trainings_are_averaged() -> None:
     assert found.low < found.value < found.high < 0.0
     backwards = mean_difference(MOSI, truth, second, first, groups, metric="mae", resamples=200)
     assert (backwards.low, backwards.high) == pytest.approx((-found.high, -found.low))
-
-
-def test_one_training_each_equals_a_paired_difference() -> None:
-    truth, groups = videos(4)
-    pair = paired_difference(MOSI, truth, truth + 1, truth, groups, resamples=50)
-    assert mean_difference(MOSI, truth, [truth + 1], [truth], groups, resamples=50) == pair
 
 
 def test_a_method_without_predictions_is_refused() -> None:
