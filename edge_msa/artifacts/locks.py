@@ -36,7 +36,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def wait_for_turn(path: Path, description: str) -> Iterator[None]:
-    """Make `path` while no other process does; wait, with a note on stderr, until another process has finished.
+    """Hold the lock for making `path`. If another process holds it, print a note on stderr and wait.
 
     This lock is independent of `exclusive`, so the body may make a run at `path`.
     """

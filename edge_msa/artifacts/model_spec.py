@@ -208,7 +208,7 @@ def _trainable_dims(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]
     """Return the modalities that have a valid frame in the train split.
 
     Raises:
-        DataError: There is none.
+        DataError: No modality has one.
     """
     train = dataset.split("train")
     available = {name: dim for name, dim in dims.items() if _has_frames(train, (name,))}

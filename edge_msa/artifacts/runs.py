@@ -1,9 +1,9 @@
 """Run folders: the results of training and calibration commands, written atomically.
 
-A run holds `run.json`, `weights.safetensors`, `log.jsonl` and further files that depend on its kind. `new_run` makes it
-in a hidden folder beside its destination and renames that folder when everything is written, so a killed command leaves
-the old run or the new one. The hidden folder keeps its name between attempts: a training that was interrupted finds its
-checkpoint there and resumes.
+A run holds `run.json`, `weights.safetensors`, `log.jsonl` and further files that depend on its kind. `new_run` yields a
+hidden folder next to the destination and renames it when everything is written, so a killed command leaves the old run
+or the new one. The hidden folder has the same name in every attempt, so an interrupted training resumes from its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class RunInfo:
 
     @property
     def is_complete(self) -> bool:
-        """Whether a sensitivity search ended before its time budget did."""
+        """Whether a sensitivity search finished within its time budget."""
         return bool(self.metrics.get("complete"))
 
     def to_json(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class RunInfo:
         """Return what `to_json` wrote.
 
         Raises:
-            RunError: A field is missing, unknown or invalid, or the schema is another one.
+            RunError: A field is missing, unknown or invalid, or the value has another schema.
         """
         try:
             schema = value.get("schema", SCHEMA)
@@ -185,7 +185,7 @@ def find_current_run(output_dir: Path, cache_key: str) -> Run | None:
 
 @contextmanager
 def new_run(output_dir: Path, cache_key: str) -> Iterator[Path]:
-    """Give a folder to make the run in; on success the folder replaces `output_dir`.
+    """Yield a folder to write the run into. On success, the folder replaces `output_dir`.
 
     If the command fails or is killed, the folder stays, including checkpoints, and the next attempt with the same cache
     key continues in it. An attempt with another cache key starts with an empty folder.
@@ -215,7 +215,7 @@ def new_run(output_dir: Path, cache_key: str) -> Iterator[Path]:
 def write_run(
     work: Path, info: RunInfo, weights: Mapping[str, NDArray[np.float32]], log: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write a run's files into the folder that `new_run` gave. Versions and the git revision are added.
+    """Write a run's files into the folder that `new_run` yields. Add versions and the git revision.
 
     Raises:
         RunError: The weights cannot be written.
@@ -225,7 +225,7 @@ def write_run(
     versioned = dataclasses.replace(info, git_revision=_git_revision(), versions=_versions())
     contiguous = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     try:
-        # Not safetensors' save_file, which makes files that only their owner can read.
+        # `save_file` of safetensors makes files that only their owner can read, so it is not used.
         (work / WEIGHTS_NAME).write_bytes(save(contiguous))
     except OSError as error:
         reason = error.strerror or error

@@ -1,7 +1,7 @@
 """Measure how much faster ALMT runs when it skips the tokens that do not affect its prediction.
 
-`edge_msa.models.almt` computes only those tokens that the prediction depends on. The published code computes every
-token. Both give the same prediction, up to rounding.
+`edge_msa.models.almt` computes only the tokens that the prediction depends on. The published code computes every token.
+Both compute the same prediction, up to rounding.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class AlmtLatency:
 
     @property
     def speedup(self) -> float:
-        """How many times as fast the optimized computation is."""
+        """Latency of the published computation divided by that of the optimized one."""
         return self.every_token_ms / self.optimized_ms
 
 

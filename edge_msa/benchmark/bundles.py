@@ -33,7 +33,7 @@ def bench_bundles(
         backend: A name, or `auto` for all backends of each bundle.
         threads: CPU threads of one prediction.
         num_runs: Timed predictions per modality subset.
-        rate: Predictions per second; None starts each when the one before it ends.
+        rate: Predictions per second; None starts each prediction when the previous one ends.
 
     Returns:
         One record per bundle, backend and precision. Backends that cannot run on this machine have a record without
@@ -101,7 +101,7 @@ def format_bench_records(records: Sequence[BenchRecord]) -> str:
 
 
 def _bench_in_new_process(session: Session) -> dict[str, Any]:
-    """Measure load time and peak memory in a process of its own, without torch and the other bundles."""
+    """Measure load time and peak memory in a separate process, without torch and the other bundles."""
     command = [sys.executable, "-m", "edge_msa_runtime", "bench", str(session.bundle.path)]
     command += ["--backend", session.backend, "--precision", session.precision, "--threads", str(session.threads)]
     command += ["--repeats", "1", "--json"]

@@ -2,8 +2,8 @@
 
 All precisions are written as one candidate bundle and run by the device runtime. A backend that cannot run on this
 machine (TensorRT) is replaced by the backend that measured its parity: the accuracy is that of the same graph, and the
-latency stays unknown. Latency is measured on the target itself if it can be reached, else on this machine; if the
-target is of another kind, the reason of the choice says so.
+latency stays unknown. Latency is measured on the target if it can be reached, else on this machine. If this machine has
+another architecture than the target, the reason for the choice says so.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class PrecisionMeasurement:
     rounds: tuple[float, ...]
     """The p50 of the largest subset in milliseconds, in each round of the interleaved measurement; empty if unknown."""
     measured_on: str = ""
-    """Architecture of the machine that measured latency, if it is not of the target's kind."""
+    """Architecture of the machine that measured latency, if it differs from that of the target."""
 
     @property
     def p50_ms(self) -> float | None:
@@ -87,7 +87,7 @@ class PrecisionChoice:
 def choose_precision(
     backend: str, measurements: tuple[PrecisionMeasurement, ...], requested: str, max_drop: float
 ) -> PrecisionChoice:
-    """Choose the precision of a backend: the fastest one that passes the accuracy gate, or the requested one.
+    """Choose the default precision of a backend: the fastest that passes the accuracy gate, or the requested one.
 
     Args:
         backend: Name of the backend.
@@ -115,7 +115,7 @@ def choose_precision(
     if not latencies:
         default = "fp16" if "fp16" in passing else "fp32"
         reason = (
-            f"latency unknown, because the backend is available neither on this machine nor on a --host; "
+            f"latency unknown, because neither this machine nor a --host has the backend; "
             f"{', '.join(passing)} pass the gate"
         )
         return PrecisionChoice(backend, default, reason, passing)
@@ -146,7 +146,7 @@ def measure_precisions(
         graphs: The built graphs.
         request: The request that they were built from.
         dataset: Raw data. Only its validation split is used.
-        torch_predictions: Predictions of the run in torch, which decide what subsets have signal.
+        torch_predictions: Predictions of the run in torch, which decide which subsets have signal.
         scratch: Folder for the candidate bundle.
         measure_latency: Measures the latency of a bundle, for example on the target. None measures on this machine;
             `skip_latency` does not measure.

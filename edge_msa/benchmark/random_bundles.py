@@ -1,6 +1,6 @@
 """Bundles of students with random weights.
 
-Latency and size depend on the sizes of a network, not on its weights, so that these bundles need no training.
+Latency and size depend on the sizes of a network, not on its weights, so these bundles need no training.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TARGET = "laptop-x86"
 
 @contextmanager
 def long_window_bundle() -> Iterator[Path]:
-    """Yield a temporary bundle for laptop-x86 with every precision, windows of 500 frames and CMU-MOSEI's features."""
+    """Yield a temporary bundle for laptop-x86 with every precision, windows of 500 frames, and CMU-MOSEI's features."""
     print_progress(f"A student with random weights on windows of {FRAMES} frames.")
     with random_bundle("long-windows", CONFIG, dict.fromkeys(CONFIG.dims, FRAMES)) as bundle:
         yield bundle

@@ -36,7 +36,7 @@ class BenchRecord:
         parity: Largest absolute difference between the predictions of the graphs and of the trained model.
         chosen: Whether the bundle uses this precision by default on this backend.
         executed: Whether the graphs ran.
-        on_target: Whether the measured machine is of the kind that the target describes.
+        on_target: Whether the machine has the architecture of the target.
         note: A remark for people.
         machine: What you need to interpret the numbers: CPU, system, versions, threads.
     """
@@ -66,7 +66,7 @@ class BenchRecord:
         """Return the record that `to_json` wrote.
 
         Raises:
-            EdgeMsaError: The value is another record or schema, or a key is missing or unknown.
+            EdgeMsaError: The value is not a benchmark of this schema, or a key is missing or unknown.
         """
         if value.get("record") != "bench" or value.get("schema") != BENCH_SCHEMA:
             actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
@@ -165,7 +165,7 @@ def bench_record(
         single_process: A `BenchResult` as JSON, from a process that ran only this session. Load time and peak memory
             are taken from it.
         versions: Package versions to add to the description of the machine.
-        on_target: Whether the machine is of the target's kind.
+        on_target: Whether the machine has the architecture of the target.
         note: A remark for people.
     """
     manifest, backend, precision = bundle.manifest, result["backend"], result["precision"]

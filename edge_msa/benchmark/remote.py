@@ -3,7 +3,7 @@
 The bundle is copied to the device, verified and measured there. Everything happens in one temporary folder, which is
 removed at the end: it contains the bundle, a new virtual environment with the bundle's wheel, NumPy and the backends
 that pip provides, and the cache of TensorRT engines. Nothing else on the device is installed or changed. TensorRT is
-part of JetPack, so that for bundles with TensorRT the environment also sees the packages of the system.
+part of JetPack, so the environment of a bundle with TensorRT also includes the packages of the system.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def remote_config(
     """Return the configuration that the command-line options describe, or None without an address.
 
     Raises:
-        UsageError: An option needs an address, and there is none.
+        UsageError: An option needs an address, and `address` is None.
     """
     if address is not None:
         return RemoteConfig(SshHost(address, tuple(options), python), keep, offline)
@@ -73,7 +73,7 @@ def remote_config(
 
 @dataclass(frozen=True)
 class _RemoteRuntime:
-    """The runtime of a bundle on a device. `command` starts its command line, without arguments."""
+    """The runtime of a bundle on a device. `command` runs `edge-msa-run` there; arguments are appended to it."""
 
     host: SshHost
     bundle: str
@@ -105,7 +105,7 @@ def bench_on_host(
         backend: A name, or `auto` for all backends that the bundle has and the device can run.
         threads: CPU threads of one prediction.
         num_runs: Timed predictions per modality subset.
-        rate: Predictions per second; None starts each when the one before it ends.
+        rate: Predictions per second; None starts each prediction when the previous one ends.
 
     Returns:
         One record per backend and precision.
@@ -212,7 +212,7 @@ def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, 
     pip = f"{python} -m pip install --quiet --disable-pip-version-check --no-cache-dir --retries 1"
     host.run(f"{pip} --no-deps --no-index {shlex.quote(wheel)}", "installing the bundle's wheel")
     requirement = f"{wheel}[{','.join(extras)}]" if extras else wheel
-    print_progress(f"Installing numpy, {', '.join(extras)} into {host.address}:{folder}/venv.")
+    print_progress(f"Installing {', '.join(['numpy', *extras])} into {host.address}:{folder}/venv.")
     host.run(f"{pip} {shlex.quote(requirement)}", _INSTALLING)
     if "tensorrt" in backends:
         host.run(f'{pip} "$({python} -c {shlex.quote(_CUDA_PYTHON)})"', _INSTALLING)
@@ -220,7 +220,7 @@ def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, 
 
 
 def _print_problems(runtime: _RemoteRuntime) -> None:
-    """Print the problems that the doctor finds. It fails if no backend of the bundle can run on the device."""
+    """Print the problems that the doctor finds. The doctor fails if the device cannot run any backend of the bundle."""
     for finding in runtime.run("doctor", "", "running the doctor")["findings"]:
         if finding["status"] == "problem":
             fix = f" Suggested fix, on the device: {finding['fix']}" if finding["fix"] else ""
@@ -228,7 +228,7 @@ def _print_problems(runtime: _RemoteRuntime) -> None:
 
 
 def _bench_in_new_process(runtime: _RemoteRuntime, result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Measure load time and peak memory in a process of its own, without the other sessions."""
+    """Measure load time and peak memory in a separate process, without the other sessions."""
     options = f"--backend {result['backend']} --precision {result['precision']} --threads {result['threads']}"
     results: list[dict[str, Any]] = runtime.run("bench", f"{options} --repeats 1 --warmup 0", "measuring memory")
     return results[0]

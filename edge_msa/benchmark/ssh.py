@@ -19,7 +19,7 @@ from typing import IO
 from edge_msa.console import print_note
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 
-# They follow the user's options, because ssh uses the first value of each option.
+# Passed after the user's options: ssh uses the first value of each option, so the user's options take precedence.
 _DEFAULT_OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 _SSH_FAILED = 255
 _NO_SPACE = "No space left on device"

@@ -64,7 +64,7 @@ class _Variant:
 
 
 def measure_students(*, threads: int, num_runs: int) -> tuple[StudentLatency, ...]:
-    """Measure ALMT first and then every size, backend and precision of the student, all with random weights."""
+    """Measure ALMT and every size, backend and precision of the student, all with random weights. ALMT comes first."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-msa-")))
         variants = [_load_almt(folder, threads)]

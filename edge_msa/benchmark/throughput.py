@@ -54,8 +54,8 @@ def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) 
 
     Args:
         hardware: Device and training precision.
-        model: Hrlf or almt.
-        seconds: Least duration of the measurement, which has at least three steps.
+        model: `hrlf` or `almt`.
+        seconds: Minimum duration of the measurement, which has at least three steps.
 
     Raises:
         BackendUnavailableError: The hardware is not available.
@@ -79,7 +79,7 @@ def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) 
 def format_throughput(results: Sequence[Throughput]) -> str:
     """Format the results as a table with one row per model and device, and say so if no GPU was measured."""
     cpu = {item.model: item.samples_per_second for item in results if item.device == "CPU"}
-    header = ["model", "stage", "batch", "device", "precision", "compiled", "samples/s", "times the CPU"]
+    header = ["model", "stage", "batch", "device", "precision", "compiled", "samples/s", "relative to CPU"]
     rows = [
         [
             item.model,

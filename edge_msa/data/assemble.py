@@ -40,7 +40,7 @@ class RawFrames:
     table: FloatArray | None = None
     """(V, d)."""
     lengths: NDArray[Any] | None = None
-    """(N,): the first frames that are valid, if the file states them."""
+    """(N,): number of valid frames, counted from the first frame, if the file states it."""
     valid: NDArray[Any] | None = None
     """(N, T): validity mask, if the file states it; takes precedence over `lengths`."""
 

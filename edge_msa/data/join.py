@@ -17,8 +17,9 @@ from edge_msa_runtime.modalities import MODALITIES
 def join_train_splits(dataset: Dataset, others: Sequence[Dataset]) -> Dataset:
     """Return the dataset with the training samples of the others appended to its own.
 
-    A sample without a modality has no valid frame of it. Labels may be NaN. The ids and groups of the others get a
-    prefix, so that they stay unique. The caller must make sure that tasks and numbers of features agree.
+    Samples that lack a modality have no valid frame of it. Labels may be NaN. The ids and groups of the others get a
+    prefix, so that they stay unique. Texts are dropped. The caller must make sure that tasks and numbers of features
+    agree.
 
     Raises:
         DataError: One of the datasets has no train split.
@@ -44,7 +45,7 @@ def _add_prefix(split: Split, number: int) -> Split:
 
 
 def _join_frames(parts: Sequence[tuple[Frames | None, int]]) -> Frames:
-    """Join one modality of all parts. A part without it is None and a number of samples."""
+    """Join one modality. Each part is its frames, or None if it lacks the modality, and its number of samples."""
     available = [frames for frames, _ in parts if frames is not None]
     length, dim, table = max(frames.length for frames in available), available[0].dim, available[0].table
     empty = {count: Frames(np.zeros((count, 1), np.bool_), np.zeros((count, 1, dim), np.float32)) for _, count in parts}

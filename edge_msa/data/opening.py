@@ -17,7 +17,7 @@ Loader = Callable[[Path, Task | None], Dataset]
 
 
 def open_dataset(source: str | Path, *, task: Task | None = None, seed: int = 0) -> Dataset:
-    """Return the dataset in a feature file or a folder of .csd files, or the `synthetic` one.
+    """Open a feature file, a folder of .csd files, or the `synthetic` dataset.
 
     Args:
         source: A path, or `synthetic`.
@@ -25,7 +25,8 @@ def open_dataset(source: str | Path, *, task: Task | None = None, seed: int = 0)
         seed: Seed of the synthetic generator; files do not depend on it.
 
     Raises:
-        UsageError: The path does not exist, its format is unknown, or its task is neither stated nor passed.
+        UsageError: The path does not exist, its format is unknown, or the file does not state its task and `task` is
+            None.
         DataError: The content is invalid. The message says which value, and how to fix it.
     """
     if str(source) == SYNTHETIC:

@@ -64,7 +64,7 @@ class TextTokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the token ids of each text, (n,) int64; empty for a text without words."""
-        # The library rejects half a surrogate pair. It becomes a question mark, which the normalizer removes.
+        # The library rejects an unpaired surrogate. It becomes a question mark, which the normalizer removes.
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
         encodings = self._tokenizer.encode_batch(clean, add_special_tokens=self.special)
         added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
@@ -97,8 +97,8 @@ def ignore_case_and_punctuation(tokenizer: str) -> str:
 def restrict_vocabulary(tokenizer: str, texts: Iterable[str]) -> str:
     """Return a WordPiece tokenizer with only the pieces that occur in the texts, and with new ids.
 
-    Single letters are kept, so that every word of known letters can be split into pieces. Of the special tokens, only
-    the one for unknown words is kept.
+    Single letters are kept, so that every word of known letters can be split into pieces. The only special token that
+    is kept is the one for unknown words.
 
     Raises:
         DataError: The tokenizer is not a WordPiece tokenizer.

@@ -17,16 +17,17 @@ def choose_golden_samples(
 ) -> list[GoldenSample]:
     """Return one sample per subset: the longest validation sample that has all modalities of the subset.
 
-    If no sample has all of them, one is put together from several samples, because the subset must be verified on the
-    device in any case. If validation lacks a modality of the model, all golden samples come from the training split.
+    If no sample has all of them, the golden sample combines modalities of several samples, because every subset must be
+    verified on the device. If the validation split lacks a modality of the model, all golden samples come from the
+    training split.
 
     Args:
-        dataset: raw.
-        modalities: the model's modalities, with their features per frame.
-        text_input: whether samples with language include their text.
+        dataset: The data, not normalized.
+        modalities: The model's modalities, with their features per frame.
+        text_input: Whether samples with language include their text.
 
     Raises:
-        DataError: neither split has one of the modalities.
+        DataError: A modality is in neither split.
     """
     split = dataset.split("valid")
     if not all(name in split.modalities and split.modalities[name].valid.any() for name in modalities):

@@ -1,6 +1,6 @@
 """The FP32 graphs of a student: exported once by `edge-msa calibrate`, then loaded from the run.
 
-Text encoder graphs are large. They are not stored, but exported each time.
+Text encoder graphs are too large to store, so they are exported each time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def load_student_graphs(student: DeployableStudent) -> GraphsByKey:
     """Return the FP32 graphs of a student without its text encoder. They are exported if the run does not have them.
 
     Raises:
-        ExportError: a graph file is damaged, or torch cannot export the student.
+        ExportError: A graph file is damaged, or torch cannot export the student.
     """
     windows = student.spec.windows
     return load_graphs(student.run.path) or export_student(student.network, chunk_lengths(windows), windows)
@@ -36,7 +36,7 @@ def load_all_graphs(student: DeployableStudent) -> GraphsByKey:
     """Return the FP32 graphs of a student, including those of its text encoder for every length.
 
     Raises:
-        ExportError: a graph file is damaged, or torch cannot export the student or its text encoder.
+        ExportError: A graph file is damaged, or torch cannot export the student or its text encoder.
     """
     graphs = load_student_graphs(student)
     return {**graphs, **export_text_encoders(student.text)} if isinstance(student.text, TextGraph) else graphs

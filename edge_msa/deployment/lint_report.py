@@ -42,7 +42,7 @@ def format_findings(graphs: Sequence[InspectedGraph]) -> str:
 
 
 def summarize_warnings(findings: Iterable[LintFinding]) -> str | None:
-    """Return one sentence about the patterns that are supported but slow, None if there are none."""
+    """Return one sentence about the patterns that are supported but slow, or None if there are none."""
     counts = Counter(finding.rule for finding in findings if finding.severity == WARNING)
     if not counts:
         return None
@@ -54,7 +54,7 @@ def summarize_warnings(findings: Iterable[LintFinding]) -> str | None:
 
 
 def summarize_errors(graphs: Sequence[InspectedGraph]) -> str | None:
-    """Return one sentence about the patterns that are not supported, None if there are none."""
+    """Return one sentence about the patterns that are not supported, or None if there are none."""
     errors = [finding for graph in graphs for finding in graph.findings if finding.severity == ERROR]
     if not errors:
         return None

@@ -35,16 +35,16 @@ def make_export_request(
     """Return the request to export a student for a target.
 
     Args:
-        student: the student. Golden samples come from its dataset.
-        profile: the target.
-        name: name of the bundle.
+        student: The student. Golden samples come from its dataset.
+        profile: The target.
+        name: Name of the bundle.
         precision: `auto` for all precisions of the target, or the name of one, which is exported next to FP32.
-        graphs: the student's FP32 graphs. If given, the provenance lists the INT8 nodes of every quantization scheme.
-        ir: export OpenVINO graphs as OpenVINO IR.
-        dla: check TensorRT graphs for the target's DLA as well.
+        graphs: The student's FP32 graphs. The provenance then lists the precision of every node by quantization scheme.
+        ir: Export OpenVINO graphs as OpenVINO IR.
+        dla: Check TensorRT graphs for the target's DLA as well.
 
     Raises:
-        DataError: the dataset lacks a modality of the model.
+        DataError: The dataset lacks a modality of the model.
     """
     spec, calibration = student.spec, student.calibration
     plan = None if graphs is None or calibration is None else _summarize_plans(graphs, profile, calibration)

@@ -19,7 +19,7 @@ from edge_msa_export.text import ExportableText, TextGraph, TextTable
 
 @dataclass(frozen=True)
 class DeployableStudent:
-    """A student, and what its deployment needs."""
+    """A student and everything that its deployment needs."""
 
     run: Run
     """The run that the student comes from."""
@@ -42,12 +42,12 @@ def load_deployable_student(run: Run, dataset: Dataset) -> DeployableStudent:
     """Load a student or calibration run.
 
     Args:
-        run: the run.
-        dataset: raw data, with the language frames of the run's text encoder if it has one.
+        run: The run.
+        dataset: Raw data, with the language frames of the run's text encoder if it has one.
 
     Raises:
-        RunError: a file of the run is missing or damaged, or its weights do not fit the network.
-        DataError: the dataset does not fit the model.
+        RunError: A file of the run is missing or damaged, or its weights do not fit the network.
+        DataError: The dataset does not fit the model.
     """
     return DeployableStudent(
         run, load_student(run), _load_text(run), load_calibration(run), run.spec.select_inputs(dataset)

@@ -38,15 +38,15 @@ class ProgramExport:
 
 
 def check_programs_precision(profile: DeviceProfile, precision: str) -> str:
-    """Return the precision to compile programs at. `auto` is FP32.
+    """Return the precision to compile programs for. `auto` is FP32.
 
     Raises:
-        UsageError: the target or torch-tensorrt does not support it.
+        UsageError: The target or torch-tensorrt does not support it.
     """
     if profile.torch_tensorrt is None:
         supported = ", ".join(item.name for item in load_profiles().values() if item.torch_tensorrt)
         raise UsageError(
-            f"torch-tensorrt with a dynamo path does not exist for {profile.name}. Available: {supported}."
+            f"torch-tensorrt with dynamo is not available for {profile.name}. Supported targets: {supported}."
         )
     chosen = "fp32" if precision == "auto" else precision
     if chosen not in PRECISIONS:
@@ -60,7 +60,7 @@ def check_programs_precision(profile: DeviceProfile, precision: str) -> str:
 def write_programs(
     student: DeployableStudent, profile: DeviceProfile, precision: str, output_dir: Path
 ) -> ProgramExport:
-    """Write a folder with the programs of a student, compiled at `precision` if torch-tensorrt is available here.
+    """Write a folder with the programs of a student, compiled for `precision` if torch-tensorrt is available here.
 
     Raises:
         ExportError: torch cannot export the student.

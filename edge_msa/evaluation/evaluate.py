@@ -56,7 +56,7 @@ class Source:
     backend: str = "torch"
     """The backend that the graphs are for."""
     device: str = "CPU"
-    """What executed them."""
+    """Device that executed the graphs."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Evaluation:
         """Return the evaluation that `to_json` wrote.
 
         Raises:
-            EdgeMsaError: The record or schema is another one, or a key is missing or unknown.
+            EdgeMsaError: The value is not an evaluation of this schema, or a key is missing or unknown.
         """
         if value.get("record") != "evaluation" or value.get("schema") != SCHEMA:
             actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"
@@ -152,7 +152,7 @@ def evaluate(
     """Predict a split from every subset of modalities, and return the metrics and the predictions.
 
     Args:
-        predict: Called once per subset, with the samples that have a valid frame of it.
+        predict: Called once per subset, with the samples that have a valid frame of any of its modalities.
         dataset: Determines the task. The median of its training labels is one of the baselines.
         split_name: The split to evaluate.
         source: Describes `predict`.
@@ -247,7 +247,7 @@ def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, Metrics, str]]:
 
 
 def merge_equal(baselines: Mapping[str, Value]) -> dict[str, Value]:
-    """Return baselines by their printed names, equal ones as a single entry named e.g. `median = best constant`."""
+    """Return baselines by their printed names. Equal ones share one entry, e.g. `median = best constant`."""
     merged: dict[str, Value] = {}
     for baseline, value in baselines.items():
         name = baseline.replace("_", " ")

@@ -43,7 +43,7 @@ def run_predictor(run: Run, context: TrainingContext | None = None) -> Predict:
 def session_predictor(session: Session) -> Predict:
     """Return a function that predicts sample by sample through the runtime. Its splits must not be normalized.
 
-    A bundle with text input gets texts.
+    A bundle with text input gets texts instead of language frames.
     """
     text_input = session.manifest.language is not None
 
@@ -62,10 +62,10 @@ def session_predictor(session: Session) -> Predict:
 
 
 def open_session(bundle: Bundle, backend: str, precision: str) -> Session:
-    """Return a session on the graphs for one backend, run by another backend if that one is not available here.
+    """Return a session on the graphs for one backend. If it is not available here, another backend runs them.
 
     The graphs for TensorRT are ONNX files, which ONNX Runtime can run, so their accuracy can be measured without a GPU.
-    The `backend` of the session is the one that runs them.
+    The `backend` of the session is the one that runs the graphs.
     """
     manifest = bundle.manifest
     try:

@@ -1,4 +1,4 @@
-"""Subsets of modalities that a split has, and those whose predictions have signal."""
+"""The subsets of modalities that a split has, and the subsets whose predictions have signal."""
 
 from __future__ import annotations
 

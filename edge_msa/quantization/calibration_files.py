@@ -29,7 +29,7 @@ Fp32Weights = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What quantizing the graphs of a student to INT8 needs."""
+    """What is needed to quantize the graphs of a student to INT8."""
 
     ranges: Ranges
     """Ranges of the activations."""

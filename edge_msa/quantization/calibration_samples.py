@@ -14,7 +14,7 @@ from edge_msa_export.text import ExportableText, TextGraph
 from edge_msa_runtime.modalities import subsets_of
 
 SAMPLES_PER_TEXT = 4
-"""Number of samples for each text that runs through a text encoder. Each text has many tokens and takes long."""
+"""Samples per text: fewer texts than samples are drawn, because text encoders are slow."""
 
 
 def draw_calibration_samples(
@@ -29,12 +29,12 @@ def draw_calibration_samples(
     """Yield samples for a student: its frames, then token ids for its text encoder if it has one.
 
     Args:
-        dataset: normalized.
-        text: the student's text model, None if it has none.
-        max_tokens: tokens of the language window.
-        num_samples: number of samples of frames. The number of texts is a quarter of it.
-        seed: seed of the draw.
-        split_name: the split to draw from.
+        dataset: The data, normalized.
+        text: The student's text encoder, or None if it has none.
+        max_tokens: Longest text, in tokens of the language window.
+        num_samples: Number of samples. For a text encoder, a quarter as many texts are drawn.
+        seed: Seed of the draw.
+        split_name: The split to draw from.
     """
     yield from draw_frames(dataset, num_samples, seed, split_name)
     if isinstance(text, TextGraph):
@@ -47,8 +47,8 @@ def draw_calibration_samples(
 def draw_frames(dataset: Dataset, num_samples: int, seed: int, split_name: SplitName = "train") -> Iterator[Sample]:
     """Yield samples of a split in random order, each reduced to one subset of modalities, cycling through the subsets.
 
-    A bundle meets all subsets, so calibration uses a mix of them. Absent modalities are left out instead of filled with
-    zeros, which would shrink the ranges. A sample without any modality of its subset keeps all modalities that it has.
+    A bundle must predict from every subset, so calibration uses a mix of them. Absent modalities are left out. Zeros in
+    their place would shrink the ranges. A sample that lacks all modalities of its subset keeps those that it has.
     """
     split = dataset.split(split_name)
     subsets = subsets_of(split.modalities)

@@ -32,19 +32,19 @@ Rows = NDArray[np.int64]
 class PlanScorer:
     """Score plans of one quantization scheme. Call it with the weights whose layers stay FP32.
 
-    Layers that the calibration keeps in FP32 stay so in every plan. With a text encoder, each plan of its layers
-    encodes the texts again.
+    Layers that the calibration keeps in FP32 stay FP32 in every plan. A plan for the layers of a text encoder encodes
+    the texts again.
 
     Args:
         graphs: FP32 graphs of the student.
-        calibration: of the student.
-        backend: backend of the target. If it does not run on a workstation (TensorRT), another one replaces it.
-        scheme: quantization scheme of the backend.
-        dataset: normalized; the samples come from its validation split.
-        text_encoder: the student's text encoder, None if it has none.
-        scratch: folder for graph files.
-        num_samples: number of samples, drawn with `seed`.
-        seed: seed of the draw.
+        calibration: The student's calibration.
+        backend: Backend of the target. If it does not run on a workstation (TensorRT), another one replaces it.
+        scheme: Quantization scheme of the backend.
+        dataset: The data, normalized. The samples come from its validation split.
+        text_encoder: The student's text encoder, or None if it has none.
+        scratch: Folder for graph files.
+        num_samples: Number of samples.
+        seed: Seed of their random selection.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class PlanScorer:
 
     @property
     def backend_name(self) -> str:
-        """The backend that predicts."""
+        """Name of the backend that runs the graphs."""
         return self._backend.name
 
     @property
@@ -92,7 +92,7 @@ class PlanScorer:
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The weights whose layers may be INT8: of the encoders, then of the text encoder."""
+        """The weights whose layers may be INT8: those of the encoders, then those of the text encoder."""
         graphs = [self._graphs[representative_keys(self._graphs)[0]]]
         if self._text_encoder is not None:
             graphs.append(self._text_encoder.graph)
@@ -121,7 +121,7 @@ class PlanScorer:
         return self._calibration.fp32_weights.get(self._scheme, {})
 
     def _predict_int8(self, subset: Subset, rows: Rows, fp32_weights: frozenset[str]) -> FloatArray:
-        """Return INT8 predictions, computed once per plan of the layers that the subset uses."""
+        """Return INT8 predictions, cached by subset and by the FP32 weights among the layers that the subset uses."""
         graph = self._window(subset)
         all_fp32 = fp32_weights.union(self._always_fp32)
         in_window = all_fp32.intersection(tensor.name for tensor in graph.graph.initializer)
@@ -138,7 +138,7 @@ class PlanScorer:
         """Return the split with the language frames of the INT8 text encoder; unchanged if there is none."""
         if self._text_encoder is None:
             return self._split
-        # Only the latest is kept, because each is as large as the split.
+        # Cache only the latest encoding, because each is as large as the split.
         if self._encoded is None or self._encoded[0] != fp32_weights:
             graph = self._quantize(self._text_encoder.graph, fp32_weights)
             split = self._text_encoder.encode_split(graph, self._split, self._backend, self._scratch)
@@ -165,7 +165,7 @@ class PlanScorer:
 
 
 def predict_with_window(graph: Graph, split: Split, subset: Subset, backend: Backend, scratch: Path) -> FloatArray:
-    """Return the predictions (N, outputs) of a window graph. The split is normalized; samples are cut to the window."""
+    """Return the predictions (N, outputs) of a window graph on a normalized split. Samples are cut to the window."""
     path = scratch / "graph.onnx"
     path.write_bytes(graph.SerializeToString())
     program = backend.load(path)

@@ -40,7 +40,7 @@ class Report:
         title: Heading of the page.
         points: Rows of the trade-off table.
         evaluations: Evaluations whose metrics are listed in full.
-        provenance: Lines shown as they are: machine, versions, seed of each run.
+        provenance: Values by name, shown unchanged: machine, versions, seed of each run.
     """
 
     title: str
@@ -88,7 +88,7 @@ def render_report(report: Report) -> str:
 
 
 def _subtitle(report: Report) -> str:
-    """Return data, split, number of samples, machine and seeds, as far as they are known."""
+    """Return data, split, number of samples, machine and seeds. Omit what is not known."""
     data = [f"{item.dataset}, {item.split} split, {item.samples} samples" for item in report.evaluations]
     seeds = re.findall(r"\bseed (\d+)", "\n".join(f"{name} {text}" for name, text in report.provenance.items()))
     parts = [*dict.fromkeys(data), report.provenance.get("machine", "")]

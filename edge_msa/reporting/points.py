@@ -14,7 +14,7 @@ from edge_msa_runtime.modalities import Subset
 
 Metrics = Mapping[str, float]
 NOT_EXECUTED = "not executed"
-OTHER_MACHINE = "latency measured on this machine, which is not of the target's kind"
+OTHER_MACHINE = "latency measured on this machine, whose architecture differs from the target's"
 _MISSING_MODULE = re.compile(r"No module named '([^']+)'")
 
 
@@ -39,7 +39,7 @@ class ReportPoint:
         bayes_optimum: Expected metrics of the optimal predictor, by subset. Empty if not known.
         chosen: Whether the bundle uses this precision by default on this backend.
         executed: Whether the graphs ran.
-        on_target: Whether the measured machine is of the target's kind. If not, the latency is shown but excluded
+        on_target: Whether the machine has the architecture of the target. If not, the latency is shown but excluded
             from the Pareto front and from comparisons.
         note: A remark of the benchmark.
     """
@@ -65,7 +65,7 @@ class ReportPoint:
 
     @property
     def remark(self) -> str:
-        """What you must know to interpret the numbers, or ""."""
+        """What you must know to interpret the numbers, "" if nothing."""
         missing = _MISSING_MODULE.search(self.note)
         # A note of the runtime ends with advice on how to fix the problem. The table needs only the reason.
         reason = f"{missing[1]} is not installed here" if missing else re.split(r"; |\. ", self.note)[0].rstrip(".")
@@ -154,8 +154,8 @@ def merge_remarks(remarks: Iterable[str]) -> list[str]:
 def headline_subset(points: Sequence[ReportPoint]) -> str:
     """Return the subset that the trade-off is shown for.
 
-    This is the subset on which most points were measured; of several, the one with the most modalities. Return `lav` if
-    nothing was measured.
+    This is the subset on which most points were measured. On a tie, it is the subset with the most modalities. Return
+    `lav` if nothing was measured.
     """
 
     def support(subset: Subset) -> tuple[int, int]:

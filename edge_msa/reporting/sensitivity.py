@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _BAR_HEIGHT = 0.22
 _MAX_AXIS_EXTENSION = 2.0
-"""The line of the allowed distance may extend the axis by at most this factor, because the bars would become tiny."""
+"""Largest factor by which the line of the allowed distance may extend the axis. Beyond it, the bars would be tiny."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SensitivityPart:
 
 @dataclass(frozen=True)
 class SensitivityPage:
-    """Results for all quantization schemes of a target."""
+    """Content of the page: the results for all quantization schemes of a target."""
 
     title: str
     subtitle: str

@@ -103,13 +103,13 @@ def _speed(point: ReportPoint, base: ReportPoint, subset: str) -> Iterator[str]:
 
 
 def _speed_ratio(point: ReportPoint, base: ReportPoint, subset: str) -> float | None:
-    """Return how many times as fast as `base`, or None if either was not measured on the target's kind of machine."""
+    """Return the latency of `base` divided by that of `point`, or None if either was not measured on the target."""
     latency, base_latency = point.p50(subset), base.p50(subset)
     return base_latency / latency if latency and base_latency and point.on_target and base.on_target else None
 
 
 def _int8_without_benefit(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
-    """Yield a sentence if int8 was timed and is nowhere both smaller and faster."""
+    """Yield a sentence if int8 was timed, but no int8 row is both smaller and faster than fp32."""
     beneficial = [
         ratio >= 1 + NOISE and (point.size_bytes or 0) < (base.size_bytes or 0)
         for point in points

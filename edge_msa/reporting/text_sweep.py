@@ -60,9 +60,9 @@ class SweepPoint:
         backend: Backend that executed them.
         parameters: Number of parameters.
         size_bytes: Size of the files that the backend needs at this precision.
-        tokens: Length of the utterance whose prediction is timed.
-        latency_ms: p50, p90 and p99 from raw text to prediction, of the first seed's bundle. In milliseconds.
-        metrics: Metrics on the test split, over seeds.
+        tokens: Length in tokens of the utterance whose prediction is timed.
+        latency_ms: p50, p90 and p99 from raw text to prediction in milliseconds, measured with the first seed's bundle.
+        metrics: Metrics on the test split, summarized over seeds.
     """
 
     variant: str
@@ -107,7 +107,7 @@ class TextSweep:
         """Return the sweep that `to_json` wrote.
 
         Raises:
-            EdgeMsaError: The value is another record or schema, or a key is missing or unknown.
+            EdgeMsaError: The value is not a sweep of this schema, or a key is missing or unknown.
         """
         if value.get("record") != "sweep" or value.get("schema") != SCHEMA:
             actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"

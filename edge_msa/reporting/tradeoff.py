@@ -37,14 +37,14 @@ def tradeoff_legend(points: Sequence[ReportPoint]) -> str:
     """Return what the mark `*` means, and which rows it does not consider."""
     text = "On the Pareto front: no other row is both faster and more accurate."
     if any(point.latency_ms and not point.on_target for point in points):
-        text += " Rows measured on another kind of machine than their target are not considered."
+        text += " Rows measured on a machine with another architecture than the target are not considered."
     return text
 
 
 def tradeoff_rows(points: Sequence[ReportPoint], *, for_terminal: bool = False) -> tuple[list[str], list[list[str]]]:
     """Return the header and the cells of the table, with `*` after the number of each row on the Pareto front.
 
-    Columns without any value are left out, and with `for_terminal` also the less important ones.
+    Columns without any value are left out. With `for_terminal`, the less important columns are left out too.
     """
     subset = headline_subset(points)
     best = pareto_front_points(points, subset)

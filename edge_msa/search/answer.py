@@ -11,9 +11,9 @@ from edge_msa.search.record import SearchRecord
 from edge_msa.search.trials import TrialResult, format_params
 
 MAX_RELATIVE_LATENCY = 0.8
-"""Latency relative to the default recipe that a trial may have at most."""
+"""Maximum latency of the trial, relative to the default recipe."""
 MAX_CANDIDATES = 3
-"""Maximal number of candidates that are trained with further seeds."""
+"""Maximum number of candidates that are trained with further seeds."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Answer:
 
     Attributes:
         trial: Number of the trial that is faster and equally accurate, or None.
-        no_worse: Whether its mean error is at most that of the default recipe. If False, it is within one standard
-            deviation.
-        relative_latency: Its latency relative to the default recipe.
-        error: Its mean error over seeds.
+        no_worse: Whether the trial's mean error is at most that of the default recipe. If False, it is within one
+            standard deviation.
+        relative_latency: The trial's latency relative to the default recipe.
+        error: The trial's mean error over seeds.
         default_error: Mean error of the default recipe over seeds.
         default_deviation: Standard deviation of the default recipe's error over seeds.
         seeds: Number of seeds.
@@ -54,7 +54,7 @@ def deviation(errors: Sequence[float]) -> float:
 def candidates(record: SearchRecord) -> tuple[TrialResult, ...]:
     """Return up to `MAX_CANDIDATES` trials that are fast enough, and accurate enough with their one seed, best first.
 
-    Only trials on the Pareto front are considered: if any trial qualifies, one of them does.
+    Only trials on the Pareto front are considered: if any trial qualifies, a trial on the front qualifies too.
     """
     default = record.default
     if default is None:
@@ -72,16 +72,16 @@ def find_answer(record: SearchRecord) -> Answer:
         text = f"No comparison is possible, because the default recipe failed: {reasons}"
         return Answer(None, False, None, None, None, 0.0, 0, text)
     default_errors = record.errors.get(default.number, (default.costs[0],))
-    mean, spread, seeds = statistics.fmean(default_errors), deviation(default_errors), len(default_errors)
+    mean, std, seeds = statistics.fmean(default_errors), deviation(default_errors), len(default_errors)
     for trial in candidates(record):
         errors = record.errors.get(trial.number, (trial.costs[0],))
         error = statistics.fmean(errors)
-        if len(errors) == seeds and error <= mean + spread:
-            text = _positive_text(record, trial, default, (error, mean, spread), seeds)
+        if len(errors) == seeds and error <= mean + std:
+            text = _positive_text(record, trial, default, (error, mean, std), seeds)
             relative_latency = record.relative_latency(trial)
-            return Answer(trial.number, error <= mean, relative_latency, error, mean, spread, seeds, text)
-    text = _negative_text(record, default, (mean, spread), seeds)
-    return Answer(None, False, None, None, mean, spread, seeds, text)
+            return Answer(trial.number, error <= mean, relative_latency, error, mean, std, seeds, text)
+    text = _negative_text(record, default, (mean, std), seeds)
+    return Answer(None, False, None, None, mean, std, seeds, text)
 
 
 def _fast_trials(record: SearchRecord) -> list[TrialResult]:
@@ -91,26 +91,26 @@ def _fast_trials(record: SearchRecord) -> list[TrialResult]:
 def _positive_text(
     record: SearchRecord, trial: TrialResult, default: TrialResult, errors: tuple[float, float, float], seeds: int
 ) -> str:
-    error, mean, spread = errors
+    error, mean, std = errors
     comparison = "at most" if error <= mean else "within one standard deviation of"
     return (
         f"Yes: trial {trial.number} ({format_params(trial.params)}) takes {record.relative_latency(trial):.0%} of the "
         f"default recipe's latency ({_latency(record, trial)} instead of {_latency(record, default)}). Its validation "
-        f"{record.error_name} of {error:.4f} is {comparison} the default's {mean:.4f}{_over_seeds(seeds, spread)}."
+        f"{record.error_name} of {error:.4f} is {comparison} the default's {mean:.4f}{_over_seeds(seeds, std)}."
     )
 
 
 def _negative_text(record: SearchRecord, default: TrialResult, errors: tuple[float, float], seeds: int) -> str:
-    mean, spread = errors
+    mean, std = errors
     text = (
         f"No: none of the {len(record.trials)} trials takes at most {MAX_RELATIVE_LATENCY:.0%} of the default recipe's "
         f"latency ({_latency(record, default)}, {default.precision}) and reaches its validation {record.error_name} of "
-        f"{mean:.4f}{_over_seeds(seeds, spread)}."
+        f"{mean:.4f}{_over_seeds(seeds, std)}."
     )
     failed_candidates = candidates(record)
     for trial in failed_candidates:
         error = statistics.fmean(record.errors.get(trial.number, (trial.costs[0],)))
-        text += f" Trial {trial.number} did with its first seed, but its mean over seeds is {error:.4f}."
+        text += f" Trial {trial.number} reached it with its first seed, but its mean over seeds is {error:.4f}."
     others = [trial for trial in _fast_trials(record) if trial not in failed_candidates]
     if others:
         closest = min(others, key=lambda trial: trial.costs[0])
@@ -119,10 +119,10 @@ def _negative_text(record: SearchRecord, default: TrialResult, errors: tuple[flo
     return text
 
 
-def _over_seeds(seeds: int, spread: float) -> str:
+def _over_seeds(seeds: int, std: float) -> str:
     if seeds <= 1:
         return ""
-    return f" (means over {seeds} seeds; the default's standard deviation is {spread:.4f})"
+    return f" (means over {seeds} seeds; the default's standard deviation is {std:.4f})"
 
 
 def _latency(record: SearchRecord, trial: TrialResult) -> str:

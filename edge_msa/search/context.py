@@ -67,7 +67,7 @@ class SearchContext:
     Attributes:
         config: Options of the search.
         settings: Content of the recipe file.
-        data: Path of the data, or `synthetic`. With `train_samples` a file that the search wrote.
+        data: Path of the data, or `synthetic`. With `train_samples`, a file that the search wrote.
         dataset: The same data, not normalized.
         profile: The target, with the only backend that is searched for.
         default_recipe: Student recipe that the search starts from.
@@ -96,12 +96,12 @@ class SearchContext:
 
     @property
     def teacher(self) -> Path:
-        """Folder of the teacher's run: the one passed as an option, or the search's own."""
+        """Folder of the teacher's run: the one passed as an option, or the one that the search trains."""
         return self.config.teacher or self.config.output_dir / TEACHER_FOLDER
 
     @property
     def teacher_recipe(self) -> TeacherRecipe:
-        """Recipe of the search's own teacher."""
+        """Recipe of the teacher that the search trains."""
         return _teacher_recipe(self.settings, self.config.data)
 
     @property
@@ -117,7 +117,7 @@ class SearchContext:
 
     @property
     def total_trials(self) -> int:
-        """Number of trials: as configured, or as many as there are points."""
+        """Number of trials: as configured, but at most the number of points in the search space."""
         outside = sum(len(params) < len(self.space.dimensions) for params in self.default_params)
         size = self.space.size
         return self.config.trials if size is None else min(self.config.trials, size + outside)
@@ -132,7 +132,7 @@ class SearchContext:
 
 
 def prepare_search(config: SearchConfig) -> SearchContext:
-    """Load recipe and data, and check everything that could fail later. Nothing is trained.
+    """Load the recipe and the data, and check everything that could fail later. Train nothing.
 
     With `train_samples`, write the selected samples to a file in the output folder.
 
@@ -184,7 +184,7 @@ def _profile_with_one_backend(target: str) -> DeviceProfile:
     if not matches_profile(profile.to_json()):
         raise BackendUnavailableError(
             f"This machine cannot measure latencies for {profile.name}, which is {profile.architecture}. "
-            "Search on such a device, or for a target of this machine's kind."
+            "Search on such a device, or for a target with this machine's architecture."
         )
     reasons = []
     for backend in profile.backends:

@@ -27,10 +27,9 @@ class SearchRecord:
         subset: Modality subset whose latency was measured.
         trials: Results of all trials.
         bundles: Folder of the bundle, by trial number.
-        final_ms: p50 latency of the bundle in the final measurement, in which all bundles were interleaved. By trial
-            number.
-        errors: Validation errors over seeds, by trial number, for trials that were trained several times.
-        provenance: Lines for people: machine, seed, epochs.
+        final_ms: p50 latency of the bundle by trial number, from the final measurement with all bundles interleaved.
+        errors: Validation errors of each seed, by trial number. Only trials that were trained with several seeds.
+        provenance: Values for people, by name: machine, seed, epochs.
     """
 
     data: str

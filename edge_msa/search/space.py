@@ -1,4 +1,4 @@
-"""The search space: which fields of the student recipe a search varies, and within which values.
+"""The search space: which fields of the student recipe a search varies, and which values it tries.
 
 A field of a nested recipe has a dotted name, e.g. `msm.inter`. The precision is a dimension like any other.
 """
@@ -57,8 +57,8 @@ class Range:
     Attributes:
         low: Smallest value.
         high: Largest value. If both are integers, all values are integers.
-        step: Distance of the values, counted from `low`. None for a continuous range, or for all integers.
-        log: Whether to sample uniformly on a logarithmic scale. Not combined with a step.
+        step: Distance between values, which start at `low`. None for a continuous range, or for all integers.
+        log: Whether to sample uniformly on a logarithmic scale. Cannot be combined with a step.
     """
 
     low: float

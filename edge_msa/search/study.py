@@ -34,7 +34,7 @@ _RANDOM_TRIALS = 10
 
 
 class Study:
-    """The trials of a search in a shared storage, as one worker uses them. A context manager."""
+    """One worker's access to the trials of a search in a shared storage. A context manager."""
 
     def __init__(
         self, location: str, folder: Path, inputs: Mapping[str, str], space: SearchSpace, *, seed: int

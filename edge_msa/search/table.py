@@ -16,7 +16,7 @@ def header(record: SearchRecord) -> list[str]:
 
 
 def pareto_rows(record: SearchRecord) -> list[list[str]]:
-    """Return the Pareto front, fastest first, and the default recipe. Latencies are of the final measurement.
+    """Return the Pareto front, fastest first, and the default recipe, with latencies of the final measurement.
 
     `*` marks the Pareto front.
     """
@@ -35,7 +35,7 @@ def pareto_rows(record: SearchRecord) -> list[list[str]]:
 
 
 def trial_rows(record: SearchRecord) -> list[list[str]]:
-    """Return all measured trials, by number. Latencies are those that the trials measured themselves."""
+    """Return all measured trials by number, with the latencies that each trial measured itself."""
     numbers = {trial.number for trial in record.pareto}
     default = record.default
     return [

@@ -58,7 +58,7 @@ class SearchSteps(Protocol):
     """Workflow steps that a search runs. Each step is skipped if its result is up to date."""
 
     def train_teacher(self, context: SearchContext) -> None:
-        """Train the search's own teacher into `context.teacher`."""
+        """Train the teacher of the search into the folder `context.teacher`."""
 
     def distill_student(self, context: SearchContext, recipe: StudentRecipe, output_dir: Path, *, seed: int) -> None:
         """Distill a student from the teacher."""

@@ -115,7 +115,10 @@ def _raw_frames(split: Mapping[str, Any], modality: str, key: str) -> RawFrames:
 
 
 def _bert_mask(text_bert: NDArray[Any], values: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the attention mask in (N, 3, T) ids, mask and segments if it has as many frames as the features."""
+    """Return the attention mask of `text_bert`, or None if it has another number of frames than the features.
+
+    The second axis of (N, 3, T) holds token ids, attention mask and segment ids.
+    """
     if text_bert.ndim == 3 and text_bert.shape[1] == 3 and text_bert[:, 1].shape == values.shape[:2]:
         mask: NDArray[Any] = text_bert[:, 1] > 0
         return mask

@@ -58,7 +58,10 @@ def _labels(name: SplitName, split: Mapping[str, Any], path: Path) -> NDArray[An
 
 
 def _presence(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
-    """Return the second value of each pair (N, 4, 2), NaN if either is; `convert_labels` then names the sample."""
+    """Return the second value of each pair (N, 4, 2), or NaN if either value is NaN.
+
+    `convert_labels` rejects NaN and names the sample.
+    """
     try:
         pairs = labels.astype(np.float64)
     except (TypeError, ValueError) as error:

@@ -47,16 +47,16 @@ def parse_public_npz(arrays: Arrays, path: Path, *, task: Task | None) -> Datase
 
 
 def _parse_mosi_language_audio(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
-    audio, glove, of_split = arrays["audio"], arrays["glove"].astype(np.float32), arrays["split"].astype(str)
+    audio, glove, split_names = arrays["audio"], arrays["glove"].astype(np.float32), arrays["split"].astype(str)
     if audio.ndim != 2:
         raise DataError(f"audio of {path} must have one vector per utterance (N, d), got shape {audio.shape}.")
-    unknown = sorted(set(of_split) - set(SPLITS))
+    unknown = sorted(set(split_names) - set(SPLITS))
     if unknown:
         raise DataError(f"Unknown split {unknown[0]!r} in {path}. Available: {', '.join(SPLITS)}.")
     _check_rows(arrays, ("word_ids", "lengths", "audio", "label", "split"), path)
     raw: dict[SplitName, RawSplit] = {}
     for split in SPLITS:
-        rows = np.flatnonzero(of_split == split)
+        rows = np.flatnonzero(split_names == split)
         ids = [str(one) for one in arrays["id"][rows]]
         language = RawFrames(ids=arrays["word_ids"][rows], table=glove, lengths=arrays["lengths"][rows])
         audio_frames = RawFrames(values=audio[rows][:, None, :], lengths=np.ones(len(rows), np.int64))

@@ -46,7 +46,7 @@ class _Call:
 
 
 class _Dtype:
-    """A dtype of which a pickle can set the byte order and nothing else."""
+    """A dtype. A pickle can set its byte order and nothing else."""
 
     __slots__ = ("dtype",)
 
@@ -128,7 +128,7 @@ def _frombuffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]
 
 
 def _encode(text: str, encoding: str = "latin1", errors: str = "strict") -> bytes:
-    """Decode bytes of pickle protocol 2. Other codecs, such as compression, are rejected."""
+    """Return bytes, which pickle protocol 2 stores as latin1 text. Reject other codecs, such as compression."""
     if encoding.lower().replace("-", "").replace("_", "") != "latin1":
         raise pickle.UnpicklingError(f"the encoding must be latin1, got {encoding!r}")
     return text.encode("latin1", errors)
@@ -192,7 +192,7 @@ def load_pickle(path: Path) -> Any:
 
 
 def _to_plain(loaded: Any) -> Any:
-    """Replace arrays by plain arrays in dicts, lists and tuples."""
+    """Replace each `_Array` in dicts, lists and tuples with a plain array."""
     if isinstance(loaded, _Array):
         return loaded.view(np.ndarray)
     if isinstance(loaded, dict):

@@ -42,11 +42,11 @@ _MAX_CELL = 1 << 24
 
 Row = Mapping[str, str]
 LINE = "\0line"
-"""Key of a row for the number of its last line; no column can have this name."""
+"""Key under which a row stores the number of its last line. No column can have this name."""
 
 
 def load_transcripts(path: Path, task: Task | None) -> Dataset:
-    """Return the dataset in a CSV file of transcripts. Scores are -3 to 3 unless `task` is another one.
+    """Return the dataset in a CSV file of transcripts. If `task` is None, scores are -3 to 3.
 
     Raises:
         DataError: The file is not such a table, or a score or a split is invalid. The message names the line.

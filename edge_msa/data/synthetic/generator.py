@@ -63,7 +63,7 @@ def generate_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0) -> Datase
 
     Returns:
         A dataset with the task MOSI and labels on `GRID`: language as ids into a table (40, 24) with 10 to 14 tokens,
-        audio (20, 16) and vision (20, 12) with 16 to 20 frames, padded at the end. Each sample is a group of its own.
+        audio (20, 16) and vision (20, 12) with 16 to 20 frames, padded at the end. Each sample is its own group.
 
     Raises:
         DataError: `seed` is negative.

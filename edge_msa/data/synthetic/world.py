@@ -40,7 +40,7 @@ _WORD_NOISE = 1.4  # standard deviation of a word's sentiment around the express
 _VECTOR_WIDTH = 24
 _VECTOR_NOISE = 0.15  # length of the meaningless part of a word vector
 
-# Factor on the sentiment of a word after nothing, a negator, an intensifier, and both.
+# Factor on the sentiment of a word: alone, after a negator, after an intensifier, and after both.
 FACTORS: Array = np.array([1.0, -1.0, 1.5, -1.5])
 
 # For each state: (class of the next token, its probability, the next state). States are indices into FACTORS: the
@@ -147,7 +147,10 @@ def _joint() -> Array:
 
 
 def _word_probability(factor: float) -> Array:
-    """Return the probability of each word by expressed sentiment, (words, 79), if words count `factor` times."""
+    """Return the probability of each word by expressed sentiment, (words, 79).
+
+    A word's sentiment is multiplied by `factor`.
+    """
     values = np.linspace(-_WORD_RANGE, _WORD_RANGE, _CLASS_SIZES[WORDS])
     weight = np.exp(-0.5 * ((factor * values[:, None] - EXPRESSED) / _WORD_NOISE) ** 2)
     return np.asarray(weight / weight.sum(axis=0))

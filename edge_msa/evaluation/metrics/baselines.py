@@ -38,11 +38,11 @@ def baseline_constants(task: Task, train_labels: ArrayLike, labels: ArrayLike) -
     `median`: the median of the training labels, which a model that learns nothing but minimizes MAE predicts. For each
     emotion, the majority of the training labels.
 
-    `best_constant`: the best constant for the evaluated labels themselves. It could not be known before, so it is a
-    stricter baseline and not a result. For MOSI, the whole number from -3 to 3 with the lowest MAE (-1 on the test
-    split; only whole numbers, because the literature predicts the seven classes of Acc-7). For SIMS and plain
-    regression, the median, which has the lowest MAE of all constants. For each emotion, the majority, which has the
-    highest accuracy and weighted F1 of all constants.
+    `best_constant`: the best constant for the evaluated labels themselves. Nobody could know it in advance, so it is a
+    stricter baseline. For MOSI, the whole number from -3 to 3 with the lowest MAE (-1 on the test split). Only whole
+    numbers are considered, because the literature predicts the seven classes of Acc-7. For SIMS and plain regression,
+    the median, which has the lowest MAE of all constants. For each emotion, the majority, which has the highest
+    accuracy and weighted F1 of all constants.
     """
     return {
         MEDIAN: _median(task, np.asarray(train_labels, dtype=np.float32)),

@@ -36,7 +36,7 @@ class Interval:
     level: float
     """Share of the resamples inside the interval, 0 to 1."""
     unit: str
-    """What was resampled: `groups` (videos), or `samples` with too few videos, which makes the interval too narrow."""
+    """What was resampled: `groups` (videos). With too few videos, `samples`, so the interval is too narrow."""
 
 
 def bootstrap_interval(
@@ -146,9 +146,9 @@ def has_signal(
     """Return whether predictions from one subset contain information about the labels.
 
     They do if the lower end of the 90 % bootstrap interval of Corr is above 0; for emotions, of the mean correlation of
-    logits and labels. This is one-sided, so noise passes in one of twenty cases. Corr needs no threshold as Acc-2 does:
-    a biased prediction in the right order contains information. The accuracy gate compares accuracies only for such
-    subsets; for others, accuracy is chance and `prediction_correlation` shows what changed.
+    logits and labels. This test is one-sided, so noise passes in one of twenty cases. Unlike Acc-2, Corr needs no
+    threshold: predictions with a constant bias still contain information. The accuracy gate compares accuracies only
+    for subsets with signal. For the others, accuracy is chance, and `prediction_correlation` shows what changed.
     """
     labels, predictions = check_pair(task, truth, prediction)
 

@@ -57,8 +57,8 @@ def metric_functions(task: Task) -> dict[str, Metric]:
 def gate_metric(task: Task) -> str:
     """Return the key of the metric that the accuracy gate uses. It is in [-1, 1], and higher is better.
 
-    mosi: acc2_non0, sims: acc2, emotions: f1_average. Plain regression has no classes and uses corr, which does not
-    depend on the unit of the labels as MAE does.
+    mosi: acc2_non0, sims: acc2, emotions: f1_average. Plain regression has no classes and uses corr, which, unlike MAE,
+    does not depend on the unit of the labels.
     """
     return _GATE[task.kind]
 
@@ -134,7 +134,7 @@ def _binned(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, A
 
 
 def _sims(metric: Metric) -> Metric:
-    """Clip truth and prediction to [-1, 1] first, as SIMS does for every metric."""
+    """Return the metric of truth and prediction clipped to [-1, 1], as SIMS does for every metric."""
     return partial(_clipped, of=metric)
 
 

@@ -1,4 +1,4 @@
-"""The conditions under which a trained model is evaluated on test: subsets of modalities, dropped frames, noise."""
+"""The conditions of an evaluation on the test split: subsets of modalities, dropped frames, noise."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def all_conditions(split: Split) -> tuple[Condition, ...]:
 
 
 def dropped_condition(subset: str, share: float) -> Condition:
-    """Return the condition of a share of dropped frames; the plain condition for share 0."""
+    """Return the condition with that share of dropped frames; the plain condition for share 0."""
     return Condition(subset, DROPPED, share) if share else Condition(subset)
 
 

@@ -1,4 +1,4 @@
-"""Cache of a trained run's predictions on the test split, so that each run predicts test exactly once."""
+"""Cache the predictions of a trained run on the test split, so that each run predicts it exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published results, to be compared with a reproduction.
+"""Published results, for comparison with a reproduction.
 
 Sources: HRLF, Li et al., NeurIPS 2024, arXiv 2411.02793. ALMT, Zhang et al., EMNLP 2023, arXiv 2310.05804. Accuracies
 and F1 are in percent, as published.
@@ -22,7 +22,7 @@ AVERAGE = "average"
 COLUMNS = ("l", "a", "v", "la", "lv", "av", AVERAGE, "lav")
 """The six incomplete subsets, their mean, and the complete one, in the order of the tables of HRLF."""
 F1 = "f1"
-"""F1 of a paper that does not specify which F1."""
+"""F1 of a paper that does not say which kind of F1 it is."""
 
 _EMOTIONS = ("happy", "sad", "angry", "neutral")
 _SIZES: dict[PaperName, tuple[TaskKind, tuple[tuple[int, int, int], ...]]] = {
@@ -63,9 +63,9 @@ class PublishedTable:
 
 
 _SWAPPED = (
-    "the paper does not say whether its F1 omits zero labels (Non0) or counts them as positive (Has0). Its subsets "
-    "without language are near the baseline of an F1 with swapped arguments, which common evaluation code computes. "
-    "Compare the paper with that row, and this reproduction with the correct baselines"
+    "the paper does not say whether its F1 omits zero labels (Non0) or counts them as positive (Has0). On subsets "
+    "without language, its F1 is near that of the best constant with swapped arguments of the F1 function, a mistake "
+    "in common evaluation code. Compare the paper with that row, and this reproduction with the other baselines"
 )
 _BEST_TEST = (
     "the paper reports the best test value over epochs for each metric; "
@@ -73,7 +73,7 @@ _BEST_TEST = (
 )
 _RE_RUNS = (
     "the re-runs chose epochs on validation; their Acc-2 (83.3 / 81.6, and 82.8 for BERT) is omitted, because they "
-    "do not say which convention is which"
+    "do not say which value is Has0 and which is Non0"
 )
 
 
@@ -208,7 +208,7 @@ def find_paper(dataset: Dataset, requested: PaperName | None) -> tuple[PaperName
         if kind == dataset.task.kind and sizes in known:
             return (
                 name,
-                f"{counts} samples of the task {kind} are those of {name.upper()}, so its published table is shown",
+                f"{counts} samples of the task {kind} match {name.upper()}, so its published table is shown",
             )
     return (
         "none",
@@ -217,7 +217,7 @@ def find_paper(dataset: Dataset, requested: PaperName | None) -> tuple[PaperName
 
 
 def find_published_table(model: ModelName, paper: PaperName) -> PublishedTable:
-    """Return the published table of a method on a corpus; it is empty if there is none."""
+    """Return the published table of a method on a corpus. It is empty if nothing was published."""
     return _TABLES.get((model, paper), PublishedTable())
 
 

@@ -111,7 +111,7 @@ class Reproduction:
     headline: str
     """The metric of curves and plots."""
     noise: bool
-    """Whether noise is shown. It is always measured, so that test is not predicted again later."""
+    """Whether noise is shown. It is always measured, so that the test split is predicted only once."""
     variants: tuple[VariantResult, ...]
     """The full method, then its ablations."""
     baselines: Mapping[str, Mapping[str, Metrics]]
@@ -156,7 +156,7 @@ class Reproduction:
         """Return the reproduction that `to_json` wrote.
 
         Raises:
-            EdgeMsaError: The record or schema is another one, or a key is missing or unknown.
+            EdgeMsaError: The value is not a reproduction of this schema, or a key is missing or unknown.
         """
         if value.get("record") != "reproduction" or value.get("schema") != SCHEMA:
             actual = f"{value.get('record')!r} of schema {value.get('schema')!r}"

@@ -27,7 +27,7 @@ def compare_with_baselines(
     *,
     resamples: int = RESAMPLES,
 ) -> Iterator[tuple[Difference, str]]:
-    """Yield the difference of the method from the better baseline of each metric, with the resampled unit.
+    """Yield the method minus the better baseline for each condition and metric, and the unit that was resampled.
 
     Args:
         task: The task of the split.
@@ -54,7 +54,7 @@ def _better_baseline(task: Task, labels: FloatArray, baselines: Mapping[str, Flo
     values = {
         baseline: sign * measure(task, labels, predictions)[metric] for baseline, predictions in baselines.items()
     }
-    return max(reversed(list(values)), key=values.__getitem__)  # if equal, the best constant, which comes last
+    return max(reversed(list(values)), key=values.__getitem__)  # on a tie the last one, the best constant
 
 
 def compare_with_variant(
@@ -67,7 +67,10 @@ def compare_with_variant(
     *,
     resamples: int = RESAMPLES,
 ) -> Iterator[tuple[Difference, str]]:
-    """Yield the difference of `other` from `base`, each a name with predictions, with the resampled unit."""
+    """Yield `other` minus `base` for each condition and metric, and the unit that was resampled.
+
+    `base` and `other` are the name of a variant and its predictions.
+    """
     for condition in conditions:
         before, after = ([one[condition.key] for one in predictions] for _, predictions in (base, other))
         yield from _differences(task, split, condition, (base[0], before), (other[0], after), metrics, resamples)

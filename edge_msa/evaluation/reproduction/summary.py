@@ -65,7 +65,7 @@ def variant_conditions(variant: Variant, split: Split) -> tuple[Condition, ...]:
 def summarize(
     config: ReproductionConfig, dataset: Dataset, trained: Sequence[TrainedVariant], *, resamples: int = RESAMPLES
 ) -> Reproduction:
-    """Return the result. The first item of `trained` is the full method; `resamples` is the size of the bootstrap."""
+    """Return the result. The first item of `trained` is the full method. `resamples` is the number of resamples."""
     split, task = dataset.split("test"), dataset.task
     plain = plain_conditions(split)
     labels = dataset.split("train").labels
@@ -144,12 +144,12 @@ def _measure_constant(dataset: Dataset, constant: Any) -> dict[str, dict[str, fl
 
 def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Difference], seeds: int) -> Iterator[str]:
     yield "each training predicted the test split once; its epoch was chosen on validation"
-    yield "the best constant was chosen with the test labels, so it is a baseline that could not be known before"
+    yield "the best constant was chosen with the test labels, so nobody could know it in advance"
     absent = [subset.value for subset in Subset if subset.value not in counts]
     if absent:
         incomplete = ", ".join(subset for subset in counts if subset != Subset.LAV.value)
         yield (
-            f"the test split lacks a modality, so {', '.join(absent)} cannot be measured; this average is over "
+            f"the test split lacks a modality, so {', '.join(absent)} cannot be measured; the average is over "
             f"{incomplete}, not over the six subsets of the paper"
         )
     total = len(dataset.split("test"))
@@ -159,7 +159,7 @@ def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Di
     train_modalities = dataset.split("train").modalities
     for name in MODALITIES:
         if name[0] in counts and (name not in train_modalities or not train_modalities[name].valid.any()):
-            yield f"{name}: the train split has no frame of it, so the model could not learn it"
+            yield f"{name}: the train split has no valid frame, so the model could not learn to use it"
     distinguishable = sum(not item.includes_zero for item in differences)
     yield (
         f"{len(differences)} differences were tested and {distinguishable} intervals exclude 0; at 95 %, about one in "

@@ -71,8 +71,8 @@ def curve_table(record: Reproduction, table: PublishedTable) -> str:
 def ablation_table(record: Reproduction, table: PublishedTable) -> str:
     """Return a table of the tested metrics of each variant, with significance marks and the published ablations."""
     names = {variant.name for variant in record.variants}
-    rows_of_ablations = [row for row in table.rows if row.ablation in names and row.metric in {*record.tested, F1}]
-    columns = _columns(record, PublishedTable(rows_of_ablations))
+    ablation_rows = [row for row in table.rows if row.ablation in names and row.metric in {*record.tested, F1}]
+    columns = _columns(record, PublishedTable(ablation_rows))
     rows: list[Row] = []
     for metric in record.tested:
         named: list[NamedCells] = []
@@ -80,9 +80,7 @@ def ablation_table(record: Reproduction, table: PublishedTable) -> str:
             named.append((variant.title, _marked(variant, record, metric)))
             shown = {metric, F1} if metric.startswith("f1") else {metric}
             named += [
-                _format_published(row)
-                for row in rows_of_ablations
-                if row.ablation == variant.name and row.metric in shown
+                _format_published(row) for row in ablation_rows if row.ablation == variant.name and row.metric in shown
             ]
         rows += _grouped(describe(metric).title, columns, named)
     title = (
@@ -107,7 +105,7 @@ def noise_table(record: Reproduction) -> str:
 
 
 def significance_table(record: Reproduction) -> str:
-    """Return a table of differences: all of the full method, and those of ablations on complete samples."""
+    """Return a table of the differences of the full method, and those of ablations on complete samples."""
     unit = "videos" if record.interval_unit == "groups" else "samples (too few videos, so intervals are too narrow)"
     title = f"differences of the means over seeds; 95 % intervals from a paired bootstrap over {unit}"
     header = ["difference", "metric", "available", "value", "low", "high", "excludes 0", "agreeing seeds"]
@@ -179,7 +177,7 @@ def _marked(variant: VariantResult, record: Reproduction, metric: str) -> dict[s
 
 
 def _grouped(title: str, columns: Sequence[str], rows: Iterable[NamedCells]) -> Iterator[Row]:
-    """Yield the rows of one metric. The first row has its name."""
+    """Yield the rows of one metric. Only the first row shows the metric's name."""
     for index, (name, cells) in enumerate(rows):
         yield ["" if index else title, name, *(cells.get(column, ABSENT) for column in columns)]
 

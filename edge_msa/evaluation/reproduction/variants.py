@@ -49,5 +49,5 @@ _ABLATIONS: dict[ModelName, tuple[Variant, ...]] = {
 
 
 def find_ablations(model: ModelName) -> tuple[Variant, ...]:
-    """Return the ablations of a method. One that changes nothing in a given recipe equals that recipe."""
+    """Return the ablations of a method. An ablation may change nothing, depending on the recipe."""
     return _ABLATIONS[model]

@@ -18,10 +18,10 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class FrameAttention:
-    """How rows (language tokens, or heads) distribute their attention over one modality of one sample.
+    """How rows (tokens or heads) distribute their attention over one modality of one sample.
 
     Attributes:
-        weights: (rows, frames up to the last valid one). 1 is uniform attention over all positions.
+        weights: (rows, frames), up to the last valid frame. 1 is uniform attention over all positions.
         frames: Share of all attention that goes to valid frames.
         learned: Share that goes to the learned tokens of ALMT's embedding.
         padding: Share that goes to positions without a valid frame. The three shares add up to 1.
@@ -69,7 +69,7 @@ def guided_attention(
 
     Args:
         guided: AHL's weights of one sample and modality, (scales, heads, tokens, tokens).
-        embedding: The embedding's weights of the same, (heads, tokens, tokens + T).
+        embedding: The embedding's weights for the same sample and modality, (heads, tokens, tokens + T).
         valid: Valid frames, (T,).
     """
     over_positions = embedding.mean(axis=0)
@@ -77,19 +77,19 @@ def guided_attention(
 
 
 def embedding_attention(embedding: NDArray[np.float32], valid: BoolArray) -> FrameAttention:
-    """Return the attention of a modality's tokens over its own frames. Arguments as for `guided_attention`."""
+    """Return the attention of a modality's tokens over its own frames. `guided_attention` describes the arguments."""
     over_positions = embedding.mean(axis=0)
     return _frame_attention(over_positions, len(over_positions), valid)
 
 
 def masked_attention(rows: NDArray[np.float32], valid: BoolArray, *, attends_gaps: bool) -> FrameAttention:
-    """Return attention over frames of a model that does not attend padding: HRLF or a student.
+    """Return the attention over frames of a model that does not attend to padding: HRLF or a student.
 
     Args:
         rows: Weights of HRLF's heads or a student's tokens, (rows, T).
         valid: Valid frames, (T,).
-        attends_gaps: Whether missing frames between valid ones are attended. HRLF attends them as zeros. Their share
-            is returned as `padding`.
+        attends_gaps: Whether the model attends to missing frames between valid ones. HRLF attends to them as zeros.
+            Their share is returned as `padding`.
     """
     positions = np.flatnonzero(valid)
     attended = int(positions[-1] + 1 - positions[0]) if attends_gaps else len(positions)
@@ -99,7 +99,7 @@ def masked_attention(rows: NDArray[np.float32], valid: BoolArray, *, attends_gap
 
 
 def resize_mask(valid: BoolArray, length: int) -> BoolArray:
-    """Return a mask of another length: cut at the end, or filled up with False."""
+    """Return a mask of another length: cut at the end, or padded with False."""
     mask = np.zeros(length, np.bool_)
     mask[: min(length, len(valid))] = valid[:length]
     return mask
@@ -149,7 +149,7 @@ def masked_figure(
         row: Row of the sample in the split.
         index: Index of the sample in the arrays.
         row_name: What a row of the weights is: a head or a token.
-        attends_gaps: Whether missing frames between valid ones are attended.
+        attends_gaps: Whether the model attends to missing frames between valid ones.
     """
     rows: list[list[Panel]] = []
     notes: list[str] = []
@@ -253,7 +253,7 @@ def _column_words(split: Split, name: str, row: int, mask: BoolArray) -> tuple[s
 def _omission_note(name: str, valid_frames: int) -> str | None:
     if not valid_frames:
         return f"This sample has no {name}."
-    return f"This sample has a single {name} frame, so attention has no choice." if valid_frames == 1 else None
+    return f"This sample has a single {name} frame, so all attention goes to it." if valid_frames == 1 else None
 
 
 def _format_shares(attention: FrameAttention) -> str:

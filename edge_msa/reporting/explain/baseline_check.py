@@ -1,4 +1,4 @@
-"""Check whether a model is better than constant predictions, before anyone interprets its explanation."""
+"""Check whether a model is better than constant predictions. If it is not, its explanation means nothing."""
 
 from __future__ import annotations
 

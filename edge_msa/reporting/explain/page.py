@@ -22,7 +22,7 @@ class SampleSection:
 
     Attributes:
         name: Id of the sample.
-        text: What was said, "" if unknown.
+        text: Transcript, "" if unknown.
         description: Label and prediction in words.
         attention: Heat maps.
     """
@@ -47,13 +47,13 @@ class Explanation:
         predictions: Plot of the samples' predictions.
         samples: Table of the samples' predictions.
         sections: Attention of each sample.
-        averaged_over: Which samples averages and projections use.
-        streams_over: Which samples the projection of the streams uses.
+        averaged_over: Description of the samples that averages and projections use.
+        streams_over: Description of the samples that the projection of the streams uses.
         guided: Mean attention of AHL.
         embedding_shares: Where the attention of the embeddings goes.
         joint: Projections of the joint representation.
         streams: Projection of ALMT's streams.
-        omissions: What the page lacks, and why.
+        omissions: Sentences on what the page does not show, and why.
         provenance: Run, data and methods.
     """
 

@@ -89,8 +89,8 @@ def nearest_neighbor_accuracy(
 ) -> tuple[float, float] | None:
     """Return how often the majority of the nearest neighbors has a sample's class, and the share of the largest class.
 
-    Only samples with a class count. The neighbors are the nearest `NEIGHBORS` samples of other videos, because samples
-    of one video share a speaker and often a label.
+    Samples without a class are ignored. The neighbors are the nearest `NEIGHBORS` samples of other videos, because
+    samples of one video share a speaker and often a label.
 
     Args:
         vectors: Representations, (N, width).

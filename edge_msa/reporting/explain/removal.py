@@ -75,7 +75,7 @@ def lacks_subset(split: Split, subset: Subset) -> BoolArray:
 
 
 def removal_sentences(removals: Sequence[Removal], split: Split, task: Task) -> Iterator[str]:
-    """Return one sentence per removed modality, the largest change first, then one on modalities that are missing."""
+    """Yield one sentence per removed modality, the largest change first, then one on modalities that are missing."""
     output, digits = ("prediction", 2) if task.is_score else ("probability", 3)
     for item in sorted(removals, key=lambda removal: -removal.change.value):
         text = f"Without {item.modality}, the {output} changes by {item.change.value:.{digits}f} on average"
@@ -140,7 +140,9 @@ def samples_table(split: Split, rows: Rows, predictions: Predictions, task: Task
                 line.append(value)
             cells.append(line)
     marked = any(cell.endswith(_NO_INPUT_MARK) for line in cells for cell in line)
-    notes = [f"{_NO_INPUT_MARK} No modality is left: the prediction without any input."] if marked else []
+    notes = (
+        [f"{_NO_INPUT_MARK} This is the prediction without any input, because no modality is left."] if marked else []
+    )
     return Table(header, cells, left=1 if task.is_score else 2, notes=notes)
 
 

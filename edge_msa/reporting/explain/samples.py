@@ -1,4 +1,4 @@
-"""Select the samples that the explain page shows, and query their modalities and words."""
+"""Select the samples that the explain page shows, and return their modalities and words."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Rows = NDArray[np.int64]
 def select_rows(split: Split, task: Task, ids: Sequence[str]) -> tuple[Rows, str]:
     """Return the rows of the samples to show, and a description of the selection.
 
-    Without ids, the samples with the most modalities are considered: for scores those at `QUANTILES` of the label, for
-    emotions the first sample of each. The selection does not depend on predictions or attention, so it does not favor
-    samples that look interesting.
+    Without ids, samples are selected among those with the most modalities: for scores, the samples at `QUANTILES` of
+    the label; for emotions, the first sample of each emotion. The selection does not depend on predictions or attention,
+    so it does not favor samples that look interesting.
 
     Args:
         split: The split.
@@ -31,7 +31,7 @@ def select_rows(split: Split, task: Task, ids: Sequence[str]) -> tuple[Rows, str
         ids: Ids of the samples. Empty for the default selection.
 
     Raises:
-        UsageError: The split has no sample with an id.
+        UsageError: The split has no sample with one of the ids.
     """
     if ids:
         return np.array([_row_of(split, sample) for sample in dict.fromkeys(ids)], np.int64), "as requested"

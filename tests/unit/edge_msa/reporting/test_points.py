@@ -78,7 +78,10 @@ def test_pareto_front_excludes_other_kinds_of_machines() -> None:
         (FP32, ""),
         (IDLE, "not executed"),
         (replace(FP32, latency_ms={}), "no latency measured on lav"),
-        (replace(FP32, on_target=False), "latency measured on this machine, which is not of the target's kind"),
+        (
+            replace(FP32, on_target=False),
+            "latency measured on this machine, whose architecture differs from the target's",
+        ),
         (replace(FP32, by_subset={}), "no accuracy measured on lav"),
     ],
 )

@@ -35,7 +35,7 @@ def test_a_lucky_first_seed_is_not_enough(trial: Trial, default: Trial, record: 
     errors = {0: [1.0, 1.0, 1.0], 1: [0.99, 1.2, 1.2]}
     answer = find_answer(record([default(0, 1.0, 1.0), trial(1, 0.99, 0.7)], errors=errors))
     assert answer.trial is None
-    assert "Trial 1 did with its first seed, but its mean over seeds is 1.1300." in answer.text
+    assert "Trial 1 reached it with its first seed, but its mean over seeds is 1.1300." in answer.text
 
 
 def test_a_candidate_needs_all_seeds(trial: Trial, default: Trial, record: MakeRecord) -> None:

@@ -227,7 +227,7 @@ def test_an_absent_modality_is_noted() -> None:
 def test_a_modality_without_training_frames_is_noted() -> None:
     data = dataset_of()
     data.split("train").modalities["language"].valid[:] = False
-    assert "language: the train split has no frame of it" in format_reproduction(record_of(data, noise=False))
+    assert "language: the train split has no valid frame" in format_reproduction(record_of(data, noise=False))
 
 
 def test_too_few_videos_are_noted() -> None:

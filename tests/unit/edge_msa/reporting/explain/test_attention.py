@@ -90,7 +90,7 @@ def test_figures_show_words_and_omit_missing_modalities() -> None:
     assert "<b>" not in first.svg
     assert "audio, scale 3" in first.svg
     assert "vision, scale" not in first.svg
-    assert first.notes == ("This sample has a single vision frame, so attention has no choice.",)
+    assert first.notes == ("This sample has a single vision frame, so all attention goes to it.",)
     second = almt_figure(embedding, guided, toy(), 1, 1)
     assert "audio, scale" not in second.svg
     assert "This sample has no audio." in second.notes
