@@ -93,21 +93,23 @@ class _Parts:
         self.constants |= {name: item for name, item in self.recipe.weights().items() if name.startswith(root)}
         self.inputs[f"frames{suffix}"] = (1, frames, self.recipe.dims[modality])
         self.inputs[f"valid{suffix}"] = (1, frames)
-        turned = self.node("Transpose", [f"frames{suffix}"], f"{prefix}turned", perm=[0, 2, 1])
-        embedded = self.conv(f"{root}.embed", turned, f"{prefix}embedded")
+        channels_first = self.node("Transpose", [f"frames{suffix}"], f"{prefix}channels_first", perm=[0, 2, 1])
+        embedded = self.conv(f"{root}.embed", channels_first, f"{prefix}embedded")
         features = self.node("Relu", [embedded], f"{prefix}relu")
         joined = []
         for index, memory in enumerate(memories):
             last = index + 1 == len(memories)
-            seen = self.node("Concat", [memory, features], f"{prefix}seen{index}", axis=2)
-            made = self.conv(f"{root}.blocks.{index}", seen, f"{prefix}made{index}", dilations=[2**index])
-            kept = self.node("Relu", [made], f"{prefix}kept{index}")
-            features = self.node("Add", [features, kept], f"features{suffix}" if last else f"{prefix}sum{index}")
-            joined.append(seen)
+            concatenated = self.node("Concat", [memory, features], f"{prefix}concatenated{index}", axis=2)
+            convolved = self.conv(
+                f"{root}.blocks.{index}", concatenated, f"{prefix}convolved{index}", dilations=[2**index]
+            )
+            activated = self.node("Relu", [convolved], f"{prefix}activated{index}")
+            features = self.node("Add", [features, activated], f"features{suffix}" if last else f"{prefix}sum{index}")
+            joined.append(concatenated)
         scores = self.conv(f"{root}.score", features, f"{prefix}scores")
         weights = self.node("Softmax", [scores], f"{prefix}weights", axis=2)
-        upright = self.node("Transpose", [features], f"{prefix}upright", perm=[0, 2, 1])
-        self.outputs += [f"features{suffix}", self.node("MatMul", [weights, upright], f"tokens{suffix}")]
+        frames_first = self.node("Transpose", [features], f"{prefix}frames_first", perm=[0, 2, 1])
+        self.outputs += [f"features{suffix}", self.node("MatMul", [weights, frames_first], f"tokens{suffix}")]
         return joined
 
     def model(self) -> onnx.ModelProto:
@@ -132,16 +134,16 @@ class TextEncoderMaker:
         table[:, 5] *= 40
         table[0] = 1000
         constants: dict[str, Array] = {"text_encoder.embeddings.weight": table}
-        for name, (wide, deep) in {"one": (self.WIDTH, self.HIDDEN), "two": (self.HIDDEN, self.WIDTH)}.items():
-            weight = (rng.standard_normal((wide, deep)) / np.sqrt(wide)).astype(np.float32)
+        for name, (in_width, out_width) in {"one": (self.WIDTH, self.HIDDEN), "two": (self.HIDDEN, self.WIDTH)}.items():
+            weight = (rng.standard_normal((in_width, out_width)) / np.sqrt(in_width)).astype(np.float32)
             constants[f"text_encoder.{name}.weight"] = weight.T.copy() if gemm else weight
-            constants[f"text_encoder.{name}.bias"] = rng.standard_normal(deep).astype(np.float32)
+            constants[f"text_encoder.{name}.bias"] = rng.standard_normal(out_width).astype(np.float32)
         constants["text_encoder.one.weight"][(slice(None), 5) if gemm else 5] /= 20
-        constants |= {"flat": np.array([length, -1]), "deep": np.array([1, length, self.WIDTH])}
+        constants |= {"shape_2d": np.array([length, -1]), "shape_3d": np.array([1, length, self.WIDTH])}
         nodes = [helper.make_node("Gather", ["text_encoder.embeddings.weight", "ids"], ["embedded"], name="lookup")]
         last = "embedded"
         if gemm:
-            nodes.append(helper.make_node("Reshape", ["embedded", "flat"], ["rows"], name="rows"))
+            nodes.append(helper.make_node("Reshape", ["embedded", "shape_2d"], ["rows"], name="rows"))
             last = "rows"
         for name, after in (("one", "Relu"), ("two", None)):
             parts = [last, f"text_encoder.{name}.weight"]
@@ -163,8 +165,8 @@ class TextEncoderMaker:
                 nodes.append(helper.make_node(after, [name], [f"{name}_after"], name=f"after_{name}"))
                 last = f"{name}_after"
         if gemm:
-            nodes.append(helper.make_node("Reshape", [last, "deep"], ["upright"], name="upright"))
-            last = "upright"
+            nodes.append(helper.make_node("Reshape", [last, "shape_3d"], ["frames_3d"], name="frames_3d"))
+            last = "frames_3d"
         nodes.append(helper.make_node("Add", [last, "embedded"], ["frames"], name="residual"))
         inputs = [
             helper.make_tensor_value_info("ids", TensorProto.INT64, [1, length]),
@@ -174,7 +176,7 @@ class TextEncoderMaker:
         initializers = [
             numpy_helper.from_array(item, name)
             for name, item in constants.items()
-            if gemm or name not in ("flat", "deep")
+            if gemm or name not in ("shape_2d", "shape_3d")
         ]
         graph = helper.make_graph(nodes, "text_encoder", inputs, outputs, initializers)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -31,8 +31,8 @@ def normal(seed: int, count: int = 20_000) -> Array:
 
 
 def statistics(values: Array) -> Statistics:
-    found = {"w:input": histogram_of(values), "w:output": histogram_of(np.maximum(values, 0))}
-    return Statistics({GRAPH: found}, {GRAPH: 1})
+    histograms = {"w:input": histogram_of(values), "w:output": histogram_of(np.maximum(values, 0))}
+    return Statistics({GRAPH: histograms}, {GRAPH: 1})
 
 
 def drifting_tensors(calibrated: Array, other: Array) -> list[str]:

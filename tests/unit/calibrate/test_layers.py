@@ -19,7 +19,12 @@ def test_window_and_step_graphs_have_the_same_layers(maker: Any) -> None:
 def test_convolution_knows_its_memory_features_and_relu(maker: Any) -> None:
     layers = {layer.weight: layer for layer in find_layers(maker.step("audio", 3))}
     block = layers["encoders.audio.blocks.1.weight"]
-    assert (block.input, block.memory, block.features, block.output) == ("s_seen1", "state.conv1", "s_sum0", "s_kept1")
+    assert (block.input, block.memory, block.features, block.output) == (
+        "s_concatenated1",
+        "state.conv1",
+        "s_sum0",
+        "s_activated1",
+    )
     score = layers["encoders.audio.score.weight"]
     assert (score.features, score.output) == (None, "s_scores")
 

@@ -16,9 +16,9 @@ def test_wide_convolutions_and_residuals_are_int8(maker: Any, name: str) -> None
     }
     assert decisions == {
         ("Conv", "embedded"): (True, "20 -> 16 channels"),
-        ("Conv", "made0"): (True, "16 -> 16 channels"),
+        ("Conv", "convolved0"): (True, "16 -> 16 channels"),
         ("Add", "sum0"): (True, "residual of quantized tensors"),
-        ("Conv", "made1"): (True, "16 -> 16 channels"),
+        ("Conv", "convolved1"): (True, "16 -> 16 channels"),
         ("Add", "node_features.audio"): (True, "residual of quantized tensors"),
         ("Conv", "scores"): (False, "16 -> 4 channels: fewer than 16 input or output channels"),
         ("MatMul", "node_tokens.audio"): (False, "attention is sensitive to rounding"),
@@ -28,7 +28,7 @@ def test_wide_convolutions_and_residuals_are_int8(maker: Any, name: str) -> None
 def test_embedding_of_few_features_stays_fp32(narrow_maker: Any) -> None:
     plan = make_plan(narrow_maker.window(9), SCHEMES["ort-x86-vnni"])
     assert [layer.weight for layer in plan.layers] == [f"encoders.audio.blocks.{index}.weight" for index in range(2)]
-    assert "w0_turned" not in plan.tensors
+    assert "w0_channels_first" not in plan.tensors
 
 
 def test_encoder_without_calibration_stays_fp32(maker: Any) -> None:
@@ -56,15 +56,15 @@ def test_tensor_has_the_range_of_the_convolution_that_uses_it(maker: Any) -> Non
     tensors = make_plan(maker.step("audio", 3), SCHEMES["ort-x86-vnni"]).tensors
     root = "encoders.audio"
     assert tensors == {
-        "s_turned": f"{root}.embed.weight:input",
+        "s_channels_first": f"{root}.embed.weight:input",
         "s_relu": f"{root}.blocks.0.weight:input",
         "state.conv0": f"{root}.blocks.0.weight:input",
-        "s_seen0": f"{root}.blocks.0.weight:input",
-        "s_kept0": f"{root}.blocks.0.weight:output",
+        "s_concatenated0": f"{root}.blocks.0.weight:input",
+        "s_activated0": f"{root}.blocks.0.weight:output",
         "s_sum0": f"{root}.blocks.1.weight:input",
         "state.conv1": f"{root}.blocks.1.weight:input",
-        "s_seen1": f"{root}.blocks.1.weight:input",
-        "s_kept1": f"{root}.blocks.1.weight:output",
+        "s_concatenated1": f"{root}.blocks.1.weight:input",
+        "s_activated1": f"{root}.blocks.1.weight:output",
         "features": f"{root}.score.weight:input",
     }
 

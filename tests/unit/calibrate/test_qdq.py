@@ -174,7 +174,7 @@ def test_activations_have_the_integers_of_the_scheme(maker: Any, ranges: Any, na
         assert stored[node.input[1]].shape == zero.shape == ()
         if scheme.activations.symmetric:
             assert zero == 0
-    zeros = {int(stored[node.input[2]]) for node in pairs if "kept" in node.input[0]}
+    zeros = {int(stored[node.input[2]]) for node in pairs if "activated" in node.input[0]}
     assert zeros == {0 if scheme.activations.symmetric else scheme.activations.lowest}
 
 
@@ -217,18 +217,18 @@ def test_openvino_computes_the_graph_as_written(maker: Any, run: Any, ranges: An
     settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
     inputs = inputs_for(maker, tuple(maker.recipe.dims), 5)
-    found = compiled({port.any_name: inputs[port.any_name] for port in compiled.inputs})
+    actual = compiled({port.any_name: inputs[port.any_name] for port in compiled.inputs})
     expected = run(model, inputs, plain=True)
     for tensor in ("tokens.audio", "tokens.language"):
-        assert np.abs(found[tensor] - expected[tensor]).max() < 0.01 * np.abs(expected[tensor]).max()
+        assert np.abs(actual[tensor] - expected[tensor]).max() < 0.01 * np.abs(expected[tensor]).max()
 
 
 def test_encoder_of_few_features_is_close_to_fp32(narrow_maker: Any, run: Any) -> None:
     window = narrow_maker.window(FRAMES)
     inputs = inputs_for(narrow_maker, ("audio",), 5)
-    found = run(quantize(window, ranges_for(narrow_maker), "ort-x86-vnni"), inputs)["tokens.audio"]
+    actual = run(quantize(window, ranges_for(narrow_maker), "ort-x86-vnni"), inputs)["tokens.audio"]
     reference = run(window, inputs)["tokens.audio"]
-    assert np.abs(found - reference).max() < 0.03 * np.abs(reference).max()
+    assert np.abs(actual - reference).max() < 0.03 * np.abs(reference).max()
 
 
 def test_graph_without_encoders_is_unchanged() -> None:

@@ -86,9 +86,9 @@ def reference_entropy(values: Array, width: float, levels: int) -> float:
 def test_entropy_equals_the_reference_on_raw_data(values: Array) -> None:
     histogram = histogram_of(values, 128)
     expected = reference_entropy(values, histogram.width, 16)
-    found = entropy_range(histogram, bits=5)
-    assert found.high == pytest.approx(min(expected, values.max()))
-    assert found.low == pytest.approx(max(-expected, min(values.min(), 0)))
+    actual = entropy_range(histogram, bits=5)
+    assert actual.high == pytest.approx(min(expected, values.max()))
+    assert actual.low == pytest.approx(max(-expected, min(values.min(), 0)))
     assert expected < np.abs(values).max()
 
 
@@ -122,14 +122,14 @@ def test_mse_does_not_clip_uniform_values() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_range_includes_zero_and_no_unseen_values(method: Any) -> None:
     data = {"a": signed(), "b": rectified() + 1, "c": np.zeros(5, np.float32), "d": -rectified()}
-    found = compute_ranges(
+    ranges = compute_ranges(
         Statistics({GRAPH: {key: histogram_of(item) for key, item in data.items()}}, {GRAPH: 1}), method
     )
-    assert list(found) == list(data)
+    assert list(ranges) == list(data)
     for key, values in data.items():
-        assert min(values.min(), 0) <= found[key].low <= 0 <= found[key].high <= max(values.max(), 0)
+        assert min(values.min(), 0) <= ranges[key].low <= 0 <= ranges[key].high <= max(values.max(), 0)
     # The method may clip part of a heavy tail but not the bulk of the values.
-    assert found["a"].high > np.quantile(signed(), 0.99)
+    assert ranges["a"].high > np.quantile(signed(), 0.99)
 
 
 def test_invalid_method_and_percentile_are_rejected() -> None:

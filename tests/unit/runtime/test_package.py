@@ -59,7 +59,7 @@ def test_builtin_generics_are_only_in_annotations(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     annotations = {id(node) for outer in ast.walk(tree) for node in _annotation_nodes(outer)}
     typing_only = {id(node) for outer in ast.walk(tree) if _is_typing_block(outer) for node in ast.walk(outer)}
-    found = [
+    evaluated = [
         ast.unparse(node)
         for node in ast.walk(tree)
         if isinstance(node, ast.Subscript)
@@ -67,7 +67,7 @@ def test_builtin_generics_are_only_in_annotations(path: Path) -> None:
         and node.value.id in {"list", "dict", "tuple", "set", "type"}
         and id(node) not in annotations | typing_only
     ]
-    assert found == []
+    assert evaluated == []
     if annotations:
         assert "from __future__ import annotations" in path.read_text(encoding="utf-8")
 

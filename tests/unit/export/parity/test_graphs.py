@@ -71,12 +71,12 @@ def test_steps_and_window_reproduce_torch_with_gaps(student: Student, programs: 
 def varied_student() -> Student:
     """A student with a GRU and with rows of frames; neither chunks nor windows are multiples of a row."""
     torch.manual_seed(3)
-    own = {
+    sizes = {
         "language": ModalitySizes(width=20, blocks=1, recurrence="gru"),
         "audio": ModalitySizes(stride=4),
         "vision": ModalitySizes(),
     }
-    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, stride=2, overrides=own)).eval()
+    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, stride=2, overrides=sizes)).eval()
 
 
 @pytest.fixture(scope="module")
