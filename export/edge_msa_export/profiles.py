@@ -1,7 +1,7 @@
-"""Device profiles: one TOML file per device, which states what the device is and which backends it can run.
+"""Device profiles: one TOML file per device, which describes the device and the backends that it can run.
 
-The profiles of this project are in `devices/`, in the checkout and in the wheel. Users add their own with the path of a
-.toml file, or with a folder of .toml files named by the environment variable EDGE_MSA_DEVICES.
+The profiles of this project are in `devices/`, in the checkout and in the wheel. Users can pass the
+path of another .toml file, or set the environment variable EDGE_MSA_DEVICES to a folder of .toml files.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class DeviceProfile(_Model):
         pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
         description="Name of the target. Lowercase letters, digits and hyphens.",
     )
-    description: str = Field(description="What the device is, in one line.")
+    description: str = Field(description="Description of the device, in one line.")
     family: str = Field(description="Family of devices. The name of the family is a target too.")
     family_default: bool = Field(default=False, description="Whether the name of the family selects this device.")
     architecture: Architecture = Field(description="Architecture of the CPU.")

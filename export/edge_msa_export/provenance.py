@@ -25,7 +25,7 @@ class NodePrecision:
         node: name of the node, with the name of its weight if it has one.
         op: operator.
         int8: whether the node computes in int8; otherwise in float.
-        reason: why.
+        reason: reason for this precision.
     """
 
     node: str

@@ -21,8 +21,8 @@ _FOLDER = "language"
 TOKENIZER_FILE = f"{_FOLDER}/tokenizer.json"
 TABLE_FILE = f"{_FOLDER}/table.npz"
 
-# Lengths of the window graphs of language and of the text encoder graphs. Graphs have static shapes, so short texts
-# need graphs of their own to run fast.
+# Lengths of the window graphs of language and of the text encoder graphs. Graphs have static shapes, so a short text
+# runs fast only in a short graph.
 BUCKET_LENGTHS = (16, 32, 64, 128)
 
 

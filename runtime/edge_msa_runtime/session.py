@@ -81,16 +81,16 @@ class Session:
     ) -> Prediction:
         """Predict the sentiment of one utterance.
 
-        Pass at least one modality. The language modality is either `text` or `language`. The first prediction of a
-        subset loads its graph; call `prepare` to load it earlier.
+        Pass at least one modality, and language either as `text` or as `language`. The first prediction of a subset
+        loads its graph; call `prepare` to load it earlier.
 
         Args:
             text: a string or a list of words, if the bundle accepts text. A text with more tokens than the bundle
                 accepts is cut off at the end. A text without tokens counts as absent.
             language: frames (T, d): finite real numbers within 1e30, not normalized. A modality that is None, or has
                 no valid frame, is absent.
-            audio: frames, with their own T.
-            vision: frames, with their own T.
+            audio: frames. T may differ between modalities.
+            vision: frames.
             valid: boolean masks (T,) by modality. Masked frames do not affect the prediction.
 
         Raises:

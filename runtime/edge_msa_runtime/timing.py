@@ -1,7 +1,7 @@
 """Interleaved timing of calls that are compared with each other.
 
-The calls alternate in blocks, so that a clock that throttles affects all of them equally. Within a block, each call
-finds its own data in the caches, as it would if it ran alone.
+The calls alternate in blocks, so that a clock that throttles affects all of them equally. Within a block, a call finds
+its data in the caches, as it would if it ran alone.
 """
 
 from __future__ import annotations

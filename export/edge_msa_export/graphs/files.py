@@ -19,7 +19,7 @@ _INDEX_NAME = "graphs.json"
 
 
 def write_graphs(folder: Path, graphs: Mapping[GraphKey, onnx.ModelProto]) -> None:
-    """Write each graph to a file of its own, and an index of the files. The same graphs give the same bytes."""
+    """Write one file per graph and an index of the files. The same graphs give the same bytes."""
     index = []
     for key, graph in graphs.items():
         file = f"graph-{key.file_stem}.onnx"

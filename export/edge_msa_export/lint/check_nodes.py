@@ -130,7 +130,7 @@ def inner_types(view: GraphView, target: LintTarget) -> Matches:
         if _supports_type(tensor.data_type, target) or (
             consumers and all(consumer.op_type in QUANTIZERS for consumer in consumers)
         ):
-            continue  # the zero points of Q/DQ have a rule of their own
+            continue  # another rule checks the zero points of Q/DQ
         yield name, f"{target} does not support type {TensorProto.DataType.Name(tensor.data_type)} here."
     for node in view.nodes:
         for item in node.attribute:

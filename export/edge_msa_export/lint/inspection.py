@@ -85,7 +85,7 @@ def inspect_bundle(bundle: Bundle, target: LintTarget) -> tuple[InspectedGraph, 
 
 
 def inspect_file(path: Path, target: LintTarget) -> InspectedGraph:
-    """Inspect any `.onnx` file. The rules for this project's own graphs are skipped.
+    """Inspect any `.onnx` file. The rules that only this project's graphs must meet are skipped.
 
     Raises:
         ExportError: the file cannot be loaded.

@@ -1,6 +1,6 @@
 """Lowers what torch's exporter writes to a valid opset 17 graph, which every backend interprets in the same way.
 
-torch's exporter writes opset 18 regardless of the opset that it is asked for. TensorRT 8 takes the axes of a Reduce
+torch's exporter writes opset 18 regardless of the requested opset. TensorRT 8 takes the axes of a Reduce
 from the attribute only, so that an opset-18 Reduce would silently reduce over all axes (onnx-tensorrt,
 docs/operators.md of release/8.5-GA).
 """

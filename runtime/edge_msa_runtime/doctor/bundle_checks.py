@@ -14,7 +14,7 @@ from edge_msa_runtime.system import System
 
 _BUNDLE_TENSORRT = "bundle TensorRT"
 _ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # names on Windows and macOS
-# Topics of the checks that a backend depends on. Other backends depend only on the check with their own name.
+# Topics of the checks that a backend depends on. Any other backend depends only on the check with its name.
 _REQUIREMENTS = {"tensorrt": ("GPU", "CUDA", TENSORRT_BINDING, "cuda-python", _BUNDLE_TENSORRT)}
 # A board reports less memory than it has, because the GPU or the firmware reserves some of it.
 _REPORTED_SHARE = 0.85
@@ -65,7 +65,7 @@ def _check_jetpack(profile: Mapping[str, Any], system: System) -> Iterator[Findi
     installed = jetpack_version(release)
     same = installed is not None and installed.split(".")[:2] == str(profile["jetpack"]).split(".")[:2]
     detail = f"the target has {profile['jetpack']}, this device has {installed or f'L4T {release}'}"
-    # Another JetPack is not a problem in itself. What counts is the TensorRT version, which has a check of its own.
+    # Another JetPack is not a problem. Only the TensorRT version matters, and `_check_tensorrt` checks it.
     yield Finding("bundle JetPack", OK if same else UNKNOWN, detail)
 
 

@@ -34,8 +34,8 @@ class InputValidator:
 
         Args:
             language: None or an array (T, d) of real numbers.
-            audio: the same, with its own T.
-            vision: the same, with its own T.
+            audio: the same. T may differ between modalities.
+            vision: the same.
             valid: boolean masks (T,) by modality. All frames of a modality without a mask are valid.
 
         Raises:

@@ -58,7 +58,7 @@ class BuildRequest:
 
 
 def main() -> None:
-    """Build the plan requested on stdin. Exits without TensorRT's own clean-up, which can crash."""
+    """Build the plan requested on stdin. Exit without TensorRT's clean-up, which can crash."""
     # Ctrl-C and hang-up in a terminal also reach this process. It ends when its caller kills it or closes its stdin.
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
