@@ -3,8 +3,8 @@
 Sessions that are compared are measured interleaved (see `time_interleaved`). Only ratios within one run are reliable.
 
 With a rate, predictions are due at fixed times, as in an application that receives inputs. Between them, clocks may
-slow down and caches may lose their content. A latency is then measured from the time at which the prediction was due. It includes the time spent
-waiting for the previous prediction and for the system to wake the process up.
+slow down and caches may lose their content. A latency is then measured from the time at which the prediction was due.
+It includes the time spent waiting for the previous prediction and for the system to wake the process up.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ class Cuda:
         """Return the memory that can be allocated on the device.
 
         If the GPU shares the CPU's memory, CUDA does not count memory that the system could reclaim (CUDA for Tegra,
-        "Estimating Total Allocatable Device Memory on an Integrated GPU Device"). The system's estimate is used instead.
+        "Estimating Total Allocatable Device Memory on an Integrated GPU Device"). The system's estimate is used
+        instead.
         """
         free, _ = self._call("cudaMemGetInfo")
         available = available_bytes() if self.shares_memory else None
