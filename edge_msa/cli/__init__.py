@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
             raise
         return _print_error(str(error), error.exit_code)
     except Exception as error:
-        # Typer raises its own copy of click's ClickException, which has no public name.
+        # Typer raises its copy of click's ClickException, which has no public name.
         if os.environ.get("EDGE_MSA_TRACEBACK") or not hasattr(error, "format_message"):
             raise
         return _print_typer_error(error)

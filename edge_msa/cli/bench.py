@@ -46,7 +46,7 @@ Output = Annotated[
 
 
 class BenchGroup(DefaultCommandGroup):
-    """The group `bench`; `bundle` is what it does by default."""
+    """The group `bench`, whose default sub-command is `bundle`."""
 
     default_command = "bundle"
 
@@ -110,7 +110,7 @@ def bench_long_windows(
 ) -> None:
     """Measure a large untrained student on long windows.
 
-    Shows where int8 is faster than fp32: at windows of 500 frames.
+    Windows have 500 frames. At this size, int8 is faster than fp32.
     """
     from edge_msa.benchmark.remote import remote_config
     from edge_msa.workflows.bench import bench_long_windows as run
@@ -138,7 +138,7 @@ def bench_students(threads: Threads = 1, num_runs: NumRuns = 200, json: Json = F
 def bench_almt(threads: Threads = 1, num_runs: NumRuns = 200, json: Json = False) -> None:
     """Measure the speedup of this implementation of ALMT.
 
-    Compares it with the published computation, which computes every token.
+    Compares it with the published implementation, which computes all tokens.
     """
     from edge_msa.workflows.bench import bench_almt as run
 

@@ -1,4 +1,4 @@
-"""`edge-msa data` and `edge-msa import`: inspect and convert feature files, import checkpoints."""
+"""`edge-msa data` and `edge-msa import`: inspect and convert feature files, and import checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_msa.cli.help import Command
 from edge_msa.cli.options import Json, OutputDir, TaskName
 
 data_app = typer.Typer(help="Inspect and convert feature files.", no_args_is_help=True)
-import_app = typer.Typer(help="Import checkpoints of other projects.", no_args_is_help=True)
+import_app = typer.Typer(help="Import checkpoints from other projects.", no_args_is_help=True)
 
 Source = Annotated[str, typer.Argument(metavar="FILE", help="Feature file, or `synthetic`.")]
 Archive = Annotated[Path, typer.Argument(metavar="OUTPUT.npz", help="Archive to write.")]
@@ -45,7 +45,7 @@ def data_encode(
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="Where to run the encoder: auto, cpu or cuda.")
+        str, typer.Option("--device", metavar="NAME", help="Device to run the encoder on: auto, cpu or cuda.")
     ] = "auto",
     task: TaskName = None,
 ) -> None:
@@ -83,7 +83,7 @@ def data_convert(
 def import_almt(
     checkpoint: Annotated[
         Path,
-        typer.Argument(metavar="FILE.pth", help="State dict that was saved by the authors' ALMT code or by MMSA."),
+        typer.Argument(metavar="FILE.pth", help="State dict that the ALMT authors' code or MMSA saved."),
     ],
     output_dir: OutputDir,
     task: Annotated[

@@ -28,7 +28,7 @@ def evaluate(
         typer.Option(
             "--against",
             metavar="PRECISION",
-            help="Other precision of the bundle, to compare the predictions with.",
+            help="Another precision of the bundle to compare the predictions with.",
             show_default="no comparison",
         ),
     ] = None,

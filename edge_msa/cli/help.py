@@ -9,9 +9,9 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class Command(TyperCommand):
-    """A command whose help names arguments without Python types, and defaults without extra parentheses."""
+    """A command whose help shows arguments without Python types, and defaults without extra parentheses."""
 
-    # Any: the types are of Typer's own copy of click or of click itself, depending on the version of Typer.
+    # Any: depending on the version of Typer, the types are from click or from Typer's copy of it.
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections "Arguments" and "Options"."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}

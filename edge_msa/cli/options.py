@@ -68,7 +68,7 @@ Epochs = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of every random choice.")]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Where to train: auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Device to train on: auto, cpu or cuda.")]
 Compile = Annotated[
     bool,
     typer.Option(

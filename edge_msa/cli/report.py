@@ -38,7 +38,7 @@ def explain(
         typer.Option(
             "--sample",
             metavar="ID",
-            help="Sample to show. Repeat the option for several samples.",
+            help="ID of a sample to show. Repeat the option for several samples.",
             show_default="samples across the range of labels",
         ),
     ] = None,

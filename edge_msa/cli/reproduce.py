@@ -26,7 +26,7 @@ def reproduce(
         typer.Option(
             "--paper",
             help="Corpus whose published table to print.",
-            show_default="found from the task and the split sizes",
+            show_default="inferred from the task and the split sizes",
         ),
     ] = None,
     ablations: Annotated[bool, typer.Option("--ablations", help="Train the ablations of the paper as well.")] = False,

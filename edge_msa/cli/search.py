@@ -83,7 +83,7 @@ def search(
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Search student architectures for a device.
+    """Find student architectures for a device.
 
     Optimizes accuracy, latency and size together. An interrupted search resumes where it stopped. You can run the same
     command several times at once, also on other machines with the same --storage.

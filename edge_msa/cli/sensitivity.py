@@ -1,4 +1,4 @@
-"""`edge-msa sensitivity`: find the layers that must stay in floating point at INT8."""
+"""`edge-msa sensitivity`: find the layers that must stay in floating point in INT8 models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sensitivity(
             "--budget",
             metavar="SECONDS",
             min=0,
-            help="Time for the search. When it is over, the best plan so far is written.",
+            help="Time limit of the search. When it is reached, the best plan so far is written.",
         ),
     ] = 120.0,
     max_drop: MaxDrop = 1.0,

@@ -43,7 +43,7 @@ def text_train(
 ) -> None:
     """Train a text model on transcripts with scores.
 
-    The last file decides the task, and its validation split selects the best epoch.
+    The last file determines the task, and its validation split selects the best epoch.
     """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.text import train_text_model

@@ -37,7 +37,7 @@ def train(
 ) -> None:
     """Train a teacher model (HRLF or ALMT).
 
-    HRLF is trained on complete data first, and then to be robust to missing modalities and frames. Run the same command
+    HRLF is first trained on complete samples, then with missing modalities and frames. Run the same command
     under torchrun or `fabric run` to train on several processes.
     """
     from edge_msa.training.context import Hardware

@@ -1,1 +1,1 @@
-"""One module per command. Workflows orchestrate; everything that can be reused lives in a domain package."""
+"""One module per command. Workflows only combine steps; reusable code is in the other packages."""

@@ -35,7 +35,7 @@ def bench(
         backend: A name, or `auto` for all backends of each bundle.
         threads: CPU threads of one prediction.
         num_runs: Timed predictions per modality subset.
-        rate: Predictions per second; None starts each when the one before it ends.
+        rate: Predictions per second; None starts each one when the previous one ends.
         remote: A device to measure on; None measures on this machine.
         output: JSON file for the records.
         json: Also print the records as one line of JSON.
@@ -97,7 +97,7 @@ def bench_students(*, threads: int, num_runs: int, json: bool) -> None:
 
 
 def bench_almt(*, threads: int, num_runs: int, json: bool) -> None:
-    """Measure ALMT with and without the tokens that do not affect its prediction, and print a table."""
+    """Measure ALMT with and without computing the tokens that do not affect its prediction, and print a table."""
     lengths = "/".join(map(str, almt.MOSI.lengths.values()))
     print_progress(f"ALMT with random weights, {lengths} frames, torch on the CPU, {threads} threads.")
     latencies = almt.measure_almt(threads=threads, num_runs=num_runs)

@@ -50,14 +50,14 @@ def calibrate_student(
     Nothing is done if `output_dir` is up to date.
 
     Args:
-        data: data to draw samples from; None for the student's training data.
-        model: run of a student.
-        output_dir: run to write.
-        method: how to compute ranges from statistics.
-        num_samples: number of training samples.
-        seed: seed of the draw.
-        task: overrides the task that the data states.
-        in_pipeline: whether to print less, as a step of a pipeline.
+        data: Data to draw samples from (default: the student's training data).
+        model: Run of a student.
+        output_dir: Folder of the run to write.
+        method: How to compute ranges from statistics.
+        num_samples: Number of training samples.
+        seed: Seed of the random samples.
+        task: Name of the task (default: the task that the data states).
+        in_pipeline: Whether to print less, because the step is part of a pipeline.
     """
     source = load_run(model, "student")
     unencoded = open_unencoded_dataset_for_run(source, data, task)
@@ -122,7 +122,7 @@ def _observed_graphs(graphs: GraphsByKey, student: DeployableStudent) -> GraphsB
 
 
 def _calibrate(statistics: Statistics, method: Method) -> Calibration:
-    """Choose ranges and smoothing factors, and the layers that are too coarse in INT8 under every scheme."""
+    """Choose ranges and smoothing factors, and find the layers whose INT8 steps are too coarse under every scheme."""
     smoothing = compute_smoothing(statistics)
     ranges = compute_ranges(statistics, method, smoothing)
     noisy = find_noisy_layers(statistics.histograms, ranges)

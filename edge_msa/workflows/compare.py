@@ -25,7 +25,7 @@ from edge_msa.workflows.distill import check_teacher_weights, distill_on_setup
 from edge_msa_runtime.modalities import Subset
 
 MISSING = "missing_average"
-"""The mean over all incomplete subsets, in place of a subset."""
+"""The key of the mean over all incomplete subsets, among the names of subsets."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ def compare_students(
     task: str | None = None,
     json: bool = False,
 ) -> tuple[ComparedVariant, ...]:
-    """Distill every variant of a recipe with every seed, and print them next to the first variant and the teachers.
+    """Distill each variant of a recipe with each seed, and compare it with the first variant and the teachers.
 
     Args:
         recipe: Recipe file. The table `student` holds the common settings, and each table in `variants` the settings of
             one variant.
-        teachers: Runs of the teachers, as for `distill_student`.
-        output_dir: Folder of the runs, one per variant and seed. Runs that are up to date are kept.
-        data: Feature file, as for `distill_student`.
-        transfer: Transfer files, as for `distill_student`.
+        teachers: Runs of the teachers, as in `distill_student`.
+        output_dir: Folder of the runs, one per variant and seed. Runs that are up to date are reused.
+        data: Feature file, as in `distill_student`.
+        transfer: Transfer files, as in `distill_student`.
         seeds: Number of seeds per variant: 0, 1, ...
         split: Split to measure on.
         task: Name of the task (default: the task that the data states).

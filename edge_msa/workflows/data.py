@@ -24,7 +24,7 @@ from edge_msa.training.text.text_input import TextInput
 
 
 def inspect(source: str, task_name: str | None, *, json: bool) -> None:
-    """Print what a feature file holds."""
+    """Print the splits, shapes, lengths, labels and invalid values of a feature file."""
     inspection = inspect_dataset(open_dataset(source, task=parse_task(task_name)))
     print_result(format_inspection(inspection))
     if json:
@@ -95,7 +95,7 @@ def encode_language(
     loaded = load_encoder(encoder, layers=layers, device=resolve_device(device))
     if max_tokens > loaded.max_tokens:
         raise UsageError(f"--max-tokens must be at most {loaded.max_tokens} for {encoder}, got {max_tokens}.")
-    print_progress(f"encoding with {loaded.name}: {loaded.width} features per token")
+    print_progress(f"Encoding with {loaded.name}: {loaded.width} features per token.")
     write_archive(encode_with(loaded, dataset, max_tokens=max_tokens), output)
     print_output("archive", output, f"edge-msa train --data {output} --output-dir teacher")
 

@@ -41,7 +41,7 @@ def distill_student(
 ) -> Run:
     """Distill a student and write its run, unless an identical run exists.
 
-    With several processes the first one writes the run and returns; the others exit when the training ends.
+    With several processes, the first one writes the run and returns. The others exit when the training ends.
 
     Args:
         data: Feature file (default: the data that the first teacher was trained on).
@@ -49,8 +49,8 @@ def distill_student(
         output_dir: Folder of the run.
         transfer: Feature files with additional training samples, labeled or not.
         text_model: Run whose text encoder computes the language frames (default: the first teacher, if it takes text).
-        qat: Run of calibrate whose student is fine-tuned with quantization-aware training (default: a new student). It
-            uses its own text encoder.
+        qat: Run of calibrate whose student is fine-tuned with quantization-aware training (default: train a new
+            student). The student keeps its text encoder.
         recipe: Recipe file or its tables (default: the preset for the data).
         epochs: Number of epochs (default: the recipe's).
         seed: Seed of every random choice.
@@ -114,7 +114,7 @@ def distill_on_setup(
 
 
 def check_teacher_weights(recipe: StudentRecipe, setup: DistillationSetup) -> None:
-    """Raise a UsageError if the recipe does not weigh every teacher."""
+    """Raise a UsageError if the recipe has teacher weights, but not one per teacher."""
     count, expected = len(recipe.teacher_weights), len(setup.teachers)
     if count not in {0, expected}:
         raise UsageError(f"student.teacher_weights must have {expected} numbers, one per teacher, got {count}.")
@@ -146,7 +146,7 @@ def fine_tune_on_setup(
     missing = [name for name in spec.dims if name not in dataset.dims]
     if missing:
         raise UsageError(
-            f"{dataset.name} lacks {', '.join(missing)}, which {calibrated} takes. Pass --data with these modalities."
+            f"{dataset.name} lacks {', '.join(missing)}, which {calibrated} needs. Pass --data with these modalities."
         )
     settings = recipe.model_dump()
     inputs = {**setup.input_digests(context), "calibrated": source.digest}

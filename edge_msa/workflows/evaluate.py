@@ -41,7 +41,7 @@ def evaluate_path(
 
     Args:
         path: A run or a bundle.
-        data: The dataset; None for the data that the model was trained on.
+        data: Feature file; None for the data that the model was trained on.
         split: The split to evaluate.
         backend: The backend of a bundle.
         precision: The precision of a bundle; None for the one that was chosen at export.
@@ -107,7 +107,7 @@ def open_predictor(
 def find_bayes_optimum(source: str, dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:
     """Return the Bayes optimum by subset for the synthetic dataset, else None.
 
-    The source must be `synthetic` itself: a file can have the same name.
+    The source must be `synthetic` itself, because a file can contain a dataset with the same name.
     """
     if source != SYNTHETIC:
         return None
@@ -117,7 +117,7 @@ def find_bayes_optimum(source: str, dataset: Dataset, split: SplitName) -> dict[
 
 
 def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, Dataset]:
-    """Return the source of the data and the dataset. If the data states no task, it has the task of the model."""
+    """Return the data source and the dataset. If the data states no task, the task of the model is used."""
     if (path / INFO_NAME).is_file():
         run = load_run(path)
         return data_source_for_run(run, data), open_dataset_for_run(run, data, task)
@@ -131,7 +131,7 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
 
 
 def _bundle_data_source(path: Path) -> str:
-    """Return `synthetic`, unless the bundle was made from a file."""
+    """Return `synthetic`, or raise a UsageError if the bundle was made from a file."""
     if (path / MANIFEST_NAME).is_file():
         data = Provenance.from_json(open_bundle(path).manifest.provenance).data
         if data is None or data.name != SYNTHETIC:

@@ -53,9 +53,9 @@ from edge_msa.training.split_introspection import (
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 MAX_SAMPLES = 500
-"""Number of samples of a t-SNE projection, and of averages of attention."""
+"""Maximum number of samples in the t-SNE projection and in averages of attention."""
 MAX_STREAM_SAMPLES = 250
-"""Number of samples of the streams' projection, which has four points per sample."""
+"""Maximum number of samples in the projection of the streams, which has four points per sample."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Subject:
 
 @dataclass(frozen=True)
 class _Results:
-    """What was computed for the page and for the JSON record."""
+    """Results that both the page and the JSON record contain."""
 
     predictions: Predictions
     removals: Sequence[Removal]
@@ -114,17 +114,17 @@ def explain_run(
 
     Args:
         path: Folder of the run.
-        data: Data file. None for the data that the run was made from.
+        data: Feature file (default: the data that the run was trained on).
         output: HTML file to write.
         split: Split to explain.
-        samples: Ids of the samples to show. Empty for samples across the range of labels.
-        task: Name of the task. None for that of the data.
-        json: Whether to end stdout with one line of JSON.
+        samples: Ids of the samples to show (default: samples across the range of labels).
+        task: Name of the task (default: the task that the data states).
+        json: Whether to print the results as one line of JSON at the end of stdout.
 
     Raises:
         RunUsageError: `path` is not a run.
         DataError: The data does not match the run, or no sample of the split has a valid frame.
-        UsageError: `output` is a folder, the data is not known, or the split has no sample with an id.
+        UsageError: `output` is a folder, the data is unknown, or the split has no sample with one of the ids.
     """
     check_file_path(output)
     subject = _load_subject(path, data, split, samples, task)
@@ -144,7 +144,7 @@ def explain_run(
 def _load_subject(
     path: Path, data: str | None, split_name: SplitName, samples: Sequence[str], task: str | None
 ) -> _Subject:
-    """Load and check everything before anything is computed."""
+    """Load the run and the data, and check them before the computation."""
     run = load_run(path)
     dataset = run.spec.select_inputs(open_dataset_for_run(run, data, task))
     split = dataset.split(split_name)
@@ -174,8 +174,8 @@ def _explanation(subject: _Subject, results: _Results) -> Explanation:
         predictions=Figure(predictions_plot(rows, output_axis_label(task))),
         samples=samples_table(split, subject.rows, results.predictions, task),
         sections=list(_sample_sections(subject, results.predictions, attention)),
-        averaged_over=_describe_drawn(MAX_SAMPLES, len(split)),
-        streams_over=_describe_drawn(MAX_STREAM_SAMPLES, len(split)),
+        averaged_over=_describe_selection(MAX_SAMPLES, len(split)),
+        streams_over=_describe_selection(MAX_STREAM_SAMPLES, len(split)),
         guided=guided,
         embedding_shares=embedding_shares,
         joint=Figure(results.joint.svg, results.joint.notes),
@@ -212,7 +212,7 @@ def _project_streams(subject: _Subject) -> ProjectionFigure | None:
 
 
 def _average_attention(subject: _Subject) -> tuple[Figure, Table | None]:
-    """Return AHL's mean attention, and where the attention of the embeddings goes. Both are empty for other models."""
+    """Return the mean attention of AHL and of the embeddings. Both are empty for models other than ALMT."""
     if not isinstance(subject.model, Almt):
         return Figure(), None
     rows = random_rows(len(subject.split), MAX_SAMPLES)
@@ -261,7 +261,7 @@ def _omissions(subject: _Subject, attention: AttentionMaps, results: _Results) -
         yield "Texts of the samples: the data does not contain them."
 
 
-def _describe_drawn(max_samples: int, count: int) -> str:
+def _describe_selection(max_samples: int, count: int) -> str:
     return f"{max_samples} random samples of {count}" if max_samples < count else f"all {count} samples"
 
 

@@ -80,22 +80,22 @@ def export_model(
     """Write a bundle for a target and return its path.
 
     Args:
-        target: name of a device, a family, or a TOML file.
-        output_dir: bundle to write; None for `bundle-TARGET`.
-        model: run of a student; None for the default model.
-        data: data whose validation split measures accuracy; None for the student's training data.
-        precision: `auto` measures all precisions and chooses; or the name of one.
-        max_drop: accuracy gate: largest loss in points on the worst subset.
-        ir: export OpenVINO graphs as OpenVINO IR.
-        dla: check TensorRT graphs for the target's DLA as well.
-        remote: the target itself. Every precision is verified and timed there.
-        task: overrides the task that the data states.
-        in_pipeline: whether to print less, as a step of a pipeline.
+        target: Name of a device, name of a device family, or a TOML file.
+        output_dir: Bundle to write (default: `bundle-TARGET`).
+        model: Run of a student (default: `DEFAULT_MODEL`).
+        data: Data whose validation split measures accuracy (default: the student's training data).
+        precision: Name of a precision, or `auto` to measure all precisions and choose one.
+        max_drop: Accuracy gate: largest loss, in points, on the worst subset.
+        ir: Whether to export OpenVINO graphs as OpenVINO IR.
+        dla: Whether to check TensorRT graphs for the target's DLA as well.
+        remote: A device of the target's kind. Every precision is verified and timed on it (default: on this machine).
+        task: Name of the task (default: the task that the data states).
+        in_pipeline: Whether to print less, because the step is part of a pipeline.
 
     Raises:
-        BackendUnavailableError: the remote host cannot be reached, or cannot run a bundle for the target.
+        BackendUnavailableError: The remote host cannot be reached, or cannot run a bundle for the target.
         LintError: `dla` is set and the target has no DLA.
-        GateFailedError: the requested precision loses too much accuracy. The bundle is written with the best
+        GateFailedError: The requested precision loses too much accuracy. The bundle is written with the best
             precisions that passed.
     """
     # Check the arguments before any slow work.
@@ -117,7 +117,7 @@ def export_model(
         # Build.
         scratch = Path(folder)
         print_progress(
-            f"building and verifying every precision for {', '.join(item.name for item in profile.backends)}"
+            f"Building and verifying every precision for {', '.join(item.name for item in profile.backends)}."
         )
         built = build_graphs(student.network, request, scratch / "graphs", graphs)
         for (backend, name), reason in built.refused.items():
@@ -125,7 +125,7 @@ def export_model(
         print_notes(filter(None, [summarize_warnings(built.findings)]))
 
         # Measure.
-        print_progress("measuring on validation data")
+        print_progress("Measuring on validation data.")
         predict = run_predictor(student.run)
         measure_latency = _latency_measurement(remote, precision)
         measurements = measure_precisions(built, request, student.dataset, predict, scratch, measure_latency)
@@ -163,9 +163,9 @@ def export_once(
     task: str | None = None,
     accept_gate_failure: bool = False,
 ) -> Path:
-    """Export a bundle unless `output_dir` is up to date with the run, the target and the settings. Return its path.
+    """Export a bundle, unless `output_dir` is up to date with the run, the target and the settings. Return its path.
 
-    With `accept_gate_failure`, print a note if the accuracy gate fails instead of raising GateFailedError.
+    With `accept_gate_failure`, a failed accuracy gate prints a note instead of raising GateFailedError.
     """
     inputs = {"model": load_run(model).digest, "target": json.dumps(find_profile(target).to_json(), sort_keys=True)}
     settings = {"precision": precision, "max_drop": max_drop}
@@ -217,18 +217,18 @@ def export_programs(
     """Write a folder of torch programs for a target, instead of a bundle.
 
     Args:
-        target: name of a device, a family, or a TOML file.
-        output_dir: folder to write; None for `torch-tensorrt-TARGET`.
-        model: run of a student; None for the default model.
-        data: data that the golden samples come from; None for the student's training data.
-        precision: precision to compile at; `auto` is FP32.
-        task: overrides the task that the data states.
-        unsupported: command-line options in use that only apply to bundles.
+        target: Name of a device, name of a device family, or a TOML file.
+        output_dir: Folder to write (default: `torch-tensorrt-TARGET`).
+        model: Run of a student (default: `DEFAULT_MODEL`).
+        data: Data that the golden samples come from (default: the student's training data).
+        precision: Precision to compile for; `auto` is FP32.
+        task: Name of the task (default: the task that the data states).
+        unsupported: Options of the command line that are set but apply only to bundles.
 
     Raises:
-        UsageError: the target has no torch-tensorrt, or an option is not supported.
-        BackendUnavailableError: torch-tensorrt is not available here. The programs are written without being compiled.
-        RunError: torch-tensorrt cannot compile the programs. They are written without being compiled.
+        UsageError: The target has no torch-tensorrt, or an option is not supported.
+        BackendUnavailableError: torch-tensorrt is not available here. The programs are written but not compiled.
+        RunError: torch-tensorrt cannot compile the programs. They are written but not compiled.
     """
     profile = find_profile(target)
     chosen = check_programs_precision(profile, precision)
@@ -299,7 +299,7 @@ def _load_student(model: Path | None, data: str | None, task: str | None) -> Dep
 
 
 def _default_run() -> Run:
-    """Return the calibrated student of an earlier pipeline. If there is none, make one on the synthetic task."""
+    """Return the calibrated student of an earlier pipeline. If there is none, train one on the synthetic task."""
     if (DEFAULT_MODEL / INFO_NAME).is_file():
         print_note(f"No --model was passed. Using {DEFAULT_MODEL}.")
     else:
@@ -318,7 +318,7 @@ def _check_remote(remote: RemoteConfig, profile: DeviceProfile, precision: str) 
 
 
 def _notes(run: Run, profile: DeviceProfile, output: Path) -> Iterator[str]:
-    """Yield what the user should know before the slow work starts."""
+    """Yield the notes to print before the slow work starts."""
     if run.info.kind != "calibration" and any(backend.scheme for backend in profile.backends):
         yield (
             f"{run.path} is not calibrated, so the bundle will not contain int8. "
@@ -331,14 +331,14 @@ def _notes(run: Run, profile: DeviceProfile, output: Path) -> Iterator[str]:
 
 
 def _latency_measurement(remote: RemoteConfig | None, precision: str) -> Callable[[Path], LatencyRounds] | None:
-    """Return how to measure latency: on the remote host, not at all if the precision is given, or None for here."""
+    """Return the function that measures latency: `skip_latency` if the precision is fixed, None for this machine."""
     if remote is not None:
         return partial(p50_on_host, remote=remote)
     return None if precision == "auto" else skip_latency
 
 
 def _accuracy_record(measurements: tuple[PrecisionMeasurement, ...]) -> dict[str, dict[str, Any]]:
-    """Return the measured accuracy by backend and precision, as a manifest contains it."""
+    """Return the measured accuracy by backend and precision, in the format of a manifest."""
     record: dict[str, dict[str, Any]] = {}
     for item in measurements:
         record.setdefault(item.backend, {})[item.precision] = {

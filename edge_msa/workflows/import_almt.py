@@ -1,4 +1,4 @@
-"""`edge-msa import almt`: convert a checkpoint of ALMT into a teacher's run."""
+"""`edge-msa import almt`: convert a checkpoint of ALMT into a teacher run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_msa.models.almt import AlmtConfig
 from edge_msa.training.teachers.almt_import import import_almt
 from edge_msa_runtime.bundle.hashing import file_sha256
 
-UNNORMALIZED = "imported checkpoint: features are not normalized; pass them as they were when it was trained"
+UNNORMALIZED = "imported checkpoint: features are not normalized, so pass them as they were in its training"
 
 
 def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi") -> Run:
@@ -73,7 +73,7 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
 
 
 def imported_spec(config: AlmtConfig, task: Task) -> ModelSpec:
-    """Return the spec of an imported network: its positions as windows, no frame rates, and no normalization."""
+    """Return the spec of an imported network. Its windows are the network's positions; it has no normalization."""
     mean = {name: np.zeros(dim, np.float32) for name, dim in config.dims.items()}
     std = {name: np.ones(dim, np.float32) for name, dim in config.dims.items()}
     normalization = FeatureNormalization(mean, std, (UNNORMALIZED,))

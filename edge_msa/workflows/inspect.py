@@ -21,19 +21,19 @@ def inspect_path(
     """Check the graphs of a bundle, or one file, against the rules of a TensorRT version, and print the findings.
 
     Args:
-        path: a bundle, or an `.onnx` file.
-        target: the device whose TensorRT version to check for. The default for a bundle is its own target.
-        tensorrt: the TensorRT version to check for, instead of a device.
-        dla: check for the device's DLA as well.
-        json: print all findings as one line of JSON at the end.
+        path: A bundle, or an `.onnx` file.
+        target: Device whose TensorRT version to check for (default for a bundle: its target).
+        tensorrt: TensorRT version to check for, instead of a device.
+        dla: Whether to check for the device's DLA as well.
+        json: Whether to print all findings as one line of JSON at the end of stdout.
 
     Raises:
-        UsageError: both `target` and `tensorrt` are set, or neither is set for a file.
-        LintError: the version is unknown, the target has no TensorRT or DLA, or the bundle has no TensorRT graphs.
-        ExportError: a graph is not supported, or cannot be loaded.
+        UsageError: Both `target` and `tensorrt` are set, or neither is set for a file.
+        LintError: The version is unknown, the target has no TensorRT or DLA, or the bundle has no TensorRT graphs.
+        ExportError: A graph is not supported, or cannot be loaded.
     """
     if target is not None and tensorrt is not None:
-        raise UsageError("--target and --tensorrt exclude each other. Pass one of them.")
+        raise UsageError("--target and --tensorrt cannot be combined. Pass one of them.")
     if not path.exists():
         raise UsageError(f"{path} does not exist. Pass a bundle or an .onnx file.")
     lint_target = _lint_target(target, tensorrt, dla=dla)
@@ -59,7 +59,7 @@ def inspect_path(
 
 
 def list_devices(*, json: bool) -> None:
-    """Print a table of the devices that export knows, or their profiles as JSON."""
+    """Print a table of the devices that you can export for, or their profiles as JSON."""
     profiles = load_profiles()
     if json:
         print_json({name: profile.to_json() for name, profile in profiles.items()})
@@ -90,7 +90,7 @@ def _lint_target(target: str | None, tensorrt: str | None, *, dla: bool) -> Lint
 
 def _bundle_target(bundle: Bundle, *, dla: bool) -> LintTarget:
     """Return the TensorRT version that a bundle was exported for."""
-    list_tensorrt_graphs(bundle)  # raises if there are none, before the missing version does
+    list_tensorrt_graphs(bundle)  # raises a clearer error than the missing version would
     profile = bundle.manifest.profile
     if dla and not profile.get("dla"):
         raise LintError(f"{bundle.manifest.target}, the target of {bundle.path.name}, has no DLA. Omit --dla.")

@@ -1,4 +1,4 @@
-"""`edge-msa pipeline`: run all steps. Steps that are up to date are skipped, so that a killed pipeline resumes."""
+"""`edge-msa pipeline`: run all steps. Steps that are up to date are skipped, so an interrupted pipeline resumes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_pipeline(
         json: Also print the measurements as one line of JSON.
 
     Raises:
-        UsageError: `output_dir` is a file, or the recipe is wrong.
+        UsageError: `output_dir` is a file, or the recipe is invalid.
     """
     started = time.monotonic()
     if output_dir.exists() and not output_dir.is_dir():
@@ -98,8 +98,8 @@ def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe)
     """Evaluate the teacher, and every bundle at every precision. Identical graphs on a backend are evaluated once."""
     dataset = open_and_report(options.data, options.task)
     predict, source, dataset = open_predictor(teacher, dataset, backend="auto", precision=None)
-    limits = find_bayes_optimum(options.data, dataset, "test")
-    evaluations = [evaluate(predict, dataset, "test", source, bayes_optimum=limits)[0]]
+    optimum = find_bayes_optimum(options.data, dataset, "test")
+    evaluations = [evaluate(predict, dataset, "test", source, bayes_optimum=optimum)[0]]
     by_graphs: dict[tuple[str, ...], Evaluation] = {}
     variants = [
         (bundle, backend, precision)
@@ -113,8 +113,7 @@ def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe)
             graphs = (session.backend, *sorted(digests))
             source = session_source(session, backend)
             if graphs not in by_graphs:
-                by_graphs[graphs] = evaluate(session_predictor(session), dataset, "test", source, bayes_optimum=limits)[
-                    0
-                ]
+                predict = session_predictor(session)
+                by_graphs[graphs], _ = evaluate(predict, dataset, "test", source, bayes_optimum=optimum)
             evaluations.append(dataclasses.replace(by_graphs[graphs], source=source))
     return evaluations

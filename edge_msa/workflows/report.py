@@ -29,12 +29,12 @@ def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa:
     records = load_records(paths)
     points = join_points(records)
     machine = records.benches[0].machine if records.benches else {}
-    write_report_page(Report(title, points, records.evaluations, {**machine, **_runs_below(paths)}), output)
+    write_report_page(Report(title, points, records.evaluations, {**machine, **_describe_runs(paths)}), output)
     print_result(format_tradeoff(points))
     print_output("report", output)
 
 
-def _runs_below(paths: Sequence[Path]) -> dict[str, str]:
+def _describe_runs(paths: Sequence[Path]) -> dict[str, str]:
     """Return seed, revision and digest of every run in the folders, so that you can reproduce the results."""
     runs: dict[str, str] = {}
     for folder in paths:

@@ -54,26 +54,26 @@ def reproduce(
     task: str | None = None,
     json: bool = False,
 ) -> Reproduction:
-    """Train all variants and seeds, predict test once with each, print the tables, and write the record and the plots.
+    """Train all variants with all seeds, predict the test split once with each run, and print and write the results.
 
-    Trainings and predictions that are up to date are not repeated.
+    The results are tables, the record and the plots. Trainings and predictions that are up to date are reused.
 
     Args:
         model: The method.
         data: Feature file with train, valid and test splits.
         output_dir: Folder for the runs, the record and the plots.
         seeds: Number of seeds.
-        paper: The corpus whose published table is shown; None to recognize it by the sizes of the splits.
-        ablations: Also train the ablations of the paper.
-        noise: Show the results with noise.
+        paper: The corpus whose published table is shown; None infers it from the task and the sizes of the splits.
+        ablations: Whether to train the ablations of the paper as well.
+        noise: Whether to show the results with noise as well.
         recipe: Recipe file; None for the default recipe.
         epochs: Overrides the epochs of the recipe.
-        hardware: Where to train.
+        hardware: Device and precision.
         task: Overrides the task that the data states.
         json: Print the record as JSON.
 
     Raises:
-        UsageError: An option is invalid, or the folder holds something else.
+        UsageError: An option is invalid, or the folder contains something else.
         DataError: A split is missing or empty.
     """
     if seeds < 1:
@@ -128,10 +128,10 @@ def reproduce(
 
 
 def check_output_dir(output_dir: Path, model: ModelName, dataset: Dataset) -> None:
-    """Check that a folder is missing, or holds only this reproduction, finished or not.
+    """Check that a folder does not exist, or contains only this reproduction, finished or not.
 
     Raises:
-        RunUsageError: It is a file, or holds something else.
+        RunUsageError: It is a file, or contains something else.
     """
     if output_dir.is_file():
         raise RunUsageError(f"{output_dir} is a file. Pass a folder for runs, {NAME} and plots.")
@@ -140,18 +140,18 @@ def check_output_dir(output_dir: Path, model: ModelName, dataset: Dataset) -> No
             continue
         if not (entry / INFO_NAME).is_file() or not re.fullmatch(rf"{model}-.+-seed\d+", entry.name):
             raise RunUsageError(
-                f"{output_dir} holds {entry.name}, which is not part of reproduce {model}; nothing was changed. "
-                "Pass another --output-dir."
+                f"{output_dir} contains {entry.name}, which does not belong to a reproduction of {model}. "
+                "Pass another --output-dir. Nothing was changed."
             )
         if _training_data(entry) not in {(dataset.digest, dataset.task.kind), None}:
             raise RunUsageError(
-                f"{entry} was trained on other data than {dataset.name}, or for another task; nothing was changed. "
-                "Pass another --output-dir."
+                f"{entry} was trained on other data than {dataset.name}, or for another task. "
+                "Pass another --output-dir. Nothing was changed."
             )
 
 
 def _training_data(run: Path) -> tuple[str, str] | None:
-    """Return digest and task of the data of a run; None if the run is damaged, in which case it is made again."""
+    """Return digest and task of the training data of a run, or None if the run is damaged and will be trained again."""
     try:
         inputs = load_run(run).info.inputs
     except RunError:
@@ -179,7 +179,7 @@ def distinct_variants(
     for variant in find_ablations(model) if ablations else ():
         remaining = set(dataset.dims) - set(variant.changes.get("without", ()))
         if not remaining or ("without" in variant.changes and len(remaining) == len(dataset.dims)):
-            print_note(f"skipping {variant.title}, because {dataset.name} has only {', '.join(dataset.dims)}")
+            print_note(f"Skipping {variant.title}, because {dataset.name} has only {', '.join(dataset.dims)}.")
             continue
         recipe = teacher_recipe(model, {**table, **variant.changes}, data, epochs=epochs)
         if recipe != full:
@@ -198,7 +198,7 @@ def _train_variant(
     context: TrainingContext,
     printed_notes: tuple[str, ...],
 ) -> TrainedVariant:
-    """Train a variant with all seeds, and predict test once with each run."""
+    """Train a variant with all seeds, and predict the test split once with each run."""
     names, predictions = [], []
     for seed in range(seeds):
         print_step(f"{model} {variant.title}, seed {seed}")
@@ -212,16 +212,18 @@ def _train_variant(
 
 
 def predict_test(run: Run, variant: Variant, dataset: Dataset, context: TrainingContext) -> Predictions:
-    """Return the run's predictions of test under all conditions of the variant, from the cache if possible."""
+    """Return the run's predictions on the test split under all conditions of the variant, cached if possible."""
     split = dataset.split("test")
     conditions = variant_conditions(variant, split)
     cache_key = prediction_cache_key(run, dataset)
     cached = load_test_predictions(run.path, cache_key, conditions)
     if cached is not None:
-        print_result(f"test: using the cached predictions of {run.path}")
+        print_result(f"Using the cached test predictions of {run.path}.")
         return cached
     if (run.path / PREDICTIONS_INFO_NAME).is_file():
-        print_note(f"the cached predictions in {run.path} are damaged or out of date, so test is predicted again")
+        print_note(
+            f"The cached predictions in {run.path} are damaged or out of date. The test split is predicted again."
+        )
     predictor = run_predictor(run, context)
     by_condition = dict(
         predict_conditions(predictor, split, conditions, run.spec.normalization.std, seed=run.info.seed)

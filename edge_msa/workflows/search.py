@@ -1,7 +1,7 @@
 """`edge-msa search`: search student recipes for one target, with any number of workers on any number of machines.
 
-Every worker claims a trial from the storage, makes it as ordinary runs, and stores the result. No worker coordinates
-the others. A trial whose worker was killed is requeued by another worker, or by the same command later.
+Each worker claims a trial from the storage, runs it as ordinary distill, calibrate and export steps, and stores the
+result. There is no coordinator. If a worker is killed, another worker, or the same command later, requeues its trial.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ POLL_SECONDS = 1.0
 
 
 class WorkflowSteps:
-    """The steps of a search, as the workflows of their commands. Keeps the teacher's predictions between trials."""
+    """The steps of a search, run by the workflows of their commands. The teacher's predictions are computed once."""
 
     def __init__(self) -> None:
         self._setup: DistillationSetup | None = None
@@ -108,10 +108,10 @@ def search(config: SearchConfig, *, jobs: int = 1, json: bool = False) -> None:
     Args:
         config: The options.
         jobs: Number of workers on this machine, including this process.
-        json: Whether to end stdout with one line of JSON.
+        json: Whether to print the record as one line of JSON at the end of stdout.
 
     Raises:
-        UsageError: An option, the recipe or the search space is not valid, or the storage contains another search.
+        UsageError: An option, the recipe or the search space is invalid, or the storage contains another search.
         BackendUnavailableError: Optuna is not installed, or this machine cannot measure latencies for the target.
         StorageError: The storage is locked, damaged or unreachable.
         EdgeMsaError: All trials failed.
@@ -130,7 +130,7 @@ def search(config: SearchConfig, *, jobs: int = 1, json: bool = False) -> None:
         record = finish_search(context, runner, steps, study.results())
     answer = find_answer(record)
     print_result(f"\n{format_search(record)}\n\n{answer.text}")
-    print_result(f"took {time.monotonic() - started:.0f} s")
+    print_result(f"Finished in {time.monotonic() - started:.0f} s.")
     print_output("Pareto front", config.output_dir / PARETO_FOLDER)
     print_output("page", config.output_dir / PAGE_NAME)
     if json:
@@ -177,7 +177,7 @@ def run_worker(config: SearchConfig, log: Path) -> None:
 
 
 def _make_teacher(context: SearchContext, steps: WorkflowSteps) -> None:
-    """Train the teacher unless one was passed. If another worker is training it, wait."""
+    """Train the teacher, unless one was passed. If another worker is training it, wait for that worker."""
     if context.config.teacher is None:
         with wait_for_turn(context.teacher, "the teacher"):
             print_step("teacher")
@@ -191,18 +191,18 @@ def _open_study(context: SearchContext) -> Study:
     study = Study(location, config.output_dir, context.inputs, context.space, seed=config.seed)
     study.enqueue_defaults(context.default_params)
     if context.total_trials < config.trials:
-        print_note(f"the search space has only {context.total_trials} points, so this is the number of trials")
+        print_note(f"The search space has only {context.total_trials} points, so the search runs that many trials.")
     return study
 
 
 def _start_workers(config: SearchConfig, count: int) -> list[SpawnProcess]:
-    """Start further workers on the same search. They end with this process."""
+    """Start additional workers of the same search. They end when this process ends."""
     context = multiprocessing.get_context("spawn")
     folder = config.output_dir / JOBS_FOLDER
     workers = []
     for number in range(1, count + 1):
         folder.mkdir(exist_ok=True)
-        # torch reads this when it is imported, which is before the worker's function runs.
+        # torch reads the variable on import, which happens before the worker's function runs.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (count + 1))))
         worker = context.Process(target=run_worker, args=(config, folder / f"{number}.txt"), daemon=True)
         worker.start()
@@ -222,7 +222,7 @@ def _run_trials(context: SearchContext, study: Study, runner: TrialRunner) -> No
         if not running:
             return
         if not waiting:
-            print_note(f"waiting for other workers, which are running {running} of the trials")
+            print_note(f"Waiting for other workers, which are running {running} trials.")
         waiting = True
         time.sleep(POLL_SECONDS)
 
@@ -234,7 +234,7 @@ def _run_trial(context: SearchContext, study: Study, runner: TrialRunner, claime
             result = runner.run(claimed, context.config.seed)
     except TRIAL_ERRORS as error:
         study.fail(claimed, str(error))
-        print_progress(f"trial {claimed.number} failed: {error}")
+        print_progress(f"Trial {claimed.number} failed: {error}")
         return
     study.finish(claimed, result)
     error_value, ratio, size = result.costs

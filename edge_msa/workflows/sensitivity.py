@@ -56,23 +56,23 @@ def find_mixed_precision(
     seed: int = 0,
     task: str | None = None,
 ) -> Run:
-    """Search a plan for every quantization scheme of a target, and write the plans with the calibration as a run.
+    """Search a mixed-precision plan for each quantization scheme of a target, and write them to a calibration run.
 
-    An interrupted search resumes where it stopped. So does a search that ran out of time, if it is started again.
+    A search that was interrupted, or ran out of time, resumes where it stopped when it is started again.
 
     Args:
-        target: name of a device, a family, or a TOML file.
-        model: calibration run.
-        output_dir: run to write.
-        data: data whose validation split scores the plans; None for the student's training data.
-        budget: seconds for all schemes together.
-        max_drop: largest loss in points on the worst subset.
-        max_distance: largest distance from FP32's predictions, in standard deviations of those predictions.
-        seed: seed of the validation samples.
-        task: overrides the task that the data states.
+        target: Name of a device, name of a device family, or a TOML file.
+        model: Calibration run.
+        output_dir: Folder of the run to write.
+        data: Data whose validation split scores the plans (default: the student's training data).
+        budget: Seconds for all schemes together.
+        max_drop: Largest loss, in points, on the worst subset.
+        max_distance: Largest distance from the FP32 predictions, in standard deviations of those predictions.
+        seed: Seed of the validation samples.
+        task: Name of the task (default: the task that the data states).
 
     Raises:
-        UsageError: the run is not a calibration run, or the target does not support INT8.
+        UsageError: The run is not a calibration run, or the target does not support INT8.
     """
     profile = find_profile(target)
     backends = {backend.scheme: backend.name for backend in profile.backends if backend.scheme is not None}
@@ -186,7 +186,7 @@ def _search(
 
 
 def _with_plans(calibration: Calibration, plans: Plans) -> Calibration:
-    """Return the calibration with the FP32 weights of the plans added to its own."""
+    """Return the calibration with the FP32 weights of the plans added."""
     before = calibration.fp32_weights
     added = {scheme: {**before.get(scheme, {}), **plan.fp32_weights} for scheme, plan in plans.items()}
     return dataclasses.replace(calibration, fp32_weights={**before, **added})

@@ -1,4 +1,4 @@
-"""`edge-msa text train` and `edge-msa text distill`: text models, as student runs with a tokenizer and text encoder."""
+"""`edge-msa text train` and `edge-msa text distill`: write student runs with a tokenizer and a text encoder."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def train_text_model(
     for source, dataset in zip(corpora.sources, corpora.datasets, strict=True):
         if not np.isfinite(dataset.split("train").labels).all():
             raise DataError(
-                f"{source} has texts without scores. Use edge-msa text distill, which can learn from teachers."
+                f"{source} has texts without scores. Use edge-msa text distill, which learns from teachers."
             )
     inputs = corpora.input_digests | {"encoder": _encoder_digest(encoder), "precision": context.precision}
     cache_key = compute_cache_key("text train", settings.model_dump() | {"layers": layers}, seed, inputs)
@@ -138,7 +138,7 @@ def distill_text_model(
     sources = [load_run(path) for path in teachers]
     for source in sources:
         if require_text_model(source).dims.keys() != {"language"}:
-            raise UsageError(f"{source.path} takes more than text. Pass runs of edge-msa text train or distill.")
+            raise UsageError(f"{source.path} has other modalities besides text. Pass runs of edge-msa text.")
     inputs = corpora.input_digests | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
     inputs["precision"] = context.precision
     key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": layers}
@@ -164,7 +164,7 @@ def distill_text_model(
 
 @dataclasses.dataclass(frozen=True)
 class _Provenance:
-    """What a run records about how it was made."""
+    """Fields of `run.json` that tell how the run was made."""
 
     command: str
     cache_key: str
@@ -237,8 +237,8 @@ def _open_corpora(transcripts: Sequence[str]) -> _Corpora:
     for source, dataset in zip(transcripts, datasets, strict=True):
         if dataset.task != datasets[-1].task or not dataset.task.is_score:
             raise DataError(
-                f"All transcripts must have the same scores as task, got {dataset.task.kind} in {source} and "
-                f"{datasets[-1].task.kind} in {transcripts[-1]}."
+                f"All transcripts must have the same task, and its labels must be scores, got {dataset.task.kind} in "
+                f"{source} and {datasets[-1].task.kind} in {transcripts[-1]}."
             )
         names: tuple[SplitName, ...] = ("train", "valid") if source == transcripts[-1] else ("train",)
         for name in names:
@@ -251,7 +251,8 @@ def _open_corpora(transcripts: Sequence[str]) -> _Corpora:
                 )
     if not np.isfinite(datasets[-1].split("valid").labels).all():
         raise DataError(
-            f"The valid split of {transcripts[-1]} has no scores, which the choice of the best epoch needs."
+            f"The valid split of {transcripts[-1]} has texts without scores, but all scores are needed to choose "
+            "the best epoch."
         )
     return _Corpora(tuple(transcripts), datasets)
 

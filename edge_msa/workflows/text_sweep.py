@@ -59,7 +59,7 @@ class _SweepConfig:
     hardware: Hardware
 
     def teacher(self, seed: int) -> Path:
-        """Return the folder of a teacher's run."""
+        """Return the folder of the teacher with a seed."""
         return self.output_dir / f"teacher-{seed}"
 
 
@@ -75,9 +75,9 @@ def run_text_sweep(
     hardware: Hardware | None = None,
     json: bool = False,
 ) -> TextSweep:
-    """Train, export and measure text models of all sizes. Results that are up to date are kept.
+    """Train, export and measure text models of all sizes, print a table, and write a record and a page.
 
-    Prints a table, and writes a record and a page.
+    Results that are up to date are reused.
 
     Args:
         transcripts: Transcript files; the last one is the target corpus.
@@ -142,9 +142,9 @@ def _variants(config: _SweepConfig, layers: Sequence[int]) -> Iterator[SweepVari
 
 
 def _best_runs(runs: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
-    """Return the runs of the variant with the best validation metric, from which the static table is distilled.
+    """Return the runs of the variant with the best validation metric, to distill the static table from.
 
-    A smaller encoder that is distilled from several teachers can be better than each of them.
+    A smaller encoder that was distilled from several teachers can be better than each of them.
     """
     means = {
         name: sum(load_run(path).info.validation_metric for path in paths) / len(paths) for name, paths in runs.items()
@@ -156,7 +156,7 @@ def _best_runs(runs: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
 
 
 def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _SweepConfig) -> Path:
-    """Return the run of a variant and seed, distilled unless it is up to date."""
+    """Return the run of a variant and a seed. Distill it unless it is up to date."""
     if variant.text_encoder == "teacher":
         return config.teacher(seed)
     print_step(f"{variant.title}, seed {seed}")
@@ -176,7 +176,7 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _Sw
 
 
 def _bundle(variant: SweepVariant, seed: int, run: Path, config: _SweepConfig) -> Path:
-    """Return the bundle of a run, calibrated and exported unless it is up to date."""
+    """Return the bundle of a run. Calibrate and export it unless it is up to date."""
     print_step(f"bundle: {variant.title}, seed {seed}")
     calibrated = config.output_dir / f"calibrated-{variant.name}-{seed}"
     calibrate_student(None, run, calibrated, in_pipeline=True)

@@ -38,7 +38,7 @@ def train_teacher(
 ) -> Run:
     """Train a teacher and write its run, unless an identical run exists.
 
-    With several processes the first one writes the run and returns; the others exit when the training ends.
+    With several processes, the first one writes the run and returns. The others exit when the training ends.
 
     Args:
         data: Feature file, or `synthetic`.
@@ -54,7 +54,7 @@ def train_teacher(
 
     Raises:
         UsageError: The recipe or the data cannot be used.
-        DataError: The data does not fit.
+        DataError: The content of the data cannot be used for training.
         TrainingError: The training diverged.
     """
     context = (hardware or Hardware()).start(progress=shows_progress())

@@ -73,7 +73,7 @@ def test_table_lists_the_first_findings_of_a_rule(tmp_path: Path, capsys: pytest
         ([], "Pass --tensorrt VERSION or --target NAME"),
         (["--tensorrt", "7.2"], "TensorRT version must be at least 8.5"),
         (["--tensorrt", "new"], "must be like 8.5, 10.3 or 11.4.1, got 'new'"),
-        (["--tensorrt", "8.5", "--target", "jetson"], "--target and --tensorrt exclude each other"),
+        (["--tensorrt", "8.5", "--target", "jetson"], "--target and --tensorrt cannot be combined"),
         (["--target", "laptop"], "laptop-x86 has no TensorRT"),
         (["--target", "jetson", "--dla"], "jetson-orin-nano has no DLA"),
         (["--target", "jetsn"], "id you mean 'jetson'"),

@@ -175,7 +175,7 @@ def test_fewer_than_one_seed_is_refused(archive: Path, recipe: Path, tmp_path: P
 
 def test_a_folder_with_other_files_is_unchanged(archive: Path, recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunUsageError, match=r"holds thesis\.tex, .*nothing was changed"):
+    with pytest.raises(RunUsageError, match=r"contains thesis\.tex, .*Nothing was changed"):
         call(archive, recipe, tmp_path)
     with pytest.raises(RunUsageError, match="is a file"):
         call(archive, recipe, tmp_path / "thesis.tex")
@@ -185,7 +185,7 @@ def test_a_folder_with_other_files_is_unchanged(archive: Path, recipe: Path, tmp
 def test_another_reproduction_is_unchanged(archive: Path, recipe: Path, tmp_path: Path) -> None:
     call(archive, recipe, tmp_path / "out", seeds=1)
     before = load_run(tmp_path / "out" / "hrlf-full-seed0").digest
-    with pytest.raises(RunUsageError, match="not part of reproduce almt"):
+    with pytest.raises(RunUsageError, match="does not belong to a reproduction of almt"):
         call(archive, recipe, tmp_path / "out", model="almt")
     write_archive(generate_dataset(SyntheticConfig(train=40, valid=24, test=24)), tmp_path / "other.npz")
     with pytest.raises(RunUsageError, match="other data"):

@@ -83,7 +83,7 @@ def test_a_search_writes_answer_bundles_and_page(
     record = json.loads(out.splitlines()[-1])
     folder = Path(command[command.index("--output-dir") + 1])
     # The default recipe, whose width is outside the space, and the two points of the space.
-    assert "the search space has only 3 points" in err
+    assert "The search space has only 3 points" in err
     widths = [trial["params"].get("width") for trial in record["trials"]]
     assert widths[0] is None
     assert sorted(widths[1:]) == [4, 6]

@@ -192,7 +192,7 @@ def test_texts_without_scores_need_teachers(teacher: Run, transcripts: Path, tmp
 
 
 def test_unusable_teachers_and_transcripts_raise_an_error(transcripts: Path, table: Run, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only --text-encoder table"):
+    with pytest.raises(UsageError, match="Pass --text-encoder table"):
         distill_text_model([table.path], [str(transcripts)], tmp_path / "run", text_encoder="encoder", recipe=QUICK)
     with pytest.raises(UsageError, match="No transcripts were passed"):
         distill_text_model([table.path], [], tmp_path / "run")
