@@ -137,7 +137,7 @@ def test_a_damaged_text_file_is_refused_by_name(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"text_encoder": "other"}, r"language\.text_encoder must be one of table, graph, got 'other'"),
+        ({"text_encoder": "other"}, r"language\.text_encoder must be one of table, encoder, got 'other'"),
         ({"table": ""}, r"language\.table must be set for a table"),
         ({"text_encoder": "encoder"}, r"language\.table must be set for a table and empty for an encoder"),
         ({"max_tokens": 0}, r"language\.max_tokens must be at least 1, got 0"),
