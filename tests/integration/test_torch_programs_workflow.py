@@ -65,7 +65,7 @@ def test_programs_are_kept_if_compilation_fails(
     ("options", "message"),
     [
         (("--target", "laptop"), "torch-tensorrt with dynamo is not available for laptop-x86"),
-        (("--target", "jetson-xavier-nx"), "Available: jetson-agx-orin"),
+        (("--target", "jetson-xavier-nx"), "Supported targets: jetson-agx-orin"),
         (("--target", "jetson", "--precision", "int8"), "--precision must be one of auto, fp32, fp16"),
         (("--target", "jetson-agx-orin", "--dla"), "--dla applies only to bundles"),
         (("--target", "jetson", "--ir"), "--ir applies only to bundles"),

@@ -22,8 +22,8 @@ def select_rows(split: Split, task: Task, ids: Sequence[str]) -> tuple[Rows, str
     """Return the rows of the samples to show, and a description of the selection.
 
     Without ids, samples are selected among those with the most modalities: for scores, the samples at `QUANTILES` of
-    the label; for emotions, the first sample of each emotion. The selection does not depend on predictions or attention,
-    so it does not favor samples that look interesting.
+    the label; for emotions, the first sample of each emotion. The selection does not depend on predictions or
+    attention, so it does not favor samples that look interesting.
 
     Args:
         split: The split.

@@ -41,12 +41,12 @@ def through_json(spec: ModelSpec) -> dict[str, Any]:
 @pytest.mark.parametrize("task", [MOSI, EMOTIONS])
 def test_a_spec_survives_a_json_round_trip(task: Task) -> None:
     spec = ModelSpec.for_training(toy(task), "file.npz")
-    found = ModelSpec.from_json(through_json(spec))
-    assert found.task == task
-    assert found.to_json() == spec.to_json()
+    result = ModelSpec.from_json(through_json(spec))
+    assert result.task == task
+    assert result.to_json() == spec.to_json()
     for name in DIMS:
-        np.testing.assert_array_equal(found.normalization.mean[name], spec.normalization.mean[name])
-        np.testing.assert_array_equal(found.normalization.std[name], spec.normalization.std[name])
+        np.testing.assert_array_equal(result.normalization.mean[name], spec.normalization.mean[name])
+        np.testing.assert_array_equal(result.normalization.std[name], spec.normalization.std[name])
 
 
 def test_training_frames_are_centered_and_scaled() -> None:
@@ -91,9 +91,9 @@ def test_data_may_lack_a_modality_of_the_model() -> None:
 
 
 def test_an_unknown_modality_is_ignored_with_a_note() -> None:
-    found = ModelSpec.for_training(toy(), "x").normalize(toy(dims={**DIMS, "vision": 2}))
-    assert set(found.dims) == set(DIMS)
-    assert found.notes == ("vision: ignored, the model was trained without it",)
+    result = ModelSpec.for_training(toy(), "x").normalize(toy(dims={**DIMS, "vision": 2}))
+    assert set(result.dims) == set(DIMS)
+    assert result.notes == ("vision: ignored, the model was trained without it",)
 
 
 @pytest.mark.parametrize("rows", [slice(0), slice(None)], ids=["absent", "masked"])

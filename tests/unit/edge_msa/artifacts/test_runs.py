@@ -93,9 +93,9 @@ def test_two_commands_cannot_make_the_same_run_at_once(tmp_path: Path) -> None:
 def test_a_run_survives_a_kill_during_its_replacement(tmp_path: Path) -> None:
     make(tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / ".run.old")
-    found = find_current_run(tmp_path / "run", "one")
-    assert found is not None
-    assert found.info.cache_key == "one"
+    result = find_current_run(tmp_path / "run", "one")
+    assert result is not None
+    assert result.info.cache_key == "one"
     assert not (tmp_path / ".run.old").exists()
 
 

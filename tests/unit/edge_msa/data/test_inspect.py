@@ -25,10 +25,10 @@ def _dataset(task: Task, labels: Any) -> Dataset:
 
 
 def test_an_inspection_counts_samples_frames_and_labels() -> None:
-    found = inspect_dataset(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
-    train = found.splits["train"]
-    assert (found.task, found.absent, found.dims) == ("mosi", ("vision",), {"language": 5, "audio": 2})
-    assert found.non_finite == {"train/audio/-inf": 1}
+    result = inspect_dataset(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
+    train = result.splits["train"]
+    assert (result.task, result.absent, result.dims) == ("mosi", ("vision",), {"language": 5, "audio": 2})
+    assert result.non_finite == {"train/audio/-inf": 1}
     assert (train.samples, train.groups) == (4, 2)
     assert train.labels == {"-3": 1, "-2": 0, "-1": 0, "+0": 2, "+1": 0, "+2": 0, "+3": 1}
     audio = train.modalities["audio"]
@@ -46,14 +46,14 @@ def test_every_label_is_counted_once(task: Task, labels: Any) -> None:
 
 
 def test_an_inspection_converts_to_json_and_text() -> None:
-    found = inspect_dataset(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
-    assert json.loads(json.dumps(found.to_json()))["splits"]["train"]["samples"] == 4
-    text = format_inspection(found)
+    result = inspect_dataset(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
+    assert json.loads(json.dumps(result.to_json()))["splits"]["train"]["samples"] == 4
+    text = format_inspection(result)
     for part in ("corpus", "absent modalities: vision", "1 in train/audio/-inf", "4 x 4 x 2", "2 / 4 / 4", "25.0%"):
         assert part in text
 
 
 def test_unlabeled_samples_are_counted() -> None:
     raw = RawSplit(["a"], None, {"audio": RawFrames(values=np.ones((1, 2, 2)))})
-    found = inspect_dataset(assemble("x", REGRESSION, {"test": raw}, digest="d"))
-    assert found.splits["test"].labels["unlabeled"] == 1
+    result = inspect_dataset(assemble("x", REGRESSION, {"test": raw}, digest="d"))
+    assert result.splits["test"].labels["unlabeled"] == 1

@@ -21,7 +21,7 @@ def _audio(count: int, seed: int) -> Frames:
     rng = np.random.default_rng(seed)
     values = (rng.normal(size=(count, 4, 3)) * [1, 100, 0] + [5, -300, 0.1]).astype(np.float32)
     valid = rng.random((count, 4)) > 0.4
-    values[~valid] = 1e6  # what is not valid must not count
+    values[~valid] = 1e6  # frames that are not valid must not count
     return Frames(valid, values)
 
 
@@ -94,12 +94,12 @@ def test_invalid_frames_stay_zero_and_the_input_unchanged(dataset: Dataset) -> N
 
 def test_json_keeps_float32_values_exactly(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
-    read = FeatureNormalization.from_json(json.loads(json.dumps(fitted.to_json())))
-    assert read.notes == fitted.notes
+    loaded = FeatureNormalization.from_json(json.loads(json.dumps(fitted.to_json())))
+    assert loaded.notes == fitted.notes
     for modality in fitted.mean:
-        np.testing.assert_array_equal(read.mean[modality], fitted.mean[modality])
-        np.testing.assert_array_equal(read.std[modality], fitted.std[modality])
-        assert read.std[modality].dtype == np.float32
+        np.testing.assert_array_equal(loaded.mean[modality], fitted.mean[modality])
+        np.testing.assert_array_equal(loaded.std[modality], fitted.std[modality])
+        assert loaded.std[modality].dtype == np.float32
 
 
 def test_another_number_of_features_is_refused(dataset: Dataset) -> None:

@@ -20,7 +20,7 @@ def dataset() -> Dataset:
     return Dataset("toy", MOSI, {"train": split, "test": split}, "toy")
 
 
-def read(precision: str, gap: float) -> tuple[Evaluation, tuple[SubsetPredictions, ...]]:
+def evaluate_toy(precision: str, gap: float) -> tuple[Evaluation, tuple[SubsetPredictions, ...]]:
     def predict(split: Split, subset: Subset) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return split.labels + np.float32(gap if subset is Subset.LA else 0.0)
 
@@ -28,23 +28,23 @@ def read(precision: str, gap: float) -> tuple[Evaluation, tuple[SubsetPrediction
 
 
 def test_each_subset_has_its_difference() -> None:
-    found = compare_evaluations(*read("fp32", 0.0), *read("int8", 0.25))
-    assert found.precisions == ("fp32", "int8")
-    assert [item.subset for item in found.subsets] == ["l", "a", "la"]
-    assert found.subsets[2].metrics["mae"] == pytest.approx((0.0, 0.25))
-    assert found.subsets[0].metrics["mae"] == (0.0, 0.0)
-    assert all(item.correlation == pytest.approx(1.0) for item in found.subsets)
+    result = compare_evaluations(*evaluate_toy("fp32", 0.0), *evaluate_toy("int8", 0.25))
+    assert result.precisions == ("fp32", "int8")
+    assert [item.subset for item in result.subsets] == ["l", "a", "la"]
+    assert result.subsets[2].metrics["mae"] == pytest.approx((0.0, 0.25))
+    assert result.subsets[0].metrics["mae"] == (0.0, 0.0)
+    assert all(item.correlation == pytest.approx(1.0) for item in result.subsets)
 
 
 def test_the_sentence_has_mean_and_largest_difference() -> None:
-    text = format_agreement(compare_evaluations(*read("fp32", 0.0), *read("int8", 1.5)))
+    text = format_agreement(compare_evaluations(*evaluate_toy("fp32", 0.0), *evaluate_toy("int8", 1.5)))
     assert "in MAE by 0.500 on average (at most 1.500)" in text
     assert "in Acc-2 Non0 by 8.3 on average (at most 25.0)" in text
     assert "-25.0" in text
 
 
 def test_different_predictions_have_a_low_correlation() -> None:
-    first, second = read("fp32", 0.0), read("int8", 0.0)
-    turned = tuple(dataclasses.replace(item, scores=-item.scores) for item in second[1])
-    found = compare_evaluations(*first, second[0], turned)
-    assert {round(item.correlation, 5) for item in found.subsets} == {-1.0}
+    first, second = evaluate_toy("fp32", 0.0), evaluate_toy("int8", 0.0)
+    negated = tuple(dataclasses.replace(item, scores=-item.scores) for item in second[1])
+    result = compare_evaluations(*first, second[0], negated)
+    assert {round(item.correlation, 5) for item in result.subsets} == {-1.0}

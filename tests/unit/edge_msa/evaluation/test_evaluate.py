@@ -39,29 +39,29 @@ def dataset_of(modalities: tuple[str, ...] = ("language", "audio", "vision"), ta
     return Dataset("toy", task, {"train": train, "test": test}, "digest")
 
 
-def knowing(split: Split, subset: Subset) -> FloatArray:
-    """Predictions that get better with every modality."""
+def predict_toy(split: Split, subset: Subset) -> FloatArray:
+    """Return predictions that improve with every modality."""
     return split.labels * np.float32(0.2 * len(subset.modalities))
 
 
 def test_all_subsets_are_evaluated_and_averaged() -> None:
-    found, predictions = evaluate(knowing, dataset_of(), "test", SOURCE, resamples=20)
-    assert list(found.by_subset) == [subset.value for subset in Subset]
+    result, predictions = evaluate(predict_toy, dataset_of(), "test", SOURCE, resamples=20)
+    assert list(result.by_subset) == [subset.value for subset in Subset]
     assert [item.subset for item in predictions] == list(Subset)
-    assert found.by_subset["lav"]["mae"] < found.by_subset["la"]["mae"] < found.by_subset["l"]["mae"]
-    six = [found.by_subset[name]["mae"] for name in ("l", "a", "v", "la", "lv", "av")]
-    assert found.missing_average["mae"] == pytest.approx(np.mean(six))
-    assert set(found.baselines) == {"median", "best_constant"}
-    low, high = found.intervals["l"]["mae"]
-    assert low < found.by_subset["l"]["mae"] < high
+    assert result.by_subset["lav"]["mae"] < result.by_subset["la"]["mae"] < result.by_subset["l"]["mae"]
+    six = [result.by_subset[name]["mae"] for name in ("l", "a", "v", "la", "lv", "av")]
+    assert result.missing_average["mae"] == pytest.approx(np.mean(six))
+    assert set(result.baselines) == {"median", "best_constant"}
+    low, high = result.intervals["l"]["mae"]
+    assert low < result.by_subset["l"]["mae"] < high
 
 
 def test_subsets_with_an_absent_modality_are_skipped() -> None:
-    found, _ = evaluate(knowing, dataset_of(("language", "audio")), "test", SOURCE, resamples=0)
-    assert list(found.by_subset) == ["l", "a", "la"]
-    assert found.skipped_subsets == ("v", "lv", "av", "lav")
-    assert "v, lv, av, lav" in format_evaluation(found)
-    assert found.intervals == {}
+    result, _ = evaluate(predict_toy, dataset_of(("language", "audio")), "test", SOURCE, resamples=0)
+    assert list(result.by_subset) == ["l", "a", "la"]
+    assert result.skipped_subsets == ("v", "lv", "av", "lav")
+    assert "v, lv, av, lav" in format_evaluation(result)
+    assert result.intervals == {}
 
 
 def test_samples_without_frames_are_excluded() -> None:
@@ -71,19 +71,26 @@ def test_samples_without_frames_are_excluded() -> None:
 
     def predict(split: Split, subset: Subset) -> FloatArray:
         seen[subset] = len(split)
-        return knowing(split, subset)
+        return predict_toy(split, subset)
 
-    found, predictions = evaluate(predict, data, "test", SOURCE, resamples=0)
-    assert found.counts == {"l": 40, "a": 33, "la": 40}
+    result, predictions = evaluate(predict, data, "test", SOURCE, resamples=0)
+    assert result.counts == {"l": 40, "a": 33, "la": 40}
     assert seen == {Subset.L: 40, Subset.A: 33, Subset.LA: 40}
     assert predictions[1].rows.tolist() == list(range(7, 40))
-    assert "a: 7 samples without a valid frame excluded" in format_evaluation(found)
+    assert "a: 7 samples without a valid frame excluded" in format_evaluation(result)
 
 
 @pytest.mark.parametrize("task", [MOSI, EMOTIONS], ids=["mosi", "emotions"])
 def test_an_evaluation_survives_a_json_round_trip(task: Task) -> None:
-    found, _ = evaluate(knowing, dataset_of(task=task), "test", SOURCE, bayes_optimum={"l": {"mae": 0.1}}, resamples=20)
-    assert Evaluation.from_json(json.loads(json.dumps(found.to_json()))) == found
+    result, _ = evaluate(
+        predict_toy,
+        dataset_of(task=task),
+        "test",
+        SOURCE,
+        bayes_optimum={"l": {"mae": 0.1}},
+        resamples=20,
+    )
+    assert Evaluation.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
 @pytest.mark.parametrize(
@@ -91,32 +98,32 @@ def test_an_evaluation_survives_a_json_round_trip(task: Task) -> None:
     [({"record": "bench"}, "must be an evaluation"), ({"schema": 9}, "of schema 9"), ({"surplus": 1}, "surplus")],
 )
 def test_another_record_is_refused(change: dict[str, object], message: str) -> None:
-    found, _ = evaluate(knowing, dataset_of(), "test", SOURCE, resamples=0)
+    result, _ = evaluate(predict_toy, dataset_of(), "test", SOURCE, resamples=0)
     with pytest.raises(EdgeMsaError, match=message):
-        Evaluation.from_json({**found.to_json(), **change})
+        Evaluation.from_json({**result.to_json(), **change})
 
 
 def test_the_table_lists_subsets_baselines_and_optimum() -> None:
     optimum = {"l": {"mae": 0.5, "corr": 0.9, "acc2_non0": 0.95}}
-    found, _ = evaluate(knowing, dataset_of(), "test", SOURCE, bayes_optimum=optimum, resamples=20)
-    lines = format_evaluation(found).splitlines()
+    result, _ = evaluate(predict_toy, dataset_of(), "test", SOURCE, bayes_optimum=optimum, resamples=20)
+    lines = format_evaluation(result).splitlines()
     starts = [line.split("  ")[0].strip() for line in lines[4:15]]
     assert starts[:8] == ["l", "a", "v", "la", "lv", "av", "lav", "missing-average"]
     assert starts[8].startswith("baseline: median (")
     assert starts[9].startswith("baseline: best constant (")
     assert starts[10] == "Bayes optimum l"
     assert "95.0" in lines[14]
-    assert "over videos" in format_evaluation(found)
-    assert format_evaluation(found).count("optimal predictor on this split") == 1
-    assert "optimal predictor" not in format_evaluation(replace(found, bayes_optimum={}))
+    assert "over videos" in format_evaluation(result)
+    assert format_evaluation(result).count("optimal predictor on this split") == 1
+    assert "optimal predictor" not in format_evaluation(replace(result, bayes_optimum={}))
 
 
 def test_equal_baselines_share_a_row() -> None:
-    found, _ = evaluate(knowing, dataset_of(), "test", SOURCE, resamples=0)
+    result, _ = evaluate(predict_toy, dataset_of(), "test", SOURCE, resamples=0)
     level = replace(
-        found,
-        baselines=dict.fromkeys(found.baselines, found.baselines["best_constant"]),
-        baseline_constants=dict.fromkeys(found.baselines, (0.0,)),
+        result,
+        baselines=dict.fromkeys(result.baselines, result.baselines["best_constant"]),
+        baseline_constants=dict.fromkeys(result.baselines, (0.0,)),
     )
     rows = [line for line in format_evaluation(level).splitlines() if line.startswith("baseline")]
     assert len(rows) == 1
@@ -125,7 +132,7 @@ def test_equal_baselines_share_a_row() -> None:
 
 def test_predictions_have_a_row_per_sample_and_subset(tmp_path: Path) -> None:
     data = dataset_of(("language",))
-    _, predictions = evaluate(knowing, data, "test", SOURCE, resamples=0)
+    _, predictions = evaluate(predict_toy, data, "test", SOURCE, resamples=0)
     path = write_predictions(tmp_path / "out.csv", MOSI, data.splits["test"], predictions)
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -137,7 +144,7 @@ def test_predictions_have_a_row_per_sample_and_subset(tmp_path: Path) -> None:
 
 def test_each_emotion_has_its_own_prediction_column(tmp_path: Path) -> None:
     data = dataset_of(("language",), EMOTIONS)
-    _, predictions = evaluate(knowing, data, "test", SOURCE, resamples=0)
+    _, predictions = evaluate(predict_toy, data, "test", SOURCE, resamples=0)
     path = write_predictions(tmp_path / "out.csv", EMOTIONS, data.splits["test"], predictions)
     header = path.read_text(encoding="utf-8").splitlines()[0]
     assert header.startswith("id,label.neutral,label.happy,label.sad,label.angry,subset,score.neutral")
@@ -145,9 +152,9 @@ def test_each_emotion_has_its_own_prediction_column(tmp_path: Path) -> None:
 
 def test_without_training_labels_the_median_is_omitted() -> None:
     data = Dataset("toy", MOSI, {"test": split_of(2, ("language",))}, "digest")
-    found, _ = evaluate(knowing, data, "test", SOURCE, resamples=0)
-    assert list(found.baselines) == ["best_constant"]
-    assert any("no training labels" in note for note in found.notes)
+    result, _ = evaluate(predict_toy, data, "test", SOURCE, resamples=0)
+    assert list(result.baselines) == ["best_constant"]
+    assert any("no training labels" in note for note in result.notes)
 
 
 def test_a_split_without_labels_is_refused() -> None:
@@ -157,11 +164,11 @@ def test_a_split_without_labels_is_refused() -> None:
         dataset, splits={**dataset.splits, "test": replace(test, labels=np.full_like(test.labels, np.nan))}
     )
     with pytest.raises(DataError, match="The test split of toy has samples without labels"):
-        evaluate(knowing, silent, "test", SOURCE, resamples=0)
+        evaluate(predict_toy, silent, "test", SOURCE, resamples=0)
 
 
 def test_missing_splits_and_bad_predictions_are_refused() -> None:
     with pytest.raises(DataError, match="no valid split"):
-        evaluate(knowing, dataset_of(), "valid", SOURCE)
+        evaluate(predict_toy, dataset_of(), "valid", SOURCE)
     with pytest.raises(EdgeMsaError, match="shape"):
         evaluate(lambda split, _: split.labels[1:], dataset_of(), "test", SOURCE)

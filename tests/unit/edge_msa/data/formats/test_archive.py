@@ -61,9 +61,9 @@ def test_an_archive_is_loaded_as_written(tmp_path: Path, task: Task) -> None:
             "digest",
         )
     write_archive(dataset, tmp_path / "x.npz")
-    read = open_dataset(tmp_path / "x.npz")
-    _assert_same(dataset, read)
-    valid, test = read.splits["valid"].modalities["language"], read.splits["test"].modalities["language"]
+    loaded = open_dataset(tmp_path / "x.npz")
+    _assert_same(dataset, loaded)
+    valid, test = loaded.splits["valid"].modalities["language"], loaded.splits["test"].modalities["language"]
     assert valid.ids is not None
     assert valid.table is test.table
 
@@ -170,10 +170,10 @@ def test_a_split_without_labels_needs_ids(tmp_path: Path) -> None:
     dataset.splits["train"].labels[:] = np.nan
     write_archive(dataset, tmp_path / "x.npz")
     assert "train/labels" not in np.load(tmp_path / "x.npz").files
-    found = open_dataset(tmp_path / "x.npz")
-    assert np.isnan(found.split("train").labels).all()
-    assert found.split("train").ids == dataset.split("train").ids
-    assert "train: no labels, so it can be used for predictions but not for training or evaluation" in found.notes
+    result = open_dataset(tmp_path / "x.npz")
+    assert np.isnan(result.split("train").labels).all()
+    assert result.split("train").ids == dataset.split("train").ids
+    assert "train: no labels, so it can be used for predictions but not for training or evaluation" in result.notes
 
 
 def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_digest_depends_on_every_file(folder: Path) -> None:
     assert open_dataset(folder, task=MOSI).digest != before
 
 
-def test_the_task_must_be_given(folder: Path) -> None:
+def test_the_task_must_be_stated(folder: Path) -> None:
     with pytest.raises(UsageError, match="--task"):
         open_dataset(folder)
 

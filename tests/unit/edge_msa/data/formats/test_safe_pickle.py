@@ -36,16 +36,16 @@ def test_all_pickle_protocols_are_loaded(tmp_path: Path, protocol: int) -> None:
         fortran=np.asfortranarray(np.eye(3)),
         rest=[(1, 2.0), {3}, b"\xff", frozenset({4}), bytearray(b"x"), complex(1, 2)],
     )
-    read = load_pickle(_write(tmp_path / "x.pkl", content, protocol))
-    np.testing.assert_array_equal(read["x"], content["x"])
-    np.testing.assert_array_equal(read["fortran"], np.eye(3))
-    assert read["names"].tolist() == ["a", b"b", None]
-    assert read["scalar"] == 2.5
-    assert read["rest"] == content["rest"]
+    loaded = load_pickle(_write(tmp_path / "x.pkl", content, protocol))
+    np.testing.assert_array_equal(loaded["x"], content["x"])
+    np.testing.assert_array_equal(loaded["fortran"], np.eye(3))
+    assert loaded["names"].tolist() == ["a", b"b", None]
+    assert loaded["scalar"] == 2.5
+    assert loaded["rest"] == content["rest"]
 
 
 def _python2(values: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
-    """{'x': values, 'id': 'caf\\xe9'} as Python 2 and its NumPy wrote it: byte strings, numpy.core, integer flags."""
+    """{'x': values, 'id': 'caf\\xe9'} as pickled by NumPy on Python 2: byte strings, numpy.core, integer flags."""
     raw = values.tobytes()
     shape = b"".join(b"I%d\n" % size for size in values.shape)
     array = (
@@ -59,9 +59,9 @@ def _python2(values: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
 def test_python_2_pickles_are_loaded_without_warnings(tmp_path: Path) -> None:
     values = np.array([[1.5, -2.0], [np.pi, 200.0]], dtype="<f4")
     (tmp_path / "old.pkl").write_bytes(_python2(values))
-    read = load_pickle(tmp_path / "old.pkl")
-    np.testing.assert_array_equal(read["x"], values)
-    assert read["id"] == "café"
+    loaded = load_pickle(tmp_path / "old.pkl")
+    np.testing.assert_array_equal(loaded["x"], values)
+    assert loaded["id"] == "café"
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ _STATE = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK"
 
 
 def test_dtype_flags_of_a_pickle_are_ignored(tmp_path: Path) -> None:
-    # 0x3f says "these floats are pointers to objects"; NumPy's own __setstate__ takes its word and follows them.
+    # 0x3f says "these floats are pointers to objects"; NumPy's own __setstate__ would believe it and follow them.
     (tmp_path / "x.pkl").write_bytes(_tampered(_STATE + b"\x00", _STATE + b"\x3f"))
-    read = load_pickle(tmp_path / "x.pkl")
-    np.testing.assert_array_equal(read, np.arange(5.0))
-    assert (type(read), read.dtype.flags) == (np.ndarray, np.dtype("f8").flags)
+    loaded = load_pickle(tmp_path / "x.pkl")
+    np.testing.assert_array_equal(loaded, np.arange(5.0))
+    assert (type(loaded), loaded.dtype.flags) == (np.ndarray, np.dtype("f8").flags)
 
 
 def test_a_shape_larger_than_the_data_is_refused(tmp_path: Path) -> None:
@@ -156,8 +156,13 @@ def test_a_pickle_cannot_modify_functions(tmp_path: Path) -> None:
 
 def test_big_endian_arrays_and_empty_scalars_are_loaded(tmp_path: Path) -> None:
     content = {"x": np.arange(3, dtype=">i4"), "e": np.str_(""), "u": np.array(["é", "b"]), "n": np.zeros((0, 2))}
-    read = load_pickle(_write(tmp_path / "x.pkl", content))
-    assert (read["x"].tolist(), read["e"], read["u"].tolist(), read["n"].shape) == ([0, 1, 2], "", ["é", "b"], (0, 2))
+    loaded = load_pickle(_write(tmp_path / "x.pkl", content))
+    assert (loaded["x"].tolist(), loaded["e"], loaded["u"].tolist(), loaded["n"].shape) == (
+        [0, 1, 2],
+        "",
+        ["é", "b"],
+        (0, 2),
+    )
 
 
 def test_damage_inside_an_array_is_a_data_error(tmp_path: Path) -> None:

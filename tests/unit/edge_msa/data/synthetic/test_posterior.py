@@ -91,8 +91,8 @@ def test_language_likelihood_equals_the_sum_over_all_paths(seen: list[bool]) -> 
     mask = np.array([seen])
     for ids in ([0, 34, 38, 20, 3], [36, 12, 5, 37, 31]):
         expected = np.log(token_brute_force(np.array(ids), mask[0]))
-        found = language_likelihood(language, np.array([ids]), mask)[0]
-        assert found == pytest.approx(expected, abs=1e-9)
+        result = language_likelihood(language, np.array([ids]), mask)[0]
+        assert result == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["audio", "vision"])
@@ -101,14 +101,14 @@ def test_frames_likelihood_equals_the_sum_over_all_paths(name: str, seen: list[b
     chain = getattr(world(), name)
     values = drawn().modalities[name].take(slice(0, 3))[:, :5]
     mask = np.tile(seen, (3, 1))
-    found = relative(frames_likelihood(chain, values, mask)[..., ::15])
+    result = relative(frames_likelihood(chain, values, mask)[..., ::15])
     expected = np.log(
         [
             [[frame_brute_force(chain, frames, mask[0], label, sign) for label in range(0, 61, 15)] for sign in (-1, 1)]
             for frames in values.astype(np.float64)
         ]
     )
-    assert found == pytest.approx(relative(expected), abs=1e-6)
+    assert result == pytest.approx(relative(expected), abs=1e-6)
 
 
 @pytest.mark.parametrize("subset", list(Subset))

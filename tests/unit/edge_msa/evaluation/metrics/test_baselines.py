@@ -15,10 +15,10 @@ def test_baselines_of_mosi_match_the_literature() -> None:
         pytest.skip(f"{ARCHIVE} is absent")
     with np.load(ARCHIVE, allow_pickle=False) as archive:
         labels, split = archive["label"], archive["split"]
-    found = measure_baselines(MOSI, labels[split == "train"], labels[split == "test"])
+    result = measure_baselines(MOSI, labels[split == "train"], labels[split == "test"])
     printed = {
         name: (round(row["mae"], 3), round(100 * row["acc2_non0"], 1), round(100 * row["acc7"], 1))
-        for name, row in found.items()
+        for name, row in result.items()
     }
     assert printed == {"median": (1.456, 42.2, 15.5), "best_constant": (1.411, 57.8, 21.1)}
     assert baseline_constants(MOSI, labels[split == "train"], labels[split == "test"])["best_constant"] == [-1.0]

@@ -16,7 +16,7 @@ from edge_msa.evaluation.metrics import (
 
 
 def videos(seed: int, *, count: int = 30, each: int = 10) -> tuple[NDArray[np.float32], list[str]]:
-    """Labels that a video's utterances share for the most part."""
+    """Return labels that vary more between videos than within a video, and the video of each sample."""
     generator = np.random.default_rng(seed)
     means = np.repeat(generator.normal(0, 1, count), each)
     labels = means + generator.normal(0, 0.2, count * each)
@@ -105,12 +105,12 @@ def test_several_trainings_are_averaged() -> None:
     truth, groups = videos(4)
     noise = np.random.default_rng(5).normal(0, 1, (3, len(truth)))
     first, second = [truth + noise[0]], [truth + 0.5 * noise[1], truth + 0.5 * noise[2]]
-    found = mean_difference(MOSI, truth, first, second, groups, metric="mae", resamples=200)
+    result = mean_difference(MOSI, truth, first, second, groups, metric="mae", resamples=200)
     errors = [measure(MOSI, truth, one)["mae"] for one in (*first, *second)]
-    assert found.value == pytest.approx(np.mean(errors[1:]) - errors[0])
-    assert found.low < found.value < found.high < 0.0
-    backwards = mean_difference(MOSI, truth, second, first, groups, metric="mae", resamples=200)
-    assert (backwards.low, backwards.high) == pytest.approx((-found.high, -found.low))
+    assert result.value == pytest.approx(np.mean(errors[1:]) - errors[0])
+    assert result.low < result.value < result.high < 0.0
+    reversed_difference = mean_difference(MOSI, truth, second, first, groups, metric="mae", resamples=200)
+    assert (reversed_difference.low, reversed_difference.high) == pytest.approx((-result.high, -result.low))
 
 
 def test_a_method_without_predictions_is_refused() -> None:

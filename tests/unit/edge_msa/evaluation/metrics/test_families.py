@@ -47,10 +47,10 @@ def golden_cases() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("corpus", ["MOSI", "MOSEI", "SIMS"])
 def test_metrics_equal_those_of_the_reference_code(corpus: str) -> None:
     case = next(case for case in golden_cases() if case["dataset"] == corpus)
-    found = measure(SIMS if corpus == "SIMS" else MOSI, case["truth"], case["prediction"])
+    result = measure(SIMS if corpus == "SIMS" else MOSI, case["truth"], case["prediction"])
     assert set(case["expected"]) == set(MMSA_NAMES[corpus])
     for theirs, ours in MMSA_NAMES[corpus].items():
-        assert round(found[ours], 4) == pytest.approx(round(case["expected"][theirs], 4), abs=1e-9), theirs
+        assert round(result[ours], 4) == pytest.approx(round(case["expected"][theirs], 4), abs=1e-9), theirs
 
 
 def ties_and_outliers(seed: int, scale: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -65,19 +65,19 @@ def ties_and_outliers(seed: int, scale: float) -> tuple[NDArray[np.float32], NDA
 @pytest.mark.parametrize("seed", range(4))
 def test_mosi_equals_scikit_learn_on_ties_and_outliers(seed: int) -> None:
     truth, prediction = ties_and_outliers(seed, 1.2)
-    kept = truth != 0
+    nonzero = truth != 0
     seven = [np.round(np.clip(side, -3, 3)) for side in (truth, prediction)]
     expected = {
         "mae": mean_absolute_error(truth, prediction),
         "corr": np.corrcoef(truth, prediction)[0, 1],
         "acc7": accuracy_score(*seven),
         "acc2_has0": accuracy_score(truth >= 0, prediction >= 0),
-        "acc2_non0": accuracy_score(truth[kept] > 0, prediction[kept] > 0),
+        "acc2_non0": accuracy_score(truth[nonzero] > 0, prediction[nonzero] > 0),
         "f1_has0": f1_score(truth >= 0, prediction >= 0, average="weighted"),
-        "f1_non0": f1_score(truth[kept] > 0, prediction[kept] > 0, average="weighted"),
+        "f1_non0": f1_score(truth[nonzero] > 0, prediction[nonzero] > 0, average="weighted"),
     }
-    found = measure(MOSI, truth, prediction)
-    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    result = measure(MOSI, truth, prediction)
+    assert {name: result[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -91,8 +91,8 @@ def test_sims_clips_both_sides_and_equals_scikit_learn(seed: int) -> None:
         "acc2": accuracy_score(*binary),
         "f1": f1_score(*binary, average="weighted"),
     }
-    found = measure(SIMS, truth, prediction)
-    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    result = measure(SIMS, truth, prediction)
+    assert {name: result[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
 def test_an_edge_of_sims_belongs_to_the_class_below_it() -> None:
@@ -106,9 +106,9 @@ def test_an_edge_of_sims_belongs_to_the_class_below_it() -> None:
 
 def test_regression_equals_scikit_learn() -> None:
     truth, prediction = ties_and_outliers(9, 2.0)
-    found = measure(REGRESSION, truth, prediction)
-    assert found["r2"] == pytest.approx(r2_score(truth, prediction), abs=1e-6)
-    assert found["rmse"] == pytest.approx(float(np.sqrt(np.mean((truth - prediction) ** 2))), abs=1e-4)
+    result = measure(REGRESSION, truth, prediction)
+    assert result["r2"] == pytest.approx(r2_score(truth, prediction), abs=1e-6)
+    assert result["rmse"] == pytest.approx(float(np.sqrt(np.mean((truth - prediction) ** 2))), abs=1e-4)
 
 
 def test_emotions_are_logits_with_threshold_0() -> None:
@@ -116,11 +116,11 @@ def test_emotions_are_logits_with_threshold_0() -> None:
     truth = (generator.random((90, 4)) < 0.3).astype(np.float32)
     logits = (truth - 0.5 + generator.normal(0, 0.7, truth.shape)).astype(np.float32)
     logits[:5] = 0.0
-    found = measure(EMOTIONS, truth, logits)
+    result = measure(EMOTIONS, truth, logits)
     f1 = [f1_score(truth[:, column] > 0, logits[:, column] > 0, average="weighted") for column in range(4)]
-    assert [found[f"f1_{label}"] for label in EMOTIONS.labels] == pytest.approx(f1)
-    assert found["f1_average"] == pytest.approx(np.mean(f1))
-    assert found["acc_sad"] == pytest.approx(accuracy_score(truth[:, 2] > 0, logits[:, 2] > 0))
+    assert [result[f"f1_{label}"] for label in EMOTIONS.labels] == pytest.approx(f1)
+    assert result["f1_average"] == pytest.approx(np.mean(f1))
+    assert result["acc_sad"] == pytest.approx(accuracy_score(truth[:, 2] > 0, logits[:, 2] > 0))
 
 
 def test_f1_is_not_symmetric_in_its_arguments() -> None:
@@ -133,10 +133,10 @@ def test_f1_is_not_symmetric_in_its_arguments() -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
 def test_constant_predictions_and_labels_stay_finite(task: Task) -> None:
     shape = (6,) if task.is_score else (6, task.outputs)
-    found = measure(task, np.zeros(shape), np.zeros(shape))
-    assert all(np.isfinite(value) for value in found.values())
-    assert gate_metric(task) in found
-    assert found.get("corr", 0.0) == 0.0
+    result = measure(task, np.zeros(shape), np.zeros(shape))
+    assert all(np.isfinite(value) for value in result.values())
+    assert gate_metric(task) in result
+    assert result.get("corr", 0.0) == 0.0
 
 
 def test_a_constant_up_to_float_rounding_has_no_correlation() -> None:

@@ -14,7 +14,7 @@ SPREAD = {name: np.full(WIDTH, 2.0, np.float32) for name in MODALITIES}
 
 
 def split_of(*modalities: str) -> Split:
-    """Streams with padding behind and holes, and a sample without any frame."""
+    """Return streams with padding at the end and gaps, and one sample without any frame."""
     generator = np.random.default_rng(0)
     frames = {}
     for name in modalities or MODALITIES:
@@ -70,9 +70,9 @@ def test_noise_changes_valid_frames_and_grows_with_grade(kind: str) -> None:
         noisy = add_noise(split, kind, grade, SPREAD, seed=4)
         total = 0.0
         for name, frames in split.modalities.items():
-            found = noisy.modalities[name]
-            np.testing.assert_array_equal(found.valid, frames.valid)
-            change = np.abs(found.take() - frames.take())
+            result = noisy.modalities[name]
+            np.testing.assert_array_equal(result.valid, frames.valid)
+            change = np.abs(result.take() - frames.take())
             assert not change[~frames.valid].any()
             assert change.any() == (name in NOISES[kind].modalities)
             total += float(np.square(change).sum())
@@ -121,8 +121,8 @@ def test_noise_does_not_change_an_embedding_table() -> None:
     noisy = add_noise(
         Split(names, names, np.zeros(4, np.float32), {"language": words}), "feature-noise", 1.0, SPREAD, seed=0
     )
-    found = noisy.modalities["language"].take()
-    assert not np.allclose(found[0], found[1])
+    result = noisy.modalities["language"].take()
+    assert not np.allclose(result[0], result[1])
     np.testing.assert_array_equal(table, before)
 
 

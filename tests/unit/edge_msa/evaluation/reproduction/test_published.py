@@ -45,8 +45,8 @@ def sized(sizes: tuple[int, int, int], task: Task) -> Dataset:
     ],
 )
 def test_a_corpus_is_recognized_by_task_and_sizes(sizes: tuple[int, int, int], task: Task, paper: str) -> None:
-    found, why = find_paper(sized(sizes, task), None)
-    assert found == paper
+    result, why = find_paper(sized(sizes, task), None)
+    assert result == paper
     assert "/".join(map(str, sizes)) in why
 
 
@@ -59,7 +59,7 @@ def test_a_requested_corpus_needs_the_same_task() -> None:
 
 @pytest.mark.parametrize("key", [key for key in _TABLES if key[0] == "hrlf"])
 def test_published_averages_match_their_six_columns(key: tuple[ModelName, PaperName]) -> None:
-    """A digit that was copied wrongly shows here."""
+    """Detect digits that were copied wrongly."""
     for row in find_published_table(*key).rows:
         mean = np.mean([row.cells[column] for column in CONDITIONS])
         assert row.cells[AVERAGE] == pytest.approx(mean, abs=0.51 * 0.1**row.digits), row.source

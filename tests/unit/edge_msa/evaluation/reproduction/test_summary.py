@@ -1,4 +1,4 @@
-"""From predictions to the record, its tables and its pictures, on predictions that are known."""
+"""Test the record, tables and plots of a reproduction on known predictions."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def dataset_of(task: Task = MOSI, names: tuple[str, ...] = MODALITIES, *, videos
 
 
 def trained(dataset: Dataset, variant: Variant, skill: float, seeds: int) -> TrainedVariant:
-    """Predictions that are the truth, as far as there are frames, beside noise of their seed."""
+    """Return predictions that approach the labels with more valid frames, plus noise of each seed."""
     split = dataset.split("test")
-    spread = {name: np.ones(2, np.float32) for name in MODALITIES}
+    std = {name: np.ones(2, np.float32) for name in MODALITIES}
     predictions = []
     for seed in range(seeds):
         noise = np.random.default_rng([seed, int(10 * skill)])
 
-        def predict(asked: Split, subset: Subset, noise: np.random.Generator = noise) -> FloatArray:
-            seen = np.mean([asked.modalities[name].valid.mean() for name in subset.modalities])
-            labels = asked.labels if dataset.task.is_score else 2 * asked.labels - 1
+        def predict(part: Split, subset: Subset, noise: np.random.Generator = noise) -> FloatArray:
+            seen = np.mean([part.modalities[name].valid.mean() for name in subset.modalities])
+            labels = part.labels if dataset.task.is_score else 2 * part.labels - 1
             return np.asarray(skill * seen * labels + noise.normal(0, 0.5, labels.shape), np.float32)
 
         conditions = variant_conditions(variant, split)
-        found = predict_conditions(predict, split, conditions, spread, seed=seed)
-        predictions.append({condition.key: values for condition, values in found})
+        result = predict_conditions(predict, split, conditions, std, seed=seed)
+        predictions.append({condition.key: values for condition, values in result})
     return TrainedVariant(variant, tuple(f"run{seed}" for seed in range(seeds)), tuple(predictions))
 
 
@@ -71,8 +71,8 @@ def record_of(
     variants: tuple[tuple[Variant, float], ...] = ((FULL_METHOD, 1.0), (WORSE, 0.2)),
 ) -> Reproduction:
     data = dataset or dataset_of()
-    asked = ReproductionConfig("hrlf", paper, {"epochs": 1}, tuple(range(seeds)), noise)
-    return summarize(asked, data, [trained(data, variant, skill, seeds) for variant, skill in variants], resamples=100)
+    config = ReproductionConfig("hrlf", paper, {"epochs": 1}, tuple(range(seeds)), noise)
+    return summarize(config, data, [trained(data, variant, skill, seeds) for variant, skill in variants], resamples=100)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,10 @@ def test_each_condition_has_mean_and_deviation(record: Reproduction) -> None:
     predictions = trained(data, FULL_METHOD, 1.0, 2).predictions
     for condition in all_conditions(split):
         errors = [measure(MOSI, split.labels, one[condition.key])["mae"] for one in predictions]
-        found = record.full.conditions[condition.key]["mae"]
-        assert found.values == pytest.approx(errors)
-        assert found.mean == pytest.approx(np.mean(errors))
-        assert found.deviation == pytest.approx(np.std(errors, ddof=1))
+        result = record.full.conditions[condition.key]["mae"]
+        assert result.values == pytest.approx(errors)
+        assert result.mean == pytest.approx(np.mean(errors))
+        assert result.deviation == pytest.approx(np.std(errors, ddof=1))
 
 
 def test_the_average_is_over_six_incomplete_subsets(record: Reproduction) -> None:
@@ -107,14 +107,14 @@ def test_one_seed_has_no_standard_deviation() -> None:
 
 def test_only_different_variants_exclude_0() -> None:
     alike = replace(WORSE, name="without-hal", title="without HAL")
-    found = record_of(variants=((FULL_METHOD, 1.0), (WORSE, 0.2), (alike, 1.0)), seeds=1).differences
-    differences = {(item.variant, item.reference, item.condition, item.metric): item for item in found}
+    result = record_of(variants=((FULL_METHOD, 1.0), (WORSE, 0.2), (alike, 1.0)), seeds=1).differences
+    differences = {(item.variant, item.reference, item.condition, item.metric): item for item in result}
     assert not differences["without-frf", "full", "lav", "mae"].includes_zero
     assert differences["without-frf", "full", "lav", "mae"].low > 0
     assert differences["without-hal", "full", "lav", "mae"].includes_zero
-    (against,) = {item.reference for item in found if (item.variant, item.metric) == ("full", "f1_non0")}
+    (against,) = {item.reference for item in result if (item.variant, item.metric) == ("full", "f1_non0")}
     assert differences["full", against, "lav", "f1_non0"].low > 0
-    assert len(found) == 3 * 7 * 2
+    assert len(result) == 3 * 7 * 2
 
 
 def test_the_method_is_compared_with_the_better_baseline() -> None:
@@ -122,15 +122,15 @@ def test_the_method_is_compared_with_the_better_baseline() -> None:
     data = dataset_of()
     for split in data.splits.values():
         split.labels[:] = np.where(np.arange(len(split)) % 4, 0.4, -1.0)
-    found = {item.metric: item for item in record_of(data, variants=((FULL_METHOD, 1.0),), noise=False).differences}
+    result = {item.metric: item for item in record_of(data, variants=((FULL_METHOD, 1.0),), noise=False).differences}
     errors = {
         baseline: metrics["lav"]
         for baseline, metrics in record_of(data, variants=((FULL_METHOD, 1.0),), noise=False).baselines.items()
     }
     assert errors[MEDIAN]["f1_non0"] > errors[BEST_CONSTANT]["f1_non0"]
-    assert found["f1_non0"].reference == MEDIAN
+    assert result["f1_non0"].reference == MEDIAN
     better = min(errors, key=lambda baseline: errors[baseline]["mae"])
-    assert found["mae"].reference == better
+    assert result["mae"].reference == better
 
 
 def test_a_difference_counts_agreeing_seeds(record: Reproduction) -> None:
@@ -174,10 +174,10 @@ def test_both_baselines_have_all_columns(record: Reproduction) -> None:
 def test_baselines_use_the_samples_of_each_subset() -> None:
     data = dataset_of()
     data.split("test").modalities["audio"].valid[:40] = False
-    found = record_of(data, variants=((FULL_METHOD, 1.0),), noise=False)
-    assert found.counts["a"] == 20
-    assert found.baselines[BEST_CONSTANT]["a"] != found.baselines[BEST_CONSTANT]["l"]
-    assert "a: 40 of 60 test samples without a valid frame excluded" in format_reproduction(found)
+    result = record_of(data, variants=((FULL_METHOD, 1.0),), noise=False)
+    assert result.counts["a"] == 20
+    assert result.baselines[BEST_CONSTANT]["a"] != result.baselines[BEST_CONSTANT]["l"]
+    assert "a: 40 of 60 test samples without a valid frame excluded" in format_reproduction(result)
 
 
 def test_published_rows_come_before_the_reproduction(record: Reproduction) -> None:
