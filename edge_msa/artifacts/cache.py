@@ -3,8 +3,8 @@
 Every result depends on a command, its recipe, the seed, its inputs and the code. `compute_cache_key` hashes all of
 them. A run stores its key in run.json; other results store it in one of two ways:
 
-- a JSON record: `save_cached` and `load_cached` keep the key inside the file;
-- a folder, such as a bundle: `mark_current` and `is_current` keep the key in a hidden file beside it.
+- a JSON record: `save_cached` and `load_cached` store the key inside the file;
+- a folder, such as a bundle: `mark_current` and `is_current` store the key in a hidden file next to it.
 """
 
 from __future__ import annotations

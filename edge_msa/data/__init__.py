@@ -1,4 +1,4 @@
-"""Feature files in, one dataset type out."""
+"""Load feature files of several formats as one dataset type."""
 
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.opening import open_dataset

@@ -87,7 +87,7 @@ def inspect_dataset(dataset: Dataset) -> Inspection:
         dims=dataset.dims,
         frame_rates=dict(dataset.frame_rates),
         absent=tuple(modality for modality in MODALITIES if modality not in dataset.dims),
-        non_finite={f"{one['split']}/{one['modality']}/{one['kind']}": int(one["count"]) for one in replaced},
+        non_finite={f"{match['split']}/{match['modality']}/{match['kind']}": int(match["count"]) for match in replaced},
         splits={name: _inspect_split(split, dataset.task, edges) for name, split in dataset.splits.items()},
         notes=dataset.notes,
     )

@@ -34,7 +34,7 @@ def join_train_splits(dataset: Dataset, others: Sequence[Dataset]) -> Dataset:
         np.concatenate([part.labels for part in parts]),
         {name: _join_frames([(part.modalities.get(name), len(part)) for part in parts]) for name in names},
     )
-    digest = hashlib.sha256("".join(one.digest for one in (dataset, *others)).encode()).hexdigest()
+    digest = hashlib.sha256("".join(part.digest for part in (dataset, *others)).encode()).hexdigest()
     return replace(dataset, splits={**dataset.splits, "train": train}, digest=digest)
 
 

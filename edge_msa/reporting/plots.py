@@ -88,7 +88,7 @@ def robustness_plot(points: Sequence[ReportPoint], metric: str) -> str:
     """
     series = [item for item in _distinct_series(points) if any(metric in row for row in item.point.by_subset.values())]
     subsets = [
-        item.value for item in Subset if any(metric in one.point.by_subset.get(item.value, {}) for one in series)
+        item.value for item in Subset if any(metric in entry.point.by_subset.get(item.value, {}) for entry in series)
     ]
     if not subsets:
         return ""

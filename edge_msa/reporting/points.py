@@ -126,9 +126,9 @@ def pareto_front_points(points: Sequence[ReportPoint], subset: str) -> tuple[Rep
 
     Points with an `omission_reason` are excluded.
     """
-    known = [point for point in points if not omission_reason(point, subset)]
-    pairs = [(point.p50(subset) or 0.0, point.accuracy(subset) or 0.0) for point in known]
-    return tuple(known[index] for index in pareto_front(pairs))
+    included = [point for point in points if not omission_reason(point, subset)]
+    pairs = [(point.p50(subset) or 0.0, point.accuracy(subset) or 0.0) for point in included]
+    return tuple(included[index] for index in pareto_front(pairs))
 
 
 def omission_reason(point: ReportPoint, subset: str) -> str:

@@ -55,10 +55,10 @@ def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
 
 
 def _best_accuracy(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
-    known = [point for point in points if point.accuracy(subset) is not None]
-    if not known:
+    measured = [point for point in points if point.accuracy(subset) is not None]
+    if not measured:
         return
-    best = max(known, key=lambda point: point.accuracy(subset) or 0.0)
+    best = max(measured, key=lambda point: point.accuracy(subset) or 0.0)
     value, gate = best.accuracy(subset) or 0.0, describe(best.gate_metric)
     references = []
     baselines = [row[best.gate_metric] for row in best.baselines.values() if best.gate_metric in row]

@@ -201,7 +201,7 @@ def _check_names(arrays: dict[str, NDArray[Any]], path: Path) -> None:
 def _raw_split(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> RawSplit:
     labels, ids = arrays.get(f"{split}/labels"), arrays.get(f"{split}/ids")
     if ids is not None:
-        names = [str(one) for one in np.ravel(ids)]
+        names = [str(sample) for sample in np.ravel(ids)]
     elif labels is not None:
         names = [f"{split}-{row}" for row in range(len(np.atleast_1d(labels)))]
     else:

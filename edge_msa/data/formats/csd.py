@@ -99,7 +99,7 @@ def _load_splits(path: Path) -> dict[SplitName, list[str]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         splits: dict[SplitName, list[str]] = {
-            name: [str(one) for one in content[name]] for name in SPLITS if name in content
+            name: [str(video) for video in content[name]] for name in SPLITS if name in content
         }
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"Cannot read {path} ({str(error).splitlines()[0]}).") from None
@@ -116,7 +116,7 @@ def _load_splits(path: Path) -> dict[SplitName, list[str]]:
 def _members(labels: Sequences, splits: Mapping[SplitName, list[str]], notes: list[str]) -> dict[SplitName, list[str]]:
     where = {video: name for name, videos in splits.items() for video in videos}
     members: dict[SplitName, list[str]] = {name: [] for name in splits}
-    for sample in sorted(labels, key=lambda one: (video_from_id(one), len(one), one)):
+    for sample in sorted(labels, key=lambda name: (video_from_id(name), len(name), name)):
         if video_from_id(sample) in where:
             members[where[video_from_id(sample)]].append(sample)
     dropped = len(labels) - sum(map(len, members.values()))

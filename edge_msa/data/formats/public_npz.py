@@ -57,10 +57,10 @@ def _parse_mosi_language_audio(arrays: Arrays, path: Path, task: Task | None) ->
     raw: dict[SplitName, RawSplit] = {}
     for split in SPLITS:
         rows = np.flatnonzero(split_names == split)
-        ids = [str(one) for one in arrays["id"][rows]]
+        ids = [str(sample) for sample in arrays["id"][rows]]
         language = RawFrames(ids=arrays["word_ids"][rows], table=glove, lengths=arrays["lengths"][rows])
         audio_frames = RawFrames(values=audio[rows][:, None, :], lengths=np.ones(len(rows), np.int64))
-        videos = [one.rsplit("_", maxsplit=1)[0] for one in ids]
+        videos = [sample.rsplit("_", maxsplit=1)[0] for sample in ids]
         raw[split] = RawSplit(
             ids, arrays["label"][rows], {"language": language, "audio": audio_frames}, videos, _texts(arrays, rows)
         )
@@ -69,8 +69,8 @@ def _parse_mosi_language_audio(arrays: Arrays, path: Path, task: Task | None) ->
 
 def _parse_mosi_trimodal(arrays: Arrays, path: Path, task: Task | None) -> Dataset:
     _check_rows(arrays, ("text", "audio", "vision", "lengths", "label"), path)
-    ids = np.array([str(one) for one in arrays["id"]])
-    videos = np.array([video_from_id(one) for one in ids])
+    ids = np.array([str(sample) for sample in arrays["id"]])
+    videos = np.array([video_from_id(sample) for sample in ids])
     members = split_by_group(videos.tolist())
     raw: dict[SplitName, RawSplit] = {}
     for split, names in members.items():

@@ -146,7 +146,7 @@ def _densities(chain: FrameChain, axes: Array) -> Array:
     informative = -0.5 * ((marker - chain.marker) ** 2 + (label - chain.curve) ** 2)
     states = np.stack(np.broadcast_arrays(distractor, informative), axis=2)
     manners = [-0.5 * (manner - mean)[..., None] ** 2 for mean in (-chain.manner, chain.manner)]
-    log = np.concatenate([states + each for each in manners], axis=3)
+    log = np.concatenate([states + manner_log for manner_log in manners], axis=3)
     return np.asarray(np.exp(log - log.max(axis=(2, 3), keepdims=True)))
 
 

@@ -123,10 +123,12 @@ def mean_difference(
         raise EdgeMsaError("Each method must have at least one prediction.")
     compute = _metric_function(task, metric)
     labels, _ = check_pair(task, truth, first[0])
-    before, after = ([check_pair(task, truth, one)[1] for one in predictions] for predictions in (first, second))
+    before, after = (
+        [check_pair(task, truth, prediction)[1] for prediction in predictions] for predictions in (first, second)
+    )
 
     def mean(predictions: Sequence[FloatArray], rows: Rows) -> float:
-        return float(np.mean([compute(labels[rows], one[rows]) for one in predictions]))
+        return float(np.mean([compute(labels[rows], prediction[rows]) for prediction in predictions]))
 
     def difference(rows: Rows) -> float:
         return mean(after, rows) - mean(before, rows)

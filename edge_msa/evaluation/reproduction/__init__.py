@@ -1,1 +1,1 @@
-"""Reproducing a paper: its printed tables, ours beside them, corruption, significance, pictures. NumPy only."""
+"""Reproduction of papers: published results, corrupted inputs, significance tests, tables and plots."""

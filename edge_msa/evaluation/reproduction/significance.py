@@ -42,7 +42,7 @@ def compare_with_baselines(
     for condition in conditions:
         rows = condition.rows(split)
         baselines = {baseline: constant_predictions(task, value, len(rows)) for baseline, value in constants.items()}
-        scores = [one[condition.key] for one in predictions]
+        scores = [by_condition[condition.key] for by_condition in predictions]
         for metric in metrics:
             best = _better_baseline(task, split.labels[rows], baselines, metric)
             base = (best, [baselines[best]])
@@ -72,7 +72,9 @@ def compare_with_variant(
     `base` and `other` are the name of a variant and its predictions.
     """
     for condition in conditions:
-        before, after = ([one[condition.key] for one in predictions] for _, predictions in (base, other))
+        before, after = (
+            [by_condition[condition.key] for by_condition in predictions] for _, predictions in (base, other)
+        )
         yield from _differences(task, split, condition, (base[0], before), (other[0], after), metrics, resamples)
 
 
@@ -105,8 +107,8 @@ def _count_agreeing_seeds(
     value: float,
 ) -> int:
     """Return the number of seeds whose difference has the sign of the mean difference. A baseline has no seeds."""
-    bases = [measure(task, labels, one)[metric] for one in before]
-    others = [measure(task, labels, one)[metric] for one in after]
+    bases = [measure(task, labels, predictions)[metric] for predictions in before]
+    others = [measure(task, labels, predictions)[metric] for predictions in after]
     if len(bases) == 1:
         bases *= len(others)
     return sum(bool(np.sign(other - base) == np.sign(value)) for base, other in zip(bases, others, strict=True))

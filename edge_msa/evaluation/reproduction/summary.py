@@ -114,20 +114,21 @@ def _result(dataset: Dataset, trained: TrainedVariant) -> VariantResult:
         for predictions in trained.predictions
     ]
     averages = [
-        missing_average({condition.key: one[condition.key] for condition in plain_conditions(split)}) for one in by_seed
+        missing_average({condition.key: metrics[condition.key] for condition in plain_conditions(split)})
+        for metrics in by_seed
     ]
     return VariantResult(
         trained.variant.name,
         trained.variant.title,
         trained.variant.changes,
         trained.runs,
-        {condition.key: _summarize_seeds([one[condition.key] for one in by_seed]) for condition in conditions},
+        {condition.key: _summarize_seeds([metrics[condition.key] for metrics in by_seed]) for condition in conditions},
         _summarize_seeds(averages),
     )
 
 
 def _summarize_seeds(metrics: Sequence[Metrics]) -> dict[str, SeedSummary]:
-    return {name: SeedSummary.from_values([one[name] for one in metrics]) for name in metrics[0]}
+    return {name: SeedSummary.from_values([by_name[name] for by_name in metrics]) for name in metrics[0]}
 
 
 def _measure_constant(dataset: Dataset, constant: Any) -> dict[str, dict[str, float]]:

@@ -131,8 +131,13 @@ def almt_figure(frames: Arrays, guided: Arrays, split: Split, row: int, index: i
             scales = guided_attention(guided[name][index], embedding[index], mask)
             rows.append(
                 [
-                    Panel(f"{name}, scale {scale}\n{_format_shares(one)}", "language token", columns, one.weights)
-                    for scale, one in enumerate(scales, 1)
+                    Panel(
+                        f"{name}, scale {scale}\n{_format_shares(attention)}",
+                        "language token",
+                        columns,
+                        attention.weights,
+                    )
+                    for scale, attention in enumerate(scales, 1)
                 ]
             )
     return AttentionFigure(attention_plot(rows, f"sample{index}") if rows else "", tuple(notes))
@@ -194,8 +199,8 @@ def mean_embedding_shares(
         tokens, positions = weights.shape[2:]
         masks = [resize_mask(frames[name].valid[row], positions - tokens) for row in rows]
         attentions = [
-            (embedding_attention(one, mask), int(mask.sum()))
-            for one, mask in zip(weights, masks, strict=True)
+            (embedding_attention(sample_weights, mask), int(mask.sum()))
+            for sample_weights, mask in zip(weights, masks, strict=True)
             if mask.any()
         ]
         if not attentions:

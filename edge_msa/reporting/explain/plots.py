@@ -101,8 +101,8 @@ def guided_weights_plot(weights: Mapping[str, FloatArray]) -> str:
         grid = figure.subplots(len(weights), scales, squeeze=False)
         limit = _color_limit([values.reshape(-1) for values in weights.values()])
         for row, (name, values) in zip(grid, weights.items(), strict=True):
-            for scale, (axes, one) in enumerate(zip(row, values, strict=True), 1):
-                image = _draw_heat_map(axes, one, limit)
+            for scale, (axes, mean_weights) in enumerate(zip(row, values, strict=True), 1):
+                image = _draw_heat_map(axes, mean_weights, limit)
                 axes.set_title(f"{name}, scale {scale}", loc="left", fontsize=10)
                 axes.set_xlabel(f"{name} token", fontsize=9)
                 _number_tokens(axes, tokens)

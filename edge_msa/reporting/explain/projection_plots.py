@@ -73,10 +73,10 @@ def projections_plot(panels: Sequence[ProjectionPanel], prefix: str, title: str)
     columns = min(4, len(panels))
     with mpl.rc_context(STYLE):
         figure, axes = _create_figure(-(-len(panels) // columns), columns)
-        for one, panel in zip(axes, panels, strict=False):
-            _draw_panel(one, panel)
-        for one in axes[len(panels) :]:
-            one.set_visible(False)
+        for panel_axes, panel in zip(axes, panels, strict=False):
+            _draw_panel(panel_axes, panel)
+        for unused in axes[len(panels) :]:
+            unused.set_visible(False)
         _add_label_legend(figure, axes[: len(panels)], panels[0].coloring)
         return figure_to_svg(figure, prefix, title)
 
@@ -107,10 +107,10 @@ def _create_figure(rows: int, columns: int, height: float | None = None) -> tupl
     figure = Figure(figsize=(WIDTH, height or 0.5 + 2.6 * rows), layout="constrained", dpi=160)
     figure.patch.set_visible(False)
     axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
-    for one in axes:
-        one.set_xticks([])
-        one.set_yticks([])
-        one.patch.set_visible(False)
+    for panel_axes in axes:
+        panel_axes.set_xticks([])
+        panel_axes.set_yticks([])
+        panel_axes.patch.set_visible(False)
     return figure, axes
 
 
