@@ -28,7 +28,7 @@ class RunError(EdgeMsaError):
 
 
 class RunUsageError(RunError):
-    """A path is not a run, is a run of another kind than the command needs, or cannot hold a new run."""
+    """A path is not a run, is a run of another kind than the command needs, or cannot contain a new run."""
 
     exit_code = 2
 

@@ -168,7 +168,7 @@ class TextRecipe(OptimizerConfig):
     final: TextStage = TextStage(epochs=6, learning_rate=5e-5, teacher_share=0.5)
     """The second stage, on the last corpus."""
     student_rate_factor: Annotated[float, Field(gt=0)] = 10.0
-    """Learning rate of the student behind a pre-trained Transformer encoder, relative to that of the encoder."""
+    """Learning rate of the student on top of a pre-trained Transformer encoder, relative to that of the encoder."""
     batch_size: BatchSize = 32
     weight_decay: WeightDecay = 1e-2
     score_loss: ScoreLoss = "l1"
@@ -181,7 +181,7 @@ class TextRecipe(OptimizerConfig):
         return self
 
     def network_config(self, dim: int, task: Task) -> StudentConfig:
-        """Return the sizes of the student behind a text encoder with `dim` features per token."""
+        """Return the sizes of the student on top of a text encoder with `dim` features per token."""
         return StudentConfig(
             {"language": dim},
             width=self.width,

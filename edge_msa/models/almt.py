@@ -24,7 +24,7 @@ The ablations of the paper are fields of `AlmtConfig`. The paper leaves some det
 following choices:
 
 - *Without AHL*: Language (its last scale), audio and vision are combined as the sum of their tokens. Audio and vision
-  alone would not suffice, because the fusion receives language through the hyper-modality only, and the paper's own
+  alone would not suffice, because the fusion receives language through the hyper-modality only, and the paper's
   "w/o AHL" result on MOSI is far better than any result without language.
 - *Fewer scales*: The language encoder has fewer layers, and there are as many AHL layers as scales.
 - *Concatenation for fusion*: The mean tokens of the last language scale and of the hyper-modality are concatenated.
@@ -68,7 +68,7 @@ class AlmtConfig:
     share_ahl: bool = False
     """Whether all scales share one AHL layer."""
     dropout: float = 0.0
-    """Dropout rate behind attention and in the MLPs; the authors use 0."""
+    """Dropout rate after attention and in the MLPs; the authors use 0."""
     scales: int = SCALES
     """Number of language scales, 1 to 3 (an ablation of the paper)."""
     ahl: bool = True

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WIDTH = 128
-"""Width of all hidden vectors behind the input projection, and of the MLPs."""
+"""Width of all hidden vectors after the input projection, and of the MLPs."""
 HEADS = 8
 HEAD_WIDTH = 64
 """Width of one attention head. All heads together are 512 wide."""

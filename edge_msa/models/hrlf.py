@@ -8,7 +8,7 @@ The paper leaves some details open. This implementation makes the following choi
   synthetic data. The number of layers and the dropout rate are recipe fields. Only the last element is used, so the
   last layer computes the query of that position only, which gives the same result in a fraction of the time.
 - *Z* is the last element, as published (`pooling="last"`). The alternative `pooling="max"` is an addition of this
-  project for small corpora: frames pass through a ReLU behind the convolution, all positions are queries, and Z is the
+  project for small corpora: frames pass through a ReLU after the convolution, all positions are queries, and Z is the
   maximum of each feature over frames. On the 1,284 training utterances of CMU-MOSI, a single query position overfits.
 - *Last element* means the last valid frame. Frames before the first and after the last valid frame are padding and are
   not attended. Missing frames in between are zero vectors that take part, as in the paper. A modality without a valid

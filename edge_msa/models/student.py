@@ -82,7 +82,7 @@ class StudentConfig:
 
 
 class Student(nn.Module):
-    """The whole network that a device runs: one encoder per modality, and the fusion."""
+    """The complete network that a device runs: one encoder per modality, and the fusion."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()

@@ -85,7 +85,7 @@ TextEncoder = EmbeddingTableEncoder | TransformerTextEncoder
 
 
 class TextModel(nn.Module):
-    """A text encoder and a student behind it: from token ids to a prediction."""
+    """A text encoder and a student on top of it: maps token ids to predictions."""
 
     def __init__(self, text_encoder: TextEncoder, student: Student) -> None:
         super().__init__()

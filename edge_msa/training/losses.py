@@ -45,7 +45,7 @@ def prediction_divergence(student: Tensor, teacher: Tensor, task: Task) -> Tenso
 
     The paper defines KL over logits, which does not apply to a scalar. Here a score is the mean of a Gaussian with
     variance 1, for which KL is half the squared difference; another variance would only change the weight. An
-    emotion is a Bernoulli distribution with the given logit, at temperature 1.
+    emotion is a Bernoulli distribution with that logit, at temperature 1.
 
     Args:
         student: Scores or logits of emotions, (B, outputs).

@@ -1,4 +1,4 @@
-"""Modality stochastic missing (MSM): whole modalities and single frames are dropped at random during training.
+"""Modality stochastic missing (MSM): whole modalities and individual frames are dropped at random during training.
 
 The reference (HRLF, arXiv 2411.02793) defines both kinds of missingness and the ratios, but not the probabilities.
 Masks are drawn on the CPU for all samples of an epoch at once and depend on seed and epoch only. The mask of a sample

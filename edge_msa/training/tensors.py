@@ -57,7 +57,7 @@ class ModalityTensors:
 
     @classmethod
     def of(cls, frames: Frames, device: torch.device) -> ModalityTensors:
-        """Move frames to the device. Ids stay ids, so that the device holds each row of an embedding table once."""
+        """Move frames to the device. Ids stay ids, so that the device stores each row of a table only once."""
         valid = torch.from_numpy(np.ascontiguousarray(frames.valid)).to(device)
         if frames.values is not None:
             return cls(valid, values=torch.from_numpy(frames.take()).to(device))

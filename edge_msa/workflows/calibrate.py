@@ -47,7 +47,7 @@ def calibrate_student(
 ) -> Run:
     """Collect statistics, choose ranges, and write both with the student as a calibration run.
 
-    Nothing is done if `output_dir` is up to date.
+    The step is skipped if `output_dir` is up to date.
 
     Args:
         data: Data to draw samples from (default: the student's training data).

@@ -103,7 +103,7 @@ def encode_language(
 def encode_with(encoder: PretrainedEncoder, dataset: Dataset, *, max_tokens: int) -> Dataset:
     """Return the dataset with the token features of an encoder as language frames.
 
-    The encoder's own tokenizer handles case and punctuation. A text without a word has no valid frame.
+    The tokenizer of the encoder handles case and punctuation. A text without a word has no valid frame.
     """
     tokenizer = TextTokenizer(encoder.tokenizer, max_tokens, special=True)
     return encode_texts(dataset, TextInput(tokenizer, TransformerTextEncoder(encoder.model)))

@@ -1,4 +1,4 @@
-"""What a fresh interpreter imports. The static rules of imports are those of import-linter, in pyproject.toml."""
+"""Modules that a new interpreter imports. import-linter checks the static import rules in pyproject.toml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong input: one error line, the documented exit code, and no output that a later command would accept."""
+"""Wrong input: one error line, the documented exit code, and no output files."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_no_output(
     assert [path.name for path in tmp_path.iterdir()] == [writer.output]
 
 
-def test_training_resumes_after_a_checkpoint_that_did_not_fit(
+def test_training_resumes_after_the_disk_was_full(
     small_runs: Path, tmp_path: Path, edge_msa: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> NoReturn:

@@ -42,7 +42,7 @@ def plan_scores(path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def profile(once: Once) -> Path:
-    """A laptop with ONNX Runtime only, so that there is one quantization scheme to search."""
+    """Return the profile of a laptop with only ONNX Runtime, so that there is only one quantization scheme."""
     return once("device-profile", write_profile) / "own.toml"
 
 
@@ -54,14 +54,14 @@ def write_profile(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def search_command(pipeline_run: PipelineRun, profile: Path) -> tuple[str | Path, ...]:
-    """The command without its output."""
+    """Return the arguments of a search without its output folder."""
     calibrated = pipeline_run.folder / "calibrated"
     return ("sensitivity", "--model", calibrated, "--target", profile, *STRICT_LIMITS, "--output-dir")
 
 
 @pytest.fixture(scope="session")
 def searched(search_command: tuple[str | Path, ...], edge_msa: Command, once: Once) -> Path:
-    """A run whose search first ran out of time and was then completed."""
+    """Return a run whose search first ran out of time and was then completed."""
 
     def create(folder: Path) -> None:
         output = folder / "run"

@@ -1,4 +1,4 @@
-"""The same training on one process and on two, started by torchrun."""
+"""The same training with one process, and with two that torchrun starts."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def losses(model: str, launcher: list[str], data: Path, recipe: Path, run: Path)
     command = [*launcher, "-m", "edge_msa", "train", "--model", model, "--data", str(data), "--device", "cpu"]
     command += ["--recipe", str(recipe), "--output-dir", str(run)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("next: ") == 1  # one process speaks
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.count("next: ") == 1  # only one process prints
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [{name: value for name, value in row.items() if name not in {"seconds", "stage"}} for row in rows]
 
 
 @pytest.mark.parametrize("model", ["hrlf", "almt"])
-def test_two_processes_have_the_losses_of_one(model: str, tmp_path: Path) -> None:
+def test_two_processes_have_the_same_losses_as_one(model: str, tmp_path: Path) -> None:
     """Neither the batches (15, the last one 10) nor the split (40) divide evenly."""
     data, recipe = tmp_path / "data.npz", tmp_path / "recipe.toml"
     write_archive(generate_dataset(SyntheticConfig(train=40, valid=20, test=4)), data)
     recipe.write_text(RECIPE)
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     expected = losses(model, [sys.executable], data, recipe, tmp_path / "one")
-    found = losses(model, two, data, recipe, tmp_path / "two")
-    assert len(found) == (4 if model == "hrlf" else 2)
-    for one, other in zip(expected, found, strict=True):
+    actual = losses(model, two, data, recipe, tmp_path / "two")
+    assert len(actual) == (4 if model == "hrlf" else 2)
+    for one, other in zip(expected, actual, strict=True):
         assert other == pytest.approx(one, abs=ROUNDING, rel=ROUNDING)

@@ -81,13 +81,13 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
         actual = "an empty dict" if isinstance(content, Mapping) else f"a {type(content).__name__}"
-        raise DataError(f"{path} must hold a state dict, got {actual}. Save model.state_dict().")
+        raise DataError(f"{path} must contain a state dict, got {actual}. Save model.state_dict().")
     for name, value in content.items():
         if not isinstance(name, str):
-            raise DataError(f"{path} must hold a state dict, got the key {name!r}. Save model.state_dict().")
+            raise DataError(f"{path} must contain a state dict, got the key {name!r}. Save model.state_dict().")
         if not isinstance(value, Tensor):
             raise DataError(
-                f"{path} must hold a state dict, got a {type(value).__name__} as {name!r}. Save model.state_dict()."
+                f"{path} must contain a state dict, got a {type(value).__name__} as {name!r}. Save model.state_dict()."
             )
     return dict(content)
 
@@ -125,7 +125,7 @@ def _rename_tensors(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[str
         first, dot, rest = name.partition(".")
         name = f"{_RENAMED.get(first, first)}{dot}{rest}"
         if name in named:
-            raise DataError(f"{path} holds {name} twice, also as {original}. Remove one of them.")
+            raise DataError(f"{path} contains {name} twice, once as {original}. Remove one of the two.")
         named[name] = value
     bert = f"Omitted {dropped} tensors of BERT; pass its token features as the language modality."
     return named, (bert,) if dropped else ()

@@ -1,1 +1,1 @@
-"""Training text models: a tokenizer and a text encoder, and a student behind them."""
+"""Training of text models, which are a tokenizer, a text encoder and a student."""

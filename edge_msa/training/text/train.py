@@ -85,7 +85,7 @@ def fit_text_model(
     work_dir: Path,
     fingerprint: str = "",
 ) -> TrainedTextModel:
-    """Train a text encoder and a student behind it.
+    """Train a text encoder and a student on top of it.
 
     Args:
         text_input: Tokenizer and text encoder. The text encoder is trained in place.
@@ -158,7 +158,7 @@ class _TextObjective(Objective):
 
     @property
     def rate_factors(self) -> Mapping[str, float]:
-        """The student behind a pre-trained encoder learns faster than the encoder."""
+        """Factors on the learning rate: the student on top of a pre-trained encoder learns faster than the encoder."""
         is_pretrained = isinstance(self.model.text_encoder, TransformerTextEncoder)
         return {"model.student.": self._recipe.student_rate_factor} if is_pretrained else {}
 

@@ -90,7 +90,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshDevice]:
         f"SetEnv TMPDIR={temporary} PYTHONPATH={site} PATH={programs}:{os.environ['PATH']}\n"
     )
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # required by an sshd of root
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd needs it if root runs it
     server = subprocess.Popen([str(SSHD), "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.PIPE, text=True)
     options = [f"Port={port}", f"IdentityFile={folder / 'user'}", "IdentitiesOnly=yes"]
     options += [f"UserKnownHostsFile={folder / 'known'}", "StrictHostKeyChecking=accept-new"]

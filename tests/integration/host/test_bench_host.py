@@ -1,4 +1,4 @@
-"""`edge-msa bench --host`: the measurements, and that nothing stays on the device."""
+"""`edge-msa bench --host`: bundles are measured, and no files remain on the device."""
 
 from __future__ import annotations
 

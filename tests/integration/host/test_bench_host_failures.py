@@ -1,4 +1,4 @@
-"""Failures of `edge-msa bench --host`: one error line, an exit code, and nothing stays on the device."""
+"""Failures of `edge-msa bench --host`: one error line, an exit code, and no files remain on the device."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_different_golden_predictions_exit_with_3(
     assert sshd.remaining == []
 
 
-def test_options_of_a_host_need_a_host(bundle: Path, edge_msa: Command) -> None:
+def test_host_options_need_a_host(bundle: Path, edge_msa: Command) -> None:
     result = edge_msa("bench", bundle, "--keep")
     assert result.code == 2
     assert "need --host" in result.error_line

@@ -10,10 +10,10 @@ from edge_msa.workflows.export import train_calibrated_student
 from edge_msa.workflows.reproduce import reproduce
 
 
-def test_commands_of_several_trainings_are_refused_under_torchrun(
+def test_commands_with_several_trainings_are_refused_under_torchrun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    require_single_process("alone this")  # is fine
+    require_single_process("a command")  # raises nothing in a single process
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="not under torchrun"):
         train_calibrated_student(tmp_path)

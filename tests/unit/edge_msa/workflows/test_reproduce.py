@@ -45,21 +45,21 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer draws: what is tested here is the way, not the width of intervals."""
-    monkeypatch.setattr("edge_msa.workflows.reproduce.summarize", lambda *given: summarize(*given, resamples=20))
+    """Draw fewer bootstrap samples, because these tests do not check intervals."""
+    monkeypatch.setattr("edge_msa.workflows.reproduce.summarize", lambda *args: summarize(*args, resamples=20))
 
 
 @pytest.fixture
-def test_predictions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the runs that test was read by, in order."""
-    found: list[str] = []
+def predicted_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which the name of each run is added when it predicts the test split."""
+    names: list[str] = []
 
-    def counted(asked: Any, device: Any) -> Any:
-        found.append(asked.path.name)
-        return run_predictor(asked, device)
+    def record(run: Any, context: Any) -> Any:
+        names.append(run.path.name)
+        return run_predictor(run, context)
 
-    monkeypatch.setattr("edge_msa.workflows.reproduce.run_predictor", counted)
-    return found
+    monkeypatch.setattr("edge_msa.workflows.reproduce.run_predictor", record)
+    return names
 
 
 def call(archive: Path, recipe: Path, folder: Path, **changes: Any) -> Reproduction:
@@ -69,37 +69,37 @@ def call(archive: Path, recipe: Path, folder: Path, **changes: Any) -> Reproduct
 
 
 def test_each_training_predicts_test_once(
-    archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str], capsys: pytest.CaptureFixture[str]
+    archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = call(archive, recipe, tmp_path)
-    assert test_predictions == ["hrlf-full-seed0", "hrlf-full-seed1"]
+    assert predicted_runs == ["hrlf-full-seed0", "hrlf-full-seed1"]
     assert call(archive, recipe, tmp_path) == first
     assert capsys.readouterr().out.count("is up to date") == 2
     noisy = call(archive, recipe, tmp_path, noise=True)
-    assert len(test_predictions) == 2
+    assert len(predicted_runs) == 2
     assert dataclasses.replace(noisy, noise=False) == first
     call(archive, recipe, tmp_path, seeds=3)
-    assert test_predictions[2:] == ["hrlf-full-seed2"]
+    assert predicted_runs[2:] == ["hrlf-full-seed2"]
 
 
 def test_another_recipe_makes_another_training(
-    archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str]
+    archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str]
 ) -> None:
     call(archive, recipe, tmp_path, seeds=1)
     call(archive, recipe, tmp_path, seeds=1, epochs=2)
-    assert test_predictions == ["hrlf-full-seed0"] * 2
+    assert predicted_runs == ["hrlf-full-seed0"] * 2
     assert load_run(tmp_path / "hrlf-full-seed0").info.recipe["epochs"] == 2
 
 
 def test_a_kill_before_prediction_keeps_the_training(
-    archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str], capsys: pytest.CaptureFixture[str]
+    archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     call(archive, recipe, tmp_path, seeds=1)
     (tmp_path / "hrlf-full-seed0" / INFO_NAME).unlink()
     capsys.readouterr()
     call(archive, recipe, tmp_path, seeds=1)
     assert "up to date" in capsys.readouterr().out
-    assert len(test_predictions) == 2
+    assert len(predicted_runs) == 2
 
 
 def test_the_record_contains_the_printed_numbers(
@@ -120,8 +120,8 @@ def test_the_record_contains_the_printed_numbers(
 def test_predictions_and_metrics_are_cached_in_the_run(archive: Path, recipe: Path, tmp_path: Path) -> None:
     record = call(archive, recipe, tmp_path, seeds=1)
     info = json.loads((tmp_path / "hrlf-full-seed0" / INFO_NAME).read_text(encoding="utf-8"))
-    found = record.full.conditions["la dropped 0.5"]["mae"].values[0]
-    assert info["metrics"]["la dropped 0.5"]["mae"] == pytest.approx(found)
+    mae = record.full.conditions["la dropped 0.5"]["mae"].values[0]
+    assert info["metrics"]["la dropped 0.5"]["mae"] == pytest.approx(mae)
     with np.load(tmp_path / "hrlf-full-seed0" / PREDICTIONS_NAME) as arrays:
         assert all(len(arrays[name]) == 24 for name in arrays.files)
         assert len(arrays.files) == len(info["conditions"]) == len(record.full.conditions)
@@ -136,15 +136,15 @@ def test_without_frames_all_subsets_predict_the_same(archive: Path, recipe: Path
 
 def test_each_ablation_of_almt_has_its_own_recipe(archive: Path) -> None:
     tables = {"tokens": 2, "fusion_depth": 1}
-    found = dict(distinct_variants("almt", tables, str(archive), 1, small(), ablations=True))
+    variants = dict(distinct_variants("almt", tables, str(archive), 1, small(), ablations=True))
     names = "full without-ahl without-language scales-1 scales-2 tokens-4 tokens-8 tokens-16 concatenation"
-    assert list(found) == names.split()
-    assert len({repr(chosen) for _, chosen in found.values()}) == len(found)
+    assert list(variants) == names.split()
+    assert len({repr(chosen) for _, chosen in variants.values()}) == len(variants)
 
 
-def test_almt_is_reproduced(archive: Path, recipe: Path, tmp_path: Path, test_predictions: list[str]) -> None:
+def test_almt_is_reproduced(archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str]) -> None:
     record = call(archive, recipe, tmp_path, model="almt", seeds=1)
-    assert test_predictions == ["almt-full-seed0"]
+    assert predicted_runs == ["almt-full-seed0"]
     assert record.model == "almt"
 
 
@@ -208,8 +208,8 @@ def test_another_reproduction_is_unchanged(archive: Path, recipe: Path, tmp_path
 def test_invalid_options_give_a_one_line_error(
     options: str, words: str, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = options.format(data=archive, out=tmp_path / "out").split()
-    assert run(["reproduce", *given]) == 2
+    arguments = options.format(data=archive, out=tmp_path / "out").split()
+    assert run(["reproduce", *arguments]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note:")]
     assert len(error) == 1
     assert words in error[0]

@@ -49,7 +49,7 @@ def write_transcripts(path: Path, *, scored: bool = True) -> Path:
 
 @pytest.fixture(scope="module")
 def transcripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_transcripts(tmp_path_factory.mktemp("transcripts") / "own.csv")
+    return write_transcripts(tmp_path_factory.mktemp("transcripts") / "transcripts.csv")
 
 
 @pytest.fixture(scope="module")

@@ -28,10 +28,10 @@ VNNI = SCHEMES["ort-x86-vnni"]
 
 
 def network() -> Student:
-    """A GRU behind convolutions, rows of two frames, and frames that are too narrow to be embedded in int8."""
+    """Return a student with a GRU, with rows of two frames, and with frames that are too narrow for an int8 layer."""
     torch.manual_seed(7)
-    own = {"language": ModalitySizes(recurrence="gru"), "audio": ModalitySizes(stride=2)}
-    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, overrides=own)).eval()
+    overrides = {"language": ModalitySizes(recurrence="gru"), "audio": ModalitySizes(stride=2)}
+    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, overrides=overrides)).eval()
 
 
 def sample(seed: int) -> dict[str, np.ndarray]:

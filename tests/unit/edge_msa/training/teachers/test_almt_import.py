@@ -118,7 +118,7 @@ Change = Callable[[dict[str, Tensor]], object]
             r"proj_v\.0\.bias has a shape but no values",
         ),
         (lambda t: t.update({"proj_v.0.bias": torch.arange(128)}), r"proj_v\.0\.bias has torch.int64 values"),
-        (lambda t: t.update({"embedding_v.0.bias": torch.zeros(128)}), r"holds proj_v\.0\.bias twice"),
+        (lambda t: t.update({"embedding_v.0.bias": torch.zeros(128)}), r"contains proj_v\.0\.bias twice"),
     ],
 )
 def test_unfitting_tensors_raise_an_error(change: Change, message: str, tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_unfitting_tensors_raise_an_error(change: Change, message: str, tmp_path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "must hold a state dict, got a list"),
-        ({}, "must hold a state dict, got an empty dict"),
-        (torch.zeros(3), "must hold a state dict, got a Tensor"),
+        ([1, 2], "must contain a state dict, got a list"),
+        ({}, "must contain a state dict, got an empty dict"),
+        (torch.zeros(3), "must contain a state dict, got a Tensor"),
         ({"h_hyper": 3}, "got a int as 'h_hyper'"),
         ({3: torch.zeros(1)}, "got the key 3"),
         ({"h_hyper": torch.zeros(1), "trap": Trap()}, r"requires '\w+\.system', which could execute code"),
