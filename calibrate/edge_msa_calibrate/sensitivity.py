@@ -204,10 +204,10 @@ class _Search:
         return self._log.scores[key]
 
     def _score_single_layers(self) -> None:
-        every = frozenset(self._weights)
+        all_weights = frozenset(self._weights)
         for index, weight in enumerate(self._weights, 1):
             self._score({weight})
-            score = self._score(every - {weight})
+            score = self._score(all_weights - {weight})
             self._progress(
                 f"layer {index}/{len(self._weights)} {weight}: as the only int8 layer {_format_distance(score)}"
             )
@@ -239,8 +239,8 @@ class _Search:
         yield from sorted(scores, key=lambda weight: (self._limits.excess(scores[weight]), scores[weight].distance))
 
     def _sensitivity(self, weight: str) -> LayerSensitivity:
-        scores, every = self._log.scores, frozenset(self._weights)
-        return LayerSensitivity(weight, scores.get(every - {weight}), scores.get(frozenset({weight})))
+        scores, all_weights = self._log.scores, frozenset(self._weights)
+        return LayerSensitivity(weight, scores.get(all_weights - {weight}), scores.get(frozenset({weight})))
 
     def _reason(self, weight: str, all_int8: PlanScore) -> str:
         alone = self._sensitivity(weight).only_fp32

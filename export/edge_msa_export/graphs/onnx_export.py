@@ -103,9 +103,9 @@ def restore_weight_names(model: onnx.ModelProto, weights: Mapping[str, NDArray[n
             continue
         values = numpy_helper.to_array(tensor)
         names = candidates.get((values.shape, values.tobytes()), [])
-        unused = next((name for name in names if name not in used), None)
-        if unused is not None:
-            renamed[tensor.name] = tensor.name = unused
-            used.add(unused)
+        unused_name = next((name for name in names if name not in used), None)
+        if unused_name is not None:
+            renamed[tensor.name] = tensor.name = unused_name
+            used.add(unused_name)
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]

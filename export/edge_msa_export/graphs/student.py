@@ -131,8 +131,8 @@ class _StepModule(nn.Module):
 
     def forward(self, frames: Tensor, valid: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         encoder = cast("EncoderLike", self.encoders[self.modality])
-        after = encoder(frames, valid, self.rebuild(dict(zip(self.names, state, strict=True))))
-        return tuple(after.named().values())
+        next_state = encoder(frames, valid, self.rebuild(dict(zip(self.names, state, strict=True))))
+        return tuple(next_state.named().values())
 
 
 class _FuseModule(nn.Module):

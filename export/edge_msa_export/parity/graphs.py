@@ -84,11 +84,11 @@ def predict_in_chunks(
     }
     available = np.zeros((1, len(MODALITIES)), dtype=np.float32)
     for name, values in frames.items():
-        kept = values[valid[name]]
-        if not len(kept):
+        valid_frames = values[valid[name]]
+        if not len(valid_frames):
             continue
         available[0, MODALITIES.index(name)] = 1
-        inputs[f"tokens.{name}"] = _run_steps(programs[GraphKey.step(name)], kept, states[name], chunks[name])
+        inputs[f"tokens.{name}"] = _run_steps(programs[GraphKey.step(name)], valid_frames, states[name], chunks[name])
     prediction = programs[GraphKey.fuse(states)]({**inputs, "available": available})["prediction"]
     return np.asarray(prediction[0])
 
@@ -97,8 +97,8 @@ def predict_window(programs: Mapping[GraphKey, Program], case: ParityCase) -> Ar
     """Return the prediction (outputs,) of the window graph of a case."""
     inputs: dict[str, Array] = {}
     for name, values in case.frames.items():
-        kept = values[case.valid[name]]
-        inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _pad(kept, case.lengths[name])
+        valid_frames = values[case.valid[name]]
+        inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _pad(valid_frames, case.lengths[name])
     return np.asarray(programs[case.window](inputs)["prediction"][0])
 
 

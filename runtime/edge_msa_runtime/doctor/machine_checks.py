@@ -18,7 +18,7 @@ _HOT_CELSIUS = 85.0
 # Raspberry Pi documentation, "vcgencmd": bits 0 and 16 are under-voltage, now and since boot.
 _UNDER_VOLTAGE = 0x10001
 _NOT_REPORTED = "not reported by this system"
-_COOL = "Add a fan, or let the board cool down."
+_COOLING_FIX = "Add a fan, or let the board cool down."
 
 
 def check_machine(system: System, interpreter: Interpreter) -> Iterator[Finding]:
@@ -82,7 +82,7 @@ def _check_temperature(system: System) -> Finding:
     if highest is None:
         return Finding("temperature", UNKNOWN, _NOT_REPORTED)
     if float(highest.split()[0]) >= _HOT_CELSIUS:
-        return Finding("temperature", PROBLEM, f"{highest} °C; clocks are reduced", _COOL)
+        return Finding("temperature", PROBLEM, f"{highest} °C; clocks are reduced", _COOLING_FIX)
     return Finding("temperature", OK, f"{highest} °C")
 
 
@@ -92,7 +92,8 @@ def _check_throttling(system: System) -> Iterator[Finding]:
         return
     under_voltage = throttled.startswith("0x") and bool(int(throttled, 16) & _UNDER_VOLTAGE)
     detail = f"{throttled} since boot" + (", under-voltage" if under_voltage else "")
-    yield Finding("throttling", PROBLEM, detail, "Use the board's official power supply." if under_voltage else _COOL)
+    fix = "Use the board's official power supply." if under_voltage else _COOLING_FIX
+    yield Finding("throttling", PROBLEM, detail, fix)
 
 
 def _check_memory(system: System) -> Finding:

@@ -15,7 +15,7 @@ _PATTERNS = {"int8": r"int8", "fp16": r"fp16|half", "fp32": r"fp32|float"}
 _TYPE_FIELDS = ("datatype", "format/datatype", "format")
 # Layer types that move or hold data and compute nothing.
 _NON_COMPUTING = {"reformat", "constant", "noop", "shuffle", "identity", "shape", "signal", "wait"}
-_FEW = 0.25
+_MIN_INT8_SHARE = 0.25
 
 
 def count_layers_by_precision(inspection: str) -> dict[str, int]:
@@ -46,10 +46,10 @@ def int8_remark(layers: Mapping[str, int], quantized: int) -> str:
     int8 = layers.get("int8", 0)
     if not computing:
         return "this TensorRT version does not report the precisions of the layers"
-    if int8 > _FEW * computing:
+    if int8 > _MIN_INT8_SHARE * computing:
         return ""
-    how_many = f"only {int8}" if int8 else "none"
-    return f"{how_many} of {computing} layers run in int8, so fp16 may be as fast; compare them with edge-msa-run bench"
+    number = f"only {int8}" if int8 else "none"
+    return f"{number} of {computing} layers run in int8, so fp16 may be as fast; compare them with edge-msa-run bench"
 
 
 def _layer_precision(layer: Mapping[str, Any]) -> str:

@@ -136,12 +136,12 @@ def _exit_error(request: BuildRequest, code: int, last_line: str) -> BackendUnav
     """Return the error for a process that ended without an answer."""
     name, workspace = Path(request.graph).name, request.workspace // _MEBIBYTE
     if code >= 0:
-        what = f"exited with code {code} ({last_line}). {_OTHER_BACKEND}"
+        problem = f"exited with code {code} ({last_line}). {_OTHER_BACKEND}"
     elif code == -signal.SIGKILL:
-        what = f"was killed, probably because memory ran out (workspace {workspace} MiB). {_FREE_MEMORY}"
+        problem = f"was killed, probably because memory ran out (workspace {workspace} MiB). {_FREE_MEMORY}"
     else:
-        what = f"crashed with {signal.Signals(-code).name}. {_OTHER_BACKEND}"
-    return BackendUnavailableError(f"The process that builds {name} at {request.precision} {what}")
+        problem = f"crashed with {signal.Signals(-code).name}. {_OTHER_BACKEND}"
+    return BackendUnavailableError(f"The process that builds {name} at {request.precision} {problem}")
 
 
 def _last_line(stderr: IO[bytes]) -> str:
