@@ -246,7 +246,8 @@ class _Search:
         alone = self._sensitivity(weight).only_fp32
         if alone is None:
             return "kept in fp32: the time budget ended before this layer was measured alone"
-        return f"kept in fp32: all int8 is {_format_distance(all_int8)}, with this layer in fp32 {alone.distance:.4f}"
+        change = f"from {all_int8.distance:.4f} to {alone.distance:.4f} standard deviations"
+        return f"kept in fp32: this layer alone changes the distance to fp32 {change}"
 
 
 def _format_distance(score: PlanScore) -> str:

@@ -38,7 +38,7 @@ def test_fewest_layers_within_the_limits_stay_fp32(tmp_path: Path) -> None:
     assert plan.score.distance == pytest.approx(0.03)
     assert plan.all_int8.distance == pytest.approx(0.41)
     assert plan.fp32_weights["b"] == (
-        "kept in fp32: all int8 is 0.4100 standard deviations from fp32, with this layer in fp32 0.1100"
+        "kept in fp32: this layer alone changes the distance to fp32 from 0.4100 to 0.1100 standard deviations"
     )
 
 

@@ -66,21 +66,21 @@ def main() -> None:
     # If memory runs out, the system should kill this process and not the caller.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    # Libraries may print to stdout. Redirect it to stderr, so that only the answer reaches the caller's pipe.
-    answer_handle = os.dup(1)
+    # Libraries may print to stdout. Redirect it to stderr, so that only the response reaches the caller's pipe.
+    response_handle = os.dup(1)
     os.dup2(2, 1)
     request = BuildRequest(**json.loads(_read_stdin_line()))
     threading.Thread(target=_exit_with_caller, args=(request.folder,), daemon=True).start()
-    answer: dict[str, Any]
+    response: dict[str, Any]
     try:
-        answer = build_plan(request)
+        response = build_plan(request)
     except EdgeMsaError as error:
-        answer = {"error": str(error), "exit_code": error.exit_code}
+        response = {"error": str(error), "exit_code": error.exit_code}
     except MemoryError:
-        answer = {"error": "Not enough memory to build the plan. Close other programs.", "exit_code": 4}
+        response = {"error": "Not enough memory to build the plan. Close other programs.", "exit_code": 4}
     except OSError as error:
-        answer = {"error": "", "exit_code": 1, "errno": error.errno, "strerror": error.strerror}
-    os.write(answer_handle, json.dumps(answer).encode("utf-8") + b"\n")
+        response = {"error": "", "exit_code": 1, "errno": error.errno, "strerror": error.strerror}
+    os.write(response_handle, json.dumps(response).encode("utf-8") + b"\n")
     os._exit(0)
 
 

@@ -51,14 +51,14 @@ def build_candidate(
     work = create_work_folder(folder)
     timing = str(folder / key.timing_cache_name) if use_timing_cache else ""
     try:
-        answer = _run(BuildRequest(str(graph), key.precision, cuda.index, workspace, str(work), timing), folder)
+        response = _run(BuildRequest(str(graph), key.precision, cuda.index, workspace, str(work), timing), folder)
         content = (work / PLAN_NAME).read_bytes()
         expected = [key.tensorrt, key.sm, key.device]
-        if answer["built_on"] != expected:
+        if response["built_on"] != expected:
             raise BuildError(
-                f"The plan of {graph.name} must be built on {expected}, got {answer['built_on']}. Build it again."
+                f"The plan of {graph.name} must be built on {expected}, got {response['built_on']}. Build it again."
             )
-        if answer["sha256"] != hashlib.sha256(content).hexdigest():
+        if response["sha256"] != hashlib.sha256(content).hexdigest():
             raise BuildError(f"The plan of {graph.name} changed after it was built. Build it again.")
         if use_timing_cache:
             (work / TIMING_NAME).replace(timing)
@@ -66,7 +66,7 @@ def build_candidate(
         raise cache_write_error(folder, error) from error
     finally:
         shutil.rmtree(str(work), ignore_errors=True)
-    return Plan(content, BuildInfo.from_json(answer["build"]))
+    return Plan(content, BuildInfo.from_json(response["build"]))
 
 
 def _workspace_bytes(cuda: Cuda, name: str, requested_mib: int | None) -> int:
@@ -100,27 +100,27 @@ def _run(request: BuildRequest, folder: Path) -> dict[str, Any]:
                     cast("IO[bytes]", pipe).close()
         if not line:
             raise _exit_error(request, code, _last_line(stderr))
-    answer: dict[str, Any] = json.loads(line)
-    if "error" not in answer:
-        return answer
-    if "errno" in answer:
-        raise cache_write_error(folder, OSError(answer["errno"], answer["strerror"]))
-    raise (BackendUnavailableError if answer["exit_code"] == BackendUnavailableError.exit_code else BuildError)(
-        answer["error"]
+    response: dict[str, Any] = json.loads(line)
+    if "error" not in response:
+        return response
+    if "errno" in response:
+        raise cache_write_error(folder, OSError(response["errno"], response["strerror"]))
+    raise (BackendUnavailableError if response["exit_code"] == BackendUnavailableError.exit_code else BuildError)(
+        response["error"]
     )
 
 
 def _exchange(process: subprocess.Popen[bytes], request: BuildRequest) -> str:
-    """Send the request and return the answer, which is empty if the process ended without one."""
+    """Send the request and return the response, which is empty if the process ended without one."""
     stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     # A broken pipe means that the process ended before it received the request. Its exit code says how.
     with contextlib.suppress(BrokenPipeError):
         stdin.write(json.dumps(dataclasses.asdict(request)).encode("utf-8") + b"\n")
         stdin.flush()
-    answer = stdout.readline().decode("utf-8", "replace")
-    if not answer:
+    response = stdout.readline().decode("utf-8", "replace")
+    if not response:
         process.wait()
-    return answer
+    return response
 
 
 def _command() -> list[str]:
@@ -133,7 +133,7 @@ def _command() -> list[str]:
 
 
 def _exit_error(request: BuildRequest, code: int, last_line: str) -> BackendUnavailableError:
-    """Return the error for a process that ended without an answer."""
+    """Return the error for a process that ended without a response."""
     name, workspace = Path(request.graph).name, request.workspace // _MEBIBYTE
     if code >= 0:
         problem = f"exited with code {code} ({last_line}). {_OTHER_BACKEND}"

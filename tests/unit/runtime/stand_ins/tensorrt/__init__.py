@@ -219,7 +219,7 @@ class Builder:
 
 
 def _fail_as_configured(how: str, log: Any) -> None:
-    print("output that must not end up in the answer of the build process")
+    print("output that must not end up in the response of the build process")
     if how in {"SIGKILL", "SIGSEGV"}:
         os.kill(os.getpid(), getattr(signal, how))
     elif how == "hang":
