@@ -46,7 +46,6 @@ class Checkpoint:
 def collect_statistics(
     graphs: Mapping[GraphKey, onnx.ModelProto],
     samples: Iterable[Sample],
-    bins: int = DEFAULT_BINS,
     checkpoint: Checkpoint | None = None,
 ) -> Statistics:
     """Run samples through the float32 graphs once and count the inputs and outputs of the quantizable layers.
@@ -57,16 +56,15 @@ def collect_statistics(
     Args:
         graphs: float32 window and text encoder graphs.
         samples: any number, processed one at a time. The arrays in a sample decide which graph runs it.
-        bins: number of histogram bins on either side of zero.
         checkpoint: resume from the statistics saved there, skipping the samples that they contain, and save there
             regularly. The samples must come in the same order each time.
 
     Raises:
         CalibrationError: there is no sample, no graph fits a sample, or an activation is NaN or infinite.
     """
-    collector = _Collector(graphs, bins)
+    collector = _Collector(graphs)
     remaining = iter(samples)
-    if checkpoint is not None and (saved := _load_checkpoint(checkpoint, bins)):
+    if checkpoint is not None and (saved := _load_checkpoint(checkpoint)):
         collector.resume(saved)
         next(islice(remaining, saved.count - 1, saved.count), None)
     for sample in remaining:
@@ -93,21 +91,20 @@ def graph_for_sample(sample: Sample) -> GraphKey:
     return GraphKey.window(Subset.of(names))
 
 
-def _load_checkpoint(checkpoint: Checkpoint, bins: int) -> Statistics | None:
+def _load_checkpoint(checkpoint: Checkpoint) -> Statistics | None:
     """Return the statistics of an interrupted pass over the same samples, or None."""
     if not checkpoint.path.is_file():
         return None
     saved = load_statistics(checkpoint.path)
-    same_bins = all(item.bins == bins for item in saved.histograms.values())
+    same_bins = all(item.bins == DEFAULT_BINS for item in saved.histograms.values())
     return saved if saved.samples_key == checkpoint.samples_key and same_bins else None
 
 
 class _Collector:
     """Histogram builders by graph and key."""
 
-    def __init__(self, graphs: Mapping[GraphKey, onnx.ModelProto], bins: int) -> None:
+    def __init__(self, graphs: Mapping[GraphKey, onnx.ModelProto]) -> None:
         self._graphs = graphs
-        self._bins = bins
         self._observers: dict[GraphKey, _Observer] = {}
         self._builders: dict[GraphKey, dict[str, HistogramBuilder]] = {}
         self._samples: dict[GraphKey, int] = {}
@@ -167,7 +164,7 @@ class _Collector:
         )
 
     def _builder(self, graph: GraphKey, key: str) -> HistogramBuilder:
-        return self._builders.setdefault(graph, {}).setdefault(key, HistogramBuilder(self._bins))
+        return self._builders.setdefault(graph, {}).setdefault(key, HistogramBuilder())
 
 
 class _Observer:

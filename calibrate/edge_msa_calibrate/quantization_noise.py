@@ -32,9 +32,7 @@ def signal_to_noise(histogram: Histogram, low: float, high: float) -> float:
     return 10 * math.log10(variance / noise) if variance > 0 and noise > 0 else math.inf
 
 
-def find_noisy_layers(
-    histograms: Mapping[str, Histogram], ranges: Mapping[str, tuple[float, float]], min_snr_db: float = MIN_SNR_DB
-) -> dict[str, str]:
+def find_noisy_layers(histograms: Mapping[str, Histogram], ranges: Mapping[str, tuple[float, float]]) -> dict[str, str]:
     """Return the weights of the encoder layers whose input is too coarse in INT8, each with the reason.
 
     Layers of a text encoder are skipped: their inputs are smoothed per channel.
@@ -45,9 +43,9 @@ def find_noisy_layers(
         if end != "input" or not weight.startswith(ENCODERS) or key not in ranges:
             continue
         snr = signal_to_noise(histogram, *ranges[key])
-        if snr < min_snr_db:
+        if snr < MIN_SNR_DB:
             noisy[weight] = (
                 f"its input has heavy tails: int8 leaves a signal-to-noise ratio of {snr:.0f} dB, "
-                f"below the required {min_snr_db:g}"
+                f"below the required {MIN_SNR_DB:g}"
             )
     return noisy

@@ -30,15 +30,13 @@ EXPONENT = 0.75
 _SMALLEST = 1e-5
 
 
-def compute_smoothing(statistics: Statistics, exponent: float = EXPONENT) -> dict[str, Array]:
+def compute_smoothing(statistics: Statistics) -> dict[str, Array]:
     """Return the factors (in_channels,) float32 of every layer of a text encoder, by weight name.
 
     They depend only on the layer's input: layers with the same input have the same factors, so the input is quantized
     once.
     """
-    return {
-        key.removesuffix(":input"): smoothing_factors(item, exponent) for key, item in statistics.channel_ranges.items()
-    }
+    return {key.removesuffix(":input"): smoothing_factors(item) for key, item in statistics.channel_ranges.items()}
 
 
 def smoothing_factors(channel_ranges: Array, exponent: float = EXPONENT) -> Array:

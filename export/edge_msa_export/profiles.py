@@ -142,16 +142,13 @@ class DeviceProfile(_Model):
         return self.model_copy(update={"backends": tuple(self.backend(name) for name in names)})
 
 
-def load_profiles(extra_folder: Path | None = None) -> dict[str, DeviceProfile]:
-    """Load every available profile, sorted and keyed by name.
-
-    Args:
-        extra_folder: folder with further profiles (default: the folder that EDGE_MSA_DEVICES names, if any).
+def load_profiles() -> dict[str, DeviceProfile]:
+    """Load the profiles of this project and those in the folder EDGE_MSA_DEVICES, sorted and keyed by name.
 
     Raises:
         ProfileError: a file is not a valid profile, or two profiles have the same name.
     """
-    folders = [_find_project_folder(), extra_folder or _get_environment_folder()]
+    folders = [_find_project_folder(), _get_environment_folder()]
     profiles: dict[str, DeviceProfile] = {}
     for path in [path for folder in folders if folder for path in _list_files(folder)]:
         profile = load_profile(path)
@@ -161,7 +158,7 @@ def load_profiles(extra_folder: Path | None = None) -> dict[str, DeviceProfile]:
     return dict(sorted(profiles.items()))
 
 
-def find_profile(name_or_path: str | Path, extra_folder: Path | None = None) -> DeviceProfile:
+def find_profile(name_or_path: str | Path) -> DeviceProfile:
     """Return the profile for the name of a device, the name of a family, or the path of a .toml file.
 
     Raises:
@@ -170,7 +167,7 @@ def find_profile(name_or_path: str | Path, extra_folder: Path | None = None) -> 
     text = str(name_or_path)
     if text.endswith(".toml"):
         return load_profile(Path(text))
-    profiles = load_profiles(extra_folder)
+    profiles = load_profiles()
     families = {profile.family: profile for profile in profiles.values() if profile.family_default}
     available = {**families, **profiles}
     if text in available:

@@ -130,9 +130,10 @@ def test_environment_variable_adds_a_folder(board: Path, monkeypatch: pytest.Mon
     assert "jetson-thor" in load_profiles()
 
 
-def test_missing_folder_is_an_error(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEVICES_VARIABLE, str(tmp_path / "none"))
     with pytest.raises(ProfileError, match=DEVICES_VARIABLE):
-        load_profiles(tmp_path / "none")
+        load_profiles()
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
@@ -140,10 +141,11 @@ def test_missing_file_is_an_error(tmp_path: Path) -> None:
         find_profile(tmp_path / "none.toml")
 
 
-def test_duplicate_name_is_an_error(board: Path) -> None:
+def test_duplicate_name_is_an_error(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEVICES_VARIABLE, str(board.parent))
     board.write_text(VALID_PROFILE.replace("my-board", "laptop-arm"), encoding="utf-8")
     with pytest.raises(ProfileError, match="device 'laptop-arm' already exists"):
-        load_profiles(board.parent)
+        load_profiles()
 
 
 @pytest.mark.parametrize(
