@@ -1,7 +1,7 @@
 """Device profiles: one TOML file per device, which describes the device and the backends that it can run.
 
-The profiles of this project are in `devices/`, in the checkout and in the wheel. Users can pass the
-path of another .toml file, or set the environment variable EDGE_MSA_DEVICES to a folder of .toml files.
+The profiles of this project are in `devices/`, in the checkout and in the wheel. Users can pass the path of another
+.toml file, or set the environment variable EDGE_MSA_DEVICES to a folder of .toml files.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Stream:
 
     Each stream has its own state, so one session can serve many streams from one thread. You can split frames into any
     chunks, and a text between any words: the prediction equals that of `Session.predict` for the whole input. If the
-    text encoder is a graph, each prediction after new words encodes all words again.
+    text encoder is not a table, each prediction after new words encodes all words again.
     """
 
     def __init__(
@@ -44,13 +44,16 @@ class Stream:
     def subset(self) -> str:
         """The modalities that have had a valid frame, such as `la`.
 
-        If the text encoder is a graph, new words count after the next prediction.
+        If the text encoder is not a table, new words count after the next prediction.
         """
         return Subset.of(self._states).value if self._states else ""
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words that affect the prediction, with their times. Words beyond the maximum number of tokens do not."""
+        """The words that affect the prediction, with their times. Words beyond the maximum number of tokens do not.
+
+        If the text encoder is not a table, new words appear after the next prediction.
+        """
         return tuple(self._words[: self._encoded_words])
 
     def push(

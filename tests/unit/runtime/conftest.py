@@ -28,7 +28,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
 
 @pytest.fixture(scope="session")
 def make_text_bundle(make_bundle: MakeBundle) -> Callable[[str], Path]:
-    """Write a bundle of language and audio whose text encoder is a `table` or a `graph`."""
+    """Write a bundle of language and audio whose text encoder is a `table` or an `encoder`."""
 
     def make(text_encoder: str) -> Path:
         folder = make_bundle(names=("language", "audio"))

@@ -33,13 +33,13 @@ def token_ids(text: str, *, special: bool = False) -> list[int]:
 
 
 def encode_text(text: str, text_encoder: str) -> Any:
-    """Return the frames (n, d) that a `table` or a `graph` computes from a text."""
+    """Return the frames (n, d) that a `table` or an `encoder` computes from a text."""
     rows = FLOATS[token_ids(text, special=text_encoder == "encoder")]
     return rows if text_encoder == "table" else rows + 0.1 * rows.sum(axis=0)
 
 
 def add_text_encoder(folder: Path, text_encoder: str) -> None:
-    """Add a text encoder, a `table` or a `graph`, to a fake bundle with the language modality."""
+    """Add a text encoder, a `table` or an `encoder`, to a fake bundle with the language modality."""
     (folder / "language").mkdir()
     _tokenizer().save(str(folder / "language/tokenizer.json"))
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
