@@ -23,12 +23,12 @@ def check_file_path(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write UTF-8 text to a file, atomically, and return the path. Raises what `atomic_file` raises."""
+    """Write UTF-8 text to a file, atomically, and return the path. Raises the errors of `atomic_file`."""
     return write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write bytes to a file, atomically, and return the path. Raises what `atomic_file` raises."""
+    """Write bytes to a file, atomically, and return the path. Raises the errors of `atomic_file`."""
     with atomic_file(path) as file:
         file.write(content)
     return path

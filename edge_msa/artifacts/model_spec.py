@@ -154,7 +154,7 @@ class ModelSpec:
         return drop_unused_modalities(dataset, self.dims)
 
     def normalize(self, dataset: Dataset) -> Dataset:
-        """Return the model's inputs from the dataset, normalized. Raises what `select_inputs` raises."""
+        """Return the model's inputs from the dataset, normalized. Raises the errors of `select_inputs`."""
         return self.normalization.normalize_dataset(self.select_inputs(dataset))
 
     def to_json(self) -> dict[str, Any]:

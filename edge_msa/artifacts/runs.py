@@ -62,7 +62,7 @@ class RunInfo:
     spec: ModelSpec
     """What the model expects of its data."""
     inputs: Mapping[str, str]
-    """Digests of the data and of the runs that this one was made from, by name."""
+    """Digests of the data and of the runs that this run was made from, by name."""
     metrics: Mapping[str, Any]
     """Numbers that the command reports, by name. See `validation_metric` and `is_complete` for those used later."""
     git_revision: str | None = None
@@ -98,7 +98,7 @@ class RunInfo:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunInfo:
-        """Return what `to_json` wrote.
+        """Return the info that `to_json` wrote.
 
         Raises:
             RunError: A field is missing, unknown or invalid, or the value has another schema.

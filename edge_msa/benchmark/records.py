@@ -37,7 +37,7 @@ class BenchRecord:
         chosen: Whether the bundle uses this precision by default on this backend.
         executed: Whether the graphs ran.
         on_target: Whether the machine has the architecture of the target.
-        note: A remark for people.
+        note: A remark that reports show.
         machine: What you need to interpret the numbers: CPU, system, versions, threads.
     """
 
@@ -166,7 +166,7 @@ def bench_record(
             are taken from it.
         versions: Package versions to add to the description of the machine.
         on_target: Whether the machine has the architecture of the target.
-        note: A remark for people.
+        note: A remark that reports show.
     """
     manifest, backend, precision = bundle.manifest, result["backend"], result["precision"]
     parity = [spec.parity for spec in manifest.graphs if (spec.backend, spec.precision) == (backend, precision)]

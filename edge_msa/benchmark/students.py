@@ -37,9 +37,9 @@ _WARMUP_RUNS = 5
 class StudentLatency:
     """Latency of the window graph of all three modalities, in milliseconds, and its speedup over ALMT.
 
-    On a machine that other programs use, long calls are interrupted more often than short ones, so `min_speedup`, the
-    ratio of the minima, is the fair comparison. `size_bytes` counts all files that the backend needs at that precision;
-    it is None for ALMT.
+    Other programs on the machine interrupt long calls more often than short ones. The ratio of the minima,
+    `min_speedup`, is therefore the fair comparison. `size_bytes` counts all files that the backend needs at that
+    precision; it is None for ALMT.
     """
 
     name: str

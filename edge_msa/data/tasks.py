@@ -65,5 +65,5 @@ def find_task(name: str) -> Task:
 
 
 def parse_task(name: str | None) -> Task | None:
-    """Return the task that `--task` names, or None if the option was not used. Raises what `find_task` raises."""
+    """Return the task that `--task` names, or None if the option was not used. Raises the errors of `find_task`."""
     return None if name is None else find_task(name)

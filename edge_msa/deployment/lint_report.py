@@ -1,4 +1,4 @@
-"""Format the findings of the lint for people."""
+"""Format lint findings as text."""
 
 from __future__ import annotations
 

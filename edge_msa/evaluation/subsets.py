@@ -17,7 +17,7 @@ Predict = Callable[[Split, Subset], FloatArray]
 
 
 def available_subsets(split: Split) -> Iterator[tuple[Subset, NDArray[np.int64]]]:
-    """Yield each subset of the modalities that a split has, and the rows of the samples with a valid frame of it."""
+    """Yield each subset of the modalities that a split has, and the rows of its samples, see `sample_rows`."""
     for subset in subsets_of(name for name, frames in split.modalities.items() if frames.valid.any()):
         yield subset, sample_rows(split, subset)
 

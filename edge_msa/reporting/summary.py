@@ -22,8 +22,8 @@ NOISE = 0.1
 def summarize(points: Sequence[ReportPoint]) -> tuple[str, ...]:
     """Return sentences on the main results.
 
-    They state the Pareto front, the best accuracy next to the baselines and the Bayes optimum, each lower precision
-    compared with fp32, whether int8 helps at all, and what did not run. Latency is that of `headline_subset`.
+    In this order: the Pareto front, the best accuracy with the baselines and the Bayes optimum, each lower precision
+    compared with fp32, whether int8 has a benefit, and what was not executed. Latencies are those of `headline_subset`.
     """
     if not points:
         return ("Nothing was measured.",)

@@ -34,7 +34,7 @@ def format_tradeoff(points: Sequence[ReportPoint]) -> str:
 
 
 def tradeoff_legend(points: Sequence[ReportPoint]) -> str:
-    """Return what the mark `*` means, and which rows it does not consider."""
+    """Return the meaning of the mark `*`, and which rows cannot have it."""
     text = "On the Pareto front: no other row is both faster and more accurate."
     if any(point.latency_ms and not point.on_target for point in points):
         text += " Rows measured on a machine with another architecture than the target are not considered."

@@ -29,7 +29,7 @@ class Answer:
         default_error: Mean error of the default recipe over seeds.
         default_deviation: Standard deviation of the default recipe's error over seeds.
         seeds: Number of seeds.
-        text: The answer for people.
+        text: The answer as sentences.
     """
 
     trial: int | None

@@ -23,13 +23,13 @@ class SearchRecord:
         data: Name of the dataset.
         target: Device profile.
         backend: Backend that ran the trials.
-        error_name: Name of the error, for people.
+        error_name: Printed name of the error.
         subset: Modality subset whose latency was measured.
         trials: Results of all trials.
         bundles: Folder of the bundle, by trial number.
         final_ms: p50 latency of the bundle by trial number, from the final measurement with all bundles interleaved.
         errors: Validation errors of each seed, by trial number. Only trials that were trained with several seeds.
-        provenance: Values for people, by name: machine, seed, epochs.
+        provenance: Values to print, by name: machine, seed, epochs.
     """
 
     data: str

@@ -178,7 +178,7 @@ def measure_latency(sessions: Sequence[Session]) -> tuple[BenchResult, ...]:
 
 
 def error_name(task: Task) -> str:
-    """Return the name of a trial's error, for people."""
+    """Return the printed name of a trial's error."""
     return "MAE" if task.is_score else "1 - F1 average"
 
 

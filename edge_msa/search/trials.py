@@ -100,7 +100,7 @@ def _dominates(one: TrialResult, other: TrialResult) -> bool:
 
 
 def format_params(params: Params) -> str:
-    """Return parameters for people, with the precision last: `width 16, blocks 2, int8`."""
+    """Return parameters as text, with the precision last: `width 16, blocks 2, int8`."""
     sizes = [f"{name} {_format_value(value)}" for name, value in params.items() if name != PRECISION]
     return ", ".join([*sizes, str(params[PRECISION])])
 

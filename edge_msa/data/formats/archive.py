@@ -10,8 +10,7 @@ An archive has these arrays for each of its splits (`train`, `valid`, `test`) an
 - `train/audio_valid`: (N, T) bool. Required with ids. Optional with frames; without it, zero frames at both ends
   are padding
 
-Values that are not finite are an error here and are not replaced, because an archive can mark their frames as not
-valid.
+Values that are not finite are an error. They are not replaced, because an archive can mark their frames as not valid.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def load_transcripts(path: Path, task: Task | None) -> Dataset:
     """Return the dataset in a CSV file of transcripts. If `task` is None, scores are -3 to 3.
 
     Raises:
-        DataError: The file is not such a table, or a score or a split is invalid. The message names the line.
+        DataError: The file is not a table of transcripts, or a score or a split is invalid. The message names the line.
     """
     columns, rows = _load_table(path)
     task = task or MOSI

@@ -1,10 +1,9 @@
 """The Bayes optimum of the synthetic dataset: the best metrics that any predictor can reach.
 
-With the exact posterior of the label, no predictor has a smaller expected absolute error than the posterior's median,
-or a higher expected share of correct signs than the sign with more mass. With many samples, none has a higher
-correlation than the posterior's mean. The optimum is computed on the samples of a split, so that a model is compared on
-the same samples. Because it is an optimum in expectation, a model can exceed it by chance, by a fraction of its
-standard error.
+The optimal predictors follow from the exact posterior of the label. Its median has the smallest expected absolute
+error. The sign with more mass is correct most often. With many samples, its mean has the highest correlation. The
+optimum is computed on the samples of a split, so that a model is compared on the same samples. It is an optimum in
+expectation, so a model can exceed it by chance, by a fraction of its standard error.
 """
 
 from __future__ import annotations

@@ -147,10 +147,11 @@ def has_signal(
 ) -> bool:
     """Return whether predictions from one subset contain information about the labels.
 
-    They do if the lower end of the 90 % bootstrap interval of Corr is above 0; for emotions, of the mean correlation of
-    logits and labels. This test is one-sided, so noise passes in one of twenty cases. Unlike Acc-2, Corr needs no
-    threshold: predictions with a constant bias still contain information. The accuracy gate compares accuracies only
-    for subsets with signal. For the others, accuracy is chance, and `prediction_correlation` shows what changed.
+    They do if the lower end of the 90 % bootstrap interval of Corr is above 0. For emotions, Corr is the mean
+    correlation of logits and labels. This test is one-sided, so noise passes in one of twenty cases. Unlike Acc-2, Corr
+    needs no threshold: predictions with a constant bias still contain information. The accuracy gate compares
+    accuracies only for subsets with signal. For the others, accuracy is chance, and `prediction_correlation` shows what
+    changed.
     """
     labels, predictions = check_pair(task, truth, prediction)
 

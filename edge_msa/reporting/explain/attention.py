@@ -54,7 +54,7 @@ class EmbeddingShares:
 
 @dataclass(frozen=True)
 class AttentionFigure:
-    """Heat maps of one sample as SVG, "" if there are none, and notes on what they leave out."""
+    """Heat maps of one sample as SVG ("" if there are none), and notes on omitted modalities."""
 
     svg: str
     notes: tuple[str, ...]
