@@ -116,7 +116,7 @@ class Student(nn.Module):
             packed, prefix = compact(frames[name], valid[name])
             available = prefix[:, :1]
             encoder = cast("StudentEncoder", self.encoders[name])
-            tokens[name] = encoder.whole(packed, prefix) * available[:, :, None]
+            tokens[name] = encoder.encode_whole(packed, prefix) * available[:, :, None]
             columns.append(available[:, 0])
         return tokens, torch.stack(columns, dim=1)
 

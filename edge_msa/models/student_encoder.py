@@ -88,7 +88,7 @@ class StudentEncoder(nn.Module):
         self.score = nn.Conv1d(width, tokens, 1)
         self.memories = tuple((config.kernel - 1) * 2**index for index in range(config.blocks))
 
-    def initial(self, batch: int) -> EncoderState:
+    def initial_state(self, batch: int) -> EncoderState:
         """Return the state before the first frame.
 
         With a stride above 1, the first frame completes a row immediately, after frames of zeros, so that even a sample
@@ -113,7 +113,7 @@ class StudentEncoder(nn.Module):
         Args:
             frames: (B, T, d), normalized, with the real frames first.
             valid: (B, T) float, 1 for real frames and 0 for the padding after them.
-            state: The state before the chunk, from `initial` or the previous chunk.
+            state: The state before the chunk, from `initial_state` or the previous chunk.
         """
         count = valid.sum(dim=1, keepdim=True)
         pending, phase = state.pending, state.phase
@@ -127,13 +127,13 @@ class StudentEncoder(nn.Module):
         peak, mass, tokens = self._pool(features, valid, state)
         return EncoderState(convs, peak, mass, tokens, hidden, pending, phase)
 
-    def whole(self, frames: Tensor, valid: Tensor) -> Tensor:
+    def encode_whole(self, frames: Tensor, valid: Tensor) -> Tensor:
         """Return the tokens of whole samples, (B, M, C).
 
-        They equal those that `forward` computes from `initial`, with fewer operations. The tokens of a sample without a
-        valid frame are meaningless.
+        They equal those that `forward` computes from `initial_state`, with fewer operations. The tokens of a sample
+        without a valid frame are meaningless.
         """
-        start = self.initial(len(frames))
+        start = self.initial_state(len(frames))
         count = valid.sum(dim=1, keepdim=True)
         if start.pending is not None and start.phase is not None:
             stride = self.config.stride

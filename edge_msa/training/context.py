@@ -63,7 +63,7 @@ class TrainingContext:
         """Return the samples of a batch that this process encodes; a single process encodes all."""
         return rows[self.fabric.global_rank :: self.processes]
 
-    def whole(self, part: Tensor, count: int) -> Tensor:
+    def merge_shares(self, part: Tensor, count: int) -> Tensor:
         """Return the results of all processes in the order of the batch, (count, ...). Gradients flow back.
 
         Args:

@@ -56,7 +56,7 @@ class Objective(nn.Module, ABC):
         """Return scalar loss terms of the samples `rows`; `loss` is minimized, the others are logged.
 
         With several processes each one receives the whole batch. It encodes its `TrainingContext.share` and collects
-        the results of all processes with `TrainingContext.whole`, so that every process has the same terms.
+        the results of all processes with `TrainingContext.merge_shares`, so that every process has the same terms.
         """
 
     @abstractmethod

@@ -148,7 +148,7 @@ class _DistillationObjective(Objective):
         context, count = self._context, len(rows)
         visible = self._train.batch(context.share(rows)).masked(self._visible)
         tokens, available = self.student.encode(visible.frames, visible.valid)
-        vectors = context.whole(self.student.fusion.represent(tokens, available), count)
+        vectors = context.merge_shares(self.student.fusion.represent(tokens, available), count)
         predictions = self.student.fusion.output(vectors)
         losses = partial(sample_losses, predictions, task=self._task, score_loss=self._recipe.score_loss)
         labeled = self._labeled[rows].to(predictions.dtype)
@@ -156,8 +156,8 @@ class _DistillationObjective(Objective):
         if self._targets is None:
             return {"loss": terms["labels"]}
         codes = _subset_codes(visible.valid)
-        known = context.whole(self._targets.known[codes].to(predictions.dtype), count)
-        teacher_losses = losses(context.whole(self._targets.predictions[codes, visible.rows], count))
+        known = context.merge_shares(self._targets.known[codes].to(predictions.dtype), count)
+        teacher_losses = losses(context.merge_shares(self._targets.predictions[codes, visible.rows], count))
         terms["teacher"] = _weighted_mean(teacher_losses, known)
         # A sample that has only a label, or only a teacher's prediction, uses only that.
         share = self._recipe.teacher_share
@@ -174,8 +174,8 @@ class _DistillationObjective(Objective):
         targets = self._targets
         if self.alignment is None or targets is None or targets.vectors is None or targets.vectors_known is None:
             return total
-        expected = self._context.whole(targets.vectors[codes, rows], count)
-        known = self._context.whole(targets.vectors_known[codes].to(vectors.dtype), count) > 0
+        expected = self._context.merge_shares(targets.vectors[codes, rows], count)
+        known = self._context.merge_shares(targets.vectors_known[codes].to(vectors.dtype), count) > 0
         if int(known.sum()) < 2:
             return total
         for name, value in self.alignment(vectors[known], expected[known]).items():

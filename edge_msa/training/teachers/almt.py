@@ -131,7 +131,7 @@ class AlmtObjective(Objective):
         """Return the loss of the samples `rows`."""
         batch = self._train.batch(self._context.share(rows))
         visible = batch if self._visible is None else batch.masked(self._visible)
-        outputs = self._context.whole(self.network(visible.frames, visible.valid), len(rows))
+        outputs = self._context.merge_shares(self.network(visible.frames, visible.valid), len(rows))
         return {"loss": task_loss(outputs, self._train.labels[rows], self._task, self._recipe.score_loss)}
 
     def validate(self) -> dict[str, float]:

@@ -208,8 +208,8 @@ class RobustObjective(Objective):
 def compute_features(network: Hrlf, share: Batch, count: int, context: TrainingContext) -> HrlfFeatures:
     """Return the features of a whole batch of `count` samples, of which this process encodes `share`."""
     encoded, available = network.encode(share.frames, share.valid)
-    available = context.whole(available.to(encoded.dtype), count) > 0
-    return network.fuse(context.whole(encoded, count), available)
+    available = context.merge_shares(available.to(encoded.dtype), count) > 0
+    return network.fuse(context.merge_shares(encoded, count), available)
 
 
 def subset_errors(network: Hrlf, split: SplitTensors, task: Task, subsets: tuple[Subset, ...]) -> dict[Subset, float]:

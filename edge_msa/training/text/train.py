@@ -173,7 +173,7 @@ class _TextObjective(Objective):
         if self._recipe.unknown_rate:
             unknown = torch.rand(ids.shape, generator=self._generator) < self._recipe.unknown_rate
             ids = ids.masked_fill(unknown.to(ids.device), self._text_input.tokenizer.unknown)
-        predictions = context.whole(self.model(ids, valid), len(rows))
+        predictions = context.merge_shares(self.model(ids, valid), len(rows))
         labels = self._labels[rows.to(self._labels.device)]
         known = torch.isfinite(labels[:, 0])
         terms: dict[str, Tensor] = {}

@@ -26,13 +26,13 @@ class StateLike(Protocol):
 class EncoderLike(Protocol):
     """The encoder of one modality."""
 
-    def initial(self, batch: int) -> StateLike:
+    def initial_state(self, batch: int) -> StateLike:
         """Return the state before the first frame."""
 
     def __call__(self, frames: Tensor, valid: Tensor, state: Any) -> StateLike:
         """Encode a chunk of frames (B, T, d) with valid (B, T), ones first, and return the next state."""
 
-    def whole(self, frames: Tensor, valid: Tensor) -> Tensor:
+    def encode_whole(self, frames: Tensor, valid: Tensor) -> Tensor:
         """Return the tokens (B, M, C) of whole samples, starting from the initial state."""
 
 

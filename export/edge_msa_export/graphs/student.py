@@ -125,7 +125,7 @@ class _StepModule(nn.Module):
         # The attribute has the same name as in the student, so that the weights keep their names.
         self.encoders = nn.ModuleDict({modality: student.encoders[modality]})
         self.modality = modality
-        state = _get_encoder(student, modality).initial(1)
+        state = _get_encoder(student, modality).initial_state(1)
         self.names = tuple(state.named())
         self.rebuild = type(state).from_named
 
@@ -157,13 +157,13 @@ class _WindowModule(nn.Module):
         tokens: dict[str, Tensor] = {}
         for index, name in enumerate(self.names):
             encoder = cast("EncoderLike", self.encoders[name])
-            tokens[name] = encoder.whole(inputs[2 * index], inputs[2 * index + 1])
+            tokens[name] = encoder.encode_whole(inputs[2 * index], inputs[2 * index + 1])
         available = torch.tensor([[float(name in self.names) for name in MODALITIES]])
         return cast("Tensor", self.fusion(tokens, available))
 
 
 def _build_step(student: StudentLike, modality: str, chunk: int) -> ExportableModule:
-    state = _get_encoder(student, modality).initial(1).named()
+    state = _get_encoder(student, modality).initial_state(1).named()
     inputs = {
         "frames": torch.zeros(1, chunk, _get_dims(student)[modality]),
         "valid": torch.ones(1, chunk),
@@ -174,7 +174,7 @@ def _build_step(student: StudentLike, modality: str, chunk: int) -> ExportableMo
 
 def _build_fuse(student: StudentLike) -> ExportableModule:
     names = _list_modalities(student)
-    inputs = {f"tokens.{name}": _get_encoder(student, name).initial(1).tokens for name in names}
+    inputs = {f"tokens.{name}": _get_encoder(student, name).initial_state(1).tokens for name in names}
     inputs["available"] = torch.ones(1, len(MODALITIES))
     return ExportableModule(_FuseModule(student, names), inputs, ("prediction",))
 
@@ -206,7 +206,7 @@ def _get_encoder(student: StudentLike, modality: str) -> EncoderLike:
 
 def _describe_states(encoder: EncoderLike) -> tuple[StateSpec, ...]:
     specs = []
-    for name, value in encoder.initial(1).named().items():
+    for name, value in encoder.initial_state(1).named().items():
         fill = value.flatten()[0].item()
         if not bool((value == fill).all()):
             raise ExportError(

@@ -59,7 +59,7 @@ def encoder_of(student: Student, name: str) -> StudentEncoder:
 
 def stream(encoder: StudentEncoder, frames: Tensor, valid: Tensor, sizes: list[int]) -> EncoderState:
     """The state after encoding the frames in chunks of these sizes, without masked frames, as on a device."""
-    state, start = encoder.initial(len(frames)), 0
+    state, start = encoder.initial_state(len(frames)), 0
     for size in sizes:
         chunk = slice(start, start + size)
         state = encoder(*compact(frames[:, chunk], valid[:, chunk]), state)
@@ -77,7 +77,7 @@ def test_chunks_give_the_tokens_of_the_whole(sizes: list[int], override: Modalit
     chunked = stream(encoder, frames, valid, sizes)
     for name, value in whole.named().items():
         torch.testing.assert_close(chunked.named()[name], value, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(encoder.whole(*compact(frames, valid)), whole.tokens, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(encoder.encode_whole(*compact(frames, valid)), whole.tokens, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
@@ -87,11 +87,11 @@ def test_rows_are_complete_with_their_last_frame(count: int) -> None:
     rows = (count + 3) // 4
     used = 4 * rows - 3
     every = torch.ones(3, count)
-    tokens = encoder.whole(frames, every)
-    torch.testing.assert_close(tokens, encoder.whole(frames[:, :used], every[:, :used]))
+    tokens = encoder.encode_whole(frames, every)
+    torch.testing.assert_close(tokens, encoder.encode_whole(frames[:, :used], every[:, :used]))
     last = frames.clone()
     last[:, used - 1] += 1
-    assert not torch.allclose(tokens, encoder.whole(last, every), atol=1e-4)
+    assert not torch.allclose(tokens, encoder.encode_whole(last, every), atol=1e-4)
 
 
 @with_overrides
@@ -107,7 +107,7 @@ def test_chunks_give_the_prediction_of_the_whole(override: ModalitySizes) -> Non
 def test_masked_frames_do_not_change_the_state(override: ModalitySizes) -> None:
     encoder = encoder_of(network(override=override), "audio")
     frames, valid = (part["audio"] for part in sample())
-    before = encoder(*compact(frames, valid), encoder.initial(3))
+    before = encoder(*compact(frames, valid), encoder.initial_state(3))
     after = encoder(torch.full((3, 6, 4), 1e3), torch.zeros(3, 6), before)
     for name, value in before.named().items():
         assert_close_to_scale(after.named()[name], value, rtol=1e-6)
@@ -118,8 +118,8 @@ def test_padding_in_a_chunk_is_ignored(override: ModalitySizes) -> None:
     encoder = encoder_of(network(override=override), "audio")
     frames = sample()[0]["audio"]
     prefix = (torch.arange(20) < 12).float().expand(3, -1)
-    expected = encoder(frames[:, :12], torch.ones(3, 12), encoder.initial(3))
-    actual = encoder(frames, prefix, encoder.initial(3))
+    expected = encoder(frames[:, :12], torch.ones(3, 12), encoder.initial_state(3))
+    actual = encoder(frames, prefix, encoder.initial_state(3))
     for name, value in expected.named().items():
         torch.testing.assert_close(actual.named()[name], value)
 
@@ -173,7 +173,7 @@ def test_masked_frames_do_not_change_the_prediction() -> None:
 def test_later_frames_do_not_change_earlier_tokens() -> None:
     encoder = encoder_of(network(), "vision")
     frames = sample()[0]["vision"]
-    early = encoder(frames[:, :8], torch.ones(3, 8), encoder.initial(3))
+    early = encoder(frames[:, :8], torch.ones(3, 8), encoder.initial_state(3))
     other = torch.cat([frames[:, :8], frames[:, 8:] + 5], dim=1)
     state = stream(encoder, other[:, :8], torch.ones(3, 8, dtype=torch.bool), [3, 5])
     torch.testing.assert_close(state.tokens, early.tokens)
@@ -214,7 +214,7 @@ def test_prediction_without_valid_frames_is_finite() -> None:
 
 @with_overrides
 def test_state_survives_conversion_to_names(override: ModalitySizes) -> None:
-    state = encoder_of(network(override=override), "audio").initial(2)
+    state = encoder_of(network(override=override), "audio").initial_state(2)
     optional = (["hidden"] if override.recurrence else []) + (["pending", "phase"] if override.stride else [])
     assert list(state.named()) == ["conv0", "conv1", "conv2", "peak", "mass", "tokens", *optional]
     width = override.width or 8
@@ -228,7 +228,7 @@ def test_overrides_survive_json() -> None:
     config = StudentConfig(DIMS, width=8, overrides=overrides)
     torch.manual_seed(0)
     student = Student(config).eval()
-    widths = {name: tuple(encoder_of(student, name).initial(1).tokens.shape) for name in DIMS}
+    widths = {name: tuple(encoder_of(student, name).initial_state(1).tokens.shape) for name in DIMS}
     assert widths == {"language": (1, 4, 24), "audio": (1, 4, 8), "vision": (1, 4, 8)}
     assert [len(encoder_of(student, name).blocks) for name in DIMS] == [1, 3, 3]
     again = StudentConfig(**json.loads(json.dumps(dataclasses.asdict(config))))

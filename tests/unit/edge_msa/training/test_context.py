@@ -89,7 +89,7 @@ def test_one_process_encodes_the_whole_batch() -> None:
     rows = torch.tensor([3, 1, 2])
     assert context.is_first
     assert torch.equal(context.share(rows), rows)
-    assert torch.equal(context.whole(rows, 3), rows)
+    assert torch.equal(context.merge_shares(rows, 3), rows)
     assert context.broadcast("value") == "value"
 
 

@@ -156,7 +156,7 @@ def test_encoder_without_ranges_is_not_quantized(student: Student, ranges: Mappi
     known = {key: value for key, value in ranges.items() if ".audio." not in key}
     quantized = fake_quantized_student(student, known, VNNI)
     frames, valid = (torch.randn(1, 8, 18), torch.ones(1, 8))
-    outputs = [net.encoders["audio"].whole(frames, valid) for net in (quantized, student)]  # type: ignore[operator]
+    outputs = [net.encoders["audio"].encode_whole(frames, valid) for net in (quantized, student)]  # type: ignore[operator]
     assert torch.equal(*outputs)
 
 
