@@ -108,9 +108,10 @@ def export_model(
 
     # Load.
     student = _load_student(model, data, task)
+    make_request = partial(make_export_request, student, profile, output.name, precision=precision, ir=ir, dla=dla)
+    list_variants(make_request())  # raises before the slow export of graphs if the target does not support an option
     graphs = load_all_graphs(student)
-    request = make_export_request(student, profile, output.name, precision=precision, graphs=graphs, ir=ir, dla=dla)
-    list_variants(request)  # raises if the target does not support the precision
+    request = make_request(graphs=graphs)
     print_notes(_notes(student.run, profile, output))
 
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
