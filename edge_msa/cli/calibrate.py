@@ -1,4 +1,4 @@
-"""`edge-msa calibrate`: choose the INT8 ranges of a student."""
+"""`edge-msa calibrate`: choose the int8 ranges of a student."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def calibrate(
     ] = 512,
     task: TaskName = None,
 ) -> None:
-    """Collect activation statistics and choose INT8 ranges."""
+    """Collect activation statistics and choose int8 ranges."""
     from edge_msa.workflows.calibrate import calibrate_student
 
     calibrate_student(data, model, output_dir, method=method, num_samples=num_samples, task=task)

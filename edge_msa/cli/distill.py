@@ -17,7 +17,6 @@ from edge_msa.cli.options import (
     Seed,
     TaskName,
     TensorBoard,
-    TextModel,
     TrainingPrecision,
 )
 
@@ -63,7 +62,15 @@ def distill(
             show_default="train a new student",
         ),
     ] = None,
-    text_model: TextModel = None,
+    text_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--text-model",
+            metavar="RUN",
+            help="Run of `edge-msa text`. Its text encoder turns the transcripts into the language features.",
+            show_default="the run of --qat or the first teacher if it takes text; otherwise the features of the file",
+        ),
+    ] = None,
     recipe: Recipe = None,
     epochs: Epochs = None,
     seed: Seed = 0,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.options import Json, RunData, Split, TaskName
+from edge_msa.cli.options import Json, RunData, TaskName
 
 Page = Annotated[Path, typer.Option("--output", metavar="FILE.html", help="Page to write.")]
 
@@ -32,7 +32,7 @@ def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of train, distill, text, calibrate or import.")],
     data: RunData = None,
     output: Page = Path("explain.html"),
-    split: Split = "valid",
+    split: Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Split to explain.")] = "valid",
     sample: Annotated[
         list[str] | None,
         typer.Option(
