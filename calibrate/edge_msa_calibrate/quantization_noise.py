@@ -33,7 +33,9 @@ def signal_to_noise(histogram: Histogram, low: float, high: float) -> float:
 
 
 def find_noisy_layers(histograms: Mapping[str, Histogram], ranges: Mapping[str, tuple[float, float]]) -> dict[str, str]:
-    """Return the weights of the encoder layers whose input is too coarse in INT8, each with the reason.
+    """Return why each layer of a modality's encoder is too noisy in INT8, by the name of its weight.
+
+    Layers whose input is precise enough are not listed.
 
     Layers of a text encoder are skipped: their inputs are smoothed per channel.
     """
@@ -45,7 +47,6 @@ def find_noisy_layers(histograms: Mapping[str, Histogram], ranges: Mapping[str, 
         snr = signal_to_noise(histogram, *ranges[key])
         if snr < MIN_SNR_DB:
             noisy[weight] = (
-                f"its input has heavy tails: int8 leaves a signal-to-noise ratio of {snr:.0f} dB, "
-                f"below the required {MIN_SNR_DB:g}"
+                f"int8 leaves its input a signal-to-noise ratio of {snr:.0f} dB, below the required {MIN_SNR_DB:g}"
             )
     return noisy

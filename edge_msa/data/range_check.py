@@ -12,7 +12,7 @@ from edge_msa_runtime.inputs.validation import MAX_ABSOLUTE_VALUE
 
 
 def check_value_range(dataset: Dataset, modalities: Collection[str]) -> None:
-    """Check the valid frames of the named modalities in the train and valid splits.
+    """Check the unmasked frames, or the embedding table, of the named modalities in the training and validation splits.
 
     Raises:
         DataError: A value is larger than the runtime accepts.

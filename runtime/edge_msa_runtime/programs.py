@@ -78,7 +78,7 @@ class FuseProgram:
 
 
 class WindowProgram:
-    """The window graph of a subset: computes the outputs from at most `lengths` frames of each modality."""
+    """The window graph of a subset: computes the outputs from at most `lengths[modality]` frames of each modality."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class WindowProgram:
         }
 
     def run(self, frames: Mapping[str, Frames]) -> list[float]:
-        """Return the outputs for raw valid frames of exactly the subset's modalities, none longer than its length."""
+        """Return the outputs for raw valid frames of exactly the subset's modalities, at most `lengths` frames each."""
         for name, frames_input in self._inputs.items():
             frames_input.write(frames[name])
         self._program.run()
@@ -130,7 +130,7 @@ class TextEncoderProgram:
 
 
 class _FramesInput:
-    """One modality's inputs of a program: normalized frames, valid ones first and zeros after, and their mask."""
+    """The inputs of one modality: normalized frames, followed by zeros, and the mask of the frames."""
 
     def __init__(self, frames: NDArray[Any], valid: NDArray[Any], spec: ModalitySpec) -> None:
         self._frames = frames[0]

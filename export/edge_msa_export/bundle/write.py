@@ -6,7 +6,6 @@ bundle with the chosen precision, plus fp32 to fall back on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from edge_msa_export.bundle.wheel import write_runtime_wheel
 from edge_msa_export.errors import ExportError
 from edge_msa_export.folders import atomic_folder
 from edge_msa_export.request import ExportRequest
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import (
     DIGEST_NAME,
     GOLDEN_NAME,
@@ -173,16 +173,12 @@ def _make_modality_spec(name: str, graphs: GraphSet, request: ExportRequest) -> 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
     """Hash every file in the folder, write the manifest, parse it again, and write its digest."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {path.relative_to(folder).as_posix(): _compute_sha256(path) for path in paths}
+    files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
     try:
         text = json.dumps(replace(manifest, files=files).to_json(), indent=1, allow_nan=False) + "\n"
         Manifest.from_json(json.loads(text))
     except (TypeError, ValueError) as error:
         raise ExportError(f"The manifest cannot be written: {error}. Accuracy and provenance must be JSON.") from error
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
-    digest = _compute_sha256(folder / MANIFEST_NAME)
+    digest = file_sha256(folder / MANIFEST_NAME)
     (folder / DIGEST_NAME).write_text(f"{digest}\n", encoding="utf-8", newline="\n")
-
-
-def _compute_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

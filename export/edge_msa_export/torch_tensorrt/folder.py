@@ -5,7 +5,6 @@ The folder is not a bundle: torch runs it, not the runtime of this project.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -18,6 +17,7 @@ from edge_msa_export.profiles import DeviceProfile
 from edge_msa_export.provenance import Provenance
 from edge_msa_export.torch_tensorrt import compile_script
 from edge_msa_export.torch_tensorrt.programs import CompiledPrograms, ProgramSet, SavedProgram
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import GraphKey
 
 INFO_NAME = "programs.json"
@@ -95,7 +95,7 @@ def _describe_program(folder: Path, saved: SavedProgram, compiled_parity: Mappin
         "modalities": list(saved.key.modalities),
         "length": saved.key.length,
         "file": saved.file,
-        "sha256": hashlib.sha256((folder / saved.file).read_bytes()).hexdigest(),
+        "sha256": file_sha256(folder / saved.file),
         "inputs": {name: asdict(spec) for name, spec in saved.inputs.items()},
         "outputs": list(saved.outputs),
         "parity": saved.parity,
