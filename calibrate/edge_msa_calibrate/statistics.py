@@ -61,7 +61,7 @@ class Statistics:
             CalibrationError: the file cannot be written.
         """
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
+        np.savez_compressed(buffer, **self._arrays())  # type: ignore[arg-type]
         try:
             write_file(path, buffer.getvalue())
         except OSError as error:

@@ -49,7 +49,7 @@ def write_archive(dataset: Dataset, path: Path) -> None:
     _check_finite(arrays, path)
     try:
         with atomic_file(path) as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise DataError(f"Cannot write {path} ({error.strerror or error}).") from None
 

@@ -58,7 +58,7 @@ def write_test_predictions(
     buffer = io.BytesIO()
     # The keys of conditions are not valid names of files in an archive, so arrays are numbered.
     arrays: dict[str, FloatArray] = {str(n): values for n, values in enumerate(predictions.values())}
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     content = buffer.getvalue()
     write_bytes(folder / PREDICTIONS_NAME, content)
     digest = hashlib.sha256(content).hexdigest()
