@@ -93,7 +93,7 @@ def open_predictor(
     name = path.resolve().name
     if (path / INFO_NAME).is_file():
         if backend != "auto" or precision is not None:
-            raise UsageError(f"--backend and --precision are for bundles, but {path} is a run. Omit them.")
+            raise UsageError(f"--backend, --precision and --against are for bundles, but {path} is a run. Omit them.")
         run = load_run(path)
         return run_predictor(run), Source(name, "run"), run.spec.select_inputs(dataset)
     if (path / MANIFEST_NAME).is_file():
