@@ -195,9 +195,15 @@ def calibrated_runs(small_runs: Path, toy_encoder: Path, once: Once) -> dict[str
             writer.writerow(["text", "mode", "label"])
             for split in ("train", "valid", "test"):
                 writer.writerows([text, split, score] for score, texts in TEXTS_BY_SCORE.items() for text in texts)
-        streams = ("distill", "--teacher", small_runs / "teacher", "--data", small_runs / "good.npz")
-        text = ("text", "train", "--transcripts", transcripts, "--encoder")
-        commands = (streams, (*text, "wordpieces"), (*text, toy_encoder))
+        streams: tuple[str | Path, ...] = (
+            "distill",
+            "--teacher",
+            small_runs / "teacher",
+            "--data",
+            small_runs / "good.npz",
+        )
+        text: tuple[str | Path, ...] = ("text", "train", "--transcripts", transcripts, "--encoder")
+        commands: tuple[tuple[str | Path, ...], ...] = (streams, (*text, "wordpieces"), (*text, toy_encoder))
         for name, command in zip(names, commands, strict=True):
             student = folder / f"{name}-student"
             run_successfully(*command, "--recipe", recipe, "--device", "cpu", "--output-dir", student)
