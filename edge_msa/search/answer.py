@@ -54,7 +54,7 @@ def deviation(errors: Sequence[float]) -> float:
 def candidates(record: SearchRecord) -> tuple[TrialResult, ...]:
     """Return up to `MAX_CANDIDATES` trials that are fast enough, and accurate enough with their one seed, best first.
 
-    Only trials on the Pareto front are considered: if any trial qualifies, a trial on the front qualifies too.
+    Only trials on the Pareto front are considered: if any trial qualifies, a trial on the Pareto front does too.
     """
     default = record.default
     if default is None:
