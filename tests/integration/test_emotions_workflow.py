@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Command = Callable[..., CommandResult]
 
+pytestmark = pytest.mark.slow
+
 EMOTIONS = ("neutral", "happy", "sad", "angry")
 WIDTHS = {"text": 300, "audio": 74, "vision": 35}
 NAMES = {"text": "language", "audio": "audio", "vision": "vision"}

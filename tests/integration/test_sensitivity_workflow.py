@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Command = Callable[..., CommandResult]
 
+pytestmark = pytest.mark.slow
+
 SCHEME = "ort-x86-vnni"
 # No INT8 layer is this close to fp32, so some layers must stay fp32.
 STRICT_LIMITS = ("--max-drop", "100", "--max-distance", "1e-3")

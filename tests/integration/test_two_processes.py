@@ -13,6 +13,8 @@ import pytest
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 [hrlf]
 epochs = 2

@@ -198,6 +198,7 @@ def test_unusable_teachers_and_transcripts_raise_an_error(transcripts: Path, tab
         distill_text_model([table.path], [], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_second_sweep_reuses_all_results(
     toy_encoder: Path, transcripts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
