@@ -20,7 +20,8 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 demo: install ## train, distill, calibrate, export, measure and report on the synthetic default dataset
 	$(BIN)/edge-msa pipeline --output-dir demo
 
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+# Two workers on two cores: threads that wait must not spin.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 test: install ## run the tests in random order, without the slow ones
 	$(PYTEST) -m "not slow" tests
