@@ -37,5 +37,7 @@ def test_the_second_writer_waits_for_its_turn(tmp_path: Path) -> None:
 
 
 def test_a_turn_allows_an_exclusive_lock_inside(tmp_path: Path) -> None:
+    entered = False
     with wait_for_turn(tmp_path / "run", "the run"), exclusive(tmp_path / "run"):
-        pass
+        entered = True
+    assert entered
