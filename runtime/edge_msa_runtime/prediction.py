@@ -25,6 +25,7 @@ class Prediction:
         device: the device that the graphs ran on.
         precision: `fp32`, `fp16` or `int8`.
         latency_ms: wall time of the call in milliseconds.
+        warnings: what was done to the inputs to predict anyway, such as cutting off a text; empty if nothing.
     """
 
     score: float | None
@@ -36,6 +37,7 @@ class Prediction:
     device: str
     precision: str
     latency_ms: float
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as plain JSON values."""
@@ -51,6 +53,7 @@ def make_prediction(
     device: str,
     precision: str,
     latency_ms: float,
+    warnings: tuple[str, ...] = (),
 ) -> Prediction:
     """Interpret `task.outputs` outputs of a graph. The other arguments are attributes of the prediction.
 
@@ -70,7 +73,7 @@ def make_prediction(
         probabilities = {}
         score = numbers[0]
         label = task.labels[bisect_right(task.edges, score)] if task.labels else ""
-    return Prediction(score, label, probabilities, numbers, subset, backend, device, precision, latency_ms)
+    return Prediction(score, label, probabilities, numbers, subset, backend, device, precision, latency_ms, warnings)
 
 
 def _sigmoid(logit: float) -> float:

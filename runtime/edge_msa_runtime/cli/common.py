@@ -94,6 +94,12 @@ def print_notes(notes: Iterable[str]) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print each warning of a prediction, on stderr."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
 def print_skipped(reasons: Sequence[str]) -> None:
     """Print why backends were skipped, on stderr."""
     for reason in reasons:

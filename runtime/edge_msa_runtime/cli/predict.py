@@ -11,6 +11,7 @@ from edge_msa_runtime.cli.common import (
     open_session,
     print_notes,
     print_result,
+    print_warnings,
 )
 from edge_msa_runtime.errors import UsageError
 
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
         session.predict(text=options.text, **frames, valid=valid)
         prediction = session.predict(text=options.text, **frames, valid=valid)
         print_notes(session.notes)
+    print_warnings(prediction.warnings)
     print_result(format_prediction(prediction), {**prediction.to_json(), "load_ms": session.load_ms}, options)
 
 

@@ -14,7 +14,14 @@ MOSI = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5))
 
 def _prediction(outputs: list[float], task: TaskSpec) -> Prediction:
     return make_prediction(
-        outputs, task, subset="l", backend="onnxruntime", device="CPU", precision="fp32", latency_ms=1.0
+        outputs,
+        task,
+        subset="l",
+        backend="onnxruntime",
+        device="CPU",
+        precision="fp32",
+        latency_ms=1.0,
+        warnings=("language: 3 tokens were cut off",),
     )
 
 
@@ -54,4 +61,5 @@ def test_json_has_every_field() -> None:
         "device": "CPU",
         "precision": "fp32",
         "latency_ms": 1.0,
+        "warnings": ["language: 3 tokens were cut off"],
     }
