@@ -78,7 +78,7 @@ def open_session(bundle: Bundle, backend: str, precision: str) -> Session:
             dataclasses.replace(spec, backend=executing.name) for spec in manifest.graphs if spec.backend == backend
         )
     executable = dataclasses.replace(bundle, manifest=dataclasses.replace(manifest, graphs=graphs))
-    return Session(executable, Graphs(executable, executing, precision, strict=False), threads=1)
+    return Session(executable, Graphs(executable, executing, precision, strict=False))
 
 
 def session_source(session: Session, backend: str) -> Source:

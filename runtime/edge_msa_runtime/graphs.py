@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar
 
 from edge_msa_runtime.backends.base import matches_device
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError
 from edge_msa_runtime.modalities import Subset
-from edge_msa_runtime.programs import FuseProgram, StepProgram, TextEncoderProgram, WindowProgram
+from edge_msa_runtime.program_pool import ProgramPool, closed_error
+from edge_msa_runtime.programs import FuseProgram, RoleProgram, StepProgram, TextEncoderProgram, WindowProgram
 
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.base import Backend, Program
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from edge_msa_runtime.inputs.validation import Frames
     from edge_msa_runtime.programs import State
 
+_Role = TypeVar("_Role", bound=RoleProgram)
+
 
 class Graphs:
-    """Load the graphs of a bundle and run them by role.
+    """Load the graphs of a bundle and run them by role, from any number of threads.
 
     Attributes:
         backend: the backend that runs the graphs.
@@ -36,11 +40,14 @@ class Graphs:
         self._bundle = bundle
         self._specs = bundle.manifest.modalities
         self._strict = strict
-        self._steps: dict[str, StepProgram] = {}
-        self._windows: dict[GraphKey, WindowProgram | None] = {}
-        self._text_encoders: dict[int, TextEncoderProgram] = {}
-        self._fuse: FuseProgram | None = None
-        self._loaded: list[Program] = []
+        # Threads look graphs up without the lock. They load graphs with it, so that no graph is compiled twice.
+        self._lock = threading.RLock()
+        self._is_closed = False
+        self._steps: dict[str, ProgramPool[StepProgram]] = {}
+        self._windows: dict[GraphKey, ProgramPool[WindowProgram] | None] = {}
+        self._text_encoders: dict[int, ProgramPool[TextEncoderProgram]] = {}
+        self._fuse: ProgramPool[FuseProgram] | None = None
+        self._notes: list[str] = []
         keys = [s.key for s in bundle.manifest.graphs if (s.backend, s.precision) == (backend.name, precision)]
         self._short_windows = {subset: _lengths(keys, GraphKey.window(subset)) for subset in Subset}
         self._text_lengths = _lengths(keys, GraphKey("text_encoder", ("language",)))
@@ -48,99 +55,164 @@ class Graphs:
     @property
     def notes(self) -> tuple[str, ...]:
         """Remarks on how the backend executes the loaded graphs, each once."""
-        return tuple(dict.fromkeys(note for program in self._loaded for note in program.notes))
+        return tuple(dict.fromkeys(self._notes))
 
-    def fits_windows(self, frames: Mapping[str, Frames]) -> bool:
-        """Return whether the frames of every modality fit its window."""
-        return all(len(values) <= self._specs[name].window for name, values in frames.items())
+    def check_open(self) -> None:
+        """Raise a UsageError if the graphs are closed."""
+        if self._is_closed:
+            raise closed_error()
 
-    def window(self, subset: Subset, frames: Mapping[str, Frames]) -> WindowProgram | None:
-        """Return the shortest window graph of a subset that holds the frames, or None if the bundle has none."""
+    def run_window(self, subset: Subset, frames: Mapping[str, Frames]) -> list[float] | None:
+        """Run the shortest window graph of a subset that holds the frames, and return its outputs.
+
+        The result is None if the frames of a modality exceed its window, or if the bundle has no window graphs.
+        """
+        if not all(len(values) <= self._specs[name].window for name, values in frames.items()):
+            return None
         key = GraphKey.window(subset)
         if lengths := self._short_windows[subset]:
             longest = max(map(len, frames.values()))
             key = GraphKey.window(subset, next((length for length in lengths if longest <= length), None))
-        if key not in self._windows:
-            self._windows[key] = self._load_window(key)
-        return self._windows[key]
+        pool = self._windows[key] if key in self._windows else self._window_pool(key)
+        if pool is None:
+            return None
+        program = pool.take()
+        try:
+            return program.run(frames)
+        finally:
+            pool.give(program)
 
-    def text_encoder(self, tokens: int) -> TextEncoderProgram:
-        """Return the shortest text encoder graph that holds this many tokens."""
-        length = next((length for length in self._text_lengths if tokens <= length), tokens)
-        return self._text_encoders.get(length) or self._load_text_encoder(length)
+    def encode_text(self, ids: Sequence[int]) -> Frames:
+        """Run the shortest text encoder graph that holds n > 0 token ids, and return the frames (n, d)."""
+        count = len(ids)
+        length = next((length for length in self._text_lengths if count <= length), count)
+        pool = self._text_encoders.get(length) or self._text_encoder_pool(length)
+        program = pool.take()
+        try:
+            return program.run(ids)
+        finally:
+            pool.give(program)
 
     def step(self, frames: Mapping[str, Frames], states: dict[str, State]) -> None:
         """Run the step graphs on frames and update the states in place. A modality without a state gets one."""
         for name, values in frames.items():
-            program = self._steps.get(name) or self._load_step(name)
-            state = states[name] if name in states else program.initial_state()
-            program.run(values, state)
+            pool = self._steps.get(name) or self._step_pool(name)
+            program = pool.take()
+            try:
+                state = states[name] if name in states else program.initial_state()
+                program.run(values, state)
+            finally:
+                pool.give(program)
             states[name] = state
 
     def fuse(self, states: Mapping[str, State]) -> list[float]:
         """Run the fuse graph on the states of the available modalities and return its outputs."""
-        return (self._fuse or self._load_fuse()).run(states)
+        pool = self._fuse or self._fuse_pool()
+        program = pool.take()
+        try:
+            return program.run(states)
+        finally:
+            pool.give(program)
 
     def prepare(self, subset: Subset) -> None:
-        """Load every graph that `Session.predict` or a stream needs for a subset."""
-        for length in (None, *self._short_windows[subset]):
-            key = GraphKey.window(subset, length)
-            if key not in self._windows:
-                self._windows[key] = self._load_window(key)
-        for length in self._text_lengths if "language" in subset.modalities else ():
-            self.text_encoder(length)
-        for name in subset.modalities:
-            if name not in self._steps:
-                self._load_step(name)
-        if self._fuse is None:
-            self._load_fuse()
+        """Load every graph that `Session.predict` or a stream needs for a subset, with all programs of each."""
+        pools: list[ProgramPool[Any] | None] = [
+            self._window_pool(GraphKey.window(subset, length)) for length in (None, *self._short_windows[subset])
+        ]
+        if "language" in subset.modalities:
+            pools += [self._text_encoder_pool(length) for length in self._text_lengths]
+        pools += [self._step_pool(name) for name in subset.modalities]
+        for pool in (*pools, self._fuse_pool()):
+            if pool is not None:
+                pool.fill()
 
     def close(self) -> None:
-        """Release every loaded graph."""
-        for program in self._loaded:
-            program.close()
-        self._loaded, self._steps, self._windows, self._text_encoders, self._fuse = [], {}, {}, {}, None
+        """Release every loaded graph. Programs that are running are released when they have ended."""
+        with self._lock:
+            self._is_closed = True
+            pools = (*self._steps.values(), *self._windows.values(), *self._text_encoders.values(), self._fuse)
+        for pool in pools:
+            if pool is not None:
+                pool.close()
 
-    def _load_window(self, key: GraphKey) -> WindowProgram | None:
-        if self._bundle.graph(self.backend.name, self.precision, key) is None:
-            return None
-        program, file = self._load(key)
-        specs = {name: self._specs[name] for name in key.modalities}
-        lengths = {name: key.length or spec.window for name, spec in specs.items()}
-        return WindowProgram(program, file, specs, lengths, self._bundle.manifest.task.outputs)
+    def _window_pool(self, key: GraphKey) -> ProgramPool[WindowProgram] | None:
+        with self._lock:
+            if key not in self._windows:
+                specs = {name: self._specs[name] for name in key.modalities}
+                lengths = {name: key.length or spec.window for name, spec in specs.items()}
+                outputs = self._bundle.manifest.task.outputs
+                has_graph = self._bundle.graph(self.backend.name, self.precision, key) is not None
+                self._windows[key] = (
+                    self._load(key, lambda program, file: WindowProgram(program, file, specs, lengths, outputs))
+                    if has_graph
+                    else None
+                )
+            return self._windows[key]
 
-    def _load_text_encoder(self, length: int) -> TextEncoderProgram:
-        program, file = self._load(GraphKey.text_encoder(length))
-        self._text_encoders[length] = TextEncoderProgram(program, file, length, self._specs["language"].dim)
-        return self._text_encoders[length]
+    def _text_encoder_pool(self, length: int) -> ProgramPool[TextEncoderProgram]:
+        with self._lock:
+            if length not in self._text_encoders:
+                dim = self._specs["language"].dim
+                self._text_encoders[length] = self._load(
+                    GraphKey.text_encoder(length), lambda program, file: TextEncoderProgram(program, file, length, dim)
+                )
+            return self._text_encoders[length]
 
-    def _load_step(self, name: str) -> StepProgram:
-        program, file = self._load(GraphKey.step(name))
-        self._steps[name] = StepProgram(program, file, self._specs[name])
-        return self._steps[name]
+    def _step_pool(self, name: str) -> ProgramPool[StepProgram]:
+        with self._lock:
+            if name not in self._steps:
+                spec = self._specs[name]
+                self._steps[name] = self._load(
+                    GraphKey.step(name), lambda program, file: StepProgram(program, file, spec)
+                )
+            return self._steps[name]
 
-    def _load_fuse(self) -> FuseProgram:
-        program, file = self._load(GraphKey.fuse(self._specs))
-        self._fuse = FuseProgram(program, file, self._specs, self._bundle.manifest.task.outputs)
-        return self._fuse
+    def _fuse_pool(self) -> ProgramPool[FuseProgram]:
+        with self._lock:
+            if self._fuse is None:
+                outputs = self._bundle.manifest.task.outputs
+                self._fuse = self._load(
+                    GraphKey.fuse(self._specs), lambda program, file: FuseProgram(program, file, self._specs, outputs)
+                )
+            return self._fuse
 
-    def _load(self, key: GraphKey) -> tuple[Program, str]:
+    def _load(self, key: GraphKey, create_role: Callable[[Program, str], _Role]) -> ProgramPool[_Role]:
+        """Compile a graph and return the pool of its programs, with the first program in it. Call it with the lock."""
+        self.check_open()
         spec = self._bundle.graph(self.backend.name, self.precision, key)
         if spec is None:
             raise BundleError(
                 f"The bundle has no {key} graph for {self.backend.name} at {self.precision}. Export the bundle again."
             )
+        file = spec.file
         started = time.perf_counter()
-        program = self.backend.load(self._bundle.path / spec.file, self.precision)
+        create_program = self.backend.compile(self._bundle.path / file, self.precision)
+
+        def create() -> _Role:
+            program = create_program()
+            try:
+                self._check_device(program, file)
+                role = create_role(program, file)
+            except BaseException:
+                program.close()
+                raise
+            self._notes += program.notes
+            self.device = program.device
+            return role
+
+        pool = ProgramPool(create, self.backend.options.workers)
+        pool.give(pool.take())
         self.load_ms += (time.perf_counter() - started) * 1e3
-        self._loaded.append(program)
+        if self._is_closed:  # by a signal handler, which runs in this thread and does not wait for the lock
+            pool.close()
+        return pool
+
+    def _check_device(self, program: Program, file: str) -> None:
         if self._strict and not matches_device(program.device, self.backend.device):
             raise BackendUnavailableError(
-                f"{spec.file} must run on {self.backend.device}, but {self.backend.name} runs it on {program.device}. "
+                f"{file} must run on {self.backend.device}, but {self.backend.name} runs it on {program.device}. "
                 "Remove --strict to accept that."
             )
-        self.device = program.device
-        return program, spec.file
 
 
 def _lengths(keys: list[GraphKey], graph: GraphKey) -> tuple[int, ...]:

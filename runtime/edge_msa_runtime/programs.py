@@ -1,4 +1,4 @@
-"""Loaded graphs by role. Each runs on buffers that are allocated once and reused."""
+"""Programs by the role of their graph. Each runs on its own buffers, which are reused, in one thread at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     State = dict[str, NDArray[Any]]
 
 
-class StepProgram:
+class RoleProgram:
+    """A program of a graph with a role."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def close(self) -> None:
+        """Release the program's resources. It cannot run afterwards."""
+        self._program.close()
+
+
+class StepProgram(RoleProgram):
     """A modality's step graph: updates the state of the modality's encoder with a chunk of frames."""
 
     def __init__(self, program: Program, file: str, spec: ModalitySpec) -> None:
@@ -27,7 +38,7 @@ class StepProgram:
         next_states = {f"next.{state.name}": state.shape for state in spec.states}
         frames = {"frames": (1, spec.chunk, spec.dim), "valid": (1, spec.chunk)}
         _check_signature(file, program, {**frames, **states}, next_states)
-        self._program = program
+        super().__init__(program)
         self._spec = spec
         self._input = _FramesInput(program.inputs["frames"], program.inputs["valid"], spec)
         self._states = [
@@ -54,14 +65,14 @@ class StepProgram:
             state[name][...] = next_buffer
 
 
-class FuseProgram:
+class FuseProgram(RoleProgram):
     """The fuse graph: computes the outputs from the tokens of the available modalities."""
 
     def __init__(self, program: Program, file: str, specs: Mapping[str, ModalitySpec], outputs: int) -> None:
         shapes = {name: next(s.shape for s in spec.states if s.name == "tokens") for name, spec in specs.items()}
         tokens = {f"tokens.{name}": shape for name, shape in shapes.items()}
         _check_signature(file, program, {**tokens, "available": (1, len(MODALITIES))}, {"prediction": (1, outputs)})
-        self._program = program
+        super().__init__(program)
         self._available = program.inputs["available"][0]
         self._prediction = program.outputs["prediction"][0]
         self._tokens = [(name, MODALITIES.index(name), program.inputs[f"tokens.{name}"]) for name in specs]
@@ -77,7 +88,7 @@ class FuseProgram:
         return outputs
 
 
-class WindowProgram:
+class WindowProgram(RoleProgram):
     """The window graph of a subset: computes the outputs from at most `lengths[modality]` frames of each modality."""
 
     def __init__(
@@ -91,7 +102,7 @@ class WindowProgram:
         frames = {f"frames.{name}": (1, lengths[name], spec.dim) for name, spec in specs.items()}
         valid = {f"valid.{name}": (1, lengths[name]) for name in specs}
         _check_signature(file, program, {**frames, **valid}, {"prediction": (1, outputs)})
-        self._program = program
+        super().__init__(program)
         self._prediction = program.outputs["prediction"][0]
         self._inputs = {
             name: _FramesInput(program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"], spec)
@@ -107,25 +118,25 @@ class WindowProgram:
         return outputs
 
 
-class TextEncoderProgram:
+class TextEncoderProgram(RoleProgram):
     """A text encoder graph for texts of at most `length` tokens."""
 
     def __init__(self, program: Program, file: str, length: int, dim: int) -> None:
         _check_signature(file, program, {"ids": (1, length), "valid": (1, length)}, {"frames": (1, length, dim)})
-        self._program = program
+        super().__init__(program)
         self._ids = program.inputs["ids"][0]
         self._valid = program.inputs["valid"][0]
         self._frames = program.outputs["frames"][0]
 
     def run(self, ids: Sequence[int]) -> Frames:
-        """Return the frames (n, dim) of n token ids, n at most `length`. The next run overwrites them."""
+        """Return the frames (n, dim) of n token ids, n at most `length`."""
         count = len(ids)
         self._ids[:count] = ids
         self._ids[count:] = 0
         self._valid[:count] = 1
         self._valid[count:] = 0
         self._program.run()
-        frames: Frames = self._frames[:count]
+        frames: Frames = self._frames[:count].copy()  # another thread may run the program next
         return frames
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Session:
     """Predicts sentiment from any non-empty subset of the bundle's modalities.
 
-    Open one with `load`, and close it after use; a session is a context manager. All calls and streams of a session
-    share its buffers, so use a session from one thread at a time.
+    Open one with `load`, and close it after use; a session is a context manager. You can use a session and its streams
+    from any number of threads. At most `workers` predictions run at the same time; the others wait for them.
 
     Attributes:
         bundle: the verified bundle.
@@ -35,15 +35,17 @@ class Session:
         backend_version: version of the backend's library.
         precision: `fp32`, `fp16` or `int8`.
         threads: CPU threads for one prediction.
+        workers: predictions that run at the same time.
         skipped_backends: reasons why the backends before this one, in the bundle's order, could not be opened.
     """
 
-    def __init__(self, bundle: Bundle, graphs: Graphs, threads: int, skipped_backends: tuple[str, ...] = ()) -> None:
+    def __init__(self, bundle: Bundle, graphs: Graphs, skipped_backends: tuple[str, ...] = ()) -> None:
         self.bundle = bundle
         self.backend = graphs.backend.name
         self.backend_version = graphs.backend.version
         self.precision = graphs.precision
-        self.threads = threads
+        self.threads = graphs.backend.options.threads
+        self.workers = graphs.backend.options.workers
         self.skipped_backends = skipped_backends
         self._graphs = graphs
         self._task = bundle.manifest.task
@@ -95,10 +97,11 @@ class Session:
 
         Raises:
             UsageError: an input or a mask does not fit the bundle, the bundle does not accept text, both `text` and
-                `language` are passed, or no modality has a valid frame.
+                `language` are passed, no modality has a valid frame, or the session is closed.
             InferenceError: the backend failed.
             BackendUnavailableError: the tokenizers library is not installed.
         """
+        self._graphs.check_open()
         started = time.perf_counter()
         frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
         if text is not None:
@@ -115,10 +118,8 @@ class Session:
             )
         subset = Subset.of(frames)
         graphs = self._graphs
-        window = graphs.window(subset, frames) if graphs.fits_windows(frames) else None
-        if window is not None:
-            outputs = window.run(frames)
-        else:
+        outputs = graphs.run_window(subset, frames)
+        if outputs is None:
             states: dict[str, State] = {}
             graphs.step(frames, states)
             outputs = graphs.fuse(states)
@@ -136,21 +137,28 @@ class Session:
         """Return the number of tokens of a text, which is its number of language frames.
 
         Raises:
-            UsageError: the bundle does not accept text, or the text is not valid Unicode.
+            UsageError: the bundle does not accept text, the text is not valid Unicode, or the session is closed.
             BackendUnavailableError: the tokenizers library is not installed.
         """
+        self._graphs.check_open()
         return len(require_text_encoder(self._text_encoder).tokenizer.ids(text))
 
     def create_stream(self) -> Stream:
-        """Return a new, empty stream."""
+        """Return a new, empty stream.
+
+        Raises:
+            UsageError: the session is closed.
+        """
+        self._graphs.check_open()
         return Stream(self._graphs, self._validator, self._text_encoder, self._task)
 
     def prepare(self, *subsets: Subset | str) -> None:
         """Load the graphs of these subsets now instead of at their first prediction.
 
         Raises:
-            UsageError: a subset does not exist, or the bundle lacks one of its modalities.
+            UsageError: a subset does not exist, the bundle lacks one of its modalities, or the session is closed.
         """
+        self._graphs.check_open()
         for name in subsets:
             try:
                 subset = Subset(name)
@@ -163,10 +171,14 @@ class Session:
             self._graphs.prepare(subset)
 
     def close(self) -> None:
-        """Release the loaded graphs. A later prediction loads them again."""
+        """Release the loaded graphs. Later predictions raise a UsageError; closing again does nothing.
+
+        Predictions that other threads have started end normally and release the graphs that they use.
+        """
         self._graphs.close()
 
     def __enter__(self) -> Session:  # noqa: PYI034 - typing.Self needs Python 3.11
+        self._graphs.check_open()
         return self
 
     def __exit__(
@@ -182,8 +194,13 @@ def load(
     precision: str | None = None,
     threads: int = 1,
     device: str = "",
+    workers: int = 1,
 ) -> Session:
     """Verify a bundle and open a backend for it.
+
+    With more than one thread in your program, set `workers` to the number of predictions that should run at the same
+    time, so that `threads * workers` is at most the number of CPU cores. OpenVINO then loads graphs more slowly and
+    needs more memory. Predictions are correct for any number of threads.
 
     Args:
         bundle: the bundle's folder.
@@ -194,6 +211,7 @@ def load(
         threads: CPU threads for one prediction.
         device: name of the backend's device: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for TensorRT; empty
             for the backend's default.
+        workers: predictions that run at the same time. Other threads wait until one of them has ended.
 
     Raises:
         UsageError: the folder is not a bundle, or there is no such backend or precision.
@@ -203,13 +221,13 @@ def load(
     started = time.perf_counter()
     if backend != "auto":
         check_backend_name(backend)
-    options = BackendOptions(threads, device)
+    options = BackendOptions(threads, device, workers)
     opened = open_bundle(bundle)
     names = _candidates(opened, backend, precision, strict=strict)
     chosen, skipped = _open_first(opened.manifest, names, options)
     load_ms = (time.perf_counter() - started) * 1e3
     graphs = Graphs(opened, chosen, opened.choose_precision(chosen.name, precision), strict=strict, load_ms=load_ms)
-    return Session(opened, graphs, threads, skipped)
+    return Session(opened, graphs, skipped)
 
 
 def _candidates(bundle: Bundle, backend: str, precision: str | None, *, strict: bool) -> tuple[str, ...]:

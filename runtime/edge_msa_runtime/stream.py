@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar, cast
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset
@@ -19,12 +21,27 @@ if TYPE_CHECKING:
     from edge_msa_runtime.text.encoders import TextEncoder
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _exclusive(method: _Method) -> _Method:
+    """Let only one thread at a time run such a method of a stream."""
+
+    @functools.wraps(method)
+    def run(self: Stream, *arguments: Any, **named: Any) -> Any:
+        with self._lock:
+            return method(self, *arguments, **named)
+
+    return cast("_Method", run)
+
+
 class Stream:
     """One utterance that arrives in chunks. Create one with `Session.create_stream`.
 
-    Each stream has its own state, so one session can serve many streams from one thread. You can split frames into any
-    chunks, and a text between any words: the prediction equals that of `Session.predict` for the whole input. If the
-    text encoder is not a table, each prediction after new words encodes all words again.
+    Each stream has its own state, so one session can serve many streams. Any number of threads may use a stream: a push
+    or a prediction waits until the previous one has ended. You can split frames into any chunks, and a text between any
+    words: the prediction equals that of `Session.predict` for the whole input. If the text encoder is not a table, each
+    prediction after new words encodes all words again.
     """
 
     def __init__(
@@ -34,6 +51,7 @@ class Stream:
         self._validator = validator
         self._text_encoder = text_encoder
         self._task = task
+        self._lock = threading.RLock()
         self._states: dict[str, State] = {}
         self._words: list[Word] = []
         self._encoded_words = 0  # number of words, from the first one, that are in the state
@@ -41,6 +59,7 @@ class Stream:
         self._has_new_words = False  # words that a graph has not encoded yet
 
     @property
+    @_exclusive
     def subset(self) -> str:
         """The modalities that have had a valid frame, such as `la`.
 
@@ -49,6 +68,7 @@ class Stream:
         return Subset.of(self._states).value if self._states else ""
 
     @property
+    @_exclusive
     def words(self) -> tuple[Word, ...]:
         """The words that affect the prediction, with their times. Words beyond the maximum number of tokens do not.
 
@@ -56,6 +76,7 @@ class Stream:
         """
         return tuple(self._words[: self._encoded_words])
 
+    @_exclusive
     def push(
         self,
         *,
@@ -80,10 +101,11 @@ class Stream:
             valid: boolean masks (T,) by modality.
 
         Raises:
-            UsageError: an input, a mask or a time is invalid. The stream is unchanged.
+            UsageError: an input, a mask or a time is invalid, or the session is closed. The stream is unchanged.
             InferenceError: the backend failed. Reset the stream before using it again.
             BackendUnavailableError: the tokenizers library is not installed.
         """
+        self._graphs.check_open()
         if text is None and times is not None:
             raise UsageError("times need text. Pass the words as text=.")
         if text is not None and language is not None:
@@ -100,13 +122,15 @@ class Stream:
             self._push_words(require_text_encoder(self._text_encoder), words, frames)
         self._graphs.step(frames, self._states)
 
+    @_exclusive
     def predict(self) -> Prediction:
         """Predict from everything pushed so far. `latency_ms` is the time of this call, without the pushes.
 
         Raises:
-            UsageError: no valid frame or word has been pushed.
+            UsageError: no valid frame or word has been pushed, or the session is closed.
             InferenceError: the backend failed.
         """
+        self._graphs.check_open()
         started = time.perf_counter()
         if self._has_new_words:
             self._encode_all_words()
@@ -124,8 +148,14 @@ class Stream:
             latency_ms=(time.perf_counter() - started) * 1e3,
         )
 
+    @_exclusive
     def reset(self) -> None:
-        """Remove all frames and words."""
+        """Remove all frames and words.
+
+        Raises:
+            UsageError: the session is closed.
+        """
+        self._graphs.check_open()
         self._states.clear()
         self._words.clear()
         self._encoded_words = self._token_count = 0

@@ -147,7 +147,7 @@ def open_with_onnxruntime(bundle: Bundle, precision: str) -> Session:
     """Open a session that runs TensorRT's graph files with ONNX Runtime."""
     backend = open_backend("onnxruntime")
     backend.name = BACKEND  # the session looks graphs up by the name of the backend
-    return Session(bundle, Graphs(bundle, backend, precision, strict=False), 1)
+    return Session(bundle, Graphs(bundle, backend, precision, strict=False))
 
 
 def tolerance(bundle: Bundle, precision: str) -> float:

@@ -1,11 +1,11 @@
-"""The interface of a backend: load a graph file with static shapes, then run it on bound buffers."""
+"""The interface of a backend: compile a graph file with static shapes, then run it on bound buffers."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 MAX_THREADS = 256
+MAX_WORKERS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,21 +26,25 @@ class BackendOptions:
     Attributes:
         threads: CPU threads for one prediction, 1 to 256. Backends on other devices ignore it.
         device: name of the device in the backend's notation (`CPU`, `GPU`, `GPU:1`); empty for the default device.
+        workers: programs of one graph that may run at the same time, 1 to 256.
     """
 
     threads: int = 1
     device: str = ""
+    workers: int = 1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threads <= MAX_THREADS:
-            raise UsageError(f"threads must be between 1 and {MAX_THREADS}, got {self.threads}.")
+        for name, value, limit in (("threads", self.threads, MAX_THREADS), ("workers", self.workers, MAX_WORKERS)):
+            if not 1 <= value <= limit:
+                raise UsageError(f"{name} must be between 1 and {limit}, got {value}.")
 
 
 class Program(abc.ABC):
-    """A loaded graph with the buffers that it is bound to.
+    """A compiled graph with the buffers that it is bound to.
 
     Write into `inputs`, call `run`, then use `outputs`, which the next run overwrites. Or call the program with a
-    mapping of arrays, which copies inputs and outputs. A program is not thread-safe.
+    mapping of arrays, which copies inputs and outputs. A program is not thread-safe, but several programs of one
+    compiled graph may run at the same time.
 
     Attributes:
         inputs: input buffers by name, initially zero.
@@ -86,6 +91,10 @@ class Program(abc.ABC):
         return {name: value.copy() for name, value in self.outputs.items()}
 
 
+CreateProgram = Callable[[], Program]
+"""A compiled graph. Each call returns a program with its own buffers; the weights are shared. Not thread-safe."""
+
+
 class Backend(abc.ABC):
     """A library that executes graphs on this machine.
 
@@ -93,11 +102,13 @@ class Backend(abc.ABC):
         name: one of `BACKENDS`.
         version: version of the library.
         device: the requested device.
+        options: the options that the backend was opened with.
     """
 
     name: str
     version: str
     device: str
+    options: BackendOptions
 
     def check_target(self, profile: Mapping[str, Any]) -> None:
         """Check that this version of the backend can run bundles for a device profile.
@@ -114,17 +125,21 @@ class Backend(abc.ABC):
         del profile
 
     @abc.abstractmethod
-    def load(self, path: Path, precision: str = "fp32") -> Program:
-        """Load a graph.
+    def compile(self, path: Path, precision: str = "fp32") -> CreateProgram:
+        """Compile a graph, and return a function that creates programs of it.
 
         Args:
             path: the graph file. The caller has checked its digest.
             precision: the precision that the graph was made for: `fp32`, `fp16` or `int8`.
 
         Raises:
-            BackendUnavailableError: this version of the backend cannot run the graph.
+            BackendUnavailableError: this version of the backend cannot run the graph. The function raises it too.
             BundleError: the file does not exist.
         """
+
+    def load(self, path: Path, precision: str = "fp32") -> Program:
+        """Compile a graph and return one program of it. Arguments and errors are those of `compile`."""
+        return self.compile(path, precision)()
 
 
 def matches_device(name: str, requested: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import Backend, BackendOptions, Program, matches_device
+from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program, matches_device
 from edge_msa_runtime.backends.cache import cache_folder, ensure_writable, graph_digest
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
 
@@ -33,7 +33,7 @@ class OpenVinoBackend(Backend):
         self._core = openvino.Core()
         self.version = str(openvino.__version__).split("-", maxsplit=1)[0]
         self.device = options.device or "CPU"
-        self._threads = options.threads
+        self.options = options
         available = tuple(self._core.available_devices)
         if not any(matches_device(name, self.device) for name in available):
             raise BackendUnavailableError(
@@ -41,22 +41,34 @@ class OpenVinoBackend(Backend):
                 f"{_driver_hint(self.device)}"
             )
 
-    def load(self, path: Path, precision: str = "fp32") -> Program:
-        """Load an ONNX graph or an OpenVINO IR.
+    def compile(self, path: Path, precision: str = "fp32") -> CreateProgram:
+        """Compile an ONNX graph or an OpenVINO IR.
 
-        Both produce the same kernels. An ONNX graph is less than half the size of its IR.
+        Both produce the same kernels. An ONNX graph is less than half the size of its IR. Each program is an infer
+        request. OpenVINO runs at most `workers` of them at the same time, in streams of `threads` threads each.
         """
         if not path.is_file():
             raise BundleError(f"{path.name} does not exist. Copy the bundle again.")
         settings = self._settings(path, precision)
         try:
             # Pass the path: only then can OpenVINO load a compiled graph from the cache without parsing the file.
-            return _OpenVinoProgram(self._openvino, self._core.compile_model(str(path), self.device, settings))
+            compiled = self._core.compile_model(str(path), self.device, settings)
         except Exception as error:  # OpenVINO's exceptions have no common base class
-            raise BackendUnavailableError(
-                f"openvino {self.version} cannot load {path.name} on {self.device}: {_reason(error)}. "
-                "Update openvino or use another --backend or --device."
-            ) from error
+            raise self._load_error(path, error) from error
+
+        def create_program() -> Program:
+            try:
+                return _OpenVinoProgram(self._openvino, compiled)
+            except Exception as error:  # as above
+                raise self._load_error(path, error) from error
+
+        return create_program
+
+    def _load_error(self, path: Path, error: Exception) -> BackendUnavailableError:
+        return BackendUnavailableError(
+            f"openvino {self.version} cannot load {path.name} on {self.device}: {_reason(error)}. "
+            "Update openvino or use another --backend or --device."
+        )
 
     def _settings(self, path: Path, precision: str) -> dict[str, Any]:
         kind = self.device.split(".")[0]
@@ -65,10 +77,13 @@ class OpenVinoBackend(Backend):
         # A CPU with bf16 or f16 support would use it by default, and predictions would differ between machines. On a
         # GPU or NPU, layers that are not quantized run in f16; otherwise int8 would be slower than fp16.
         hint = "f16" if kind != "CPU" and precision != "fp32" else "f32"
+        workers, threads = self.options.workers, self.options.threads
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if kind == "CPU":
-            settings.update({"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": self._threads})
+            settings.update({"NUM_STREAMS": workers, "INFERENCE_NUM_THREADS": threads * workers})
         else:
+            if kind == "GPU" and workers > 1:
+                settings["NUM_STREAMS"] = workers
             settings["CACHE_DIR"] = str(ensure_writable(cache_folder() / "openvino" / graph_digest(path)))
         return settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import threading
 import zipfile
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TextEncoder(abc.ABC):
-    """Converts text to frames. The tokenizer is loaded when the first text arrives.
+    """Converts text to frames, from any number of threads. The tokenizer is loaded when the first text arrives.
 
     Attributes:
         incremental: whether the frames of a word are independent of other words, so that a stream can encode words
@@ -36,6 +37,7 @@ class TextEncoder(abc.ABC):
         self.max_tokens = max_tokens
         self._path = tokenizer
         self._tokenizer: Tokenizer | None = None
+        self._lock = threading.Lock()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -46,13 +48,13 @@ class TextEncoder(abc.ABC):
             BundleError: the file is not a tokenizer.
         """
         if self._tokenizer is None:
-            self._tokenizer = Tokenizer(self._path, self.max_tokens, special=not self.incremental)
+            with self._lock:
+                if self._tokenizer is None:
+                    self._tokenizer = Tokenizer(self._path, self.max_tokens, special=not self.incremental)
         return self._tokenizer
 
     def encode(self, text: str) -> Frames:
         """Return the frames (n, d) of a text, n at most `max_tokens`; n is 0 if the text has no tokens.
-
-        The next call overwrites the frames.
 
         Raises:
             UsageError: the text is not valid Unicode.
@@ -63,7 +65,7 @@ class TextEncoder(abc.ABC):
 
     @abc.abstractmethod
     def encode_ids(self, ids: Sequence[int]) -> Frames:
-        """Return the frames (n, d) of n token ids, n at most `max_tokens`. The next call overwrites the frames."""
+        """Return the frames (n, d) of n token ids, n at most `max_tokens`."""
 
 
 class TableLookupEncoder(TextEncoder):
@@ -74,20 +76,18 @@ class TableLookupEncoder(TextEncoder):
     def __init__(self, tokenizer: Path, max_tokens: int, table: Mapping[str, NDArray[Any]]) -> None:
         super().__init__(tokenizer, max_tokens)
         self._rows, self._scales = table["rows"], table["scales"]
-        self._frames = np.zeros((max_tokens, self._rows.shape[1]), np.float32)
 
     def encode_ids(self, ids: Sequence[int]) -> Frames:
         """Return the scaled rows of the ids."""
-        target = self._frames[: len(ids)]
+        index = np.asarray(ids, np.intp)
         try:
-            index = np.asarray(ids, np.intp)
-            np.multiply(self._rows[index], self._scales[index], out=target)
+            frames: Frames = self._rows[index] * self._scales[index]
         except IndexError:
             raise BundleError(
                 f"Token ids must be less than the {len(self._rows)} rows of the table, got {max(ids)}. "
                 "Export the bundle again."
             ) from None
-        return target
+        return frames
 
 
 class GraphTextEncoder(TextEncoder):
@@ -102,7 +102,7 @@ class GraphTextEncoder(TextEncoder):
 
     def encode_ids(self, ids: Sequence[int]) -> Frames:
         """Return the frames that the graph computes from the ids."""
-        return self._graphs.text_encoder(len(ids)).run(ids) if ids else self._no_frames
+        return self._graphs.encode_text(ids) if ids else self._no_frames
 
 
 def open_text_encoder(bundle: Bundle, graphs: Graphs) -> TextEncoder | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import Backend, BackendOptions, Program
+from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program
 from edge_msa_runtime.backends.cache import cache_folder, graph_digest
 from edge_msa_runtime.backends.tensorrt.cuda import Cuda
 from edge_msa_runtime.backends.tensorrt.plan_builder import build_candidate
@@ -32,6 +32,7 @@ class TensorRTBackend(Backend):
     name = "tensorrt"
 
     def __init__(self, options: BackendOptions) -> None:
+        self.options = options
         self._tensorrt: Any = import_tensorrt()
         self.version = str(self._tensorrt.__version__)
         index = parse_device(options.device)
@@ -45,8 +46,11 @@ class TensorRTBackend(Backend):
         """Check that the bundle is for the installed major version of TensorRT and not for a later minor version."""
         check_target(profile, self.version)
 
-    def load(self, path: Path, precision: str = "fp32") -> Program:
-        """Load a graph's plan from the cache. If there is none, log a warning and build one, which can take minutes."""
+    def compile(self, path: Path, precision: str = "fp32") -> CreateProgram:
+        """Load a graph's plan from the cache. If there is none, log a warning and build one, which can take minutes.
+
+        All programs share one CUDA engine. Each has its own execution context, buffers and CUDA stream.
+        """
         key = self._key(path, precision)
         lookup = load_plan(cache_folder(), key)
         plan = lookup.plan
@@ -54,7 +58,7 @@ class TensorRTBackend(Backend):
             advice = "this takes minutes, once per device; edge-msa-run build does it ahead of time"
             _LOGGER.warning("%s", f"{self._build_message(path, precision, lookup)}; {advice}")
             plan = self._build(path, key)
-        return self._open(path, plan)
+        return self._deserialize(path, plan)
 
     def load_cached_plan(self, path: Path, precision: str) -> Plan | None:
         """Return the cached plan of a graph, or None if there is no usable one."""
@@ -115,6 +119,9 @@ class TensorRTBackend(Backend):
                 program.close()
 
     def _open(self, path: Path, plan: Plan) -> TensorRTProgram:
+        return self._deserialize(path, plan)()
+
+    def _deserialize(self, path: Path, plan: Plan) -> Callable[[], TensorRTProgram]:
         self._cuda.use()
         self._logger.last_error = ""
         cuda_engine = self._runtime.deserialize_cuda_engine(plan.content)
@@ -124,7 +131,12 @@ class TensorRTBackend(Backend):
                 f"TensorRT {self.version} on {self._cuda.name} cannot load the plan of {path.name}{details}. "
                 f"Delete {str(cache_folder())!r} and build again."
             )
-        return TensorRTProgram(self._tensorrt, self._cuda, cuda_engine, self.device)
+
+        def create_program() -> TensorRTProgram:
+            self._cuda.use()
+            return TensorRTProgram(self._tensorrt, self._cuda, cuda_engine, self.device)
+
+        return create_program
 
     def _key(self, path: Path, precision: str) -> PlanKey:
         if not path.is_file():
