@@ -10,8 +10,19 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@dataclass
+class _Console:
+    """What commands print in this process."""
+
+    verbose: bool = False
+
+
+_console = _Console()
 
 
 def print_result(text: str) -> None:
@@ -86,6 +97,16 @@ def format_size(size: int) -> str:
 def shows_progress() -> bool:
     """Return whether stderr is a terminal, so that progress bars are useful."""
     return sys.stderr.isatty()
+
+
+def set_verbose(*, verbose: bool) -> None:
+    """Turn details on or off."""
+    _console.verbose = verbose
+
+
+def is_verbose() -> bool:
+    """Return whether the user wants details (`--verbose`)."""
+    return _console.verbose
 
 
 def _is_first_process() -> bool:

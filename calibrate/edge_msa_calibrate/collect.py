@@ -57,7 +57,8 @@ def collect_statistics(
         graphs: float32 window and text encoder graphs.
         samples: any number, processed one at a time. The arrays in a sample decide which graph runs it.
         checkpoint: resume from the statistics saved there, skipping the samples that they contain, and save there
-            regularly. The samples must come in the same order each time.
+            regularly. The samples must come in the same order each time. A file that is damaged, or has another schema
+            or other samples, is ignored and replaced.
 
     Raises:
         CalibrationError: there is no sample, no graph fits a sample, or an activation is NaN or infinite.
@@ -69,7 +70,8 @@ def collect_statistics(
         next(islice(remaining, saved.count - 1, saved.count), None)
     for sample in remaining:
         collector.add(sample)
-        if checkpoint is not None and collector.count % checkpoint.every == 0:
+        # Without a valid frame so far there is nothing to save.
+        if checkpoint is not None and collector.count % checkpoint.every == 0 and not collector.is_empty:
             collector.statistics(checkpoint.samples_key).save(checkpoint.path)
     return collector.statistics(checkpoint.samples_key if checkpoint else "")
 
@@ -95,7 +97,10 @@ def _load_checkpoint(checkpoint: Checkpoint) -> Statistics | None:
     """Return the statistics of an interrupted pass over the same samples, or None."""
     if not checkpoint.path.is_file():
         return None
-    saved = load_statistics(checkpoint.path)
+    try:
+        saved = load_statistics(checkpoint.path)
+    except CalibrationError:
+        return None  # damaged, or from another version: the pass starts again
     same_bins = all(item.bins == DEFAULT_BINS for item in saved.histograms.values())
     return saved if saved.samples_key == checkpoint.samples_key and same_bins else None
 
@@ -114,6 +119,11 @@ class _Collector:
     def count(self) -> int:
         """Number of samples so far."""
         return sum(self._samples.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no sample had a valid frame so far."""
+        return all(item.is_empty for builders in self._builders.values() for item in builders.values())
 
     def resume(self, saved: Statistics) -> None:
         """Start from saved statistics."""

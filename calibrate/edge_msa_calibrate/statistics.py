@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,7 +109,7 @@ def load_statistics(path: Path) -> Statistics:
         return Statistics(by_graph, samples, channels, str(arrays["samples_key"]))
     except OSError as error:
         raise CalibrationError(f"Cannot load {path}: {error.strerror or error}. Calibrate again.") from error
-    except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CalibrationError(f"{path} is not a statistics file ({error}). Calibrate again.") from error
 
 

@@ -98,8 +98,8 @@ class AlmtRecipe(TrainingSchedule):
     scales: Annotated[int, Field(ge=1, le=SCALES)] = SCALES
     """Number of scales of the language tokens that guide AHL."""
     ahl: bool = True
-    """Whether language guides the attention to audio and vision (AHL); otherwise the tokens of the three modalities are
-    added."""
+    """Whether language guides the attention to audio and vision (AHL); otherwise the features of the three modalities
+    are concatenated."""
     fusion: FusionName = "cross"
     """How language and the hyper-modality are fused."""
     robust: bool = False

@@ -23,9 +23,9 @@ The authors' data loader handles some things that this network handles itself:
 The ablations of the paper are fields of `AlmtConfig`. The paper leaves some details open. This implementation makes the
 following choices:
 
-- *Without AHL*: Language (its last scale), audio and vision are combined as the sum of their tokens. Audio and vision
-  alone would not suffice, because the fusion receives language through the hyper-modality only, and the paper's
-  "w/o AHL" result on MOSI is far better than any result without language.
+- *Without AHL*: The features of language (its last scale), audio and vision are concatenated, as in the paper's
+  "w/o AHL" (34.40 Acc-7 and .952 MAE on MOSI). A linear layer maps the 384 features of each token to the width of the
+  hyper-modality, which the fusion expects. The paper does not state how it restores the width.
 - *Fewer scales*: The language encoder has fewer layers, and there are as many AHL layers as scales.
 - *Concatenation for fusion*: The mean tokens of the last language scale and of the hyper-modality are concatenated.
 - *Token length* of 1 is not offered: attention over a single key ignores the query, so language would not affect the
@@ -106,6 +106,8 @@ class Almt(nn.Module):
         self.l_encoder = LanguageScales(config)
         if config.ahl:
             self.h_hyper_layer = HyperModality(1 if config.share_ahl else config.scales)
+        else:
+            self.concatenation = nn.Linear(len(MODALITIES) * WIDTH, WIDTH)
         if config.fusion == "cross":
             self.fusion_layer = AlmtFusion(config)
         width = WIDTH if config.fusion == "cross" else 2 * WIDTH
@@ -136,7 +138,9 @@ class Almt(nn.Module):
             vision: Likewise.
         """
         if not self.config.ahl:
-            return scales[-1] + audio + vision
+            parts = [part.expand_as(scales[-1]) for part in (scales[-1], audio, vision)]
+            combined: Tensor = self.concatenation(torch.cat(parts, dim=2))
+            return combined
         hyper: Tensor = self.h_hyper_layer(scales, audio, vision, self.h_hyper)
         return hyper
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from edge_msa.console import is_verbose
 from edge_msa.errors import BackendUnavailableError, UsageError
 
 
@@ -43,16 +45,7 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         BackendUnavailableError: transformers is not installed, or the hub cannot be reached.
         UsageError: The source is not such a model, or has fewer layers.
     """
-    try:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-    except ImportError:
-        raise BackendUnavailableError(
-            "Encoding text needs the transformers package. Install it with pip install 'edge-msa[text]'."
-        ) from None
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Loading takes only a second, and a progress bar would clutter the logs.
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers = import_transformers("Encoding text")
     local = Path(source).is_dir()
     if not local and ("/" not in source or source.startswith((".", "/", "~")) or source.count("/") > 1):
         raise UsageError(
@@ -60,8 +53,10 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
             "Pass a folder, or a name on the hub such as sentence-transformers/all-MiniLM-L6-v2."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-        model = AutoModel.from_pretrained(source, local_files_only=local, use_safetensors=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local)
+        model, report = transformers.AutoModel.from_pretrained(
+            source, local_files_only=local, use_safetensors=True, output_loading_info=True
+        )
     except Exception as error:  # noqa: BLE001 - safetensors, tokenizers and configs raise different exceptions
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         if local:
@@ -76,10 +71,50 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         )
     if not tokenizer.is_fast:
         raise UsageError(f"{source} has no fast tokenizer. Pass a folder with tokenizer.json.")
+    _check_weights(report, source)
     if layers is not None:
         _keep_layers(model, layers, source)
     text = tokenizer.backend_tokenizer.to_str()
     return PretrainedEncoder(source, text, model.eval().to(device or torch.device("cpu")))
+
+
+def import_transformers(purpose: str) -> Any:
+    """Return the transformers package. Its messages and progress bars are hidden without `--verbose`.
+
+    Args:
+        purpose: What needs the package, the start of the error message.
+
+    Raises:
+        BackendUnavailableError: It is not installed.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import transformers
+        from transformers.utils import logging
+    except ImportError:
+        raise BackendUnavailableError(
+            f"{purpose} needs the transformers package. Install it with pip install 'edge-msa[text]'."
+        ) from None
+    if is_verbose():
+        logging.set_verbosity_warning()  # type: ignore[no-untyped-call]
+        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    else:
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return transformers
+
+
+def _check_weights(report: Mapping[str, Any], source: str) -> None:
+    """Check that every weight that an encoder uses was in the file.
+
+    transformers gives random values to those that were not, and only logs it. Frames do not depend on the pooler.
+    """
+    missing = sorted(name for name in report["missing_keys"] if "pooler" not in name.split("."))
+    mismatched = sorted(str(item[0]) for item in report["mismatched_keys"])
+    for problem, names in (("has no weights for", missing), ("has weights of another shape for", mismatched)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise UsageError(f"{source} {problem} {names[0]}{more}. Pass a complete checkpoint of an encoder.")
 
 
 def _keep_layers(model: Any, layers: int, source: str) -> None:

@@ -55,6 +55,11 @@ class TransformerTextEncoder(nn.Module):
         return int(self.encoder.config.hidden_size)
 
     @property
+    def max_tokens(self) -> int:
+        """Maximum number of tokens of a text."""
+        return int(getattr(self.encoder.config, "max_position_embeddings", 512))
+
+    @property
     def layers(self) -> int:
         """Number of Transformer layers."""
         return len(self.encoder.encoder.layer)

@@ -147,7 +147,7 @@ def prepare_search(config: SearchConfig) -> SearchContext:
     space = _search_space(settings, default_recipe, profile)
     dataset = open_and_report(config.data, config.task)
     inputs = {
-        "data": _digest(dataset.digest, config.train_samples, config.seed),
+        "data": _digest(dataset.digest, dataclasses.asdict(dataset.task), config.train_samples, config.seed),
         "task": dataset.task.kind,
         "target": _digest(profile.to_json()),
         "space": _digest(space.to_json()),

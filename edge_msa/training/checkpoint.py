@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edge_msa.console import print_note
 from edge_msa.errors import RunError
 from edge_msa_runtime.atomic_files import atomic_file
 
@@ -55,10 +55,8 @@ def save(state: TrainingState, fingerprint: str, folder: Path) -> None:
 def load(folder: Path, fingerprint: str) -> TrainingState | None:
     """Return the saved state on the CPU, or None if there is no checkpoint with this fingerprint.
 
-    The fingerprint covers dataset, recipe and seed. If one of them has changed, the training starts at epoch 0.
-
-    Raises:
-        RunError: The checkpoint is damaged.
+    The fingerprint covers dataset, recipe and seed. If one of them has changed, the training starts at epoch 0. So it
+    does if the checkpoint is damaged, which a note says.
     """
     path = folder / FILE
     if not path.is_file():
@@ -68,6 +66,7 @@ def load(folder: Path, fingerprint: str) -> TrainingState | None:
         if content.pop("fingerprint") != fingerprint:
             return None
         return TrainingState(**content)
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"Cannot resume from {path}: {reason}. Delete the file to restart this training.") from error
+    except Exception as error:  # noqa: BLE001 - for damaged files torch raises arbitrary exceptions
+        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".") if str(error) else type(error).__name__
+        print_note(f"Cannot resume from {path}: {reason}. The training starts again at the first epoch.")
+        return None

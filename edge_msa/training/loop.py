@@ -1,7 +1,8 @@
 """The epoch loop of every training.
 
 An `Objective` defines what is trained. The loop handles the order of samples, the optimizer, the learning rate, the
-best epoch, the log, the checkpoint and the progress bar. The `TrainingContext` defines the hardware. Order and dropout
+best epoch, the log, the checkpoint and the progress output: one line per epoch on stderr, and on a terminal a progress
+bar as well. The `TrainingContext` defines the hardware. Order and dropout
 depend on (seed, epoch) only, so an interrupted and resumed training gives the same weights as an uninterrupted one.
 """
 
@@ -22,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from edge_msa.config.training import TrainingSchedule
+from edge_msa.console import print_progress
 from edge_msa.errors import TrainingError
 from edge_msa.training import checkpoint
 from edge_msa.training.checkpoint import LogRow, TrainingState
@@ -116,14 +118,15 @@ def fit(
     else:
         objective.load_state_dict(state.weights)
         optimizer.load_state_dict(state.optimizer)
-    with torch.random.fork_rng(), _progress_bar(stage, schedule, state.epoch, objective.size, context) as advance:
-        loop = _Loop(objective, module, schedule, context, optimizer, seed, stage, advance)
+    with torch.random.fork_rng(), _progress(stage, schedule, state.epoch, objective.size, context) as progress:
+        loop = _Loop(objective, module, schedule, context, optimizer, seed, stage, progress)
         loggers = context.loggers(stage)
         while state.epoch < schedule.epochs and not _out_of_patience(state, schedule):
             loop.run_epoch(state)
             state.weights, state.optimizer = objective.state_dict(), optimizer.state_dict()
             if context.is_first:
                 checkpoint.save(state, fingerprint, work_dir)
+            progress.print_line(_format_epoch(state, schedule))
             for logger in loggers:
                 logger.log_metrics({k: v for k, v in state.rows[-1].items() if isinstance(v, float)}, state.epoch)
         for logger in loggers:
@@ -131,6 +134,16 @@ def fit(
     objective.load_state_dict(state.best_weights)
     objective.eval()
     return FitResult(state.rows, state.best, state.best_epoch)
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How `fit` shows its progress."""
+
+    advance: Callable[[int, str], None]
+    """Advances the progress bar by a number of samples and replaces its text."""
+    print_line: Callable[[str], None]
+    """Prints a line on stderr, above the bar if there is one."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +158,7 @@ class _Loop:
     optimizer: Any
     seed: int
     stage: str
-    advance: Callable[[int, str], None]
+    progress: _Progress
 
     def run_epoch(self, state: TrainingState) -> None:
         """Train one epoch, validate, and update the state."""
@@ -195,7 +208,7 @@ class _Loop:
                 if not math.isfinite(mean):
                     where = f"at epoch {epoch + 1}, step {index + 1} of {len(batches)}"
                     raise _diverged("loss", mean, where, self.schedule)
-                self.advance(unreported, f"epoch {epoch + 1}/{epochs} loss {mean:.4f}{best}")
+                self.progress.advance(unreported, f"epoch {epoch + 1}/{epochs} loss {mean:.4f}{best}")
                 unreported = 0
         return {name: total.item() / len(batches) for name, total in totals.items()}
 
@@ -264,15 +277,27 @@ def _out_of_patience(state: TrainingState, schedule: TrainingSchedule) -> bool:
     return patience is not None and state.epoch - 1 - state.best_epoch >= patience and state.epoch > 0
 
 
+def _format_epoch(state: TrainingState, schedule: TrainingSchedule) -> str:
+    """Return one line about the last epoch."""
+    row = state.rows[-1]
+    return (
+        f"{row['stage']} epoch {state.epoch}/{schedule.epochs}: loss {row['loss']:.4f}, validation "
+        f"{row['valid_metric']:.4f} (best {state.best:.4f} in epoch {state.best_epoch + 1}), {row['seconds']:.1f} s"
+    )
+
+
 @contextmanager
-def _progress_bar(
+def _progress(
     stage: str, schedule: TrainingSchedule, done_epochs: int, size: int, context: TrainingContext
-) -> Iterator[Callable[[int, str], None]]:
-    """Show a progress bar over all samples of all epochs. Yield a function that advances it by a number of samples."""
+) -> Iterator[_Progress]:
+    """Yield the progress output. With `context.progress`, a bar over all samples of all epochs is shown."""
     if not (context.progress and context.is_first):
-        yield lambda _done, _text: None
+        yield _Progress(lambda _done, _text: None, print_progress)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(stage, total=schedule.epochs * size, completed=done_epochs * size)
-        yield lambda done, text: bar.update(task, advance=done, description=f"{stage} {text}")
+        yield _Progress(
+            lambda done, text: bar.update(task, advance=done, description=f"{stage} {text}"),
+            lambda line: bar.console.print(line, highlight=False, markup=False, soft_wrap=True),
+        )

@@ -50,7 +50,7 @@ def distill_student(
         transfer: Feature files with additional training samples, labeled or not.
         text_model: Run whose text encoder computes the language frames (default: the first teacher, if it takes text).
         qat: Run of calibrate whose student is fine-tuned with quantization-aware training (default: train a new
-            student). The student keeps its text encoder.
+            student). The student keeps its text encoder, so `text_model` must have the same one or be omitted.
         recipe: Recipe file or its tables (default: the preset for the data).
         epochs: Number of epochs (default: the recipe's).
         seed: Seed of every random choice.
@@ -64,8 +64,8 @@ def distill_student(
         TrainingError: The training diverged.
     """
     context = (hardware or Hardware()).start(progress=shows_progress())
-    if text_model is None and qat is not None and load_run(qat, "calibration").spec.text_input:
-        text_model = qat
+    if qat is not None:
+        text_model = _text_model_for_qat(load_run(qat, "calibration"), text_model, load_run(teachers[0]))
     setup = prepare_distillation(data, teachers, transfer, task, text_model)
     chosen = student_recipe(load_tables(recipe).get("student", {}), setup.spec.data_source, epochs=epochs)
     check_teacher_weights(chosen, setup)
@@ -77,6 +77,21 @@ def distill_student(
         next_command = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
     print_output("student", output_dir, None if in_pipeline else next_command)
     return run
+
+
+def _text_model_for_qat(calibrated: Run, text_model: Path | None, teacher: Run) -> Path | None:
+    """Return the run whose text encoder computes the language frames of a calibrated student: its own, or None.
+
+    Raises:
+        UsageError: The options select another text encoder than the one that the student was calibrated with.
+    """
+    selected = load_run(text_model) if text_model else calibrated if calibrated.spec.text_input else teacher
+    own, other = calibrated.spec.text_input, selected.spec.text_input
+    if "language" in calibrated.spec.dims and (own and own.digest) != (other and other.digest):
+        remedy = "Omit --text-model" if text_model else "Pass a teacher that takes features"
+        source = "its own text encoder" if own else "language features and no text encoder"
+        raise UsageError(f"The student in {calibrated.path} must use {source}, got that of {selected.path}. {remedy}.")
+    return calibrated.path if own else text_model
 
 
 def distill_on_setup(

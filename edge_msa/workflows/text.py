@@ -19,6 +19,7 @@ from edge_msa.console import format_metrics, print_output, print_result, print_u
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.opening import open_and_report
+from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
@@ -80,6 +81,11 @@ def train_text_model(
     """
     context = (hardware or Hardware()).start(progress=shows_progress())
     settings = text_recipe(load_tables(recipe).get("text", {}), "table" if is_table(encoder) else "encoder")
+    if len(transcripts) == 1 and not settings.final.epochs:
+        raise UsageError(
+            "text.final.epochs must be at least 1 with one transcript file, got 0, so nothing would be trained. "
+            "Raise it, or pass another --transcripts file before the last one."
+        )
     corpora = _open_corpora(transcripts)
     for source, dataset in zip(corpora.sources, corpora.datasets, strict=True):
         if not np.isfinite(dataset.split("train").labels).all():
@@ -139,6 +145,12 @@ def distill_text_model(
     for source in sources:
         if require_text_model(source).dims.keys() != {"language"}:
             raise UsageError(f"{source.path} has other modalities besides text. Pass runs of edge-msa text.")
+        if source.spec.task != corpora.target.task:
+            raise UsageError(
+                f"The teacher {source.path} must have the task of the transcripts, "
+                f"{_describe_task(corpora.target.task)}, got {_describe_task(source.spec.task)}. Pass transcripts of "
+                "the teacher's task."
+            )
     inputs = corpora.input_digests | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
     inputs["precision"] = context.precision
     key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": layers}
@@ -255,6 +267,11 @@ def _open_corpora(transcripts: Sequence[str]) -> _Corpora:
             "the best epoch."
         )
     return _Corpora(tuple(transcripts), datasets)
+
+
+def _describe_task(task: Task) -> str:
+    """Return the name of a task with its range of scores."""
+    return task.kind if task.low is None else f"{task.kind} ({task.low:g} to {task.high:g})"
 
 
 def _encoder_digest(encoder: str) -> str:

@@ -28,6 +28,7 @@ from edge_msa.reporting.text_sweep import (
     write_sweep_page,
 )
 from edge_msa.training.context import Hardware
+from edge_msa.training.shared_runs import require_single_process
 from edge_msa.training.text.load import load_text_input
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.export import export_once
@@ -92,7 +93,9 @@ def run_text_sweep(
 
     Raises:
         RunUsageError: `output_dir` is a file.
+        UsageError: This process is one of several.
     """
+    require_single_process("text sweep")
     if output_dir.is_file():
         raise RunUsageError(f"{output_dir} is a file. Pass a folder as --output-dir.")
     config = _SweepConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def text_encoder_from_teacher(
     if not 1 <= count <= available:
         raise UsageError(f"--layers must be from 1 to {available} for {teacher.path}, got {count}.")
     source.text_encoder.keep_layers(count)
-    return source
+    max_tokens = min(recipe.max_tokens, source.text_encoder.max_tokens)
+    return TextInput(dataclasses.replace(source.tokenizer, max_tokens=max_tokens), source.text_encoder)
 
 
 def _table(rows: FloatArray) -> EmbeddingTableEncoder:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from edge_msa.data.dataset import Frames
 from edge_msa.data.tokenization import TextTokenizer
-from edge_msa.errors import BackendUnavailableError, RunError
+from edge_msa.errors import RunError
+from edge_msa.models.pretrained import import_transformers
 from edge_msa.models.text_encoders import EmbeddingTableEncoder, TextEncoder, TransformerTextEncoder
 
 TEXT_ENCODER_NAME = "text_encoder.json"
@@ -166,12 +167,7 @@ def load_text_input_files(folder: Path, digest: str) -> TextInput:
 def _create_text_encoder(description: dict[str, Any]) -> TextEncoder:
     if description["kind"] == "table":
         return EmbeddingTableEncoder(description["size"], description["dim"])
-    try:
-        from transformers import AutoConfig, AutoModel
-    except ImportError:
-        raise BackendUnavailableError(
-            "This run's text encoder needs the transformers package. Install it with pip install 'edge-msa[text]'."
-        ) from None
+    transformers = import_transformers("This run's text encoder")
     config = dict(description["config"])
-    model_config = AutoConfig.for_model(config.pop("model_type"), **config)
-    return TransformerTextEncoder(AutoModel.from_config(model_config))  # type: ignore[no-untyped-call]
+    model_config = transformers.AutoConfig.for_model(config.pop("model_type"), **config)
+    return TransformerTextEncoder(transformers.AutoModel.from_config(model_config))

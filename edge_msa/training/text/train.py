@@ -19,6 +19,7 @@ from torch import Tensor
 from edge_msa.config.students import TextRecipe, TextStage
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
+from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.models.text_encoders import TextModel, TransformerTextEncoder
 from edge_msa.training.checkpoint import LogRow
@@ -99,8 +100,16 @@ def fit_text_model(
         fingerprint: Identifies the inputs; a checkpoint with another fingerprint is ignored.
 
     Raises:
+        UsageError: No stage would be trained.
         TrainingError: The loss is not finite.
     """
+    stages = [
+        (name, stage)
+        for name, stage in (("transfer", recipe.transfer), ("final", recipe.final))
+        if name in corpora and stage.epochs
+    ]
+    if not stages:
+        raise UsageError(f"The stages {', '.join(corpora)} have 0 epochs. Give at least one of them an epoch.")
     config = recipe.network_config(text_input.text_encoder.dim, task)
     torch.manual_seed(seed)
     student = Student(config)
@@ -110,9 +119,7 @@ def fit_text_model(
     model = TextModel(text_input.text_encoder, student).to(context.device)
     log: list[LogRow] = []
     metrics: dict[str, float | int] = {}
-    for name, stage in (("transfer", recipe.transfer), ("final", recipe.final)):
-        if name not in corpora or not stage.epochs:
-            continue
+    for name, stage in stages:
         objective = _TextObjective(model, text_input, corpora[name], valid, task, recipe, stage, seed, context)
         result = fit(
             objective,

@@ -156,6 +156,42 @@ def test_checkpoint_of_other_samples_is_ignored(maker: Any, window_graphs: Graph
     assert same(other, collect_statistics(window_graphs, random_samples(maker, 4, 9)))
 
 
+def test_first_samples_may_lack_valid_frames(maker: Any, window_graphs: Graphs, tmp_path: Path) -> None:
+    def samples() -> Iterator[dict[str, Array]]:
+        for _ in range(4):
+            yield {"audio": np.zeros((0, maker.recipe.dims["audio"]), np.float32)}
+        yield from random_samples(maker, 4)
+
+    checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "these samples", every=2)
+    statistics = collect_statistics(window_graphs, samples(), checkpoint=checkpoint)
+    assert statistics.count == 8
+    assert same(statistics, collect_statistics(window_graphs, samples()))
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    path.write_bytes(content)
+
+
+def change_schema(path: Path) -> None:
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    np.savez(path, **{**arrays, "schema": np.array(1)})
+
+
+@pytest.mark.parametrize("change", [damage, change_schema, lambda path: path.write_bytes(b"no archive")])
+def test_unusable_checkpoint_restarts_the_pass(
+    maker: Any, window_graphs: Graphs, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "these samples", every=2)
+    expected = collect_statistics(window_graphs, random_samples(maker, 4), checkpoint=checkpoint)
+    change(checkpoint.path)
+    assert same(collect_statistics(window_graphs, random_samples(maker, 4), checkpoint=checkpoint), expected)
+    assert load_statistics(checkpoint.path).count == 4
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("value", [0.0, 0.25, -3.0])
 def test_one_constant_sample_is_enough_to_quantize(

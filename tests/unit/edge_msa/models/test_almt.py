@@ -44,6 +44,19 @@ def sample(config: AlmtConfig, batch: int = 3) -> tuple[dict[str, Tensor], dict[
     return frames, {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in frames.items()}
 
 
+@pytest.mark.case("E4")
+def test_without_ahl_the_features_are_concatenated() -> None:
+    network = randomized(VARIANTS["without AHL"])
+    width = network.concatenation.in_features // len(MODALITIES)
+    parts = [torch.randn(2, SMALL.tokens, width, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    combined = network.hyper_modality([parts[0]], *parts[1:])
+    weights = network.concatenation.weight.chunk(3, dim=1)
+    expected = sum((part @ weight.T for part, weight in zip(parts, weights, strict=True)), network.concatenation.bias)
+    assert_close_to_scale(combined, expected)
+    swapped = network.hyper_modality([parts[0]], parts[2], parts[1])
+    assert not torch.allclose(swapped, combined)  # a sum would not tell audio from vision
+
+
 def test_authors_weights_give_the_authors_outputs() -> None:
     if not GOLDEN.exists():
         pytest.skip(f"{GOLDEN} does not exist")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from edge_msa.console import set_verbose
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
 from edge_msa.data.tokenization import TextTokenizer
@@ -95,3 +97,37 @@ def test_missing_transformers_names_the_pip_command(monkeypatch: pytest.MonkeyPa
 def test_file_without_texts_raises_an_error(toy_encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no texts"):
         encode_language("synthetic", tmp_path / "out.npz", str(toy_encoder))
+
+
+@pytest.mark.case("F25")
+def test_loading_prints_nothing_unless_verbose(
+    toy_encoder: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # A checkpoint of a masked language model has weights that the encoder does not use, which transformers reports.
+    shutil.copytree(toy_encoder, tmp_path / "copy")
+    weights = load_file(toy_encoder / "model.safetensors")
+    save_file({**weights, "cls.predictions.bias": np.zeros(3, np.float32)}, tmp_path / "copy" / "model.safetensors")
+    for verbose in (False, True, False):
+        set_verbose(verbose=verbose)
+        caplog.clear()
+        load_encoder(str(tmp_path / "copy"))
+        printed = "".join(capfd.readouterr()) + caplog.text
+        assert ("predictions.bias" in printed) == verbose
+        assert verbose or not printed
+
+
+@pytest.mark.case("F25")
+def test_weights_that_are_not_in_the_file_raise_an_error(toy_encoder: Path, tmp_path: Path) -> None:
+    # transformers would use random values and only report it.
+    shutil.copytree(toy_encoder, tmp_path / "copy")
+    weights = load_file(toy_encoder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "layer.1." not in name}
+    save_file(kept, tmp_path / "copy" / "model.safetensors")
+    with pytest.raises(UsageError, match=r"copy has no weights for encoder\.layer\.1\..* and \d+ more"):
+        load_encoder(str(tmp_path / "copy"))
+    kept = {name: value for name, value in weights.items() if "pooler" not in name}  # frames do not depend on it
+    save_file(kept, tmp_path / "copy" / "model.safetensors")
+    load_encoder(str(tmp_path / "copy"))

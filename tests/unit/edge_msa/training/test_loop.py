@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_msa.config.training import TrainingSchedule
-from edge_msa.errors import RunError, TrainingError
+from edge_msa.errors import TrainingError
 from edge_msa.training.checkpoint import FILE
 from edge_msa.training.context import Hardware
 from edge_msa.training.loop import Objective, fit, learning_rate_at
@@ -92,10 +92,13 @@ def test_checkpoint_with_another_fingerprint_is_ignored(tmp_path: Path) -> None:
         assert sum(other.seen) > 0
 
 
-def test_damaged_checkpoint_raises_an_error(tmp_path: Path) -> None:
+def test_damaged_checkpoint_restarts_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / FILE).write_bytes(b"PK\x03\x04 no checkpoint")
-    with pytest.raises(RunError, match=r"checkpoint\.pt.*Delete"):
-        fit(Line(), SCHEDULE, context=CONTEXT, seed=0, work_dir=tmp_path)
+    result = fit(Line(), SCHEDULE, context=CONTEXT, seed=0, work_dir=tmp_path)
+    assert len(result.rows) == SCHEDULE.epochs
+    note = capsys.readouterr().err.splitlines()[0]
+    assert note.startswith(f"note: Cannot resume from {tmp_path / FILE}: ")
+    assert note.endswith("The training starts again at the first epoch.")
 
 
 def test_patience_stops_after_the_best_epoch(tmp_path: Path) -> None:
@@ -125,6 +128,16 @@ def test_global_generator_keeps_its_state(tmp_path: Path) -> None:
     torch.manual_seed(7)
     fit(line, SCHEDULE, context=CONTEXT, seed=0, work_dir=tmp_path)
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.case("F26")
+@pytest.mark.parametrize("terminal", [False, True])
+def test_every_epoch_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, terminal: bool) -> None:
+    context = dataclasses.replace(CONTEXT, progress=terminal)
+    result = fit(Line(), SCHEDULE, context=context, seed=0, work_dir=tmp_path, stage="student")
+    lines = [line for line in capsys.readouterr().err.splitlines() if ": loss" in line]
+    assert [line.split(":")[0] for line in lines] == [f"student epoch {epoch}/6" for epoch in range(1, 7)]
+    assert f"validation {result.best:.4f}" in lines[result.best_epoch]
 
 
 def test_progress_bar_does_not_write_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

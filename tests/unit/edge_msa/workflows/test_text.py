@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_msa.artifacts.runs import Run
+from edge_msa.data.tasks import SIMS
 from edge_msa.errors import DataError, UsageError
 from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
 from edge_msa.workflows.calibrate import calibrate_student
@@ -196,6 +199,48 @@ def test_unusable_teachers_and_transcripts_raise_an_error(transcripts: Path, tab
         distill_text_model([table.path], [str(transcripts)], tmp_path / "run", text_encoder="encoder", recipe=QUICK)
     with pytest.raises(UsageError, match="No transcripts were passed"):
         distill_text_model([table.path], [], tmp_path / "run")
+
+
+def test_teacher_of_another_task_is_rejected(table: Run, mosi_like: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(table.path, other)
+    info = json.loads((other / "run.json").read_text())
+    info["spec"]["task"] = dataclasses.asdict(SIMS)
+    (other / "run.json").write_text(json.dumps(info))
+    with pytest.raises(
+        UsageError, match=r"must have the task of the transcripts, mosi \(-3 to 3\), got sims \(-1 to 1\)"
+    ):
+        distill_text_model([other], [str(mosi_like)], tmp_path / "run", recipe=QUICK)
+
+
+def test_recipe_without_epochs_for_one_file_is_rejected(transcripts: Path, tmp_path: Path) -> None:
+    recipe = {"text": {**QUICK["text"], "final": {"epochs": 0}}}
+    with pytest.raises(UsageError, match=r"text\.final\.epochs must be at least 1 with one transcript file, got 0"):
+        train_text_model([str(transcripts)], tmp_path / "run", encoder="wordpieces", recipe=recipe)
+    assert not list(tmp_path.iterdir())
+
+
+def test_distilled_encoder_has_the_token_limit_of_the_recipe(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+    recipe = {"text": {**QUICK["text"], "max_tokens": 4}}
+    run = distill_text_model(
+        [teacher.path], [str(transcripts)], tmp_path / "run", text_encoder="encoder", recipe=recipe
+    )
+    assert run.spec.text_input is not None
+    assert run.spec.text_input.max_tokens == 4
+
+
+def test_sweep_under_torchrun_is_rejected(transcripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="text sweep trains several models in one process"):
+        run_text_sweep([str(transcripts)], "encoder", tmp_path / "sweep")
+
+
+def test_qat_with_another_text_model_is_rejected(table: Run, teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+    calibrated = calibrate_student(None, table.path, tmp_path / "calibrated")
+    with pytest.raises(UsageError, match=r"calibrated must use its own text encoder, got that of .* Omit --text-model"):
+        distill_student(
+            str(transcripts), [teacher.path], tmp_path / "qat", qat=calibrated.path, text_model=teacher.path
+        )
 
 
 @pytest.mark.slow
