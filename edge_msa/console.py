@@ -6,13 +6,24 @@ With several training processes (torchrun, `fabric run`), only the first one pri
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+LIBRARY_LOGGERS = (
+    "transformers",
+    "huggingface_hub",
+    "lightning_fabric",
+    "lightning",
+    "torch.onnx",
+    "onnxscript",
+)
+"""Loggers of libraries whose messages a user needs only with `--verbose`."""
 
 
 @dataclass
@@ -20,9 +31,41 @@ class _Console:
     """What commands print in this process."""
 
     verbose: bool = False
+    printed_notes: set[str] = field(default_factory=set)
+    kept: list[Path] = field(default_factory=list)
 
 
 _console = _Console()
+
+
+def set_verbose(*, verbose: bool) -> None:
+    """Turn details on or off, for this module and for the loggers of libraries."""
+    _console.verbose = verbose
+    for name in LIBRARY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)
+
+
+def is_verbose() -> bool:
+    """Return whether the user wants details (`--verbose`)."""
+    return _console.verbose
+
+
+def start_command() -> None:
+    """Forget earlier commands of this process: their notes, their kept progress, and `--verbose`."""
+    _console.printed_notes.clear()
+    _console.kept.clear()
+    set_verbose(verbose=False)
+
+
+def keep_progress(path: Path) -> None:
+    """Record that a file or folder contains results from which the same command continues after an interruption."""
+    if path not in _console.kept:
+        _console.kept.append(path)
+
+
+def kept_progress() -> tuple[Path, ...]:
+    """Return the files and folders passed to `keep_progress`, in order."""
+    return tuple(_console.kept)
 
 
 def print_result(text: str) -> None:
@@ -42,10 +85,21 @@ def print_progress(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def print_detail(text: str) -> None:
+    """Print to stderr what a user needs only with `--verbose`."""
+    if is_verbose():
+        print_progress(text)
+
+
 def print_notes(notes: Iterable[str]) -> None:
-    """Print notes to stderr: information that the user did not ask for but should know. Each note is printed once."""
+    """Print notes to stderr: information that the user did not ask for but should know.
+
+    A command prints each note once, no matter how many of its steps find it.
+    """
     for note in dict.fromkeys(notes):
-        print_progress(f"note: {note}")
+        if note not in _console.printed_notes:
+            _console.printed_notes.add(note)
+            print_progress(f"note: {note}")
 
 
 def print_note(note: str) -> None:
@@ -97,16 +151,6 @@ def format_size(size: int) -> str:
 def shows_progress() -> bool:
     """Return whether stderr is a terminal, so that progress bars are useful."""
     return sys.stderr.isatty()
-
-
-def set_verbose(*, verbose: bool) -> None:
-    """Turn details on or off."""
-    _console.verbose = verbose
-
-
-def is_verbose() -> bool:
-    """Return whether the user wants details (`--verbose`)."""
-    return _console.verbose
 
 
 def _is_first_process() -> bool:

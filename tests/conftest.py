@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     Once = Callable[[str, Callable[[Path], None]], Path]
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not", "at", "all")
+
+
+@pytest.fixture(autouse=True)
+def _start_command() -> None:
+    """Let every test see its own notes, because a command prints each note once."""
+    console = sys.modules.get("edge_msa.console")
+    if console is not None:
+        console.start_command()
 
 
 @pytest.fixture(scope="session")

@@ -7,19 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from edge_msa.errors import EdgeMsaError, UsageError
+from edge_msa.errors import EdgeMsaError
 from edge_msa_runtime import atomic_files
-
-
-def check_file_path(path: Path) -> Path:
-    """Return the path if a file can be written there. Call this before slow work.
-
-    Raises:
-        UsageError: The path is a folder.
-    """
-    if path.is_dir() or not path.name:
-        raise UsageError(f"{path} is a folder. Pass the path of a file to write.")
-    return path
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,18 +21,44 @@ def exclusive(path: Path) -> Iterator[None]:
         RunError: Another command holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(
-            f"Another command is writing {path}. Wait until it ends, or choose another --output-dir."
-        ) from None
-    try:
+    file = path.with_name(f".{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        if os.name == "posix":
+            locked = stack.enter_context(_posix_lock(file))
+        else:
+            lock = FileLock(file)  # removes its file itself
+            with contextlib.suppress(Timeout):
+                stack.enter_context(lock.acquire(timeout=0))
+            locked = lock.is_locked
+        if not locked:
+            raise RunError(f"Another command is writing {path}. Wait until it ends, or choose another --output-dir.")
         yield
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _posix_lock(file: Path) -> Iterator[bool]:
+    """Create and lock a file, and remove it afterwards. Yield False if another process holds the lock.
+
+    FileLock is not used, because it does not say whether the file that it locked still exists.
+    """
+    import fcntl
+
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):  # removed by the process that held the lock: try again
+                if os.path.samestat(os.fstat(handle), file.stat()):
+                    try:
+                        yield True
+                    finally:
+                        file.unlink(missing_ok=True)  # while it is locked
+                    return
+        except BlockingIOError:
+            yield False
+            return
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from edge_msa.artifacts.locks import exclusive
 from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.console import keep_progress
 from edge_msa.errors import RunError, RunUsageError
 from edge_msa_runtime import __version__
 from edge_msa_runtime.atomic_files import replace_folder, restore_folder
@@ -202,14 +203,22 @@ def new_run(output_dir: Path, cache_key: str) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             marker.write_text(cache_key, encoding="utf-8")
-        yield work
-        marker.unlink()
-        for path in work.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name.startswith("checkpoint"):
-                path.unlink()
-        replace_folder(work, output_dir)
+        try:
+            yield work
+            for path in work.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name.startswith("checkpoint"):
+                    path.unlink()
+            replace_folder(work, output_dir)
+        except BaseException:
+            if not work.is_dir() or [path.name for path in work.iterdir()] != [_CACHE_KEY_NAME]:
+                keep_progress(work if work.is_dir() else output_dir)
+            else:
+                shutil.rmtree(work)
+            raise
+        (output_dir / _CACHE_KEY_NAME).unlink(missing_ok=True)
+        keep_progress(output_dir)
 
 
 def write_run(

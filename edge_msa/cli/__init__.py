@@ -1,6 +1,7 @@
 """The `edge-msa` command line. Expected errors are printed as one line, and exit codes are stable.
 
-0 success, 1 failure, 2 usage error, 3 accuracy gate failed, 4 backend or device missing, 130 interrupted.
+0 success, 1 failure, 2 usage error, 3 accuracy gate failed, 4 backend or device missing, 128 + signal if interrupted:
+130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
@@ -20,27 +21,69 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code. Expected errors are printed as one line on stderr."""
+    from edge_msa.console import start_command
+    from edge_msa_runtime.encodings import escape_unprintable_output
+    from edge_msa_runtime.interrupts import handle_interrupts
+
+    escape_unprintable_output()
+    start_command()
+    with handle_interrupts() as interrupts:
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - raised again unless it is expected
+            # A library may replace the KeyboardInterrupt of a signal with an exception of its own, as torch does.
+            code = _handle_error(error) if interrupts.exit_code is None else INTERRUPTED
+        if code == INTERRUPTED:  # also the code of Typer for Ctrl-C inside a command
+            code = interrupts.exit_code or INTERRUPTED
+            return _print_error(_interrupt_message(), code)
+    if code:
+        _print_kept_progress()
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     from edge_msa.cli.app import app
+    from edge_msa_runtime.encodings import check_arguments
+
+    check_arguments(arguments)
+    code = int(app(arguments, prog_name="edge-msa", standalone_mode=False) or 0)
+    sys.stdout.flush()
+    return code
+
+
+def _handle_error(error: Exception) -> int:
+    """Print an expected error as one line and return its exit code; raise any other error."""
     from edge_msa.errors import EdgeMsaError
 
-    try:
-        code = int(app(arguments, prog_name="edge-msa", standalone_mode=False) or 0)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except OSError as error:
-        return _print_error(_os_message(error), 1)
-    except EdgeMsaError as error:
-        if os.environ.get("EDGE_MSA_TRACEBACK"):
-            raise
-        return _print_error(str(error), error.exit_code)
-    except Exception as error:
-        # Typer raises its copy of click's ClickException, which has no public name.
-        if os.environ.get("EDGE_MSA_TRACEBACK") or not hasattr(error, "format_message"):
-            raise
-        return _print_typer_error(error)
-    if code == INTERRUPTED:  # Typer turns Ctrl-C inside a command into this code
-        _print_error("Interrupted. No partial output remains; run the same command again to resume.", code)
-    return code
+    if isinstance(error, BrokenPipeError):
+        # The program that received our output has ended, as `head` does. Python's flush at exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EdgeMsaError.exit_code
+    if isinstance(error, OSError):
+        return _print_error(_os_message(error), EdgeMsaError.exit_code)
+    # Typer raises its copy of click's ClickException, which has no public name.
+    is_expected = isinstance(error, EdgeMsaError) or hasattr(error, "format_message")
+    if os.environ.get("EDGE_MSA_TRACEBACK") or not is_expected:
+        raise error
+    return _print_error(str(error), error.exit_code) if isinstance(error, EdgeMsaError) else _print_typer_error(error)
+
+
+def _interrupt_message() -> str:
+    from edge_msa.console import kept_progress
+
+    kept = kept_progress()
+    if not kept:
+        return "Interrupted. Nothing was written. Run the same command to start again."
+    return f"Interrupted. Progress is kept in {', '.join(map(str, kept))}. Run the same command to resume."
+
+
+def _print_kept_progress() -> None:
+    from edge_msa.console import kept_progress, print_note
+
+    if kept := kept_progress():
+        print_note(f"Progress is kept in {', '.join(map(str, kept))}. The same command resumes there.")
 
 
 def _print_typer_error(error: Any) -> int:

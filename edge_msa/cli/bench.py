@@ -12,6 +12,7 @@ import typer
 
 from edge_msa.cli.help import Command, DefaultCommandGroup
 from edge_msa.cli.options import Json, Keep, NumRuns, Offline, RemotePython, SshOption, Threads
+from edge_msa.cli.paths import FILE, INPUT, Output
 
 Backend = Annotated[
     str, typer.Option("--backend", metavar="NAME", help="Backend to measure. auto measures all that are available.")
@@ -34,7 +35,7 @@ Host = Annotated[
         show_default="measure on this machine",
     ),
 ]
-Output = Annotated[
+RecordFile = Annotated[
     Path | None,
     typer.Option(
         "--output",
@@ -42,6 +43,7 @@ Output = Annotated[
         help="File to write with the measurements, for `edge-msa report`.",
         show_default="not written",
     ),
+    Output(FILE),
 ]
 
 
@@ -61,7 +63,7 @@ bench_app = typer.Typer(
 
 @bench_app.command("bundle", cls=Command)
 def bench_bundle(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles to measure together.")],
+    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles to measure together."), INPUT],
     backend: Backend = "auto",
     threads: Threads = 1,
     num_runs: NumRuns = 200,
@@ -71,7 +73,7 @@ def bench_bundle(
     python: RemotePython = "python3",
     keep: Keep = False,
     offline: Offline = False,
-    output: Output = None,
+    output: RecordFile = None,
     json: Json = False,
 ) -> None:
     """Measure bundles, here or on a device over ssh.
@@ -105,7 +107,7 @@ def bench_long_windows(
     python: RemotePython = "python3",
     keep: Keep = False,
     offline: Offline = False,
-    output: Output = None,
+    output: RecordFile = None,
     json: Json = False,
 ) -> None:
     """Measure a large untrained student on long windows.

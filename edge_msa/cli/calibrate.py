@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.options import CalibrationMethod, OutputDir, RunData, TaskName
+from edge_msa.cli.paths import INPUT
 
 
 def calibrate(
     output_dir: OutputDir,
     model: Annotated[
-        Path, typer.Option("--model", metavar="RUN", help="Run of `edge-msa distill` or `edge-msa text`.")
+        Path, typer.Option("--model", metavar="RUN", help="Run of `edge-msa distill` or `edge-msa text`."), INPUT
     ],
     data: RunData = None,
     method: Annotated[

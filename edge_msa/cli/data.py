@@ -9,12 +9,13 @@ import typer
 
 from edge_msa.cli.help import Command
 from edge_msa.cli.options import Json, OutputDir, TaskName
+from edge_msa.cli.paths import FILE, INPUT, Output
 
 data_app = typer.Typer(help="Inspect and convert feature files.", no_args_is_help=True)
 import_app = typer.Typer(help="Import checkpoints from other projects.", no_args_is_help=True)
 
-Source = Annotated[str, typer.Argument(metavar="FILE", help="Feature file, or `synthetic`.")]
-Archive = Annotated[Path, typer.Argument(metavar="OUTPUT.npz", help="Archive to write.")]
+Source = Annotated[str, typer.Argument(metavar="FILE", help="Feature file, or `synthetic`."), INPUT]
+Archive = Annotated[Path, typer.Argument(metavar="OUTPUT.npz", help="Archive to write."), Output(FILE)]
 
 
 @data_app.command("inspect", cls=Command)
@@ -27,13 +28,14 @@ def data_inspect(file: Source, task: TaskName = None, json: Json = False) -> Non
 
 @data_app.command("encode", cls=Command)
 def data_encode(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Feature file with transcripts.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Feature file with transcripts."), INPUT],
     output: Archive,
     encoder: Annotated[
         str,
         typer.Option(
             "--encoder", metavar="NAME", help="BERT-like encoder: a folder or a name on the Hugging Face Hub."
         ),
+        INPUT,
     ],
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", metavar="N", help="Number of tokens after which an utterance is truncated.")
@@ -84,6 +86,7 @@ def import_almt(
     checkpoint: Annotated[
         Path,
         typer.Argument(metavar="FILE.pth", help="State dict that the ALMT authors' code or MMSA saved."),
+        INPUT,
     ],
     output_dir: OutputDir,
     task: Annotated[

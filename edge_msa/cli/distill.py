@@ -19,6 +19,7 @@ from edge_msa.cli.options import (
     TensorBoard,
     TrainingPrecision,
 )
+from edge_msa.cli.paths import CONTAINER, INPUT, Output
 
 Teachers = Annotated[
     list[Path],
@@ -27,6 +28,7 @@ Teachers = Annotated[
         metavar="RUN",
         help="Run of train, import, distill or text. Repeat the option for several teachers.",
     ),
+    INPUT,
 ]
 TeacherData = Annotated[
     str | None,
@@ -36,6 +38,7 @@ TeacherData = Annotated[
         help="Feature file, or `synthetic` for the built-in synthetic data.",
         show_default="the data that the first teacher was trained on",
     ),
+    INPUT,
 ]
 Transfer = Annotated[
     list[str] | None,
@@ -45,6 +48,7 @@ Transfer = Annotated[
         help="Feature file with more training samples, labeled or not. Repeat the option for several files.",
         show_default="none",
     ),
+    INPUT,
 ]
 
 
@@ -61,6 +65,7 @@ def distill(
             help="Run of calibrate. Fine-tune its student with quantization-aware training.",
             show_default="train a new student",
         ),
+        INPUT,
     ] = None,
     text_model: Annotated[
         Path | None,
@@ -70,6 +75,7 @@ def distill(
             help="Run of `edge-msa text`. Its text encoder turns the transcripts into the language features.",
             show_default="the run of --qat or the first teacher if it takes text; otherwise the features of the file",
         ),
+        INPUT,
     ] = None,
     recipe: Recipe = None,
     epochs: Epochs = None,
@@ -105,8 +111,11 @@ def compare(
         typer.Argument(
             metavar="VARIANTS.toml", help="TOML file with a [student] table and one [variants.NAME] table per variant."
         ),
+        INPUT,
     ],
-    output_dir: Annotated[Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs."), Output(CONTAINER)
+    ],
     teacher: Teachers,
     data: TeacherData = None,
     transfer: Transfer = None,

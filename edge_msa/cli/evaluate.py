@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.options import Json, RunData, Split, TaskName
+from edge_msa.cli.paths import FILE, INPUT, Output
 
 
 def evaluate(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Run or bundle.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Run or bundle."), INPUT],
     data: RunData = None,
     split: Split = "test",
     backend: Annotated[
@@ -40,6 +41,7 @@ def evaluate(
             help="File to write with id, label, subset and score of every prediction.",
             show_default="not written",
         ),
+        Output(FILE),
     ] = None,
     output: Annotated[
         Path | None,
@@ -49,6 +51,7 @@ def evaluate(
             help="File to write with the metrics, for `edge-msa report`.",
             show_default="not written",
         ),
+        Output(FILE),
     ] = None,
     task: TaskName = None,
     json: Json = False,

@@ -19,6 +19,7 @@ from edge_msa.cli.options import (
     Target,
     TaskName,
 )
+from edge_msa.cli.paths import FOLDER, INPUT, Output
 
 
 def export(
@@ -26,6 +27,7 @@ def export(
     output_dir: Annotated[
         Path | None,
         typer.Option("--output-dir", metavar="DIR", help="Bundle to write.", show_default="bundle-TARGET"),
+        Output(FOLDER),
     ] = None,
     model: Annotated[
         Path | None,
@@ -35,6 +37,7 @@ def export(
             help="Run of a student: of calibrate, sensitivity, distill or text.",
             show_default="runs/calibrated; if it does not exist, it is trained on the synthetic data",
         ),
+        INPUT,
     ] = None,
     data: RunData = None,
     precision: Annotated[

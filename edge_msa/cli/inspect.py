@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.options import Dla, Json
+from edge_msa.cli.paths import INPUT
 
 
 def devices(json: Json = False) -> None:
@@ -18,7 +19,7 @@ def devices(json: Json = False) -> None:
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Bundle, or one .onnx file.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Bundle, or one .onnx file."), INPUT],
     target: Annotated[
         str | None,
         typer.Option(

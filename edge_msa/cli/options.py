@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from edge_msa.cli.paths import CONTAINER, FOLDER, INPUT, Output
+
 Data = Annotated[
     str,
     typer.Option("--data", metavar="FILE", help="Feature file, or `synthetic` for the built-in synthetic data."),
+    INPUT,
 ]
 RunData = Annotated[
     str | None,
@@ -19,9 +22,12 @@ RunData = Annotated[
         help="Feature file, or `synthetic` for the built-in synthetic data.",
         show_default="the data that the run was trained on",
     ),
+    INPUT,
 ]
 OutputDir = Annotated[
-    Path, typer.Option("--output-dir", metavar="DIR", help="Folder to create. It appears only when it is complete.")
+    Path,
+    typer.Option("--output-dir", metavar="DIR", help="Folder to create. It appears only when it is complete."),
+    Output(FOLDER),
 ]
 TaskName = Annotated[
     str | None,
@@ -39,6 +45,7 @@ Transcripts = Annotated[
         metavar="FILE",
         help="CSV or feature file with transcripts. Repeat the option for several files, the target corpus last.",
     ),
+    INPUT,
 ]
 EncoderLayers = Annotated[
     int | None,
@@ -54,12 +61,14 @@ TextModel = Annotated[
         help="Run of `edge-msa text`. Its text encoder turns the transcripts into the language features.",
         show_default="the language features of the file",
     ),
+    INPUT,
 ]
 Recipe = Annotated[
     Path | None,
     typer.Option(
         "--recipe", metavar="FILE.toml", help="TOML file with settings.", show_default="the preset for the data"
     ),
+    INPUT,
 ]
 Epochs = Annotated[
     int | None,
@@ -85,6 +94,7 @@ TensorBoard = Annotated[
     typer.Option(
         "--tensorboard", metavar="DIR", help="Folder for TensorBoard event files.", show_default="no event files"
     ),
+    Output(CONTAINER),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON at the end of stdout.")]
 Target = Annotated[

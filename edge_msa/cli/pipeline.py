@@ -8,19 +8,24 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.options import Json, TaskName
+from edge_msa.cli.paths import CONTAINER, INPUT, Output
 
 
 def pipeline(
     recipe: Annotated[
         Path | None,
         typer.Argument(metavar="RECIPE.toml", help="TOML file with settings.", show_default="the built-in settings"),
+        INPUT,
     ] = None,
     data: Annotated[
         str | None,
         typer.Option("--data", metavar="FILE", help="Feature file.", show_default="the recipe's, or `synthetic`"),
+        INPUT,
     ] = None,
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the report.")
+        Path,
+        typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the report."),
+        Output(CONTAINER),
     ] = Path("runs"),
     task: TaskName = None,
     json: Json = False,

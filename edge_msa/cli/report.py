@@ -8,14 +8,16 @@ from typing import Annotated, Literal
 import typer
 
 from edge_msa.cli.options import Json, RunData, TaskName
+from edge_msa.cli.paths import FILE, INPUT, Input, Output
 
-Page = Annotated[Path, typer.Option("--output", metavar="FILE.html", help="Page to write.")]
+Page = Annotated[Path, typer.Option("--output", metavar="FILE.html", help="Page to write."), Output(FILE)]
 
 
 def report(
     paths: Annotated[
         list[Path],
         typer.Argument(metavar="PATH", help="Output folders of pipeline, or files written by evaluate and bench."),
+        Input(collects=True),
     ],
     output: Page = Path("report.html"),
 ) -> None:
@@ -29,7 +31,9 @@ def report(
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of train, distill, text, calibrate or import.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run of train, distill, text, calibrate or import."), INPUT
+    ],
     data: RunData = None,
     output: Page = Path("explain.html"),
     split: Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Split to explain.")] = "valid",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from edge_msa.cli.options import Compile, Data, Device, Epochs, Json, Recipe, TaskName, TrainingPrecision
+from edge_msa.cli.paths import CONTAINER, Output
 
 
 def reproduce(
@@ -15,7 +16,9 @@ def reproduce(
         Literal["hrlf", "almt"], typer.Argument(metavar="MODEL", help="Model whose paper to reproduce: hrlf or almt.")
     ],
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, reproduce.json and the plots.")
+        Path,
+        typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, reproduce.json and the plots."),
+        Output(CONTAINER),
     ],
     data: Data = "synthetic",
     seeds: Annotated[

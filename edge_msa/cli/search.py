@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.options import Json, Seed, TaskName
+from edge_msa.cli.paths import CONTAINER, FILE, INPUT, Output
 
 
 def search(
@@ -22,12 +23,15 @@ def search(
     data: Annotated[
         str,
         typer.Option("--data", metavar="FILE", help="Feature file, or `synthetic`. The test split is not used."),
+        INPUT,
     ],
     trials: Annotated[
         int, typer.Option("--trials", metavar="N", min=1, help="Total number of trials across all workers.")
     ],
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page.")
+        Path,
+        typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page."),
+        Output(CONTAINER),
     ],
     storage: Annotated[
         str | None,
@@ -37,6 +41,7 @@ def search(
             help="File or database URL that workers share.",
             show_default="search.db in --output-dir",
         ),
+        Output(FILE),
     ] = None,
     teacher: Annotated[
         Path | None,
@@ -46,6 +51,7 @@ def search(
             help="Run of `edge-msa train`.",
             show_default="train one teacher, HRLF unless the recipe names another",
         ),
+        INPUT,
     ] = None,
     recipe: Annotated[
         Path | None,
@@ -55,6 +61,7 @@ def search(
             help="TOML file with [search.space] and the default [student].",
             show_default="the built-in search space",
         ),
+        INPUT,
     ] = None,
     epochs: Annotated[
         int | None,

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.options import MaxDrop, OutputDir, RunData, Seed, Target, TaskName
+from edge_msa.cli.paths import INPUT
 
 
 def sensitivity(
     output_dir: OutputDir,
-    model: Annotated[Path, typer.Option("--model", metavar="RUN", help="Run of `edge-msa calibrate`.")],
+    model: Annotated[Path, typer.Option("--model", metavar="RUN", help="Run of `edge-msa calibrate`."), INPUT],
     target: Target,
     data: RunData = None,
     budget: Annotated[

@@ -18,6 +18,7 @@ from edge_msa.cli.options import (
     TrainingPrecision,
     Transcripts,
 )
+from edge_msa.cli.paths import CONTAINER, INPUT, Output
 
 text_app = typer.Typer(help="Train and distill models of raw text.", no_args_is_help=True)
 
@@ -34,6 +35,7 @@ def text_train(
             help="BERT-like encoder (a folder or a name on the Hugging Face Hub), .npz file with word vectors, or "
             "`wordpieces` for a trained table.",
         ),
+        INPUT,
     ],
     layers: EncoderLayers = None,
     recipe: Recipe = None,
@@ -68,6 +70,7 @@ def text_distill(
             metavar="RUN",
             help="Run of `edge-msa text`. Repeat the option to learn from the average of several teachers.",
         ),
+        INPUT,
     ],
     transcripts: Transcripts,
     output_dir: OutputDir,
@@ -104,13 +107,16 @@ def text_distill(
 def text_sweep(
     transcripts: Transcripts,
     output_dir: Annotated[
-        Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page.")
+        Path,
+        typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page."),
+        Output(CONTAINER),
     ],
     encoder: Annotated[
         str,
         typer.Option(
             "--encoder", metavar="NAME", help="BERT-like encoder: a folder or a name on the Hugging Face Hub."
         ),
+        INPUT,
     ],
     seeds: Annotated[
         int,

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_msa.artifacts.files import check_file_path
 from edge_msa.benchmark import almt, students, throughput
 from edge_msa.benchmark.bundles import bench_bundles, format_bench_records
 from edge_msa.benchmark.random_bundles import long_window_bundle
@@ -42,8 +41,6 @@ def bench(
     """
     if backend != "auto":
         check_backend_name(backend)
-    if output:
-        check_file_path(output)
     records: list[BenchRecord] = []
     if remote is not None:
         for path in paths:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from edge_msa.artifacts.files import check_file_path
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import write_records
 from edge_msa.console import print_json, print_output, print_result
@@ -56,9 +55,6 @@ def evaluate_path(
         UsageError: An option is invalid for the path.
         DataError: The data does not fit the model.
     """
-    for file in (output, predictions):
-        if file is not None:
-            check_file_path(file)
     source_data, opened = _open_dataset(path, data, task)
     predict, source, dataset = open_predictor(path, opened, backend=backend, precision=precision)
     optimum = find_bayes_optimum(source_data, dataset, split)

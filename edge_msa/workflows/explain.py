@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_msa.artifacts.files import check_file_path, write_text
+from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.console import print_json, print_output, print_result
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
@@ -124,9 +124,8 @@ def explain_run(
     Raises:
         RunUsageError: `path` is not a run.
         DataError: The data does not match the run, or no sample of the split has a valid frame.
-        UsageError: `output` is a folder, the data is unknown, or the split has no sample with one of the ids.
+        UsageError: the data is unknown, or the split has no sample with one of the ids.
     """
-    check_file_path(output)
     subject = _load_subject(path, data, split, samples, task)
     predictions = predict_all_subsets(run_predictor(subject.run), subject.split, subject.dataset.task)
     removals = compute_removals(predictions, subject.split)

@@ -59,6 +59,7 @@ from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.errors import BundleError
+from edge_msa_runtime.output_paths import FOLDER, check_output
 
 DEFAULT_MODEL = Path("runs/calibrated")
 
@@ -100,7 +101,7 @@ def export_model(
     """
     # Check the arguments before any slow work.
     profile = find_profile(target)
-    output = output_dir or Path(f"bundle-{profile.name}")
+    output = _output_dir(output_dir, f"bundle-{profile.name}", model)
     if dla:
         LintTarget.from_profile(profile, "tensorrt", dla=True)
     if remote:
@@ -235,7 +236,7 @@ def export_programs(
     chosen = check_programs_precision(profile, precision)
     if unsupported:
         raise UsageError(f"{unsupported[0]} applies only to bundles. Omit it with --backend {BACKEND}.")
-    output = output_dir or Path(f"torch-tensorrt-{profile.name}")
+    output = _output_dir(output_dir, f"torch-tensorrt-{profile.name}", model)
     export = write_programs(_load_student(model, data, task), profile, chosen, output)
     print_result(format_programs(export))
     print_notes(_program_notes(export))
@@ -292,6 +293,14 @@ def train_calibrated_student(output_dir: Path, settings: Settings | None = None)
         in_pipeline=True,
     )
     return calibrated
+
+
+def _output_dir(output_dir: Path | None, default: str, model: Path | None) -> Path:
+    """Return the folder to write, after checking the default one. The command line has checked a passed one."""
+    if output_dir is not None:
+        return output_dir
+    check_output(default, FOLDER, [model or DEFAULT_MODEL])
+    return Path(default)
 
 
 def _load_student(model: Path | None, data: str | None, task: str | None) -> DeployableStudent:

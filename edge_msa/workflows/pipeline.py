@@ -16,7 +16,6 @@ from edge_msa.benchmark.records import write_records
 from edge_msa.config.settings import PipelineRecipe, load_settings
 from edge_msa.console import print_json, print_result, print_step, print_up_to_date
 from edge_msa.data.opening import open_and_report
-from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import open_session, session_predictor, session_source
 from edge_msa.workflows.evaluate import find_bayes_optimum, open_predictor
@@ -43,11 +42,9 @@ def run_pipeline(
         json: Also print the measurements as one line of JSON.
 
     Raises:
-        UsageError: `output_dir` is a file, or the recipe is invalid.
+        UsageError: The recipe is invalid.
     """
     started = time.monotonic()
-    if output_dir.exists() and not output_dir.is_dir():
-        raise UsageError(f"{output_dir} is a file. Pass a folder as --output-dir.")
     settings = load_settings(recipe)
     options = settings.pipeline
     options = options.updated({"data": data or options.data, "task": task or options.task}, where="pipeline")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_msa.artifacts.files import check_file_path
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import load_records
 from edge_msa.console import print_output, print_result
@@ -21,11 +20,9 @@ def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa:
         title: Heading of the page.
 
     Raises:
-        UsageError: `output` is a folder.
         RunError: A path has no valid measurements, or the evaluations use different data.
         EdgeMsaError: The page cannot be written.
     """
-    check_file_path(output)
     records = load_records(paths)
     points = join_points(records)
     machine = records.benches[0].machine if records.benches else {}

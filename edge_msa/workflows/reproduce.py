@@ -37,6 +37,7 @@ from edge_msa.evaluation.subsets import available_subsets
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.train import train_on_dataset
+from edge_msa_runtime.output_paths import CONTAINER, check_output
 
 
 def reproduce(
@@ -131,10 +132,10 @@ def check_output_dir(output_dir: Path, model: ModelName, dataset: Dataset) -> No
     """Check that a folder does not exist, or contains only this reproduction, finished or not.
 
     Raises:
-        RunUsageError: It is a file, or contains something else.
+        UsageError: It is a file.
+        RunUsageError: It contains something else.
     """
-    if output_dir.is_file():
-        raise RunUsageError(f"{output_dir} is a file. Pass a folder for runs, {NAME} and plots.")
+    check_output(output_dir, CONTAINER)
     for entry in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
         if entry.name.startswith(".") or entry.name in {NAME, *PLOT_NAMES}:
             continue

@@ -42,6 +42,7 @@ from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_on_setup
 from edge_msa.workflows.export import export_once
 from edge_msa.workflows.train import train_on_dataset
+from edge_msa_runtime.output_paths import CONTAINER, check_output
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -141,7 +142,8 @@ def check_output_dir(output_dir: Path) -> None:
     """Check that a folder is empty, missing, or contains only files of a search.
 
     Raises:
-        RunUsageError: The path is a file, or the folder contains something else.
+        UsageError: The path is a file.
+        RunUsageError: The folder contains something else.
     """
     names = {
         TEACHER_FOLDER,
@@ -152,8 +154,7 @@ def check_output_dir(output_dir: Path) -> None:
         LEASES_FOLDER,
         JOBS_FOLDER,
     }
-    if output_dir.is_file():
-        raise RunUsageError(f"--output-dir must be a folder, got the file {output_dir}.")
+    check_output(output_dir, CONTAINER)
     for entry in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
         if (
             not entry.name.startswith((".", STORAGE_NAME, DATA_PREFIX))

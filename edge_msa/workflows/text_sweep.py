@@ -14,7 +14,6 @@ from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_json, print_output, print_result, print_step
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import open_and_report
-from edge_msa.errors import RunUsageError
 from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, merge_equal
 from edge_msa.evaluation.predictors import select_session_inputs, session_predictor
 from edge_msa.evaluation.reproduction.record import SeedSummary
@@ -92,12 +91,9 @@ def run_text_sweep(
         json: Whether to print the record as a line of JSON.
 
     Raises:
-        RunUsageError: `output_dir` is a file.
         UsageError: This process is one of several.
     """
     require_single_process("text sweep")
-    if output_dir.is_file():
-        raise RunUsageError(f"{output_dir} is a file. Pass a folder as --output-dir.")
     config = _SweepConfig(
         tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware()
     )

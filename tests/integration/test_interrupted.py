@@ -113,7 +113,7 @@ def test_training_resumes_at_the_interrupted_epoch(
     command = WRITERS["train"].command(small_runs, tmp_path)
     result = edge_msa(*command)
     assert result.code == 130
-    assert "run the same command again" in result.error_line
+    assert "Run the same command to resume" in result.error_line
     assert edge_msa(*command).code == 0
     stages = [stage for stage, _ in started]
     assert [epoch for _, epoch in started] == [0, 1, 1, 0]
@@ -150,25 +150,26 @@ def test_an_interrupted_step_leaves_no_output(
     assert not (tmp_path / writer.output).exists()
 
 
-def test_ctrl_c_prints_one_line_and_exits_with_130(
-    small_runs: Path, tmp_path: Path, environment: dict[str, str]
+@pytest.mark.case("F22")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_every_signal_keeps_the_progress_and_prints_one_line(
+    number: signal.Signals, code: int, small_runs: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     command = [*WRITERS["train"].command(small_runs, tmp_path), "--epochs", "400"]
     # Background jobs of a shell ignore SIGINT, and so would the subprocess if the tests run as one.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from edge_msa.cli import main; main()"
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    script += "from edge_msa.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *command], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, *command], env=environment, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".run.partial/**/checkpoint.pt")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.splitlines() == [
-        "edge-msa: Interrupted. No partial output remains; run the same command again to resume."
-    ]
+    assert process.returncode == code
+    kept = tmp_path / ".run.partial"
+    assert err.splitlines() == [f"edge-msa: Interrupted. Progress is kept in {kept}. Run the same command to resume."]
     assert [path.name for path in tmp_path.iterdir()] == [".run.partial"]

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +54,13 @@ def write_archive(dataset: Dataset, path: Path) -> None:
 
 
 def check_archive_path(path: Path) -> None:
-    """Check that an archive can be written to the path. Call this before slow work.
+    """Check the name of an archive. Call this before slow work.
 
     Raises:
-        UsageError: The path does not end in .npz, is a folder, or its folder does not exist or is not writable.
+        UsageError: The path does not end in .npz.
     """
     if path.suffix != ".npz":
         raise UsageError(f"The name of an archive must end in .npz, got {path}.")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder. Pass the path of a file.")
-    if not path.parent.is_dir():
-        raise UsageError(f"The folder {path.parent} does not exist. Create it, or pass another path.")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"The folder {path.parent} is not writable. Pass another path.")
 
 
 def parse_archive(arrays: dict[str, NDArray[Any]], path: Path, *, task: Task | None) -> Dataset:

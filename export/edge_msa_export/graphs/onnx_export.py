@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from edge_msa_export.errors import ExportError
 from edge_msa_export.transforms.opset17 import to_opset17
+from edge_msa_runtime.interrupts import raise_if_interrupted
 
 # The exporter cannot write opset 17 correctly (see `to_opset17`), so it writes 18, which is then lowered.
 _EXPORTER_OPSET = 18
@@ -55,8 +56,10 @@ def export_onnx(exportable: ExportableModule) -> onnx.ModelProto:
                 output_names=list(exportable.outputs),
             )
         except torch.onnx.OnnxExporterError as error:
+            raise_if_interrupted(error)
             reason = (str(error).strip().splitlines() or ["no reason given"])[0]
             raise ExportError(f"torch cannot export the module to ONNX: {reason}") from error
+    raise_if_interrupted()  # the exporter may try the next of its strategies after Ctrl-C
     if program is None:
         raise ExportError("The exporter of torch returned no graph. Install torch 2.7 or newer.")
     result = to_opset17(program.model_proto)

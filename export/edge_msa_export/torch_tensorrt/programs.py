@@ -33,6 +33,7 @@ from edge_msa_export.text import TextGraph
 from edge_msa_export.torch_tensorrt.tables import OperatorTable
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError, first_line
+from edge_msa_runtime.interrupts import raise_if_interrupted
 
 PRECISIONS = {"fp32": (torch.float32,), "fp16": (torch.float16, torch.float32)}
 """Types that torch-tensorrt may compute in, by precision."""
@@ -174,6 +175,7 @@ def export_program(module: ExportableModule) -> ExportedProgram:
         try:
             return torch.export.export(module.module.eval(), tuple(module.inputs.values()), strict=False)
         except (RuntimeError, ValueError, TypeError) as error:  # the exporter's errors have no common base class
+            raise_if_interrupted(error)
             raise ExportError(f"torch cannot export the module as a program: {first_line(error)}") from error
 
 

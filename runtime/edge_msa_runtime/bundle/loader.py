@@ -24,6 +24,7 @@ from edge_msa_runtime.bundle.manifest import (
     GraphSpec,
     Manifest,
 )
+from edge_msa_runtime.encodings import check_native_path
 from edge_msa_runtime.errors import BundleError, UsageError
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -98,7 +99,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         path: the bundle's folder.
 
     Raises:
-        UsageError: `path` is not a folder, or the folder has no manifest.
+        UsageError: `path` is not a folder, the folder has no manifest, or native libraries cannot open the path.
         BundleError: the manifest has another schema or is inconsistent, or a file is missing, changed, unlisted or a
             link to a place outside the folder.
     """
@@ -108,6 +109,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     if not (root / MANIFEST_NAME).exists() and not (root / DIGEST_NAME).exists():
         reason = "It is a run" if (root / "run.json").exists() else f"It has no {MANIFEST_NAME}"
         raise UsageError(f"{str(path)!r} is not a bundle. {reason}. Pass the folder that edge-msa export wrote.")
+    check_native_path(root)
     root = root.resolve()
     try:
         manifest = _load_manifest(root)

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.output_paths import FILE, check_output
 
 if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
@@ -58,6 +59,24 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=1, metavar="N", help="Number of CPU threads per prediction (default: 1)."
     )
     add_json_option(parser)
+
+
+def add_output_option(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    """Add `--output`, the file that a command writes besides stdout. `check_outputs` checks it before slow work."""
+    parser.add_argument("--output", metavar=metavar, help=f"{text} (default: not written).")
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Check the file of `add_output_option` before the command starts.
+
+    Raises:
+        UsageError: the file cannot be written, is an input, or is inside the bundle.
+    """
+    output = getattr(options, "output", None)
+    if output is not None:
+        values = [item for name, item in vars(options).items() if name != "output"]
+        flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+        check_output(output, FILE, [item for item in flat if isinstance(item, str) and item])
 
 
 def open_session(options: argparse.Namespace, bundle: str) -> Session:

@@ -1,7 +1,7 @@
 """`edge-msa-run`: inspect, verify, run and measure bundles on a device, without torch.
 
 With `--json`, the last line of stdout is one compact JSON value. An error is one line on stderr. The exit codes are
-those of `edge_msa_runtime.errors`; Ctrl-C exits with 130.
+those of `edge_msa_runtime.errors`. A signal exits with 128 + its number: 130 for Ctrl-C, 143 for SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import NoReturn, Sequence
 
 from edge_msa_runtime import __version__
 from edge_msa_runtime.cli import bench, build, doctor, info, predict, verify
+from edge_msa_runtime.cli.common import check_outputs
+from edge_msa_runtime.encodings import check_arguments, escape_unprintable_output
 from edge_msa_runtime.errors import EdgeMsaError, UsageError
+from edge_msa_runtime.interrupts import handle_interrupts
 
 _INTERRUPTED = 130
 
@@ -27,28 +30,44 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    try:
-        options = _create_parser().parse_args(arguments)
-        options.run(options)
-        sys.stdout.flush()
-    except EdgeMsaError as error:
+    escape_unprintable_output()
+    with handle_interrupts() as interrupts:
+        try:
+            check_arguments(sys.argv[1:] if arguments is None else arguments)
+            options = create_parser().parse_args(arguments)
+            check_outputs(options)
+            options.run(options)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            pass
+        except Exception as error:  # noqa: BLE001 - raised again unless it is expected
+            # A backend may replace the KeyboardInterrupt of a signal with an exception of its own.
+            if interrupts.exit_code is None:
+                return _handle_error(error)
+        else:
+            return 0
+        print("interrupted", file=sys.stderr)
+        return interrupts.exit_code or _INTERRUPTED
+
+
+def _handle_error(error: Exception) -> int:
+    """Print an expected error as one line and return its exit code; raise any other error."""
+    if isinstance(error, EdgeMsaError):
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         # The program that received our output has ended, as `head` does. Redirect stdout to /dev/null, so that Python's
         # flush at exit does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EdgeMsaError.exit_code
-    except OSError as error:
+    if isinstance(error, OSError):
         print(f"error: {error}. Check the path and the free disk space.", file=sys.stderr)
         return EdgeMsaError.exit_code
-    return 0
+    raise error
 
 
-def _create_parser() -> argparse.ArgumentParser:
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = _Parser(prog="edge-msa-run", description="Run an edge-msa bundle on this device.")
     parser.add_argument("--version", action="version", version=f"edge-msa-run {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

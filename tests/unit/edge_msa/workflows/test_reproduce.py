@@ -177,7 +177,7 @@ def test_a_folder_with_other_files_is_unchanged(archive: Path, recipe: Path, tmp
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(RunUsageError, match=r"contains thesis\.tex, .*Nothing was changed"):
         call(archive, recipe, tmp_path)
-    with pytest.raises(RunUsageError, match="is a file"):
+    with pytest.raises(UsageError, match="is a file"):
         call(archive, recipe, tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -160,7 +160,8 @@ def test_an_invalid_space_is_rejected(
 def test_a_folder_without_a_run_is_not_a_teacher(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [*replace_option(command, "--output-dir", tmp_path / "out"), "--teacher", str(tmp_path)]
+    (tmp_path / "empty").mkdir()
+    arguments = [*replace_option(command, "--output-dir", tmp_path / "out"), "--teacher", str(tmp_path / "empty")]
     code, line = run_rejected(arguments, capsys)
     assert code == 2
     assert "is not a run folder" in line

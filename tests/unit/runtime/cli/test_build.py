@@ -216,7 +216,7 @@ def _has_ended(pid: int) -> bool:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15), (signal.SIGHUP, -1)],
+    [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_an_interrupted_build_ends_its_build_process(
     bundle: str, stand_in: Any, number: signal.Signals, code: int

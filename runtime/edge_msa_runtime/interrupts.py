@@ -1,0 +1,94 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a command in the same way: everything is cleaned up, then it exits with 128 + signal.
+
+Python turns only SIGINT into an exception. `handle_interrupts` does the same for SIGTERM and SIGHUP, so that `with` and
+`finally` remove temporary folders and end child processes. It also remembers the signal: a library such as torch may
+replace the exception with its own, or swallow it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from typing import Any, Iterator
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_REPEAT_SECONDS = 2.0
+"""A signal that repeats an earlier one within this time is ignored, so that it does not interrupt the cleanup.
+
+`timeout` sends SIGTERM twice, and a closing terminal sends SIGHUP after Ctrl-C.
+"""
+
+
+class Interrupts:
+    """The signals that a command has received."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._time = 0.0
+
+    @property
+    def exit_code(self) -> int | None:
+        """128 + the number of the first signal, as shells report it; None if no signal was received."""
+        return None if self._signal is None else 128 + self._signal
+
+    def receive(self, number: int, _frame: object) -> None:
+        """Handle a signal.
+
+        Raises:
+            KeyboardInterrupt: always, unless the signal repeats an earlier one.
+        """
+        now = time.monotonic()
+        is_repeated = self._signal is not None and now - self._time < _REPEAT_SECONDS
+        self._time = now
+        if is_repeated:
+            return
+        if self._signal is None:
+            self._signal = number
+        raise KeyboardInterrupt
+
+
+_active: list[Interrupts] = []
+
+
+@contextlib.contextmanager
+def handle_interrupts() -> Iterator[Interrupts]:
+    """Raise KeyboardInterrupt in the body on SIGINT, SIGTERM and SIGHUP, and record the signal.
+
+    A signal that the process ignores stays ignored, as under `nohup` and in background jobs. In another thread than the
+    main one nothing is changed, because only the main thread can handle signals.
+    """
+    interrupts = Interrupts()
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                previous[number] = signal.signal(number, interrupts.receive)
+    _active.append(interrupts)
+    try:
+        yield interrupts
+    finally:
+        _active.remove(interrupts)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def raise_if_interrupted(error: BaseException | None = None) -> None:
+    """Raise KeyboardInterrupt if a signal was received. Call this after a library that may swallow the exception.
+
+    Args:
+        error: the exception that the library raised, if any. If it was caused by a KeyboardInterrupt, that is raised.
+    """
+    if any(item.exit_code is not None for item in _active) or _has_interrupt(error):
+        raise KeyboardInterrupt
+
+
+def _has_interrupt(error: Any) -> bool:
+    seen = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from edge_msa_runtime import interrupts
+from edge_msa_runtime.cli.main import main
+from edge_msa_runtime.interrupts import handle_interrupts, raise_if_interrupted
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.fixture(autouse=True)
+def _default_handlers() -> Iterator[None]:
+    """Set the default handlers. A shell that starts the tests in the background ignores SIGINT."""
+    before = {number: signal.getsignal(number) for number, _ in SIGNALS}
+    for number in before:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.case("F22")
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_every_signal_raises_keyboard_interrupt(number: int, code: int) -> None:
+    handler = signal.getsignal(number)
+    with handle_interrupts() as received:
+        assert received.exit_code is None
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        assert received.exit_code == code
+    assert signal.getsignal(number) == handler
+
+
+@pytest.mark.case("F22")
+def test_an_ignored_signal_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with handle_interrupts() as received:
+        signal.raise_signal(signal.SIGHUP)
+    assert received.exit_code is None
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+@pytest.mark.case("F22")
+def test_a_second_signal_does_not_interrupt_the_cleanup(monkeypatch: pytest.MonkeyPatch) -> None:
+    with handle_interrupts() as received:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        monkeypatch.setattr(interrupts, "_REPEAT_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert received.exit_code == 143
+
+
+@pytest.mark.case("D9")
+def test_an_interrupt_that_a_library_swallowed_is_raised_again() -> None:
+    raise_if_interrupted()
+    with handle_interrupts():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            raise_if_interrupted()
+    raise_if_interrupted()
+
+
+@pytest.mark.case("D9")
+def test_the_cause_of_a_library_error_is_recognized() -> None:
+    error = RuntimeError("export failed")
+    error.__cause__ = ValueError("step 1")
+    raise_if_interrupted(error)
+    error.__cause__.__context__ = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        raise_if_interrupted(error)
+
+
+@pytest.mark.case("D9")
+def test_a_backend_error_after_ctrl_c_is_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shared_bundle: Path
+) -> None:
+    def replace_interrupt(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("the backend failed") from None
+
+    monkeypatch.setattr("edge_msa_runtime.session.open_bundle", replace_interrupt)
+    assert main(["verify", str(shared_bundle)]) == 143
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.case("F22")
+def test_a_terminated_process_removes_its_temporary_folder(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, tempfile, time\n"
+        "from edge_msa_runtime.cli import info, main\n"
+        "def wait(options):\n"
+        "    with tempfile.TemporaryDirectory():\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
+        "info.run = wait\n"
+        "sys.exit(main(['info', 'x']))\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert list(tmp_path.iterdir())
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+    assert not list(tmp_path.iterdir())
