@@ -1,4 +1,4 @@
-"""Metrics in NumPy: one family per task, baselines, and bootstrap intervals over videos."""
+"""Metrics in NumPy: one family per task, baselines, bootstrap intervals over videos, and comparisons of methods."""
 
 from edge_msa.evaluation.metrics.baselines import (
     BEST_CONSTANT,
@@ -12,9 +12,16 @@ from edge_msa.evaluation.metrics.bootstrap import (
     Interval,
     bootstrap_interval,
     has_signal,
-    mean_difference,
     mean_interval,
     prediction_correlation,
+)
+from edge_msa.evaluation.metrics.comparison import (
+    Comparison,
+    ConditionLabels,
+    Estimate,
+    Method,
+    compare_methods,
+    estimate_metrics,
 )
 from edge_msa.evaluation.metrics.families import gate_metric, gate_points, measure, metric_functions, missing_average
 from edge_msa.evaluation.metrics.names import MetricName, describe
@@ -22,17 +29,22 @@ from edge_msa.evaluation.metrics.names import MetricName, describe
 __all__ = [
     "BEST_CONSTANT",
     "MEDIAN",
+    "Comparison",
+    "ConditionLabels",
+    "Estimate",
     "Interval",
+    "Method",
     "MetricName",
     "baseline_constants",
     "bootstrap_interval",
+    "compare_methods",
     "constant_predictions",
     "describe",
     "describe_constant",
+    "estimate_metrics",
     "gate_metric",
     "gate_points",
     "has_signal",
-    "mean_difference",
     "mean_interval",
     "measure",
     "measure_baselines",

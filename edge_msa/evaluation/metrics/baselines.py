@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics.families import measure
-from edge_msa.evaluation.metrics.scores import mean_absolute_error
+from edge_msa.evaluation.metrics.scores import equal_weights, mean_absolute_error
 
 MEDIAN = "median"
 BEST_CONSTANT = "best_constant"
@@ -72,7 +72,8 @@ def describe_constant(constant: Sequence[float], metrics: Collection[str]) -> st
 def _best_constant(task: Task, labels: FloatArray) -> FloatArray:
     if task.kind != "mosi":
         return _median(task, labels)
-    errors = [mean_absolute_error(labels, np.full_like(labels, score)) for score in _MOSI_CLASSES]
+    weights = equal_weights(len(labels))
+    errors = [float(mean_absolute_error(labels, np.full_like(labels, score), weights)[0]) for score in _MOSI_CLASSES]
     return _MOSI_CLASSES[[int(np.argmin(errors))]]
 
 

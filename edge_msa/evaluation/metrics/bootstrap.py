@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.metrics.families import check_pair, gate_metric, metric_functions
-from edge_msa.evaluation.metrics.scores import correlation, is_constant
+from edge_msa.evaluation.metrics.families import check_pair, metric_function
+from edge_msa.evaluation.metrics.scores import Values, Weights, correlation, equal_weights, is_constant
+from edge_msa.evaluation.metrics.units import Unit, assign_units
 
 RESAMPLES = 1000
-MIN_GROUPS = 5
-"""With fewer videos, samples are resampled instead, and `Interval.unit` says so."""
 
-Rows = NDArray[np.int64]
+_MAX_NUMBERS = 4_000_000
+"""Weights that are held at once, in numbers of 8 bytes."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Interval:
     """Standard deviation over the resamples."""
     level: float
     """Share of the resamples inside the interval, 0 to 1."""
-    unit: str
-    """What was resampled: `groups` (videos). With too few videos, `samples`, so the interval is too narrow."""
+    unit: Unit
+    """What was resampled. With too few videos, `samples`, so the interval is too narrow."""
 
 
 def bootstrap_interval(
@@ -56,9 +56,9 @@ def bootstrap_interval(
         EdgeMsaError: `measure` rejects the arrays, the metric is unknown, or the number of groups is wrong.
     """
     first, second = check_pair(task, truth, prediction)
-    compute = _metric_function(task, metric)
+    compute = metric_function(task, metric)
     return _interval(
-        lambda rows: compute(first[rows], second[rows]),
+        lambda weights: compute(first, second, weights),
         groups,
         samples=len(first),
         seed=seed,
@@ -79,61 +79,13 @@ def mean_interval(
     if not numbers.size:
         raise EdgeMsaError("The values must have at least one sample, got none.")
     return _interval(
-        lambda rows: float(numbers[rows].mean()),
+        lambda weights: weights @ numbers / weights.sum(axis=1),
         groups,
         samples=len(numbers),
         seed=seed,
         resamples=resamples,
         level=level,
     )
-
-
-def mean_difference(
-    task: Task,
-    truth: ArrayLike,
-    first: Sequence[ArrayLike],
-    second: Sequence[ArrayLike],
-    groups: Sequence[str],
-    *,
-    seed: int = 0,
-    metric: str | None = None,
-    resamples: int = RESAMPLES,
-    level: float = 0.95,
-) -> Interval:
-    """Return the mean metric of `second` minus that of `first`, computed on the same resampled videos.
-
-    If the interval contains 0, the two methods cannot be distinguished on this split. It covers the choice of videos
-    for these trainings. It does not cover the choice of seeds.
-
-    Args:
-        task: Determines the metrics.
-        truth: Labels, as in `measure`.
-        first: Predictions of one method, one array per seed.
-        second: Predictions of the other method, one array per seed.
-        groups: Video of each sample.
-        seed: Seed of the bootstrap.
-        metric: Key of the metric, by default the gate metric.
-        resamples: Number of bootstrap resamples.
-        level: Share of the resamples inside the interval.
-
-    Raises:
-        EdgeMsaError: As in `bootstrap_interval`, or a method has no predictions.
-    """
-    if not first or not second:
-        raise EdgeMsaError("Each method must have at least one prediction.")
-    compute = _metric_function(task, metric)
-    labels, _ = check_pair(task, truth, first[0])
-    before, after = (
-        [check_pair(task, truth, prediction)[1] for prediction in predictions] for predictions in (first, second)
-    )
-
-    def mean(predictions: Sequence[FloatArray], rows: Rows) -> float:
-        return float(np.mean([compute(labels[rows], prediction[rows]) for prediction in predictions]))
-
-    def difference(rows: Rows) -> float:
-        return mean(after, rows) - mean(before, rows)
-
-    return _interval(difference, groups, samples=len(labels), seed=seed, resamples=resamples, level=level)
 
 
 def has_signal(
@@ -155,8 +107,9 @@ def has_signal(
     """
     labels, predictions = check_pair(task, truth, prediction)
 
-    def signal(rows: Rows) -> float:
-        return _column_correlation(labels[rows], predictions[rows])
+    def signal(weights: Weights) -> Values:
+        pairs = zip(_columns(labels), _columns(predictions), strict=True)
+        return np.asarray(np.mean([correlation(label, column, weights) for label, column in pairs], axis=0))
 
     return _interval(signal, groups, samples=len(labels), seed=seed, resamples=resamples, level=0.9).low > 0.0
 
@@ -175,55 +128,40 @@ def prediction_correlation(first: ArrayLike, second: ArrayLike) -> float:
         raise EdgeMsaError(
             f"Both predictions must have the same non-empty shape, got {before.shape} and {after.shape}."
         )
+    weights = equal_weights(len(before))
     columns = zip(_columns(before), _columns(after), strict=True)
-    return float(np.mean([1.0 if is_constant(a) and is_constant(b) else correlation(a, b) for a, b in columns]))
+    return float(
+        np.mean([1.0 if is_constant(a) and is_constant(b) else correlation(a, b, weights)[0] for a, b in columns])
+    )
 
 
 def _columns(values: FloatArray) -> FloatArray:
     return np.atleast_2d(values.T)
 
 
-def _column_correlation(truth: FloatArray, predictions: FloatArray) -> float:
-    pairs = zip(_columns(truth), _columns(predictions), strict=True)
-    return float(np.mean([correlation(label, prediction) for label, prediction in pairs]))
-
-
-def _metric_function(task: Task, name: str | None) -> Callable[[FloatArray, FloatArray], float]:
-    functions = metric_functions(task)
-    key = gate_metric(task) if name is None else name
-    if key not in functions:
-        raise EdgeMsaError(f"Unknown metric {key!r} for a {task.kind} task. Available: {', '.join(functions)}.")
-    return functions[key]
-
-
 def _interval(
-    statistic: Callable[[Rows], float], groups: Sequence[str], *, samples: int, seed: int, resamples: int, level: float
+    statistic: Callable[[Weights], Values],
+    groups: Sequence[str],
+    *,
+    samples: int,
+    seed: int,
+    resamples: int,
+    level: float,
 ) -> Interval:
     if len(groups) != samples:
         raise EdgeMsaError(f"groups must name the video of each of the {samples} samples, got {len(groups)}.")
-    names, members = np.unique(np.asarray(groups), return_inverse=True)
-    by_group = len(names) >= MIN_GROUPS
-    clusters = members.astype(np.int64) if by_group else np.arange(samples)
-    draw = _resampler(clusters, np.random.default_rng(seed))
-    values = np.array([statistic(draw()) for _ in range(resamples)])
+    members, unit = assign_units(groups)
+    values = np.concatenate([statistic(counts[:, members]) for counts in _draw_counts(members, seed, resamples)])
     low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    value = statistic(np.arange(samples))
-    unit = "groups" if by_group else "samples"
+    value = float(statistic(equal_weights(samples))[0])
     return Interval(value, float(low), float(high), float(values.std()), level, unit)
 
 
-def _resampler(clusters: Rows, generator: np.random.Generator) -> Callable[[], Rows]:
-    """Return a function that draws whole clusters with replacement and returns their rows."""
-    order = np.argsort(clusters, kind="stable")
-    sizes = np.bincount(clusters)
-    starts = np.cumsum(sizes) - sizes
-
-    def draw() -> Rows:
-        picked = generator.integers(len(sizes), size=len(sizes))
-        counts = sizes[picked]
-        ends = np.cumsum(counts)
-        within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
-        rows: Rows = order[np.repeat(starts[picked], counts) + within]
-        return rows
-
-    return draw
+def _draw_counts(members: NDArray[np.int64], seed: int, resamples: int) -> Iterator[Weights]:
+    """Yield how often each resample draws each unit, (R, units), in parts that fit into memory."""
+    generator = np.random.default_rng(seed)
+    units = int(members.max()) + 1
+    part = max(1, _MAX_NUMBERS // len(members))
+    for start in range(0, resamples, part):
+        count = min(part, resamples - start)
+        yield generator.multinomial(units, np.full(units, 1.0 / units), size=count).astype(np.float64)

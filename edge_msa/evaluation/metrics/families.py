@@ -16,10 +16,14 @@ from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task, TaskKind
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.metrics import scores
-from edge_msa.evaluation.metrics.scores import Array
+from edge_msa.evaluation.metrics.scores import Array, Values, Weights, equal_weights
 from edge_msa_runtime.modalities import Subset
 
-Metric = Callable[[FloatArray, FloatArray], float]
+Metric = Callable[[FloatArray, FloatArray, Weights], Values]
+"""Takes checked float32 arrays (truth, prediction) and weights (R, N), and returns the values (R,), see `scores`."""
+
+_Score = Callable[[Array, Array, Weights], Values]
+"""A function of `scores`."""
 
 SIMS_EDGES: dict[int, tuple[float, ...]] = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
 """Inner edges of the classes of SIMS, by number of classes. An edge belongs to the class below it: (low, high]."""
@@ -44,14 +48,28 @@ def measure(task: Task, truth: ArrayLike, prediction: ArrayLike) -> dict[str, fl
         EdgeMsaError: Shapes differ, there are no samples, or a value is not finite.
     """
     first, second = check_pair(task, truth, prediction)
-    return {name: metric(first, second) for name, metric in metric_functions(task).items()}
+    weights = equal_weights(len(first))
+    return {name: float(metric(first, second, weights)[0]) for name, metric in metric_functions(task).items()}
 
 
 def metric_functions(task: Task) -> dict[str, Metric]:
-    """Return the metrics of the task's family by key, as functions of checked float32 arrays (truth, prediction)."""
+    """Return the metrics of the task's family by key."""
     if task.kind == "emotions":
         return _emotions(task)
     return dict(_FAMILIES[task.kind])
+
+
+def metric_function(task: Task, name: str | None = None) -> Metric:
+    """Return one metric of the task's family, by default the gate metric.
+
+    Raises:
+        EdgeMsaError: The metric is unknown.
+    """
+    functions = metric_functions(task)
+    key = gate_metric(task) if name is None else name
+    if key not in functions:
+        raise EdgeMsaError(f"Unknown metric {key!r} for a {task.kind} task. Available: {', '.join(functions)}.")
+    return functions[key]
 
 
 def gate_metric(task: Task) -> str:
@@ -110,27 +128,29 @@ def _shaped(task: Task, values: ArrayLike, what: str) -> FloatArray:
     return array
 
 
-def _rounded(truth: FloatArray, prediction: FloatArray, *, bound: float) -> float:
+def _rounded(truth: FloatArray, prediction: FloatArray, weights: Weights, *, bound: float) -> Values:
     """Return Acc-7 (bound 3) or Acc-5 (bound 2): clip, round half to even, compare."""
-    return scores.accuracy(np.round(np.clip(truth, -bound, bound)), np.round(np.clip(prediction, -bound, bound)))
+    return scores.accuracy(
+        np.round(np.clip(truth, -bound, bound)), np.round(np.clip(prediction, -bound, bound)), weights
+    )
 
 
-def _has0(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, Array], float]) -> float:
-    return of(truth >= 0, prediction >= 0)
+def _has0(truth: FloatArray, prediction: FloatArray, weights: Weights, *, of: _Score) -> Values:
+    return of(truth >= 0, prediction >= 0, weights)
 
 
-def _non0(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, Array], float]) -> float:
+def _non0(truth: FloatArray, prediction: FloatArray, weights: Weights, *, of: _Score) -> Values:
     nonzero = truth != 0
-    return of(truth[nonzero] > 0, prediction[nonzero] > 0)
+    return of(truth[nonzero] > 0, prediction[nonzero] > 0, weights[:, nonzero])
 
 
-def _clipped(truth: FloatArray, prediction: FloatArray, *, of: Metric) -> float:
-    return of(np.clip(truth, -1.0, 1.0), np.clip(prediction, -1.0, 1.0))
+def _clipped(truth: FloatArray, prediction: FloatArray, weights: Weights, *, of: Metric) -> Values:
+    return of(np.clip(truth, -1.0, 1.0), np.clip(prediction, -1.0, 1.0), weights)
 
 
-def _binned(truth: FloatArray, prediction: FloatArray, *, of: Callable[[Array, Array], float], classes: int) -> float:
+def _binned(truth: FloatArray, prediction: FloatArray, weights: Weights, *, of: _Score, classes: int) -> Values:
     edges = np.asarray(SIMS_EDGES[classes], dtype=np.float32)
-    return of(np.searchsorted(edges, truth, side="left"), np.searchsorted(edges, prediction, side="left"))
+    return of(np.searchsorted(edges, truth, side="left"), np.searchsorted(edges, prediction, side="left"), weights)
 
 
 def _sims(metric: Metric) -> Metric:
@@ -166,12 +186,13 @@ _FAMILIES: dict[TaskKind, dict[str, Metric]] = {
 }
 
 
-def _emotion(truth: FloatArray, logits: FloatArray, *, of: Callable[[Array, Array], float], column: int) -> float:
-    return of(truth[:, column] > 0.5, logits[:, column] > 0)
+def _emotion(truth: FloatArray, logits: FloatArray, weights: Weights, *, of: _Score, column: int) -> Values:
+    return of(truth[:, column] > 0.5, logits[:, column] > 0, weights)
 
 
-def _average(truth: FloatArray, logits: FloatArray, *, of: Callable[[Array, Array], float]) -> float:
-    return float(np.mean([_emotion(truth, logits, of=of, column=column) for column in range(truth.shape[1])]))
+def _average(truth: FloatArray, logits: FloatArray, weights: Weights, *, of: _Score) -> Values:
+    columns = [_emotion(truth, logits, weights, of=of, column=column) for column in range(truth.shape[1])]
+    return np.asarray(np.mean(columns, axis=0))
 
 
 def _emotions(task: Task) -> dict[str, Metric]:

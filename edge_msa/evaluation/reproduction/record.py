@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from edge_msa.errors import EdgeMsaError
+from edge_msa.evaluation.metrics.units import Unit
 from edge_msa.evaluation.reproduction.published import ModelName, PaperName
 
-SCHEMA = 2
+SCHEMA = 3
 NAME = "reproduce.json"
 
 Metrics = Mapping[str, float]
@@ -56,17 +57,14 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of a variant minus that of a reference, with a 95 % interval.
-
-    The interval covers the choice of videos for these trainings, not the choice of seeds.
-    """
+    """A metric of a variant minus that of a reference, with a 95 % interval, see `edge_msa.evaluation.metrics`."""
 
     variant: str
     """Name of the variant."""
     reference: str
     """Name of the variant or baseline that it is compared with."""
     condition: str
-    """The condition's key."""
+    """The condition's key, or `average` for the mean over the incomplete subsets."""
     metric: str
     """Key of the metric."""
     value: float
@@ -77,11 +75,20 @@ class Difference:
     """Upper end of the interval."""
     agreeing_seeds: int
     """Number of seeds whose difference has the sign of `value`."""
+    covers_seeds: bool
+    """Whether the interval covers the choice of seeds and videos. With one seed, it covers videos only."""
+    unit: Unit
+    """The independent units of the test split."""
 
     @property
     def includes_zero(self) -> bool:
         """Whether the interval contains 0, so that the two cannot be distinguished on this split."""
         return self.low <= 0.0 <= self.high
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the two differ: the interval covers the choice of seeds and excludes 0."""
+        return self.covers_seeds and not self.includes_zero
 
 
 @dataclass(frozen=True)
@@ -120,8 +127,6 @@ class Reproduction:
     """The constants of the baselines."""
     differences: tuple[Difference, ...] = ()
     """Comparisons of the method with baselines, and of ablations with the method."""
-    interval_unit: str = ""
-    """What the bootstrap resampled: `groups` (videos) or `samples`."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
 

@@ -1,4 +1,4 @@
-"""Test whether two methods differ on the test split, with a paired bootstrap over videos of the mean over seeds."""
+"""Compare methods on the test split, per condition and on average over the incomplete subsets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ import numpy as np
 
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
-from edge_msa.evaluation.metrics import constant_predictions, describe, mean_difference, measure
-from edge_msa.evaluation.metrics.bootstrap import RESAMPLES
+from edge_msa.evaluation.metrics import (
+    ConditionLabels,
+    Estimate,
+    Method,
+    compare_methods,
+    constant_predictions,
+    describe,
+    estimate_metrics,
+)
 from edge_msa.evaluation.reproduction.conditions import Condition
+from edge_msa.evaluation.reproduction.published import AVERAGE
 from edge_msa.evaluation.reproduction.record import Difference
+from edge_msa_runtime.modalities import Subset
 
 SeedPredictions = Sequence[Mapping[str, FloatArray]]
 """Predictions by the condition's key, for each seed of a variant."""
@@ -24,37 +33,37 @@ def compare_with_baselines(
     method: tuple[str, SeedPredictions],
     constants: Mapping[str, FloatArray],
     metrics: Sequence[str],
-    *,
-    resamples: int = RESAMPLES,
-) -> Iterator[tuple[Difference, str]]:
-    """Yield the method minus the better baseline for each condition and metric, and the unit that was resampled.
+) -> Iterator[Difference]:
+    """Yield the method minus the better baseline for each condition, the average, and each metric.
 
     Args:
         task: The task of the split.
         split: The test split.
-        conditions: The conditions to compare.
+        conditions: The conditions to compare, without corruption.
         method: Name and predictions of the method.
         constants: The constants of `baseline_constants`. Which one is better depends on the metric.
         metrics: The metrics to compare.
-        resamples: Number of bootstrap resamples.
     """
     name, predictions = method
-    for condition in conditions:
-        rows = condition.rows(split)
-        baselines = {baseline: constant_predictions(task, value, len(rows)) for baseline, value in constants.items()}
-        scores = [by_condition[condition.key] for by_condition in predictions]
+    for key, members in _with_average(split, conditions):
+        tested = _by_metric(task, split, members, predictions, metrics)
+        baselines = {
+            baseline: _by_metric(
+                task,
+                split,
+                members,
+                [{item.key: constant_predictions(task, value, len(item.rows(split))) for item in members}],
+                metrics,
+            )
+            for baseline, value in constants.items()
+        }
         for metric in metrics:
-            best = _better_baseline(task, split.labels[rows], baselines, metric)
-            base = (best, [baselines[best]])
-            yield from _differences(task, split, condition, base, (name, scores), (metric,), resamples)
-
-
-def _better_baseline(task: Task, labels: FloatArray, baselines: Mapping[str, FloatArray], metric: str) -> str:
-    sign = 1.0 if describe(metric).higher_is_better else -1.0
-    values = {
-        baseline: sign * measure(task, labels, predictions)[metric] for baseline, predictions in baselines.items()
-    }
-    return max(reversed(list(values)), key=values.__getitem__)  # on a tie the last one, the best constant
+            sign = 1.0 if describe(metric).higher_is_better else -1.0
+            values = {baseline: sign * items[metric][0].value for baseline, items in baselines.items()}
+            # On a tie the last one, the best constant.
+            best = max(reversed(list(values)), key=values.__getitem__)
+            base = Method(baselines[best][metric], depends_on_seed=False)
+            yield _difference((best, base), (name, Method(tested[metric])), key, metric)
 
 
 def compare_with_variant(
@@ -64,51 +73,68 @@ def compare_with_variant(
     base: tuple[str, SeedPredictions],
     other: tuple[str, SeedPredictions],
     metrics: Sequence[str],
-    *,
-    resamples: int = RESAMPLES,
-) -> Iterator[tuple[Difference, str]]:
-    """Yield `other` minus `base` for each condition and metric, and the unit that was resampled.
+) -> Iterator[Difference]:
+    """Yield `other` minus `base` for each condition, the average, and each metric.
 
     `base` and `other` are the name of a variant and its predictions.
     """
+    for key, members in _with_average(split, conditions):
+        before, after = (_by_metric(task, split, members, item[1], metrics) for item in (base, other))
+        for metric in metrics:
+            yield _difference((base[0], Method(before[metric])), (other[0], Method(after[metric])), key, metric)
+
+
+def _with_average(split: Split, conditions: Sequence[Condition]) -> Iterator[tuple[str, tuple[Condition, ...]]]:
+    """Yield each condition with several samples, then the incomplete subsets together, by key.
+
+    The variance of a condition with one sample cannot be estimated.
+    """
     for condition in conditions:
-        before, after = (
-            [by_condition[condition.key] for by_condition in predictions] for _, predictions in (base, other)
-        )
-        yield from _differences(task, split, condition, (base[0], before), (other[0], after), metrics, resamples)
+        if len(condition.rows(split)) > 1:
+            yield condition.key, (condition,)
+    incomplete = tuple(item for item in conditions if item.subset != Subset.LAV.value and not item.kind)
+    if len(incomplete) > 1:
+        yield AVERAGE, incomplete
 
 
-def _differences(
+def _by_metric(
     task: Task,
     split: Split,
-    condition: Condition,
-    base: tuple[str, Sequence[FloatArray]],
-    other: tuple[str, Sequence[FloatArray]],
+    conditions: Sequence[Condition],
+    predictions: SeedPredictions,
     metrics: Sequence[str],
-    resamples: int,
-) -> Iterator[tuple[Difference, str]]:
-    rows = condition.rows(split)
-    labels, groups = split.labels[rows], [split.groups[row] for row in rows]
-    for metric in metrics:
-        interval = mean_difference(task, labels, base[1], other[1], groups, metric=metric, resamples=resamples)
-        agree = _count_agreeing_seeds(task, labels, base[1], other[1], metric, interval.value)
-        yield (
-            Difference(other[0], base[0], condition.key, metric, interval.value, interval.low, interval.high, agree),
-            interval.unit,
-        )
+) -> dict[str, list[Estimate]]:
+    """Return the estimates of all seeds by metric."""
+    labels = []
+    for condition in conditions:
+        rows = condition.rows(split)
+        labels.append(ConditionLabels(split.labels[rows], [split.groups[row] for row in rows], rows))
+    by_seed = [
+        estimate_metrics(task, labels, [by_condition[condition.key] for condition in conditions], metrics)
+        for by_condition in predictions
+    ]
+    return {metric: [estimates[metric] for estimates in by_seed] for metric in metrics}
 
 
-def _count_agreeing_seeds(
-    task: Task,
-    labels: FloatArray,
-    before: Sequence[FloatArray],
-    after: Sequence[FloatArray],
-    metric: str,
-    value: float,
-) -> int:
+def _difference(base: tuple[str, Method], other: tuple[str, Method], key: str, metric: str) -> Difference:
+    result = compare_methods(base[1], other[1])
+    return Difference(
+        variant=other[0],
+        reference=base[0],
+        condition=key,
+        metric=metric,
+        value=result.value,
+        low=result.low,
+        high=result.high,
+        agreeing_seeds=_count_agreeing_seeds(base[1], other[1], result.value),
+        covers_seeds=result.covers_seeds,
+        unit=result.unit,
+    )
+
+
+def _count_agreeing_seeds(before: Method, after: Method, value: float) -> int:
     """Return the number of seeds whose difference has the sign of the mean difference. A baseline has no seeds."""
-    bases = [measure(task, labels, predictions)[metric] for predictions in before]
-    others = [measure(task, labels, predictions)[metric] for predictions in after]
+    bases, others = ([item.value for item in method.estimates] for method in (before, after))
     if len(bases) == 1:
         bases *= len(others)
     return sum(bool(np.sign(other - base) == np.sign(value)) for base, other in zip(bases, others, strict=True))

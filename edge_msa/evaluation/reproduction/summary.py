@@ -15,7 +15,6 @@ from edge_msa.evaluation.metrics import (
     metric_functions,
     missing_average,
 )
-from edge_msa.evaluation.metrics.bootstrap import RESAMPLES
 from edge_msa.evaluation.reproduction.conditions import Condition, all_conditions, plain_conditions
 from edge_msa.evaluation.reproduction.published import AVERAGE, ModelName, PaperName
 from edge_msa.evaluation.reproduction.record import Difference, Metrics, Reproduction, SeedSummary, VariantResult
@@ -62,21 +61,17 @@ def variant_conditions(variant: Variant, split: Split) -> tuple[Condition, ...]:
     return all_conditions(split) if variant.name == FULL else plain_conditions(split)
 
 
-def summarize(
-    config: ReproductionConfig, dataset: Dataset, trained: Sequence[TrainedVariant], *, resamples: int = RESAMPLES
-) -> Reproduction:
-    """Return the result. The first item of `trained` is the full method. `resamples` is the number of resamples."""
+def summarize(config: ReproductionConfig, dataset: Dataset, trained: Sequence[TrainedVariant]) -> Reproduction:
+    """Return the result. The first item of `trained` is the full method."""
     split, task = dataset.split("test"), dataset.task
     plain = plain_conditions(split)
     labels = dataset.split("train").labels
     constants = baseline_constants(task, labels, split.labels)
     tested = tuple(name for name in (HEADLINE[task.kind], "mae") if name in metric_functions(task))
     full = (FULL, trained[0].predictions)
-    differences = list(compare_with_baselines(task, split, plain, full, constants, tested, resamples=resamples))
+    differences = list(compare_with_baselines(task, split, plain, full, constants, tested))
     for other in trained[1:]:
-        differences += compare_with_variant(
-            task, split, plain, full, (other.variant.name, other.predictions), tested, resamples=resamples
-        )
+        differences += compare_with_variant(task, split, plain, full, (other.variant.name, other.predictions), tested)
     counts = {condition.subset: len(condition.rows(split)) for condition in plain}
     return Reproduction(
         model=config.model,
@@ -94,12 +89,8 @@ def summarize(
         variants=tuple(_result(dataset, item) for item in trained),
         baselines={name: _measure_constant(dataset, constant) for name, constant in constants.items()},
         baseline_constants={name: tuple(float(number) for number in value) for name, value in constants.items()},
-        differences=tuple(difference for difference, _ in differences),
-        interval_unit=differences[0][1],
-        notes=(
-            *config.notes,
-            *_notes(dataset, counts, [difference for difference, _ in differences], len(config.seeds)),
-        ),
+        differences=tuple(differences),
+        notes=(*config.notes, *_notes(dataset, counts, differences)),
     )
 
 
@@ -143,7 +134,7 @@ def _measure_constant(dataset: Dataset, constant: Any) -> dict[str, dict[str, fl
     return by_subset | ({AVERAGE: average} if average else {})
 
 
-def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Difference], seeds: int) -> Iterator[str]:
+def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Difference]) -> Iterator[str]:
     yield "each training predicted the test split once; its epoch was chosen on validation"
     yield "the best constant was chosen with the test labels, so nobody could know it in advance"
     absent = [subset.value for subset in Subset if subset.value not in counts]
@@ -161,10 +152,14 @@ def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Di
     for name in MODALITIES:
         if name[0] in counts and (name not in train_modalities or not train_modalities[name].valid.any()):
             yield f"{name}: the train split has no valid frame, so the model could not learn to use it"
-    distinguishable = sum(not item.includes_zero for item in differences)
-    yield (
-        f"{len(differences)} differences were tested and {distinguishable} intervals exclude 0; at 95 %, about one in "
-        "twenty does so by chance"
-    )
-    if seeds == 1:
-        yield "with one seed, differences may come from the seed and not from the method; pass more --seeds"
+    if any(item.covers_seeds for item in differences):
+        significant = sum(item.is_significant for item in differences)
+        yield (
+            f"{len(differences)} differences were tested and {significant} intervals exclude 0; an interval covers the "
+            "choice of seeds and of videos, so for two equally good methods about one in twenty excludes 0 by chance"
+        )
+    else:
+        yield (
+            "with one seed, the intervals cover the choice of videos only: they compare these trainings, not the "
+            "methods; pass more --seeds"
+        )

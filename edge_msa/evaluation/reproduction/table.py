@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from edge_msa.evaluation.evaluate import merge_equal
 from edge_msa.evaluation.metrics import BEST_CONSTANT, describe
+from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.evaluation.reproduction.conditions import Condition, dropped_condition
 from edge_msa.evaluation.reproduction.corruption import DROP_SHARES, NOISES
 from edge_msa.evaluation.reproduction.published import (
@@ -84,7 +85,8 @@ def ablation_table(record: Reproduction, table: PublishedTable) -> str:
             ]
         rows += _grouped(describe(metric).title, columns, named)
     title = (
-        f"ablations; this reproduction: {_SUMMARY}; * the interval of the difference from the full method excludes 0"
+        f"ablations; this reproduction: {_SUMMARY}; * differs from the full method: the interval, which covers seeds "
+        "and videos, excludes 0"
     )
     return f"{title}\n\n" + text_table(["metric", "variant", *columns], rows, left=2)
 
@@ -105,11 +107,13 @@ def noise_table(record: Reproduction) -> str:
 
 
 def significance_table(record: Reproduction) -> str:
-    """Return a table of the differences of the full method, and those of ablations on complete samples."""
-    unit = "videos" if record.interval_unit == "groups" else "samples (too few videos, so intervals are too narrow)"
-    title = f"differences of the means over seeds; 95 % intervals from a paired bootstrap over {unit}"
+    """Return a table of the differences of the full method, and those of ablations on complete samples and average."""
+    units = " and ".join(describe_unit(unit) for unit in dict.fromkeys(item.unit for item in record.differences))
+    covered = f"seeds and {units}" if any(item.covers_seeds for item in record.differences) else f"{units}, not seeds"
+    title = f"differences of the means over seeds; the 95 % intervals cover the choice of {covered}"
     header = ["difference", "metric", "available", "value", "low", "high", "excludes 0", "agreeing seeds"]
-    shown = [item for item in record.differences if item.variant == FULL or item.condition == record.complete]
+    always = {record.complete, AVERAGE}
+    shown = [item for item in record.differences if item.variant == FULL or item.condition in always]
     text = f"{title}\n\n" + text_table(header, [_difference_row(record, item) for item in shown], left=3)
     hidden = len(record.differences) - len(shown)
     return f"{text}\n{NAME} has {hidden} more" if hidden else text
@@ -168,12 +172,12 @@ def _cells(variant: VariantResult, record: Reproduction, metric: str) -> dict[st
 
 
 def _marked(variant: VariantResult, record: Reproduction, metric: str) -> dict[str, str]:
-    """Return `_cells` with a mark where the interval of the difference from the full method excludes 0."""
-    includes_zero = {(item.variant, item.condition, item.metric): item.includes_zero for item in record.differences}
+    """Return `_cells` with a mark where the variant differs from the full method."""
+    significant = {(item.variant, item.condition, item.metric): item.is_significant for item in record.differences}
     cells = _cells(variant, record, metric)
     if variant.name == FULL:
         return cells
-    return {c: text if includes_zero.get((variant.name, c, metric), True) else f"{text} *" for c, text in cells.items()}
+    return {c: f"{text} *" if significant.get((variant.name, c, metric)) else text for c, text in cells.items()}
 
 
 def _grouped(title: str, columns: Sequence[str], rows: Iterable[NamedCells]) -> Iterator[Row]:
@@ -187,7 +191,7 @@ def _difference_row(record: Reproduction, item: Difference) -> Row:
     titles = {variant.name: variant.title for variant in record.variants}
     titles |= {baseline: f"baseline: {baseline.replace('_', ' ')}" for baseline in record.baselines}
     signed = (f"{'+' if value >= 0 else ''}{name.format(value)}" for value in (item.value, item.low, item.high))
-    excludes_zero = "no" if item.includes_zero else "yes"
+    excludes_zero = "no" if item.includes_zero else "yes" if item.covers_seeds else "one seed"
     agreeing = f"{item.agreeing_seeds} of {len(record.seeds)}"
     return [
         f"{titles[item.variant]} - {titles[item.reference]}",

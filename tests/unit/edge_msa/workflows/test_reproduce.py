@@ -18,7 +18,6 @@ from edge_msa.errors import DataError, RunUsageError, UsageError
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME, PREDICTIONS_NAME
 from edge_msa.evaluation.reproduction.record import NAME, Reproduction
-from edge_msa.evaluation.reproduction.summary import summarize
 from edge_msa.training.context import Hardware
 from edge_msa.workflows.reproduce import distinct_variants, reproduce
 
@@ -41,12 +40,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
     path.write_text(TINY)
     return path
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw fewer bootstrap samples, because these tests do not check intervals."""
-    monkeypatch.setattr("edge_msa.workflows.reproduce.summarize", lambda *args: summarize(*args, resamples=20))
 
 
 @pytest.fixture

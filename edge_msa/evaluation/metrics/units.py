@@ -1,0 +1,32 @@
+"""The independent units of a split: videos, or samples if there are too few videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_GROUPS = 5
+"""With fewer videos, samples are the units, and `Unit` says so."""
+
+Unit = Literal["groups", "samples"]
+"""`groups`: videos. `samples`: there are too few videos, so intervals are too narrow."""
+
+
+def assign_units(groups: Sequence[str]) -> tuple[NDArray[np.int64], Unit]:
+    """Return the number of each sample's unit, (N,), starting from 0, and what the units are.
+
+    Args:
+        groups: Video of each sample. Samples of one video are not independent.
+    """
+    names, members = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < MIN_GROUPS:
+        return np.arange(len(groups)), "samples"
+    return members.reshape(-1).astype(np.int64), "groups"
+
+
+def describe_unit(unit: Unit | str) -> str:
+    """Return the units as text."""
+    return "videos" if unit == "groups" else "samples (too few videos, so intervals are too narrow)"

@@ -1,0 +1,214 @@
+"""Simulate how often two methods are called different: `pytest FILE -k rate -s` prints the rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_msa.data.tasks import MOSI
+from edge_msa.errors import EdgeMsaError
+from edge_msa.evaluation.metrics import ConditionLabels, Estimate, Method, compare_methods, estimate_metrics, measure
+from edge_msa.evaluation.metrics.comparison import MAX_UNITS
+
+VIDEOS = 31
+METRICS = ("mae", "acc2_non0", "f1_non0")
+BOTH = ("mae", "f1_non0")
+Floats = NDArray[np.float64]
+
+
+def condition(truth: Floats, videos: NDArray[np.int64]) -> ConditionLabels:
+    return ConditionLabels(truth, [f"video{number}" for number in videos], np.arange(len(truth)))
+
+
+def estimate(truth: Floats, prediction: Floats, videos: NDArray[np.int64], metric: str = "mae") -> Estimate:
+    return estimate_metrics(MOSI, [condition(truth, videos)], [prediction], [metric])[metric]
+
+
+def simulate_trainings(
+    generator: np.random.Generator,
+    seeds: int,
+    seed_deviation: float,
+    gain: float,
+    *,
+    subsets: int = 1,
+    metrics: Sequence[str] = BOTH,
+) -> tuple[Mapping[str, Method], Mapping[str, Method]]:
+    """Return two methods on the same test split by metric. The second one's errors are smaller by the share `gain`.
+
+    The errors of all trainings have a common part, which varies between videos and samples. The quality of a training
+    depends on its seed, and so do its errors on each video and each sample.
+    """
+    sizes = generator.integers(5, 26, VIDEOS)
+    videos = np.repeat(np.arange(VIDEOS), sizes)
+    samples = len(videos)
+    truth = generator.normal(0, 1, VIDEOS)[videos] + generator.normal(0, 1, samples)
+    common = [generator.normal(0, 0.5, VIDEOS)[videos] + generator.normal(0, 1.0, samples) for _ in range(subsets)]
+    labels = [condition(truth, videos)] * subsets
+
+    def training(scale: float) -> Mapping[str, Estimate]:
+        quality = scale + generator.normal(0, seed_deviation)
+        predictions = [
+            truth + quality * errors + generator.normal(0, 0.1, VIDEOS)[videos] + generator.normal(0, 0.3, samples)
+            for errors in common
+        ]
+        return estimate_metrics(MOSI, labels, predictions, metrics)
+
+    def method(scale: float) -> Mapping[str, Method]:
+        trainings = [training(scale) for _ in range(seeds)]
+        return {metric: Method([item[metric] for item in trainings]) for metric in metrics}
+
+    return method(1.0), method(1.0 - gain)
+
+
+@cache
+def rates(
+    *,
+    seeds: int = 5,
+    seed_deviation: float = 0.04,
+    gain: float = 0.0,
+    subsets: int = 1,
+    metrics: Sequence[str] = BOTH,
+    repeats: int = 400,
+) -> Mapping[str, float]:
+    """Return the share of repeats in which the two methods are called different, by metric."""
+    generator = np.random.default_rng(12)
+    found = dict.fromkeys(metrics, 0)
+    deviations: list[float] = []
+    for _ in range(repeats):
+        first, second = simulate_trainings(generator, seeds, seed_deviation, gain, subsets=subsets, metrics=metrics)
+        for metric in metrics:
+            found[metric] += compare_methods(first[metric], second[metric]).is_significant
+        deviations.append(float(np.std([item.value for item in first["mae"].estimates], ddof=1)))
+    result = {metric: count / repeats for metric, count in found.items()}
+    shown = ", ".join(f"{metric} {100 * rate:.1f} %" for metric, rate in result.items())
+    print(
+        f"{seeds} seeds, seed deviation {np.mean(deviations):.3f} of MAE, gain {gain:g}, {subsets} subsets: "
+        f"called different in {shown} of {repeats} repeats"
+    )
+    return result
+
+
+@pytest.mark.case("E1")
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_error_rate_of_a_method_against_itself(metric: str) -> None:
+    assert 0.03 <= rates(metrics=METRICS)[metric] <= 0.08
+
+
+@pytest.mark.case("E1")
+def test_the_error_rate_if_the_seeds_are_alike() -> None:
+    assert 0.03 <= rates(seed_deviation=0.0, metrics=("mae",))["mae"] <= 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.case("E1")
+@pytest.mark.parametrize(("seed_deviation", "subsets"), [(0.04, 1), (0.0, 1), (0.04, 6)])
+def test_the_error_rates_of_classes_in_many_repeats(seed_deviation: float, subsets: int) -> None:
+    result = rates(seed_deviation=seed_deviation, subsets=subsets, metrics=METRICS, repeats=1200)
+    assert all(0.03 <= rate <= 0.07 for rate in result.values())
+
+
+@pytest.mark.case("E1")
+def test_the_error_rate_of_the_average_of_six_subsets() -> None:
+    assert 0.03 <= rates(subsets=6, metrics=("mae",))["mae"] <= 0.08
+
+
+@pytest.mark.case("E1")
+def test_the_rate_at_which_a_real_difference_is_found() -> None:
+    assert rates(gain=0.1, repeats=100)["mae"] > 0.8
+
+
+@pytest.mark.case("E1")
+def test_one_seed_covers_videos_only() -> None:
+    first, second = simulate_trainings(np.random.default_rng(0), 1, 0.04, 0.5)
+    result = compare_methods(first["mae"], second["mae"])
+    assert not result.includes_zero
+    assert not result.covers_seeds
+    assert not result.is_significant
+
+
+def test_a_constant_needs_no_seeds() -> None:
+    first, second = simulate_trainings(np.random.default_rng(0), 3, 0.04, 0.5)
+    constant = Method(first["mae"].estimates[:1], depends_on_seed=False)
+    assert compare_methods(constant, second["mae"]).is_significant
+
+
+def test_a_comparison_has_a_direction() -> None:
+    first, second = simulate_trainings(np.random.default_rng(0), 2, 0.04, 0.2, subsets=2)
+    result, reverse = (
+        compare_methods(*pair) for pair in ((first["mae"], second["mae"]), (second["mae"], first["mae"]))
+    )
+    assert result.low < result.value < result.high
+    assert (result.value, result.low) == pytest.approx((-reverse.value, -reverse.high))
+
+
+def test_the_jackknife_leaves_out_whole_videos() -> None:
+    generator = np.random.default_rng(3)
+    videos = np.repeat(np.arange(8), 4)
+    truth, prediction = generator.normal(0, 1, (2, 32))
+    result = estimate(truth, prediction, videos)
+    value = measure(MOSI, truth, prediction)["mae"]
+    without = [measure(MOSI, truth[videos != one], prediction[videos != one])["mae"] for one in range(8)]
+    assert result.value == pytest.approx(value)
+    assert result.contributions == pytest.approx([7 * (value - other) for other in without])
+
+
+def test_dependent_samples_widen_the_interval() -> None:
+    """Both methods err by the same amount on every sample of a video."""
+    generator = np.random.default_rng(3)
+    videos = np.repeat(np.arange(20), 30)
+    truth = np.zeros(600)
+    predictions = generator.normal(0, 1, (2, 20))[:, videos]
+    by_video, by_sample = (
+        [Method([estimate(truth, one, units)], depends_on_seed=False) for one in predictions]
+        for units in (videos, np.arange(600))
+    )
+    widths = [result.high - result.low for result in (compare_methods(*by_video), compare_methods(*by_sample))]
+    assert widths[0] > 4 * widths[1]
+
+
+def test_many_videos_are_left_out_together() -> None:
+    truth, prediction = np.random.default_rng(3).normal(0, 1, (2, 5000))
+    many = estimate(truth, prediction, np.arange(5000))
+    assert len(many.contributions) == MAX_UNITS
+    variance = np.var(np.abs(prediction - truth)) / 5000
+    assert many.contributions.var(ddof=1) / MAX_UNITS == pytest.approx(variance, rel=0.2)
+
+
+def test_samples_are_matched_between_subsets_of_few_videos() -> None:
+    """Without this, the variance of the average would be too small."""
+    truth, prediction = np.random.default_rng(3).normal(0, 1, (2, 40))
+    part = np.arange(10, 40)
+    conditions = [ConditionLabels(truth[rows], ["one"] * len(rows), rows) for rows in (np.arange(40), part)]
+    result = estimate_metrics(MOSI, conditions, [prediction, prediction[part]], ["mae"])["mae"]
+    assert result.unit == "samples"
+    assert len(result.contributions) == 40
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ([], [(5, 5)], "at least one prediction"),
+        ([(6, 6)], [(7, 7)], "same 6 videos, got 7"),
+        ([(1, 1)], [(1, 1)], "at least 2 test samples, got 1"),
+    ],
+    ids=["none", "other-videos", "one-sample"],
+)
+def test_incomparable_methods_are_refused(
+    first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]], message: str
+) -> None:
+    def method(sizes: Sequence[tuple[int, int]]) -> Method:
+        return Method([estimate(np.ones(size), np.zeros(size), np.arange(videos)) for size, videos in sizes])
+
+    with pytest.raises(EdgeMsaError, match=message):
+        compare_methods(method(first), method(second))
+
+
+def test_equal_models_do_not_differ() -> None:
+    truth = np.random.default_rng(3).normal(0, 1, 40)
+    model = Method([estimate(truth, truth[::-1], np.arange(40))], depends_on_seed=False)
+    result = compare_methods(model, model)
+    assert (result.low, result.value, result.high) == (0.0, 0.0, 0.0)
