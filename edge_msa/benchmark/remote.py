@@ -1,15 +1,19 @@
 """Measure bundles on a device over ssh.
 
 The bundle is copied to the device, verified and measured there. Everything happens in one temporary folder, which is
-removed at the end: it contains the bundle, a new virtual environment with the bundle's wheel, NumPy and the backends
-that pip provides, and the cache of TensorRT engines. Nothing else on the device is installed or changed. TensorRT is
-part of JetPack, so the environment of a bundle with TensorRT also includes the packages of the system.
+removed at the end: it contains the files that the bundle's manifest lists, the wheel of this machine's runtime, a new
+virtual environment with that wheel, NumPy and the backends that pip provides, and the cache of TensorRT engines.
+Nothing else on the device is installed or changed. TensorRT is part of JetPack, so the environment of a bundle with
+TensorRT also includes the packages of the system.
+
+No code of the bundle runs: the wheel in a bundle from somebody else could contain anything.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +21,15 @@ from typing import Any
 
 from edge_msa.benchmark.machine import normalize_architecture
 from edge_msa.benchmark.records import BenchRecord, bench_record
-from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_folder, temporary_folder
-from edge_msa.console import print_note, print_progress
+from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_files, temporary_folder
+from edge_msa.console import print_note, print_notes, print_progress
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
+from edge_msa_export.bundle.wheel import write_runtime_wheel
 from edge_msa_runtime.backend_info import PIP_BACKENDS
 from edge_msa_runtime.backends import check_backend_name
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
+from edge_msa_runtime.bundle.manifest import DIGEST_NAME, MANIFEST_NAME
 from edge_msa_runtime.modalities import subsets_of
 
 _INSTALLING = "installing the backends (use --offline if the device has no network)"
@@ -73,7 +80,7 @@ def remote_config(
 
 @dataclass(frozen=True)
 class _RemoteRuntime:
-    """The runtime of a bundle on a device. `command` runs `edge-msa-run` there; arguments are appended to it."""
+    """The runtime on a device. `command` runs `edge-msa-run` there; arguments are appended to it."""
 
     host: SshHost
     bundle: str
@@ -117,6 +124,7 @@ def bench_on_host(
         EdgeMsaError: The device is full.
     """
     host, local_bundle = remote.host, open_bundle(bundle)
+    print_notes(local_bundle.notes)
     manifest = local_bundle.manifest
     if backend != "auto":
         check_backend_name(backend)
@@ -125,7 +133,8 @@ def bench_on_host(
     description = probe_host(remote, manifest.profile)
     print_progress(f"{host.address}: {description}. Copying {manifest.name}.")
     with temporary_folder(host, keep=remote.keep) as folder:
-        copy_folder(host, local_bundle.path, f"{folder}/bundle")
+        listed = (MANIFEST_NAME, DIGEST_NAME, *manifest.files)
+        copy_files(host, local_bundle.path, listed, f"{folder}/bundle", "copying the bundle")
         runtime = _install_runtime(remote, folder, local_bundle, backend)
         _print_problems(runtime)
         options = f"--backend {backend} --threads {threads}"
@@ -186,9 +195,8 @@ def probe_host(remote: RemoteConfig, profile: Mapping[str, Any]) -> str:
 
 
 def _install_runtime(remote: RemoteConfig, folder: str, bundle: Bundle, backend: str) -> _RemoteRuntime:
-    """Install the bundle's wheel into a new environment; with `offline`, import it from the bundle instead."""
-    (wheel_name,) = (name for name in bundle.manifest.files if name.endswith(".whl"))
-    wheel = f"{folder}/bundle/{wheel_name}"
+    """Install this machine's runtime into a new environment; with `offline`, import it from its wheel instead."""
+    wheel = _copy_wheel(remote.host, folder, bundle)
     # Backends write files to TMPDIR, which are removed with the folder.
     environment = (
         f"EDGE_MSA_CACHE={shlex.quote(folder + '/cache')} TMPDIR={shlex.quote(folder)} PYTHONDONTWRITEBYTECODE=1"
@@ -201,6 +209,18 @@ def _install_runtime(remote: RemoteConfig, folder: str, bundle: Bundle, backend:
     return _RemoteRuntime(remote.host, f"{folder}/bundle", f"{environment} {python} -m edge_msa_runtime")
 
 
+def _copy_wheel(host: SshHost, folder: str, bundle: Bundle) -> str:
+    """Copy the wheel of this machine's runtime to the device, and return its path there."""
+    with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
+        wheel = write_runtime_wheel(Path(scratch))
+        if file_sha256(wheel) not in bundle.manifest.files.values():
+            print_note(
+                f"The runtime in {bundle.manifest.name} differs from {wheel.name} of this machine, which is used."
+            )
+        copy_files(host, wheel.parent, [wheel.name], f"{folder}/runtime", "copying the runtime")
+        return f"{folder}/runtime/{wheel.name}"
+
+
 def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, backend: str) -> str:
     """Create a virtual environment with the wheel and its backends, and return its quoted Python interpreter."""
     backends = [name for name in bundle.manifest.backends if backend in ("auto", name)]
@@ -210,7 +230,7 @@ def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, 
     create = f"{shlex.quote(host.python)} -m venv{system} {shlex.quote(folder + '/venv')}"
     host.run(create, "creating a virtual environment (it needs 100 MB)")
     pip = f"{python} -m pip install --quiet --disable-pip-version-check --no-cache-dir --retries 1"
-    host.run(f"{pip} --no-deps --no-index {shlex.quote(wheel)}", "installing the bundle's wheel")
+    host.run(f"{pip} --no-deps --no-index {shlex.quote(wheel)}", "installing the runtime")
     requirement = f"{wheel}[{','.join(extras)}]" if extras else wheel
     print_progress(f"Installing {', '.join(['numpy', *extras])} into {host.address}:{folder}/venv.")
     host.run(f"{pip} {shlex.quote(requirement)}", _INSTALLING)

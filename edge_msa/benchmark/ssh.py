@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,19 +114,28 @@ def temporary_folder(host: SshHost, *, keep: bool = False) -> Iterator[str]:
             _remove(host, folder)
 
 
-def copy_folder(host: SshHost, source: Path, destination: str) -> None:
-    """Copy the content of a folder into a new folder on the device.
+def copy_files(host: SshHost, source: Path, names: Iterable[str], destination: str, action: str) -> None:
+    """Copy files into a new folder on the device.
+
+    Args:
+        host: The device.
+        source: Folder of the files.
+        names: Paths of the files in it.
+        destination: Absolute path of the new folder.
+        action: What this does, as it follows "while" in error messages.
 
     Raises:
         EdgeMsaError: The device is full, cannot be reached, or has no tar.
     """
     with tempfile.TemporaryFile() as packed:
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            archive.add(source, arcname=".")
+        # The content of links is copied: a verified bundle has only links within its folder.
+        with tarfile.open(fileobj=packed, mode="w", dereference=True) as archive:
+            for name in names:
+                archive.add(source / name, arcname=name, recursive=False)
         packed.seek(0)
         quoted = shlex.quote(destination)
         # --no-same-owner: the owners of the files need not exist on the device, and root's tar would try to keep them.
-        host.run(f"mkdir {quoted} && tar -x --no-same-owner -f - -C {quoted}", "copying the bundle", packed)
+        host.run(f"mkdir {quoted} && tar -x --no-same-owner -f - -C {quoted}", action, packed)
 
 
 def _remove(host: SshHost, folder: str) -> None:

@@ -11,7 +11,7 @@ from edge_msa.benchmark.bundles import bench_bundles, format_bench_records
 from edge_msa.benchmark.random_bundles import long_window_bundle
 from edge_msa.benchmark.records import BenchRecord, write_records
 from edge_msa.benchmark.remote import RemoteConfig, bench_on_host
-from edge_msa.console import print_json, print_output, print_progress, print_result
+from edge_msa.console import print_json, print_notes, print_output, print_progress, print_result
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 
@@ -46,7 +46,9 @@ def bench(
         for path in paths:
             records += bench_on_host(path, remote, backend=backend, threads=threads, num_runs=num_runs, rate=rate)
     else:
-        for modalities, bundles in _group_by_modalities([open_bundle(path) for path in paths]).items():
+        opened = [open_bundle(path) for path in paths]
+        print_notes(note for bundle in opened for note in bundle.notes)
+        for modalities, bundles in _group_by_modalities(opened).items():
             print_progress(f"Measuring {len(bundles)} bundles with {', '.join(modalities)}.")
             records += bench_bundles(bundles, backend=backend, threads=threads, num_runs=num_runs, rate=rate)
     print_result(format_bench_records(records))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import write_records
-from edge_msa.console import print_json, print_output, print_result
+from edge_msa.console import print_json, print_notes, print_output, print_result
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.opening import SYNTHETIC, open_and_report
 from edge_msa.errors import RunUsageError, UnstatedTaskError, UsageError
@@ -94,6 +94,7 @@ def open_predictor(
         return run_predictor(run), Source(name, "run"), run.spec.select_inputs(dataset)
     if (path / MANIFEST_NAME).is_file():
         session = load(path, backend=backend, precision=precision)
+        print_notes(session.bundle.notes)
         source = Source(name, "bundle", session.precision, session.backend, session.device)
         return session_predictor(session), source, select_session_inputs(session, dataset)
     problem = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"

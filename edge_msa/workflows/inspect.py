@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_msa.console import print_json, print_result
+from edge_msa.console import print_json, print_notes, print_result
 from edge_msa.deployment.lint_report import format_findings, format_graphs, summarize_errors
 from edge_msa.errors import UsageError
 from edge_msa.text_tables import text_table
@@ -45,6 +45,7 @@ def inspect_path(
         graphs: tuple[InspectedGraph, ...] = (inspect_file(path, lint_target),)
     else:
         bundle = open_bundle(path)
+        print_notes(bundle.notes)
         lint_target = lint_target or _bundle_target(bundle, dla=dla)
         graphs = inspect_bundle(bundle, lint_target)
     print_result(f"{path}: {len(graphs)} graphs checked for {lint_target}")

@@ -25,6 +25,7 @@ from edge_msa_export.text import TextGraph
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.manifest import GraphKey, GraphSpec, TextSpec
 from edge_msa_runtime.modalities import subsets_of
+from edge_msa_runtime.tolerances import largest_tolerance, tolerance_for
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ def build_graphs(
     shapes = get_student_shapes(student)
     _check_request(request, shapes)
     language = write_text_model(student, request, work_dir)
+    golden = build_golden_arrays(student, request)
+    predictions = [array for name, array in golden.items() if name.endswith("/prediction")]
+    _check_text_parity(language, request, predictions)
     cases = build_parity_cases(student, request, work_dir)
     graphs = _export_missing(student, request, exported)
     writer = GraphWriter(work_dir, request)
@@ -82,11 +86,10 @@ def build_graphs(
     for variant in variants:
         files = writer.write(variant, graphs)
         parity = _measure_variant(files, variant, cases, student, request, work_dir)
-        non_finite = [key for key, value in parity.items() if not np.isfinite(value)]
         if variant.precision == "fp32":
             check_fp32_parity(variant.measured_by, parity, cases)
-        elif non_finite:
-            reason = f"the {non_finite[0]} graph returns a prediction that is not finite"
+        limit = largest_tolerance(variant.precision, request.task, predictions)
+        if reason := _find_parity_problem(parity, limit):
             refused[variant.backend, variant.precision] = reason
             continue
         specs.extend(
@@ -106,11 +109,33 @@ def build_graphs(
         specs=tuple(specs),
         language=language,
         shapes=shapes,
-        golden=build_golden_arrays(student, request),
+        golden=golden,
         measured_by={variant.backend: variant.measured_by for variant in variants},
         refused=refused,
         findings=writer.findings,
     )
+
+
+def _find_parity_problem(parity: Mapping[GraphKey, float], limit: float) -> str:
+    """Return why devices would refuse graphs with this parity; empty if they accept it."""
+    worst, value = max(parity.items(), key=lambda item: (np.isnan(item[1]), item[1]))
+    if not np.isfinite(value):
+        return f"the {worst} graph returns a prediction that is not finite"
+    if tolerance_for(value) > limit:
+        return f"the {worst} graph differs from torch by {value:.2g} on a golden sample, more than {limit / 2:.2g}"
+    return ""
+
+
+def _check_text_parity(
+    language: TextSpec | None, request: ExportRequest, predictions: Sequence[NDArray[np.float32]]
+) -> None:
+    """Raise an ExportError if the int8 rows of an embedding table change a prediction too much."""
+    limit = largest_tolerance("int8", request.task, predictions)
+    if language is not None and not tolerance_for(language.parity) <= limit:
+        raise ExportError(
+            f"Quantizing the embedding table to int8 must change a golden prediction by at most {limit / 2:.2g}, got "
+            f"{language.parity:.2g}. Train the text model with smaller rows, or use an encoder."
+        )
 
 
 def _export_missing(

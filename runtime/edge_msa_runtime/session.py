@@ -64,8 +64,8 @@ class Session:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks on how the backend executes the loaded graphs, such as a missing CUDA graph."""
-        return self._graphs.notes
+        """Remarks on the bundle's folder and on how the backend executes the graphs, such as a missing CUDA graph."""
+        return (*self.bundle.notes, *self._graphs.notes)
 
     @property
     def load_ms(self) -> float:

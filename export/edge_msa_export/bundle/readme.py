@@ -33,7 +33,9 @@ Run these commands in this folder, on the device:
 edge-msa-run verify .
 ```
 
-`verify` checks the hash of every file and compares the predictions on this device with those of the original model.
+`verify` checks the hash of every file, and compares the predictions on this device with those of the original model,
+which are stored in this folder. It finds damage, not forgery: the bundle is not signed. Use bundles of people you
+trust.
 {_TENSORRT_NOTES if "tensorrt" in manifest.backends else ""}
 ## Use
 

@@ -138,12 +138,24 @@ def _load(path: Path) -> onnx.ModelProto:
         raise ExportError(f"{path} is not a complete ONNX model: {first_line(error)}.") from error
     if not model.graph.node or not model.graph.output:
         raise ExportError(f"{path} is not a complete ONNX model: it has no nodes or no output.")
-    for tensor in model.graph.initializer:
+    for tensor in _iterate_tensors(model):
         locations = [item.value for item in tensor.external_data if item.key == "location"]
-        if tensor.data_location == TensorProto.EXTERNAL and not (locations and _is_in_same_folder(path, locations[0])):
-            file = locations[0] if locations else "a file that it does not name"
+        is_external = tensor.data_location == TensorProto.EXTERNAL or locations
+        if is_external and not (len(locations) == 1 and _is_in_same_folder(path, locations[0])):
+            file = ascii(locations[0]) if locations else "a file that it does not name"
             raise ExportError(f"{path} stores {tensor.name} in {file}, which is not in the same folder. Copy both.")
     return model
+
+
+def _iterate_tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor of a protobuf message, at any depth: initializers, attributes, subgraphs, functions."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for item in value if hasattr(value, "append") else [value]:
+                yield from _iterate_tensors(item)
 
 
 def _is_in_same_folder(path: Path, location: str) -> bool:

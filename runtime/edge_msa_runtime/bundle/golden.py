@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_msa_runtime.bundle.loader import Bundle
+    from edge_msa_runtime.bundle.manifest import Manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,20 +62,38 @@ def load_golden(bundle: Bundle) -> tuple[GoldenCase, ...]:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"Cannot load {GOLDEN_NAME}: {error}. Export the bundle again.") from error
-    cases = [
-        _case(subset, arrays, with_text=bundle.manifest.language is not None)
-        for subset in Subset
-        if f"{subset.value}/prediction" in arrays
-    ]
+    cases = [_case(subset, arrays, bundle.manifest) for subset in Subset if f"{subset.value}/prediction" in arrays]
     if not cases:
         raise BundleError(f"{GOLDEN_NAME} has no cases. Export the bundle again.")
     return tuple(cases)
 
 
-def _case(subset: Subset, arrays: Mapping[str, Any], *, with_text: bool) -> GoldenCase:
+def _case(subset: Subset, arrays: Mapping[str, Any], manifest: Manifest) -> GoldenCase:
     for name in subset.modalities:
+        if name not in manifest.modalities:
+            raise _invalid(f"has the subset {subset.value}, but the bundle has no modality {name}")
         if f"{subset.value}/{name}" not in arrays:
-            raise BundleError(f"{GOLDEN_NAME} has no array {subset.value}/{name}. Export the bundle again.")
+            raise _invalid(f"has no array {subset.value}/{name}")
     frames = {name: arrays[f"{subset.value}/{name}"] for name in subset.modalities}
-    text = arrays.get(f"{subset.value}/text") if with_text else None
-    return GoldenCase(subset, frames, arrays[f"{subset.value}/prediction"], None if text is None else str(text))
+    for name, values in frames.items():
+        dim = manifest.modalities[name].dim
+        if values.ndim != 2 or values.shape[1] != dim or not len(values) or not _is_finite(values):
+            raise _invalid(f"{subset.value}/{name} must be finite float32 of shape (frames, {dim})", values)
+    prediction = arrays[f"{subset.value}/prediction"]
+    if prediction.shape != (manifest.task.outputs,) or not _is_finite(prediction):
+        raise _invalid(
+            f"{subset.value}/prediction must be finite float32 of shape ({manifest.task.outputs},)", prediction
+        )
+    text = arrays.get(f"{subset.value}/text") if manifest.language is not None else None
+    if text is not None and (text.dtype.kind != "U" or text.ndim):
+        raise _invalid(f"{subset.value}/text must be one string", text)
+    return GoldenCase(subset, frames, prediction, None if text is None else str(text))
+
+
+def _is_finite(values: NDArray[Any]) -> bool:
+    return values.dtype == np.float32 and bool(np.isfinite(values).all())
+
+
+def _invalid(problem: str, got: NDArray[Any] | None = None) -> BundleError:
+    actual = "" if got is None else f", got {got.dtype} of shape {got.shape}"
+    return BundleError(f"{GOLDEN_NAME}: {problem}{actual}. Do not use the bundle; export it again.")

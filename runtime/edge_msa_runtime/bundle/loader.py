@@ -1,7 +1,8 @@
 """Open a bundle and verify every byte of it before a backend loads anything. Opening writes nothing.
 
-`manifest.sha256` covers `manifest.json`, whose `files` cover everything else. A file that is not listed is refused like
-a missing one, because nothing vouches for its content.
+`manifest.sha256` covers `manifest.json`, whose `files` cover everything else. Files that are not listed are never read;
+`unlisted_files` decides which of them are refused. Digests show that a bundle is consistent with its own manifest. They
+do not show who made it: a bundle has no signature.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import dataclasses
 import json
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable
 
 from edge_msa_runtime.backend_info import BACKENDS
+from edge_msa_runtime.bundle.graph_files import check_graph_files
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import (
     DIGEST_NAME,
@@ -24,6 +26,7 @@ from edge_msa_runtime.bundle.manifest import (
     GraphSpec,
     Manifest,
 )
+from edge_msa_runtime.bundle.unlisted_files import check_unlisted_files, is_code
 from edge_msa_runtime.encodings import check_native_path
 from edge_msa_runtime.errors import BundleError, UsageError
 from edge_msa_runtime.modalities import MODALITIES
@@ -35,10 +38,17 @@ _EXPORT_AGAIN = "Export the bundle again"
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: the absolute `path` of its folder and its `manifest`."""
+    """A verified bundle.
+
+    Attributes:
+        path: absolute path of the folder.
+        manifest: the manifest.
+        notes: remarks on the folder, such as files that the manifest does not list and that are ignored.
+    """
 
     path: Path
     manifest: Manifest
+    notes: tuple[str, ...] = ()
 
     def graph(self, backend: str, precision: str, key: GraphKey) -> GraphSpec | None:
         """Return a graph of a backend at a precision, or None if the bundle does not have it."""
@@ -100,8 +110,9 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
 
     Raises:
         UsageError: `path` is not a folder, the folder has no manifest, or native libraries cannot open the path.
-        BundleError: the manifest has another schema or is inconsistent, or a file is missing, changed, unlisted or a
-            link to a place outside the folder.
+        BundleError: the manifest has another schema or is inconsistent; a file is missing, changed, or a link to a
+            place outside the folder; a graph refers to anything but its own weights; or a file is not listed and is not
+            clutter of an operating system or editor.
     """
     root = Path(path)
     if not root.is_dir():
@@ -114,10 +125,11 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     try:
         manifest = _load_manifest(root)
         _check_consistency(manifest)
-        _check_files(root, manifest)
+        notes = _check_files(root, manifest)
+        check_graph_files(root, manifest.graphs)
     except OSError as error:
         raise BundleError(f"Cannot read {error.filename}: {error.strerror}. {_COPY_AGAIN}.") from error
-    return Bundle(root, manifest)
+    return Bundle(root, manifest, notes)
 
 
 def _load_manifest(root: Path) -> Manifest:
@@ -188,16 +200,15 @@ def _inconsistent(message: str) -> BundleError:
     return BundleError(f"{MANIFEST_NAME}: {message}. {_EXPORT_AGAIN}.")
 
 
-def _check_files(root: Path, manifest: Manifest) -> None:
+def _check_files(root: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Check the listed files, and return notes on the others."""
     for name in manifest.files:
         _check_plain_name(name)
-    listed = {MANIFEST_NAME, DIGEST_NAME, *manifest.files}
-    unlisted = sorted(set(_file_names(root)) - listed)
-    if unlisted:
-        raise BundleError(f"{MANIFEST_NAME} does not list {unlisted[0]}. Remove that file, or copy the bundle again.")
+    notes = check_unlisted_files(root, {MANIFEST_NAME, DIGEST_NAME, *manifest.files})
     for name, expected in manifest.files.items():
         _check_inside(root, name)
         _check_digest(root, name, expected)
+    return notes
 
 
 def _check_plain_name(name: str) -> None:
@@ -207,6 +218,9 @@ def _check_plain_name(name: str) -> None:
         raise BundleError(
             f"{MANIFEST_NAME} lists {name!r}, which is not a path inside the bundle. Do not use the bundle."
         )
+    if is_code(name):
+        # Python and other programs import modules from the folder that they are started in.
+        raise BundleError(f"{MANIFEST_NAME} lists {name}, which is code. Do not use the bundle.")
 
 
 def _check_inside(root: Path, name: str) -> None:
@@ -215,15 +229,6 @@ def _check_inside(root: Path, name: str) -> None:
         raise BundleError(f"{name} is missing from the bundle. {_COPY_AGAIN}.")
     if root not in path.resolve().parents:
         raise BundleError(f"{name} is a link to a file outside the bundle. {_COPY_AGAIN} with the file itself.")
-
-
-def _file_names(root: Path) -> Iterator[str]:
-    """Yield the paths of all files; a linked folder counts as a file, so that it is refused as unlisted."""
-    for folder, folders, files in os.walk(str(root)):
-        current = Path(folder)
-        linked = [name for name in folders if (current / name).is_symlink()]
-        for name in files + linked:
-            yield (current / name).relative_to(root).as_posix()
 
 
 def _check_digest(root: Path, name: str, expected: str) -> None:

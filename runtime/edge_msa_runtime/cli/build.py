@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from edge_msa_runtime.cli.common import MEGABYTE, add_bundle_argument, add_json_option, print_result
+from edge_msa_runtime.cli.common import MEGABYTE, add_bundle_argument, add_json_option, print_notes, print_result
 
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.tensorrt.prebuild import GraphBuild
@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
         device=options.device,
     )
     bundle = open_bundle(options.bundle)
+    print_notes(bundle.notes)
     graphs = []
     if not has_tensorrt_graphs(bundle):
         names = ", ".join(bundle.manifest.backends)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from edge_msa_runtime.cli.common import add_bundle_argument, add_json_option, print_result
+from edge_msa_runtime.cli.common import add_bundle_argument, add_json_option, print_notes, print_result
 
 
 def add_parser(commands: Any) -> None:
@@ -24,6 +24,8 @@ def run(options: argparse.Namespace) -> None:
     from edge_msa_runtime.bundle.loader import open_bundle
     from edge_msa_runtime.doctor.report import examine_device, format_report
 
-    report = examine_device(open_bundle(options.bundle).manifest if options.bundle else None)
+    bundle = open_bundle(options.bundle) if options.bundle else None
+    print_notes(bundle.notes if bundle else ())
+    report = examine_device(bundle.manifest if bundle else None)
     print_result(format_report(report), report.to_json(), options)
     report.raise_if_blocked()

@@ -7,7 +7,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.backend_info import BACKEND_INFO
-from edge_msa_runtime.cli.common import KILOBYTE, add_bundle_argument, add_json_option, print_result
+from edge_msa_runtime.cli.common import KILOBYTE, add_bundle_argument, add_json_option, print_notes, print_result
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.loader import Bundle
@@ -25,6 +25,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     description = describe_bundle(options.bundle)
+    print_notes(description["notes"])
     print_result(_format_description(description), description, options)
 
 
@@ -66,6 +67,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
         "backends": backends,
         "license": manifest.license,
         "files": len(manifest.files),
+        "notes": list(bundle.notes),
     }
 
 

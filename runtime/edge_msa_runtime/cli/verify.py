@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def format_verification(verification: Verification) -> list[str]:
-    """Format a verification as one line per check and a summary."""
+    """Format a verification as one line per check, a summary, and what it shows if every check passed."""
     lines = [f"{'subset':7}{'route':9}{'difference':>12}{'tolerance':>12}"]
     for check in verification.checks:
         mark = "" if check.passed else "  FAILED"
@@ -59,7 +59,11 @@ def format_verification(verification: Verification) -> list[str]:
     passed = sum(check.passed for check in verification.checks)
     executed = f"{verification.backend} on {verification.device} at {verification.precision}"
     lines.append(
-        f"All files verified. {passed} of {len(verification.checks)} golden predictions match with {executed}; "
+        f"{passed} of {len(verification.checks)} golden predictions match with {executed}; "
         f"largest difference {verification.largest.difference:.2e}."
     )
+    if verification.passed:
+        lines.append(
+            "The bundle is consistent with its own manifest. It is not signed: this does not show who made it."
+        )
     return lines

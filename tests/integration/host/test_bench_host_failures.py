@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,6 +113,38 @@ def test_different_golden_predictions_exit_with_3(
     command = ("bench", changed, "--host", "127.0.0.1", "--python", python, "--backend", "onnxruntime")
     result = edge_msa(*command, *sshd.options)
     assert result.code == 3
+    assert sshd.remaining == []
+
+
+@pytest.mark.case("D5")
+@pytest.mark.parametrize("arguments", [(), ("--offline",)])
+def test_the_wheel_of_a_foreign_bundle_is_never_run(
+    sshd: SshDevice,
+    bundle: Path,
+    edge_msa: Command,
+    tmp_path: Path,
+    python: str,
+    change_manifest: Callable[..., None],
+    arguments: tuple[str, ...],
+) -> None:
+    changed = shutil.copytree(bundle, tmp_path / "changed")
+    (wheel,) = changed.glob("*.whl")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("numpy_helper.pth", "import os; os._exit(77)")
+        archive.writestr("sitecustomize.py", "import os; os._exit(77)")
+    with zipfile.ZipFile(wheel) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, data in content.items():
+            is_main = name == "edge_msa_runtime/cli/main.py"
+            archive.writestr(name, b"import os; os._exit(77)\n" + data if is_main else data)
+    change_manifest(changed, files={wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest()})
+    (changed / ".DS_Store").touch()
+    options = ("--host", "127.0.0.1", "--python", python, "--backend", "onnxruntime", "--num-runs", "3")
+    result = edge_msa("bench", changed, *options, *sshd.options, *arguments)
+    assert result.code == 0, result.err
+    assert f"note: The runtime in {json.loads((bundle / 'manifest.json').read_text())['name']} differs" in result.err
+    assert "note: Ignored, because the manifest does not list them: .DS_Store" in result.err
     assert sshd.remaining == []
 
 

@@ -8,6 +8,7 @@ import pytest
 from onnx import ModelProto
 
 from edge_msa.models.student import Student
+from edge_msa_export import build
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.errors import ExportError
 from edge_msa_export.request import ExportRequest
@@ -100,3 +101,25 @@ def test_request_that_does_not_fit_the_student_is_an_error(
     with pytest.raises(ExportError, match=message):
         build_graphs(student, replace(laptop_request, **{field: values[field]}), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.case("D3")
+def test_a_precision_beyond_the_tolerance_of_the_runtime_is_left_out(
+    student: Student,
+    laptop_request: ExportRequest,
+    student_graphs: dict[GraphKey, ModelProto],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = build.measure_parity
+
+    def measure(programs: Any, *arguments: Any) -> dict[GraphKey, float]:
+        parity = measured(programs, *arguments)
+        return {key: 0.04 if max(parity.values()) > 1e-5 else value for key, value in parity.items()}
+
+    monkeypatch.setattr(build, "measure_parity", measure)
+    request = replace(laptop_request, precisions=("fp32", "fp16"))
+    graphs = build_graphs(student, request, tmp_path, student_graphs)
+    assert {spec.precision for spec in graphs.specs} == {"fp32"}
+    (reason,) = graphs.refused.values()
+    assert "differs from torch by 0.04 on a golden sample, more than 0.03" in reason

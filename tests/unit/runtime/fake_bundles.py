@@ -106,9 +106,9 @@ def random_frames(name: str, count: int, seed: int = 5) -> Array:
 def write_golden_text(folder: Path, text: str, frames: Array) -> None:
     """Replace the golden cases of a bundle by one with a text and the frames that the text encoder computes from it."""
     arrays: dict[str, Any] = {
-        "l/language": frames,
+        "l/language": frames.astype("f4"),
         "l/text": np.array(text),
-        "l/prediction": reference_prediction({"language": frames}),
+        "l/prediction": reference_prediction({"language": frames}).astype("f4"),
     }
     np.savez(folder / "golden.npz", **arrays)
     files = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]

@@ -51,6 +51,22 @@ def write_model_with_external_constant(folder: Path, name: str, location: str) -
     return path
 
 
+@pytest.mark.case("D1")
+def test_constant_of_a_subgraph_in_another_folder_is_an_error(tmp_path: Path) -> None:
+    path = write_model_with_external_constant(tmp_path, "w_s", "w.bin")
+    (tmp_path / "w.bin").write_bytes(bytes(1 << 16))
+    model = onnx.load(path, load_external_data=False)
+    (tensor,) = (item for item in model.graph.initializer if item.data_location == TensorProto.EXTERNAL)
+    tensor.external_data[0].value = "*/_ORT_MEM_ADDR_/*"
+    node = helper.make_node("Constant", [], ["c"], value=tensor)
+    body = helper.make_graph([node], "body", [], [make_value("c")])
+    tensor.external_data[0].value = "w.bin"
+    model.graph.node.append(helper.make_node("If", ["which"], ["z"], then_branch=body, else_branch=body))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ExportError, match=r"stores w_s in '\*/_ORT_MEM_ADDR_/\*', which is not in the same folder"):
+        inspect_file(path, TENSORRT_10)
+
+
 def test_bundle_inspection_covers_every_tensorrt_graph(jetson_bundle: Bundle) -> None:
     graphs = inspect_bundle(jetson_bundle, TENSORRT_10)
     expected = [spec.file for spec in jetson_bundle.manifest.graphs if spec.backend == "tensorrt"]

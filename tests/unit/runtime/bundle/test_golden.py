@@ -13,6 +13,8 @@ from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import Subset
 
+GOLDEN = {"l/language": np.zeros((3, 4), "f4"), "l/prediction": np.zeros(1, "f4")}
+
 
 def test_every_subset_has_a_case(shared_bundle: Path) -> None:
     cases = load_golden(open_bundle(shared_bundle))
@@ -34,6 +36,14 @@ def test_a_text_replaces_the_frames_of_language() -> None:
         ({"l/prediction": np.zeros(1)}, "has no array l/language"),
         ({"other": np.zeros(1)}, "has no cases"),
         ({"l/prediction": np.array([None])}, "Cannot load golden"),
+        ({**GOLDEN, "l/prediction": np.array([np.nan], "f4")}, "must be finite float32 of shape .1,.*, got float32"),
+        ({**GOLDEN, "l/prediction": np.zeros(0, "f4")}, r"got float32 of shape \(0,\)"),
+        ({**GOLDEN, "l/prediction": np.zeros((), "f4")}, r"got float32 of shape \(\)"),
+        ({**GOLDEN, "l/prediction": np.array(["1"])}, "must be finite float32"),
+        ({**GOLDEN, "l/language": np.zeros((0, 4), "f4")}, r"l/language must be finite float32 of shape \(frames, 4\)"),
+        ({**GOLDEN, "l/language": np.full((2, 4), np.inf, "f4")}, "l/language must be finite float32"),
+        ({**GOLDEN, "l/language": np.zeros((2, 5), "f4")}, r"got float32 of shape \(2, 5\)"),
+        ({"a/audio": np.zeros((2, 2), "f4"), "a/prediction": np.zeros(1, "f4")}, "the bundle has no modality audio"),
     ],
 )
 def test_an_invalid_file_is_refused(

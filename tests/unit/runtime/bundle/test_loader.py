@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -63,9 +64,83 @@ def test_a_missing_file_is_refused(bundle_path: Path, name: str) -> None:
         open_bundle(bundle_path)
 
 
-def test_an_unlisted_file_is_refused(bundle_path: Path) -> None:
-    (bundle_path / "graphs" / "more.onnx").write_bytes(b"")
-    with pytest.raises(BundleError, match=r"manifest\.json does not list graphs/more\.onnx"):
+@pytest.mark.case("F31")
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".DS_Store",
+        "graphs/.DS_Store",
+        "graphs/._fuse.onnx",
+        "graphs/fuse.onnx~",
+        "graphs/#fuse.onnx#",
+        "graphs/.fuse.onnx.swp",
+        "graphs/fuse.onnx.bak",
+        "README.md~",
+        "manifest.json.orig",
+        "Thumbs.db",
+        "desktop.ini",
+        ".mypy_cache/3.12/builtins.data.json",
+        ".git/hooks/post-checkout.py",
+        "__MACOSX/graphs/._fuse.onnx",
+        "__pycache__/x.cpython-312.pyc",
+        "notes.txt",
+        "papers/figure.png",
+        "old/graphs/fuse.onnx",
+        "bell\a.txt",
+    ],
+)
+def test_clutter_is_ignored_with_a_note(bundle_path: Path, name: str) -> None:
+    (bundle_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle_path / name).write_bytes(b"clutter")
+    bundle = open_bundle(bundle_path)
+    assert bundle.notes == (f"Ignored, because the manifest does not list them: {ascii(name)[1:-1]}",)
+    _flip_a_bit(bundle_path / "graphs/fuse.onnx")
+    with pytest.raises(BundleError, match=r"graphs/fuse\.onnx has changed"):
+        open_bundle(bundle_path)
+
+
+@pytest.mark.case("F31")
+def test_many_ignored_files_are_one_note(bundle_path: Path) -> None:
+    for number in range(9):
+        (bundle_path / f"{number}.txt").touch()
+    assert open_bundle(bundle_path).notes == (
+        "Ignored, because the manifest does not list them: 0.txt, 1.txt, 2.txt and 6 more",
+    )
+
+
+@pytest.mark.case("F31")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("graphs/more.onnx", "looks like a part of the bundle"),
+        ("graphs/w.bin", "looks like a part of the bundle"),
+        ("graphs/deep/w.bin", "looks like a part of the bundle"),
+        ("numpy.py", "is code"),
+        ("edge_msa_runtime/__init__.py", "is code"),
+        ("graphs/onnxruntime.SO", "is code"),
+    ],
+)
+def test_an_unlisted_file_that_could_be_used_is_refused(bundle_path: Path, name: str, reason: str) -> None:
+    (bundle_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle_path / name).write_bytes(b"")
+    with pytest.raises(BundleError, match=rf"manifest\.json does not list '{re.escape(name)}', which {reason}"):
+        open_bundle(bundle_path)
+
+
+@pytest.mark.case("F31")
+def test_an_unlisted_file_that_is_not_a_regular_file_is_refused(bundle_path: Path) -> None:
+    os.mkfifo(bundle_path / ".pipe")
+    with pytest.raises(BundleError, match=r"does not list '\.pipe', which is a link or not a regular file"):
+        open_bundle(bundle_path)
+
+
+@pytest.mark.parametrize("name", ["edge_msa_runtime/__init__.py", "x.so"])
+def test_listed_code_is_refused(bundle_path: Path, seal: Callable[..., None], name: str) -> None:
+    (bundle_path / name).parent.mkdir(exist_ok=True)
+    (bundle_path / name).write_bytes(b"")
+    files = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["files"]
+    seal(bundle_path, {"files": {**files, name: hashlib.sha256(b"").hexdigest()}})
+    with pytest.raises(BundleError, match="which is code"):
         open_bundle(bundle_path)
 
 
@@ -88,7 +163,7 @@ def test_a_link_out_of_the_bundle_is_refused(bundle_path: Path, tmp_path: Path) 
 
 def test_a_linked_folder_is_refused(bundle_path: Path, tmp_path: Path) -> None:
     (bundle_path / "linked").symlink_to(tmp_path, target_is_directory=True)
-    with pytest.raises(BundleError, match=r"does not list linked"):
+    with pytest.raises(BundleError, match=r"does not list 'linked', which is a link"):
         open_bundle(bundle_path)
 
 

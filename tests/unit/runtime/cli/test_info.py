@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Callable
 
+import numpy as np
 import pytest
 
 from edge_msa_runtime.cli.main import main
@@ -27,3 +28,15 @@ def test_info_describes_the_text_encoder(
     assert "table encoder, up to 10 tokens" in out
     size = sum(path.stat().st_size for path in (folder / "language").iterdir())
     assert json.loads(out.splitlines()[-1])["language"]["bytes"] == size
+
+
+@pytest.mark.case("F31")
+@pytest.mark.parametrize("command", ["info", "verify", "bench", "build", "predict", "doctor"])
+def test_every_command_notes_ignored_files(
+    command: str, bundle_path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (bundle_path / ".DS_Store").touch()
+    np.savez(tmp_path / "input.npz", language=np.zeros((3, 4), "f4"))
+    options = {"bench": ["--repeats", "1", "--warmup", "0"], "predict": [str(tmp_path / "input.npz")]}
+    assert main([command, str(bundle_path), *options.get(command, [])]) == 0
+    assert "note: Ignored, because the manifest does not list them: .DS_Store" in capsys.readouterr().err

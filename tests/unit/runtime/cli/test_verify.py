@@ -16,6 +16,7 @@ def test_verify_passes_on_an_intact_bundle(shared_bundle: Path, capsys: pytest.C
     out = capsys.readouterr().out
     assert json.loads(out.splitlines()[-1])["passed"]
     assert "14 of 14 golden predictions match with openvino on CPU at fp32" in out
+    assert "consistent with its own manifest. It is not signed" in out
 
 
 def test_verify_all_skips_missing_backends(
