@@ -17,7 +17,12 @@ from edge_msa_runtime.modalities import MODALITIES
 
 _LABELED_SPLITS: tuple[SplitName, ...] = ("train", "valid")
 
+_CHUNK = 256  # samples per step: limits the size of copies of a large array
 
+ZERO_PADDING_NOTE = (
+    "language: the data has zeros at padding, where the authors of ALMT feed the outputs of BERT, so the imported "
+    "checkpoint predicts otherwise than in their code"
+)
 TEXT_ONLY_HINT = (
     "has text but no frames. Train a text model on it with edge-msa text, use it with a model that takes text "
     "(--text-model), or turn the text into frames with data encode"
@@ -58,6 +63,9 @@ class ModelSpec:
     """The data that the model was trained on, so that later commands find it; empty for an imported checkpoint."""
     text_input: TextInputSpec | None = None
     """Set if the model takes text. Its run then holds the tokenizer and the text encoder."""
+    language_padding: bool = False
+    """Whether the model takes the language frames at padding as they are in the data, instead of zeros. The authors of
+    ALMT feed the outputs of BERT at padding without a mask, so their checkpoints depend on them."""
 
     @classmethod
     def for_training(cls, dataset: Dataset, source: str) -> ModelSpec:
@@ -151,11 +159,22 @@ class ModelSpec:
                 f"The task must be {self.task.kind}, which the model was trained for, got {dataset.task.kind} in "
                 f"{dataset.name}. Pass the matching --task."
             )
-        return drop_unused_modalities(dataset, self.dims)
+        selected = drop_unused_modalities(dataset, self.dims)
+        if self.language_padding and _has_zero_padding(selected):
+            selected = dataclasses.replace(selected, notes=(*selected.notes, ZERO_PADDING_NOTE))
+        return selected
 
     def normalize(self, dataset: Dataset) -> Dataset:
         """Return the model's inputs from the dataset, normalized. Raises the errors of `select_inputs`."""
-        return self.normalization.normalize_dataset(self.select_inputs(dataset))
+        selected = self.select_inputs(dataset)
+        if self.language_padding:
+            splits = {name: _keep_language_padding(split) for name, split in selected.splits.items()}
+            selected = dataclasses.replace(selected, splits=splits)
+        return self.normalization.normalize_dataset(selected)
+
+    def normalize_split(self, split: Split) -> Split:
+        """Return the model's inputs from a split with complete samples and the model's modalities, normalized."""
+        return self.normalization.normalize_split(_keep_language_padding(split) if self.language_padding else split)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, as stored in run.json."""
@@ -225,3 +244,31 @@ def _trainable_dims(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]
 
 def _has_frames(split: Split, modalities: Collection[str]) -> bool:
     return any(split.modalities[name].valid.any() for name in modalities if name in split.modalities)
+
+
+def _keep_language_padding(split: Split) -> Split:
+    """Return the split with the language frames at padding marked as valid, for samples that have language."""
+    frames = split.modalities.get("language")
+    if frames is None or frames.values is None:
+        return split
+    has_language = frames.valid.any(axis=1, keepdims=True)
+    valid = np.broadcast_to(has_language, frames.valid.shape)
+    return dataclasses.replace(
+        split, modalities={**split.modalities, "language": dataclasses.replace(frames, valid=valid)}
+    )
+
+
+def _has_zero_padding(dataset: Dataset) -> bool:
+    """Return whether there is padding of language, and all its values are zero."""
+    found = False
+    for split in dataset.splits.values():
+        frames = split.modalities.get("language")
+        if frames is None:
+            continue
+        for start in range(0, len(split), _CHUNK):
+            valid = frames.valid[start : start + _CHUNK]
+            padding = ~valid & valid.any(axis=1, keepdims=True)
+            found = found or bool(padding.any())
+            if frames.values is not None and frames.values[start : start + _CHUNK][padding].any():
+                return False
+    return found

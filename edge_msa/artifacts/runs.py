@@ -32,7 +32,7 @@ from edge_msa_runtime import __version__
 from edge_msa_runtime.atomic_files import replace_folder, restore_folder
 from edge_msa_runtime.bundle.hashing import file_sha256
 
-SCHEMA = 2
+SCHEMA = 3
 INFO_NAME = "run.json"
 WEIGHTS_NAME = "weights.safetensors"
 LOG_NAME = "log.jsonl"

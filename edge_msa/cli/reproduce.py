@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.options import Compile, Data, Device, Epochs, Json, Recipe, TaskName, TrainingPrecision
+from edge_msa.cli.options import Compile, Data, Device, Epochs, Json, Recipe, TaskName, TextModel, TrainingPrecision
 from edge_msa.cli.paths import CONTAINER, Output
 
 
@@ -40,6 +40,7 @@ def reproduce(
     precision: TrainingPrecision = "auto",
     compiled: Compile = False,
     task: TaskName = None,
+    text_model: TextModel = None,
     json: Json = False,
 ) -> None:
     """Train several seeds and compare with the paper.
@@ -61,5 +62,6 @@ def reproduce(
         epochs=epochs,
         hardware=Hardware(device, precision, compiled),
         task=task,
+        text_model=text_model,
         json=json,
     )

@@ -109,3 +109,8 @@ class AlmtRecipe(TrainingSchedule):
 
 
 TeacherRecipe = HrlfRecipe | AlmtRecipe
+
+
+def uses_msm(recipe: TeacherRecipe) -> bool:
+    """Return whether a training drops modalities and frames."""
+    return isinstance(recipe, HrlfRecipe) or recipe.robust

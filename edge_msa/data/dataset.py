@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +19,44 @@ SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 
+class FrameEncoder(Protocol):
+    """Computes the frames of tokenized texts. Every frame depends on all words of its text."""
+
+    @property
+    def dim(self) -> int:
+        """Features per frame."""
+
+    def to(self, device: Any) -> None:
+        """Compute on a device of torch from now on."""
+
+    def encode(self, ids: NDArray[np.integer]) -> FloatArray:
+        """Return the frames (n, T, d) of token ids (n, T), which are negative at padding; frames there are zero."""
+
+    def hide(self, ids: NDArray[np.integer], hidden: BoolArray) -> NDArray[np.integer]:
+        """Return the ids with the unknown token in place of each `hidden` (n, T) word. Special tokens stay."""
+
+
 @dataclass(frozen=True)
 class Frames:
-    """One modality of one split: either `values`, or `ids` into an embedding `table`."""
+    """One modality of one split: `values`, `ids` into an embedding `table`, or `ids` of an `encoder`."""
 
     valid: BoolArray
     """(N, T): False for padding and missing frames. A sample without a valid frame lacks the modality."""
     values: FloatArray | None = None
     """(N, T, d) float32."""
     ids: NDArray[np.integer] | None = None
-    """(N, T): rows of `table`."""
+    """(N, T): rows of `table`, or tokens for `encoder`, negative at padding."""
     table: FloatArray | None = None
     """(V, d) float32."""
+    encoder: FrameEncoder | None = None
+    """Computes the frames when they are taken."""
 
     def __post_init__(self) -> None:
-        if (self.values is None) == (self.ids is None) or (self.ids is None) != (self.table is None):
-            raise DataError("Frames must have either values (N, T, d), or ids (N, T) together with a table (V, d).")
+        sources = (self.values is not None, self.table is not None, self.encoder is not None)
+        if sum(sources) != 1 or (self.ids is None) != (self.values is not None):
+            raise DataError(
+                "Frames must have either values (N, T, d), or ids (N, T) with a table (V, d) or an encoder."
+            )
         source = self.values if self.values is not None else self.ids
         shape = () if source is None else source.shape[:2]
         if self.valid.shape != shape:
@@ -43,6 +65,8 @@ class Frames:
     @property
     def dim(self) -> int:
         """Features per frame."""
+        if self.encoder is not None:
+            return self.encoder.dim
         source = self.values if self.values is not None else self.table
         assert source is not None  # noqa: S101 - checked by __post_init__
         return int(source.shape[-1])
@@ -63,7 +87,11 @@ class Frames:
         valid = self.valid[rows]
         if self.values is not None:
             return np.where(valid[..., None], self.values[rows], np.float32(0))
-        assert self.ids is not None and self.table is not None  # noqa: S101, PT018 - checked by __post_init__
+        assert self.ids is not None  # noqa: S101 - checked by __post_init__
+        if self.encoder is not None:
+            present: BoolArray = np.any(valid, axis=1, keepdims=True)
+            return self.encoder.encode(np.where(present, self.ids[rows], -1)) * valid[..., None]
+        assert self.table is not None  # noqa: S101 - checked by __post_init__
         return np.where(valid[..., None], self.table[self.ids[rows]], np.float32(0))
 
     def select(self, rows: NDArray[np.integer]) -> Frames:
@@ -74,6 +102,19 @@ class Frames:
             values=None if self.values is None else self.values[rows],
             ids=None if self.ids is None else self.ids[rows],
         )
+
+    def keep(self, kept: BoolArray) -> Frames:
+        """Return the modality without the frames that are not `kept`, (N, T).
+
+        The frames of an encoder still contain the words of dropped frames. Those words are therefore replaced by the
+        unknown token, and the other frames are computed again from what is left. The row of a table depends on its own
+        word only, so dropping the row equals replacing the word. `values` may come from an encoder that is not known
+        here; see `edge_msa.data.contextual_features`.
+        """
+        valid = self.valid & kept
+        if self.encoder is None or self.ids is None:
+            return replace(self, valid=valid)
+        return replace(self, valid=valid, ids=self.encoder.hide(self.ids, self.valid & ~kept))
 
 
 @dataclass(frozen=True)
@@ -150,10 +191,15 @@ class Dataset:
 
     @property
     def windows(self) -> dict[str, int]:
-        """Number of valid frames of the longest sample, by modality."""
+        """Number of valid frames of the longest training or validation sample, by modality.
+
+        A model must not depend on the test split. Longer samples are processed in chunks.
+        """
         longest: dict[str, int] = {}
-        for name, frames in self._frames():
-            longest[name] = max(longest.get(name, 1), int(frames.lengths.max(initial=0)))
+        for split_name, split in self.splits.items():
+            for name, frames in split.modalities.items():
+                frames_of_longest = int(frames.lengths.max(initial=0)) if split_name != "test" else 1
+                longest[name] = max(longest.get(name, 1), frames_of_longest)
         return {name: longest[name] for name in MODALITIES if name in longest}
 
     def split(self, name: SplitName) -> Split:
@@ -178,7 +224,3 @@ class Dataset:
             for name, split in self.splits.items()
         }
         return replace(self, splits=splits, notes=(*self.notes, *notes))
-
-    def _frames(self) -> Iterator[tuple[str, Frames]]:
-        for split in self.splits.values():
-            yield from split.modalities.items()

@@ -47,9 +47,14 @@ def _add_prefix(split: Split, number: int) -> Split:
 def _join_frames(parts: Sequence[tuple[Frames | None, int]]) -> Frames:
     """Join one modality. Each part is its frames, or None if it lacks the modality, and its number of samples."""
     available = [frames for frames, _ in parts if frames is not None]
-    length, dim, table = max(frames.length for frames in available), available[0].dim, available[0].table
+    first, length = available[0], max(frames.length for frames in available)
+    dim, table, encoder = first.dim, first.table, first.encoder
     empty = {count: Frames(np.zeros((count, 1), np.bool_), np.zeros((count, 1, dim), np.float32)) for _, count in parts}
     valid = [_pad((frames or empty[count]).valid, length) for frames, count in parts]
+    if encoder is not None and all(frames.encoder is encoder for frames in available):
+        padding = [np.full((count, 1), -1) if f is None or f.ids is None else f.ids for f, count in parts]
+        tokens = np.concatenate([_pad(item, length, -1) for item in padding])
+        return Frames(np.concatenate(valid), ids=tokens, encoder=encoder)
     if table is None or not all(f.table is not None and np.array_equal(f.table, table) for f in available):
         values = [_pad((frames or empty[count]).take(), length) for frames, count in parts]
         return Frames(np.concatenate(valid), np.concatenate(values))
@@ -57,6 +62,7 @@ def _join_frames(parts: Sequence[tuple[Frames | None, int]]) -> Frames:
     return Frames(np.concatenate(valid), ids=np.concatenate([_pad(item, length) for item in ids]), table=table)
 
 
-def _pad(values: NDArray[Any], length: int) -> NDArray[Any]:
-    """Pad axis 1 with zeros to `length`."""
-    return np.pad(values, [(0, 0), (0, length - values.shape[1])] + [(0, 0)] * (values.ndim - 2))
+def _pad(values: NDArray[Any], length: int, filler: int = 0) -> NDArray[Any]:
+    """Pad axis 1 with `filler` to `length`."""
+    widths = [(0, 0), (0, length - values.shape[1])] + [(0, 0)] * (values.ndim - 2)
+    return np.pad(values, widths, constant_values=filler)

@@ -60,6 +60,13 @@ class FeatureNormalization:
             if id(frames.table) not in tables:
                 tables[id(frames.table)] = self.normalize_frames(name, frames.table)
             return replace(frames, table=tables[id(frames.table)])
+        if frames.encoder is not None:
+            if self.mean[name].any() or (self.std[name] != 1).any():
+                raise DataError(
+                    f"The model must take {name} features, because it normalizes them, got texts for a text encoder. "
+                    "Pass the data that the model was trained on."
+                )
+            return frames
         assert frames.values is not None  # noqa: S101 - checked by Frames
         values = self.normalize_frames(name, frames.values)
         values[~frames.valid] = 0
@@ -107,7 +114,8 @@ def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormaliza
     """Return the mean and standard deviation of every feature over the split's valid frames.
 
     A constant feature gets std 1. A modality of `dims` without a valid frame in the split is not normalized (mean 0,
-    std 1) and gets a note: other splits are not training data, so their statistics are not used.
+    std 1) and gets a note: other splits are not training data, so their statistics are not used. The frames of a text
+    encoder are not normalized either.
     """
     mean: dict[str, FloatArray] = {}
     std: dict[str, FloatArray] = {}
@@ -117,6 +125,9 @@ def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormaliza
         if frames is None or not frames.valid.any():
             mean[modality], std[modality] = np.zeros(width, np.float32), np.ones(width, np.float32)
             notes.append(f"{modality}: not normalized, the train split has no frame of it")
+            continue
+        if frames.encoder is not None:
+            mean[modality], std[modality] = np.zeros(width, np.float32), np.ones(width, np.float32)
             continue
         center, deviation = _compute_moments(frames)
         # Rounding leaves a tiny deviation in a constant feature; dividing by less than 1e-12 overflows float32.

@@ -10,6 +10,8 @@ from edge_msa.data.dataset import Dataset, Frames
 from edge_msa.errors import DataError
 from edge_msa_runtime.inputs.validation import MAX_ABSOLUTE_VALUE
 
+_CHUNK = 256  # samples per step: limits the size of copies of a large array
+
 
 def check_value_range(dataset: Dataset, modalities: Collection[str]) -> None:
     """Check the unmasked frames, or the embedding table, of the named modalities in the training and validation splits.
@@ -33,7 +35,8 @@ def _largest_value(frames: Frames) -> float:
     """Return the value with the largest magnitude in the valid frames, or in the embedding table."""
     if frames.table is not None:
         return max(float(frames.table.max()), float(frames.table.min()), key=abs)
-    assert frames.values is not None  # noqa: S101 - checked by Frames
-    valid = frames.valid[..., None]
-    bounds = (frames.values.max(initial=0, where=valid), frames.values.min(initial=0, where=valid))
-    return max(map(float, bounds), key=abs)
+    bounds = [0.0]
+    for start in range(0, len(frames.valid), _CHUNK):
+        values = frames.take(slice(start, start + _CHUNK))
+        bounds += (float(values.max(initial=0)), float(values.min(initial=0)))
+    return max(bounds, key=abs)

@@ -57,10 +57,18 @@ class TextTokenizer:
 
     @property
     def unknown(self) -> int:
-        """Id of the token for unknown words; 0 if the tokenizer has none."""
+        """Id of the token for unknown words, or of the mask token if there is none; 0 if there is neither."""
         model = json.loads(self.tokenizer)["model"]
-        token = self._tokenizer.token_to_id(model.get("unk_token") or UNKNOWN)
-        return 0 if token is None else int(token)
+        if model.get("unk_id") is not None:
+            return int(model["unk_id"])
+        names = (model.get("unk_token"), UNKNOWN, "<unk>", "[MASK]", "<mask>")
+        tokens = (self._tokenizer.token_to_id(name) for name in names if name)
+        return next((int(token) for token in tokens if token is not None), 0)
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the tokens that are added to each text, e.g. [CLS] and [SEP]."""
+        return frozenset(self._tokenizer.encode("", add_special_tokens=self.special).ids)
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the token ids of each text, (n,) int64; empty for a text without words."""

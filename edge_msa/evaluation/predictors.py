@@ -35,7 +35,7 @@ def run_predictor(run: Run, context: TrainingContext | None = None) -> Predict:
     spec = run.spec
 
     def predict_split(split: Split, subset: Subset) -> FloatArray:
-        return _squeeze_scores(predict(model, spec.normalization.normalize_split(split), subset))
+        return _squeeze_scores(predict(model, spec.normalize_split(split), subset))
 
     return predict_split
 

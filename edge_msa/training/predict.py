@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -78,14 +79,14 @@ def predict(model: Model, split: Split, subset: Subset, batch_size: int = 512) -
         batch_size: Number of samples per forward pass.
     """
     device = next(model.parameters()).device
-    tensors = SplitTensors(split, model.config.dims, device)
+    modalities = {name: frames for name, frames in split.modalities.items() if name in subset.modalities}
+    tensors = SplitTensors(replace(split, modalities=modalities), model.config.dims, device)
     training = model.training
     model.eval()
     with torch.no_grad():
         parts = []
         for batch in tensors.batches(batch_size):
-            visible = batch.restricted(subset.modalities)
-            outputs: torch.Tensor = model(visible.frames, visible.valid)
+            outputs: torch.Tensor = model(batch.frames, batch.valid)
             parts.append(outputs.cpu().numpy())
     model.train(training)
     return np.concatenate(parts)

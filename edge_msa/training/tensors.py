@@ -25,20 +25,6 @@ class Batch:
     rows: Tensor
     """Indices of the samples in the split, (B,)."""
 
-    def masked(self, visible: Mapping[str, Tensor]) -> Batch:
-        """Return the same samples with only the visible frames.
-
-        Args:
-            visible: (N, T) bool by modality for the whole split, as returned by `draw_missing`, on any device.
-        """
-        device = self.labels.device
-        valid = {
-            name: mask & visible[name][self.rows.to(visible[name].device)].to(device)
-            for name, mask in self.valid.items()
-        }
-        frames = {name: frames * valid[name][..., None] for name, frames in self.frames.items()}
-        return Batch(frames, valid, self.labels, self.rows)
-
     def restricted(self, modalities: Collection[str]) -> Batch:
         """Return the same samples with only these modalities. The others have no valid frame."""
         valid = {name: mask if name in modalities else torch.zeros_like(mask) for name, mask in self.valid.items()}
@@ -54,11 +40,16 @@ class ModalityTensors:
     values: Tensor | None = None
     ids: Tensor | None = None
     table: Tensor | None = None
+    encoded: Frames | None = None
+    """Frames of a text encoder, which are computed per batch."""
 
     @classmethod
     def of(cls, frames: Frames, device: torch.device) -> ModalityTensors:
         """Move frames to the device. Ids stay ids, so that the device stores each row of a table only once."""
         valid = torch.from_numpy(np.ascontiguousarray(frames.valid)).to(device)
+        if frames.encoder is not None:
+            frames.encoder.to(device)
+            return cls(valid, encoded=frames)
         if frames.values is not None:
             return cls(valid, values=torch.from_numpy(frames.take()).to(device))
         assert frames.ids is not None and frames.table is not None  # noqa: S101, PT018 - guaranteed by Frames
@@ -72,12 +63,28 @@ class ModalityTensors:
         invalid = torch.zeros(count, 1, dtype=torch.bool, device=device)
         return cls(invalid, values=torch.zeros(count, 1, dim, device=device))
 
-    def take(self, rows: Tensor) -> Tensor:
-        """Return the frames of samples, (n, T, d), zero where not valid."""
+    def take(self, rows: Tensor, visible: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the frames of samples, (n, T, d), zero where not valid, and their validity, (n, T).
+
+        Args:
+            rows: Indices of the samples, (n,).
+            visible: (N, T) bool for the whole split, on any device; the other frames are dropped as in `Frames.keep`.
+        """
+        valid = self.valid[rows]
+        if visible is not None:
+            valid = valid & visible[rows.to(visible.device)].to(valid.device)
+        if self.encoded is not None:
+            return self._encode(rows, valid), valid
         if self.values is not None:
-            return self.values[rows]
+            return self.values[rows] if visible is None else self.values[rows] * valid[..., None], valid
         assert self.ids is not None and self.table is not None  # noqa: S101, PT018 - guaranteed by `of`
-        return self.table[self.ids[rows]] * self.valid[rows][..., None]
+        return self.table[self.ids[rows]] * valid[..., None], valid
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _encode(self, rows: Tensor, valid: Tensor) -> Tensor:
+        assert self.encoded is not None  # noqa: S101 - checked by `take`
+        frames = self.encoded.select(rows.cpu().numpy()).keep(valid.cpu().numpy())
+        return torch.from_numpy(frames.take()).to(valid.device)
 
 
 class SplitTensors:
@@ -106,11 +113,19 @@ class SplitTensors:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, rows: Tensor) -> Batch:
-        """Return the samples `rows`, (B,) integers on any device."""
+    def batch(self, rows: Tensor, visible: Mapping[str, Tensor] | None = None) -> Batch:
+        """Return the samples `rows`.
+
+        Args:
+            rows: (B,) integers on any device.
+            visible: (N, T) bool by modality for the whole split, as returned by `draw_missing`, on any device. Other
+                frames are dropped. Words that a text encoder would encode are hidden before.
+        """
         rows = rows.to(self.device)
-        frames = {name: tensors.take(rows) for name, tensors in self.modalities.items()}
-        valid = {name: tensors.valid[rows] for name, tensors in self.modalities.items()}
+        parts = {
+            name: tensors.take(rows, visible[name] if visible else None) for name, tensors in self.modalities.items()
+        }
+        frames, valid = ({name: part[index] for name, part in parts.items()} for index in (0, 1))
         return Batch(frames, valid, self.labels[rows], rows)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:

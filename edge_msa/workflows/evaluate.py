@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from edge_msa.artifacts.runs import INFO_NAME, load_run
@@ -17,6 +17,7 @@ from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_ev
 from edge_msa.evaluation.predictors import run_predictor, select_session_inputs, session_predictor
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.run_data import data_source_for_run, open_dataset_for_run
+from edge_msa.training.teachers.almt import truncation_notes
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
@@ -91,7 +92,11 @@ def open_predictor(
         if backend != "auto" or precision is not None:
             raise UsageError(f"--backend, --precision and --against are for bundles, but {path} is a run. Omit them.")
         run = load_run(path)
-        return run_predictor(run), Source(name, "run"), run.spec.select_inputs(dataset)
+        selected = run.spec.select_inputs(dataset)
+        if run.info.model == "almt":
+            notes = (*selected.notes, *truncation_notes(selected, run.info.config["lengths"]))
+            selected = replace(selected, notes=notes)
+        return run_predictor(run), Source(name, "run"), selected
     if (path / MANIFEST_NAME).is_file():
         session = load(path, backend=backend, precision=precision)
         print_notes(session.bundle.notes)

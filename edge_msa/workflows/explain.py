@@ -87,7 +87,7 @@ class _Subject:
 
     def normalized_samples(self, rows: Rows) -> Split:
         """Return samples as the network expects them."""
-        return self.run.spec.normalization.normalize_split(self.split.select(rows))
+        return self.run.spec.normalize_split(self.split.select(rows))
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,9 @@ def _check_baselines(subject: _Subject, predictions: Predictions) -> str:
 
 def _project_joint(subject: _Subject) -> ProjectionFigure:
     selected = subject.split.select(random_rows(len(subject.split), MAX_SAMPLES))
-    normalization = subject.run.spec.normalization
+    spec = subject.run.spec
     return project_subsets(
-        lambda split, subset: compute_representations(subject.model, normalization.normalize_split(split), subset),
+        lambda split, subset: compute_representations(subject.model, spec.normalize_split(split), subset),
         selected,
         subject.dataset.task,
     )

@@ -73,8 +73,11 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
 
 
 def imported_spec(config: AlmtConfig, task: Task) -> ModelSpec:
-    """Return the spec of an imported network. Its windows are the network's positions; it has no normalization."""
+    """Return the spec of an imported network. Its windows are the network's positions; it has no normalization.
+
+    It takes the language frames at padding as they are in the data: BERT's outputs, which the authors do not mask.
+    """
     mean = {name: np.zeros(dim, np.float32) for name, dim in config.dims.items()}
     std = {name: np.ones(dim, np.float32) for name, dim in config.dims.items()}
     normalization = FeatureNormalization(mean, std, (UNNORMALIZED,))
-    return ModelSpec(task, config.dims, config.lengths, {}, normalization, data_source="")
+    return ModelSpec(task, config.dims, config.lengths, {}, normalization, data_source="", language_padding=True)

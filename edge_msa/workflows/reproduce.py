@@ -14,6 +14,7 @@ from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.config.recipes import load_recipe_file, preset_names, teacher_recipe
 from edge_msa.config.teachers import TeacherRecipe
 from edge_msa.console import print_json, print_note, print_notes, print_output, print_result, print_step, shows_progress
+from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import RunError, RunUsageError, UsageError
@@ -36,6 +37,7 @@ from edge_msa.evaluation.reproduction.variants import FULL_METHOD, Variant, find
 from edge_msa.evaluation.subsets import available_subsets
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import require_single_process
+from edge_msa.training.text.encode_dataset import encode_texts_with_run
 from edge_msa.workflows.train import train_on_dataset
 from edge_msa_runtime.output_paths import CONTAINER, check_output
 
@@ -53,6 +55,7 @@ def reproduce(
     epochs: int | None = None,
     hardware: Hardware | None = None,
     task: str | None = None,
+    text_model: Path | None = None,
     json: bool = False,
 ) -> Reproduction:
     """Train all variants with all seeds, predict the test split once with each run, and print and write the results.
@@ -71,6 +74,7 @@ def reproduce(
         epochs: Overrides the epochs of the recipe.
         hardware: Device and precision.
         task: Overrides the task that the data states.
+        text_model: Run whose text encoder computes the language frames; None for the language features of the data.
         json: Print the record as JSON.
 
     Raises:
@@ -83,6 +87,9 @@ def reproduce(
     require_single_process("reproduce")
     context = (hardware or Hardware()).start(progress=shows_progress())
     dataset = open_and_report(data, task)
+    text_run = load_run(text_model) if text_model else None
+    if text_run is not None:
+        dataset = encode_texts_with_run(text_run, dataset)
     for name in SPLITS:
         dataset.split(name)
     if not any(available_subsets(dataset.split("test"))):
@@ -97,7 +104,11 @@ def reproduce(
         notes.append(f"the recipe starts from the preset {preset}, the settings of the paper for this corpus")
     variants = dict(distinct_variants(model, table, data, epochs, dataset, ablations=ablations))
     check_output_dir(output_dir, model, dataset)
-    data_notes = (*dataset.notes, *ModelSpec.for_training(dataset, data).normalization.notes)
+    data_notes = (
+        *dataset.notes,
+        *ModelSpec.for_training(dataset, data).normalization.notes,
+        *dropped_frames_notes(dataset),
+    )
     print_notes([*notes, *(note for note in data_notes if note not in dataset.notes)])
     trained = [
         _train_variant(
@@ -110,6 +121,7 @@ def reproduce(
             seeds=seeds,
             context=context,
             printed_notes=data_notes,
+            text_model=text_run,
         )
         for variant, variant_recipe in variants.values()
     ]
@@ -198,6 +210,7 @@ def _train_variant(
     seeds: int,
     context: TrainingContext,
     printed_notes: tuple[str, ...],
+    text_model: Run | None,
 ) -> TrainedVariant:
     """Train a variant with all seeds, and predict the test split once with each run."""
     names, predictions = [], []
@@ -205,7 +218,15 @@ def _train_variant(
         print_step(f"{model} {variant.title}, seed {seed}")
         folder = output_dir / f"{model}-{variant.name}-seed{seed}"
         run, _ = train_on_dataset(
-            dataset, source, folder, model=model, recipe=recipe, seed=seed, context=context, reported=printed_notes
+            dataset,
+            source,
+            folder,
+            model=model,
+            recipe=recipe,
+            seed=seed,
+            context=context,
+            reported=printed_notes,
+            text_model=text_model,
         )
         names.append(folder.name)
         predictions.append(predict_test(run, variant, dataset, context))

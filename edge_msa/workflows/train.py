@@ -11,13 +11,15 @@ from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, teacher_recipe
-from edge_msa.config.teachers import TeacherName, TeacherRecipe
+from edge_msa.config.teachers import TeacherName, TeacherRecipe, uses_msm
 from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date, shows_progress
+from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.data.range_check import check_value_range
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
+from edge_msa.training.teachers.almt import TrainedAlmt, truncation_notes
 from edge_msa.training.teachers.train import train_by_recipe
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
 from edge_msa.training.text.text_input import copy_text_input
@@ -116,7 +118,8 @@ def train_on_dataset(
         return run, False
     check_value_range(dataset, spec.dims)
     normalized = spec.normalize(dataset)
-    print_notes(note for note in normalized.notes[len(dataset.notes) :] if note not in reported)
+    notes = [*normalized.notes[len(dataset.notes) :], *(dropped_frames_notes(normalized) if uses_msm(recipe) else ())]
+    print_notes(note for note in notes if note not in reported)
     with new_shared_run(output_dir, cache_key, context) as work:
         trained = train_by_recipe(normalized, recipe, seed=seed, context=context, work_dir=work)
         context.exit_other_processes()
@@ -135,5 +138,7 @@ def train_on_dataset(
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
+    if isinstance(trained, TrainedAlmt):
+        print_notes(truncation_notes(normalized, trained.config.lengths))
     print_result(f"validation: {format_metrics(trained.metrics)}")
     return load_run(output_dir), True

@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,9 +75,10 @@ class CommandResult:
 
     @property
     def error_line(self) -> str:
-        """The error message, which must be one line."""
+        """The error message, which must be one line besides notes and the progress of trainings."""
         assert "Traceback" not in self.err
-        lines = [line for line in self.err.splitlines() if not line.startswith("note:")]
+        progress = re.compile(r"note:|\w+ epoch \d+/\d+: loss ")
+        lines = [line for line in self.err.splitlines() if not progress.match(line)]
         assert len(lines) == 1, self.err
         assert lines[0].startswith("edge-msa: ")
         return lines[0]

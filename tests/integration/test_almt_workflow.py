@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa_runtime.modalities import MODALITIES, Subset
 from tests.locations import SHARED_DATA
+from tests.tolerances import assert_close_to_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +84,46 @@ def test_the_authors_checkpoint_predicts_as_published(tmp_path: Path, edge_msa: 
         rtol=0,
         atol=1e-5 * np.abs(expected).max(),
     )
+
+
+@pytest.mark.case("E5")
+@pytest.mark.parametrize("zeros", [False, True])
+def test_an_imported_checkpoint_gets_the_language_padding_of_the_file(
+    checkpoint: Path, tmp_path: Path, edge_msa: Command, *, zeros: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    count = 6
+    text = rng.normal(size=(count, 14, 24)).astype(np.float32)
+    mask = np.arange(14) < np.array([3, 14, 8, 5, 1, 9])[:, None]
+    if zeros:
+        text[~mask] = 0
+    streams = {"audio": (20, 16), "vision": (20, 12)}
+    features = {name: rng.normal(size=(count, *shape)).astype(np.float32) for name, shape in streams.items()}
+    split = {
+        "id": [f"video${row}" for row in range(count)],
+        "text": text,
+        "text_bert": np.stack([np.zeros((count, 14)), mask, np.zeros((count, 14))], axis=1).astype(np.float32),
+        **features,
+        "regression_labels": rng.uniform(-3, 3, count).astype(np.float32),
+    }
+    (tmp_path / "features.pkl").write_bytes(pickle.dumps({"train": split, "valid": split, "test": split}))
+    assert edge_msa("data", "convert", tmp_path / "features.pkl", tmp_path / "copy.npz").code == 0
+    assert edge_msa("import", "almt", checkpoint, "--output-dir", tmp_path / "run").code == 0
+    network = Almt(SYNTHETIC).eval()
+    network.load_state_dict(torch.load(checkpoint, weights_only=True))
+    frames = {name: torch.from_numpy(item) for name, item in {"language": text, **features}.items()}
+    everything = {name: torch.ones(item.shape[:2], dtype=torch.bool) for name, item in frames.items()}
+    with torch.no_grad():
+        expected = network(frames, everything)  # the authors use no masks
+    for name in ("features.pkl", "copy.npz"):
+        command = ("evaluate", tmp_path / "run", "--data", tmp_path / name, "--predictions", tmp_path / "scores.csv")
+        result = edge_msa(*command)
+        assert result.code == 0, result.err
+        table = csv.DictReader((tmp_path / "scores.csv").read_text().splitlines())
+        rows = [row for row in table if row["subset"] == "lav"]
+        scores = torch.tensor([[float(row["score"])] for row in rows])
+        assert_close_to_scale(scores, expected)
+        assert ("the data has zeros at padding" in result.out) == zeros
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,10 @@ def _split_arrays(name: SplitName, split: Split) -> dict[str, NDArray[Any]]:
         arrays[f"{name}/texts"] = np.array(split.texts, dtype=np.str_)
     for modality, frames in split.modalities.items():
         arrays[f"{name}/{modality}_valid"] = frames.valid
-        if frames.ids is not None:
+        if frames.table is not None and frames.ids is not None:
             arrays[f"{name}/{modality}_ids"] = frames.ids
+        elif modality == "language" and frames.values is not None:
+            arrays[f"{name}/{modality}"] = frames.values  # with padding, on which imported checkpoints of ALMT depend
         else:
             arrays[f"{name}/{modality}"] = frames.take()
     return arrays

@@ -59,14 +59,15 @@ def drop_frames(split: Split, share: float, *, seed: int) -> Split:
     """Drop round(share * valid frames) random frames of each modality of each sample.
 
     With the same seed, a larger share drops all frames that a smaller one drops. A curve over shares then shows the
-    effect of lost frames, not of different random draws.
+    effect of lost frames, not of different random draws. For a text encoder, the words of dropped frames are replaced
+    by the unknown token before encoding (`Frames.keep`).
     """
     dropped_modalities = {}
     for name, frames in split.modalities.items():
         scores = _generator(seed, 0, name).random(frames.valid.shape)
         rank = np.where(frames.valid, scores, 2.0).argsort(axis=1).argsort(axis=1)
         dropped = np.round(share * frames.lengths)
-        dropped_modalities[name] = replace(frames, valid=frames.valid & (rank >= dropped[:, None]))
+        dropped_modalities[name] = frames.keep(rank >= dropped[:, None])
     return replace(split, modalities=dropped_modalities)
 
 

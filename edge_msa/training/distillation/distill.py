@@ -146,7 +146,7 @@ class _DistillationObjective(Objective):
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the loss terms of the samples `rows`."""
         context, count = self._context, len(rows)
-        visible = self._train.batch(context.share(rows)).masked(self._visible)
+        visible = self._train.batch(context.share(rows), self._visible)
         tokens, available = self.student.encode(visible.frames, visible.valid)
         vectors = context.merge_shares(self.student.fusion.represent(tokens, available), count)
         predictions = self.student.fusion.output(vectors)

@@ -11,6 +11,7 @@ from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.config.students import StudentRecipe
 from edge_msa.console import print_notes
+from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.join import join_train_splits
 from edge_msa.data.opening import open_dataset
@@ -111,9 +112,11 @@ def prepare_distillation(
         spec = spec.merge(text_spec.select(["language"])).with_text_input(text_spec)
         student_dataset = _dataset_of(encoder_run, text_spec, source, transfers)
     unnormalized = spec.select_inputs(student_dataset)
-    spec = dataclasses.replace(spec.narrow_to(unnormalized), data_source=data_source_for_run(runs[0], data))
+    spec = dataclasses.replace(
+        spec.narrow_to(unnormalized), data_source=data_source_for_run(runs[0], data), language_padding=False
+    )
     normalized = spec.normalize(unnormalized)
-    print_notes(normalized.notes[len(source.notes) :])
+    print_notes((*normalized.notes[len(source.notes) :], *dropped_frames_notes(normalized)))
     return DistillationSetup(
         spec=spec,
         dataset=normalized,

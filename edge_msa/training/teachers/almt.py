@@ -15,7 +15,7 @@ of the network. Those of the training are:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_msa.config.teachers import AlmtRecipe
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, Frames
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
 from edge_msa.models.almt import Almt, AlmtConfig
@@ -129,8 +129,7 @@ class AlmtObjective(Objective):
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the loss of the samples `rows`."""
-        batch = self._train.batch(self._context.share(rows))
-        visible = batch if self._visible is None else batch.masked(self._visible)
+        visible = self._train.batch(self._context.share(rows), self._visible)
         outputs = self._context.merge_shares(self.network(visible.frames, visible.valid), len(rows))
         return {"loss": task_loss(outputs, self._train.labels[rows], self._task, self._recipe.score_loss)}
 
@@ -177,10 +176,35 @@ def network_config(recipe: AlmtRecipe, dataset: Dataset) -> AlmtConfig:
 
 
 def count_positions(dataset: Dataset) -> dict[str, int]:
-    """Return the number of positions of each modality: up to the last valid frame of any sample, and at least 1."""
-    counts: dict[str, int] = {}
-    for split in dataset.splits.values():
+    """Return the number of positions of each modality: up to the last valid frame of any training sample, at least 1.
+
+    The network has a weight for each position, so other splits must not decide their number. Frames of longer samples
+    beyond it are ignored, as in the authors' code; `truncation_notes` says how many samples that affects.
+    """
+    counts = dict.fromkeys(dataset.dims, 1)
+    for name, frames in dataset.split("train").modalities.items():
+        counts[name] = _positions(frames).max(initial=1)
+    return {name: int(count) for name, count in counts.items()}
+
+
+def truncation_notes(dataset: Dataset, lengths: Mapping[str, int]) -> Iterator[str]:
+    """Yield a note for each modality of each split with samples that are longer than the network's positions.
+
+    Args:
+        dataset: Any dataset.
+        lengths: Number of positions by modality, as in `AlmtConfig`.
+    """
+    for split_name, split in dataset.splits.items():
         for name, frames in split.modalities.items():
-            valid_positions = np.flatnonzero(frames.valid.any(axis=0))
-            counts[name] = max(counts.get(name, 1), int(valid_positions.max(initial=0)) + 1)
-    return {name: counts[name] for name in dataset.dims}
+            longer = int((_positions(frames) > lengths.get(name, frames.length)).sum())
+            if longer:
+                yield (
+                    f"{name}: {longer} of {len(split)} samples in {split_name} are longer than the {lengths[name]} "
+                    "positions of ALMT, which ignores their last frames"
+                )
+
+
+def _positions(frames: Frames) -> NDArray[np.int64]:
+    """Return the number of frames of each sample up to its last valid one, (N,)."""
+    positions: NDArray[np.int64] = np.max(np.where(frames.valid, np.arange(1, frames.length + 1), 0), axis=1)
+    return positions

@@ -182,7 +182,7 @@ class RobustObjective(Objective):
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the loss terms of the samples `rows`."""
         recipe, task, train = self._recipe, self._data.task, self._data.train
-        visible = train.batch(self._context.share(rows)).masked(self._visible)
+        visible = train.batch(self._context.share(rows), self._visible)
         student = compute_features(self.network, visible, len(rows), self._context)
         terms = {"task": task_loss(student.outputs, train.labels[rows], task, recipe.score_loss)}
         weights = {name: getattr(recipe, name) for name in ("frf", "hmi", "hal", "kl")}

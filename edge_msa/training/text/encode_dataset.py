@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,13 @@ from edge_msa.artifacts.runs import Run
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import DataError
-from edge_msa.training.text.load import load_text_input
+from edge_msa.models.text_encoders import EmbeddingTableEncoder
+from edge_msa.training.text.frame_encoder import TextFrameEncoder, text_frames
+from edge_msa.training.text.load import load_text_input, require_text_model
 from edge_msa.training.text.text_input import TextInput
+
+_ENCODERS: weakref.WeakValueDictionary[str, TextFrameEncoder] = weakref.WeakValueDictionary()
+"""The encoders of runs that a dataset uses, by the digest of the text encoder."""
 
 
 def encode_texts(dataset: Dataset, text_input: TextInput) -> Dataset:
@@ -23,16 +29,24 @@ def encode_texts(dataset: Dataset, text_input: TextInput) -> Dataset:
     Raises:
         DataError: A split has no texts.
     """
-    splits = {}
-    for name, split in dataset.splits.items():
-        _require_texts(split, name, dataset)
-        splits[name] = replace_language(split, text_input.frames(split.texts))
-    return dataclasses.replace(dataset, splits=splits)
+    return _replace_all(dataset, text_frames(text_input))
 
 
 def encode_texts_with_run(run: Run, dataset: Dataset) -> Dataset:
-    """Return the dataset with the language frames of a run's text encoder; errors are those of `encode_texts`."""
-    return encode_texts(dataset, load_text_input(run))
+    """Return the dataset with the language frames of a run's text encoder; errors are those of `encode_texts`.
+
+    All datasets that are encoded with the same text encoder share the frames that it has computed.
+    """
+    text_input = require_text_model(run).text_input
+    digest = text_input.digest if text_input else ""
+    encoder = _ENCODERS.get(digest)
+    if encoder is not None:
+        return _replace_all(dataset, encoder.frames)
+    loaded = load_text_input(run)
+    if isinstance(loaded.text_encoder, EmbeddingTableEncoder):
+        return _replace_all(dataset, text_frames(loaded))
+    encoder = _ENCODERS[digest] = TextFrameEncoder(loaded)
+    return _replace_all(dataset, encoder.frames)
 
 
 def mark_texts(dataset: Dataset, dim: int) -> Dataset:
@@ -69,6 +83,14 @@ def encoder_inputs(tokenizer: TextTokenizer, texts: Sequence[str], length: int) 
         if len(truncated):
             valid = (np.arange(length) < len(truncated)).astype(np.float32)
             yield {"ids": np.pad(truncated, (0, length - len(truncated)))[None], "valid": valid[None]}
+
+
+def _replace_all(dataset: Dataset, frames: Callable[[Sequence[str]], Frames]) -> Dataset:
+    splits = {}
+    for name, split in dataset.splits.items():
+        _require_texts(split, name, dataset)
+        splits[name] = replace_language(split, frames(split.texts))
+    return dataclasses.replace(dataset, splits=splits)
 
 
 def _require_texts(split: Split, name: str, dataset: Dataset) -> None:

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_msa.data.dataset import Frames
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import RunError
 from edge_msa.models.pretrained import import_transformers
@@ -38,29 +37,10 @@ class TextInput:
         """Return the ids (B, T) int64 of several texts and their validity (B, T) bool, on the encoder's device."""
         return pad_ids(ids, next(self.text_encoder.parameters()).device)
 
-    def frames(self, texts: Sequence[str], batch_size: int = 64) -> Frames:
-        """Return the language frames of texts. A text without a word has no valid frame."""
-        ids = self.tokenizer.ids(texts)
-        longest = max(1, *(len(item) for item in ids)) if ids else 1
-        if isinstance(self.text_encoder, EmbeddingTableEncoder):
-            batch_ids, valid = pad_ids(ids, torch.device("cpu"), longest)
-            table = self.text_encoder.table.weight.detach().cpu().numpy()
-            return Frames(valid.numpy(), ids=batch_ids.numpy(), table=table)
-        values = np.zeros((len(ids), longest, self.text_encoder.dim), np.float32)
-        valid_rows = np.zeros((len(ids), longest), np.bool_)
-        self.text_encoder.eval()
-        with torch.no_grad():
-            for rows in batches_by_length(ids, batch_size):
-                batch_ids, valid = self.batch([ids[row] for row in rows])
-                states: Tensor = self.text_encoder(batch_ids, valid)
-                values[rows, : states.shape[1]] = states.cpu().numpy()
-                valid_rows[rows, : states.shape[1]] = valid.cpu().numpy()
-        return Frames(valid_rows, values=values)
 
-
-def pad_ids(ids: Sequence[NDArray[np.int64]], device: torch.device, length: int | None = None) -> tuple[Tensor, Tensor]:
+def pad_ids(ids: Sequence[NDArray[np.int64]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Return ids padded with 0, (B, T) int64, and their validity, (B, T) bool, with T at least 1."""
-    longest = length or max(1, *(len(item) for item in ids), 1)
+    longest = max(1, *(len(item) for item in ids), 1)
     padded = np.zeros((len(ids), longest), np.int64)
     valid = np.zeros((len(ids), longest), np.bool_)
     for row, item in enumerate(ids):

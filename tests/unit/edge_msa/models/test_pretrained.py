@@ -15,6 +15,7 @@ from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import TransformerTextEncoder
+from edge_msa.training.text.frame_encoder import text_frames
 from edge_msa.training.text.text_input import TextInput
 from edge_msa.workflows.data import encode_language, encode_with
 
@@ -27,9 +28,8 @@ def one_split(texts: tuple[str, ...]) -> Split:
 
 def frames_of(folder: Path, texts: list[str], *, max_tokens: int = 16, layers: int | None = None) -> Frames:
     loaded = load_encoder(str(folder), layers=layers)
-    return TextInput(
-        TextTokenizer(loaded.tokenizer, max_tokens, special=True), TransformerTextEncoder(loaded.model)
-    ).frames(texts)
+    tokenizer = TextTokenizer(loaded.tokenizer, max_tokens, special=True)
+    return text_frames(TextInput(tokenizer, TransformerTextEncoder(loaded.model)))(texts)
 
 
 def test_tokens_have_features_and_padding_has_none(toy_encoder: Path) -> None:

@@ -39,7 +39,7 @@ def test_masking_selects_the_rows_of_the_batch() -> None:
     tensors = SplitTensors(split(), {"audio": 2}, CPU)
     visible = torch.zeros(5, 6, dtype=torch.bool)
     visible[3, :2] = True
-    masked = tensors.batch(torch.tensor([0, 3])).masked({"audio": visible})
+    masked = tensors.batch(torch.tensor([0, 3]), {"audio": visible})
     assert not masked.valid["audio"][0].any()
     assert torch.equal(masked.valid["audio"][1], tensors.valid["audio"][3] & visible[3])
     assert masked.frames["audio"][~masked.valid["audio"]].abs().sum() == 0

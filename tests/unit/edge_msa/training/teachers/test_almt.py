@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.config.teachers import AlmtRecipe
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, Frames
 from edge_msa.data.tasks import EMOTIONS
 from edge_msa.errors import RunError, UsageError
 from edge_msa.training.context import Hardware
 from edge_msa.training.loop import _Loop
 from edge_msa.training.predict import almt_from_weights, predict
-from edge_msa.training.teachers.almt import TrainedAlmt, count_positions, train_almt
+from edge_msa.training.teachers.almt import TrainedAlmt, count_positions, train_almt, truncation_notes
 from edge_msa.training.teachers.train import train_by_recipe
 from edge_msa_runtime.modalities import MODALITIES, Subset
 from tests.unit.edge_msa.training.toy_data import toy_dataset
@@ -147,3 +148,46 @@ def test_every_ablation_trains(tmp_path: Path) -> None:
             ).mean()
         )
         assert error == pytest.approx(result.metrics["valid_error_lav"], rel=1e-5)
+
+
+def with_test_split(length: int) -> Dataset:
+    """Return the toy data with a test split whose samples have `length` frames."""
+    dataset = toy_dataset(sizes=(48, 24))
+    valid = dataset.split("valid")
+    modalities = {
+        name: Frames(np.ones((len(valid), length), np.bool_), np.ones((len(valid), length, 3), np.float32))
+        for name in valid.modalities
+    }
+    test = dataclasses.replace(valid, modalities=modalities)
+    return dataclasses.replace(dataset, splits={**dataset.splits, "test": test})
+
+
+@pytest.mark.case("E8")
+def test_lengths_of_the_test_split_do_not_change_the_weights(tmp_path: Path) -> None:
+    recipe = tiny(epochs=1)
+    short, long = (trained(with_test_split(length), recipe, tmp_path / str(length)) for length in (2, 30))
+    assert short.config == long.config
+    for name, value in short.weights.items():
+        np.testing.assert_array_equal(value, long.weights[name])
+    specs = [ModelSpec.for_training(with_test_split(length), "").to_json() for length in (2, 30)]
+    assert specs[0] == specs[1]
+
+
+@pytest.mark.case("E8")
+def test_longer_samples_are_truncated_with_a_note(tmp_path: Path) -> None:
+    dataset = with_test_split(30)
+    result = trained(dataset, tiny(epochs=1), tmp_path)
+    network = almt_from_weights(result.config, result.weights)
+    test = dataset.split("test")
+    cut = dataclasses.replace(
+        test,
+        modalities={
+            name: Frames(frames.valid[:, :5], values=frames.take()[:, :5]) for name, frames in test.modalities.items()
+        },
+    )
+    np.testing.assert_array_equal(predict(network, test, Subset.LAV), predict(network, cut, Subset.LAV))
+    notes = list(truncation_notes(dataset, result.config.lengths))
+    assert notes[0] == (
+        "language: 24 of 24 samples in test are longer than the 5 positions of ALMT, which ignores their last frames"
+    )
+    assert len(notes) == 3

@@ -9,6 +9,7 @@ from edge_msa.data.tasks import MOSI
 from edge_msa.data.tokenization import TextTokenizer, train_wordpiece_tokenizer
 from edge_msa.models.student import Student
 from edge_msa.models.text_encoders import TextModel
+from edge_msa.training.text.frame_encoder import text_frames
 from edge_msa.training.text.teacher_outputs import TeacherOutputs, compute_outputs, compute_table
 from edge_msa.training.text.train import predict_texts
 from tests.tolerances import assert_close_to_scale
@@ -38,7 +39,7 @@ def test_teacher_outputs_contain_predictions_and_mean_frames(toy_encoder: Path) 
     assert_close_to_scale(
         torch.from_numpy(outputs.predictions), torch.from_numpy(predict_texts(model, text_input, texts))
     )
-    frames = text_input.frames(texts).take()
+    frames = text_frames(text_input)(texts).take()
     index = outputs.tokens.index("it")
     assert outputs.counts[index] == 2
     assert_close_to_scale(torch.from_numpy(outputs.means[index]), torch.from_numpy((frames[0, 2] + frames[1, 1]) / 2))
