@@ -15,7 +15,7 @@ from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
 from edge_msa.data.tasks import MOSI
 from edge_msa.text_tables import text_table
 from edge_msa.training.context import Hardware, TrainingContext
-from edge_msa.training.loop import Objective, optimizer_step
+from edge_msa.training.loop import Objective, train_step
 from edge_msa.training.teachers.almt import AlmtObjective
 from edge_msa.training.teachers.hrlf import RobustObjective, StageData, create_hrlf
 
@@ -68,7 +68,7 @@ def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) 
     rows = torch.arange(schedule.batch_size)
 
     def step() -> None:
-        optimizer_step(module(rows)["loss"], objective, optimizer, context, schedule.clip)
+        train_step(objective, module, rows, optimizer, context, schedule.clip)
 
     per_step = _seconds_per_step(step, context, seconds)
     device = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else "CPU"
@@ -117,7 +117,7 @@ def _synchronize(context: TrainingContext) -> None:
 
 
 def _hrlf(context: TrainingContext) -> tuple[Objective, TrainingSchedule, str]:
-    recipe = hrlf_preset("mosi")
+    recipe = hrlf_preset("paper-mosi")
     dataset = _random_dataset("hrlf", recipe.batch_size)
     data = StageData.load(dataset, context.device)
     networks = (create_hrlf(recipe, dataset, 0, context.device), create_hrlf(recipe, dataset, 1, context.device))

@@ -32,7 +32,10 @@ def reproduce(
             show_default="inferred from the task and the split sizes",
         ),
     ] = None,
-    ablations: Annotated[bool, typer.Option("--ablations", help="Train the ablations of the paper as well.")] = False,
+    ablations: Annotated[
+        bool,
+        typer.Option("--ablations", help="Train the ablations of the paper, and the method as published, as well."),
+    ] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Measure robustness to noise as well.")] = False,
     recipe: Recipe = None,
     epochs: Epochs = None,

@@ -87,7 +87,8 @@ class StudentRecipe(TrainingSchedule):
     relations: LossWeight = 0.0
     """Weight of the difference between the networks' pairwise distances within a batch (RKD); 0 disables it."""
     curriculum: Probability = 0.0
-    """Fraction of the epochs over which the MSM probabilities grow from 0 to their values in `msm`."""
+    """Fraction of the epochs over which the MSM probabilities grow from 0 to their values in `msm`. Quantization-aware
+    training continues with the values in `msm`."""
     qat_epochs: Annotated[Epochs, Field(description="Number of epochs of quantization-aware training.")] = 3
     qat_learning_rate: Annotated[
         LearningRate, Field(description="Peak learning rate of quantization-aware training.")
@@ -105,7 +106,7 @@ class StudentRecipe(TrainingSchedule):
         return {name: getattr(self, name) for name in ALIGNMENT_TERMS if getattr(self, name)}
 
     def msm_at(self, epoch: int) -> MsmConfig:
-        """Return the MSM probabilities of an epoch, counted from 0."""
+        """Return the MSM probabilities of an epoch of training, counted from 0, before quantization-aware training."""
         growing = self.curriculum * self.epochs
         share = min(1.0, epoch / growing) if growing else 1.0
         return self.msm.model_copy(update={"inter": self.msm.inter * share, "intra": self.msm.intra * share})

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edge_msa.config.section import DropoutRate, LossWeight
+from edge_msa.config.section import DropoutRate, LossWeight, Probability
 from edge_msa.config.training import (
     BatchSize,
     Epochs,
@@ -22,6 +22,8 @@ from edge_msa.models.almt import SCALES, FusionName
 from edge_msa.models.hrlf import Pooling
 
 TeacherName = Literal["hrlf", "almt"]
+FrfDistance = Literal["relative", "norm"]
+HalSchedule = Literal["alternate", "reverse"]
 
 
 class HrlfRecipe(OptimizerConfig):
@@ -55,19 +57,42 @@ class HrlfRecipe(OptimizerConfig):
     pooling: Pooling = "last"
     """How frames become Z: `last` takes the last frame, as published; `max` takes the maximum over frames, an addition
     of this project for small corpora."""
-    frf: LossWeight = 0.02
-    """Weight of L_FRF, the three reconstruction terms of the factorization; 0 disables it. At 0.1 the network learns to
-    reconstruct before it learns the task, and on the synthetic data its predictions stay constant."""
-    hmi: LossWeight = 0.01
+    frf: LossWeight = 1.0
+    """Weight of L_FRF, the three reconstruction terms of the factorization; 0 disables it."""
+    frf_distance: FrfDistance = "relative"
+    """Distance of L_FRF: `norm` is the Euclidean distance, as published. It grows with the width and the scale of Z, so
+    that L_FRF starts at 13 to 40, with a task loss of about 1. `relative` is the root mean square error relative to the
+    target's root mean square, an addition of this project; each of the three terms starts at about 1."""
+    hmi: LossWeight = 1.0
     """Weight of L_HMI, the mutual information with the teacher's features; 0 disables it."""
-    hal: LossWeight = 0.01
+    hal: LossWeight = 1.0
     """Weight of L_HAL, the adversarial alignment with the teacher's features; 0 disables it."""
+    hal_schedule: HalSchedule = "alternate"
+    """How L_HAL is trained. The paper does not say. `alternate` trains the discriminators in steps of their own
+    (`edge_msa.training.adversary`). `reverse` trains both sides in the same step through gradient reversal, which is
+    the literal L_HAL; with a weight of 1 the student's features grow until its predictions are constant."""
+    hal_penalty: LossWeight = 1.0
+    """Weight of the R1 penalty of the discriminators (Mescheder et al. 2018), if `hal_schedule` is `alternate`."""
     kl: LossWeight = 1.0
     """Weight of L_KL, the divergence from the teacher's predictions; 0 disables it."""
+    ramp: Probability = 0.5
+    """Fraction of the epochs of each stage over which the weights of L_FRF, L_HMI and L_HAL grow linearly from 0. The
+    network learns the task first. From the first epoch, L_FRF with weight 1 makes every Z nearly constant, because a
+    constant is easy to reconstruct. The paper has no ramp, which is 0."""
     init_from_teacher: bool = True
     """Whether stage 2 starts from the teacher's weights instead of random ones."""
     msm: MsmConfig = MsmConfig(intra=0.5)
     """Probabilities of missing modalities and frames in stage 2."""
+
+    def ramp_at(self, epoch: int, epochs: int) -> float:
+        """Return the factor of the weights of L_FRF, L_HMI and L_HAL, from 0 to 1.
+
+        Args:
+            epoch: Epoch of the stage, counted from 0.
+            epochs: Number of epochs of the stage.
+        """
+        growing = self.ramp * epochs
+        return min(1.0, epoch / growing) if growing else 1.0
 
     @model_validator(mode="after")
     def _check_heads(self) -> HrlfRecipe:

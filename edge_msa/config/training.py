@@ -23,7 +23,12 @@ Cosine = Annotated[
 WeightDecay = Annotated[
     float, Field(ge=0, allow_inf_nan=False, description="Decoupled weight decay of AdamW; 0 is plain Adam.")
 ]
-Clip = Annotated[float, Field(gt=0, description="Maximum norm of the gradient over all parameters.")]
+Clip = Annotated[
+    float,
+    Field(
+        ge=0, allow_inf_nan=False, description="Maximum norm of the gradient over all parameters; 0 disables the limit."
+    ),
+]
 Patience = Annotated[
     int | None,
     Field(

@@ -27,6 +27,8 @@ class TrainingState:
 
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]
+    adversary: dict[str, Any] | None = None
+    """The state of the objective's adversary, if it has one."""
     epoch: int = 0
     """Number of completed epochs."""
     best: float = float("inf")

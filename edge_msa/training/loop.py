@@ -26,6 +26,7 @@ from edge_msa.config.training import TrainingSchedule
 from edge_msa.console import print_progress
 from edge_msa.errors import TrainingError
 from edge_msa.training import checkpoint
+from edge_msa.training.adversary import Adversary
 from edge_msa.training.checkpoint import LogRow, TrainingState
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.randomness import generator_of, seed_of
@@ -44,6 +45,8 @@ class Objective(nn.Module, ABC):
     """Number of training samples."""
     lengths: Tensor | None = None
     """Length of each training sample, (size,). If set, batches contain samples of similar length."""
+    adversary: Adversary | None = None
+    """Discriminators that take a step after each optimizer step, at the same learning rate."""
 
     @property
     def rate_factors(self) -> Mapping[str, float]:
@@ -113,17 +116,21 @@ def fit(
     fingerprint = f"{stage} seed={seed} precision={context.precision} {optimizer_settings!r} {fingerprint}"
     state = context.broadcast(checkpoint.load(work_dir, fingerprint) if context.is_first else None)
     module, optimizer = context.prepare(objective, optimizer)
+    adversary = objective.adversary
     if state is None:
         state = TrainingState(objective.state_dict(), optimizer.state_dict())
     else:
         objective.load_state_dict(state.weights)
         optimizer.load_state_dict(state.optimizer)
+        if adversary is not None and state.adversary is not None:
+            adversary.load_state_dict(state.adversary)
     with torch.random.fork_rng(), _progress(stage, schedule, state.epoch, objective.size, context) as progress:
         loop = _Loop(objective, module, schedule, context, optimizer, seed, stage, progress)
         loggers = context.loggers(stage)
         while state.epoch < schedule.epochs and not _out_of_patience(state, schedule):
             loop.run_epoch(state)
             state.weights, state.optimizer = objective.state_dict(), optimizer.state_dict()
+            state.adversary = adversary.state_dict() if adversary is not None else None
             if context.is_first:
                 checkpoint.save(state, fingerprint, work_dir)
             progress.print_line(_format_epoch(state, schedule))
@@ -197,8 +204,7 @@ class _Loop:
         unreported = 0
         for index, rows in enumerate(batches):
             self._set_rate(learning_rate_at(epoch * len(batches) + index, epochs * len(batches), self.schedule))
-            terms = self.module(rows)
-            optimizer_step(terms["loss"], self.objective, self.optimizer, self.context, self.schedule.clip)
+            terms = train_step(self.objective, self.module, rows, self.optimizer, self.context, self.schedule.clip)
             for name, value in terms.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
             unreported += len(rows)
@@ -241,12 +247,33 @@ def learning_rate_at(step: int, steps: int, schedule: TrainingSchedule) -> float
     return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup)))
 
 
-def optimizer_step(loss: Tensor, objective: Objective, optimizer: Any, context: TrainingContext, clip: float) -> None:
-    """Take one optimizer step on `loss`, with the norm of the gradient limited to `clip`."""
+def train_step(
+    objective: Objective, module: nn.Module, rows: Tensor, optimizer: Any, context: TrainingContext, clip: float
+) -> dict[str, Tensor]:
+    """Take one step on the samples `rows`, and then one step of the objective's adversary, if it has one.
+
+    Args:
+        objective: What to train.
+        module: The objective as prepared by the context.
+        rows: The samples.
+        optimizer: The optimizer as prepared by the context.
+        context: The hardware.
+        clip: Maximum norm of the gradient; 0 for no limit.
+
+    Returns:
+        The loss terms before the step. The loss of the adversary is `discriminator`.
+    """
+    terms = dict(module(rows))
     optimizer.zero_grad(set_to_none=True)
-    context.fabric.backward(loss)
-    nn.utils.clip_grad_norm_(objective.parameters(), clip)
+    context.fabric.backward(terms["loss"])
+    if clip:
+        nn.utils.clip_grad_norm_(objective.parameters(), clip)
     optimizer.step()
+    if objective.adversary is not None:
+        loss = objective.adversary.step(optimizer.param_groups[0]["lr"])
+        if loss is not None:
+            terms["discriminator"] = loss
+    return terms
 
 
 def _parameter_groups(objective: Objective) -> list[dict[str, Any]]:

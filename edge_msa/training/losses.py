@@ -76,7 +76,8 @@ def jensen_shannon_information(joint: Tensor, marginal: Tensor) -> Tensor:
 def adversarial_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Return -(log(1 - D(student)) + log D(teacher)) from a discriminator's logits: the loss of the discriminator.
 
-    With `reverse_gradient` on the student's features it is the paper's minimax L_HAL in one backward pass.
+    With `reverse_gradient` on the student's features it is the paper's minimax L_HAL in one backward pass. On detached
+    features it is the loss of `edge_msa.training.adversary`.
     """
     return F.softplus(student).mean() + F.softplus(-teacher).mean()
 
@@ -102,6 +103,15 @@ def discriminator(width: int, hidden: int) -> nn.Sequential:
 def euclidean_distance(values: Tensor, targets: Tensor) -> Tensor:
     """Return ||values - targets||_2 over the last axis, smoothed near 0."""
     return ((values - targets).square().sum(dim=-1) + 1e-8).sqrt()
+
+
+def relative_distance(values: Tensor, targets: Tensor) -> Tensor:
+    """Return the root mean square (RMS) of `values - targets` over the last axis, relative to the RMS of `targets`.
+
+    It is 1 for values of 0, whatever the width and the scale of the targets. The weight of a loss in this distance
+    therefore has the same meaning for all of them.
+    """
+    return ((values - targets).square().mean(dim=-1) + 1e-8).sqrt() / (targets.square().mean(dim=-1) + 1e-3).sqrt()
 
 
 def reverse_gradient(values: Tensor) -> Tensor:

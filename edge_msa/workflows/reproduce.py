@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,12 @@ from edge_msa.evaluation.reproduction.published import ModelName, PaperName, fin
 from edge_msa.evaluation.reproduction.record import NAME, Reproduction
 from edge_msa.evaluation.reproduction.summary import ReproductionConfig, TrainedVariant, summarize, variant_conditions
 from edge_msa.evaluation.reproduction.table import format_reproduction
-from edge_msa.evaluation.reproduction.variants import FULL_METHOD, Variant, find_ablations
+from edge_msa.evaluation.reproduction.variants import (
+    FULL_METHOD,
+    Variant,
+    find_ablations,
+    published_hrlf_preset,
+)
 from edge_msa.evaluation.subsets import available_subsets
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import require_single_process
@@ -68,7 +73,7 @@ def reproduce(
         output_dir: Folder for the runs, the record and the plots.
         seeds: Number of seeds.
         paper: The corpus whose published table is shown; None infers it from the task and the sizes of the splits.
-        ablations: Whether to train the ablations of the paper as well.
+        ablations: Whether to train the ablations of the paper, and the method as published, as well.
         noise: Whether to show the results with noise as well.
         recipe: Recipe file; None for the default recipe.
         epochs: Overrides the epochs of the recipe.
@@ -102,7 +107,13 @@ def reproduce(
     if preset:
         table = {"preset": preset, **table}
         notes.append(f"the recipe starts from the preset {preset}, the settings of the paper for this corpus")
-    variants = dict(distinct_variants(model, table, data, epochs, dataset, ablations=ablations))
+    if model == "hrlf" and table.get("preset") != (published := published_hrlf_preset(corpus)):
+        notes.append(
+            f"the full method uses this project's objective; HRLF as published is the preset {published}, "
+            "which --ablations trains as well"
+        )
+    chosen = find_ablations(model, corpus) if ablations else ()
+    variants = dict(distinct_variants(model, table, data, epochs, dataset, chosen))
     check_output_dir(output_dir, model, dataset)
     data_notes = (
         *dataset.notes,
@@ -183,18 +194,17 @@ def distinct_variants(
     data: str,
     epochs: int | None,
     dataset: Dataset,
-    *,
-    ablations: bool,
+    ablations: Sequence[Variant],
 ) -> Iterator[tuple[str, tuple[Variant, TeacherRecipe]]]:
     """Yield the full method and each ablation that differs from it, with its recipe, by name."""
     full = teacher_recipe(model, table, data, epochs=epochs)
     yield FULL_METHOD.name, (FULL_METHOD, full)
-    for variant in find_ablations(model) if ablations else ():
+    for variant in ablations:
         remaining = set(dataset.dims) - set(variant.changes.get("without", ()))
         if not remaining or ("without" in variant.changes and len(remaining) == len(dataset.dims)):
             print_note(f"Skipping {variant.title}, because {dataset.name} has only {', '.join(dataset.dims)}.")
             continue
-        recipe = teacher_recipe(model, {**table, **variant.changes}, data, epochs=epochs)
+        recipe = teacher_recipe(model, variant.table(table), data, epochs=epochs)
         if recipe != full:
             yield variant.name, (variant, recipe)
 

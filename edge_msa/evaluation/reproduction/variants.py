@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_msa.evaluation.reproduction.published import ModelName
+from edge_msa.evaluation.reproduction.published import ModelName, PaperName
 
 FULL = "full"
+PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,11 @@ class Variant:
     title: str
     """Name in tables."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Changed fields of the recipe."""
+    """Changed fields of the recipe. A variant that changes `preset` uses that preset instead of the recipe."""
+
+    def table(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the recipe table of the variant, given that of the full method."""
+        return dict(self.changes) if "preset" in self.changes else {**base, **self.changes}
 
 
 FULL_METHOD = Variant(FULL, "full")
@@ -30,6 +35,7 @@ _ABLATIONS: dict[ModelName, tuple[Variant, ...]] = {
         Variant("without-frf", "without FRF", {"frf": 0.0}),
         Variant("without-hmi", "without HMI", {"hmi": 0.0}),
         Variant("without-hal", "without HAL", {"hal": 0.0}),
+        Variant("task-kl", "task loss and KL only", {"frf": 0.0, "hmi": 0.0, "hal": 0.0}),
     ),
     "almt": (
         Variant("without-ahl", "without AHL", {"ahl": False}),
@@ -48,6 +54,17 @@ _ABLATIONS: dict[ModelName, tuple[Variant, ...]] = {
 """The ablations of the papers; `edge_msa.training.teachers.hrlf` and `edge_msa.models.almt` describe them."""
 
 
-def find_ablations(model: ModelName) -> tuple[Variant, ...]:
-    """Return the ablations of a method. An ablation may change nothing, depending on the recipe."""
-    return _ABLATIONS[model]
+def find_ablations(model: ModelName, paper: PaperName) -> tuple[Variant, ...]:
+    """Return the ablations of a method, and the method as published if that is a preset of its own.
+
+    A variant may equal the full method, depending on the recipe. If the paper does not have the corpus, the method as
+    published has the paper's settings for CMU-MOSI.
+    """
+    if model != "hrlf":
+        return _ABLATIONS[model]
+    return (*_ABLATIONS[model], Variant(PUBLISHED, "as published", {"preset": published_hrlf_preset(paper)}))
+
+
+def published_hrlf_preset(paper: PaperName) -> str:
+    """Return the preset with the literal settings of HRLF's paper for a corpus; CMU-MOSI's for a corpus without any."""
+    return f"paper-{paper if paper in {'mosi', 'mosei', 'iemocap'} else 'mosi'}"

@@ -85,7 +85,7 @@ def distill(
     torch.manual_seed(seed)
     student = _create_student(dataset, recipe) if start is None else start
     student.to(context.device)
-    objective = _DistillationObjective(dataset, targets, student, recipe, seed, context)
+    objective = _DistillationObjective(dataset, targets, student, recipe, seed, context, curriculum=start is None)
     schedule = recipe if start is None else recipe.schedule(recipe.qat_epochs, recipe.qat_learning_rate)
     result = fit(
         objective,
@@ -120,12 +120,14 @@ class _DistillationObjective(Objective):
         recipe: StudentRecipe,
         seed: int,
         context: TrainingContext,
+        *,
+        curriculum: bool,
     ) -> None:
         super().__init__()
         train, device = dataset.split("train"), context.device
         self.student = student
         self._context = context
-        self._task, self._recipe, self._seed = dataset.task, recipe, seed
+        self._task, self._recipe, self._seed, self._curriculum = dataset.task, recipe, seed, curriculum
         self._train = SplitTensors(train, dataset.dims, device)
         self.size = len(self._train)
         self._valid = dataset.split("valid")
@@ -133,7 +135,9 @@ class _DistillationObjective(Objective):
         self.alignment = None
         if targets is not None and targets.vectors is not None:
             terms = recipe.alignment_weights
-            self.alignment = RepresentationAlignment(student.config.hidden, targets.vectors.shape[2], terms).to(device)
+            width, teacher_width = student.config.hidden, targets.vectors.shape[2]
+            self.alignment = RepresentationAlignment(width, teacher_width, terms, device)
+            self.adversary = self.alignment.adversary
         labels = self._train.labels
         self._labeled = torch.isfinite(labels).all(dim=1)
         self._labels = torch.where(self._labeled[:, None], labels, 0.0)
@@ -141,7 +145,8 @@ class _DistillationObjective(Objective):
 
     def begin(self, epoch: int) -> None:
         """Draw the masks of the epoch."""
-        self._visible = draw_missing(self._train.valid, self._recipe.msm_at(epoch), seed=self._seed, epoch=epoch)
+        msm = self._recipe.msm_at(epoch) if self._curriculum else self._recipe.msm
+        self._visible = draw_missing(self._train.valid, msm, seed=self._seed, epoch=epoch)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the loss terms of the samples `rows`."""

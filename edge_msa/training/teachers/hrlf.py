@@ -3,11 +3,11 @@
 The paper leaves some details open. This implementation makes the following choices (`edge_msa.models.hrlf` documents
 those of the network):
 
-- *Loss weights* are recipe fields, chosen on the validation split of the synthetic data. With weights of 0.1 each, the
-  network learns FRF before the task and its predictions stay constant.
-- *Initialization of stage 2*: The teacher's weights. From random weights, in the same number of epochs, the other terms
-  dominate the task loss and the predictions stay constant (measured with weights of 0.02 for FRF and 0.1 for HMI and
-  HAL).
+- *Loss weights*: The paper adds all terms with weight 1. Literally (presets `paper-...`), this trains a student whose
+  predictions are constant on CMU-MOSI. The default objective differs in three ways, each of them a field of the recipe:
+  L_FRF is relative to the scale of its targets (`frf_distance`), the discriminators of L_HAL take steps of their own
+  (`hal_schedule`), and the auxiliary terms start at weight 0 (`ramp`).
+- *Initialization of stage 2*: The teacher's weights by default, new weights as published (`init_from_teacher`).
 - *FRF with missing modalities*: A modality without a valid frame has a constant Z, which cannot be reconstructed
   meaningfully. The terms are therefore averaged over the modalities, and pairs of modalities, that a sample has. For
   complete samples, this equals the paper's L_FRF.
@@ -15,8 +15,9 @@ those of the network):
   reconstructions and shrink to 0.
 - *HMI*: One statistics network per scale, an MLP with one hidden layer on the concatenated features. Marginal pairs
   come from rolling the batch by one sample.
-- *HAL*: One discriminator per scale. Gradient reversal replaces alternating steps: the student receives exactly the
-  gradient of the paper's log(1 - D), and one optimizer step serves both sides.
+- *HAL*: One discriminator per scale. The paper states no schedule. `hal_schedule = "alternate"` gives the
+  discriminators an optimizer of their own (`edge_msa.training.adversary`). With `reverse`, gradient reversal gives the
+  student exactly the gradient of the paper's log(1 - D), and one optimizer step serves both sides.
 - *L_KL*: See `prediction_divergence`.
 - *Teacher*: The best epoch of stage 1 on validation, frozen, in evaluation mode, applied to the complete sample.
 """
@@ -33,10 +34,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_msa.config.teachers import HrlfRecipe
+from edge_msa.config.teachers import FrfDistance, HalSchedule, HrlfRecipe
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.models.hrlf import Hrlf, HrlfConfig, HrlfFeatures
+from edge_msa.training.adversary import Adversary
 from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.initialization import init_bias_to_prior
@@ -47,6 +49,7 @@ from edge_msa.training.losses import (
     euclidean_distance,
     jensen_shannon_information,
     prediction_divergence,
+    relative_distance,
     reverse_gradient,
     task_loss,
 )
@@ -91,14 +94,17 @@ class StageData:
 
 
 class FeatureAlignment(nn.Module):
-    """The auxiliary networks of stage 2's losses: a statistics network and a discriminator per scale."""
+    """The auxiliary networks of stage 2's losses that the optimizer of the student trains.
 
-    def __init__(self, config: HrlfConfig) -> None:
+    They are a statistics network per scale, and for `hal_schedule = "reverse"` a discriminator per scale.
+    """
+
+    def __init__(self, config: HrlfConfig, schedule: HalSchedule) -> None:
         super().__init__()
-        d = config.d
-        widths = (2 * len(config.dims) * d, 4 * d, d)
-        self.statistics = nn.ModuleList(discriminator(2 * width, 2 * d) for width in widths)
-        self.discriminators = nn.ModuleList(discriminator(width, 2 * d) for width in widths)
+        widths, hidden = scale_widths(config), 2 * config.d
+        self.statistics = nn.ModuleList(discriminator(2 * width, hidden) for width in widths)
+        reversed_widths = widths if schedule == "reverse" else ()
+        self.discriminators = nn.ModuleList(discriminator(width, hidden) for width in reversed_widths)
 
     def information(self, teacher: HrlfFeatures, student: HrlfFeatures) -> Tensor:
         """Return L_HMI: the negative mutual information of the two networks' features, summed over scales."""
@@ -109,26 +115,30 @@ class FeatureAlignment(nn.Module):
             total = total - jensen_shannon_information(joint, marginal)
         return total
 
-    def adversary(self, teacher: HrlfFeatures, student: HrlfFeatures) -> Tensor:
-        """Return L_HAL, summed over scales. The discriminators minimize it and the student maximizes it."""
+    def reversed_loss(self, teacher: HrlfFeatures, student: HrlfFeatures) -> Tensor:
+        """Return -L_HAL, summed over scales. The discriminators minimize it and the student maximizes it."""
         total = student.outputs.new_zeros(())
         for network, expected, features in zip(self.discriminators, teacher.scales, student.scales, strict=True):
             total = total + adversarial_loss(network(reverse_gradient(features)), network(expected))
         return total
 
 
-def factorization_loss(network: Hrlf, features: HrlfFeatures) -> Tensor:
-    """Return L_FRF = L_self + L_cross + L_recon over the modalities that each sample has."""
+def scale_widths(config: HrlfConfig) -> tuple[int, int, int]:
+    """Return the widths of the multi-scale features E1, E2 and E3."""
+    return 2 * len(config.dims) * config.d, 4 * config.d, config.d
+
+
+def factorization_loss(network: Hrlf, features: HrlfFeatures, distance: FrfDistance = "relative") -> Tensor:
+    """Return L_FRF = L_self + L_cross + L_recon over the modalities that each sample has, in the given distance."""
+    measure = {"norm": euclidean_distance, "relative": relative_distance}[distance]
     decoded = network.exchange(features)
     available = features.available.to(decoded.dtype)
     pairs = available[:, :, None] * available[:, None, :]
     same = torch.eye(available.shape[1], device=available.device)
-    errors = euclidean_distance(decoded, features.encoded.detach()[:, None])
+    errors = measure(decoded, features.encoded.detach()[:, None])
     total = _weighted_mean(errors, pairs * same) + _weighted_mean(errors, pairs * (1 - same))
     # decoded[:, b, a] = D_r(Q_b, U_a) must have the sentiment of modality a, according to a's E_S.
-    return total + _weighted_mean(
-        euclidean_distance(network.sentiment(decoded), features.relevant.detach()[:, None]), pairs
-    )
+    return total + _weighted_mean(measure(network.sentiment(decoded), features.relevant.detach()[:, None]), pairs)
 
 
 class CompleteObjective(Objective):
@@ -139,6 +149,11 @@ class CompleteObjective(Objective):
         self.network = network
         self.size = len(data.train)
         self._data, self._recipe, self._context = data, recipe, context
+        self._ramp = torch.ones((), device=data.train.device)  # a tensor, so that torch.compile does not specialize it
+
+    def begin(self, epoch: int) -> None:
+        """Set the weight of L_FRF for the epoch."""
+        self._ramp.fill_(self._recipe.ramp_at(epoch, self._recipe.epochs))
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the loss terms of the samples `rows`."""
@@ -147,10 +162,9 @@ class CompleteObjective(Objective):
         )
         labels = self._data.train.labels[rows]
         terms = {"task": task_loss(features.outputs, labels, self._data.task, self._recipe.score_loss)}
-        weights = {"frf": self._recipe.frf}
         if self._recipe.frf:
-            terms["frf"] = factorization_loss(self.network, features)
-        return _with_total(terms, weights)
+            terms["frf"] = factorization_loss(self.network, features, self._recipe.frf_distance)
+        return _with_total(terms, {"frf": self._recipe.frf * self._ramp})
 
     def validate(self) -> dict[str, float]:
         """Return the error with all modalities as the metric."""
@@ -166,16 +180,21 @@ class RobustObjective(Objective):
     ) -> None:
         super().__init__()
         self.network, teacher = networks
-        self.alignment = FeatureAlignment(self.network.config).to(data.train.device)
+        config, device = self.network.config, data.train.device
+        self.alignment = FeatureAlignment(config, recipe.hal_schedule).to(device)
+        if recipe.hal and recipe.hal_schedule == "alternate":
+            self.adversary = Adversary(scale_widths(config), 2 * config.d, device, penalty=recipe.hal_penalty)
         self.size = len(data.train)
         self._data, self._recipe, self._seed, self._context = data, recipe, seed, context
         # The teacher is frozen and its samples are the same in every epoch, so they are encoded once.
         self._encoded = _encode_split(teacher.eval(), data.train)
         self._teacher = (teacher,)  # in a tuple, the teacher is not part of `parameters()`
         self._visible: dict[str, Tensor] = {}
+        self._ramp = torch.ones((), device=device)
 
     def begin(self, epoch: int) -> None:
-        """Draw the masks of the epoch."""
+        """Draw the masks of the epoch, and set the weights of L_FRF, L_HMI and L_HAL."""
+        self._ramp.fill_(self._recipe.ramp_at(epoch, self._recipe.robust_epochs))
         drawn = draw_missing(self._data.train.valid, self._recipe.msm, seed=self._seed, epoch=epoch)
         self._visible = {name: mask.to(self._data.train.device) for name, mask in drawn.items()}
 
@@ -185,19 +204,25 @@ class RobustObjective(Objective):
         visible = train.batch(self._context.share(rows), self._visible)
         student = compute_features(self.network, visible, len(rows), self._context)
         terms = {"task": task_loss(student.outputs, train.labels[rows], task, recipe.score_loss)}
-        weights = {name: getattr(recipe, name) for name in ("frf", "hmi", "hal", "kl")}
         if recipe.frf:
-            terms["frf"] = factorization_loss(self.network, student)
+            terms["frf"] = factorization_loss(self.network, student, recipe.frf_distance)
         if recipe.hmi or recipe.hal or recipe.kl:
             with torch.no_grad():
                 teacher = self._teacher[0].fuse(self._encoded[rows], torch.ones_like(student.available))
             if recipe.hmi:
                 terms["hmi"] = self.alignment.information(teacher, student)
             if recipe.hal:
-                terms["hal"] = self.alignment.adversary(teacher, student)
+                terms["hal"] = self._alignment_by_adversary(teacher, student)
             if recipe.kl:
                 terms["kl"] = prediction_divergence(student.outputs, teacher.outputs, task)
-        return _with_total(terms, weights)
+        ramped = {name: getattr(recipe, name) * self._ramp for name in ("frf", "hmi", "hal")}
+        return _with_total(terms, {**ramped, "kl": recipe.kl})
+
+    def _alignment_by_adversary(self, teacher: HrlfFeatures, student: HrlfFeatures) -> Tensor:
+        """Return the term of L_HAL that the recipe's schedule needs."""
+        if self.adversary is not None:
+            return self.adversary.student_loss(teacher.scales, student.scales)
+        return self.alignment.reversed_loss(teacher, student)
 
     def validate(self) -> dict[str, float]:
         """Return the error of every subset, and their mean as the metric."""
@@ -313,7 +338,7 @@ def _absent_sample(network: Hrlf, split: SplitTensors) -> tuple[dict[str, Tensor
     return frames, {name: torch.zeros(1, 1, dtype=torch.bool, device=split.device) for name in frames}
 
 
-def _with_total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, Tensor]:
+def _with_total(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
     """Return the terms with their weighted sum as `loss`; terms without a weight count once."""
     loss = sum((terms[name] * weights.get(name, 1.0) for name in terms), start=terms["task"].new_zeros(()))
     return {"loss": loss, **terms}

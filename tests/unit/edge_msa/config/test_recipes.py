@@ -25,7 +25,14 @@ DIMS = {"language": 64, "audio": 74, "vision": 47}
 
 
 def test_available_presets() -> None:
-    assert preset_names("hrlf") == ("default", "demo", "iemocap", "mosei", "mosi", "synthetic")
+    assert preset_names("hrlf") == (
+        "default",
+        "demo",
+        "paper-iemocap",
+        "paper-mosei",
+        "paper-mosi",
+        "synthetic",
+    )
     assert preset_names("almt") == ("default", "demo", "mosei", "mosi", "sims")
     assert preset_names("student") == ("default", "demo")
     assert preset_names("text") == ("encoder", "table")
@@ -52,17 +59,37 @@ def test_every_text_preset_is_valid(name: str) -> None:
     assert text_recipe({"preset": name}, "table")
 
 
-def test_hrlf_presets_have_the_published_values() -> None:
-    values = {
-        name: (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.heads, recipe.d)
-        for name in ("mosi", "mosei", "iemocap")
-        for recipe in (hrlf_preset(name),)
-    }
-    assert values == {
-        "mosi": (1e-3, 128, 50, 10, 40),
-        "mosei": (2e-3, 16, 20, 8, 40),
-        "iemocap": (4e-3, 32, 30, 10, 40),
-    }
+@pytest.mark.case("E2")
+@pytest.mark.parametrize(
+    ("name", "learning_rate", "batch_size", "epochs", "heads"),
+    [
+        ("paper-mosi", 1e-3, 128, 50, 10),
+        ("paper-mosei", 2e-3, 16, 20, 8),
+        ("paper-iemocap", 4e-3, 32, 30, 10),
+    ],
+)
+def test_paper_presets_of_hrlf_are_literal(
+    name: str, learning_rate: float, batch_size: int, epochs: int, heads: int
+) -> None:
+    recipe = hrlf_preset(name)
+    assert (recipe.learning_rate, recipe.batch_size, recipe.heads, recipe.d) == (learning_rate, batch_size, heads, 40)
+    assert (recipe.epochs, recipe.robust_epochs, recipe.patience) == (epochs, epochs, None)
+    # L = L_task + L_FRF + L_HMI + L_HAL + L_KL
+    assert (recipe.frf, recipe.hmi, recipe.hal, recipe.kl) == (1.0, 1.0, 1.0, 1.0)
+    assert (recipe.frf_distance, recipe.hal_schedule, recipe.init_from_teacher) == ("norm", "reverse", False)
+    # Adam with a constant learning rate
+    assert (recipe.weight_decay, recipe.clip, recipe.warmup, recipe.cosine) == (0.0, 0.0, 0.0, False)
+    # Z is the last element; none of this project's additions
+    assert (recipe.pooling, recipe.input_dropout) == ("last", 0.0)
+    if name != "paper-iemocap":  # emotions always use cross-entropy
+        assert recipe.score_loss == "mse"
+
+
+@pytest.mark.case("E2")
+def test_only_the_paper_presets_are_called_published() -> None:
+    defaults = {name: hrlf_preset(name) for name in preset_names("hrlf") if not name.startswith("paper-")}
+    assert {recipe.hal_schedule for recipe in defaults.values()} == {"alternate"}
+    assert {recipe.frf_distance for recipe in defaults.values()} == {"relative"}
 
 
 def test_almt_presets_have_the_published_values() -> None:
@@ -80,8 +107,8 @@ def test_preset_depends_on_the_data() -> None:
 
 
 def test_epochs_option_takes_precedence_over_the_recipe() -> None:
-    hrlf = teacher_recipe("hrlf", {"preset": "mosei", "epochs": 7, "hal": 0.0}, "films.npz", epochs=2)
-    assert hrlf == hrlf_preset("mosei").updated({"epochs": 2, "robust_epochs": 2, "hal": 0.0}, where="hrlf")
+    hrlf = teacher_recipe("hrlf", {"preset": "paper-mosei", "epochs": 7, "hal": 0.0}, "films.npz", epochs=2)
+    assert hrlf == hrlf_preset("paper-mosei").updated({"epochs": 2, "robust_epochs": 2, "hal": 0.0}, where="hrlf")
     student = student_recipe({"epochs": 7, "width": 16}, "films.npz", epochs=2)
     assert student == StudentRecipe(epochs=2, qat_epochs=2, width=16)
 
@@ -163,8 +190,8 @@ def test_sizes_are_in_the_order_of_parameters() -> None:
 
 
 def test_unknown_preset_raises_an_error() -> None:
-    with pytest.raises(UsageError, match=r"Unknown preset 'moseii' of \[hrlf\]\. Did you mean 'mosei'\?"):
-        hrlf_preset("moseii")
+    with pytest.raises(UsageError, match=r"Unknown preset 'moseii' of \[almt\]\. Did you mean 'mosei'\?"):
+        almt_preset("moseii")
 
 
 @pytest.mark.parametrize(

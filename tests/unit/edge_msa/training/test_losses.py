@@ -13,6 +13,7 @@ from edge_msa.training.losses import (
     euclidean_distance,
     jensen_shannon_information,
     prediction_divergence,
+    relative_distance,
     reverse_gradient,
     task_loss,
 )
@@ -99,4 +100,25 @@ def test_euclidean_distance_has_a_gradient_at_zero() -> None:
     assert distances.tolist() == pytest.approx([5.0, 1e-4], rel=1e-4)
     distances.sum().backward()  # type: ignore[no-untyped-call]
     assert values.grad is not None
+    assert bool(values.grad.isfinite().all())
+
+
+@pytest.mark.case("E2")
+@pytest.mark.parametrize("width", [4, 400])
+@pytest.mark.parametrize("scale", [0.5, 50.0])
+def test_relative_distance_has_no_scale(width: int, scale: float) -> None:
+    targets = torch.randn(100, width, generator=torch.Generator().manual_seed(0)) * scale
+    assert relative_distance(torch.zeros(100, width), targets).tolist() == pytest.approx([1.0] * 100, rel=0.05)
+    assert relative_distance(1.25 * targets, targets).tolist() == pytest.approx([0.25] * 100, rel=0.05)
+    assert euclidean_distance(torch.zeros(100, width), targets).mean().item() == pytest.approx(
+        scale * width**0.5, rel=0.2
+    )
+
+
+def test_relative_distance_is_finite_for_targets_of_zero() -> None:
+    values = torch.zeros(2, 3, requires_grad=True)
+    distances = relative_distance(values, torch.zeros(2, 3))
+    distances.sum().backward()  # type: ignore[no-untyped-call]
+    assert values.grad is not None
+    assert bool(distances.isfinite().all())
     assert bool(values.grad.isfinite().all())

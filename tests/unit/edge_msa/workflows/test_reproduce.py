@@ -11,13 +11,16 @@ import pytest
 
 from edge_msa.artifacts.runs import load_run
 from edge_msa.cli import run
+from edge_msa.config.recipes import hrlf_preset
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.errors import DataError, RunUsageError, UsageError
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME, PREDICTIONS_NAME
+from edge_msa.evaluation.reproduction.published import PaperName
 from edge_msa.evaluation.reproduction.record import NAME, Reproduction
+from edge_msa.evaluation.reproduction.variants import find_ablations
 from edge_msa.training.context import Hardware
 from edge_msa.workflows.reproduce import distinct_variants, reproduce
 
@@ -102,7 +105,8 @@ def test_the_record_contains_the_printed_numbers(
     out = capsys.readouterr().out
     assert Reproduction.from_json(json.loads((tmp_path / NAME).read_text(encoding="utf-8"))) == record
     assert Reproduction.from_json(json.loads(out.splitlines()[-1])) == record
-    assert [variant.name for variant in record.variants] == ["full", "without-frf", "without-hmi", "without-hal"]
+    names = ["full", "without-frf", "without-hmi", "without-hal", "task-kl", "published"]
+    assert [variant.name for variant in record.variants] == names
     assert load_run(tmp_path / "hrlf-without-hmi-seed0").info.recipe["hmi"] == 0
     made = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert made == {NAME, "dropped-frames.png", "ablations.png", "noise.png"}
@@ -129,7 +133,8 @@ def test_without_frames_all_subsets_predict_the_same(archive: Path, recipe: Path
 
 def test_each_ablation_of_almt_has_its_own_recipe(archive: Path) -> None:
     tables = {"tokens": 2, "fusion_depth": 1}
-    variants = dict(distinct_variants("almt", tables, str(archive), 1, small(), ablations=True))
+    ablations = find_ablations("almt", "none")
+    variants = dict(distinct_variants("almt", tables, str(archive), 1, small(), ablations))
     names = "full without-ahl without-language scales-1 scales-2 tokens-4 tokens-8 tokens-16 concatenation"
     assert list(variants) == names.split()
     assert len({repr(chosen) for _, chosen in variants.values()}) == len(variants)
@@ -144,10 +149,29 @@ def test_almt_is_reproduced(archive: Path, recipe: Path, tmp_path: Path, predict
 def test_the_preset_of_the_paper_is_used(
     archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = call(archive, recipe, tmp_path, seeds=1, paper="mosi", task="mosi")
-    assert record.recipe["learning_rate"] == 1e-3
-    assert any("preset mosi" in note for note in record.notes)
-    assert "HRLF, paper" in capsys.readouterr().out
+    record = call(archive, recipe, tmp_path, model="almt", seeds=1, paper="mosei", task="mosi")
+    assert record.recipe["fusion_depth"] == 1  # the recipe file takes precedence
+    assert any("preset mosei" in note for note in record.notes)
+    assert "ALMT, paper" in capsys.readouterr().out
+
+
+@pytest.mark.case("E2")
+@pytest.mark.parametrize(
+    ("paper", "preset"), [("mosei", "paper-mosei"), ("none", "paper-mosi"), ("sims", "paper-mosi")]
+)
+def test_hrlf_as_published_is_the_literal_preset(archive: Path, paper: PaperName, preset: str) -> None:
+    ablations = find_ablations("hrlf", paper)
+    variants = dict(distinct_variants("hrlf", {"d": 8, "heads": 2}, str(archive), None, small(), ablations))
+    assert variants["published"][1] == hrlf_preset(preset)
+    assert variants["without-hal"][1] == variants["full"][1].model_copy(update={"hal": 0.0})
+    literal = dict(distinct_variants("hrlf", {"preset": preset}, str(archive), None, small(), ablations))
+    assert "published" not in literal  # it is the full method
+
+
+@pytest.mark.case("E2")
+def test_note_says_which_preset_is_hrlf_as_published(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    record = call(archive, recipe, tmp_path, seeds=1, paper="mosei", task="mosi")
+    assert any("HRLF as published is the preset paper-mosei" in note for note in record.notes)
 
 
 def without(dataset: Dataset, split: str) -> Dataset:

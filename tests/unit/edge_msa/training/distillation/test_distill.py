@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from edge_msa.config.students import ALIGNMENT_TERMS, StudentRecipe
+from edge_msa.config.training import MsmConfig
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.tasks import EMOTIONS
 from edge_msa.errors import DataError
@@ -16,6 +18,7 @@ from edge_msa.training.context import Hardware
 from edge_msa.training.distillation import distill as module
 from edge_msa.training.distillation.distill import TrainedStudent, distill
 from edge_msa.training.distillation.targets import Teacher, compute_targets
+from edge_msa.training.missing_modalities import draw_missing
 from edge_msa.training.predict import predict
 from edge_msa_runtime.modalities import Subset, subsets_of
 from tests.unit.edge_msa.training.toy_data import toy_dataset
@@ -157,6 +160,22 @@ def test_curriculum_increases_the_msm_probabilities() -> None:
     assert inter[:5] == [0, *(pytest.approx(recipe.msm.inter * share) for share in (0.25, 0.5, 0.75, 1.0))]
     assert inter[4:] == [recipe.msm.inter] * 4
     assert tiny(epochs=8).msm_at(0) == recipe.msm
+
+
+def test_curriculum_does_not_restart_in_quantization_aware_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+
+    def record(valid: Mapping[str, torch.Tensor], msm: MsmConfig, *, seed: int, epoch: int) -> dict[str, torch.Tensor]:
+        drawn.append(msm.inter)
+        return draw_missing(valid, msm, seed=seed, epoch=epoch)
+
+    monkeypatch.setattr(module, "draw_missing", record)
+    recipe = tiny(epochs=2, qat_epochs=3, curriculum=1.0)
+    student = Student(recipe.network_config(toy_dataset().dims, toy_dataset().task))
+    distill(toy_dataset(), None, recipe, seed=0, context=CONTEXT, work_dir=tmp_path, start=student)
+    assert drawn == [recipe.msm.inter] * 3
 
 
 def test_unlabeled_validation_split_raises_an_error(tmp_path: Path) -> None:

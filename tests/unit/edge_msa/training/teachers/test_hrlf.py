@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from edge_msa.config.teachers import HrlfRecipe
+from edge_msa.config.teachers import FrfDistance, HrlfRecipe
 from edge_msa.data.dataset import Frames
 from edge_msa.data.tasks import EMOTIONS, MOSI
 from edge_msa.errors import RunError
@@ -28,6 +29,7 @@ from edge_msa_runtime.modalities import Subset, subsets_of
 from tests.unit.edge_msa.training.toy_data import toy_dataset
 
 CPU = torch.device("cpu")
+FRF_DISTANCES: tuple[FrfDistance, ...] = get_args(FrfDistance)
 CONTEXT = Hardware("cpu").start()
 TINY = HrlfRecipe(epochs=3, robust_epochs=3, batch_size=16, learning_rate=5e-3, d=8, heads=2, dropout=0.1)
 
@@ -112,12 +114,75 @@ def test_resumed_training_gives_identical_weights(tmp_path: Path, monkeypatch: p
         np.testing.assert_array_equal(value, resumed.weights[name])
 
 
+@pytest.mark.case("E2")
+def test_resumed_training_continues_with_the_same_adversary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny(hal=1.0, epochs=1)
+    expected = train_hrlf(toy_dataset(), recipe, seed=5, context=CONTEXT, work_dir=tmp_path / "whole")
+    begin = RobustObjective.begin
+
+    def interrupted(self: RobustObjective, epoch: int) -> None:
+        if epoch == 2:
+            raise Interrupted
+        begin(self, epoch)
+
+    monkeypatch.setattr(RobustObjective, "begin", interrupted)
+    with pytest.raises(Interrupted):
+        train_hrlf(toy_dataset(), recipe, seed=5, context=CONTEXT, work_dir=tmp_path / "cut")
+    monkeypatch.setattr(RobustObjective, "begin", begin)
+    resumed = train_hrlf(toy_dataset(), recipe, seed=5, context=CONTEXT, work_dir=tmp_path / "cut")
+    assert [row["discriminator"] for row in resumed.log[1:]] == [row["discriminator"] for row in expected.log[1:]]
+    for name, value in expected.weights.items():
+        np.testing.assert_array_equal(value, resumed.weights[name])
+
+
+def robust_objective(**changes: object) -> RobustObjective:
+    torch.manual_seed(0)
+    config = HrlfConfig(toy_dataset().dims, d=8, heads=2, layers=1)
+    data = StageData.load(toy_dataset(), CPU)
+    objective = RobustObjective((Hrlf(config), Hrlf(config)), data, tiny(**changes), 0, CONTEXT)
+    objective.begin(0)
+    return objective
+
+
+@pytest.mark.case("E2")
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_ramp_weights_every_auxiliary_term_but_not_kl(epoch: int) -> None:
+    objective = robust_objective(ramp=1.0, robust_epochs=4, frf=0.5, hmi=2.0, hal=3.0, kl=4.0)
+    objective.begin(epoch)
+    terms = {name: value.item() for name, value in objective(torch.arange(16)).items()}
+    auxiliary = 0.5 * terms["frf"] + 2 * terms["hmi"] + 3 * terms["hal"]
+    assert terms["loss"] == pytest.approx(terms["task"] + 4 * terms["kl"] + epoch / 4 * auxiliary, rel=1e-5)
+
+
+@pytest.mark.case("E2")
+def test_discriminators_have_an_optimizer_of_their_own() -> None:
+    objective = robust_objective(hal=1.0)
+    assert objective.adversary is not None
+    own = {id(weight) for weight in objective.adversary.networks.parameters()}
+    assert own
+    assert not own & {id(weight) for weight in objective.parameters()}
+    assert not list(objective.alignment.discriminators.parameters())
+    objective(torch.arange(16))["hal"].backward()
+    student = [weight.detach().clone() for weight in objective.parameters()]
+    assert objective.adversary.step(1e-2) is not None
+    assert all(torch.equal(a, b) for a, b in zip(student, objective.parameters(), strict=True))
+
+
+@pytest.mark.case("E2")
+def test_reversed_schedule_has_no_adversary_and_the_minimax_loss() -> None:
+    objective = robust_objective(hal=1.0, hal_schedule="reverse")
+    assert objective.adversary is None
+    assert list(objective.alignment.discriminators.parameters())
+    assert objective(torch.arange(16))["hal"].item() == pytest.approx(6 * np.log(2), rel=0.2)  # D = 1/2 at 3 scales
+
+
 @pytest.mark.parametrize("term", ["frf", "hmi", "hal", "kl"])
 def test_weight_of_zero_disables_a_term(term: str, tmp_path: Path) -> None:
     recipe = tiny(**{"epochs": 1, "robust_epochs": 1, term: 0.0})
     rows = train_hrlf(toy_dataset(), recipe, seed=0, context=CONTEXT, work_dir=tmp_path).log
     assert {"frf", "hmi", "hal", "kl"} - set(rows[-1]) == {term}
     assert ("frf" in rows[0]) == (term != "frf")
+    assert ("discriminator" in rows[-1]) == (term != "hal")
 
 
 def test_training_without_a_modality(tmp_path: Path) -> None:
@@ -162,6 +227,20 @@ def test_factorization_ignores_absent_modalities() -> None:
     assert loss.item() == pytest.approx(factorization_loss(network, network.fuse(changed, available)).item(), rel=1e-6)
     everything = torch.ones_like(available)
     assert abs(loss.item() - factorization_loss(network, network.fuse(changed, everything)).item()) > 1e-3
+
+
+@pytest.mark.case("E2")
+def test_scale_of_the_features_does_not_change_the_relative_factorization_loss() -> None:
+    torch.manual_seed(0)
+    network = Hrlf(HrlfConfig(toy_dataset().dims, d=8, heads=2, layers=1)).eval()
+    features = network.fuse(torch.randn(16, 3, 8) * 3, torch.ones(16, 3, dtype=torch.bool))
+    distant = dataclasses.replace(features, encoded=1e3 * features.encoded)
+    by_distance = {
+        distance: [factorization_loss(network, item, distance).item() for item in (features, distant)]
+        for distance in FRF_DISTANCES
+    }
+    assert by_distance["norm"][1] > 100 * by_distance["norm"][0]
+    assert max(by_distance["relative"]) < 4.0
 
 
 def test_factorization_loss_can_be_minimized() -> None:
