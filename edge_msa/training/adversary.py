@@ -8,7 +8,8 @@ student's (alternating updates, Goodfellow et al. 2014). Three choices keep the 
 - The discriminators see every feature vector with mean 0 and variance 1. Otherwise the student can change D's output
   by scaling its features, and its predictions with them.
 - The gradient of D at the teacher's features is penalized (R1, Mescheder et al. 2018). Without the penalty, alternating
-  updates need not converge.
+  updates need not converge. The gradient is with respect to features of norm 1, so that a weight of the penalty means
+  the same for every width.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Adversary:
             scores = network(expected)
             losses.append(adversarial_loss(network(_standardize(student)), scores))
             (slope,) = torch.autograd.grad(scores.sum(), expected, create_graph=True)
-            penalties.append(slope.square().sum(dim=1).mean())
+            penalties.append(slope.square().sum(dim=1).mean() * expected.shape[1])  # the norm is sqrt(width), not 1
         self._pairs = ()
         loss = torch.stack(losses).sum()
         self.optimizer.param_groups[0]["lr"] = learning_rate
