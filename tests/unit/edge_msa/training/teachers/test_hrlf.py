@@ -145,6 +145,39 @@ def robust_objective(**changes: object) -> RobustObjective:
 
 
 @pytest.mark.case("E2")
+@pytest.mark.slow
+def test_adversary_of_weight_one_does_not_collapse_the_student(tmp_path: Path) -> None:
+    """From new weights, gradient reversal makes the predictions constant; alternating steps do not."""
+    dataset = toy_dataset(sizes=(512, 100))
+    valid = dataset.split("valid").labels
+    constant = float(np.abs(valid - np.median(valid)).mean())
+    recipe = tiny(
+        frf=0.0,
+        hmi=0.0,
+        hal=1.0,
+        ramp=0.0,
+        init_from_teacher=False,
+        epochs=3,
+        robust_epochs=10,
+        batch_size=32,
+        learning_rate=3e-3,
+        d=40,
+        heads=10,
+        warmup=0.0,
+        cosine=False,
+        weight_decay=0.0,
+        score_loss="mse",
+    )
+    errors = {}
+    for schedule in ("reverse", "alternate"):
+        changed = recipe.updated({"hal_schedule": schedule}, where="hrlf")
+        result = train_hrlf(dataset, changed, seed=0, context=CONTEXT, work_dir=tmp_path / schedule)
+        errors[schedule] = result.metrics["valid_error"] / constant
+    assert errors["reverse"] > 0.95
+    assert errors["alternate"] < 0.6
+
+
+@pytest.mark.case("E2")
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_ramp_weights_every_auxiliary_term_but_not_kl(epoch: int) -> None:
     objective = robust_objective(ramp=1.0, robust_epochs=4, frf=0.5, hmi=2.0, hal=3.0, kl=4.0)
