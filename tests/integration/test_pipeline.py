@@ -26,6 +26,7 @@ from edge_msa.training.load import load_student
 from edge_msa.training.predict import predict
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.modalities import MODALITIES, Subset
+from tests.tolerances import assert_close_to_scale
 
 if TYPE_CHECKING:
     from tests.integration.conftest import CommandResult, PipelineRun
@@ -187,7 +188,7 @@ def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline
             expected = predict(student, normalized.select(np.arange(3)), subset)
             for row in range(3):
                 frames: dict[str, Any] = {name: split.sample(row)[name] for name in subset.modalities}
-                assert session.predict(**frames).outputs == pytest.approx(expected[row], abs=1e-5)
+                assert_close_to_scale(session.predict(**frames).outputs, expected[row])
                 valid = {name: generator.random(len(value)) < 0.6 for name, value in frames.items()}
                 for mask in valid.values():
                     mask[0] = True
@@ -199,7 +200,7 @@ def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline
                         chunk = slice(start, start + int(generator.integers(1, 13)))
                         stream.push(**{name: value[chunk]}, valid={name: valid[name][chunk]})
                         start = chunk.stop
-                assert stream.predict().outputs == pytest.approx(whole, abs=1e-5)
+                assert_close_to_scale(stream.predict().outputs, whole)
 
 
 def test_a_precision_that_fails_the_gate_exits_with_3(

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edge_msa.console import print_progress
 from edge_msa.data.dataset import BoolArray, FloatArray, Frames
 from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.training.text.text_input import TextInput, batches_by_length, pad_ids
@@ -24,6 +25,8 @@ from edge_msa.training.text.text_input import TextInput, batches_by_length, pad_
 MEMORY_LIMIT = 256 << 20
 """Bytes of stored frames in memory. Further frames are stored in a temporary file."""
 _BATCH = 64
+_MANY = 1000
+"""Encoding that many texts takes long enough to say so."""
 PADDING = -1
 
 
@@ -107,6 +110,8 @@ class TextFrameEncoder:
 
     def _store_all(self, texts: Sequence[NDArray[np.int64]]) -> None:
         """Compute and store the frames of texts, in batches that do not depend on which of them is needed first."""
+        if len(texts) >= _MANY:
+            print_progress(f"Encoding {len(texts)} texts.")
         for batch in batches_by_length(texts, _BATCH):
             new = {_key(texts[row]): texts[row] for row in batch if len(texts[row])}
             new = {key: tokens for key, tokens in new.items() if key not in self._numbers}

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from edge_msa.config.students import TextRecipe, TextStage
 from edge_msa.data.dataset import FloatArray, Split
@@ -32,6 +33,8 @@ from edge_msa.training.randomness import generator_of
 from edge_msa.training.text.text_input import TextInput, batches_by_length
 
 _UNKNOWN_TOKENS = 11
+TOKENS_PER_PASS = 1024
+"""Maximum number of tokens, with padding, whose activations are in memory during training."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ class _TextObjective(Objective):
         self.model = model
         self._text_input, self._task, self._recipe, self._seed, self._context = text_input, task, recipe, seed, context
         self._ids = text_input.tokenizer.ids(corpus.texts)
+        self._special = torch.tensor(sorted(text_input.tokenizer.special_ids), dtype=torch.long)
         self.lengths = torch.tensor([len(item) for item in self._ids])
         self.size = len(self._ids)
         self._labels = torch.from_numpy(corpus.labels.reshape(-1, 1)).to(context.device)
@@ -179,8 +183,9 @@ class _TextObjective(Objective):
         ids, valid = self._text_input.batch([self._ids[row] for row in context.share(rows).tolist()])
         if self._recipe.unknown_rate:
             unknown = torch.rand(ids.shape, generator=self._generator) < self._recipe.unknown_rate
-            ids = ids.masked_fill(unknown.to(ids.device), self._text_input.tokenizer.unknown)
-        predictions = context.merge_shares(self.model(ids, valid), len(rows))
+            special = torch.isin(ids, self._special.to(ids.device))
+            ids = ids.masked_fill(unknown.to(ids.device) & ~special, self._text_input.tokenizer.unknown)
+        predictions = context.merge_shares(self._predict(ids, valid), len(rows))
         labels = self._labels[rows.to(self._labels.device)]
         known = torch.isfinite(labels[:, 0])
         terms: dict[str, Tensor] = {}
@@ -193,6 +198,19 @@ class _TextObjective(Objective):
             terms["teachers"] = task_loss(predictions, targets, self._task, self._recipe.score_loss)
             loss = loss + self._teacher_share * terms["teachers"]
         return {"loss": loss} | terms
+
+    def _predict(self, ids: Tensor, valid: Tensor) -> Tensor:
+        """Return the predictions for a batch.
+
+        For the backward pass, an encoder of 6 layers and width 384 keeps about 330 KB per token. In batches of long
+        texts, parts are therefore computed one after the other, and again in the backward pass. Gradients are the same.
+        """
+        part = max(1, TOKENS_PER_PASS // ids.shape[1])
+        if part >= len(ids) or not isinstance(self.model.text_encoder, TransformerTextEncoder):
+            predictions: Tensor = self.model(ids, valid)
+            return predictions
+        parts = zip(torch.split(ids, part), torch.split(valid, part), strict=True)
+        return torch.cat([checkpoint(self.model, *inputs, use_reentrant=False) for inputs in parts])
 
     def validate(self) -> dict[str, float]:
         """Return the task loss on the validation split as the metric."""

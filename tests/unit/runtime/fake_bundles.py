@@ -103,6 +103,12 @@ def random_frames(name: str, count: int, seed: int = 5) -> Array:
     return raw.astype("f4")
 
 
+def golden_scale(folder: Path) -> float:
+    """Return the largest magnitude of a golden prediction of a bundle."""
+    with np.load(folder / "golden.npz") as arrays:
+        return max(float(np.abs(arrays[name]).max()) for name in arrays.files if name.endswith("/prediction"))
+
+
 def write_golden_text(folder: Path, text: str, frames: Array) -> None:
     """Replace the golden cases of a bundle by one with a text and the frames that the text encoder computes from it."""
     arrays: dict[str, Any] = {

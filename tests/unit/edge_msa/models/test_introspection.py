@@ -76,7 +76,7 @@ def test_almt_embedding_weights_reproduce_the_embeddings(inputs: Inputs) -> None
         attended = weight @ split_heads(attention.fn.to_v(attention.norm_v(sequence)))
         again = mlp(tokens + attention.fn.to_out(join_heads(attended)))
         assert_close_to_scale(again, output)
-        torch.testing.assert_close(weight.sum(dim=3), torch.ones(weight.shape[:3]))
+        assert_close_to_scale(weight.sum(dim=3), torch.ones(weight.shape[:3]))
 
 
 @pytest.mark.parametrize("share_ahl", [False, True])
@@ -92,14 +92,14 @@ def test_ahl_weights_reproduce_the_ahl_outputs(inputs: Inputs, *, share_ahl: boo
         assert_close_to_scale(ahl.to_out(join_heads(attended)), output)
     for name in GUIDED:
         assert weights[name].shape == (3, 3, 8, 4, 4)
-        torch.testing.assert_close(weights[name].sum(dim=4), torch.ones(3, 3, 8, 4))
+        assert_close_to_scale(weights[name].sum(dim=4), torch.ones(3, 3, 8, 4))
 
 
 def test_hrlf_weights_with_max_pooling_sum_to_one(inputs: Inputs) -> None:
     network = cast("Hrlf", randomized(Hrlf(HrlfConfig(DIMS, d=8, heads=2, layers=1, pooling="max"))))
     for name, weight in hrlf_attention(network, *inputs).items():
         assert weight.shape == (3, 2, inputs[0][name].shape[1])
-        torch.testing.assert_close(weight.sum(dim=2), torch.ones(3, 2))
+        assert_close_to_scale(weight.sum(dim=2), torch.ones(3, 2))
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -116,7 +116,7 @@ def test_hrlf_weights_reproduce_the_last_layer_outputs(inputs: Inputs, layers: i
         middle = queries + layer.project(attended.transpose(1, 2).flatten(2))
         again = middle + layer.narrow(torch.relu(layer.widen(layer.forward_norm(middle))))
         assert_close_to_scale(again, output)
-        torch.testing.assert_close(weight.sum(dim=2), torch.ones(weight.shape[:2]))
+        assert_close_to_scale(weight.sum(dim=2), torch.ones(weight.shape[:2]))
         assert not weight.masked_select(~extent[:, None].expand_as(weight)).any()
 
 
@@ -148,7 +148,7 @@ def test_frames_of_one_row_share_its_weight(inputs: Inputs) -> None:
             rows = torch.cat([attended[:, :1], *(attended[:, at : at + 3] for at in range(1, count - 2, 3))], dim=1)
             assert not attended[:, rows.shape[1] :].any()  # frames of an incomplete row
             if count:
-                torch.testing.assert_close(attended.sum(dim=1), torch.ones(len(attended)))
+                assert_close_to_scale(attended.sum(dim=1), torch.ones(len(attended)))
             for at in range(1, rows.shape[1], 3):
                 assert (rows[:, at : at + 3] == rows[:, at : at + 1]).all()
 
@@ -165,7 +165,7 @@ def test_prediction_is_linear_in_the_representation(inputs: Inputs, model: str) 
     }
     network, last = networks[model]
     with torch.no_grad():
-        torch.testing.assert_close(last(joint_representation(network, *inputs)), network(*inputs))
+        assert_close_to_scale(last(joint_representation(network, *inputs)), network(*inputs))
 
 
 def test_almt_mean_tokens_are_those_of_the_embeddings(inputs: Inputs) -> None:
@@ -174,7 +174,7 @@ def test_almt_mean_tokens_are_those_of_the_embeddings(inputs: Inputs) -> None:
     assert list(means) == ["language", "audio", "vision", "hyper-modality"]
     embedded = [output.mean(dim=1) for _, _, output in calls(network, ModalityEmbedding, inputs)]
     for name, expected in zip(DIMS, embedded, strict=True):
-        torch.testing.assert_close(means[name], expected.expand(3, -1))
+        assert_close_to_scale(means[name], expected.expand(3, -1))
 
 
 def test_introspection_removes_its_hooks(inputs: Inputs) -> None:

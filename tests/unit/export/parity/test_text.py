@@ -28,6 +28,12 @@ from tests.unit.export.students import TEXT
 Graphs = dict[GraphKey, onnx.ModelProto]
 
 
+def prediction_scale(graphs: GraphSet) -> float:
+    """Return the largest magnitude of a golden prediction."""
+    arrays = (values for name, values in graphs.golden.items() if name.endswith("/prediction"))
+    return max(float(np.abs(values).max()) for values in arrays)
+
+
 @pytest.mark.parametrize("kind", ["text_table", "text_encoder"])
 def test_text_bundle_passes_verification_at_every_precision(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
@@ -50,10 +56,11 @@ def test_language_has_a_window_graph_for_shorter_texts(text_table_graph_set: Gra
 
 def test_int8_table_has_a_small_parity(text_table_graph_set: GraphSet) -> None:
     assert text_table_graph_set.language is not None
-    assert 0 < text_table_graph_set.language.parity < 0.02
+    assert 0 < text_table_graph_set.language.parity < 0.1 * prediction_scale(text_table_graph_set)
     with np.load(text_table_graph_set.root / text_table_graph_set.language.table) as table:
         assert table["rows"].dtype == np.int8
-    assert all(spec.parity < 1e-5 for spec in text_table_graph_set.specs if spec.precision == "fp32")
+    limit = 1e-5 * prediction_scale(text_table_graph_set)
+    assert all(spec.parity < limit for spec in text_table_graph_set.specs if spec.precision == "fp32")
 
 
 def test_written_tokenizer_is_compact_and_equivalent(text_table_graph_set: GraphSet, text_table: TextTable) -> None:
@@ -66,7 +73,8 @@ def test_written_tokenizer_is_compact_and_equivalent(text_table_graph_set: Graph
 def test_text_encoder_graphs_reproduce_torch_at_every_length(text_encoder_graph_set: GraphSet) -> None:
     specs = [spec for spec in text_encoder_graph_set.specs if spec.key.role == "text_encoder"]
     assert {spec.key.length for spec in specs} == {16, 20}
-    assert all(spec.parity < (1e-5 if spec.precision == "fp32" else 0.05) for spec in specs)
+    scale = prediction_scale(text_encoder_graph_set)
+    assert all(spec.parity < (1e-5 if spec.precision == "fp32" else 0.1) * scale for spec in specs)
 
 
 def test_text_encoder_graphs_share_their_embeddings(text_encoder_graph_set: GraphSet, text_encoder: TextGraph) -> None:
@@ -92,7 +100,7 @@ def test_text_encoder_for_a_jetson_has_supported_layer_norms(
     folder = write_bundle(tmp_path / "b", graphs, request, {"tensorrt": "fp16", "onnxruntime": "int8"}, {})
     assert verify_bundle(folder, "onnxruntime").passed
     specs = [spec for spec in graphs.specs if spec.key.role == "text_encoder"]
-    assert all(spec.parity < 1e-5 for spec in specs if spec.precision == "fp32")
+    assert all(spec.parity < 1e-5 * prediction_scale(graphs) for spec in specs if spec.precision == "fp32")
     for spec in specs:
         if spec.backend == "tensorrt":
             model = onnx.load(tmp_path / spec.file, load_external_data=False)

@@ -42,7 +42,7 @@ def test_every_graph_is_saved_as_a_program(programs: ProgramSet) -> None:
 
 def test_loaded_programs_reproduce_torch(programs: ProgramSet) -> None:
     for saved in programs.saved:
-        assert saved.parity <= 1e-5 < programs.parity_limit
+        assert saved.parity <= 0.1 * programs.parity_limit  # which is relative to the predictions
 
 
 def test_every_operator_of_a_student_has_a_converter(programs: ProgramSet) -> None:
@@ -139,7 +139,7 @@ def test_every_program_is_compiled_and_measured(
     compiled = compile_programs(linked, small_student, small_request, precision, device="cpu")
     assert compiled.gpu == "cpu"
     assert set(compiled.parity) == {saved.key for saved in programs.saved}
-    assert max(compiled.parity.values()) <= 1e-5
+    assert max(compiled.parity.values()) <= 0.1 * programs.parity_limit
     assert [call["enabled_precisions"] for call in calls] == [dtypes] * len(programs.saved)
     files = {Path(saved.file).name for saved in programs.saved}
     assert {path.name for path in (tmp_path / "compiled").iterdir()} == files

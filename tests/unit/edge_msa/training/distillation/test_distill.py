@@ -21,6 +21,7 @@ from edge_msa.training.distillation.targets import Teacher, compute_targets
 from edge_msa.training.missing_modalities import draw_missing
 from edge_msa.training.predict import predict
 from edge_msa_runtime.modalities import Subset, subsets_of
+from tests.tolerances import assert_close_to_scale
 from tests.unit.edge_msa.training.toy_data import toy_dataset
 
 CPU = torch.device("cpu")
@@ -126,7 +127,7 @@ def test_unlabeled_samples_without_a_teacher_have_no_effect(tmp_path: Path) -> N
     )
     first, second = (trained(data, recipe, tmp_path / str(n)) for n, data in enumerate((partial, noisy)))
     for name, value in first.weights.items():
-        np.testing.assert_allclose(value, second.weights[name], rtol=0, atol=1e-5 * np.abs(value).max())
+        assert_close_to_scale(second.weights[name], value)
 
 
 def test_samples_that_no_teacher_can_use_use_only_the_label(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from edge_msa.training.distillation.targets import DistillationTargets, Teacher,
 from edge_msa.training.predict import predict
 from edge_msa.training.split_introspection import compute_representations
 from edge_msa_runtime.modalities import MODALITIES, Subset
+from tests.tolerances import assert_close_to_scale
 
 CPU = torch.device("cpu")
 HINT = StudentRecipe(hint=1.0)
@@ -53,7 +54,7 @@ def test_teachers_are_averaged_by_weight() -> None:
     text_predictions = predict(text.model, text.train, Subset.L)
     for subset in (Subset.L, Subset.LAV):
         expected = (predict(whole.model, whole.train, subset) + 3 * text_predictions) / 4
-        np.testing.assert_allclose(targets.predictions[subset_code(subset)].numpy(), expected, rtol=1e-6)
+        assert_close_to_scale(targets.predictions[subset_code(subset)], expected)
 
 
 def test_teachers_without_the_modalities_do_not_count() -> None:
@@ -80,7 +81,7 @@ def test_vectors_are_standardized_representations() -> None:
     first = make_teacher(1)
     targets = compute([first, make_teacher(2)], HINT)
     assert targets.vectors is not None
-    torch.testing.assert_close(targets.vectors[1:].mean(dim=(0, 1)), torch.zeros(6), atol=1e-5, rtol=0)
+    assert_close_to_scale(targets.vectors[1:].mean(dim=(0, 1)), torch.zeros(6), scale=1.0)  # of the vectors themselves
     vectors = targets.vectors[subset_code(Subset.LA)]
     representations = torch.from_numpy(compute_representations(first.model, first.train, Subset.LA))
     ratio = (vectors - vectors.mean(dim=0)) / (representations - representations.mean(dim=0))

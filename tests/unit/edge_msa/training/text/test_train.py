@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from edge_msa.config.students import TextRecipe, TextStage
@@ -12,12 +13,14 @@ from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.student import Student
 from edge_msa.models.text_encoders import TextModel, TransformerTextEncoder
 from edge_msa.training.context import Hardware
+from edge_msa.training.text import train
 from edge_msa.training.text.text_input import TextInput
-from edge_msa.training.text.train import Corpus, fit_text_model, predict_texts
+from edge_msa.training.text.train import Corpus, _TextObjective, fit_text_model, predict_texts
 from tests.tolerances import assert_close_to_scale
 from tests.unit.edge_msa.training.text.toy_text import (
     LABELS,
     QUICK,
+    STAGE,
     TEXTS,
     make_encoder_input,
     make_table_input,
@@ -91,3 +94,27 @@ def test_predictions_do_not_depend_on_the_batch(toy_encoder: Path) -> None:
     together = predict_texts(model, text_input, texts)
     alone = np.concatenate([predict_texts(model, text_input, [text]) for text in texts])
     assert_close_to_scale(torch.from_numpy(together), torch.from_numpy(alone))
+
+
+@pytest.mark.case("F27")
+def test_long_texts_are_computed_in_parts_with_the_same_gradients(
+    toy_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, labels = ("i love it", "not at all", "love it all", "i not it at all"), np.arange(4, dtype=np.float32)
+    recipe = TextRecipe(width=8, hidden=8)
+    context, tokens = Hardware("cpu").start(), []
+    gradients = []
+    for limit in (1024, 16):
+        monkeypatch.setattr(train, "TOKENS_PER_PASS", limit)
+        text_input = make_encoder_input(toy_encoder)
+        text_input.text_encoder.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].numel()))
+        torch.manual_seed(0)
+        model = TextModel(text_input.text_encoder, Student(recipe.network_config(text_input.text_encoder.dim, MOSI)))
+        objective = _TextObjective(
+            model.eval(), text_input, Corpus(texts, labels), split_of(texts, labels), MOSI, recipe, STAGE, 0, context
+        )
+        objective(torch.arange(4))["loss"].backward()
+        gradients.append({name: item.grad for name, item in model.named_parameters() if item.grad is not None})
+    assert tokens == [4 * 7] + 4 * [2 * 7]  # each part twice: forward and backward
+    for name, value in gradients[0].items():
+        assert_close_to_scale(gradients[1][name], value, scale=max(float(value.abs().max()), 1e-3))

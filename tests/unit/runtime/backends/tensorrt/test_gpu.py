@@ -16,6 +16,7 @@ from edge_msa_runtime import BackendUnavailableError, load
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.verification import verify_bundle
 from tests.locations import REPOSITORY
+from tests.tolerances import assert_close_to_scale
 
 SCRIPT = REPOSITORY / "tests" / "gpu" / "check_tensorrt.py"
 
@@ -47,7 +48,7 @@ def test_a_quantized_graph_agrees_with_onnxruntime(gpu: Any, quantized_graph: Pa
     session: Any = onnxruntime.InferenceSession(str(quantized_graph), providers=["CPUExecutionProvider"])
     program = gpu.load(quantized_graph, precision)
     for _ in range(3):
-        np.testing.assert_allclose(program(inputs)["y"], session.run(None, inputs)[0], atol=1e-3)
+        assert_close_to_scale(program(inputs)["y"], session.run(None, inputs)[0], rtol=1e-3)
     assert program.notes == ()
     program.close()
 
