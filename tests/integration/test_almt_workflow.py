@@ -125,7 +125,7 @@ def test_an_imported_checkpoint_gets_the_language_padding_of_the_file(
     ("name", "options", "code", "words"),
     [
         ("nowhere.pth", (), 2, "nowhere.pth does not exist"),
-        ("", (), 2, "is a folder"),
+        ("folder", (), 2, "is a folder"),
         ("short.pth", (), 1, "missing: h_hyper"),
         ("almt.pth", ("--task", "emotions"), 2, "The task emotions has 4 outputs"),
         ("almt.pth", ("--task", "mosy"), 2, "did you mean 'mosi'"),
@@ -137,6 +137,7 @@ def test_unusable_checkpoints_are_one_error_line(
     tensors = torch.load(checkpoint, weights_only=True)
     del tensors["h_hyper"]
     torch.save(tensors, tmp_path / "short.pth")
+    (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.iterdir())
     result = edge_msa("import", "almt", tmp_path / name, "--output-dir", tmp_path / "run", *options)
     assert result.code == code

@@ -84,11 +84,6 @@ def test_damaged_weights_raise_an_error(toy_encoder: Path, tmp_path: Path) -> No
         load_encoder(str(copy))
 
 
-def test_output_folder_is_checked_before_encoding(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"does not exist\. Create it"):
-        encode_language("synthetic", tmp_path / "no" / "out.npz", "nowhere")
-
-
 def test_missing_transformers_names_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(BackendUnavailableError, match=r"pip install 'edge-msa\[text\]'"):

@@ -7,19 +7,25 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_msa.artifacts.runs import Run
+from edge_msa.data.formats.archive import write_archive
+from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import SIMS
 from edge_msa.errors import DataError, UsageError
 from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
+from edge_msa.training.context import Hardware
+from edge_msa.training.text.encode_dataset import encode_texts_with_run
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_student
 from edge_msa.workflows.evaluate import evaluate_path
 from edge_msa.workflows.explain import explain_run
 from edge_msa.workflows.export import export_model
+from edge_msa.workflows.reproduce import reproduce
 from edge_msa.workflows.sensitivity import find_mixed_precision
 from edge_msa.workflows.text import distill_text_model, train_text_model
 from edge_msa.workflows.text_sweep import PAGE, run_text_sweep
@@ -68,10 +74,13 @@ def table(teacher: Run, transcripts: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def bundle(table: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundle")
-    calibrate_student(None, table.path, folder / "calibrated")
-    return export_model("laptop-x86", folder / "bundle", model=folder / "calibrated")
+def calibrated(table: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return calibrate_student(None, table.path, tmp_path_factory.mktemp("calibrated") / "calibrated")
+
+
+@pytest.fixture(scope="module")
+def bundle(calibrated: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_model("laptop-x86", tmp_path_factory.mktemp("bundle") / "bundle", model=calibrated.path)
 
 
 def test_run_records_its_text_input(table: Run) -> None:
@@ -172,6 +181,25 @@ def test_qat_uses_the_text_encoder_of_the_calibrated_run(table: Run, mosi_like: 
     evaluate_path(trained.path, data)
 
 
+@pytest.mark.case("E3")
+def test_reproduction_with_an_encoder_hides_words_before_encoding(
+    teacher: Run, mosi_like: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[hrlf]\nd = 8\nheads = 2\n")
+    options: dict[str, Any] = {"seeds": 1, "recipe": recipe, "epochs": 1, "hardware": Hardware("cpu")}
+    record = reproduce("hrlf", str(mosi_like), tmp_path / "text", text_model=teacher.path, **options)
+    assert "l dropped 0.9" in record.full.conditions
+    assert "overstated" not in capsys.readouterr().err
+    encoded = tmp_path / "encoded.npz"
+    source = open_dataset(mosi_like)
+    write_archive(encode_texts_with_run(teacher, source), encoded)
+    stored = reproduce("hrlf", str(encoded), tmp_path / "stored", **options)
+    (note,) = (note for note in stored.notes if "robustness to missing words is overstated" in note)
+    assert note.endswith("with --text-model, words are dropped before encoding")
+    assert note in capsys.readouterr().out
+
+
 def test_text_model_is_explained_on_data_with_other_modalities(table: Run, mosi_like: Path, tmp_path: Path) -> None:
     explain_run(table.path, str(mosi_like), tmp_path / "page.html")
     assert "language" in (tmp_path / "page.html").read_text()
@@ -235,8 +263,9 @@ def test_sweep_under_torchrun_is_rejected(transcripts: Path, tmp_path: Path, mon
         run_text_sweep([str(transcripts)], "encoder", tmp_path / "sweep")
 
 
-def test_qat_with_another_text_model_is_rejected(table: Run, teacher: Run, transcripts: Path, tmp_path: Path) -> None:
-    calibrated = calibrate_student(None, table.path, tmp_path / "calibrated")
+def test_qat_with_another_text_model_is_rejected(
+    calibrated: Run, teacher: Run, transcripts: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=r"calibrated must use its own text encoder, got that of .* Omit --text-model"):
         distill_student(
             str(transcripts), [teacher.path], tmp_path / "qat", qat=calibrated.path, text_model=teacher.path
