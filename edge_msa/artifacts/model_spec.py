@@ -43,7 +43,7 @@ class TextInputSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model expects of its data: task, modalities, sizes and normalization.
+    """What a model expects of its data: task, modalities, sizes, ranges and normalization.
 
     A modality without a single training frame is not part of a model. The model could only treat it as noise, so the
     modality is ignored wherever it appears later.
@@ -111,6 +111,14 @@ class ModelSpec:
             text_input=self.text_input if "language" in dims else None,
         )
 
+    def widen(self, train: Split) -> ModelSpec:
+        """Return this spec with ranges that also cover the valid frames of a training split, not normalized.
+
+        Language frames that a text encoder computes have no range: it can only return what it has learned to.
+        """
+        names = [name for name in self.dims if name != "language" or self.text_input is None]
+        return dataclasses.replace(self, normalization=self.normalization.widen(train, names))
+
     def merge(self, other: ModelSpec) -> ModelSpec:
         """Return this spec plus the modalities that only the other spec has, in the fixed order of modalities."""
         dims, windows = {**other.dims, **self.dims}, {**other.windows, **self.windows}
@@ -165,7 +173,7 @@ class ModelSpec:
         return selected
 
     def normalize(self, dataset: Dataset) -> Dataset:
-        """Return the model's inputs from the dataset, normalized. Raises the errors of `select_inputs`."""
+        """Return the model's inputs from the dataset, clipped and normalized. Raises the errors of `select_inputs`."""
         selected = self.select_inputs(dataset)
         if self.language_padding:
             splits = {name: _keep_language_padding(split) for name, split in selected.splits.items()}
@@ -173,7 +181,7 @@ class ModelSpec:
         return self.normalization.normalize_dataset(selected)
 
     def normalize_split(self, split: Split) -> Split:
-        """Return the model's inputs from a split with complete samples and the model's modalities, normalized."""
+        """Return the model's inputs from a split with complete samples and the model's modalities, clipped and normalized."""
         return self.normalization.normalize_split(_keep_language_padding(split) if self.language_padding else split)
 
     def to_json(self) -> dict[str, Any]:

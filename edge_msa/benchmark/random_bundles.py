@@ -22,9 +22,10 @@ from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.graphs.student import export_student
+from edge_msa_export.normalization import Normalization
 from edge_msa_export.profiles import find_profile
 from edge_msa_export.provenance import Provenance
-from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
+from edge_msa_export.request import ExportRequest, GoldenSample
 from edge_msa_runtime.modalities import subsets_of
 
 FRAMES = 500
@@ -66,13 +67,18 @@ def random_bundle(
         )
         for subset in subsets_of(config.dims)
     ]
-    exported = export_student(student, chunk_lengths(windows), windows)
+    # The values are arbitrary, but every node of a normalization must be in the graphs.
+    normalization = {
+        name: Normalization((0.5,) * dim, (2.0,) * dim, (-10.0,) * dim, (10.0,) * dim)
+        for name, dim in config.dims.items()
+    }
+    exported = export_student(student, normalization, chunk_lengths(windows), windows)
     graphs = {key: graph for key, graph in exported.items() if key.role == "window" and key.length is None}
     request = ExportRequest(
         name=name,
         profile=find_profile(TARGET),
         task=make_task_spec(MOSI),
-        normalization={name: Normalization((0.0,) * dim, (1.0,) * dim) for name, dim in config.dims.items()},
+        normalization=normalization,
         chunks=chunk_lengths(windows),
         windows=windows,
         golden_samples=golden,

@@ -1,4 +1,8 @@
-"""Normalize features with statistics of the training frames, in the same float32 arithmetic as on the device."""
+"""Clip and normalize features with statistics of the training frames, in the same float32 arithmetic as on the device.
+
+Every network gets its frames through `FeatureNormalization`, so a value far outside the range that a network was trained
+on cannot make its prediction meaningless. Training frames are inside the range, so clipping does not change training.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,29 @@ from numpy.typing import NDArray
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.errors import DataError
 
+_KEYS = ("mean", "std", "low", "high")
 _CHUNK = 256  # samples per step: limits the size of float64 copies of a large array
 
 
 @dataclass(frozen=True)
 class FeatureNormalization:
-    """Mean and standard deviation of every feature: a normalized frame is (frame - mean) / std."""
+    """Statistics of every feature: a normalized frame is (clip(frame, low, high) - mean) / std."""
 
     mean: Mapping[str, FloatArray]
     """(d,) float32, by modality."""
     std: Mapping[str, FloatArray]
     """(d,) float32, by modality."""
+    low: Mapping[str, FloatArray]
+    """The smallest value of each feature, (d,) float32, by modality; -inf if the modality is not clipped."""
+    high: Mapping[str, FloatArray]
+    """The largest value of each feature, (d,) float32, by modality; inf if the modality is not clipped."""
     notes: tuple[str, ...] = ()
     """What could not be fitted, for the user."""
 
     def normalize_dataset(self, dataset: Dataset) -> Dataset:
-        """Return the dataset with all valid frames normalized; an embedding table is normalized and its ids are kept.
+        """Return the dataset with all valid frames clipped and normalized.
+
+        An embedding table is clipped and normalized, and its ids are kept.
 
         Raises:
             DataError: A modality is unknown, or has another number of features.
@@ -51,9 +62,26 @@ class FeatureNormalization:
         return replace(split, modalities=modalities)
 
     def normalize_frames(self, modality: str, values: FloatArray) -> FloatArray:
-        """Return frames (..., d) of that modality normalized."""
-        result: FloatArray = (values - self.mean[modality]) / self.std[modality]
+        """Return frames (..., d) of that modality clipped and normalized."""
+        clipped = np.clip(values, self.low[modality], self.high[modality])
+        result: FloatArray = (clipped - self.mean[modality]) / self.std[modality]
         return result
+
+    def widen(self, split: Split, modalities: Collection[str]) -> FeatureNormalization:
+        """Return the normalization with ranges that also cover the split's valid frames of the named modalities.
+
+        A modality that was not clipped gets the range of the split; frames of a text encoder have none. Mean and
+        standard deviation stay.
+        """
+        low, high = dict(self.low), dict(self.high)
+        for name in modalities:
+            frames = split.modalities.get(name)
+            if frames is not None and frames.encoder is None and frames.valid.any():
+                smallest, largest = _compute_range(frames)
+                is_clipped = np.isfinite(low[name]).all()
+                low[name] = np.minimum(low[name], smallest) if is_clipped else smallest
+                high[name] = np.maximum(high[name], largest) if is_clipped else largest
+        return replace(self, low=low, high=high)
 
     def _normalize(self, name: str, frames: Frames, tables: dict[int, FloatArray]) -> Frames:
         if frames.table is not None:
@@ -74,24 +102,29 @@ class FeatureNormalization:
 
     def select(self, modalities: Collection[str]) -> FeatureNormalization:
         """Return the normalization of the named modalities only."""
-        mean, std = ({name: part[name] for name in modalities} for part in (self.mean, self.std))
-        return replace(self, mean=mean, std=std)
+        mean, std, low, high = ({name: part[name] for name in modalities} for part in self._parts)
+        return FeatureNormalization(mean, std, low, high, self.notes)
 
     @classmethod
     def identity(cls, dims: Mapping[str, int]) -> FeatureNormalization:
         """Return a normalization that leaves frames with these numbers of features unchanged."""
-        return cls(
-            {name: np.zeros(dim, np.float32) for name, dim in dims.items()},
-            {name: np.ones(dim, np.float32) for name, dim in dims.items()},
+        mean, std, low, high = (
+            {name: np.full(dim, fill, np.float32) for name, dim in dims.items()} for fill in (0, 1, -np.inf, np.inf)
         )
+        return cls(mean, std, low, high)
 
     def merge(self, other: FeatureNormalization) -> FeatureNormalization:
         """Return this normalization plus the other's for the modalities that this one lacks."""
-        return FeatureNormalization({**other.mean, **self.mean}, {**other.std, **self.std}, self.notes)
+        parts = zip(self._parts, other._parts, strict=True)
+        mean, std, low, high = ({**theirs, **ours} for ours, theirs in parts)
+        return FeatureNormalization(mean, std, low, high, self.notes)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain numbers, each the shortest one that parses to the same float32."""
-        modalities = {name: {"mean": _to_list(self.mean[name]), "std": _to_list(self.std[name])} for name in self.mean}
+        """Return plain numbers, each the shortest one that parses to the same float32; an infinite one is None."""
+        modalities = {
+            name: {key: _to_list(part[name]) for key, part in zip(_KEYS, self._parts, strict=True)}
+            for name in self.mean
+        }
         return {"modalities": modalities, "notes": list(self.notes)}
 
     @classmethod
@@ -103,38 +136,43 @@ class FeatureNormalization:
         """
         try:
             modalities = value["modalities"]
-            mean = {name: np.array(part["mean"], np.float32) for name, part in modalities.items()}
-            std = {name: np.array(part["std"], np.float32) for name, part in modalities.items()}
-            return cls(mean, std, tuple(str(note) for note in value["notes"]))
+            mean, std, low, high = (
+                {name: _to_array(part[key], fill) for name, part in modalities.items()}
+                for key, fill in zip(_KEYS, (np.nan, np.nan, -np.inf, np.inf), strict=True)
+            )
+            return cls(mean, std, low, high, tuple(str(note) for note in value["notes"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"invalid normalization ({type(error).__name__}: {error})") from None
 
+    @property
+    def _parts(self) -> tuple[Mapping[str, FloatArray], ...]:
+        return self.mean, self.std, self.low, self.high
+
 
 def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormalization:
-    """Return the mean and standard deviation of every feature over the split's valid frames.
+    """Return the mean, standard deviation, minimum and maximum of every feature over the split's valid frames.
 
-    A constant feature gets std 1. A modality of `dims` without a valid frame in the split is not normalized (mean 0,
-    std 1) and gets a note: other splits are not training data, so their statistics are not used. The frames of a text
-    encoder are not normalized either.
+    A constant feature gets std 1. A modality of `dims` without a valid frame in the split is neither clipped nor
+    normalized and gets a note: other splits are not training data, so their statistics are not used. The frames of a
+    text encoder are not clipped or normalized either.
     """
-    mean: dict[str, FloatArray] = {}
-    std: dict[str, FloatArray] = {}
+    unchanged = FeatureNormalization.identity(dims)
+    mean, std, low, high = (dict(part) for part in (unchanged.mean, unchanged.std, unchanged.low, unchanged.high))
     notes = []
-    for modality, width in dims.items():
+    for modality in dims:
         frames = split.modalities.get(modality)
         if frames is None or not frames.valid.any():
-            mean[modality], std[modality] = np.zeros(width, np.float32), np.ones(width, np.float32)
             notes.append(f"{modality}: not normalized, the train split has no frame of it")
             continue
         if frames.encoder is not None:
-            mean[modality], std[modality] = np.zeros(width, np.float32), np.ones(width, np.float32)
             continue
         center, deviation = _compute_moments(frames)
         # Rounding leaves a tiny deviation in a constant feature; dividing by less than 1e-12 overflows float32.
         constant = (deviation <= 1e-6 * np.abs(center)) | (deviation <= 1e-12)
         mean[modality] = center.astype(np.float32)
         std[modality] = np.where(constant, 1, deviation).astype(np.float32)
-    return FeatureNormalization(mean, std, tuple(notes))
+        low[modality], high[modality] = _compute_range(frames)
+    return FeatureNormalization(mean, std, low, high, tuple(notes))
 
 
 def _compute_moments(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -157,9 +195,26 @@ def _compute_moments(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.fl
     return mean, np.sqrt(square / count)
 
 
+def _compute_range(frames: Frames) -> tuple[FloatArray, FloatArray]:
+    """Return the minimum and maximum of every feature over the valid frames, (d,)."""
+    if frames.ids is not None and frames.table is not None:
+        rows = frames.table[np.unique(frames.ids[frames.valid])]
+        return rows.min(axis=0), rows.max(axis=0)
+    assert frames.values is not None  # noqa: S101 - checked by Frames
+    valid = frames.valid[:, :, None]
+    return (
+        frames.values.min(axis=(0, 1), where=valid, initial=np.inf),
+        frames.values.max(axis=(0, 1), where=valid, initial=-np.inf),
+    )
+
+
 def _valid_frames(values: FloatArray, valid: NDArray[np.bool_], start: int) -> NDArray[np.float64]:
     return values[start : start + _CHUNK][valid[start : start + _CHUNK]].astype(np.float64)
 
 
-def _to_list(values: FloatArray) -> list[float]:
-    return [float(np.format_float_scientific(value)) for value in values]
+def _to_list(values: FloatArray) -> list[float | None]:
+    return [float(np.format_float_scientific(value)) if np.isfinite(value) else None for value in values]
+
+
+def _to_array(values: list[float | None], fill: float) -> FloatArray:
+    return np.array([fill if value is None else value for value in values], np.float32)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.deployment.student import DeployableStudent
 from edge_msa_export.graphs.files import GraphsByKey, load_graphs
 from edge_msa_export.graphs.student import export_student
 from edge_msa_export.graphs.text_encoder import export_text_encoders
+from edge_msa_export.normalization import Normalization
 from edge_msa_export.text import TextGraph
 
 CHUNK_LENGTHS = {"language": 4, "audio": 10, "vision": 10}
@@ -22,14 +24,27 @@ def chunk_lengths(windows: Mapping[str, int]) -> dict[str, int]:
     return {name: min(CHUNK_LENGTHS[name], window) for name, window in windows.items()}
 
 
+def make_normalization(spec: ModelSpec) -> dict[str, Normalization]:
+    """Return the normalization of each modality of a model as its graphs apply it."""
+    fitted = spec.normalization
+    return {
+        name: Normalization(
+            *(tuple(part[name].tolist()) for part in (fitted.mean, fitted.std, fitted.low, fitted.high))
+        )
+        for name in spec.dims
+    }
+
+
 def load_student_graphs(student: DeployableStudent) -> GraphsByKey:
     """Return the FP32 graphs of a student without its text encoder. They are exported if the run does not have them.
 
     Raises:
         ExportError: A graph file is damaged, or torch cannot export the student.
     """
-    windows = student.spec.windows
-    return load_graphs(student.run.path) or export_student(student.network, chunk_lengths(windows), windows)
+    spec = student.spec
+    return load_graphs(student.run.path) or export_student(
+        student.network, make_normalization(spec), chunk_lengths(spec.windows), spec.windows
+    )
 
 
 def load_all_graphs(student: DeployableStudent) -> GraphsByKey:

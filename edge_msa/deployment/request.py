@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from edge_msa.data.tasks import Task
 from edge_msa.deployment.golden_samples import choose_golden_samples
-from edge_msa.deployment.graphs import chunk_lengths
+from edge_msa.deployment.graphs import chunk_lengths, make_normalization
 from edge_msa.deployment.student import DeployableStudent
 from edge_msa.quantization.calibration_files import Calibration
 from edge_msa.quantization.plan_summary import summarize_plan
 from edge_msa_export.graphs.files import GraphsByKey
 from edge_msa_export.profiles import DeviceProfile
 from edge_msa_export.provenance import DataSource, NodePrecision, Provenance
-from edge_msa_export.request import ExportRequest, Normalization
+from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle.manifest import TaskSpec
 
 Plan = Mapping[str, tuple[NodePrecision, ...]]
@@ -52,12 +52,7 @@ def make_export_request(
         name=name,
         profile=profile,
         task=make_task_spec(spec.task),
-        normalization={
-            modality: Normalization(
-                tuple(spec.normalization.mean[modality].tolist()), tuple(spec.normalization.std[modality].tolist())
-            )
-            for modality in spec.dims
-        },
+        normalization=make_normalization(spec),
         chunks=chunk_lengths(spec.windows),
         windows=spec.windows,
         golden_samples=choose_golden_samples(student.dataset, spec.dims, text_input=spec.text_input is not None),
@@ -76,7 +71,7 @@ def make_export_request(
 
 def make_task_spec(task: Task) -> TaskSpec:
     """Return the task as a bundle's manifest describes it."""
-    return TaskSpec(task.kind, task.outputs, task.labels, task.edges)
+    return TaskSpec(task.kind, task.outputs, task.labels, task.edges, task.low, task.high)
 
 
 def _make_provenance(student: DeployableStudent, plan: Plan | None) -> Provenance:

@@ -29,7 +29,7 @@ def draw_calibration_samples(
     """Yield samples for a student: its frames, then token ids for its text encoder if it has one.
 
     Args:
-        dataset: The data, normalized.
+        dataset: The data, not normalized.
         text: The student's text encoder, or None if it has none.
         max_tokens: Longest text, in tokens of the language window.
         num_samples: Number of samples. For a text encoder, a quarter as many texts are drawn.

@@ -40,7 +40,7 @@ class PlanScorer:
         calibration: The student's calibration.
         backend: Backend of the target. If it does not run on a workstation (TensorRT), another one replaces it.
         scheme: Quantization scheme of the backend.
-        dataset: The data, normalized. The samples come from its validation split.
+        dataset: The data, not normalized. The samples come from its validation split.
         text_encoder: The student's text encoder, or None if it has none.
         scratch: Folder for graph files.
         num_samples: Number of samples.
@@ -165,7 +165,7 @@ class PlanScorer:
 
 
 def predict_with_window(graph: Graph, split: Split, subset: Subset, backend: Backend, scratch: Path) -> FloatArray:
-    """Return the predictions (N, outputs) of a window graph on a normalized split. Samples are cut to the window."""
+    """Return the predictions (N, outputs) of a window graph on a split that is not normalized. Samples are cut to the window."""
     path = scratch / "graph.onnx"
     path.write_bytes(graph.SerializeToString())
     program = backend.load(path)

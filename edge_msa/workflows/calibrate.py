@@ -70,7 +70,7 @@ def calibrate_student(
     student = load_deployable_student(source, encode_texts_for_run(source, unencoded))
     draw_samples = functools.partial(
         draw_calibration_samples,
-        student.spec.normalization.normalize_dataset(student.dataset),
+        student.dataset,
         student.text,
         student.spec.windows.get("language", 0),
         seed=seed,

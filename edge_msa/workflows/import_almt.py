@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, RunInfo, find_current_run, load_run, new_run, write_run
@@ -77,7 +75,5 @@ def imported_spec(config: AlmtConfig, task: Task) -> ModelSpec:
 
     It takes the language frames at padding as they are in the data: BERT's outputs, which the authors do not mask.
     """
-    mean = {name: np.zeros(dim, np.float32) for name, dim in config.dims.items()}
-    std = {name: np.ones(dim, np.float32) for name, dim in config.dims.items()}
-    normalization = FeatureNormalization(mean, std, (UNNORMALIZED,))
+    normalization = dataclasses.replace(FeatureNormalization.identity(config.dims), notes=(UNNORMALIZED,))
     return ModelSpec(task, config.dims, config.lengths, {}, normalization, data_source="", language_padding=True)

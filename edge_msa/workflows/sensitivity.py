@@ -168,7 +168,7 @@ def _search(
             _calibration(student),
             backend,
             scheme,
-            student.spec.normalization.normalize_dataset(student.dataset),
+            student.dataset,
             text_encoder,
             Path(scratch),
             num_samples=NUM_SAMPLES,

@@ -65,13 +65,14 @@ def build_graphs(
         student: the student.
         request: what to export.
         work_dir: folder for the graphs; created if it does not exist.
-        exported: the graphs that `export_student` returned for the same student, chunks and windows, and optionally
-            those that `export_text_encoders` returned for the same text encoder (default: export them now).
+        exported: the graphs that `export_student` returned for the same student, normalization, chunks and windows, and
+            optionally those that `export_text_encoders` returned for the same text encoder (default: export them now).
 
     Raises:
         ExportError: a graph cannot be exported, the lint reports an error, or an fp32 graph does not reproduce torch.
     """
-    shapes = get_student_shapes(student)
+    _check_normalization(request, student)
+    shapes = get_student_shapes(student, request.normalization)
     _check_request(request, shapes)
     language = write_text_model(student, request, work_dir)
     golden = build_golden_arrays(student, request)
@@ -141,25 +142,33 @@ def _check_text_parity(
 def _export_missing(
     student: StudentLike, request: ExportRequest, exported: Mapping[GraphKey, onnx.ModelProto] | None
 ) -> dict[GraphKey, onnx.ModelProto]:
-    graphs = dict(export_student(student, request.chunks, request.windows) if exported is None else exported)
+    graphs = dict(
+        export_student(student, request.normalization, request.chunks, request.windows)
+        if exported is None
+        else exported
+    )
     if isinstance(request.text_model, TextGraph) and not any(key.role == "text_encoder" for key in graphs):
         graphs.update(export_text_encoders(request.text_model))
     return graphs
 
 
+def _check_normalization(request: ExportRequest, student: StudentLike) -> None:
+    """Raise an ExportError if the normalization does not fit the student."""
+    for name, dim in student.config.dims.items():
+        normalization = request.normalization.get(name)
+        if normalization is None or normalization.dim != dim:
+            raise ExportError(
+                f"normalization of {name} must have {dim} values, one per feature, got "
+                f"{'none' if normalization is None else normalization.dim}."
+            )
+
+
 def _check_request(request: ExportRequest, shapes: StudentShapes) -> None:
     """Raise an ExportError if the request does not fit the student."""
-    for name, dim in shapes.dims.items():
+    for name in shapes.dims:
         for field, lengths in (("chunks", request.chunks), ("windows", request.windows)):
             if name not in lengths:
                 raise ExportError(f"{field} must have an entry for {name}, which the student takes as input.")
-        norm = request.normalization.get(name)
-        sizes = (0, 0) if norm is None else (len(norm.mean), len(norm.std))
-        if sizes != (dim, dim):
-            raise ExportError(
-                f"normalization of {name} must have {dim} values, one per feature, got {sizes[0]} means and "
-                f"{sizes[1]} deviations."
-            )
     available = {sample.subset for sample in request.golden_samples}
     missing = [subset.value for subset in subsets_of(shapes.dims) if subset not in available]
     if missing:
@@ -183,7 +192,8 @@ def _measure_variant(
 ) -> dict[GraphKey, float]:
     backend = open_backend(variant.measured_by)
     programs = {key: backend.load(work_dir / graph.file, variant.precision) for key, graph in files.items()}
-    parity = measure_parity(programs, cases, get_student_shapes(student).states, request.chunks)
+    states = get_student_shapes(student, request.normalization).states
+    parity = measure_parity(programs, cases, states, request.chunks)
     parity.update(measure_text_encoder_parity(programs, student, request, work_dir))
     for program in programs.values():
         program.close()

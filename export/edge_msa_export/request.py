@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError, ProfileError
+from edge_msa_export.normalization import Normalization
 from edge_msa_export.profiles import PRECISIONS, DeviceProfile
 from edge_msa_export.provenance import Provenance
 from edge_msa_export.text import ExportableText
@@ -19,19 +20,6 @@ Frames = NDArray[np.float32]
 IR_SUFFIX = "xml"
 # ONNX Runtime runs the graphs for TensorRT on the workstation.
 _MEASURED_BY = {"onnxruntime": "onnxruntime", "openvino": "openvino", "tensorrt": "onnxruntime"}
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """Per-feature mean and standard deviation of one modality: normalized frame = (frame - mean) / std."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def apply(self, frames: Frames) -> Frames:
-        """Normalize frames (T, d) in float32, as the runtime does."""
-        mean, std = np.asarray(self.mean, dtype=np.float32), np.asarray(self.std, dtype=np.float32)
-        return np.asarray((frames - mean) / std, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,7 @@ class ExportRequest:
         name: name of the bundle.
         profile: device that the bundle is for.
         task: what the predictions mean.
-        normalization: normalization of the frames, by modality.
+        normalization: range and normalization of raw frames, by modality.
         chunks: frames per call of the step graphs, by modality.
         windows: maximum number of frames of the window graphs, by modality.
         golden_samples: one sample per subset.

@@ -62,8 +62,8 @@ class Graphs:
         if self._is_closed:
             raise closed_error()
 
-    def run_window(self, subset: Subset, frames: Mapping[str, Frames]) -> list[float] | None:
-        """Run the shortest window graph of a subset that holds the frames, and return its outputs.
+    def run_window(self, subset: Subset, frames: Mapping[str, Frames]) -> tuple[list[float], tuple[str, ...]] | None:
+        """Run the shortest window graph of a subset that holds the frames, and return its outputs and warnings.
 
         The result is None if the frames of a modality exceed its window, or if the bundle has no window graphs.
         """

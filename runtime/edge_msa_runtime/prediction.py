@@ -16,16 +16,17 @@ class Prediction:
     """The result of `Session.predict` or `Stream.predict`.
 
     Attributes:
-        score: sentiment on the task's scale; None for emotions.
+        score: sentiment, clamped to the task's scale; None for emotions.
         label: name of the range that contains the score, or the most probable emotion; empty if the task has no labels.
         probabilities: probability of each emotion, independent of the others; empty for scores.
-        outputs: the unprocessed outputs of the graph, logits for emotions.
+        outputs: the unprocessed outputs of the graph: the score before it is clamped, or logits for emotions.
         subset: the modalities that had a valid frame, such as `la`.
         backend: name of the backend that ran the graphs.
         device: the device that the graphs ran on.
         precision: `fp32`, `fp16` or `int8`.
         latency_ms: wall time of the call in milliseconds.
-        warnings: what was done to the inputs to predict anyway, such as cutting off a text; empty if nothing.
+        warnings: what was done to the inputs to predict anyway, such as clipping values far outside the range seen in
+            training; empty if nothing.
     """
 
     score: float | None
@@ -71,9 +72,16 @@ def make_prediction(
         score, label = None, max(probabilities, key=probabilities.__getitem__)
     else:
         probabilities = {}
-        score = numbers[0]
+        score = _clamp(numbers[0], task)
         label = task.labels[bisect_right(task.edges, score)] if task.labels else ""
     return Prediction(score, label, probabilities, numbers, subset, backend, device, precision, latency_ms, warnings)
+
+
+def _clamp(score: float, task: TaskSpec) -> float:
+    """Return the score clamped to the scale of the task."""
+    if task.low is not None and score < task.low:
+        return task.low
+    return task.high if task.high is not None and score > task.high else score
 
 
 def _sigmoid(logit: float) -> float:

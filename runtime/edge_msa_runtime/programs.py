@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from edge_msa_runtime.bundle.manifest import EXCESS
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
     from edge_msa_runtime.inputs.validation import Frames
 
     State = dict[str, NDArray[Any]]
+
+
+MAX_EXCESS = 1.0
+"""The largest excess of a frame that gives no warning: one whole range of a feature.
+
+The excess of a frame is the sum over its features of their distance from the range seen in training, in units of the
+width of that range. In held-out samples of CMU-MOSI and ICT-MMMO, 0 to 0.6 % of the utterances exceed it, while 6 to 87 %
+have a value slightly out of range.
+"""
+
+
+def clip_warnings(states: Mapping[str, State]) -> tuple[str, ...]:
+    """Return a warning for each modality whose frames so far were far out of the range seen in training."""
+    return tuple(
+        _clip_warning(name)
+        for name, state in states.items()
+        if EXCESS in state and not state[EXCESS].item() <= MAX_EXCESS
+    )
 
 
 class RoleProgram:
@@ -40,7 +59,7 @@ class StepProgram(RoleProgram):
         _check_signature(file, program, {**frames, **states}, next_states)
         super().__init__(program)
         self._spec = spec
-        self._input = _FramesInput(program.inputs["frames"], program.inputs["valid"], spec)
+        self._input = _FramesInput(program.inputs["frames"], program.inputs["valid"])
         self._states = [
             (state.name, program.inputs[f"state.{state.name}"], program.outputs[f"next.{state.name}"])
             for state in spec.states
@@ -101,21 +120,27 @@ class WindowProgram(RoleProgram):
     ) -> None:
         frames = {f"frames.{name}": (1, lengths[name], spec.dim) for name, spec in specs.items()}
         valid = {f"valid.{name}": (1, lengths[name]) for name in specs}
-        _check_signature(file, program, {**frames, **valid}, {"prediction": (1, outputs)})
+        clipped = [name for name, spec in specs.items() if any(state.name == EXCESS for state in spec.states)]
+        excesses = {f"{EXCESS}.{name}": (1, 1) for name in clipped}
+        _check_signature(file, program, {**frames, **valid}, {"prediction": (1, outputs), **excesses})
         super().__init__(program)
         self._prediction = program.outputs["prediction"][0]
-        self._inputs = {
-            name: _FramesInput(program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"], spec)
-            for name, spec in specs.items()
-        }
+        self._excesses = [(_clip_warning(name), program.outputs[f"{EXCESS}.{name}"]) for name in clipped]
+        self._inputs = [
+            (name, _FramesInput(program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"])) for name in specs
+        ]
 
-    def run(self, frames: Mapping[str, Frames]) -> list[float]:
-        """Return the outputs for raw valid frames of exactly the subset's modalities, at most `lengths` frames each."""
-        for name, frames_input in self._inputs.items():
+    def run(self, frames: Mapping[str, Frames]) -> tuple[list[float], tuple[str, ...]]:
+        """Return the outputs, and a warning for each modality with frames far out of the range seen in training.
+
+        Args:
+            frames: raw valid frames of exactly the subset's modalities, at most `lengths` frames each.
+        """
+        for name, frames_input in self._inputs:
             frames_input.write(frames[name])
         self._program.run()
-        outputs: list[float] = self._prediction.tolist()
-        return outputs
+        warnings = tuple([warning for warning, excess in self._excesses if not excess.item() <= MAX_EXCESS])
+        return self._prediction.tolist(), warnings
 
 
 class TextEncoderProgram(RoleProgram):
@@ -140,26 +165,22 @@ class TextEncoderProgram(RoleProgram):
         return frames
 
 
-class _FramesInput:
-    """The inputs of one modality: normalized frames, followed by zeros, and the mask of the frames."""
+def _clip_warning(name: str) -> str:
+    return f"{name}: values outside the range seen in training were clipped"
 
-    def __init__(self, frames: NDArray[Any], valid: NDArray[Any], spec: ModalitySpec) -> None:
+
+class _FramesInput:
+    """The inputs of one modality: raw frames, followed by zeros, and the mask of the frames."""
+
+    def __init__(self, frames: NDArray[Any], valid: NDArray[Any]) -> None:
         self._frames = frames[0]
         self._valid = valid[0]
-        self._mean = np.asarray(spec.mean, dtype=np.float32)
-        self._std = np.asarray(spec.std, dtype=np.float32)
-        self._is_normalized = not self._mean.any() and bool((self._std == 1).all())
         self._count = 0
 
     def write(self, frames: Frames) -> None:
-        """Normalize and write raw frames (n, dim), n at most the length of the input."""
+        """Write raw frames (n, dim), n at most the length of the input."""
         count = len(frames)
-        target = self._frames[:count]
-        if self._is_normalized:
-            target[...] = frames
-        else:
-            np.subtract(frames, self._mean, out=target)
-            np.divide(target, self._std, out=target)
+        self._frames[:count] = frames
         if count != self._count:
             self._frames[count : self._count] = 0
             self._valid[:count] = 1

@@ -15,6 +15,7 @@ from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.inputs.validation import InputValidator
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
+from edge_msa_runtime.programs import clip_warnings
 from edge_msa_runtime.stream import Stream
 from edge_msa_runtime.text.encoders import open_text_encoder, require_text_encoder
 from edge_msa_runtime.text.words import join_words
@@ -90,7 +91,8 @@ class Session:
             text: a string or a list of words, if the bundle accepts text. A text with more tokens than the bundle
                 accepts is cut off at the end. A text without tokens counts as absent.
             language: frames (T, d): finite real numbers within 1e30, not normalized. A modality that is None, or has
-                no valid frame, is absent.
+                no valid frame, is absent. Values outside the range seen in training are clipped; the prediction has a
+                warning if they are far outside (`programs.MAX_EXCESS`).
             audio: frames. T may differ between modalities.
             vision: frames.
             valid: boolean masks (T,) by modality. Masked frames do not affect the prediction.
@@ -118,11 +120,13 @@ class Session:
             )
         subset = Subset.of(frames)
         graphs = self._graphs
-        outputs = graphs.run_window(subset, frames)
-        if outputs is None:
+        result = graphs.run_window(subset, frames)
+        if result is not None:
+            outputs, warnings = result
+        else:
             states: dict[str, State] = {}
             graphs.step(frames, states)
-            outputs = graphs.fuse(states)
+            outputs, warnings = graphs.fuse(states), clip_warnings(states)
         return make_prediction(
             outputs,
             self._task,
@@ -131,6 +135,7 @@ class Session:
             device=graphs.device,
             precision=self.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
+            warnings=warnings,
         )
 
     def count_tokens(self, text: str) -> int:

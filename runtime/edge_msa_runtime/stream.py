@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar, cas
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
+from edge_msa_runtime.programs import clip_warnings
 from edge_msa_runtime.text.encoders import require_text_encoder
 from edge_msa_runtime.text.words import Word, parse_words
 
@@ -146,6 +147,7 @@ class Stream:
             device=graphs.device,
             precision=graphs.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
+            warnings=clip_warnings(self._states),
         )
 
     @_exclusive

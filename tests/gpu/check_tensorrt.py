@@ -26,6 +26,7 @@ import numpy as np
 from edge_msa_runtime import EdgeMsaError, Session, load
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.benchmark.bench import bench_sessions
+from edge_msa_runtime.bundle.golden import load_golden
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
@@ -120,8 +121,9 @@ def find_missing_names() -> list[str]:
 
 
 def create_inputs(session: Session) -> dict[str, list[dict[str, Any]]]:
-    """Return random utterances for every subset, the same on every machine, from one frame to a full window."""
+    """Return utterances for every subset, the same on every machine: golden frames in random order, up to a window."""
     generator = np.random.default_rng(SEED)
+    cases = load_golden(session.bundle)
     inputs: dict[str, list[dict[str, Any]]] = {}
     for subset in subsets_of(session.manifest.modalities):
         inputs[subset.value] = []
@@ -129,8 +131,8 @@ def create_inputs(session: Session) -> dict[str, list[dict[str, Any]]]:
             frames = {}
             for name in subset.modalities:
                 spec = session.manifest.modalities[name]
-                noise = generator.standard_normal((int(generator.integers(1, spec.window + 1)), spec.dim))
-                frames[name] = (noise * spec.std + spec.mean).astype(np.float32)
+                golden = next(case.frames[name] for case in cases if name in case.frames)
+                frames[name] = generator.choice(golden, int(generator.integers(1, spec.window + 1)))
             inputs[subset.value].append(frames)
     return inputs
 

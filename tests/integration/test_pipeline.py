@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 import edge_msa_runtime
 from edge_msa.artifacts.runs import load_run
@@ -201,6 +202,29 @@ def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline
                         stream.push(**{name: value[chunk]}, valid={name: valid[name][chunk]})
                         start = chunk.stop
                 assert_close_to_scale(stream.predict().outputs, whole)
+
+
+@pytest.mark.case("F15")
+def test_audio_in_another_unit_is_clipped_at_every_precision(pipeline_run: PipelineRun) -> None:
+    run = load_run(pipeline_run.folder / "student")
+    split = open_dataset(pipeline_run.data).split("test")
+    sample: dict[str, Any] = dict(split.sample(0))
+    frames: dict[str, Any] = {**sample, "audio": sample["audio"] * np.float32(100)}
+    normalized = {
+        name: torch.from_numpy(run.spec.normalization.normalize_frames(name, values))[None]
+        for name, values in frames.items()
+    }
+    valid = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in normalized.items()}
+    with torch.no_grad():
+        expected = load_student(run)(normalized, valid)[0].tolist()
+    for backend in ("onnxruntime", "openvino"):
+        for precision, tolerance in (("fp32", 1e-5), ("int8", 0.05)):
+            bundle = pipeline_run.folder / "bundle-laptop"
+            with edge_msa_runtime.load(bundle, backend=backend, precision=precision) as session:
+                prediction = session.predict(**frames)
+                assert prediction.outputs == pytest.approx(expected, abs=tolerance)
+                assert prediction.warnings == ("audio: values outside the range seen in training were clipped",)
+                assert session.predict(**sample).warnings == ()
 
 
 def test_a_precision_that_fails_the_gate_exits_with_3(

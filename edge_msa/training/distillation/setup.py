@@ -78,7 +78,7 @@ def prepare_distillation(
     """Load the teachers and the data, and derive the student's spec.
 
     The student has the modalities of all teachers. If several teachers normalize the same modality, the student uses
-    the normalization of the first one. A later teacher does not use a modality whose number of features in the data
+    the normalization of the first one. Its ranges also cover the transfer files. A later teacher does not use a modality whose number of features in the data
     differs from the number that it was trained on.
 
     Args:
@@ -112,9 +112,8 @@ def prepare_distillation(
         spec = spec.merge(text_spec.select(["language"])).with_text_input(text_spec)
         student_dataset = _dataset_of(encoder_run, text_spec, source, transfers)
     unnormalized = spec.select_inputs(student_dataset)
-    spec = dataclasses.replace(
-        spec.narrow_to(unnormalized), data_source=data_source_for_run(runs[0], data), language_padding=False
-    )
+    spec = spec.narrow_to(unnormalized).widen(unnormalized.split("train"))
+    spec = dataclasses.replace(spec, data_source=data_source_for_run(runs[0], data), language_padding=False)
     normalized = spec.normalize(unnormalized)
     print_notes((*normalized.notes[len(source.notes) :], *dropped_frames_notes(normalized)))
     return DistillationSetup(

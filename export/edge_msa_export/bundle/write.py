@@ -158,13 +158,10 @@ def _make_manifest(content: _BundleContent) -> Manifest:
 
 
 def _make_modality_spec(name: str, graphs: GraphSet, request: ExportRequest) -> ModalitySpec:
-    norm = request.normalization[name]
     return ModalitySpec(
         dim=graphs.shapes.dims[name],
         chunk=request.chunks[name],
         window=request.windows[name],
-        mean=tuple(float(value) for value in norm.mean),
-        std=tuple(float(value) for value in norm.std),
         states=graphs.shapes.states[name],
         frame_rate_hz=request.frame_rates.get(name),
     )

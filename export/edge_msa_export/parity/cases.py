@@ -79,11 +79,11 @@ def compute_fp32_limit(cases: Sequence[ParityCase]) -> float:
 def _build_cases(
     student: StudentLike, request: ExportRequest, sample: GoldenSample, text: EncodedText | None
 ) -> Iterator[ParityCase]:
-    raw = dict(sample.frames) if text is None else {**sample.frames, "language": text.device_frames}
-    frames = {name: request.normalization[name].apply(np.asarray(value, np.float32)) for name, value in raw.items()}
+    frames = dict(sample.frames) if text is None else {**sample.frames, "language": text.device_frames}
     for key, lengths in list_window_lengths(sample.subset, request.windows).items():
-        truncated = {name: value[: lengths[name]] for name, value in frames.items()}
+        truncated = {name: np.asarray(value[: lengths[name]], np.float32) for name, value in frames.items()}
+        normalized = {name: request.normalization[name].apply(value) for name, value in truncated.items()}
         for make_mask in (np.ones, make_mask_with_gaps):
             valid = {name: np.asarray(make_mask(len(value)), dtype=np.bool_) for name, value in truncated.items()}
-            prediction = predict_with_torch(student, truncated, valid)
+            prediction = predict_with_torch(student, normalized, valid)
             yield ParityCase(sample.subset, key, lengths, truncated, valid, prediction)

@@ -29,7 +29,7 @@ class ParityCase:
         subset: the modalities of the sample.
         window: key of the window graph that takes it.
         lengths: number of frames of that graph, by modality.
-        frames: normalized frames (T, d) by modality; T is at most the number of frames of the graph.
+        frames: raw frames (T, d) by modality; T is at most the number of frames of the graph.
         valid: mask (T,) by modality.
         prediction: prediction (outputs,) of torch.
     """

@@ -224,7 +224,7 @@ def get_torch_version() -> str:
 
 
 def _build_modules(student: StudentLike, request: ExportRequest) -> dict[GraphKey, ExportableModule]:
-    modules = build_student_modules(student, request.chunks, request.windows)
+    modules = build_student_modules(student, request.normalization, request.chunks, request.windows)
     if isinstance(request.text_model, TextGraph):
         modules.update(build_text_encoder_modules(request.text_model))
     return modules
@@ -246,6 +246,7 @@ def _measure(
         root = Path(scratch)
         write_text_model(student, request, root)  # the parity cases need its tokenizer
         cases = build_parity_cases(student, request, root)
-        parity = measure_parity(programs, cases, get_student_shapes(student).states, request.chunks)
+        states = get_student_shapes(student, request.normalization).states
+        parity = measure_parity(programs, cases, states, request.chunks)
         parity.update(measure_text_encoder_parity(programs, student, request, root))
     return parity, cases

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_msa_export.normalization import PREFIX
 from edge_msa_export.text import quantize_rows
 from edge_msa_export.transforms.opset17 import check_opset17
 
@@ -21,7 +22,7 @@ _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 
 
 def compress_weights(model: onnx.ModelProto, *, int8_tables: bool) -> onnx.ModelProto:
-    """Return the same graph with large float constants stored as float16.
+    """Return the same graph with large float constants stored as float16, except those that normalize frames.
 
     Args:
         model: a float32 or quantized graph. Scales of Q/DQ and constants beyond the range of float16 stay as they are.
@@ -50,6 +51,8 @@ def compress_weights(model: onnx.ModelProto, *, int8_tables: bool) -> onnx.Model
 
 
 def _is_compressible(tensor: onnx.TensorProto, consumers: list[onnx.NodeProto]) -> bool:
+    if tensor.name.startswith(PREFIX):
+        return False
     if tensor.data_type != TensorProto.FLOAT or any(consumer.op_type in _QUANTIZERS for consumer in consumers):
         return False
     values = numpy_helper.to_array(tensor)

@@ -160,11 +160,6 @@ def _check_consistency(manifest: Manifest) -> None:
             f"backends must be some of {', '.join(BACKENDS)}, got {', '.join(manifest.backends) or 'none'}"
         )
     for name, spec in manifest.modalities.items():
-        if not spec.dim == len(spec.mean) == len(spec.std):
-            raise _inconsistent(
-                f"modalities.{name} must have dim values of mean and std, got dim {spec.dim}, "
-                f"{len(spec.mean)} values of mean and {len(spec.std)} of std"
-            )
         if not any(state.name == "tokens" for state in spec.states):
             names = ", ".join(state.name for state in spec.states)
             raise _inconsistent(f"modalities.{name}.states must contain tokens, got {names or 'none'}")

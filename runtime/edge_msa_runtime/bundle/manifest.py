@@ -13,12 +13,15 @@ from typing import Any, Iterable, Literal, Mapping, NamedTuple
 from edge_msa_runtime.bundle.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-SCHEMA = 3
+SCHEMA = 4
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"
 # External data of the ONNX graphs in a folder: their large constants. The name is short because graphs repeat it often.
 WEIGHTS_NAME = "w.bin"
+
+# The state of a step graph, and the output of a window graph, that tells how far frames are out of range.
+EXCESS = "excess"
 
 TEXT_ENCODERS = ("table", "encoder")
 
@@ -86,23 +89,28 @@ class TaskSpec:
 
     `kind` is `mosi`, `sims`, `regression` or `emotions`. A score task has one output. It may have `labels` for ranges
     of the score, separated by the ascending `edges`: len(edges) == len(labels) - 1, and a score on an edge has the
-    upper label. `emotions` has one logit per label, whose probability is its sigmoid.
+    upper label. `low` and `high` are the ends of its scale, None if there is none. `emotions` has one logit per label,
+    whose probability is its sigmoid.
     """
 
     kind: str
     outputs: int
     labels: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
+    low: float | None = None
+    high: float | None = None
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> TaskSpec:
         """Build from JSON; a ValueError names the invalid field."""
-        fields = JsonFields(value, path, ("kind", "outputs", "labels", "edges"))
+        fields = JsonFields(value, path, ("kind", "outputs", "labels", "edges", "low", "high"))
         return cls(
             kind=fields.text("kind"),
             outputs=fields.integer("outputs"),
             labels=fields.texts("labels"),
             edges=fields.numbers("edges"),
+            low=fields.optional_number("low"),
+            high=fields.optional_number("high"),
         )
 
 
@@ -129,30 +137,25 @@ class ModalitySpec:
         dim: features per frame.
         chunk: frames per call of the step graph.
         window: frames of the window graphs.
-        mean: (dim,) subtracted from each frame, in float32.
-        std: (dim,) by which the difference is divided: normalized = (frame - mean) / std.
         states: state tensors of the step graph, in the order of the graph. One is `tokens`, the fuse graph's input.
+            If the graphs clip frames to the range seen in training, another one is `excess` (1, 1).
         frame_rate_hz: frames per second, None if the data set does not state it.
     """
 
     dim: int
     chunk: int
     window: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
     states: tuple[StateSpec, ...]
     frame_rate_hz: float | None = None
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> ModalitySpec:
         """Build from JSON; a ValueError names the invalid field."""
-        fields = JsonFields(value, path, ("dim", "chunk", "window", "mean", "std", "states", "frame_rate_hz"))
+        fields = JsonFields(value, path, ("dim", "chunk", "window", "states", "frame_rate_hz"))
         return cls(
             dim=fields.integer("dim"),
             chunk=fields.integer("chunk"),
             window=fields.integer("window"),
-            mean=fields.numbers("mean"),
-            std=fields.numbers("std"),
             states=tuple(StateSpec.from_json(item, item_path) for item, item_path in fields.array("states")),
             frame_rate_hz=fields.optional_number("frame_rate_hz"),
         )
@@ -201,10 +204,13 @@ class GraphSpec:
     - `step`: inputs `frames` (1, chunk, dim), `valid` (1, chunk), `state.<name>`; outputs `next.<name>`.
     - `fuse`: inputs `tokens.<modality>`, `available` (1, 3); output `prediction` (1, outputs).
     - `window`: inputs `frames.<modality>` (1, window, dim), `valid.<modality>` (1, window) of the key's modalities;
-      output `prediction` (1, outputs). A key with a length has that many frames instead of the window.
+      outputs `prediction` (1, outputs), and `excess.<modality>` (1, 1) of the modalities with that state. A key with a
+      length has that many frames instead of the window.
     - `text_encoder`: inputs `ids` (1, length) int64, `valid` (1, length); output `frames` (1, length, dim).
 
-    `valid` is float32 0/1, with the ones first: the caller drops masked frames, so they cannot affect the prediction.
+    `frames` are raw; the graph clips and normalizes them. `excess` is the largest excess of a frame so far: the sum over
+    its features of their distance from the range seen in training, in units of the width of that range. `valid` is
+    float32 0/1, with the ones first: the caller drops masked frames, so they cannot affect the prediction.
 
     Attributes:
         backend: one of `backend_info.BACKENDS`.

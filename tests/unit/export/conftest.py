@@ -17,6 +17,7 @@ from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.graphs.student import export_student
 from edge_msa_export.graphs.text_encoder import encode_with_torch, export_text_encoders
+from edge_msa_export.normalization import Normalization
 from edge_msa_export.profiles import find_profile
 from edge_msa_export.request import ExportRequest, GoldenSample
 from edge_msa_export.text import TextGraph, TextTable
@@ -26,6 +27,7 @@ from tests.unit.export.students import (
     CHUNKS,
     DIMS,
     MAX_TOKENS,
+    NORMALIZATION,
     TEXT,
     TEXT_WIDTH,
     WINDOWS,
@@ -36,6 +38,7 @@ from tests.unit.export.students import (
 Graphs = dict[GraphKey, onnx.ModelProto]
 
 TEXT_DIMS = {"language": TEXT_WIDTH, "audio": 5}
+TEXT_NORMALIZATION = {name: Normalization.identity(dim) for name, dim in TEXT_DIMS.items()}
 TEXT_CHUNKS = {"language": 4, "audio": 5}
 TEXT_WINDOWS = {"language": MAX_TOKENS, "audio": 12}
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "i", "love", "it", "hate", "film", "##s", "not", "the", "!")
@@ -56,7 +59,7 @@ def student() -> Student:
 
 @pytest.fixture(scope="session")
 def student_graphs(student: Student) -> Graphs:
-    return export_student(student, CHUNKS, WINDOWS)
+    return export_student(student, NORMALIZATION, CHUNKS, WINDOWS)
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +156,7 @@ def text_student() -> Student:
 
 @pytest.fixture(scope="session")
 def text_student_graphs(text_student: Student) -> Graphs:
-    return export_student(text_student, TEXT_CHUNKS, TEXT_WINDOWS)
+    return export_student(text_student, TEXT_NORMALIZATION, TEXT_CHUNKS, TEXT_WINDOWS)
 
 
 @pytest.fixture(scope="session")
@@ -185,7 +188,13 @@ def _make_text_request(text_model: TextTable | TextGraph, language: np.ndarray) 
         for subset in (Subset.L, Subset.A, Subset.LA)
     ]
     return make_request(
-        golden_samples, TEXT_DIMS, TEXT_CHUNKS, TEXT_WINDOWS, "laptop-x86", mean=0.0, std=1.0, text_model=text_model
+        golden_samples,
+        TEXT_DIMS,
+        TEXT_CHUNKS,
+        TEXT_WINDOWS,
+        "laptop-x86",
+        normalization=TEXT_NORMALIZATION,
+        text_model=text_model,
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edge_msa_export.normalization import Normalization
 from edge_msa_export.profiles import find_profile
 from edge_msa_export.provenance import Provenance
-from edge_msa_export.request import ExportRequest, GoldenSample, Normalization
+from edge_msa_export.request import ExportRequest, GoldenSample
 from edge_msa_export.text import ExportableText
 from edge_msa_runtime.bundle.manifest import TaskSpec
 
@@ -17,6 +18,10 @@ CHUNKS = {"language": 4, "audio": 5, "vision": 3}
 WINDOWS = {"language": 14, "audio": 17, "vision": 12}
 
 FRAME_MEAN, FRAME_STD = 2.0, 3.0
+NORMALIZATION = {
+    name: Normalization((FRAME_MEAN,) * dim, (FRAME_STD,) * dim, (-20.0,) * dim, (20.0,) * dim)
+    for name, dim in DIMS.items()
+}
 
 TEXT = "I love the films, not it!"
 TEXT_WIDTH, MAX_TOKENS = 16, 20
@@ -29,8 +34,7 @@ def make_request(
     windows: Mapping[str, int],
     target: str,
     *,
-    mean: float = FRAME_MEAN,
-    std: float = FRAME_STD,
+    normalization: Mapping[str, Normalization] = NORMALIZATION,
     text_model: ExportableText | None = None,
 ) -> ExportRequest:
     """Return a request whose ranges cover every layer of a student with two blocks per encoder."""
@@ -41,7 +45,7 @@ def make_request(
         name="tiny",
         profile=find_profile(target),
         task=TaskSpec("regression", 1),
-        normalization={name: Normalization((mean,) * dim, (std,) * dim) for name, dim in dims.items()},
+        normalization=normalization,
         chunks=chunks,
         windows=windows,
         golden_samples=golden_samples,

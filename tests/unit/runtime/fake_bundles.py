@@ -1,4 +1,7 @@
-"""Small bundles whose graphs are easy to verify: relu(frames @ W), averaged with a prior frame, then a weighted sum."""
+"""Small bundles whose graphs are easy to verify.
+
+They compute relu(normalized frames @ W), averaged with a prior frame, then a weighted sum.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ PROJECTIONS = {name: RNG.normal(size=(dim, WIDTH)).astype("f4") for name, dim in
 WEIGHTS = {name: RNG.normal(size=(WIDTH, 2)).astype("f4") for name in DIMS}
 MEAN = {name: RNG.normal(size=dim).astype("f4") for name, dim in DIMS.items()}
 STD = {name: RNG.uniform(0.5, 2, size=dim).astype("f4") for name, dim in DIMS.items()}
+LOW = {name: MEAN[name] - 8 * STD[name] for name in DIMS}
+HIGH = {name: MEAN[name] + 8 * STD[name] for name in DIMS}
 
 
 def write_bundle(
@@ -89,7 +94,7 @@ def reference_prediction(frames: Mapping[str, Array], outputs: int = 1) -> Array
     """Compute the prediction (outputs,) of raw, valid frames in float64 with NumPy."""
     total = np.zeros(outputs)
     for name, values in frames.items():
-        normalized = (values.astype("f8") - MEAN[name]) / STD[name]
+        normalized = (np.clip(values.astype("f8"), LOW[name], HIGH[name]) - MEAN[name]) / STD[name]
         features = np.maximum(normalized @ PROJECTIONS[name].astype("f8"), 0)
         tokens = (features.sum(axis=0) + PRIOR_COUNT * PRIOR) / (len(values) + PRIOR_COUNT)
         total = total + tokens @ WEIGHTS[name][:, :outputs].astype("f8")
@@ -140,10 +145,22 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
+    def normalize(self, name: str, frames: str, valid: str) -> tuple[str, str]:
+        """Add the clipping and normalization of frames. Return the normalized frames, and the largest excess (1, 1)."""
+        values = {"low": LOW, "high": HIGH, "mean": MEAN, "std": STD}
+        constants = {key: self.constant(f"{name}.{key}", value[name]) for key, value in values.items()}
+        clipped = self.add("Min", [self.add("Max", [frames, constants["low"]]), constants["high"]])
+        normalized = self.add("Div", [self.add("Sub", [clipped, constants["mean"]]), constants["std"]])
+        per_width = self.constant(f"{name}.per_width", 1 / (HIGH[name] - LOW[name])[:, None])
+        by_frame = self.add("MatMul", [self.add("Abs", [self.add("Sub", [frames, clipped])]), per_width])
+        by_frame = self.add("Squeeze", [by_frame, self.constant("last", np.array([2]))])
+        return normalized, self.add("ReduceMax", [self.add("Mul", [by_frame, valid])], axes=[1], keepdims=1)
+
     def pool(self, name: str, inputs: tuple[str, str, str, str], outputs: tuple[str, str] = ("", "")) -> str:
         """Add the running mean of projected frames.
 
-        `inputs` are frames, valid, tokens and count, `outputs` the new tokens and count. Return the new tokens.
+        `inputs` are normalized frames, valid, tokens and count, `outputs` the new tokens and count. Return the new
+        tokens.
         """
         frames, valid, tokens, count = inputs
         last, middle = self.constant("last", np.array([2])), self.constant("middle", np.array([1]))
@@ -192,11 +209,13 @@ def _write_graphs(folder: Path, names: Sequence[str], outputs: int, *, windows: 
 
 
 def _write_step(path: Path, name: str) -> None:
-    graph, tokens, count = GraphBuilder(), (1, 1, WIDTH), (1, 1, 1)
-    graph.pool(name, ("frames", "valid", "state.tokens", "state.count"), ("next.tokens", "next.count"))
+    graph, shapes = GraphBuilder(), {"count": (1, 1, 1), "tokens": (1, 1, WIDTH), "excess": (1, 1)}
+    normalized, excess = graph.normalize(name, "frames", "valid")
+    graph.pool(name, (normalized, "valid", "state.tokens", "state.count"), ("next.tokens", "next.count"))
+    graph.add("Max", ["state.excess", excess], "next.excess")
     frames = {"frames": (1, CHUNKS[name], DIMS[name]), "valid": (1, CHUNKS[name])}
-    states = {"state.count": count, "state.tokens": tokens}
-    graph.save(path, {**frames, **states}, {"next.count": count, "next.tokens": tokens})
+    states = {f"state.{state}": shape for state, shape in shapes.items()}
+    graph.save(path, {**frames, **states}, {f"next.{state}": shape for state, shape in shapes.items()})
 
 
 def _write_fuse(path: Path, names: Sequence[str], outputs: int) -> None:
@@ -217,12 +236,14 @@ def _write_window(path: Path, names: Sequence[str], outputs: int, lengths: Mappi
     prior = graph.constant("prior", np.full((1, 1, WIDTH), PRIOR, "f4"))
     count = graph.constant("count", np.full((1, 1, 1), PRIOR_COUNT, "f4"))
     for name in names:
-        tokens = graph.pool(name, (f"frames.{name}", f"valid.{name}", prior, count))
+        normalized, excess = graph.normalize(name, f"frames.{name}", f"valid.{name}")
+        graph.add("Identity", [excess], f"excess.{name}")
+        tokens = graph.pool(name, (normalized, f"valid.{name}", prior, count))
         parts.append(graph.weigh(name, tokens, outputs))
         inputs[f"frames.{name}"] = (1, lengths[name], DIMS[name])
         inputs[f"valid.{name}"] = (1, lengths[name])
     graph.add("Sum", parts, "prediction")
-    graph.save(path, inputs, {"prediction": (1, outputs)})
+    graph.save(path, inputs, {"prediction": (1, outputs), **{f"excess.{name}": (1, 1) for name in names}})
 
 
 def _write_golden(folder: Path, names: Sequence[str], outputs: int, *, error: float) -> None:
@@ -236,5 +257,4 @@ def _write_golden(folder: Path, names: Sequence[str], outputs: int, *, error: fl
 
 def _modality_spec(name: str) -> ModalitySpec:
     count, tokens = StateSpec("count", (1, 1, 1), PRIOR_COUNT), StateSpec("tokens", (1, 1, WIDTH), PRIOR)
-    mean, std = tuple(MEAN[name].tolist()), tuple(STD[name].tolist())
-    return ModalitySpec(DIMS[name], CHUNKS[name], WINDOWS[name], mean, std, (count, tokens))
+    return ModalitySpec(DIMS[name], CHUNKS[name], WINDOWS[name], (count, tokens, StateSpec("excess", (1, 1))))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -63,3 +64,11 @@ def test_json_has_every_field() -> None:
         "latency_ms": 1.0,
         "warnings": ["language: 3 tokens were cut off"],
     }
+
+
+@pytest.mark.case("F15")
+@pytest.mark.parametrize(("output", "score"), [(-31.1, -3.0), (2.5, 2.5), (3.001, 3.0)])
+def test_the_score_is_clamped_to_the_scale_but_outputs_are_not(output: float, score: float) -> None:
+    prediction = _prediction([output], dataclasses.replace(MOSI, low=-3.0, high=3.0))
+    assert (prediction.score, prediction.outputs) == (score, (output,))
+    assert _prediction([output], MOSI).score == output

@@ -10,7 +10,7 @@ from edge_msa_runtime.bundle.manifest import ModalitySpec, StateSpec
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.programs import StepProgram, TextEncoderProgram, WindowProgram
 
-SPEC = ModalitySpec(2, 3, 4, (1.0, 2.0), (2.0, 4.0), (StateSpec("tokens", (1, 1, 2), 0.5),))
+SPEC = ModalitySpec(2, 3, 4, (StateSpec("tokens", (1, 1, 2), 0.5),))
 
 
 class RecordingProgram(Program):
@@ -31,13 +31,13 @@ class RecordingProgram(Program):
         """Do nothing."""
 
 
-def test_a_window_gets_normalized_frames_followed_by_zeros() -> None:
+def test_a_window_gets_raw_frames_followed_by_zeros() -> None:
     program = RecordingProgram({"frames.audio": (1, 4, 2), "valid.audio": (1, 4)}, {"prediction": (1, 1)})
     window = WindowProgram(program, "window.onnx", {"audio": SPEC}, {"audio": 4}, 1)
     for count in (4, 1, 3):
         window.run({"audio": np.tile(np.array([[3.0, 10.0]], np.float32), (count, 1))})
         run = program.runs[-1]
-        assert run["frames.audio"][0].tolist() == [[1.0, 2.0]] * count + [[0.0, 0.0]] * (4 - count)
+        assert run["frames.audio"][0].tolist() == [[3.0, 10.0]] * count + [[0.0, 0.0]] * (4 - count)
         assert run["valid.audio"][0].tolist() == [1.0] * count + [0.0] * (4 - count)
 
 

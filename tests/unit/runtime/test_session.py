@@ -11,6 +11,7 @@ import pytest
 from edge_msa_runtime import BackendUnavailableError, BundleError, Session, UsageError, load
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.modalities import MODALITIES, Subset
+from tests.unit.runtime import fake_bundles
 
 LENGTHS = {"language": 9, "audio": 13, "vision": 7}
 
@@ -227,3 +228,28 @@ def test_a_graph_with_other_shapes_than_the_manifest_is_refused(
         match=r"Input frames\.language of graphs/window-l\.onnx must have shape \(1, 99, 4\), got \(1, 12, 4\)",
     ):
         session.predict(language=frames("language", 8))
+
+
+@pytest.mark.case("F15")
+def test_values_far_out_of_range_are_clipped_with_a_warning(
+    session: Session, frames: Callable[..., Any], expected: Callable[..., Any]
+) -> None:
+    warning = ("audio: values outside the range seen in training were clipped",)
+    for count in (LENGTHS["audio"], 40):  # 40 frames exceed the window, so they take the step graphs
+        language, audio = frames("language", LENGTHS["language"]), frames("audio", count)
+        assert session.predict(language=language, audio=audio).warnings == ()
+        for far in (audio * np.float32(100), np.where(np.arange(count)[:, None] == 3, np.float32(-1e30), audio)):
+            prediction = session.predict(language=language, audio=far)
+            assert prediction.warnings == warning
+            assert prediction.outputs == pytest.approx(expected({"language": language, "audio": far}), abs=1e-5)
+        masked = np.arange(count) != 3
+        assert session.predict(audio=far, valid={"audio": masked}).warnings == ()
+
+
+@pytest.mark.case("F15")
+def test_values_slightly_out_of_range_give_no_warning(session: Session, frames: Callable[..., Any]) -> None:
+    audio = frames("audio", LENGTHS["audio"])
+    audio[4] = fake_bundles.HIGH["audio"] + np.float32(0.4) * (fake_bundles.HIGH["audio"] - fake_bundles.LOW["audio"])
+    assert session.predict(audio=audio).warnings == ()  # 0.4 of a range in each of two features
+    audio[4] += np.float32(0.2) * (fake_bundles.HIGH["audio"] - fake_bundles.LOW["audio"])
+    assert session.predict(audio=audio).warnings != ()

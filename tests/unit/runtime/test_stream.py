@@ -104,3 +104,20 @@ def test_thousands_of_single_frames_do_not_drift(
     for row in range(3000):
         stream.push(audio=audio[row : row + 1])
     assert stream.predict().score == pytest.approx(expected({"audio": audio})[0], abs=1e-4)
+
+
+@pytest.mark.case("F15")
+def test_a_clipped_push_shows_in_later_predictions_until_reset(session: Session, frames: Callable[..., Any]) -> None:
+    inputs, _ = _utterance(frames)
+    stream, other = session.create_stream(), session.create_stream()
+    stream.push(**inputs)
+    assert stream.predict().warnings == ()
+    stream.push(vision=inputs["vision"] * np.float32(1000))
+    for _ in range(8):
+        stream.push(vision=inputs["vision"])
+        other.push(vision=inputs["vision"])
+    assert stream.predict().warnings == ("vision: values outside the range seen in training were clipped",)
+    assert other.predict().warnings == ()
+    stream.reset()
+    stream.push(**inputs)
+    assert stream.predict().warnings == ()

@@ -96,14 +96,15 @@ def test_json_keeps_float32_values_exactly(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
     loaded = FeatureNormalization.from_json(json.loads(json.dumps(fitted.to_json())))
     assert loaded.notes == fitted.notes
-    for modality in fitted.mean:
-        np.testing.assert_array_equal(loaded.mean[modality], fitted.mean[modality])
-        np.testing.assert_array_equal(loaded.std[modality], fitted.std[modality])
-        assert loaded.std[modality].dtype == np.float32
+    for part in ("mean", "std", "low", "high"):
+        for modality, values in getattr(fitted, part).items():
+            actual = getattr(loaded, part)[modality]
+            np.testing.assert_array_equal(actual, values)
+            assert actual.dtype == np.float32
 
 
 def test_another_number_of_features_is_refused(dataset: Dataset) -> None:
-    narrow = FeatureNormalization({"audio": np.zeros(2, np.float32)}, {"audio": np.ones(2, np.float32)})
+    narrow = FeatureNormalization.identity({"audio": 2})
     with pytest.raises(
         DataError,
         match="language of x has 2 features, but the normalization was fitted on no features",
@@ -111,3 +112,35 @@ def test_another_number_of_features_is_refused(dataset: Dataset) -> None:
         narrow.normalize_dataset(dataset)
     with pytest.raises(DataError, match="invalid normalization"):
         FeatureNormalization.from_json({"modalities": 3})
+
+
+@pytest.mark.case("F15")
+def test_values_outside_the_range_of_training_are_clipped(dataset: Dataset) -> None:
+    fitted = fit_normalization(dataset.split("train"), dataset.dims)
+    frames = _valid_frames(dataset, "train", "audio")
+    low, high = frames.min(axis=0), frames.max(axis=0)
+    np.testing.assert_array_equal(fitted.low["audio"], low)
+    np.testing.assert_array_equal(fitted.high["audio"], high)
+    far = np.stack([low - 1e6, high + 1e6, frames[0]]).astype(np.float32)
+    expected = (np.stack([low, high, frames[0]]) - fitted.mean["audio"]) / fitted.std["audio"]
+    np.testing.assert_array_equal(fitted.normalize_frames("audio", far), expected)
+
+
+@pytest.mark.case("F15")
+def test_training_frames_are_not_clipped(dataset: Dataset) -> None:
+    fitted = fit_normalization(dataset.split("train"), dataset.dims)
+    applied = fitted.normalize_dataset(dataset)
+    for modality in ("language", "audio"):
+        frames = _valid_frames(dataset, "train", modality)
+        expected = (frames - fitted.mean[modality]) / fitted.std[modality]
+        np.testing.assert_array_equal(_valid_frames(applied, "train", modality), expected)
+
+
+def test_a_wider_range_covers_another_split_and_keeps_the_moments(dataset: Dataset) -> None:
+    fitted = fit_normalization(dataset.split("train"), dataset.dims)
+    widened = fitted.widen(dataset.split("valid"), ["audio", "vision"])
+    frames = np.concatenate([_valid_frames(dataset, name, "audio") for name in ("train", "valid")])
+    np.testing.assert_array_equal(widened.low["audio"], frames.min(axis=0))
+    np.testing.assert_array_equal(widened.high["vision"], _valid_frames(dataset, "valid", "vision").max(axis=0))
+    assert widened.mean is fitted.mean
+    np.testing.assert_array_equal(widened.low["language"], fitted.low["language"])

@@ -24,7 +24,7 @@ RANGES = {"encoders.audio.embed.weight:input": (-1.5, 2.0)}
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    spec = ModelSpec(MOSI, {}, {}, {}, FeatureNormalization({}, {}), "")
+    spec = ModelSpec(MOSI, {}, {}, {}, FeatureNormalization.identity({}), "")
     return Run(tmp_path, RunInfo("calibration", "student", "calibrate", "", 0, {}, {}, spec, {}, {}))
 
 

@@ -15,6 +15,7 @@ from edge_msa_calibrate.collect import collect_statistics
 from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_export.graphs.files import GraphsByKey
 from edge_msa_export.graphs.student import export_student
+from edge_msa_export.normalization import Normalization
 
 SCHEME = "ort-x86-vnni"
 WINDOW, DIM, COUNT = 12, 20, 40
@@ -34,7 +35,7 @@ def dataset() -> Dataset:
 @pytest.fixture(scope="module")
 def graphs() -> GraphsByKey:
     student = untrained_student(StudentConfig({"audio": DIM}, width=16), seed=0)
-    return export_student(student, {"audio": 4}, {"audio": WINDOW})
+    return export_student(student, {"audio": Normalization.identity(DIM)}, {"audio": 4}, {"audio": WINDOW})
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from edge_msa_export.graphs.student import (
 from edge_msa_export.lint import LintTarget, lint
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
-from tests.unit.export.students import CHUNKS, DIMS, WINDOWS
+from tests.unit.export.students import CHUNKS, DIMS, NORMALIZATION, WINDOWS
 
 Graphs = dict[GraphKey, onnx.ModelProto]
-STATES = ["conv0", "conv1", "peak", "mass", "tokens"]
+STATES = ["conv0", "conv1", "peak", "mass", "tokens", "excess"]
 
 
 def test_every_graph_is_valid_at_opset_17_for_every_backend(student_graphs: Graphs) -> None:
@@ -53,7 +53,7 @@ def test_window_graph_takes_frames_of_its_subset(student_graphs: Graphs) -> None
     window = student_graphs[GraphKey.window(Subset.LV)].graph
     names = ["frames.language", "valid.language", "frames.vision", "valid.vision"]
     assert [value.name for value in window.input] == names
-    assert [value.name for value in window.output] == ["prediction"]
+    assert [value.name for value in window.output] == ["prediction", "excess.language", "excess.vision"]
 
 
 def test_window_graph_has_no_weights_of_absent_modalities(student_graphs: Graphs) -> None:
@@ -70,7 +70,7 @@ def test_language_has_window_graphs_for_shorter_texts() -> None:
 
 def test_export_is_deterministic(student: Student, student_graphs: Graphs) -> None:
     key = GraphKey.step("audio")
-    again = export_onnx(build_student_modules(student, CHUNKS, WINDOWS)[key])
+    again = export_onnx(build_student_modules(student, NORMALIZATION, CHUNKS, WINDOWS)[key])
     first = student_graphs[key].SerializeToString(deterministic=True)
     assert again.SerializeToString(deterministic=True) == first
 
@@ -88,7 +88,7 @@ def test_prediction_uses_no_dropout_and_keeps_training_mode(student: Student) ->
 
 
 def test_shapes_state_sizes_and_initial_values(student: Student) -> None:
-    shapes = get_student_shapes(student)
+    shapes = get_student_shapes(student, NORMALIZATION)
     assert {spec.name: spec.initial for spec in shapes.states["audio"]}["peak"] == -1e4
     assert shapes.outputs == 1
     assert dict(shapes.dims) == DIMS

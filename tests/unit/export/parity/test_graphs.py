@@ -25,7 +25,7 @@ from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 from tests.unit.export.onnx_models import assert_close
-from tests.unit.export.students import CHUNKS, DIMS, WINDOWS
+from tests.unit.export.students import CHUNKS, DIMS, NORMALIZATION, WINDOWS, make_frames
 
 Graphs = dict[GraphKey, onnx.ModelProto]
 Programs = dict[GraphKey, Program]
@@ -49,17 +49,18 @@ def programs(student_graphs: Graphs, tmp_path_factory: pytest.TempPathFactory) -
 def make_case(student: Student, subset: Subset, seed: int) -> ParityCase:
     """Return a case of random frames with random gaps; the first frame is masked and the last one is valid."""
     rng = np.random.default_rng(seed)
-    frames = {name: rng.normal(size=(WINDOWS[name], DIMS[name])).astype(np.float32) for name in subset.modalities}
+    frames = {name: make_frames(rng, WINDOWS[name], DIMS[name]) for name in subset.modalities}
+    normalized = {name: NORMALIZATION[name].apply(value) for name, value in frames.items()}
     valid = {name: rng.random(WINDOWS[name]) < 0.6 for name in subset.modalities}
     for mask in valid.values():
         mask[0], mask[-1] = False, True
-    prediction = predict_with_torch(student, frames, valid)
+    prediction = predict_with_torch(student, normalized, valid)
     return ParityCase(subset, GraphKey.window(subset), WINDOWS, frames, valid, prediction)
 
 
 @pytest.mark.parametrize("subset", list(Subset))
 def test_steps_and_window_reproduce_torch_with_gaps(student: Student, programs: Programs, subset: Subset) -> None:
-    states = get_student_shapes(student).states
+    states = get_student_shapes(student, NORMALIZATION).states
     for seed in range(3):
         case = make_case(student, subset, seed)
         chunked = predict_in_chunks(programs, case.frames, case.valid, states, CHUNKS)
@@ -82,7 +83,7 @@ def varied_student() -> Student:
 @pytest.fixture(scope="module")
 def varied_graphs(varied_student: Student) -> Graphs:
     keys = [*map(GraphKey.step, DIMS), GraphKey.fuse(DIMS), GraphKey.window(Subset.LAV)]
-    modules = build_student_modules(varied_student, CHUNKS, WINDOWS)
+    modules = build_student_modules(varied_student, NORMALIZATION, CHUNKS, WINDOWS)
     return {key: export_onnx(modules[key]) for key in keys}
 
 
@@ -93,7 +94,7 @@ def test_gru_and_rows_of_frames_reproduce_torch(
     for graph in varied_graphs.values():
         assert lint(graph, LintTarget(backend)) == []
     programs = load_programs(varied_graphs, backend, tmp_path)
-    states = get_student_shapes(varied_student).states
+    states = get_student_shapes(varied_student, NORMALIZATION).states
     assert [state.initial for state in states["audio"] if state.name == "phase"] == [3.0]
     for seed in range(4):
         case = make_case(varied_student, Subset.LAV, seed)
@@ -111,7 +112,7 @@ def test_parity_reports_a_graph_with_other_predictions(student: Student, program
         return {"prediction": correct(inputs)["prediction"] + np.float32(offset)}
 
     cases = [make_case(student, subset, 0) for subset in Subset]
-    states = get_student_shapes(student).states
+    states = get_student_shapes(student, NORMALIZATION).states
     parity = measure_parity({**programs, wrong_key: run_wrong}, cases, states, CHUNKS)
     assert parity[wrong_key] == pytest.approx(offset, rel=1e-3, nan_ok=True)
     scale = max(float(np.abs(case.prediction).max()) for case in cases)

@@ -28,6 +28,7 @@ from edge_msa_export.torch_tensorrt.tables import find_operator_table
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError
 from edge_msa_runtime.modalities import Subset
+from tests.unit.export.students import NORMALIZATION
 from tests.unit.export.torch_tensorrt.stand_in import CHUNKS, DIMS, WINDOWS, install_stand_in, link_programs
 
 TABLE = find_operator_table("2.8.0")
@@ -58,7 +59,7 @@ def test_inputs_and_outputs_are_in_the_order_of_the_arguments(programs: ProgramS
     assert list(window.inputs) == ["frames.language", "valid.language", "frames.audio", "valid.audio"]
     assert window.inputs["frames.audio"] == InputSpec((1, 9, 5), "float32")
     step = by_key[GraphKey.step("audio")]
-    module = build_student_modules(small_student, CHUNKS, WINDOWS)[step.key]
+    module = build_student_modules(small_student, NORMALIZATION, CHUNKS, WINDOWS)[step.key]
     assert (tuple(step.inputs), step.outputs) == (tuple(module.inputs), module.outputs)
 
 

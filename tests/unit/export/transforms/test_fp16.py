@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_msa_export.errors import ExportError
 from edge_msa_export.transforms.fp16 import to_fp16
 from edge_msa_runtime.bundle.manifest import GraphKey
-from tests.unit.export.onnx_models import Arrays, assert_close, make_inputs, run_onnx
+from tests.unit.export.onnx_models import Arrays, assert_close, make_inputs, make_model, run_onnx
 
 Graphs = dict[GraphKey, onnx.ModelProto]
 
@@ -32,7 +32,9 @@ def test_fp16_graphs_keep_float32_inputs_and_outputs(student_graphs: Graphs) -> 
         fp16 = to_fp16(model)
         for value in (*fp16.graph.input, *fp16.graph.output):
             assert value.type.tensor_type.elem_type == TensorProto.FLOAT
-        assert not [tensor.name for tensor in fp16.graph.initializer if tensor.data_type == TensorProto.FLOAT]
+        layers = {item for node in fp16.graph.node if node.op_type in ("Conv", "Gemm") for item in node.input[1:]}
+        kinds = {tensor.name: tensor.data_type for tensor in fp16.graph.initializer}
+        assert {kinds[name] for name in layers} == {TensorProto.FLOAT16}
 
 
 def test_weight_beyond_the_range_of_float16_is_an_error(student_graphs: Graphs) -> None:
@@ -46,8 +48,48 @@ def test_weight_beyond_the_range_of_float16_is_an_error(student_graphs: Graphs) 
         to_fp16(model)
 
 
-def test_lower_bound_of_a_divisor_stays_a_normal_number(student_graphs: Graphs) -> None:
-    fp16 = to_fp16(student_graphs[GraphKey.step("audio")])
-    clip = next(node for node in fp16.graph.node if node.op_type == "Clip")
-    bound = next(numpy_helper.to_array(item) for item in fp16.graph.initializer if item.name == clip.input[1])
+def test_lower_bound_of_a_divisor_stays_a_normal_number() -> None:
+    product = helper.make_node("MatMul", ["x", "w"], ["p"])
+    clip = helper.make_node("Clip", ["p", "bound"], ["y"])
+    fp16 = to_fp16(make_model([product, clip], {"w": np.eye(8, dtype=np.float32), "bound": np.array(1e-6, np.float32)}))
+    bound = next(numpy_helper.to_array(item) for item in fp16.graph.initializer if item.name == "bound.fp16")
     assert bound == np.finfo(np.float16).tiny
+
+
+@pytest.mark.case("F9")
+def test_running_sums_maxima_and_tokens_stay_float32(student_graphs: Graphs) -> None:
+    fp16 = onnx.shape_inference.infer_shapes(to_fp16(student_graphs[GraphKey.step("audio")]))
+    types = {value.name: value.type.tensor_type.elem_type for value in fp16.graph.value_info}
+    for op_type in ("Exp", "Max", "Div", "Clip", "ReduceMax"):
+        for node in fp16.graph.node:
+            if node.op_type == op_type:
+                assert {types.get(name, TensorProto.FLOAT) for name in node.output} == {TensorProto.FLOAT}, op_type
+    producers = {name: node.op_type for node in fp16.graph.node for name in node.output}
+    assert {name: producers[f"next.{name}"] for name in ("peak", "mass", "tokens", "conv0")} == {
+        "peak": "Max",
+        "mass": "Add",
+        "tokens": "Div",
+        "conv0": "Cast",
+    }
+
+
+@pytest.mark.case("F15")
+def test_fp16_normalizes_raw_features_beyond_float16() -> None:
+    names = ("low", "high", "mean", "std")
+    constants: Arrays = {
+        f"normalization.audio.{n}": np.full(8, v, np.float32)
+        for n, v in zip(names, (9e5, 1e6, 9.5e5, 2e4), strict=True)
+    }
+    constants["w"] = np.eye(8, dtype=np.float32)
+    nodes = [
+        helper.make_node(op_type, [source, f"normalization.audio.{name}"], [target])
+        for op_type, name, source, target in (
+            ("Max", "low", "x", "a"),
+            ("Min", "high", "a", "b"),
+            ("Sub", "mean", "b", "c"),
+            ("Div", "std", "c", "d"),
+        )
+    ]
+    model = make_model([*nodes, helper.make_node("MatMul", ["d", "w"], ["y"])], constants)
+    inputs = {"x": np.linspace(8e5, 1.1e6, 24, dtype=np.float32).reshape(1, 3, 8)}
+    assert_close(run_onnx(to_fp16(model), inputs)[0], run_onnx(model, inputs)[0], rtol=1e-3)

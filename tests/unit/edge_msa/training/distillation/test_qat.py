@@ -19,11 +19,13 @@ from edge_msa_calibrate.ranges import compute_ranges
 from edge_msa_calibrate.schemes import SCHEMES
 from edge_msa_export.graphs.onnx_export import export_onnx
 from edge_msa_export.graphs.student import build_student_modules
+from edge_msa_export.normalization import Normalization
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 20, "audio": 18, "vision": 6}
 WINDOWS = {"language": 14, "audio": 17, "vision": 12}
+NORMALIZATION = {name: Normalization.identity(dim) for name, dim in DIMS.items()}
 VNNI = SCHEMES["ort-x86-vnni"]
 
 
@@ -53,7 +55,7 @@ def student() -> Student:
 
 @pytest.fixture(scope="module")
 def window(student: Student) -> onnx.ModelProto:
-    return export_onnx(build_student_modules(student, WINDOWS, WINDOWS)[GraphKey.window(Subset.LAV)])
+    return export_onnx(build_student_modules(student, NORMALIZATION, WINDOWS, WINDOWS)[GraphKey.window(Subset.LAV)])
 
 
 @pytest.fixture(scope="module")
