@@ -8,6 +8,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -26,10 +27,11 @@ from numpy.typing import NDArray
 
 from edge_msa.artifacts.locks import exclusive
 from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.requests import Request, check_may_replace
 from edge_msa.console import keep_progress
 from edge_msa.errors import RunError, RunUsageError
 from edge_msa_runtime import __version__
-from edge_msa_runtime.atomic_files import replace_folder, restore_folder
+from edge_msa_runtime.atomic_files import replace_folder, restore_folder, write_file
 from edge_msa_runtime.bundle.hashing import file_sha256
 
 SCHEMA = 3
@@ -51,7 +53,7 @@ class RunInfo:
     model: str
     """The network: `hrlf`, `almt` or `student`."""
     command: str
-    """The command that made the run."""
+    """The command that made the run, and its variant."""
     cache_key: str
     """SHA-256 of everything that the result depends on, see `compute_cache_key`."""
     seed: int
@@ -72,6 +74,11 @@ class RunInfo:
     """Versions of Python, the toolkit and `REPORTED_PACKAGES`."""
     schema: int = SCHEMA
     """Version of this format."""
+
+    @property
+    def request(self) -> Request:
+        """What the run was requested with."""
+        return Request(self.command, self.recipe, self.seed, self.inputs, {"data": self.spec.data_source})
 
     @property
     def validation_metric(self) -> float:
@@ -163,10 +170,7 @@ def load_run(path: Path, *kinds: RunKind) -> Run:
     if not info_path.is_file():
         problem = "is not a run folder (it has no run.json)" if path.exists() else "does not exist"
         raise RunUsageError(f"{path} {problem}. Pass a folder that edge-msa train, distill or calibrate wrote.")
-    try:
-        info = RunInfo.from_json(json.loads(info_path.read_text(encoding="utf-8")))
-    except (ValueError, RunError) as error:
-        raise RunError(f"Cannot read {info_path} ({error}). Make the run again.") from None
+    info = _load_info(info_path)
     if kinds and info.kind not in kinds:
         raise RunUsageError(f"{path} must be a {' or '.join(kinds)} run, got a {info.kind} run.")
     if not (path / WEIGHTS_NAME).is_file():
@@ -174,14 +178,45 @@ def load_run(path: Path, *kinds: RunKind) -> Run:
     return Run(path, info)
 
 
-def find_current_run(output_dir: Path, cache_key: str) -> Run | None:
-    """Return the run in `output_dir` if it has that cache key, so that its step can be skipped; else None."""
+def find_current_run(output_dir: Path, request: Request) -> Run | None:
+    """Return the run in `output_dir` if this request and this code made it, so that its step can be skipped.
+
+    Returns:
+        The run, or None if there is none and the step must run.
+
+    Raises:
+        RunUsageError: `output_dir` holds something else, or a run of another request that may not be replaced.
+    """
     restore_folder(output_dir)
-    try:
-        run = load_run(output_dir)
-    except RunError:
+    _finish_replacement(output_dir, request.cache_key)
+    check_replaceable(output_dir)
+    if not (output_dir / INFO_NAME).is_file():
         return None
-    return run if run.info.cache_key == cache_key else None
+    existing: Request | None = None
+    with contextlib.suppress(RunError):
+        info = _load_info(output_dir / INFO_NAME)
+        existing = info.request
+        if info.cache_key == request.cache_key:
+            return load_run(output_dir)
+    check_may_replace(output_dir, existing, request)
+    return None
+
+
+def _finish_replacement(output_dir: Path, cache_key: str) -> None:
+    """Rename a finished run of this request whose command was killed before it could do so."""
+    work = _work_folder(output_dir)
+    if not (work / INFO_NAME).is_file():
+        return
+    with contextlib.suppress(RunError), exclusive(output_dir):
+        if load_run(work).info.cache_key == cache_key:
+            _publish(work, output_dir)
+
+
+def _load_info(path: Path) -> RunInfo:
+    try:
+        return RunInfo.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RunError) as error:
+        raise RunError(f"Cannot read {path} ({error}). Make the run again.") from None
 
 
 @contextmanager
@@ -197,7 +232,7 @@ def new_run(output_dir: Path, cache_key: str) -> Iterator[Path]:
     """
     check_replaceable(output_dir)
     with exclusive(output_dir):
-        work = output_dir.with_name(f".{output_dir.name}.partial")
+        work = _work_folder(output_dir)
         marker = work / _CACHE_KEY_NAME
         if not (marker.is_file() and marker.read_text(encoding="utf-8") == cache_key):
             shutil.rmtree(work, ignore_errors=True)
@@ -205,20 +240,29 @@ def new_run(output_dir: Path, cache_key: str) -> Iterator[Path]:
             marker.write_text(cache_key, encoding="utf-8")
         try:
             yield work
-            for path in work.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.name.startswith("checkpoint"):
-                    path.unlink()
-            replace_folder(work, output_dir)
+            _publish(work, output_dir)
         except BaseException:
             if not work.is_dir() or [path.name for path in work.iterdir()] != [_CACHE_KEY_NAME]:
                 keep_progress(work if work.is_dir() else output_dir)
             else:
                 shutil.rmtree(work)
             raise
-        (output_dir / _CACHE_KEY_NAME).unlink(missing_ok=True)
         keep_progress(output_dir)
+
+
+def _work_folder(output_dir: Path) -> Path:
+    return output_dir.with_name(f".{output_dir.name}.partial")
+
+
+def _publish(work: Path, output_dir: Path) -> None:
+    """Remove checkpoints from a finished run and rename it. If this is killed, `_finish_replacement` completes it."""
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name.startswith("checkpoint"):
+            path.unlink()
+    replace_folder(work, output_dir)
+    (output_dir / _CACHE_KEY_NAME).unlink(missing_ok=True)
 
 
 def write_run(
@@ -241,7 +285,7 @@ def write_run(
         raise RunError(f"Cannot write {work / WEIGHTS_NAME} ({reason}). Free some space and try again.") from None
     (work / LOG_NAME).write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
     text = json.dumps(versioned.to_json(), indent=1, default=_to_plain)
-    (work / INFO_NAME).write_text(text + "\n", encoding="utf-8")
+    write_file(work / INFO_NAME, (text + "\n").encode())  # last: it marks the run as finished
 
 
 def check_replaceable(output_dir: Path) -> None:

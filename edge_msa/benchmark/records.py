@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.stamps import RECORD as WRITTEN_BY
 from edge_msa.errors import EdgeMsaError, RunError
 from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa_runtime.benchmark.conditions import format_conditions
@@ -140,6 +141,8 @@ def _parse_file(file: Path) -> Iterator[Evaluation | BenchRecord]:
         ) from None
     for item in value if isinstance(value, list) else [value]:
         kind = item.get("record") if isinstance(item, dict) else None
+        if kind == WRITTEN_BY:
+            continue
         if kind not in {"evaluation", "bench"}:
             raise RunError(f"{file} must contain evaluation or bench records, got {kind!r}. {_EXPECTED_FILE}.")
         try:

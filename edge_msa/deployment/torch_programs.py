@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_msa.deployment.request import make_export_request
 from edge_msa.deployment.student import DeployableStudent
@@ -58,9 +61,16 @@ def check_programs_precision(profile: DeviceProfile, precision: str) -> str:
 
 
 def write_programs(
-    student: DeployableStudent, profile: DeviceProfile, precision: str, output_dir: Path
+    student: DeployableStudent, profile: DeviceProfile, precision: str, output_dir: Path, asked: Mapping[str, Any]
 ) -> ProgramExport:
     """Write a folder with the programs of a student, compiled for `precision` if torch-tensorrt is available here.
+
+    Args:
+        student: The student.
+        profile: The target.
+        precision: Precision to compile for.
+        output_dir: Folder to write.
+        asked: What the export was requested with, for the provenance.
 
     Raises:
         ExportError: torch cannot export the student.
@@ -75,7 +85,8 @@ def write_programs(
         except (ExportError, BackendUnavailableError) as caught:  # the programs can be compiled on the device
             error = caught
             shutil.rmtree(folder / "compiled", ignore_errors=True)
-        info = ProgramsInfo(profile, get_torch_version(), precision, compiled, request.provenance)
+        provenance = dataclasses.replace(request.provenance, request=asked)
+        info = ProgramsInfo(profile, get_torch_version(), precision, compiled, provenance)
         write_programs_info(folder, programs, info)
     return ProgramExport(programs, info, error)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, find_current_run, new_run
 from edge_msa.errors import UsageError
 from edge_msa.training.context import TrainingContext
@@ -24,9 +25,9 @@ def require_single_process(command: str) -> None:
         raise UsageError(f"{command} trains several models in one process. Start it directly, not under torchrun.")
 
 
-def find_current_shared_run(output_dir: Path, cache_key: str, context: TrainingContext) -> Run | None:
+def find_current_shared_run(output_dir: Path, request: Request, context: TrainingContext) -> Run | None:
     """Call `find_current_run` in the first process and return the run. If there is one, the other processes exit."""
-    run = find_current_run(output_dir, cache_key) if context.is_first else None
+    run = find_current_run(output_dir, request) if context.is_first else None
     if context.broadcast(run is not None):
         context.exit_other_processes()
     return run

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from edge_msa.artifacts.cache import compute_cache_key
+from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, find_current_run, load_run, new_run, write_run
 from edge_msa.console import print_note, print_notes, print_output, print_progress, print_up_to_date
 from edge_msa.deployment.graphs import load_student_graphs
@@ -63,8 +63,8 @@ def calibrate_student(
     unencoded = open_unencoded_dataset_for_run(source, data, task)
     recipe = {"method": method, "num_samples": num_samples}
     inputs = {"data": unencoded.digest, "student": source.digest}
-    cache_key = compute_cache_key("calibrate", recipe, seed, inputs)
-    if run := find_current_run(output_dir, cache_key):
+    request = Request("calibrate", recipe, seed, inputs)
+    if run := find_current_run(output_dir, request):
         print_up_to_date(output_dir)
         return run
     student = load_deployable_student(source, encode_texts_for_run(source, unencoded))
@@ -75,10 +75,10 @@ def calibrate_student(
         student.spec.windows.get("language", 0),
         seed=seed,
     )
-    with new_run(output_dir, cache_key) as work:
+    with new_run(output_dir, request.cache_key) as work:
         graphs = load_student_graphs(student)
         observed = _observed_graphs(graphs, student)
-        checkpoint = Checkpoint(work / CHECKPOINT_NAME, cache_key)
+        checkpoint = Checkpoint(work / CHECKPOINT_NAME, request.cache_key)
         statistics = collect_statistics(observed, draw_samples(num_samples=num_samples), checkpoint=checkpoint)
         calibration = _calibrate(statistics, method)
         write_graphs(work, graphs)
@@ -89,8 +89,8 @@ def calibrate_student(
         info = dataclasses.replace(
             source.info,
             kind="calibration",
-            command="calibrate",
-            cache_key=cache_key,
+            command=request.command,
+            cache_key=request.cache_key,
             seed=seed,
             recipe=recipe,
             inputs=inputs,

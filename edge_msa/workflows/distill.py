@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_msa.artifacts.cache import compute_cache_key
+from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, student_recipe
 from edge_msa.config.students import StudentRecipe
@@ -101,21 +101,23 @@ def distill_on_setup(
     dataset = setup.dataset
     settings = recipe.model_dump()
     inputs = setup.input_digests(context)
-    cache_key = compute_cache_key("distill", settings, seed, inputs)
-    if run := find_current_shared_run(output_dir, cache_key, context):
+    request = Request("distill", settings, seed, inputs, {"data": setup.spec.data_source})
+    if run := find_current_shared_run(output_dir, request, context):
         print_up_to_date(output_dir)
         return run
-    with new_shared_run(output_dir, cache_key, context) as work:
+    with new_shared_run(output_dir, request.cache_key, context) as work:
         targets = setup.targets(recipe, context)
-        trained = distill(dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=cache_key)
+        trained = distill(
+            dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=request.cache_key
+        )
         context.exit_other_processes()
         if setup.text_model:
             copy_text_input(setup.text_model.path, work)
         info = RunInfo(
             kind="student",
             model="student",
-            command="distill",
-            cache_key=cache_key,
+            command=request.command,
+            cache_key=request.cache_key,
             seed=seed,
             recipe=settings,
             config=dataclasses.asdict(trained.config),
@@ -165,16 +167,23 @@ def fine_tune_on_setup(
         )
     settings = recipe.model_dump()
     inputs = {**setup.input_digests(context), "calibrated": source.digest}
-    cache_key = compute_cache_key("qat", settings, seed, inputs)
-    if run := find_current_shared_run(output_dir, cache_key, context):
+    request = Request("distill --qat", settings, seed, inputs, {"data": setup.spec.data_source})
+    if run := find_current_shared_run(output_dir, request, context):
         print_up_to_date(output_dir)
         return run
-    with new_shared_run(output_dir, cache_key, context) as work:
+    with new_shared_run(output_dir, request.cache_key, context) as work:
         fp32_weights = calibration.fp32_weights.get(scheme.name, {})
         student = fake_quantized_student(load_student(source), calibration.ranges, scheme, fp32_weights)
         targets = setup.targets(recipe, context)
         trained = distill(
-            dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=cache_key, start=student
+            dataset,
+            targets,
+            recipe,
+            seed=seed,
+            context=context,
+            work_dir=work,
+            fingerprint=request.cache_key,
+            start=student,
         )
         context.exit_other_processes()
         calibration.save(work)
@@ -182,8 +191,8 @@ def fine_tune_on_setup(
             copy_text_input(source.path, work)
         info = dataclasses.replace(
             source.info,
-            command="distill --qat",
-            cache_key=cache_key,
+            command=request.command,
+            cache_key=request.cache_key,
             seed=seed,
             recipe=settings,
             inputs=inputs,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
+from edge_msa.artifacts.requests import Request, check_may_replace
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.benchmark.precisions import (
     LatencyRounds,
@@ -30,10 +32,11 @@ from edge_msa.console import (
     print_step,
     print_up_to_date,
 )
+from edge_msa.data.dataset import Dataset
 from edge_msa.deployment.graphs import load_all_graphs
 from edge_msa.deployment.lint_report import summarize_warnings
 from edge_msa.deployment.request import make_export_request
-from edge_msa.deployment.student import DeployableStudent, load_deployable_student
+from edge_msa.deployment.student import load_deployable_student
 from edge_msa.deployment.torch_programs import (
     BACKEND,
     ProgramExport,
@@ -44,24 +47,27 @@ from edge_msa.deployment.torch_programs import (
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.training.context import Hardware
-from edge_msa.training.run_data import open_dataset_for_run
+from edge_msa.training.run_data import encode_texts_for_run, open_dataset_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_student
 from edge_msa.workflows.train import train_teacher
 from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.build import build_graphs
-from edge_msa_export.bundle.write import write_bundle
+from edge_msa_export.bundle.write import is_bundle, write_bundle
+from edge_msa_export.folders import check_destination
 from edge_msa_export.lint import LintTarget
 from edge_msa_export.profiles import DeviceProfile, find_profile
-from edge_msa_export.request import list_variants
-from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_export.request import ExportRequest, list_variants
+from edge_msa_export.torch_tensorrt.folder import is_programs_folder, load_provenance
+from edge_msa_runtime.atomic_files import restore_folder
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.output_paths import FOLDER, check_output
 
 DEFAULT_MODEL = Path("runs/calibrated")
+_KEY, _FAILURE = "cache_key", "gate_failure"
 
 
 def export_model(
@@ -77,8 +83,9 @@ def export_model(
     remote: RemoteConfig | None = None,
     task: str | None = None,
     in_pipeline: bool = False,
+    accept_gate_failure: bool = False,
 ) -> Path:
-    """Write a bundle for a target and return its path.
+    """Write a bundle for a target and return its path. The step is skipped if the bundle there is up to date.
 
     Args:
         target: Name of a device, name of a device family, or a TOML file.
@@ -92,28 +99,46 @@ def export_model(
         remote: A device of the target's kind. Every precision is verified and timed on it (default: on this machine).
         task: Name of the task (default: the task that the data states).
         in_pipeline: Whether to print less, because the step is part of a pipeline.
+        accept_gate_failure: Whether a failed accuracy gate is a note instead of an error.
 
     Raises:
+        OutputError: `output_dir` contains something that is not a bundle.
+        RunUsageError: `output_dir` contains a bundle of another request that may not be replaced.
         BackendUnavailableError: The remote host cannot be reached, or cannot run a bundle for the target.
         LintError: `dla` is set and the target has no DLA.
         GateFailedError: The requested precision loses too much accuracy. The bundle is written with the best
             precisions that passed.
     """
-    # Check the arguments before any slow work.
+    # Check the arguments and the destination before any slow work.
     profile = find_profile(target)
     output = _output_dir(output_dir, f"bundle-{profile.name}", model)
+    check_destination(output, is_bundle)
     if dla:
         LintTarget.from_profile(profile, "tensorrt", dla=True)
     if remote:
         _check_remote(remote, profile, precision)
+    run = _find_run(model)
+    unencoded = open_unencoded_dataset_for_run(run, data, task)
+    settings = {
+        "target": profile.name,
+        "precision": precision,
+        "max_drop": max_drop,
+        "ir": ir,
+        "dla": dla,
+        "host": remote.host.address if remote else None,
+    }
+    asked = _make_request("export", settings, profile, run, unencoded)
+    if (failure := _find_current_bundle(output, asked)) is not None:
+        print_up_to_date(output)
+        return _finish(output, failure, accept_gate_failure=accept_gate_failure)
 
     # Load.
-    student = _load_student(model, data, task)
+    student = load_deployable_student(run, encode_texts_for_run(run, unencoded))
     make_request = partial(make_export_request, student, profile, output.name, precision=precision, ir=ir, dla=dla)
     list_variants(make_request())  # raises before the slow export of graphs if the target does not support an option
     graphs = load_all_graphs(student)
     request = make_request(graphs=graphs)
-    print_notes(_notes(student.run, profile, output))
+    print_notes(_notes(student.run, profile))
 
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
         # Build.
@@ -136,10 +161,12 @@ def export_model(
         choices = tuple(choose_precision(item.name, measurements, precision, max_drop) for item in profile.backends)
 
         # Write.
+        failures = [choice.failure for choice in choices if choice.failure]
+        failure = f"{failures[0]}. {output} contains {choices[0].precision}, the best that passed" if failures else ""
         write_bundle(
             output,
             built,
-            request,
+            _with_record(request, asked, failure),
             {choice.backend: choice.precision for choice in choices},
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
@@ -148,54 +175,48 @@ def export_model(
         print_result(f"{choice.backend}: {choice.precision}, {choice.reason}")
     next_command = f"edge-msa-run verify {output}   (on the device: see {output}/README.md)"
     print_output(f"bundle for {profile.name}", output, None if in_pipeline else next_command)
-    failures = [choice.failure for choice in choices if choice.failure]
-    if failures:
-        raise GateFailedError(f"{failures[0]}. {output} contains {choices[0].precision}, the best that passed.")
-    return output
+    return _finish(output, failure, accept_gate_failure=accept_gate_failure)
 
 
-def export_once(
-    target: str,
-    output_dir: Path,
-    model: Path,
-    *,
-    data: str | None = None,
-    precision: str = "auto",
-    max_drop: float = 1.0,
-    task: str | None = None,
-    accept_gate_failure: bool = False,
-) -> Path:
-    """Export a bundle, unless `output_dir` is up to date with the run, the target and the settings. Return its path.
+def _make_request(
+    command: str, settings: Mapping[str, Any], profile: DeviceProfile, run: Run, dataset: Dataset
+) -> Request:
+    device = hashlib.sha256(json.dumps(profile.to_json(), sort_keys=True).encode()).hexdigest()
+    inputs = {"model": run.digest, "data": dataset.digest, "task": dataset.task.kind, "device profile": device}
+    return Request(command, settings, 0, inputs, {"model": str(run.path), "data": dataset.name})
 
-    With `accept_gate_failure`, a failed accuracy gate prints a note instead of raising GateFailedError.
+
+def _with_record(request: ExportRequest, asked: Request, failure: str) -> ExportRequest:
+    """Return the request with a record of what was asked for, from which `_find_current_bundle` decides."""
+    record = {**asked.to_json(), _KEY: asked.cache_key, _FAILURE: failure}
+    return dataclasses.replace(request, provenance=dataclasses.replace(request.provenance, request=record))
+
+
+def _find_current_bundle(output: Path, asked: Request) -> str | None:
+    """Return the gate failure, or "", of the bundle in `output` if it is current; None if the bundle must be written.
+
+    Raises:
+        RunUsageError: There is a bundle of another request that may not be replaced.
     """
-    inputs = {"model": load_run(model).digest, "target": json.dumps(find_profile(target).to_json(), sort_keys=True)}
-    settings = {"precision": precision, "max_drop": max_drop}
+    restore_folder(output.absolute())
+    if not (output / MANIFEST_NAME).is_file():
+        return None
+    record: Mapping[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        record = dict(json.loads((output / MANIFEST_NAME).read_text(encoding="utf-8"))["provenance"]["request"])
+    if record.get(_KEY) == asked.cache_key and _is_valid_bundle(output):
+        return str(record.get(_FAILURE, ""))
+    check_may_replace(output, Request.from_json(record), asked)
+    return None
 
-    def cache_key() -> str:
-        manifest = file_sha256(output_dir / MANIFEST_NAME)
-        return compute_cache_key("export", settings, 0, inputs | {"manifest": manifest})
 
-    if _is_valid_bundle(output_dir) and is_current(output_dir, cache_key()):
-        print_up_to_date(output_dir)
-        return output_dir
-    try:
-        export_model(
-            target,
-            output_dir,
-            model=model,
-            data=data,
-            precision=precision,
-            max_drop=max_drop,
-            task=task,
-            in_pipeline=True,
-        )
-    except GateFailedError as error:
-        if not accept_gate_failure:
-            raise
-        print_note(str(error))
-    mark_current(output_dir, cache_key())
-    return output_dir
+def _finish(output: Path, failure: str, *, accept_gate_failure: bool) -> Path:
+    """Return the path of the bundle. If a requested precision failed the gate, raise an error or print a note."""
+    if failure and not accept_gate_failure:
+        raise GateFailedError(f"{failure}.")
+    if failure:
+        print_note(f"{failure}.")
+    return output
 
 
 def _is_valid_bundle(path: Path) -> bool:
@@ -237,7 +258,15 @@ def export_programs(
     if unsupported:
         raise UsageError(f"{unsupported[0]} applies only to bundles. Omit it with --backend {BACKEND}.")
     output = _output_dir(output_dir, f"torch-tensorrt-{profile.name}", model)
-    export = write_programs(_load_student(model, data, task), profile, chosen, output)
+    run = _find_run(model)
+    dataset = open_dataset_for_run(run, data, task)
+    settings = {"target": profile.name, "precision": chosen}
+    asked = _make_request(f"export --backend {BACKEND}", settings, profile, run, dataset)
+    if is_programs_folder(output):
+        check_may_replace(output, Request.from_json(load_provenance(output).request or {}), asked)
+    check_destination(output, is_programs_folder)
+    student = load_deployable_student(run, dataset)
+    export = write_programs(student, profile, chosen, output, asked.to_json())
     print_result(format_programs(export))
     print_notes(_program_notes(export))
     print_output(f"programs for torch-tensorrt {profile.torch_tensorrt} on {profile.name}", output)
@@ -303,9 +332,8 @@ def _output_dir(output_dir: Path | None, default: str, model: Path | None) -> Pa
     return Path(default)
 
 
-def _load_student(model: Path | None, data: str | None, task: str | None) -> DeployableStudent:
-    run = load_run(model, "student", "calibration") if model else _default_run()
-    return load_deployable_student(run, open_dataset_for_run(run, data, task))
+def _find_run(model: Path | None) -> Run:
+    return load_run(model, "student", "calibration") if model else _default_run()
 
 
 def _default_run() -> Run:
@@ -327,17 +355,13 @@ def _check_remote(remote: RemoteConfig, profile: DeviceProfile, precision: str) 
     print_progress(f"{remote.host.address}: {probe_host(remote, profile.to_json())}")
 
 
-def _notes(run: Run, profile: DeviceProfile, output: Path) -> Iterator[str]:
+def _notes(run: Run, profile: DeviceProfile) -> Iterator[str]:
     """Yield the notes to print before the slow work starts."""
     if run.info.kind != "calibration" and any(backend.scheme for backend in profile.backends):
         yield (
             f"{run.path} is not calibrated, so the bundle will not contain int8. "
             f"To add it, run: edge-msa calibrate --model {run.path}"
         )
-    with contextlib.suppress(BundleError, UsageError):
-        previous = open_bundle(output).manifest.target
-        if previous != profile.name:
-            yield f"{output} contains a bundle for {previous}. It will be replaced by one for {profile.name}."
 
 
 def _latency_measurement(remote: RemoteConfig | None, precision: str) -> Callable[[Path], LatencyRounds] | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, find_current_run, load_run, new_run, write_run
 from edge_msa.console import print_notes, print_output, print_result, print_up_to_date
 from edge_msa.data.normalization import FeatureNormalization
@@ -36,8 +36,8 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
         problem = "is a folder" if checkpoint.exists() else "does not exist"
         raise UsageError(f"{checkpoint} {problem}. Pass a checkpoint, a .pth file.")
     inputs = {"checkpoint": file_sha256(checkpoint), "task": target.kind}
-    cache_key = compute_cache_key("import almt", {}, 0, inputs)
-    if run := find_current_run(output_dir, cache_key):
+    request = Request("import almt", {}, 0, inputs, {"checkpoint": str(checkpoint)})
+    if run := find_current_run(output_dir, request):
         print_up_to_date(output_dir)
         return run
     imported = import_almt(checkpoint)
@@ -49,12 +49,12 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
         )
     spec = imported_spec(config, target)
     print_notes((*imported.notes, *spec.normalization.notes))
-    with new_run(output_dir, cache_key) as work:
+    with new_run(output_dir, request.cache_key) as work:
         info = RunInfo(
             kind="teacher",
             model="almt",
-            command="import",
-            cache_key=cache_key,
+            command=request.command,
+            cache_key=request.cache_key,
             seed=0,
             recipe={},
             config=dataclasses.asdict(config),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
+from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.bundles import bench_bundles
 from edge_msa.benchmark.records import write_records
@@ -19,7 +20,7 @@ from edge_msa.data.opening import open_and_report
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import open_session, session_predictor, session_source
 from edge_msa.workflows.evaluate import find_bayes_optimum, open_predictor
-from edge_msa.workflows.export import export_once, train_calibrated_student
+from edge_msa.workflows.export import export_model, train_calibrated_student
 from edge_msa.workflows.report import write_report
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
@@ -48,8 +49,9 @@ def run_pipeline(
     settings = load_settings(recipe)
     options = settings.pipeline
     options = options.updated({"data": data or options.data, "task": task or options.task}, where="pipeline")
-    calibrated = train_calibrated_student(output_dir, dataclasses.replace(settings, pipeline=options))
-    bundles = [_export(target, calibrated, output_dir, options) for target in options.targets]
+    with allow_replacing("upstream"):
+        calibrated = train_calibrated_student(output_dir, dataclasses.replace(settings, pipeline=options))
+        bundles = [_export(target, calibrated, output_dir, options) for target in options.targets]
     records = _measure(bundles, output_dir, options)
     print_step("report")
     report = output_dir / REPORT_NAME
@@ -62,14 +64,15 @@ def run_pipeline(
 def _export(target: str, calibrated: Path, output_dir: Path, options: PipelineRecipe) -> Path:
     print_step(f"export {target}")
     name = Path(target).stem if target.endswith(".toml") else target
-    return export_once(
+    return export_model(
         target,
         output_dir / f"bundle-{name}",
-        calibrated,
+        model=calibrated,
         data=options.data,
         precision=options.precision,
         max_drop=options.max_drop,
         task=options.task,
+        in_pipeline=True,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_msa.artifacts.locks import wait_for_turn
+from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.students import StudentRecipe
 from edge_msa.console import (
@@ -40,7 +41,7 @@ from edge_msa.training.distillation.setup import DistillationSetup, prepare_dist
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_on_setup
-from edge_msa.workflows.export import export_once
+from edge_msa.workflows.export import export_model
 from edge_msa.workflows.train import train_on_dataset
 from edge_msa_runtime.output_paths import CONTAINER, check_output
 
@@ -91,14 +92,15 @@ class WorkflowSteps:
 
     def export_bundle(self, context: SearchContext, run: Run, output_dir: Path, *, precision: str) -> Path:
         """Run `edge-msa export`."""
-        return export_once(
+        return export_model(
             context.config.target,
             output_dir,
-            run.path,
+            model=run.path,
             data=context.data,
             precision=precision,
             max_drop=context.pipeline.max_drop,
             task=context.config.task,
+            in_pipeline=True,
             accept_gate_failure=True,
         )
 
@@ -122,7 +124,7 @@ def search(config: SearchConfig, *, jobs: int = 1, json: bool = False) -> None:
     check_output_dir(config.output_dir)
     started = time.monotonic()
     context, steps = prepare_search(config), WorkflowSteps()
-    with _open_study(context) as study, TrialRunner(context, steps) as runner:
+    with _open_study(context) as study, TrialRunner(context, steps) as runner, allow_replacing("any"):
         _make_teacher(context, steps)
         workers = _start_workers(config, jobs - 1)
         _run_trials(context, study, runner)
@@ -172,7 +174,7 @@ def run_worker(config: SearchConfig, log: Path) -> None:
     check_optuna()
     with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         context, steps = prepare_search(config), WorkflowSteps()
-        with _open_study(context) as study, TrialRunner(context, steps) as runner:
+        with _open_study(context) as study, TrialRunner(context, steps) as runner, allow_replacing("any"):
             _make_teacher(context, steps)
             _run_trials(context, study, runner)
 

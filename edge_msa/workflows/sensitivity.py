@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import (
     INFO_NAME,
     LOG_NAME,
@@ -91,14 +91,14 @@ def find_mixed_precision(
         "samples": NUM_SAMPLES,
     }
     inputs = {"data": unencoded.digest, "calibration": source.digest}
-    cache_key = compute_cache_key("sensitivity", recipe, seed, inputs)
-    previous = find_current_run(output_dir, cache_key)
+    request = Request("sensitivity", recipe, seed, inputs)
+    previous = find_current_run(output_dir, request)
     if previous and previous.info.is_complete:
         print_up_to_date(output_dir)
         return previous
     student = load_deployable_student(source, encode_texts_for_run(source, unencoded))
     graphs = load_all_graphs(student)
-    with new_run(output_dir, cache_key) as work:
+    with new_run(output_dir, request.cache_key) as work:
         _copy_files(source, previous, work)
         plans: dict[str, MixedPrecisionPlan] = {
             scheme: _search(
@@ -116,8 +116,8 @@ def find_mixed_precision(
         write_text(work / PAGE_NAME, render_sensitivity(page))
         info = dataclasses.replace(
             source.info,
-            command="sensitivity",
-            cache_key=cache_key,
+            command=request.command,
+            cache_key=request.cache_key,
             seed=seed,
             recipe=recipe,
             inputs=inputs,

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
+from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, text_recipe
 from edge_msa.config.students import TextRecipe
@@ -49,6 +49,10 @@ class _Corpora:
     @property
     def input_digests(self) -> dict[str, str]:
         return {f"transcripts {index}": dataset.digest for index, dataset in enumerate(self.datasets)}
+
+    @property
+    def input_names(self) -> dict[str, str]:
+        return {f"transcripts {index}": source for index, source in enumerate(self.sources)}
 
 
 def train_text_model(
@@ -93,8 +97,14 @@ def train_text_model(
                 f"{source} has texts without scores. Use edge-msa text distill, which learns from teachers."
             )
     inputs = corpora.input_digests | {"encoder": _encoder_digest(encoder), "precision": context.precision}
-    cache_key = compute_cache_key("text train", settings.model_dump() | {"layers": layers}, seed, inputs)
-    if run := find_current_shared_run(output_dir, cache_key, context):
+    request = Request(
+        "text train",
+        settings.model_dump() | {"layers": layers},
+        seed,
+        inputs,
+        corpora.input_names | {"encoder": encoder},
+    )
+    if run := find_current_shared_run(output_dir, request, context):
         print_up_to_date(output_dir)
         return run
     text_input = text_encoder_from_source(
@@ -102,8 +112,7 @@ def train_text_model(
     )
     stages = {"transfer": Corpus.concatenate(corpora.train[:-1])} if len(corpora.train) > 1 else {}
     stages |= {"final": Corpus.concatenate(corpora.train[-1:])}
-    provenance = _Provenance("text train", cache_key, seed, inputs)
-    run = _train(text_input, stages, corpora, settings, provenance, output_dir, context)
+    run = _train(text_input, stages, corpora, settings, request, output_dir, context)
     print_output("text model", output_dir, None if in_pipeline else _next_command(output_dir))
     return run
 
@@ -154,8 +163,9 @@ def distill_text_model(
     inputs = corpora.input_digests | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
     inputs["precision"] = context.precision
     key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": layers}
-    cache_key = compute_cache_key("text distill", key_settings, seed, inputs)
-    if run := find_current_shared_run(output_dir, cache_key, context):
+    names = corpora.input_names | {f"teacher {index}": str(source.path) for index, source in enumerate(sources)}
+    request = Request("text distill", key_settings, seed, inputs, names)
+    if run := find_current_shared_run(output_dir, request, context):
         print_up_to_date(output_dir)
         return run
     all_texts = Corpus.concatenate(corpora.train)
@@ -168,20 +178,9 @@ def distill_text_model(
         "transfer": dataclasses.replace(all_texts, predictions=predictions),
         "final": Corpus.concatenate(corpora.train[-1:], predictions[-last:]),
     }
-    provenance = _Provenance("text distill", cache_key, seed, inputs)
-    run = _train(text_input, stages, corpora, settings, provenance, output_dir, context)
+    run = _train(text_input, stages, corpora, settings, request, output_dir, context)
     print_output("text model", output_dir, None if in_pipeline else _next_command(output_dir))
     return run
-
-
-@dataclasses.dataclass(frozen=True)
-class _Provenance:
-    """Fields of `run.json` that tell how the run was made."""
-
-    command: str
-    cache_key: str
-    seed: int
-    inputs: Mapping[str, str]
 
 
 def _train(
@@ -189,36 +188,36 @@ def _train(
     stages: Mapping[str, Corpus],
     corpora: _Corpora,
     recipe: TextRecipe,
-    provenance: _Provenance,
+    request: Request,
     output_dir: Path,
     context: TrainingContext,
 ) -> Run:
     text_input.text_encoder.to(context.device)
     target = corpora.target
-    with new_shared_run(output_dir, provenance.cache_key, context) as work:
+    with new_shared_run(output_dir, request.cache_key, context) as work:
         trained = fit_text_model(
             text_input,
             stages,
             target.split("valid"),
             target.task,
             recipe,
-            seed=provenance.seed,
+            seed=request.seed,
             context=context,
             work_dir=work,
-            fingerprint=provenance.cache_key,
+            fingerprint=request.cache_key,
         )
         context.exit_other_processes()
         digest = write_text_input(work, trained.text_input)
         info = RunInfo(
             kind="student",
             model="student",
-            command=provenance.command,
-            cache_key=provenance.cache_key,
-            seed=provenance.seed,
-            recipe=recipe.model_dump(),
+            command=request.command,
+            cache_key=request.cache_key,
+            seed=request.seed,
+            recipe=request.recipe,
             config=dataclasses.asdict(trained.config),
             spec=_create_spec(trained, corpora, digest),
-            inputs=provenance.inputs,
+            inputs=request.inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)

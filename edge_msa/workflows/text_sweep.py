@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_json, print_output, print_result, print_step
@@ -30,7 +31,7 @@ from edge_msa.training.context import Hardware
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.training.text.load import load_text_input
 from edge_msa.workflows.calibrate import calibrate_student
-from edge_msa.workflows.export import export_once
+from edge_msa.workflows.export import export_model
 from edge_msa.workflows.text import distill_text_model, train_text_model
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
@@ -97,28 +98,29 @@ def run_text_sweep(
     config = _SweepConfig(
         tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware()
     )
-    for seed in config.seeds:
-        print_step(f"teacher, seed {seed}")
-        train_text_model(
-            transcripts,
-            config.teacher(seed),
-            encoder=encoder,
-            recipe=recipe,
-            seed=seed,
-            hardware=config.hardware,
-            in_pipeline=True,
-        )
-    variants = list(_variants(config, layers))
-    runs: dict[str, list[Path]] = {}
-    bundles: dict[str, list[Path]] = {}
-    for variant in variants:
-        teachers = (
-            _best_runs(runs) if variant.text_encoder == "table" else [config.teacher(seed) for seed in config.seeds]
-        )
-        runs[variant.name] = [_run(variant, seed, teachers, config) for seed in config.seeds]
-        bundles[variant.name] = [
-            _bundle(variant, seed, run, config) for seed, run in zip(config.seeds, runs[variant.name], strict=True)
-        ]
+    with allow_replacing("upstream"):
+        for seed in config.seeds:
+            print_step(f"teacher, seed {seed}")
+            train_text_model(
+                transcripts,
+                config.teacher(seed),
+                encoder=encoder,
+                recipe=recipe,
+                seed=seed,
+                hardware=config.hardware,
+                in_pipeline=True,
+            )
+        variants = list(_variants(config, layers))
+        runs: dict[str, list[Path]] = {}
+        bundles: dict[str, list[Path]] = {}
+        for variant in variants:
+            teachers = (
+                _best_runs(runs) if variant.text_encoder == "table" else [config.teacher(seed) for seed in config.seeds]
+            )
+            runs[variant.name] = [_run(variant, seed, teachers, config) for seed in config.seeds]
+            bundles[variant.name] = [
+                _bundle(variant, seed, run, config) for seed, run in zip(config.seeds, runs[variant.name], strict=True)
+            ]
     sweep = _measure(variants, bundles, config)
     write_text(output_dir / RECORD_NAME, json_module.dumps(sweep.to_json(), indent=1) + "\n")
     print_result(f"\n{format_sweep(sweep)}\n")
@@ -179,7 +181,8 @@ def _bundle(variant: SweepVariant, seed: int, run: Path, config: _SweepConfig) -
     print_step(f"bundle: {variant.title}, seed {seed}")
     calibrated = config.output_dir / f"calibrated-{variant.name}-{seed}"
     calibrate_student(None, run, calibrated, in_pipeline=True)
-    return export_once(config.target, config.output_dir / f"bundle-{variant.name}-{seed}", calibrated)
+    bundle = config.output_dir / f"bundle-{variant.name}-{seed}"
+    return export_model(config.target, bundle, model=calibrated, in_pipeline=True)
 
 
 def _measure(

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, teacher_recipe
 from edge_msa.config.teachers import TeacherName, TeacherRecipe, uses_msm
@@ -112,15 +112,15 @@ def train_on_dataset(
     settings = recipe.model_dump()
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": context.precision}
     inputs |= {"text model": text_model.digest} if text_model is not None else {}
-    cache_key = compute_cache_key(f"train {model}", settings, seed, inputs)
-    if run := find_current_shared_run(output_dir, cache_key, context):
+    request = Request(f"train {model}", settings, seed, inputs, {"data": source})
+    if run := find_current_shared_run(output_dir, request, context):
         print_up_to_date(output_dir)
         return run, False
     check_value_range(dataset, spec.dims)
     normalized = spec.normalize(dataset)
     notes = [*normalized.notes[len(dataset.notes) :], *(dropped_frames_notes(normalized) if uses_msm(recipe) else ())]
     print_notes(note for note in notes if note not in reported)
-    with new_shared_run(output_dir, cache_key, context) as work:
+    with new_shared_run(output_dir, request.cache_key, context) as work:
         trained = train_by_recipe(normalized, recipe, seed=seed, context=context, work_dir=work)
         context.exit_other_processes()
         if text_model is not None and spec.text_input:
@@ -128,8 +128,8 @@ def train_on_dataset(
         info = RunInfo(
             kind="teacher",
             model=model,
-            command="train",
-            cache_key=cache_key,
+            command=request.command,
+            cache_key=request.cache_key,
             seed=seed,
             recipe=settings,
             config=dataclasses.asdict(trained.config),

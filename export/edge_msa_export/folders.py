@@ -27,7 +27,7 @@ def atomic_folder(output_dir: Path, may_replace: Callable[[Path], bool]) -> Iter
     """
     destination = output_dir.absolute()
     restore_folder(destination)
-    _check_destination(destination, output_dir, may_replace)
+    check_destination(output_dir, may_replace)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent))
@@ -50,7 +50,13 @@ def to_export_error(error: OSError, output_dir: Path) -> ExportError:
     return ExportError(f"{output_dir} cannot be written ({error}). No partial output remains.")
 
 
-def _check_destination(destination: Path, output_dir: Path, may_replace: Callable[[Path], bool]) -> None:
+def check_destination(output_dir: Path, may_replace: Callable[[Path], bool]) -> None:
+    """Check that `output_dir` is missing, empty, or a folder that `may_replace` accepts. Call this before slow work.
+
+    Raises:
+        OutputError: it is something else.
+    """
+    destination = output_dir.absolute()
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
         raise OutputError(f"{output_dir} must be a folder, got a file or a link. Choose another --output-dir.")
     if destination.is_dir() and any(destination.iterdir()) and not may_replace(destination):

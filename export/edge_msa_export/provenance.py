@@ -50,6 +50,7 @@ class Provenance:
         versions: versions of the packages used, by name.
         calibration: recipe of the calibration.
         plan: mixed-precision plan, by quantization scheme.
+        request: what the export was requested with, and its result, so that the same request is not exported again.
         parity_measured_by: backend that measured the parity, by backend of the bundle. An export adds it.
     """
 
@@ -64,6 +65,7 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     plan: Mapping[str, tuple[NodePrecision, ...]] | None = None
+    request: Mapping[str, Any] | None = None
     parity_measured_by: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -40,8 +40,11 @@ def test_programs_are_written_without_torch_tensorrt(small_runs: Path, edge_msa:
     assert all(program["parity"] <= info["parity_limit"] for program in info["programs"])
     assert {path.name for path in output.iterdir()} == {"README.md", "compile.py", "programs.json", "programs"}
     assert "without a converter" in result.out
-    again = edge_msa(*command, "--output-dir", output, "--precision", "fp16")
-    assert again.code == 4
+    other = (*command, "--output-dir", output, "--precision", "fp16")
+    refused = edge_msa(*other)
+    assert refused.code == 2
+    assert "changes precision fp32 -> fp16. Pass --overwrite" in refused.error_line
+    assert edge_msa(*other, "--overwrite").code == 4
     assert json.loads((output / "programs.json").read_text())["precision"] == "fp16"
 
 

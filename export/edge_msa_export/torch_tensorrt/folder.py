@@ -67,6 +67,16 @@ def is_programs_folder(folder: Path) -> bool:
     return isinstance(value, dict) and value.get("format") == FORMAT
 
 
+def load_provenance(folder: Path) -> Provenance:
+    """Return what the programs in a folder were made from.
+
+    Raises:
+        ExportError: the description has other fields.
+    """
+    value = json.loads((folder / INFO_NAME).read_text(encoding="utf-8"))
+    return Provenance.from_json(value.get("provenance", {}))
+
+
 def write_programs_info(folder: Path, programs: ProgramSet, info: ProgramsInfo) -> None:
     """Write the description, the compile script and the README next to the programs."""
     compiled_parity = info.compiled.parity if info.compiled else {}

@@ -21,6 +21,26 @@ def test_an_exclusive_lock_refuses_a_second_holder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_lock_that_was_removed_is_not_held_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    flock, opened = fcntl.flock, []
+
+    def lock_after_the_holder_has_left(handle: int, flags: int) -> None:
+        """Let another process remove the file between the opening and the locking of it."""
+        opened.append(handle)
+        if len(opened) == 1:
+            (tmp_path / ".run.lock").unlink()
+        flock(handle, flags)
+
+    monkeypatch.setattr(fcntl, "flock", lock_after_the_holder_has_left)
+    with exclusive(tmp_path / "run"):
+        assert (tmp_path / ".run.lock").exists()
+        with pytest.raises(RunError, match="Another command is writing"), exclusive(tmp_path / "run"):
+            pass
+    assert len(opened) == 3
+
+
 def test_the_second_writer_waits_for_its_turn(tmp_path: Path) -> None:
     entered = threading.Event()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.requests import Request, allow_replacing
 from edge_msa.artifacts.runs import (
     INFO_NAME,
     WEIGHTS_NAME,
@@ -21,13 +22,20 @@ from edge_msa.artifacts.runs import (
     new_run,
     write_run,
 )
+from edge_msa.console import kept_progress
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.tasks import MOSI
-from edge_msa.errors import RunError
+from edge_msa.errors import RunError, RunUsageError
 
 SPEC = ModelSpec(
     MOSI, {"audio": 2}, {"audio": 5}, {"audio": 100.0}, FeatureNormalization.identity({"audio": 2}), "file.npz"
 )
+
+
+def request(**changes: Any) -> Request:
+    """Return the request of the runs that `make` makes."""
+    values: dict[str, Any] = {"command": "distill", "recipe": {"width": 8}, "seed": 3, "inputs": {"data": "d"}}
+    return Request(**{**values, **changes})
 
 
 def info(cache_key: str = "one", kind: RunKind = "student", metrics: Mapping[str, Any] | None = None) -> RunInfo:
@@ -91,11 +99,11 @@ def test_two_commands_cannot_make_the_same_run_at_once(tmp_path: Path) -> None:
 
 
 def test_a_run_survives_a_kill_during_its_replacement(tmp_path: Path) -> None:
-    make(tmp_path / "run")
+    make(tmp_path / "run", request().cache_key)
     (tmp_path / "run").rename(tmp_path / ".run.old")
-    result = find_current_run(tmp_path / "run", "one")
+    result = find_current_run(tmp_path / "run", request())
     assert result is not None
-    assert result.info.cache_key == "one"
+    assert result.info.cache_key == request().cache_key
     assert not (tmp_path / ".run.old").exists()
 
 
@@ -144,11 +152,86 @@ def test_an_empty_folder_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
     make(tmp_path / "empty")
 
 
-def test_a_run_is_current_under_its_own_cache_key_only(tmp_path: Path) -> None:
-    make(tmp_path / "run", "one")
-    assert find_current_run(tmp_path / "run", "one") is not None
-    assert find_current_run(tmp_path / "run", "two") is None
-    assert find_current_run(tmp_path / "nothing", "one") is None
+def test_a_run_of_the_same_request_and_code_is_current(tmp_path: Path) -> None:
+    make(tmp_path / "run", request().cache_key)
+    assert find_current_run(tmp_path / "run", request()) is not None
+    assert find_current_run(tmp_path / "nothing", request()) is None
+
+
+def test_a_finished_run_survives_a_kill_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(*_: Path) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_msa.artifacts.runs.replace_folder", kill)
+        with pytest.raises(SystemExit):
+            make(tmp_path / "run", request().cache_key)
+    result = find_current_run(tmp_path / "run", request())
+    assert result is not None
+    assert set(contents(tmp_path)) == {f"run/{name}" for name in (INFO_NAME, WEIGHTS_NAME, "log.jsonl")}
+
+
+@pytest.mark.case("F37")
+def test_an_attempt_without_progress_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="stop"), new_run(tmp_path / "run", "one"):
+        raise ValueError("stop")
+    assert list(tmp_path.iterdir()) == []
+    assert kept_progress() == ()
+
+
+@pytest.mark.case("F37")
+def test_an_attempt_with_progress_says_where_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError), new_run(tmp_path / "run", "one") as work:  # noqa: PT012
+        for _ in range(2):
+            (work / "checkpoint.pt").touch(exist_ok=False)
+    assert kept_progress() == (tmp_path / ".run.partial",)
+
+
+@pytest.mark.case("F29")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 4}, "seed 3 -> 4"),
+        ({"recipe": {"width": 9}}, "width 8 -> 9"),
+        ({"recipe": {"width": 8, "gru": {"layers": 1}}}, "gru.layers none -> 1"),
+        ({"inputs": {"data": "other"}, "names": {"data": "b.npz"}}, r"data file.npz \(d\) -> b.npz \(other\)"),
+        ({"inputs": {"data": "d", "teacher": "t"}}, "teacher none -> t"),
+        ({"command": "train hrlf"}, "command distill -> train hrlf"),
+    ],
+)
+def test_a_run_of_another_request_is_not_replaced(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    make(tmp_path / "run")
+    pattern = f"`distill` with seed 3. .* {message}. Pass --overwrite"
+    with pytest.raises(RunUsageError, match=pattern):
+        find_current_run(tmp_path / "run", request(**changes))
+    with allow_replacing("any"):
+        assert find_current_run(tmp_path / "run", request(**changes)) is None
+
+
+@pytest.mark.case("F29")
+def test_a_run_of_other_code_is_made_again_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path / "run", "key of other code")
+    assert find_current_run(tmp_path / "run", request()) is None
+    assert "run is made again: the code" in capsys.readouterr().err
+
+
+@pytest.mark.case("F29")
+def test_a_pipeline_replaces_runs_of_other_teachers_only(tmp_path: Path) -> None:
+    make(tmp_path / "run")
+    with allow_replacing("upstream"):
+        assert find_current_run(tmp_path / "run", request(inputs={"data": "d", "teacher": "t"})) is None
+        with pytest.raises(RunUsageError, match="changes seed 3 -> 4"):
+            find_current_run(tmp_path / "run", request(seed=4, inputs={"data": "d", "teacher": "t"}))
+
+
+@pytest.mark.case("F29")
+def test_a_damaged_run_is_replaced_by_a_pipeline_only(tmp_path: Path) -> None:
+    make(tmp_path / "run")
+    (tmp_path / "run" / INFO_NAME).write_text("{")
+    with pytest.raises(RunUsageError, match="damaged or from another version"):
+        find_current_run(tmp_path / "run", request())
+    with allow_replacing("upstream"):
+        assert find_current_run(tmp_path / "run", request()) is None
 
 
 def test_the_digest_depends_on_the_weights(tmp_path: Path) -> None:

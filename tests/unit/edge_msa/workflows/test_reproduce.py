@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import load_run
 from edge_msa.cli import run
 from edge_msa.config.recipes import hrlf_preset
@@ -82,7 +83,10 @@ def test_another_recipe_makes_another_training(
     archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str]
 ) -> None:
     call(archive, recipe, tmp_path, seeds=1)
-    call(archive, recipe, tmp_path, seeds=1, epochs=2)
+    with pytest.raises(RunUsageError, match=r"changes epochs 1 -> 2"):
+        call(archive, recipe, tmp_path, seeds=1, epochs=2)
+    with allow_replacing("any"):
+        call(archive, recipe, tmp_path, seeds=1, epochs=2)
     assert predicted_runs == ["hrlf-full-seed0"] * 2
     assert load_run(tmp_path / "hrlf-full-seed0").info.recipe["epochs"] == 2
 
