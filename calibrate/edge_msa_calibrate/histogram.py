@@ -98,7 +98,9 @@ class HistogramBuilder:
         if not np.isfinite(low + high):
             raise CalibrationError("An activation is NaN or infinite. Check the features with `edge-msa data inspect`.")
         self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
-        self._grow(int(np.frexp(max(-low, high))[1]))
+        magnitude = max(-low, high)
+        if magnitude > 0:  # zeros fit any limit
+            self._grow(int(np.frexp(magnitude)[1]))
         # Scaling by a power of two is exact and np.floor is too: a value on an edge always falls into the same bin.
         scaled = values.ravel() * np.float32(self._bins * 2.0**-self._exponent)
         indices = np.floor(scaled).astype(np.intp) + self._bins

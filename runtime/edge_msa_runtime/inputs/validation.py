@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 import numpy as np
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.inputs.arrays import as_array, as_float32
 from edge_msa_runtime.modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     Frames = NDArray[np.float32]
 
 
-# Normalizing larger values would overflow float32. Real features are much smaller.
+# Real features are much smaller. Larger values could overflow float32 in a graph that does not clip them.
 MAX_ABSOLUTE_VALUE = 1e30
+_FLOAT32 = np.dtype(np.float32)
+_INFINITY = float("inf")
 
 
 class InputValidator:
@@ -32,6 +35,9 @@ class InputValidator:
     def validate(self, *, language: Any, audio: Any, vision: Any, valid: Mapping[str, Any] | None) -> dict[str, Frames]:
         """Return the valid frames (n, d) of each modality that has any, n > 0, in float32.
 
+        Frames and masks may be NumPy arrays, tensors of torch or of any library with DLPack, buffers or nested lists. A
+        frame of a NumPy masked array is valid if none of its values is masked.
+
         Args:
             language: None or an array (T, d) of real numbers.
             audio: the same. T may differ between modalities.
@@ -42,66 +48,89 @@ class InputValidator:
             UsageError: an array or a mask does not fit the bundle, or a valid frame has a value that is not finite or
                 exceeds `MAX_ABSOLUTE_VALUE`.
         """
-        inputs = dict(zip(MODALITIES, (language, audio, vision)))
         validated = {}
+        if valid is None:
+            for name, frames in (("language", language), ("audio", audio), ("vision", vision)):
+                if frames is not None:
+                    rows = self._valid_frames(name, frames, None)
+                    if len(rows):
+                        validated[name] = rows
+            return validated
+        inputs = dict(zip(MODALITIES, (language, audio, vision)))
+        _check_masks(valid, inputs)
         for name, frames in inputs.items():
             if frames is not None:
-                rows = self._valid_frames(name, frames, valid.get(name) if valid is not None else None)
+                rows = self._valid_frames(name, frames, valid.get(name))
                 if len(rows):
                     validated[name] = rows
-        for name in valid or ():
-            if inputs.get(name) is None:
-                raise UsageError(
-                    f"valid has a mask for {name!r}, which has no frames. Pass the frames or drop the mask."
-                )
         return validated
 
     def _valid_frames(self, name: str, frames: Any, mask: Any) -> Frames:
-        array = frames if type(frames) is np.ndarray and frames.dtype == np.float32 else _float32(name, frames)
-        dim = self._dims.get(name)
-        if dim is None:
-            raise UsageError(f"This bundle has no modality {name}. Available: {', '.join(self._dims)}.")
-        if array.ndim != 2 or array.shape[1] != dim:
-            raise UsageError(
-                f"{name} must be an array of shape (frames, {dim}), got {array.shape}. "
-                "Pass the same features as in training."
-            )
-        rows = array if mask is None else array[_checked_mask(name, mask, len(array))]
-        # One comparison covers both checks: the maximum is NaN if any value is, and every comparison with NaN fails.
-        if not np.abs(rows).max(initial=0) <= MAX_ABSOLUTE_VALUE:
-            raise _bad_value(name, array, mask)
+        is_exact = type(frames) is np.ndarray and frames.dtype == _FLOAT32
+        array: Frames = frames if is_exact else as_float32(name, frames)
+        if array.ndim != 2 or array.shape[1] != self._dims.get(name):
+            raise self._shape_error(name, array)
+        if is_exact and mask is None:
+            valid, rows = None, array
+        else:
+            valid = _valid_mask(name, array, mask)
+            rows = np.asarray(array) if valid is None else np.asarray(array)[valid]
+        # The sum of squares is finite only if all values are finite and below 1.8e19. Unlike other functions, vdot
+        # needs no copy and gives no warning if it overflows.
+        if not np.vdot(rows, rows) < _INFINITY:
+            _check_values(name, np.asarray(array), valid)
         return rows
 
+    def _shape_error(self, name: str, array: Frames) -> UsageError:
+        if name not in self._dims:
+            return UsageError(f"This bundle has no modality {name}. Available: {', '.join(self._dims)}.")
+        return UsageError(
+            f"{name} must be an array of shape (frames, {self._dims[name]}), got {array.shape}. "
+            "Pass the same features as in training."
+        )
 
-def _float32(name: str, frames: Any) -> Frames:
-    if isinstance(frames, (str, bytes)):
-        raise UsageError(f"{name} must be an array (frames, features), got a string. Pass words as text=.")
-    try:
-        array = np.asarray(frames)
-    except ValueError as error:
-        raise UsageError(f"{name} must be an array (frames, features): {error}.") from error
-    if array.dtype.kind not in "fiu":
-        raise UsageError(f"{name} must have real numbers, preferably float32, got {array.dtype}.")
-    with np.errstate(over="ignore"):  # values that exceed float32 become infinite and are refused later
-        return array.astype(np.float32)
+
+def _check_masks(valid: Any, inputs: Mapping[str, Any]) -> None:
+    if not isinstance(valid, Mapping):
+        raise UsageError(
+            f"valid must be a mapping of masks by modality, got {type(valid).__name__}. "
+            "Pass it as valid={'audio': mask}."
+        )
+    for name in valid:
+        if inputs.get(name) is None:
+            raise UsageError(f"valid has a mask for {name!r}, which has no frames. Pass the frames or drop the mask.")
+
+
+def _valid_mask(name: str, array: Frames, mask: Any) -> NDArray[np.bool_] | None:
+    """Return which frames are valid, (T,), or None if all are."""
+    valid = None if mask is None else _checked_mask(name, mask, len(array))
+    if not isinstance(array, np.ma.MaskedArray):
+        return valid
+    unmasked: NDArray[np.bool_] = ~np.ma.getmaskarray(array).any(axis=1)
+    return unmasked if valid is None else unmasked & valid
 
 
 def _checked_mask(name: str, mask: Any, length: int) -> NDArray[np.bool_]:
-    array = np.asarray(mask)
+    array = as_array(f"The mask of {name}", mask)
+    if array.shape == (0,) == (length,):  # an empty list has no type
+        return np.zeros(0, np.bool_)
     if array.dtype != np.bool_ or array.shape != (length,):
         raise UsageError(
             f"The mask of {name} must be bool of shape ({length},), one value per frame, "
-            f"got {array.dtype} of shape {array.shape}."
+            f"got {array.dtype} of shape {array.shape}. Pass one True or False per frame."
         )
-    return array
+    # A masked value of the mask says nothing about its frame.
+    return array.filled(fill_value=False) if isinstance(array, np.ma.MaskedArray) else array
 
 
-def _bad_value(name: str, array: Frames, mask: Any) -> UsageError:
+def _check_values(name: str, array: Frames, valid: NDArray[np.bool_] | None) -> None:
+    """Raise a UsageError that names the first bad value of a valid frame, if there is one."""
     bad = ~(np.abs(array) <= MAX_ABSOLUTE_VALUE)
-    if mask is not None:
-        bad[~np.asarray(mask)] = False
-    frame, feature = np.argwhere(bad)[0]
-    return UsageError(
-        f"{name} must have finite values within {MAX_ABSOLUTE_VALUE:g}, got {array[frame, feature]:g} "
-        f"at frame {frame}, feature {feature}. Correct the value, or mask the frame with valid={{{name!r}: mask}}."
-    )
+    if valid is not None:
+        bad[~valid] = False
+    if bad.any():
+        frame, feature = np.argwhere(bad)[0]
+        raise UsageError(
+            f"{name} must have finite values within {MAX_ABSOLUTE_VALUE:g}, got {array[frame, feature]:g} "
+            f"at frame {frame}, feature {feature}. Correct the value, or mask the frame with valid={{{name!r}: mask}}."
+        )

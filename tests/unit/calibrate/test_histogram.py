@@ -36,6 +36,19 @@ def test_histogram_does_not_depend_on_order_or_batches() -> None:
     assert one.histogram().limit == many.histogram().limit
 
 
+def test_batches_of_zeros_do_not_change_the_limit() -> None:
+    values, zeros = np.full(5, 1e-3, np.float32), np.zeros(4, np.float32)
+    histograms = []
+    for batches in ((zeros, values), (values, zeros), (np.concatenate([zeros, values]),)):
+        builder = HistogramBuilder()
+        for batch in batches:
+            builder.add(batch)
+        histograms.append(builder.histogram())
+    assert {item.limit for item in histograms} == {2.0**-9}
+    for item in histograms[1:]:
+        assert np.array_equal(item.counts, histograms[0].counts)
+
+
 def test_merged_histograms_equal_one_of_all_values() -> None:
     rng = np.random.default_rng(1)
     parts = [(rng.standard_normal(500) * scale).astype(np.float32) for scale in (1, 30, 0.01)]

@@ -47,8 +47,8 @@ def test_lists_of_numbers_are_converted_to_float32() -> None:
         ({"audio": np.zeros(2)}, "audio must be an array of shape (frames, 2), got (2,)."),
         ({"audio": np.array([["a", "b"]])}, "audio must have real numbers, preferably float32, got <U1."),
         ({"audio": np.zeros((1, 2), "c8")}, "audio must have real numbers, preferably float32, got complex64."),
-        ({"audio": [[1.0, 2.0], [1.0]]}, "audio must be an array (frames, features): "),
-        ({"language": "i love it"}, "language must be an array (frames, features), got a string. Pass words as text=."),
+        ({"audio": [[1.0, 2.0], [1.0]]}, "audio must be an array, but a list cannot be converted: "),
+        ({"language": "i love it"}, "language must be an array, got a string. Pass words as text=."),
         ({"audio": [[1e300, 0.0]]}, "audio must have finite values within 1e+30, got inf at frame 0, feature 0."),
         (
             {"audio": np.zeros((3, 2)), "valid": {"audio": np.ones(2, bool)}},
@@ -91,3 +91,133 @@ def test_the_caller_s_arrays_are_not_modified() -> None:
     frames = np.ones((6, 4), np.float32)
     _validate(language=frames, valid={"language": np.arange(6) % 2 == 0})
     np.testing.assert_array_equal(frames, np.ones((6, 4)))
+
+
+class Tensor:
+    """Behaves like a tensor of torch that needs a gradient, has a type unknown to NumPy, and is not on the CPU."""
+
+    dtype = "torch.bfloat16"
+
+    def __init__(self, values: Any, *, convertible: bool = False) -> None:
+        self._values, self._convertible = values, convertible
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        if not self._convertible:
+            raise TypeError("can't convert this tensor to numpy\nsee the manual")
+        return np.asarray(self._values, np.float32)
+
+    def detach(self) -> Tensor:
+        return self
+
+    def cpu(self) -> Tensor:
+        return self
+
+    def float(self) -> Tensor:
+        return Tensor(self._values, convertible=True)
+
+
+class OnlyDlpack:
+    """An array of another library."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = np.asarray(values, np.float32)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._values.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._values.__dlpack_device__()
+
+
+class Raises:
+    """An object whose conversion fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise self._error
+
+
+@pytest.mark.case("F16")
+@pytest.mark.parametrize(
+    "frames",
+    [
+        Tensor([[1, 2], [3, 4]]),
+        OnlyDlpack([[1, 2], [3, 4]]),
+        memoryview(np.array([[1, 2], [3, 4]], "f8")),
+        np.asfortranarray(np.array([[1, 2], [3, 4]], "f4")),
+        np.array([[1, 9, 2], [3, 9, 4]], "f4")[:, ::2],
+    ],
+    ids=["tensor", "dlpack", "buffer", "fortran", "strided"],
+)
+def test_arrays_of_other_libraries_are_converted(frames: Any) -> None:
+    if isinstance(frames, OnlyDlpack) and not hasattr(np, "from_dlpack"):
+        pytest.skip("this NumPy has no DLPack")
+    validated = _validate(audio=frames)["audio"]
+    assert validated.dtype == np.float32
+    assert validated.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+@pytest.mark.case("F16")
+def test_a_frame_with_a_masked_value_is_not_valid() -> None:
+    frames = np.ma.masked_array(np.array([[1, 2], [np.nan, 4], [5, 6], [7, 8]], "f4"), [[0, 0], [1, 0], [0, 0], [0, 0]])
+    assert _validate(audio=frames)["audio"].tolist() == [[1, 2], [5, 6], [7, 8]]
+    mask = [True, True, True, False]
+    assert _validate(audio=frames, valid={"audio": mask})["audio"].tolist() == [[1, 2], [5, 6]]
+    assert type(_validate(audio=frames)["audio"]) is np.ndarray
+    assert "audio" not in _validate(audio=np.ma.masked_all((2, 2), np.float32))
+
+
+@pytest.mark.case("F16")
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (b"abc", "audio must be an array, got bytes. Convert the bytes with numpy.frombuffer"),
+        (bytearray(8), "audio must be an array, got bytearray."),
+        (
+            Raises(RuntimeError("broken\nvery")),
+            "audio must be an array, but a Raises cannot be converted: broken. Pass",
+        ),
+        (np.array([[1j, 2]]), "got complex128. Pass magnitudes"),
+        (np.array([[None, 2]]), "got object. Pass rows of equal length as one array of numbers."),
+        (np.array([[True, False]]), "got bool. Convert them with astype(numpy.float32)."),
+        (np.ma.masked_array([["a", "b"]], [[1, 0]]), "got <U1. Convert"),
+    ],
+)
+def test_an_input_that_is_not_an_array_of_numbers_is_one_error_line(frames: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        _validate(audio=frames)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.case("F16")
+@pytest.mark.parametrize(
+    "mask", [[True, False], np.array([True, False]), np.ma.masked_array([True, True], [False, True])]
+)
+def test_a_mask_may_be_a_list_or_a_masked_array(mask: Any) -> None:
+    assert _validate(audio=[[1, 2], [3, 4]], valid={"audio": mask})["audio"].tolist() == [[1, 2]]
+
+
+@pytest.mark.case("F16")
+@pytest.mark.parametrize(
+    ("valid", "message"),
+    [
+        ([True, False], "valid must be a mapping of masks by modality, got list."),
+        ({"audio": "ab"}, "The mask of audio must be an array, got a string."),
+        (
+            {"audio": Raises(ValueError("no"))},
+            "The mask of audio must be an array, but a Raises cannot be converted: no",
+        ),
+        ({"audio": [1, 0]}, "The mask of audio must be bool of shape (2,), one value per frame, got int64"),
+    ],
+)
+def test_an_invalid_mask_is_one_error_line(valid: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        _validate(audio=[[1, 2], [3, 4]], valid=valid)
+
+
+def test_large_valid_values_are_accepted_without_a_warning() -> None:
+    frames = np.full((3, 2), 1e30, np.float32)
+    assert _validate(audio=frames)["audio"] is frames
+    assert _validate(audio=np.zeros((0, 2), np.float32), valid={"audio": []}) == {}
