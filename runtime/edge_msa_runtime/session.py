@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import os
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from edge_msa_runtime.backends import Backend, BackendOptions, check_backend_name, open_backend
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
@@ -16,12 +18,15 @@ from edge_msa_runtime.inputs.validation import InputValidator
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
 from edge_msa_runtime.programs import clip_warnings
-from edge_msa_runtime.stream import Stream
+from edge_msa_runtime.stream import Stream, StreamOptions
 from edge_msa_runtime.text.encoders import open_text_encoder, require_text_encoder
+from edge_msa_runtime.text.tokenizer import check_truncate, truncation_warnings
 from edge_msa_runtime.text.words import join_words
 
 if TYPE_CHECKING:
+    from edge_msa_runtime.inputs.validation import Frames
     from edge_msa_runtime.programs import State
+    from edge_msa_runtime.text.tokenizer import TokenizedText
 
 
 class Session:
@@ -81,6 +86,7 @@ class Session:
         audio: Any = None,
         vision: Any = None,
         valid: Mapping[str, Any] | None = None,
+        truncate: str = "end",
     ) -> Prediction:
         """Predict the sentiment of one utterance.
 
@@ -88,74 +94,94 @@ class Session:
         loads its graph; call `prepare` to load it earlier.
 
         Args:
-            text: a string or a list of words, if the bundle accepts text. A text with more tokens than the bundle
-                accepts is cut off at the end. A text without tokens counts as absent.
+            text: a string or a list of words, if the bundle accepts text. A text without tokens counts as absent.
             language: frames (T, d): finite real numbers within 1e30, not normalized. A modality that is None, or has
                 no valid frame, is absent. Values outside the range seen in training are clipped; the prediction has a
                 warning if they are far outside (`programs.MAX_EXCESS`).
             audio: frames. T may differ between modalities.
             vision: frames.
             valid: boolean masks (T,) by modality. Masked frames do not affect the prediction.
+            truncate: what to do with a text of more tokens than the bundle takes. `end` drops its end and `start` its
+                beginning; a warning of the prediction counts the tokens. `window` drops nothing: it splits the text
+                into parts, predicts each with all other frames, and averages the outputs, weighted by tokens.
 
         Raises:
             UsageError: an input or a mask does not fit the bundle, the bundle does not accept text, both `text` and
-                `language` are passed, no modality has a valid frame, or the session is closed.
+                `language` are passed, no modality has a valid frame, `truncate` is unknown or the bundle does not
+                accept text, or the session is closed.
             InferenceError: the backend failed.
             BackendUnavailableError: the tokenizers library is not installed.
         """
         self._graphs.check_open()
         started = time.perf_counter()
         frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
+        self._check_truncate(truncate)
+        tokens = None
         if text is not None:
             if language is not None:
                 raise UsageError("Pass text or language, not both.")
-            rows = require_text_encoder(self._text_encoder).encode(join_words(text))
-            if len(rows):
-                frames["language"] = rows
-        if not frames:
+            tokens = require_text_encoder(self._text_encoder).tokenizer.tokenize(join_words(text), truncate)
+        if not frames and (tokens is None or not tokens.parts):
             raise UsageError(
                 "No modality has a valid frame, and text has no tokens. Pass a text with words, or frames."
                 if text is not None
                 else f"No modality has a valid frame. Pass at least one of {', '.join(self.manifest.modalities)}."
             )
-        subset = Subset.of(frames)
-        graphs = self._graphs
-        result = graphs.run_window(subset, frames)
-        if result is not None:
-            outputs, warnings = result
-        else:
-            states: dict[str, State] = {}
-            graphs.step(frames, states)
-            outputs, warnings = graphs.fuse(states), clip_warnings(states)
+        names = {*frames, *(["language"] if tokens is not None and tokens.parts else [])}
+        outputs, warnings = self._run(frames) if tokens is None else self._run_parts(frames, tokens)
+        if tokens is not None:
+            warnings += self._truncation_warnings(tokens, truncate)
         return make_prediction(
             outputs,
             self._task,
-            subset=subset.value,
+            subset=Subset.of(names).value,
             backend=self.backend,
-            device=graphs.device,
+            device=self._graphs.device,
             precision=self.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
             warnings=warnings,
         )
 
     def count_tokens(self, text: str) -> int:
-        """Return the number of tokens of a text, which is its number of language frames.
+        """Return the number of tokens of a text, also of those that a prediction would drop.
+
+        A prediction uses at most `manifest.language.max_tokens` of them, each as one language frame. Special tokens of
+        an encoder count.
 
         Raises:
             UsageError: the bundle does not accept text, the text is not valid Unicode, or the session is closed.
             BackendUnavailableError: the tokenizers library is not installed.
         """
         self._graphs.check_open()
-        return len(require_text_encoder(self._text_encoder).tokenizer.ids(text))
+        tokens = require_text_encoder(self._text_encoder).tokenizer.tokenize(text)
+        return tokens.total + tokens.special if tokens.total else 0
 
-    def create_stream(self) -> Stream:
+    def create_stream(
+        self,
+        *,
+        max_age: float | None = None,
+        truncate: str = "end",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Stream:
         """Return a new, empty stream.
 
+        Args:
+            max_age: seconds after which a modality is forgotten if no valid frame, or no word, of it arrives. None:
+                never.
+            truncate: which tokens of a text to use if it has more than the bundle takes: `end` drops the words that
+                arrive then, `start` and `window` drop the oldest words.
+            clock: returns the time in seconds; it must not go backwards.
+
         Raises:
-            UsageError: the session is closed.
+            UsageError: `max_age` is not positive, `truncate` is unknown or the bundle does not accept text, or the
+                session is closed.
         """
         self._graphs.check_open()
-        return Stream(self._graphs, self._validator, self._text_encoder, self._task)
+        self._check_truncate(truncate)
+        if max_age is not None and not (isinstance(max_age, (int, float)) and 0 < max_age < math.inf):
+            raise UsageError(f"max_age must be a positive number of seconds or None, got {max_age!r}.")
+        options = StreamOptions(max_age, truncate, clock)
+        return Stream(self._graphs, self._validator, self._text_encoder, self.manifest, options)
 
     def prepare(self, *subsets: Subset | str) -> None:
         """Load the graphs of these subsets now instead of at their first prediction.
@@ -174,6 +200,41 @@ class Session:
                     available = ", ".join(self.manifest.modalities)
                     raise UsageError(f"This bundle has no modality {modality}. Available: {available}.")
             self._graphs.prepare(subset)
+
+    def _run(self, frames: Mapping[str, Frames]) -> tuple[Sequence[float], tuple[str, ...]]:
+        """Return the outputs and warnings for frames.
+
+        A window graph computes them, or the step graphs if there are too many frames.
+        """
+        result = self._graphs.run_window(Subset.of(frames), frames)
+        if result is not None:
+            return result
+        states: dict[str, State] = {}
+        self._graphs.step(frames, states)
+        return self._graphs.fuse(states), clip_warnings(states)
+
+    def _run_parts(
+        self, frames: Mapping[str, Frames], tokens: TokenizedText
+    ) -> tuple[Sequence[float], tuple[str, ...]]:
+        """Return the outputs and warnings for frames with a text: the average over its parts, weighted by tokens."""
+        if not tokens.parts:
+            return self._run(frames)
+        encoder = require_text_encoder(self._text_encoder)
+        results = [self._run({**frames, "language": encoder.encode_ids(part)}) for part in tokens.parts]
+        if len(results) == 1:
+            return results[0]
+        warnings = tuple(dict.fromkeys(warning for _, part_warnings in results for warning in part_warnings))
+        by_output = zip(*(outputs for outputs, _ in results))
+        return [sum(map(operator.mul, values, tokens.counts)) / tokens.total for values in by_output], warnings
+
+    def _check_truncate(self, truncate: str) -> None:
+        check_truncate(truncate)
+        if truncate != "end":
+            require_text_encoder(self._text_encoder)
+
+    def _truncation_warnings(self, tokens: TokenizedText, truncate: str) -> tuple[str, ...]:
+        max_tokens = require_text_encoder(self._text_encoder).max_tokens
+        return truncation_warnings(tokens.total, tokens.used, max_tokens, truncate)
 
     def close(self) -> None:
         """Release the loaded graphs. Later predictions raise a UsageError; closing again does nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 import time
@@ -12,12 +13,13 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
 from edge_msa_runtime.programs import clip_warnings
 from edge_msa_runtime.text.encoders import require_text_encoder
+from edge_msa_runtime.text.stream_text import StreamText
 from edge_msa_runtime.text.words import Word, parse_words
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.bundle.manifest import TaskSpec
+    from edge_msa_runtime.bundle.manifest import Manifest
     from edge_msa_runtime.graphs import Graphs
-    from edge_msa_runtime.inputs.validation import Frames, InputValidator
+    from edge_msa_runtime.inputs.validation import InputValidator
     from edge_msa_runtime.programs import State
     from edge_msa_runtime.text.encoders import TextEncoder
 
@@ -36,36 +38,55 @@ def _exclusive(method: _Method) -> _Method:
     return cast("_Method", run)
 
 
+@dataclasses.dataclass(frozen=True)
+class StreamOptions:
+    """Options of a stream; `Session.create_stream` describes them."""
+
+    max_age: float | None
+    truncate: str
+    clock: Callable[[], float]
+
+
 class Stream:
     """One utterance that arrives in chunks. Create one with `Session.create_stream`.
+
+    A stream accumulates: every frame and word since its creation counts, however old. Call `reset` between utterances
+    and `forget` when a sensor stops, or create the stream with a `max_age`.
 
     Each stream has its own state, so one session can serve many streams. Any number of threads may use a stream: a push
     or a prediction waits until the previous one has ended. You can split frames into any chunks, and a text between any
     words: the prediction equals that of `Session.predict` for the whole input. If the text encoder is not a table, each
-    prediction after new words encodes all words again.
+    prediction after new words encodes all words again. The memory of a stream is bounded.
     """
 
     def __init__(
-        self, graphs: Graphs, validator: InputValidator, text_encoder: TextEncoder | None, task: TaskSpec
+        self,
+        graphs: Graphs,
+        validator: InputValidator,
+        text_encoder: TextEncoder | None,
+        manifest: Manifest,
+        options: StreamOptions,
     ) -> None:
         self._graphs = graphs
         self._validator = validator
         self._text_encoder = text_encoder
-        self._task = task
+        self._modalities = tuple(manifest.modalities)
+        self._task = manifest.task
+        self._options = options
         self._lock = threading.RLock()
         self._states: dict[str, State] = {}
-        self._words: list[Word] = []
-        self._encoded_words = 0  # number of words, from the first one, that are in the state
-        self._token_count = 0
-        self._has_new_words = False  # words that a graph has not encoded yet
+        self._text: StreamText | None = None
+        self._latest_words: tuple[Word, ...] = ()  # the last one with times
+        self._pushed: dict[str, float] = {}  # when the last valid frame or word of a modality arrived
 
     @property
     @_exclusive
     def subset(self) -> str:
-        """The modalities that have had a valid frame, such as `la`.
+        """The modalities that a prediction would use, such as `la`: those with a valid frame that is not forgotten.
 
         If the text encoder is not a table, new words count after the next prediction.
         """
+        self._forget_old()
         return Subset.of(self._states).value if self._states else ""
 
     @property
@@ -75,7 +96,8 @@ class Stream:
 
         If the text encoder is not a table, new words appear after the next prediction.
         """
-        return tuple(self._words[: self._encoded_words])
+        self._forget_old()
+        return self._text.words if self._text is not None else ()
 
     @_exclusive
     def push(
@@ -111,16 +133,26 @@ class Stream:
             raise UsageError("times need text. Pass the words as text=.")
         if text is not None and language is not None:
             raise UsageError("Pass text or language, not both.")
-        if language is not None and self._words:
+        self._forget_old()
+        has_words = self._text is not None and self._text.total_words > 0
+        if language is not None and has_words:
             raise UsageError("This stream has text already. Continue with text=, or reset the stream to pass frames.")
-        if text is not None and "language" in self._states and not self._words:
+        if text is not None and "language" in self._states and not has_words:
             raise UsageError(
                 "This stream has language frames already. Continue with language=, or reset the stream to pass text."
             )
-        words = [] if text is None else parse_words(text, times, self._words)
+        words = [] if text is None else parse_words(text, times, self._latest_words)
         frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
         if text is not None:
-            self._push_words(require_text_encoder(self._text_encoder), words, frames)
+            encoder = require_text_encoder(self._text_encoder)
+            self._text = self._text or StreamText(encoder, self._options.truncate)
+            added = self._text.push(words)
+            if added is not None:
+                frames["language"] = added
+            timed = [word for word in words if word.start is not None]
+            self._latest_words = tuple(timed[-1:]) or self._latest_words
+        now = self._options.clock()
+        self._pushed.update(dict.fromkeys([*frames, *(["language"] if words else [])], now))
         self._graphs.step(frames, self._states)
 
     @_exclusive
@@ -133,10 +165,15 @@ class Stream:
         """
         self._graphs.check_open()
         started = time.perf_counter()
-        if self._has_new_words:
-            self._encode_all_words()
+        self._forget_old()
+        if self._text is not None and self._text.is_stale:
+            self._states.pop("language", None)
+            frames = self._text.encode_all()
+            if len(frames):
+                self._graphs.step({"language": frames}, self._states)
         if not self._states:
-            raise UsageError("The stream has no valid frame yet. Push frames or words before calling predict().")
+            age = "" if self._options.max_age is None else f" of the last {self._options.max_age:g} s"
+            raise UsageError(f"The stream has no valid frame yet{age}. Push frames or words before calling predict().")
         graphs = self._graphs
         outputs = graphs.fuse(self._states)
         return make_prediction(
@@ -147,57 +184,47 @@ class Stream:
             device=graphs.device,
             precision=graphs.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
-            warnings=clip_warnings(self._states),
+            warnings=clip_warnings(self._states) + (self._text.warnings if self._text is not None else ()),
         )
 
     @_exclusive
+    def forget(self, *modalities: str) -> None:
+        """Remove the frames of some modalities, and all words for `language`. They are absent until the next push.
+
+        Args:
+            modalities: at least one of the bundle's modalities.
+
+        Raises:
+            UsageError: a modality is not in the bundle, none is passed, or the session is closed.
+        """
+        self._graphs.check_open()
+        for name in modalities or ("",):
+            if name not in self._modalities:
+                raise UsageError(f"forget() needs names of {', '.join(self._modalities)}, got {name!r}.")
+        for name in modalities:
+            self._forget(name)
+
+    @_exclusive
     def reset(self) -> None:
-        """Remove all frames and words.
+        """Remove all frames and words, as at the start of an utterance.
 
         Raises:
             UsageError: the session is closed.
         """
         self._graphs.check_open()
-        self._states.clear()
-        self._words.clear()
-        self._encoded_words = self._token_count = 0
-        self._has_new_words = False
+        for name in self._modalities:
+            self._forget(name)
 
-    def _push_words(self, text_encoder: TextEncoder, words: list[Word], frames: dict[str, Frames]) -> None:
-        """Store words, and add their frames to `frames` if words are encoded one by one."""
-        if text_encoder.incremental:
-            self._encode_new_words(text_encoder, words, frames)
-        else:
-            for word in words:
-                text_encoder.tokenizer.ids(word.text)  # raises for invalid Unicode before the stream changes
-            self._has_new_words = self._has_new_words or bool(words)
-        self._words += words
+    def _forget(self, name: str) -> None:
+        self._states.pop(name, None)
+        self._pushed.pop(name, None)
+        if name == "language":
+            self._text, self._latest_words = None, ()
 
-    def _encode_new_words(self, text_encoder: TextEncoder, words: list[Word], frames: dict[str, Frames]) -> None:
-        """Add the frames of the tokens that do not exceed the maximum."""
-        ids: list[int] = []
-        encoded = 0
-        for word in words:
-            free = text_encoder.max_tokens - self._token_count - len(ids)
-            if free <= 0:
-                break
-            ids += text_encoder.tokenizer.ids(word.text)[:free]
-            encoded += 1
-        if ids:
-            frames["language"] = text_encoder.encode_ids(ids)
-        self._token_count += len(ids)
-        if self._encoded_words == len(self._words):
-            self._encoded_words += encoded
-
-    def _encode_all_words(self) -> None:
-        """Replace the language state by the state after all words so far."""
-        text_encoder = require_text_encoder(self._text_encoder)
-        ids, end = text_encoder.tokenizer.ids_and_end(" ".join(word.text for word in self._words))
-        self._states.pop("language", None)
-        if ids:
-            self._graphs.step({"language": text_encoder.encode_ids(ids)}, self._states)
-        position, self._encoded_words = 0, 0
-        for word in self._words:
-            self._encoded_words += position < end
-            position += len(word.text) + 1
-        self._has_new_words = False
+    def _forget_old(self) -> None:
+        """Forget the modalities whose last valid frame or word is older than `max_age`."""
+        max_age = self._options.max_age
+        if max_age is not None and self._pushed:
+            now = self._options.clock()
+            for name in [name for name, pushed in self._pushed.items() if now - pushed > max_age]:
+                self._forget(name)

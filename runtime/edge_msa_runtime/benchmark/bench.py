@@ -41,7 +41,7 @@ class Latency:
 
     Attributes:
         subset: the subset, such as `la`.
-        frames: number of frames by modality; for a text, its number of tokens.
+        frames: number of frames by modality; for a text, the number of its tokens that are used.
         from_text: whether the language input was raw text, which every prediction tokenizes.
         predictions: number of timed predictions.
         p50_ms: median in milliseconds.
@@ -184,7 +184,8 @@ def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None 
 def _summarize_latency(session: Session, subset: Subset, inputs: Inputs, milliseconds: NDArray[np.float64]) -> Latency:
     p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, [50, 90, 99]))
     from_text = "text" in inputs
-    frames = {"language": session.count_tokens(inputs["text"])} if from_text else {}
+    text = session.manifest.language
+    frames = {"language": min(session.count_tokens(inputs["text"]), text.max_tokens)} if from_text and text else {}
     frames.update({name: len(value) for name, value in inputs.items() if name != "text"})
     count = len(milliseconds)
     return Latency(subset.value, frames, from_text, count, p50, p90, p99 if count >= _MIN_FOR_P99 else None)

@@ -171,7 +171,8 @@ class TextSpec:
             network on the whole text, with the special tokens that the tokenizer adds.
         table: `.npz` with `rows` int8 (V, d) and `scales` float32 (V,), the same at every precision. Empty for
             `encoder`.
-        max_tokens: a longer text is cut off at the end.
+        max_tokens: the largest number of tokens of a text, including special tokens. The caller chooses which tokens of
+            a longer text are used.
         parity: the largest |torch prediction of these rows - torch prediction of the float rows|. It is 0 for
             `encoder`, because each of its graphs has a parity.
     """

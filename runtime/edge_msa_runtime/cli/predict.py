@@ -31,6 +31,12 @@ def add_parser(commands: Any) -> None:
         help="Arrays language, audio, vision (T, d) and optional masks valid.language, ... (default: none).",
     )
     parser.add_argument("--text", metavar="TEXT", help="Text of the utterance (default: none).")
+    parser.add_argument(
+        "--truncate",
+        choices=("end", "start", "window"),
+        default="end",
+        help="What to do with a text that is too long: drop its end or start, or average over windows (default: end).",
+    )
     for name in ("language", "audio", "vision"):
         parser.add_argument(
             f"--{name}", metavar="FILE.npy", help=f"Frames (T, d) of the {name} modality (default: none)."
@@ -49,8 +55,8 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError("No input. Pass --text, INPUT.npz, --language, --audio or --vision.")
     with open_session(options, options.bundle) as session:
         # The first prediction loads the graph. The latency of the second one is that of all later predictions.
-        session.predict(text=options.text, **frames, valid=valid)
-        prediction = session.predict(text=options.text, **frames, valid=valid)
+        session.predict(text=options.text, **frames, valid=valid, truncate=options.truncate)
+        prediction = session.predict(text=options.text, **frames, valid=valid, truncate=options.truncate)
         print_notes(session.notes)
     print_warnings(prediction.warnings)
     print_result(format_prediction(prediction), {**prediction.to_json(), "load_ms": session.load_ms}, options)

@@ -28,7 +28,7 @@ class TextEncoder(abc.ABC):
     Attributes:
         incremental: whether the frames of a word are independent of other words, so that a stream can encode words
             as they arrive.
-        max_tokens: a longer text is cut off at the end.
+        max_tokens: the largest number of tokens that are encoded together, including special tokens.
     """
 
     incremental: bool
@@ -52,16 +52,6 @@ class TextEncoder(abc.ABC):
                 if self._tokenizer is None:
                     self._tokenizer = Tokenizer(self._path, self.max_tokens, special=not self.incremental)
         return self._tokenizer
-
-    def encode(self, text: str) -> Frames:
-        """Return the frames (n, d) of a text, n at most `max_tokens`; n is 0 if the text has no tokens.
-
-        Raises:
-            UsageError: the text is not valid Unicode.
-            BackendUnavailableError: the tokenizers library is not installed.
-            InferenceError: the backend failed.
-        """
-        return self.encode_ids(self.tokenizer.ids(text))
 
     @abc.abstractmethod
     def encode_ids(self, ids: Sequence[int]) -> Frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, UsageError, first_line
@@ -10,14 +11,41 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# What to do with a text of more tokens than a bundle takes.
+TRUNCATIONS = ("end", "start", "window")
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizedText:
+    """The tokens of a text, in parts that a bundle takes.
+
+    Attributes:
+        parts: token ids, with special tokens. One part, or several with `window`; none if the text has no tokens.
+        counts: number of tokens of each part, without special tokens.
+        total: number of tokens of the whole text, without special tokens.
+        special: number of special tokens that each part has in addition.
+        span: the characters of the text that the parts cover, from the first to the one after the last.
+    """
+
+    parts: tuple[list[int], ...]
+    counts: tuple[int, ...]
+    total: int
+    special: int
+    span: tuple[int, int]
+
+    @property
+    def used(self) -> int:
+        """Number of tokens in the parts, without special tokens."""
+        return sum(self.counts)
+
+
 class Tokenizer:
     """A tokenizer loaded from a file.
 
     Args:
         path: the file, in the format of the tokenizers library.
-        max_tokens: a longer text is cut off at the end.
-        special: whether to add the special tokens of the file's post-processor ([CLS] ... [SEP]). They count towards
-            `max_tokens` and are kept when a text is cut off.
+        max_tokens: the largest number of tokens of a part, including special tokens.
+        special: whether to add the special tokens of the file's post-processor ([CLS] ... [SEP]) to each part.
 
     Raises:
         BackendUnavailableError: the tokenizers library is not installed.
@@ -30,40 +58,81 @@ class Tokenizer:
         self._vendor = _load(path)
         self._vendor.no_padding()
         self._vendor.no_truncation()
-        if special:
-            self._vendor.enable_truncation(max_tokens)
+
+    def tokenize(self, text: str, truncate: str = "end") -> TokenizedText:
+        """Return the tokens of a text.
+
+        Args:
+            text: the text.
+            truncate: what to do with more than `max_tokens` tokens: drop the `end`, drop the `start`, or return
+                several parts (`window`).
+
+        Raises:
+            UsageError: the text is not valid Unicode.
+            BundleError: `max_tokens` leaves no room beside the special tokens.
+        """
+        encoding = self._encode(text, special=self._special)
+        ids: list[int] = encoding.ids
+        mask: list[int] = encoding.special_tokens_mask if self._special else [0] * len(ids)
+        if all(mask):
+            return TokenizedText((), (), 0, len(ids), (0, 0))
+        first, last = mask.index(0), len(mask) - mask[::-1].index(0)  # the tokens between the special ones
+        total, special = last - first, len(ids) - (last - first)
+        capacity = self.max_tokens - special
+        if capacity < 1:
+            raise BundleError(
+                f"max_tokens must be more than the {special} special tokens of a text, got {self.max_tokens}. Export "
+                "the bundle again."
+            )
+        if total <= capacity:
+            return TokenizedText((ids,), (total,), total, special, (0, len(text)))
+        if truncate == "window":
+            starts = list(range(first, last, capacity))
+        else:
+            starts = [first if truncate == "end" else last - capacity]
+        ranges = [(start, min(start + capacity, last)) for start in starts]
+        parts = tuple(ids[:first] + ids[start:stop] + ids[last:] for start, stop in ranges)
+        offsets = encoding.offsets[ranges[0][0] : ranges[-1][1]]
+        span = (min(start for start, _ in offsets), max(end for _, end in offsets))
+        return TokenizedText(parts, tuple(stop - start for start, stop in ranges), total, special, span)
 
     def ids(self, text: str) -> list[int]:
-        """Return at most `max_tokens` token ids; none if the text has no tokens.
+        """Return at most `max_tokens` token ids, without the end of a longer text; none if the text has no tokens.
 
         Raises:
             UsageError: the text is not valid Unicode.
         """
-        return self._cut_ids(self._encode(text))
+        return next(iter(self.tokenize(text).parts), [])
 
-    def ids_and_end(self, text: str) -> tuple[list[int], int]:
-        """Return the ids, and the number of characters that they cover: all of them unless the text is cut off.
+    def word_ids(self, word: str) -> list[int]:
+        """Return all token ids of one word, without special tokens.
 
         Raises:
-            UsageError: the text is not valid Unicode.
+            UsageError: the word is not valid Unicode.
         """
-        encoding = self._encode(text)
-        ids = self._cut_ids(encoding)
-        if len(ids) < self.max_tokens:
-            return ids, len(text)
-        return ids, max((end for _, end in encoding.offsets[: len(ids)]), default=0)
+        ids: list[int] = self._encode(word, special=False).ids
+        return ids
 
-    def _cut_ids(self, encoding: Any) -> list[int]:
-        ids: list[int] = encoding.ids
-        if self._special and all(encoding.special_tokens_mask):
-            return []  # only [CLS] and [SEP]
-        return ids[: self.max_tokens]
-
-    def _encode(self, text: str) -> Any:
+    def _encode(self, text: str, *, special: bool) -> Any:
         try:
-            return self._vendor.encode(text, add_special_tokens=self._special)
+            return self._vendor.encode(text, add_special_tokens=special)
         except Exception as error:  # the library has no base exception, and raises TypeError for a lone surrogate
             raise UsageError(f"text must be valid Unicode: {_reason(text, error)}.") from error
+
+
+def check_truncate(truncate: str) -> None:
+    """Raise a UsageError unless `truncate` is one of `TRUNCATIONS`."""
+    if truncate not in TRUNCATIONS:
+        raise UsageError(f"truncate must be one of {', '.join(TRUNCATIONS)}, got {truncate!r}.")
+
+
+def truncation_warnings(total: int, used: int, max_tokens: int, truncate: str, words: str = "") -> tuple[str, ...]:
+    """Return a warning if fewer tokens were used than the text has. `words` says the same in words."""
+    if used >= total:
+        return ()
+    dropped = "end" if truncate == "end" else "beginning"
+    problem = f"{total - used} of {total} tokens of text{words} were not used"
+    return (f"{problem}: the bundle takes {max_tokens} tokens, and the {dropped} of the text was dropped.",)
 
 
 def _load(path: Path) -> Any:

@@ -8,6 +8,9 @@ from typing import Any, Sequence
 
 from edge_msa_runtime.errors import UsageError
 
+# A text is one utterance. Tokenizing longer ones would take seconds.
+MAX_TEXT_CHARACTERS = 1_000_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Word:
@@ -25,13 +28,17 @@ def join_words(text: Any) -> str:
         text: a string, or a list of words.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither, or it has more than a million characters.
     """
-    if isinstance(text, str):
-        return text
     if isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text):
-        return " ".join(text)
-    raise UsageError(f"text must be a string or a list of words, got {type(text).__name__}.")
+        text = " ".join(text)
+    if not isinstance(text, str):
+        raise UsageError(f"text must be a string or a list of words, got {type(text).__name__}.")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise UsageError(
+            f"text must have at most {MAX_TEXT_CHARACTERS} characters, got {len(text)}. Pass one utterance at a time."
+        )
+    return text
 
 
 def parse_words(text: Any, times: Any, previous: Sequence[Word]) -> list[Word]:
