@@ -78,6 +78,29 @@ class TextTokenizer:
         added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
         return [np.array(item.ids if len(item.ids) > added else [], np.int64) for item in encodings]
 
+    def truncation_note(self, name: str, texts: Sequence[str]) -> str | None:
+        """Return a note on the texts of more than `max_tokens` tokens, or None if there are none.
+
+        Args:
+            name: What the texts are, such as `the train split`.
+            texts: The texts.
+        """
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
+        counts = [
+            len(item.ids) - added + sum(len(part.ids) - added for part in item.overflowing)
+            for item in self._tokenizer.encode_batch(clean, add_special_tokens=self.special)
+        ]
+        room = self.max_tokens - added
+        longer = [count for count in counts if count > room]
+        if not longer:
+            return None
+        lost = sum(longer) - room * len(longer)
+        return (
+            f"{len(longer)} of {len(texts)} texts in {name} have more than {self.max_tokens} tokens; their end is not "
+            f"used ({lost} of {sum(counts)} tokens)"
+        )
+
     @property
     def _tokenizer(self) -> Any:
         return _load_tokenizer(self.tokenizer, self.max_tokens)

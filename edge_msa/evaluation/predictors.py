@@ -10,13 +10,14 @@ import numpy as np
 from edge_msa.artifacts.model_spec import drop_unused_modalities
 from edge_msa.artifacts.runs import Run
 from edge_msa.data.dataset import Dataset, FloatArray, Split
+from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import DataError
 from edge_msa.evaluation.evaluate import Source
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.load import load_model
 from edge_msa.training.predict import predict
-from edge_msa.training.text.encode_dataset import mark_texts
+from edge_msa.training.text.encode_dataset import mark_texts, print_truncation_notes
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.loader import Bundle
@@ -95,7 +96,14 @@ def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:
     """
     manifest = session.bundle.manifest
     if manifest.language is not None:
+        text = manifest.language
+        tokenizer = TextTokenizer(
+            (session.bundle.path / text.tokenizer).read_text(encoding="utf-8"),
+            text.max_tokens,
+            special=text.text_encoder == "encoder",
+        )
         dataset = mark_texts(dataset, manifest.modalities["language"].dim)
+        print_truncation_notes(tokenizer, dataset)
     for name, dim in dataset.dims.items():
         spec = manifest.modalities.get(name)
         if spec is not None and spec.dim != dim:

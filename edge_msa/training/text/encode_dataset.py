@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.artifacts.runs import Run
+from edge_msa.console import print_note
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import DataError
@@ -29,7 +30,7 @@ def encode_texts(dataset: Dataset, text_input: TextInput) -> Dataset:
     Raises:
         DataError: A split has no texts.
     """
-    return _replace_all(dataset, text_frames(text_input))
+    return _replace_all(dataset, text_frames(text_input), text_input.tokenizer)
 
 
 def encode_texts_with_run(run: Run, dataset: Dataset) -> Dataset:
@@ -41,12 +42,12 @@ def encode_texts_with_run(run: Run, dataset: Dataset) -> Dataset:
     digest = text_input.digest if text_input else ""
     encoder = _ENCODERS.get(digest)
     if encoder is not None:
-        return _replace_all(dataset, encoder.frames)
+        return _replace_all(dataset, encoder.frames, encoder.tokenizer)
     loaded = load_text_input(run)
     if isinstance(loaded.text_encoder, EmbeddingTableEncoder):
-        return _replace_all(dataset, text_frames(loaded))
+        return _replace_all(dataset, text_frames(loaded), loaded.tokenizer)
     encoder = _ENCODERS[digest] = TextFrameEncoder(loaded)
-    return _replace_all(dataset, encoder.frames)
+    return _replace_all(dataset, encoder.frames, loaded.tokenizer)
 
 
 def mark_texts(dataset: Dataset, dim: int) -> Dataset:
@@ -85,7 +86,15 @@ def encoder_inputs(tokenizer: TextTokenizer, texts: Sequence[str], length: int) 
             yield {"ids": np.pad(truncated, (0, length - len(truncated)))[None], "valid": valid[None]}
 
 
-def _replace_all(dataset: Dataset, frames: Callable[[Sequence[str]], Frames]) -> Dataset:
+def print_truncation_notes(tokenizer: TextTokenizer, dataset: Dataset) -> None:
+    """Print a note for each split with texts of more tokens than the model takes."""
+    for name, split in dataset.splits.items():
+        if note := tokenizer.truncation_note(f"the {name} split of {dataset.name}", split.texts):
+            print_note(note)
+
+
+def _replace_all(dataset: Dataset, frames: Callable[[Sequence[str]], Frames], tokenizer: TextTokenizer) -> Dataset:
+    print_truncation_notes(tokenizer, dataset)
     splits = {}
     for name, split in dataset.splits.items():
         _require_texts(split, name, dataset)

@@ -47,6 +47,8 @@ def text_frames(text_input: TextInput) -> Callable[[Sequence[str]], Frames]:
 class TextFrameEncoder:
     """The frame encoder of a tokenizer and a Transformer text encoder (`edge_msa.data.dataset.FrameEncoder`).
 
+    The tokenizer is the attribute `tokenizer`.
+
     Args:
         text_input: Tokenizer and text encoder, which must not be changed later.
         memory_limit: Bytes of stored frames in memory.
@@ -54,6 +56,7 @@ class TextFrameEncoder:
 
     def __init__(self, text_input: TextInput, memory_limit: int = MEMORY_LIMIT) -> None:
         self._text_input = text_input
+        self.tokenizer = text_input.tokenizer
         self._special = sorted(text_input.tokenizer.special_ids)
         self._unknown = text_input.tokenizer.unknown
         self._store = _FrameStore(self.dim, memory_limit)

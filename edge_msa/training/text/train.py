@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from edge_msa.config.students import TextRecipe, TextStage
+from edge_msa.console import print_notes
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
@@ -113,6 +114,8 @@ def fit_text_model(
     ]
     if not stages:
         raise UsageError(f"The stages {', '.join(corpora)} have 0 epochs. Give at least one of them an epoch.")
+    named = [*((f"the {name} stage", corpora[name].texts) for name, _ in stages), ("the valid split", valid.texts)]
+    print_notes(note for name, texts in named if (note := text_input.tokenizer.truncation_note(name, texts)))
     config = recipe.network_config(text_input.text_encoder.dim, task)
     torch.manual_seed(seed)
     student = Student(config)

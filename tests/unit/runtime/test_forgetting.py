@@ -1,4 +1,4 @@
-"""A stream accumulates until it is told to forget."""
+"""A stream accumulates until somebody makes it forget."""
 
 from __future__ import annotations
 

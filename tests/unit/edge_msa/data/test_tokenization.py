@@ -47,6 +47,22 @@ def test_long_texts_are_truncated() -> None:
     assert words.ids(["it it it it it it"])[0].tolist() == [2, 5, 5, 5, 3]
 
 
+@pytest.mark.case("F8")
+@pytest.mark.parametrize(("special", "lost"), [(True, 3 + 1), (False, 1)])
+def test_a_note_counts_the_tokens_that_are_not_used(special: bool, lost: int) -> None:
+    words = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 5, special=special)
+    texts = ["it", "it it it it it it", "", "it it it it"]
+    longer = 2 if special else 1
+    assert words.truncation_note("the test split", texts) == (
+        f"{longer} of 4 texts in the test split have more than 5 tokens; their end is not used ({lost} of 11 tokens)"
+    )
+    assert words.truncation_note("the test split", texts[:1]) is None
+    assert words.truncation_note("the test split", ["it " * 500]) == (
+        f"1 of 1 texts in the test split have more than 5 tokens; their end is not used "
+        f"({497 if special else 495} of 500 tokens)"
+    )
+
+
 def test_a_restricted_vocabulary_keeps_its_texts() -> None:
     full = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=False)
     small = TextTokenizer(restrict_vocabulary(full.tokenizer, ["unkind movie"]), 16, special=False)
