@@ -12,6 +12,8 @@ from pathlib import Path
 from edge_msa_export.errors import ExportError, OutputError
 from edge_msa_runtime.atomic_files import replace_folder, restore_folder
 
+_NOTHING_REMAINS = "No partial output remains."
+
 
 @contextlib.contextmanager
 def atomic_folder(output_dir: Path, may_replace: Callable[[Path], bool]) -> Iterator[Path]:
@@ -38,16 +40,22 @@ def atomic_folder(output_dir: Path, may_replace: Callable[[Path], bool]) -> Iter
         temporary.chmod(0o755)  # mkdtemp creates private folders (0700)
         replace_folder(temporary, destination)
     except OSError as error:
-        raise to_export_error(error, output_dir) from error
+        shutil.rmtree(temporary, ignore_errors=True)
+        remains = (
+            f"A part of it remains in {temporary}; delete that folder." if temporary.exists() else _NOTHING_REMAINS
+        )
+        raise to_export_error(error, output_dir, remains) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def to_export_error(error: OSError, output_dir: Path) -> ExportError:
-    """Return an ExportError that says why a folder cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ExportError(f"{output_dir} cannot be written: no space left on the device. No partial output remains.")
-    return ExportError(f"{output_dir} cannot be written ({error}). No partial output remains.")
+def to_export_error(error: OSError, output_dir: Path, remains: str = "") -> ExportError:
+    """Return an ExportError that says why a folder cannot be written, and what remains of it."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    problem = ": no space left on the device." if full else f" ({error})."
+    return ExportError(
+        f"{output_dir} cannot be written{problem} {remains or 'Free some space or choose another folder.'}"
+    )
 
 
 def check_destination(output_dir: Path, may_replace: Callable[[Path], bool]) -> None:

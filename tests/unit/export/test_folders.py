@@ -56,3 +56,22 @@ def test_earlier_output_survives_an_error(tmp_path: Path, error: BaseException) 
         write_half()
     assert (folder / "output.txt").read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["output"]
+
+
+@pytest.mark.case("F37")
+@pytest.mark.parametrize("removable", [True, False])
+def test_the_error_says_what_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, removable: bool) -> None:
+    def write_half() -> None:
+        with atomic_folder(tmp_path / "output", is_earlier_output) as temporary:
+            (temporary / "output.txt").write_text("half", encoding="utf-8")
+            raise OSError(errno.EIO, "Input/output error")
+
+    if not removable:
+        monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    with pytest.raises(ExportError) as caught:
+        write_half()
+    remaining = list(tmp_path.iterdir())
+    if removable:
+        assert (str(caught.value).endswith("No partial output remains."), remaining) == (True, [])
+    else:
+        assert str(caught.value).endswith(f"A part of it remains in {remaining[0]}; delete that folder.")
