@@ -21,7 +21,9 @@ from typing import Collection, Iterator
 from edge_msa_runtime.errors import BundleError
 
 _CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyo", ".pyd", ".pyw", ".pth", ".so", ".dll", ".dylib", ".exe"})
-_CLUTTER_FOLDERS = re.compile(r"\..+|__MACOSX|__pycache__|\$RECYCLE\.BIN|System Volume Information", re.IGNORECASE)
+_CLUTTER_FOLDERS = re.compile(
+    r"\..+|__MACOSX|__pycache__|@eaDir|#recycle|lost\+found|\$RECYCLE\.BIN|System Volume Information", re.IGNORECASE
+)
 _CLUTTER_FILES = re.compile(
     r"\..+|.*~|#.*#|Thumbs\.db|ehthumbs\.db|desktop\.ini|Icon\r|.*\.(bak|backup|old|orig|rej|tmp|temp|sw[a-p]|part|log)",
     re.IGNORECASE,

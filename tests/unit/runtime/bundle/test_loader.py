@@ -82,6 +82,7 @@ def test_a_missing_file_is_refused(bundle_path: Path, name: str) -> None:
         ".mypy_cache/3.12/builtins.data.json",
         ".git/hooks/post-checkout.py",
         "__MACOSX/graphs/._fuse.onnx",
+        "graphs/@eaDir/fuse.onnx@SynoEAStream",
         "__pycache__/x.cpython-312.pyc",
         "notes.txt",
         "papers/figure.png",
