@@ -74,3 +74,18 @@ def test_predict_without_the_tokenizers_library_exits_with_4(
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     assert main(["predict", str(folder), "--text", "i love it"]) == 4
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.case("F8")
+def test_a_text_that_is_too_long_prints_a_warning(
+    make_text_bundle: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(make_text_bundle("table"))
+    long = "i love it " * 20
+    for truncate, message in (("end", "the end of the text was dropped"), ("start", "the beginning of the text was")):
+        assert main(["predict", path, "--text", long, "--truncate", truncate]) == 0
+        captured = capsys.readouterr().err
+        assert "warning: " in captured
+        assert message in captured
+    assert main(["predict", path, "--text", long, "--truncate", "window"]) == 0
+    assert capsys.readouterr().err == ""
