@@ -9,48 +9,57 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(STAMP) ## create .venv with edge-msa, edge-msa-run and the development tools
+	@echo 'edge-msa is installed in $(VENV). Next, activate it in this shell:'
+	@echo '  . $(BIN)/activate'
+	@echo '  edge-msa --help'
+	@echo 'Without activation, the command is $(BIN)/edge-msa.'
+
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+PROJECTS := -e './runtime[onnxruntime,openvino,text]' -e '.[dev]'
+# $(call step,WHAT,COMMAND) prints what a slow command does, and how long it took.
+step = @printf '%s ... ' '$(1)'; start=$$(date +%s); $(2) && echo "done in $$(( $$(date +%s) - start )) s"
 
 $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "edge-msa needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e './runtime[onnxruntime,openvino,text]' -e '.[dev]'
+	$(call step,1/3 Creating $(VENV) with $(PYTHON) (some seconds),$(PYTHON) -m venv $(VENV))
+	$(call step,2/3 Installing torch: the largest download (one to a few minutes),$(PIP) 'torch==2.13.0')
+	$(call step,3/3 Installing edge-msa with backends and tools (about a minute),$(PIP) $(PROJECTS))
 	@date > $@
 
-demo: install ## train, distill, calibrate, export, measure and report on the synthetic default dataset
+demo: $(STAMP) ## train, distill, calibrate, export, measure and report on the synthetic default dataset
 	$(BIN)/edge-msa pipeline --output-dir demo
 
 # Two workers on two cores: threads that wait must not spin.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
-test: install ## run the tests in random order, without the slow ones
+test: $(STAMP) ## run the tests in random order, without the slow ones
 	$(PYTEST) -m "not slow" tests
 
-test-all: install ## run the remaining slow tests
+test-all: $(STAMP) ## run the remaining slow tests
 	$(PYTEST) -m slow tests
 
-coverage: install ## run all tests and print their line coverage, at least 92 %; takes three times as long
+coverage: $(STAMP) ## run all tests and print their line coverage, at least 92 %; takes three times as long
 	$(PYTEST) --cov --cov-report=term:skip-covered tests
 
-test-aarch64: install ## run ARM bundles on an emulated ARM processor, set up on first use (QEMU, debootstrap)
+test-aarch64: $(STAMP) ## run ARM bundles on an emulated ARM processor, set up on first use (QEMU, debootstrap)
 	PYTHON=$(BIN)/python tests/integration/aarch64/make_root.sh .aarch64
 	$(BIN)/python -m pytest -q -rs tests/integration/test_aarch64.py
 
-test-pythons: install ## run the runtime's tests under Python 3.8 and 3.10, where they are installed
+test-pythons: $(STAMP) ## run the runtime's tests under Python 3.8 and 3.10, where they are installed
 	$(BIN)/python -m pytest -q -rs tests/integration/test_pythons.py
 
-lint: install ## ruff, mypy --strict, the import rules, and the retired terms
+lint: $(STAMP) ## ruff, mypy --strict, the import rules, and the retired terms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/lint/retired_terms.py
 
-format: install ## format with ruff
+format: $(STAMP) ## format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## benchmark int8 against fp32 on long windows, ALMT, and training throughput
+bench: $(STAMP) ## benchmark int8 against fp32 on long windows, ALMT, and training throughput
 	$(BIN)/edge-msa bench long-windows
 	$(BIN)/edge-msa bench almt
 	$(BIN)/edge-msa bench training

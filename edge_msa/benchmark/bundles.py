@@ -14,8 +14,10 @@ from edge_msa.text_tables import format_number, text_table
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import bench_sessions
 from edge_msa_runtime.bundle.loader import Bundle
-from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError
 from edge_msa_runtime.session import Session
+
+_TIMEOUT_SECONDS = 600
 
 
 def bench_bundles(
@@ -105,10 +107,16 @@ def _bench_in_new_process(session: Session) -> dict[str, Any]:
     command = [sys.executable, "-m", "edge_msa_runtime", "bench", str(session.bundle.path)]
     command += ["--backend", session.backend, "--precision", session.precision, "--threads", str(session.threads)]
     command += ["--repeats", "1", "--json"]
-    completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    what = f"{session.bundle.path} with {session.backend} at {session.precision}"
+    try:
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise EdgeMsaError(
+            f"Measuring {what} in a new process took longer than {_TIMEOUT_SECONDS} s. Free the machine and try again."
+        ) from None
     if completed.returncode:
-        message = completed.stderr.strip() or f"{' '.join(command)} failed with exit code {completed.returncode}."
-        raise BackendUnavailableError(message)
+        lines = completed.stderr.strip().splitlines() or [f"exit code {completed.returncode}"]
+        raise BackendUnavailableError(f"Measuring {what} in a new process failed: {lines[-1].removeprefix('error: ')}")
     results: list[dict[str, Any]] = json.loads(completed.stdout.splitlines()[-1])
     return results[0]
 

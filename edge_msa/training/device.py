@@ -17,7 +17,7 @@ def resolve_device(name: str) -> torch.device:
     slower, as measured).
 
     Raises:
-        UsageError: The name is unknown.
+        UsageError: The name is unknown, or OMP_NUM_THREADS is not a number.
         BackendUnavailableError: The name is cuda and torch finds no CUDA device.
     """
     if name not in {"auto", "cpu", "cuda"}:
@@ -27,5 +27,16 @@ def resolve_device(name: str) -> torch.device:
         raise BackendUnavailableError("torch finds no CUDA device. Use --device cpu, or install a CUDA build of torch.")
     if available and name != "cpu":
         return torch.device("cuda")
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_num_threads(_requested_threads())
     return torch.device("cpu")
+
+
+def _requested_threads() -> int:
+    """Return the threads of the outermost level of OMP_NUM_THREADS, such as 4 of "4,2"; 1 if it is not set."""
+    value = os.environ.get("OMP_NUM_THREADS", "").strip() or "1"
+    first = value.split(",")[0].strip()
+    if not first.isdecimal() or int(first) < 1:
+        raise UsageError(
+            f"OMP_NUM_THREADS must be a positive number, or several with commas, got {value!r}. Set or unset it."
+        )
+    return int(first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_msa.artifacts.runs import Run
-from edge_msa.console import print_notes
+from edge_msa.console import print_notes, print_notes_again
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.opening import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import parse_task
@@ -28,9 +28,13 @@ def open_dataset_for_run(run: Run, source: str | None, task_name: str | None) ->
 
 
 def open_unencoded_dataset_for_run(run: Run, source: str | None, task_name: str | None) -> Dataset:
-    """Open data as `open_dataset_for_run` does, but do not encode texts."""
+    """Open data as `open_dataset_for_run` does, but do not encode texts.
+
+    Notes about the run's own training data were printed by its training, so they are printed only with `--verbose`.
+    """
     dataset = _open(run, data_source_for_run(run, source), task_name)
-    print_notes(dataset.notes)
+    is_known = dataset.digest in run.info.inputs.values()
+    (print_notes_again if is_known else print_notes)(dataset.notes)
     return dataset
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, find_current_run, load_run, new_run, write_run
-from edge_msa.console import print_note, print_notes, print_output, print_progress, print_up_to_date
+from edge_msa.console import print_detail, print_note, print_notes, print_output, print_progress, print_up_to_date
 from edge_msa.deployment.graphs import load_student_graphs
 from edge_msa.deployment.student import DeployableStudent, load_deployable_student
 from edge_msa.quantization.calibration_files import Calibration
@@ -104,8 +104,7 @@ def calibrate_student(
     validation = list(draw_samples(num_samples=VALIDATION_SAMPLES, split_name="valid"))
     if validation:
         _print_drift(measure_drift(statistics, collect_statistics(observed, validation), calibration.ranges))
-    if not in_pipeline:
-        print_progress(format_ranges(calibration.ranges))
+    print_detail(format_ranges(calibration.ranges))
     next_command = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
     print_output(
         f"calibration over {info.metrics['samples']} samples", output_dir, None if in_pipeline else next_command

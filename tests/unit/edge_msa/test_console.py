@@ -1,11 +1,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
-from edge_msa.console import format_size, print_json, print_notes, print_output, print_result, total_size
+from edge_msa.console import (
+    format_size,
+    print_detail,
+    print_json,
+    print_note,
+    print_notes,
+    print_notes_again,
+    print_output,
+    print_result,
+    set_verbose,
+    start_command,
+    total_size,
+)
 
 
 @pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (999, "999 B"), (4000, "4 KB"), (2_500_000, "2.5 MB")])
@@ -26,6 +39,27 @@ def test_repeated_notes_are_printed_once_to_stderr(capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "note: audio is missing\nnote: vision is missing\n"
+
+
+@pytest.mark.case("F38")
+def test_a_command_prints_a_note_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        print_notes(["audio is missing"])
+    print_note("note: from a child process")
+    assert capsys.readouterr().err == "note: audio is missing\nnote: from a child process\n"
+    start_command()
+    print_note("audio is missing")
+    assert capsys.readouterr().err == "note: audio is missing\n"
+
+
+@pytest.mark.case("F38")
+def test_details_are_printed_with_verbose_only(capsys: pytest.CaptureFixture[str]) -> None:
+    for verbose in (False, True):
+        set_verbose(verbose=verbose)
+        print_detail("ranges")
+        print_notes_again(["known"])
+        assert logging.getLogger("transformers").isEnabledFor(logging.WARNING) == verbose
+    assert capsys.readouterr().err == "ranges\nnote: known\n"
 
 
 def test_json_is_printed_as_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,3 +22,18 @@ def test_cuda_without_a_gpu_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> 
 def test_unknown_device_raises_an_error() -> None:
     with pytest.raises(UsageError, match="auto, cpu, cuda, got 'gpu'"):
         resolve_device("gpu")
+
+
+@pytest.mark.parametrize(("value", "threads"), [("4,2", 4), ("2", 2), ("", 1)])
+def test_nested_thread_counts_are_accepted(value: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", requested.append)
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    resolve_device("cpu")
+    assert requested == [threads]
+
+
+def test_a_thread_count_that_is_no_number_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    with pytest.raises(UsageError, match="OMP_NUM_THREADS must be a positive number"):
+        resolve_device("cpu")
