@@ -1,6 +1,6 @@
 """Errors of the toolkit. `edge_msa_runtime.errors` draws the exception tree of all packages."""
 
-from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError, UsageError
+from edge_msa_runtime.errors import BackendUnavailableError, DataError, EdgeMsaError, UsageError
 
 __all__ = [
     "BackendUnavailableError",
@@ -16,11 +16,15 @@ __all__ = [
 
 
 class UnstatedTaskError(UsageError):
-    """A data file does not name its task, and no task was passed."""
+    """A data file does not name its task, and no task was passed.
 
+    Attributes:
+        unlabeled: Whether the file has no labels at all, so that it can be predicted without a task.
+    """
 
-class DataError(EdgeMsaError):
-    """A data file cannot be loaded, or its content cannot be used for training."""
+    def __init__(self, message: str, *, unlabeled: bool = False) -> None:
+        super().__init__(message)
+        self.unlabeled = unlabeled
 
 
 class RunError(EdgeMsaError):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edge_msa.data.dataset import Dataset, Split, SplitName
+from edge_msa.data.labeled import is_labeled
 from edge_msa.data.normalization import FeatureNormalization, fit_normalization
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, RunError
@@ -75,10 +76,12 @@ class ModelSpec:
             DataError: A split is missing, has no usable frame, or has samples without labels.
         """
         for name in _LABELED_SPLITS:
-            if not np.isfinite(dataset.split(name).labels).all():
+            labeled = is_labeled(dataset.split(name))
+            if not labeled.all():
+                count = "no labels" if not labeled.any() else f"{int((~labeled).sum())} samples without labels"
                 raise DataError(
-                    f"The {name} split of {dataset.name} has samples without labels, which a teacher cannot learn "
-                    "from. Pass the file to edge-msa distill with --transfer."
+                    f"The {name} split of {dataset.name} has {count}, which a teacher cannot learn from. "
+                    "Pass the file to edge-msa distill with --transfer."
                 )
         dims = _trainable_dims(dataset, dataset.dims)
         if not _has_frames(dataset.split("valid"), dims):

@@ -19,6 +19,7 @@ from edge_msa.cli.export import export
 from edge_msa.cli.help import VERBOSE, VERBOSE_HELP, Command
 from edge_msa.cli.inspect import devices, inspect
 from edge_msa.cli.pipeline import pipeline
+from edge_msa.cli.predict import predict
 from edge_msa.cli.report import explain, report
 from edge_msa.cli.reproduce import reproduce
 from edge_msa.cli.search import search
@@ -64,6 +65,7 @@ for command in (
     devices,
     inspect,
     evaluate,
+    predict,
     report,
     explain,
     reproduce,

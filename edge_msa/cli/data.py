@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.help import Command
-from edge_msa.cli.options import Json, OutputDir, TaskName
+from edge_msa.cli.options import ClipLabels, Json, OutputDir, TaskName
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 data_app = typer.Typer(help="Inspect and convert feature files.", no_args_is_help=True)
@@ -19,11 +19,11 @@ Archive = Annotated[Path, typer.Argument(metavar="OUTPUT.npz", help="Archive to 
 
 
 @data_app.command("inspect", cls=Command)
-def data_inspect(file: Source, task: TaskName = None, json: Json = False) -> None:
+def data_inspect(file: Source, task: TaskName = None, clip_labels: ClipLabels = None, json: Json = False) -> None:
     """Show splits, shapes, lengths, labels and invalid values."""
     from edge_msa.workflows.data import inspect
 
-    inspect(file, task, json=json)
+    inspect(file, task, clip_labels=clip_labels, json=json)
 
 
 @data_app.command("encode", cls=Command)
@@ -50,6 +50,7 @@ def data_encode(
         str, typer.Option("--device", metavar="NAME", help="Device to run the encoder on: auto, cpu or cuda.")
     ] = "auto",
     task: TaskName = None,
+    clip_labels: ClipLabels = None,
 ) -> None:
     """Encode transcripts as language features.
 
@@ -57,7 +58,16 @@ def data_encode(
     """
     from edge_msa.workflows.data import encode_language
 
-    encode_language(file, output, encoder, max_tokens=max_tokens, layers=layers, device=device, task_name=task)
+    encode_language(
+        file,
+        output,
+        encoder,
+        max_tokens=max_tokens,
+        layers=layers,
+        device=device,
+        task_name=task,
+        clip_labels=clip_labels,
+    )
 
 
 @data_app.command("convert", cls=Command)
@@ -74,11 +84,12 @@ def data_convert(
         bool, typer.Option("--unlabeled", help="Write only the training samples, without labels.")
     ] = False,
     task: TaskName = None,
+    clip_labels: ClipLabels = None,
 ) -> None:
     """Convert a feature file to the project's .npz archive."""
     from edge_msa.workflows.data import convert
 
-    convert(file, output, task, samples=samples, unlabeled=unlabeled)
+    convert(file, output, task, samples=samples, unlabeled=unlabeled, clip_labels=clip_labels)
 
 
 @import_app.command("almt", cls=Command)

@@ -38,6 +38,23 @@ TaskName = Annotated[
         show_default="the task that the file states",
     ),
 ]
+ScoreTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="NAME",
+        help="What the scores mean: mosi, sims or regression.",
+        show_default="the task that the last file states, or mosi if its scores fit nothing else",
+    ),
+]
+ClipLabels = Annotated[
+    bool | None,
+    typer.Option(
+        "--clip-labels/--no-clip-labels",
+        help="Set labels up to 25 % beyond the scale of the task to its end.",
+        show_default="on for mosi and sims",
+    ),
+]
 Transcripts = Annotated[
     list[str],
     typer.Option(

@@ -14,6 +14,7 @@ from edge_msa.cli.options import (
     Json,
     OutputDir,
     Recipe,
+    ScoreTask,
     Seed,
     TrainingPrecision,
     Transcripts,
@@ -42,6 +43,7 @@ def text_train(
     seed: Seed = 0,
     device: Device = "auto",
     precision: TrainingPrecision = "auto",
+    task: ScoreTask = None,
 ) -> None:
     """Train a text model on transcripts with scores.
 
@@ -58,6 +60,7 @@ def text_train(
         recipe=recipe,
         seed=seed,
         hardware=Hardware(device, precision),
+        task=task,
     )
 
 
@@ -83,6 +86,7 @@ def text_distill(
     seed: Seed = 0,
     device: Device = "auto",
     precision: TrainingPrecision = "auto",
+    task: ScoreTask = None,
 ) -> None:
     """Distill text models into a smaller one.
 
@@ -100,6 +104,7 @@ def text_distill(
         recipe=recipe,
         seed=seed,
         hardware=Hardware(device, precision),
+        task=task,
     )
 
 
@@ -138,6 +143,7 @@ def text_sweep(
     recipe: Recipe = None,
     device: Device = "auto",
     precision: TrainingPrecision = "auto",
+    task: ScoreTask = None,
     json: Json = False,
 ) -> None:
     """Compare text models of all sizes.
@@ -157,5 +163,6 @@ def text_sweep(
         target=target,
         recipe=recipe,
         hardware=Hardware(device, precision),
+        task=task,
         json=json,
     )

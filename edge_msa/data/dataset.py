@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
+from edge_msa_runtime.inputs.split_names import SPLITS
 from edge_msa_runtime.modalities import MODALITIES
+
+__all__ = ["SPLITS", "BoolArray", "Dataset", "FloatArray", "FrameEncoder", "Frames", "Split", "SplitName"]
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 SplitName = Literal["train", "valid", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 
 class FrameEncoder(Protocol):
@@ -182,6 +184,8 @@ class Dataset:
     """Frame rates in Hz, by modality, where known."""
     notes: tuple[str, ...] = ()
     """What loading changed or dropped. Commands print these lines."""
+    clip_labels: bool | None = None
+    """What was asked about labels beyond the scale, see `LoadOptions`. An archive of the dataset keeps it."""
 
     @property
     def dims(self) -> dict[str, int]:

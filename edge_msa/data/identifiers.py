@@ -1,4 +1,4 @@
-"""Convert sample ids of files (text, bytes, numbers, or tuples of those) to text."""
+"""Convert sample ids and transcripts of files (text, bytes, numbers, or lists of those) to text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_msa.errors import DataError
 
@@ -45,14 +44,15 @@ def video_from_id(sample: str) -> str:
     return sample.split(separator, maxsplit=1)[0] or sample
 
 
-def has_valid_characters(array: NDArray[Any]) -> bool:
-    """Return whether all code points in an array of text exist.
-
-    NumPy stores any 32 bits as a character and fails only when the text is used.
-    """
-    if array.dtype.kind != "U":
-        return True
-    points = (
-        np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder)) if array.nbytes else None
-    )
-    return points is None or int(points.max()) <= 0x10FFFF
+def text_from_item(item: Any) -> str:
+    """Return one transcript as text. Bytes are decoded as UTF-8, or else as latin1."""
+    if isinstance(item, np.ndarray):
+        item = item.tolist()
+    if isinstance(item, bytes):
+        try:
+            return item.decode()
+        except UnicodeDecodeError:
+            return item.decode("latin1")
+    if isinstance(item, (list, tuple)):  # MulT's texts are lists of words
+        return " ".join(text_from_item(part) for part in item)
+    return str(item)

@@ -132,9 +132,11 @@ def _bin_edges(dataset: Dataset) -> FloatArray:
 def _histogram(labels: FloatArray, task: Task, edges: FloatArray) -> dict[str, int]:
     if not task.is_score:
         counts = np.nansum(labels, axis=0)
-        return {name: int(count) for name, count in zip(task.labels, counts, strict=True)}
+        histogram = {name: int(count) for name, count in zip(task.labels, counts, strict=True)}
+        missing = int(np.isnan(labels).any(axis=1).sum())
+        return histogram | ({"unlabeled": missing} if missing else {})
     known = labels[np.isfinite(labels)]
-    counts, _ = np.histogram(known, edges)
+    counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
     if task.kind == "mosi":
         names = [f"{round(float(low) + 0.5):+d}" for low in edges[:-1]]
     else:

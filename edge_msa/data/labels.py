@@ -2,70 +2,221 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import FloatArray
-from edge_msa.data.tasks import TASKS, Task
+from edge_msa.data.options import LoadOptions
+from edge_msa.data.tasks import MOSI, NO_TASK, SIMS, TASKS, Task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
+from edge_msa_runtime.inputs.frames import RawSplit
 
-_TOLERANCE = 1e-4  # 3.0 can become 3.0000001 when it passes through float32
+_ROUNDING = 1e-6  # 3.0 can become 3.0000002 when it passes through float32
+_MARGIN = 0.25
+"""Labels may exceed the scale by this part of its half width: MOSEI has a label of 3.667 on a scale from -3 to 3."""
 
 
-def resolve_task(requested: Task | None, stated: Task | None, source: str) -> Task:
-    """Return the requested task, or else the one that the file format states.
+def resolve_task(
+    options: LoadOptions,
+    stated: Task | None,
+    source: object,
+    splits: Mapping[Any, RawSplit],
+    *,
+    layout_notes: list[str] | None = None,
+) -> Task:
+    """Return the requested task, or else the one that the file states.
+
+    Args:
+        options: What the caller wants.
+        stated: What the file states; None if it states nothing.
+        source: Name of the file, for the message.
+        splits: The splits of the file.
+        layout_notes: Passed if only the layout of the file implies the task. Gets a note if the scores are unusual for
+            it.
 
     Raises:
         UnstatedTaskError: Both are None.
     """
-    task = requested or stated
-    if task is None:
-        raise UnstatedTaskError(
-            f"{source} does not state what its labels mean. Pass --task, one of: {', '.join(TASKS)}."
-        )
-    return task
+    if options.task is not None:
+        return options.task
+    if stated is not None:
+        scores = _known_scores(splits, source) if layout_notes is not None and stated == MOSI and options.labels else ()
+        if layout_notes is not None and len(scores) and np.abs(scores).max() <= 1:
+            layout_notes.append(
+                f"all scores are {min(scores):g} to {max(scores):g}, which would also fit the task sims, but the file "
+                "has the layout of MOSI: pass --task if they mean something else"
+            )
+        return stated
+    if not options.labels:
+        return NO_TASK
+    unlabeled = all(raw.labels is None or _missing(np.asarray(raw.labels)).all() for raw in splits.values())
+    reason = "has no labels, so its task is unknown" if unlabeled else "does not state what its labels mean"
+    raise UnstatedTaskError(f"{source} {reason}. Pass --task, one of: {', '.join(TASKS)}.", unlabeled=unlabeled)
 
 
-def convert_labels(labels: NDArray[Any] | None, task: Task, split: str, ids: Sequence[str]) -> FloatArray:
-    """Return labels (N,) of a score task or (N, E) of an emotion task; all NaN if `labels` is None.
+def implied_task(options: LoadOptions, source: object, splits: Mapping[Any, RawSplit], notes: list[str]) -> Task | None:
+    """Return the task mosi if the scores of a file fit it and no other scale; None without scores.
+
+    Scores from -3 to 3 could also be those of a plain regression, so a note says what is assumed.
 
     Raises:
-        DataError: A label is not a number, or is outside the task's range. The message names the sample.
+        UnstatedTaskError: The scores fit no known scale, or several.
+    """
+    scores = _known_scores(splits, source) if options.task is None and options.labels else np.zeros(0, np.float32)
+    if not scores.size:
+        return None
+    low, high = float(scores.min()), float(scores.max())
+    fits_mosi, fits_sims = (_excess(scores, task).max() <= _limit(task) for task in (MOSI, SIMS))
+    if fits_mosi and not fits_sims and low < 0 < high:
+        notes.append(f"scores are {low:g} to {high:g}: the task is mosi (pass --task if they mean something else)")
+        return MOSI
+    fitting = "mosi, sims or regression" if fits_sims else "mosi or regression" if fits_mosi else "regression"
+    raise UnstatedTaskError(
+        f"{source} does not state what its scores mean, and {low:g} to {high:g} fits the task {fitting}. "
+        f"Pass --task, one of: {', '.join(TASKS)}."
+    )
+
+
+def _known_scores(splits: Mapping[Any, RawSplit], source: object) -> FloatArray:
+    known = [
+        _to_float(raw.labels, f"The labels of {source}").ravel() for raw in splits.values() if raw.labels is not None
+    ]
+    scores: FloatArray = np.concatenate([np.zeros(0, np.float32), *known])
+    return scores[np.isfinite(scores)]
+
+
+def convert_labels(
+    labels: NDArray[Any] | None,
+    task: Task,
+    split: str,
+    ids: Sequence[str],
+    *,
+    clip: bool | None = None,
+) -> tuple[FloatArray, list[str]]:
+    """Return labels (N,) of a score task or (N, E) of an emotion task, and notes; NaN for samples without a label.
+
+    Args:
+        labels: The labels of the file; None if it has none. None, NaN and empty text stand for a missing label.
+        task: What the labels mean.
+        split: Name of the split, for messages.
+        ids: Names of the samples, for messages.
+        clip: Whether labels slightly beyond the scale are set to its nearest end; None: for the tasks mosi and sims.
+
+    Raises:
+        DataError: A label is not a number, or is far outside the task's range. The message names the sample.
         UsageError: The task takes another number of values per sample.
     """
+    shape = (len(ids),) if task.is_score else (len(ids), task.outputs)
     if labels is None:
-        return np.full((len(ids),) if task.is_score else (len(ids), task.outputs), np.nan, np.float32)
-    try:
-        with np.errstate(over="ignore"):  # values beyond float32 become inf, which is rejected below
-            flat: FloatArray = np.asarray(labels, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"The labels of {split} must be numbers ({str(error).splitlines()[0]}).") from None
+        return np.full(shape, np.nan, np.float32), []
+    flat = _to_float(labels, f"The labels of {split}")
     if not flat.ndim or len(flat) != len(ids):
         raise DataError(f"The labels of {split} must have {len(ids)} samples, got shape {flat.shape}.")
-    flat = flat.reshape(len(ids), -1)
+    flat = flat.reshape(len(ids), -1) if flat.size else np.full((len(ids), task.outputs), np.nan, np.float32)
+    missing = np.isnan(flat).any(axis=1)
+    if missing.all() and len(ids):
+        return convert_labels(None, task, split, ids)
     if flat.shape[1] != task.outputs:
         raise UsageError(
             f"The labels of {split} must have shape (N, {task.outputs}) for the task {task.kind!r}, "
             f"got (N, {flat.shape[1]}). Pass another --task."
         )
     _check_values(flat, task, split, ids)
-    return flat[:, 0].copy() if task.is_score else flat
+    flat, notes = _clip(flat, task, split, ids, clip=task.kind in {"mosi", "sims"} if clip is None else clip)
+    if missing.any():
+        flat[missing] = np.nan
+        notes.append(unlabeled_note(split, int(missing.sum()), len(ids)))
+    return (flat[:, 0].copy() if task.is_score else flat), notes
+
+
+def unlabeled_note(split: str, count: int, total: int) -> str:
+    """Return the note about samples without a label."""
+    return f"{split}: {count} of {total} samples have no label"
+
+
+def _missing(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values stand for a missing label: None, NaN and empty text."""
+    if labels.dtype.kind in "fc":
+        missing: NDArray[np.bool_] = np.isnan(labels)
+        return missing
+    if labels.dtype.kind not in "OUS":
+        return np.zeros(labels.shape, np.bool_)
+    unknown = [_is_missing(value) for value in labels.ravel().tolist()]
+    return np.array(unknown, np.bool_).reshape(labels.shape)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value)) or value in ("", b"")
+
+
+def _to_float(labels: NDArray[Any], where: object) -> FloatArray:
+    """Return labels as float32, NaN for missing ones."""
+    array = np.asarray(labels)
+    if np.iscomplexobj(array):
+        raise DataError(f"{where} must be real numbers, got complex numbers.")
+    if array.dtype.kind in "OUS":
+        array = np.where(_missing(array), np.nan, array.astype(object))
+    try:
+        with np.errstate(over="ignore"):  # values beyond float32 become inf, which is rejected later
+            return np.array(array, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where} must be numbers ({str(error).splitlines()[0]}).") from None
+
+
+def _limit(task: Task) -> float:
+    """Return how far a label may be beyond the scale."""
+    low, high = task.low, task.high
+    return _ROUNDING if low is None or high is None else _MARGIN * (high - low) / 2 + _ROUNDING
+
+
+def _excess(labels: FloatArray, task: Task) -> FloatArray:
+    """Return how far each label is beyond the task's scale; 0 within it, and for a missing label."""
+    low = -np.inf if task.low is None else task.low
+    high = np.inf if task.high is None else task.high
+    excess: FloatArray = np.nan_to_num(np.maximum(np.maximum(low - labels, labels - high), 0), nan=0.0)
+    return excess
 
 
 def _check_values(labels: FloatArray, task: Task, split: str, ids: Sequence[str]) -> None:
-    _reject(~np.isfinite(labels), labels, "a finite number", "Remove the sample, or label it.", split, ids)
+    _reject(np.isinf(labels), labels, "a finite number", "Remove the sample, or label it.", split, ids)
     if not task.is_score:
         expected = "0 (emotion absent) or 1 (present)"
-        _reject((labels != 0) & (labels != 1), labels, expected, "Correct the label.", split, ids)
+        _reject((labels != 0) & (labels != 1) & ~np.isnan(labels), labels, expected, "Correct the label.", split, ids)
         return
-    expected, fix = f"within {task.low} to {task.high} for the task {task.kind!r}", "Does the data need another --task?"
-    if task.low is not None:
-        _reject(labels < task.low - _TOLERANCE, labels, expected, fix, split, ids)
-    if task.high is not None:
-        _reject(labels > task.high + _TOLERANCE, labels, expected, fix, split, ids)
+    expected, fix = (
+        f"within {_bound(task.low)} to {_bound(task.high)} for the task {task.kind!r}",
+        "Does the data need another --task?",
+    )
+    _reject(_excess(labels, task) > _limit(task), labels, expected, fix, split, ids)
+
+
+def _bound(value: float | None) -> str:
+    return "any number" if value is None else str(value)
+
+
+def _clip(
+    labels: FloatArray, task: Task, split: str, ids: Sequence[str], *, clip: bool
+) -> tuple[FloatArray, list[str]]:
+    """Return the labels with those beyond the scale set to its nearest end, and a note about them."""
+    excess = _excess(labels, task) if task.is_score else np.zeros_like(labels)
+    beyond = excess > _ROUNDING
+    if not beyond.any():
+        return (np.clip(labels, task.low, task.high) if task.is_score and clip else labels), []
+    row = int(excess.max(axis=1).argmax())
+    count = int(beyond.any(axis=1).sum())
+    what = (
+        f"{split}: {count} of {len(ids)} labels are beyond {task.low:g} to {task.high:g}, the most extreme is "
+        f"{labels[row, 0]:.6g} ({ids[row]})"
+    )
+    if not clip:
+        return labels, [f"{what}; they are kept as they are"]
+    return np.clip(labels, task.low, task.high), [
+        f"{what}; they are clipped (data convert --no-clip-labels keeps them)"
+    ]
 
 
 def _reject(

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
 from edge_msa.console import print_notes
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.data.labeled import keep_labeled
+from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task, parse_task
 from edge_msa.errors import DataError, UsageError
 
 SYNTHETIC = "synthetic"
 
-Loader = Callable[[Path, Task | None], Dataset]
+Loader = Callable[[Path, LoadOptions], Dataset]
 
 
-def open_dataset(source: str | Path, *, task: Task | None = None, seed: int = 0) -> Dataset:
+def open_dataset(
+    source: str | Path,
+    *,
+    task: Task | None = None,
+    seed: int = 0,
+    clip_labels: bool | None = None,
+    labels: bool = True,
+) -> Dataset:
     """Open a feature file, a folder of .csd files, or the `synthetic` dataset.
 
     Args:
         source: A path, or `synthetic`.
         task: Overrides the task that the format states.
         seed: Seed of the synthetic generator; files do not depend on it.
+        clip_labels: Whether labels slightly beyond the task's scale are set to its nearest end. None: as an archive
+            says, or else yes for the tasks mosi and sims.
+        labels: Whether to load labels. If not, all samples are unlabeled, and the file need not state its task.
 
     Raises:
         UsageError: The path does not exist, its format is unknown, or the file does not state its task and `task` is
@@ -31,34 +43,33 @@ def open_dataset(source: str | Path, *, task: Task | None = None, seed: int = 0)
     """
     if str(source) == SYNTHETIC:
         return _load_synthetic(task, seed)
-    path = Path(source)
+    path, options = Path(source), LoadOptions(task, clip_labels, labels)
     if not path.exists():
         raise UsageError(f"{path} does not exist.{_suggestion(path)}")
     if path.is_dir():
-        from edge_msa.data.formats.csd import load_csd
-
-        return load_csd(path, task=task)
+        return _load_folder(path, options)
     for suffix, load in _LOADERS.items():
         if path.name.lower().endswith(suffix):
-            return load(path, task)
-    raise UsageError(
-        f"{path} has an unknown format. Supported: .npz (archives, public layouts), .pkl (MMSA, MulT), "
-        "a folder of .csd files, .csv (transcripts)."
-    )
+            return load(path, options)
+    raise UsageError(f"{path} has an unknown format. {_SUPPORTED}")
 
 
-def open_and_report(source: str, task_name: str | None) -> Dataset:
+def open_and_report(
+    source: str, task_name: str | None, *, clip_labels: bool | None = None, labeled: Collection[SplitName] = ()
+) -> Dataset:
     """Return the dataset and print its notes on stderr.
 
     Args:
         source: As in `open_dataset`.
         task_name: Name of the task that overrides the one that the format states.
+        clip_labels: As in `open_dataset`.
+        labeled: Splits whose unlabeled samples are left out, as in `keep_labeled`.
 
     Raises:
         UsageError: As in `open_dataset`, or the task is unknown.
         DataError: As in `open_dataset`.
     """
-    dataset = open_dataset(source, task=parse_task(task_name))
+    dataset = keep_labeled(open_dataset(source, task=parse_task(task_name), clip_labels=clip_labels), labeled)
     print_notes(dataset.notes)
     return dataset
 
@@ -83,20 +94,33 @@ def _suggestion(path: Path) -> str:
     return f" Did you mean {path.parent / close[0]}?" if close else ""
 
 
-def _load_npz(path: Path, task: Task | None) -> Dataset:
-    from edge_msa.data.formats.archive import HEADER, parse_archive
-    from edge_msa.data.formats.npz import load_arrays
-    from edge_msa.data.formats.public_npz import parse_public_npz
+def _load_folder(path: Path, options: LoadOptions) -> Dataset:
+    try:
+        names = sorted(entry.name for entry in path.iterdir())
+    except OSError as error:
+        raise UsageError(f"Cannot read the folder {path} ({error.strerror or error}).") from None
+    if any(name.endswith(".csd") for name in names):
+        from edge_msa.data.formats.csd import load_csd
+
+        return load_csd(path, options)
+    kinds = {"run.json": "a run", "manifest.json": "a bundle"}
+    kind = next((kind for name, kind in kinds.items() if name in names), "a folder without .csd files")
+    files = ", ".join(name for name in names if name.lower().endswith(tuple(_LOADERS))) or "none"
+    raise UsageError(f"{path} is {kind}, not a feature file. {_SUPPORTED} Feature files in it: {files:.200}.")
+
+
+def _load_npz(path: Path, options: LoadOptions) -> Dataset:
+    from edge_msa.data.formats.archive import load_archive
+    from edge_msa.data.formats.public_npz import load_public_npz
+    from edge_msa_runtime.inputs.archives import HEADER
+    from edge_msa_runtime.inputs.npz_files import load_arrays
 
     arrays = load_arrays(path)
-    if HEADER in arrays:
-        return parse_archive(arrays, path, task=task)
-    return parse_public_npz(arrays, path, task=task)
+    return (load_archive if HEADER in arrays else load_public_npz)(arrays, path, options)
 
 
-def _load_pickle(path: Path, task: Task | None) -> Dataset:
-    from edge_msa.data.formats.mmsa import is_mmsa, is_single_sample, parse_mmsa, parse_single_sample
-    from edge_msa.data.formats.mult import is_mult, parse_mult
+def _load_pickle(path: Path, options: LoadOptions) -> Dataset:
+    from edge_msa.data.formats import mmsa, mult
     from edge_msa.data.formats.safe_pickle import load_pickle
 
     content = load_pickle(path)
@@ -104,28 +128,37 @@ def _load_pickle(path: Path, task: Task | None) -> Dataset:
         raise DataError(
             f"{path} must hold a dict of splits, as MMSA and MulT pickles do, got {type(content).__name__}."
         )
-    for matches, parse in ((is_mmsa, parse_mmsa), (is_mult, parse_mult), (is_single_sample, parse_single_sample)):
+    for matches, parse in (
+        (mmsa.is_mmsa, mmsa.parse_mmsa),
+        (mult.is_mult, mult.parse_mult),
+        (mmsa.is_unlabeled, mmsa.parse_mmsa),
+        (mmsa.is_single_sample, mmsa.parse_single_sample),
+        (mmsa.is_single_split, mmsa.parse_single_split),
+    ):
         if matches(content):
-            return parse(content, path, task=task)
+            return parse(content, path, options)
     keys = ", ".join(str(key) for key in list(content)[:8]) or "nothing"
     raise DataError(
-        f"{path} must be a pickle of MMSA (splits with regression_labels, or one sample) or of MulT (splits with "
-        f"labels), got {keys}."
+        f"{path} must be a pickle of MMSA or MulT: the splits train, valid and test with text, audio or vision (or one "
+        f"sample), got {keys}."
     )
 
 
-def _reject_csd_file(path: Path, _task: Task | None) -> Dataset:
+def _reject_csd_file(path: Path, _options: LoadOptions) -> Dataset:
     raise UsageError(
         f"{path} is one of several sequences. Pass its folder, which must also contain labels.csd and splits.json."
     )
 
 
-def _load_transcripts(path: Path, task: Task | None) -> Dataset:
+def _load_transcripts(path: Path, options: LoadOptions) -> Dataset:
     from edge_msa.data.formats.transcripts import load_transcripts
 
-    return load_transcripts(path, task)
+    return load_transcripts(path, options)
 
 
+_SUPPORTED = (
+    "Supported: .npz (archives, public layouts), .pkl (MMSA, MulT), a folder of .csd files, .csv or .tsv (transcripts)."
+)
 _LOADERS: dict[str, Loader] = {
     ".npz": _load_npz,
     ".pkl": _load_pickle,
@@ -133,4 +166,6 @@ _LOADERS: dict[str, Loader] = {
     ".csd": _reject_csd_file,
     ".csv": _load_transcripts,
     ".csv.gz": _load_transcripts,
+    ".tsv": _load_transcripts,
+    ".tsv.gz": _load_transcripts,
 }

@@ -11,7 +11,7 @@ from typing import Literal
 
 from edge_msa.errors import UsageError
 
-TaskKind = Literal["mosi", "sims", "regression", "emotions"]
+TaskKind = Literal["mosi", "sims", "regression", "emotions", "none"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ MOSI = Task("mosi", ("negative", "neutral", "positive"), (-0.5, 0.5), -3.0, 3.0)
 SIMS = Task("sims", ("negative", "neutral", "positive"), (-0.1, 0.1), -1.0, 1.0)
 REGRESSION = Task("regression")
 EMOTIONS = Task("emotions", ("neutral", "happy", "sad", "angry"))
+NO_TASK = Task("none")
+"""The task of unlabeled data that states none. Such data can be inspected, converted and predicted."""
 
 TASKS: dict[str, Task] = {"mosi": MOSI, "sims": SIMS, "regression": REGRESSION, "emotions": EMOTIONS}
 

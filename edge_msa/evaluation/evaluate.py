@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
+from edge_msa.data.labeled import is_labeled
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, EdgeMsaError
 from edge_msa.evaluation.metrics import (
@@ -168,7 +169,7 @@ def evaluate(
     if not np.isfinite(split.labels).all():
         raise DataError(
             f"The {split_name} split of {dataset.name} has samples without labels, which cannot be evaluated. "
-            "Pass another --split, or predict them with edge-msa-run predict."
+            f"Pass another --split, or predict them: edge-msa predict MODEL --data FILE --split {split_name}"
         )
     predictions = tuple(_predict_subsets(predict, split))
     if not predictions:
@@ -298,8 +299,9 @@ def _baselines(
     dataset: Dataset, split: Split
 ) -> tuple[dict[str, dict[str, float]], dict[str, tuple[float, ...]], tuple[str, ...]]:
     train = dataset.splits.get("train")
-    has_labels = train is not None and len(train) > 0
-    labels = train.labels if train is not None and has_labels else split.labels
+    known = train.labels[is_labeled(train)] if train is not None else split.labels[:0]
+    has_labels = len(known) > 0
+    labels = known if has_labels else split.labels
     metrics = measure_baselines(dataset.task, labels, split.labels)
     values = baseline_constants(dataset.task, labels, split.labels)
     constants = {name: tuple(float(number) for number in value) for name, value in values.items()}

@@ -19,7 +19,7 @@ from edge_msa.config.recipes import student_recipe, teacher_recipe
 from edge_msa.config.settings import PipelineRecipe, Settings, load_settings
 from edge_msa.config.students import StudentRecipe
 from edge_msa.config.teachers import TeacherRecipe
-from edge_msa.data.dataset import Dataset, Split, SplitName
+from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
@@ -145,7 +145,7 @@ def prepare_search(config: SearchConfig) -> SearchContext:
     default_recipe = student_recipe(settings.student, config.data, epochs=config.epochs)
     teacher = _teacher_recipe(settings, config.data)
     space = _search_space(settings, default_recipe, profile)
-    dataset = open_and_report(config.data, config.task)
+    dataset = open_and_report(config.data, config.task, labeled=SPLITS)
     inputs = {
         "data": _digest(dataset.digest, dataclasses.asdict(dataset.task), config.train_samples, config.seed),
         "task": dataset.task.kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_msa.artifacts.runs import Run
 from edge_msa.console import print_notes, print_notes_again
 from edge_msa.data.dataset import Dataset
+from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.opening import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import parse_task
 from edge_msa.errors import UnstatedTaskError, UsageError
@@ -31,8 +32,9 @@ def open_unencoded_dataset_for_run(run: Run, source: str | None, task_name: str 
     """Open data as `open_dataset_for_run` does, but do not encode texts.
 
     Notes about the run's own training data were printed by its training, so they are printed only with `--verbose`.
+    Unlabeled samples of the valid and test splits are left out: their labels select and measure models.
     """
-    dataset = _open(run, data_source_for_run(run, source), task_name)
+    dataset = keep_labeled(_open(run, data_source_for_run(run, source), task_name), ("valid", "test"))
     is_known = dataset.digest in run.info.inputs.values()
     (print_notes_again if is_known else print_notes)(dataset.notes)
     return dataset
@@ -62,6 +64,6 @@ def _open(run: Run, source: str, task_name: str | None) -> Dataset:
         dataset = open_dataset(source)
     except UnstatedTaskError:
         return open_dataset(source, task=run.spec.task)
-    if dataset.task != run.spec.task and dataset.digest == run.info.inputs.get("data"):
+    if dataset.task != run.spec.task and dataset.digest in run.info.inputs.values():
         return open_dataset(source, task=run.spec.task)
     return dataset

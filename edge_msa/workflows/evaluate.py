@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import write_records
 from edge_msa.console import print_json, print_notes, print_output, print_result
-from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.data.dataset import SPLITS, Dataset, SplitName
+from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import SYNTHETIC, open_and_report
-from edge_msa.errors import RunUsageError, UnstatedTaskError, UsageError
+from edge_msa.errors import DataError, RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.agreement import compare_evaluations, format_agreement
 from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_evaluation, write_predictions
 from edge_msa.evaluation.predictors import run_predictor, select_session_inputs, session_predictor
@@ -57,6 +59,12 @@ def evaluate_path(
         DataError: The data does not fit the model.
     """
     source_data, opened = _open_dataset(path, data, task)
+    if not is_labeled(opened.split(split)).any():
+        command = shlex.join(["edge-msa", "predict", str(path), "--data", source_data, "--split", split])
+        raise DataError(
+            f"The {split} split of {opened.name} has no labels, so it cannot be evaluated. Pass another --split, or "
+            f"predict it: {command}"
+        )
     predict, source, dataset = open_predictor(path, opened, backend=backend, precision=precision)
     optimum = find_bayes_optimum(source_data, dataset, split)
     evaluation, scores = evaluate(predict, dataset, split, source, bayes_optimum=optimum)
@@ -125,11 +133,11 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
         return data_source_for_run(run, data), open_dataset_for_run(run, data, task)
     source = data or _bundle_data_source(path)
     try:
-        return source, open_and_report(source, task)
+        return source, open_and_report(source, task, labeled=SPLITS)
     except UnstatedTaskError:
         if not (path / MANIFEST_NAME).is_file():
             raise
-        return source, open_and_report(source, open_bundle(path).manifest.task.kind)
+        return source, open_and_report(source, open_bundle(path).manifest.task.kind, labeled=SPLITS)
 
 
 def _bundle_data_source(path: Path) -> str:

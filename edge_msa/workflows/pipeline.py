@@ -16,6 +16,7 @@ from edge_msa.benchmark.bundles import bench_bundles
 from edge_msa.benchmark.records import write_records
 from edge_msa.config.settings import PipelineRecipe, load_settings
 from edge_msa.console import print_json, print_result, print_step, print_up_to_date
+from edge_msa.data.dataset import SPLITS
 from edge_msa.data.opening import open_and_report
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import open_session, session_predictor, session_source
@@ -96,7 +97,7 @@ def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -
 
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:
     """Evaluate the teacher, and every bundle at every precision. Identical graphs on a backend are evaluated once."""
-    dataset = open_and_report(options.data, options.task)
+    dataset = open_and_report(options.data, options.task, labeled=SPLITS)
     predict, source, dataset = open_predictor(teacher, dataset, backend="auto", precision=None)
     optimum = find_bayes_optimum(options.data, dataset, "test")
     evaluations = [evaluate(predict, dataset, "test", source, bayes_optimum=optimum)[0]]

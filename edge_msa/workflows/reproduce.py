@@ -91,7 +91,7 @@ def reproduce(
     table = dict(load_recipe_file(recipe).get(model, {})) if recipe else {}
     require_single_process("reproduce")
     context = (hardware or Hardware()).start(progress=shows_progress())
-    dataset = open_and_report(data, task)
+    dataset = open_and_report(data, task, labeled=SPLITS)
     text_run = load_run(text_model) if text_model else None
     if text_run is not None:
         dataset = encode_texts_with_run(text_run, dataset)

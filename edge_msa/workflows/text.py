@@ -15,12 +15,13 @@ from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, text_recipe
 from edge_msa.config.students import TextRecipe
-from edge_msa.console import format_metrics, print_output, print_result, print_up_to_date, shows_progress
-from edge_msa.data.dataset import Dataset, Split, SplitName
+from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date, shows_progress
+from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
+from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.normalization import FeatureNormalization
-from edge_msa.data.opening import open_and_report
-from edge_msa.data.tasks import Task
-from edge_msa.errors import DataError, UsageError
+from edge_msa.data.opening import open_dataset
+from edge_msa.data.tasks import Task, parse_task
+from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.training.context import Hardware, TrainingContext
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.text.initial_encoders import is_table, text_encoder_from_source, text_encoder_from_teacher
@@ -29,6 +30,8 @@ from edge_msa.training.text.teacher_outputs import load_or_compute_outputs
 from edge_msa.training.text.text_input import TextInput, write_text_input
 from edge_msa.training.text.train import Corpus, TrainedTextModel, fit_text_model
 from edge_msa_export.text import BUCKET_LENGTHS
+
+_VALID: tuple[SplitName, ...] = ("valid",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,7 @@ def train_text_model(
     recipe: Path | Mapping[str, Any] | None = None,
     seed: int = 0,
     hardware: Hardware | None = None,
+    task: str | None = None,
     in_pipeline: bool = False,
 ) -> Run:
     """Train a text model on transcripts with scores and write its run, unless an identical run exists.
@@ -76,6 +80,7 @@ def train_text_model(
         recipe: Recipe file or its tables (default: the preset for the kind of encoder).
         seed: Seed of every random choice.
         hardware: Device and precision.
+        task: What the scores mean (default: what the last file states, or what its scores imply).
         in_pipeline: Whether to omit the suggestion of the next command.
 
     Raises:
@@ -90,13 +95,12 @@ def train_text_model(
             "text.final.epochs must be at least 1 with one transcript file, got 0, so nothing would be trained. "
             "Raise it, or pass another --transcripts file before the last one."
         )
-    corpora = _open_corpora(transcripts)
+    corpora = _open_corpora(transcripts, parse_task(task), labeled=SPLITS)
     for source, dataset in zip(corpora.sources, corpora.datasets, strict=True):
         if not np.isfinite(dataset.split("train").labels).all():
-            raise DataError(
-                f"{source} has texts without scores. Use edge-msa text distill, which learns from teachers."
-            )
+            raise DataError(f"{source} has no scores. Use edge-msa text distill, which learns from teachers.")
     inputs = corpora.input_digests | {"encoder": _encoder_digest(encoder), "precision": context.precision}
+    inputs["task"] = corpora.target.task.kind
     request = Request(
         "text train",
         settings.model_dump() | {"layers": layers},
@@ -127,6 +131,7 @@ def distill_text_model(
     recipe: Path | Mapping[str, Any] | None = None,
     seed: int = 0,
     hardware: Hardware | None = None,
+    task: str | None = None,
     in_pipeline: bool = False,
 ) -> Run:
     """Distill text models into a smaller one and write its run, unless an identical run exists.
@@ -140,6 +145,7 @@ def distill_text_model(
         recipe: Recipe file or its tables (default: the preset for the kind of encoder).
         seed: Seed of every random choice.
         hardware: Device and precision.
+        task: What the scores mean (default: what the last file states, or else the task of the first teacher).
         in_pipeline: Whether to omit the suggestion of the next command.
 
     Raises:
@@ -149,8 +155,10 @@ def distill_text_model(
     """
     context = (hardware or Hardware()).start(progress=shows_progress())
     settings = text_recipe(load_tables(recipe).get("text", {}), text_encoder)
-    corpora = _open_corpora(transcripts)
     sources = [load_run(path) for path in teachers]
+    for source in sources:
+        require_text_model(source)
+    corpora = _open_corpora(transcripts, parse_task(task), default=sources[0].spec.task, labeled=_VALID)
     for source in sources:
         if require_text_model(source).dims.keys() != {"language"}:
             raise UsageError(f"{source.path} has other modalities besides text. Pass runs of edge-msa text.")
@@ -161,7 +169,7 @@ def distill_text_model(
                 "the teacher's task."
             )
     inputs = corpora.input_digests | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
-    inputs["precision"] = context.precision
+    inputs |= {"precision": context.precision, "task": corpora.target.task.kind}
     key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": layers}
     names = corpora.input_names | {f"teacher {index}": str(source.path) for index, source in enumerate(sources)}
     request = Request("text distill", key_settings, seed, inputs, names)
@@ -243,10 +251,23 @@ def _create_spec(trained: TrainedTextModel, corpora: _Corpora, digest: str) -> M
     )
 
 
-def _open_corpora(transcripts: Sequence[str]) -> _Corpora:
+def _open_corpora(
+    transcripts: Sequence[str],
+    task: Task | None,
+    *,
+    default: Task | None = None,
+    labeled: Sequence[SplitName],
+) -> _Corpora:
+    """Open transcript files, print their notes, and leave out the unlabeled samples of the splits in `labeled`.
+
+    Files that state no task have the task of the last one, or else `default`.
+    """
     if not transcripts:
         raise UsageError("No transcripts were passed. Pass --transcripts FILE at least once.")
-    datasets = tuple(open_and_report(source, None) for source in transcripts)
+    target = _open_with_default(transcripts[-1], task, default)
+    others = [_open_with_default(source, task, target.task) for source in transcripts[:-1]]
+    datasets = tuple(keep_labeled(dataset, labeled) for dataset in (*others, target))
+    print_notes(note for dataset in datasets for note in dataset.notes)
     for source, dataset in zip(transcripts, datasets, strict=True):
         if dataset.task != datasets[-1].task or not dataset.task.is_score:
             raise DataError(
@@ -264,10 +285,18 @@ def _open_corpora(transcripts: Sequence[str]) -> _Corpora:
                 )
     if not np.isfinite(datasets[-1].split("valid").labels).all():
         raise DataError(
-            f"The valid split of {transcripts[-1]} has texts without scores, but all scores are needed to choose "
-            "the best epoch."
+            f"The valid split of {transcripts[-1]} has no scores, but scores are needed to choose the best epoch."
         )
     return _Corpora(tuple(transcripts), datasets)
+
+
+def _open_with_default(source: str, task: Task | None, default: Task | None) -> Dataset:
+    try:
+        return open_dataset(source, task=task)
+    except UnstatedTaskError:
+        if default is None:
+            raise
+        return open_dataset(source, task=default)
 
 
 def _describe_task(task: Task) -> str:

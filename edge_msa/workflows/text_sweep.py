@@ -14,7 +14,6 @@ from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_json, print_output, print_result, print_step
 from edge_msa.data.dataset import Dataset
-from edge_msa.data.opening import open_and_report
 from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, merge_equal
 from edge_msa.evaluation.predictors import select_session_inputs, session_predictor
 from edge_msa.evaluation.reproduction.record import SeedSummary
@@ -28,6 +27,7 @@ from edge_msa.reporting.text_sweep import (
     write_sweep_page,
 )
 from edge_msa.training.context import Hardware
+from edge_msa.training.run_data import open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.training.text.load import load_text_input
 from edge_msa.workflows.calibrate import calibrate_student
@@ -58,6 +58,7 @@ class _SweepConfig:
     target: str
     recipe: Path | None
     hardware: Hardware
+    task: str | None = None
 
     def teacher(self, seed: int) -> Path:
         """Return the folder of the teacher with a seed."""
@@ -74,6 +75,7 @@ def run_text_sweep(
     target: str = "laptop-x86",
     recipe: Path | None = None,
     hardware: Hardware | None = None,
+    task: str | None = None,
     json: bool = False,
 ) -> TextSweep:
     """Train, export and measure text models of all sizes, print a table, and write a record and a page.
@@ -89,6 +91,7 @@ def run_text_sweep(
         target: Device profile to export for.
         recipe: Recipe file (default: the presets).
         hardware: Device and precision of the training.
+        task: What the scores mean (default: what the last file states, or what its scores imply).
         json: Whether to print the record as a line of JSON.
 
     Raises:
@@ -96,7 +99,7 @@ def run_text_sweep(
     """
     require_single_process("text sweep")
     config = _SweepConfig(
-        tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware()
+        tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware(), task
     )
     with allow_replacing("upstream"):
         for seed in config.seeds:
@@ -108,6 +111,7 @@ def run_text_sweep(
                 recipe=recipe,
                 seed=seed,
                 hardware=config.hardware,
+                task=task,
                 in_pipeline=True,
             )
         variants = list(_variants(config, layers))
@@ -171,6 +175,7 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _Sw
         recipe=config.recipe,
         seed=seed,
         hardware=config.hardware,
+        task=config.task,
         in_pipeline=True,
     )
     return run
@@ -190,7 +195,8 @@ def _measure(
 ) -> TextSweep:
     """Evaluate all bundles on the test split, and measure the latency of one bundle per variant."""
     print_step("test and bench")
-    dataset = open_and_report(config.transcripts[-1], None)
+    trained = load_run(config.teacher(config.seeds[0]))
+    dataset = open_unencoded_dataset_for_run(trained, config.transcripts[-1], config.task)
     first_bundles = [open_bundle(bundles[variant.name][0]) for variant in variants]
     backend = next(name for name in first_bundles[0].manifest.backends if unavailable_reason(name) is None)
     sessions = [

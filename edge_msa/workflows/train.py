@@ -14,7 +14,7 @@ from edge_msa.config.recipes import load_tables, teacher_recipe
 from edge_msa.config.teachers import TeacherName, TeacherRecipe, uses_msm
 from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date, shows_progress
 from edge_msa.data.contextual_features import dropped_frames_notes
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.opening import open_and_report
 from edge_msa.data.range_check import check_value_range
 from edge_msa.training.context import Hardware, TrainingContext
@@ -60,7 +60,7 @@ def train_teacher(
         TrainingError: The training diverged.
     """
     context = (hardware or Hardware()).start(progress=shows_progress())
-    dataset = open_and_report(data, task)
+    dataset = open_and_report(data, task, labeled=SPLITS)
     text_run = load_run(text_model) if text_model else None
     run, is_new = train_on_dataset(
         dataset if text_run is None else encode_texts_with_run(text_run, dataset),

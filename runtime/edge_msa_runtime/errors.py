@@ -15,7 +15,7 @@ EdgeMsaError                        exit code 1
 │   ├── ProfileError                exit code 2   (edge_msa_export) an unknown or invalid device profile
 │   ├── LintError                   exit code 2   (edge_msa_export) no lint rules for a backend version, or no graph
 │   └── OutputError                 exit code 2   (edge_msa_export) an output folder that may not be replaced
-├── DataError                       exit code 1   (edge_msa) a data file that cannot be loaded or used
+├── DataError                       exit code 1   a data file that cannot be loaded or used
 ├── RunError                        exit code 1   (edge_msa) a run folder that is damaged or cannot be written
 │   └── RunUsageError               exit code 2   (edge_msa) a path that is not a run of the required kind
 ├── TrainingError                   exit code 1   (edge_msa) a training that diverged
@@ -39,6 +39,10 @@ class UsageError(EdgeMsaError):
     """An argument, option or input cannot be used: wrong shape, non-finite value, unknown name."""
 
     exit_code = 2
+
+
+class DataError(EdgeMsaError):
+    """A data file cannot be loaded, or its content cannot be used."""
 
 
 class BundleError(EdgeMsaError):

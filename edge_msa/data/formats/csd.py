@@ -3,12 +3,15 @@
 The folder must contain `labels.csd`, at least one of `language.csd`, `audio.csd` and `vision.csd`, and `splits.json`:
 an object `{"train": [video, ...], "valid": [...], "test": [...]}`. A file stores `<root>/data/<video[k]>/features`
 (m, n). The samples are the ids in `labels.csd`; a sample has m valid frames.
+
+Without `labels.csd`, the samples are all ids of the other files, and `splits.json` is optional.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.assemble import RawFrames, RawSplit, assemble
+from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
+from edge_msa.data.formats.hdf5 import open_hdf5
 from edge_msa.data.identifiers import video_from_id
 from edge_msa.data.labels import resolve_task
-from edge_msa.data.tasks import Task
+from edge_msa.data.options import LoadOptions
+from edge_msa.data.tasks import NO_TASK, Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+from edge_msa_runtime.inputs.split_names import find_splits, ignored_split_note
 from edge_msa_runtime.modalities import MODALITIES
 
 _LAYOUT = (
@@ -34,41 +41,46 @@ _MOSEI_COLUMNS = 7  # sentiment, then happy, sad, anger, surprise, disgust, fear
 Sequences = dict[str, NDArray[Any]]
 
 
-def load_csd(folder: Path, *, task: Task | None) -> Dataset:
+def load_csd(folder: Path, options: LoadOptions) -> Dataset:
     """Return the dataset in a folder of aligned .csd files.
 
     Raises:
-        UsageError: The folder has other contents, or `task` is None: the format does not state what labels mean.
-        DataError: A file is damaged or not aligned, or the splits are invalid.
+        UsageError: The folder has other contents, or no task was passed: the format does not state what labels mean.
+        DataError: A file is damaged, refers to other files, or is not aligned, or the splits are invalid.
     """
     available = [modality for modality in MODALITIES if (folder / f"{modality}.csd").is_file()]
-    if not available or not (folder / "labels.csd").is_file() or not (folder / "splits.json").is_file():
+    labeled = options.labels and (folder / "labels.csd").is_file()
+    splits_path = folder / "splits.json"
+    if not available or (labeled and not splits_path.is_file()):
         names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
         raise UsageError(f"{folder} must contain {_LAYOUT}, got {names}.")
-    task = resolve_task(task, None, str(folder))
     notes: list[str] = []
-    labels = _label_rows(_load_sequences(folder / "labels.csd"), task, folder, notes)
     features = {modality: _load_sequences(folder / f"{modality}.csd") for modality in available}
-    members = _members(labels, _load_splits(folder / "splits.json"), notes)
-    notes += _mismatch_notes(labels, features)
-    raw = {split: _raw_split(split, ids, labels, features) for split, ids in members.items()}
-    return assemble(folder.resolve().name, task, raw, digest=_folder_digest(folder, available), notes=notes)
+    labels = _load_sequences(folder / "labels.csd") if labeled else {}
+    stated = {"labels": RawSplit((), np.zeros(0), {})} if labeled else {}
+    task = resolve_task(options, None, str(folder), stated)
+    labels = _label_rows(labels, task, folder, notes)
+    samples = list(labels) if labeled else list(dict.fromkeys(name for part in features.values() for name in part))
+    if splits_path.is_file():
+        members = _members(samples, _load_splits(splits_path), notes)
+    else:
+        members = {"test": _sorted(samples)}
+        notes.append("the folder has no splits.json: its samples are used as the test split")
+    if labeled:
+        notes += _mismatch_notes(labels, features)
+    raw = {split: _raw_split(split, ids, labels if labeled else None, features) for split, ids in members.items()}
+    used = [*(f"{modality}.csd" for modality in available), *(["labels.csd"] if labeled else [])]
+    digest = _folder_digest(folder, [*used, *(["splits.json"] if splits_path.is_file() else [])])
+    return assemble(folder.resolve().name, task, raw, options=options, digest=digest, notes=notes)
 
 
 def _load_sequences(path: Path) -> Sequences:
     """Return all sequences of the file, (m, n) by id."""
-    import h5py  # slow to import, and needed for this format only
-
-    try:
-        with h5py.File(path, "r") as file:
-            roots = list(file)
-            if len(roots) != 1 or "data" not in file[roots[0]]:
-                raise DataError(
-                    f"{path} must have one root group with a group 'data'; it is not a computational sequence."
-                )
-            sequences = {str(name): np.asarray(entry["features"]) for name, entry in file[roots[0]]["data"].items()}
-    except (OSError, KeyError, AttributeError, TypeError) as error:
-        raise DataError(f"{path} is not a .csd file, or is truncated ({str(error).splitlines()[0]}).") from None
+    with open_hdf5(path) as file:
+        roots = list(file)
+        if len(roots) != 1 or "data" not in file[roots[0]]:
+            raise DataError(f"{path} must have one root group with a group 'data'; it is not a computational sequence.")
+        sequences = {str(name): np.asarray(entry["features"]) for name, entry in file[roots[0]]["data"].items()}
     for name, features in sequences.items():
         if not name.endswith("]") or "[" not in name:
             raise DataError(
@@ -83,6 +95,8 @@ def _load_sequences(path: Path) -> Sequences:
 
 def _label_rows(sequences: Sequences, task: Task, folder: Path, notes: list[str]) -> Sequences:
     """Return one row of labels per sample."""
+    if not sequences or task == NO_TASK:
+        return sequences
     widths = sorted({features.shape[1] for features in sequences.values()})
     rows = {name: np.asarray(features[0]) for name, features in sequences.items() if len(features)}
     if len(widths) != 1 or len(rows) != len(sequences):
@@ -95,31 +109,48 @@ def _label_rows(sequences: Sequences, task: Task, folder: Path, notes: list[str]
     return rows
 
 
-def _load_splits(path: Path) -> dict[SplitName, list[str]]:
+def _load_splits(path: Path) -> dict[str, list[str]]:
+    """Return the videos by the keys of splits.json."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        splits: dict[SplitName, list[str]] = {
-            name: [str(video) for video in content[name]] for name in SPLITS if name in content
-        }
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"Cannot read {path} ({str(error).splitlines()[0]}).") from None
-    if not splits or set(content) - set(SPLITS):
-        raise DataError(f"The splits in {path} must be {', '.join(SPLITS)}, got {', '.join(content) or 'none'}.")
-    seen: dict[str, SplitName] = {}
-    for name, videos in splits.items():
-        for video in videos:
-            if seen.setdefault(video, name) != name:
-                raise DataError(f"{path} must list each video in one split, got {video!r} in {seen[video]} and {name}.")
-    return splits
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must be an object of lists of videos, got {json.dumps(content):.60}.")
+    for name, videos in content.items():
+        if not isinstance(videos, list) or not all(isinstance(video, (str, int)) for video in videos):
+            raise DataError(f"{name!r} in {path} must be a list of videos, got {json.dumps(videos):.60}.")
+    return {name: [str(video) for video in videos] for name, videos in content.items()}
 
 
-def _members(labels: Sequences, splits: Mapping[SplitName, list[str]], notes: list[str]) -> dict[SplitName, list[str]]:
-    where = {video: name for name, videos in splits.items() for video in videos}
-    members: dict[SplitName, list[str]] = {name: [] for name in splits}
-    for sample in sorted(labels, key=lambda name: (video_from_id(name), len(name), name)):
-        if video_from_id(sample) in where:
-            members[where[video_from_id(sample)]].append(sample)
-    dropped = len(labels) - sum(map(len, members.values()))
+def _sorted(samples: list[str]) -> list[str]:
+    return sorted(samples, key=lambda name: (video_from_id(name), len(name), name))
+
+
+def _members(samples: list[str], videos: Mapping[str, list[str]], notes: list[str]) -> dict[SplitName, list[str]]:
+    """Return the samples of each split, and add notes about those that are in none."""
+    keys = find_splits(videos, "splits.json")
+    if not keys.known:
+        raise DataError(f"The splits in splits.json must be {', '.join(SPLITS)}, got {', '.join(videos) or 'none'}.")
+    where: dict[str, SplitName] = {}
+    for split, key in keys.known.items():
+        for video in videos[key]:
+            if where.setdefault(video, split) != split:
+                raise DataError(
+                    f"splits.json must list each video in one split, got {video!r} in {where[video]} and {split}."
+                )
+    members: dict[SplitName, list[str]] = {split: [] for split in keys.known}
+    outside = []
+    for sample in _sorted(samples):
+        video = video_from_id(sample)
+        if video in where:
+            members[where[video]].append(sample)
+        else:
+            outside.append(video)
+    by_video = Counter(map(video_from_id, samples))
+    notes += [ignored_split_note(key, sum(by_video[video] for video in set(videos[key]))) for key in keys.unknown]
+    listed = {video for key in keys.unknown for video in videos[key]}
+    dropped = sum(video not in listed for video in outside)
     if dropped:
         notes.append(f"{dropped} samples dropped: splits.json does not list their videos")
     return members
@@ -136,8 +167,10 @@ def _mismatch_notes(labels: Sequences, features: Mapping[str, Sequences]) -> lis
     return notes
 
 
-def _raw_split(split: SplitName, ids: list[str], labels: Sequences, features: Mapping[str, Sequences]) -> RawSplit:
-    rows = np.stack([labels[sample] for sample in ids]) if ids else np.zeros((0, 1))
+def _raw_split(
+    split: SplitName, ids: list[str], labels: Sequences | None, features: Mapping[str, Sequences]
+) -> RawSplit:
+    rows = None if labels is None else np.stack([labels[sample] for sample in ids]) if ids else np.zeros((0, 1))
     modalities = {
         modality: _pad_sequences(sequences, ids, f"{modality} of {split}") for modality, sequences in features.items()
     }
@@ -157,7 +190,6 @@ def _pad_sequences(sequences: Sequences, ids: list[str], where: str) -> RawFrame
     return RawFrames(values=values, lengths=lengths)
 
 
-def _folder_digest(folder: Path, modalities: list[str]) -> str:
-    names = sorted([*(f"{modality}.csd" for modality in modalities), "labels.csd", "splits.json"])
-    lines = [f"{name} {file_sha256(folder / name)}\n" for name in names]
+def _folder_digest(folder: Path, names: list[str]) -> str:
+    lines = [f"{name} {file_sha256(folder / name)}\n" for name in sorted(names)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Load MMSA pickles: MOSI, MOSEI and CH-SIMS; aligned, unaligned, or a single sample.
+"""Load MMSA pickles: MOSI, MOSEI and CH-SIMS; aligned, unaligned, or a single sample; with or without labels.
 
 Layout: github.com/thuiar/MMSA, `data_loader.py`. Language is `text` (768 BERT features); its mask is in `text_bert`
 (N, 3, T) if that has the same number of frames. Audio and vision use `audio_lengths` and `vision_lengths` of unaligned
@@ -14,104 +14,135 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.assemble import RawFrames, RawSplit, assemble
-from edge_msa.data.dataset import SPLITS, Dataset, SplitName
+from edge_msa.data.assemble import assemble
+from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.data.formats.pickled_splits import (
+    NAMES,
+    any_split_has,
+    as_array,
+    count_samples,
+    select_splits,
+    stated_lengths,
+    stated_texts,
+)
 from edge_msa.data.identifiers import id_to_text, pickle_ids
 from edge_msa.data.labels import resolve_task
-from edge_msa.data.tasks import MOSI, SIMS, Task
+from edge_msa.data.options import LoadOptions
+from edge_msa.data.tasks import MOSI, SIMS
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+from edge_msa_runtime.inputs.split_names import find_split
 
-NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
 _SCORES = "regression_labels"
+_CLASSES = "classification_labels"
 
 
 def is_mmsa(content: Mapping[str, Any]) -> bool:
     """Return whether splits have the label names of MMSA."""
-    return any(
-        isinstance(content.get(split), Mapping) and {_SCORES, "classification_labels"} & set(content[split])
-        for split in SPLITS
-    )
+    return any_split_has(content, _SCORES, _CLASSES)
+
+
+def is_unlabeled(content: Mapping[str, Any]) -> bool:
+    """Return whether splits have features or texts. Without labels, files of MMSA and MulT are alike."""
+    return any_split_has(content, *NAMES.values(), "raw_text")
 
 
 def is_single_sample(content: Mapping[str, Any]) -> bool:
     """Return whether the file is one dict of arrays (T, d), without splits."""
-    return not set(content) & set(SPLITS) and any(_is_matrix(content, key) for key in NAMES.values())
+    return not any(map(find_split, content)) and any(_dimensions(content, key) == 2 for key in NAMES.values())
 
 
-def parse_mmsa(content: Mapping[str, Any], path: Path, *, task: Task | None) -> Dataset:
+def is_single_split(content: Mapping[str, Any]) -> bool:
+    """Return whether the file is one dict of arrays (N, T, d), without splits."""
+    return not any(map(find_split, content)) and any(_dimensions(content, key) == 3 for key in NAMES.values())
+
+
+def parse_mmsa(content: Mapping[str, Any], path: Path, options: LoadOptions) -> Dataset:
     """Return the dataset in the content of an MMSA file. CH-SIMS is recognized by its `regression_labels_T`.
 
     Raises:
-        DataError: A split has no scores, no features, or arrays of different lengths.
+        DataError: A split has class labels only, no features, or arrays of different lengths.
+        UnstatedTaskError: The file has no labels, and no task was passed.
     """
-    splits: dict[SplitName, Mapping[str, Any]] = {split: content[split] for split in SPLITS if split in content}
+    notes: list[str] = []
+    splits = select_splits(content, path, notes)
+    raw = {name: _raw_split(name, split, path, options, notes) for name, split in splits.items()}
     sims = any(f"{_SCORES}_T" in split for split in splits.values())
-    raw = {name: _raw_split(name, split, path) for name, split in splits.items()}
-    stated = SIMS if sims else MOSI
-    return assemble(path.stem, resolve_task(task, stated, str(path)), raw, digest=file_sha256(path))
+    stated = SIMS if sims else MOSI if any(split.labels is not None for split in raw.values()) else None
+    task = resolve_task(options, stated, path, raw, layout_notes=notes)
+    return assemble(path.stem, task, raw, options=options, digest=file_sha256(path), notes=notes)
 
 
-def parse_single_sample(content: Mapping[str, Any], path: Path, *, task: Task | None) -> Dataset:
+def parse_single_split(content: Mapping[str, Any], path: Path, options: LoadOptions) -> Dataset:
+    """Return samples without splits as the test split of a dataset.
+
+    Raises:
+        DataError: The arrays have different lengths.
+        UnstatedTaskError: The file does not state what its labels mean, and no task was passed.
+    """
+    notes = ["the file has no splits: its samples are used as the test split"]
+    raw = {"test": _raw_split("test", content, path, options, notes)}
+    stated = SIMS if f"{_SCORES}_T" in content else None
+    task = resolve_task(options, stated, path, raw)
+    return assemble(path.stem, task, {"test": raw["test"]}, options=options, digest=file_sha256(path), notes=notes)
+
+
+def parse_single_sample(content: Mapping[str, Any], path: Path, options: LoadOptions) -> Dataset:
     """Return one sample as the test split of a dataset. Its label is NaN if the file has no score.
 
     Raises:
-        UsageError: The file does not state what a label means, and `task` is None.
+        UnstatedTaskError: The file does not state what a label means, and no task was passed.
     """
     stated = SIMS if f"{_SCORES}_T" in content else None
     modalities = {
         modality: RawFrames(
             values=np.asarray(content[key])[None],
-            lengths=_single_length(content, key),
-            valid=_bert_mask(np.asarray(content["text_bert"])[None], np.asarray(content[key])[None])
-            if modality == "language" and "text_bert" in content
+            lengths=stated_lengths(content, key, str(path)),
+            valid=_bert_mask(as_array(content["text_bert"], "text_bert")[None], content[key][None])
+            if modality == "language" and content.get("text_bert") is not None
             else None,
         )
         for modality, key in NAMES.items()
-        if _is_matrix(content, key)
+        if _dimensions(content, key) == 2
     }
-    label = content.get(_SCORES)
+    label, text = content.get(_SCORES), content.get("raw_text")
     sample = RawSplit(
-        [id_to_text(content["id"]) if "id" in content else path.stem],
-        None if label is None or not np.size(label) else np.asarray(label).reshape(1, -1),
+        [id_to_text(content["id"]) if content.get("id") is not None else path.stem],
+        None if label is None or not np.size(label) else as_array(label, _SCORES).reshape(1, -1),
         modalities,
+        texts=() if text is None else [text],
     )
-    return assemble(path.stem, resolve_task(task, stated, str(path)), {"test": sample}, digest=file_sha256(path))
+    task = resolve_task(options, stated, path, {"test": sample})
+    return assemble(path.stem, task, {"test": sample}, options=options, digest=file_sha256(path))
 
 
-def _is_matrix(content: Mapping[str, Any], key: str) -> bool:
-    return isinstance(content.get(key), np.ndarray) and content[key].ndim == 2
+def _dimensions(content: Mapping[str, Any], key: str) -> int:
+    value = content.get(key)
+    return value.ndim if isinstance(value, np.ndarray) else 0
 
 
-def _single_length(content: Mapping[str, Any], key: str) -> NDArray[Any] | None:
-    return np.asarray(content[f"{key}_lengths"]).reshape(-1) if f"{key}_lengths" in content else None
+def _raw_split(
+    name: SplitName, split: Mapping[str, Any], path: Path, options: LoadOptions, notes: list[str]
+) -> RawSplit:
+    where = f"{name} of {path}"
+    if split.get(_SCORES) is None and split.get(_CLASSES) is not None and options.labels:
+        raise DataError(f"{where} must have {_SCORES}; class labels cannot be used as scores.")
+    if split.get("text") is None and split.get("text_bert") is not None:
+        raise DataError(f"{where} has text_bert but no text. Extract language features (N, T, 768) first.")
+    labels = None if split.get(_SCORES) is None else as_array(split[_SCORES], f"{_SCORES} of {where}").reshape(-1)
+    count = count_samples(split, _SCORES)
+    modalities = {m: _raw_frames(split, m, key, where) for m, key in NAMES.items() if split.get(key) is not None}
+    texts = stated_texts(split, name, count, notes)
+    return RawSplit(pickle_ids(split, name, count), labels, modalities, texts=texts)
 
 
-def _raw_split(name: SplitName, split: Mapping[str, Any], path: Path) -> RawSplit:
-    if _SCORES not in split:
-        raise DataError(f"{name} of {path} must have {_SCORES}; class labels cannot be used as scores.")
-    labels = np.asarray(split[_SCORES]).reshape(-1)
-    if "text" not in split and "text_bert" in split:
-        raise DataError(f"{name} of {path} has text_bert but no text. Extract language features (N, T, 768) first.")
-    modalities = {m: _raw_frames(split, m, key) for m, key in NAMES.items() if key in split}
-    texts = _texts(split.get("raw_text"), len(labels))
-    return RawSplit(pickle_ids(split, name, len(labels)), labels, modalities, texts=texts)
-
-
-def _texts(texts: Any, count: int) -> list[str]:
-    """Return the transcripts if the file has one for every sample, else an empty list."""
-    if isinstance(texts, np.ndarray):
-        texts = texts.tolist()
-    return [id_to_text(text) for text in texts] if isinstance(texts, list) and len(texts) == count else []
-
-
-def _raw_frames(split: Mapping[str, Any], modality: str, key: str) -> RawFrames:
-    values = np.asarray(split[key])
-    mask = (
-        _bert_mask(np.asarray(split["text_bert"]), values) if modality == "language" and "text_bert" in split else None
-    )
-    lengths = np.asarray(split[f"{key}_lengths"]) if f"{key}_lengths" in split else None
-    return RawFrames(values=values, lengths=lengths, valid=mask)
+def _raw_frames(split: Mapping[str, Any], modality: str, key: str, where: str) -> RawFrames:
+    values = as_array(split[key], f"{key} of {where}")
+    mask = None
+    if modality == "language" and split.get("text_bert") is not None:
+        mask = _bert_mask(as_array(split["text_bert"], f"text_bert of {where}"), values)
+    return RawFrames(values=values, lengths=stated_lengths(split, key, where), valid=mask)
 
 
 def _bert_mask(text_bert: NDArray[Any], values: NDArray[Any]) -> NDArray[Any] | None:

@@ -14,42 +14,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.assemble import RawFrames, RawSplit, assemble
-from edge_msa.data.dataset import SPLITS, Dataset, SplitName
+from edge_msa.data.assemble import assemble
+from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.data.formats.pickled_splits import (
+    NAMES,
+    any_split_has,
+    as_array,
+    count_samples,
+    select_splits,
+    stated_lengths,
+    stated_texts,
+)
 from edge_msa.data.identifiers import pickle_ids
 from edge_msa.data.labels import resolve_task
-from edge_msa.data.tasks import EMOTIONS, MOSI, Task
+from edge_msa.data.options import LoadOptions
+from edge_msa.data.tasks import EMOTIONS, MOSI
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
-
-_NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
+from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 
 
 def is_mult(content: Mapping[str, Any]) -> bool:
     """Return whether splits have the `labels` of MulT."""
-    return any(isinstance(content.get(split), Mapping) and "labels" in content[split] for split in SPLITS)
+    return any_split_has(content, "labels")
 
 
-def parse_mult(content: Mapping[str, Any], path: Path, *, task: Task | None) -> Dataset:
+def parse_mult(content: Mapping[str, Any], path: Path, options: LoadOptions) -> Dataset:
     """Return the dataset in the content of a MulT file. Labels (N, 4, 2) are emotions, (N, 1, 1) are scores as in MOSI.
 
     Raises:
-        DataError: Labels are missing, have another shape, or are not pairs of 0 and 1.
+        DataError: Labels have another shape, or are not pairs of 0 and 1.
+        UnstatedTaskError: All labels are missing, and no task was passed.
     """
-    splits: dict[SplitName, Mapping[str, Any]] = {split: content[split] for split in SPLITS if split in content}
-    labels = {name: _labels(name, split, path) for name, split in splits.items()}
-    raw = {name: _raw_split(name, split, labels[name]) for name, split in splits.items()}
-    emotions = any(array.ndim == 2 for array in labels.values())
-    return assemble(
-        path.stem, resolve_task(task, EMOTIONS if emotions else MOSI, str(path)), raw, digest=file_sha256(path)
-    )
+    notes: list[str] = []
+    splits = select_splits(content, path, notes)
+    labels = {name: _labels(name, split, path) if options.labels else None for name, split in splits.items()}
+    raw = {name: _raw_split(name, split, labels[name], path, notes) for name, split in splits.items()}
+    known = [array for array in labels.values() if array is not None]
+    stated = EMOTIONS if any(array.ndim == 2 for array in known) else MOSI if known else None
+    task = resolve_task(options, stated, path, raw, layout_notes=notes)
+    return assemble(path.stem, task, raw, options=options, digest=file_sha256(path), notes=notes)
 
 
-def _labels(name: SplitName, split: Mapping[str, Any], path: Path) -> NDArray[Any]:
-    """Return scores (N,), or emotions (N, 4) with values 0 and 1."""
-    if "labels" not in split:
-        raise DataError(f"{name} of {path} must have labels.")
-    labels = np.asarray(split["labels"])
+def _labels(name: SplitName, split: Mapping[str, Any], path: Path) -> NDArray[Any] | None:
+    """Return scores (N,), or emotions (N, 4) with values 0 and 1; None if the split has no labels."""
+    if split.get("labels") is None:
+        return None
+    labels = as_array(split["labels"], f"labels of {name} in {path}")
     if labels.ndim == 3 and labels.shape[1:] == (4, 2):
         return _presence(labels, f"The labels of {name} in {path}")
     if labels.ndim and labels.size == len(labels):
@@ -58,10 +69,7 @@ def _labels(name: SplitName, split: Mapping[str, Any], path: Path) -> NDArray[An
 
 
 def _presence(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
-    """Return the second value of each pair (N, 4, 2), or NaN if either value is NaN.
-
-    `convert_labels` rejects NaN and names the sample.
-    """
+    """Return the second value of each pair (N, 4, 2), or NaN if either value is NaN."""
     try:
         pairs = labels.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -72,6 +80,15 @@ def _presence(labels: NDArray[Any], where: str) -> NDArray[np.float64]:
     return np.where(np.isnan(total), np.nan, pairs[..., 1])
 
 
-def _raw_split(name: SplitName, split: Mapping[str, Any], labels: NDArray[Any]) -> RawSplit:
-    modalities = {m: RawFrames(values=np.asarray(split[key])) for m, key in _NAMES.items() if key in split}
-    return RawSplit(pickle_ids(split, name, len(labels)), labels, modalities)
+def _raw_split(
+    name: SplitName, split: Mapping[str, Any], labels: NDArray[Any] | None, path: Path, notes: list[str]
+) -> RawSplit:
+    where = f"{name} of {path}"
+    modalities = {
+        m: RawFrames(values=as_array(split[key], f"{key} of {where}"), lengths=stated_lengths(split, key, where))
+        for m, key in NAMES.items()
+        if split.get(key) is not None
+    }
+    count = count_samples(split, "labels")
+    texts = stated_texts(split, name, count, notes)
+    return RawSplit(pickle_ids(split, name, count), labels, modalities, texts=texts)

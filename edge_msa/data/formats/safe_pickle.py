@@ -1,7 +1,8 @@
 """Load pickles of NumPy arrays and plain containers without running code from the file.
 
 A pickle is a program that can call whatever `find_class` returns. Here that is a fixed table: the names in pickles of
-NumPy arrays (as `numpy.core` and `numpy._core`), and containers of plain values. The NumPy names are mapped to safe
+NumPy arrays (as `numpy.core` and `numpy._core`), and the containers of the standard library. Dicts and lists of every
+kind become plain ones. The NumPy names are mapped to safe
 replacements and not to NumPy: `dtype.__setstate__` trusts the flags in the file, and an array of floats whose dtype
 claims to hold objects would make NumPy use the bytes of the file as pointers.
 """
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.identifiers import has_valid_characters
 from edge_msa.errors import DataError
+from edge_msa_runtime.inputs.npz_files import has_valid_characters
 
 _SPEC = re.compile(r"[|<>=]?(?:[biufcSU]\d+|O\d*)")  # bool, numbers, bytes, text, objects
 _NDARRAY = object()  # stands for `numpy.ndarray` in the arguments of `_reconstruct`; cannot be called
@@ -134,6 +135,62 @@ def _encode(text: str, encoding: str = "latin1", errors: str = "strict") -> byte
     return text.encode("latin1", errors)
 
 
+class _Factory:
+    """What makes the missing values of a `defaultdict`. It is only stored, so it cannot be called."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it tries to modify a type")
+
+
+class _Namespace(dict[str, Any]):
+    """The attributes of an object whose only state they are; `load_pickle` converts it to a dict, or to its data."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError("the attributes of an object are not a dict")
+        self.update(state)
+
+
+def _default_dict(_factory: Any = None, items: Any = ()) -> dict[Any, Any]:
+    return dict(items)
+
+
+def _queue(items: Any = (), _maxlen: Any = None) -> list[Any]:
+    return list(items)
+
+
+def _reconstruct_namespace(kind: Any, _base: Any, _state: Any) -> _Namespace:
+    """Return a new object, as protocols 0 and 1 make it."""
+    if kind is not _Namespace:
+        raise pickle.UnpicklingError("only objects of the standard containers are supported")
+    return _Namespace()
+
+
+def _array(code: Any, items: Any = ()) -> NDArray[Any]:
+    """Return the values of an `array.array` as protocols 0 to 2 store it."""
+    if not isinstance(code, str) or code not in set("bBhHiIlLqQfd"):
+        raise pickle.UnpicklingError(f"an array.array of code {code!r} is not supported")
+    return np.array(list(items), np.dtype(code))
+
+
+def _array_array(_kind: Any, code: Any, machine_format: Any, data: Any) -> NDArray[Any]:
+    """Return the values of an `array.array`, which stores a machine format code as in its documentation."""
+    if machine_format not in _MACHINE_FORMATS:
+        raise pickle.UnpicklingError(f"an array.array of code {code!r} is not supported")
+    return np.frombuffer(_to_bytes(data), _MACHINE_FORMATS[machine_format]).copy()
+
+
+_MACHINE_FORMATS = {
+    code: np.dtype(order + kind)
+    for code, (order, kind) in enumerate(
+        [("", kind) for kind in ("u1", "i1")]
+        + [(order, kind) for kind in ("u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8") for order in "<>"]
+    )
+}
+
+
 @functools.cache
 def _allowed_names() -> dict[tuple[str, str], Any]:
     """Return all names that the pickle of a feature file may refer to."""
@@ -141,6 +198,19 @@ def _allowed_names() -> dict[tuple[str, str], Any]:
         ("numpy", "ndarray"): _NDARRAY,
         ("numpy", "dtype"): _Call(_dtype),
         ("collections", "OrderedDict"): _Call(dict),
+        ("collections", "Counter"): _Call(dict),
+        ("collections", "defaultdict"): _Call(_default_dict),
+        ("collections", "deque"): _Call(_queue),
+        ("collections", "UserDict"): _Namespace,
+        ("collections", "UserList"): _Namespace,
+        ("collections", "ChainMap"): _Namespace,
+        ("types", "SimpleNamespace"): _Call(_Namespace),
+        ("array", "_array_reconstructor"): _Call(_array_array),
+        ("array", "array"): _Call(_array),
+        ("UserDict", "IterableUserDict"): _Namespace,
+        ("UserList", "UserList"): _Namespace,
+        ("copy_reg", "_reconstructor"): _Call(_reconstruct_namespace),
+        ("copyreg", "_reconstructor"): _Call(_reconstruct_namespace),
         ("_codecs", "encode"): _Call(_encode),
     }
     for core in ("numpy.core", "numpy._core"):
@@ -150,6 +220,8 @@ def _allowed_names() -> dict[tuple[str, str], Any]:
     for builtins in ("builtins", "__builtin__"):
         for kind in (bytearray, bytes, complex, frozenset, set):
             table[builtins, kind.__name__] = _Call(kind)
+        for factory in ("bool", "dict", "float", "int", "list", "object", "str", "tuple"):
+            table[builtins, factory] = _Factory()
     return table
 
 
@@ -173,8 +245,8 @@ def load_pickle(path: Path) -> Any:
             return _to_plain(_SafeUnpickler(file, encoding="latin1").load())
     except _RefusedError as refused:
         raise DataError(
-            f"{path} must contain only NumPy arrays and plain containers, got {str(refused)!r}, which could run code. "
-            "Save the features again as arrays."
+            f"{path} must contain only NumPy arrays and plain containers, got {str(refused)!r}, which is neither and "
+            "could run code. Save the features again as arrays."
         ) from None
     except EOFError:
         raise DataError(f"{path} is truncated: the pickle ends before its last object. Copy it again.") from None
@@ -192,11 +264,25 @@ def load_pickle(path: Path) -> Any:
 
 
 def _to_plain(loaded: Any) -> Any:
-    """Replace each `_Array` in dicts, lists and tuples with a plain array."""
+    """Replace each `_Array` in containers with a plain array, and each `_Namespace` with a dict or list."""
     if isinstance(loaded, _Array):
         return loaded.view(np.ndarray)
+    if isinstance(loaded, _Namespace):
+        return _to_plain(_unwrap(loaded))
     if isinstance(loaded, dict):
         return {key: _to_plain(value) for key, value in loaded.items()}
     if isinstance(loaded, (list, tuple)):
         return type(loaded)(map(_to_plain, loaded))
     return loaded
+
+
+def _unwrap(namespace: _Namespace) -> Any:
+    """Return what a `UserDict`, `UserList`, `ChainMap` or `SimpleNamespace` contains."""
+    if set(namespace) == {"data"} and isinstance(namespace["data"], (dict, list)):
+        return namespace["data"]
+    if set(namespace) == {"maps"} and isinstance(namespace["maps"], list):
+        merged: dict[Any, Any] = {}
+        for part in reversed(namespace["maps"]):
+            merged.update(part)
+        return merged
+    return dict(namespace)

@@ -12,7 +12,6 @@ import torch
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.students import TextRecipe
 from edge_msa.data.dataset import FloatArray
-from edge_msa.data.formats.npz import load_arrays
 from edge_msa.data.tokenization import (
     TextTokenizer,
     build_word_tokenizer,
@@ -27,6 +26,7 @@ from edge_msa.training.randomness import generator_of
 from edge_msa.training.text.load import load_text_input
 from edge_msa.training.text.teacher_outputs import TeacherOutputs, compute_table
 from edge_msa.training.text.text_input import TextInput
+from edge_msa_runtime.inputs.npz_files import load_arrays
 
 WORDPIECES = "wordpieces"
 _VECTORS = ("glove", "vectors", "table")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 _MASK_PREFIX = "valid."
+ARRAY_NAMES = (*MODALITIES, *(_MASK_PREFIX + name for name in MODALITIES))
+"""Names of the arrays of one utterance."""
 # First bytes of .npy, .npz and an empty .npz.
 _SIGNATURES = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 
@@ -52,10 +54,12 @@ def _load_archive(path: str) -> Arrays:
     loaded = _load(path)
     if isinstance(loaded, np.ndarray):
         raise UsageError(f"{path} has one array without a name. Pass it as --language, --audio or --vision.")
-    allowed = [*MODALITIES, *(_MASK_PREFIX + name for name in MODALITIES)]
     for name in loaded:
-        if name not in allowed:
-            raise UsageError(f"Unknown array {name!r} in {path}. Allowed: {', '.join(allowed)}.")
+        if name not in ARRAY_NAMES:
+            raise UsageError(
+                f"Unknown array {name!r} in {path}. Allowed: {', '.join(ARRAY_NAMES)}. "
+                "For a file of many samples, use --data."
+            )
     return loaded
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa.data.assemble import RawFrames, RawSplit, assemble
+from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.inspect import format_inspection, inspect_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
+from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 
 
 def _dataset(task: Task, labels: Any) -> Dataset:

@@ -43,7 +43,13 @@ def test_an_unknown_format_lists_the_supported_ones(tmp_path: Path, name: str) -
 
 def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
-    with pytest.raises(UsageError, match=r"must contain labels\.csd.* got x\.txt"):
+    with pytest.raises(UsageError, match=r"is a folder without \.csd files, not a feature file\. Supported"):
+        open_dataset(tmp_path)
+    (tmp_path / "mosi.pkl").touch()
+    with pytest.raises(UsageError, match=r"Feature files in it: mosi\.pkl"):
+        open_dataset(tmp_path)
+    (tmp_path / "run.json").touch()
+    with pytest.raises(UsageError, match="is a run, not a feature file"):
         open_dataset(tmp_path)
 
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge_msa.errors import UsageError
-from edge_msa.workflows.data import convert
+from edge_msa.cli import run
+from edge_msa.data.opening import open_dataset
+from edge_msa.errors import UnstatedTaskError, UsageError
+from edge_msa.workflows.data import convert, inspect
 from tests.unit.edge_msa.toy_runs import write_dataset
 
 
@@ -18,3 +23,34 @@ def data(tmp_path: Path) -> str:
 def test_invalid_slice_raises_an_error(data: str, tmp_path: Path, samples: str) -> None:
     with pytest.raises(UsageError, match="must be a slice of training samples"):
         convert(data, tmp_path / "part.npz", None, samples=samples)
+
+
+def test_an_empty_slice_raises_an_error(data: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="must select some of the 12 training samples, got 5:2"):
+        convert(data, tmp_path / "part.npz", None, samples="5:2")
+    assert not (tmp_path / "part.npz").exists()
+
+
+@pytest.mark.case("F7")
+def test_an_unlabeled_file_is_converted_without_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = {"test": {"audio": np.ones((2, 3, 4)), "id": ["a", "b"], "text_bert": None, "raw_text": ["x", None]}}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
+    convert(str(tmp_path / "x.pkl"), tmp_path / "x.npz", None)
+    assert f"next: edge-msa predict MODEL --data {tmp_path / 'x.npz'}" in capsys.readouterr().out
+    archive = open_dataset(tmp_path / "x.npz", labels=False)
+    assert (archive.split("test").ids, archive.split("test").texts) == (("a", "b"), ("x", ""))
+    with pytest.raises(UnstatedTaskError, match="has no labels"):
+        open_dataset(tmp_path / "x.npz")
+    inspect(str(tmp_path / "x.npz"), None, json=True)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["task"] == "none"
+
+
+@pytest.mark.case("F13")
+def test_clipping_is_a_choice_of_inspect_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = {"train": {"audio": np.ones((2, 3, 4)), "regression_labels": np.array([3.667, 0])}}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
+    assert run(["data", "inspect", str(tmp_path / "x.pkl")]) == 0
+    assert "the most extreme is 3.667 (train-0); they are clipped" in capsys.readouterr().out
+    line = ["data", "convert", str(tmp_path / "x.pkl"), str(tmp_path / "x.npz"), "--no-clip-labels"]
+    assert run(line) == 0
+    np.testing.assert_allclose(open_dataset(tmp_path / "x.npz").split("train").labels, [3.667, 0])

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from edge_msa.artifacts.runs import Run
+from edge_msa.cli import run as run_cli
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import SIMS
-from edge_msa.errors import DataError, UsageError
+from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
 from edge_msa.training.context import Hardware
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
@@ -25,6 +26,7 @@ from edge_msa.workflows.distill import distill_student
 from edge_msa.workflows.evaluate import evaluate_path
 from edge_msa.workflows.explain import explain_run
 from edge_msa.workflows.export import export_model
+from edge_msa.workflows.predict import predict_file
 from edge_msa.workflows.reproduce import reproduce
 from edge_msa.workflows.sensitivity import find_mixed_precision
 from edge_msa.workflows.text import distill_text_model, train_text_model
@@ -218,7 +220,7 @@ def test_embedding_table_is_trained_from_transcripts(transcripts: Path, tmp_path
 def test_texts_without_scores_need_teachers(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
     unscored = write_transcripts(tmp_path / "unscored.csv", scored=False)
     distill_text_model([teacher.path], [str(unscored), str(transcripts)], tmp_path / "run", recipe=QUICK)
-    with pytest.raises(DataError, match="has texts without scores"):
+    with pytest.raises(DataError, match="has no scores"):
         train_text_model([str(unscored), str(transcripts)], tmp_path / "other", encoder="wordpieces", recipe=QUICK)
 
 
@@ -291,3 +293,32 @@ def test_second_sweep_reuses_all_results(
     printed = capsys.readouterr().out
     assert printed.count("is up to date") == 2 + 4 + 6 + 6  # teachers, students, calibrations, bundles
     assert [point.metrics for point in again.points] == [point.metrics for point in sweep.points]
+
+
+@pytest.mark.case("F23")
+def test_the_task_of_scores_is_an_option(transcripts: Path, tmp_path: Path) -> None:
+    scores = transcripts.read_text().replace(",2.0", ",0.4").replace(",-1.5", ",-0.4")
+    (tmp_path / "sims.csv").write_text(scores)
+    line = ["text", "train", "--transcripts", str(tmp_path / "sims.csv"), "--encoder", "wordpieces"]
+    with pytest.raises(UnstatedTaskError, match=r"-0\.4 to 0\.4 fits the task mosi, sims or regression\. Pass --task"):
+        train_text_model([str(tmp_path / "sims.csv")], tmp_path / "run", encoder="wordpieces", recipe=QUICK)
+    run = train_text_model(
+        [str(tmp_path / "sims.csv")], tmp_path / "run", encoder="wordpieces", recipe=QUICK, task="sims"
+    )
+    assert run.spec.task == SIMS
+    assert evaluate_path(run.path, str(tmp_path / "sims.csv")).task == "sims"
+    assert run_cli([*line, "--task", "mosy", "--output-dir", str(tmp_path / "other")]) == 2
+    with pytest.raises(DataError, match=r"must be within -1.0 to 1.0 for the task 'sims'"):
+        train_text_model([str(transcripts)], tmp_path / "other", encoder="wordpieces", recipe=QUICK, task="sims")
+
+
+@pytest.mark.case("F7")
+def test_texts_without_scores_are_predicted_by_run_and_bundle(bundle: Path, table: Run, tmp_path: Path) -> None:
+    unscored = write_transcripts(tmp_path / "unscored.csv", scored=False)
+    predicted = predict_file(table.path, str(unscored))
+    assert len(predicted) == 18
+    assert {item.subset for item in predicted} == {"l"}
+    on_bundle = predict_file(bundle, str(unscored), backend="onnxruntime", precision="fp32")
+    assert [item.id for item in on_bundle] == [item.id for item in predicted]
+    scores = [np.array([item.score for item in items], np.float64) for items in (predicted, on_bundle)]
+    np.testing.assert_allclose(scores[1], scores[0], atol=0.02)  # the rows of the table are int8

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -89,3 +90,99 @@ def test_a_text_that_is_too_long_prints_a_warning(
         assert message in captured
     assert main(["predict", path, "--text", long, "--truncate", "window"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def _archive(path: Path, frames: Callable[..., Any]) -> Path:
+    """Write two unlabeled samples with language and audio; the second one has no valid frame."""
+    arrays: dict[str, Any] = {"header": np.array(json.dumps({"schema": 1})), "test/ids": np.array(["x,1", "y"])}
+    for name in ("language", "audio"):
+        arrays[f"test/{name}"] = np.stack([frames(name, 4), frames(name, 4)])
+        arrays[f"test/{name}_valid"] = np.array([[True] * 4, [False] * 4])
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.case("F7")
+def test_all_samples_of_a_file_are_predicted(
+    shared_bundle: Path, tmp_path: Path, frames: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = _archive(tmp_path / "x.npz", frames)
+    expected = load(shared_bundle).predict(language=frames("language", 4), audio=frames("audio", 4))
+    assert main(["predict", str(shared_bundle), "--data", str(data), "--output", str(tmp_path / "out.csv")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out.csv'}: 1 samples predicted: {expected.label} 1\n"
+    assert "1 of 2 samples have no prediction" in captured.err
+    with (tmp_path / "out.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["id"], first["split"], first["subset"], first["label"]) == ("x,1", "test", "la", expected.label)
+    assert float(first["score"]) == pytest.approx(expected.score, rel=1e-6)
+    assert (second["id"], second["subset"], second["score"]) == ("y", "", "")
+    assert main(["predict", str(shared_bundle), "--data", str(data), "--output", str(tmp_path / "out.json")]) == 0
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert [item["id"] for item in content["predictions"]] == ["x,1", "y"]
+    assert content["predictions"][0]["score"] == expected.score
+
+
+@pytest.mark.case("F7")
+def test_texts_of_a_table_are_predicted(
+    make_text_bundle: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_text_bundle("table")
+    (tmp_path / "t.csv").write_text("id,text\na,i love it\nb,\nc,  \n")
+    assert main(["predict", str(folder), "--data", str(tmp_path / "t.csv"), "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[-1])["predicted"] == 1
+    rows = list(csv.DictReader(lines[:-1]))
+    assert float(rows[0]["score"]) == pytest.approx(load(folder).predict(text="i love it").score, rel=1e-6)
+    assert [row["warnings"] for row in rows] == ["", "no valid frame or word", "no valid frame or word"]
+
+
+@pytest.mark.case("F7")
+def test_one_unusable_sample_does_not_lose_the_others(
+    shared_bundle: Path, tmp_path: Path, frames: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    np.save(data / "good.vision.npy", frames("vision", 4))
+    np.save(data / "bad.vision.npy", np.full((4, 3), np.nan, np.float32))
+    assert main(["predict", str(shared_bundle), "--data", str(data)]) == 0
+    bad, good = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert (good["id"], good["subset"]) == ("good", "v")
+    assert "must have finite values" in bad["warnings"]
+    (data / "good.vision.npy").unlink()
+    assert main(["predict", str(shared_bundle), "--data", str(data)]) == 2
+
+
+@pytest.mark.case("F7")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "x.npz", "--text", "hi"], "--data is for many samples"),
+        (["--text", "hi", "--output", "out.csv"], "--output and --split are for the samples of --data"),
+        (["--data", "x.npz", "--output", "out.txt"], "must end in .csv or .json"),
+        (["--data", "x.pkl"], "x.pkl does not exist"),
+        ([], "or many samples as --data"),
+    ],
+)
+def test_invalid_combinations_are_refused(
+    shared_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(shared_bundle), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.case("F7")
+def test_texts_need_a_bundle_that_takes_text(
+    shared_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.csv").write_text("text\nhi\n")
+    assert main(["predict", str(shared_bundle), "--data", str(tmp_path / "t.csv")]) == 2
+    assert (
+        "must have at least one of language, audio, vision, which the bundle takes, got text" in capsys.readouterr().err
+    )

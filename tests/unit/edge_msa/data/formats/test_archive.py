@@ -130,8 +130,8 @@ def test_non_finite_values_are_located(tmp_path: Path) -> None:
     ):
         open_dataset(path)
     dataset = _dataset()
-    dataset.splits["train"].labels[1] = np.nan
-    with pytest.raises(DataError, match=r"train/labels .* \[1\]\. Label these samples"):
+    dataset.splits["train"].labels[1] = np.inf
+    with pytest.raises(DataError, match=r"train/labels .* \[1\]\. Correct these labels"):
         write_archive(dataset, tmp_path / "y.npz")
     assert not (tmp_path / "y.npz").exists()
 
@@ -144,6 +144,15 @@ def test_non_finite_values_are_located(tmp_path: Path) -> None:
         ({"schema": 1, "task": {"kind": "mosy", "labels": [], "edges": []}}, {}, "Did you mean 'mosi'"),
         ({"schema": 1, "task": {"kind": "mosi"}}, {}, "task in the header"),
         ({"schema": 1, "task": "mosi", "frame_rates": {"audio": "fast"}}, {}, "frame_rates"),
+        ({"schema": 1, "task": "mosi", "frame_rates": {"audio": -25}}, {}, "must be positive numbers in Hz, got -25"),
+        ({"schema": 1, "task": "mosi", "frame_rates": {"audio": float("nan")}}, {}, "positive numbers in Hz, got nan"),
+        ({"schema": 1, "task": "mosi", "frame_rates": {"video": 25}}, {}, "must be for language, audio, vision"),
+        ({"schema": 1, "task": "mosi", "notes": 3}, {}, "notes in the header of .* must be a list of texts, got 3"),
+        ({"schema": 1, "task": "mosi", "clip_labels": "no"}, {}, "clip_labels in the header"),
+        (None, {"train__groups": np.array("g")}, "train/groups .* must be an array of texts"),
+        (None, {"train__texts": np.array("one")}, "train/texts .* must be an array of texts"),
+        (None, {"train__ids": np.ones((2, 2))}, "train/ids .* must be an array of texts"),
+        (None, {"train__audio_valid": np.array([["a"] * 3] * 2)}, "train/audio_valid .* must be an array of bool"),
         (None, {"train__labels": None}, "must have train/labels"),
         (None, {"train__audoi": np.ones(2)}, "train/audoi"),
         (None, {"train__audio": None}, "must have at least one of language, audio, vision"),
@@ -173,7 +182,7 @@ def test_a_split_without_labels_needs_ids(tmp_path: Path) -> None:
     result = open_dataset(tmp_path / "x.npz")
     assert np.isnan(result.split("train").labels).all()
     assert result.split("train").ids == dataset.split("train").ids
-    assert "train: no labels, so it can be used for predictions but not for training or evaluation" in result.notes
+    assert "no labels in train: use predict, or distill --transfer" in result.notes
 
 
 def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
@@ -218,4 +227,43 @@ def test_texts_must_have_all_samples(tmp_path: Path) -> None:
     path = _by_hand(tmp_path / "x.npz", train__texts=np.array(["one", "two"]))
     assert open_dataset(path).split("train").texts == ("one", "two")
     with pytest.raises(DataError, match="texts must have 2 samples, as ids has, got 1"):
-        open_dataset(_by_hand(tmp_path / "y.npz", train__texts=np.array("one")))
+        open_dataset(_by_hand(tmp_path / "y.npz", train__texts=np.array(["one"])))
+
+
+@pytest.mark.case("F7")
+def test_samples_without_labels_are_kept(tmp_path: Path) -> None:
+    dataset = _dataset()
+    dataset.splits["test"].labels[1] = np.nan
+    write_archive(dataset, tmp_path / "x.npz")
+    loaded = open_dataset(tmp_path / "x.npz")
+    np.testing.assert_array_equal(loaded.split("test").labels, dataset.split("test").labels)
+    assert "test: 1 of 5 samples have no label" in loaded.notes
+
+
+@pytest.mark.case("F10")
+def test_split_aliases_are_read_and_others_counted(tmp_path: Path) -> None:
+    more = {"dev__labels": np.ones(1), "dev__audio": np.ones((1, 3, 2)), "mix__ids": np.array(["a", "b", "c"])}
+    dataset = open_dataset(_by_hand(tmp_path / "x.npz", **more))
+    assert set(dataset.splits) == {"train", "valid"}
+    assert any("'mix' with 3 samples" in note for note in dataset.notes)
+
+
+@pytest.mark.case("F11")
+def test_a_mask_that_misses_the_frames_is_moved(tmp_path: Path) -> None:
+    audio = np.zeros((2, 3, 2), np.float32)
+    audio[0, 1:] = audio[1, :2] = 1
+    mask = np.array([[True, True, False]] * 2)
+    frames = open_dataset(_by_hand(tmp_path / "x.npz", train__audio=audio, train__audio_valid=mask))
+    assert frames.split("train").modalities["audio"].valid.tolist() == [[False, True, True], [True, True, False]]
+    gaps = np.array([[True, False, False]] * 2)
+    kept = open_dataset(_by_hand(tmp_path / "y.npz", train__audio_valid=gaps))
+    assert kept.split("train").modalities["audio"].valid.tolist() == gaps.tolist()
+
+
+@pytest.mark.case("F13")
+def test_an_archive_keeps_the_choice_to_clip_labels(tmp_path: Path) -> None:
+    path = _by_hand(tmp_path / "x.npz", train__labels=np.array([3.5, -1.0]))
+    write_archive(open_dataset(path, clip_labels=False), tmp_path / "y.npz")
+    assert open_dataset(tmp_path / "y.npz").split("train").labels.tolist() == [3.5, -1.0]
+    assert open_dataset(tmp_path / "y.npz", clip_labels=True).split("train").labels.tolist() == [3.0, -1.0]
+    assert open_dataset(path).split("train").labels.tolist() == [3.0, -1.0]

@@ -57,9 +57,8 @@ def test_the_task_must_be_stated(folder: Path) -> None:
         open_dataset(folder)
 
 
-@pytest.mark.parametrize("lost", ["splits.json", "labels.csd"])
-def test_an_incomplete_folder_is_refused(folder: Path, lost: str) -> None:
-    (folder / lost).unlink()
+def test_an_incomplete_folder_is_refused(folder: Path) -> None:
+    (folder / "splits.json").unlink()
     with pytest.raises(UsageError, match=r"must contain labels\.csd.*splits\.json"):
         open_dataset(folder, task=MOSI)
 
@@ -118,8 +117,10 @@ def test_invalid_sequences_are_refused(folder: Path, features: Any, message: str
     ("splits", "message"),
     [
         ('{"train": ["a"], "test": ["a"]}', "'a' in train and test"),
-        ('{"training": ["a"]}', "training"),
-        ('["a"]', "splits.json"),
+        ('{"teach": ["a"]}', "must be train, valid, test, got teach"),
+        ('["a"]', "must be an object of lists of videos"),
+        ("[1, 2]", "must be an object of lists of videos"),
+        ('{"train": "abc"}', "'train' in .* must be a list of videos"),
         ("{", "splits.json"),
         ('{"train": ["nobody"]}', "train split is empty"),
     ],
@@ -135,7 +136,7 @@ def test_invalid_splits_are_refused(folder: Path, splits: str, message: str) -> 
 def test_a_truncated_sequence_file_is_refused(folder: Path, keep: int) -> None:
     path = folder / "audio.csd"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"audio\.csd is not a \.csd file, or is truncated") as caught:
+    with pytest.raises(DataError, match=r"audio\.csd is not a readable HDF5 file, or is truncated") as caught:
         open_dataset(folder, task=MOSI)
     assert "\n" not in str(caught.value)
 
@@ -145,3 +146,23 @@ def test_an_hdf5_file_of_another_layout_is_refused(folder: Path) -> None:
         file["x"] = np.ones(3)
     with pytest.raises(DataError, match="not a computational sequence"):
         open_dataset(folder, task=MOSI)
+
+
+@pytest.mark.case("F7")
+def test_a_folder_without_labels_is_loaded_for_predictions(folder: Path) -> None:
+    (folder / "labels.csd").unlink()
+    with pytest.raises(UsageError, match="--task"):
+        open_dataset(folder)
+    dataset = open_dataset(folder, labels=False)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 3, "valid": 1, "test": 1}
+    (folder / "splits.json").unlink()
+    assert len(open_dataset(folder, labels=False).split("test")) == 5
+
+
+@pytest.mark.case("F10")
+def test_split_aliases_are_read_and_others_counted(folder: Path) -> None:
+    (folder / "splits.json").write_text(json.dumps({"training": ["a"], "dev": ["b"], "extra": ["c"]}))
+    dataset = open_dataset(folder, task=MOSI)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 3, "valid": 1}
+    assert len(dataset.notes) == 1
+    assert dataset.notes[0].startswith("split 'extra' with 1 samples is ignored")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edge_msa.data.opening import open_dataset
-from edge_msa.data.tasks import MOSI, REGRESSION, SIMS
-from edge_msa.errors import DataError, UsageError
+from edge_msa.data.tasks import MOSI, NO_TASK, REGRESSION, SIMS
+from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 
 Content = dict[str, dict[str, Any]]
 
@@ -79,7 +79,7 @@ def test_infinite_audio_becomes_zero_with_a_note(tmp_path: Path) -> None:
     content = _content()
     content["train"]["audio"][0, :3, 1] = -np.inf
     dataset = open_dataset(_write(tmp_path / "x.pkl", content))
-    assert dataset.notes == ("audio: 3 values in train were -inf, set to 0",)
+    assert "audio: 3 values in train were -inf, set to 0" in dataset.notes
 
 
 def _drop(content: Content, split: str, key: str) -> Content:
@@ -102,10 +102,15 @@ def _put(content: Content, split: str, key: str, value: Any) -> Content:
             "audio must have 5 features in test, as in train, got 4",
         ),
         (_put(_content(), "test", "audio", np.ones((2, 6, 5))), "audio of test must have .* got 2"),
-        (_put(_content(), "train", "audio_lengths", [9] * 5), "lengths of audio of train must be 0 to 6"),
         (
-            _put(_content(), "test", "regression_labels", np.array([0, np.nan, 1])),
-            r"'vid2\$_\$1' in test must be a finite number, got nan",
+            _put(_content(), "train", "audio_lengths", [9] * 5),
+            "lengths of audio of train must be whole numbers from 0 to 6",
+        ),
+        (_put(_content(), "train", "audio_lengths", ["9"] * 5), "lengths of audio of train must be .* got <U1 values"),
+        (_put(_content(), "train", "audio", [[1], [2, 3]]), "audio of train .* must be an array"),
+        (
+            _put(_content(), "test", "regression_labels", np.array([0, np.inf, 1])),
+            r"'vid2\$_\$1' in test must be a finite number, got inf",
         ),
         (_content() | {"valid": _split(0, 1)}, "valid split is empty"),
     ],
@@ -147,5 +152,108 @@ def test_a_single_sample_may_lack_its_label_but_needs_a_task(tmp_path: Path) -> 
         open_dataset(path)
     dataset = open_dataset(path, task=MOSI)
     assert np.isnan(dataset.split("test").labels).all()
-    assert dataset.notes == ("test: no labels, so it can be used for predictions but not for training or evaluation",)
+    assert "no labels in test: use predict, or distill --transfer" in dataset.notes
     assert dataset.split("test").ids == ("one",)
+
+
+@pytest.mark.case("F7")
+@pytest.mark.parametrize("missing", ["no key", None, [np.nan] * 3, np.array([None] * 3)])
+def test_a_file_without_labels_is_loaded_for_predictions(tmp_path: Path, missing: Any) -> None:
+    content = {"test": _split(3, 2)}
+    del content["test"]["classification_labels"], content["test"]["regression_labels"]
+    if not isinstance(missing, str):
+        content["test"]["regression_labels"] = missing
+    path = _write(tmp_path / "x.pkl", content)
+    if missing is None or isinstance(missing, str):
+        with pytest.raises(UnstatedTaskError, match="has no labels, so its task is unknown") as caught:
+            open_dataset(path)
+        assert caught.value.unlabeled
+        assert open_dataset(path, labels=False).task == NO_TASK
+    dataset = open_dataset(path, labels=False)
+    assert (len(dataset.split("test")), dataset.dims) == (3, {"language": 8, "audio": 5, "vision": 7})
+    assert np.isnan(open_dataset(path, task=MOSI).split("test").labels).all()
+
+
+@pytest.mark.case("F7")
+def test_a_sample_without_a_label_is_counted(tmp_path: Path) -> None:
+    content = _content()
+    content["test"]["regression_labels"] = [0.5, None, float("nan")]
+    dataset = open_dataset(_write(tmp_path / "x.pkl", content))
+    assert np.isnan(dataset.split("test").labels).tolist() == [False, True, True]
+    assert "test: 2 of 3 samples have no label" in dataset.notes
+
+
+@pytest.mark.case("F7")
+def test_samples_without_splits_are_the_test_split(tmp_path: Path) -> None:
+    split = _split(3, 2)
+    del split["regression_labels"], split["classification_labels"]
+    dataset = open_dataset(_write(tmp_path / "x.pkl", split), labels=False)
+    assert list(dataset.splits) == ["test"]
+    assert dataset.split("test").ids[0] == "vid2$_$0"
+    assert "the file has no splits" in dataset.notes[0]
+
+
+@pytest.mark.case("F10")
+def test_other_split_names_are_read_or_counted_in_a_note(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"Training": _split(5, 0), "dev": _split(2, 1), "testing": _split(3, 2)}
+    dataset = open_dataset(_write(tmp_path / "x.pkl", content | {"train_mix": _split(4, 3), "version": "2"}))
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 5, "valid": 2, "test": 3}
+    assert any(note.startswith("split 'train_mix' with 4 samples is ignored") for note in dataset.notes)
+    assert "key 'version' is ignored" in dataset.notes
+
+
+@pytest.mark.case("F10")
+def test_a_file_of_unknown_splits_names_them(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="got train_mix"):
+        open_dataset(_write(tmp_path / "x.pkl", {"train_mix": _split(4, 3)}))
+
+
+def test_a_split_of_none_is_noted_and_a_list_is_refused(tmp_path: Path) -> None:
+    dataset = open_dataset(_write(tmp_path / "x.pkl", _content() | {"valid": None}))
+    assert set(dataset.splits) == {"train", "test"}
+    assert "valid: the split is None, so it is ignored" in dataset.notes
+    with pytest.raises(DataError, match=r"valid of .* must be a dict of arrays, got list"):
+        open_dataset(_write(tmp_path / "x.pkl", _content() | {"valid": [1, 2]}))
+
+
+@pytest.mark.case("F11")
+def test_left_padded_frames_are_read_despite_lengths(tmp_path: Path) -> None:
+    content = _content()
+    audio = np.zeros((5, 9, 5), np.float32)
+    for row in range(5):
+        audio[row, 9 - (row + 1) :] = row + 1
+    content["train"] |= {"audio": audio, "audio_lengths": [1, 2, 3, 4, 5]}
+    dataset = open_dataset(_write(tmp_path / "x.pkl", content))
+    samples = [dataset.split("train").sample(row)["audio"] for row in range(5)]
+    assert [frames[:, 0].tolist() for frames in samples] == [[row + 1.0] * (row + 1) for row in range(5)]
+    assert any(note.startswith("audio: 5 of 5 samples in train are not padded where") for note in dataset.notes)
+
+
+@pytest.mark.case("F12")
+def test_missing_texts_are_empty_and_counted(tmp_path: Path) -> None:
+    content = _content()
+    content["train"]["raw_text"] = np.array(
+        ["nan", None, float("nan"), np.float32("nan"), b"\xe5\xa5\xbd"], dtype=object
+    )
+    dataset = open_dataset(_write(tmp_path / "x.pkl", content))
+    assert dataset.split("train").texts == ("nan", "", "", "", "\u597d")
+    assert "train: 3 of 5 texts are missing or empty" in dataset.notes
+
+
+@pytest.mark.case("F12")
+def test_texts_of_another_number_of_samples_are_noted(tmp_path: Path) -> None:
+    content = _content()
+    content["train"]["raw_text"] = ["one"]
+    dataset = open_dataset(_write(tmp_path / "x.pkl", content))
+    assert dataset.split("train").texts == ()
+    assert "train: raw_text has 1 texts for 5 samples, so it is ignored" in dataset.notes
+
+
+@pytest.mark.case("F23")
+def test_scores_that_would_also_fit_sims_are_noted(tmp_path: Path) -> None:
+    content = _content()
+    assert any(
+        "would also fit the task sims" in note for note in open_dataset(_write(tmp_path / "x.pkl", content)).notes
+    )
+    content["train"]["regression_labels"][0] = 2.5
+    assert not any("sims" in note for note in open_dataset(_write(tmp_path / "x.pkl", content)).notes)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa.data.formats.public_npz import split_by_group
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import MOSI, REGRESSION
-from edge_msa.errors import DataError
+from edge_msa.errors import DataError, UnstatedTaskError
+from edge_msa_runtime.inputs.public_npz import split_by_group
 from tests.locations import SHARED_DATA
 
 # Ten names in the order of their SHA-256.
@@ -66,13 +66,12 @@ def test_language_stays_ids_over_one_table_and_audio_is_one_frame(tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"split": np.array(["train", "train", "dev", "test"])}, "'dev'"),
-        ({"split": np.array(["train", "train", "train", "test"])}, "valid split is empty"),
+        ({"split": np.array(["a", "a", "b", "a"])}, "must have the splits train, valid, test, got a, b"),
         ({"audio": np.ones((4, 2, 2))}, "one vector per utterance"),
         ({"lengths": np.array([9, 1, 1, 1])}, "lengths of language of train"),
-        ({"label": np.ones(3)}, "label of .* must have 4 samples, as id has, got 3"),
+        ({"label": np.ones(3)}, "label of .* must have 4 samples, as id has, got shape \\(3,\\)"),
         ({"glove": np.ones((2, 3))}, "rows 0 to 1 of the table"),
-        ({"label": np.array([1, np.nan, 1, 1])}, "'vid_eo_1' in train must be a finite number, got nan"),
+        ({"label": np.array([1, np.inf, 1, 1])}, "'vid_eo_1' in train must be a finite number, got inf"),
     ],
 )
 def test_an_invalid_language_audio_file_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -87,7 +86,7 @@ def test_a_single_split_is_split_by_video(tmp_path: Path) -> None:
     assert [len(group) for group in groups] == [3, 1, 1]
     assert len(set.union(*groups)) == 5
     assert {n: s.ids for n, s in dataset.splits.items()} == {n: s.ids for n, s in other.splits.items()}
-    assert dataset.notes == ("the file has one split: its videos are split 3/1/1 into train/valid/test",)
+    assert dataset.notes[0] == "the file has one split: its videos are split 3/1/1 into train/valid/test"
 
 
 def test_too_few_videos_are_refused(tmp_path: Path) -> None:
@@ -116,7 +115,7 @@ def test_a_split_may_lack_a_modality_that_others_have(tmp_path: Path) -> None:
     assert set(dataset.split("train").modalities) == {"audio", "vision"}
     assert dataset.dims == {"language": 4, "audio": 2, "vision": 5}
     assert dataset.notes == ("train has no language", "labels are 1 to 5: the task is plain regression")
-    with pytest.raises(DataError, match=r"'train-2' in train must be within -3.0 to 3.0 .* got 3\.66667"):
+    with pytest.raises(DataError, match=r"'train-3' in train must be within -3.0 to 3.0 .* got 5"):
         open_dataset(path, task=MOSI)
 
 
@@ -146,3 +145,38 @@ def test_public_transcripts_have_texts_without_frames() -> None:
     dataset = open_dataset(_shared("mosei_transcripts.csv.gz"))
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 16274, "valid": 1861, "test": 4653}
     assert dataset.dims == {}
+
+
+@pytest.mark.case("F7")
+def test_files_without_labels_are_loaded_for_predictions(tmp_path: Path) -> None:
+    for number, arrays in enumerate((_language_audio(), _trimodal())):
+        del arrays["label"]
+        path = _save(tmp_path / f"{number}.npz", arrays)
+        with pytest.raises(UnstatedTaskError, match="has no labels"):
+            open_dataset(path)
+        assert sum(map(len, open_dataset(path, labels=False).splits.values())) == len(arrays["id"])
+    path = _save(tmp_path / "ict.npz", {"dev_audio": np.ones((2, 3, 4)), "extra_audio": np.ones((5, 3, 4))})
+    dataset = open_dataset(path, labels=False)
+    assert list(dataset.splits) == ["valid"]
+    assert any("'extra' with 5 samples" in note for note in dataset.notes)
+
+
+@pytest.mark.case("F10")
+def test_split_aliases_are_read_and_others_counted(tmp_path: Path) -> None:
+    arrays = _language_audio() | {"split": np.array(["training", "mix", "dev", "testing"])}
+    dataset = open_dataset(_save(tmp_path / "x.npz", arrays))
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 1, "valid": 1, "test": 1}
+    assert any(note.startswith("split 'mix' with 1 samples") for note in dataset.notes)
+
+
+@pytest.mark.case("F11")
+def test_left_padded_words_and_frames_are_read_despite_lengths(tmp_path: Path) -> None:
+    arrays = _language_audio()
+    lengths = arrays["lengths"]
+    arrays["word_ids"] = np.where(np.arange(5) >= 5 - lengths[:, None], 3 + np.arange(5) % 2, 1).astype(np.int32)
+    split = open_dataset(_save(tmp_path / "x.npz", arrays)).split("train")
+    assert split.modalities["language"].valid.tolist() == [[True] * 5, [False] * 4 + [True]]
+    arrays = _trimodal()
+    arrays["audio"][:, :2] = 0
+    dataset = open_dataset(_save(tmp_path / "y.npz", arrays))
+    assert dataset.split("train").modalities["audio"].valid[0].tolist() == [False, False, True, True, True, True]

@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import pickle
 import struct
-from collections import OrderedDict
+from array import array
+from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -170,3 +172,46 @@ def test_damage_inside_an_array_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(whole.replace(b"f8", b"zz"))
     with pytest.raises(DataError, match="damaged"):
         load_pickle(tmp_path / "x.pkl")
+
+
+@pytest.mark.case("F28")
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (defaultdict(list, a=[1]), {"a": [1]}),
+        (defaultdict(OrderedDict, a=OrderedDict(b=2)), {"a": {"b": 2}}),
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (deque([1, 2], maxlen=3), [1, 2]),
+        (UserDict({"a": 1}), {"a": 1}),
+        (UserList([1, 2]), [1, 2]),
+        (ChainMap({"a": 1}, {"a": 2, "b": 3}), {"a": 1, "b": 3}),
+        (SimpleNamespace(a=[1]), {"a": [1]}),
+    ],
+)
+def test_containers_of_the_standard_library_are_loaded(
+    tmp_path: Path, content: Any, expected: Any, protocol: int
+) -> None:
+    loaded = load_pickle(_write(tmp_path / "x.pkl", content, protocol))
+    assert (loaded, type(loaded)) == (expected, type(expected))
+
+
+@pytest.mark.case("F28")
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_inside_containers_are_plain_arrays(tmp_path: Path, protocol: int) -> None:
+    content = defaultdict(dict, train={"x": np.ones(2), "lengths": array("i", [3, 4]), "y": array("d", [0.5])})
+    loaded = load_pickle(_write(tmp_path / "x.pkl", content, protocol))["train"]
+    assert (loaded["lengths"].tolist(), loaded["y"].tolist(), type(loaded["x"])) == ([3, 4], [0.5], np.ndarray)
+
+
+@pytest.mark.case("F28")
+@pytest.mark.parametrize("factory", [eval, os.system, print])
+def test_a_factory_that_could_run_code_is_refused(tmp_path: Path, factory: Any) -> None:
+    with pytest.raises(DataError, match=f"{factory.__name__}'.* could run code"):
+        load_pickle(_write(tmp_path / "x.pkl", defaultdict(factory)))
+
+
+@pytest.mark.case("F28")
+def test_a_factory_cannot_be_called(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not callable"):
+        load_pickle(_write(tmp_path / "x.pkl", _Attack(list, "abc")))

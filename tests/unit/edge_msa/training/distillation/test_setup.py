@@ -85,5 +85,5 @@ def test_teacher_on_unlabeled_samples_raises_an_error(data: str) -> None:
     whole = open_dataset(data)
     train = whole.split("train")
     no_labels = dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))
-    with pytest.raises(DataError, match="train split of all has samples without labels"):
+    with pytest.raises(DataError, match="train split of all has no labels"):
         ModelSpec.for_training(dataclasses.replace(whole, splits={**whole.splits, "train": no_labels}), data)

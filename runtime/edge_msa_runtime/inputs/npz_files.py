@@ -1,23 +1,27 @@
-"""Load the arrays of an .npz file without pickles."""
+"""Load the arrays of an `.npz` file without pickles."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_msa.data.identifiers import has_valid_characters
-from edge_msa.errors import DataError
+from edge_msa_runtime.errors import DataError, first_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Arrays = dict[str, NDArray[Any]]
 
 # RuntimeError: a damaged entry can look encrypted, or look compressed with an unknown method.
 _DAMAGE = (ValueError, EOFError, OSError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path) -> Arrays:
     """Return all arrays of an .npz file by name.
 
     Raises:
@@ -30,7 +34,18 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"Cannot read {path} ({error.strerror or error}).") from None
 
 
-def _load_all(file: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
+def has_valid_characters(array: NDArray[Any]) -> bool:
+    """Return whether all code points in an array of text exist.
+
+    NumPy stores any 32 bits as a character and fails only when the text is used.
+    """
+    if array.dtype.kind != "U" or not array.nbytes:
+        return True
+    points = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder))
+    return int(points.max()) <= 0x10FFFF
+
+
+def _load_all(file: BinaryIO, path: Path) -> Arrays:
     try:
         archive = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile):
@@ -41,12 +56,11 @@ def _load_all(file: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
         return {name: _load_array(archive, name, path) for name in archive.files}
 
 
-def _load_array(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> NDArray[Any]:
+def _load_array(archive: Any, name: str, path: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = archive[name]
     except _DAMAGE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"Cannot read the array {name!r} of {path} ({reason}).") from None
+        raise DataError(f"Cannot read the array {name!r} of {path} ({first_line(error)}).") from None
     if not has_valid_characters(array):
         raise DataError(f"The array {name!r} of {path} is damaged: it contains invalid characters.")
     return array

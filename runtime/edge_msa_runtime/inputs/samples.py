@@ -1,0 +1,193 @@
+"""Read the samples of a file or folder for predictions: everything that NumPy alone can read safely.
+
+- `.npz`: an archive of `edge-msa data convert`, a public layout, or the frames of one utterance;
+- `.csv`, `.tsv`, also compressed (`.gz`): texts;
+- a folder of utterances: `ID/audio.npy`, `ID.audio.npy` or `ID.npz`, with frames (T, d) each.
+
+Labels are ignored, so the samples need none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+
+from edge_msa_runtime.errors import DataError, UsageError
+from edge_msa_runtime.inputs.archives import HEADER, parse_archive
+from edge_msa_runtime.inputs.files import ARRAY_NAMES, load_inputs
+from edge_msa_runtime.inputs.frames import build_frames
+from edge_msa_runtime.inputs.npz_files import load_arrays
+from edge_msa_runtime.inputs.public_npz import parse_public_npz
+from edge_msa_runtime.inputs.sample_ids import make_unique
+from edge_msa_runtime.inputs.transcripts import parse_transcripts
+from edge_msa_runtime.modalities import MODALITIES
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.inputs.frames import MaskedFrames, RawSplit
+
+_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+_SUPPORTED = (
+    "Pass a .npz of `edge-msa data convert` or of a public layout, a .csv of texts, or a folder of .npy or .npz files. "
+    "Convert other feature files with `edge-msa data convert FILE OUT.npz` on a workstation."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One utterance.
+
+    Attributes:
+        id: its name, unique within its split.
+        split: name of its split; empty if the file has no splits.
+        frames: frames (T, d) of each modality that it has.
+        valid: masks (T,) of the frames, by modality; frames without a mask are all valid.
+        text: its text; None if the file has no texts.
+    """
+
+    id: str
+    split: str
+    frames: Mapping[str, Any]
+    valid: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    text: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """The samples of a file.
+
+    Attributes:
+        count: number of samples.
+        modalities: the modalities that samples have as frames.
+        has_text: whether samples have texts.
+        notes: what was changed or dropped.
+        read: yields the samples in the order of the file. Errors of a single sample are raised here.
+    """
+
+    count: int
+    modalities: tuple[str, ...]
+    has_text: bool
+    notes: tuple[str, ...]
+    read: Callable[[], Iterator[Sample]]
+
+
+def open_samples(path: Path, *, split: str | None = None) -> Samples:
+    """Open a file or folder of samples.
+
+    Args:
+        path: the file or folder.
+        split: name of the only split to read; None for all.
+
+    Raises:
+        UsageError: the path does not exist, has another format, or lacks the split.
+        DataError: the content is invalid.
+    """
+    if not path.exists():
+        raise UsageError(f"{path} does not exist. {_SUPPORTED}")
+    name = path.name.lower()
+    if path.is_dir():
+        return _open_folder(path, split)
+    if name.endswith(_TABLES):
+        return _open_table(path, split)
+    if name.endswith(".npz"):
+        return _open_npz(path, split)
+    raise UsageError(f"{path} has a format that this command cannot read. {_SUPPORTED}")
+
+
+def _open_table(path: Path, split: str | None) -> Samples:
+    tables, notes = parse_transcripts(path)
+    samples = []
+    for name in _selected(list(tables), split, path):
+        table = next(item for key, item in tables.items() if key == name)
+        ids = make_unique(table.ids)
+        samples += [Sample(sample, name, {}, text=text) for sample, text in zip(ids, table.texts)]
+    return Samples(len(samples), (), True, tuple(notes), lambda: iter(samples))
+
+
+def _open_npz(path: Path, split: str | None) -> Samples:
+    arrays = load_arrays(path)
+    if HEADER in arrays:
+        archive = parse_archive(arrays, path)
+        return _open_splits(dict(archive.splits), list(archive.notes), path, split)
+    if arrays and set(arrays) <= set(ARRAY_NAMES):
+        frames, valid = load_inputs(str(path), {})
+        _selected([], split, path)
+        return Samples(1, tuple(frames), False, (), lambda: iter([Sample(path.stem, "", frames, valid)]))
+    public = parse_public_npz(arrays, path)
+    return _open_splits(dict(public.splits), public.notes, path, split)
+
+
+def _open_splits(splits: dict[Any, RawSplit], notes: list[str], path: Path, split: str | None) -> Samples:
+    parts: list[tuple[str, list[str], list[str], dict[str, MaskedFrames]]] = []
+    for name in _selected(list(splits), split, path):
+        raw = splits[name]
+        if not len(raw.ids):
+            raise DataError(f"The {name} split of {path} is empty. Pass a file with samples in it.")
+        frames = {}
+        for modality, stored in raw.modalities.items():
+            frames[modality], more = build_frames(stored, name, modality, len(raw.ids))
+            notes += more
+        texts = [str(text) for text in raw.texts]
+        if texts and len(texts) != len(raw.ids):
+            raise DataError(
+                f"texts of {name} in {path} must have {len(raw.ids)} samples, as ids has, got {len(texts)}."
+            )
+        parts.append((name, make_unique(raw.ids), texts, frames))
+
+    def read() -> Iterator[Sample]:
+        for name, ids, texts, modalities in parts:
+            for row, sample in enumerate(ids):
+                frames = {modality: item.sample(row) for modality, item in modalities.items() if item.valid[row].any()}
+                yield Sample(sample, name, frames, text=texts[row] if texts else None)
+
+    count = sum(len(ids) for _, ids, _, _ in parts)
+    available = tuple(name for name in MODALITIES if any(name in modalities for _, _, _, modalities in parts))
+    return Samples(count, available, any(texts for _, _, texts, _ in parts), tuple(notes), read)
+
+
+def _open_folder(path: Path, split: str | None) -> Samples:
+    _selected([], split, path)
+    archives: dict[str, str] = {}
+    files: dict[str, dict[str, str]] = {}
+    ignored = []
+    for entry in sorted(path.iterdir()):
+        found = _files_of_utterance(entry)
+        if entry.is_file() and entry.suffix == ".npz":
+            archives[entry.stem] = str(entry)
+        elif found:
+            for sample, modality, file in found:
+                files.setdefault(sample, {})[modality] = file
+        elif not entry.name.startswith("."):
+            ignored.append(entry.name)
+    names = sorted({*archives, *files})
+    if not names:
+        raise UsageError(
+            f"{path} must contain utterances: ID/audio.npy, ID.audio.npy or ID.npz, got "
+            f"{', '.join(ignored[:5]) or 'nothing'}. {_SUPPORTED}"
+        )
+    notes = [f"{len(ignored)} other files in {path} are ignored, e.g. {ignored[0]}"] if ignored else []
+
+    def read() -> Iterator[Sample]:
+        for name in names:
+            frames, valid = load_inputs(archives.get(name), files.get(name, {}))
+            yield Sample(name, "", frames, valid)
+
+    # The archives are not opened yet, so they may have every modality.
+    available = MODALITIES if archives else tuple(m for m in MODALITIES if any(m in item for item in files.values()))
+    return Samples(len(names), available, False, tuple(notes), read)
+
+
+def _files_of_utterance(entry: Path) -> list[tuple[str, str, str]]:
+    """Return the id, modality and path of each .npy file that an entry of a folder is or contains."""
+    if entry.is_dir():
+        return [(entry.name, m, str(entry / f"{m}.npy")) for m in MODALITIES if (entry / f"{m}.npy").is_file()]
+    sample, _, modality = entry.stem.rpartition(".")
+    if entry.suffix != ".npy" or modality not in MODALITIES:
+        return []
+    return [(sample or entry.parent.resolve().name, modality, str(entry))]
+
+
+def _selected(names: list[str], split: str | None, path: Path) -> list[str]:
+    if split is not None and split not in names:
+        raise UsageError(f"{path} has no {split} split. Available: {', '.join(names) or 'none'}.")
+    return names if split is None else [split]

@@ -1,0 +1,178 @@
+"""Predict many samples, and write the predictions to a CSV or JSON file."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from edge_msa_runtime.atomic_files import write_file
+from edge_msa_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.bundle.manifest import TaskSpec
+    from edge_msa_runtime.inputs.samples import Sample
+    from edge_msa_runtime.prediction import Prediction
+    from edge_msa_runtime.session import Session
+
+SUFFIXES = (".csv", ".json")
+NO_FRAME = "no valid frame or word"
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedSample:
+    """The prediction of one sample, or the reason why there is none.
+
+    Attributes:
+        id: name of the sample.
+        split: name of its split; empty if the file has no splits.
+        subset: the modalities that the prediction is based on; empty without a prediction.
+        score: sentiment on the task's scale; None for emotions and without a prediction.
+        label: name of the range that contains the score, or the most probable emotion.
+        probabilities: probability of each emotion; empty for scores.
+        warnings: what was done to the inputs, or why there is no prediction.
+    """
+
+    id: str
+    split: str
+    subset: str = ""
+    score: float | None = None
+    label: str = ""
+    probabilities: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, sample: str, split: str, prediction: Prediction) -> PredictedSample:
+        """Return the prediction of a sample."""
+        return cls(
+            sample,
+            split,
+            prediction.subset,
+            prediction.score,
+            prediction.label,
+            prediction.probabilities,
+            prediction.warnings,
+        )
+
+
+def check_suffix(path: Path) -> None:
+    """Check the name of a file for predictions. Call this before slow work.
+
+    Raises:
+        UsageError: The name does not end in .csv or .json.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"The name of a file for predictions must end in {' or '.join(SUFFIXES)}, got {path}.")
+
+
+def predict_samples(
+    session: Session, samples: Iterable[Sample], modalities: Sequence[str], *, truncate: str = "end"
+) -> list[PredictedSample]:
+    """Predict each sample from those of the given modalities that it has. `truncate` is as in `Session.predict`.
+
+    A sample that cannot be predicted has a warning instead, so that the others are not lost.
+
+    Raises:
+        UsageError: No sample could be predicted. The message is that of the first one.
+    """
+    predicted: list[PredictedSample] = []
+    first_error: UsageError | None = None
+    for sample in samples:
+        try:
+            predicted.append(_predict(session, sample, modalities, truncate))
+        except UsageError as error:
+            first_error = first_error or error
+            predicted.append(PredictedSample(sample.id, sample.split, warnings=(str(error),)))
+    if first_error is not None and not any(item.subset for item in predicted):
+        raise first_error
+    return predicted
+
+
+def usable_modalities(session: Session, available: Sequence[str], *, has_text: bool) -> tuple[list[str], list[str]]:
+    """Return the modalities of a file that a bundle takes (`text` for texts), and a note for each that is ignored.
+
+    Texts have precedence over language frames.
+
+    Raises:
+        UsageError: The file has nothing that the bundle takes.
+    """
+    takes_text = session.manifest.language is not None
+    used = [name for name in available if name in session.manifest.modalities]
+    notes = [f"{name}: ignored, the bundle does not take it" for name in available if name not in used]
+    if has_text and takes_text:
+        used = ["text", *(name for name in used if name != "language")]
+    if not used:
+        takes = [*session.manifest.modalities, *(["text"] if takes_text else [])]
+        has = [*available, *(["text"] if has_text else [])]
+        raise UsageError(
+            f"The samples must have at least one of {', '.join(takes)}, which the bundle takes, got {', '.join(has)}. "
+            "Pass other data or another bundle."
+        )
+    return used, notes
+
+
+def summarize(predicted: Sequence[PredictedSample]) -> list[str]:
+    """Return what a user should know about predictions: how many there are of each label, and how many lack one."""
+    done = [item for item in predicted if item.subset]
+    labels: dict[str, int] = {}
+    for item in done:
+        labels[item.label] = labels.get(item.label, 0) + 1
+    counts = ", ".join(f"{label} {count}" for label, count in sorted(labels.items()) if label)
+    lines = [f"{len(done)} samples predicted{f': {counts}' if counts else ''}"]
+    if len(done) < len(predicted):
+        reasons = dict.fromkeys(item.warnings[0] for item in predicted if not item.subset)
+        lines.append(
+            f"{len(predicted) - len(done)} of {len(predicted)} samples have no prediction, see the warnings of their "
+            f"rows, e.g. {next(iter(reasons))}"
+        )
+    return lines
+
+
+def format_csv(predicted: Sequence[PredictedSample], task: TaskSpec) -> str:
+    """Return a table: id, split, subset, score, label, the probability of each emotion, and warnings."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    emotions = task.labels if task.kind == "emotions" else ()
+    writer.writerow(
+        ["id", "split", "subset", "score", "label", *(f"probability.{name}" for name in emotions), "warnings"]
+    )
+    for item in predicted:
+        probabilities = [_number(item.probabilities.get(name)) for name in emotions]
+        score = _number(item.score)
+        writer.writerow([item.id, item.split, item.subset, score, item.label, *probabilities, "; ".join(item.warnings)])
+    return text.getvalue()
+
+
+def write_predictions(
+    path: Path, predicted: Sequence[PredictedSample], task: TaskSpec, source: Mapping[str, Any]
+) -> None:
+    """Write predictions to a CSV or JSON file, according to its name. `source` describes them in JSON.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    if path.suffix.lower() == ".json":
+        content = {**source, "task": task.kind, "predictions": [dataclasses.asdict(item) for item in predicted]}
+        write_file(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    else:
+        write_file(path, format_csv(predicted, task).encode("utf-8", "replace"))
+
+
+def _predict(session: Session, sample: Sample, modalities: Sequence[str], truncate: str) -> PredictedSample:
+    inputs: dict[str, Any] = {name: sample.frames[name] for name in modalities if name in sample.frames}
+    if "text" in modalities and sample.text:
+        inputs["text"] = sample.text
+    valid = {name: mask for name, mask in sample.valid.items() if name in inputs}
+    if not inputs or (list(inputs) == ["text"] and not session.count_tokens(inputs["text"])):
+        return PredictedSample(sample.id, sample.split, warnings=(NO_FRAME,))
+    return PredictedSample.of(sample.id, sample.split, session.predict(**inputs, valid=valid, truncate=truncate))
+
+
+def _number(value: float | None) -> str:
+    """Return the shortest text of a float32."""
+    return "" if value is None else str(np.float32(value))
