@@ -128,6 +128,28 @@ def bench_long_windows(
     )
 
 
+@bench_app.command("runtime", cls=Command)
+def bench_runtime(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[BUNDLE]", help="Bundle to measure.", show_default="an untrained student of size tiny at fp32"
+        ),
+        INPUT,
+    ] = None,
+    threads: Threads = 1,
+    num_runs: NumRuns = 2000,
+    json: Json = False,
+) -> None:
+    """Measure what the runtime adds to the calls of a backend.
+
+    Compares a prediction, and a push with a prediction, with the same graphs called directly.
+    """
+    from edge_msa.workflows.bench import bench_runtime as run
+
+    run(bundle, threads=threads, num_runs=num_runs, json=json)
+
+
 @bench_app.command("students", cls=Command)
 def bench_students(threads: Threads = 1, num_runs: NumRuns = 200, json: Json = False) -> None:
     """Measure untrained students of every size, and ALMT."""

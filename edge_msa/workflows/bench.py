@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_msa.benchmark import almt, students, throughput
+from edge_msa.benchmark import almt, runtime_overhead, students, throughput
 from edge_msa.benchmark.bundles import bench_bundles, format_bench_records
 from edge_msa.benchmark.random_bundles import long_window_bundle
 from edge_msa.benchmark.records import BenchRecord, write_records
@@ -93,6 +94,22 @@ def bench_students(*, threads: int, num_runs: int, json: bool) -> None:
     print_result(students.format_latencies(latencies))
     if json:
         print_json({"students": [dataclasses.asdict(latency) for latency in latencies]})
+
+
+def bench_runtime(bundle: Path | None, *, threads: int, num_runs: int, json: bool) -> None:
+    """Measure what the runtime adds to the calls of a backend, and print a table.
+
+    Args:
+        bundle: The bundle (default: that of an untrained student).
+        threads: CPU threads of one prediction.
+        num_runs: Timed calls of each kind.
+        json: Also print the results as one line of JSON.
+    """
+    with runtime_overhead.untrained_bundle() if bundle is None else contextlib.nullcontext(bundle) as path:
+        results = runtime_overhead.measure_overhead(path, threads=threads, num_runs=num_runs)
+    print_result(runtime_overhead.format_overhead(results))
+    if json:
+        print_json({"runtime": [dataclasses.asdict(item) | {"overhead_us": item.overhead_us} for item in results]})
 
 
 def bench_almt(*, threads: int, num_runs: int, json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar
 from edge_msa_runtime.backends.base import matches_device
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError
-from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.program_pool import ProgramPool, closed_error
 from edge_msa_runtime.programs import FuseProgram, RoleProgram, StepProgram, TextEncoderProgram, WindowProgram
 
@@ -44,12 +44,20 @@ class Graphs:
         self._lock = threading.RLock()
         self._is_closed = False
         self._steps: dict[str, ProgramPool[StepProgram]] = {}
-        self._windows: dict[GraphKey, ProgramPool[WindowProgram] | None] = {}
+        self._windows: dict[GraphKey, ProgramPool[WindowProgram]] = {}
         self._text_encoders: dict[int, ProgramPool[TextEncoderProgram]] = {}
         self._fuse: ProgramPool[FuseProgram] | None = None
         self._notes: list[str] = []
         keys = [s.key for s in bundle.manifest.graphs if (s.backend, s.precision) == (backend.name, precision)]
-        self._short_windows = {subset: _lengths(keys, GraphKey.window(subset)) for subset in Subset}
+        # The window graphs of each subset, shortest first, with the frames of each modality that they take.
+        self._window_lengths = {
+            subset: tuple(
+                (key, tuple((name, length or self._specs[name].window) for name in subset.modalities))
+                for length in (*_lengths(keys, GraphKey.window(subset)), None)
+                if (key := GraphKey.window(subset, length)) in keys
+            )
+            for subset in subsets_of(self._specs)
+        }
         self._text_lengths = _lengths(keys, GraphKey("text_encoder", ("language",)))
 
     @property
@@ -67,20 +75,18 @@ class Graphs:
 
         The result is None if the frames of a modality exceed its window, or if the bundle has no window graphs.
         """
-        if not all(len(values) <= self._specs[name].window for name, values in frames.items()):
-            return None
-        key = GraphKey.window(subset)
-        if lengths := self._short_windows[subset]:
-            longest = max(map(len, frames.values()))
-            key = GraphKey.window(subset, next((length for length in lengths if longest <= length), None))
-        pool = self._windows[key] if key in self._windows else self._window_pool(key)
-        if pool is None:
-            return None
-        program = pool.take()
-        try:
-            return program.run(frames)
-        finally:
-            pool.give(program)
+        for key, lengths in self._window_lengths[subset]:
+            for name, length in lengths:
+                if len(frames[name]) > length:
+                    break
+            else:
+                pool = self._windows.get(key) or self._window_pool(key)
+                program = pool.take()
+                try:
+                    return program.run(frames)
+                finally:
+                    pool.give(program)
+        return None
 
     def encode_text(self, ids: Sequence[int]) -> Frames:
         """Run the shortest text encoder graph that holds n > 0 token ids, and return the frames (n, d)."""
@@ -116,15 +122,12 @@ class Graphs:
 
     def prepare(self, subset: Subset) -> None:
         """Load every graph that `Session.predict` or a stream needs for a subset, with all programs of each."""
-        pools: list[ProgramPool[Any] | None] = [
-            self._window_pool(GraphKey.window(subset, length)) for length in (None, *self._short_windows[subset])
-        ]
+        pools: list[ProgramPool[Any]] = [self._window_pool(key) for key, _ in self._window_lengths[subset]]
         if "language" in subset.modalities:
             pools += [self._text_encoder_pool(length) for length in self._text_lengths]
         pools += [self._step_pool(name) for name in subset.modalities]
         for pool in (*pools, self._fuse_pool()):
-            if pool is not None:
-                pool.fill()
+            pool.fill()
 
     def close(self) -> None:
         """Release every loaded graph. Programs that are running are released when they have ended."""
@@ -135,17 +138,14 @@ class Graphs:
             if pool is not None:
                 pool.close()
 
-    def _window_pool(self, key: GraphKey) -> ProgramPool[WindowProgram] | None:
+    def _window_pool(self, key: GraphKey) -> ProgramPool[WindowProgram]:
         with self._lock:
             if key not in self._windows:
                 specs = {name: self._specs[name] for name in key.modalities}
                 lengths = {name: key.length or spec.window for name, spec in specs.items()}
                 outputs = self._bundle.manifest.task.outputs
-                has_graph = self._bundle.graph(self.backend.name, self.precision, key) is not None
-                self._windows[key] = (
-                    self._load(key, lambda program, file: WindowProgram(program, file, specs, lengths, outputs))
-                    if has_graph
-                    else None
+                self._windows[key] = self._load(
+                    key, lambda program, file: WindowProgram(program, file, specs, lengths, outputs)
                 )
             return self._windows[key]
 

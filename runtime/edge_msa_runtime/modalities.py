@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Iterable
+from typing import Iterable, Mapping
 
 MODALITIES: tuple[str, str, str] = ("language", "audio", "vision")
 _LETTERS = {"language": "l", "audio": "a", "vision": "v"}
@@ -32,11 +32,17 @@ class Subset(enum.Enum):
         Raises:
             ValueError: `modalities` is empty or contains an unknown name.
         """
-        names = set(modalities)
+        names = frozenset(modalities)
+        subset = _BY_MODALITIES.get(names)
+        if subset is not None:
+            return subset
         unknown = sorted(names - set(MODALITIES))
         if unknown:
             raise ValueError(f"Unknown modality {unknown[0]!r}. Available: {', '.join(MODALITIES)}.")
-        return cls("".join(_LETTERS[name] for name in MODALITIES if name in names))
+        raise ValueError("A subset must have at least one modality, got none.")
+
+
+_BY_MODALITIES: Mapping[frozenset[str], Subset] = {frozenset(subset.modalities): subset for subset in Subset}
 
 
 def subsets_of(modalities: Iterable[str]) -> tuple[Subset, ...]:

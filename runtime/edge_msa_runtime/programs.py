@@ -125,9 +125,10 @@ class WindowProgram(RoleProgram):
         _check_signature(file, program, {**frames, **valid}, {"prediction": (1, outputs), **excesses})
         super().__init__(program)
         self._prediction = program.outputs["prediction"][0]
-        self._excesses = [(_clip_warning(name), program.outputs[f"{EXCESS}.{name}"]) for name in clipped]
+        self._excesses = [(_clip_warning(name), program.outputs[f"{EXCESS}.{name}"].item) for name in clipped]
         self._inputs = [
-            (name, _FramesInput(program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"])) for name in specs
+            (name, _FramesInput(program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"]).write)
+            for name in specs
         ]
 
     def run(self, frames: Mapping[str, Frames]) -> tuple[list[float], tuple[str, ...]]:
@@ -136,11 +137,11 @@ class WindowProgram(RoleProgram):
         Args:
             frames: raw valid frames of exactly the subset's modalities, at most `lengths` frames each.
         """
-        for name, frames_input in self._inputs:
-            frames_input.write(frames[name])
+        for name, write in self._inputs:
+            write(frames[name])
         self._program.run()
-        warnings = tuple([warning for warning, excess in self._excesses if not excess.item() <= MAX_EXCESS])
-        return self._prediction.tolist(), warnings
+        warnings = [warning for warning, get_excess in self._excesses if not get_excess() <= MAX_EXCESS]
+        return self._prediction.tolist(), tuple(warnings)
 
 
 class TextEncoderProgram(RoleProgram):
@@ -175,17 +176,17 @@ class _FramesInput:
     def __init__(self, frames: NDArray[Any], valid: NDArray[Any]) -> None:
         self._frames = frames[0]
         self._valid = valid[0]
-        self._count = 0
+        self._target = self._frames[:0]
 
     def write(self, frames: Frames) -> None:
         """Write raw frames (n, dim), n at most the length of the input."""
-        count = len(frames)
-        self._frames[:count] = frames
-        if count != self._count:
-            self._frames[count : self._count] = 0
+        count, previous = len(frames), len(self._target)
+        if count != previous:
+            self._frames[count:previous] = 0
             self._valid[:count] = 1
             self._valid[count:] = 0
-            self._count = count
+            self._target = self._frames[:count]
+        self._target[...] = frames
 
 
 def _check_signature(

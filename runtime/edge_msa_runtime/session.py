@@ -7,7 +7,7 @@ import operator
 import os
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Sequence
 
 from edge_msa_runtime.backends import Backend, BackendOptions, check_backend_name, open_backend
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
@@ -64,6 +64,11 @@ class Session:
         return self.bundle.manifest
 
     @property
+    def graphs(self) -> Graphs:
+        """The graphs that predict."""
+        return self._graphs
+
+    @property
     def device(self) -> str:
         """The device that the graphs run on; the requested device until the first graph is loaded."""
         return self._graphs.device
@@ -115,7 +120,8 @@ class Session:
         self._graphs.check_open()
         started = time.perf_counter()
         frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
-        self._check_truncate(truncate)
+        if truncate != "end":
+            self._check_truncate(truncate)
         tokens = None
         if text is not None:
             if language is not None:
@@ -127,7 +133,7 @@ class Session:
                 if text is not None
                 else f"No modality has a valid frame. Pass at least one of {', '.join(self.manifest.modalities)}."
             )
-        names = {*frames, *(["language"] if tokens is not None and tokens.parts else [])}
+        names: Collection[str] = frames if tokens is None or not tokens.parts else {*frames, "language"}
         outputs, warnings = self._run(frames) if tokens is None else self._run_parts(frames, tokens)
         if tokens is not None:
             warnings += self._truncation_warnings(tokens, truncate)

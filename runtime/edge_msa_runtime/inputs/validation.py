@@ -106,7 +106,7 @@ def _valid_mask(name: str, array: Frames, mask: Any) -> NDArray[np.bool_] | None
     valid = None if mask is None else _checked_mask(name, mask, len(array))
     if not isinstance(array, np.ma.MaskedArray):
         return valid
-    unmasked: NDArray[np.bool_] = ~np.ma.getmaskarray(array).any(axis=1)
+    unmasked: NDArray[np.bool_] = np.logical_not(np.asarray(np.ma.getmaskarray(array)).any(axis=1))
     return unmasked if valid is None else unmasked & valid
 
 

@@ -16,7 +16,10 @@ def test_a_student_of_two_modalities_has_three_subsets() -> None:
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["smell"], "Unknown modality 'smell'. Available: language"), ([], "'' is not a valid Subset")],
+    [
+        (["smell"], "Unknown modality 'smell'. Available: language"),
+        ([], "A subset must have at least one modality, got none"),
+    ],
 )
 def test_an_unknown_or_empty_subset_raises(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
