@@ -10,22 +10,21 @@ import onnx
 from onnx import TensorProto, helper
 
 from edge_msa_calibrate.errors import CalibrationError
-from edge_msa_runtime.backends.onnxruntime_backend import import_onnxruntime
-from edge_msa_runtime.errors import first_line
+from edge_msa_runtime.backends.onnxruntime_backend import open_inference_session
+from edge_msa_runtime.errors import PackageImportError, first_line
 
 Array = npt.NDArray[Any]
-_ERRORS_ONLY = 3
 
 
 class GraphExecutor:
     """A float32 graph, ready to run. `run` returns the tensors named in `tensors`, which need not be graph outputs.
 
     Raises:
+        PackageImportError: ONNX Runtime cannot be imported.
         CalibrationError: ONNX Runtime cannot load the graph.
     """
 
     def __init__(self, model: onnx.ModelProto, tensors: Iterable[str]) -> None:
-        onnxruntime = import_onnxruntime()
         self._tensors = tuple(dict.fromkeys(tensors))
         extended = onnx.ModelProto()
         extended.CopyFrom(model)
@@ -33,14 +32,10 @@ class GraphExecutor:
         for name in self._tensors:
             if name not in outputs:
                 extended.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
         try:
-            self._session = onnxruntime.InferenceSession(
-                extended.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_inference_session(extended.SerializeToString())
+        except PackageImportError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions have no other common base class
             raise CalibrationError(f"ONNX Runtime cannot load the graph: {first_line(error)}") from error
 

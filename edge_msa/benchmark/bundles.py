@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from edge_msa.benchmark.machine import describe_machine, matches_profile, unavailable_reason
@@ -44,29 +45,29 @@ def bench_bundles(
     Raises:
         BackendUnavailableError: No bundle can run on this machine with that backend.
     """
-    sessions: list[Session] = []
     not_executed: list[BenchRecord] = []
-    for bundle in bundles:
-        for name in bundle.manifest.backends if backend == "auto" else (backend,):
-            reason = None if name not in bundle.manifest.backends else unavailable_reason(name)
-            for precision in bundle.precisions(name):
-                if reason is None:
-                    sessions.append(load(bundle.path, backend=name, precision=precision, threads=threads))
-                else:
-                    not_executed.append(_record_without_latency(bundle, name, precision, reason))
-    if not sessions:
-        paths = ", ".join(str(bundle.path) for bundle in bundles)
-        raise BackendUnavailableError(f"No backend of {paths} is available on this machine (--backend {backend}).")
-    results = bench_sessions(sessions, repeats=num_runs, rate=rate)
-    records = []
-    for session, result in zip(sessions, results, strict=True):
-        on_target = matches_profile(session.manifest.profile)
-        single_process = _bench_in_new_process(session)
-        records.append(
-            bench_record(session.bundle, result.to_json(), single_process, describe_machine(), on_target=on_target)
-        )
-    for session in sessions:
-        session.close()
+    with ExitStack() as stack:
+        sessions: list[Session] = []
+        for bundle in bundles:
+            for name in bundle.manifest.backends if backend == "auto" else (backend,):
+                reason = None if name not in bundle.manifest.backends else unavailable_reason(name)
+                for precision in bundle.precisions(name):
+                    if reason is None:
+                        session = load(bundle.path, backend=name, precision=precision, threads=threads)
+                        sessions.append(stack.enter_context(session))
+                    else:
+                        not_executed.append(_record_without_latency(bundle, name, precision, reason))
+        if not sessions:
+            paths = ", ".join(str(bundle.path) for bundle in bundles)
+            raise BackendUnavailableError(f"No backend of {paths} is available on this machine (--backend {backend}).")
+        results = bench_sessions(sessions, repeats=num_runs, rate=rate)
+        records = []
+        for session, result in zip(sessions, results, strict=True):
+            on_target = matches_profile(session.manifest.profile)
+            single_process = _bench_in_new_process(session)
+            records.append(
+                bench_record(session.bundle, result.to_json(), single_process, describe_machine(), on_target=on_target)
+            )
     return records + not_executed
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import platform
 import statistics
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,28 +175,29 @@ def skip_latency(_: Path) -> LatencyRounds:
 def _measure_backend(
     bundle: Bundle, backend: str, task: Task, split: Split, signal: frozenset[str], latencies: LatencyRounds | None
 ) -> Iterator[PrecisionMeasurement]:
-    sessions = {name: open_session(bundle, backend, name) for name in bundle.precisions(backend)}
-    on_target = latencies is not None or matches_profile(bundle.manifest.profile)
-    measured_by = next(iter(sessions.values())).backend
-    if latencies is None:
-        latencies = _measure_latency(bundle, backend, sessions)
-    for name, session in sessions.items():
-        predict = session_predictor(session)
-        by_subset = {
-            subset.value: measure(task, split.labels[rows], predict(split.select(rows), subset))
-            for subset, rows in available_subsets(split)
-        }
-        yield PrecisionMeasurement(
-            backend,
-            name,
-            measured_by,
-            points={subset: gate_points(task, metrics) for subset, metrics in by_subset.items()},
-            by_subset=by_subset,
-            signal=signal,
-            rounds=latencies.get((backend, name), ()),
-            measured_on="" if on_target else platform.machine(),
-        )
-        session.close()
+    with ExitStack() as stack:
+        names = bundle.precisions(backend)
+        sessions = {name: stack.enter_context(open_session(bundle, backend, name)) for name in names}
+        on_target = latencies is not None or matches_profile(bundle.manifest.profile)
+        measured_by = next(iter(sessions.values())).backend
+        if latencies is None:
+            latencies = _measure_latency(bundle, backend, sessions)
+        for name, session in sessions.items():
+            predict = session_predictor(session)
+            by_subset = {
+                subset.value: measure(task, split.labels[rows], predict(split.select(rows), subset))
+                for subset, rows in available_subsets(split)
+            }
+            yield PrecisionMeasurement(
+                backend,
+                name,
+                measured_by,
+                points={subset: gate_points(task, metrics) for subset, metrics in by_subset.items()},
+                by_subset=by_subset,
+                signal=signal,
+                rounds=latencies.get((backend, name), ()),
+                measured_on="" if on_target else platform.machine(),
+            )
 
 
 def _measure_latency(bundle: Bundle, backend: str, sessions: Mapping[str, Session]) -> LatencyRounds:

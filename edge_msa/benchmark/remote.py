@@ -197,10 +197,16 @@ def probe_host(remote: RemoteConfig, profile: Mapping[str, Any]) -> str:
 def _install_runtime(remote: RemoteConfig, folder: str, bundle: Bundle, backend: str) -> _RemoteRuntime:
     """Install this machine's runtime into a new environment; with `offline`, import it from its wheel instead."""
     wheel = _copy_wheel(remote.host, folder, bundle)
-    # Backends write files to TMPDIR, which are removed with the folder.
-    environment = (
-        f"EDGE_MSA_CACHE={shlex.quote(folder + '/cache')} TMPDIR={shlex.quote(folder)} PYTHONDONTWRITEBYTECODE=1"
-    )
+    # What backends write to TMPDIR, HOME and the cache is removed with the folder. Python still finds the packages that
+    # the user of the device has installed in HOME.
+    folders = {
+        "EDGE_MSA_CACHE": f"{folder}/cache",
+        "XDG_CACHE_HOME": f"{folder}/cache",
+        "TMPDIR": folder,
+        "HOME": folder,
+    }
+    environment = 'PYTHONUSERBASE="${PYTHONUSERBASE:-$HOME/.local}" PYTHONDONTWRITEBYTECODE=1 '
+    environment += " ".join(f"{name}={shlex.quote(path)}" for name, path in folders.items())
     if remote.offline:
         environment += f' PYTHONPATH={shlex.quote(wheel)}"${{PYTHONPATH:+:$PYTHONPATH}}"'
         python = shlex.quote(remote.host.python)

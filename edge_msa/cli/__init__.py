@@ -21,13 +21,14 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code. Expected errors are printed as one line on stderr."""
-    from edge_msa.console import start_command
+    from edge_msa.console import print_note, start_command
     from edge_msa_runtime.encodings import escape_unprintable_output
     from edge_msa_runtime.interrupts import handle_interrupts
+    from edge_msa_runtime.log_notes import print_log
 
     escape_unprintable_output()
     start_command()
-    with handle_interrupts() as interrupts:
+    with handle_interrupts() as interrupts, print_log(print_note):
         try:
             code = _run(arguments)
         except KeyboardInterrupt:

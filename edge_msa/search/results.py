@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
@@ -88,13 +89,12 @@ class _Finisher:
 
     def _final_latencies(self, selected: Mapping[int, TrialResult], bundles: Mapping[int, str]) -> dict[int, float]:
         """Return p50 in milliseconds by trial number, with all bundles interleaved."""
-        sessions = [
-            open_session(open_bundle(bundles[number]), self._context.backend, trial.precision)
-            for number, trial in selected.items()
-        ]
-        results = measure_latency(sessions)
-        for session in sessions:
-            session.close()
+        with ExitStack() as stack:
+            sessions = [
+                stack.enter_context(open_session(open_bundle(bundles[number]), self._context.backend, trial.precision))
+                for number, trial in selected.items()
+            ]
+            results = measure_latency(sessions)
         return {number: result.latencies[0].p50_ms for number, result in zip(selected, results, strict=True)}
 
     def _with_errors_over_seeds(self, record: SearchRecord) -> SearchRecord:

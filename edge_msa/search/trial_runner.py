@@ -104,9 +104,9 @@ class TrialRunner:
         run = self.calibrated_run(claimed.params, seed)
         with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
             error, session = self._measure_error(run, str(claimed.params[PRECISION]), Path(scratch))
-            reference = self._reference or self._open_reference(run)
-            result, reference_result = measure_latency([session, reference])
-            session.close()
+            with session:
+                reference = self._reference or self._open_reference(run)
+                result, reference_result = measure_latency([session, reference])
         p50_ms = result.latencies[0].p50_ms
         return TrialResult(
             claimed.number,

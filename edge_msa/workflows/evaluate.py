@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -65,13 +66,13 @@ def evaluate_path(
             f"The {split} split of {opened.name} has no labels, so it cannot be evaluated. Pass another --split, or "
             f"predict it: {command}"
         )
-    predict, source, dataset = open_predictor(path, opened, backend=backend, precision=precision)
-    optimum = find_bayes_optimum(source_data, dataset, split)
-    evaluation, scores = evaluate(predict, dataset, split, source, bayes_optimum=optimum)
+    with open_predictor(path, opened, backend=backend, precision=precision) as (predict, source, dataset):
+        optimum = find_bayes_optimum(source_data, dataset, split)
+        evaluation, scores = evaluate(predict, dataset, split, source, bayes_optimum=optimum)
     print_result(format_evaluation(evaluation))
     if against is not None:
-        other, other_source, _ = open_predictor(path, opened, backend=backend, precision=against)
-        reference, reference_scores = evaluate(other, dataset, split, other_source, resamples=0)
+        with open_predictor(path, opened, backend=backend, precision=against) as (other, other_source, _):
+            reference, reference_scores = evaluate(other, dataset, split, other_source, resamples=0)
         agreement = compare_evaluations(reference, reference_scores, evaluation, scores)
         print_result(f"\n{format_agreement(agreement)}")
     if predictions:
@@ -85,10 +86,11 @@ def evaluate_path(
     return evaluation
 
 
+@contextmanager
 def open_predictor(
     path: Path, dataset: Dataset, *, backend: str, precision: str | None
-) -> tuple[Predict, Source, Dataset]:
-    """Return the predictor of a run or a bundle, its source, and the dataset with only the modalities that it takes.
+) -> Iterator[tuple[Predict, Source, Dataset]]:
+    """Yield the predictor of a run or a bundle, its source, and the dataset with only the modalities that it takes.
 
     Raises:
         DataError: The dataset does not fit the model.
@@ -104,12 +106,14 @@ def open_predictor(
         if run.info.model == "almt":
             notes = (*selected.notes, *truncation_notes(selected, run.info.config["lengths"]))
             selected = replace(selected, notes=notes)
-        return run_predictor(run), Source(name, "run"), selected
+        yield run_predictor(run), Source(name, "run"), selected
+        return
     if (path / MANIFEST_NAME).is_file():
-        session = load(path, backend=backend, precision=precision)
-        print_notes(session.bundle.notes)
-        source = Source(name, "bundle", session.precision, session.backend, session.device)
-        return session_predictor(session), source, select_session_inputs(session, dataset)
+        with load(path, backend=backend, precision=precision) as session:
+            print_notes(session.bundle.notes)
+            source = Source(name, "bundle", session.precision, session.backend, session.device)
+            yield session_predictor(session), source, select_session_inputs(session, dataset)
+        return
     problem = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
     raise RunUsageError(f"{path} {problem}. Pass a folder that train, distill, calibrate or export wrote.")
 

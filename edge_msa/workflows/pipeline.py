@@ -98,9 +98,10 @@ def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:
     """Evaluate the teacher, and every bundle at every precision. Identical graphs on a backend are evaluated once."""
     dataset = open_and_report(options.data, options.task, labeled=SPLITS)
-    predict, source, dataset = open_predictor(teacher, dataset, backend="auto", precision=None)
-    optimum = find_bayes_optimum(options.data, dataset, "test")
-    evaluations = [evaluate(predict, dataset, "test", source, bayes_optimum=optimum)[0]]
+    with open_predictor(teacher, dataset, backend="auto", precision=None) as (predict, source, selected):
+        dataset = selected
+        optimum = find_bayes_optimum(options.data, dataset, "test")
+        evaluations = [evaluate(predict, dataset, "test", source, bayes_optimum=optimum)[0]]
     by_graphs: dict[tuple[str, ...], Evaluation] = {}
     variants = [
         (bundle, backend, precision)

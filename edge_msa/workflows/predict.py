@@ -16,6 +16,7 @@ from edge_msa.data.tasks import Task, find_task
 from edge_msa.deployment.request import make_task_spec
 from edge_msa.errors import RunUsageError
 from edge_msa.evaluation.predictors import select_session_inputs
+from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.run_data import encode_texts_for_run
 from edge_msa.workflows.evaluate import open_predictor
 from edge_msa_runtime import load
@@ -90,9 +91,13 @@ def _predict_with_run(
 ) -> tuple[TaskSpec, list[PredictedSample]]:
     run = load_run(path)
     encoded = encode_texts_for_run(run, _open(data, run.spec.task, split))
-    predict, _, dataset = open_predictor(path, encoded, backend=backend, precision=precision)
-    print_notes(dataset.notes)
-    task = make_task_spec(run.spec.task)
+    with open_predictor(path, encoded, backend=backend, precision=precision) as (predict, _, dataset):
+        print_notes(dataset.notes)
+        task = make_task_spec(run.spec.task)
+        return task, _predict_splits(predict, dataset, task)
+
+
+def _predict_splits(predict: Predict, dataset: Dataset, task: TaskSpec) -> list[PredictedSample]:
     predicted: list[PredictedSample] = []
     for name, part in dataset.splits.items():
         rows = {row: PredictedSample(part.ids[row], name, warnings=(NO_FRAME,)) for row in range(len(part))}
@@ -110,7 +115,7 @@ def _predict_with_run(
                 )
                 rows[row] = PredictedSample.of(part.ids[row], name, prediction)
         predicted += rows.values()
-    return task, predicted
+    return predicted
 
 
 def _rows_by_subset(split: Split) -> dict[Subset, np.ndarray[tuple[int], np.dtype[np.int64]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json as json_module
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
@@ -199,25 +200,24 @@ def _measure(
     dataset = open_unencoded_dataset_for_run(trained, config.transcripts[-1], config.task)
     first_bundles = [open_bundle(bundles[variant.name][0]) for variant in variants]
     backend = next(name for name in first_bundles[0].manifest.backends if unavailable_reason(name) is None)
-    sessions = [
-        load(bundle.path, backend=backend, precision=precision)
-        for bundle in first_bundles
+    text = _timed_text(dataset, config.teacher(config.seeds[0]))
+    names = [
+        (variant, bundle, precision)
+        for variant, bundle in zip(variants, first_bundles, strict=True)
         for precision in bundle.precisions(backend)
     ]
-    text = _timed_text(dataset, config.teacher(config.seeds[0]))
-    results = bench_sessions(sessions, subsets=[Subset.L], text=text, repeats=400)
     evaluations: list[Evaluation] = []
     points = []
-    names = [
-        (variant, bundle)
-        for variant, bundle in zip(variants, first_bundles, strict=True)
-        for _ in bundle.precisions(backend)
-    ]
-    for (variant, bundle), session, result in zip(names, sessions, results, strict=True):
-        tested = [_evaluate(path, backend, session.precision, dataset) for path in bundles[variant.name]]
-        evaluations += tested
-        points.append(_sweep_point(variant, bundle, session, result, tested))
-        session.close()
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(load(bundle.path, backend=backend, precision=precision))
+            for _, bundle, precision in names
+        ]
+        results = bench_sessions(sessions, subsets=[Subset.L], text=text, repeats=400)
+        for (variant, bundle, precision), session, result in zip(names, sessions, results, strict=True):
+            tested = [_evaluate(path, backend, precision, dataset) for path in bundles[variant.name]]
+            evaluations += tested
+            points.append(_sweep_point(variant, bundle, session, result, tested))
     return TextSweep(
         dataset=dataset.name,
         samples=len(dataset.split("test")),

@@ -23,6 +23,7 @@ from edge_msa_runtime.errors import (
     ParityError,
     UsageError,
 )
+from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
     from edge_msa_runtime.modalities import Subset
@@ -58,9 +59,14 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its module on first use (PEP 562)."""
+    """Import a public name from its module on first use (PEP 562).
+
+    Raises:
+        PackageImportError: NumPy is not installed or cannot be imported.
+    """
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_package("numpy")  # raises an error of one line if it is missing or damaged
     value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

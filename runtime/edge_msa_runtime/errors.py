@@ -9,6 +9,7 @@ EdgeMsaError                        exit code 1
 ├── CacheError                      exit code 1   a backend cache that cannot be written
 ├── ParityError                     exit code 3   golden predictions that differ by more than the tolerance
 ├── BackendUnavailableError         exit code 4   a backend, library or device that this machine does not have
+│   └── PackageImportError          exit code 4   a package that is not installed or cannot be imported
 ├── CalibrationError                exit code 1   (edge_msa_calibrate) unusable samples, statistics or graphs
 │   └── GateFailedError             exit code 3   (edge_msa_calibrate) a precision that fails the accuracy gate
 ├── ExportError                     exit code 1   (edge_msa_export) a graph or file that cannot be exported
@@ -71,6 +72,20 @@ class BackendUnavailableError(EdgeMsaError):
     """A backend, library or device is not available on this machine. The message says how to get it."""
 
     exit_code = 4
+
+
+class PackageImportError(BackendUnavailableError):
+    """A package is not installed, or cannot be imported.
+
+    Attributes:
+        reason: what is wrong, without the fix.
+        requirement: what `pip install` must install.
+    """
+
+    def __init__(self, reason: str, requirement: str) -> None:
+        super().__init__(f"{reason}. Run: pip install {requirement}")
+        self.reason = reason
+        self.requirement = requirement
 
 
 def first_line(error: object) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar
 from edge_msa_runtime.backends.base import matches_device
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError
+from edge_msa_runtime.log_notes import LOGGER
 from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.program_pool import ProgramPool, closed_error
 from edge_msa_runtime.programs import FuseProgram, RoleProgram, StepProgram, TextEncoderProgram, WindowProgram
@@ -47,7 +48,7 @@ class Graphs:
         self._windows: dict[GraphKey, ProgramPool[WindowProgram]] = {}
         self._text_encoders: dict[int, ProgramPool[TextEncoderProgram]] = {}
         self._fuse: ProgramPool[FuseProgram] | None = None
-        self._notes: list[str] = []
+        self._fallbacks: dict[str, None] = {}
         keys = [s.key for s in bundle.manifest.graphs if (s.backend, s.precision) == (backend.name, precision)]
         # The window graphs of each subset, shortest first, with the frames of each modality that they take.
         self._window_lengths = {
@@ -61,9 +62,9 @@ class Graphs:
         self._text_lengths = _lengths(keys, GraphKey("text_encoder", ("language",)))
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Remarks on how the backend executes the loaded graphs, each once."""
-        return tuple(dict.fromkeys(self._notes))
+    def fallbacks(self) -> tuple[str, ...]:
+        """What could not be used to execute the loaded graphs, such as a device or a CUDA graph, each once."""
+        return tuple(self._fallbacks)
 
     def check_open(self) -> None:
         """Raise a UsageError if the graphs are closed."""
@@ -191,12 +192,15 @@ class Graphs:
         def create() -> _Role:
             program = create_program()
             try:
-                self._check_device(program, file)
+                fallbacks = [*self._check_device(program, file), *program.notes]
                 role = create_role(program, file)
             except BaseException:
                 program.close()
                 raise
-            self._notes += program.notes
+            for fallback in fallbacks:
+                if fallback not in self._fallbacks:
+                    self._fallbacks[fallback] = None
+                    LOGGER.warning("%s", fallback)
             self.device = program.device
             return role
 
@@ -207,12 +211,17 @@ class Graphs:
             pool.close()
         return pool
 
-    def _check_device(self, program: Program, file: str) -> None:
-        if self._strict and not matches_device(program.device, self.backend.device):
+    def _check_device(self, program: Program, file: str) -> list[str]:
+        """Return the fallback to another device than the requested one, if any. With `strict` it is an error."""
+        requested = self.backend.device
+        if matches_device(program.device, requested):
+            return []
+        if self._strict:
             raise BackendUnavailableError(
-                f"{file} must run on {self.backend.device}, but {self.backend.name} runs it on {program.device}. "
+                f"{file} must run on {requested}, but {self.backend.name} runs it on {program.device}. "
                 "Remove --strict to accept that."
             )
+        return [f"{self.backend.name} runs on {program.device} instead of {requested}"]
 
 
 def _lengths(keys: list[GraphKey], graph: GraphKey) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from edge_msa_runtime.bundle.manifest import Manifest
 from edge_msa_runtime.errors import BackendUnavailableError, UsageError
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.inputs.validation import InputValidator
+from edge_msa_runtime.log_notes import LOGGER
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
 from edge_msa_runtime.programs import clip_warnings
@@ -42,17 +43,16 @@ class Session:
         precision: `fp32`, `fp16` or `int8`.
         threads: CPU threads for one prediction.
         workers: predictions that run at the same time.
-        skipped_backends: reasons why the backends before this one, in the bundle's order, could not be opened.
     """
 
-    def __init__(self, bundle: Bundle, graphs: Graphs, skipped_backends: tuple[str, ...] = ()) -> None:
+    def __init__(self, bundle: Bundle, graphs: Graphs, fallbacks: tuple[str, ...] = ()) -> None:
         self.bundle = bundle
         self.backend = graphs.backend.name
         self.backend_version = graphs.backend.version
         self.precision = graphs.precision
         self.threads = graphs.backend.options.threads
         self.workers = graphs.backend.options.workers
-        self.skipped_backends = skipped_backends
+        self._fallbacks = fallbacks
         self._graphs = graphs
         self._task = bundle.manifest.task
         self._validator = InputValidator({name: spec.dim for name, spec in bundle.manifest.modalities.items()})
@@ -74,9 +74,12 @@ class Session:
         return self._graphs.device
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Remarks on the bundle's folder and on how the backend executes the graphs, such as a missing CUDA graph."""
-        return (*self.bundle.notes, *self._graphs.notes)
+    def fallbacks(self) -> tuple[str, ...]:
+        """What could not be used so far and what is used instead: a backend, a device, a CUDA graph.
+
+        The logger `edge_msa_runtime` warns of each when it happens.
+        """
+        return self._fallbacks + self._graphs.fallbacks
 
     @property
     def load_ms(self) -> float:
@@ -267,8 +270,11 @@ def load(
     threads: int = 1,
     device: str = "",
     workers: int = 1,
+    spin: bool = False,
 ) -> Session:
     """Verify a bundle and open a backend for it.
+
+    If a backend of the bundle cannot be used, the next one is, and the logger `edge_msa_runtime` warns of that.
 
     With more than one thread in your program, set `workers` to the number of predictions that should run at the same
     time, so that `threads * workers` is at most the number of CPU cores. OpenVINO then loads graphs more slowly and
@@ -284,6 +290,8 @@ def load(
         device: name of the backend's device: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for TensorRT; empty
             for the backend's default.
         workers: predictions that run at the same time. Other threads wait until one of them has ended.
+        spin: let the idle CPU threads of ONNX Runtime spin between predictions. With `threads` above 1 this saves a few
+            microseconds per prediction and keeps the CPU busy all the time.
 
     Raises:
         UsageError: the folder is not a bundle, or there is no such backend or precision.
@@ -293,21 +301,20 @@ def load(
     started = time.perf_counter()
     if backend != "auto":
         check_backend_name(backend)
-    options = BackendOptions(threads, device, workers)
+    options = BackendOptions(threads, device, workers, spin)
     opened = open_bundle(bundle)
-    names = _candidates(opened, backend, precision, strict=strict)
-    chosen, skipped = _open_first(opened.manifest, names, options)
+    names = _candidates(opened, backend, strict=strict)
+    chosen, fallbacks = _open_first(opened, names, precision, options)
     load_ms = (time.perf_counter() - started) * 1e3
     graphs = Graphs(opened, chosen, opened.choose_precision(chosen.name, precision), strict=strict, load_ms=load_ms)
-    return Session(opened, graphs, skipped)
+    return Session(opened, graphs, fallbacks)
 
 
-def _candidates(bundle: Bundle, backend: str, precision: str | None, *, strict: bool) -> tuple[str, ...]:
-    """Return the names of the backends to try: those with graphs at the precision, if one is requested."""
+def _candidates(bundle: Bundle, backend: str, *, strict: bool) -> tuple[str, ...]:
+    """Return the names of the backends to try, in order."""
     manifest = bundle.manifest
     if backend == "auto":
-        names = manifest.backends[:1] if strict else manifest.backends
-        return tuple(name for name in names if precision in (None, *bundle.precisions(name))) or names
+        return manifest.backends[:1] if strict else manifest.backends
     if backend not in manifest.backends:
         raise UsageError(
             f"This bundle has no graphs for {backend}. Available: {', '.join(manifest.backends)}. "
@@ -316,14 +323,25 @@ def _candidates(bundle: Bundle, backend: str, precision: str | None, *, strict: 
     return (backend,)
 
 
-def _open_first(manifest: Manifest, names: tuple[str, ...], options: BackendOptions) -> tuple[Backend, tuple[str, ...]]:
-    """Open the first available backend. Return it, and the reasons why those before it are not available."""
-    reasons: list[str] = []
+def _open_first(
+    bundle: Bundle, names: Sequence[str], precision: str | None, options: BackendOptions
+) -> tuple[Backend, tuple[str, ...]]:
+    """Open the first available backend with graphs at the precision, if one is requested. Log and return fallbacks."""
+    # If none has the precision, the first available one is opened, so that the error lists what it has.
+    able = [name for name in names if precision in (None, *bundle.precisions(name))] or names
+    reasons: dict[str, str] = {}
     for name in names:
+        if name not in able:
+            reasons[name] = f"The bundle has no {precision} graphs for it."
+            continue
         try:
             backend = open_backend(name, options)
-            backend.check_target(manifest.profile)
-            return backend, tuple(reasons)
+            backend.check_target(bundle.manifest.profile)
         except BackendUnavailableError as error:
-            reasons.append(str(error))
-    raise BackendUnavailableError(" | ".join(reasons))
+            reasons[name] = str(error)
+        else:
+            fallbacks = tuple(f"using {name} instead of {other}: {reason}" for other, reason in reasons.items())
+            for fallback in fallbacks:
+                LOGGER.warning("%s", fallback)
+            return backend, fallbacks
+    raise BackendUnavailableError(" | ".join(reasons.values()))

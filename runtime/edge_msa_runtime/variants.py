@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from typing import Iterator
 
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.errors import BackendUnavailableError
@@ -10,41 +12,73 @@ from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session, load
 
 
-def open_variants(
-    bundle: str | os.PathLike[str], backend: str = "auto", *, strict: bool = False, threads: int = 1, device: str = ""
-) -> tuple[tuple[Session, ...], tuple[str, ...]]:
-    """Open every precision of one backend, or of every available backend of a bundle, with all graphs loaded.
+@dataclasses.dataclass
+class Variants:
+    """The variants of a bundle: every precision of one backend, or of every available backend.
 
-    Args:
+    Iterating opens one session after the other, with all graphs loaded. The caller closes them:
+
+        for session in Variants("bundle-laptop"):
+            with session:
+                ...
+
+    The first iteration step that cannot open a session raises a BackendUnavailableError if `strict` is set, if one
+    backend is named, or at the end if no variant could be opened. Other errors are those of `load`.
+
+    Attributes:
         bundle: the bundle's folder.
         backend: name of a backend, or `auto` for all of them.
         strict: raise an error for a variant that cannot be opened, and for a graph that the backend runs on another
             device than requested.
-        threads: CPU threads for one prediction.
+        threads: CPU threads of one prediction.
         device: device name, as for `load`.
-
-    Returns:
-        The sessions, and the reason why each skipped backend or precision cannot run.
-
-    Raises:
-        BackendUnavailableError: no variant can be opened; or, with `strict` or a named backend, one of them cannot.
-        EdgeMsaError: see `load`.
+        spin: as for `load`.
+        notes: notes about the bundle, such as files that were ignored.
+        skipped: reasons why backends or precisions could not be opened, each once; complete after the iteration.
     """
-    opened = open_bundle(bundle)
-    names = opened.manifest.backends if backend == "auto" else (backend,)
-    sessions: list[Session] = []
-    skipped: list[str] = []
-    for name in names:
-        for precision in opened.precisions(name) or (None,):
-            try:
-                session = load(bundle, name, strict=strict, precision=precision, threads=threads, device=device)
-                session.prepare(*subsets_of(opened.manifest.modalities))
-                sessions.append(session)
-            except BackendUnavailableError as error:
-                if strict or backend != "auto":
-                    raise
-                skipped.append(str(error))
-    reasons = tuple(dict.fromkeys(skipped))
-    if not sessions:
-        raise BackendUnavailableError(" | ".join(reasons))
-    return tuple(sessions), reasons
+
+    bundle: str | os.PathLike[str]
+    backend: str = "auto"
+    strict: bool = False
+    threads: int = 1
+    device: str = ""
+    spin: bool = False
+    notes: tuple[str, ...] = dataclasses.field(default=(), init=False)
+    skipped: list[str] = dataclasses.field(default_factory=list, init=False)
+
+    def __iter__(self) -> Iterator[Session]:
+        opened = open_bundle(self.bundle)
+        self.notes = opened.notes
+        self.skipped.clear()
+        count = 0
+        for name in opened.manifest.backends if self.backend == "auto" else (self.backend,):
+            for precision in opened.precisions(name) or (None,):
+                try:
+                    session = self._open(name, precision)
+                except BackendUnavailableError as error:
+                    if self.strict or self.backend != "auto":
+                        raise
+                    if str(error) not in self.skipped:
+                        self.skipped.append(str(error))
+                else:
+                    count += 1
+                    yield session
+        if not count:
+            raise BackendUnavailableError(" | ".join(self.skipped))
+
+    def _open(self, backend: str, precision: str | None) -> Session:
+        session = load(
+            self.bundle,
+            backend,
+            strict=self.strict,
+            precision=precision,
+            threads=self.threads,
+            device=self.device,
+            spin=self.spin,
+        )
+        try:
+            session.prepare(*subsets_of(session.manifest.modalities))
+        except BaseException:
+            session.close()
+            raise
+        return session

@@ -16,7 +16,7 @@ from edge_msa_runtime.bundle.golden import GoldenCase, load_golden
 from edge_msa_runtime.errors import ParityError
 from edge_msa_runtime.session import Session, load
 from edge_msa_runtime.tolerances import largest_tolerance, tolerance_for
-from edge_msa_runtime.variants import open_variants
+from edge_msa_runtime.variants import Variants
 
 _ROUTES = ("predict", "stream")
 
@@ -48,7 +48,7 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """The checks of a bundle on one backend. `notes` are remarks on how the backend executes the graphs."""
+    """The checks of a bundle on one backend. `notes` are those of the bundle, and the session's fallbacks."""
 
     backend: str
     device: str
@@ -113,23 +113,17 @@ def verify_bundle(
             return verify_bundle(session)
     cases = load_golden(bundle.bundle)
     checks = [_check(bundle, case, route, _limit(bundle, case, cases)) for case in cases for route in _ROUTES]
-    return Verification(bundle.backend, bundle.device, bundle.precision, tuple(checks), bundle.notes)
+    notes = (*bundle.bundle.notes, *bundle.fallbacks)
+    return Verification(bundle.backend, bundle.device, bundle.precision, tuple(checks), notes)
 
 
-def verify_all(
-    bundle: str | os.PathLike[str], backend: str = "auto", *, strict: bool = False, threads: int = 1, device: str = ""
-) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
-    """Verify every precision of a backend, or of every backend of the bundle that is available; see `open_variants`.
-
-    Returns:
-        The verifications, and why each skipped backend or precision cannot run.
-    """
-    sessions, skipped = open_variants(bundle, backend, strict=strict, threads=threads, device=device)
+def verify_all(variants: Variants) -> tuple[Verification, ...]:
+    """Verify the variants of a bundle one after the other, so that only one of them is loaded at a time."""
     verifications = []
-    for session in sessions:
+    for session in variants:
         with session:
             verifications.append(verify_bundle(session))
-    return tuple(verifications), skipped
+    return tuple(verifications)
 
 
 def _check(session: Session, case: GoldenCase, route: str, limit: float) -> Check:

@@ -12,6 +12,8 @@ from pathlib import Path
 import onnx
 
 from edge_msa_export.errors import ExportError
+from edge_msa_runtime.errors import PackageImportError
+from edge_msa_runtime.vendor_packages import import_package
 
 
 def write_ir(model: onnx.ModelProto, path: Path) -> Path:
@@ -26,11 +28,9 @@ def write_ir(model: onnx.ModelProto, path: Path) -> Path:
         ExportError: openvino is not installed or cannot convert the graph.
     """
     try:
-        import openvino
-    except ImportError as error:
-        raise ExportError(
-            "OpenVINO IR needs the openvino package. Run: pip install openvino, or leave --ir out."
-        ) from error
+        openvino = import_package("openvino")
+    except PackageImportError as error:
+        raise ExportError(f"OpenVINO IR needs openvino: {error} Or leave --ir out.") from error
     try:
         graph = openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
         openvino.save_model(graph, str(path), compress_to_fp16=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
+from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,17 +37,11 @@ class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
 
     def __init__(self, options: BackendOptions) -> None:
-        try:
-            onnxruntime = import_onnxruntime()
-        except ImportError as error:
-            raise BackendUnavailableError(
-                f"Cannot import onnxruntime ({first_line(error)}). Run: pip install onnxruntime"
-            ) from error
+        onnxruntime = import_package("onnxruntime")
         if options.device not in ("", "CPU"):
             raise BackendUnavailableError(
                 f"The device of onnxruntime must be CPU, got {options.device!r}. Use another --backend or --device."
             )
-        self._onnxruntime: Any = onnxruntime
         self.options = options
         self.version = str(onnxruntime.__version__)
         self.device = "CPU"
@@ -61,13 +55,8 @@ class OnnxRuntimeBackend(Backend):
         del precision
         if not path.is_file():
             raise BundleError(f"{path.name} does not exist. Copy the bundle again.")
-        settings = self._onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = self.options.threads
-        settings.inter_op_num_threads = 1
-        settings.graph_optimization_level = self._onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        settings.log_severity_level = _LOG_ERRORS_ONLY
         try:
-            session = self._onnxruntime.InferenceSession(str(path), settings, providers=[_PROVIDER])
+            session = open_inference_session(str(path), threads=self.options.threads, spin=self.options.spin)
         except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise self._load_error(path, error) from error
 
@@ -114,16 +103,25 @@ class _OnnxRuntimeProgram(Program):
         self._binding = self._session = None
 
 
-def import_onnxruntime() -> Any:
-    """Import ONNX Runtime with its telemetry disabled.
+def open_inference_session(model: str | bytes, *, threads: int = 1, spin: bool = False) -> Any:
+    """Return an ONNX Runtime session on the CPU.
 
-    From version 1.31 on it would store a device id and an event file under ~/.cache/Microsoft and look for a server to
-    send events to. The environment variable that prevents this is only read at import. An existing value is kept.
+    Args:
+        model: path or content of an ONNX file.
+        threads: CPU threads of one run.
+        spin: whether these threads spin while they wait for work, which uses the CPU all the time.
+
+    Raises:
+        PackageImportError: ONNX Runtime cannot be imported.
+        Exception: ONNX Runtime cannot load the model. Its exceptions have no common base class.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return onnxruntime
+    onnxruntime = import_package("onnxruntime")
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = _LOG_ERRORS_ONLY
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    return onnxruntime.InferenceSession(model, settings, providers=[_PROVIDER])
 
 
 def _static_shape(tensor: Any) -> tuple[int, ...]:

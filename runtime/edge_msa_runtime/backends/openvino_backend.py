@@ -10,6 +10,7 @@ import numpy as np
 from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program, matches_device
 from edge_msa_runtime.backends.cache import cache_folder, ensure_writable, graph_digest
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
+from edge_msa_runtime.vendor_packages import import_package
 
 
 class OpenVinoBackend(Backend):
@@ -23,12 +24,7 @@ class OpenVinoBackend(Backend):
     name = "openvino"
 
     def __init__(self, options: BackendOptions) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise BackendUnavailableError(
-                f"Cannot import openvino ({first_line(error)}). Run: pip install openvino"
-            ) from error
+        openvino = import_package("openvino")
         self._openvino: Any = openvino
         self._core = openvino.Core()
         self.version = str(openvino.__version__).split("-", maxsplit=1)[0]
@@ -80,7 +76,10 @@ class OpenVinoBackend(Backend):
         workers, threads = self.options.workers, self.options.threads
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if kind == "CPU":
-            settings.update({"NUM_STREAMS": workers, "INFERENCE_NUM_THREADS": threads * workers})
+            # Pinned threads of several processes would all sit on the first cores and wait for each other.
+            settings.update(
+                {"NUM_STREAMS": workers, "INFERENCE_NUM_THREADS": threads * workers, "ENABLE_CPU_PINNING": False}
+            )
         else:
             if kind == "GPU" and workers > 1:
                 settings["NUM_STREAMS"] = workers

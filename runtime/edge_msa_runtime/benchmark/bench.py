@@ -76,7 +76,7 @@ class BenchResult:
         peak_memory_bytes: peak resident memory of the whole process, including Python and other sessions; None if the
             system does not report it (Windows).
         latencies: latency of each subset.
-        notes: remarks on how the backend executes the graphs, such as a missing CUDA graph.
+        notes: notes about the bundle, and fallbacks of the session, such as a missing CUDA graph.
         rate_hz: predictions per second; None if each prediction started when the previous one ended.
         machine: names and versions that do not change during the run.
         before: clocks, power mode and temperature before the run.
@@ -211,7 +211,7 @@ def _create_result(
         file_bytes=session.bundle.size(files),
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),
-        notes=session.notes,
+        notes=(*session.bundle.notes, *session.fallbacks),
         rate_hz=rate,
         machine=describe_machine(),
         before=before,

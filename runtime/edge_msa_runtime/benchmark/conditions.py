@@ -10,9 +10,8 @@ from __future__ import annotations
 import platform
 from typing import Mapping
 
-import numpy as np
-
 from edge_msa_runtime.system import System
+from edge_msa_runtime.vendor_packages import package_version
 
 CPUFREQ = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
 _THERMAL = "/sys/class/thermal/thermal_zone[0-9]*"
@@ -28,7 +27,7 @@ def describe_machine(system: System | None = None) -> dict[str, str]:
         "machine": processor_name(system) if board is None else f"{board}, {processor_name(system)}",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "numpy": np.__version__,
+        "numpy": package_version("numpy") or "not installed",
     }
     release = system.read_text("/etc/nv_tegra_release")
     if release:

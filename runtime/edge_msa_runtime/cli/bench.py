@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Sequence
 
 from edge_msa_runtime.cli.common import (
@@ -12,10 +13,9 @@ from edge_msa_runtime.cli.common import (
     add_bundle_argument,
     add_session_options,
     open_session,
-    print_notes,
     print_result,
     print_skipped,
-    variant_options,
+    select_variants,
 )
 
 if TYPE_CHECKING:
@@ -52,18 +52,19 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from edge_msa_runtime.benchmark.bench import bench_sessions
-    from edge_msa_runtime.variants import open_variants
 
-    if options.all:
-        opened = [open_variants(bundle, options.backend, **variant_options(options)) for bundle in options.bundle]
-        print_skipped([reason for _, reasons in opened for reason in reasons])
-        sessions = [session for variants, _ in opened for session in variants]
-    else:
-        sessions = [open_session(options, bundle) for bundle in options.bundle]
-    results = bench_sessions(
-        sessions, repeats=options.repeats, warmup=options.warmup, text=options.text, rate=options.rate
-    )
-    print_notes(note for result in results for note in result.notes)
+    with ExitStack() as stack:
+        sessions = []
+        for bundle in options.bundle:
+            if options.all:
+                variants = select_variants(options, bundle)
+                sessions += [stack.enter_context(session) for session in variants]
+                print_skipped(variants)
+            else:
+                sessions.append(stack.enter_context(open_session(options, bundle)))
+        results = bench_sessions(
+            sessions, repeats=options.repeats, warmup=options.warmup, text=options.text, rate=options.rate
+        )
     print_result(format_results(results), [result.to_json() for result in results], options)
 
 

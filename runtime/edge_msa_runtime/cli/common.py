@@ -12,6 +12,7 @@ from edge_msa_runtime.output_paths import FILE, check_output
 
 if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
+    from edge_msa_runtime.variants import Variants
 
 KILOBYTE, MEGABYTE = 1e3, 1e6
 
@@ -58,6 +59,12 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, metavar="N", help="Number of CPU threads per prediction (default: 1)."
     )
+    parser.add_argument(
+        "--spin",
+        action="store_true",
+        help="Let idle threads of onnxruntime spin: slightly faster with several threads, but the CPU is always busy "
+        "(default: off).",
+    )
     add_json_option(parser)
 
 
@@ -80,37 +87,40 @@ def check_outputs(options: argparse.Namespace) -> None:
 
 
 def open_session(options: argparse.Namespace, bundle: str) -> Session:
-    """Open a session with the options of `add_session_options`. Print why preferred backends were not used."""
+    """Open a session with the options of `add_session_options`, and print the notes about the bundle."""
     from edge_msa_runtime.session import load
 
-    session = load(
-        bundle,
-        options.backend,
-        strict=options.strict,
-        precision=options.precision,
-        threads=options.threads,
-        device=options.device,
-    )
-    for reason in session.skipped_backends:
-        print(f"note: using {session.backend} instead: {reason}", file=sys.stderr)
+    session = load(bundle, options.backend, precision=options.precision, **_common_options(options))
+    print_notes(session.bundle.notes)
     return session
 
 
-def variant_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of `open_variants` from the options of `add_session_options`.
+def select_variants(options: argparse.Namespace, bundle: str) -> Variants:
+    """Return the variants that `--all` selects, with the options of `add_session_options`.
 
     Raises:
         UsageError: `--precision` is set.
     """
+    from edge_msa_runtime.variants import Variants
+
     if options.precision:
         raise UsageError("--all uses every precision. Leave out --precision.")
-    return {"strict": options.strict, "threads": options.threads, "device": options.device}
+    return Variants(bundle, options.backend, **_common_options(options))
+
+
+def _common_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("strict", "threads", "device", "spin")}
+
+
+def print_note(note: str) -> None:
+    """Print a note on stderr."""
+    print(f"note: {note}", file=sys.stderr)
 
 
 def print_notes(notes: Iterable[str]) -> None:
     """Print each note once, on stderr."""
     for note in dict.fromkeys(notes):
-        print(f"note: {note}", file=sys.stderr)
+        print_note(note)
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
@@ -119,10 +129,9 @@ def print_warnings(warnings: Iterable[str]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def print_skipped(reasons: Sequence[str]) -> None:
-    """Print why backends were skipped, on stderr."""
-    for reason in reasons:
-        print(f"note: skipped: {reason}", file=sys.stderr)
+def print_skipped(variants: Variants) -> None:
+    """Print the notes about a bundle, and why backends were skipped, on stderr."""
+    print_notes([*variants.notes, *(f"skipped: {reason}" for reason in variants.skipped)])
 
 
 def print_result(lines: Sequence[str], value: Any, options: argparse.Namespace) -> None:

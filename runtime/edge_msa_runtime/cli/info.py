@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.backend_info import BACKEND_INFO
 from edge_msa_runtime.cli.common import KILOBYTE, add_bundle_argument, add_json_option, print_notes, print_result
+from edge_msa_runtime.errors import PackageImportError
+from edge_msa_runtime.vendor_packages import import_package, package_version
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.loader import Bundle
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Show what a bundle contains and which of its backends are installed."
+    text = "Show what a bundle contains and which of its backends can be imported."
     parser = commands.add_parser("info", help=text, description=text)
     add_bundle_argument(parser)
     add_json_option(parser)
@@ -46,7 +47,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
     backends = [
         {
             "name": name,
-            "installed": importlib.util.find_spec(BACKEND_INFO[name].package) is not None,
+            **_import_state(BACKEND_INFO[name].package),
             "precision": manifest.precision.get(name),
             "bytes": {
                 precision: bundle.size(bundle.graph_files(name, precision)) for precision in bundle.precisions(name)
@@ -75,9 +76,23 @@ def _describe_text_input(bundle: Bundle) -> dict[str, Any] | None:
     text = bundle.manifest.language
     if text is None:
         return None
-    installed = importlib.util.find_spec("tokenizers") is not None
     size = bundle.size(bundle.text_files)
-    return {"text_encoder": text.text_encoder, "max_tokens": text.max_tokens, "installed": installed, "bytes": size}
+    return {
+        "text_encoder": text.text_encoder,
+        "max_tokens": text.max_tokens,
+        **_import_state("tokenizers"),
+        "bytes": size,
+    }
+
+
+def _import_state(package: str) -> dict[str, Any]:
+    """Import a package. `problem` says why it is installed but cannot be imported, and `installed` is then false."""
+    try:
+        version = str(getattr(import_package(package), "__version__", "unknown version")).partition("-")[0]
+    except PackageImportError as error:
+        problem = None if package_version(package) is None else str(error)
+        return {"installed": False, "version": None, "problem": problem}
+    return {"installed": True, "version": version, "problem": None}
 
 
 def _format_description(description: Mapping[str, Any]) -> list[str]:
@@ -92,16 +107,19 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
         size = f"{text['bytes'] / KILOBYTE:.1f} KB"
         lines.append(
             f"  text      {text['text_encoder']} encoder, up to {text['max_tokens']} tokens, {size}, "
-            f"tokenizers {_installed(text['installed'])}"
+            f"tokenizers {_format_import_state(text)}"
         )
     for backend in description["backends"]:
         sizes = ", ".join(f"{name} {size / KILOBYTE:.1f} KB" for name, size in backend["bytes"].items())
         lines.append(
-            f"  {backend['name']:12} {_installed(backend['installed']):14} default {backend['precision']}, "
+            f"  {backend['name']:12} {_format_import_state(backend):14} default {backend['precision']}, "
             f"available: {sizes or 'no graphs'}"
         )
-    return [*lines, f"license: {description['license']}"]
+    problems = [state["problem"] for state in (*description["backends"], text or {}) if state.get("problem")]
+    return [*lines, f"license: {description['license']}", *(f"problem: {problem}" for problem in problems)]
 
 
-def _installed(installed: bool) -> str:
-    return "installed" if installed else "not installed"
+def _format_import_state(state: Mapping[str, Any]) -> str:
+    if state["problem"] is not None:
+        return "cannot be imported"
+    return str(state["version"]) if state["installed"] else "not installed"

@@ -13,12 +13,16 @@ from typing import NoReturn, Sequence
 
 from edge_msa_runtime import __version__
 from edge_msa_runtime.cli import bench, build, doctor, info, predict, verify
-from edge_msa_runtime.cli.common import check_outputs
+from edge_msa_runtime.cli.common import check_outputs, print_note
 from edge_msa_runtime.encodings import check_arguments, escape_unprintable_output
 from edge_msa_runtime.errors import EdgeMsaError, UsageError
 from edge_msa_runtime.interrupts import handle_interrupts
+from edge_msa_runtime.log_notes import print_log
+from edge_msa_runtime.vendor_packages import import_package
 
 _INTERRUPTED = 130
+_WITHOUT_NUMPY = ("info", "doctor")
+"""Commands that work without NumPy, so that they can say that it is missing."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,11 +35,13 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     escape_unprintable_output()
-    with handle_interrupts() as interrupts:
+    with handle_interrupts() as interrupts, print_log(print_note):
         try:
             check_arguments(sys.argv[1:] if arguments is None else arguments)
             options = create_parser().parse_args(arguments)
             check_outputs(options)
+            if options.command not in _WITHOUT_NUMPY:
+                import_package("numpy")
             options.run(options)
             sys.stdout.flush()
         except KeyboardInterrupt:

@@ -87,7 +87,6 @@ def _predict_one(options: argparse.Namespace, files: dict[str, str]) -> None:
         # The first prediction loads the graph. The latency of the second one is that of all later predictions.
         session.predict(text=options.text, **frames, valid=valid, truncate=options.truncate)
         prediction = session.predict(text=options.text, **frames, valid=valid, truncate=options.truncate)
-        print_notes(session.notes)
     print_warnings(prediction.warnings)
     print_result(format_prediction(prediction), {**prediction.to_json(), "load_ms": session.load_ms}, options)
 
@@ -112,7 +111,6 @@ def _predict_file(options: argparse.Namespace) -> None:
         modalities, ignored = usable_modalities(session, samples.modalities, has_text=samples.has_text)
         print_notes(ignored)
         predicted = predict_samples(session, samples.read(), modalities, truncate=options.truncate)
-        print_notes(session.notes)
     task, source = session.manifest.task, {"model": session.manifest.name, "data": Path(options.data).name}
     summary = summarize(predicted)
     print_notes(summary[1:])

@@ -10,10 +10,9 @@ from edge_msa_runtime.cli.common import (
     add_bundle_argument,
     add_session_options,
     open_session,
-    print_notes,
     print_result,
     print_skipped,
-    variant_options,
+    select_variants,
 )
 
 if TYPE_CHECKING:
@@ -35,9 +34,9 @@ def run(options: argparse.Namespace) -> None:
     from edge_msa_runtime.verification import verify_all, verify_bundle
 
     if options.all:
-        verifications, skipped = verify_all(options.bundle, options.backend, **variant_options(options))
-        print_skipped(skipped)
-        print_notes(note for verification in verifications for note in verification.notes)
+        variants = select_variants(options, options.bundle)
+        verifications = verify_all(variants)
+        print_skipped(variants)
         lines = [line for verification in verifications for line in format_verification(verification)]
         print_result(lines, [verification.to_json() for verification in verifications], options)
         for verification in verifications:
@@ -45,7 +44,6 @@ def run(options: argparse.Namespace) -> None:
         return
     with open_session(options, options.bundle) as session:
         verification = verify_bundle(session)
-    print_notes(verification.notes)
     print_result(format_verification(verification), verification.to_json(), options)
     verification.raise_if_failed()
 

@@ -70,7 +70,7 @@ def _check_jetpack(profile: Mapping[str, Any], system: System) -> Iterator[Findi
 
 
 def _check_tensorrt(manifest: Manifest, interpreter: Interpreter) -> Iterator[Finding]:
-    version, _ = interpreter.try_import("tensorrt")
+    version = interpreter.try_import("tensorrt").version
     if "tensorrt" not in manifest.backends or version is None:
         return
     mismatch = find_target_mismatch(manifest.profile, version)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import platform
 import sys
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NamedTuple, Optional
 
-from edge_msa_runtime.backends.onnxruntime_backend import import_onnxruntime
-from edge_msa_runtime.errors import first_line
+from edge_msa_runtime.errors import PackageImportError
+from edge_msa_runtime.system import System
+from edge_msa_runtime.vendor_packages import import_package
+
+
+class ImportResult(NamedTuple):
+    """The `version` of a module; or None, the `reason`, and the `requirement` that pip must install to fix it."""
+
+    version: Optional[str]  # noqa: UP045 - evaluated by Python 3.8
+    reason: str = ""
+    requirement: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Interpreter:
         architecture: processor architecture, as the system names it.
         is_virtual: whether it belongs to a virtual environment.
         sees_system_packages: whether that environment includes the system's packages.
-        import_version: function that imports a module and returns its version. It raises whatever the import raises.
+        import_version: function that imports a module and returns its version. It raises a PackageImportError.
     """
 
     version: tuple[int, int]
@@ -36,12 +44,12 @@ class Interpreter:
         """The version as `3.10`."""
         return f"{self.version[0]}.{self.version[1]}"
 
-    def try_import(self, module: str) -> tuple[str | None, str]:
-        """Return the version of a module and an empty text, or None and why it cannot be imported."""
+    def try_import(self, module: str) -> ImportResult:
+        """Import a module, and return its version or why it cannot be imported."""
         try:
-            return self.import_version(module), ""
-        except Exception as error:  # noqa: BLE001 - the exception for a missing library depends on the vendor
-            return None, first_line(error)
+            return ImportResult(self.import_version(module))
+        except PackageImportError as error:
+            return ImportResult(None, error.reason, error.requirement)
 
 
 def current_interpreter() -> Interpreter:
@@ -61,6 +69,15 @@ def current_interpreter() -> Interpreter:
 
 
 def _import_version(module: str) -> str:
-    if module == "onnxruntime":
-        import_onnxruntime()
-    return str(getattr(importlib.import_module(module), "__version__", "") or "unknown version")
+    return str(getattr(import_package(module), "__version__", "") or "unknown version").partition("-")[0]
+
+
+def pip_install_command(system: System, interpreter: Interpreter, requirement: str) -> str:
+    """Return the command that installs a requirement.
+
+    A Python that the system's package manager controls does not accept pip (PEP 668) and needs an environment.
+    """
+    marker = f"/usr/lib/python{interpreter.version_text}/EXTERNALLY-MANAGED"
+    if not interpreter.is_virtual and system.exists(marker):
+        return f"python3 -m venv --system-site-packages env && env/bin/pip install {requirement}"
+    return f"python3 -m pip install {requirement}"

@@ -11,7 +11,7 @@ from typing import Iterator
 
 from edge_msa_runtime.benchmark.conditions import power_mode
 from edge_msa_runtime.doctor.findings import OK, PROBLEM, UNKNOWN, Finding
-from edge_msa_runtime.doctor.interpreter import Interpreter
+from edge_msa_runtime.doctor.interpreter import Interpreter, pip_install_command
 from edge_msa_runtime.system import System
 
 TENSORRT_BINDING = "TensorRT for Python"
@@ -76,7 +76,7 @@ def check_nvidia(system: System, interpreter: Interpreter, *, needed: bool) -> I
     if jetson:
         yield _check_jetpack(system)
         yield _check_power_mode(system)
-    if jetson or needed or interpreter.try_import("tensorrt")[0]:
+    if jetson or needed or interpreter.try_import("tensorrt").version:
         yield _check_gpu(system, jetson=jetson)
         yield _check_cuda(system, jetson=jetson)
         yield _check_tensorrt(system, jetson=jetson)
@@ -135,9 +135,12 @@ def _check_tensorrt(system: System, *, jetson: bool) -> Finding:
 
 
 def _check_tensorrt_binding(system: System, interpreter: Interpreter) -> Finding:
-    version, reason = interpreter.try_import("tensorrt")
+    version, reason, requirement = interpreter.try_import("tensorrt")
     if version is not None:
         return Finding(TENSORRT_BINDING, OK, version)
+    if "numpy" in requirement:
+        fix = pip_install_command(system, interpreter, requirement)
+        return Finding(TENSORRT_BINDING, PROBLEM, reason, fix)
     if not system.installed_packages("python3-libnvinfer"):
         detail = "the package python3-libnvinfer is not installed"
         return Finding(TENSORRT_BINDING, PROBLEM, detail, "sudo apt-get install python3-libnvinfer")
@@ -151,7 +154,7 @@ def _check_tensorrt_binding(system: System, interpreter: Interpreter) -> Finding
 def _check_cuda_python(system: System, interpreter: Interpreter) -> Finding:
     reason = ""
     for module in ("cuda.bindings.runtime", "cuda.cudart"):
-        version, reason = interpreter.try_import(module)
+        version, reason, _ = interpreter.try_import(module)
         if version is not None:
             return Finding("cuda-python", OK, f"installed ({module})")
     fix = f"python3 -m pip install '{cuda_python_requirement(system)}'"

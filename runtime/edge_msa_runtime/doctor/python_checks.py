@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Iterator
 
 from edge_msa_runtime.backend_info import BACKENDS, PIP_BACKENDS
 from edge_msa_runtime.doctor.findings import OK, PROBLEM, Finding
-from edge_msa_runtime.doctor.interpreter import Interpreter
+from edge_msa_runtime.doctor.interpreter import Interpreter, pip_install_command
 from edge_msa_runtime.system import System
 
 if TYPE_CHECKING:
@@ -27,20 +27,23 @@ def check_python(system: System, interpreter: Interpreter) -> Iterator[Finding]:
         yield Finding("Python", PROBLEM, f"{detail}; 3.8 or later is needed", "Use Python 3.8 or later.", blocking=True)
     else:
         yield Finding("Python", OK, detail)
-    version, reason = interpreter.try_import("numpy")
+    version, reason, requirement = interpreter.try_import("numpy")
     if version:
         yield Finding("numpy", OK, version)
     else:
-        yield Finding("numpy", PROBLEM, reason, pip_install_command(system, interpreter, "numpy"), blocking=True)
+        yield Finding("numpy", PROBLEM, reason, pip_install_command(system, interpreter, requirement), blocking=True)
 
 
 def check_backends(system: System, interpreter: Interpreter, manifest: Manifest | None) -> Iterator[Finding]:
-    """Check the backends from PyPI, and tokenizers. A missing one is a problem only if the bundle uses it."""
+    """Check the backends from PyPI, and tokenizers.
+
+    A missing one is a problem only if the bundle uses it. One that is installed and cannot be imported always is one.
+    """
     used = () if manifest is None else manifest.backends
     for name in PIP_BACKENDS:
-        version, reason = interpreter.try_import(name)
-        if version is None and name in used:
-            yield Finding(name, PROBLEM, reason, pip_install_command(system, interpreter, name))
+        version, reason, requirement = interpreter.try_import(name)
+        if version is None and (name in used or requirement != name):
+            yield Finding(name, PROBLEM, reason, pip_install_command(system, interpreter, requirement))
         elif version is None:
             yield Finding(name, OK, "not installed")
         elif name == "openvino" and _release_year(version) < _OLDEST_OPENVINO:
@@ -49,7 +52,7 @@ def check_backends(system: System, interpreter: Interpreter, manifest: Manifest 
             yield Finding(name, PROBLEM, detail, upgrade)
         else:
             yield Finding(name, OK, version)
-    if manifest is None and not any(interpreter.try_import(name)[0] for name in BACKENDS):
+    if manifest is None and not any(interpreter.try_import(name).version for name in BACKENDS):
         fix = pip_install_command(system, interpreter, "onnxruntime")
         yield Finding("backends", PROBLEM, "none is installed", fix, blocking=True)
     if manifest is not None and manifest.language is not None:
@@ -62,21 +65,11 @@ def _release_year(version: str) -> int:
 
 
 def _check_tokenizers(system: System, interpreter: Interpreter) -> Finding:
-    version, reason = interpreter.try_import("tokenizers")
+    version, reason, requirement = interpreter.try_import("tokenizers")
     if version is not None:
         return Finding("tokenizers", OK, version)
-    # From 0.21 on there are no wheels for Python 3.8.
-    package = "'tokenizers<0.21'" if interpreter.version < (3, 9) else "tokenizers"
-    fix = pip_install_command(system, interpreter, package)
+    if "tokenizers" in requirement or "[text]" in requirement:
+        # From 0.21 on there are no wheels for Python 3.8.
+        requirement = "'tokenizers<0.21'" if interpreter.version < (3, 9) else "tokenizers"
+    fix = pip_install_command(system, interpreter, requirement)
     return Finding("tokenizers", PROBLEM, f"{reason}; the bundle accepts frames, but no text", fix)
-
-
-def pip_install_command(system: System, interpreter: Interpreter, package: str) -> str:
-    """Return the command that installs a package.
-
-    A Python that the system's package manager controls does not accept pip (PEP 668) and needs an environment.
-    """
-    marker = f"/usr/lib/python{interpreter.version_text}/EXTERNALLY-MANAGED"
-    if not interpreter.is_virtual and system.exists(marker):
-        return f"python3 -m venv --system-site-packages env && env/bin/pip install {package}"
-    return f"python3 -m pip install {package}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from edge_msa_runtime.errors import BackendUnavailableError, BundleError, UsageError, first_line
+from edge_msa_runtime.errors import BundleError, PackageImportError, UsageError, first_line
+from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,11 +138,9 @@ def truncation_warnings(total: int, used: int, max_tokens: int, truncate: str, w
 
 def _load(path: Path) -> Any:
     try:
-        import tokenizers
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"Text input needs the tokenizers package ({error}). Run: pip install 'edge-msa-runtime[text]'"
-        ) from error
+        tokenizers = import_package("tokenizers")
+    except PackageImportError as error:
+        raise PackageImportError(f"Text input needs tokenizers: {error.reason}", error.requirement) from error
     try:
         return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exceptions

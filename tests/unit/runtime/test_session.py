@@ -158,7 +158,35 @@ def test_auto_opens_the_first_available_backend(make_bundle: Callable[..., Path]
     pytest.importorskip("openvino")
     with load(make_bundle(backends=("tensorrt", "openvino", "onnxruntime"))) as session:
         assert session.backend == "openvino"
-        assert "sudo apt-get install tensorrt" in session.skipped_backends[0]
+        assert "sudo apt-get install tensorrt" in session.fallbacks[0]
+
+
+@pytest.mark.case("F36")
+@pytest.mark.usefixtures("no_tensorrt")
+def test_a_fallback_to_another_backend_is_logged(
+    make_bundle: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with load(make_bundle(backends=("tensorrt", "onnxruntime"))) as session:
+        (message,) = session.fallbacks
+    assert message.startswith("using onnxruntime instead of tensorrt: Cannot import tensorrt")
+    assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("edge_msa_runtime", "WARNING", message)
+    ]
+
+
+@pytest.mark.case("F36")
+def test_a_backend_without_the_requested_precision_is_a_fallback(
+    make_bundle: Callable[..., Path], seal: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_bundle(backends=("tensorrt", "onnxruntime"), names=("audio",))
+    graphs = json.loads((path / "manifest.json").read_text("utf-8"))["graphs"]
+    seal(
+        path,
+        {"graphs": [*graphs, *({**item, "precision": "fp16"} for item in graphs if item["backend"] != "tensorrt")]},
+    )
+    with load(path, precision="fp16") as session:
+        assert session.fallbacks == ("using onnxruntime instead of tensorrt: The bundle has no fp16 graphs for it.",)
+    assert caplog.messages == list(session.fallbacks)
 
 
 @pytest.mark.usefixtures("no_tensorrt")
@@ -200,7 +228,9 @@ def test_strict_refuses_a_graph_on_another_device(
     with pytest.raises(BackendUnavailableError, match="must run on CPU, but onnxruntime runs it on GPU"):
         load(shared_bundle, strict=True).predict(language=frames("language", 3))
     with load(shared_bundle) as session:
-        assert session.predict(language=frames("language", 3)).device == "GPU"
+        for _ in range(2):
+            assert session.predict(language=frames("language", 3)).device == "GPU"
+        assert session.fallbacks == ("onnxruntime runs on GPU instead of CPU",)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class TensorRTBackend(Backend):
     def compile(self, path: Path, precision: str = "fp32") -> CreateProgram:
         """Load a graph's plan from the cache. If there is none, log a warning and build one, which can take minutes.
 
-        All programs share one CUDA engine. Each has its own execution context, buffers and CUDA stream.
+        The programs share the plan's weights. Each has its own execution context, buffers and CUDA stream.
         """
         key = self._key(path, precision)
         lookup = load_plan(cache_folder(), key)

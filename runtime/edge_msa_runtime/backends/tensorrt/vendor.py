@@ -1,4 +1,4 @@
-"""The only module that imports TensorRT. It hides the differences between versions 8.5 to 11.
+"""Import TensorRT and hide the differences between versions 8.5 to 11.
 
 Sources: the Python API pages of TensorRT 8.4, 8.6, 10 and 11 (`infer/Core/Builder`, `infer/Core/BuilderConfig`) and
 "Removed Python APIs and Replacements" for 8.x to 10.x and for 10.x to 11.x. Names that do not exist in all versions are
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from edge_msa_runtime.errors import BackendUnavailableError, first_line
+from edge_msa_runtime.errors import BackendUnavailableError, PackageImportError, first_line
+from edge_msa_runtime.vendor_packages import import_package
 
 _OLDEST = (8, 5)
 # int8 also sets FP16: otherwise layers that are not quantized would run in float32 and int8 would be slower than fp16.
@@ -24,13 +25,16 @@ def import_tensorrt() -> Any:
     """Import TensorRT.
 
     Raises:
-        BackendUnavailableError: TensorRT is not installed, or is older than 8.5, where tensors had no names.
+        BackendUnavailableError: TensorRT is not installed or cannot be imported, or is older than 8.5, where tensors
+            had no names.
     """
     try:
-        import tensorrt
-    except Exception as error:  # the exception for a missing shared library depends on the version
+        tensorrt = import_package("tensorrt")
+    except PackageImportError as error:
+        if "numpy" in error.requirement:
+            raise
         raise BackendUnavailableError(
-            f"Cannot import tensorrt ({first_line(error)}). It is part of JetPack and not on PyPI. "
+            f"{error.reason}. It is part of JetPack and not on PyPI. "
             "Run: sudo apt-get install tensorrt python3-libnvinfer "
             "(a virtual environment also needs --system-site-packages)"
         ) from error

@@ -9,6 +9,9 @@ import pytest
 
 from edge_msa.benchmark import bundles
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError
+from edge_msa_runtime import InferenceError, Session
+from edge_msa_runtime.bundle.loader import open_bundle
+from tests.unit.runtime.fake_bundles import write_bundle
 
 SESSION: Any = SimpleNamespace(
     bundle=SimpleNamespace(path=Path("bundle")), backend="onnxruntime", precision="fp32", threads=1
@@ -30,3 +33,18 @@ def test_the_error_of_a_measurement_has_no_notes(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: result)
     with pytest.raises(BackendUnavailableError, match="in a new process failed: No backend"):
         bundles._bench_in_new_process(SESSION)
+
+
+def test_sessions_are_closed_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bundle(tmp_path / "bundle", backends=["onnxruntime"], names=["audio"])
+    measured: list[Session] = []
+
+    def fail(sessions: list[Session], **_: object) -> None:
+        measured.extend(sessions)
+        raise InferenceError("out of memory")
+
+    monkeypatch.setattr(bundles, "bench_sessions", fail)
+    with pytest.raises(InferenceError, match="out of memory"):
+        bundles.bench_bundles([open_bundle(tmp_path / "bundle")])
+    (session,) = measured
+    assert session._graphs._is_closed

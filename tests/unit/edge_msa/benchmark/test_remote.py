@@ -88,3 +88,25 @@ esac
     assert all("/runtime/edge_msa_runtime-" in line for line in installs)
     assert not any("/bundle/" in line for line in installs)
     assert list((tmp_path / "device").iterdir()) == []
+
+
+@pytest.mark.case("D4")
+def test_backends_write_nothing_to_the_home_folder_of_the_device(
+    host: SshHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("PYTHONUSERBASE", raising=False)
+    # An interpreter with a backend that stores an id in HOME.
+    python = tmp_path / "bin/python9"
+    store = 'echo id >> "$HOME/id"; echo "$HOME $PYTHONUSERBASE" >> ' + str(tmp_path / "homes")
+    python.write_text(f'#!/bin/sh\ncase "$*" in *edge_msa_runtime*) {store} ;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    remote = RemoteConfig(SshHost(host.address, (), str(python)), offline=True)
+    bench_on_host(foreign_bundle(tmp_path / "bundle"), remote, num_runs=3)
+    assert list(home.iterdir()) == []
+    for line in (tmp_path / "homes").read_text().splitlines():
+        assert line.startswith(str(tmp_path / "device/edge-msa-bench."))
+        assert line.endswith(f" {home}/.local")  # packages that the user of the device has installed are found
+    assert list((tmp_path / "device").iterdir()) == []

@@ -114,7 +114,9 @@ def test_a_skipped_backend_is_reported(
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     path = str(make_bundle(backends=("tensorrt", "onnxruntime"), names=("language",)))
     assert main(["verify", path]) == 0
-    assert "note: using onnxruntime instead: Cannot import tensorrt" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("using onnxruntime instead of tensorrt: Cannot import tensorrt") == 1
+    assert main(["bench", path, "--repeats", "2", "--warmup", "0"]) == 0
+    assert capsys.readouterr().err.startswith("note: using onnxruntime instead of tensorrt: Cannot import tensorrt")
     assert main(["verify", path, "--strict"]) == 4
     assert "apt-get install" in capsys.readouterr().err
 

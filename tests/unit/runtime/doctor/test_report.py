@@ -13,7 +13,7 @@ from edge_msa_runtime.bundle.manifest import Manifest, TextSpec
 from edge_msa_runtime.doctor.findings import Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter
 from edge_msa_runtime.doctor.report import DoctorReport, examine_device, format_report
-from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.errors import BackendUnavailableError, PackageImportError
 from edge_msa_runtime.system import System
 
 CPU = "sys/devices/system/cpu/cpu0/cpufreq"
@@ -118,7 +118,7 @@ def _create_python(
 ) -> Interpreter:
     def import_version(module: str) -> str:
         if module not in modules:
-            raise ImportError(f"No module named {module!r}")
+            raise PackageImportError(f"Cannot import {module} (No module named {module!r})", module)
         return modules[module]
 
     return Interpreter(version, architecture, is_virtual, sees_system_packages, import_version)

@@ -221,6 +221,6 @@ def test_a_bundle_for_another_version_falls_back_with_auto(
             load(path, **options)
     with load(path) as session:
         assert session.backend == "onnxruntime"
-        assert "TensorRT 8.5.2.2 is installed" in session.skipped_backends[0]
+        assert "TensorRT 8.5.2.2 is installed" in session.fallbacks[0]
     assert "tensorrt" in sys.modules
     assert stand_in.events("build") == []
