@@ -139,7 +139,6 @@ def _predict_with_bundle(
         modalities, _ = usable_modalities(session, MODALITIES, has_text=has_text)
         print_notes((*session.bundle.notes, *dataset.notes))
         predicted = predict_samples(session, _samples(dataset.splits, has_text=has_text), modalities)
-        print_notes(session.notes)
     return task, predicted
 
 
