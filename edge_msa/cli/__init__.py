@@ -6,12 +6,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 INTERRUPTED = 130
+_TORCH_CACHE, _MATPLOTLIB_CACHE = "TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR"
 
 
 def main() -> None:
@@ -28,7 +33,7 @@ def run(arguments: list[str]) -> int:
 
     escape_unprintable_output()
     start_command()
-    with handle_interrupts() as interrupts, print_log(print_note):
+    with handle_interrupts() as interrupts, _temporary_caches(), print_log(print_note):
         try:
             code = _run(arguments)
         except KeyboardInterrupt:
@@ -42,6 +47,29 @@ def run(arguments: list[str]) -> int:
     if code:
         _print_kept_progress()
     return code
+
+
+@contextlib.contextmanager
+def _temporary_caches() -> Iterator[None]:
+    """Keep the caches of libraries out of the user's home and remove them at the end, unless the user has set them.
+
+    Matplotlib caches the list of fonts. Importing torch's compiler creates a folder among the temporary files.
+    """
+    with contextlib.ExitStack() as stack:
+        if _TORCH_CACHE not in os.environ:
+            stack.callback(_remove_empty_torch_cache)
+        if _MATPLOTLIB_CACHE not in os.environ:
+            with contextlib.suppress(OSError):  # no writable temporary folder: most commands need none
+                folder = tempfile.TemporaryDirectory(prefix="edge-msa-", ignore_cleanup_errors=True)
+                os.environ[_MATPLOTLIB_CACHE] = stack.enter_context(folder)
+                stack.callback(os.environ.pop, _MATPLOTLIB_CACHE, None)
+        yield
+
+
+def _remove_empty_torch_cache() -> None:
+    """Remove the folder that torch has named in its variable, unless torch.compile has used it."""
+    with contextlib.suppress(KeyError, OSError):
+        Path(os.environ[_TORCH_CACHE]).rmdir()
 
 
 def _run(arguments: list[str]) -> int:

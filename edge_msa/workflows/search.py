@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.students import StudentRecipe
 from edge_msa.console import (
+    keep_progress,
     print_json,
     print_note,
     print_output,
@@ -43,6 +45,7 @@ from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_on_setup
 from edge_msa.workflows.export import export_model
 from edge_msa.workflows.train import train_on_dataset
+from edge_msa_runtime.interrupts import handle_interrupts
 from edge_msa_runtime.output_paths import CONTAINER, check_output
 
 if TYPE_CHECKING:
@@ -172,11 +175,28 @@ def check_output_dir(output_dir: Path) -> None:
 def run_worker(config: SearchConfig, log: Path) -> None:
     """Run trials in a process started by `--jobs`, with all output in a log file."""
     check_optuna()
-    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+        _end_quietly_on_signals(),
+    ):
         context, steps = prepare_search(config), WorkflowSteps()
         with _open_study(context) as study, TrialRunner(context, steps) as runner, allow_replacing("any"):
             _make_teacher(context, steps)
             _run_trials(context, study, runner)
+
+
+@contextlib.contextmanager
+def _end_quietly_on_signals() -> Iterator[None]:
+    """Clean up and end on a signal. An interrupted command ends its workers with SIGTERM."""
+    with handle_interrupts() as interrupts:
+        try:
+            yield
+        except BaseException:
+            if interrupts.exit_code is None:
+                raise
+            raise SystemExit(interrupts.exit_code) from None
 
 
 def _make_teacher(context: SearchContext, steps: WorkflowSteps) -> None:
@@ -190,6 +210,7 @@ def _make_teacher(context: SearchContext, steps: WorkflowSteps) -> None:
 def _open_study(context: SearchContext) -> Study:
     config = context.config
     config.output_dir.mkdir(parents=True, exist_ok=True)
+    keep_progress(config.output_dir)
     location = config.storage or str(config.output_dir / STORAGE_NAME)
     study = Study(location, config.output_dir, context.inputs, context.space, seed=config.seed)
     study.enqueue_defaults(context.default_params)
