@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from typing import Any, Iterator
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_SA_ONSTACK = 0x08000000
 _REPEAT_SECONDS = 2.0
 """A signal that repeats an earlier one within this time is ignored, so that it does not interrupt the cleanup.
 
@@ -65,6 +67,7 @@ def handle_interrupts() -> Iterator[Interrupts]:
         for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 previous[number] = signal.signal(number, interrupts.receive)
+                _run_on_normal_stack(number)
     _active.append(interrupts)
     try:
         yield interrupts
@@ -72,6 +75,34 @@ def handle_interrupts() -> Iterator[Interrupts]:
         _active.remove(interrupts)
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _run_on_normal_stack(number: int) -> None:
+    """Let the handler of a signal run on the normal stack, on Linux.
+
+    Python runs handlers on the alternate stack of the thread if there is one. OpenVINO 2026.4 sets one for each model
+    on processors with AMX, and leaves a pointer to freed memory when models are closed in another order than they were
+    compiled in. Then every signal would crash the process.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    class SigAction(ctypes.Structure):
+        """`struct sigaction` of glibc and musl. The mask has 1024 bits."""
+
+        _fields_ = (
+            ("handler", ctypes.c_void_p),
+            ("mask", ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong))),
+            ("flags", ctypes.c_int),
+            ("restorer", ctypes.c_void_p),
+        )
+
+    action = SigAction()
+    library = ctypes.CDLL(None)
+    if library.sigaction(number, None, ctypes.byref(action)) == 0:
+        action.flags &= ~_SA_ONSTACK
+        library.sigaction(number, ctypes.byref(action), None)
 
 
 def raise_if_interrupted(error: BaseException | None = None) -> None:

@@ -60,6 +60,29 @@ def test_a_second_signal_does_not_interrupt_the_cleanup(monkeypatch: pytest.Monk
     assert received.exit_code == 143
 
 
+@pytest.mark.case("F22")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this layout")
+def test_a_signal_survives_a_library_that_freed_the_alternate_stack() -> None:
+    code = (
+        "import ctypes, mmap, signal\n"
+        "from edge_msa_runtime.interrupts import handle_interrupts\n"
+        "class Stack(ctypes.Structure):\n"
+        "    _fields_ = [('at', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.mmap.restype = ctypes.c_void_p\n"
+        "libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]\n"
+        "at = libc.mmap(None, 65536, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)\n"  # memory without access
+        "assert libc.sigaltstack(ctypes.byref(Stack(at, 0, 65536)), None) == 0\n"
+        "with handle_interrupts() as received:\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print(received.exit_code)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "143\n"), result.stderr
+
+
 @pytest.mark.case("D9")
 def test_an_interrupt_that_a_library_swallowed_is_raised_again() -> None:
     raise_if_interrupted()
