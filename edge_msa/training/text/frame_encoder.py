@@ -84,8 +84,10 @@ class TextFrameEncoder:
         ids = np.full((len(tokens), longest), PADDING, np.int32)
         for row, item in enumerate(tokens):
             ids[row, : len(item)] = item
-        for item in tokens:
-            self._pending.setdefault(_key(item), tokens)
+        for key in {_key(item) for item in tokens if len(item)} - self._numbers.keys():
+            # A text of several splits belongs to the smallest: taking a small split must not encode a large one.
+            if key not in self._pending or len(tokens) < len(self._pending[key]):
+                self._pending[key] = tokens
         return Frames(ids >= 0, ids=ids, encoder=self)
 
     def encode(self, ids: NDArray[np.integer]) -> FloatArray:
@@ -113,16 +115,14 @@ class TextFrameEncoder:
 
     def _store_all(self, texts: Sequence[NDArray[np.int64]]) -> None:
         """Compute and store the frames of texts, in batches that do not depend on which of them is needed first."""
-        if len(texts) >= _MANY:
-            print_progress(f"Encoding {len(texts)} texts.")
-        for batch in batches_by_length(texts, _BATCH):
-            new = {_key(texts[row]): texts[row] for row in batch if len(texts[row])}
-            new = {key: tokens for key, tokens in new.items() if key not in self._numbers}
-            if new:
-                for key, frames in zip(new, self._compute(list(new.values())), strict=True):
-                    self._numbers[key] = self._store.add(frames)
-        for tokens in texts:
-            self._pending.pop(_key(tokens), None)
+        own = {key: tokens for tokens in texts if self._pending.get(key := _key(tokens)) is texts}
+        if len(own) >= _MANY:
+            print_progress(f"Encoding {len(own)} texts.")
+        keys, distinct = list(own), list(own.values())
+        for batch in batches_by_length(distinct, _BATCH):
+            for row, frames in zip(batch, self._compute([distinct[row] for row in batch]), strict=True):
+                self._numbers[keys[row]] = self._store.add(frames)
+                del self._pending[keys[row]]
 
     def _compute(self, texts: Sequence[NDArray[np.int64]]) -> list[FloatArray]:
         """Return the frames of each text, (tokens, d)."""

@@ -150,6 +150,15 @@ def test_texts_are_encoded_once_and_in_a_fixed_order(toy_encoder: Path, monkeypa
     assert not frames.valid[-1].any()
 
 
+def test_split_is_encoded_without_the_others(toy_encoder: Path) -> None:
+    texts, _ = random_texts(100)
+    encoder = TextFrameEncoder(make_encoder_input(toy_encoder))
+    encoder.frames(texts)
+    small = encoder.frames(texts[:4])
+    small.take()
+    assert encoder.bytes_in_memory == 4 * 10 * 16 * 4
+
+
 def test_joined_splits_still_hide_words(toy_encoder: Path) -> None:
     encoder = TextFrameEncoder(make_encoder_input(toy_encoder))
     datasets = [
