@@ -18,6 +18,7 @@ from edge_msa.training.context import TrainingContext
 from edge_msa.training.load import load_model
 from edge_msa.training.predict import predict
 from edge_msa.training.text.encode_dataset import mark_texts, print_truncation_notes
+from edge_msa_export.parity.reference_backend import open_measuring_backend
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.loader import Bundle
@@ -62,11 +63,12 @@ def session_predictor(session: Session) -> Predict:
     return predict_split
 
 
-def open_session(bundle: Bundle, backend: str, precision: str) -> Session:
+def open_session(bundle: Bundle, backend: str, precision: str, *, exact: bool = False) -> Session:
     """Return a session on the graphs for one backend. If it is not available here, another backend runs them.
 
     The graphs for TensorRT are ONNX files, which ONNX Runtime can run, so their accuracy can be measured without a GPU.
-    The `backend` of the session is the one that runs the graphs.
+    The `backend` of the session is the one that runs the graphs. With `exact`, it computes in the types that the graphs
+    state, which ONNX Runtime does not do for float16; that is slow.
     """
     manifest = bundle.manifest
     try:
@@ -74,7 +76,7 @@ def open_session(bundle: Bundle, backend: str, precision: str) -> Session:
         graphs = manifest.graphs
     except BackendUnavailableError:
         measured_by = Provenance.from_json(manifest.provenance).parity_measured_by or {}
-        executing = open_backend(measured_by.get(backend, backend))
+        executing = open_measuring_backend(measured_by.get(backend, {}).get(precision if exact else "fp32", backend))
         graphs = tuple(
             dataclasses.replace(spec, backend=executing.name) for spec in manifest.graphs if spec.backend == backend
         )

@@ -19,10 +19,10 @@ from edge_msa_export.graphs.writer import GraphFile, GraphWriter
 from edge_msa_export.lint import LintFinding
 from edge_msa_export.parity.cases import build_golden_arrays, build_parity_cases, check_fp32_parity
 from edge_msa_export.parity.graphs import ParityCase, measure_parity
+from edge_msa_export.parity.reference_backend import open_measuring_backend
 from edge_msa_export.parity.text import measure_text_encoder_parity, write_text_model
 from edge_msa_export.request import ExportRequest, GraphVariant, list_variants
 from edge_msa_export.text import TextGraph
-from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.manifest import GraphKey, GraphSpec, TextSpec
 from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.tolerances import largest_tolerance, tolerance_for
@@ -38,7 +38,7 @@ class GraphSet:
         language: the text model, if any; its files are relative to `root`.
         shapes: sizes of the student.
         golden: arrays of golden.npz.
-        measured_by: for each backend, the backend that measured its parity.
+        measured_by: for each backend and precision, the backend that measured its parity.
         refused: why a precision that the device supports is not in `specs`, by (backend, precision).
         findings: warnings and notes of the lint.
     """
@@ -48,7 +48,7 @@ class GraphSet:
     language: TextSpec | None
     shapes: StudentShapes
     golden: Mapping[str, NDArray[Any]]
-    measured_by: Mapping[str, str]
+    measured_by: Mapping[str, Mapping[str, str]]
     refused: Mapping[tuple[str, str], str]
     findings: tuple[LintFinding, ...] = ()
 
@@ -111,7 +111,10 @@ def build_graphs(
         language=language,
         shapes=shapes,
         golden=golden,
-        measured_by={variant.backend: variant.measured_by for variant in variants},
+        measured_by={
+            backend: {item.precision: item.measured_by for item in variants if item.backend == backend}
+            for backend in dict.fromkeys(item.backend for item in variants)
+        },
         refused=refused,
         findings=writer.findings,
     )
@@ -190,7 +193,7 @@ def _measure_variant(
     request: ExportRequest,
     work_dir: Path,
 ) -> dict[GraphKey, float]:
-    backend = open_backend(variant.measured_by)
+    backend = open_measuring_backend(variant.measured_by)
     programs = {key: backend.load(work_dir / graph.file, variant.precision) for key, graph in files.items()}
     states = get_student_shapes(student, request.normalization).states
     parity = measure_parity(programs, cases, states, request.chunks)

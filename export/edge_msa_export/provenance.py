@@ -51,7 +51,7 @@ class Provenance:
         calibration: recipe of the calibration.
         plan: mixed-precision plan, by quantization scheme.
         request: what the export was requested with, and its result, so that the same request is not exported again.
-        parity_measured_by: backend that measured the parity, by backend of the bundle. An export adds it.
+        parity_measured_by: backend that measured the parity, by backend of the bundle and precision. An export adds it.
     """
 
     run: str | None = None
@@ -66,7 +66,7 @@ class Provenance:
     calibration: Mapping[str, Any] | None = None
     plan: Mapping[str, tuple[NodePrecision, ...]] | None = None
     request: Mapping[str, Any] | None = None
-    parity_measured_by: Mapping[str, str] | None = None
+    parity_measured_by: Mapping[str, Mapping[str, str]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the known fields as plain JSON values."""

@@ -50,8 +50,12 @@ def test_int8_graphs_differ_by_quantization_scheme(laptop_graphs: GraphSet, jets
     assert schemes == {"openvino-x86", "ort-x86-vnni", "tensorrt", "ort-arm"}
 
 
-def test_onnx_runtime_measures_what_tensorrt_will_run(jetson_graphs: GraphSet) -> None:
-    assert jetson_graphs.measured_by == {"tensorrt": "onnxruntime", "onnxruntime": "onnxruntime"}
+@pytest.mark.case("F9")
+def test_float16_for_tensorrt_is_measured_in_float16(jetson_graphs: GraphSet) -> None:
+    assert jetson_graphs.measured_by == {
+        "tensorrt": {"fp32": "onnxruntime", "fp16": "onnx-reference", "int8": "onnxruntime"},
+        "onnxruntime": {"fp32": "onnxruntime", "int8": "onnxruntime"},
+    }
 
 
 def test_precision_with_non_finite_predictions_is_refused(

@@ -15,7 +15,7 @@ def test_provenance_survives_json() -> None:
         config={"width": 8},
         data=DataSource("mosi", "123"),
         plan={"ort": (NodePrecision("MatMul", "MatMul", True, "calibrated"),)},
-        parity_measured_by={"tensorrt": "onnxruntime"},
+        parity_measured_by={"tensorrt": {"fp32": "onnxruntime", "fp16": "onnx-reference"}},
     )
     assert Provenance.from_json(json.loads(json.dumps(provenance.to_json()))) == provenance
 

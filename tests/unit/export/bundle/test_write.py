@@ -89,7 +89,10 @@ def test_manifest_states_provenance_and_device(
 ) -> None:
     chosen = {"tensorrt": "fp16", "onnxruntime": "fp32"}
     manifest = load_manifest(write_bundle(tmp_path / "jetson", jetson_graphs, jetson_request, chosen, {}))
-    assert manifest.provenance["parity_measured_by"] == {"tensorrt": "onnxruntime", "onnxruntime": "onnxruntime"}
+    assert manifest.provenance["parity_measured_by"] == {
+        "tensorrt": {"fp32": "onnxruntime", "fp16": "onnx-reference", "int8": "onnxruntime"},
+        "onnxruntime": {"fp32": "onnxruntime", "int8": "onnxruntime"},
+    }
     assert manifest.provenance["seed"] == 7
     assert manifest.target == "jetson-orin-nano"
     assert manifest.profile == jetson_request.profile.to_json()
