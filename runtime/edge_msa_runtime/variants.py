@@ -33,6 +33,7 @@ class Variants:
         threads: CPU threads of one prediction.
         device: device name, as for `load`.
         spin: as for `load`.
+        workers: as for `load`.
         notes: notes about the bundle, such as files that were ignored.
         skipped: reasons why backends or precisions could not be opened, each once; complete after the iteration.
     """
@@ -43,6 +44,7 @@ class Variants:
     threads: int = 1
     device: str = ""
     spin: bool = False
+    workers: int = 1
     notes: tuple[str, ...] = dataclasses.field(default=(), init=False)
     skipped: list[str] = dataclasses.field(default_factory=list, init=False)
 
@@ -75,6 +77,7 @@ class Variants:
             threads=self.threads,
             device=self.device,
             spin=self.spin,
+            workers=self.workers,
         )
         try:
             session.prepare(*subsets_of(session.manifest.modalities))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from edge_msa_runtime.benchmark.conditions import describe_machine, measure_conditions
+from edge_msa_runtime.benchmark.throughput import Throughput, measure_throughput
 from edge_msa_runtime.bundle.golden import load_golden
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.modalities import Subset, subsets_of
@@ -77,6 +78,7 @@ class BenchResult:
             system does not report it (Windows).
         latencies: latency of each subset.
         notes: notes about the bundle, and fallbacks of the session, such as a missing CUDA graph.
+        throughput: of the last subset, if the session has several workers.
         rate_hz: predictions per second; None if each prediction started when the previous one ended.
         machine: names and versions that do not change during the run.
         before: clocks, power mode and temperature before the run.
@@ -95,6 +97,7 @@ class BenchResult:
     peak_memory_bytes: int | None
     latencies: tuple[Latency, ...]
     notes: tuple[str, ...] = ()
+    throughput: Throughput | None = None
     rate_hz: float | None = None
     machine: Mapping[str, str] = dataclasses.field(default_factory=dict)
     before: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -151,8 +154,15 @@ def bench_sessions(
         times = time_interleaved(calls, repeats, warmup, rate)
         for session, rows, item, milliseconds in zip(sessions, latencies, inputs, times):
             rows.append(_summarize_latency(session, subset, item[subset], milliseconds))
+    throughputs = [
+        measure_throughput(session, item[selected[-1]], repeats) if session.workers > 1 else None
+        for session, item in zip(sessions, inputs)
+    ]
     after = measure_conditions()
-    return tuple(_create_result(session, rows, rate, before, after) for session, rows in zip(sessions, latencies))
+    return tuple(
+        dataclasses.replace(_create_result(session, rows, rate, before, after), throughput=throughput)
+        for session, rows, throughput in zip(sessions, latencies, throughputs)
+    )
 
 
 def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:

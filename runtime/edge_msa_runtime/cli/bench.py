@@ -44,6 +44,14 @@ def add_parser(commands: Any) -> None:
         metavar="HZ",
         help="Predictions per second (default: each prediction starts when the previous one ends).",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="Predictions that run at the same time. With several, the throughput of N threads is measured too "
+        "(default: 1).",
+    )
     add_session_options(parser)
     add_all_option(parser)
     parser.set_defaults(run=run)
@@ -90,6 +98,12 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
             text = " (from text)" if row.from_text else ""
             lines.append(
                 f"  {row.subset:7}{row.p50_ms:9.3f}{row.p90_ms:9.3f}{p99:>9}{row.predictions:>13}  {frames}{text}"
+            )
+        if result.throughput is not None:
+            measured = result.throughput
+            lines.append(
+                f"  throughput of {result.latencies[-1].subset}: 1 thread {measured.one_thread_hz:.0f}/s, "
+                f"{measured.threads} threads {measured.threads_hz:.0f}/s, {measured.ratio:.2f} times"
             )
     if results:
         rate = results[0].rate_hz

@@ -109,7 +109,8 @@ def select_variants(options: argparse.Namespace, bundle: str) -> Variants:
 
 
 def _common_options(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in ("strict", "threads", "device", "spin")}
+    names = ("strict", "threads", "device", "spin", "workers")  # only `bench` has --workers
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
 def print_note(note: str) -> None:

@@ -40,3 +40,17 @@ def test_bench_takes_a_text(make_text_bundle: Callable[[str], Path], capsys: pyt
     assert main(["bench", path, "--repeats", "2", "--warmup", "0", "--text", "it", "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["frames"]["language"] for row in result["latencies"] if row["from_text"]] == [1, 1]
+
+
+@pytest.mark.case("F3")
+def test_bench_measures_the_throughput_of_several_workers(
+    shared_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--workers", "2", "--repeats", "3", "--warmup", "0", "--backend", "onnxruntime", "--json"]
+    assert main(["bench", str(shared_bundle), *options]) == 0
+    out = capsys.readouterr().out
+    (result,) = json.loads(out.splitlines()[-1])
+    throughput = result["throughput"]
+    assert throughput["threads"] == 2
+    assert throughput["ratio"] > 0
+    assert "throughput of lav: 1 thread" in out
