@@ -111,10 +111,10 @@ def test_an_imported_checkpoint_gets_the_language_padding_of_the_file(
     with torch.no_grad():
         expected = network(frames, everything)  # the authors use no masks
     for name in ("features.pkl", "copy.npz"):
-        command = ("evaluate", tmp_path / "run", "--data", tmp_path / name, "--predictions", tmp_path / "scores.csv")
-        result = edge_msa(*command)
+        scores_file = tmp_path / f"{name}.csv"
+        result = edge_msa("evaluate", tmp_path / "run", "--data", tmp_path / name, "--predictions", scores_file)
         assert result.code == 0, result.err
-        table = csv.DictReader((tmp_path / "scores.csv").read_text().splitlines())
+        table = csv.DictReader(scores_file.read_text().splitlines())
         rows = [row for row in table if row["subset"] == "lav"]
         scores = torch.tensor([[float(row["score"])] for row in rows])
         assert_close_to_scale(scores, expected)
