@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge_msa.evaluation.evaluate import Evaluation, SubsetPredictions
-from edge_msa.evaluation.metrics import describe, prediction_correlation
+from edge_msa.evaluation.metrics import (
+    Comparison,
+    Estimate,
+    Method,
+    compare_methods,
+    describe,
+    prediction_correlation,
+)
+from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.text_tables import text_table
 
 
@@ -20,6 +28,8 @@ class SubsetAgreement:
     """The subset's value."""
     metrics: dict[str, tuple[float, float]]
     """By metric: the values of the reference and of the other precision."""
+    differences: Mapping[str, Comparison]
+    """By metric: the other precision minus the reference, with an interval over videos."""
     correlation: float
     """Correlation of their predictions."""
 
@@ -47,7 +57,13 @@ def compare_evaluations(
     for first, second in zip(reference_predictions, other_predictions, strict=True):
         subset = first.subset.value
         metrics = {name: (reference.by_subset[subset][name], other.by_subset[subset][name]) for name in names}
-        subsets.append(SubsetAgreement(subset, metrics, prediction_correlation(first.scores, second.scores)))
+        differences = {
+            name: compare_methods(*(_one_model(item.estimates[subset][name]) for item in (reference, other)))
+            for name in names
+            if len(first.rows) > 1
+        }
+        correlation = prediction_correlation(first.scores, second.scores)
+        subsets.append(SubsetAgreement(subset, metrics, differences, correlation))
     return Agreement((reference.source.precision, other.source.precision), tuple(subsets))
 
 
@@ -58,11 +74,11 @@ def format_agreement(agreement: Agreement) -> str:
     header = ["available"]
     for name in names:
         title = describe(name).title
-        header += [f"{title} {first}", f"{title} {second}", "difference"]
+        header += [f"{title} {first}", f"{title} {second}", "difference (95 % interval)"]
     rows = [
         [
             item.subset,
-            *(cell for name in names for cell in _cells(name, *item.metrics[name])),
+            *(cell for name in names for cell in _cells(name, item)),
             f"{item.correlation:.5f}",
         ]
         for item in agreement.subsets
@@ -79,11 +95,37 @@ def format_agreement(agreement: Agreement) -> str:
     sentence = (
         f"{second} differs from {first} in {', in '.join(parts)}. The predictions correlate by at least {lowest:.5f}."
     )
-    return "\n".join([text_table([*header, "correlation of predictions"], rows), "", sentence])
+    return "\n".join([text_table([*header, "correlation of predictions"], rows), "", sentence, *_conclusion(agreement)])
 
 
-def _cells(name: str, first: float, second: float) -> list[str]:
+def _conclusion(agreement: Agreement) -> Iterator[str]:
+    """Yield what the intervals say about the two precisions of this model."""
+    differences = [(item, name, result) for item in agreement.subsets for name, result in item.differences.items()]
+    if not differences:
+        return
+    found = [
+        f"{describe(name).title} on {item.subset}" for item, name, result in differences if not result.includes_zero
+    ]
+    unit = describe_unit(differences[0][2].unit)
+    text = "The intervals are for this model and cover the choice of " + unit
+    verdict = f"{len(found)} of {len(differences)} exclude 0: {', '.join(found)}" if found else "none excludes 0"
+    yield f"{text}; {verdict}."
+
+
+def _one_model(estimate: Estimate) -> Method:
+    return Method([estimate], depends_on_seed=False)
+
+
+def _cells(name: str, item: SubsetAgreement) -> list[str]:
     metric = describe(name)
-    difference = metric.format(abs(second - first))
+    first, second = item.metrics[name]
     sign = "-" if second < first else "+"
-    return [metric.format(first), metric.format(second), f"{sign}{difference}"]
+    difference = f"{sign}{metric.format(abs(second - first))}"
+    if name in item.differences:
+        low, high = (f"{'+' if x >= 0 else ''}{metric.format(x)}" for x in _ends(item.differences[name]))
+        difference += f" ({low} to {high})"
+    return [metric.format(first), metric.format(second), difference]
+
+
+def _ends(comparison: Comparison) -> tuple[float, float]:
+    return comparison.low, comparison.high

@@ -15,26 +15,41 @@ from numpy.typing import NDArray
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
-from edge_msa.data.labeled import is_labeled
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, EdgeMsaError
+from edge_msa.evaluation.baseline_check import (
+    ConstantComparison,
+    ConstantComparisons,
+    baseline_warning,
+    beats_constant,
+    checked_metrics,
+    compare_with_constants,
+    complete_subset,
+    known_constants,
+    weak_subsets,
+)
 from edge_msa.evaluation.metrics import (
     MEDIAN,
-    baseline_constants,
+    Estimate,
+    Units,
+    average_estimates,
     bootstrap_interval,
+    constant_predictions,
     describe,
     describe_constant,
+    estimate_metrics,
     gate_metric,
     measure,
-    measure_baselines,
     missing_average,
 )
 from edge_msa.evaluation.subsets import Predict, available_subsets
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.modalities import Subset
 
-SCHEMA = 2
+SCHEMA = 3
 RESAMPLES = 500
+MISSING_AVERAGE = "missing_average"
+"""Name of the mean over the incomplete subsets, among the names of subsets."""
 BAYES_OPTIMUM_HINT = (
     "Bayes optimum: the expected metrics of an optimal predictor on this split. "
     "A split is finite, so a model can exceed them slightly by chance."
@@ -108,8 +123,41 @@ class Evaluation:
     """95 % bootstrap intervals (low, high) by subset and metric."""
     interval_unit: str = ""
     """What the bootstrap resampled: `groups` (videos) or `samples`."""
+    estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    """The gate metric and MAE by subset, with the contribution of each video, so that evaluations on the same split can
+    be compared."""
+    against_constants: Mapping[str, ConstantComparisons] = field(default_factory=dict)
+    """The same metrics beside those of the better baseline, by subset. Subsets with one sample are omitted."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
+
+    @property
+    def beats_constant(self) -> bool | None:
+        """Whether the model beats a constant on the subset with the most modalities. None if it cannot be decided."""
+        comparisons = self.against_constants.get(complete_subset(self.by_subset))
+        return None if comparisons is None else beats_constant(comparisons)
+
+    @property
+    def baseline_warning(self) -> str | None:
+        """A warning if the model does not beat a constant on the subset with the most modalities, else None."""
+        if self.beats_constant is not False:
+            return None
+        subset = complete_subset(self.by_subset)
+        return baseline_warning(self.source.name, self.split, subset, self.against_constants[subset])
+
+    def estimate(self, subset: str, metric: str) -> Estimate | None:
+        """Return a metric with the contribution of each video, or None if it was not measured.
+
+        Args:
+            subset: A subset, or `MISSING_AVERAGE` for the mean over the incomplete subsets.
+            metric: The gate metric or `mae`.
+        """
+        if subset != MISSING_AVERAGE:
+            return self.estimates.get(subset, {}).get(metric)
+        incomplete = [
+            items[metric] for name, items in self.estimates.items() if name != Subset.LAV.value and metric in items
+        ]
+        return average_estimates(incomplete) if incomplete else None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, marked as an evaluation of this schema."""
@@ -132,6 +180,17 @@ class Evaluation:
             fields["intervals"] = {
                 subset: {metric: (low, high) for metric, (low, high) in items.items()}
                 for subset, items in fields.get("intervals", {}).items()
+            }
+            fields["estimates"] = {
+                subset: {
+                    metric: Estimate(item["value"], tuple(item["contributions"]), item["unit"])
+                    for metric, item in items.items()
+                }
+                for subset, items in fields.get("estimates", {}).items()
+            }
+            fields["against_constants"] = {
+                subset: {metric: ConstantComparison(**item) for metric, item in items.items()}
+                for subset, items in fields.get("against_constants", {}).items()
             }
             for name in ("skipped_subsets", "notes"):
                 fields[name] = tuple(fields.get(name, ()))
@@ -177,6 +236,7 @@ def evaluate(
     by_subset = {item.subset.value: measure(dataset.task, split.labels[item.rows], item.scores) for item in predictions}
     intervals, unit = _intervals(dataset.task, split, predictions, seed, resamples)
     baseline, constants, notes = _baselines(dataset, split)
+    estimates, against_constants = _estimates(dataset, split, predictions)
     return Evaluation(
         source=source,
         task=dataset.task.kind,
@@ -194,6 +254,8 @@ def evaluate(
         bayes_optimum=dict(bayes_optimum or {}),
         intervals=intervals,
         interval_unit=unit,
+        estimates=estimates,
+        against_constants=against_constants,
         notes=(*dataset.notes, *notes),
     ), predictions
 
@@ -260,6 +322,17 @@ def merge_equal(baselines: Mapping[str, Value]) -> dict[str, Value]:
     return merged
 
 
+def baseline_notes(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what the comparison with constants says: a warning, and the subsets on which a constant is as good."""
+    warning = evaluation.baseline_warning
+    if warning:
+        yield f"warning: {warning}"
+    complete = complete_subset(evaluation.by_subset)
+    weak = [subset for subset in weak_subsets(evaluation.against_constants) if subset != complete]
+    if weak:
+        yield f"On {', '.join(weak)} the model does not beat a constant (95 % intervals over videos)."
+
+
 def _title(evaluation: Evaluation) -> str:
     source = evaluation.source
     return (
@@ -287,6 +360,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
         if count < evaluation.samples:
             yield f"{subset}: {evaluation.samples - count} samples without a valid frame excluded"
     yield from evaluation.notes
+    yield from baseline_notes(evaluation)
 
 
 def _predict_subsets(predict: Predict, split: Split) -> Iterator[SubsetPredictions]:
@@ -298,17 +372,31 @@ def _predict_subsets(predict: Predict, split: Split) -> Iterator[SubsetPredictio
 def _baselines(
     dataset: Dataset, split: Split
 ) -> tuple[dict[str, dict[str, float]], dict[str, tuple[float, ...]], tuple[str, ...]]:
-    train = dataset.splits.get("train")
-    known = train.labels[is_labeled(train)] if train is not None else split.labels[:0]
-    has_labels = len(known) > 0
-    labels = known if has_labels else split.labels
-    metrics = measure_baselines(dataset.task, labels, split.labels)
-    values = baseline_constants(dataset.task, labels, split.labels)
-    constants = {name: tuple(float(number) for number in value) for name, value in values.items()}
-    if has_labels:
-        return metrics, constants, ()
-    del metrics[MEDIAN], constants[MEDIAN]
-    return metrics, constants, (f"{dataset.name} has no training labels, so the median baseline is omitted",)
+    constants = known_constants(dataset, split)
+    metrics = {
+        name: measure(dataset.task, split.labels, constant_predictions(dataset.task, value, len(split)))
+        for name, value in constants.items()
+    }
+    numbers = {name: tuple(float(number) for number in value) for name, value in constants.items()}
+    if MEDIAN in constants:
+        return metrics, numbers, ()
+    return metrics, numbers, (f"{dataset.name} has no training labels, so the median baseline is omitted",)
+
+
+def _estimates(
+    dataset: Dataset, split: Split, predictions: Sequence[SubsetPredictions]
+) -> tuple[dict[str, dict[str, Estimate]], dict[str, ConstantComparisons]]:
+    task, units, constants = dataset.task, Units.of(split.groups), known_constants(dataset, split)
+    estimates: dict[str, dict[str, Estimate]] = {}
+    against_constants: dict[str, ConstantComparisons] = {}
+    for item in predictions:
+        labels, subset = split.labels[item.rows], item.subset.value
+        estimates[subset] = estimate_metrics(task, labels, item.scores, item.rows, units, checked_metrics(task))
+        if len(item.rows) > 1:
+            against_constants[subset] = compare_with_constants(
+                task, labels, estimates[subset], item.rows, units, constants
+            )
+    return estimates, against_constants
 
 
 def _intervals(

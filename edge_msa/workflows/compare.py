@@ -14,18 +14,23 @@ from edge_msa.console import print_json, print_result, shows_progress
 from edge_msa.data.dataset import SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
-from edge_msa.evaluation.evaluate import Source, evaluate
-from edge_msa.evaluation.metrics import describe, gate_metric
+from edge_msa.evaluation.baseline_check import complete_subset
+from edge_msa.evaluation.evaluate import MISSING_AVERAGE, Evaluation, Source, evaluate
+from edge_msa.evaluation.metrics import (
+    Comparison,
+    Estimate,
+    Method,
+    compare_methods,
+    describe,
+    describe_coverage,
+    gate_metric,
+)
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.distill import check_teacher_weights, distill_on_setup
-from edge_msa_runtime.modalities import Subset
-
-MISSING = "missing_average"
-"""The key of the mean over all incomplete subsets, among the names of subsets."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ class ComparedVariant:
     parameters: int
     """Number of parameters of the network."""
     scores: Mapping[str, tuple[float, ...]]
-    """The metric in its own unit, one value per seed, by subset or `MISSING`."""
+    """The metric in its own unit, one value per seed, by subset or `MISSING_AVERAGE`."""
+    differences: Mapping[str, Comparison]
+    """The variant minus the first variant, by subset or `MISSING_AVERAGE`. Empty for the first variant and teachers."""
 
 
 def compare_students(
@@ -84,13 +91,16 @@ def compare_students(
     }
     for chosen in recipes.values():
         check_teacher_weights(chosen, setup)
-    results = [_evaluate(run.path.name, [run], setup, split) for run in setup.teachers]
+    results = [_compare(run.path.name, [run], _evaluate([run], setup, split), []) for run in setup.teachers]
+    first: list[Evaluation] = []
     for name, chosen in recipes.items():
         runs = [
             distill_on_setup(setup, chosen, output_dir / f"{name}-seed{seed}", seed=seed, context=context)
             for seed in range(seeds)
         ]
-        results.append(_evaluate(name, runs, setup, split))
+        evaluations = _evaluate(runs, setup, split)
+        results.append(_compare(name, runs, evaluations, first))
+        first = first or evaluations
     print_result(format_comparison(results, _metric(setup.dataset.task), len(setup.teachers)))
     if json:
         print_json({"compare": [asdict(item) for item in results]})
@@ -98,14 +108,15 @@ def compare_students(
 
 
 def format_comparison(results: Sequence[ComparedVariant], metric: str, teachers: int) -> str:
-    """Return a table of means and standard deviations over seeds, and paired differences from the first variant.
+    """Return a table of means and standard deviations over seeds, and differences from the first variant.
 
     Args:
         results: Results of the teachers, then of the variants.
         metric: Name of the metric.
         teachers: Number of teachers.
     """
-    columns = [name for name in (Subset.LAV.value, MISSING) if any(name in item.scores for item in results)]
+    complete = complete_subset([name for item in results for name in item.scores if name != MISSING_AVERAGE])
+    columns = [name for name in (complete, MISSING_AVERAGE) if any(name in item.scores for item in results)]
     title = describe(metric).title
     header = [
         "",
@@ -113,39 +124,62 @@ def format_comparison(results: Sequence[ComparedVariant], metric: str, teachers:
         *(f"{title} {column.replace('_', '-')}{end}" for column in columns for end in ("", " - first")),
     ]
     rows = []
-    for index, item in enumerate(results):
+    for item in results:
         row = [item.name, f"{item.parameters:,}"]
         for column in columns:
-            scores, first = (one.scores.get(column, ()) for one in (item, results[teachers]))
-            row.append(_format_mean(scores, ".4f"))
-            differences = [] if index <= teachers else [a - b for a, b in zip(scores, first, strict=True)]
-            row.append("" if index <= teachers else _format_mean(differences, "+.4f"))
+            row.append(_format_mean(item.scores.get(column, ())))
+            row.append(item.differences[column].format(metric) if column in item.differences else "")
         rows.append(row)
-    return text_table(header, rows)
+    table = text_table(header, rows)
+    comparisons = [comparison for item in results for comparison in item.differences.values()]
+    if not comparisons:
+        return table
+    first = results[teachers].name
+    return f"{table}\n\nDifferences from {first}: {describe_coverage(comparisons)}"
 
 
-def _evaluate(name: str, runs: Sequence[Run], setup: DistillationSetup, split: SplitName) -> ComparedVariant:
+def _evaluate(runs: Sequence[Run], setup: DistillationSetup, split: SplitName) -> list[Evaluation]:
     """Evaluate the runs of one variant, one per seed."""
-    scores: dict[str, list[float]] = {}
-    metric = _metric(setup.dataset.task)
+    evaluations = []
     for run in runs:
         dataset = run.spec.select_inputs(setup.dataset_for(run))
-        evaluation, _ = evaluate(run_predictor(run), dataset, split, Source(name, "run"), resamples=0)
-        for subset, values in evaluation.by_subset.items():
-            scores.setdefault(subset, []).append(values[metric])
-        if evaluation.missing_average:
-            scores.setdefault(MISSING, []).append(evaluation.missing_average[metric])
-    parameters = sum(value.size for value in runs[0].weights.values())
-    return ComparedVariant(name, parameters, {column: tuple(values) for column, values in scores.items()})
+        evaluation, _ = evaluate(run_predictor(run), dataset, split, Source(run.path.name, "run"), resamples=0)
+        evaluations.append(evaluation)
+    return evaluations
+
+
+def _compare(
+    name: str, runs: Sequence[Run], evaluations: Sequence[Evaluation], first: Sequence[Evaluation]
+) -> ComparedVariant:
+    """Return the result of a variant. `first` are the evaluations of the first variant, if this is another one."""
+    metric = "mae" if "mae" in next(iter(evaluations[0].by_subset.values())) else evaluations[0].gate_metric
+    estimates = _estimates(evaluations, metric)
+    others = _estimates(first, metric)
+    differences = {
+        column: compare_methods(Method(others[column]), Method(items))
+        for column, items in estimates.items()
+        if column in others
+    }
+    scores = {column: tuple(item.value for item in items) for column, items in estimates.items()}
+    return ComparedVariant(name, sum(value.size for value in runs[0].weights.values()), scores, differences)
+
+
+def _estimates(evaluations: Sequence[Evaluation], metric: str) -> dict[str, list[Estimate]]:
+    """Return the estimates of all seeds by subset or `MISSING_AVERAGE`."""
+    columns = (*evaluations[0].by_subset, MISSING_AVERAGE) if evaluations else ()
+    by_seed = {column: [item.estimate(column, metric) for item in evaluations] for column in columns}
+    return {
+        column: [item for item in items if item is not None] for column, items in by_seed.items() if None not in items
+    }
 
 
 def _metric(task: Task) -> str:
     return "mae" if task.is_score else gate_metric(task)
 
 
-def _format_mean(values: Sequence[float], form: str) -> str:
+def _format_mean(values: Sequence[float]) -> str:
     """Format the mean and, for several values, the standard deviation."""
     if not values:
         return ABSENT
-    mean = format(statistics.mean(values), form)
+    mean = f"{statistics.mean(values):.4f}"
     return f"{mean} ± {statistics.stdev(values):.4f}" if len(values) > 1 else mean

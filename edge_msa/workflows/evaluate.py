@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -66,15 +66,21 @@ def evaluate_path(
             f"The {split} split of {opened.name} has no labels, so it cannot be evaluated. Pass another --split, or "
             f"predict it: {command}"
         )
-    with open_predictor(path, opened, backend=backend, precision=precision) as (predict, source, dataset):
+    with ExitStack() as stack:
+        predict, source, dataset = stack.enter_context(
+            open_predictor(path, opened, backend=backend, precision=precision)
+        )
+        # Open it before the slow evaluation, so that an invalid precision is reported at once.
+        reference = None
+        if against is not None:
+            reference = stack.enter_context(open_predictor(path, opened, backend=backend, precision=against))
         optimum = find_bayes_optimum(source_data, dataset, split)
         evaluation, scores = evaluate(predict, dataset, split, source, bayes_optimum=optimum)
-    print_result(format_evaluation(evaluation))
-    if against is not None:
-        with open_predictor(path, opened, backend=backend, precision=against) as (other, other_source, _):
-            reference, reference_scores = evaluate(other, dataset, split, other_source, resamples=0)
-        agreement = compare_evaluations(reference, reference_scores, evaluation, scores)
-        print_result(f"\n{format_agreement(agreement)}")
+        print_result(format_evaluation(evaluation))
+        if reference is not None:
+            other, reference_scores = evaluate(reference[0], dataset, split, reference[1], resamples=0)
+            agreement = compare_evaluations(other, reference_scores, evaluation, scores)
+            print_result(f"\n{format_agreement(agreement)}")
     if predictions:
         write_predictions(predictions, dataset.task, dataset.split(split), scores)
         print_output("predictions", predictions)

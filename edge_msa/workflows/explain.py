@@ -10,7 +10,7 @@ from typing import Any
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.console import print_json, print_output, print_result
-from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
+from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.errors import DataError
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.models.almt import Almt
@@ -185,11 +185,7 @@ def _explanation(subject: _Subject, results: _Results) -> Explanation:
 
 
 def _check_baselines(subject: _Subject, predictions: Predictions) -> str:
-    split, train = subject.split, subject.dataset.splits.get("train")
-    train_labels: FloatArray | None = train.labels if train is not None and len(train) else None
-    return check_against_baselines(
-        subject.dataset.task, split.labels, predictions[Subset.LAV], split.groups, train_labels
-    )
+    return check_against_baselines(subject.dataset, subject.split, predictions[Subset.LAV])
 
 
 def _project_joint(subject: _Subject) -> ProjectionFigure:

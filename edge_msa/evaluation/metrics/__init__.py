@@ -4,6 +4,7 @@ from edge_msa.evaluation.metrics.baselines import (
     BEST_CONSTANT,
     MEDIAN,
     baseline_constants,
+    better_baseline,
     constant_predictions,
     describe_constant,
     measure_baselines,
@@ -17,30 +18,35 @@ from edge_msa.evaluation.metrics.bootstrap import (
 )
 from edge_msa.evaluation.metrics.comparison import (
     Comparison,
-    ConditionLabels,
     Estimate,
     Method,
+    average_estimates,
     compare_methods,
+    describe_coverage,
     estimate_metrics,
 )
 from edge_msa.evaluation.metrics.families import gate_metric, gate_points, measure, metric_functions, missing_average
 from edge_msa.evaluation.metrics.names import MetricName, describe
+from edge_msa.evaluation.metrics.units import Units
 
 __all__ = [
     "BEST_CONSTANT",
     "MEDIAN",
     "Comparison",
-    "ConditionLabels",
     "Estimate",
     "Interval",
     "Method",
     "MetricName",
+    "Units",
+    "average_estimates",
     "baseline_constants",
+    "better_baseline",
     "bootstrap_interval",
     "compare_methods",
     "constant_predictions",
     "describe",
     "describe_constant",
+    "describe_coverage",
     "estimate_metrics",
     "gate_metric",
     "gate_points",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics.families import measure
+from edge_msa.evaluation.metrics.names import describe
 from edge_msa.evaluation.metrics.scores import equal_weights, mean_absolute_error
 
 MEDIAN = "median"
@@ -54,6 +55,12 @@ def constant_predictions(task: Task, constant: FloatArray, samples: int) -> Floa
     """Return the constant as the prediction for every sample: scores (samples,) or logits (samples, E)."""
     predictions = np.repeat(constant[None], samples, axis=0)
     return predictions[:, 0] if task.is_score else predictions
+
+
+def better_baseline(values: Mapping[str, float], metric: str) -> str:
+    """Return the name of the better baseline, given each one's value of a metric. On a tie it is the last one."""
+    sign = 1.0 if describe(metric).higher_is_better else -1.0
+    return max(reversed(list(values)), key=lambda name: sign * values[name])
 
 
 def describe_constant(constant: Sequence[float], metrics: Collection[str]) -> str:

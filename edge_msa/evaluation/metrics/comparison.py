@@ -18,7 +18,7 @@ videos.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +27,9 @@ from numpy.typing import ArrayLike, NDArray
 from edge_msa.data.tasks import Task
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.metrics.families import check_pair, metric_function
+from edge_msa.evaluation.metrics.names import describe
 from edge_msa.evaluation.metrics.scores import equal_weights
-from edge_msa.evaluation.metrics.units import Unit, assign_units
-
-MAX_UNITS = 256
-"""With more videos, each jackknife estimate leaves out several. This limits the time and hardly changes the result."""
+from edge_msa.evaluation.metrics.units import Unit, Units, describe_unit
 
 MIN_UNITS = 2
 """With fewer, the variance between units cannot be estimated."""
@@ -40,25 +38,13 @@ Contributions = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ConditionLabels:
-    """The labels of one condition, for example one subset of modalities."""
-
-    truth: ArrayLike
-    """Labels, as in `measure`."""
-    groups: Sequence[str]
-    """Video of each sample."""
-    rows: NDArray[np.int64]
-    """(N,): number of each sample in its split, so that conditions with different samples are matched."""
-
-
-@dataclass(frozen=True)
 class Estimate:
     """A metric of one training."""
 
     value: float
     """The metric, or its mean over conditions."""
-    contributions: Contributions
-    """(units,): effect of each unit on `value`. Their variance divided by their number is the variance of `value`."""
+    contributions: tuple[float, ...]
+    """Effect of each unit on `value`. Their variance divided by their number is the variance of `value`."""
     unit: Unit
     """What the units are."""
 
@@ -99,44 +85,67 @@ class Comparison:
         """Whether the methods differ: the interval covers the choice of seeds and excludes 0."""
         return self.covers_seeds and not self.includes_zero
 
+    def format(self, metric: str) -> str:
+        """Return the difference with its interval, and `*` if the methods differ."""
+        name = describe(metric)
+        value, low, high = (f"{'+' if x >= 0 else ''}{name.format(x)}" for x in (self.value, self.low, self.high))
+        return f"{value} ({low} to {high}){' *' if self.is_significant else ''}"
+
+
+def describe_coverage(comparisons: Iterable[Comparison]) -> str:
+    """Return what the intervals of comparisons between methods cover, as a sentence."""
+    items = list(comparisons)
+    units = " and ".join(describe_unit(unit) for unit in dict.fromkeys(item.unit for item in items))
+    if all(item.covers_seeds for item in items):
+        return (
+            f"95 % intervals cover the choice of seeds and {units}. * The interval excludes 0: if two methods were "
+            "equally good, about one in twenty would."
+        )
+    return (
+        f"With one seed, 95 % intervals cover the choice of {units} only. They compare these trainings, not the "
+        "methods. Pass more --seeds."
+    )
+
 
 def estimate_metrics(
     task: Task,
-    conditions: Sequence[ConditionLabels],
-    predictions: Sequence[ArrayLike],
-    metrics: Sequence[str],
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    rows: NDArray[np.int64],
+    units: Units,
+    metrics: Iterable[str],
 ) -> dict[str, Estimate]:
-    """Return each metric of one training, averaged over the conditions.
+    """Return metrics of one training under one condition, for example on one subset of modalities.
 
     Args:
         task: Determines the metrics.
-        conditions: Labels of each condition. A video may occur in several conditions.
-        predictions: Predictions of each condition, as in `measure`.
+        truth: Labels of the condition's samples, as in `measure`.
+        prediction: Predictions of these samples, as in `measure`.
+        rows: (n,): numbers of these samples in the split.
+        units: Units of the whole split, so that estimates under several conditions can be averaged and compared.
         metrics: Keys of the metrics.
 
     Raises:
-        EdgeMsaError: `measure` rejects the arrays, a metric is unknown, or the number of groups is wrong.
+        EdgeMsaError: `measure` rejects the arrays, or a metric is unknown.
     """
-    pairs = [check_pair(task, item.truth, values) for item, values in zip(conditions, predictions, strict=True)]
-    for (labels, _), item in zip(pairs, conditions, strict=True):
-        if len(item.groups) != len(labels):
-            raise EdgeMsaError(
-                f"groups must name the video of each of the {len(labels)} samples, got {len(item.groups)}."
-            )
-    members, unit = _units(conditions)
-    units = int(max(item.max() for item in members)) + 1
-    left_out = np.arange(units)[:, None]
-    values: dict[str, float] = dict.fromkeys(metrics, 0.0)
-    contributions = {name: np.zeros(units) for name in metrics}
-    for (labels, predicted), units_of in zip(pairs, members, strict=True):
-        without_each = (left_out != units_of).astype(np.float64)
-        for name in metrics:
-            metric = metric_function(task, name)
-            value = metric(labels, predicted, equal_weights(len(labels)))[0]
-            effect = value - metric(labels, predicted, without_each)
-            values[name] += float(value) / len(pairs)
-            contributions[name] += (units - 1) * effect / len(pairs)
-    return {name: Estimate(values[name], contributions[name], unit) for name in metrics}
+    labels, predicted = check_pair(task, truth, prediction)
+    without_each = (np.arange(units.count)[:, None] != units.numbers[rows]).astype(np.float64)
+    estimates = {}
+    for name in metrics:
+        metric = metric_function(task, name)
+        value = float(metric(labels, predicted, equal_weights(len(labels)))[0])
+        effects = value - metric(labels, predicted, without_each)
+        estimates[name] = Estimate(value, _rounded((units.count - 1) * effects), units.kind)
+    return estimates
+
+
+def average_estimates(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean of a metric of one training over several conditions."""
+    return Estimate(
+        float(np.mean([item.value for item in estimates])),
+        _rounded(np.mean([item.contributions for item in estimates], axis=0)),
+        estimates[0].unit,
+    )
 
 
 def compare_methods(first: Method, second: Method, *, level: float = 0.95) -> Comparison:
@@ -155,10 +164,10 @@ def compare_methods(first: Method, second: Method, *, level: float = 0.95) -> Co
     methods = (first, second)
     if not first.estimates or not second.estimates:
         raise EdgeMsaError("Each method must have at least one prediction.")
-    before, after = (np.stack([item.contributions for item in method.estimates]) for method in methods)
+    before, after = (np.array([item.contributions for item in method.estimates]) for method in methods)
     units = before.shape[1]
     if units < MIN_UNITS:
-        raise EdgeMsaError("A difference needs at least 2 test samples, got 1. Use a larger split.")
+        raise EdgeMsaError("A difference needs at least 2 samples, got 1. Use a larger split.")
     if after.shape[1] != units:
         raise EdgeMsaError(f"Both methods must be tested on the same {units} videos, got {after.shape[1]}.")
     means = [float(np.mean([item.value for item in method.estimates])) for method in methods]
@@ -167,7 +176,7 @@ def compare_methods(first: Method, second: Method, *, level: float = 0.95) -> Co
     covers_seeds = all(len(estimates) > 1 for estimates in trained)
     between_videos = _variance_of_mean(after.mean(axis=0) - before.mean(axis=0))
     if trained and covers_seeds:
-        noise = sum(_noise_of_seeds(np.stack([item.contributions for item in estimates])) for estimates in trained)
+        noise = sum(_noise_of_seeds(np.array([item.contributions for item in estimates])) for estimates in trained)
         parts = [_seed_variance(trained), (max(between_videos - noise, 0.0), units - 1)]
     else:
         parts = [(between_videos, units - 1)]
@@ -175,16 +184,9 @@ def compare_methods(first: Method, second: Method, *, level: float = 0.95) -> Co
     return Comparison(value, value - margin, value + margin, covers_seeds, first.estimates[0].unit)
 
 
-def _units(conditions: Sequence[ConditionLabels]) -> tuple[list[NDArray[np.int64]], Unit]:
-    """Return the unit of each sample of each condition. A video is the same unit in all conditions."""
-    numbers, unit = assign_units([name for item in conditions for name in item.groups])
-    if unit == "samples":
-        _, numbers = np.unique(np.concatenate([item.rows for item in conditions]), return_inverse=True)
-    count = int(numbers.max()) + 1
-    if count > MAX_UNITS:
-        numbers = np.random.default_rng(0).permutation(count)[numbers] % MAX_UNITS
-    ends = np.cumsum([len(item.groups) for item in conditions])
-    return np.split(numbers.reshape(-1), ends[:-1]), unit
+def _rounded(contributions: Contributions) -> tuple[float, ...]:
+    """Return the contributions with 6 digits after the point, so that records stay small."""
+    return tuple(np.round(contributions, 6).tolist())
 
 
 def _seed_variance(trained: Sequence[Sequence[Estimate]]) -> tuple[float, int]:

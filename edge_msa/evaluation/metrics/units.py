@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_UNITS = 256
+"""With more videos, a unit of `Units` consists of several. This limits the time and hardly changes intervals."""
 MIN_GROUPS = 5
 """With fewer videos, samples are the units, and `Unit` says so."""
 
@@ -25,6 +28,27 @@ def assign_units(groups: Sequence[str]) -> tuple[NDArray[np.int64], Unit]:
     if len(names) < MIN_GROUPS:
         return np.arange(len(groups)), "samples"
     return members.reshape(-1).astype(np.int64), "groups"
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of a split, at most `MAX_UNITS`."""
+
+    numbers: NDArray[np.int64]
+    """(N,): number of each sample's unit, starting from 0."""
+    count: int
+    """Number of units."""
+    kind: Unit
+    """What the units are."""
+
+    @classmethod
+    def of(cls, groups: Sequence[str]) -> Units:
+        """Return the units of a split, given the video of each of its samples."""
+        numbers, kind = assign_units(groups)
+        count = int(numbers.max()) + 1
+        if count > MAX_UNITS:
+            numbers = np.random.default_rng(0).permutation(count)[numbers] % MAX_UNITS
+        return cls(numbers, min(count, MAX_UNITS), kind)
 
 
 def describe_unit(unit: Unit | str) -> str:

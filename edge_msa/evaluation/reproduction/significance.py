@@ -9,12 +9,13 @@ import numpy as np
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import (
-    ConditionLabels,
     Estimate,
     Method,
+    Units,
+    average_estimates,
+    better_baseline,
     compare_methods,
     constant_predictions,
-    describe,
     estimate_metrics,
 )
 from edge_msa.evaluation.reproduction.conditions import Condition
@@ -58,10 +59,7 @@ def compare_with_baselines(
             for baseline, value in constants.items()
         }
         for metric in metrics:
-            sign = 1.0 if describe(metric).higher_is_better else -1.0
-            values = {baseline: sign * items[metric][0].value for baseline, items in baselines.items()}
-            # On a tie the last one, the best constant.
-            best = max(reversed(list(values)), key=values.__getitem__)
+            best = better_baseline({baseline: items[metric][0].value for baseline, items in baselines.items()}, metric)
             base = Method(baselines[best][metric], depends_on_seed=False)
             yield _difference((best, base), (name, Method(tested[metric])), key, metric)
 
@@ -105,15 +103,16 @@ def _by_metric(
     metrics: Sequence[str],
 ) -> dict[str, list[Estimate]]:
     """Return the estimates of all seeds by metric."""
-    labels = []
-    for condition in conditions:
-        rows = condition.rows(split)
-        labels.append(ConditionLabels(split.labels[rows], [split.groups[row] for row in rows], rows))
+    units = Units.of(split.groups)
+    rows = {condition.key: condition.rows(split) for condition in conditions}
     by_seed = [
-        estimate_metrics(task, labels, [by_condition[condition.key] for condition in conditions], metrics)
+        [estimate_metrics(task, split.labels[rows[key]], by_condition[key], rows[key], units, metrics) for key in rows]
         for by_condition in predictions
     ]
-    return {metric: [estimates[metric] for estimates in by_seed] for metric in metrics}
+    return {
+        metric: [average_estimates([item[metric] for item in by_condition]) for by_condition in by_seed]
+        for metric in metrics
+    }
 
 
 def _difference(base: tuple[str, Method], other: tuple[str, Method], key: str, metric: str) -> Difference:

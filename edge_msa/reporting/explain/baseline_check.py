@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-from edge_msa.data.dataset import FloatArray
-from edge_msa.data.tasks import Task
-from edge_msa.evaluation.metrics import BEST_CONSTANT, MEDIAN, describe, has_signal, measure, measure_baselines
+import numpy as np
 
-_BASELINE_NAMES = {MEDIAN: "median", BEST_CONSTANT: "best constant"}
+from edge_msa.data.dataset import Dataset, FloatArray, Split
+from edge_msa.evaluation.baseline_check import (
+    DO_NOT_SHIP,
+    beats_constant,
+    checked_metrics,
+    compare_with_constants,
+    known_constants,
+)
+from edge_msa.evaluation.metrics import Units, describe, estimate_metrics
 
 
-def check_against_baselines(
-    task: Task,
-    labels: FloatArray,
-    predictions: FloatArray,
-    groups: tuple[str, ...],
-    train_labels: FloatArray | None,
-) -> str:
-    """Return a sentence that compares the model with the baselines, with a warning if it is no better.
+def check_against_baselines(dataset: Dataset, split: Split, predictions: FloatArray) -> str:
+    """Return a sentence that compares the model with the better baseline, with a warning if it is no better.
 
     Args:
-        task: Determines the metric: MAE for scores, average F1 for emotions.
-        labels: Labels of the split, (N,) scores or (N, E) emotions.
+        dataset: Determines the task and the training labels, whose median is a baseline.
+        split: The explained split.
         predictions: Predictions from all available modalities, (N, outputs): scores or probabilities.
-        groups: Video of each sample.
-        train_labels: Training labels, for the median baseline. None if they are not known.
     """
-    metric = "mae" if task.is_score else "f1_average"
-    name = describe(metric)
+    task, rows, units = dataset.task, np.arange(len(split)), Units.of(split.groups)
     outputs = predictions[:, 0] if task.is_score else predictions - 0.5  # The sign of a logit is that of p - 0.5.
-    value = measure(task, labels, outputs)[metric]
-    constants = {
-        baseline: metrics[metric]
-        for baseline, metrics in measure_baselines(
-            task, labels if train_labels is None else train_labels, labels
-        ).items()
-    }
-    if train_labels is None:
-        del constants[MEDIAN]
-    comparison = " and ".join(
-        f"{name.format(constant)} for the baseline {_BASELINE_NAMES[baseline]}"
-        for baseline, constant in constants.items()
-    )
-    sentence = f"With all available modalities, {name.title} is {name.format(value)}, compared with {comparison}."
-    is_better = value < min(constants.values()) if task.is_score else value > max(constants.values())
-    if is_better and has_signal(task, labels, outputs, groups):
+    if len(split) < 2:
+        return "The split has a single sample, so the model is not compared with a constant."
+    estimates = estimate_metrics(task, split.labels, outputs, rows, units, checked_metrics(task))
+    constants = known_constants(dataset, split)
+    comparisons = compare_with_constants(task, split.labels, estimates, rows, units, constants)
+    parts = []
+    for metric, item in comparisons.items():
+        name = describe(metric)
+        baseline = item.baseline.replace("_", " ")
+        parts.append(
+            f"{name.title} is {name.format(item.model)}, compared with {name.format(item.constant)} for the baseline "
+            f"{baseline}"
+        )
+    sentence = f"With all available modalities, {'; '.join(parts)}."
+    if beats_constant(comparisons):
         return sentence
     return (
-        f"{sentence} On this split the model is no better than a constant, so do not interpret the rest of this page."
+        f"{sentence} On this split the model does not beat a constant. {DO_NOT_SHIP}, and do not interpret the rest of "
+        "this page."
     )

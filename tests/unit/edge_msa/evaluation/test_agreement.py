@@ -48,3 +48,13 @@ def test_different_predictions_have_a_low_correlation() -> None:
     negated = tuple(dataclasses.replace(item, scores=-item.scores) for item in second[1])
     result = compare_evaluations(*first, second[0], negated)
     assert {round(item.correlation, 5) for item in result.subsets} == {-1.0}
+
+
+@pytest.mark.case("E1")
+def test_differences_have_intervals_for_this_model() -> None:
+    result = compare_evaluations(*evaluate_toy("fp32", 0.0), *evaluate_toy("int8", 0.25))
+    assert result.subsets[0].differences["mae"].includes_zero
+    assert result.subsets[2].differences["mae"].value == pytest.approx(0.25)
+    text = format_agreement(result)
+    assert "The intervals are for this model and cover the choice of samples (too few videos" in text
+    assert "1 of 6 exclude 0: MAE on la" in text

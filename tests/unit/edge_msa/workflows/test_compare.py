@@ -25,12 +25,18 @@ def test_compare_reuses_runs_that_are_up_to_date(data: str, tmp_path: Path, caps
     printed = capsys.readouterr().out
     assert [item.name for item in first] == ["first", "labels", "both of them"]
     assert [len(item.scores["lav"]) for item in first] == [1, 2, 2]
-    assert json.loads(printed.splitlines()[-1])["compare"][1]["name"] == "labels"
+    both = json.loads(printed.splitlines()[-1])["compare"][2]
+    assert both["name"] == "both of them"
+    assert set(both["differences"]) == {*both["scores"]} >= {"lav", "missing_average"}
+    six = [first[2].scores[subset] for subset in ("l", "a", "v", "la", "lv", "av")]
+    assert first[2].scores["missing_average"] == pytest.approx([sum(values) / 6 for values in zip(*six, strict=True)])
+    assert "Differences from labels: 95 % intervals cover the choice of seeds and " in printed
     assert compare_students(recipe, [run], out, seeds=2) == first
     assert capsys.readouterr().out.count("is up to date") == 4
     convert(data, tmp_path / "unlabeled.npz", None, unlabeled=True)
     more = compare_students(recipe, [run], tmp_path / "more", transfer=[str(tmp_path / "unlabeled.npz")], seeds=1)
     assert more[0] == first[0]
+    assert "They compare these trainings, not the methods" in capsys.readouterr().out
     recipe.write_text("[student]\nepochs = 1\n")
     with pytest.raises(UsageError, match=r"has no variants\. Add tables such as \[variants\.labels\]"):
         compare_students(recipe, [run], out)

@@ -1,0 +1,156 @@
+"""Decide whether a model beats a constant prediction. A model that does not is useless, however fast it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
+from edge_msa.data.labeled import is_labeled
+from edge_msa.data.tasks import Task
+from edge_msa.evaluation.metrics import (
+    MEDIAN,
+    Estimate,
+    Method,
+    Units,
+    baseline_constants,
+    better_baseline,
+    compare_methods,
+    constant_predictions,
+    describe,
+    estimate_metrics,
+    gate_metric,
+)
+from edge_msa.evaluation.subsets import Predict, available_subsets
+
+DO_NOT_SHIP = "Do not ship it"
+
+
+@dataclass(frozen=True)
+class ConstantComparison:
+    """One metric of a model beside that of the better baseline, on the same samples."""
+
+    baseline: str
+    """The better baseline: `median` or `best_constant`."""
+    model: float
+    """The model's metric."""
+    constant: float
+    """The baseline's metric."""
+    low: float
+    """Lower end of the 95 % interval of `model - constant`. It covers the choice of videos, for this model."""
+    high: float
+    """Upper end of the interval."""
+
+    def is_better(self, metric: str) -> bool:
+        """Return whether the model is better, and the interval excludes 0."""
+        return self.low > 0 if describe(metric).higher_is_better else self.high < 0
+
+    def is_worse(self, metric: str) -> bool:
+        """Return whether the model is worse, and the interval excludes 0."""
+        return self.high < 0 if describe(metric).higher_is_better else self.low > 0
+
+
+ConstantComparisons = Mapping[str, ConstantComparison]
+"""By metric, for one subset of modalities."""
+
+
+def checked_metrics(task: Task) -> tuple[str, ...]:
+    """Return the metrics that decide: the gate metric, and MAE for scores."""
+    return (gate_metric(task), "mae") if task.is_score else (gate_metric(task),)
+
+
+def known_constants(dataset: Dataset, split: Split) -> dict[str, FloatArray]:
+    """Return the baselines of a split. Without training labels, there is no median."""
+    train = dataset.splits.get("train")
+    known = split.labels[:0] if train is None else train.labels[is_labeled(train)]
+    constants = baseline_constants(dataset.task, known if len(known) else split.labels, split.labels)
+    return constants if len(known) else {name: value for name, value in constants.items() if name != MEDIAN}
+
+
+def compare_with_constants(
+    task: Task,
+    truth: ArrayLike,
+    estimates: Mapping[str, Estimate],
+    rows: NDArray[np.int64],
+    units: Units,
+    constants: Mapping[str, FloatArray],
+) -> dict[str, ConstantComparison]:
+    """Return each metric of a model on one subset beside that of the better baseline.
+
+    Args:
+        task: The task.
+        truth: Labels of the subset's samples.
+        estimates: The model's metrics, as returned by `estimate_metrics` for the same samples and units.
+        rows: (n,): numbers of these samples in the split.
+        units: Units of the split.
+        constants: The baselines, as returned by `known_constants`.
+    """
+    baselines = {
+        name: estimate_metrics(task, truth, constant_predictions(task, value, len(rows)), rows, units, estimates)
+        for name, value in constants.items()
+    }
+    comparisons = {}
+    for metric, estimate in estimates.items():
+        name = better_baseline({key: items[metric].value for key, items in baselines.items()}, metric)
+        constant = baselines[name][metric]
+        result = compare_methods(Method([constant], depends_on_seed=False), Method([estimate], depends_on_seed=False))
+        comparisons[metric] = ConstantComparison(name, estimate.value, constant.value, result.low, result.high)
+    return comparisons
+
+
+def beats_constant(comparisons: ConstantComparisons) -> bool:
+    """Return whether a model is better than a constant in one metric, and not worse in any.
+
+    Better and worse mean that the interval of the difference excludes 0.
+    """
+    better = any(item.is_better(metric) for metric, item in comparisons.items())
+    return better and not any(item.is_worse(metric) for metric, item in comparisons.items())
+
+
+def check_predictions(dataset: Dataset, split_name: SplitName, predict: Predict) -> tuple[str, ConstantComparisons]:
+    """Predict a split from all its modalities, and return the subset and the comparison with constants."""
+    split, task = dataset.split(split_name), dataset.task
+    subset, rows = max(available_subsets(split), key=lambda item: len(item[0].modalities))
+    rows = rows[is_labeled(split)[rows]]
+    part, units = split.select(rows), Units.of(split.groups)
+    predictions = np.asarray(predict(part, subset), np.float32)
+    estimates = estimate_metrics(task, part.labels, predictions, rows, units, checked_metrics(task))
+    constants = known_constants(dataset, part)
+    return subset.value, compare_with_constants(task, part.labels, estimates, rows, units, constants)
+
+
+def baseline_warning(name: str, split: str, subset: str, comparisons: ConstantComparisons) -> str | None:
+    """Return a warning if a model does not beat a constant, else None.
+
+    Args:
+        name: The model in words.
+        split: Name of the split.
+        subset: The available modalities.
+        comparisons: Its metrics beside those of the better baseline.
+    """
+    if beats_constant(comparisons):
+        return None
+    parts = "; ".join(_describe(metric, item) for metric, item in comparisons.items())
+    return f"{name} does not beat a constant on {subset} of the {split} split. {DO_NOT_SHIP}. {parts}."
+
+
+def weak_subsets(by_subset: Mapping[str, ConstantComparisons]) -> list[str]:
+    """Return the subsets on which a model does not beat a constant."""
+    return [subset for subset, comparisons in by_subset.items() if not beats_constant(comparisons)]
+
+
+def complete_subset(subsets: Sequence[str] | Mapping[str, object]) -> str:
+    """Return the subset with the most modalities, which decides whether a model can be shipped."""
+    return max(subsets, key=len)
+
+
+def _describe(metric: str, item: ConstantComparison) -> str:
+    name = describe(metric)
+    low, high = (f"{'+' if value >= 0 else ''}{name.format(value)}" for value in (item.low, item.high))
+    return (
+        f"{name.title} is {name.format(item.model)}, that of the {item.baseline.replace('_', ' ')} "
+        f"{name.format(item.constant)} (95 % interval of the difference: {low} to {high})"
+    )

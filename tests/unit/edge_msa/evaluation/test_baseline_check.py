@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
+from edge_msa.data.tasks import MOSI
+from edge_msa.evaluation.baseline_check import baseline_warning, beats_constant, check_predictions
+from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_evaluation
+from edge_msa_runtime.modalities import Subset
+
+SAMPLES = 120
+LABELS = np.random.default_rng(0).uniform(-3, 3, SAMPLES).astype(np.float32)
+
+
+def dataset_of(labels: FloatArray = LABELS) -> Dataset:
+    frames = {
+        name: Frames(np.ones((SAMPLES, 1), np.bool_), np.ones((SAMPLES, 1, 1), np.float32))
+        for name in ("language", "audio")
+    }
+    groups = tuple(f"video{row // 5:02}" for row in range(SAMPLES))
+    split = Split(tuple(map(str, range(SAMPLES))), groups, labels, frames)
+    return Dataset("toy", MOSI, {"train": split, "valid": split, "test": split}, "digest")
+
+
+def noisy(deviation: float, bias: float = 0.0) -> FloatArray:
+    return (LABELS + np.random.default_rng(1).normal(bias, deviation, SAMPLES)).astype(np.float32)
+
+
+@pytest.mark.case("F30")
+@pytest.mark.parametrize(
+    ("predictions", "expected"),
+    [
+        (noisy(0.5), True),
+        (np.full(SAMPLES, 1.0, np.float32), False),
+        (noisy(8.0), False),
+        (noisy(0.2, bias=3.0), False),
+    ],
+    ids=["good", "constant", "noise", "better-classes-but-worse-error"],
+)
+def test_a_model_is_compared_with_the_better_constant(predictions: FloatArray, expected: bool) -> None:
+    subset, comparisons = check_predictions(dataset_of(), "valid", lambda _, __: predictions)
+    assert beats_constant(comparisons) is expected
+    warning = baseline_warning("the student", "valid", subset, comparisons)
+    assert (warning is None) is expected
+    if warning:
+        assert warning.startswith("the student does not beat a constant on la of the valid split. Do not ship it.")
+        assert "MAE is" in warning
+
+
+@pytest.mark.case("F30")
+def test_too_few_samples_do_not_show_that_a_model_is_better() -> None:
+    rows = np.arange(6)
+    dataset = dataset_of()
+    small = Dataset("toy", MOSI, {"valid": dataset.split("valid").select(rows)}, "digest")
+    _, comparisons = check_predictions(small, "valid", lambda _, __: noisy(1.5)[rows])
+    assert comparisons["mae"].model < comparisons["mae"].constant
+    assert not beats_constant(comparisons)
+
+
+@pytest.mark.case("F30")
+def test_an_evaluation_warns_of_a_model_no_better_than_a_constant() -> None:
+    """It is good on audio alone, but not on all modalities."""
+
+    def predict(part: Split, subset: Subset) -> FloatArray:
+        return noisy(0.5)[: len(part)] if subset is Subset.A else np.ones(len(part), np.float32)
+
+    evaluation, _ = evaluate(predict, dataset_of(), "test", Source("student", "run"), resamples=0)
+    assert evaluation.beats_constant is False
+    text = format_evaluation(evaluation)
+    assert "warning: student does not beat a constant on la of the test split. Do not ship it." in text
+    assert "On l the model does not beat a constant" in text
+    assert Evaluation.from_json(evaluation.to_json()) == evaluation
+
+
+def test_a_good_evaluation_has_no_warning() -> None:
+    evaluation, _ = evaluate(
+        lambda part, _: noisy(0.5)[: len(part)], dataset_of(), "test", Source("student", "run"), resamples=0
+    )
+    assert evaluation.beats_constant is True
+    assert "beat a constant" not in format_evaluation(evaluation)
