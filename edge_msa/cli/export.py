@@ -45,6 +45,12 @@ def export(
         typer.Option("--precision", help="Precision of the bundle. auto measures all of them and chooses."),
     ] = "auto",
     max_drop: MaxDrop = 1.0,
+    allow_worse_than_constant: Annotated[
+        bool,
+        typer.Option(
+            "--allow-worse-than-constant", help="Export a model even if it does not beat a constant on validation."
+        ),
+    ] = False,
     ir: Annotated[
         bool, typer.Option("--ir", help="Store the OpenVINO graphs as OpenVINO IR, for use in other programs.")
     ] = False,
@@ -83,7 +89,13 @@ def export(
     if backend is not None:
         from edge_msa.workflows.export import export_programs
 
-        bundle_options = {"--ir": ir, "--dla": dla, "--max-drop": max_drop != 1.0, "--host": remote is not None}
+        bundle_options = {
+            "--ir": ir,
+            "--dla": dla,
+            "--max-drop": max_drop != 1.0,
+            "--allow-worse-than-constant": allow_worse_than_constant,
+            "--host": remote is not None,
+        }
         export_programs(
             target,
             output_dir,
@@ -106,5 +118,6 @@ def export(
         ir=ir,
         dla=dla,
         remote=remote,
+        allow_worse_than_constant=allow_worse_than_constant,
         task=task,
     )

@@ -35,6 +35,8 @@ class PipelineRecipe(RecipeSection):
     """Precision of the bundles. `auto` measures the precisions and chooses one that passes the accuracy gate."""
     max_drop: Annotated[float, Field(ge=0)] = 1.0
     """Accuracy that a precision may lose, in points of the gate's metric."""
+    allow_worse_than_constant: bool = False
+    """Whether to export a student that does not beat a constant on validation."""
     method: Method = "mse"
     """How quantization ranges are computed from statistics."""
     num_samples: Annotated[int, Field(ge=1)] = 512

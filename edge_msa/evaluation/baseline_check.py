@@ -24,6 +24,7 @@ from edge_msa.evaluation.metrics import (
     estimate_metrics,
     gate_metric,
 )
+from edge_msa.evaluation.metrics.comparison import MIN_UNITS
 from edge_msa.evaluation.subsets import Predict, available_subsets
 
 DO_NOT_SHIP = "Do not ship it"
@@ -110,15 +111,31 @@ def beats_constant(comparisons: ConstantComparisons) -> bool:
     return better and not any(item.is_worse(metric) for metric, item in comparisons.items())
 
 
-def check_predictions(dataset: Dataset, split_name: SplitName, predict: Predict) -> tuple[str, ConstantComparisons]:
-    """Predict a split from all its modalities, and return the subset and the comparison with constants."""
+def check_predictions(
+    dataset: Dataset, split_name: SplitName, predict: Predict, *, labels: Dataset | None = None
+) -> tuple[str, ConstantComparisons] | None:
+    """Predict a split from all its modalities, and return the subset and the comparison with constants.
+
+    Args:
+        dataset: Dataset with the split.
+        split_name: The split.
+        predict: Predicts the split.
+        labels: Dataset whose training labels have the median (default: `dataset`).
+
+    Returns:
+        None if the split has fewer than two labeled samples with a valid frame.
+    """
     split, task = dataset.split(split_name), dataset.task
+    if not any(available_subsets(split)):
+        return None
     subset, rows = max(available_subsets(split), key=lambda item: len(item[0].modalities))
     rows = rows[is_labeled(split)[rows]]
+    if len(rows) < MIN_UNITS:
+        return None
     part, units = split.select(rows), Units.of(split.groups)
     predictions = np.asarray(predict(part, subset), np.float32)
     estimates = estimate_metrics(task, part.labels, predictions, rows, units, checked_metrics(task))
-    constants = known_constants(dataset, part)
+    constants = known_constants(labels or dataset, part)
     return subset.value, compare_with_constants(task, part.labels, estimates, rows, units, constants)
 
 

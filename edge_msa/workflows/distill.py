@@ -21,6 +21,7 @@ from edge_msa.training.distillation.setup import DistillationSetup, prepare_dist
 from edge_msa.training.load import load_student
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.text.text_input import copy_text_input
+from edge_msa.workflows.baseline_warning import warn_if_no_better_than_constant
 from edge_msa_calibrate.schemes import scheme_named
 
 
@@ -127,7 +128,9 @@ def distill_on_setup(
         )
         write_run(work, info, trained.weights, trained.log)
     print_result(f"validation: {format_metrics(trained.metrics)}")
-    return load_run(output_dir)
+    run = load_run(output_dir)
+    warn_if_no_better_than_constant(run, setup.source, context)
+    return run
 
 
 def check_teacher_weights(recipe: StudentRecipe, setup: DistillationSetup) -> None:
@@ -200,4 +203,6 @@ def fine_tune_on_setup(
         )
         write_run(work, info, trained.weights, trained.log)
     print_result(f"validation with simulated int8: {format_metrics(trained.metrics)}")
-    return load_run(output_dir)
+    run = load_run(output_dir)
+    warn_if_no_better_than_constant(run, setup.source, context)
+    return run

@@ -45,6 +45,7 @@ from edge_msa.deployment.torch_programs import (
     write_programs,
 )
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
+from edge_msa.evaluation.baseline_check import baseline_warning, check_predictions
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.training.context import Hardware
 from edge_msa.training.run_data import encode_texts_for_run, open_dataset_for_run, open_unencoded_dataset_for_run
@@ -81,6 +82,7 @@ def export_model(
     ir: bool = False,
     dla: bool = False,
     remote: RemoteConfig | None = None,
+    allow_worse_than_constant: bool = False,
     task: str | None = None,
     in_pipeline: bool = False,
     accept_gate_failure: bool = False,
@@ -97,6 +99,7 @@ def export_model(
         ir: Whether to export OpenVINO graphs as OpenVINO IR.
         dla: Whether to check TensorRT graphs for the target's DLA as well.
         remote: A device of the target's kind. Every precision is verified and timed on it (default: on this machine).
+        allow_worse_than_constant: Whether to export a model that does not beat a constant on validation.
         task: Name of the task (default: the task that the data states).
         in_pipeline: Whether to print less, because the step is part of a pipeline.
         accept_gate_failure: Whether a failed accuracy gate is a note instead of an error.
@@ -106,8 +109,8 @@ def export_model(
         RunUsageError: `output_dir` contains a bundle of another request that may not be replaced.
         BackendUnavailableError: The remote host cannot be reached, or cannot run a bundle for the target.
         LintError: `dla` is set and the target has no DLA.
-        GateFailedError: The requested precision loses too much accuracy. The bundle is written with the best
-            precisions that passed.
+        GateFailedError: The requested precision loses too much accuracy; the bundle is written with the best
+            precisions that passed. Or the model does not beat a constant; nothing is written.
     """
     # Check the arguments and the destination before any slow work.
     profile = find_profile(target)
@@ -123,6 +126,7 @@ def export_model(
         "target": profile.name,
         "precision": precision,
         "max_drop": max_drop,
+        "allow_worse_than_constant": allow_worse_than_constant,
         "ir": ir,
         "dla": dla,
         "host": remote.host.address if remote else None,
@@ -134,6 +138,7 @@ def export_model(
 
     # Load.
     student = load_deployable_student(run, encode_texts_for_run(run, unencoded))
+    _check_against_constants(student, allowed=allow_worse_than_constant)
     make_request = partial(make_export_request, student, profile, output.name, precision=precision, ir=ir, dla=dla)
     list_variants(make_request())  # raises before the slow export of graphs if the target does not support an option
     graphs = load_all_graphs(student)
@@ -334,6 +339,23 @@ def _output_dir(output_dir: Path | None, default: str, model: Path | None) -> Pa
 
 def _find_run(model: Path | None) -> Run:
     return load_run(model, "student", "calibration") if model else _default_run()
+
+
+def _check_against_constants(student: DeployableStudent, *, allowed: bool) -> None:
+    """Check on validation that the student beats a constant prediction.
+
+    Raises:
+        GateFailedError: It does not, and this is not allowed.
+    """
+    result = check_predictions(student.dataset, "valid", run_predictor(student.run))
+    warning = result and baseline_warning(str(student.run.path), "valid", *result)
+    if not warning:
+        return
+    if not allowed:
+        raise GateFailedError(
+            f"gate: {warning} Nothing was written. Train a better model, or pass --allow-worse-than-constant."
+        )
+    print_note(warning)
 
 
 def _default_run() -> Run:

@@ -74,6 +74,7 @@ def _export(target: str, calibrated: Path, output_dir: Path, options: PipelineRe
         max_drop=options.max_drop,
         task=options.task,
         in_pipeline=True,
+        allow_worse_than_constant=options.allow_worse_than_constant,
     )
 
 

@@ -29,6 +29,7 @@ from edge_msa.training.text.load import require_text_model
 from edge_msa.training.text.teacher_outputs import load_or_compute_outputs
 from edge_msa.training.text.text_input import TextInput, write_text_input
 from edge_msa.training.text.train import Corpus, TrainedTextModel, fit_text_model
+from edge_msa.workflows.baseline_warning import warn_if_no_better_than_constant
 from edge_msa_export.text import BUCKET_LENGTHS
 
 _VALID: tuple[SplitName, ...] = ("valid",)
@@ -230,7 +231,9 @@ def _train(
         )
         write_run(work, info, trained.weights, trained.log)
     print_result(f"validation: {format_metrics(trained.metrics)}")
-    return load_run(output_dir)
+    run = load_run(output_dir)
+    warn_if_no_better_than_constant(run, target, context)
+    return run
 
 
 def _create_spec(trained: TrainedTextModel, corpora: _Corpora, digest: str) -> ModelSpec:

@@ -23,6 +23,7 @@ from edge_msa.training.teachers.almt import TrainedAlmt, truncation_notes
 from edge_msa.training.teachers.train import train_by_recipe
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
 from edge_msa.training.text.text_input import copy_text_input
+from edge_msa.workflows.baseline_warning import warn_if_no_better_than_constant
 
 
 def train_teacher(
@@ -141,4 +142,6 @@ def train_on_dataset(
     if isinstance(trained, TrainedAlmt):
         print_notes(truncation_notes(normalized, trained.config.lengths))
     print_result(f"validation: {format_metrics(trained.metrics)}")
-    return load_run(output_dir), True
+    run = load_run(output_dir)
+    warn_if_no_better_than_constant(run, dataset, context)
+    return run, True

@@ -41,6 +41,7 @@ hidden = 16
 [pipeline]
 num_samples = 32
 max_drop = 100
+allow_worse_than_constant = true
 """
 
 # Wide enough to quantize, and with a GRU, whose kernels differ between processors.
@@ -221,7 +222,7 @@ def exported_bundle(calibrated_runs: dict[str, Path], once: Once) -> Callable[[s
 
     def export(target: str, name: str) -> Path:
         def create(folder: Path) -> None:
-            common = ("--max-drop", "100", "--output-dir", folder / "bundle")
+            common = ("--max-drop", "100", "--allow-worse-than-constant", "--output-dir", folder / "bundle")
             run_successfully("export", "--target", target, "--model", calibrated_runs[name], *common)
 
         return once(f"bundle-{target}-{name}", create) / "bundle"

@@ -46,6 +46,7 @@ teacher_share = 0.0
 [pipeline]
 num_samples = 32
 max_drop = 100
+allow_worse_than_constant = true
 precision = "int8"
 """
 

@@ -49,7 +49,10 @@ WRITERS = {
     "evaluation": Writer(("evaluate", "student", "--data", "good.npz", "--output", "OUT"), "e.json"),
 }
 CALIBRATE = Writer(("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT"), "calibrated")
-EXPORT = Writer(("export", "--target", "laptop", "--model", "student", "--output-dir", "OUT"), "bundle")
+EXPORT = Writer(
+    ("export", "--target", "laptop", "--model", "student", "--allow-worse-than-constant", "--output-dir", "OUT"),
+    "bundle",
+)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -113,7 +113,7 @@ def test_bundle_follows_the_plan_and_lists_it(
     fp32_weights = calibration_of(searched).fp32_weights[SCHEME]
     result = edge_msa(
         *("export", "--target", profile, "--model", searched, "--data", pipeline_run.data, "--max-drop", "100"),
-        *("--precision", "int8", "--output-dir", tmp_path / "bundle"),
+        *("--allow-worse-than-constant", "--precision", "int8", "--output-dir", tmp_path / "bundle"),
     )
     assert result.code == 0, result.err
     plans = open_bundle(tmp_path / "bundle").manifest.provenance["plan"]

@@ -27,6 +27,7 @@ def test_latency_is_measured_on_the_host(
         calibrated_runs["streams"],
     )
     host = ("--host", "127.0.0.1", *sshd.options, "--python", python, "--offline", "--max-drop", "100")
+    host += ("--allow-worse-than-constant",)
     result = edge_msa("export", *common, *host, "--output-dir", tmp_path / "bundle")
     assert result.code == 0, result.err
     assert "Verified onnxruntime int8" in result.err

@@ -39,7 +39,9 @@ def noisy(deviation: float, bias: float = 0.0) -> FloatArray:
     ids=["good", "constant", "noise", "better-classes-but-worse-error"],
 )
 def test_a_model_is_compared_with_the_better_constant(predictions: FloatArray, expected: bool) -> None:
-    subset, comparisons = check_predictions(dataset_of(), "valid", lambda _, __: predictions)
+    result = check_predictions(dataset_of(), "valid", lambda _, __: predictions)
+    assert result is not None
+    subset, comparisons = result
     assert beats_constant(comparisons) is expected
     warning = baseline_warning("the student", "valid", subset, comparisons)
     assert (warning is None) is expected
@@ -53,9 +55,17 @@ def test_too_few_samples_do_not_show_that_a_model_is_better() -> None:
     rows = np.arange(6)
     dataset = dataset_of()
     small = Dataset("toy", MOSI, {"valid": dataset.split("valid").select(rows)}, "digest")
-    _, comparisons = check_predictions(small, "valid", lambda _, __: noisy(1.5)[rows])
+    result = check_predictions(small, "valid", lambda _, __: noisy(1.5)[rows])
+    assert result is not None
+    _, comparisons = result
     assert comparisons["mae"].model < comparisons["mae"].constant
     assert not beats_constant(comparisons)
+
+
+def test_one_sample_decides_nothing() -> None:
+    dataset = dataset_of()
+    small = Dataset("toy", MOSI, {"valid": dataset.split("valid").select(np.arange(1))}, "digest")
+    assert check_predictions(small, "valid", lambda _, __: noisy(1.5)[:1]) is None
 
 
 @pytest.mark.case("F30")
