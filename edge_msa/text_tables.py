@@ -21,6 +21,11 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: in
     return "\n".join([format_row(header), "  ".join("-" * width for width in widths), *map(format_row, rows)])
 
 
+def format_kilobytes(size: int | None) -> str:
+    """Return a size in bytes as kilobytes (1 KB is 1,000 bytes) for a column named `size KB`, or "-" for None."""
+    return ABSENT if size is None else f"{size / 1e3:,.0f}" if size >= 1e4 else f"{size / 1e3:.1f}"
+
+
 def format_number(value: float | None, digits: int = 3) -> str:
     """Return a number with `digits` significant digits, in exponent form only below 0.001, or "-" for None."""
     if value is None:

@@ -50,9 +50,15 @@ def check_accuracy(
     drop = drops[worst]
     # The tolerance absorbs the rounding of the subtraction: accuracies are shares of whole samples.
     passed = drop <= max_drop + 1e-9
-    verb = "loses" if drop > 0 else "gains"
     limit = f"within the allowed {max_drop:g}" if passed else f"more than the allowed {max_drop:g}"
-    return GateResult(passed, worst, drop, f"{verb} {abs(drop):.2f} points on subset {worst}, {limit}")
+    return GateResult(passed, worst, drop, f"{_describe_drop(drop)} on subset {worst}, {limit}")
+
+
+def _describe_drop(drop: float) -> str:
+    points = f"{abs(drop):.2f}"
+    if points == "0.00":
+        return "changes by less than 0.01 points" if drop else "loses no points"
+    return f"{'loses' if drop > 0 else 'gains'} {points} points"
 
 
 def _drop(reference: float, candidate: float) -> float:

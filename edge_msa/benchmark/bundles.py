@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_msa.benchmark.machine import describe_machine, matches_profile, unavailable_reason
 from edge_msa.benchmark.records import BenchRecord, bench_record
-from edge_msa.text_tables import format_number, text_table
+from edge_msa.text_tables import format_kilobytes, format_number, text_table
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import bench_sessions
 from edge_msa_runtime.bundle.loader import Bundle
@@ -89,10 +89,10 @@ def format_bench_records(records: Sequence[BenchRecord]) -> str:
         [
             record.name,
             record.backend,
-            record.precision + ("*" if record.chosen else ""),
+            (record.precision_title or record.precision) + ("*" if record.chosen else ""),
             subset,
             *(format_number(latency.get(name)) for name in ("p50", "p90", "p99")),
-            format_number(None if record.size_bytes is None else record.size_bytes / 1e3),
+            format_kilobytes(record.size_bytes),
             format_number(record.load_ms),
             format_number(record.peak_memory_mib),
         ]

@@ -76,9 +76,14 @@ class PrecisionMeasurement:
         return statistics.median(self.rounds) if self.rounds else None
 
     def is_faster_than(self, reference: PrecisionMeasurement) -> bool:
-        """Return whether it saves at least `MIN_SPEEDUP` of the reference's latency in every round."""
-        pairs = zip(self.rounds, reference.rounds, strict=False)
-        return bool(reference.rounds) and all(latency <= (1 - MIN_SPEEDUP) * other for latency, other in pairs)
+        """Return whether it saves at least `MIN_SPEEDUP` of the reference's latency in every round.
+
+        False if the latency of either is unknown.
+        """
+        if not self.rounds or len(self.rounds) != len(reference.rounds):
+            return False
+        pairs = zip(self.rounds, reference.rounds, strict=True)
+        return all(latency <= (1 - MIN_SPEEDUP) * other for latency, other in pairs)
 
 
 @dataclass(frozen=True)

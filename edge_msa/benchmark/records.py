@@ -16,7 +16,7 @@ from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa_runtime.benchmark.conditions import format_conditions
 from edge_msa_runtime.bundle.loader import Bundle
 
-BENCH_SCHEMA = 1
+BENCH_SCHEMA = 2
 _EXPECTED_FILE = "Pass a file that edge-msa evaluate or bench wrote"
 
 
@@ -38,6 +38,7 @@ class BenchRecord:
         chosen: Whether the bundle uses this precision by default on this backend.
         executed: Whether the graphs ran.
         on_target: Whether the machine has the architecture of the target.
+        precision_title: The precision for people, e.g. `int8: 5 of 9 layers`. Empty if it is `precision`.
         note: A remark that reports show.
         machine: What you need to interpret the numbers: CPU, system, versions, threads.
     """
@@ -55,6 +56,7 @@ class BenchRecord:
     chosen: bool = False
     executed: bool = True
     on_target: bool = True
+    precision_title: str = ""
     note: str = ""
     machine: Mapping[str, str] = field(default_factory=dict)
 
@@ -190,6 +192,7 @@ def bench_record(
         parity=max(parity, default=None),
         chosen=manifest.precision.get(backend) == precision,
         on_target=on_target,
+        precision_title=manifest.describe_precision(backend, precision),
         note=note,
         machine={**result["machine"], **versions, backend: result["backend_version"], **_conditions(result)},
     )

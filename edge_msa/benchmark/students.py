@@ -17,7 +17,7 @@ from edge_msa.benchmark.random_bundles import random_bundle
 from edge_msa.config.recipes import SIZES, student_recipe
 from edge_msa.data.tasks import MOSI
 from edge_msa.models.almt import AlmtConfig
-from edge_msa.text_tables import ABSENT, text_table
+from edge_msa.text_tables import format_kilobytes, text_table
 from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime.backends import BackendOptions, open_backend
@@ -101,7 +101,7 @@ def format_latencies(latencies: Sequence[StudentLatency]) -> str:
             item.backend,
             item.precision,
             f"{item.parameters:,}",
-            ABSENT if item.size_bytes is None else f"{item.size_bytes / 1e3:.0f}",
+            format_kilobytes(item.size_bytes),
             f"{item.p50_ms:.3f}",
             f"{item.min_ms:.3f}",
             f"{item.p50_speedup:.1f}",

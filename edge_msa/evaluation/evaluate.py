@@ -73,6 +73,13 @@ class Source:
     """The backend that the graphs are for."""
     device: str = "CPU"
     """Device that executed the graphs."""
+    precision_title: str = ""
+    """The precision as text if some layers of int8 compute in float, else empty."""
+
+    @property
+    def title(self) -> str:
+        """The precision for people, e.g. `int8: 5 of 9 layers`."""
+        return self.precision_title or self.precision
 
 
 @dataclass(frozen=True)
@@ -336,7 +343,7 @@ def baseline_notes(evaluation: Evaluation) -> Iterator[str]:
 def _title(evaluation: Evaluation) -> str:
     source = evaluation.source
     return (
-        f"{source.name} ({source.kind}, {source.precision}, {source.backend} on {source.device}): "
+        f"{source.name} ({source.kind}, {source.title}, {source.backend} on {source.device}): "
         f"{evaluation.split} split of {evaluation.dataset}, {evaluation.samples} samples"
     )
 

@@ -87,7 +87,8 @@ def open_session(bundle: Bundle, backend: str, precision: str, *, exact: bool = 
 def session_source(session: Session, backend: str) -> Source:
     """Return the source of the predictions of `open_session`. Its device names the backend that ran the graphs."""
     device = session.device if session.backend == backend else f"{session.backend}, {session.device}"
-    return Source(session.manifest.name, "bundle", session.precision, backend, device)
+    title = session.manifest.describe_precision(session.backend, session.precision)
+    return Source(session.manifest.name, "bundle", session.precision, backend, device, title)
 
 
 def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:

@@ -12,7 +12,6 @@ from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.subsets import available_subsets, subsets_with_signal
 from edge_msa.quantization.calibration_files import Calibration
-from edge_msa.quantization.plan_summary import representative_keys
 from edge_msa.quantization.text_encoder_graph import TextEncoderGraph
 from edge_msa_calibrate.gate import check_accuracy
 from edge_msa_calibrate.layers import encoder_of
@@ -21,6 +20,7 @@ from edge_msa_calibrate.qdq import quantize
 from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_calibrate.sensitivity import PlanScore
 from edge_msa_export.graphs.files import Graph, GraphsByKey
+from edge_msa_export.int8_layers import representative_keys
 from edge_msa_export.request import GraphVariant
 from edge_msa_runtime.backends import Backend, open_backend
 from edge_msa_runtime.bundle.manifest import GraphKey

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from edge_msa.quantization.calibration_files import Calibration
 from edge_msa_calibrate.layers import encoder_of
 from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.schemes import scheme_named
 from edge_msa_export.graphs.files import GraphsByKey
+from edge_msa_export.int8_layers import representative_keys
 from edge_msa_export.provenance import NodePrecision
-from edge_msa_runtime.bundle.manifest import GraphKey
 
 
 def summarize_plan(graphs: GraphsByKey, scheme: str, calibration: Calibration) -> tuple[NodePrecision, ...]:
@@ -31,15 +29,3 @@ def summarize_plan(graphs: GraphsByKey, scheme: str, calibration: Calibration) -
         for key in representative_keys(graphs)
         for decision in make_plan(graphs[key], scheme_named(scheme), calibrated, fp32_weights).decisions
     )
-
-
-def representative_keys(graphs: Iterable[GraphKey]) -> tuple[GraphKey, ...]:
-    """Return the keys of the graphs that together have every layer once.
-
-    They are the window graph with the most modalities, and the longest text encoder graph if there is one.
-    """
-    windows = [key for key in graphs if key.role == "window"]
-    text_encoders = [key for key in graphs if key.role == "text_encoder"]
-    largest = [max(windows, key=lambda key: len(key.modalities))] if windows else []
-    longest = [max(text_encoders, key=lambda key: key.length or 0)] if text_encoders else []
-    return (*largest, *longest)

@@ -123,7 +123,7 @@ def _metrics_table(evaluation: Evaluation) -> Table:
         for label, metrics, count in table_rows(evaluation)
     ]
     caption = (
-        f"{source.name} ({source.kind}), {source.precision}, {source.backend} on {source.device}: "
+        f"{source.name} ({source.kind}), {source.title}, {source.backend} on {source.device}: "
         f"{evaluation.split} split of {evaluation.dataset}"
     )
     header = ["available", *(describe(name).title for name in names), "samples"]

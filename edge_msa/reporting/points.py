@@ -41,6 +41,7 @@ class ReportPoint:
         executed: Whether the graphs ran.
         on_target: Whether the machine has the architecture of the target. If not, the latency is shown but excluded
             from the Pareto front and from comparisons.
+        precision_title: The precision for people, e.g. `int8: 5 of 9 layers`. Empty if it is `precision`.
         note: A remark of the benchmark.
     """
 
@@ -61,7 +62,13 @@ class ReportPoint:
     chosen: bool = False
     executed: bool = True
     on_target: bool = True
+    precision_title: str = ""
     note: str = ""
+
+    @property
+    def title(self) -> str:
+        """The precision for people."""
+        return self.precision_title or self.precision
 
     @property
     def remark(self) -> str:
@@ -180,7 +187,7 @@ def short_names(points: Sequence[ReportPoint]) -> tuple[str, ...]:
     with_name = len(names) > len(targets)
 
     def parts(point: ReportPoint) -> tuple[str, ...]:
-        return (point.name if with_name or not point.target else "", point.target, point.backend, point.precision)
+        return (point.name if with_name or not point.target else "", point.target, point.backend, point.title)
 
     return tuple(" · ".join(part for part in parts(point) if part) for point in points)
 
@@ -192,7 +199,8 @@ def shared_gate_metric(points: Sequence[ReportPoint]) -> str:
 
 def _bench_without_latency(evaluation: Evaluation) -> BenchRecord:
     source = evaluation.source
-    return BenchRecord(source.name, "", source.backend, source.precision, source.device)
+    title = source.precision_title
+    return BenchRecord(source.name, "", source.backend, source.precision, source.device, precision_title=title)
 
 
 def _point(bench: BenchRecord, evaluation: Evaluation | None) -> ReportPoint:

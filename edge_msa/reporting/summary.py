@@ -87,7 +87,7 @@ def _precisions(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
             parts.append(f"{format_number(point.size_bytes / base.size_bytes, 2)} times the size")
         if parts:
             where = _name(point, points).rpartition(" · ")[0]
-            yield f"{point.precision} compared with fp32 on {where}: {'; '.join(parts)}."
+            yield f"{point.title} compared with fp32 on {where}: {'; '.join(parts)}."
 
 
 def _speed(point: ReportPoint, base: ReportPoint, subset: str) -> Iterator[str]:

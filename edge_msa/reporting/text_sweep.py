@@ -18,12 +18,12 @@ from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.reporting.canvas import MUTED, OTHER_COLOR, PRECISION_COLORS, STYLE, create_figure, figure_to_svg
 from edge_msa.reporting.points import pareto_front
 from edge_msa.reporting.templates import Table, render_template
-from edge_msa.text_tables import ABSENT, format_number, text_table
+from edge_msa.text_tables import ABSENT, format_kilobytes, format_number, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SCHEMA = 2
+SCHEMA = 3
 RECORD_NAME = "sweep.json"
 _METRICS = ("mae", "corr", "acc2_non0", "acc7")
 _NAME_COLUMNS = 3
@@ -57,6 +57,7 @@ class SweepPoint:
         variant: Name of the variant.
         title: Title of the variant.
         precision: Precision of the graphs.
+        precision_title: The precision for people, e.g. `int8: 5 of 9 layers`.
         backend: Backend that executed them.
         parameters: Number of parameters.
         size_bytes: Size of the files that the backend needs at this precision.
@@ -68,6 +69,7 @@ class SweepPoint:
     variant: str
     title: str
     precision: str
+    precision_title: str
     backend: str
     parameters: int
     size_bytes: int
@@ -184,10 +186,10 @@ def _sweep_table(sweep: TextSweep) -> Table:
     rows = [
         [
             point.title + ("*" if point in best else ""),
-            point.precision,
+            point.precision_title,
             point.backend,
             f"{point.parameters:,}",
-            f"{point.size_bytes / 1e3:,.0f}",
+            format_kilobytes(point.size_bytes),
             format_number(point.latency_ms["p50"]),
             format_number(point.latency_ms.get("p99")),
             *(_metric_cell(name, point) for name in _METRICS),

@@ -13,9 +13,8 @@ from edge_msa.reporting.points import (
     pareto_front_points,
     shared_gate_metric,
 )
-from edge_msa.text_tables import ABSENT, format_number, text_table
+from edge_msa.text_tables import ABSENT, format_kilobytes, format_number, text_table
 
-MIB = 2**20
 NAME_COLUMNS = 4
 """Number of leading columns that hold names: row number, target, backend, precision."""
 
@@ -63,7 +62,7 @@ def tradeoff_rows(points: Sequence[ReportPoint], *, for_terminal: bool = False) 
 
 
 def _precision(point: ReportPoint) -> str:
-    return f"{point.precision} (chosen)" if point.chosen else point.precision
+    return f"{point.title} (chosen)" if point.chosen else point.title
 
 
 def _columns(subset: str, gate: str) -> list[_Column]:
@@ -73,7 +72,7 @@ def _columns(subset: str, gate: str) -> list[_Column]:
         _Column("missing-average", lambda point: _gate_cell(gate, missing_average(point.by_subset).get(gate))),
         _Column(f"MAE {subset}", lambda point: format_number(point.by_subset.get(subset, {}).get("mae"))),
         *(_Column(f"{name} ms", _latency_cell(subset, name), name != "p90") for name in ("p50", "p90", "p99")),
-        _Column("size MiB", lambda point: format_number(None if point.size_bytes is None else point.size_bytes / MIB)),
+        _Column("size KB", lambda point: format_kilobytes(point.size_bytes)),
         _Column("load ms", lambda point: format_number(point.load_ms), in_terminal=False),
         _Column("peak MiB", lambda point: format_number(point.peak_memory_mib), in_terminal=False),
         _Column("parity", lambda point: format_number(point.parity, 2)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_msa.search.record import SearchRecord
 from edge_msa.search.trials import TrialResult, format_params
-from edge_msa.text_tables import ABSENT, text_table
+from edge_msa.text_tables import ABSENT, format_kilobytes, text_table
 
 NAME_COLUMNS = 2
 """Number of leading columns that hold names: trial and recipe."""
@@ -76,5 +76,5 @@ def _row(trial: TrialResult, relative_latency: float | None, p50_ms: float | Non
         f"{error:.4f}",
         ABSENT if relative_latency is None else f"{relative_latency:.0%}",
         ABSENT if p50_ms is None else f"{p50_ms:.3f}",
-        f"{size / 1e3:.0f}",
+        format_kilobytes(int(size)),
     ]

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, find_current_run, load_run, new_run, write_run
-from edge_msa.console import print_detail, print_note, print_notes, print_output, print_progress, print_up_to_date
+from edge_msa.console import (
+    print_detail,
+    print_note,
+    print_notes,
+    print_output,
+    print_progress,
+    print_result,
+    print_up_to_date,
+)
 from edge_msa.deployment.graphs import load_student_graphs
 from edge_msa.deployment.student import DeployableStudent, load_deployable_student
 from edge_msa.quantization.calibration_files import Calibration
@@ -25,6 +33,7 @@ from edge_msa_calibrate.smoothing import compute_smoothing
 from edge_msa_calibrate.statistics import Statistics
 from edge_msa_export.graphs.files import GraphsByKey, write_graphs
 from edge_msa_export.graphs.text_encoder import export_text_encoders
+from edge_msa_export.int8_layers import count_int8_layers
 from edge_msa_export.text import TextGraph
 
 STATISTICS_NAME = "statistics.npz"
@@ -101,6 +110,7 @@ def calibrate_student(
         )
         write_run(work, info, source.weights, [])
     _print_fp32_layers(student, calibration)
+    _print_int8_layers({**graphs, **observed}, calibration)
     validation = list(draw_samples(num_samples=VALIDATION_SAMPLES, split_name="valid"))
     if validation:
         _print_drift(measure_drift(statistics, collect_statistics(observed, validation), calibration.ranges))
@@ -124,8 +134,10 @@ def _calibrate(statistics: Statistics, method: Method) -> Calibration:
     """Choose ranges and smoothing factors, and find the layers whose INT8 steps are too coarse under every scheme."""
     smoothing = compute_smoothing(statistics)
     ranges = compute_ranges(statistics, method, smoothing)
-    noisy = find_noisy_layers(statistics.histograms, ranges)
-    return Calibration(ranges, smoothing, dict.fromkeys(SCHEMES, noisy))
+    noisy = {
+        scheme.name: find_noisy_layers(statistics.histograms, ranges, scheme.activations) for scheme in SCHEMES.values()
+    }
+    return Calibration(ranges, smoothing, noisy)
 
 
 def _print_fp32_layers(student: DeployableStudent, calibration: Calibration) -> None:
@@ -136,8 +148,24 @@ def _print_fp32_layers(student: DeployableStudent, calibration: Calibration) -> 
         for name in student.spec.dims
         if name not in calibrated
     )
-    noisy = next(iter(calibration.fp32_weights.values()))
-    print_notes(f"{weight} stays fp32 in int8 graphs: {reason}." for weight, reason in noisy.items())
+    schemes: dict[tuple[str, str], list[str]] = {}
+    for scheme, noisy in calibration.fp32_weights.items():
+        for item in noisy.items():
+            schemes.setdefault(item, []).append(scheme)
+    for (weight, reason), names in schemes.items():
+        where = "" if len(names) == len(SCHEMES) else f" of {', '.join(names)}"
+        print_note(f"{weight} stays fp32 in int8 graphs{where}: {reason}.")
+
+
+def _print_int8_layers(graphs: GraphsByKey, calibration: Calibration) -> None:
+    """Print how many layers compute in INT8 under each quantization scheme."""
+    schemes: dict[str, list[str]] = {}
+    for scheme, weights in calibration.fp32_weights.items():
+        layers = count_int8_layers(graphs, scheme, calibration.ranges, weights)
+        unusable = "" if layers.int8 else ", so export offers no int8"
+        schemes.setdefault(f"{layers}{unusable}", []).append(scheme)
+    for text, names in schemes.items():
+        print_result(text if len(schemes) == 1 else f"{text} ({', '.join(names)})")
 
 
 def _print_drift(drifts: tuple[TensorDrift, ...]) -> None:

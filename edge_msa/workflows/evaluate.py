@@ -17,7 +17,12 @@ from edge_msa.data.opening import SYNTHETIC, open_and_report
 from edge_msa.errors import DataError, RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.agreement import compare_evaluations, format_agreement
 from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_evaluation, write_predictions
-from edge_msa.evaluation.predictors import run_predictor, select_session_inputs, session_predictor
+from edge_msa.evaluation.predictors import (
+    run_predictor,
+    select_session_inputs,
+    session_predictor,
+    session_source,
+)
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.run_data import data_source_for_run, open_dataset_for_run
 from edge_msa.training.teachers.almt import truncation_notes
@@ -117,7 +122,7 @@ def open_predictor(
     if (path / MANIFEST_NAME).is_file():
         with load(path, backend=backend, precision=precision) as session:
             print_notes(session.bundle.notes)
-            source = Source(name, "bundle", session.precision, session.backend, session.device)
+            source = replace(session_source(session, session.backend), name=name)
             yield session_predictor(session), source, select_session_inputs(session, dataset)
         return
     problem = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"

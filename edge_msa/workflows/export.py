@@ -36,7 +36,7 @@ from edge_msa.data.dataset import Dataset
 from edge_msa.deployment.graphs import load_all_graphs
 from edge_msa.deployment.lint_report import summarize_warnings
 from edge_msa.deployment.request import make_export_request
-from edge_msa.deployment.student import load_deployable_student
+from edge_msa.deployment.student import DeployableStudent, load_deployable_student
 from edge_msa.deployment.torch_programs import (
     BACKEND,
     ProgramExport,
@@ -176,8 +176,10 @@ def export_model(
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
         )
+    manifest = open_bundle(output).manifest
     for choice in choices:
-        print_result(f"{choice.backend}: {choice.precision}, {choice.reason}")
+        title = manifest.describe_precision(choice.backend, choice.precision)
+        print_result(f"{choice.backend}: {title}, {choice.reason}")
     next_command = f"edge-msa-run verify {output}   (on the device: see {output}/README.md)"
     print_output(f"bundle for {profile.name}", output, None if in_pipeline else next_command)
     return _finish(output, failure, accept_gate_failure=accept_gate_failure)

@@ -29,6 +29,8 @@ from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 
 MEASUREMENTS = "measurements"
 REPORT_NAME = "report.html"
+_RECORD_FILES = ("evaluations.json", "bench.json")
+"""Records of the test split, in the order in which `--json` prints them."""
 
 
 def run_pipeline(
@@ -86,14 +88,14 @@ def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -
     cache_key = compute_cache_key("measure", {"split": "test"}, 0, inputs | {"teacher": load_run(teacher).digest})
     if is_current(folder, cache_key):
         print_up_to_date(folder)
-        return [record for path in sorted(folder.glob("*.json")) for record in json_module.loads(path.read_text())]
+        return [record for name in _RECORD_FILES for record in json_module.loads((folder / name).read_text())]
     bundles = [open_bundle(path) for path in paths]
     evaluations = _evaluate(teacher, bundles, options)
     benches = bench_bundles(bundles)
-    write_records(folder / "evaluations.json", *evaluations)
-    write_records(folder / "bench.json", *benches)
+    for name, records in zip(_RECORD_FILES, (evaluations, benches), strict=True):
+        write_records(folder / name, *records)
     mark_current(folder, cache_key)
-    return [*(record.to_json() for record in evaluations), *(record.to_json() for record in benches)]
+    return [record.to_json() for record in (*evaluations, *benches)]
 
 
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:

@@ -15,8 +15,8 @@ from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_json, print_output, print_result, print_step
 from edge_msa.data.dataset import Dataset
-from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, merge_equal
-from edge_msa.evaluation.predictors import select_session_inputs, session_predictor
+from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
+from edge_msa.evaluation.predictors import select_session_inputs, session_predictor, session_source
 from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.reporting.text_sweep import (
@@ -239,6 +239,7 @@ def _sweep_point(
         variant=variant.name,
         title=variant.title,
         precision=session.precision,
+        precision_title=session.manifest.describe_precision(session.backend, session.precision),
         backend=session.backend,
         parameters=Provenance.from_json(bundle.manifest.provenance).require_parameters(),
         size_bytes=result.file_bytes,
@@ -259,7 +260,7 @@ def _evaluate(bundle: Path, backend: str, precision: str, dataset: Dataset) -> E
     if cached is not None:
         return Evaluation.from_json(cached)
     with load(bundle, backend=backend, precision=precision) as session:
-        source = Source(bundle.name, "bundle", session.precision, session.backend, session.device)
+        source = dataclasses.replace(session_source(session, session.backend), name=bundle.name)
         evaluation, _ = evaluate(session_predictor(session), select_session_inputs(session, dataset), "test", source)
     save_cached(cache, cache_key, evaluation.to_json())
     return evaluation

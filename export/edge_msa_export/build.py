@@ -16,6 +16,7 @@ from edge_msa_export.graphs.protocols import StudentLike
 from edge_msa_export.graphs.student import StudentShapes, export_student, get_student_shapes
 from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.graphs.writer import GraphFile, GraphWriter
+from edge_msa_export.int8_layers import Int8Layers, count_int8_layers
 from edge_msa_export.lint import LintFinding
 from edge_msa_export.parity.cases import build_golden_arrays, build_parity_cases, check_fp32_parity
 from edge_msa_export.parity.graphs import ParityCase, measure_parity
@@ -40,6 +41,7 @@ class GraphSet:
         golden: arrays of golden.npz.
         measured_by: for each backend and precision, the backend that measured its parity.
         refused: why a precision that the device supports is not in `specs`, by (backend, precision).
+        int8_layers: number of layers in int8, by quantization scheme.
         findings: warnings and notes of the lint.
     """
 
@@ -50,6 +52,7 @@ class GraphSet:
     golden: Mapping[str, NDArray[Any]]
     measured_by: Mapping[str, Mapping[str, str]]
     refused: Mapping[tuple[str, str], str]
+    int8_layers: Mapping[str, Int8Layers]
     findings: tuple[LintFinding, ...] = ()
 
 
@@ -84,7 +87,18 @@ def build_graphs(
     variants = list_variants(request)
     specs: list[GraphSpec] = []
     refused: dict[tuple[str, str], str] = {}
+    int8_layers = {
+        variant.scheme: count_int8_layers(
+            graphs, variant.scheme, request.ranges or {}, request.fp32_weights.get(variant.scheme, {})
+        )
+        for variant in variants
+        if variant.scheme
+    }
     for variant in variants:
+        layers = int8_layers.get(variant.scheme)
+        if layers is not None and not layers.int8:
+            refused[variant.backend, variant.precision] = f"{layers}, so it would compute in float as fp32 does"
+            continue
         files = writer.write(variant, graphs)
         parity = _measure_variant(files, variant, cases, student, request, work_dir)
         if variant.precision == "fp32":
@@ -116,6 +130,7 @@ def build_graphs(
             for backend in dict.fromkeys(item.backend for item in variants)
         },
         refused=refused,
+        int8_layers=int8_layers,
         findings=writer.findings,
     )
 

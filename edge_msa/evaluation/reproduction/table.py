@@ -12,7 +12,6 @@ from edge_msa.evaluation.reproduction.corruption import DROP_SHARES, NOISES
 from edge_msa.evaluation.reproduction.published import (
     AVERAGE,
     COLUMNS,
-    F1,
     PublishedRow,
     PublishedTable,
     find_published_table,
@@ -46,8 +45,6 @@ def main_table(record: Reproduction, table: PublishedTable) -> str:
     """Return a table with published rows, this reproduction, and the baselines for each metric."""
     columns = _columns(record, table)
     rows: list[Row] = []
-    unspecified = list(_published_rows(table, F1)) if F1 not in record.metrics else []
-    rows += _grouped("F1, published", columns, unspecified)
     for metric in record.metrics:
         rows += _grouped(describe(metric).title, columns, _metric_rows(record, table, metric))
     title = f"by available modalities (l language, a audio, v vision); this reproduction: {_SUMMARY}"
@@ -68,16 +65,15 @@ def curve_table(record: Reproduction) -> str:
 def ablation_table(record: Reproduction, table: PublishedTable) -> str:
     """Return a table of the tested metrics of each variant, with significance marks and the published ablations."""
     names = {variant.name for variant in record.variants}
-    ablation_rows = [row for row in table.rows if row.ablation in names and row.metric in {*record.tested, F1}]
+    ablation_rows = [row for row in table.rows if row.ablation in names and row.metric in record.tested]
     columns = _columns(record, PublishedTable(ablation_rows))
     rows: list[Row] = []
     for metric in record.tested:
         named: list[NamedCells] = []
         for variant in record.variants:
             named.append((variant.title, _marked(variant, record, metric)))
-            shown = {metric, F1} if metric.startswith("f1") else {metric}
             named += [
-                _format_published(row) for row in ablation_rows if row.ablation == variant.name and row.metric in shown
+                _format_published(row) for row in ablation_rows if (row.ablation, row.metric) == (variant.name, metric)
             ]
         rows += _grouped(describe(metric).title, columns, named)
     title = (

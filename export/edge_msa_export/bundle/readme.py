@@ -14,7 +14,10 @@ run `edge-msa-run build .`
 
 def format_readme(manifest: Manifest, wheel: str) -> str:
     """Return the README for a manifest and the file name of the runtime wheel."""
-    backends = "\n".join(f"| {backend} | {manifest.precision[backend]} |" for backend in manifest.backends)
+    backends = "\n".join(
+        f"| {backend} | {manifest.describe_precision(backend, manifest.precision[backend])} |"
+        for backend in manifest.backends
+    )
     modalities = "\n".join(
         f"| {name} | {spec.dim} | {spec.chunk} | {spec.window} |" for name, spec in manifest.modalities.items()
     )

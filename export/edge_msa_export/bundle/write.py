@@ -150,6 +150,11 @@ def _make_manifest(content: _BundleContent) -> Manifest:
         backends=tuple(content.precision),
         precision=dict(content.precision),
         graphs=content.specs,
+        int8_layers={
+            scheme: (layers.int8, layers.total)
+            for scheme, layers in graphs.int8_layers.items()
+            if any(spec.scheme == scheme for spec in content.specs)
+        },
         accuracy=content.accuracy,
         provenance=replace(request.provenance, parity_measured_by=dict(graphs.measured_by)).to_json(),
         license=request.license,

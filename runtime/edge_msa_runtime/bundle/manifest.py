@@ -276,6 +276,7 @@ class Manifest:
         backends: names of backends in the target's order of preference.
         precision: by backend, the precision that the accuracy gate chose.
         graphs: every graph for every backend and precision.
+        int8_layers: by quantization scheme, the number of layers in int8 and of those that could be.
         accuracy: `accuracy[backend][precision][subset]` are metrics on the validation split, in free form.
         provenance: how the bundle was made, in free form.
         license: license of the weights.
@@ -292,10 +293,19 @@ class Manifest:
     backends: tuple[str, ...]
     precision: Mapping[str, str]
     graphs: tuple[GraphSpec, ...]
+    int8_layers: Mapping[str, tuple[int, int]]
     accuracy: Mapping[str, Any]
     provenance: Mapping[str, Any]
     license: str
     files: Mapping[str, str]
+
+    def describe_precision(self, backend: str, precision: str) -> str:
+        """Return a precision as text: `int8: 5 of 9 layers` if the other layers of int8 compute in float."""
+        schemes = {spec.scheme for spec in self.graphs if (spec.backend, spec.precision) == (backend, precision)}
+        counts = [self.int8_layers[scheme] for scheme in sorted(schemes) if scheme in self.int8_layers]
+        if not counts or counts[0][0] == counts[0][1]:
+            return precision
+        return f"{precision}: {counts[0][0]} of {counts[0][1]} layers"
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values."""
@@ -326,11 +336,28 @@ class Manifest:
             backends=fields.texts("backends"),
             precision=fields.text_mapping("precision"),
             graphs=tuple(GraphSpec.from_json(item, path) for item, path in fields.array("graphs")),
+            int8_layers=_int8_layers(fields),
             accuracy=fields.mapping("accuracy"),
             provenance=fields.mapping("provenance"),
             license=fields.text("license"),
             files=fields.text_mapping("files"),
         )
+
+
+def _int8_layers(fields: JsonFields) -> dict[str, tuple[int, int]]:
+    """Return the numbers of int8 layers by scheme. A ValueError names a wrong one."""
+    counts = {}
+    for scheme, value in fields.mapping("int8_layers").items():
+        path = fields.path(f"int8_layers.{scheme}")
+        if (
+            not isinstance(value, (list, tuple))
+            or len(value) != 2
+            or any(not isinstance(number, int) or isinstance(number, bool) for number in value)
+            or not 0 <= value[0] <= value[1]
+        ):
+            raise ValueError(f"{path} must be the number of int8 layers and of all layers, got {value!r}")
+        counts[scheme] = (value[0], value[1])
+    return counts
 
 
 def _graph_key(fields: JsonFields) -> GraphKey:

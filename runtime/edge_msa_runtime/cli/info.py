@@ -49,6 +49,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
             "name": name,
             **_import_state(BACKEND_INFO[name].package),
             "precision": manifest.precision.get(name),
+            "precisions": {item: manifest.describe_precision(name, item) for item in bundle.precisions(name)},
             "bytes": {
                 precision: bundle.size(bundle.graph_files(name, precision)) for precision in bundle.precisions(name)
             },
@@ -110,7 +111,8 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
             f"tokenizers {_format_import_state(text)}"
         )
     for backend in description["backends"]:
-        sizes = ", ".join(f"{name} {size / KILOBYTE:.1f} KB" for name, size in backend["bytes"].items())
+        titles = backend["precisions"]
+        sizes = ", ".join(f"{titles[name]} {size / KILOBYTE:.1f} KB" for name, size in backend["bytes"].items())
         lines.append(
             f"  {backend['name']:12} {_format_import_state(backend):14} default {backend['precision']}, "
             f"available: {sizes or 'no graphs'}"

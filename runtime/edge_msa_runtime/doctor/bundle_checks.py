@@ -33,14 +33,15 @@ def check_bundle(
         findings: results of the checks of the device itself.
     """
     results = [
-        *_check_target_hardware(manifest.profile, system, interpreter),
+        *_check_target_hardware(manifest, system, interpreter),
         *_check_jetpack(manifest.profile, system),
         *_check_tensorrt(manifest, interpreter),
     ]
     return [*results, _check_backends(manifest, [*findings, *results])]
 
 
-def _check_target_hardware(profile: Mapping[str, Any], system: System, interpreter: Interpreter) -> Iterator[Finding]:
+def _check_target_hardware(manifest: Manifest, system: System, interpreter: Interpreter) -> Iterator[Finding]:
+    profile = manifest.profile
     architecture = _ARCHITECTURES.get(interpreter.architecture, interpreter.architecture)
     target = profile.get("architecture", architecture)
     if target == architecture:
@@ -48,7 +49,8 @@ def _check_target_hardware(profile: Mapping[str, Any], system: System, interpret
     else:
         detail = f"the bundle is for {target}, this device is {architecture}; int8 graphs depend on it"
         yield Finding("bundle processor", PROBLEM, detail, _OTHER_TARGET)
-    if profile.get("vnni") and has_dot_products(system) is False:
+    uses_int8 = "int8" in manifest.precision.values()
+    if uses_int8 and profile.get("vnni") and has_dot_products(system) is False:
         fix = "On the workstation, run edge-msa export --target laptop-x86-avx2"
         detail = "int8 graphs need VNNI; without it, 8-bit products saturate on this device"
         yield Finding("bundle int8", PROBLEM, detail, fix)
@@ -97,6 +99,7 @@ def _check_backends(manifest: Manifest, findings: Sequence[Finding]) -> Finding:
         return Finding("backend", PROBLEM, detail, reason.fix, blocking=True)
     if usable[0] == first:
         precision = manifest.precision.get(first)
-        return Finding("backend", OK, f"{first} at {precision}" if precision else first)
+        title = manifest.describe_precision(first, precision) if precision else ""
+        return Finding("backend", OK, f"{first} at {title}" if title else first)
     reason = obstacles[first][0]
     return Finding("backend", PROBLEM, f"{first} cannot run ({reason.topic}); {usable[0]} is used instead", reason.fix)

@@ -53,3 +53,10 @@ def test_invalid_arguments_are_rejected() -> None:
 
 def test_failed_gate_has_exit_code_3() -> None:
     assert (CalibrationError.exit_code, GateFailedError.exit_code) == (1, 3)
+
+
+@pytest.mark.parametrize(("candidate", "reason"), [(80.0, "loses no points"), (80.004, "changes by less than 0.01")])
+def test_a_difference_of_zero_is_no_gain(candidate: float, reason: str) -> None:
+    result = check_accuracy({"l": 80.0}, {"l": candidate}, {"l"}, 1.0)
+    assert result.reason.startswith(reason)
+    assert "0.00" not in result.reason

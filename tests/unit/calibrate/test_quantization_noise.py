@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from edge_msa_calibrate.affine import INT8, INT8_SYMMETRIC, UINT8, IntegerType
 from edge_msa_calibrate.histogram import Histogram, HistogramBuilder
 from edge_msa_calibrate.quantization_noise import find_noisy_layers, signal_to_noise
 
@@ -27,6 +28,25 @@ def test_estimate_matches_actual_rounding(low_high: tuple[float, float]) -> None
     assert signal_to_noise(histogram_of(values), low, high) == pytest.approx(measured, abs=0.5)
 
 
+@pytest.mark.parametrize("integer_type", [UINT8, INT8, INT8_SYMMETRIC], ids=["uint8", "int8", "symmetric"])
+def test_the_estimate_uses_the_steps_of_the_integer_type(integer_type: IntegerType) -> None:
+    """The output of a Relu uses only half of the integers of a symmetric type."""
+    values = np.abs(RNG.normal(size=20_000)).astype(np.float32)
+    high = float(values.max())
+    step = high / (127 if integer_type.symmetric else 255)
+    measured = 10 * math.log10(values.var() / np.mean((np.rint(values / step) * step - values) ** 2))
+    assert signal_to_noise(histogram_of(values), 0.0, high, integer_type) == pytest.approx(measured, abs=0.5)
+
+
+def test_layers_can_be_too_noisy_for_symmetric_integers_only() -> None:
+    values = np.abs(RNG.normal(size=20_000)).astype(np.float32)
+    values[0] = 9.0
+    histograms = {"encoders.audio.embed.weight:input": histogram_of(values)}
+    ranges = {"encoders.audio.embed.weight:input": (0.0, 9.0)}
+    assert not find_noisy_layers(histograms, ranges, UINT8)
+    assert list(find_noisy_layers(histograms, ranges, INT8_SYMMETRIC)) == ["encoders.audio.embed.weight"]
+
+
 def test_constant_values_have_no_noise() -> None:
     assert signal_to_noise(histogram_of(np.full(10, 0.5, np.float32)), 0.0, 0.5) > 100
 
@@ -41,6 +61,6 @@ def test_only_encoder_inputs_with_heavy_tails_are_noisy() -> None:
     }
     histograms["encoders.audio.embed.weight:output"] = histogram_of(tails)
     ranges = {key: (item.minimum, item.maximum) for key, item in histograms.items()}
-    noisy = find_noisy_layers(histograms, ranges)
+    noisy = find_noisy_layers(histograms, ranges, UINT8)
     assert list(noisy) == ["encoders.audio.embed.weight"]
     assert "signal-to-noise" in noisy["encoders.audio.embed.weight"]

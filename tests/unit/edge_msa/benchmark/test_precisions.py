@@ -99,3 +99,11 @@ def test_the_reason_says_that_latency_is_not_the_targets() -> None:
 def test_a_precision_must_be_faster_in_every_round(rounds: tuple[float, ...], chosen: str) -> None:
     reference = replace(FP32, rounds=(2.0, 2.0, 2.0))
     assert choose(reference, replace(measurement("int8", 85), rounds=rounds)).precision == chosen
+
+
+def test_an_unknown_latency_is_not_faster() -> None:
+    unknown = measurement("int8", 85)
+    assert not unknown.is_faster_than(FP32)
+    assert not FP32.is_faster_than(unknown)
+    assert not replace(INT8, rounds=(1.0, 1.0)).is_faster_than(FP32)
+    assert INT8.is_faster_than(FP32)

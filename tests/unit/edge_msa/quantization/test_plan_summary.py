@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from edge_msa.quantization.calibration_files import Calibration
-from edge_msa.quantization.plan_summary import representative_keys, summarize_plan
+from edge_msa.quantization.plan_summary import summarize_plan
+from edge_msa_export.int8_layers import representative_keys
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 from tests.unit.calibrate.graphs import EncoderRecipe, GraphMaker

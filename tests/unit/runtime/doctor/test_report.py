@@ -249,6 +249,9 @@ def test_int8_graphs_may_need_vnni(tmp_path: Path, manifest: Manifest) -> None:
     assert _find(report, "bundle processor").status == "ok"
     assert "laptop-x86-avx2" in _find(report, "bundle int8").fix
     assert "cannot load fp16 and int8 graphs" in _find(report, "openvino").detail
+    fp32 = dataclasses.replace(bundle, precision={"openvino": "fp32"})
+    findings = examine_device(fp32, _create_system(tmp_path / "fp32", LAPTOP, {}), python).findings
+    assert "bundle int8" not in {finding.topic for finding in findings}
     assert "tee /sys/devices/system/cpu" in _find(report, "clocks").fix
 
 

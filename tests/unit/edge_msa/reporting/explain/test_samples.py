@@ -60,3 +60,11 @@ def test_random_rows_are_deterministic() -> None:
     rows = random_rows(1000, 9)
     assert len(set(rows.tolist())) == 9
     assert rows.tolist() == random_rows(1000, 9).tolist() == sorted(rows.tolist())
+
+
+def test_without_an_emotion_the_first_samples_are_selected() -> None:
+    frames = {"audio": Frames(np.ones((6, 2), np.bool_), np.ones((6, 2, 1), np.float32))}
+    ids = tuple("abcdef")
+    rows, selection = select_rows(Split(ids, ids, np.zeros((6, 4), np.float32), frames), EMOTIONS, ())
+    assert rows.tolist() == [0, 1, 2, 3]
+    assert "none has an emotion" in selection
