@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from edge_msa_runtime.benchmark.conditions import format_conditions
 from edge_msa_runtime.bundle.loader import Bundle
 
 BENCH_SCHEMA = 2
+OTHER_KINDS = ("reproduction", "sweep", "search")
+"""Kinds of records that a report shows as the table that their command prints."""
 _EXPECTED_FILE = "Pass a file that edge-msa evaluate or bench wrote"
 
 
@@ -83,11 +86,26 @@ class BenchRecord:
 
 
 @dataclass(frozen=True)
+class OtherRecord:
+    """A record of another command: a reproduction, a text model sweep or a search."""
+
+    kind: str
+    """Value of the field `record`."""
+    path: Path
+    """The file."""
+    value: Mapping[str, Any]
+    """The record as plain JSON values."""
+
+
+@dataclass(frozen=True)
 class Records:
     """Measurements loaded from files, in the order of the paths."""
 
     evaluations: tuple[Evaluation, ...] = ()
     benches: tuple[BenchRecord, ...] = ()
+    others: tuple[OtherRecord, ...] = ()
+    skipped: tuple[tuple[Path, str], ...] = ()
+    """Files and folders that were not used, each with the reason."""
 
 
 def write_records(path: Path, *records: Evaluation | BenchRecord) -> Path:
@@ -100,55 +118,124 @@ def write_records(path: Path, *records: Evaluation | BenchRecord) -> Path:
 
 
 def load_records(paths: Iterable[Path]) -> Records:
-    """Load measurements from files, and from every `evaluation*.json` and `bench*.json` below folders.
+    """Load the records of all commands from files, and from all JSON files below folders.
 
-    A file holds one record or a list of records.
+    A file holds one record or a list of records. Below a folder, files that cannot be used are skipped: other files,
+    damaged records, records of older versions, and evaluations on other data than most.
 
     Raises:
-        RunError: A path does not exist, a folder has no measurement, or a file is not valid.
+        RunError: A path does not exist, a folder has no record, or a file that was passed is not valid.
     """
-    evaluations: list[Evaluation] = []
-    benches: list[BenchRecord] = []
+    loaded = _Loaded()
     for path in paths:
-        for file in _record_files(path):
-            for record in _parse_file(file):
-                if isinstance(record, Evaluation):
-                    evaluations.append(record)
+        if path.is_file():
+            loaded.add_file(path)
+        elif path.is_dir():
+            loaded.add_folder(path)
+        else:
+            raise RunError(
+                f"{path} does not exist. Pass a pipeline folder, or a file written by edge-msa evaluate or bench."
+            )
+    return loaded.records()
+
+
+class _Loaded:
+    """The records that were loaded so far."""
+
+    def __init__(self) -> None:
+        self._evaluations: list[tuple[Path | None, Evaluation]] = []
+        self._benches: list[BenchRecord] = []
+        self._others: list[OtherRecord] = []
+        self._skipped: list[tuple[Path, str]] = []
+
+    def add_file(self, path: Path) -> None:
+        """Add a file that was passed by name."""
+        for record in _parse_file(path):
+            self._add(path, record, found=False)
+
+    def add_folder(self, folder: Path) -> None:
+        """Add every record below a folder."""
+        before = len(self._evaluations) + len(self._benches) + len(self._others)
+        model_folders: dict[Path, str] = {}
+        for path in sorted(folder.rglob("*.json")):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                continue
+            owner = _model_folder(path, folder)
+            try:
+                records = list(_parse_file(path))
+            except RunError as error:
+                if owner is None:
+                    self._skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
                 else:
-                    benches.append(record)
-    return Records(tuple(evaluations), tuple(benches))
+                    model_folders[owner[0]] = owner[1]
+                continue
+            for record in records:
+                self._add(path, record, found=True)
+        self._skipped += [(path, f"{kind}, not a measurement") for path, kind in model_folders.items()]
+        if len(self._evaluations) + len(self._benches) + len(self._others) == before:
+            skipped = "".join(f" {path.name} was skipped: {reason}" for path, reason in self._skipped[:3])
+            raise RunError(
+                f"{folder} contains no measurements. Write one with edge-msa evaluate or bench and --output FILE.json."
+                f"{skipped}"
+            )
+
+    def records(self) -> Records:
+        """Return the records. Evaluations that were found on other data than the rest are skipped."""
+        passed = [item for path, item in self._evaluations if path is None]
+        counts = Counter(_data_of(item) for item in passed or [item for _, item in self._evaluations])
+        kept = counts.most_common(1)[0][0] if counts else ""
+        evaluations = []
+        for path, item in self._evaluations:
+            if path is None or _data_of(item) == kept:
+                evaluations.append(item)
+            else:
+                reason = f"evaluated on {_data_of(item)}, the others on {kept}"
+                self._skipped.append((path, f"{reason}. Make a separate report for it"))
+        return Records(tuple(evaluations), tuple(self._benches), tuple(self._others), tuple(self._skipped))
+
+    def _add(self, path: Path, record: Evaluation | BenchRecord | OtherRecord, *, found: bool) -> None:
+        if isinstance(record, Evaluation):
+            self._evaluations.append((path if found else None, record))
+        elif isinstance(record, BenchRecord):
+            self._benches.append(record)
+        else:
+            self._others.append(record)
 
 
-def _record_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise RunError(
-            f"{path} does not exist. Pass a pipeline folder, or a file written by edge-msa evaluate or bench."
-        )
-    files = sorted({*path.rglob("evaluation*.json"), *path.rglob("bench*.json")})
-    if not files:
-        raise RunError(
-            f"{path} contains no measurements. Write one with edge-msa evaluate or bench and --output FILE.json."
-        )
-    return files
+def _data_of(evaluation: Evaluation) -> str:
+    return f"{evaluation.dataset} {evaluation.split} ({evaluation.digest[:8]}, {evaluation.task})"
 
 
-def _parse_file(file: Path) -> Iterator[Evaluation | BenchRecord]:
+def _model_folder(path: Path, root: Path) -> tuple[Path, str] | None:
+    """Return the run or bundle below `root` that a file belongs to, and what it is; None if there is none."""
+    for folder in path.parents:
+        for name, kind in (("run.json", "a run"), ("manifest.json", "a bundle")):
+            if (folder / name).is_file():
+                return folder, kind
+        if folder == root:
+            break
+    return None
+
+
+def _parse_file(file: Path) -> Iterator[Evaluation | BenchRecord | OtherRecord]:
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(
             f"{file} is not valid JSON ({error}). Pass a file written by edge-msa evaluate or bench."
         ) from None
     for item in value if isinstance(value, list) else [value]:
-        kind = item.get("record") if isinstance(item, dict) else None
+        fields = {name: field for name, field in item.items() if name != "cache_key"} if isinstance(item, dict) else {}
+        kind = fields.get("record")
         if kind == WRITTEN_BY:
+            continue
+        if kind in OTHER_KINDS:
+            yield OtherRecord(str(kind), file, fields)
             continue
         if kind not in {"evaluation", "bench"}:
             raise RunError(f"{file} must contain evaluation or bench records, got {kind!r}. {_EXPECTED_FILE}.")
         try:
-            yield Evaluation.from_json(item) if kind == "evaluation" else BenchRecord.from_json(item)
+            yield Evaluation.from_json(fields) if kind == "evaluation" else BenchRecord.from_json(fields)
         except EdgeMsaError as error:
             raise RunError(f"{file}: {error}") from None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_msa.artifacts.files import write_text
-from edge_msa.evaluation.evaluate import Evaluation, table_rows
+from edge_msa.evaluation.evaluate import Evaluation, baseline_notes, table_rows
 from edge_msa.evaluation.metrics import describe
 from edge_msa.reporting.plots import robustness_plot, tradeoff_plot
 from edge_msa.reporting.points import (
@@ -41,12 +41,16 @@ class Report:
         points: Rows of the trade-off table.
         evaluations: Evaluations whose metrics are listed in full.
         provenance: Values by name, shown unchanged: machine, versions, seed of each run.
+        sections: Title and text of records of other commands, shown as their command prints them.
+        skipped: Files that were not used, each with the reason.
     """
 
     title: str
     points: Sequence[ReportPoint]
     evaluations: Sequence[Evaluation] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    sections: Sequence[tuple[str, str]] = ()
+    skipped: Sequence[str] = ()
 
 
 def write_report_page(report: Report, output: Path) -> Path:
@@ -72,7 +76,10 @@ def render_report(report: Report) -> str:
         "report.html.j2",
         title=report.title,
         subtitle=_subtitle(report),
-        summary=summarize(points),
+        summary=summarize(points) if points or not report.sections else (),
+        has_points=bool(points) or not report.sections,
+        sections=report.sections,
+        skipped=report.skipped,
         subset=subset_title(subset),
         legend=tradeoff_legend(points),
         tradeoff=_tradeoff_table(points),
@@ -141,6 +148,7 @@ def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:
         if count < evaluation.samples:
             yield f"{subset}: {evaluation.samples - count} samples without a valid frame are excluded."
     yield from evaluation.notes
+    yield from baseline_notes(evaluation)
 
 
 def _interval_note(evaluation: Evaluation) -> Iterator[str]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from edge_msa.benchmark.records import BenchRecord, Records
 from edge_msa.errors import RunError
 from edge_msa.evaluation.evaluate import Evaluation
+from edge_msa.evaluation.metrics import Estimate
 from edge_msa_runtime.modalities import Subset
 
 Metrics = Mapping[str, float]
 NOT_EXECUTED = "not executed"
+WORSE_THAN_CONSTANT = "does not beat a constant"
 OTHER_MACHINE = "latency measured on this machine, whose architecture differs from the target's"
 _MISSING_MODULE = re.compile(r"No module named '([^']+)'")
 
@@ -43,6 +45,8 @@ class ReportPoint:
             from the Pareto front and from comparisons.
         precision_title: The precision for people, e.g. `int8: 5 of 9 layers`. Empty if it is `precision`.
         note: A remark of the benchmark.
+        estimates: Metrics with the contribution of each video, by subset and metric, to compare two points.
+        warning: A warning if the model does not beat a constant, else "".
     """
 
     name: str
@@ -64,6 +68,8 @@ class ReportPoint:
     on_target: bool = True
     precision_title: str = ""
     note: str = ""
+    estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    warning: str = ""
 
     @property
     def title(self) -> str:
@@ -78,7 +84,8 @@ class ReportPoint:
         reason = f"{missing[1]} is not installed here" if missing else re.split(r"; |\. ", self.note)[0].rstrip(".")
         if not self.executed:
             return ": ".join(part for part in (NOT_EXECUTED, reason) if part)
-        return ", ".join(part for part in ("" if self.on_target else OTHER_MACHINE, reason) if part)
+        parts = ("" if self.on_target else OTHER_MACHINE, reason, WORSE_THAN_CONSTANT if self.warning else "")
+        return ", ".join(part for part in parts if part)
 
     def accuracy(self, subset: str) -> float | None:
         """Return the gate metric on a subset, or None if it was not measured."""
@@ -131,11 +138,29 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> tuple[int, ...]:
 def pareto_front_points(points: Sequence[ReportPoint], subset: str) -> tuple[ReportPoint, ...]:
     """Return the points on the Pareto front of p50 latency and gate metric, fastest first.
 
-    Points with an `omission_reason` are excluded.
+    Only `eligible_points` without an `omission_reason` are considered.
     """
-    included = [point for point in points if not omission_reason(point, subset)]
+    included = [point for point in eligible_points(points) if not omission_reason(point, subset)]
     pairs = [(point.p50(subset) or 0.0, point.accuracy(subset) or 0.0) for point in included]
     return tuple(included[index] for index in pareto_front(pairs))
+
+
+def eligible_points(points: Sequence[ReportPoint]) -> tuple[ReportPoint, ...]:
+    """Return the points that can be recommended, on which the table, the plot and the summary agree.
+
+    They beat a constant. If export chose a precision of a bundle for a backend, only that precision is eligible.
+    """
+    chosen = {_group(point) for point in points if point.chosen}
+    return tuple(point for point in points if not point.warning and (point.chosen or _group(point) not in chosen))
+
+
+def chosen_precision(point: ReportPoint, points: Sequence[ReportPoint]) -> str:
+    """Return the precision that export chose for the same bundle, backend and device, or "" if that is unknown."""
+    return next((other.title for other in points if other.chosen and _group(other) == _group(point)), "")
+
+
+def _group(point: ReportPoint) -> tuple[str, str, str, str]:
+    return point.name, point.target, point.backend, point.device
 
 
 def omission_reason(point: ReportPoint, subset: str) -> str:
@@ -212,6 +237,8 @@ def _point(bench: BenchRecord, evaluation: Evaluation | None) -> ReportPoint:
         by_subset=evaluation.by_subset,
         baselines=evaluation.baselines,
         bayes_optimum=evaluation.bayes_optimum,
+        estimates=evaluation.estimates,
+        warning=evaluation.baseline_warning or "",
         **measured,
     )
 

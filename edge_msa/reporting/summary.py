@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edge_msa.evaluation.metrics import describe
+from edge_msa.evaluation.metrics import Method, compare_methods, describe
 from edge_msa.reporting.points import (
     ReportPoint,
+    chosen_precision,
+    eligible_points,
     headline_subset,
     omission_reason,
     pareto_front_points,
@@ -22,13 +24,15 @@ NOISE = 0.1
 def summarize(points: Sequence[ReportPoint]) -> tuple[str, ...]:
     """Return sentences on the main results.
 
-    In this order: the Pareto front, the best accuracy with the baselines and the Bayes optimum, each lower precision
-    compared with fp32, whether int8 has a benefit, and what was not executed. Latencies are those of `headline_subset`.
+    In this order: models that do not beat a constant, the Pareto front, the best accuracy with the baselines and the
+    Bayes optimum, each lower precision compared with fp32, whether int8 has a benefit, and what was not executed.
+    Latencies are those of `headline_subset`.
     """
     if not points:
         return ("Nothing was measured.",)
     subset = headline_subset(points)
     return (
+        *dict.fromkeys(point.warning for point in points if point.warning),
         *_pareto_front(points, subset),
         *_best_accuracy(points, subset),
         *_precisions(points, subset),
@@ -39,25 +43,43 @@ def summarize(points: Sequence[ReportPoint]) -> tuple[str, ...]:
 
 def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     best = pareto_front_points(points, subset)
+    complete = [point for point in points if not omission_reason(point, subset)]
+    measured = [point for point in eligible_points(points) if point in complete]
     if not best:
-        yield "No row has both a latency and an accuracy, so there is no Pareto front."
+        yield f"{_missing_front(points, complete)}, so there is no Pareto front."
         return
     parts = [f"{_name(point, points)} ({_latency(point, subset)}, {_accuracy(point, subset)})" for point in best]
-    measured = sum(not omission_reason(point, subset) for point in points)
-    title = subset_title(subset)
-    if measured == 1:
-        yield f"Only one row was measured on {title}: {parts[0]}."
+    title, rows = subset_title(subset), "measured rows"
+    if any(chosen_precision(point, points) and not point.chosen for point in complete):
+        rows = "measured rows with the precision that export chose"
+    if len(measured) == 1:
+        if len(complete) == 1:
+            yield f"Only one row was measured on {title}: {parts[0]}."
+        else:
+            yield f"Only one of the {len(complete)} rows measured on {title} is considered: {parts[0]}."
     elif len(parts) == 1:
-        yield f"One of {measured} measured rows is both the fastest and the most accurate on {title}: {parts[0]}."
+        yield f"One of {len(measured)} {rows} is both the fastest and the most accurate on {title}: {parts[0]}."
     else:
-        count = f"{len(parts)} of {measured} measured rows"
+        count = f"{len(parts)} of {len(measured)} {rows}"
         yield f"{count} are on the Pareto front on {title}, fastest first: {'; '.join(parts)}."
+
+
+def _missing_front(points: Sequence[ReportPoint], complete: Sequence[ReportPoint]) -> str:
+    """Return why no row can be on the Pareto front."""
+    if not complete:
+        return "No row has both a latency and an accuracy"
+    if all(point.warning for point in complete):
+        return "No measured row beats a constant"
+    if all(point.warning for point in points if point.chosen):
+        return "No row that beats a constant has the precision that export chose"
+    return "No row with the precision that export chose has both a latency and an accuracy"
 
 
 def _best_accuracy(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     measured = [point for point in points if point.accuracy(subset) is not None]
     if not measured:
         return
+    measured = [point for point in eligible_points(points) if point in measured] or measured
     best = max(measured, key=lambda point: point.accuracy(subset) or 0.0)
     value, gate = best.accuracy(subset) or 0.0, describe(best.gate_metric)
     references = []
@@ -85,6 +107,9 @@ def _precisions(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
         parts = [*_speed(point, base, subset), *_accuracy_change(point, base)]
         if point.size_bytes and base.size_bytes:
             parts.append(f"{format_number(point.size_bytes / base.size_bytes, 2)} times the size")
+        chosen = chosen_precision(point, points)
+        if parts and chosen:
+            parts.append(f"export chose {chosen}")
         if parts:
             where = _name(point, points).rpartition(" · ")[0]
             yield f"{point.title} compared with fp32 on {where}: {'; '.join(parts)}."
@@ -114,7 +139,9 @@ def _int8_without_benefit(points: Sequence[ReportPoint], subset: str) -> Iterato
         ratio >= 1 + NOISE and (point.size_bytes or 0) < (base.size_bytes or 0)
         for point in points
         if point.precision == "int8"
+        and point.size_bytes
         and (base := _fp32_of(point, points)) is not None
+        and base.size_bytes
         and (ratio := _speed_ratio(point, base, subset)) is not None
     ]
     if beneficial and not any(beneficial):
@@ -133,10 +160,24 @@ def _accuracy_change(point: ReportPoint, base: ReportPoint) -> Iterator[str]:
     if changes:
         worst = min(changes, key=lambda subset: changes[subset])
         title = describe(point.gate_metric).title
+        missing = {*point.by_subset, *base.by_subset} - set(changes)
+        scope = f"of the compared subsets ({', '.join(changes)})" if missing else "subset"
         if round(changes[worst], 1) >= 0:
-            yield f"no loss of {title} on any subset"
+            yield f"no loss of {title} on any {scope}"
         else:
-            yield f"{title} changes by {changes[worst]:+.1f} points on {worst}, the worst subset"
+            text = f"{title} changes by {changes[worst]:+.1f} points on {worst}, the worst {scope}"
+            yield text + _interval(point, base, worst)
+
+
+def _interval(point: ReportPoint, base: ReportPoint, subset: str) -> str:
+    """Return the interval of the difference between two models, or "" if it is unknown."""
+    pair = [item.estimates.get(subset, {}).get(item.gate_metric) for item in (base, point)]
+    models = [Method([item], depends_on_seed=False) for item in pair if item is not None]
+    if len(models) < len(pair) or len({len(item.estimates[0].contributions) for item in models}) > 1:
+        return ""
+    result = compare_methods(*models)
+    zero = ", which includes 0" if result.includes_zero else ""
+    return f" (95 % interval {100 * result.low:+.1f} to {100 * result.high:+.1f}{zero})"
 
 
 def _not_executed(points: Sequence[ReportPoint]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from edge_msa.evaluation.metrics import describe, missing_average
 from edge_msa.reporting.points import (
     ReportPoint,
+    chosen_precision,
     headline_subset,
     merge_remarks,
     pareto_front_points,
@@ -37,6 +38,10 @@ def tradeoff_legend(points: Sequence[ReportPoint]) -> str:
     text = "On the Pareto front: no other row is both faster and more accurate."
     if any(point.latency_ms and not point.on_target for point in points):
         text += " Rows measured on a machine with another architecture than the target are not considered."
+    if any(chosen_precision(point, points) and not point.chosen for point in points):
+        text += " If export chose a precision of a bundle, the others are not considered."
+    if any(point.warning for point in points):
+        text += " Models that do not beat a constant are not considered."
     return text
 
 

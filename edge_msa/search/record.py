@@ -80,6 +80,7 @@ class SearchRecord:
         """Return plain JSON values."""
         fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return fields | {
+            "record": "search",
             "trials": [trial.to_json() for trial in self.trials],
             "pareto": [trial.number for trial in self.pareto],
             "default": None if self.default is None else self.default.number,

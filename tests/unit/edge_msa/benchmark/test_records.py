@@ -48,7 +48,7 @@ def test_a_file_may_have_any_name(tmp_path: Path) -> None:
         ("{", "is not valid JSON"),
         ("[1]", "must contain evaluation or bench records, got None"),
         ('{"record": "run"}', "got 'run'"),
-        ('{"record": "bench", "schema": 1}', "benchmark record is not valid"),
+        ('{"record": "bench", "schema": 2}', "benchmark record is not valid"),
         ('{"record": "evaluation", "schema": 0}', "schema 0"),
     ],
 )
@@ -70,3 +70,39 @@ def test_missing_and_empty_paths_are_rejected(tmp_path: Path) -> None:
 def test_written_records_are_json(tmp_path: Path) -> None:
     text = write_records(tmp_path / "bench.json", BENCH).read_text(encoding="utf-8")
     assert json.loads(text)[0]["record"] == "bench"
+
+
+@pytest.mark.case("F33")
+def test_every_kind_of_record_below_a_folder_is_loaded(tmp_path: Path) -> None:
+    write_records(tmp_path / "my-results.json", EVALUATION, BENCH)
+    cached = {"cache_key": "a", **replace(EVALUATION, source=Source("student", "run")).to_json()}
+    (tmp_path / "bundle-fp32.json").write_text(json.dumps(cached))
+    for kind in ("reproduction", "sweep", "search"):
+        (tmp_path / f"{kind}.json").write_text(json.dumps({"record": kind}))
+    records = load_records([tmp_path])
+    assert {item.source.name for item in records.evaluations} == {"bundle", "student"}
+    assert records.benches == (BENCH,)
+    assert [item.kind for item in records.others] == ["reproduction", "search", "sweep"]
+    assert records.skipped == ()
+
+
+@pytest.mark.case("F33")
+def test_skipped_files_are_listed_with_the_reason(tmp_path: Path) -> None:
+    write_records(tmp_path / "evaluation.json", EVALUATION)
+    write_records(tmp_path / "evaluation-2.json", replace(EVALUATION, source=Source("student", "run")))
+    write_records(tmp_path / "other.json", replace(EVALUATION, dataset="mosei"))
+    (tmp_path / "damaged.json").write_text("{")
+    (tmp_path / "old.json").write_text(json.dumps({"record": "bench", "schema": 1}))
+    (tmp_path / "notes.json").write_text("[1]")
+    (tmp_path / "teacher").mkdir()
+    for name in ("run.json", "ranges.json"):
+        (tmp_path / "teacher" / name).write_text("{}")
+    records = load_records([tmp_path])
+    assert len(records.evaluations) == 2
+    reasons = {path.name: reason for path, reason in records.skipped}
+    assert set(reasons) == {"other.json", "damaged.json", "old.json", "notes.json", "teacher"}
+    assert "mosei test" in reasons["other.json"]
+    assert "not valid JSON" in reasons["damaged.json"]
+    assert "Run edge-msa bench again" in reasons["old.json"]
+    assert "got None" in reasons["notes.json"]
+    assert reasons["teacher"] == "a run, not a measurement"

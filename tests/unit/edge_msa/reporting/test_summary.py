@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from edge_msa.evaluation.metrics import Estimate
 from edge_msa.reporting import ReportPoint, summarize
 
 FP32 = ReportPoint(
@@ -97,3 +100,63 @@ def test_without_accuracy_there_is_no_pareto_front() -> None:
 
 def test_without_points_nothing_was_measured() -> None:
     assert summarize([]) == ("Nothing was measured.",)
+
+
+@pytest.mark.case("F34")
+def test_sentences_follow_the_choice_of_export() -> None:
+    text = summary_of(replace(FP32, chosen=True), INT8, DOMINATED)
+    assert (
+        "One of 2 measured rows with the precision that export chose is both the fastest and the most accurate" in text
+    )
+    assert "on language, audio and vision (lav): laptop-x86 · onnxruntime · fp32" in text
+    assert "2.0 times as fast on lav (0.250 ms instead of 0.500 ms)" in text
+    assert "export chose fp32" in text
+
+
+@pytest.mark.case("F34")
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ((replace(FP32, latency_ms={}, chosen=True), INT8), "No row with the precision that export chose has both"),
+        ((replace(FP32, chosen=True), INT8), "Only one of the 2 rows measured on"),
+        ((replace(FP32, by_subset={}, gate_metric=""),), "No row has both a latency and an accuracy"),
+    ],
+    ids=["chosen-without-latency", "one-chosen", "no-accuracy"],
+)
+def test_partial_data_has_one_verdict(points: tuple[ReportPoint, ...], expected: str) -> None:
+    sentences = [line for line in summarize(points) if "row" in line and "int8 compared" not in line]
+    assert len([line for line in sentences if "measured" in line or "Pareto" in line]) == 1
+    assert expected in sentences[0]
+
+
+@pytest.mark.case("F34")
+def test_an_unknown_size_is_no_missing_benefit() -> None:
+    text = summary_of(replace(FP32, size_bytes=None), replace(INT8, size_bytes=None))
+    assert "2.0 times as fast" in text
+    assert "no benefit" not in text
+
+
+@pytest.mark.case("F34")
+def test_no_loss_is_claimed_for_compared_subsets_only() -> None:
+    partial = replace(INT8, by_subset={"lav": {"acc2_non0": 0.8}})
+    assert "no loss of Acc-2 Non0 on any of the compared subsets (lav)" in summary_of(FP32, partial)
+
+
+@pytest.mark.case("F30")
+def test_a_model_no_better_than_a_constant_is_never_the_best() -> None:
+    warning = "bundle does not beat a constant on lav of the test split. Do not ship it."
+    text = summary_of(replace(FP32, warning=warning))
+    assert text.startswith(warning)
+    assert "No measured row beats a constant, so there is no Pareto front." in text
+    assert "the most accurate" not in text
+    assert "the fastest" not in summary_of(replace(FP32, warning=warning), replace(INT8, warning=warning))
+
+
+@pytest.mark.case("E1")
+def test_the_worst_change_has_an_interval_for_this_model() -> None:
+    generator = np.random.default_rng(0)
+    estimates = [
+        {"acc2_non0": Estimate(value, tuple(generator.normal(0, 0.5, 30)), "groups")} for value in (0.75, 0.74)
+    ]
+    text = summary_of(replace(FP32, estimates={"l": estimates[0]}), replace(INT8, estimates={"l": estimates[1]}))
+    assert re.search(r"changes by -1\.0 points on l, the worst subset \(95 % interval -\d.*, which includes 0\)", text)

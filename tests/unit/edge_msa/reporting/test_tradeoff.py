@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
-from edge_msa.reporting import ReportPoint, format_tradeoff
+import pytest
+
+from edge_msa.reporting import Report, ReportPoint, format_tradeoff, render_report
 
 FP32 = ReportPoint(
     "bundle",
@@ -27,7 +30,7 @@ IDLE = replace(FP32, target="jetson-orin-nano", backend="tensorrt", precision="f
 
 def test_rows_on_the_pareto_front_are_marked() -> None:
     lines = format_tradeoff([FP32, INT8, DOMINATED, IDLE]).splitlines()
-    assert [line.split()[0] for line in lines[2:6]] == ["1*", "2*", "3", "4"]
+    assert [line.split()[0] for line in lines[2:6]] == ["1", "2*", "3", "4"]
     assert "int8 (chosen)" in lines[3]
     assert "0.250" in lines[3]
     assert "79.8" in lines[3]
@@ -54,3 +57,31 @@ def test_equal_remarks_are_merged() -> None:
     idle = replace(IDLE, note="Cannot import tensorrt (No module named 'tensorrt'). Run: apt-get")
     lines = format_tradeoff([idle, replace(idle, precision="int8"), FP32]).splitlines()
     assert lines[-1] == "1, 2: not executed: tensorrt is not installed here"
+
+
+@pytest.mark.case("F34")
+def test_only_the_chosen_precision_is_marked() -> None:
+    """int8 is faster here, but export chose fp32."""
+    points = [replace(FP32, chosen=True), replace(INT8, chosen=False)]
+    lines = format_tradeoff(points).splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == ["1*", "2"]
+    assert "fp32 (chosen)" in lines[2]
+    assert "If export chose a precision of a bundle, the others are not considered." in lines[-1]
+    html = render_report(Report("one verdict", points))
+    assert len(re.findall(r'<tr class="highlighted"><th scope="row">1\*', html)) == 1
+    assert html.count('class="highlighted"') == 1
+
+
+@pytest.mark.case("F30")
+def test_a_model_no_better_than_a_constant_is_not_marked() -> None:
+    useless = replace(INT8, warning="bundle does not beat a constant on lav of the test split. Do not ship it.")
+    lines = format_tradeoff([useless]).splitlines()
+    assert lines[2].split()[0] == "1"
+    assert "Models that do not beat a constant are not considered." in lines[-2]
+    assert lines[-1] == "1: does not beat a constant"
+
+
+@pytest.mark.case("F24")
+def test_a_partial_plan_is_named() -> None:
+    point = replace(INT8, precision_title="int8: 5 of 9 layers")
+    assert "int8: 5 of 9 layers (chosen)" in format_tradeoff([point])

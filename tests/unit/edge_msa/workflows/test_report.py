@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_msa.evaluation.reproduction.record import Reproduction, SeedSummary, VariantResult
+from edge_msa.workflows.report import write_report
+
+
+def reproduction() -> Reproduction:
+    metrics = {"f1_non0": SeedSummary.from_values([0.5]), "mae": SeedSummary.from_values([1.0])}
+    conditions = {"lav": metrics} | {f"lav dropped {share / 10:g}": metrics for share in range(1, 11)}
+    constant = {"lav": {"f1_non0": 0.4, "mae": 1.2}}
+    return Reproduction(
+        model="hrlf",
+        paper="none",
+        dataset="toy",
+        digest="feed",
+        task="mosi",
+        recipe={},
+        seeds=(0,),
+        samples={"train": 4, "valid": 4, "test": 4},
+        subsets=("lav",),
+        counts={"lav": 4},
+        headline="f1_non0",
+        noise=False,
+        variants=(VariantResult("full", "full", {}, ("run",), conditions, {}),),
+        baselines={"median": constant, "best_constant": constant},
+        baseline_constants={"median": (0.0,), "best_constant": (0.0,)},
+    )
+
+
+@pytest.mark.case("F33")
+def test_a_folder_with_a_reproduction_only_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = reproduction()
+    (tmp_path / "reproduce.json").write_text(json.dumps(record.to_json()))
+    (tmp_path / "damaged.json").write_text("{")
+    old = {**dataclasses.replace(record, dataset="old").to_json(), "schema": 1}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    write_report([tmp_path], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "HRLF on toy: 4 test samples" in page
+    assert "Accuracy and latency</h2>" not in page
+    printed = capsys.readouterr()
+    assert f"Also in the report: reproduction: {tmp_path / 'reproduce.json'}" in printed.out
+    for name in ("damaged.json", "old.json"):
+        assert f"note: skipped {tmp_path / name}: " in printed.err
+        assert str(tmp_path / name) in page
