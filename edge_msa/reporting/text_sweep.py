@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.metrics import describe
+from edge_msa.evaluation.metrics import Comparison, describe, describe_coverage
 from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.reporting.canvas import MUTED, OTHER_COLOR, PRECISION_COLORS, STYLE, create_figure, figure_to_svg
 from edge_msa.reporting.points import pareto_front
@@ -64,6 +64,7 @@ class SweepPoint:
         tokens: Length in tokens of the utterance whose prediction is timed.
         latency_ms: p50, p90 and p99 from raw text to prediction in milliseconds, measured with the first seed's bundle.
         metrics: Metrics on the test split, summarized over seeds.
+        mae_difference: MAE minus that of the row with the lowest MAE, with an interval. None for that row.
     """
 
     variant: str
@@ -76,6 +77,7 @@ class SweepPoint:
     tokens: int
     latency_ms: Metrics
     metrics: Mapping[str, SeedSummary]
+    mae_difference: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,10 @@ def _parse_point(value: Mapping[str, Any]) -> SweepPoint:
         name: SeedSummary(item["mean"], item["deviation"], tuple(item["values"]))
         for name, item in value["metrics"].items()
     }
-    return SweepPoint(**{**value, "metrics": metrics})
+    difference = value["mae_difference"]
+    return SweepPoint(
+        **{**value, "metrics": metrics, "mae_difference": None if difference is None else Comparison(**difference)}
+    )
 
 
 def _pareto_front(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:
@@ -182,7 +187,7 @@ def _pareto_front(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:
 def _sweep_table(sweep: TextSweep) -> Table:
     best = _pareto_front(sweep.points)
     header = ["text model", "precision", "backend", "parameters", "size KB", "p50 ms", "p99 ms"]
-    header += [describe(name).title for name in _METRICS]
+    header += [*(describe(name).title for name in _METRICS), "MAE - lowest"]
     rows = [
         [
             point.title + ("*" if point in best else ""),
@@ -193,12 +198,13 @@ def _sweep_table(sweep: TextSweep) -> Table:
             format_number(point.latency_ms["p50"]),
             format_number(point.latency_ms.get("p99")),
             *(_metric_cell(name, point) for name in _METRICS),
+            ABSENT if point.mae_difference is None else point.mae_difference.format("mae"),
         ]
         for point in sweep.points
     ]
     for name, metrics in sweep.baselines.items():
         cells = [describe(column).format(metrics[column]) if column in metrics else ABSENT for column in _METRICS]
-        rows.append([f"baseline: {name}", *[ABSENT] * 6, *cells])
+        rows.append([f"baseline: {name}", *[ABSENT] * 6, *cells, ABSENT])
     return Table(header, rows, left=_NAME_COLUMNS, notes=_notes(sweep))
 
 
@@ -222,7 +228,13 @@ def _notes(sweep: TextSweep) -> list[str]:
         f"Latency: from raw text to prediction including tokenization, one thread, an utterance of {tokens} tokens. "
         "Measurements of all text models are interleaved."
     )
-    return ["* On the Pareto front: no other row is both faster and has a lower MAE.", accuracy, latency]
+    differences = [point.mae_difference for point in sweep.points if point.mae_difference is not None]
+    return [
+        "* after a name: on the Pareto front, no other row is both faster and has a lower MAE.",
+        *([f"MAE - lowest: {describe_coverage(differences)}"] if differences else []),
+        accuracy,
+        latency,
+    ]
 
 
 def _draw_points(axes: Axes, points: Sequence[SweepPoint]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_msa.evaluation.metrics import seed_interval
 from edge_msa.search.record import SearchRecord
 from edge_msa.search.trials import TrialResult, format_params
 
@@ -97,6 +98,22 @@ def _positive_text(
         f"Yes: trial {trial.number} ({format_params(trial.params)}) takes {record.relative_latency(trial):.0%} of the "
         f"default recipe's latency ({_latency(record, trial)} instead of {_latency(record, default)}). Its validation "
         f"{record.error_name} of {error:.4f} is {comparison} the default's {mean:.4f}{_over_seeds(seeds, std)}."
+        f"{_uncertainty(record, trial, default)}"
+    )
+
+
+def _uncertainty(record: SearchRecord, trial: TrialResult, default: TrialResult) -> str:
+    """Return the interval of the difference from the default recipe, or that there is none."""
+    interval = seed_interval(*(record.errors.get(item.number, ()) for item in (default, trial)))
+    if trial.number == default.number:
+        return ""
+    if interval is None:
+        return " Both were trained with one seed, so the errors do not tell the recipes apart."
+    low, high = interval
+    zero = "which includes 0, so the recipes are not told apart" if low <= 0 <= high else "which excludes 0"
+    return (
+        f" The 95 % interval of the difference is {low:+.4f} to {high:+.4f}, {zero}. It covers the choice of seeds, "
+        "not of validation samples."
     )
 
 

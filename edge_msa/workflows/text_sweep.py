@@ -16,6 +16,7 @@ from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_json, print_output, print_result, print_step
 from edge_msa.data.dataset import Dataset
 from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
+from edge_msa.evaluation.metrics import Method, compare_methods
 from edge_msa.evaluation.predictors import select_session_inputs, session_predictor, session_source
 from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.models.text_encoders import TransformerTextEncoder
@@ -209,24 +210,28 @@ def _measure(
     ]
     evaluations: list[Evaluation] = []
     points = []
-    with ExitStack() as stack:
-        sessions = [
-            stack.enter_context(load(bundle.path, backend=backend, precision=precision))
-            for _, bundle, precision in names
-        ]
-        results = bench_sessions(sessions, subsets=[Subset.L], text=text, repeats=400)
-        for (variant, bundle, precision), session, result in zip(names, sessions, results, strict=True):
-            tested = [_evaluate(path, backend, precision, dataset) for path in bundles[variant.name]]
-            evaluations += tested
-            points.append(_sweep_point(variant, bundle, session, result, tested))
+from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
+from edge_msa.evaluation.metrics import Method, compare_methods
+from edge_msa.evaluation.predictors import select_session_inputs, session_predictor, session_source
     return TextSweep(
         dataset=dataset.name,
         samples=len(dataset.split("test")),
         seeds=config.seeds,
         target=first_bundles[0].manifest.target,
-        points=tuple(points),
+        points=_with_differences(points, estimates),
         baselines=merge_equal(evaluations[0].baselines),
         machine=describe_machine(),
+    )
+
+
+def _with_differences(points: Sequence[SweepPoint], estimates: Sequence[Method]) -> tuple[SweepPoint, ...]:
+    """Return the points with the difference of their MAE from the lowest."""
+    lowest = min(range(len(points)), key=lambda index: points[index].metrics["mae"].mean)
+    return tuple(
+        point
+        if index == lowest
+        else dataclasses.replace(point, mae_difference=compare_methods(estimates[lowest], estimates[index]))
+        for index, point in enumerate(points)
     )
 
 

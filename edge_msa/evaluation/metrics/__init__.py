@@ -24,6 +24,7 @@ from edge_msa.evaluation.metrics.comparison import (
     compare_methods,
     describe_coverage,
     estimate_metrics,
+    seed_interval,
 )
 from edge_msa.evaluation.metrics.families import gate_metric, gate_points, measure, metric_functions, missing_average
 from edge_msa.evaluation.metrics.names import MetricName, describe
@@ -57,4 +58,5 @@ __all__ = [
     "metric_functions",
     "missing_average",
     "prediction_correlation",
+    "seed_interval",
 ]

@@ -92,6 +92,28 @@ class Comparison:
         return f"{value} ({low} to {high}){' *' if self.is_significant else ''}"
 
 
+def seed_interval(
+    first: Sequence[float], second: Sequence[float], *, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Return the interval of the difference of two means over seeds that covers the choice of seeds only.
+
+    Use it if only one value per training is known. It says nothing about other videos.
+
+    Args:
+        first: A metric of the reference, one value per seed.
+        second: The metric of the other method.
+        level: Probability that the interval contains the true difference on these samples.
+
+    Returns:
+        Its ends, or None with a single seed.
+    """
+    if min(len(first), len(second)) < 2:
+        return None
+    value = float(np.mean(second) - np.mean(first))
+    margin = _margin([_seed_variance([first, second])], level)
+    return value - margin, value + margin
+
+
 def describe_coverage(comparisons: Iterable[Comparison]) -> str:
     """Return what the intervals of comparisons between methods cover, as a sentence."""
     items = list(comparisons)
@@ -177,7 +199,8 @@ def compare_methods(first: Method, second: Method, *, level: float = 0.95) -> Co
     between_videos = _variance_of_mean(after.mean(axis=0) - before.mean(axis=0))
     if trained and covers_seeds:
         noise = sum(_noise_of_seeds(np.array([item.contributions for item in estimates])) for estimates in trained)
-        parts = [_seed_variance(trained), (max(between_videos - noise, 0.0), units - 1)]
+        values = [[item.value for item in estimates] for estimates in trained]
+        parts = [_seed_variance(values), (max(between_videos - noise, 0.0), units - 1)]
     else:
         parts = [(between_videos, units - 1)]
     margin = _margin(parts, level)
@@ -189,9 +212,9 @@ def _rounded(contributions: Contributions) -> tuple[float, ...]:
     return tuple(np.round(contributions, 6).tolist())
 
 
-def _seed_variance(trained: Sequence[Sequence[Estimate]]) -> tuple[float, int]:
+def _seed_variance(trained: Sequence[Sequence[float]]) -> tuple[float, int]:
     """Return the variance of the difference of the means that comes from the seeds, and its degrees of freedom."""
-    values = [np.array([item.value for item in estimates]) for estimates in trained]
+    values = [np.array(items) for items in trained]
     degrees = sum(len(items) - 1 for items in values)
     pooled = sum(float(np.square(items - items.mean()).sum()) for items in values) / degrees
     return pooled * sum(1.0 / len(items) for items in values), degrees

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_msa.errors import EdgeMsaError
+from edge_msa.evaluation.metrics import Comparison
 from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.reporting.text_sweep import SweepPoint, TextSweep, format_sweep, write_sweep_page
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 def point(variant: str, precision: str, p50: float, mae: float) -> SweepPoint:
     metrics = {"mae": SeedSummary(mae, 0.01, (mae - 0.01, mae + 0.01))}
-    return SweepPoint(variant, variant, precision, "onnxruntime", 1000, 4000, 24, {"p50": p50, "p90": p50}, metrics)
+    difference = None if mae == 0.7 else Comparison(mae - 0.7, mae - 0.75, mae - 0.65, covers_seeds=True, unit="groups")
+    latency = {"p50": p50, "p90": p50}
+    return SweepPoint(
+        variant, variant, precision, precision, "onnxruntime", 1000, 4000, 24, latency, metrics, difference
+    )
 
 
 SWEEP = TextSweep(
@@ -35,7 +40,7 @@ def test_a_sweep_survives_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{"record": "run"}, {"record": "sweep", "schema": 0}, {"record": "sweep", "schema": 2}]
+    "value", [{"record": "run"}, {"record": "sweep", "schema": 0}, {"record": "sweep", "schema": 3}]
 )
 def test_an_invalid_record_is_rejected(value: dict[str, object]) -> None:
     with pytest.raises(EdgeMsaError, match="Run the sweep again"):
@@ -47,6 +52,14 @@ def test_the_table_marks_the_pareto_front() -> None:
     assert [line.split()[0] for line in lines[2:5]] == ["encoder*", "encoder", "table*"]
     assert lines[5].startswith("baseline: median")
     assert "0.700 ± 0.010" in lines[2]
+
+
+@pytest.mark.case("E1")
+def test_differences_from_the_lowest_error_have_intervals() -> None:
+    lines = format_sweep(SWEEP).splitlines()
+    assert lines[2].endswith("-")
+    assert lines[4].endswith("+0.200 (+0.150 to +0.250) *")
+    assert any("MAE - lowest: 95 % intervals cover the choice of seeds and videos." in line for line in lines)
 
 
 def test_the_page_is_offline_and_escaped(tmp_path: Path, outline: Parse) -> None:

@@ -61,6 +61,11 @@ def test_the_order_of_modalities_does_not_change_a_key() -> None:
         ({"graphs": 1.5}, "graphs must be an array, got 1.5."),
         ({"graphs": [["not", "a", "graph"]]}, "graphs[0] must be an object, got ['not', 'a', 'graph']."),
         ({"graphs": [{}]}, "graphs[0].backend is missing."),
+        (
+            {"int8_layers": {"a": [3, 2]}},
+            "int8_layers.a must be the number of int8 layers and of all layers, got [3, 2].",
+        ),
+        ({"int8_layers": {"a": 3}}, "int8_layers.a must be the number of int8 layers and of all layers, got 3."),
         ({"files": []}, "files must be an object, got []."),
         ({"files": {"x": 3}}, "files.x must be a string, got 3."),
         ({"name": None}, "name must be a string, got None."),

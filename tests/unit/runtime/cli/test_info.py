@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.cli.main import main
+from tests.unit.runtime.fake_bundles import seal
 
 
 def test_info_describes_the_bundle(shared_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,6 +18,22 @@ def test_info_describes_the_bundle(shared_bundle: Path, capsys: pytest.CaptureFi
     assert description["modalities"]["audio"] == {"dim": 2, "chunk": 5, "window": 15, "frame_rate_hz": None}
     assert [backend["name"] for backend in description["backends"]] == ["onnxruntime", "openvino"]
     assert "fake for laptop-x86: mosi (negative, neutral, positive)" in out
+
+
+@pytest.mark.case("F24")
+def test_info_names_a_partial_plan(bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = json.loads((bundle_path / "manifest.json").read_text("utf-8"))
+    manifest["int8_layers"] = {"ort-x86-vnni": [5, 9]}
+    int8 = [
+        {**spec, "precision": "int8", "scheme": "ort-x86-vnni"}
+        for spec in manifest["graphs"]
+        if spec["backend"] == "onnxruntime"
+    ]
+    manifest["graphs"] += int8
+    (bundle_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    seal(bundle_path)
+    assert main(["info", str(bundle_path)]) == 0
+    assert "int8: 5 of 9 layers" in capsys.readouterr().out
 
 
 def test_info_describes_the_text_encoder(
