@@ -46,7 +46,7 @@ def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     complete = [point for point in points if not omission_reason(point, subset)]
     measured = [point for point in eligible_points(points) if point in complete]
     if not best:
-        yield f"{_missing_front(points, complete)}, so there is no Pareto front."
+        yield f"{_missing_pareto_front(points, complete)}, so there is no Pareto front."
         return
     parts = [f"{_name(point, points)} ({_latency(point, subset)}, {_accuracy(point, subset)})" for point in best]
     title, rows = subset_title(subset), "measured rows"
@@ -64,7 +64,7 @@ def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
         yield f"{count} are on the Pareto front on {title}, fastest first: {'; '.join(parts)}."
 
 
-def _missing_front(points: Sequence[ReportPoint], complete: Sequence[ReportPoint]) -> str:
+def _missing_pareto_front(points: Sequence[ReportPoint], complete: Sequence[ReportPoint]) -> str:
     """Return why no row can be on the Pareto front."""
     if not complete:
         return "No row has both a latency and an accuracy"

@@ -108,9 +108,9 @@ def _uncertainty(record: SearchRecord, trial: TrialResult, default: TrialResult)
     if trial.number == default.number:
         return ""
     if interval is None:
-        return " Both were trained with one seed, so the errors do not tell the recipes apart."
+        return " Both were trained with one seed, so the difference may be chance."
     low, high = interval
-    zero = "which includes 0, so the recipes are not told apart" if low <= 0 <= high else "which excludes 0"
+    zero = "which includes 0, so it may be chance" if low <= 0 <= high else "which excludes 0"
     return (
         f" The 95 % interval of the difference is {low:+.4f} to {high:+.4f}, {zero}. It covers the choice of seeds, "
         "not of validation samples."
