@@ -16,7 +16,7 @@ Page = Annotated[Path, typer.Option("--output", metavar="FILE.html", help="Page 
 def report(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Output folders of pipeline, or files written by evaluate and bench."),
+        typer.Argument(metavar="PATH", help="Folders with records of any command, or record files."),
         Input(collects=True),
     ],
     output: Page = Path("report.html"),

@@ -92,10 +92,11 @@ def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -
     bundles = [open_bundle(path) for path in paths]
     evaluations = _evaluate(teacher, bundles, options)
     benches = bench_bundles(bundles)
-    for name, records in zip(_RECORD_FILES, (evaluations, benches), strict=True):
-        write_records(folder / name, *records)
+    evaluation_file, bench_file = (folder / name for name in _RECORD_FILES)
+    write_records(evaluation_file, *evaluations)
+    write_records(bench_file, *benches)
     mark_current(folder, cache_key)
-    return [record.to_json() for record in (*evaluations, *benches)]
+    return [*(record.to_json() for record in evaluations), *(record.to_json() for record in benches)]
 
 
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:
