@@ -138,9 +138,9 @@ def export_model(
 
     # Load.
     student = load_deployable_student(run, encode_texts_for_run(run, unencoded))
-    _check_against_constants(student, allowed=allow_worse_than_constant)
     make_request = partial(make_export_request, student, profile, output.name, precision=precision, ir=ir, dla=dla)
     list_variants(make_request())  # raises before the slow export of graphs if the target does not support an option
+    _check_against_constants(student, allowed=allow_worse_than_constant)
     graphs = load_all_graphs(student)
     request = make_request(graphs=graphs)
     print_notes(_notes(student.run, profile))
