@@ -210,9 +210,18 @@ def _measure(
     ]
     evaluations: list[Evaluation] = []
     points = []
-from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
-from edge_msa.evaluation.metrics import Method, compare_methods
-from edge_msa.evaluation.predictors import select_session_inputs, session_predictor, session_source
+    estimates = []
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(load(bundle.path, backend=backend, precision=precision))
+            for _, bundle, precision in names
+        ]
+        results = bench_sessions(sessions, subsets=[Subset.L], text=text, repeats=400)
+        for (variant, bundle, precision), session, result in zip(names, sessions, results, strict=True):
+            tested = [_evaluate(path, backend, precision, dataset) for path in bundles[variant.name]]
+            evaluations += tested
+            points.append(_sweep_point(variant, bundle, session, result, tested))
+            estimates.append(Method([item.estimates["l"]["mae"] for item in tested]))
     return TextSweep(
         dataset=dataset.name,
         samples=len(dataset.split("test")),
