@@ -69,7 +69,7 @@ def _temporary_caches() -> Iterator[None]:
 def _remove_empty_torch_cache() -> None:
     """Remove the folder that torch has named in its variable, unless torch.compile has used it."""
     with contextlib.suppress(KeyError, OSError):
-        Path(os.environ[_TORCH_CACHE]).rmdir()
+        Path(os.environ.pop(_TORCH_CACHE)).rmdir()
 
 
 def _run(arguments: list[str]) -> int:

@@ -71,6 +71,7 @@ def test_authors_weights_give_the_authors_outputs() -> None:
         assert_close_to_scale(compute_every_token(network, frames), expected)
 
 
+@pytest.mark.case("E9")
 @pytest.mark.parametrize(
     "config",
     [
