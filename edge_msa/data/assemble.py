@@ -17,7 +17,7 @@ import numpy as np
 
 from edge_msa.data.dataset import SPLITS, Dataset, Frames, Split, SplitName
 from edge_msa.data.identifiers import text_from_item, video_from_id
-from edge_msa.data.labels import convert_labels
+from edge_msa.data.labels import convert_labels, is_missing
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
@@ -89,7 +89,7 @@ def clean_texts(texts: Sequence[Any], split: str) -> tuple[tuple[str, ...], list
 
     None and NaN stand for a missing text. The word "nan" is a word.
     """
-    clean = tuple("" if text is None or text != text else text_from_item(text) for text in texts)  # noqa: PLR0124 - NaN
+    clean = tuple("" if is_missing(text) else text_from_item(text) for text in texts)
     empty = sum(not text.strip() for text in clean)
     return clean, [f"{split}: {empty} of {len(clean)} texts are missing or empty"] if empty else []
 

@@ -145,12 +145,15 @@ def _missing(labels: NDArray[Any]) -> NDArray[np.bool_]:
         return missing
     if labels.dtype.kind not in "OUS":
         return np.zeros(labels.shape, np.bool_)
-    unknown = [_is_missing(value) for value in labels.ravel().tolist()]
+    unknown = [is_missing(value) for value in labels.ravel().tolist()]
     return np.array(unknown, np.bool_).reshape(labels.shape)
 
 
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or value in ("", b"")
+def is_missing(value: object) -> bool:
+    """Return whether one value of a file stands for a missing one: None, NaN or empty text."""
+    if isinstance(value, (float, np.floating)):
+        return math.isnan(value)
+    return value is None or (isinstance(value, (str, bytes)) and not value)
 
 
 def _to_float(labels: NDArray[Any], where: object) -> FloatArray:

@@ -73,6 +73,8 @@ def parse_archive(arrays: Arrays, path: Path) -> Archive:
     check_finite(arrays, path)
     keys = find_splits(dict.fromkeys(name.partition("/")[0] for name in arrays if "/" in name), path)
     notes = [*header["notes"], *(ignored_split_note(key, _count(arrays, key)) for key in keys.unknown)]
+    if not keys.known:
+        raise DataError(f"{path} must have the splits {', '.join(SPLITS)}, got {', '.join(keys.unknown) or 'none'}.")
     splits = {split: _raw_split(arrays, split, key, path) for split, key in keys.known.items()}
     return Archive(header["name"], header["task"], header["frame_rates"], header["clip_labels"], tuple(notes), splits)
 

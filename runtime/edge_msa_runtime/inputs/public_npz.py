@@ -82,7 +82,12 @@ def split_by_group(groups: Sequence[str]) -> dict[SplitName, list[str]]:
 
 
 def _parse_mosi_language_audio(arrays: Arrays, path: Path) -> PublicFeatures:
-    audio, glove, split_names = arrays["audio"], arrays["glove"].astype(np.float32), arrays["split"].astype(str)
+    audio, glove, split_names = arrays["audio"], arrays["glove"], arrays["split"].astype(str)
+    if glove.ndim != 2 or glove.dtype.kind not in "fiu":
+        raise DataError(
+            f"glove of {path} must be an array of numbers (words, features), got {glove.dtype} {glove.shape}."
+        )
+    glove = glove.astype(np.float32)
     if audio.ndim != 2:
         raise DataError(f"audio of {path} must have one vector per utterance (N, d), got shape {audio.shape}.")
     _check_rows(arrays, ("word_ids", "lengths", "audio", "label", "split"), path)

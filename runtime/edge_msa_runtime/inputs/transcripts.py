@@ -104,6 +104,9 @@ def _load_table(path: Path) -> tuple[str, tuple[str, ...], list[Row]]:
             lines.readline()
         start = lines.tell()
         delimiter, columns = _read_header(lines.readline(), path)
+        repeated = next((name for name in columns if name and columns.count(name) > 1), None)
+        if repeated is not None:
+            raise DataError(f"{path} must have columns of different names, got {repeated!r} twice.")
         lines.seek(start)
         table = csv.DictReader(lines, restval="", delimiter=delimiter)
         _ = table.fieldnames  # reads the header

@@ -155,6 +155,11 @@ def test_non_finite_values_are_located(tmp_path: Path) -> None:
         (None, {"train__audio_valid": np.array([["a"] * 3] * 2)}, "train/audio_valid .* must be an array of bool"),
         (None, {"train__labels": None}, "must have train/labels"),
         (None, {"train__audoi": np.ones(2)}, "train/audoi"),
+        (
+            None,
+            {"train__labels": None, "train__audio": None, "mix__ids": np.array(["a"])},
+            "must have the splits .* got mix",
+        ),
         (None, {"train__audio": None}, "must have at least one of language, audio, vision"),
         (None, {"train__language_ids": np.zeros((2, 3), int)}, "language_table"),
         (None, {"train__audio_valid": np.ones((2, 4), bool)}, "mask of audio of train"),

@@ -241,6 +241,13 @@ def test_missing_texts_are_empty_and_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.case("F12")
+def test_texts_may_be_lists_of_words(tmp_path: Path) -> None:
+    content = {"train": _split(3, 0)}
+    content["train"]["raw_text"] = [np.array(["oh", "no"]), None, ["a", b"b"]]
+    assert open_dataset(_write(tmp_path / "x.pkl", content)).split("train").texts == ("oh no", "", "a b")
+
+
+@pytest.mark.case("F12")
 def test_texts_of_another_number_of_samples_are_noted(tmp_path: Path) -> None:
     content = _content()
     content["train"]["raw_text"] = ["one"]

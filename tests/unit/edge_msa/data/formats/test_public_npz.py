@@ -71,6 +71,7 @@ def test_language_stays_ids_over_one_table_and_audio_is_one_frame(tmp_path: Path
         ({"lengths": np.array([9, 1, 1, 1])}, "lengths of language of train"),
         ({"label": np.ones(3)}, "label of .* must have 4 samples, as id has, got shape \\(3,\\)"),
         ({"glove": np.ones((2, 3))}, "rows 0 to 1 of the table"),
+        ({"glove": np.array([["a"]])}, "glove of .* must be an array of numbers"),
         ({"label": np.array([1, np.inf, 1, 1])}, "'vid_eo_1' in train must be a finite number, got inf"),
     ],
 )

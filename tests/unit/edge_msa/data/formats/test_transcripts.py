@@ -54,6 +54,7 @@ def test_splits_and_scores_are_optional(tmp_path: Path) -> None:
         ("text,label\n", "at least one transcript"),
         ("text,label\nhi,good\n", "line 2: the score must be a number, got 'good'"),
         ("text,label\nhi,inf\n", "must be a finite number"),
+        ("text,text\nhi,ho\n", "must have columns of different names, got 'text' twice"),
         ("text,label,split\nhi,1,holdout\n", "'split' of .* must name the splits train, valid, test, got 'holdout'"),
         ("text,split\nhi,val\nhi,dev\n", "one valid split, got 'val' and 'dev'"),
     ],
