@@ -137,13 +137,14 @@ class Session:
                 else f"No modality has a valid frame. Pass at least one of {', '.join(self.manifest.modalities)}."
             )
         names: Collection[str] = frames if tokens is None or not tokens.parts else {*frames, "language"}
-        outputs, warnings = self._run(frames) if tokens is None else self._run_parts(frames, tokens)
+        subset = Subset.of(names)
+        outputs, warnings = self._run(subset, frames) if tokens is None else self._run_parts(subset, frames, tokens)
         if tokens is not None:
             warnings += self._truncation_warnings(tokens, truncate)
         return make_prediction(
             outputs,
             self._task,
-            subset=Subset.of(names).value,
+            subset=subset.value,
             backend=self.backend,
             device=self._graphs.device,
             precision=self.precision,
@@ -210,12 +211,12 @@ class Session:
                     raise UsageError(f"This bundle has no modality {modality}. Available: {available}.")
             self._graphs.prepare(subset)
 
-    def _run(self, frames: Mapping[str, Frames]) -> tuple[Sequence[float], tuple[str, ...]]:
-        """Return the outputs and warnings for frames.
+    def _run(self, subset: Subset, frames: Mapping[str, Frames]) -> tuple[Sequence[float], tuple[str, ...]]:
+        """Return the outputs and warnings for frames of exactly a subset's modalities.
 
         A window graph computes them, or the step graphs if there are too many frames.
         """
-        result = self._graphs.run_window(Subset.of(frames), frames)
+        result = self._graphs.run_window(subset, frames)
         if result is not None:
             return result
         states: dict[str, State] = {}
@@ -223,13 +224,13 @@ class Session:
         return self._graphs.fuse(states), clip_warnings(states)
 
     def _run_parts(
-        self, frames: Mapping[str, Frames], tokens: TokenizedText
+        self, subset: Subset, frames: Mapping[str, Frames], tokens: TokenizedText
     ) -> tuple[Sequence[float], tuple[str, ...]]:
         """Return the outputs and warnings for frames with a text: the average over its parts, weighted by tokens."""
         if not tokens.parts:
-            return self._run(frames)
+            return self._run(subset, frames)
         encoder = require_text_encoder(self._text_encoder)
-        results = [self._run({**frames, "language": encoder.encode_ids(part)}) for part in tokens.parts]
+        results = [self._run(subset, {**frames, "language": encoder.encode_ids(part)}) for part in tokens.parts]
         if len(results) == 1:
             return results[0]
         warnings = tuple(dict.fromkeys(warning for _, part_warnings in results for warning in part_warnings))

@@ -68,7 +68,8 @@ class InputValidator:
     def _valid_frames(self, name: str, frames: Any, mask: Any) -> Frames:
         is_exact = type(frames) is np.ndarray and frames.dtype == _FLOAT32
         array: Frames = frames if is_exact else as_float32(name, frames)
-        if array.ndim != 2 or array.shape[1] != self._dims.get(name):
+        shape = array.shape
+        if len(shape) != 2 or shape[1] != self._dims.get(name):
             raise self._shape_error(name, array)
         if is_exact and mask is None:
             valid, rows = None, array
