@@ -184,7 +184,7 @@ class ModelSpec:
         return self.normalization.normalize_dataset(selected)
 
     def normalize_split(self, split: Split) -> Split:
-        """Return the model's inputs from a split with complete samples and the model's modalities, clipped and normalized."""
+        """Return a split, with complete samples and the model's modalities, clipped and normalized."""
         return self.normalization.normalize_split(_keep_language_padding(split) if self.language_padding else split)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Clip and normalize features with statistics of the training frames, in the same float32 arithmetic as on the device.
 
-Every network gets its frames through `FeatureNormalization`, so a value far outside the range that a network was trained
-on cannot make its prediction meaningless. Training frames are inside the range, so clipping does not change training.
+Every network gets its frames through `FeatureNormalization`, so a value far outside the range that a network was
+trained on cannot make its prediction meaningless. Training frames are inside the range, so clipping does not change
+training.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class PlanScorer:
 
 
 def predict_with_window(graph: Graph, split: Split, subset: Subset, backend: Backend, scratch: Path) -> FloatArray:
-    """Return the predictions (N, outputs) of a window graph on a split that is not normalized. Samples are cut to the window."""
+    """Return the predictions (N, outputs) of a window graph on a split of raw frames. Samples are cut to the window."""
     path = scratch / "graph.onnx"
     path.write_bytes(graph.SerializeToString())
     program = backend.load(path)

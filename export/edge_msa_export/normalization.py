@@ -12,8 +12,8 @@ from edge_msa_export.errors import ExportError
 Frames = NDArray[np.float32]
 
 PREFIX = "normalization."
-"""Start of the names of a graph's constants that clip and normalize frames. Whatever the precision of the graph, they are
-float32: raw features may be beyond the range of float16, and the differences between them beyond its precision."""
+"""Start of the names of a graph's constants that clip and normalize frames. They are float32 at every precision: raw
+features may be beyond the range of float16, and the differences between them beyond its precision."""
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ def usable_modalities(session: Session, available: Sequence[str], *, has_text: b
         takes = [*session.manifest.modalities, *(["text"] if takes_text else [])]
         has = [*available, *(["text"] if has_text else [])]
         raise UsageError(
-            f"The samples must have at least one of {', '.join(takes)}, which the bundle takes, got {', '.join(has) or 'nothing'}. "
-            "Pass other data or another bundle."
+            f"The samples must have at least one of {', '.join(takes)}, which the bundle takes, "
+            f"got {', '.join(has) or 'nothing'}. Pass other data or another bundle."
         )
     return used, notes
 

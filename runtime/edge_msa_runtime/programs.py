@@ -24,8 +24,8 @@ MAX_EXCESS = 1.0
 """The largest excess of a frame that gives no warning: one whole range of a feature.
 
 The excess of a frame is the sum over its features of their distance from the range seen in training, in units of the
-width of that range. In held-out samples of CMU-MOSI and ICT-MMMO, 0 to 0.6 % of the utterances exceed it, while 6 to 87 %
-have a value slightly out of range.
+width of that range. In held-out samples of CMU-MOSI and ICT-MMMO, 0 to 0.6 % of the utterances exceed it, while 6 to
+87 % have a value slightly out of range.
 """
 
 

@@ -78,8 +78,8 @@ def prepare_distillation(
     """Load the teachers and the data, and derive the student's spec.
 
     The student has the modalities of all teachers. If several teachers normalize the same modality, the student uses
-    the normalization of the first one. Its ranges also cover the transfer files. A later teacher does not use a modality whose number of features in the data
-    differs from the number that it was trained on.
+    the normalization of the first one. Its ranges also cover the transfer files. A later teacher does not use a
+    modality whose number of features in the data differs from the number that it was trained on.
 
     Args:
         data: Feature file (default: the data that the first teacher was trained on).

@@ -18,8 +18,8 @@ def _split_names(text: str) -> frozenset[str]:
 # ONNX Runtime docs/OperatorKernels.md (CPU), OpenVINO "Supported Operations" (ONNX).
 _COMMON = _split_names(
     """
-    Abs Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Erf Exp Expand Flatten GRU
-    Gather Gemm GlobalAveragePool Identity LSTM LayerNormalization LeakyRelu Log MatMul Max MaxPool Min Mul Neg Pow
+    Abs Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Erf Exp Expand Flatten
+    GRU Gather Gemm GlobalAveragePool Identity LSTM LayerNormalization LeakyRelu Log MatMul Max MaxPool Min Mul Neg Pow
     QuantizeLinear ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Sigmoid Slice Softmax Split Sqrt Squeeze Sub
     Tanh Transpose Unsqueeze Where
     """

@@ -1,7 +1,7 @@
 """Runs graphs with the reference implementation of ONNX, which computes every node in the type that the graph states.
 
-ONNX Runtime computes float16 graphs in float32 on a CPU, so it cannot show what a device loses that computes in float16.
-The reference implementation can, but it is slow: about 0.1 s for three windows of a small student.
+ONNX Runtime computes float16 graphs in float32 on a CPU, so it cannot show what a device that computes in float16
+loses. The reference implementation can, but it is slow: about 0.1 s for three windows of a small student.
 """
 
 from __future__ import annotations

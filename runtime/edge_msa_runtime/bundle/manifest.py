@@ -209,9 +209,9 @@ class GraphSpec:
       length has that many frames instead of the window.
     - `text_encoder`: inputs `ids` (1, length) int64, `valid` (1, length); output `frames` (1, length, dim).
 
-    `frames` are raw; the graph clips and normalizes them. `excess` is the largest excess of a frame so far: the sum over
-    its features of their distance from the range seen in training, in units of the width of that range. `valid` is
-    float32 0/1, with the ones first: the caller drops masked frames, so they cannot affect the prediction.
+    `frames` are raw; the graph clips and normalizes them. `excess` is the largest excess of a frame so far: the sum
+    over its features of their distance from the range seen in training, in units of the width of that range. `valid`
+    is float32 0/1, with the ones first: the caller drops masked frames, so they cannot affect the prediction.
 
     Attributes:
         backend: one of `backend_info.BACKENDS`.
