@@ -39,6 +39,7 @@ def test_a_useless_student_is_not_exported(student: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.case("F30")
 def test_a_useless_student_is_exported_if_allowed(
     student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

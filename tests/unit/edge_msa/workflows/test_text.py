@@ -126,6 +126,7 @@ def test_encoder_with_fewer_layers_predicts_like_the_run(teacher: Run, transcrip
     assert actual.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_mixed_precision_plan_covers_the_text_encoder(teacher: Run, tmp_path: Path) -> None:
     calibrated, planned = tmp_path / "calibrated", tmp_path / "planned"
     calibrate_student(None, teacher.path, calibrated)
@@ -180,6 +181,7 @@ def mosi_like(tmp_path: Path) -> Path:
     return tmp_path / "mosi_like.npz"
 
 
+@pytest.mark.slow
 def test_qat_uses_the_text_encoder_of_the_calibrated_run(table: Run, mosi_like: Path, tmp_path: Path) -> None:
     data, small = str(mosi_like), {"student": {"width": 16, "blocks": 1, "hidden": 8, "epochs": 1}}
     teacher = train_teacher(data, tmp_path / "teacher", recipe={"hrlf": {"d": 8, "heads": 2}}, epochs=1)
