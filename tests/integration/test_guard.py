@@ -63,6 +63,7 @@ epochs = 1
 [text.final]
 epochs = 1
 [pipeline]
+allow_worse_than_constant = true
 targets = ["raspberry-pi"]
 num_samples = 16
 max_drop = 100
@@ -203,14 +204,8 @@ COMMANDS = {
         *("--model", "calibrated", "--target", "laptop", "--budget", "0", "--output-dir", "planned"),
     ),
     ("edge-msa", "export"): (
-        "--model",
-        "calibrated",
-        "--target",
-        "laptop",
-        "--max-drop",
-        "100",
-        "--output-dir",
-        "bundle",
+        *("--model", "calibrated", "--target", "laptop", "--max-drop", "100", "--allow-worse-than-constant"),
+        *("--output-dir", "bundle"),
     ),
     ("edge-msa", "devices"): (),
     ("edge-msa", "inspect"): ("GRAPH", "--tensorrt", "10.3"),
