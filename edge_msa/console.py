@@ -91,17 +91,17 @@ def print_detail(text: str) -> None:
         print_progress(text)
 
 
-def print_notes_again(notes: Iterable[str]) -> None:
-    """Print notes that an earlier command has printed: only with `--verbose`."""
-    if is_verbose():
-        print_notes(notes)
-
-
-def print_notes(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str], *, known: bool = False) -> None:
     """Print notes to stderr: information that the user did not ask for but should know.
 
     A command prints each note once, no matter how many of its steps find it.
+
+    Args:
+        notes: The notes.
+        known: Whether an earlier command has printed them. They are then printed only with `--verbose`.
     """
+    if known and not is_verbose():
+        return
     for note in (text.removeprefix("note: ") for text in notes):  # the message of a child process may be a note
         if note not in _console.printed_notes:
             _console.printed_notes.add(note)

@@ -21,8 +21,8 @@ _LABELED_SPLITS: tuple[SplitName, ...] = ("train", "valid")
 _CHUNK = 256  # samples per step: limits the size of copies of a large array
 
 ZERO_PADDING_NOTE = (
-    "language: the data has zeros at padding, where the authors of ALMT feed the outputs of BERT, so the imported "
-    "checkpoint predicts otherwise than in their code"
+    "language: the padding in the data is zero. The ALMT authors feed BERT outputs there, so predictions differ from "
+    "their code"
 )
 TEXT_ONLY_HINT = (
     "has text but no frames. Train a text model on it with edge-msa text, use it with a model that takes text "
@@ -117,7 +117,7 @@ class ModelSpec:
     def widen(self, train: Split) -> ModelSpec:
         """Return this spec with ranges that also cover the valid frames of a training split, not normalized.
 
-        Language frames that a text encoder computes have no range: it can only return what it has learned to.
+        Language frames that a text encoder computes have no range, because its weights bound its outputs.
         """
         names = [name for name in self.dims if name != "language" or self.text_input is None]
         return dataclasses.replace(self, normalization=self.normalization.widen(train, names))

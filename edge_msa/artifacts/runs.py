@@ -152,6 +152,10 @@ class Run:
         except (OSError, SafetensorError) as error:
             raise RunError(f"Cannot read {self.path / WEIGHTS_NAME} ({error}). Make the run again.") from None
 
+    def was_made_from(self, digest: str) -> bool:
+        """Return whether the data or the run with that digest is an input of this run."""
+        return digest in self.info.inputs.values()
+
     @property
     def digest(self) -> str:
         """SHA-256 over run.json and the weights, which later steps record as their input."""

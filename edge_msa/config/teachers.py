@@ -69,9 +69,9 @@ class HrlfRecipe(OptimizerConfig):
     hal: LossWeight = 1.0
     """Weight of L_HAL, the adversarial alignment with the teacher's features; 1 as in the paper, 0 disables it."""
     hal_schedule: HalSchedule = "alternate"
-    """How L_HAL is trained. The paper does not say. `alternate` trains the discriminators in steps of their own
-    (`edge_msa.training.adversary`). `reverse` trains both sides in the same step through gradient reversal, which is
-    the literal L_HAL; with a weight of 1 and new weights, the student's predictions become constant."""
+    """How L_HAL is trained. The paper does not say. `alternate` trains the discriminators with an optimizer of their
+    own (`edge_msa.training.adversary`). `reverse` trains both sides with one optimizer through gradient reversal, which
+    is the literal L_HAL; with a weight of 1 and new weights, the student's predictions become constant."""
     hal_penalty: LossWeight = 1.0
     """Weight of the R1 penalty of the discriminators (Mescheder et al. 2018), if `hal_schedule` is `alternate`."""
     kl: LossWeight = 1.0

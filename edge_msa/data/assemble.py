@@ -1,7 +1,7 @@
 """Build a Dataset from the arrays of a file: masks, non-finite values, labels, ids, texts and sizes.
 
-The loaders of feature files end here, so every format follows the same rules. `edge_msa_runtime.inputs.frames` has
-those for padding and for values that are not finite. The others:
+All loaders of feature files call `assemble`, so every format follows the same rules. `edge_msa_runtime.inputs.frames`
+describes the rules for padding and for values that are not finite. The others are:
 
 - **Repeated ids** within a split become `id#2`, `id#3` and so on, with a note.
 - **Missing texts** (None, NaN) are empty, and a note counts the empty texts.
@@ -66,7 +66,7 @@ def _assemble_split(name: SplitName, raw: RawSplit, task: Task, options: LoadOpt
         all_notes.append(f"{name}: {repeats} samples repeat an id and are renamed to id#2, id#3 and so on")
     groups = [video_from_id(sample) for sample in raw.ids] if raw.groups is None else raw.groups
     labels, notes = convert_labels(raw.labels if options.labels else None, task, name, ids, clip=options.clip_labels)
-    all_notes += notes if options.labels else []
+    all_notes += notes
     texts, notes = clean_texts(raw.texts, name)
     all_notes += notes
     modalities: dict[str, Frames] = {}

@@ -12,6 +12,8 @@ from edge_msa.data.dataset import Dataset, Frames
 
 _COMPARED_SAMPLES = 200
 """Number of samples whose frames are compared: some thousand words."""
+_MIN_COMPARED = 500
+"""With fewer frames, words may be distinct by chance."""
 _MAX_REPEATED = 0.02
 """Largest share of repeated frames in features of a contextual encoder. A file may contain a text twice."""
 
@@ -26,12 +28,15 @@ def contains_context(frames: Frames) -> bool:
     """Return whether language frames are stored and each of them depends on all words of its text.
 
     Word vectors are equal wherever a word repeats. Features of a contextual encoder do not repeat. Frames of an
-    `encoder` are not stored, so words are dropped before they are computed.
+    `encoder` are not stored, so words are dropped before they are computed. If every text has a single frame, there are
+    no other frames that could contain its words. With too few frames to tell, the result is False.
     """
-    if frames.values is None:
+    if frames.values is None or frames.lengths.max(initial=0) < 2:
         return False
     rows = np.flatnonzero(frames.valid.any(axis=1))[:_COMPARED_SAMPLES]
     compared = frames.values[rows][frames.valid[rows]]
+    if len(compared) < _MIN_COMPARED:
+        return False
     distinct = len({frame.tobytes() for frame in compared})
     return len(compared) - distinct <= _MAX_REPEATED * len(compared)
 

@@ -199,12 +199,12 @@ class Dataset:
 
         A model must not depend on the test split. Longer samples are processed in chunks.
         """
-        longest: dict[str, int] = {}
+        longest = dict.fromkeys(self.dims, 1)
         for split_name, split in self.splits.items():
-            for name, frames in split.modalities.items():
-                frames_of_longest = int(frames.lengths.max(initial=0)) if split_name != "test" else 1
-                longest[name] = max(longest.get(name, 1), frames_of_longest)
-        return {name: longest[name] for name in MODALITIES if name in longest}
+            if split_name != "test":
+                for name, frames in split.modalities.items():
+                    longest[name] = max(longest[name], int(frames.lengths.max(initial=0)))
+        return longest
 
     def split(self, name: SplitName) -> Split:
         """Return the split of that name.

@@ -44,18 +44,25 @@ def resolve_task(
     if options.task is not None:
         return options.task
     if stated is not None:
-        scores = _known_scores(splits, source) if layout_notes is not None and stated == MOSI and options.labels else ()
-        if layout_notes is not None and len(scores) and np.abs(scores).max() <= 1:
-            layout_notes.append(
-                f"all scores are {min(scores):g} to {max(scores):g}, which would also fit the task sims, but the file "
-                "has the layout of MOSI: pass --task if they mean something else"
-            )
+        if layout_notes is not None and stated == MOSI and options.labels:
+            layout_notes += _layout_notes(_known_scores(splits, source))
         return stated
     if not options.labels:
         return NO_TASK
     unlabeled = all(raw.labels is None or _missing(np.asarray(raw.labels)).all() for raw in splits.values())
     reason = "has no labels, so its task is unknown" if unlabeled else "does not state what its labels mean"
     raise UnstatedTaskError(f"{source} {reason}. Pass --task, one of: {', '.join(TASKS)}.", unlabeled=unlabeled)
+
+
+def _layout_notes(scores: FloatArray) -> list[str]:
+    """Return a note if the scores of a file with the layout of MOSI would also fit the task sims."""
+    if not scores.size or np.abs(scores).max() > 1:
+        return []
+    note = (
+        f"all scores are {scores.min():g} to {scores.max():g}, which would also fit the task sims, but the file has "
+        "the layout of MOSI: pass --task if they mean something else"
+    )
+    return [note]
 
 
 def implied_task(options: LoadOptions, source: object, splits: Mapping[Any, RawSplit], notes: list[str]) -> Task | None:
@@ -205,10 +212,12 @@ def _clip(
     labels: FloatArray, task: Task, split: str, ids: Sequence[str], *, clip: bool
 ) -> tuple[FloatArray, list[str]]:
     """Return the labels with those beyond the scale set to its nearest end, and a note about them."""
-    excess = _excess(labels, task) if task.is_score else np.zeros_like(labels)
+    if task.low is None or task.high is None:
+        return labels, []
+    excess = _excess(labels, task)
     beyond = excess > _ROUNDING
     if not beyond.any():
-        return (np.clip(labels, task.low, task.high) if task.is_score and clip else labels), []
+        return (np.clip(labels, task.low, task.high) if clip else labels), []
     row = int(excess.max(axis=1).argmax())
     count = int(beyond.any(axis=1).sum())
     what = (

@@ -64,8 +64,9 @@ class FeatureNormalization:
 
     def normalize_frames(self, modality: str, values: FloatArray) -> FloatArray:
         """Return frames (..., d) of that modality clipped and normalized."""
-        clipped = np.clip(values, self.low[modality], self.high[modality])
-        result: FloatArray = (clipped - self.mean[modality]) / self.std[modality]
+        result: FloatArray = np.clip(values, self.low[modality], self.high[modality])
+        result -= self.mean[modality]
+        result /= self.std[modality]
         return result
 
     def widen(self, split: Split, modalities: Collection[str]) -> FeatureNormalization:

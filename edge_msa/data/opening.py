@@ -145,9 +145,7 @@ def _load_pickle(path: Path, options: LoadOptions) -> Dataset:
 
 
 def _reject_csd_file(path: Path, _options: LoadOptions) -> Dataset:
-    raise UsageError(
-        f"{path} is one of several sequences. Pass its folder, which must also contain labels.csd and splits.json."
-    )
+    raise UsageError(f"{path} is only one of the files of a dataset. Pass its folder.")
 
 
 def _load_transcripts(path: Path, options: LoadOptions) -> Dataset:

@@ -72,10 +72,7 @@ class TextTokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the token ids of each text, (n,) int64; empty for a text without words."""
-        # The library rejects an unpaired surrogate. It becomes a question mark, which the normalizer removes.
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]
-        encodings = self._tokenizer.encode_batch(clean, add_special_tokens=self.special)
-        added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
+        encodings, added = self._encode(texts)
         return [np.array(item.ids if len(item.ids) > added else [], np.int64) for item in encodings]
 
     def truncation_note(self, name: str, texts: Sequence[str]) -> str | None:
@@ -85,12 +82,8 @@ class TextTokenizer:
             name: What the texts are, such as `the train split`.
             texts: The texts.
         """
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]
-        added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
-        counts = [
-            len(item.ids) - added + sum(len(part.ids) - added for part in item.overflowing)
-            for item in self._tokenizer.encode_batch(clean, add_special_tokens=self.special)
-        ]
+        encodings, added = self._encode(texts)
+        counts = [sum(len(part.ids) - added for part in (item, *item.overflowing)) for item in encodings]
         room = self.max_tokens - added
         longer = [count for count in counts if count > room]
         if not longer:
@@ -100,6 +93,13 @@ class TextTokenizer:
             f"{len(longer)} of {len(texts)} texts in {name} have more than {self.max_tokens} tokens; their end is not "
             f"used ({lost} of {sum(counts)} tokens)"
         )
+
+    def _encode(self, texts: Sequence[str]) -> tuple[Sequence[Any], int]:
+        """Return the encoding of each text, and how many of its tokens are special."""
+        # The library rejects an unpaired surrogate. It becomes a question mark, which the normalizer removes.
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False)) if self.special else 0
+        return self._tokenizer.encode_batch(clean, add_special_tokens=self.special), added
 
     @property
     def _tokenizer(self) -> Any:

@@ -57,17 +57,22 @@ def save(state: TrainingState, fingerprint: str, folder: Path) -> None:
 def load(folder: Path, fingerprint: str) -> TrainingState | None:
     """Return the saved state on the CPU, or None if there is no checkpoint with this fingerprint.
 
-    The fingerprint covers dataset, recipe and seed. If one of them has changed, the training starts at epoch 0. So it
-    does if the checkpoint is damaged, which a note says.
+    The fingerprint covers dataset, recipe and seed. If one of them has changed, or the checkpoint is damaged, the
+    training starts at epoch 0. A note reports a damaged checkpoint.
+
+    Raises:
+        RunError: The file cannot be read, for example because its drive fails.
     """
     path = folder / FILE
-    if not path.is_file():
-        return None
     try:
+        if not path.is_file():
+            return None
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content.pop("fingerprint") != fingerprint:
             return None
         return TrainingState(**content)
+    except OSError as error:
+        raise RunError(f"Cannot read {path}: {error}. Check the drive, or choose another --output-dir.") from error
     except Exception as error:  # noqa: BLE001 - for damaged files torch raises arbitrary exceptions
         reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".") if str(error) else type(error).__name__
         print_note(f"Cannot resume from {path}: {reason}. The training starts again at the first epoch.")

@@ -37,6 +37,7 @@ def _requested_threads() -> int:
     first = value.split(",")[0].strip()
     if not first.isdecimal() or int(first) < 1:
         raise UsageError(
-            f"OMP_NUM_THREADS must be a positive number, or several with commas, got {value!r}. Set or unset it."
+            f"OMP_NUM_THREADS must be a positive number or a comma-separated list, got {value!r}. "
+            "Set it to a number, or unset it."
         )
     return int(first)

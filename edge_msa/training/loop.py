@@ -2,8 +2,8 @@
 
 An `Objective` defines what is trained. The loop handles the order of samples, the optimizer, the learning rate, the
 best epoch, the log, the checkpoint and the progress output: one line per epoch on stderr, and on a terminal a progress
-bar as well. The `TrainingContext` defines the hardware. Order and dropout
-depend on (seed, epoch) only, so an interrupted and resumed training gives the same weights as an uninterrupted one.
+bar as well. The `TrainingContext` defines the hardware. Order and dropout depend on (seed, epoch) only, so an
+interrupted and resumed training gives the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -108,8 +108,9 @@ def euclidean_distance(values: Tensor, targets: Tensor) -> Tensor:
 def relative_distance(values: Tensor, targets: Tensor) -> Tensor:
     """Return the root mean square (RMS) of `values - targets` over the last axis, relative to the RMS of `targets`.
 
-    It is 1 for values of 0, whatever the width and the scale of the targets. The weight of a loss in this distance
-    therefore has the same meaning for all of them.
+    For values of 0, it is about 1 for every width and scale of the targets, so the weight of a loss in this distance
+    has the same meaning for all of them. Targets with an RMS below about 0.03 are an exception: a constant in the
+    denominator (1e-3 under the root) reduces their distance.
     """
     return ((values - targets).square().mean(dim=-1) + 1e-8).sqrt() / (targets.square().mean(dim=-1) + 1e-3).sqrt()
 

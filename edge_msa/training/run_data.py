@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_msa.artifacts.runs import Run
-from edge_msa.console import print_notes, print_notes_again
+from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.opening import SYNTHETIC, open_dataset
@@ -35,8 +35,7 @@ def open_unencoded_dataset_for_run(run: Run, source: str | None, task_name: str 
     Unlabeled samples of the valid and test splits are left out: their labels select and measure models.
     """
     dataset = keep_labeled(_open(run, data_source_for_run(run, source), task_name), ("valid", "test"))
-    is_known = dataset.digest in run.info.inputs.values()
-    (print_notes_again if is_known else print_notes)(dataset.notes)
+    print_notes(dataset.notes, known=run.was_made_from(dataset.digest))
     return dataset
 
 
@@ -64,6 +63,6 @@ def _open(run: Run, source: str, task_name: str | None) -> Dataset:
         dataset = open_dataset(source)
     except UnstatedTaskError:
         return open_dataset(source, task=run.spec.task)
-    if dataset.task != run.spec.task and dataset.digest in run.info.inputs.values():
+    if dataset.task != run.spec.task and run.was_made_from(dataset.digest):
         return open_dataset(source, task=run.spec.task)
     return dataset

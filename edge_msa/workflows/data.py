@@ -14,7 +14,7 @@ from edge_msa.data.formats.archive import check_archive_path, write_archive
 from edge_msa.data.inspect import format_inspection, inspect_dataset
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import open_dataset
-from edge_msa.data.tasks import NO_TASK, parse_task
+from edge_msa.data.tasks import parse_task
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import UnstatedTaskError, UsageError
 from edge_msa.models.pretrained import PretrainedEncoder, load_encoder
@@ -135,7 +135,8 @@ def _open_any(source: str, task_name: str | None, clip_labels: bool | None) -> D
     except UnstatedTaskError as error:
         if not error.unlabeled:
             raise
-        return open_dataset(source, task=NO_TASK)
+        dataset = open_dataset(source, labels=False)
+        return dataclasses.replace(dataset, notes=(*dataset.notes, "no labels: use predict, or distill --transfer"))
 
 
 def _parse_slice(text: str) -> slice:

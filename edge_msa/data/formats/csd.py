@@ -25,7 +25,7 @@ from edge_msa.data.formats.hdf5 import open_hdf5
 from edge_msa.data.identifiers import video_from_id
 from edge_msa.data.labels import resolve_task
 from edge_msa.data.options import LoadOptions
-from edge_msa.data.tasks import NO_TASK, Task
+from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
@@ -57,8 +57,7 @@ def load_csd(folder: Path, options: LoadOptions) -> Dataset:
     notes: list[str] = []
     features = {modality: _load_sequences(folder / f"{modality}.csd") for modality in available}
     labels = _load_sequences(folder / "labels.csd") if labeled else {}
-    stated = {"labels": RawSplit((), np.zeros(0), {})} if labeled else {}
-    task = resolve_task(options, None, str(folder), stated)
+    task = resolve_task(options, None, str(folder), {"labels": RawSplit((), _values(labels), {})})
     labels = _label_rows(labels, task, folder, notes)
     samples = list(labels) if labeled else list(dict.fromkeys(name for part in features.values() for name in part))
     if splits_path.is_file():
@@ -93,9 +92,14 @@ def _load_sequences(path: Path) -> Sequences:
     return sequences
 
 
+def _values(sequences: Sequences) -> NDArray[Any]:
+    """Return all values of the sequences in one array."""
+    return np.concatenate([np.zeros(0), *(values.ravel() for values in sequences.values())])
+
+
 def _label_rows(sequences: Sequences, task: Task, folder: Path, notes: list[str]) -> Sequences:
     """Return one row of labels per sample."""
-    if not sequences or task == NO_TASK:
+    if not sequences:
         return sequences
     widths = sorted({features.shape[1] for features in sequences.values()})
     rows = {name: np.asarray(features[0]) for name, features in sequences.items() if len(features)}

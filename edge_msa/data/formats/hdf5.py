@@ -1,8 +1,8 @@
 """Open HDF5 files that contain all their data themselves.
 
 HDF5 can refer to other files: external links, datasets whose bytes are in another file, and virtual datasets. A file
-from somebody else could make us read any file of this machine. Therefore the whole file is examined before anything is
-read from it, and it is refused if it has anything else than groups and datasets.
+from somebody else could therefore cause any file of this machine to be read. Before any value is read, the structure of
+the whole file is checked, and the file is refused if it contains anything but groups and datasets.
 """
 
 from __future__ import annotations

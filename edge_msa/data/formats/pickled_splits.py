@@ -19,11 +19,6 @@ NAMES = {"language": "text", "audio": "audio", "vision": "vision"}
 Splits = dict[SplitName, Mapping[str, Any]]
 
 
-def has_splits(content: Mapping[str, Any]) -> bool:
-    """Return whether a key names a split that is a dict."""
-    return any(find_split(key) and isinstance(value, Mapping) for key, value in content.items())
-
-
 def any_split_has(content: Mapping[str, Any], *keys: str) -> bool:
     """Return whether a split has one of these keys."""
     return any(

@@ -2,9 +2,9 @@
 
 A pickle is a program that can call whatever `find_class` returns. Here that is a fixed table: the names in pickles of
 NumPy arrays (as `numpy.core` and `numpy._core`), and the containers of the standard library. Dicts and lists of every
-kind become plain ones. The NumPy names are mapped to safe
-replacements and not to NumPy: `dtype.__setstate__` trusts the flags in the file, and an array of floats whose dtype
-claims to hold objects would make NumPy use the bytes of the file as pointers.
+kind become plain ones. The NumPy names are mapped to safe replacements and not to NumPy: `dtype.__setstate__` trusts
+the flags in the file, and an array of floats whose dtype claims to hold objects would make NumPy use the bytes of the
+file as pointers.
 """
 
 from __future__ import annotations

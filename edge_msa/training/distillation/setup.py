@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.config.students import StudentRecipe
-from edge_msa.console import print_notes, print_notes_again
+from edge_msa.console import print_notes
 from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.join import join_train_splits
@@ -115,8 +115,7 @@ def prepare_distillation(
     spec = spec.narrow_to(unnormalized).widen(unnormalized.split("train"))
     spec = dataclasses.replace(spec, data_source=data_source_for_run(runs[0], data), language_padding=False)
     normalized = spec.normalize(unnormalized)
-    is_known = source.digest in runs[0].info.inputs.values()
-    (print_notes_again if is_known else print_notes)(normalized.notes[len(source.notes) :])
+    print_notes(normalized.notes[len(source.notes) :], known=runs[0].was_made_from(source.digest))
     print_notes(dropped_frames_notes(normalized))
     return DistillationSetup(
         spec=spec,

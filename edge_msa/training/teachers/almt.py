@@ -181,10 +181,9 @@ def count_positions(dataset: Dataset) -> dict[str, int]:
     The network has a weight for each position, so other splits must not decide their number. Frames of longer samples
     beyond it are ignored, as in the authors' code; `truncation_notes` says how many samples that affects.
     """
-    counts = dict.fromkeys(dataset.dims, 1)
-    for name, frames in dataset.split("train").modalities.items():
-        counts[name] = _positions(frames).max(initial=1)
-    return {name: int(count) for name, count in counts.items()}
+    modalities = dataset.split("train").modalities
+    counts = {name: int(_positions(frames).max(initial=1)) for name, frames in modalities.items()}
+    return dict.fromkeys(dataset.dims, 1) | counts
 
 
 def truncation_notes(dataset: Dataset, lengths: Mapping[str, int]) -> Iterator[str]:

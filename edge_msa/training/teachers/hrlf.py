@@ -5,8 +5,8 @@ those of the network):
 
 - *Loss weights*: The paper adds all terms with weight 1. Literally (presets `paper-...`), this trains a student whose
   predictions are constant on CMU-MOSI. The default objective differs in three ways, each of them a field of the recipe:
-  L_FRF is relative to the scale of its targets (`frf_distance`), the discriminators of L_HAL take steps of their own
-  (`hal_schedule`), and the auxiliary terms start at weight 0 (`ramp`).
+  L_FRF is relative to the scale of its targets (`frf_distance`), the discriminators of L_HAL have an optimizer of
+  their own (`hal_schedule`), and the auxiliary terms start at weight 0 (`ramp`).
 - *Initialization of stage 2*: The teacher's weights by default, new weights as published (`init_from_teacher`).
 - *FRF with missing modalities*: A modality without a valid frame has a constant Z, which cannot be reconstructed
   meaningfully. The terms are therefore averaged over the modalities, and pairs of modalities, that a sample has. For

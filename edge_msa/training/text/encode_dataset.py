@@ -17,7 +17,7 @@ from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import DataError
 from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.training.text.frame_encoder import TextFrameEncoder, text_frames
-from edge_msa.training.text.load import load_text_input, require_text_model
+from edge_msa.training.text.load import load_text_input, require_text_input
 from edge_msa.training.text.text_input import TextInput
 
 _ENCODERS: weakref.WeakValueDictionary[str, TextFrameEncoder] = weakref.WeakValueDictionary()
@@ -38,8 +38,7 @@ def encode_texts_with_run(run: Run, dataset: Dataset) -> Dataset:
 
     All datasets that are encoded with the same text encoder share the frames that it has computed.
     """
-    text_input = require_text_model(run).text_input
-    digest = text_input.digest if text_input else ""
+    digest = require_text_input(run).digest
     encoder = _ENCODERS.get(digest)
     if encoder is not None:
         return _replace_all(dataset, encoder.frames, encoder.tokenizer)

@@ -22,11 +22,11 @@ from edge_msa.data.dataset import BoolArray, FloatArray, Frames
 from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.training.text.text_input import TextInput, batches_by_length, pad_ids
 
-MEMORY_LIMIT = 256 << 20
+_MEMORY_LIMIT = 256 << 20
 """Bytes of stored frames in memory. Further frames are stored in a temporary file."""
 _BATCH = 64
 _MANY = 1000
-"""Encoding that many texts takes long enough to say so."""
+"""Encoding at least this many texts takes long, so a message announces it."""
 PADDING = -1
 
 
@@ -51,15 +51,14 @@ class TextFrameEncoder:
 
     Args:
         text_input: Tokenizer and text encoder, which must not be changed later.
-        memory_limit: Bytes of stored frames in memory.
     """
 
-    def __init__(self, text_input: TextInput, memory_limit: int = MEMORY_LIMIT) -> None:
+    def __init__(self, text_input: TextInput) -> None:
         self._text_input = text_input
         self.tokenizer = text_input.tokenizer
         self._special = sorted(text_input.tokenizer.special_ids)
         self._unknown = text_input.tokenizer.unknown
-        self._store = _FrameStore(self.dim, memory_limit)
+        self._store = _FrameStore(self.dim)
         self._numbers: dict[bytes, int] = {}
         self._pending: dict[bytes, list[NDArray[np.int64]]] = {}
 
@@ -67,11 +66,6 @@ class TextFrameEncoder:
     def dim(self) -> int:
         """Features per frame."""
         return self._text_input.text_encoder.dim
-
-    @property
-    def bytes_in_memory(self) -> int:
-        """Size of the stored frames in memory."""
-        return self._store.bytes_in_memory
 
     def to(self, device: torch.device) -> None:
         """Move the text encoder to the device on which frames are computed."""
@@ -136,15 +130,15 @@ class TextFrameEncoder:
 class _FrameStore:
     """Frames of texts by number: in memory up to a limit, the rest in a temporary file without a name."""
 
-    def __init__(self, dim: int, memory_limit: int) -> None:
-        self._dim, self._limit, self.bytes_in_memory = dim, memory_limit, 0
+    def __init__(self, dim: int) -> None:
+        self._dim, self.bytes_in_memory = dim, 0
         self._items: list[FloatArray | tuple[int, int]] = []
         self._file: BinaryIO | None = None
         self._end = 0
 
     def add(self, frames: FloatArray) -> int:
         """Store frames (n, dim) and return their number."""
-        if self.bytes_in_memory + frames.nbytes <= self._limit:
+        if self.bytes_in_memory + frames.nbytes <= _MEMORY_LIMIT:
             self.bytes_in_memory += frames.nbytes
             self._items.append(frames)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.runs import Run
 from edge_msa.errors import RunUsageError
 from edge_msa.models.text_encoders import TextModel
@@ -17,19 +17,23 @@ def load_text_input(run: Run) -> TextInput:
         RunUsageError: The run has no text encoder.
         RunError: Its files are damaged.
     """
-    text_input = require_text_model(run).text_input
-    assert text_input is not None  # noqa: S101 - guaranteed by require_text_model
-    return load_text_input_files(run.path, text_input.digest)
+    return load_text_input_files(run.path, require_text_input(run).digest)
 
 
-def require_text_model(run: Run) -> ModelSpec:
-    """Return the spec of a run that takes text.
+def require_text_input(run: Run) -> TextInputSpec:
+    """Return how a run computes its language frames from text.
 
     Raises:
         RunUsageError: The run takes language features instead.
     """
     if run.spec.text_input is None:
         raise RunUsageError(f"{run.path} must take text, but it takes features. Pass a run of edge-msa text.")
+    return run.spec.text_input
+
+
+def require_text_model(run: Run) -> ModelSpec:
+    """Return the spec of a run that takes text; errors are those of `require_text_input`."""
+    require_text_input(run)
     return run.spec
 
 

@@ -21,7 +21,6 @@ from edge_msa.config.students import TextRecipe, TextStage
 from edge_msa.console import print_notes
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
-from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.models.text_encoders import TextModel, TransformerTextEncoder
 from edge_msa.training.checkpoint import LogRow
@@ -104,17 +103,11 @@ def fit_text_model(
         fingerprint: Identifies the inputs; a checkpoint with another fingerprint is ignored.
 
     Raises:
-        UsageError: No stage would be trained.
         TrainingError: The loss is not finite.
     """
-    stages = [
-        (name, stage)
-        for name, stage in (("transfer", recipe.transfer), ("final", recipe.final))
-        if name in corpora and stage.epochs
-    ]
-    if not stages:
-        raise UsageError(f"The stages {', '.join(corpora)} have 0 epochs. Give at least one of them an epoch.")
-    named = [*((f"the {name} stage", corpora[name].texts) for name, _ in stages), ("the valid split", valid.texts)]
+    all_stages = {"transfer": recipe.transfer, "final": recipe.final}
+    stages = {name: stage for name, stage in all_stages.items() if name in corpora and stage.epochs}
+    named = [*((f"the {name} stage", corpora[name].texts) for name in stages), ("the valid split", valid.texts)]
     print_notes(note for name, texts in named if (note := text_input.tokenizer.truncation_note(name, texts)))
     config = recipe.network_config(text_input.text_encoder.dim, task)
     torch.manual_seed(seed)
@@ -125,7 +118,7 @@ def fit_text_model(
     model = TextModel(text_input.text_encoder, student).to(context.device)
     log: list[LogRow] = []
     metrics: dict[str, float | int] = {}
-    for name, stage in stages:
+    for name, stage in stages.items():
         objective = _TextObjective(model, text_input, corpora[name], valid, task, recipe, stage, seed, context)
         result = fit(
             objective,
@@ -161,7 +154,8 @@ class _TextObjective(Objective):
         self.model = model
         self._text_input, self._task, self._recipe, self._seed, self._context = text_input, task, recipe, seed, context
         self._ids = text_input.tokenizer.ids(corpus.texts)
-        self._special = torch.tensor(sorted(text_input.tokenizer.special_ids), dtype=torch.long)
+        self._special = torch.tensor(sorted(text_input.tokenizer.special_ids), device=context.device, dtype=torch.long)
+        self._unknown = text_input.tokenizer.unknown
         self.lengths = torch.tensor([len(item) for item in self._ids])
         self.size = len(self._ids)
         self._labels = torch.from_numpy(corpus.labels.reshape(-1, 1)).to(context.device)
@@ -186,8 +180,8 @@ class _TextObjective(Objective):
         ids, valid = self._text_input.batch([self._ids[row] for row in context.share(rows).tolist()])
         if self._recipe.unknown_rate:
             unknown = torch.rand(ids.shape, generator=self._generator) < self._recipe.unknown_rate
-            special = torch.isin(ids, self._special.to(ids.device))
-            ids = ids.masked_fill(unknown.to(ids.device) & ~special, self._text_input.tokenizer.unknown)
+            special = torch.isin(ids, self._special)
+            ids = ids.masked_fill(unknown.to(ids.device) & ~special, self._unknown)
         predictions = context.merge_shares(self._predict(ids, valid), len(rows))
         labels = self._labels[rows.to(self._labels.device)]
         known = torch.isfinite(labels[:, 0])
@@ -206,7 +200,8 @@ class _TextObjective(Objective):
         """Return the predictions for a batch.
 
         For the backward pass, an encoder of 6 layers and width 384 keeps about 330 KB per token. In batches of long
-        texts, parts are therefore computed one after the other, and again in the backward pass. Gradients are the same.
+        texts, parts are therefore computed one after the other, and again in the backward pass. Without dropout,
+        the gradients are the same.
         """
         part = max(1, TOKENS_PER_PASS // ids.shape[1])
         if part >= len(ids) or not isinstance(self.model.text_encoder, TransformerTextEncoder):

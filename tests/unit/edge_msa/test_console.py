@@ -12,7 +12,6 @@ from edge_msa.console import (
     print_json,
     print_note,
     print_notes,
-    print_notes_again,
     print_output,
     print_result,
     set_verbose,
@@ -57,7 +56,7 @@ def test_details_are_printed_with_verbose_only(capsys: pytest.CaptureFixture[str
     for verbose in (False, True):
         set_verbose(verbose=verbose)
         print_detail("ranges")
-        print_notes_again(["known"])
+        print_notes(["known"], known=True)
         assert logging.getLogger("transformers").isEnabledFor(logging.WARNING) == verbose
     assert capsys.readouterr().err == "ranges\nnote: known\n"
 

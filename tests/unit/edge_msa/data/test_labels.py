@@ -11,7 +11,7 @@ from edge_msa.data.inspect import inspect_dataset
 from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.labels import convert_labels
 from edge_msa.data.options import LoadOptions
-from edge_msa.data.tasks import EMOTIONS, MOSI, SIMS, Task
+from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
 from edge_msa.errors import DataError
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 
@@ -49,6 +49,14 @@ def test_labels_beyond_the_scale_are_kept_on_request() -> None:
     dataset = _dataset([3.667, 0], clip_labels=False)
     np.testing.assert_allclose(dataset.split("test").labels, [3.667, 0])
     assert dataset.notes[0].endswith("; they are kept as they are")
+
+
+@pytest.mark.parametrize("clip", [True, None])
+def test_labels_without_a_scale_are_not_clipped(clip: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "clip", lambda *_: pytest.fail("NumPy before 2 rejects a clip without limits"))
+    dataset = _dataset([37.5, -120], REGRESSION, clip_labels=clip)
+    assert dataset.split("test").labels.tolist() == [37.5, -120]
+    assert dataset.notes == ()
 
 
 @pytest.mark.case("F13")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,16 @@ def test_masked_frames_and_other_modalities_are_not_checked() -> None:
 
 def test_the_largest_value_is_accepted() -> None:
     check_value_range(toy(frames_with(1e30, valid=True)), ("audio",))
+
+
+def test_texts_are_not_encoded_for_the_check() -> None:
+    class Encoder:
+        dim = 1
+        encode = hide = to = None
+
+    encoder: Any = Encoder()
+    frames = Frames(np.ones((2, 3), np.bool_), ids=np.ones((2, 3), np.int64), encoder=encoder)
+    check_value_range(toy(frames), ("audio",))
 
 
 def test_an_embedding_table_is_checked() -> None:

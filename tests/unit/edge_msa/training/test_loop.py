@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_msa.config.training import TrainingSchedule
-from edge_msa.errors import TrainingError
+from edge_msa.errors import RunError, TrainingError
 from edge_msa.training.checkpoint import FILE
 from edge_msa.training.context import Hardware
 from edge_msa.training.loop import Objective, fit, learning_rate_at
@@ -99,6 +99,21 @@ def test_damaged_checkpoint_restarts_with_a_note(tmp_path: Path, capsys: pytest.
     note = capsys.readouterr().err.splitlines()[0]
     assert note.startswith(f"note: Cannot resume from {tmp_path / FILE}: ")
     assert note.endswith("The training starts again at the first epoch.")
+
+
+def test_a_checkpoint_that_cannot_be_read_is_an_error_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(Line(), SCHEDULE, context=CONTEXT, seed=0, work_dir=tmp_path)
+    before = (tmp_path / FILE).read_bytes()
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(RunError, match=r"Cannot read .*: .*Input/output error\. Check the drive"):
+        fit(Line(), SCHEDULE, context=CONTEXT, seed=0, work_dir=tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
 
 
 def test_patience_stops_after_the_best_epoch(tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def test_an_unlabeled_file_is_converted_without_a_task(tmp_path: Path, capsys: p
     with pytest.raises(UnstatedTaskError, match="has no labels"):
         open_dataset(tmp_path / "x.npz")
     inspect(str(tmp_path / "x.npz"), None, json=True)
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["task"] == "none"
+    inspection = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert inspection["task"] == "none"
+    assert "no labels: use predict, or distill --transfer" in inspection["notes"]
 
 
 @pytest.mark.case("F13")

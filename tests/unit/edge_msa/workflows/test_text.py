@@ -14,6 +14,7 @@ import pytest
 
 from edge_msa.artifacts.runs import Run
 from edge_msa.cli import run as run_cli
+from edge_msa.data import contextual_features
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import SIMS
@@ -194,8 +195,13 @@ def test_qat_uses_the_text_encoder_of_the_calibrated_run(table: Run, mosi_like: 
 
 @pytest.mark.case("E3")
 def test_reproduction_with_an_encoder_hides_words_before_encoding(
-    teacher: Run, mosi_like: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    teacher: Run,
+    mosi_like: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(contextual_features, "_MIN_COMPARED", 1)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[hrlf]\nd = 8\nheads = 2\n")
     options: dict[str, Any] = {"seeds": 1, "recipe": recipe, "epochs": 1, "hardware": Hardware("cpu")}

@@ -10,7 +10,8 @@ import pytest
 
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI
-from edge_msa.errors import DataError, UsageError
+from edge_msa.errors import DataError, UnstatedTaskError, UsageError
+from edge_msa.workflows.data import convert
 
 _IDS = ("a[0]", "a[1]", "a[10]", "b[0]", "c[0]")
 
@@ -53,8 +54,22 @@ def test_the_digest_depends_on_every_file(folder: Path) -> None:
 
 
 def test_the_task_must_be_stated(folder: Path) -> None:
-    with pytest.raises(UsageError, match="--task"):
+    with pytest.raises(UnstatedTaskError, match=r"does not state what its labels mean\. Pass --task") as caught:
         open_dataset(folder)
+    assert not caught.value.unlabeled
+    _csd(folder / "labels.csd", {name: [[np.nan]] for name in _IDS})
+    with pytest.raises(UnstatedTaskError, match="has no labels") as caught:
+        open_dataset(folder)
+    assert caught.value.unlabeled
+
+
+def test_labels_are_not_dropped_for_lack_of_a_task(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnstatedTaskError, match="does not state what its labels mean"):
+        convert(str(folder), tmp_path / "x.npz", None)
+    assert not (tmp_path / "x.npz").exists()
+    (folder / "labels.csd").unlink()
+    convert(str(folder), tmp_path / "x.npz", None)
+    assert open_dataset(tmp_path / "x.npz", labels=False).split("train").ids == ("a[0]", "a[1]", "a[10]")
 
 
 def test_an_incomplete_folder_is_refused(folder: Path) -> None:

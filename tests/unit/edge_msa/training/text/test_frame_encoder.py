@@ -14,7 +14,9 @@ from edge_msa.data.tasks import MOSI
 from edge_msa.evaluation.reproduction.corruption import drop_frames
 from edge_msa.training.missing_modalities import draw_missing
 from edge_msa.training.tensors import SplitTensors
+from edge_msa.training.text import frame_encoder
 from edge_msa.training.text.frame_encoder import TextFrameEncoder, text_frames
+from tests.tolerances import assert_close_to_scale
 from tests.unit.edge_msa.training.text.toy_text import make_encoder_input, make_table_input
 
 WORDS = ("i", "love", "it", "not", "at", "all")
@@ -60,7 +62,7 @@ def test_frames_do_not_depend_on_the_dropped_words(toy_encoder: Path) -> None:
     kept = np.ones(frames.valid.shape, np.bool_)
     kept[:, 2] = False
     one, other = frames.keep(kept).take()
-    np.testing.assert_array_equal(one, other)
+    assert_close_to_scale(one, other)
     assert not one[2].any()
     assert one[[0, 1, 3, 4, 5]].any(axis=1).all()
 
@@ -78,7 +80,7 @@ def test_training_and_evaluation_hide_the_words(toy_encoder: Path) -> None:
         for row, text in enumerate(texts):
             visible["language"][row, 1:9] &= torch.tensor([word != "love" for word in text.split()])
         batches.append(tensors.batch(torch.arange(6), visible))
-    assert torch.equal(batches[0].frames["language"], batches[1].frames["language"])
+    assert_close_to_scale(batches[0].frames["language"], batches[1].frames["language"])
     dropped = [drop_frames(split, 0.9, seed=0).modalities["language"] for split in splits]
     masked = [item.encoder.hide(item.ids, ~item.valid) for item in dropped if item.encoder and item.ids is not None]
     for item, ids in zip(dropped, masked, strict=True):
@@ -116,20 +118,29 @@ def test_stored_features_of_an_encoder_are_recognized(toy_encoder: Path) -> None
     for frames, count in ((stored, 1), (encoded, 0)):
         notes = dropped_frames_notes(Dataset("a", MOSI, {"test": split_of(frames, texts)}, "a"))
         assert len([note for note in notes if "robustness to missing words is overstated" in note]) == count
+    assert not contains_context(stored.select(np.arange(49)))  # 490 frames are too few to tell
     ids = np.random.default_rng(0).integers(0, 6, encoded.valid.shape)
     vectors = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
     assert not contains_context(Frames(encoded.valid, values=vectors[ids]))
 
 
+def test_vectors_of_whole_texts_contain_no_context_of_other_frames() -> None:
+    values = np.random.default_rng(0).normal(size=(600, 2, 4)).astype(np.float32)
+    valid = np.array([[True, False]] * 600)
+    assert not contains_context(Frames(valid, values=values))
+
+
 @pytest.mark.case("F27")
-def test_frames_beyond_the_memory_limit_are_stored_in_a_file(toy_encoder: Path) -> None:
+def test_frames_beyond_the_memory_limit_are_stored_in_a_file(
+    toy_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts, _ = random_texts(100)
-    small = TextFrameEncoder(make_encoder_input(toy_encoder), memory_limit=3 * 10 * 16 * 4)
-    large = TextFrameEncoder(make_encoder_input(toy_encoder))
-    one, other = small.frames(texts), large.frames(texts)
     rows = np.random.default_rng(0).permutation(100)
-    np.testing.assert_array_equal(one.take(rows), other.take(rows))
-    assert small.bytes_in_memory == 3 * 10 * 16 * 4
+    expected = TextFrameEncoder(make_encoder_input(toy_encoder)).frames(texts).take(rows)
+    monkeypatch.setattr(frame_encoder, "_MEMORY_LIMIT", 3 * 10 * 16 * 4)
+    small = TextFrameEncoder(make_encoder_input(toy_encoder))
+    np.testing.assert_array_equal(small.frames(texts).take(rows), expected)
+    assert small._store.bytes_in_memory == 3 * 10 * 16 * 4
 
 
 def test_texts_are_encoded_once_and_in_a_fixed_order(toy_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +167,7 @@ def test_split_is_encoded_without_the_others(toy_encoder: Path) -> None:
     encoder.frames(texts)
     small = encoder.frames(texts[:4])
     small.take()
-    assert encoder.bytes_in_memory == 4 * 10 * 16 * 4
+    assert encoder._store.bytes_in_memory == 4 * 10 * 16 * 4
 
 
 def test_joined_splits_still_hide_words(toy_encoder: Path) -> None:
