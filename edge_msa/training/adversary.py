@@ -1,15 +1,15 @@
 """Adversarial alignment of two networks' features, with discriminators that have an optimizer of their own.
 
-Each training step updates both sides: the student against the current discriminators, then the discriminators on the
-features that the student had before its step. Three choices keep this stable:
+Updates are simultaneous, not alternating: in each training step, the student learns against the discriminators before
+the step, and they learn from its features before the step. Three choices keep this stable:
 
 - The student minimizes -log D(student) instead of log(1 - D(student)), the non-saturating loss (Goodfellow et al.
   2014). The gradient of the latter vanishes for features that D recognizes and is largest where D is already wrong.
 - The discriminators see every feature vector with mean 0 and variance 1. Otherwise the student can change D's output
   by scaling its features, and its predictions with them.
-- The gradient of D at the teacher's features is penalized (R1, Mescheder et al. 2018). Without the penalty, such updates
-  need not converge. The gradient is with respect to features of norm 1, so that a weight of the penalty means the same
-  for every width.
+- The gradient of D at the teacher's features is penalized (R1, Mescheder et al. 2018). Without the penalty, the
+  updates need not converge. The gradient is with respect to features of norm 1, so that a weight of the penalty means
+  the same for every width.
 """
 
 from __future__ import annotations
