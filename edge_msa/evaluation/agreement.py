@@ -60,7 +60,7 @@ def compare_evaluations(
         differences = {
             name: compare_methods(*(_one_model(item.estimates[subset][name]) for item in (reference, other)))
             for name in names
-            if len(first.rows) > 1
+            if reference.estimates[subset][name].has_variance
         }
         correlation = prediction_correlation(first.scores, second.scores)
         subsets.append(SubsetAgreement(subset, metrics, differences, correlation))
@@ -107,9 +107,9 @@ def _conclusion(agreement: Agreement) -> Iterator[str]:
         f"{describe(name).title} on {item.subset}" for item, name, result in differences if not result.includes_zero
     ]
     unit = describe_unit(differences[0][2].unit)
-    text = "The intervals are for this model and cover the choice of " + unit
-    verdict = f"{len(found)} of {len(differences)} exclude 0: {', '.join(found)}" if found else "none excludes 0"
-    yield f"{text}; {verdict}."
+    text = f"The intervals compare these two precisions of one model. They cover the choice of {unit}."
+    verdict = f"{len(found)} of {len(differences)} exclude 0: {', '.join(found)}" if found else "None excludes 0"
+    yield f"{text} {verdict}."
 
 
 def _one_model(estimate: Estimate) -> Method:
@@ -119,13 +119,7 @@ def _one_model(estimate: Estimate) -> Method:
 def _cells(name: str, item: SubsetAgreement) -> list[str]:
     metric = describe(name)
     first, second = item.metrics[name]
-    sign = "-" if second < first else "+"
-    difference = f"{sign}{metric.format(abs(second - first))}"
+    difference = metric.format_signed(second - first)
     if name in item.differences:
-        low, high = (f"{'+' if x >= 0 else ''}{metric.format(x)}" for x in _ends(item.differences[name]))
-        difference += f" ({low} to {high})"
+        difference += f" ({metric.format_interval(item.differences[name].low, item.differences[name].high)})"
     return [metric.format(first), metric.format(second), difference]
-
-
-def _ends(comparison: Comparison) -> tuple[float, float]:
-    return comparison.low, comparison.high

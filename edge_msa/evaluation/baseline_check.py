@@ -24,7 +24,6 @@ from edge_msa.evaluation.metrics import (
     estimate_metrics,
     gate_metric,
 )
-from edge_msa.evaluation.metrics.comparison import MIN_UNITS
 from edge_msa.evaluation.subsets import Predict, available_subsets
 
 DO_NOT_SHIP = "Do not ship it"
@@ -88,7 +87,12 @@ def compare_with_constants(
         rows: (n,): numbers of these samples in the split.
         units: Units of the split.
         constants: The baselines, as returned by `known_constants`.
+
+    Returns:
+        Nothing if the samples are of one unit, so that no difference has an interval.
     """
+    if not all(item.has_variance for item in estimates.values()):
+        return {}
     baselines = {
         name: estimate_metrics(task, truth, constant_predictions(task, value, len(rows)), rows, units, estimates)
         for name, value in constants.items()
@@ -123,20 +127,28 @@ def check_predictions(
         labels: Dataset whose training labels have the median (default: `dataset`).
 
     Returns:
-        None if the split has fewer than two labeled samples with a valid frame.
+        None if the split has no two labeled samples with a valid frame, from different videos if there are enough.
     """
     split, task = dataset.split(split_name), dataset.task
     if not any(available_subsets(split)):
         return None
     subset, rows = max(available_subsets(split), key=lambda item: len(item[0].modalities))
     rows = rows[is_labeled(split)[rows]]
-    if len(rows) < MIN_UNITS:
+    if not len(rows):
         return None
-    part, units = split.select(rows), Units.of(split.groups)
+    part = split.select(rows)
     predictions = np.asarray(predict(part, subset), np.float32)
-    estimates = estimate_metrics(task, part.labels, predictions, rows, units, checked_metrics(task))
-    constants = known_constants(labels or dataset, part)
-    return subset.value, compare_with_constants(task, part.labels, estimates, rows, units, constants)
+    comparisons = check_rows(task, split, rows, predictions, known_constants(labels or dataset, part))
+    return (subset.value, comparisons) if comparisons else None
+
+
+def check_rows(
+    task: Task, split: Split, rows: NDArray[np.int64], predictions: ArrayLike, constants: Mapping[str, FloatArray]
+) -> ConstantComparisons:
+    """Return the comparison of given predictions with constants, as in `compare_with_constants`."""
+    labels, units = split.labels[rows], Units.of(split.groups)
+    estimates = estimate_metrics(task, labels, predictions, rows, units, checked_metrics(task))
+    return compare_with_constants(task, labels, estimates, rows, units, constants)
 
 
 def baseline_warning(name: str, split: str, subset: str, comparisons: ConstantComparisons) -> str | None:
@@ -166,8 +178,8 @@ def complete_subset(subsets: Sequence[str] | Mapping[str, object]) -> str:
 
 def _describe(metric: str, item: ConstantComparison) -> str:
     name = describe(metric)
-    low, high = (f"{'+' if value >= 0 else ''}{name.format(value)}" for value in (item.low, item.high))
+    baseline, interval = item.baseline.replace("_", " "), name.format_interval(item.low, item.high)
     return (
-        f"{name.title} is {name.format(item.model)}, that of the {item.baseline.replace('_', ' ')} "
-        f"{name.format(item.constant)} (95 % interval of the difference: {low} to {high})"
+        f"{name.title}: model {name.format(item.model)}, {baseline} {name.format(item.constant)}, "
+        f"95 % interval of the difference {interval}"
     )

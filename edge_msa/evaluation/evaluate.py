@@ -34,14 +34,15 @@ from edge_msa.evaluation.metrics import (
     Units,
     average_estimates,
     bootstrap_interval,
-    constant_predictions,
     describe,
     describe_constant,
     estimate_metrics,
     gate_metric,
     measure,
+    measure_constants,
     missing_average,
 )
+from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.evaluation.subsets import Predict, available_subsets
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.modalities import Subset
@@ -129,12 +130,12 @@ class Evaluation:
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     """95 % bootstrap intervals (low, high) by subset and metric."""
     interval_unit: str = ""
-    """What the bootstrap resampled: `groups` (videos) or `samples`."""
+    """What the bootstrap resampled: `groups` (videos), or `samples` if any subset has too few videos."""
     estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     """The gate metric and MAE by subset, with the contribution of each video, so that evaluations on the same split can
     be compared."""
     against_constants: Mapping[str, ConstantComparisons] = field(default_factory=dict)
-    """The same metrics beside those of the better baseline, by subset. Subsets with one sample are omitted."""
+    """The same metrics beside those of the better baseline, by subset, except subsets with samples of one video."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
 
@@ -190,7 +191,7 @@ class Evaluation:
             }
             fields["estimates"] = {
                 subset: {
-                    metric: Estimate(item["value"], tuple(item["contributions"]), item["unit"])
+                    metric: Estimate(**{**item, "contributions": tuple(item["contributions"])})
                     for metric, item in items.items()
                 }
                 for subset, items in fields.get("estimates", {}).items()
@@ -242,8 +243,11 @@ def evaluate(
         raise EdgeMsaError(f"No sample of the {split_name} split of {dataset.name} has a valid frame.")
     by_subset = {item.subset.value: measure(dataset.task, split.labels[item.rows], item.scores) for item in predictions}
     intervals, unit = _intervals(dataset.task, split, predictions, seed, resamples)
-    baseline, constants, notes = _baselines(dataset, split)
-    estimates, against_constants = _estimates(dataset, split, predictions)
+    constants = known_constants(dataset, split)
+    estimates, against_constants = _estimates(dataset.task, split, predictions, constants)
+    notes = dataset.notes
+    if MEDIAN not in constants:
+        notes = (*notes, f"{dataset.name} has no training labels, so the median baseline is omitted")
     return Evaluation(
         source=source,
         task=dataset.task.kind,
@@ -255,15 +259,15 @@ def evaluate(
         skipped_subsets=tuple(subset.value for subset in Subset if subset.value not in by_subset),
         by_subset=by_subset,
         missing_average=missing_average(by_subset),
-        baselines=baseline,
-        baseline_constants=constants,
+        baselines=measure_constants(dataset.task, constants, split.labels),
+        baseline_constants={name: tuple(map(float, value)) for name, value in constants.items()},
         gate_metric=gate_metric(dataset.task),
         bayes_optimum=dict(bayes_optimum or {}),
         intervals=intervals,
         interval_unit=unit,
         estimates=estimates,
         against_constants=against_constants,
-        notes=(*dataset.notes, *notes),
+        notes=notes,
     ), predictions
 
 
@@ -337,7 +341,9 @@ def baseline_notes(evaluation: Evaluation) -> Iterator[str]:
     complete = complete_subset(evaluation.by_subset)
     weak = [subset for subset in weak_subsets(evaluation.against_constants) if subset != complete]
     if weak:
-        yield f"On {', '.join(weak)} the model does not beat a constant (95 % intervals over videos)."
+        units = {item.unit for subset in weak for item in evaluation.estimates.get(subset, {}).values()}
+        cover = "".join(f" that cover the choice of {describe_unit(unit)}" for unit in sorted(units))
+        yield f"On {', '.join(weak)} the model does not beat a constant (95 % intervals{cover})."
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -352,8 +358,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     if any(subset in evaluation.by_subset for subset in evaluation.bayes_optimum):
         yield f"\n{BAYES_OPTIMUM_HINT}"
     if evaluation.intervals:
-        unit = "videos" if evaluation.interval_unit == "groups" else "samples (too few videos)"
-        yield f"\n95 % intervals from a bootstrap over {unit}:"
+        yield f"\n95 % intervals from a bootstrap over {describe_unit(evaluation.interval_unit)}:"
         for subset, items in evaluation.intervals.items():
             parts = (
                 f"{describe(name).title} {describe(name).format(low)} to {describe(name).format(high)}"
@@ -376,33 +381,18 @@ def _predict_subsets(predict: Predict, split: Split) -> Iterator[SubsetPredictio
         yield SubsetPredictions(subset, rows, np.asarray(predict(part, subset), dtype=np.float32))
 
 
-def _baselines(
-    dataset: Dataset, split: Split
-) -> tuple[dict[str, dict[str, float]], dict[str, tuple[float, ...]], tuple[str, ...]]:
-    constants = known_constants(dataset, split)
-    metrics = {
-        name: measure(dataset.task, split.labels, constant_predictions(dataset.task, value, len(split)))
-        for name, value in constants.items()
-    }
-    numbers = {name: tuple(float(number) for number in value) for name, value in constants.items()}
-    if MEDIAN in constants:
-        return metrics, numbers, ()
-    return metrics, numbers, (f"{dataset.name} has no training labels, so the median baseline is omitted",)
-
-
 def _estimates(
-    dataset: Dataset, split: Split, predictions: Sequence[SubsetPredictions]
+    task: Task, split: Split, predictions: Sequence[SubsetPredictions], constants: Mapping[str, FloatArray]
 ) -> tuple[dict[str, dict[str, Estimate]], dict[str, ConstantComparisons]]:
-    task, units, constants = dataset.task, Units.of(split.groups), known_constants(dataset, split)
+    units = Units.of(split.groups)
     estimates: dict[str, dict[str, Estimate]] = {}
     against_constants: dict[str, ConstantComparisons] = {}
     for item in predictions:
         labels, subset = split.labels[item.rows], item.subset.value
         estimates[subset] = estimate_metrics(task, labels, item.scores, item.rows, units, checked_metrics(task))
-        if len(item.rows) > 1:
-            against_constants[subset] = compare_with_constants(
-                task, labels, estimates[subset], item.rows, units, constants
-            )
+        comparisons = compare_with_constants(task, labels, estimates[subset], item.rows, units, constants)
+        if comparisons:
+            against_constants[subset] = comparisons
     return estimates, against_constants
 
 
@@ -411,15 +401,14 @@ def _intervals(
 ) -> tuple[dict[str, dict[str, tuple[float, float]]], str]:
     if not resamples:
         return {}, ""
-    names = [gate_metric(task), "mae"] if task.is_score else [gate_metric(task)]
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
-    unit = ""
+    units: set[str] = set()
     for item in predictions:
         labels, groups = split.labels[item.rows], [split.groups[row] for row in item.rows]
         by_metric = {
             name: bootstrap_interval(task, labels, item.scores, groups, seed, metric=name, resamples=resamples)
-            for name in names
+            for name in checked_metrics(task)
         }
         intervals[item.subset.value] = {name: (interval.low, interval.high) for name, interval in by_metric.items()}
-        unit = by_metric[names[0]].unit
-    return intervals, unit
+        units |= {interval.unit for interval in by_metric.values()}
+    return intervals, max(units)  # "samples" if any subset has too few videos.

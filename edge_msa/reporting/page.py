@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_msa.artifacts.files import write_text
 from edge_msa.evaluation.evaluate import Evaluation, baseline_notes, table_rows
 from edge_msa.evaluation.metrics import describe
+from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.reporting.plots import robustness_plot, tradeoff_plot
 from edge_msa.reporting.points import (
     NOT_EXECUTED,
@@ -152,7 +153,7 @@ def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _interval_note(evaluation: Evaluation) -> Iterator[str]:
-    unit = "videos" if evaluation.interval_unit == "groups" else "samples, because there are too few videos"
+    unit = describe_unit(evaluation.interval_unit)
     gate = describe(evaluation.gate_metric)
     parts = [
         f"{subset} {gate.format(items[evaluation.gate_metric][0])} to {gate.format(items[evaluation.gate_metric][1])}"

@@ -15,7 +15,7 @@ from edge_msa_runtime.modalities import Subset
 
 Metrics = Mapping[str, float]
 NOT_EXECUTED = "not executed"
-WORSE_THAN_CONSTANT = "does not beat a constant"
+NOT_BETTER_THAN_CONSTANT = "does not beat a constant"
 OTHER_MACHINE = "latency measured on this machine, whose architecture differs from the target's"
 _MISSING_MODULE = re.compile(r"No module named '([^']+)'")
 
@@ -84,7 +84,7 @@ class ReportPoint:
         reason = f"{missing[1]} is not installed here" if missing else re.split(r"; |\. ", self.note)[0].rstrip(".")
         if not self.executed:
             return ": ".join(part for part in (NOT_EXECUTED, reason) if part)
-        parts = ("" if self.on_target else OTHER_MACHINE, reason, WORSE_THAN_CONSTANT if self.warning else "")
+        parts = ("" if self.on_target else OTHER_MACHINE, reason, NOT_BETTER_THAN_CONSTANT if self.warning else "")
         return ", ".join(part for part in parts if part)
 
     def accuracy(self, subset: str) -> float | None:

@@ -49,18 +49,23 @@ def _pareto_front(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
         yield f"{_missing_pareto_front(points, complete)}, so there is no Pareto front."
         return
     parts = [f"{_name(point, points)} ({_latency(point, subset)}, {_accuracy(point, subset)})" for point in best]
-    title, rows = subset_title(subset), "measured rows"
+    title, chosen = subset_title(subset), ""
     if any(chosen_precision(point, points) and not point.chosen for point in complete):
-        rows = "measured rows with the precision that export chose"
+        chosen = " with the precision that export chose"
     if len(measured) == 1:
         if len(complete) == 1:
             yield f"Only one row was measured on {title}: {parts[0]}."
         else:
             yield f"Only one of the {len(complete)} rows measured on {title} is considered: {parts[0]}."
     elif len(parts) == 1:
-        yield f"One of {len(measured)} {rows} is both the fastest and the most accurate on {title}: {parts[0]}."
+        others = len(measured) - 1
+        rows = "the only other measured row" if others == 1 else f"{others} other measured rows"
+        yield (
+            f"On {title}, one row is both the fastest and the most accurate: {parts[0]}. It was compared with "
+            f"{rows}{chosen}."
+        )
     else:
-        count = f"{len(parts)} of {len(measured)} {rows}"
+        count = f"{len(parts)} of {len(measured)} measured rows{chosen}"
         yield f"{count} are on the Pareto front on {title}, fastest first: {'; '.join(parts)}."
 
 
@@ -76,10 +81,9 @@ def _missing_pareto_front(points: Sequence[ReportPoint], complete: Sequence[Repo
 
 
 def _best_accuracy(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
-    measured = [point for point in points if point.accuracy(subset) is not None]
+    measured = [point for point in eligible_points(points) if point.accuracy(subset) is not None]
     if not measured:
         return
-    measured = [point for point in eligible_points(points) if point in measured] or measured
     best = max(measured, key=lambda point: point.accuracy(subset) or 0.0)
     value, gate = best.accuracy(subset) or 0.0, describe(best.gate_metric)
     references = []
@@ -89,7 +93,7 @@ def _best_accuracy(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
     optimum = best.bayes_optimum.get(subset, {}).get(best.gate_metric)
     if optimum is not None:
         references.append(f"the Bayes optimum is {gate.format(optimum)}")
-    text = f"The best {gate.title} on {subset} is {gate.format(value)}"
+    text = f"The best {gate.title} on {subset} among the considered rows is {gate.format(value)}"
     yield f"{text}; {' and '.join(references)}." if references else f"{text}."
     if optimum is not None:
         yield (
@@ -173,7 +177,8 @@ def _interval(point: ReportPoint, base: ReportPoint, subset: str) -> str:
     """Return the interval of the difference between two models, or "" if it is unknown."""
     pair = [item.estimates.get(subset, {}).get(item.gate_metric) for item in (base, point)]
     models = [Method([item], depends_on_seed=False) for item in pair if item is not None]
-    if len(models) < len(pair) or len({len(item.estimates[0].contributions) for item in models}) > 1:
+    comparable = all(model.estimates[0].has_variance for model in models)
+    if not comparable or len(models) < len(pair) or len({len(item.estimates[0].contributions) for item in models}) > 1:
         return ""
     result = compare_methods(*models)
     zero = ", which includes 0" if result.includes_zero else ""

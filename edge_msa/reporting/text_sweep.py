@@ -23,7 +23,7 @@ from edge_msa.text_tables import ABSENT, format_kilobytes, format_number, text_t
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SCHEMA = 3
+SCHEMA = 4
 RECORD_NAME = "sweep.json"
 _METRICS = ("mae", "corr", "acc2_non0", "acc7")
 _NAME_COLUMNS = 3
@@ -64,7 +64,7 @@ class SweepPoint:
         tokens: Length in tokens of the utterance whose prediction is timed.
         latency_ms: p50, p90 and p99 from raw text to prediction in milliseconds, measured with the first seed's bundle.
         metrics: Metrics on the test split, summarized over seeds.
-        mae_difference: MAE minus that of the row with the lowest MAE, with an interval. None for that row.
+        mae_difference: MAE minus that of the first row, with an interval. None for that row.
     """
 
     variant: str
@@ -187,10 +187,10 @@ def _pareto_front(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:
 def _sweep_table(sweep: TextSweep) -> Table:
     best = _pareto_front(sweep.points)
     header = ["text model", "precision", "backend", "parameters", "size KB", "p50 ms", "p99 ms"]
-    header += [*(describe(name).title for name in _METRICS), "MAE - lowest"]
+    header += [*(describe(name).title for name in _METRICS), "MAE - first row"]
     rows = [
         [
-            point.title + ("*" if point in best else ""),
+            point.title + (" †" if point in best else ""),
             point.precision_title,
             point.backend,
             f"{point.parameters:,}",
@@ -230,8 +230,8 @@ def _notes(sweep: TextSweep) -> list[str]:
     )
     differences = [point.mae_difference for point in sweep.points if point.mae_difference is not None]
     return [
-        "* after a name: on the Pareto front, no other row is both faster and has a lower MAE.",
-        *([f"MAE - lowest: {describe_coverage(differences)}"] if differences else []),
+        "† On the Pareto front, no other row is both faster and has a lower MAE.",
+        *([f"MAE - first row: {describe_coverage(differences)}"] if differences else []),
         accuracy,
         latency,
     ]

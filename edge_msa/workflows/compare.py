@@ -158,7 +158,7 @@ def _compare(
     differences = {
         column: compare_methods(Method(others[column]), Method(items))
         for column, items in estimates.items()
-        if column in others
+        if column in others and items[0].has_variance
     }
     scores = {column: tuple(item.value for item in items) for column, items in estimates.items()}
     return ComparedVariant(name, sum(value.size for value in runs[0].weights.values()), scores, differences)

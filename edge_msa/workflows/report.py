@@ -24,7 +24,7 @@ def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa:
     """Write the page and print its trade-off table.
 
     Args:
-        paths: Pipeline folders, or files that `edge-msa evaluate` or `edge-msa bench` wrote.
+        paths: Folders with records of any command, or record files.
         output: HTML file to write.
         title: Heading of the page.
 

@@ -16,7 +16,7 @@ from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_json, print_output, print_result, print_step
 from edge_msa.data.dataset import Dataset
 from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
-from edge_msa.evaluation.metrics import Method, compare_methods
+from edge_msa.evaluation.metrics import Method, compare_methods, compare_paired
 from edge_msa.evaluation.predictors import select_session_inputs, session_predictor, session_source
 from edge_msa.evaluation.reproduction.record import SeedSummary
 from edge_msa.models.text_encoders import TransformerTextEncoder
@@ -234,12 +234,20 @@ def _measure(
 
 
 def _with_differences(points: Sequence[SweepPoint], estimates: Sequence[Method]) -> tuple[SweepPoint, ...]:
-    """Return the points with the difference of their MAE from the lowest."""
-    lowest = min(range(len(points)), key=lambda index: points[index].metrics["mae"].mean)
+    """Return the points with the difference of their MAE from the first one.
+
+    The first point does not depend on the test split. The lowest MAE would be partly lucky, so its differences would
+    exclude 0 too often. Precisions of one variant share their trainings, so their seeds are compared in pairs.
+    """
     return tuple(
         point
-        if index == lowest
-        else dataclasses.replace(point, mae_difference=compare_methods(estimates[lowest], estimates[index]))
+        if index == 0
+        else dataclasses.replace(
+            point,
+            mae_difference=(compare_paired if point.variant == points[0].variant else compare_methods)(
+                estimates[0], estimates[index]
+            ),
+        )
         for index, point in enumerate(points)
     )
 

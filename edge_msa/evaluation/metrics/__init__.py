@@ -7,7 +7,7 @@ from edge_msa.evaluation.metrics.baselines import (
     better_baseline,
     constant_predictions,
     describe_constant,
-    measure_baselines,
+    measure_constants,
 )
 from edge_msa.evaluation.metrics.bootstrap import (
     Interval,
@@ -22,6 +22,7 @@ from edge_msa.evaluation.metrics.comparison import (
     Method,
     average_estimates,
     compare_methods,
+    compare_paired,
     describe_coverage,
     estimate_metrics,
     seed_interval,
@@ -44,6 +45,7 @@ __all__ = [
     "better_baseline",
     "bootstrap_interval",
     "compare_methods",
+    "compare_paired",
     "constant_predictions",
     "describe",
     "describe_constant",
@@ -54,7 +56,7 @@ __all__ = [
     "has_signal",
     "mean_interval",
     "measure",
-    "measure_baselines",
+    "measure_constants",
     "metric_functions",
     "missing_average",
     "prediction_correlation",

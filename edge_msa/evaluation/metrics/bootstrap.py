@@ -23,7 +23,7 @@ _MAX_NUMBERS = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its percentile bootstrap interval."""
+    """A value with its percentile bootstrap interval, 95 % unless stated otherwise."""
 
     value: float
     """The value on the samples themselves."""
@@ -31,10 +31,6 @@ class Interval:
     """Lower end of the interval."""
     high: float
     """Upper end of the interval."""
-    deviation: float
-    """Standard deviation over the resamples."""
-    level: float
-    """Share of the resamples inside the interval, 0 to 1."""
     unit: Unit
     """What was resampled. With too few videos, `samples`, so the interval is too narrow."""
 
@@ -48,7 +44,6 @@ def bootstrap_interval(
     *,
     metric: str | None = None,
     resamples: int = RESAMPLES,
-    level: float = 0.95,
 ) -> Interval:
     """Return the interval of one metric, by default the gate metric.
 
@@ -63,13 +58,10 @@ def bootstrap_interval(
         samples=len(first),
         seed=seed,
         resamples=resamples,
-        level=level,
     )
 
 
-def mean_interval(
-    values: ArrayLike, groups: Sequence[str], seed: int = 0, *, resamples: int = RESAMPLES, level: float = 0.95
-) -> Interval:
+def mean_interval(values: ArrayLike, groups: Sequence[str], seed: int = 0, *, resamples: int = RESAMPLES) -> Interval:
     """Return the mean of one value per sample, (n,), with its interval.
 
     Raises:
@@ -84,7 +76,6 @@ def mean_interval(
         samples=len(numbers),
         seed=seed,
         resamples=resamples,
-        level=level,
     )
 
 
@@ -146,7 +137,7 @@ def _interval(
     samples: int,
     seed: int,
     resamples: int,
-    level: float,
+    level: float = 0.95,
 ) -> Interval:
     if len(groups) != samples:
         raise EdgeMsaError(f"groups must name the video of each of the {samples} samples, got {len(groups)}.")
@@ -154,7 +145,7 @@ def _interval(
     values = np.concatenate([statistic(counts[:, members]) for counts in _draw_counts(members, seed, resamples)])
     low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     value = float(statistic(equal_weights(samples))[0])
-    return Interval(value, float(low), float(high), float(values.std()), level, unit)
+    return Interval(value, float(low), float(high), unit)
 
 
 def _draw_counts(members: NDArray[np.int64], seed: int, resamples: int) -> Iterator[Weights]:

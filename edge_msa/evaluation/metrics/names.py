@@ -40,6 +40,14 @@ class MetricName:
         """Return the value as text: shares in percent with one decimal, others with three decimals."""
         return f"{100.0 * value:.1f}" if self.percent else f"{value:.3f}"
 
+    def format_signed(self, difference: float) -> str:
+        """Return a difference of two values as text, with its sign."""
+        return f"{'+' if difference >= 0 else ''}{self.format(difference)}"
+
+    def format_interval(self, low: float, high: float) -> str:
+        """Return the interval of a difference as text, with signs."""
+        return f"{self.format_signed(low)} to {self.format_signed(high)}"
+
 
 def describe(metric: str) -> MetricName:
     """Return the printed name of a key of `measure`, e.g. `F1 happy` for `f1_happy`."""

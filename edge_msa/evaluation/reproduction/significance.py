@@ -25,94 +25,92 @@ from edge_msa_runtime.modalities import Subset
 
 SeedPredictions = Sequence[Mapping[str, FloatArray]]
 """Predictions by the condition's key, for each seed of a variant."""
+ConditionEstimates = Mapping[str, Mapping[str, Sequence[Estimate]]]
+"""Estimates by the condition's key or `AVERAGE`, then by metric, one per seed."""
+
+
+def estimate_conditions(
+    task: Task,
+    split: Split,
+    conditions: Sequence[Condition],
+    predictions: SeedPredictions,
+    metrics: Sequence[str],
+) -> ConditionEstimates:
+    """Return the estimates of a variant for each condition, and for the incomplete subsets together.
+
+    Args:
+        task: The task of the split.
+        split: The test split.
+        conditions: The conditions, without corruption.
+        predictions: Predictions of the variant.
+        metrics: The metrics to compare.
+    """
+    units = Units.of(split.groups)
+    by_condition: dict[str, dict[str, list[Estimate]]] = {}
+    for condition in conditions:
+        key, rows = condition.key, condition.rows(split)
+        by_seed = [
+            estimate_metrics(task, split.labels[rows], by_key[key], rows, units, metrics) for by_key in predictions
+        ]
+        by_condition[key] = {metric: [items[metric] for items in by_seed] for metric in metrics}
+    incomplete = [item.key for item in conditions if item.subset != Subset.LAV.value and not item.kind]
+    if len(incomplete) > 1:
+        by_condition[AVERAGE] = {
+            metric: [
+                average_estimates(of_seed)
+                for of_seed in zip(*(by_condition[key][metric] for key in incomplete), strict=True)
+            ]
+            for metric in metrics
+        }
+    return by_condition
 
 
 def compare_with_baselines(
     task: Task,
     split: Split,
     conditions: Sequence[Condition],
-    method: tuple[str, SeedPredictions],
+    method: tuple[str, ConditionEstimates],
     constants: Mapping[str, FloatArray],
-    metrics: Sequence[str],
 ) -> Iterator[Difference]:
     """Yield the method minus the better baseline for each condition, the average, and each metric.
 
     Args:
         task: The task of the split.
         split: The test split.
-        conditions: The conditions to compare, without corruption.
-        method: Name and predictions of the method.
+        conditions: The conditions of the estimates.
+        method: Name and estimates of the method.
         constants: The constants of `baseline_constants`. Which one is better depends on the metric.
-        metrics: The metrics to compare.
     """
-    name, predictions = method
-    for key, members in _with_average(split, conditions):
-        tested = _by_metric(task, split, members, predictions, metrics)
-        baselines = {
-            baseline: _by_metric(
-                task,
-                split,
-                members,
-                [{item.key: constant_predictions(task, value, len(item.rows(split))) for item in members}],
-                metrics,
-            )
-            for baseline, value in constants.items()
-        }
-        for metric in metrics:
-            best = better_baseline({baseline: items[metric][0].value for baseline, items in baselines.items()}, metric)
-            base = Method(baselines[best][metric], depends_on_seed=False)
-            yield _difference((best, base), (name, Method(tested[metric])), key, metric)
+    name, tested = method
+    metrics = list(next(iter(tested.values())))
+    baselines = {}
+    for baseline, value in constants.items():
+        predictions = {item.key: constant_predictions(task, value, len(item.rows(split))) for item in conditions}
+        baselines[baseline] = estimate_conditions(task, split, conditions, [predictions], metrics)
+    for key, metric in _comparable(tested):
+        best = better_baseline({item: known[key][metric][0].value for item, known in baselines.items()}, metric)
+        base = Method(baselines[best][key][metric], depends_on_seed=False)
+        yield _difference((best, base), (name, Method(tested[key][metric])), key, metric)
 
 
 def compare_with_variant(
-    task: Task,
-    split: Split,
-    conditions: Sequence[Condition],
-    base: tuple[str, SeedPredictions],
-    other: tuple[str, SeedPredictions],
-    metrics: Sequence[str],
+    base: tuple[str, ConditionEstimates], other: tuple[str, ConditionEstimates]
 ) -> Iterator[Difference]:
     """Yield `other` minus `base` for each condition, the average, and each metric.
 
-    `base` and `other` are the name of a variant and its predictions.
+    `base` and `other` are the name of a variant and its estimates.
     """
-    for key, members in _with_average(split, conditions):
-        before, after = (_by_metric(task, split, members, item[1], metrics) for item in (base, other))
-        for metric in metrics:
-            yield _difference((base[0], Method(before[metric])), (other[0], Method(after[metric])), key, metric)
+    for key, metric in _comparable(base[1]):
+        before, after = ((name, Method(estimates[key][metric])) for name, estimates in (base, other))
+        yield _difference(before, after, key, metric)
 
 
-def _with_average(split: Split, conditions: Sequence[Condition]) -> Iterator[tuple[str, tuple[Condition, ...]]]:
-    """Yield each condition with several samples, then the incomplete subsets together, by key.
-
-    The variance of a condition with one sample cannot be estimated.
-    """
-    for condition in conditions:
-        if len(condition.rows(split)) > 1:
-            yield condition.key, (condition,)
-    incomplete = tuple(item for item in conditions if item.subset != Subset.LAV.value and not item.kind)
-    if len(incomplete) > 1:
-        yield AVERAGE, incomplete
-
-
-def _by_metric(
-    task: Task,
-    split: Split,
-    conditions: Sequence[Condition],
-    predictions: SeedPredictions,
-    metrics: Sequence[str],
-) -> dict[str, list[Estimate]]:
-    """Return the estimates of all seeds by metric."""
-    units = Units.of(split.groups)
-    rows = {condition.key: condition.rows(split) for condition in conditions}
-    by_seed = [
-        [estimate_metrics(task, split.labels[rows[key]], by_condition[key], rows[key], units, metrics) for key in rows]
-        for by_condition in predictions
-    ]
-    return {
-        metric: [average_estimates([item[metric] for item in by_condition]) for by_condition in by_seed]
-        for metric in metrics
-    }
+def _comparable(estimates: ConditionEstimates) -> Iterator[tuple[str, str]]:
+    """Yield the keys of conditions, with the metrics, whose variance between videos can be estimated."""
+    for key, by_metric in estimates.items():
+        for metric, by_seed in by_metric.items():
+            if by_seed[0].has_variance:
+                yield key, metric
 
 
 def _difference(base: tuple[str, Method], other: tuple[str, Method], key: str, metric: str) -> Difference:

@@ -15,10 +15,16 @@ from edge_msa.evaluation.metrics import (
     metric_functions,
     missing_average,
 )
+from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.evaluation.reproduction.conditions import Condition, all_conditions, plain_conditions
 from edge_msa.evaluation.reproduction.published import AVERAGE, ModelName, PaperName
 from edge_msa.evaluation.reproduction.record import Difference, Metrics, Reproduction, SeedSummary, VariantResult
-from edge_msa.evaluation.reproduction.significance import SeedPredictions, compare_with_baselines, compare_with_variant
+from edge_msa.evaluation.reproduction.significance import (
+    SeedPredictions,
+    compare_with_baselines,
+    compare_with_variant,
+    estimate_conditions,
+)
 from edge_msa.evaluation.reproduction.variants import FULL, Variant
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
@@ -68,10 +74,12 @@ def summarize(config: ReproductionConfig, dataset: Dataset, trained: Sequence[Tr
     labels = dataset.split("train").labels
     constants = baseline_constants(task, labels, split.labels)
     tested = tuple(name for name in (HEADLINE[task.kind], "mae") if name in metric_functions(task))
-    full = (FULL, trained[0].predictions)
-    differences = list(compare_with_baselines(task, split, plain, full, constants, tested))
-    for other in trained[1:]:
-        differences += compare_with_variant(task, split, plain, full, (other.variant.name, other.predictions), tested)
+    full, *ablations = (
+        (item.variant.name, estimate_conditions(task, split, plain, item.predictions, tested)) for item in trained
+    )
+    differences = list(compare_with_baselines(task, split, plain, full, constants))
+    for other in ablations:
+        differences += compare_with_variant(full, other)
     counts = {condition.subset: len(condition.rows(split)) for condition in plain}
     return Reproduction(
         model=config.model,
@@ -152,14 +160,15 @@ def _notes(dataset: Dataset, counts: Mapping[str, int], differences: Sequence[Di
     for name in MODALITIES:
         if name[0] in counts and (name not in train_modalities or not train_modalities[name].valid.any()):
             yield f"{name}: the train split has no valid frame, so the model could not learn to use it"
+    units = " and ".join(describe_unit(unit) for unit in dict.fromkeys(item.unit for item in differences))
     if any(item.covers_seeds for item in differences):
         significant = sum(item.is_significant for item in differences)
         yield (
-            f"{len(differences)} differences were tested and {significant} intervals exclude 0; an interval covers the "
-            "choice of seeds and of videos, so for two equally good methods about one in twenty excludes 0 by chance"
+            f"{len(differences)} differences were tested and {significant} intervals exclude 0. An interval covers the "
+            f"choice of seeds and {units}. For equally good methods, about 1 of 20 excludes 0 by chance"
         )
     else:
         yield (
-            "with one seed, the intervals cover the choice of videos only: they compare these trainings, not the "
+            f"with one seed, the intervals cover the choice of {units} only: they compare these trainings, not the "
             "methods; pass more --seeds"
         )

@@ -182,7 +182,7 @@ def _difference_row(record: Reproduction, item: Difference) -> Row:
     name = describe(item.metric)
     titles = {variant.name: variant.title for variant in record.variants}
     titles |= {baseline: f"baseline: {baseline.replace('_', ' ')}" for baseline in record.baselines}
-    signed = (f"{'+' if value >= 0 else ''}{name.format(value)}" for value in (item.value, item.low, item.high))
+    signed = (name.format_signed(value) for value in (item.value, item.low, item.high))
     excludes_zero = "no" if item.includes_zero else "yes" if item.covers_seeds else "one seed"
     agreeing = f"{item.agreeing_seeds} of {len(record.seeds)}"
     return [

@@ -8,11 +8,10 @@ from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.evaluation.baseline_check import (
     DO_NOT_SHIP,
     beats_constant,
-    checked_metrics,
-    compare_with_constants,
+    check_rows,
     known_constants,
 )
-from edge_msa.evaluation.metrics import Units, describe, estimate_metrics
+from edge_msa.evaluation.metrics import describe
 
 
 def check_against_baselines(dataset: Dataset, split: Split, predictions: FloatArray) -> str:
@@ -23,13 +22,11 @@ def check_against_baselines(dataset: Dataset, split: Split, predictions: FloatAr
         split: The explained split.
         predictions: Predictions from all available modalities, (N, outputs): scores or probabilities.
     """
-    task, rows, units = dataset.task, np.arange(len(split)), Units.of(split.groups)
+    task = dataset.task
     outputs = predictions[:, 0] if task.is_score else predictions - 0.5  # The sign of a logit is that of p - 0.5.
-    if len(split) < 2:
+    comparisons = check_rows(task, split, np.arange(len(split)), outputs, known_constants(dataset, split))
+    if not comparisons:
         return "The split has a single sample, so the model is not compared with a constant."
-    estimates = estimate_metrics(task, split.labels, outputs, rows, units, checked_metrics(task))
-    constants = known_constants(dataset, split)
-    comparisons = compare_with_constants(task, split.labels, estimates, rows, units, constants)
     parts = []
     for metric, item in comparisons.items():
         name = describe(metric)

@@ -10,6 +10,7 @@ import numpy as np
 from edge_msa.data.dataset import BoolArray, FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import Interval, mean_interval
+from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.reporting.explain.plots import PredictionRow
 from edge_msa.reporting.explain.samples import Rows, has_modality
@@ -81,7 +82,7 @@ def removal_sentences(removals: Sequence[Removal], split: Split, task: Task) -> 
         text = f"Without {item.modality}, the {output} changes by {item.change.value:.{digits}f} on average"
         if item.error_increase is not None:
             low, high = item.error_increase.low, item.error_increase.high
-            unit = "" if item.error_increase.unit == "groups" else ", bootstrapped over samples"
+            unit = "" if item.error_increase.unit == "groups" else f", bootstrapped over {describe_unit('samples')}"
             text += f", and the mean absolute error goes from {item.error:.3f} to {item.error_without:.3f}"
             text += f" (difference {_format_signed(item.error_increase.value, 3)}"
             text += f", 95 % interval {_format_signed(low, 3)} to {_format_signed(high, 3)}{unit}"
@@ -114,8 +115,7 @@ def removal_table(removals: Sequence[Removal], task: Task) -> Table:
             row += [f"{item.error:.3f}", f"{item.error_without:.3f}"]
             row += [_format_signed(item.error_increase.value, 3), f"{low} to {high}"]
         rows.append(row)
-    by_video = {item.change.unit for item in removals} == {"groups"}
-    unit = "videos" if by_video else "samples, because there are too few videos"
+    unit = describe_unit(max((item.change.unit for item in removals), default="samples"))  # `samples` if any has them.
     return Table(header, rows, notes=[f"Intervals of the difference are bootstrapped over {unit}."])
 
 

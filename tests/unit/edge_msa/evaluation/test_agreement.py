@@ -56,5 +56,5 @@ def test_differences_have_intervals_for_this_model() -> None:
     assert result.subsets[0].differences["mae"].includes_zero
     assert result.subsets[2].differences["mae"].value == pytest.approx(0.25)
     text = format_agreement(result)
-    assert "The intervals are for this model and cover the choice of samples (too few videos" in text
+    assert "compare these two precisions of one model. They cover the choice of samples (too few videos" in text
     assert "1 of 6 exclude 0: MAE on la" in text

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.data.tasks import MOSI
-from edge_msa.evaluation.baseline_check import baseline_warning, beats_constant, check_predictions
+from edge_msa.evaluation.baseline_check import baseline_warning, beats_constant, check_predictions, check_rows
 from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_evaluation
 from edge_msa_runtime.modalities import Subset
 
@@ -47,7 +50,9 @@ def test_a_model_is_compared_with_the_better_constant(predictions: FloatArray, e
     assert (warning is None) is expected
     if warning:
         assert warning.startswith("the student does not beat a constant on la of the valid split. Do not ship it.")
-        assert "MAE is" in warning
+        assert re.search(
+            r"MAE: model \d\.\d+, median 1\.595, 95 % interval of the difference [+-]\S+ to [+-]\d", warning
+        )
 
 
 @pytest.mark.case("F30")
@@ -68,6 +73,16 @@ def test_one_sample_decides_nothing() -> None:
     assert check_predictions(small, "valid", lambda _, __: noisy(1.5)[:1]) is None
 
 
+def test_samples_of_one_video_decide_nothing() -> None:
+    split = dataset_of().split("valid")
+    rows = np.array([0, 1])
+    groups = ["one", "one", *(f"video{n}" for n in range(len(split) - 2))]
+    split = dataclasses.replace(split, groups=tuple(groups))
+    constants = {"best_constant": np.zeros(1, np.float32)}
+    assert check_rows(MOSI, split, rows, noisy(1.5)[rows], constants) == {}
+    assert set(check_rows(MOSI, split, np.array([0, 2]), noisy(1.5)[[0, 2]], constants)) == {"acc2_non0", "mae"}
+
+
 @pytest.mark.case("F30")
 def test_an_evaluation_warns_of_a_model_no_better_than_a_constant() -> None:
     """It is good on audio alone, but not on all modalities."""
@@ -79,7 +94,7 @@ def test_an_evaluation_warns_of_a_model_no_better_than_a_constant() -> None:
     assert evaluation.beats_constant is False
     text = format_evaluation(evaluation)
     assert "warning: student does not beat a constant on la of the test split. Do not ship it." in text
-    assert "On l the model does not beat a constant" in text
+    assert "On l the model does not beat a constant (95 % intervals that cover the choice of " in text
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
 
 

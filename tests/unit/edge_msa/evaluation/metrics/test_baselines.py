@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS
-from edge_msa.evaluation.metrics import baseline_constants, describe_constant, measure, measure_baselines
+from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
+from edge_msa.evaluation.metrics import baseline_constants, describe_constant, measure, measure_constants
 from tests.locations import SHARED_DATA
 
 ARCHIVE = SHARED_DATA / "mosi_language_audio.npz"
+Labels = Sequence[float] | NDArray[Any]
+
+
+def measure_baselines(task: Task, train: Labels, labels: Labels) -> dict[str, dict[str, float]]:
+    return measure_constants(task, baseline_constants(task, train, labels), np.asarray(labels, np.float32))
 
 
 def test_baselines_of_mosi_match_the_literature() -> None:
