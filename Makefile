@@ -21,7 +21,7 @@ step = @printf '%s ... ' '$(1)'; start=$$(date +%s); $(2) && echo "done in $$(( 
 
 $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "edge-msa needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
-	$(call step,1/3 Creating $(VENV) with $(PYTHON) (some seconds),$(PYTHON) -m venv $(VENV))
+	$(call step,1/3 Creating $(VENV) with $(PYTHON) (a few seconds),$(PYTHON) -m venv $(VENV))
 	$(call step,2/3 Installing torch: the largest download (one to a few minutes),$(PIP) 'torch==2.13.0')
 	$(call step,3/3 Installing edge-msa with backends and tools (about a minute),$(PIP) $(PROJECTS))
 	@date > $@

@@ -37,7 +37,20 @@ def exclusive(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _posix_lock(file: Path) -> Iterator[bool]:
-    """Create and lock a file, and remove it afterwards. Yield False if another process holds the lock.
+    """Create and lock a file, and remove it afterwards. Yield False if another process holds the lock."""
+    handle = _lock(file)
+    if handle is None:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        file.unlink(missing_ok=True)  # while it is locked
+        os.close(handle)
+
+
+def _lock(file: Path) -> int | None:
+    """Create and lock a file, and return its handle. Return None if another process holds the lock.
 
     FileLock is not used, because it does not say whether the file that it locked still exists.
     """
@@ -47,18 +60,17 @@ def _posix_lock(file: Path) -> Iterator[bool]:
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(FileNotFoundError):  # removed by the process that held the lock: try again
-                if os.path.samestat(os.fstat(handle), file.stat()):
-                    try:
-                        yield True
-                    finally:
-                        file.unlink(missing_ok=True)  # while it is locked
-                    return
+            if os.path.samestat(os.fstat(handle), file.stat()):
+                return handle
+        except FileNotFoundError:  # removed by the process that held the lock: try again
+            pass
         except BlockingIOError:
-            yield False
-            return
-        finally:
             os.close(handle)
+            return None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.console import print_note
@@ -24,7 +24,7 @@ Replacement = Literal["same", "upstream", "any"]
 `same`: those of the same request. `upstream`: also those that differ only in the results of earlier steps, as in a
 pipeline whose earlier steps were made again. `any`: all (`--overwrite`).
 """
-_UPSTREAM = ("teacher", "student", "calibrat", "text model", "model", "run")
+_UPSTREAM = ("teacher", "student", "calibrat", "text model", "model")
 """Beginnings of the names of inputs that are results of earlier steps."""
 _MAX_DIFFERENCES = 6
 _SHOWN_DIGITS = 8
@@ -40,6 +40,16 @@ def allow_replacing(replacement: Replacement) -> Iterator[None]:
         yield
     finally:
         _replacement.reset(token)
+
+
+class RequestFields(TypedDict):
+    """A request and its cache key, as records store them."""
+
+    command: str
+    recipe: dict[str, Any]
+    seed: int
+    inputs: dict[str, str]
+    cache_key: str
 
 
 @dataclass(frozen=True)
@@ -62,9 +72,15 @@ class Request:
         """SHA-256 of the request and the code."""
         return compute_cache_key(self.command, self.recipe, self.seed, self.inputs)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> RequestFields:
         """Return plain JSON values."""
-        return {"command": self.command, "recipe": dict(self.recipe), "seed": self.seed, "inputs": dict(self.inputs)}
+        return {
+            "command": self.command,
+            "recipe": dict(self.recipe),
+            "seed": self.seed,
+            "inputs": dict(self.inputs),
+            "cache_key": self.cache_key,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Request | None:
@@ -115,19 +131,20 @@ def check_may_replace(path: Path, existing: Request | None, requested: Request) 
     if existing is None:
         if allowed == "same":
             raise RunUsageError(
-                f"{path} contains a result that cannot be compared with the request {requested}, because it is damaged "
-                "or from another version. Pass --overwrite to replace it, or another output."
+                f"{path} contains a result that cannot be read or is from another version. Pass --overwrite to replace "
+                "it, or choose another output."
             )
+        print_note(f"{path} cannot be read and will be replaced.")
         return
     differences = existing.list_differences(requested, ignore_upstream=allowed == "upstream")
     if differences:
         shown = "; ".join(differences[:_MAX_DIFFERENCES])
         more = len(differences) - _MAX_DIFFERENCES
         raise RunUsageError(
-            f"{path} contains the result of {existing}. The request is {requested}, and changes {shown}"
-            f"{f'; and {more} more' if more > 0 else ''}. Pass --overwrite to replace it, or another output."
+            f"{path} contains the result of another request ({existing}). This command differs: {shown}"
+            f"{f'; and {more} more' if more > 0 else ''}. Pass --overwrite to replace it, or choose another output."
         )
-    print_note(f"{path} is made again: the code or results of earlier steps have changed, or it is damaged.")
+    print_note(f"{path} is out of date or damaged, and will be replaced.")
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.artifacts.files import write_text
-from edge_msa.artifacts.stamps import RECORD as WRITTEN_BY
 from edge_msa.errors import EdgeMsaError, RunError
 from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa_runtime.benchmark.conditions import format_conditions
@@ -106,6 +105,8 @@ class Records:
     others: tuple[OtherRecord, ...] = ()
     skipped: tuple[tuple[Path, str], ...] = ()
     """Files and folders that were not used, each with the reason."""
+    models: tuple[tuple[Path, str], ...] = ()
+    """Folders of runs and bundles, which are not measurements, each with what it is."""
 
 
 def write_records(path: Path, *records: Evaluation | BenchRecord) -> Path:
@@ -147,6 +148,7 @@ class _Loaded:
         self._benches: list[BenchRecord] = []
         self._others: list[OtherRecord] = []
         self._skipped: list[tuple[Path, str]] = []
+        self._models: dict[Path, str] = {}
 
     def add_file(self, path: Path) -> None:
         """Add a file that was passed by name."""
@@ -156,7 +158,6 @@ class _Loaded:
     def add_folder(self, folder: Path) -> None:
         """Add every record below a folder."""
         before = len(self._evaluations) + len(self._benches) + len(self._others)
-        model_folders: dict[Path, str] = {}
         for path in sorted(folder.rglob("*.json")):
             if any(part.startswith(".") for part in path.relative_to(folder).parts):
                 continue
@@ -167,13 +168,13 @@ class _Loaded:
                 if owner is None:
                     self._skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
                 else:
-                    model_folders[owner[0]] = owner[1]
+                    self._models[owner[0]] = owner[1]
                 continue
             for record in records:
                 self._add(path, record, found=True)
-        self._skipped += [(path, f"{kind}, not a measurement") for path, kind in model_folders.items()]
         if len(self._evaluations) + len(self._benches) + len(self._others) == before:
-            skipped = "".join(f" {path.name} was skipped: {reason}" for path, reason in self._skipped[:3])
+            unused = [*self._skipped, *((path, f"{kind}, not a measurement") for path, kind in self._models.items())]
+            skipped = "".join(f" {path.name} was skipped: {reason}" for path, reason in unused[:3])
             raise RunError(
                 f"{folder} contains no measurements. Write one with edge-msa evaluate or bench and --output FILE.json."
                 f"{skipped}"
@@ -191,7 +192,8 @@ class _Loaded:
             else:
                 reason = f"evaluated on {_data_of(item)}, the others on {kept}"
                 self._skipped.append((path, f"{reason}. Make a separate report for it"))
-        return Records(tuple(evaluations), tuple(self._benches), tuple(self._others), tuple(self._skipped))
+        models = tuple(self._models.items())
+        return Records(tuple(evaluations), tuple(self._benches), tuple(self._others), tuple(self._skipped), models)
 
     def _add(self, path: Path, record: Evaluation | BenchRecord | OtherRecord, *, found: bool) -> None:
         if isinstance(record, Evaluation):
@@ -227,8 +229,6 @@ def _parse_file(file: Path) -> Iterator[Evaluation | BenchRecord | OtherRecord]:
     for item in value if isinstance(value, list) else [value]:
         fields = {name: field for name, field in item.items() if name != "cache_key"} if isinstance(item, dict) else {}
         kind = fields.get("record")
-        if kind == WRITTEN_BY:
-            continue
         if kind in OTHER_KINDS:
             yield OtherRecord(str(kind), file, fields)
             continue

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.help import Command
-from edge_msa.cli.options import ClipLabels, Json, OutputDir, TaskName
+from edge_msa.cli.options import ClipLabels, Encoder, Json, OutputDir, TaskName
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 data_app = typer.Typer(help="Inspect and convert feature files.", no_args_is_help=True)
@@ -30,13 +30,7 @@ def data_inspect(file: Source, task: TaskName = None, clip_labels: ClipLabels = 
 def data_encode(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Feature file with transcripts."), INPUT],
     output: Archive,
-    encoder: Annotated[
-        str,
-        typer.Option(
-            "--encoder", metavar="NAME", help="BERT-like encoder: a folder or a name on the Hugging Face Hub."
-        ),
-        INPUT,
-    ],
+    encoder: Encoder,
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", metavar="N", help="Number of tokens after which an utterance is truncated.")
     ] = 64,

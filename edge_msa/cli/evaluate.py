@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import Json, RunData, Split, TaskName
+from edge_msa.cli.options import BundleBackend, BundlePrecision, Json, RunData, Split, TaskName
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 
@@ -15,15 +15,8 @@ def evaluate(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Run or bundle."), INPUT],
     data: RunData = None,
     split: Split = "test",
-    backend: Annotated[
-        str, typer.Option("--backend", metavar="NAME", help="Backend of a bundle. auto uses its first available one.")
-    ] = "auto",
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            "--precision", metavar="NAME", help="Precision of a bundle.", show_default="the one that export chose"
-        ),
-    ] = None,
+    backend: BundleBackend = "auto",
+    precision: BundlePrecision = None,
     against: Annotated[
         str | None,
         typer.Option(

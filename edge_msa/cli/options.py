@@ -51,7 +51,7 @@ ClipLabels = Annotated[
     bool | None,
     typer.Option(
         "--clip-labels/--no-clip-labels",
-        help="Set labels up to 25 % beyond the scale of the task to its end.",
+        help="Clip labels that exceed the task's scale by up to 25 %.",
         show_default="on for mosi and sims",
     ),
 ]
@@ -62,6 +62,11 @@ Transcripts = Annotated[
         metavar="FILE",
         help="CSV or feature file with transcripts. Repeat the option for several files, the target corpus last.",
     ),
+    INPUT,
+]
+Encoder = Annotated[
+    str,
+    typer.Option("--encoder", metavar="NAME", help="BERT-like encoder: a folder or a name on the Hugging Face Hub."),
     INPUT,
 ]
 EncoderLayers = Annotated[
@@ -155,6 +160,15 @@ Keep = Annotated[bool, typer.Option("--keep", help="With --host: keep the tempor
 Offline = Annotated[
     bool,
     typer.Option("--offline", help="With --host: install nothing, and use the backends that the device already has."),
+]
+BundleBackend = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="Backend of a bundle. auto uses its first available one.")
+]
+BundlePrecision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", metavar="NAME", help="Precision of a bundle.", show_default="the one that export chose"
+    ),
 ]
 BackendPrecision = Literal["auto", "fp32", "fp16", "int8"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]

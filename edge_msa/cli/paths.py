@@ -7,16 +7,25 @@ for a path parameter without a mark.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from edge_msa.artifacts.stamps import read_stamp
 from edge_msa.errors import UsageError
 from edge_msa_runtime.output_paths import CONTAINER, FILE, FOLDER, check_distinct_outputs, check_output
 
-__all__ = ["CONTAINER", "FILE", "FOLDER", "INPUT", "Input", "Output", "check_paths", "path_marks"]
+__all__ = [
+    "CONTAINER",
+    "FILE",
+    "FOLDER",
+    "INPUT",
+    "Input",
+    "Output",
+    "check_may_replace_files",
+    "check_paths",
+    "path_marks",
+]
 
 
 @dataclass(frozen=True)
@@ -25,8 +34,8 @@ class Output:
 
     kind: str
     """`FILE`, `FOLDER` or `CONTAINER` of `edge_msa_runtime.output_paths`."""
-    shared: bool = False
-    """Whether several commands write to the file, as to the storage of a search."""
+    replaceable: str | None = None
+    """Pattern of the existing files that the command may replace or extend, as `*.html` for pages."""
 
 
 @dataclass(frozen=True)
@@ -71,48 +80,15 @@ def check_paths(callback: Callable[..., Any], values: Mapping[str, Any]) -> None
     check_distinct_outputs(path for path, _ in outputs)
 
 
-def output_files(callback: Callable[..., Any], values: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the files that a command replaces as a whole."""
-    for name, _, mark in path_marks(callback):
-        if isinstance(mark, Output) and mark.kind == FILE and not mark.shared and values.get(name) is not None:
-            yield Path(values[name])
-
-
-def format_command(names: str, callback: Callable[..., Any], values: Mapping[str, Any]) -> str:
-    """Return the command line without what does not change its results. Equal requests have equal command lines.
-
-    Args:
-        names: The command and its groups.
-        callback: Its function.
-        values: The values of its parameters.
-    """
-    parts = [names]
-    for name, _, mark in path_marks(callback):
-        value = values.get(name)
-        if isinstance(mark, Output) or name == "json" or value is None or value is False or value in ((), []):
-            continue
-        items = [_absolute(item, mark) for item in (value if isinstance(value, list | tuple) else [value])]
-        parts.append(f"{name}={','.join(items)}")
-    return " ".join(parts)
-
-
-def check_may_replace_files(paths: Iterable[Path], command: str) -> None:
-    """Check that existing files were written by the same command line.
+def check_may_replace_files(callback: Callable[..., Any], values: Mapping[str, Any]) -> None:
+    """Check that a command with these parameter values replaces no existing file that it may not.
 
     Raises:
-        UsageError: A file was written by another one, or does not say.
+        UsageError: A file exists.
     """
-    for path in paths:
-        written_by = read_stamp(path) if path.exists() else command
-        if written_by != command:
-            origin = f"was written by `{written_by}`" if written_by else "does not say which command wrote it"
-            raise UsageError(
-                f"{path} exists and {origin}. The request is `{command}`. Pass --overwrite to replace it, or another "
-                "path."
-            )
-
-
-def _absolute(value: object, mark: Input | Output | None) -> str:
-    """Return a value as text; paths that exist are absolute."""
-    is_path = mark is not None and Path(str(value)).exists()
-    return str(Path(str(value)).resolve()) if is_path else str(value)
+    for name, _, mark in path_marks(callback):
+        if not isinstance(mark, Output) or mark.kind != FILE or values.get(name) is None:
+            continue
+        path = Path(values[name])
+        if path.exists() and not (mark.replaceable and path.match(mark.replaceable)):
+            raise UsageError(f"{path} exists. Pass --overwrite to replace it, or choose another path.")

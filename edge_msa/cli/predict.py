@@ -7,28 +7,23 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.options import Json
+from edge_msa.cli.options import BundleBackend, BundlePrecision, Json
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Run or bundle."), INPUT],
     data: Annotated[
-        str, typer.Option("--data", metavar="FILE", help="Feature file or transcripts, labeled or not; or `synthetic`.")
+        str,
+        typer.Option("--data", metavar="FILE", help="Feature file or transcripts, labeled or not; or `synthetic`."),
+        INPUT,
     ],
     split: Annotated[
         Literal["train", "valid", "test"] | None,
         typer.Option("--split", help="Split to predict.", show_default="all splits"),
     ] = None,
-    backend: Annotated[
-        str, typer.Option("--backend", metavar="NAME", help="Backend of a bundle. auto uses its first available one.")
-    ] = "auto",
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            "--precision", metavar="NAME", help="Precision of a bundle.", show_default="the one that export chose"
-        ),
-    ] = None,
+    backend: BundleBackend = "auto",
+    precision: BundlePrecision = None,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -10,7 +10,9 @@ import typer
 from edge_msa.cli.options import Json, RunData, TaskName
 from edge_msa.cli.paths import FILE, INPUT, Input, Output
 
-Page = Annotated[Path, typer.Option("--output", metavar="FILE.html", help="Page to write."), Output(FILE)]
+Page = Annotated[
+    Path, typer.Option("--output", metavar="FILE.html", help="Page to write."), Output(FILE, replaceable="*.html")
+]
 
 
 def report(

@@ -41,7 +41,7 @@ def search(
             help="File or database URL that workers share.",
             show_default="search.db in --output-dir",
         ),
-        Output(FILE, shared=True),
+        Output(FILE, replaceable="*"),
     ] = None,
     teacher: Annotated[
         Path | None,

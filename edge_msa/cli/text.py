@@ -10,6 +10,7 @@ import typer
 from edge_msa.cli.help import Command
 from edge_msa.cli.options import (
     Device,
+    Encoder,
     EncoderLayers,
     Json,
     OutputDir,
@@ -116,13 +117,7 @@ def text_sweep(
         typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page."),
         Output(CONTAINER),
     ],
-    encoder: Annotated[
-        str,
-        typer.Option(
-            "--encoder", metavar="NAME", help="BERT-like encoder: a folder or a name on the Hugging Face Hub."
-        ),
-        INPUT,
-    ],
+    encoder: Encoder,
     seeds: Annotated[
         int,
         typer.Option("--seeds", metavar="N", min=1, max=100, help="Number of trainings per size, with seeds 0, 1, ..."),

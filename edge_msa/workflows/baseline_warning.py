@@ -1,4 +1,4 @@
-"""Warn after a training if the model does not beat a constant prediction on validation."""
+"""Warn if a model does not beat a constant prediction on validation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,30 @@ from edge_msa.training.context import TrainingContext
 from edge_msa.training.run_data import encode_texts_for_run
 
 
+def find_baseline_warning(
+    run: Run, dataset: Dataset, context: TrainingContext | None = None, *, labels: Dataset | None = None
+) -> str | None:
+    """Return a warning if a run does not beat a constant on the validation split, else None.
+
+    Args:
+        run: A finished run.
+        dataset: Dataset with the run's inputs, not normalized.
+        context: Hardware that predicts (default: the CPU).
+        labels: Dataset whose training labels have the median (default: `dataset`).
+    """
+    result = check_predictions(dataset, "valid", run_predictor(run, context), labels=labels)
+    return baseline_warning(str(run.path), "valid", *result) if result else None
+
+
 def warn_if_no_better_than_constant(run: Run, dataset: Dataset, context: TrainingContext) -> None:
     """Print a warning if a run does not beat a constant on the validation split.
 
     Args:
         run: A finished run.
-        dataset: Its training data, neither normalized nor encoded by a text encoder.
+        dataset: Its training data, not normalized.
         context: Hardware that predicts.
     """
     valid = encode_texts_for_run(run, dataclasses.replace(dataset, splits={"valid": dataset.split("valid")}))
-    result = check_predictions(run.spec.select_inputs(valid), "valid", run_predictor(run, context), labels=dataset)
-    warning = result and baseline_warning(str(run.path), "valid", *result)
+    warning = find_baseline_warning(run, run.spec.select_inputs(valid), context, labels=dataset)
     if warning:
         print_note(warning)

@@ -98,11 +98,7 @@ def calibrate_student(
         info = dataclasses.replace(
             source.info,
             kind="calibration",
-            command=request.command,
-            cache_key=request.cache_key,
-            seed=seed,
-            recipe=recipe,
-            inputs=inputs,
+            **request.to_json(),
             metrics={
                 "samples": min(num_samples, len(unencoded.split("train"))),
                 "tensors": len(calibration.ranges),

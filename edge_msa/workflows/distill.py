@@ -117,13 +117,9 @@ def distill_on_setup(
         info = RunInfo(
             kind="student",
             model="student",
-            command=request.command,
-            cache_key=request.cache_key,
-            seed=seed,
-            recipe=settings,
+            **request.to_json(),
             config=dataclasses.asdict(trained.config),
             spec=setup.spec,
-            inputs=inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
@@ -194,11 +190,7 @@ def fine_tune_on_setup(
             copy_text_input(source.path, work)
         info = dataclasses.replace(
             source.info,
-            command=request.command,
-            cache_key=request.cache_key,
-            seed=seed,
-            recipe=settings,
-            inputs=inputs,
+            **request.to_json(),
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)

@@ -125,8 +125,13 @@ def open_predictor(
             source = replace(session_source(session, session.backend), name=name)
             yield session_predictor(session), source, select_session_inputs(session, dataset)
         return
+    raise neither_run_nor_bundle(path)
+
+
+def neither_run_nor_bundle(path: Path) -> RunUsageError:
+    """Return the error for a path that is neither a run nor a bundle."""
     problem = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
-    raise RunUsageError(f"{path} {problem}. Pass a folder that train, distill, calibrate or export wrote.")
+    return RunUsageError(f"{path} {problem}. Pass a folder that train, distill, calibrate or export wrote.")
 
 
 def find_bayes_optimum(source: str, dataset: Dataset, split: SplitName) -> dict[str, Mapping[str, float]] | None:

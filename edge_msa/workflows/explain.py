@@ -124,7 +124,7 @@ def explain_run(
     Raises:
         RunUsageError: `path` is not a run.
         DataError: The data does not match the run, or no sample of the split has a valid frame.
-        UsageError: the data is unknown, or the split has no sample with one of the ids.
+        UsageError: The data is unknown, or the split has no sample with one of the ids.
     """
     subject = _load_subject(path, data, split, samples, task)
     predictions = predict_all_subsets(run_predictor(subject.run), subject.split, subject.dataset.task)

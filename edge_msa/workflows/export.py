@@ -16,6 +16,7 @@ from edge_msa.artifacts.requests import Request, check_may_replace
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.benchmark.precisions import (
     LatencyRounds,
+    PrecisionChoice,
     PrecisionMeasurement,
     choose_precision,
     measure_precisions,
@@ -45,11 +46,11 @@ from edge_msa.deployment.torch_programs import (
     write_programs,
 )
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
-from edge_msa.evaluation.baseline_check import baseline_warning, check_predictions
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.training.context import Hardware
 from edge_msa.training.run_data import encode_texts_for_run, open_dataset_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
+from edge_msa.workflows.baseline_warning import find_baseline_warning
 from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_student
 from edge_msa.workflows.train import train_teacher
@@ -131,8 +132,8 @@ def export_model(
         "dla": dla,
         "host": remote.host.address if remote else None,
     }
-    asked = _make_request("export", settings, profile, run, unencoded)
-    if (failure := _find_current_bundle(output, asked)) is not None:
+    requested = _make_request("export", settings, profile, run, unencoded)
+    if (failure := _find_current_bundle(output, requested)) is not None:
         print_up_to_date(output)
         return _finish(output, failure, accept_gate_failure=accept_gate_failure)
 
@@ -166,12 +167,11 @@ def export_model(
         choices = tuple(choose_precision(item.name, measurements, precision, max_drop) for item in profile.backends)
 
         # Write.
-        failures = [choice.failure for choice in choices if choice.failure]
-        failure = f"{failures[0]}. {output} contains {choices[0].precision}, the best that passed" if failures else ""
+        failure = _describe_failure(choices)
         write_bundle(
             output,
             built,
-            _with_record(request, asked, failure),
+            _with_record(request, requested, failure),
             {choice.backend: choice.precision for choice in choices},
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
@@ -185,6 +185,16 @@ def export_model(
     return _finish(output, failure, accept_gate_failure=accept_gate_failure)
 
 
+def _describe_failure(choices: Sequence[PrecisionChoice]) -> str:
+    """Return why the requested precision failed the gate on the first backend where it did; "" if on none."""
+    for choice in choices:
+        if choice.failure:
+            return (
+                f"{choice.failure}. The bundle contains {choice.precision} for {choice.backend}, the best that passed"
+            )
+    return ""
+
+
 def _make_request(
     command: str, settings: Mapping[str, Any], profile: DeviceProfile, run: Run, dataset: Dataset
 ) -> Request:
@@ -193,13 +203,13 @@ def _make_request(
     return Request(command, settings, 0, inputs, {"model": str(run.path), "data": dataset.name})
 
 
-def _with_record(request: ExportRequest, asked: Request, failure: str) -> ExportRequest:
+def _with_record(request: ExportRequest, requested: Request, failure: str) -> ExportRequest:
     """Return the request with a record of what was asked for, from which `_find_current_bundle` decides."""
-    record = {**asked.to_json(), _KEY: asked.cache_key, _FAILURE: failure}
+    record = {**requested.to_json(), _FAILURE: failure}
     return dataclasses.replace(request, provenance=dataclasses.replace(request.provenance, request=record))
 
 
-def _find_current_bundle(output: Path, asked: Request) -> str | None:
+def _find_current_bundle(output: Path, requested: Request) -> str | None:
     """Return the gate failure, or "", of the bundle in `output` if it is current; None if the bundle must be written.
 
     Raises:
@@ -211,18 +221,19 @@ def _find_current_bundle(output: Path, asked: Request) -> str | None:
     record: Mapping[str, Any] = {}
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         record = dict(json.loads((output / MANIFEST_NAME).read_text(encoding="utf-8"))["provenance"]["request"])
-    if record.get(_KEY) == asked.cache_key and _is_valid_bundle(output):
+    if record.get(_KEY) == requested.cache_key and _is_valid_bundle(output):
         return str(record.get(_FAILURE, ""))
-    check_may_replace(output, Request.from_json(record), asked)
+    check_may_replace(output, Request.from_json(record), requested)
     return None
 
 
 def _finish(output: Path, failure: str, *, accept_gate_failure: bool) -> Path:
     """Return the path of the bundle. If a requested precision failed the gate, raise an error or print a note."""
+    message = f"{failure}: {output}."
     if failure and not accept_gate_failure:
-        raise GateFailedError(f"{failure}.")
+        raise GateFailedError(message)
     if failure:
-        print_note(f"{failure}.")
+        print_note(message)
     return output
 
 
@@ -268,12 +279,12 @@ def export_programs(
     run = _find_run(model)
     dataset = open_dataset_for_run(run, data, task)
     settings = {"target": profile.name, "precision": chosen}
-    asked = _make_request(f"export --backend {BACKEND}", settings, profile, run, dataset)
+    requested = _make_request(f"export --backend {BACKEND}", settings, profile, run, dataset)
     if is_programs_folder(output):
-        check_may_replace(output, Request.from_json(load_provenance(output).request or {}), asked)
+        check_may_replace(output, Request.from_json(load_provenance(output).request or {}), requested)
     check_destination(output, is_programs_folder)
     student = load_deployable_student(run, dataset)
-    export = write_programs(student, profile, chosen, output, asked.to_json())
+    export = write_programs(student, profile, chosen, output, requested.to_json())
     print_result(format_programs(export))
     print_notes(_program_notes(export))
     print_output(f"programs for torch-tensorrt {profile.torch_tensorrt} on {profile.name}", output)
@@ -349,8 +360,7 @@ def _check_against_constants(student: DeployableStudent, *, allowed: bool) -> No
     Raises:
         GateFailedError: It does not, and this is not allowed.
     """
-    result = check_predictions(student.dataset, "valid", run_predictor(student.run))
-    warning = result and baseline_warning(str(student.run.path), "valid", *result)
+    warning = find_baseline_warning(student.run, student.dataset)
     if not warning:
         return
     if not allowed:

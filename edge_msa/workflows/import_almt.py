@@ -53,13 +53,9 @@ def import_checkpoint(checkpoint: Path, output_dir: Path, *, task: str = "mosi")
         info = RunInfo(
             kind="teacher",
             model="almt",
-            command=request.command,
-            cache_key=request.cache_key,
-            seed=0,
-            recipe={},
+            **request.to_json(),
             config=dataclasses.asdict(config),
             spec=spec,
-            inputs=inputs,
             metrics={},
         )
         write_run(work, info, imported.weights, [])

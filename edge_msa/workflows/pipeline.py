@@ -58,7 +58,7 @@ def run_pipeline(
     records = _measure(bundles, output_dir, options)
     print_step("report")
     report = output_dir / REPORT_NAME
-    write_report([output_dir], report)
+    write_report([output_dir], report, in_pipeline=True)
     print_result(f"Finished in {time.monotonic() - started:.0f} s.")
     if json:
         print_json({"report": str(report), "records": records})

@@ -14,11 +14,10 @@ from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.opening import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import Task, find_task
 from edge_msa.deployment.request import make_task_spec
-from edge_msa.errors import RunUsageError
 from edge_msa.evaluation.predictors import select_session_inputs
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.run_data import encode_texts_for_run
-from edge_msa.workflows.evaluate import open_predictor
+from edge_msa.workflows.evaluate import neither_run_nor_bundle, open_predictor
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME, TaskSpec
 from edge_msa_runtime.inputs.samples import Sample
@@ -69,8 +68,7 @@ def predict_file(
     elif (path / MANIFEST_NAME).is_file():
         task, predicted = _predict_with_bundle(path, data, split, backend, precision)
     else:
-        problem = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
-        raise RunUsageError(f"{path} {problem}. Pass a folder that train, distill, calibrate or export wrote.")
+        raise neither_run_nor_bundle(path)
     summary = summarize(predicted)
     print_notes(summary[1:])
     source = {"model": path.resolve().name, "data": data if data == SYNTHETIC else Path(data).name}

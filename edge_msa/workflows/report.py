@@ -20,13 +20,20 @@ from edge_msa.search.table import NAME_COLUMNS, failure_lines, header, pareto_ro
 from edge_msa.text_tables import text_table
 
 
-def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa: accuracy and latency") -> None:
+def write_report(
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    title: str = "edge-msa: accuracy and latency",
+    in_pipeline: bool = False,
+) -> None:
     """Write the page and print its trade-off table.
 
     Args:
         paths: Folders with records of any command, or record files.
         output: HTML file to write.
         title: Heading of the page.
+        in_pipeline: Whether the runs and bundles in the folders are expected, so they are not listed as skipped.
 
     Raises:
         RunError: A path has no valid measurements, or the evaluations use different data.
@@ -36,7 +43,8 @@ def write_report(paths: Sequence[Path], output: Path, *, title: str = "edge-msa:
     points = join_points(records)
     machine = records.benches[0].machine if records.benches else {}
     sections, invalid = _sections(records.others)
-    skipped = [f"{path}: {reason}" for path, reason in (*records.skipped, *invalid)]
+    models = () if in_pipeline else [(path, f"{kind}, not a measurement") for path, kind in records.models]
+    skipped = [f"{path}: {reason}" for path, reason in (*records.skipped, *models, *invalid)]
     provenance = {**machine, **_describe_runs(paths)}
     write_report_page(Report(title, points, records.evaluations, provenance, sections, skipped), output)
     if points or not sections:

@@ -116,11 +116,7 @@ def find_mixed_precision(
         write_text(work / PAGE_NAME, render_sensitivity(page))
         info = dataclasses.replace(
             source.info,
-            command=request.command,
-            cache_key=request.cache_key,
-            seed=seed,
-            recipe=recipe,
-            inputs=inputs,
+            **request.to_json(),
             metrics={"complete": all(plan.complete for plan in plans.values())},
         )
         write_run(work, info, source.weights, [])

@@ -220,13 +220,9 @@ def _train(
         info = RunInfo(
             kind="student",
             model="student",
-            command=request.command,
-            cache_key=request.cache_key,
-            seed=request.seed,
-            recipe=request.recipe,
+            **request.to_json(),
             config=dataclasses.asdict(trained.config),
             spec=_create_spec(trained, corpora, digest),
-            inputs=request.inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)

@@ -129,13 +129,9 @@ def train_on_dataset(
         info = RunInfo(
             kind="teacher",
             model=model,
-            command=request.command,
-            cache_key=request.cache_key,
-            seed=seed,
-            recipe=settings,
+            **request.to_json(),
             config=dataclasses.asdict(trained.config),
             spec=spec,
-            inputs=inputs,
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)

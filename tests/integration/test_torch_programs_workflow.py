@@ -43,7 +43,7 @@ def test_programs_are_written_without_torch_tensorrt(small_runs: Path, edge_msa:
     other = (*command, "--output-dir", output, "--precision", "fp16")
     refused = edge_msa(*other)
     assert refused.code == 2
-    assert "changes precision fp32 -> fp16. Pass --overwrite" in refused.error_line
+    assert "differs: precision fp32 -> fp16. Pass --overwrite" in refused.error_line
     assert edge_msa(*other, "--overwrite").code == 4
     assert json.loads((output / "programs.json").read_text())["precision"] == "fp16"
 

@@ -21,6 +21,13 @@ def test_an_exclusive_lock_refuses_a_second_holder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError("body"), BlockingIOError("body")], ids=repr)
+def test_errors_of_the_body_pass_an_exclusive_lock(error: OSError, tmp_path: Path) -> None:
+    with pytest.raises(type(error), match="body"), exclusive(tmp_path / "run"):
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_lock_that_was_removed_is_not_held_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 

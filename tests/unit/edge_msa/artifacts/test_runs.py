@@ -201,7 +201,7 @@ def test_an_attempt_with_progress_says_where_it_is(tmp_path: Path) -> None:
 )
 def test_a_run_of_another_request_is_not_replaced(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     make(tmp_path / "run")
-    pattern = f"`distill` with seed 3. .* {message}. Pass --overwrite"
+    pattern = rf"another request \(`distill` with seed 3\). This command differs: {message}. Pass --overwrite"
     with pytest.raises(RunUsageError, match=pattern):
         find_current_run(tmp_path / "run", request(**changes))
     with allow_replacing("any"):
@@ -212,7 +212,7 @@ def test_a_run_of_another_request_is_not_replaced(changes: dict[str, Any], messa
 def test_a_run_of_other_code_is_made_again_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "run", "key of other code")
     assert find_current_run(tmp_path / "run", request()) is None
-    assert "run is made again: the code" in capsys.readouterr().err
+    assert "run is out of date or damaged, and will be replaced." in capsys.readouterr().err
 
 
 @pytest.mark.case("F29")
@@ -220,18 +220,19 @@ def test_a_pipeline_replaces_runs_of_other_teachers_only(tmp_path: Path) -> None
     make(tmp_path / "run")
     with allow_replacing("upstream"):
         assert find_current_run(tmp_path / "run", request(inputs={"data": "d", "teacher": "t"})) is None
-        with pytest.raises(RunUsageError, match="changes seed 3 -> 4"):
+        with pytest.raises(RunUsageError, match="differs: seed 3 -> 4"):
             find_current_run(tmp_path / "run", request(seed=4, inputs={"data": "d", "teacher": "t"}))
 
 
 @pytest.mark.case("F29")
-def test_a_damaged_run_is_replaced_by_a_pipeline_only(tmp_path: Path) -> None:
+def test_a_damaged_run_is_replaced_by_a_pipeline_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "run")
     (tmp_path / "run" / INFO_NAME).write_text("{")
-    with pytest.raises(RunUsageError, match="damaged or from another version"):
+    with pytest.raises(RunUsageError, match="cannot be read or is from another version"):
         find_current_run(tmp_path / "run", request())
     with allow_replacing("upstream"):
         assert find_current_run(tmp_path / "run", request()) is None
+    assert capsys.readouterr().err == f"note: {tmp_path / 'run'} cannot be read and will be replaced.\n"
 
 
 def test_the_digest_depends_on_the_weights(tmp_path: Path) -> None:

@@ -100,9 +100,9 @@ def test_skipped_files_are_listed_with_the_reason(tmp_path: Path) -> None:
     records = load_records([tmp_path])
     assert len(records.evaluations) == 2
     reasons = {path.name: reason for path, reason in records.skipped}
-    assert set(reasons) == {"other.json", "damaged.json", "old.json", "notes.json", "teacher"}
+    assert set(reasons) == {"other.json", "damaged.json", "old.json", "notes.json"}
     assert "mosei test" in reasons["other.json"]
     assert "not valid JSON" in reasons["damaged.json"]
     assert "Run edge-msa bench again" in reasons["old.json"]
     assert "got None" in reasons["notes.json"]
-    assert reasons["teacher"] == "a run, not a measurement"
+    assert records.models == ((tmp_path / "teacher", "a run"),)

@@ -83,26 +83,66 @@ def test_a_bundle_named_bundle_is_measured(
 
 
 @pytest.mark.case("F29")
-@pytest.mark.parametrize("suffix", ["html", "csv"])
-def test_a_file_of_another_command_is_replaced_on_request_only(
-    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "function", "name", "replaceable"),
+    [
+        (("report", "x"), "report.write_report", "page.html", True),
+        (("report", "x"), "report.write_report", "notes.txt", False),
+        (("predict", "x", "--data", "y"), "predict.predict_file", "out.csv", False),
+    ],
+)
+def test_an_existing_file_is_replaced_on_request_only(
+    command: tuple[str, ...],
+    function: str,
+    name: str,
+    replaceable: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    page = tmp_path / f"page.{suffix}"
+    started: list[object] = []
+    monkeypatch.setattr(f"edge_msa.workflows.{function}", lambda *_, **__: started.append(name))
+    monkeypatch.chdir(tmp_path)
+    arguments = [*command, "--output", name]
+    assert run(arguments) == 0
+    Path(name).touch()
+    assert run(arguments) == (0 if replaceable else 2)
+    if not replaceable:
+        message = f"edge-msa: {name} exists. Pass --overwrite to replace it, or choose another path.\n"
+        assert capsys.readouterr().err == message
+    assert run([*arguments, "--overwrite"]) == 0
+    assert len(started) == 2 + replaceable
 
-    def write(paths: list[Path], output: Path) -> None:
-        output.write_text(str(paths))
 
-    monkeypatch.setattr("edge_msa.workflows.report.write_report", write)
-    assert run(["report", "a", "--output", str(page)]) == 0
-    assert run(["report", "b", "--output", str(page)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "page" in line
-    assert "edge-msa report paths=b`. Pass --overwrite" in line
-    assert ("was written by `edge-msa report paths=a`" in line) == (suffix == "html")
-    assert "'a'" in page.read_text()
-    assert run(["report", "b", "--output", str(page), "--overwrite"]) == 0
-    assert "'b'" in page.read_text()
-    assert run(["report", "b", "--output", str(page)]) == (0 if suffix == "html" else 2)
+@pytest.mark.case("F20")
+def test_the_data_of_a_prediction_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "x.csv"
+    data.write_text("text\nlove it\n")
+    assert run(["predict", str(tmp_path), "--data", str(data), "--output", str(data), "--overwrite"]) == 2
+    assert "x.csv" in capsys.readouterr().err
+    assert data.read_text() == "text\nlove it\n"
+
+
+def test_a_value_that_looks_like_a_flag_remains_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        "edge_msa.workflows.predict.predict_file", lambda _, data, **__: seen.append((data, is_verbose()))
+    )
+    assert run(["predict", "x", "--data", "-v"]) == 0
+    assert run(["predict", "x", "--data", "--overwrite", "-v"]) == 0
+    assert seen == [("-v", False), ("--overwrite", True)]
+
+
+def test_verbose_can_precede_a_sub_command_of_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, bool]] = []
+    for name in ("bench", "bench_students"):
+        monkeypatch.setattr(
+            f"edge_msa.workflows.bench.{name}", lambda *_, name=name, **__: seen.append((name, is_verbose()))
+        )
+    assert run(["bench", "-v", "students"]) == 0
+    assert run(["bench", "-v", "a"]) == 0
+    assert run(["bench", "-v", "--help"]) == 0
+    assert seen == [("bench_students", True), ("bench", True)]
 
 
 @pytest.mark.case("F38")

@@ -49,3 +49,15 @@ def test_a_folder_with_a_reproduction_only_has_a_report(tmp_path: Path, capsys: 
     for name in ("damaged.json", "old.json"):
         assert f"note: skipped {tmp_path / name}: " in printed.err
         assert str(tmp_path / name) in page
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_a_pipeline_does_not_list_its_own_runs_as_skipped(
+    in_pipeline: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "reproduce.json").write_text(json.dumps(reproduction().to_json()))
+    (tmp_path / "measured" / "bundle").mkdir(parents=True)
+    (tmp_path / "measured" / "bundle" / "manifest.json").write_text("{}")
+    write_report([tmp_path], tmp_path / "report.html", in_pipeline=in_pipeline)
+    assert ("bundle: a bundle, not a measurement" in (tmp_path / "report.html").read_text()) is not in_pipeline
+    assert ("bundle: a bundle, not a measurement" in capsys.readouterr().err) is not in_pipeline
