@@ -83,7 +83,7 @@ def test_another_recipe_makes_another_training(
     archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str]
 ) -> None:
     call(archive, recipe, tmp_path, seeds=1)
-    with pytest.raises(RunUsageError, match=r"changes epochs 1 -> 2"):
+    with pytest.raises(RunUsageError, match="differs: epochs 1 -> 2"):
         call(archive, recipe, tmp_path, seeds=1, epochs=2)
     with allow_replacing("any"):
         call(archive, recipe, tmp_path, seeds=1, epochs=2)
