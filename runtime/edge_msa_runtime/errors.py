@@ -24,7 +24,7 @@ EdgeMsaError                        exit code 1
 └── RemoteError                     exit code 1-4 (edge_msa) a command that failed on a remote device
 
 Messages are one line: what is wrong, the actual value, and what to do. The command lines print the message and exit
-with `exit_code`; an interrupt (Ctrl-C) exits with 130.
+with `exit_code`; a signal exits with 128 + its number, such as 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -80,12 +80,14 @@ class PackageImportError(BackendUnavailableError):
     Attributes:
         reason: what is wrong, without the fix.
         requirement: what `pip install` must install.
+        culprit: name of the package that is missing, damaged or of the wrong version: this one or one that it needs.
     """
 
-    def __init__(self, reason: str, requirement: str) -> None:
+    def __init__(self, reason: str, requirement: str, culprit: str) -> None:
         super().__init__(f"{reason}. Run: pip install {requirement}")
         self.reason = reason
         self.requirement = requirement
+        self.culprit = culprit
 
 
 def first_line(error: object) -> str:

@@ -30,14 +30,12 @@ class Graphs:
         backend: the backend that runs the graphs.
         precision: the precision of the graphs.
         device: the requested device until the first graph is loaded, then the device that the graph runs on.
-        load_ms: milliseconds spent so far on opening the bundle and the backend and on loading graphs.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, precision: str, *, strict: bool, load_ms: float = 0.0) -> None:
         self.backend = backend
         self.precision = precision
         self.device = backend.device
-        self.load_ms = load_ms
         self._bundle = bundle
         self._specs = bundle.manifest.modalities
         self._strict = strict
@@ -48,7 +46,9 @@ class Graphs:
         self._windows: dict[GraphKey, ProgramPool[WindowProgram]] = {}
         self._text_encoders: dict[int, ProgramPool[TextEncoderProgram]] = {}
         self._fuse: ProgramPool[FuseProgram] | None = None
-        self._fallbacks: dict[str, None] = {}
+        # Pools create programs without the lock, so these change in single operations, which are atomic.
+        self._load_times = [load_ms]
+        self._fallbacks: dict[str, object] = {}
         keys = [s.key for s in bundle.manifest.graphs if (s.backend, s.precision) == (backend.name, precision)]
         # The window graphs of each subset, shortest first, with the frames of each modality that they take.
         self._window_lengths = {
@@ -65,6 +65,11 @@ class Graphs:
     def fallbacks(self) -> tuple[str, ...]:
         """What could not be used to execute the loaded graphs, such as a device or a CUDA graph, each once."""
         return tuple(self._fallbacks)
+
+    @property
+    def load_ms(self) -> float:
+        """Milliseconds spent so far on opening the bundle and the backend and on loading graphs."""
+        return sum(self._load_times)
 
     def check_open(self) -> None:
         """Raise a UsageError if the graphs are closed."""
@@ -188,8 +193,10 @@ class Graphs:
         file = spec.file
         started = time.perf_counter()
         create_program = self.backend.compile(self._bundle.path / file, self.precision)
+        self._load_times.append((time.perf_counter() - started) * 1e3)
 
         def create() -> _Role:
+            started = time.perf_counter()
             program = create_program()
             try:
                 fallbacks = [*self._check_device(program, file), *program.notes]
@@ -197,16 +204,16 @@ class Graphs:
             except BaseException:
                 program.close()
                 raise
+            self._load_times.append((time.perf_counter() - started) * 1e3)
             for fallback in fallbacks:
-                if fallback not in self._fallbacks:
-                    self._fallbacks[fallback] = None
+                mark = object()
+                if self._fallbacks.setdefault(fallback, mark) is mark:
                     LOGGER.warning("%s", fallback)
             self.device = program.device
             return role
 
         pool = ProgramPool(create, self.backend.options.workers)
         pool.give(pool.take())
-        self.load_ms += (time.perf_counter() - started) * 1e3
         if self._is_closed:  # by a signal handler, which runs in this thread and does not wait for the lock
             pool.close()
         return pool

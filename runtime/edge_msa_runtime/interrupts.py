@@ -17,7 +17,7 @@ from typing import Any, Iterator
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _SA_ONSTACK = 0x08000000
 _REPEAT_SECONDS = 2.0
-"""A signal that repeats an earlier one within this time is ignored, so that it does not interrupt the cleanup.
+"""Signals within this time after a signal are ignored, so that they do not interrupt the cleanup.
 
 `timeout` sends SIGTERM twice, and a closing terminal sends SIGHUP after Ctrl-C.
 """
@@ -39,13 +39,12 @@ class Interrupts:
         """Handle a signal.
 
         Raises:
-            KeyboardInterrupt: always, unless the signal repeats an earlier one.
+            KeyboardInterrupt: always, unless the signal repeats an earlier one. Then nothing happens.
         """
         now = time.monotonic()
-        is_repeated = self._signal is not None and now - self._time < _REPEAT_SECONDS
-        self._time = now
-        if is_repeated:
+        if self._signal is not None and now - self._time < _REPEAT_SECONDS:
             return
+        self._time = now
         if self._signal is None:
             self._signal = number
         raise KeyboardInterrupt

@@ -51,7 +51,7 @@ def check_distinct_outputs(paths: Iterable[os.PathLike[str] | str]) -> None:
     for path in paths:
         resolved = os.path.realpath(path)
         if resolved in seen:
-            raise UsageError(f"{path} is the path of two outputs. Pass a path of its own for each.")
+            raise UsageError(f"Two outputs have the path {path}. Pass a different path for each.")
         seen.add(resolved)
 
 
@@ -101,7 +101,10 @@ def _is_same(first: Path, second: Path) -> bool:
 
 
 def _check_writable(output: Path, kind: str) -> None:
-    """Create and remove an empty folder where the first new entry will be; access bits tell too little (root, NFS)."""
+    """Check that a new entry can be created: create an empty folder in its place, and remove it.
+
+    Permission bits are not enough: root may ignore them, and a file server may have rules of its own.
+    """
     folder = output.absolute()
     if kind != CONTAINER or not folder.is_dir():
         folder = next(parent for parent in folder.parents if _exists(parent))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 import numpy as np
 
 from edge_msa_runtime.atomic_files import write_file
-from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.errors import InferenceError, UsageError
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import TaskSpec
@@ -30,7 +30,7 @@ class PredictedSample:
 
     Attributes:
         id: name of the sample.
-        split: name of its split; empty if the file has no splits.
+        split: name of its split, as in `Sample`.
         subset: the modalities that the prediction is based on; empty without a prediction.
         score: sentiment on the task's scale; None for emotions and without a prediction.
         label: name of the range that contains the score, or the most probable emotion.
@@ -79,13 +79,14 @@ def predict_samples(
 
     Raises:
         UsageError: No sample could be predicted. The message is that of the first one.
+        InferenceError: Likewise.
     """
     predicted: list[PredictedSample] = []
-    first_error: UsageError | None = None
+    first_error: UsageError | InferenceError | None = None
     for sample in samples:
         try:
             predicted.append(_predict(session, sample, modalities, truncate))
-        except UsageError as error:
+        except (UsageError, InferenceError) as error:
             first_error = first_error or error
             predicted.append(PredictedSample(sample.id, sample.split, warnings=(str(error),)))
     if first_error is not None and not any(item.subset for item in predicted):
@@ -164,12 +165,14 @@ def write_predictions(
 
 
 def _predict(session: Session, sample: Sample, modalities: Sequence[str], truncate: str) -> PredictedSample:
+    if sample.error is not None:
+        raise sample.error
     inputs: dict[str, Any] = {name: sample.frames[name] for name in modalities if name in sample.frames}
     if "text" in modalities and sample.text:
         inputs["text"] = sample.text
-    valid = {name: mask for name, mask in sample.valid.items() if name in inputs}
-    if not inputs or (list(inputs) == ["text"] and not session.count_tokens(inputs["text"])):
+    if not inputs:
         return PredictedSample(sample.id, sample.split, warnings=(NO_FRAME,))
+    valid = {name: mask for name, mask in sample.valid.items() if name in inputs}
     return PredictedSample.of(sample.id, sample.split, session.predict(**inputs, valid=valid, truncate=truncate))
 
 

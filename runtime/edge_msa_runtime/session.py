@@ -34,7 +34,8 @@ class Session:
     """Predicts sentiment from any non-empty subset of the bundle's modalities.
 
     Open one with `load`, and close it after use; a session is a context manager. You can use a session and its streams
-    from any number of threads. At most `workers` predictions run at the same time; the others wait for them.
+    from any number of threads. At most `workers` predictions run on one graph at the same time; others wait.
+    Predictions of different subsets use different graphs and are not limited together.
 
     Attributes:
         bundle: the verified bundle.
@@ -42,7 +43,7 @@ class Session:
         backend_version: version of the backend's library.
         precision: `fp32`, `fp16` or `int8`.
         threads: CPU threads for one prediction.
-        workers: predictions that run at the same time.
+        workers: predictions that run on one graph at the same time.
     """
 
     def __init__(self, bundle: Bundle, graphs: Graphs, fallbacks: tuple[str, ...] = ()) -> None:
@@ -114,9 +115,9 @@ class Session:
                 into parts, predicts each with all other frames, and averages the outputs, weighted by tokens.
 
         Raises:
-            UsageError: an input or a mask does not fit the bundle, the bundle does not accept text, both `text` and
-                `language` are passed, no modality has a valid frame, `truncate` is unknown or the bundle does not
-                accept text, or the session is closed.
+            UsageError: an input or a mask does not fit the bundle; both `text` and `language` are passed; no modality
+                has a valid frame or word; `truncate` is unknown; `text` or another `truncate` than `end` is passed, but
+                the bundle does not accept text; or the session is closed.
             InferenceError: the backend failed.
             BackendUnavailableError: the tokenizers library is not installed.
         """
@@ -277,9 +278,9 @@ def load(
 
     If a backend of the bundle cannot be used, the next one is, and the logger `edge_msa_runtime` warns of that.
 
-    With more than one thread in your program, set `workers` to the number of predictions that should run at the same
-    time, so that `threads * workers` is at most the number of CPU cores. OpenVINO then loads graphs more slowly and
-    needs more memory. Predictions are correct for any number of threads.
+    If several threads of your program predict, set `workers` to the number of predictions of one subset that should run
+    at the same time, so that `threads * workers` is at most the number of CPU cores. OpenVINO then loads graphs more
+    slowly and needs more memory. Predictions are correct for any number of threads.
 
     Args:
         bundle: the bundle's folder.
@@ -290,7 +291,8 @@ def load(
         threads: CPU threads for one prediction.
         device: name of the backend's device: `CPU`, `GPU`, `GPU.1` or `NPU` for OpenVINO, `GPU:1` for TensorRT; empty
             for the backend's default.
-        workers: predictions that run at the same time. Other threads wait until one of them has ended.
+        workers: predictions that run on one graph at the same time; others wait. Predictions of different subsets use
+            different graphs and are not limited together.
         spin: let the idle CPU threads of ONNX Runtime spin between predictions. With `threads` above 1 this saves a few
             microseconds per prediction and keeps the CPU busy all the time.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar, cast
@@ -76,7 +77,7 @@ class Stream:
         self._lock = threading.RLock()
         self._states: dict[str, State] = {}
         self._text: StreamText | None = None
-        self._latest_words: tuple[Word, ...] = ()  # the last one with times
+        self._latest_start = -math.inf  # of the last word with times
         self._pushed: dict[str, float] = {}  # when the last valid frame or word of a modality arrived
 
     @property
@@ -141,7 +142,7 @@ class Stream:
             raise UsageError(
                 "This stream has language frames already. Continue with language=, or reset the stream to pass text."
             )
-        words = [] if text is None else parse_words(text, times, self._latest_words)
+        words = [] if text is None else parse_words(text, times, self._latest_start)
         frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
         if text is not None:
             encoder = require_text_encoder(self._text_encoder)
@@ -149,8 +150,8 @@ class Stream:
             added = self._text.push(words)
             if added is not None:
                 frames["language"] = added
-            timed = [word for word in words if word.start is not None]
-            self._latest_words = tuple(timed[-1:]) or self._latest_words
+            if words and words[-1].start is not None:
+                self._latest_start = words[-1].start
         now = self._options.clock()
         self._pushed.update(dict.fromkeys([*frames, *(["language"] if words else [])], now))
         self._graphs.step(frames, self._states)
@@ -167,19 +168,17 @@ class Stream:
         started = time.perf_counter()
         self._forget_old()
         if self._text is not None and self._text.is_stale:
-            self._states.pop("language", None)
-            frames = self._text.encode_all()
-            if len(frames):
-                self._graphs.step({"language": frames}, self._states)
+            self._encode_all(self._text)
         if not self._states:
-            age = "" if self._options.max_age is None else f" of the last {self._options.max_age:g} s"
-            raise UsageError(f"The stream has no valid frame yet{age}. Push frames or words before calling predict().")
+            age = "" if self._options.max_age is None else f" from the last {self._options.max_age:g} s"
+            raise UsageError(f"The stream has no valid frame{age}. Push frames or words before calling predict().")
+        subset = Subset.of(self._states).value
         graphs = self._graphs
         outputs = graphs.fuse(self._states)
         return make_prediction(
             outputs,
             self._task,
-            subset=self.subset,
+            subset=subset,
             backend=graphs.backend.name,
             device=graphs.device,
             precision=graphs.precision,
@@ -215,11 +214,21 @@ class Stream:
         for name in self._modalities:
             self._forget(name)
 
+    def _encode_all(self, text: StreamText) -> None:
+        """Replace the language state by that of all words. If this fails, the next prediction tries it again."""
+        frames = text.encode_all()
+        states: dict[str, State] = {}
+        if len(frames):
+            self._graphs.step({"language": frames}, states)
+        self._states.pop("language", None)
+        self._states.update(states)
+        text.is_stale = False
+
     def _forget(self, name: str) -> None:
         self._states.pop(name, None)
         self._pushed.pop(name, None)
         if name == "language":
-            self._text, self._latest_words = None, ()
+            self._text, self._latest_start = None, -math.inf
 
     def _forget_old(self) -> None:
         """Forget the modalities whose last valid frame or word is older than `max_age`."""

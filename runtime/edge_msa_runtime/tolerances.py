@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _MIN_TOLERANCE = 1e-4
 # The parity in the manifest was measured on the exporting machine. Another processor may double it.
 _PARITY_FACTOR = 2.0
-# fp32: the largest difference that an export accepts, doubled. fp16: 0.06 on the scale of CMU-MOSI (-3 to 3), where
-# agreement between annotators is about 0.5. int8: 0.75 there, which is less than the distance of two labels.
+# Shares of the task's scale. fp32: twice the largest difference that an export accepts. fp16: 0.06 for CMU-MOSI, whose
+# scores range from -3 to 3; its annotators differ by about 0.5. int8: 0.75 for CMU-MOSI, whose labels are 1 apart.
 _LIMITS: Mapping[str, float] = {"fp32": 2e-4, "fp16": 0.02, "int8": 0.25}
 # The largest score of CMU-MOSI, CMU-MOSEI and CH-SIMS. A logit of 4 is a probability of 98 percent.
 _SCALES: Mapping[str, float] = {"mosi": 3.0, "sims": 1.0, "emotions": 4.0}

@@ -22,8 +22,8 @@ class Variants:
             with session:
                 ...
 
-    The first iteration step that cannot open a session raises a BackendUnavailableError if `strict` is set, if one
-    backend is named, or at the end if no variant could be opened. Other errors are those of `load`.
+    A variant that cannot be opened is skipped. If `strict` is set, if `backend` names one backend, or if no variant can
+    be opened, a BackendUnavailableError is raised instead. Other errors are those of `load`.
 
     Attributes:
         bundle: the bundle's folder.

@@ -17,7 +17,7 @@ from typing import Any, Iterator, MutableMapping, cast
 
 from edge_msa_runtime.errors import PackageImportError, first_line
 
-# What pip installs a package with; by default its name.
+# What pip installs a package with if it is missing; by default its name.
 _REQUIREMENTS = {"tokenizers": "'edge-msa-runtime[text]'"}
 # Only one thread at a time may replace sys.stderr.
 _LOCK = threading.RLock()
@@ -47,11 +47,11 @@ def import_package(name: str) -> Any:
         PackageImportError: the package is not installed, is damaged, or was built for another version of NumPy. The
             message names the versions and the command that fixes it.
     """
-    if isinstance(sys.modules.get(name), ModuleType):
-        return sys.modules[name]
     with _LOCK:
         printed = io.StringIO()
         try:
+            if isinstance(sys.modules.get(name), ModuleType):
+                return importlib.import_module(name)  # waits if another thread has not finished importing it
             with contextlib.redirect_stderr(printed), _without_telemetry(name):
                 module = importlib.import_module(name)
         except Exception as error:  # how the import of an extension module fails depends on the vendor
@@ -59,7 +59,8 @@ def import_package(name: str) -> Any:
         if any(sign in printed.getvalue() for sign in _BUILT_FOR_NUMPY_1):
             # Some packages hide the error of their extension module, and would fail or crash later.
             raise _explain(name, ImportError(), printed.getvalue())
-        sys.stderr.write(printed.getvalue())
+        if sys.stderr is not None:  # it is None in a program without a console
+            sys.stderr.write(printed.getvalue())
         return module
 
 
@@ -104,15 +105,15 @@ def _explain(name: str, error: Exception, printed: str) -> PackageImportError:
     reason = _reason(error)
     missing = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else None
     if missing is not None and missing != package:
-        return PackageImportError(f"Cannot import {package} ({reason})", missing)
+        return PackageImportError(f"Cannot import {package} ({reason})", missing, missing)
     mismatch = _numpy_mismatch(f"{reason}\n{error}\n{printed}") if package != "numpy" else None
     if mismatch is not None:
         problem, requirement = mismatch
-        return PackageImportError(f"{package} {version or 'of unknown version'} {problem}", requirement)
+        return PackageImportError(f"{package} {version or 'of unknown version'} {problem}", requirement, "numpy")
     if missing is None and version is not None:
         problem = f"{package} {version} is installed, but its import fails ({reason})"
-        return PackageImportError(problem, f"--force-reinstall {requirement}")
-    return PackageImportError(f"Cannot import {package} ({reason})", requirement)
+        return PackageImportError(problem, f"--force-reinstall {package}", package)
+    return PackageImportError(f"Cannot import {package} ({reason})", requirement, package)
 
 
 def _numpy_mismatch(text: str) -> tuple[str, str] | None:

@@ -50,7 +50,10 @@ def measure_throughput(session: Session, inputs: Mapping[str, Any], predictions:
 
 def _rate(session: Session, inputs: Mapping[str, Any], threads: int, predictions: int) -> float:
     """Return the predictions per second of threads that start at the same time."""
-    start, errors = threading.Barrier(threads + 1), []
+    started: list[float] = []
+    errors: list[Exception] = []
+    # The action runs when all threads are ready, before any of them continues.
+    start = threading.Barrier(threads, lambda: started.append(time.perf_counter()))
 
     def run() -> None:
         start.wait()
@@ -63,11 +66,9 @@ def _rate(session: Session, inputs: Mapping[str, Any], threads: int, predictions
     workers = [threading.Thread(target=run) for _ in range(threads)]
     for worker in workers:
         worker.start()
-    start.wait()
-    started = time.perf_counter()
     for worker in workers:
         worker.join()
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started[0]
     if errors:
         raise errors[0]
     return threads * predictions / seconds

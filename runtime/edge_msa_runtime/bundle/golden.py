@@ -8,13 +8,13 @@ replaces the frames of language, which are those that torch computed from the te
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
 from edge_msa_runtime.bundle.manifest import GOLDEN_NAME
-from edge_msa_runtime.errors import BundleError
+from edge_msa_runtime.errors import BundleError, DataError
+from edge_msa_runtime.inputs.npz_files import load_arrays
 from edge_msa_runtime.modalities import Subset
 
 if TYPE_CHECKING:
@@ -57,11 +57,9 @@ def load_golden(bundle: Bundle) -> tuple[GoldenCase, ...]:
     if bundle.golden is None:
         raise BundleError(f"The bundle has no {GOLDEN_NAME}. Export the bundle again.")
     try:
-        # The file is opened here because np.load does not close it if it is not an archive.
-        with bundle.golden.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise BundleError(f"Cannot load {GOLDEN_NAME}: {error}. Export the bundle again.") from error
+        arrays = load_arrays(bundle.golden, "Export the bundle again.")
+    except DataError as error:
+        raise BundleError(str(error)) from error
     cases = [_case(subset, arrays, bundle.manifest) for subset in Subset if f"{subset.value}/prediction" in arrays]
     if not cases:
         raise BundleError(f"{GOLDEN_NAME} has no cases. Export the bundle again.")

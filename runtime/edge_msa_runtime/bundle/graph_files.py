@@ -1,4 +1,4 @@
-"""Check that the graphs of a bundle read nothing but their own weights file. No backend sees a graph before."""
+"""Check, before any backend opens a graph, that it refers to no file but its own weights."""
 
 from __future__ import annotations
 

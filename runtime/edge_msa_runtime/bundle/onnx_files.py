@@ -5,7 +5,8 @@ A backend follows every reference: ONNX Runtime and OpenVINO read any file, and 
 
 The scanner walks the protobuf encoding of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto and visits every
 tensor: initializers, attributes of nodes, subgraphs, functions, sparse tensors and training graphs. It refuses unknown
-fields, wrong types and repeated single fields, so that a backend cannot understand a file in another way.
+fields, wrong types, and repeated fields that may occur only once. Otherwise a backend could find other content in a
+file than this scanner does.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="Predictions that run at the same time. With several, the throughput of N threads is measured too "
-        "(default: 1).",
+        help="Predictions that run on one graph at the same time. With several, the throughput of N threads is "
+        "measured too (default: 1).",
     )
     add_session_options(parser)
     add_all_option(parser)

@@ -68,9 +68,17 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     add_json_option(parser)
 
 
-def add_output_option(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
-    """Add `--output`, the file that a command writes besides stdout. `check_outputs` checks it before slow work."""
+def add_output_option(parser: argparse.ArgumentParser, metavar: str, text: str, inputs: Sequence[str]) -> None:
+    """Add `--output`, the file that a command writes besides stdout. `check_outputs` checks it before slow work.
+
+    Args:
+        parser: the parser of the command.
+        metavar: placeholder for the path.
+        text: what is written, for the help.
+        inputs: names of the options with paths that the command reads.
+    """
     parser.add_argument("--output", metavar=metavar, help=f"{text} (default: not written).")
+    parser.set_defaults(inputs=inputs)
 
 
 def check_outputs(options: argparse.Namespace) -> None:
@@ -81,9 +89,7 @@ def check_outputs(options: argparse.Namespace) -> None:
     """
     output = getattr(options, "output", None)
     if output is not None:
-        values = [item for name, item in vars(options).items() if name != "output"]
-        flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
-        check_output(output, FILE, [item for item in flat if isinstance(item, str) and item])
+        check_output(output, FILE, [path for name in options.inputs for path in [getattr(options, name)] if path])
 
 
 def open_session(options: argparse.Namespace, bundle: str) -> Session:

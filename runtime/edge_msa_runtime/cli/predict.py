@@ -17,6 +17,8 @@ from edge_msa_runtime.cli.common import (
 )
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.split_names import SPLITS
+from edge_msa_runtime.modalities import MODALITIES
+from edge_msa_runtime.text.tokenizer import TRUNCATIONS
 
 if TYPE_CHECKING:
     from edge_msa_runtime.prediction import Prediction
@@ -36,11 +38,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--text", metavar="TEXT", help="Text of the utterance (default: none).")
     parser.add_argument(
         "--truncate",
-        choices=("end", "start", "window"),
+        choices=TRUNCATIONS,
         default="end",
         help="What to do with a text that is too long: drop its end or start, or average over windows (default: end).",
     )
-    for name in ("language", "audio", "vision"):
+    for name in MODALITIES:
         parser.add_argument(
             f"--{name}", metavar="FILE.npy", help=f"Frames (T, d) of the {name} modality (default: none)."
         )
@@ -56,14 +58,15 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="Split of the samples: train, valid or test (default: all splits).",
     )
-    add_output_option(parser, "FILE", ".csv or .json file for the predictions of many samples")
+    inputs = ("bundle", "input", "data", *MODALITIES)
+    add_output_option(parser, "FILE", ".csv or .json file for the predictions of many samples", inputs)
     add_session_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    files = {name: getattr(options, name) for name in ("language", "audio", "vision")}
+    files = {name: getattr(options, name) for name in MODALITIES}
     one = [options.input, options.text, *files.values()]
     if options.data is not None:
         if any(item is not None for item in one):
@@ -115,7 +118,7 @@ def _predict_file(options: argparse.Namespace) -> None:
     summary = summarize(predicted)
     print_notes(summary[1:])
     if output is None:
-        lines = format_csv(predicted, task).splitlines()
+        lines = format_csv(predicted, task).rstrip("\n").split("\n")
     else:
         write_predictions(output, predicted, task, source)
         lines = [f"{output}: {summary[0]}"]

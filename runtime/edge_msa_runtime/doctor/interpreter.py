@@ -14,11 +14,19 @@ from edge_msa_runtime.vendor_packages import import_package
 
 
 class ImportResult(NamedTuple):
-    """The `version` of a module; or None, the `reason`, and the `requirement` that pip must install to fix it."""
+    """The result of importing a module.
+
+    Attributes:
+        version: version of the module; None if it cannot be imported.
+        reason: why it cannot be imported.
+        requirement: what `pip install` must install to fix it.
+        culprit: the package that is missing, damaged or of the wrong version.
+    """
 
     version: Optional[str]  # noqa: UP045 - evaluated by Python 3.8
     reason: str = ""
     requirement: str = ""
+    culprit: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Interpreter:
         try:
             return ImportResult(self.import_version(module))
         except PackageImportError as error:
-            return ImportResult(None, error.reason, error.requirement)
+            return ImportResult(None, error.reason, error.requirement, error.culprit)
 
 
 def current_interpreter() -> Interpreter:

@@ -135,7 +135,7 @@ def _check_tensorrt(system: System, *, jetson: bool) -> Finding:
 
 
 def _check_tensorrt_binding(system: System, interpreter: Interpreter) -> Finding:
-    version, reason, requirement = interpreter.try_import("tensorrt")
+    version, reason, requirement, _ = interpreter.try_import("tensorrt")
     if version is not None:
         return Finding(TENSORRT_BINDING, OK, version)
     if "numpy" in requirement:
@@ -154,7 +154,7 @@ def _check_tensorrt_binding(system: System, interpreter: Interpreter) -> Finding
 def _check_cuda_python(system: System, interpreter: Interpreter) -> Finding:
     reason = ""
     for module in ("cuda.bindings.runtime", "cuda.cudart"):
-        version, reason, _ = interpreter.try_import(module)
+        version, reason, *_ = interpreter.try_import(module)
         if version is not None:
             return Finding("cuda-python", OK, f"installed ({module})")
     fix = f"python3 -m pip install '{cuda_python_requirement(system)}'"

@@ -27,7 +27,7 @@ def check_python(system: System, interpreter: Interpreter) -> Iterator[Finding]:
         yield Finding("Python", PROBLEM, f"{detail}; 3.8 or later is needed", "Use Python 3.8 or later.", blocking=True)
     else:
         yield Finding("Python", OK, detail)
-    version, reason, requirement = interpreter.try_import("numpy")
+    version, reason, requirement, _ = interpreter.try_import("numpy")
     if version:
         yield Finding("numpy", OK, version)
     else:
@@ -37,11 +37,12 @@ def check_python(system: System, interpreter: Interpreter) -> Iterator[Finding]:
 def check_backends(system: System, interpreter: Interpreter, manifest: Manifest | None) -> Iterator[Finding]:
     """Check the backends from PyPI, and tokenizers.
 
-    A missing one is a problem only if the bundle uses it. One that is installed and cannot be imported always is one.
+    A package that is not installed is a problem only if the bundle uses it. A package that is installed but cannot be
+    imported is always a problem.
     """
     used = () if manifest is None else manifest.backends
     for name in PIP_BACKENDS:
-        version, reason, requirement = interpreter.try_import(name)
+        version, reason, requirement, _ = interpreter.try_import(name)
         if version is None and (name in used or requirement != name):
             yield Finding(name, PROBLEM, reason, pip_install_command(system, interpreter, requirement))
         elif version is None:
@@ -65,11 +66,12 @@ def _release_year(version: str) -> int:
 
 
 def _check_tokenizers(system: System, interpreter: Interpreter) -> Finding:
-    version, reason, requirement = interpreter.try_import("tokenizers")
+    version, reason, requirement, culprit = interpreter.try_import("tokenizers")
     if version is not None:
         return Finding("tokenizers", OK, version)
-    if "tokenizers" in requirement or "[text]" in requirement:
+    if culprit == "tokenizers":
         # From 0.21 on there are no wheels for Python 3.8.
-        requirement = "'tokenizers<0.21'" if interpreter.version < (3, 9) else "tokenizers"
+        package = "'tokenizers<0.21'" if interpreter.version < (3, 9) else "tokenizers"
+        requirement = f"--force-reinstall {package}" if "--force-reinstall" in requirement else package
     fix = pip_install_command(system, interpreter, requirement)
     return Finding("tokenizers", PROBLEM, f"{reason}; the bundle accepts frames, but no text", fix)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from edge_msa_runtime.errors import UsageError, first_line
+from edge_msa_runtime.errors import DataError, UsageError, first_line
+from edge_msa_runtime.inputs.npz_files import DAMAGE, damage_reason, load_arrays
 from edge_msa_runtime.modalities import MODALITIES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Arrays = dict[str, NDArray[Any]]
+    from edge_msa_runtime.inputs.npz_files import Arrays
 
 _MASK_PREFIX = "valid."
 ARRAY_NAMES = (*MODALITIES, *(_MASK_PREFIX + name for name in MODALITIES))
 """Names of the arrays of one utterance."""
+_ZIP = b"PK"
 # First bytes of .npy, .npz and an empty .npz.
-_SIGNATURES = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
+_SIGNATURES = (b"\x93NUMPY", _ZIP + b"\x03\x04", _ZIP + b"\x05\x06")
 
 
 def load_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[Arrays, Arrays]:
@@ -35,7 +35,7 @@ def load_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[Arrays, 
         Frames and masks by modality.
 
     Raises:
-        UsageError: a file is missing or has another type, or an array has another name.
+        UsageError: a file is missing or damaged or has another type, or an array has another name.
     """
     arrays = _load_archive(archive) if archive is not None else {}
     for name, path in files.items():
@@ -45,6 +45,11 @@ def load_inputs(archive: str | None, files: Mapping[str, str]) -> tuple[Arrays, 
         if not isinstance(array, np.ndarray):
             raise UsageError(f"--{name} must be a .npy of one array, got several arrays in {path}.")
         arrays[name] = array
+    return separate_masks(arrays)
+
+
+def separate_masks(arrays: Mapping[str, NDArray[Any]]) -> tuple[Arrays, Arrays]:
+    """Return the frames and the masks among arrays with `ARRAY_NAMES`, by modality."""
     frames = {name: array for name, array in arrays.items() if not name.startswith(_MASK_PREFIX)}
     masks = {name[len(_MASK_PREFIX) :]: array for name, array in arrays.items() if name.startswith(_MASK_PREFIX)}
     return frames, masks
@@ -70,13 +75,14 @@ def _load(path: str) -> NDArray[Any] | Arrays:
             if not file.read(6).startswith(_SIGNATURES):
                 raise UsageError(f"{path} must be a .npy or .npz file. Write one with numpy.save or numpy.savez.")
             file.seek(0)
-            loaded = np.load(file, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy's own message recommends allow_pickle, which would execute code from the file.
-        reason = "it contains Python objects" if "pickle" in str(error) else first_line(error)
-        raise UsageError(
-            f"{path} must contain arrays of numbers: {reason}. Write it again with numpy.savez."
-        ) from error
+            if file.read(2) == _ZIP:
+                return load_arrays(Path(path))
+            file.seek(0)
+            array: NDArray[Any] = np.load(file, allow_pickle=False)
+            return array
+    except DataError as error:
+        raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror or first_line(error)}.") from error
+    except DAMAGE as error:
+        raise UsageError(f"Cannot read {path} ({damage_reason(error)}). Create or copy it again.") from error

@@ -18,20 +18,22 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 # RuntimeError: a damaged entry can look encrypted, or look compressed with an unknown method.
-_DAMAGE = (ValueError, EOFError, OSError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (ValueError, EOFError, OSError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for a file that cannot be read."""
+_ADVICE = "Create or copy it again."
 
 
-def load_arrays(path: Path) -> Arrays:
-    """Return all arrays of an .npz file by name.
+def load_arrays(path: Path, advice: str = _ADVICE) -> Arrays:
+    """Return all arrays of an .npz file by name. `advice` ends the message of an error.
 
     Raises:
         DataError: The file is not an .npz archive, is truncated, or contains Python objects.
     """
     try:
         with path.open("rb") as file:  # np.load does not close the file if the archive is damaged
-            return _load_all(file, path)
+            return _load_all(file, path, advice)
     except OSError as error:
-        raise DataError(f"Cannot read {path} ({error.strerror or error}).") from None
+        raise DataError(f"Cannot read {path} ({error.strerror or error}). {advice}") from None
 
 
 def has_valid_characters(array: NDArray[Any]) -> bool:
@@ -45,22 +47,27 @@ def has_valid_characters(array: NDArray[Any]) -> bool:
     return int(points.max()) <= 0x10FFFF
 
 
-def _load_all(file: BinaryIO, path: Path) -> Arrays:
+def damage_reason(error: Exception) -> str:
+    """Return why an array cannot be read. NumPy's own message recommends allow_pickle, which would execute code."""
+    return "it contains Python objects" if "pickle" in str(error) else first_line(error)
+
+
+def _load_all(file: BinaryIO, path: Path, advice: str) -> Arrays:
     try:
         archive = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile):
-        raise DataError(f"{path} is not an .npz archive, or is truncated. Create or copy it again.") from None
+        raise DataError(f"{path} is not an .npz archive, or is truncated. {advice}") from None
     if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError(f"{path} must be an .npz archive of several arrays, got a single array.")
+        raise DataError(f"{path} must be an .npz archive of several arrays, got a single array. {advice}")
     with archive:
-        return {name: _load_array(archive, name, path) for name in archive.files}
+        return {name: _load_array(archive, name, path, advice) for name in archive.files}
 
 
-def _load_array(archive: Any, name: str, path: Path) -> NDArray[Any]:
+def _load_array(archive: Any, name: str, path: Path, advice: str) -> NDArray[Any]:
     try:
         array: NDArray[Any] = archive[name]
-    except _DAMAGE as error:
-        raise DataError(f"Cannot read the array {name!r} of {path} ({first_line(error)}).") from None
+    except DAMAGE as error:
+        raise DataError(f"Cannot read the array {name!r} of {path} ({damage_reason(error)}). {advice}") from None
     if not has_valid_characters(array):
-        raise DataError(f"The array {name!r} of {path} is damaged: it contains invalid characters.")
+        raise DataError(f"The array {name!r} of {path} is damaged: it contains invalid characters. {advice}")
     return array

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 from edge_msa_runtime.errors import DataError, UsageError
 from edge_msa_runtime.inputs.archives import HEADER, parse_archive
-from edge_msa_runtime.inputs.files import ARRAY_NAMES, load_inputs
+from edge_msa_runtime.inputs.files import ARRAY_NAMES, load_inputs, separate_masks
 from edge_msa_runtime.inputs.frames import build_frames
 from edge_msa_runtime.inputs.npz_files import load_arrays
 from edge_msa_runtime.inputs.public_npz import parse_public_npz
@@ -25,6 +25,7 @@ from edge_msa_runtime.modalities import MODALITIES
 
 if TYPE_CHECKING:
     from edge_msa_runtime.inputs.frames import MaskedFrames, RawSplit
+    from edge_msa_runtime.inputs.transcripts import Transcripts
 
 _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 _SUPPORTED = (
@@ -39,10 +40,11 @@ class Sample:
 
     Attributes:
         id: its name, unique within its split.
-        split: name of its split; empty if the file has no splits.
+        split: name of its split: `train` in a table without a split column; empty in files without splits.
         frames: frames (T, d) of each modality that it has.
         valid: masks (T,) of the frames, by modality; frames without a mask are all valid.
         text: its text; None if the file has no texts.
+        error: why it cannot be read; None if it can.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Sample:
     frames: Mapping[str, Any]
     valid: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     text: str | None = None
+    error: UsageError | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Samples:
         modalities: the modalities that samples have as frames.
         has_text: whether samples have texts.
         notes: what was changed or dropped.
-        read: yields the samples in the order of the file. Errors of a single sample are raised here.
+        read: yields the samples in the order of the file. A sample that cannot be read has an `error`.
     """
 
     count: int
@@ -95,12 +98,12 @@ def open_samples(path: Path, *, split: str | None = None) -> Samples:
 
 
 def _open_table(path: Path, split: str | None) -> Samples:
-    tables, notes = parse_transcripts(path)
+    parsed, notes = parse_transcripts(path)
+    tables: dict[str, Transcripts] = dict(parsed.items())
     samples = []
     for name in _selected(list(tables), split, path):
-        table = next(item for key, item in tables.items() if key == name)
-        ids = make_unique(table.ids)
-        samples += [Sample(sample, name, {}, text=text) for sample, text in zip(ids, table.texts)]
+        table = tables[name]
+        samples += [Sample(sample, name, {}, text=text) for sample, text in zip(make_unique(table.ids), table.texts)]
     return Samples(len(samples), (), True, tuple(notes), lambda: iter(samples))
 
 
@@ -110,7 +113,7 @@ def _open_npz(path: Path, split: str | None) -> Samples:
         archive = parse_archive(arrays, path)
         return _open_splits(dict(archive.splits), list(archive.notes), path, split)
     if arrays and set(arrays) <= set(ARRAY_NAMES):
-        frames, valid = load_inputs(str(path), {})
+        frames, valid = separate_masks(arrays)
         _selected([], split, path)
         return Samples(1, tuple(frames), False, (), lambda: iter([Sample(path.stem, "", frames, valid)]))
     public = parse_public_npz(arrays, path)
@@ -166,15 +169,21 @@ def _open_folder(path: Path, split: str | None) -> Samples:
             f"{', '.join(ignored[:5]) or 'nothing'}. {_SUPPORTED}"
         )
     notes = [f"{len(ignored)} other files in {path} are ignored, e.g. {ignored[0]}"] if ignored else []
-
-    def read() -> Iterator[Sample]:
-        for name in names:
-            frames, valid = load_inputs(archives.get(name), files.get(name, {}))
-            yield Sample(name, "", frames, valid)
-
     # The archives are not opened yet, so they may have every modality.
     available = MODALITIES if archives else tuple(m for m in MODALITIES if any(m in item for item in files.values()))
+
+    def read() -> Iterator[Sample]:
+        return (_read(name, archives.get(name), files.get(name, {})) for name in names)
+
     return Samples(len(names), available, False, tuple(notes), read)
+
+
+def _read(name: str, archive: str | None, files: Mapping[str, str]) -> Sample:
+    try:
+        frames, valid = load_inputs(archive, files)
+    except UsageError as error:
+        return Sample(name, "", {}, error=error)
+    return Sample(name, "", frames, valid)
 
 
 def _files_of_utterance(entry: Path) -> list[tuple[str, str, str]]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.arrays import as_array, as_float32
-from edge_msa_runtime.modalities import MODALITIES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,18 +48,12 @@ class InputValidator:
                 exceeds `MAX_ABSOLUTE_VALUE`.
         """
         validated = {}
-        if valid is None:
-            for name, frames in (("language", language), ("audio", audio), ("vision", vision)):
-                if frames is not None:
-                    rows = self._valid_frames(name, frames, None)
-                    if len(rows):
-                        validated[name] = rows
-            return validated
-        inputs = dict(zip(MODALITIES, (language, audio, vision)))
-        _check_masks(valid, inputs)
-        for name, frames in inputs.items():
+        inputs = (("language", language), ("audio", audio), ("vision", vision))
+        if valid is not None:
+            _check_masks(valid, dict(inputs))
+        for name, frames in inputs:
             if frames is not None:
-                rows = self._valid_frames(name, frames, valid.get(name))
+                rows = self._valid_frames(name, frames, None if valid is None else valid.get(name))
                 if len(rows):
                     validated[name] = rows
         return validated

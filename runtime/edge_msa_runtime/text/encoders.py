@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import abc
 import threading
-import zipfile
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from edge_msa_runtime.errors import BundleError, UsageError
+from edge_msa_runtime.errors import BundleError, DataError, UsageError
+from edge_msa_runtime.inputs.npz_files import load_arrays
 from edge_msa_runtime.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -126,11 +126,15 @@ def require_text_encoder(text_encoder: TextEncoder | None) -> TextEncoder:
 
 def _load_table(path: Path, dim: int) -> Mapping[str, NDArray[Any]]:
     try:
-        # The file is opened here because np.load does not close it if it is not an archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            rows, scales = archive["rows"], archive["scales"]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path.name} is not an embedding table ({error}). Export the bundle again.") from error
+        arrays = load_arrays(path, "Export the bundle again.")
+    except DataError as error:
+        raise BundleError(str(error)) from error
+    if not {"rows", "scales"} <= set(arrays):
+        raise BundleError(
+            f"{path.name} must have the arrays rows and scales, got {', '.join(arrays) or 'none'}. "
+            "Export the bundle again."
+        )
+    rows, scales = arrays["rows"], arrays["scales"]
     if rows.dtype != np.int8 or rows.ndim != 2 or rows.shape[1] != dim or scales.shape != rows.shape[:1]:
         raise BundleError(
             f"{path.name} must have rows int8 (V, {dim}) and scales (V,), got rows {rows.dtype} {rows.shape} and "

@@ -19,13 +19,14 @@ _MARGIN = 2
 class StreamText:
     """Stores the words of a stream and encodes them.
 
-    Words are tokenized one by one when they arrive; words without tokens are ignored. An embedding table encodes them
-    then, as long as no word has to be dropped. An encoder encodes all words together, and so does a table after old
-    words were dropped: `is_stale` is true while the language state lacks words.
+    Words are tokenized one by one when they arrive; words without tokens are ignored. A table encodes new words at
+    once, until old words have to be dropped. From then on, all words are encoded together before a prediction. An
+    encoder always encodes all words together.
 
     Attributes:
         total_words: number of words with tokens that were pushed.
-        is_stale: whether `encode_all` must replace the language state before the next prediction.
+        is_stale: whether the next prediction must replace the language state by that of `encode_all`. The caller sets
+            it to false when it has done that.
     """
 
     def __init__(self, text_encoder: TextEncoder, truncate: str) -> None:
@@ -79,31 +80,27 @@ class StreamText:
                 used = ids[: self._room - self._kept_tokens] if encoder.incremental else ids
                 self._append(word, used)
                 added += used
-        if not encoder.incremental:
-            self.is_stale = self.is_stale or any(tokenized)
-            return None
-        if self._keeps_newest and self._total_tokens > encoder.max_tokens:
+        if not encoder.incremental or (self._keeps_newest and self._total_tokens > encoder.max_tokens):
             self.is_stale = self.is_stale or bool(added)
             return None
         return encoder.encode_ids(added) if added else None
 
     def encode_all(self) -> Frames:
         """Return the frames (n, d) of all tokens that a prediction uses; n is 0 if there are none."""
-        self.is_stale = False
         encoder = self._text_encoder
         if encoder.incremental:
             return encoder.encode_ids([token for _, ids in self._kept for token in ids][-encoder.max_tokens :])
         text = " ".join(word.text for word, _ in self._kept)
         tokens = encoder.tokenizer.tokenize(text, "start" if self._keeps_newest else "end")
-        self._cut, self._used_tokens = tokens.used < tokens.total, tokens.used
+        frames = encoder.encode_ids(next(iter(tokens.parts), []))
         start, stop, position = 0, 0, 0
         for word, _ in self._kept:
             end = position + len(word.text)
             start += bool(end <= tokens.span[0] and end > position)
             stop += position < tokens.span[1]
             position = end + 1
-        self._used_range = (start, stop)
-        return encoder.encode_ids(next(iter(tokens.parts), []))
+        self._used_range, self._used_tokens, self._cut = (start, stop), tokens.used, tokens.used < tokens.total
+        return frames
 
     def _append(self, word: Word, ids: list[int]) -> None:
         self._kept.append((word, ids))

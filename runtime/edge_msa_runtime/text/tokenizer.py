@@ -128,7 +128,15 @@ def check_truncate(truncate: str) -> None:
 
 
 def truncation_warnings(total: int, used: int, max_tokens: int, truncate: str, words: str = "") -> tuple[str, ...]:
-    """Return a warning if fewer tokens were used than the text has. `words` says the same in words."""
+    """Return a warning if a text has more tokens than were used.
+
+    Args:
+        total: tokens of the text.
+        used: tokens that were used.
+        max_tokens: tokens that the bundle takes.
+        truncate: what was dropped, as in `Tokenizer.tokenize`.
+        words: the number of unused words, put after the number of unused tokens, such as ` (2 of 9 words)`.
+    """
     if used >= total:
         return ()
     dropped = "end" if truncate == "end" else "beginning"
@@ -140,7 +148,9 @@ def _load(path: Path) -> Any:
     try:
         tokenizers = import_package("tokenizers")
     except PackageImportError as error:
-        raise PackageImportError(f"Text input needs tokenizers: {error.reason}", error.requirement) from error
+        raise PackageImportError(
+            f"Text input needs tokenizers: {error.reason}", error.requirement, error.culprit
+        ) from error
     try:
         return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exceptions

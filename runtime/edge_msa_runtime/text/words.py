@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Sequence
+from typing import Any
 
 from edge_msa_runtime.errors import UsageError
 
@@ -41,17 +41,17 @@ def join_words(text: Any) -> str:
     return text
 
 
-def parse_words(text: Any, times: Any, previous: Sequence[Word]) -> list[Word]:
+def parse_words(text: Any, times: Any, latest: float) -> list[Word]:
     """Return the words of one push to a stream.
 
     Args:
         text: a string, whose words are separated by whitespace, or a list of words.
         times: None, or (start, end) in seconds for each word.
-        previous: the words of earlier pushes.
+        latest: the latest start of an earlier push, in seconds; -inf if there is none.
 
     Raises:
         UsageError: `text` is neither a string nor a list of words, or `times` does not have one finite (start, end)
-            per word with start <= end. Starts must ascend, from the last one of `previous` on.
+            per word with start <= end. Starts must ascend, from `latest` on.
     """
     joined = join_words(text)
     texts = joined.split() if isinstance(text, str) else list(text)
@@ -60,7 +60,6 @@ def parse_words(text: Any, times: Any, previous: Sequence[Word]) -> list[Word]:
     pairs = _pairs(times)
     if len(pairs) != len(texts):
         raise UsageError(f"times must have one (start, end) per word, got {len(pairs)} for {len(texts)} words.")
-    latest = next((word.start for word in reversed(previous) if word.start is not None), -math.inf)
     for word, (start, end) in zip(texts, pairs):
         if not (math.isfinite(start) and math.isfinite(end) and latest <= start <= end):
             raise UsageError(

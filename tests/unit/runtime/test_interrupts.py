@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Iterator
 
@@ -58,6 +59,18 @@ def test_a_second_signal_does_not_interrupt_the_cleanup(monkeypatch: pytest.Monk
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert received.exit_code == 143
+
+
+@pytest.mark.case("F22")
+def test_ignored_signals_do_not_delay_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 1.5, 3.0])
+    monkeypatch.setattr(interrupts, "time", types.SimpleNamespace(monotonic=lambda: next(times)))
+    received = interrupts.Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        received.receive(signal.SIGINT, None)
+    received.receive(signal.SIGINT, None)
+    with pytest.raises(KeyboardInterrupt):
+        received.receive(signal.SIGINT, None)
 
 
 @pytest.mark.case("F22")

@@ -80,7 +80,7 @@ def test_a_usable_output_is_accepted(path: str, kind: str, inputs: tuple[str, ..
 
 def test_two_outputs_must_differ(tmp_path: Path) -> None:
     check_distinct_outputs([tmp_path / "a", tmp_path / "b"])
-    with pytest.raises(UsageError, match="two outputs"):
+    with pytest.raises(UsageError, match="Two outputs have the path"):
         check_distinct_outputs([tmp_path / "a", tmp_path / "x" / ".." / "a"])
 
 
@@ -92,18 +92,14 @@ def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_line_checks_its_output_first(
-    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shared_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edge_msa_runtime.cli import info
-
-    add_parser = info.add_parser
-
-    def with_output(commands: object) -> None:
-        from edge_msa_runtime.cli.common import add_output_option
-
-        add_parser(commands)
-        add_output_option(commands.choices["info"], "FILE.json", "File to write")  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(info, "add_parser", with_output)
-    assert main(["info", str(shared_bundle), "--output", str(shared_bundle / "x.json")]) == 2
-    assert "is inside the input" in capsys.readouterr().err
+    command = ["predict", str(shared_bundle), "--data", str(tmp_path / "t.csv"), "--output"]
+    (tmp_path / "t.csv").touch()
+    for output, message in (
+        (shared_bundle / "x.json", "is inside the input"),
+        (tmp_path / "t.csv", "would overwrite an input"),
+        (tmp_path / "t.csv" / "x.csv", "is not a folder"),
+    ):
+        assert main([*command, str(output)]) == 2
+        assert message in capsys.readouterr().err

@@ -84,7 +84,8 @@ def test_a_full_pool_serves_waiting_threads_in_order(pool: ProgramPool[CountedPr
     assert order == [0, 1, 2]
 
 
-def test_a_thread_that_predicts_in_a_loop_lets_others_in(pool: ProgramPool[CountedProgram]) -> None:
+def test_a_thread_that_predicts_in_a_loop_lets_others_in() -> None:
+    pool = ProgramPool(CountedProgram, 1)
     held, done = pool.take(), threading.Event()
 
     def loop() -> None:

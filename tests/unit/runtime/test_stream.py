@@ -73,7 +73,7 @@ def test_predicting_an_empty_stream_is_a_usage_error(session: Session) -> None:
     stream = session.create_stream()
     stream.push()
     stream.push(language=np.zeros((0, 4), "f4"), audio=np.zeros((2, 2), "f4"), valid={"audio": np.zeros(2, bool)})
-    with pytest.raises(UsageError, match="no valid frame yet"):
+    with pytest.raises(UsageError, match="has no valid frame"):
         stream.predict()
     assert stream.subset == ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -44,6 +45,28 @@ def run_in_threads(work: Callable[[int], None], count: int) -> None:
         assert not thread.is_alive()
     if errors:
         raise errors[0]
+
+
+def test_loading_counts_every_program(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    created = []
+    with load(shared_bundle, "onnxruntime", workers=3) as session:
+        compile_graph = session.graphs.backend.compile
+
+        def compile_slowly(path: Path, precision: str) -> Callable[[], Any]:
+            create = compile_graph(path, precision)
+
+            def create_slowly() -> Any:
+                created.append(path)
+                time.sleep(0.01)
+                return create()
+
+            return create_slowly
+
+        monkeypatch.setattr(session.graphs.backend, "compile", compile_slowly)
+        before = session.load_ms
+        session.prepare("l")
+        assert len(created) == 3 * len(set(created)) > 3
+        assert session.load_ms - before >= 10 * len(created)
 
 
 def make_inputs(frames: Callable[..., Any]) -> list[dict[str, Any]]:

@@ -160,6 +160,41 @@ def test_an_installed_package_that_cannot_be_imported_is_a_problem(fakes: FakePa
 
 
 @pytest.mark.case("F5")
+def test_damaged_tokenizers_are_installed_again(fakes: FakePackages, make_text_bundle: Callable[[str], Path]) -> None:
+    fakes.add("tokenizers", MISSING_LIBRARY)
+    folder = str(make_text_bundle("table"))
+    fix = topics(fakes.run_command("doctor", folder, "--json"))["tokenizers"]["fix"]
+    assert "pip install --force-reinstall " in fix
+    assert "tokenizers" in fix
+    done = fakes.run_command("predict", folder, "--text", "i")
+    assert done.stderr.splitlines()[-1].endswith("Run: pip install --force-reinstall tokenizers")
+
+
+def test_a_package_that_another_thread_imports_is_complete(fakes: FakePackages) -> None:
+    fakes.add("slow", "import time\ntime.sleep(0.3)\nDONE = True")
+    code = """
+import sys, threading, time
+from edge_msa_runtime.vendor_packages import import_package
+for start in (import_package, __import__):
+    thread = threading.Thread(target=start, args=("slow",))
+    thread.start()
+    while "slow" not in sys.modules:
+        time.sleep(0.001)
+    print(import_package("slow").DONE)
+    thread.join()
+    del sys.modules["slow"]
+"""
+    done = fakes.run("-c", code)
+    assert (done.stdout.split(), done.stderr) == (["True", "True"], "")
+
+
+def test_a_package_can_be_imported_without_a_console(fakes: FakePackages) -> None:
+    fakes.add("loud", "import sys\nsys.stderr.write('hello')")
+    code = "import sys; sys.stderr = None; from edge_msa_runtime.vendor_packages import import_package as f; f('loud')"
+    assert fakes.run("-c", code).returncode == 0
+
+
+@pytest.mark.case("F5")
 @pytest.mark.parametrize(
     ("source", "reason", "requirement"),
     [

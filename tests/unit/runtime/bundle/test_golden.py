@@ -35,7 +35,7 @@ def test_a_text_replaces_the_frames_of_language() -> None:
     [
         ({"l/prediction": np.zeros(1)}, "has no array l/language"),
         ({"other": np.zeros(1)}, "has no cases"),
-        ({"l/prediction": np.array([None])}, "Cannot load golden"),
+        ({"l/prediction": np.array([None])}, "Python objects\\)\\. Export the bundle again"),
         ({**GOLDEN, "l/prediction": np.array([np.nan], "f4")}, "must be finite float32 of shape .1,.*, got float32"),
         ({**GOLDEN, "l/prediction": np.zeros(0, "f4")}, r"got float32 of shape \(0,\)"),
         ({**GOLDEN, "l/prediction": np.zeros((), "f4")}, r"got float32 of shape \(\)"),

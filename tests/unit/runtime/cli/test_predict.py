@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
-from edge_msa_runtime import Prediction, Session, load
+from edge_msa_runtime import InferenceError, Prediction, Session, load
 from edge_msa_runtime.cli.main import main
 
 
@@ -128,11 +128,12 @@ def test_texts_of_a_table_are_predicted(
     make_text_bundle: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_text_bundle("table")
-    (tmp_path / "t.csv").write_text("id,text\na,i love it\nb,\nc,  \n")
+    (tmp_path / "t.csv").write_text("id,text\na\u2028a,i love it\nb,\nc,  \n", "utf-8")
     assert main(["predict", str(folder), "--data", str(tmp_path / "t.csv"), "--json"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert json.loads(lines[-1])["predicted"] == 1
-    rows = list(csv.DictReader(lines[:-1]))
+    *lines, summary, _ = capsys.readouterr().out.split("\n")
+    assert json.loads(summary)["predicted"] == 1
+    rows = list(csv.DictReader(lines))
+    assert [row["id"] for row in rows] == ["a\u2028a", "b", "c"]
     assert float(rows[0]["score"]) == pytest.approx(load(folder).predict(text="i love it").score, rel=1e-6)
     assert [row["warnings"] for row in rows] == ["", "no valid frame or word", "no valid frame or word"]
 
@@ -154,11 +155,53 @@ def test_one_unusable_sample_does_not_lose_the_others(
 
 
 @pytest.mark.case("F7")
+def test_a_damaged_file_in_a_folder_does_not_lose_the_other_samples(
+    shared_bundle: Path, tmp_path: Path, frames: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "good.vision.npy", frames("vision", 4))
+    np.save(tmp_path / "short.vision.npy", frames("vision", 4))
+    np.savez(tmp_path / "zip.npz", vision=frames("vision", 4))
+    for name in ("short.vision.npy", "zip.npz"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-20])
+    assert main(["predict", str(shared_bundle), "--data", str(tmp_path)]) == 0
+    good, short, archive = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert good["subset"] == "v"
+    assert "short.vision.npy" in short["warnings"]
+    assert "is truncated" in archive["warnings"]
+    (tmp_path / "good.vision.npy").unlink()
+    assert main(["predict", str(shared_bundle), "--data", str(tmp_path)]) == 2
+    assert "short.vision.npy" in capsys.readouterr().err
+
+
+def test_a_failure_of_the_backend_does_not_lose_the_other_samples(
+    shared_bundle: Path,
+    tmp_path: Path,
+    frames: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    original = Session.predict
+
+    def predict(session: Session, **inputs: Any) -> Prediction:
+        if len(inputs["vision"]) == 5:
+            raise InferenceError("the backend failed")
+        return original(session, **inputs)
+
+    monkeypatch.setattr(Session, "predict", predict)
+    for name, count in (("bad", 5), ("good", 4)):
+        np.save(tmp_path / f"{name}.vision.npy", frames("vision", count))
+    assert main(["predict", str(shared_bundle), "--data", str(tmp_path)]) == 0
+    bad, good = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert (bad["subset"], bad["warnings"], good["subset"]) == ("", "the backend failed", "v")
+
+
+@pytest.mark.case("F7")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--data", "x.npz", "--text", "hi"], "--data is for many samples"),
         (["--text", "hi", "--output", "out.csv"], "--output and --split are for the samples of --data"),
+        (["--text", "i" * 300, "--output", "out.csv"], "--output and --split are for the samples of --data"),
         (["--data", "x.npz", "--output", "out.txt"], "must end in .csv or .json"),
         (["--data", "x.pkl"], "x.pkl does not exist"),
         ([], "or many samples as --data"),

@@ -118,7 +118,7 @@ def _create_python(
 ) -> Interpreter:
     def import_version(module: str) -> str:
         if module not in modules:
-            raise PackageImportError(f"Cannot import {module} (No module named {module!r})", module)
+            raise PackageImportError(f"Cannot import {module} (No module named {module!r})", module, module)
         return modules[module]
 
     return Interpreter(version, architecture, is_virtual, sees_system_packages, import_version)

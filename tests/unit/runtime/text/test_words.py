@@ -6,7 +6,7 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
-from edge_msa_runtime import UsageError, load
+from edge_msa_runtime import InferenceError, UsageError, load
 from edge_msa_runtime.text.words import Word
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime import toy_text
@@ -82,6 +82,45 @@ def test_an_invalid_push_of_words_does_not_change_the_stream(
         with pytest.raises(UsageError, match=message):
             stream.push(**inputs)
         assert (stream.predict().outputs, len(stream.words)) == (before, 1)
+
+
+@pytest.mark.parametrize("failing", ["encode_text", "step"])
+def test_a_failed_encoding_loses_no_words(
+    make_text_bundle: MakeTextBundle, frames: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise InferenceError("the backend failed")
+
+    with load(make_text_bundle("encoder"), "onnxruntime") as session:
+        stream = session.create_stream()
+        stream.push(text="i love", audio=frames("audio", 4))
+        stream.predict()
+        stream.push(text="it")
+        with monkeypatch.context() as patch:
+            patch.setattr(session.graphs, failing, fail)
+            for _ in range(2):
+                with pytest.raises(InferenceError, match="the backend failed"):
+                    stream.predict()
+        assert stream.subset == "la"
+        prediction = stream.predict()
+        assert prediction.subset == "la"
+        expected = session.predict(text="i love it", audio=frames("audio", 4))
+        assert_close_to_scale(prediction.outputs, expected.outputs)
+        assert [word.text for word in stream.words] == ["i", "love", "it"]
+
+
+def test_words_beyond_the_maximum_are_not_encoded_again(
+    make_text_bundle: MakeTextBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with load(make_text_bundle("encoder"), "onnxruntime") as session:
+        stream = session.create_stream()
+        stream.push(text="love " * 4 * toy_text.MAX_TOKENS)
+        expected = stream.predict()
+        monkeypatch.setattr(session.graphs, "encode_text", None)
+        stream.push(text="hate")
+        prediction = stream.predict()
+        assert prediction.outputs == expected.outputs
+        assert "of 41 words) were not used" in prediction.warnings[0]
 
 
 def test_text_after_language_frames_is_refused(make_text_bundle: MakeTextBundle, frames: Callable[..., Any]) -> None:
