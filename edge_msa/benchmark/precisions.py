@@ -1,9 +1,10 @@
 """Measure accuracy and latency of every precision of every backend, and choose one precision per backend.
 
 All precisions are written as one candidate bundle and run by the device runtime. A backend that cannot run on this
-machine (TensorRT) is replaced by the backend that measured its parity: the accuracy is that of the same graph, and the
-latency stays unknown. Latency is measured on the target if it can be reached, else on this machine. If this machine has
-another architecture than the target, the reason for the choice says so.
+machine (TensorRT) is replaced by the backend that measured its parity: the accuracy is that of the same graph on all
+samples, and the latency stays unknown. For fp16, that backend is the reference implementation of ONNX, because ONNX
+Runtime computes float16 graphs in float32. Latency is measured on the target if it can be reached, else on this
+machine. If this machine has another architecture than the target, the reason for the choice says so.
 """
 
 from __future__ import annotations
@@ -15,12 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_msa.benchmark.machine import matches_profile
-from edge_msa.console import print_note
-from edge_msa.data.dataset import Dataset, FloatArray, Split
+from edge_msa.console import print_note, print_progress
+from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.predictors import open_session, session_predictor
@@ -31,7 +29,7 @@ from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.request import REFERENCE, ExportRequest
 from edge_msa_runtime.benchmark.bench import bench_sessions
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
-from edge_msa_runtime.modalities import Subset, subsets_of
+from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session
 
 MIN_SPEEDUP = 0.1
@@ -40,12 +38,6 @@ differ by less."""
 ROUNDS = 3
 RUNS_PER_ROUND = 100
 """Predictions of each precision in a round."""
-
-REFERENCE_SAMPLES = 32
-"""Samples per subset that the reference implementation of ONNX predicts, because it is slow."""
-
-Predictions = tuple[NDArray[np.integer], FloatArray]
-"""Rows of a split, and their predictions."""
 
 LatencyRounds = Mapping[tuple[str, str], tuple[float, ...]]
 """The p50 of the largest modality subset in each round, in milliseconds, by backend and precision."""
@@ -62,7 +54,7 @@ class PrecisionMeasurement:
     points: Mapping[str, float]
     """The metric of the accuracy gate in percent, by modality subset."""
     by_subset: Mapping[str, Mapping[str, float]]
-    """All metrics, by modality subset. With the reference implementation of ONNX, they are those of a few samples."""
+    """All metrics, by modality subset."""
     signal: frozenset[str]
     """Subsets whose fp32 predictions have signal."""
     rounds: tuple[float, ...]
@@ -197,21 +189,13 @@ def _measure_backend(
         on_target = latencies is not None or matches_profile(bundle.manifest.profile)
         if latencies is None:
             latencies = _measure_latency(bundle, backend, sessions)
-        fp32: dict[Subset, Predictions] = {}
         for name, session in sessions.items():
-            measured = _predict_subsets(session, split)
-            by_subset = {
-                subset.value: measure(task, split.labels[rows], scores) for subset, (rows, scores) in measured.items()
-            }
-            fp32 = measured if name == "fp32" else fp32
+            by_subset = _measure_subsets(session, task, split)
             yield PrecisionMeasurement(
                 backend,
                 name,
                 session.backend,
-                points={
-                    subset.value: _points(task, split, fp32[subset], measured[subset], by_subset[subset.value])
-                    for subset in measured
-                },
+                points={subset: gate_points(task, metrics) for subset, metrics in by_subset.items()},
                 by_subset=by_subset,
                 signal=signal,
                 rounds=latencies.get((backend, name), ()),
@@ -219,28 +203,15 @@ def _measure_backend(
             )
 
 
-def _predict_subsets(session: Session, split: Split) -> dict[Subset, Predictions]:
-    """Return the rows and predictions of each subset: of all samples, or of a few if the backend is slow."""
+def _measure_subsets(session: Session, task: Task, split: Split) -> dict[str, dict[str, float]]:
+    """Return the metrics of all samples of each subset."""
+    if session.backend == REFERENCE:
+        print_progress(f"Predicting {len(split)} samples per subset in {session.precision} arithmetic.")
     predict = session_predictor(session)
-    results: dict[Subset, Predictions] = {}
-    for subset, all_rows in available_subsets(split):
-        rows = all_rows
-        if session.backend == REFERENCE and len(rows) > REFERENCE_SAMPLES:
-            rows = rows[np.linspace(0, len(rows) - 1, REFERENCE_SAMPLES).astype(np.intp)]
-        results[subset] = rows, predict(split.select(rows), subset)
-    return results
-
-
-def _points(task: Task, split: Split, fp32: Predictions, measured: Predictions, metrics: Mapping[str, float]) -> float:
-    """Return the gate's metric over all samples: that of fp32, plus the change on the samples that were measured."""
-    rows, _ = measured
-    points = gate_points(task, metrics)
-    all_rows, scores = fp32
-    if len(rows) == len(all_rows):
-        return points
-    same = scores[np.searchsorted(all_rows, rows)]
-    change = points - gate_points(task, measure(task, split.labels[rows], same))
-    return gate_points(task, measure(task, split.labels[all_rows], scores)) + change
+    return {
+        subset.value: measure(task, split.labels[rows], predict(split.select(rows), subset))
+        for subset, rows in available_subsets(split)
+    }
 
 
 def _measure_latency(bundle: Bundle, backend: str, sessions: Mapping[str, Session]) -> LatencyRounds:

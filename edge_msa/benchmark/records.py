@@ -121,8 +121,9 @@ def write_records(path: Path, *records: Evaluation | BenchRecord) -> Path:
 def load_records(paths: Iterable[Path]) -> Records:
     """Load the records of all commands from files, and from all JSON files below folders.
 
-    A file holds one record or a list of records. Below a folder, files that cannot be used are skipped: other files,
-    damaged records, records of older versions, and evaluations on other data than most.
+    A file contains one record or a list of records. Below a folder, a file is skipped if it is not a measurement, is
+    damaged, was written by an older version, or is an evaluation on other data than most. `Records.skipped` has the
+    reasons.
 
     Raises:
         RunError: A path does not exist, a folder has no record, or a file that was passed is not valid.
@@ -138,6 +139,10 @@ def load_records(paths: Iterable[Path]) -> Records:
                 f"{path} does not exist. Pass a pipeline folder, or a file written by edge-msa evaluate or bench."
             )
     return loaded.records()
+
+
+class _OtherFileError(RunError):
+    """A JSON file is not a measurement."""
 
 
 class _Loaded:
@@ -165,10 +170,10 @@ class _Loaded:
             try:
                 records = list(_parse_file(path))
             except RunError as error:
-                if owner is None:
-                    self._skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
-                else:
+                if owner is not None and isinstance(error, _OtherFileError):
                     self._models[owner[0]] = owner[1]
+                else:
+                    self._skipped.append((path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")))
                 continue
             for record in records:
                 self._add(path, record, found=True)
@@ -233,7 +238,7 @@ def _parse_file(file: Path) -> Iterator[Evaluation | BenchRecord | OtherRecord]:
             yield OtherRecord(str(kind), file, fields)
             continue
         if kind not in {"evaluation", "bench"}:
-            raise RunError(f"{file} must contain evaluation or bench records, got {kind!r}. {_EXPECTED_FILE}.")
+            raise _OtherFileError(f"{file} must contain evaluation or bench records, got {kind!r}. {_EXPECTED_FILE}.")
         try:
             yield Evaluation.from_json(fields) if kind == "evaluation" else BenchRecord.from_json(fields)
         except EdgeMsaError as error:

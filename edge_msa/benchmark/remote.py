@@ -196,7 +196,7 @@ def probe_host(remote: RemoteConfig, profile: Mapping[str, Any]) -> str:
 
 def _install_runtime(remote: RemoteConfig, folder: str, bundle: Bundle, backend: str) -> _RemoteRuntime:
     """Install this machine's runtime into a new environment; with `offline`, import it from its wheel instead."""
-    wheel = _copy_wheel(remote.host, folder, bundle)
+    wheel = _copy_wheel(remote, folder, bundle)
     # What backends write to TMPDIR, HOME and the cache is removed with the folder. Python still finds the packages that
     # the user of the device has installed in HOME.
     folders = {
@@ -215,15 +215,17 @@ def _install_runtime(remote: RemoteConfig, folder: str, bundle: Bundle, backend:
     return _RemoteRuntime(remote.host, f"{folder}/bundle", f"{environment} {python} -m edge_msa_runtime")
 
 
-def _copy_wheel(host: SshHost, folder: str, bundle: Bundle) -> str:
+def _copy_wheel(remote: RemoteConfig, folder: str, bundle: Bundle) -> str:
     """Copy the wheel of this machine's runtime to the device, and return its path there."""
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as scratch:
         wheel = write_runtime_wheel(Path(scratch))
         if file_sha256(wheel) not in bundle.manifest.files.values():
+            verb = "uses" if remote.offline else "installs"
             print_note(
-                f"The runtime in {bundle.manifest.name} differs from {wheel.name} of this machine, which is used."
+                f"The benchmark {verb} {wheel.name} of this machine. The runtime in {bundle.manifest.name} differs and "
+                "is not used."
             )
-        copy_files(host, wheel.parent, [wheel.name], f"{folder}/runtime", "copying the runtime")
+        copy_files(remote.host, wheel.parent, [wheel.name], f"{folder}/runtime", "copying the runtime")
         return f"{folder}/runtime/{wheel.name}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edge_msa.text_tables import text_table
 from edge_msa_runtime import load
 from edge_msa_runtime.backends.base import Program
 from edge_msa_runtime.bundle.golden import load_golden
-from edge_msa_runtime.bundle.loader import Bundle, open_bundle
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.errors import BackendUnavailableError, UsageError
 from edge_msa_runtime.modalities import subsets_of
@@ -78,13 +78,12 @@ def measure_overhead(path: Path, *, threads: int, num_runs: int) -> tuple[Runtim
         BackendUnavailableError: No backend of the bundle is available on this machine.
         UsageError: The bundle has no window graph for all of its modalities.
     """
-    bundle = open_bundle(path)
     results: list[RuntimeOverhead] = []
     reasons: list[str] = []
-    for name in bundle.manifest.backends:
+    for name in open_bundle(path).manifest.backends:
         try:
             with load(path, backend=name, threads=threads) as session:
-                results += _measure_session(bundle, session, num_runs)
+                results += _measure_session(session, num_runs)
         except BackendUnavailableError as error:
             reasons.append(str(error))
     if not results:
@@ -111,37 +110,43 @@ def format_overhead(results: Sequence[RuntimeOverhead]) -> str:
     return text_table(header, rows, left=3)
 
 
-def _measure_session(bundle: Bundle, session: Session, num_runs: int) -> Iterator[RuntimeOverhead]:
-    manifest = bundle.manifest
+def _measure_session(session: Session, num_runs: int) -> Iterator[RuntimeOverhead]:
+    manifest = session.manifest
     subset = subsets_of(manifest.modalities)[-1]
-    case = next(case for case in load_golden(bundle) if case.subset is subset)
+    case = next(case for case in load_golden(session.bundle) if case.subset is subset)
     frames: dict[str, Any] = {
         name: np.ascontiguousarray(values[: manifest.modalities[name].window]) for name, values in case.frames.items()
     }
     chunks: dict[str, Any] = {name: values[: manifest.modalities[name].chunk] for name, values in frames.items()}
-    window = _load_program(bundle, session, GraphKey.window(subset))
-    steps = [_load_program(bundle, session, GraphKey.step(name)) for name in frames]
-    fuse = _load_program(bundle, session, GraphKey.fuse(manifest.modalities))
-    _fill(window, {f".{name}": values for name, values in frames.items()})
-    for step, values in zip(steps, chunks.values(), strict=True):
-        _fill(step, {"": values})
-    fuse.inputs["available"][...] = 1
-    stream = session.create_stream()
+    with ExitStack() as stack:
 
-    def push_and_predict() -> None:
-        stream.push(**chunks)
-        stream.predict()
+        def load_program(key: GraphKey) -> Program:
+            program = _load_program(session, key)
+            stack.callback(program.close)
+            return program
 
-    yield _time(f"predict {subset.value}", session, (window,), lambda: session.predict(**frames), num_runs)
-    yield _time(f"push {subset.value} and predict", session, (*steps, fuse), push_and_predict, num_runs)
+        window = load_program(session.graphs.window_key(subset, frames) or GraphKey.window(subset))
+        steps = [load_program(GraphKey.step(name)) for name in frames]
+        fuse = load_program(GraphKey.fuse(manifest.modalities))
+        _fill(window, {f".{name}": values for name, values in frames.items()})
+        for step, values in zip(steps, chunks.values(), strict=True):
+            _fill(step, {"": values})
+        fuse.inputs["available"][...] = 1
+        stream = session.create_stream()
+
+        def push_and_predict() -> None:
+            stream.push(**chunks)
+            stream.predict()
+
+        yield _time(f"predict {subset.value}", session, (window,), lambda: session.predict(**frames), num_runs)
+        yield _time(f"push {subset.value} and predict", session, (*steps, fuse), push_and_predict, num_runs)
 
 
-def _load_program(bundle: Bundle, session: Session, key: GraphKey) -> Program:
-    spec = bundle.graph(session.backend, session.precision, key)
+def _load_program(session: Session, key: GraphKey) -> Program:
+    spec = session.bundle.graph(session.backend, session.precision, key)
     if spec is None:
-        raise UsageError(f"{bundle.path} has no {key} graph to compare with. Export the bundle again.")
-    backend = session.graphs.backend
-    return backend.compile(bundle.path / spec.file, session.precision)()
+        raise UsageError(f"{session.bundle.path} has no {key} graph to compare with. Export the bundle again.")
+    return session.graphs.backend.load(session.bundle.path / spec.file, session.precision)
 
 
 def _fill(program: Program, frames: Frames) -> None:

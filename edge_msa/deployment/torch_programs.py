@@ -61,7 +61,11 @@ def check_programs_precision(profile: DeviceProfile, precision: str) -> str:
 
 
 def write_programs(
-    student: DeployableStudent, profile: DeviceProfile, precision: str, output_dir: Path, asked: Mapping[str, Any]
+    student: DeployableStudent,
+    profile: DeviceProfile,
+    precision: str,
+    output_dir: Path,
+    recorded_request: Mapping[str, Any],
 ) -> ProgramExport:
     """Write a folder with the programs of a student, compiled for `precision` if torch-tensorrt is available here.
 
@@ -70,7 +74,7 @@ def write_programs(
         profile: The target.
         precision: Precision to compile for.
         output_dir: Folder to write.
-        asked: What the export was requested with, for the provenance.
+        recorded_request: The request of the export, for the provenance.
 
     Raises:
         ExportError: torch cannot export the student.
@@ -85,7 +89,7 @@ def write_programs(
         except (ExportError, BackendUnavailableError) as caught:  # the programs can be compiled on the device
             error = caught
             shutil.rmtree(folder / "compiled", ignore_errors=True)
-        provenance = dataclasses.replace(request.provenance, request=asked)
+        provenance = dataclasses.replace(request.provenance, request=recorded_request)
         info = ProgramsInfo(profile, get_torch_version(), precision, compiled, provenance)
         write_programs_info(folder, programs, info)
     return ProgramExport(programs, info, error)

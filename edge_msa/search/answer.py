@@ -105,8 +105,6 @@ def _positive_text(
 def _uncertainty(record: SearchRecord, trial: TrialResult, default: TrialResult) -> str:
     """Return the interval of the difference from the default recipe, or that there is none."""
     interval = seed_interval(*(record.errors.get(item.number, ()) for item in (default, trial)))
-    if trial.number == default.number:
-        return ""
     if interval is None:
         return " Both were trained with one seed, so the difference may be chance."
     low, high = interval

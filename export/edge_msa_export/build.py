@@ -24,7 +24,7 @@ from edge_msa_export.parity.reference_backend import open_measuring_backend
 from edge_msa_export.parity.text import measure_text_encoder_parity, write_text_model
 from edge_msa_export.request import ExportRequest, GraphVariant, list_variants
 from edge_msa_export.text import TextGraph
-from edge_msa_runtime.bundle.manifest import GraphKey, GraphSpec, TextSpec
+from edge_msa_runtime.bundle.manifest import GraphKey, GraphSpec, StateSpec, TextSpec
 from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.tolerances import largest_tolerance, tolerance_for
 
@@ -97,14 +97,19 @@ def build_graphs(
     for variant in variants:
         layers = int8_layers.get(variant.scheme)
         if layers is not None and not layers.int8:
-            refused[variant.backend, variant.precision] = f"{layers}, so it would compute in float as fp32 does"
+            refused[variant.backend, variant.precision] = f"{layers}, so it would compute as fp32 does"
             continue
         files = writer.write(variant, graphs)
-        parity = _measure_variant(files, variant, cases, student, request, work_dir)
+        parity = _measure_variant(files, variant, cases, shapes.states, student, request, work_dir)
         if variant.precision == "fp32":
             check_fp32_parity(variant.measured_by, parity, cases)
         limit = largest_tolerance(variant.precision, request.task, predictions)
         if reason := _find_parity_problem(parity, limit):
+            if variant.precision == "fp32":
+                raise ExportError(
+                    f"fp32 is not available for {variant.backend}: {reason}. This student cannot be exported "
+                    "faithfully."
+                )
             refused[variant.backend, variant.precision] = reason
             continue
         specs.extend(
@@ -141,7 +146,10 @@ def _find_parity_problem(parity: Mapping[GraphKey, float], limit: float) -> str:
     if not np.isfinite(value):
         return f"the {worst} graph returns a prediction that is not finite"
     if tolerance_for(value) > limit:
-        return f"the {worst} graph differs from torch by {value:.2g} on a golden sample, more than {limit / 2:.2g}"
+        return (
+            f"the {worst} graph differs from torch by {value:.2g} on a golden sample, more than the allowed "
+            f"{limit / 2:.2g}"
+        )
     return ""
 
 
@@ -204,13 +212,13 @@ def _measure_variant(
     files: Mapping[GraphKey, GraphFile],
     variant: GraphVariant,
     cases: Sequence[ParityCase],
+    states: Mapping[str, tuple[StateSpec, ...]],
     student: StudentLike,
     request: ExportRequest,
     work_dir: Path,
 ) -> dict[GraphKey, float]:
     backend = open_measuring_backend(variant.measured_by)
     programs = {key: backend.load(work_dir / graph.file, variant.precision) for key, graph in files.items()}
-    states = get_student_shapes(student, request.normalization).states
     parity = measure_parity(programs, cases, states, request.chunks)
     parity.update(measure_text_encoder_parity(programs, student, request, work_dir))
     for program in programs.values():

@@ -53,16 +53,21 @@ def to_export_error(error: OSError, output_dir: Path, remains: str = "") -> Expo
     """Return an ExportError that says why a folder cannot be written, and what remains of it."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     problem = ": no space left on the device." if full else f" ({error})."
-    return ExportError(
-        f"{output_dir} cannot be written{problem} {remains or 'Free some space or choose another folder.'}"
-    )
+    advice = "Free some space or choose another folder." if full else "Choose another folder."
+    return ExportError(f"{output_dir} cannot be written{problem} {remains or advice}")
 
 
 def check_destination(output_dir: Path, may_replace: Callable[[Path], bool]) -> None:
-    """Check that `output_dir` is missing, empty, or a folder that `may_replace` accepts. Call this before slow work.
+    """Check that an export may write `output_dir`: nothing is there, an empty folder, or one that may be replaced.
+
+    Call this before slow work.
+
+    Args:
+        output_dir: the destination.
+        may_replace: returns whether an existing folder may be replaced.
 
     Raises:
-        OutputError: it is something else.
+        OutputError: something else is there.
     """
     destination = output_dir.absolute()
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):

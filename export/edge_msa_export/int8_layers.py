@@ -23,7 +23,7 @@ class Int8Layers:
     """Layers that could compute in INT8: convolutions of encoders and linear layers of a text encoder."""
 
     def __str__(self) -> str:
-        return f"int8: {self.int8} of {self.total} layers"
+        return f"{self.int8} of {self.total} layers in int8"
 
 
 def count_int8_layers(

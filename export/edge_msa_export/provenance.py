@@ -50,7 +50,7 @@ class Provenance:
         versions: versions of the packages used, by name.
         calibration: recipe of the calibration.
         plan: mixed-precision plan, by quantization scheme.
-        request: what the export was requested with, and its result, so that the same request is not exported again.
+        request: request and result of the export. The same request is not exported again.
         parity_measured_by: backend that measured the parity, by backend of the bundle and precision. An export adds it.
     """
 

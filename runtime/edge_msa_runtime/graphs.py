@@ -76,8 +76,8 @@ class Graphs:
         if self._is_closed:
             raise closed_error()
 
-    def run_window(self, subset: Subset, frames: Mapping[str, Frames]) -> tuple[list[float], tuple[str, ...]] | None:
-        """Run the shortest window graph of a subset that holds the frames, and return its outputs and warnings.
+    def window_key(self, subset: Subset, frames: Mapping[str, Frames]) -> GraphKey | None:
+        """Return the key of the shortest window graph of a subset that holds the frames.
 
         The result is None if the frames of a modality exceed its window, or if the bundle has no window graphs.
         """
@@ -86,13 +86,20 @@ class Graphs:
                 if len(frames[name]) > length:
                     break
             else:
-                pool = self._windows.get(key) or self._window_pool(key)
-                program = pool.take()
-                try:
-                    return program.run(frames)
-                finally:
-                    pool.give(program)
+                return key
         return None
+
+    def run_window(self, subset: Subset, frames: Mapping[str, Frames]) -> tuple[list[float], tuple[str, ...]] | None:
+        """Run the graph of `window_key` and return its outputs and warnings; None if there is no such graph."""
+        key = self.window_key(subset, frames)
+        if key is None:
+            return None
+        pool = self._windows.get(key) or self._window_pool(key)
+        program = pool.take()
+        try:
+            return program.run(frames)
+        finally:
+            pool.give(program)
 
     def encode_text(self, ids: Sequence[int]) -> Frames:
         """Run the shortest text encoder graph that holds n > 0 token ids, and return the frames (n, d)."""

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, shape_inference
 from edge_msa_export.errors import ExportError, LintError
 from edge_msa_export.lint.graph_view import GraphView
 from edge_msa_export.lint.linter import lint
+from edge_msa_export.lint.local_paths import iterate_messages
 from edge_msa_export.lint.rule import ERROR, LintFinding
 from edge_msa_export.lint.rules import ONNX_EXTERNAL_DATA, ONNX_IR
 from edge_msa_export.lint.target import LintTarget
@@ -138,24 +139,14 @@ def _load(path: Path) -> onnx.ModelProto:
         raise ExportError(f"{path} is not a complete ONNX model: {first_line(error)}.") from error
     if not model.graph.node or not model.graph.output:
         raise ExportError(f"{path} is not a complete ONNX model: it has no nodes or no output.")
-    for tensor in _iterate_tensors(model):
+    tensors = (item for _, item in iterate_messages(model, "model") if isinstance(item, onnx.TensorProto))
+    for tensor in tensors:
         locations = [item.value for item in tensor.external_data if item.key == "location"]
         is_external = tensor.data_location == TensorProto.EXTERNAL or locations
         if is_external and not (len(locations) == 1 and _is_in_same_folder(path, locations[0])):
             file = ascii(locations[0]) if locations else "a file that it does not name"
             raise ExportError(f"{path} stores {tensor.name} in {file}, which is not in the same folder. Copy both.")
     return model
-
-
-def _iterate_tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor of a protobuf message, at any depth: initializers, attributes, subgraphs, functions."""
-    if isinstance(message, onnx.TensorProto):
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for item in value if hasattr(value, "append") else [value]:
-                yield from _iterate_tensors(item)
 
 
 def _is_in_same_folder(path: Path, location: str) -> bool:

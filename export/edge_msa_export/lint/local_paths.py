@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,26 @@ def find_local_paths(text: str) -> str | None:
     return match.group() if match else None
 
 
+def iterate_messages(message: Any, location: str) -> Iterator[tuple[str, Any]]:
+    """Yield the location and value of a protobuf message and of every message in it, at any depth."""
+    yield location, message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for item in _list_items(value):
+                yield from iterate_messages(item, f"{location}.{field.name}")
+
+
 def iterate_strings(message: Any, location: str) -> Iterator[tuple[str, str]]:
     """Yield the location and text of every string in a protobuf message, at any depth, except raw weights."""
-    for field, value in message.ListFields():
-        field_location = f"{location}.{field.name}"
-        for item in value if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]:
-            if isinstance(item, str):
-                yield field_location, item
-            elif isinstance(item, bytes) and field.name in ("s", "strings", "string_data"):
-                yield field_location, item.decode("utf-8", "replace")
-            elif hasattr(item, "ListFields"):
-                yield from iterate_strings(item, field_location)
+    for message_location, inner in iterate_messages(message, location):
+        for field, value in inner.ListFields():
+            for item in _list_items(value):
+                if isinstance(item, str):
+                    yield f"{message_location}.{field.name}", item
+                elif isinstance(item, bytes) and field.name in ("s", "strings", "string_data"):
+                    yield f"{message_location}.{field.name}", item.decode("utf-8", "replace")
+
+
+def _list_items(value: Any) -> Iterable[Any]:
+    """Return the items of a repeated field, or the only value of another field."""
+    return value if hasattr(value, "append") else [value]

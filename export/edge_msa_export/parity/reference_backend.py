@@ -1,7 +1,8 @@
 """Runs graphs with the reference implementation of ONNX, which computes every node in the type that the graph states.
 
 ONNX Runtime computes float16 graphs in float32 on a CPU, so it cannot show what a device that computes in float16
-loses. The reference implementation can, but it is slow: about 0.1 s for three windows of a small student.
+loses. The reference implementation can, but it is slow: 2 to 5 ms for a window of a small student, and about 0.1 s for
+a text encoder of 6 layers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx.helper import tensor_dtype_to_np_dtype
 from onnx.reference import ReferenceEvaluator
@@ -49,7 +51,7 @@ class ReferenceProgram(Program):
 
     def __init__(self, model: onnx.ModelProto) -> None:
         # Sums of products have float32 accumulators and round once, as on a GPU. Everything else is as stated.
-        self._evaluator = ReferenceEvaluator(model, new_ops=[Conv, MatMul])
+        self._evaluator = ReferenceEvaluator(model, new_ops=[Conv, MatMul, Erf])
         self.inputs = {value.name: _zeros(value) for value in model.graph.input}
         self.outputs = {value.name: _zeros(value) for value in model.graph.output}
 
@@ -65,25 +67,24 @@ class ReferenceProgram(Program):
 
 
 class Conv(ReferenceConv):
-    """A convolution along one axis with float32 accumulators. The reference implementation runs all others."""
+    """A convolution with float32 accumulators. The reference implementation runs it, except for the simplest kind."""
 
     op_domain = ""
 
     def _run(self, *inputs: Any, **attributes: Any) -> tuple[Array]:
-        x, w, *bias = inputs
+        dtype = inputs[0].dtype
+        x, w, *bias = (values.astype(np.float32) for values in inputs)
         is_plain = x.ndim == 3 and attributes.get("group") in (None, 1)
-        if not is_plain or any(attributes.get("pads") or ()) or set(attributes.get("strides") or (1,)) != {1}:
-            result: tuple[Array] = super()._run(*inputs, **attributes)  # type: ignore[no-untyped-call]
-            return result
+        is_padded = attributes.get("auto_pad") not in (None, "NOTSET") or any(attributes.get("pads") or ())
+        if not is_plain or is_padded or set(attributes.get("strides") or (1,)) != {1}:
+            (result,) = super()._run(x, w, *bias, **attributes)  # type: ignore[no-untyped-call]
+            return (result.astype(dtype),)
         (dilation,) = attributes.get("dilations") or (1,)
         length = x.shape[2] - dilation * (w.shape[2] - 1)
-        columns, taps = x.astype(np.float32), w.astype(np.float32)
-        total = sum(
-            taps[:, :, tap] @ columns[:, :, tap * dilation : tap * dilation + length] for tap in range(w.shape[2])
-        )
+        total = sum(w[:, :, tap] @ x[:, :, tap * dilation : tap * dilation + length] for tap in range(w.shape[2]))
         for b in bias:
-            total = total + b.astype(np.float32)[:, None]
-        return (np.asarray(total, dtype=x.dtype),)
+            total = total + b[:, None]
+        return (np.asarray(total, dtype=dtype),)
 
 
 class MatMul(OpRun):
@@ -93,6 +94,15 @@ class MatMul(OpRun):
 
     def _run(self, a: Array, b: Array) -> tuple[Array]:
         return (np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype),)
+
+
+class Erf(OpRun):
+    """The error function of all values at once. The reference implementation calls Python for each one."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (torch.erf(torch.from_numpy(x.astype(np.float32))).numpy().astype(x.dtype),)
 
 
 def open_measuring_backend(name: str) -> Backend:

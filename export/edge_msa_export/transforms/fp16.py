@@ -9,7 +9,7 @@ what combines their results. These parts compute in float32:
 
 - clipping and normalization, because raw features may be beyond the range of float16;
 - everything between the scores of the pooling and the next layer: scores, maxima, exponentials, sums and tokens;
-- whatever else depends on a state or a count of frames, except the layers.
+- every other operation that is not a layer and has a state or a count of frames as an input.
 """
 
 from __future__ import annotations
@@ -143,9 +143,11 @@ class _Converter:
 
     def _promote(self, name: str) -> None:
         """Cast the output of the last node to float32, under its own name."""
-        self._nodes[-1].output[0] = name + _SUFFIXES[_HALF]
-        self._nodes.append(_make_cast(name + _SUFFIXES[_HALF], name, _FLOAT))
+        half = name + _SUFFIXES[_HALF]
+        self._nodes[-1].output[0] = half
+        self._nodes.append(_make_cast(half, name, _FLOAT))
         self._types[name] = _FLOAT
+        self._casts.add(half)  # a layer that takes it in float16 needs no second cast
 
     def _rename(self, name: str, new_name: str) -> None:
         for node in self._nodes:

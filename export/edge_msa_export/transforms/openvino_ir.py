@@ -30,7 +30,7 @@ def write_ir(model: onnx.ModelProto, path: Path) -> Path:
     try:
         openvino = import_package("openvino")
     except PackageImportError as error:
-        raise ExportError(f"OpenVINO IR needs openvino: {error} Or leave --ir out.") from error
+        raise ExportError(f"{error.reason}. Export without --ir, or run: pip install {error.requirement}") from error
     try:
         graph = openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
         openvino.save_model(graph, str(path), compress_to_fp16=False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from onnx import ModelProto
 from edge_msa.models.student import Student
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.errors import ExportError
-from edge_msa_export.parity.graphs import measure_parity
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME, GraphKey
 from edge_msa_runtime.modalities import Subset
@@ -115,13 +115,24 @@ def test_a_precision_beyond_the_tolerance_of_the_runtime_is_left_out(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def measure(programs: Any, *arguments: Any) -> dict[GraphKey, float]:
-        parity = measure_parity(programs, *arguments)
-        return {key: 0.04 if max(parity.values()) > 1e-5 else value for key, value in parity.items()}
-
-    monkeypatch.setattr("edge_msa_export.build.measure_parity", measure)
+    monkeypatch.setattr(
+        "edge_msa_export.build.largest_tolerance", lambda precision, *_: 1e-9 if precision == "fp16" else 1.0
+    )
     request = replace(laptop_request, precisions=("fp32", "fp16"))
     graphs = build_graphs(student, request, tmp_path, student_graphs)
     assert {spec.precision for spec in graphs.specs} == {"fp32"}
     (reason,) = graphs.refused.values()
-    assert "differs from torch by 0.04 on a golden sample, more than 0.01" in reason
+    assert re.search(r"differs from torch by \S+ on a golden sample, more than the allowed 5e-10", reason)
+
+
+def test_fp32_beyond_the_tolerance_of_the_runtime_is_an_error(
+    student: Student,
+    laptop_request: ExportRequest,
+    student_graphs: dict[GraphKey, ModelProto],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_msa_export.build.largest_tolerance", lambda *_: 1e-9)
+    request = replace(laptop_request, precisions=("fp32",))
+    with pytest.raises(ExportError, match=r"fp32 is not available for openvino: .* cannot be exported faithfully"):
+        build_graphs(student, request, tmp_path, student_graphs)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_msa_export.errors import ExportError, OutputError
-from edge_msa_export.folders import atomic_folder
+from edge_msa_export.folders import atomic_folder, to_export_error
 
 
 def is_earlier_output(folder: Path) -> bool:
@@ -75,3 +75,10 @@ def test_the_error_says_what_remains(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (str(caught.value).endswith("No partial output remains."), remaining) == (True, [])
     else:
         assert str(caught.value).endswith(f"A part of it remains in {remaining[0]}; delete that folder.")
+
+
+@pytest.mark.parametrize(("number", "frees_space"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
+def test_only_a_full_disk_needs_space(number: int, frees_space: bool) -> None:
+    message = str(to_export_error(OSError(number, "reason"), Path("output")))
+    assert ("Free some space" in message) == frees_space
+    assert "hoose another folder." in message

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge_msa.benchmark.precisions import PrecisionChoice, PrecisionMeasurement, choose_precision
+from edge_msa.benchmark import precisions
+from edge_msa.benchmark.precisions import PrecisionChoice, PrecisionMeasurement, choose_precision, skip_latency
+from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
+from edge_msa.data.tasks import MOSI, Task
+from edge_msa.evaluation.metrics import measure
+from edge_msa.models.student import StudentConfig, untrained_student
+from edge_msa_export.build import build_graphs
+from edge_msa_export.request import GoldenSample
+from edge_msa_runtime.modalities import Subset
+from tests.unit.export.students import NORMALIZATION, make_frames, make_request
 
 
 def measurement(
@@ -107,3 +118,40 @@ def test_an_unknown_latency_is_not_faster() -> None:
     assert not FP32.is_faster_than(unknown)
     assert not replace(INT8, rounds=(1.0, 1.0)).is_faster_than(FP32)
     assert INT8.is_faster_than(FP32)
+
+
+@pytest.mark.case("F9")
+def test_float16_for_tensorrt_is_measured_on_all_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU, the predictions are those of true float16 arithmetic."""
+    dims, lengths, count = {"audio": 5}, {"audio": 6}, 150
+    student = untrained_student(StudentConfig(dims, width=8, blocks=2, tokens=1, hidden=4), seed=0)
+    rng = np.random.default_rng(0)
+    frames = np.stack([make_frames(rng, 6, 5) for _ in range(count)])
+    labels = rng.uniform(-3, 3, count).astype(np.float32)
+    ids = tuple(map(str, range(count)))
+    valid = Split(ids, ids, labels, {"audio": Frames(np.ones(frames.shape[:2], np.bool_), frames)})
+    golden = [GoldenSample(Subset.A, {"audio": frames[0]})]
+    normalization = {"audio": NORMALIZATION["audio"]}
+    request = replace(
+        make_request(golden, dims, lengths, lengths, "jetson-agx-orin", normalization=normalization),
+        precisions=("fp32", "fp16"),
+    )
+
+    def count_metrics(task: Task, truth: FloatArray, prediction: FloatArray) -> dict[str, float]:
+        return {**measure(task, truth, prediction), "samples": len(prediction), "sum": float(prediction.sum())}
+
+    monkeypatch.setattr(precisions, "measure", count_metrics)
+    measurements = precisions.measure_precisions(
+        build_graphs(student, request, tmp_path / "graphs"),
+        request,
+        Dataset("toy", MOSI, {"train": valid, "valid": valid, "test": valid}, "digest"),
+        lambda split, _: np.zeros(len(split), np.float32),
+        tmp_path,
+        skip_latency,
+    )
+    by_name = {(item.backend, item.precision): item for item in measurements}
+    fp32, fp16 = by_name["tensorrt", "fp32"], by_name["tensorrt", "fp16"]
+    assert (fp32.measured_by, fp16.measured_by) == ("onnxruntime", "onnx-reference")
+    assert fp32.by_subset["a"]["samples"] == fp16.by_subset["a"]["samples"] == count
+    assert fp32.by_subset["a"]["sum"] != fp16.by_subset["a"]["sum"]
+    assert fp16.points == {"a": 100 * fp16.by_subset["a"]["acc2_non0"]}

@@ -106,3 +106,15 @@ def test_skipped_files_are_listed_with_the_reason(tmp_path: Path) -> None:
     assert "Run edge-msa bench again" in reasons["old.json"]
     assert "got None" in reasons["notes.json"]
     assert records.models == ((tmp_path / "teacher", "a run"),)
+
+
+@pytest.mark.case("F33")
+def test_damaged_measurements_in_a_run_are_listed(tmp_path: Path) -> None:
+    write_records(tmp_path / "evaluation.json", EVALUATION)
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "old.json").write_text(json.dumps({"record": "bench", "schema": 1}))
+    (tmp_path / "damaged.json").write_text("{")
+    records = load_records([tmp_path])
+    assert records.evaluations == (EVALUATION,)
+    assert records.models == ((tmp_path, "a run"),)
+    assert {path.name for path, _ in records.skipped} == {"old.json", "damaged.json"}

@@ -12,6 +12,7 @@ import pytest
 
 from edge_msa.benchmark.remote import RemoteConfig, bench_on_host
 from edge_msa.benchmark.ssh import SshHost
+from edge_msa.errors import EdgeMsaError
 from edge_msa_export.bundle.wheel import write_runtime_wheel
 from edge_msa_runtime.bundle.hashing import file_sha256
 from tests.unit.runtime.fake_bundles import seal, write_bundle
@@ -60,7 +61,8 @@ def test_the_wheel_of_a_foreign_bundle_is_never_run(
     (record,) = bench_on_host(bundle, RemoteConfig(host, keep=True, offline=True), num_runs=3)
     assert set(record.latency_ms) == {"a"}
     notes = capsys.readouterr().err
-    assert "note: The runtime in fake differs from edge_msa_runtime-" in notes
+    assert "note: The benchmark uses edge_msa_runtime-" in notes
+    assert "of this machine. The runtime in fake differs and is not used." in notes
     assert "note: Ignored, because the manifest does not list them: .DS_Store" in notes
     (folder,) = (tmp_path / "device").glob("edge-msa-bench.*")
     assert not (folder / "bundle/.DS_Store").exists()
@@ -81,7 +83,7 @@ esac
 """
     python.write_text(f"#!/bin/sh\n{script}")
     python.chmod(0o755)
-    with pytest.raises(Exception, match="running the doctor"):
+    with pytest.raises(EdgeMsaError, match="running the doctor"):
         bench_on_host(foreign_bundle(tmp_path / "bundle"), RemoteConfig(SshHost(host.address, (), str(python))))
     installs = [line for line in (tmp_path / "log").read_text().splitlines() if "pip install" in line]
     assert len(installs) == 2

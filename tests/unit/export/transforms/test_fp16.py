@@ -59,11 +59,12 @@ def test_lower_bound_of_a_divisor_stays_a_normal_number() -> None:
 @pytest.mark.case("F9")
 def test_running_sums_maxima_and_tokens_stay_float32(student_graphs: Graphs) -> None:
     fp16 = onnx.shape_inference.infer_shapes(to_fp16(student_graphs[GraphKey.step("audio")]))
-    types = {value.name: value.type.tensor_type.elem_type for value in fp16.graph.value_info}
+    values = (*fp16.graph.value_info, *fp16.graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
     for op_type in ("Exp", "Max", "Div", "Clip", "ReduceMax"):
         for node in fp16.graph.node:
             if node.op_type == op_type:
-                assert {types.get(name, TensorProto.FLOAT) for name in node.output} == {TensorProto.FLOAT}, op_type
+                assert {types[name] for name in node.output} == {TensorProto.FLOAT}, op_type
     producers = {name: node.op_type for node in fp16.graph.node for name in node.output}
     assert {name: producers[f"next.{name}"] for name in ("peak", "mass", "tokens", "conv0")} == {
         "peak": "Max",
@@ -71,6 +72,22 @@ def test_running_sums_maxima_and_tokens_stay_float32(student_graphs: Graphs) -> 
         "tokens": "Div",
         "conv0": "Cast",
     }
+
+
+def test_scores_that_a_layer_takes_are_cast_once() -> None:
+    """The scores of the pooling become float32, and a layer takes them in float16."""
+    weights: Arrays = {
+        "encoders.audio.score.weight": np.ones((1, 3, 1), np.float32),
+        "w": np.ones((8, 2), np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "encoders.audio.score.weight"], ["s"]),
+        helper.make_node("MatMul", ["s", "w"], ["p"]),
+        helper.make_node("Add", ["p", "p"], ["y"]),
+    ]
+    fp16 = to_fp16(make_model(nodes, weights, output_shape=(1, 1, 2)))
+    names = [name for node in fp16.graph.node for name in node.output]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.case("F15")
