@@ -118,7 +118,7 @@ def test_an_imported_checkpoint_gets_the_language_padding_of_the_file(
         rows = [row for row in table if row["subset"] == "lav"]
         scores = torch.tensor([[float(row["score"])] for row in rows])
         assert_close_to_scale(scores, expected)
-        assert ("the data has zeros at padding" in result.out) == zeros
+        assert ("the padding in the data is zero" in result.out) == zeros
 
 
 @pytest.mark.parametrize(
