@@ -55,9 +55,10 @@ from edge_msa.workflows.calibrate import calibrate_student
 from edge_msa.workflows.distill import distill_student
 from edge_msa.workflows.train import train_teacher
 from edge_msa_calibrate.errors import GateFailedError
-from edge_msa_export.build import build_graphs
+from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle.write import is_bundle, write_bundle
 from edge_msa_export.folders import check_destination
+from edge_msa_export.graphs.files import GraphsByKey
 from edge_msa_export.lint import LintTarget
 from edge_msa_export.profiles import DeviceProfile, find_profile
 from edge_msa_export.request import ExportRequest, list_variants
@@ -146,27 +147,15 @@ def export_model(
     request = make_request(graphs=graphs)
     print_notes(_notes(student.run, profile))
 
+    # Build, measure, choose and write.
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
-        # Build.
         scratch = Path(folder)
-        print_progress(
-            f"Building and verifying every precision for {', '.join(item.name for item in profile.backends)}."
-        )
-        built = build_graphs(student.network, request, scratch / "graphs", graphs)
-        for (backend, name), reason in built.refused.items():
-            print_note(f"{name} is not available for {backend}: {reason}")
-        print_notes(filter(None, [summarize_warnings(built.findings)]))
-
-        # Measure.
+        built = _build(student, request, graphs, scratch / "graphs")
         print_progress("Measuring on validation data.")
         predict = run_predictor(student.run)
         measure_latency = _latency_measurement(remote, precision)
         measurements = measure_precisions(built, request, student.dataset, predict, scratch, measure_latency)
-
-        # Choose.
         choices = tuple(choose_precision(item.name, measurements, precision, max_drop) for item in profile.backends)
-
-        # Write.
         failure = _describe_failure(choices)
         write_bundle(
             output,
@@ -176,13 +165,29 @@ def export_model(
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
         )
+    _print_choices(output, choices)
+    next_command = f"edge-msa-run verify {output}   (on the device: see {output}/README.md)"
+    print_output(f"bundle for {profile.name}", output, None if in_pipeline else next_command)
+    return _finish(output, failure, accept_gate_failure=accept_gate_failure)
+
+
+def _build(student: DeployableStudent, request: ExportRequest, graphs: GraphsByKey, folder: Path) -> GraphSet:
+    """Build and verify the graphs of every precision for every backend, and print which are not available."""
+    names = ", ".join(item.name for item in request.profile.backends)
+    print_progress(f"Building and verifying every precision for {names}.")
+    built = build_graphs(student.network, request, folder, graphs)
+    for (backend, name), reason in built.refused.items():
+        print_note(f"{name} is not available for {backend}: {reason}")
+    print_notes(filter(None, [summarize_warnings(built.findings)]))
+    return built
+
+
+def _print_choices(output: Path, choices: Sequence[PrecisionChoice]) -> None:
+    """Print the precision that was chosen for each backend, and why."""
     manifest = open_bundle(output).manifest
     for choice in choices:
         title = manifest.describe_precision(choice.backend, choice.precision)
         print_result(f"{choice.backend}: {title}, {choice.reason}")
-    next_command = f"edge-msa-run verify {output}   (on the device: see {output}/README.md)"
-    print_output(f"bundle for {profile.name}", output, None if in_pipeline else next_command)
-    return _finish(output, failure, accept_gate_failure=accept_gate_failure)
 
 
 def _describe_failure(choices: Sequence[PrecisionChoice]) -> str:

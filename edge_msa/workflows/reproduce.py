@@ -88,30 +88,14 @@ def reproduce(
     """
     if seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {seeds}.")
-    table = dict(load_recipe_file(recipe).get(model, {})) if recipe else {}
+    table: Mapping[str, Any] = load_recipe_file(recipe).get(model, {}) if recipe else {}
     require_single_process("reproduce")
     context = (hardware or Hardware()).start(progress=shows_progress())
-    dataset = open_and_report(data, task, labeled=SPLITS)
     text_run = load_run(text_model) if text_model else None
-    if text_run is not None:
-        dataset = encode_texts_with_run(text_run, dataset)
-    for name in SPLITS:
-        dataset.split(name)
-    if not any(available_subsets(dataset.split("test"))):
-        raise UsageError(f"No sample of the test split of {dataset.name} has a valid frame.")
+    dataset = _open_data(data, task, text_run)
     corpus, paper_note = find_paper(dataset, paper)
-    notes = [paper_note] if paper_note else []
-    if corpus != "none" and not find_published_table(model, corpus).rows:
-        notes.append(f"the paper of {model.upper()} has no table for {corpus.upper()}")
-    preset = _paper_preset(model, corpus, table)
-    if preset:
-        table = {"preset": preset, **table}
-        notes.append(f"the recipe starts from the preset {preset}, the settings of the paper for this corpus")
-    if model == "hrlf" and table.get("preset") != (published := published_hrlf_preset(corpus)):
-        notes.append(
-            f"the full method uses this project's objective; HRLF as published is the preset {published}, "
-            "which --ablations trains as well"
-        )
+    table, recipe_notes = _start_recipe(model, corpus, table)
+    notes = [*filter(None, [paper_note]), *recipe_notes]
     chosen = find_ablations(model, corpus) if ablations else ()
     variants = dict(distinct_variants(model, table, data, epochs, dataset, chosen))
     check_output_dir(output_dir, model, dataset)
@@ -183,9 +167,42 @@ def _training_data(run: Path) -> tuple[str, str] | None:
     return inputs.get("data", ""), inputs.get("task", "")
 
 
-def _paper_preset(model: ModelName, paper: PaperName, table: Mapping[str, Any]) -> str | None:
-    """Return the preset with the settings of the paper, unless the recipe file names a preset."""
-    return paper if paper in preset_names(model) and "preset" not in table else None
+def _open_data(data: str, task: str | None, text_run: Run | None) -> Dataset:
+    """Open a dataset that has all splits, with the language frames of a run's text encoder if there is a run.
+
+    Raises:
+        UsageError: No sample of the test split has a valid frame.
+        DataError: A split is missing or empty.
+    """
+    dataset = open_and_report(data, task, labeled=SPLITS)
+    if text_run is not None:
+        dataset = encode_texts_with_run(text_run, dataset)
+    for name in SPLITS:
+        dataset.split(name)
+    if not any(available_subsets(dataset.split("test"))):
+        raise UsageError(f"No sample of the test split of {dataset.name} has a valid frame.")
+    return dataset
+
+
+def _start_recipe(
+    model: ModelName, corpus: PaperName, table: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """Return the recipe of the full method, with notes on what differs from the paper.
+
+    The recipe starts from the settings of the paper for the corpus, unless the recipe file names a preset.
+    """
+    notes = []
+    if corpus != "none" and not find_published_table(model, corpus).rows:
+        notes.append(f"the paper of {model.upper()} has no table for {corpus.upper()}")
+    if corpus in preset_names(model) and "preset" not in table:
+        table = {"preset": corpus, **table}
+        notes.append(f"the recipe starts from the preset {corpus}, the settings of the paper for this corpus")
+    if model == "hrlf" and table.get("preset") != (published := published_hrlf_preset(corpus)):
+        notes.append(
+            f"the full method uses this project's objective; HRLF as published is the preset {published}, "
+            "which --ablations trains as well"
+        )
+    return table, notes
 
 
 def distinct_variants(
