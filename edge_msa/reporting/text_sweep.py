@@ -64,7 +64,8 @@ class SweepPoint:
         tokens: Length in tokens of the utterance whose prediction is timed.
         latency_ms: p50, p90 and p99 from raw text to prediction in milliseconds, measured with the first seed's bundle.
         metrics: Metrics on the test split, summarized over seeds.
-        mae_difference: MAE minus that of the first row, with an interval. None for that row.
+        mae_difference: MAE minus that of the first row, with an interval. None for that row, or with a
+            single test sample.
     """
 
     variant: str

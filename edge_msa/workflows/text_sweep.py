@@ -237,11 +237,12 @@ def _with_differences(points: Sequence[SweepPoint], estimates: Sequence[Method])
     """Return the points with the difference of their MAE from the first one.
 
     The first point does not depend on the test split. The lowest MAE would be partly lucky, so its differences would
-    exclude 0 too often. Precisions of one variant share their trainings, so their seeds are compared in pairs.
+    exclude 0 too often. Precisions of one variant share their trainings, so their seeds are compared in pairs. A test
+    split with one sample allows no interval.
     """
     return tuple(
         point
-        if index == 0
+        if index == 0 or not estimates[index].estimates[0].has_variance
         else dataclasses.replace(
             point,
             mae_difference=(compare_paired if point.variant == points[0].variant else compare_methods)(

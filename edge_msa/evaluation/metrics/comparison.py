@@ -14,8 +14,8 @@ methods are not pooled: if one method hardly varies, it adds no degrees of freed
 
 `tests/unit/edge_msa/evaluation/metrics/test_comparison.py` simulates the error rates of two equally good methods. With
 5 seeds, 3 to 6 % of the 95 % intervals exclude 0: if the methods vary alike between seeds, if only one of them varies,
-and if they are good on different videos. In the last case, 14 to 54 % of the intervals over seeds alone exclude 0. With
-2 or 3 seeds, 3 to 7 % exclude 0, and up to 9 % with 2 seeds if only one method varies.
+and if they are good on different videos. In the last case, 16 to 55 % of the intervals over seeds alone exclude 0. With
+2 or 3 seeds, 4 to 6 % exclude 0, and up to 9 % with 2 seeds if only one method varies.
 """
 
 from __future__ import annotations

@@ -301,6 +301,9 @@ def test_second_sweep_reuses_all_results(
     sweep = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
     assert {point.variant for point in sweep.points} == {"layers-2", "layers-1", "table"}
     assert all(len(point.metrics["mae"].values) == 2 for point in sweep.points)
+    first, *others = (point.mae_difference for point in sweep.points)
+    assert first is None
+    assert all(item is not None and item.covers_seeds for item in others)
     assert TextSweep.from_json(json.loads((place / RECORD_NAME).read_text())) == sweep
     assert "<svg" in (place / PAGE).read_text()
     capsys.readouterr()

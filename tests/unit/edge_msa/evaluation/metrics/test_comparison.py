@@ -134,8 +134,9 @@ def test_the_error_rate_if_only_one_method_depends_on_the_seed() -> None:
 
 
 @pytest.mark.case("E1")
-def test_the_error_rate_of_methods_that_are_good_on_different_videos() -> None:
-    result = rates(video_deviation=0.3, metrics=("mae",))
+@pytest.mark.parametrize("seed_deviations", [(0.04, 0.04), (0.0, 0.0), (0.0, 0.08)])
+def test_the_error_rate_of_methods_that_are_good_on_different_videos(seed_deviations: tuple[float, float]) -> None:
+    result = rates(seed_deviations=seed_deviations, video_deviation=0.3, metrics=("mae",))
     assert 0.03 <= result["mae"] <= 0.08
     assert result[SEEDS_ONLY] > 0.1
 
