@@ -33,6 +33,8 @@ class FeatureNormalization:
     """The smallest value of each feature, (d,) float32, by modality; -inf if the modality is not clipped."""
     high: Mapping[str, FloatArray]
     """The largest value of each feature, (d,) float32, by modality; inf if the modality is not clipped."""
+    norm: Mapping[str, float]
+    """The largest Euclidean norm of a frame, by modality; inf if the modality is not clipped."""
     notes: tuple[str, ...] = ()
     """What could not be fitted, for the user."""
 
@@ -75,7 +77,7 @@ class FeatureNormalization:
         A modality that was not clipped gets the range of the split; frames of a text encoder have none. Mean and
         standard deviation stay.
         """
-        low, high = dict(self.low), dict(self.high)
+        low, high, norm = dict(self.low), dict(self.high), dict(self.norm)
         for name in modalities:
             frames = split.modalities.get(name)
             if frames is not None and frames.encoder is None and frames.valid.any():
@@ -83,7 +85,9 @@ class FeatureNormalization:
                 is_clipped = np.isfinite(low[name]).all()
                 low[name] = np.minimum(low[name], smallest) if is_clipped else smallest
                 high[name] = np.maximum(high[name], largest) if is_clipped else largest
-        return replace(self, low=low, high=high)
+                largest_norm = _compute_norm(frames)
+                norm[name] = max(norm[name], largest_norm) if is_clipped else largest_norm
+        return replace(self, low=low, high=high, norm=norm)
 
     def _normalize(self, name: str, frames: Frames, tables: dict[int, FloatArray]) -> Frames:
         if frames.table is not None:
@@ -105,7 +109,7 @@ class FeatureNormalization:
     def select(self, modalities: Collection[str]) -> FeatureNormalization:
         """Return the normalization of the named modalities only."""
         mean, std, low, high = ({name: part[name] for name in modalities} for part in self._parts)
-        return FeatureNormalization(mean, std, low, high, self.notes)
+        return FeatureNormalization(mean, std, low, high, {name: self.norm[name] for name in modalities}, self.notes)
 
     @classmethod
     def identity(cls, dims: Mapping[str, int]) -> FeatureNormalization:
@@ -113,18 +117,19 @@ class FeatureNormalization:
         mean, std, low, high = (
             {name: np.full(dim, fill, np.float32) for name, dim in dims.items()} for fill in (0, 1, -np.inf, np.inf)
         )
-        return cls(mean, std, low, high)
+        return cls(mean, std, low, high, dict.fromkeys(dims, np.inf))
 
     def merge(self, other: FeatureNormalization) -> FeatureNormalization:
         """Return this normalization plus the other's for the modalities that this one lacks."""
         parts = zip(self._parts, other._parts, strict=True)
         mean, std, low, high = ({**theirs, **ours} for ours, theirs in parts)
-        return FeatureNormalization(mean, std, low, high, self.notes)
+        return FeatureNormalization(mean, std, low, high, {**other.norm, **self.norm}, self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, each the shortest one that parses to the same float32; an infinite one is None."""
         modalities = {
             name: {key: _to_list(part[name]) for key, part in zip(_KEYS, self._parts, strict=True)}
+            | {"norm": self.norm[name] if np.isfinite(self.norm[name]) else None}
             for name in self.mean
         }
         return {"modalities": modalities, "notes": list(self.notes)}
@@ -142,7 +147,9 @@ class FeatureNormalization:
                 {name: _to_array(part[key], fill) for name, part in modalities.items()}
                 for key, fill in zip(_KEYS, (np.nan, np.nan, -np.inf, np.inf), strict=True)
             )
-            return cls(mean, std, low, high, tuple(str(note) for note in value["notes"]))
+            norms = {name: part["norm"] for name, part in modalities.items()}
+            norm = {name: np.inf if value is None else float(value) for name, value in norms.items()}
+            return cls(mean, std, low, high, norm, tuple(str(note) for note in value["notes"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"invalid normalization ({type(error).__name__}: {error})") from None
 
@@ -152,7 +159,7 @@ class FeatureNormalization:
 
 
 def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormalization:
-    """Return the mean, standard deviation, minimum and maximum of every feature over the split's valid frames.
+    """Return the statistics of the split's valid frames.
 
     A constant feature gets std 1. A modality of `dims` without a valid frame in the split is neither clipped nor
     normalized and gets a note: other splits are not training data, so their statistics are not used. The frames of a
@@ -160,6 +167,7 @@ def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormaliza
     """
     unchanged = FeatureNormalization.identity(dims)
     mean, std, low, high = (dict(part) for part in (unchanged.mean, unchanged.std, unchanged.low, unchanged.high))
+    norm = dict(unchanged.norm)
     notes = []
     for modality in dims:
         frames = split.modalities.get(modality)
@@ -174,7 +182,8 @@ def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormaliza
         mean[modality] = center.astype(np.float32)
         std[modality] = np.where(constant, 1, deviation).astype(np.float32)
         low[modality], high[modality] = _compute_range(frames)
-    return FeatureNormalization(mean, std, low, high, tuple(notes))
+        norm[modality] = _compute_norm(frames)
+    return FeatureNormalization(mean, std, low, high, norm, tuple(notes))
 
 
 def _compute_moments(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -208,6 +217,19 @@ def _compute_range(frames: Frames) -> tuple[FloatArray, FloatArray]:
         frames.values.min(axis=(0, 1), where=valid, initial=np.inf),
         frames.values.max(axis=(0, 1), where=valid, initial=-np.inf),
     )
+
+
+def _compute_norm(frames: Frames) -> float:
+    """Return the largest Euclidean norm of a valid frame."""
+    if frames.ids is not None and frames.table is not None:
+        rows = frames.table[np.unique(frames.ids[frames.valid])].astype(np.float64)
+        return float(np.sqrt(np.einsum("nd,nd->n", rows, rows).max()))
+    assert frames.values is not None  # noqa: S101 - checked by Frames
+    largest = 0.0
+    for start in range(0, len(frames.valid), _CHUNK):
+        rows = _valid_frames(frames.values, frames.valid, start)
+        largest = max(largest, float(np.einsum("nd,nd->n", rows, rows).max(initial=0)))
+    return float(np.sqrt(largest))
 
 
 def _valid_frames(values: FloatArray, valid: NDArray[np.bool_], start: int) -> NDArray[np.float64]:

@@ -29,7 +29,8 @@ def make_normalization(spec: ModelSpec) -> dict[str, Normalization]:
     fitted = spec.normalization
     return {
         name: Normalization(
-            *(tuple(part[name].tolist()) for part in (fitted.mean, fitted.std, fitted.low, fitted.high))
+            *(tuple(part[name].tolist()) for part in (fitted.mean, fitted.std, fitted.low, fitted.high)),
+            norm=fitted.norm[name],
         )
         for name in spec.dims
     }

@@ -88,6 +88,11 @@ class StudentEncoder(nn.Module):
         self.score = nn.Conv1d(width, tokens, 1)
         self.memories = tuple((config.kernel - 1) * 2**index for index in range(config.blocks))
 
+    @property
+    def stride(self) -> int:
+        """Number of frames stacked into one row."""
+        return self.config.stride
+
     def initial_state(self, batch: int) -> EncoderState:
         """Return the state before the first frame.
 
@@ -133,18 +138,31 @@ class StudentEncoder(nn.Module):
         They equal those that `forward` computes from `initial_state`, with fewer operations. The tokens of a sample
         without a valid frame are meaningless.
         """
-        start = self.initial_state(len(frames))
-        count = valid.sum(dim=1, keepdim=True)
-        if start.pending is not None and start.phase is not None:
-            stride = self.config.stride
+        zero_frames = frames.new_zeros(self.config.stride - 1, self.dim)
+        return self.encode_rows(*self.stack_whole(frames, valid, zero_frames))
+
+    def stack_whole(self, frames: Tensor, valid: Tensor, zero_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first step of `encode_whole`: rows (B, T', stride * d) of stacked frames, and their mask (B, T').
+
+        `zero_frames` (stride - 1, d) precede the first frame. If the frames are raw, because a graph normalizes the
+        rows, they are the raw frames that normalize to zeros.
+        """
+        stride = self.config.stride
+        if stride > 1:
             length = frames.shape[1] + -frames.shape[1] % stride
-            padded = torch.cat([start.pending, frames], dim=1)[:, :length]
+            padded = torch.cat([zero_frames.expand(len(frames), -1, -1), frames], dim=1)[:, :length]
             frames = padded.reshape(len(frames), length // stride, -1)
-            count = _floor_divide(start.phase + count, stride)
+            count = _floor_divide(stride - 1 + valid.sum(dim=1, keepdim=True), stride)
             valid = _prefix_mask(count, frames.shape[1])
-        features, _ = self._convolve(frames, count.to(torch.int64), start.convs)
+        return frames, valid
+
+    def encode_rows(self, rows: Tensor, valid: Tensor) -> Tensor:
+        """Return the second step of `encode_whole`: the tokens (B, M, C) of normalized rows."""
+        start = self.initial_state(len(rows))
+        count = valid.sum(dim=1, keepdim=True).to(torch.int64)
+        features, _ = self._convolve(rows, count, start.convs)
         if start.hidden is not None:
-            features, _ = self._apply_gru(features, count.to(torch.int64), start.hidden)
+            features, _ = self._apply_gru(features, count, start.hidden)
         weights = torch.softmax(self._scores(features, valid), dim=2)
         return torch.matmul(weights, features.transpose(1, 2))
 

@@ -75,7 +75,7 @@ def build_graphs(
         ExportError: a graph cannot be exported, the lint reports an error, or an fp32 graph does not reproduce torch.
     """
     _check_normalization(request, student)
-    shapes = get_student_shapes(student, request.normalization)
+    shapes = get_student_shapes(student)
     _check_request(request, shapes)
     language = write_text_model(student, request, work_dir)
     golden = build_golden_arrays(student, request)

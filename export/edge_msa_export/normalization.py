@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ class Normalization:
     """Statistics of the features of one modality: normalized frame = (clip(frame, low, high) - mean) / std.
 
     `low` and `high` are the smallest and largest values in training, all finite, or all infinite if frames are not
-    clipped.
+    clipped. `norm` is the largest Euclidean norm of a frame in training, infinite if it is not known.
 
     Raises:
         ExportError: the numbers of values differ, a value is invalid, or a range does not fit a feature.
@@ -31,6 +32,7 @@ class Normalization:
     std: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    norm: float = math.inf
 
     def __post_init__(self) -> None:
         mean, std, low, high = self._arrays
@@ -41,6 +43,8 @@ class Normalization:
             )
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise ExportError("mean and std of a normalization must be finite, and std above 0.")
+        if not self.norm >= 0:
+            raise ExportError(f"norm of a normalization must be at least 0, got {self.norm}.")
         bounds = np.concatenate([low, high])
         if not (np.isfinite(bounds).all() or np.isinf(bounds).all()) or not (low <= high).all():
             raise ExportError("low and high of a normalization must be all finite or all infinite, with low <= high.")

@@ -89,8 +89,8 @@ class Graphs:
                 return key
         return None
 
-    def run_window(self, subset: Subset, frames: Mapping[str, Frames]) -> tuple[list[float], tuple[str, ...]] | None:
-        """Run the graph of `window_key` and return its outputs and warnings; None if there is no such graph."""
+    def run_window(self, subset: Subset, frames: Mapping[str, Frames]) -> list[float] | None:
+        """Run the graph of `window_key` and return its outputs; None if there is no such graph."""
         key = self.window_key(subset, frames)
         if key is None:
             return None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from edge_msa_runtime.bundle.manifest import EXCESS
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -18,24 +17,6 @@ if TYPE_CHECKING:
     from edge_msa_runtime.inputs.validation import Frames
 
     State = dict[str, NDArray[Any]]
-
-
-MAX_EXCESS = 1.0
-"""The largest excess of a frame that gives no warning: one whole range of a feature.
-
-The excess of a frame is the sum over its features of their distance from the range seen in training, in units of the
-width of that range. In held-out samples of CMU-MOSI and ICT-MMMO, 0 to 0.6 % of the utterances exceed it, while 6 to
-87 % have a value slightly out of range.
-"""
-
-
-def clip_warnings(states: Mapping[str, State]) -> tuple[str, ...]:
-    """Return a warning for each modality whose frames so far were far out of the range seen in training."""
-    return tuple(
-        _clip_warning(name)
-        for name, state in states.items()
-        if EXCESS in state and not state[EXCESS].item() <= MAX_EXCESS
-    )
 
 
 class RoleProgram:
@@ -120,28 +101,21 @@ class WindowProgram(RoleProgram):
     ) -> None:
         frames = {f"frames.{name}": (1, lengths[name], spec.dim) for name, spec in specs.items()}
         valid = {f"valid.{name}": (1, lengths[name]) for name in specs}
-        clipped = [name for name, spec in specs.items() if any(state.name == EXCESS for state in spec.states)]
-        excesses = {f"{EXCESS}.{name}": (1, 1) for name in clipped}
-        _check_signature(file, program, {**frames, **valid}, {"prediction": (1, outputs), **excesses})
+        _check_signature(file, program, {**frames, **valid}, {"prediction": (1, outputs)})
         super().__init__(program)
         self._prediction = program.outputs["prediction"][0]
-        self._excesses = [(_clip_warning(name), program.outputs[f"{EXCESS}.{name}"].item) for name in clipped]
         self._inputs = [
             (name, _FramesInput(program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"]).write)
             for name in specs
         ]
 
-    def run(self, frames: Mapping[str, Frames]) -> tuple[list[float], tuple[str, ...]]:
-        """Return the outputs, and a warning for each modality with frames far out of the range seen in training.
-
-        Args:
-            frames: raw valid frames of exactly the subset's modalities, at most `lengths` frames each.
-        """
+    def run(self, frames: Mapping[str, Frames]) -> list[float]:
+        """Return the outputs for raw valid frames of exactly the subset's modalities, at most `lengths` frames each."""
         for name, write in self._inputs:
             write(frames[name])
         self._program.run()
-        warnings = [warning for warning, get_excess in self._excesses if not get_excess() <= MAX_EXCESS]
-        return self._prediction.tolist(), tuple(warnings)
+        outputs: list[float] = self._prediction.tolist()
+        return outputs
 
 
 class TextEncoderProgram(RoleProgram):
@@ -164,10 +138,6 @@ class TextEncoderProgram(RoleProgram):
         self._program.run()
         frames: Frames = self._frames[:count].copy()  # another thread may run the program next
         return frames
-
-
-def _clip_warning(name: str) -> str:
-    return f"{name}: values outside the range seen in training were clipped"
 
 
 class _FramesInput:

@@ -14,11 +14,10 @@ from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest
 from edge_msa_runtime.errors import BackendUnavailableError, UsageError
 from edge_msa_runtime.graphs import Graphs
-from edge_msa_runtime.inputs.validation import InputValidator
+from edge_msa_runtime.inputs.validation import InputValidator, range_warnings
 from edge_msa_runtime.log_notes import LOGGER
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
-from edge_msa_runtime.programs import clip_warnings
 from edge_msa_runtime.stream import Stream, StreamOptions
 from edge_msa_runtime.text.encoders import open_text_encoder, require_text_encoder
 from edge_msa_runtime.text.tokenizer import check_truncate, truncation_warnings
@@ -56,7 +55,11 @@ class Session:
         self._fallbacks = fallbacks
         self._graphs = graphs
         self._task = bundle.manifest.task
-        self._validator = InputValidator({name: spec.dim for name, spec in bundle.manifest.modalities.items()})
+        specs = bundle.manifest.modalities
+        self._validator = InputValidator(
+            {name: spec.dim for name, spec in specs.items()},
+            {name: spec.max_norm for name, spec in specs.items() if spec.max_norm is not None},
+        )
         self._text_encoder = open_text_encoder(bundle, graphs)
 
     @property
@@ -106,7 +109,7 @@ class Session:
             text: a string or a list of words, if the bundle accepts text. A text without tokens counts as absent.
             language: frames (T, d): finite real numbers within 1e30, not normalized. A modality that is None, or has
                 no valid frame, is absent. Values outside the range seen in training are clipped; the prediction has a
-                warning if they are far outside (`programs.MAX_EXCESS`).
+                warning if they are far outside (`inputs.validation.MAX_NORM_RATIO`).
             audio: frames. T may differ between modalities.
             vision: frames.
             valid: boolean masks (T,) by modality. Masked frames do not affect the prediction.
@@ -123,7 +126,7 @@ class Session:
         """
         self._graphs.check_open()
         started = time.perf_counter()
-        frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
+        frames, far = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
         if truncate != "end":
             self._check_truncate(truncate)
         tokens = None
@@ -139,7 +142,8 @@ class Session:
             )
         names: Collection[str] = frames if tokens is None or not tokens.parts else {*frames, "language"}
         subset = Subset.of(names)
-        outputs, warnings = self._run(subset, frames) if tokens is None else self._run_parts(subset, frames, tokens)
+        outputs = self._run(subset, frames) if tokens is None else self._run_parts(subset, frames, tokens)
+        warnings = range_warnings(far) if far else ()
         if tokens is not None:
             warnings += self._truncation_warnings(tokens, truncate)
         return make_prediction(
@@ -212,31 +216,27 @@ class Session:
                     raise UsageError(f"This bundle has no modality {modality}. Available: {available}.")
             self._graphs.prepare(subset)
 
-    def _run(self, subset: Subset, frames: Mapping[str, Frames]) -> tuple[Sequence[float], tuple[str, ...]]:
-        """Return the outputs and warnings for frames of exactly a subset's modalities.
+    def _run(self, subset: Subset, frames: Mapping[str, Frames]) -> Sequence[float]:
+        """Return the outputs for frames of exactly a subset's modalities.
 
         A window graph computes them, or the step graphs if there are too many frames.
         """
-        result = self._graphs.run_window(subset, frames)
-        if result is not None:
-            return result
+        outputs = self._graphs.run_window(subset, frames)
+        if outputs is not None:
+            return outputs
         states: dict[str, State] = {}
         self._graphs.step(frames, states)
-        return self._graphs.fuse(states), clip_warnings(states)
+        return self._graphs.fuse(states)
 
-    def _run_parts(
-        self, subset: Subset, frames: Mapping[str, Frames], tokens: TokenizedText
-    ) -> tuple[Sequence[float], tuple[str, ...]]:
-        """Return the outputs and warnings for frames with a text: the average over its parts, weighted by tokens."""
+    def _run_parts(self, subset: Subset, frames: Mapping[str, Frames], tokens: TokenizedText) -> Sequence[float]:
+        """Return the outputs for frames with a text: the average over its parts, weighted by tokens."""
         if not tokens.parts:
             return self._run(subset, frames)
         encoder = require_text_encoder(self._text_encoder)
         results = [self._run(subset, {**frames, "language": encoder.encode_ids(part)}) for part in tokens.parts]
         if len(results) == 1:
             return results[0]
-        warnings = tuple(dict.fromkeys(warning for _, part_warnings in results for warning in part_warnings))
-        by_output = zip(*(outputs for outputs, _ in results))
-        return [sum(map(operator.mul, values, tokens.counts)) / tokens.total for values in by_output], warnings
+        return [sum(map(operator.mul, values, tokens.counts)) / tokens.total for values in zip(*results)]
 
     def _check_truncate(self, truncate: str) -> None:
         check_truncate(truncate)

@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar, cast
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.inputs.validation import range_warnings
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
-from edge_msa_runtime.programs import clip_warnings
 from edge_msa_runtime.text.encoders import require_text_encoder
 from edge_msa_runtime.text.stream_text import StreamText
 from edge_msa_runtime.text.words import Word, parse_words
@@ -78,6 +78,7 @@ class Stream:
         self._states: dict[str, State] = {}
         self._text: StreamText | None = None
         self._latest_start = -math.inf  # of the last word with times
+        self._far: dict[str, None] = {}  # modalities with frames far out of the range seen in training
         self._pushed: dict[str, float] = {}  # when the last valid frame or word of a modality arrived
 
     @property
@@ -143,7 +144,7 @@ class Stream:
                 "This stream has language frames already. Continue with language=, or reset the stream to pass text."
             )
         words = [] if text is None else parse_words(text, times, self._latest_start)
-        frames = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
+        frames, far = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
         if text is not None:
             encoder = require_text_encoder(self._text_encoder)
             self._text = self._text or StreamText(encoder, self._options.truncate)
@@ -155,6 +156,7 @@ class Stream:
         now = self._options.clock()
         self._pushed.update(dict.fromkeys([*frames, *(["language"] if words else [])], now))
         self._graphs.step(frames, self._states)
+        self._far.update(dict.fromkeys(far))
 
     @_exclusive
     def predict(self) -> Prediction:
@@ -183,7 +185,7 @@ class Stream:
             device=graphs.device,
             precision=graphs.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
-            warnings=clip_warnings(self._states) + (self._text.warnings if self._text is not None else ()),
+            warnings=range_warnings(self._far) + (self._text.warnings if self._text is not None else ()),
         )
 
     @_exclusive
@@ -227,6 +229,7 @@ class Stream:
     def _forget(self, name: str) -> None:
         self._states.pop(name, None)
         self._pushed.pop(name, None)
+        self._far.pop(name, None)
         if name == "language":
             self._text, self._latest_start = None, -math.inf
 

@@ -7,6 +7,7 @@ bundle with the chosen precision, plus fp32 to fall back on.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -163,11 +164,13 @@ def _make_manifest(content: _BundleContent) -> Manifest:
 
 
 def _make_modality_spec(name: str, graphs: GraphSet, request: ExportRequest) -> ModalitySpec:
+    norm = request.normalization[name].norm
     return ModalitySpec(
         dim=graphs.shapes.dims[name],
         chunk=request.chunks[name],
         window=request.windows[name],
         states=graphs.shapes.states[name],
+        max_norm=None if math.isinf(norm) else norm,
         frame_rate_hz=request.frame_rates.get(name),
     )
 

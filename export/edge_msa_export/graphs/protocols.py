@@ -32,8 +32,18 @@ class EncoderLike(Protocol):
     def __call__(self, frames: Tensor, valid: Tensor, state: Any) -> StateLike:
         """Encode a chunk of frames (B, T, d) with valid (B, T), ones first, and return the next state."""
 
-    def encode_whole(self, frames: Tensor, valid: Tensor) -> Tensor:
-        """Return the tokens (B, M, C) of whole samples, starting from the initial state."""
+    @property
+    def stride(self) -> int:
+        """Number of frames stacked into one row."""
+
+    def stack_whole(self, frames: Tensor, valid: Tensor, zero_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows (B, T', stride * d) of stacked frames of whole samples, and their mask (B, T').
+
+        `zero_frames` (stride - 1, d) precede the first frame; they are zeros if the frames are normalized.
+        """
+
+    def encode_rows(self, rows: Tensor, valid: Tensor) -> Tensor:
+        """Return the tokens (B, M, C) of normalized rows, starting from the initial state."""
 
 
 class ConfigLike(Protocol):

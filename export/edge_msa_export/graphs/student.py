@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.normalize import NormalizeFrames, make_normalizers
+from edge_msa_export.graphs.normalize import Normalize
 from edge_msa_export.graphs.onnx_export import ExportableModule, export_onnx
 from edge_msa_export.graphs.protocols import ConfigLike, EncoderLike, StudentLike
 from edge_msa_export.normalization import Normalization
 from edge_msa_export.text import bucket_lengths
-from edge_msa_runtime.bundle.manifest import EXCESS, GraphKey, StateSpec
+from edge_msa_runtime.bundle.manifest import GraphKey, StateSpec
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
 S = TypeVar("S", bound=StudentLike)
@@ -44,15 +44,13 @@ class StudentShapes:
     outputs: int
 
 
-def get_student_shapes(student: StudentLike, normalization: Mapping[str, Normalization]) -> StudentShapes:
-    """Return the sizes and initial states of a student with this normalization of its modalities.
+def get_student_shapes(student: StudentLike) -> StudentShapes:
+    """Return the sizes and initial states of a student.
 
     Raises:
         ExportError: the initial value of a state is not a single number, which a manifest cannot describe.
     """
-    states = {
-        name: _describe_states(_get_encoder(student, name), normalization[name]) for name in _list_modalities(student)
-    }
+    states = {name: _describe_states(_get_encoder(student, name)) for name in _list_modalities(student)}
     return StudentShapes(dict(_get_dims(student)), states, int(student.config.outputs))
 
 
@@ -89,20 +87,17 @@ def build_student_modules(
 
     - step: `frames` (1, chunk, d), `valid` (1, chunk) and `state.*` -> `next.*`.
     - fuse: `tokens.<modality>` (1, M, C) of all modalities and `available` (1, 3) -> `prediction` (1, outputs).
-    - window: `frames.<modality>` (1, window, d) and `valid.<modality>` (1, window) -> `prediction` (1, outputs) and
-      `excess.<modality>` (1, 1).
+    - window: `frames.<modality>` (1, window, d) and `valid.<modality>` (1, window) -> `prediction` (1, outputs).
 
-    Frames are raw. The excess tells how far valid frames are out of range (see `NormalizeFrames`); in a step graph it
-    is a state, the largest excess so far. Modalities that are not clipped have none.
+    Frames are raw.
     """
-    normalizers = make_normalizers(normalization)
     frozen = _copy_for_inference(student)
     names = _list_modalities(frozen)
-    modules = {GraphKey.step(name): _build_step(frozen, normalizers, name, chunks[name]) for name in names}
+    modules = {GraphKey.step(name): _build_step(frozen, normalization[name], name, chunks[name]) for name in names}
     modules[GraphKey.fuse(names)] = _build_fuse(frozen)
     for subset in subsets_of(names):
         for key, lengths in list_window_lengths(subset, windows).items():
-            modules[key] = _build_window(frozen, normalizers, subset, lengths)
+            modules[key] = _build_window(frozen, normalization, subset, lengths)
     return modules
 
 
@@ -138,11 +133,11 @@ def predict_with_torch(
 
 
 class _StepModule(nn.Module):
-    def __init__(self, student: StudentLike, normalizers: nn.ModuleDict, modality: str) -> None:
+    def __init__(self, student: StudentLike, normalization: Normalization, modality: str) -> None:
         super().__init__()
         # The attribute has the same name as in the student, so that the weights keep their names.
         self.encoders = nn.ModuleDict({modality: student.encoders[modality]})
-        self.normalization = nn.ModuleDict({modality: normalizers[modality]})
+        self.normalization = nn.ModuleDict({modality: Normalize(normalization)})
         self.modality = modality
         state = _get_encoder(student, modality).initial_state(1)
         self.names = tuple(state.named())
@@ -150,13 +145,9 @@ class _StepModule(nn.Module):
 
     def forward(self, frames: Tensor, valid: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         encoder = cast("EncoderLike", self.encoders[self.modality])
-        normalizer = cast("NormalizeFrames", self.normalization[self.modality])
-        clipped, normalized = normalizer(frames)
-        next_state = encoder(normalized, valid, self.rebuild(dict(zip(self.names, state, strict=False))))
-        next_tensors = tuple(next_state.named().values())
-        if not normalizer.clips:
-            return next_tensors
-        return (*next_tensors, torch.maximum(state[-1], normalizer.excess(frames, clipped, valid)))
+        normalized = self.normalization[self.modality](frames)
+        next_state = encoder(normalized, valid, self.rebuild(dict(zip(self.names, state, strict=True))))
+        return tuple(next_state.named().values())
 
 
 class _FuseModule(nn.Module):
@@ -171,39 +162,35 @@ class _FuseModule(nn.Module):
 
 
 class _WindowModule(nn.Module):
-    def __init__(self, student: StudentLike, normalizers: nn.ModuleDict, names: Sequence[str]) -> None:
+    def __init__(self, student: StudentLike, normalization: Mapping[str, Normalization], names: Sequence[str]) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict({name: student.encoders[name] for name in names})
-        self.normalization = nn.ModuleDict({name: normalizers[name] for name in names})
+        self.normalization = nn.ModuleDict(
+            {name: Normalize(normalization[name], _get_encoder(student, name).stride) for name in names}
+        )
         self.fusion = student.fusion
         self.names = tuple(names)
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> Tensor:
         tokens: dict[str, Tensor] = {}
-        excesses: list[Tensor] = []
         for index, name in enumerate(self.names):
             encoder = cast("EncoderLike", self.encoders[name])
-            normalizer = cast("NormalizeFrames", self.normalization[name])
-            frames, valid = inputs[2 * index], inputs[2 * index + 1]
-            clipped, normalized = normalizer(frames)
-            tokens[name] = encoder.encode_whole(normalized, valid)
-            if normalizer.clips:
-                excesses.append(normalizer.excess(frames, clipped, valid))
+            normalize = cast("Normalize", self.normalization[name])
+            rows, valid = encoder.stack_whole(inputs[2 * index], inputs[2 * index + 1], normalize.zero_frames)
+            tokens[name] = encoder.encode_rows(normalize(rows), valid)
         available = torch.tensor([[float(name in self.names) for name in MODALITIES]])
-        return (cast("Tensor", self.fusion(tokens, available)), *excesses)
+        return cast("Tensor", self.fusion(tokens, available))
 
 
-def _build_step(student: StudentLike, normalizers: nn.ModuleDict, modality: str, chunk: int) -> ExportableModule:
+def _build_step(student: StudentLike, normalization: Normalization, modality: str, chunk: int) -> ExportableModule:
     state = _get_encoder(student, modality).initial_state(1).named()
-    if cast("NormalizeFrames", normalizers[modality]).clips:
-        state[EXCESS] = torch.zeros(1, 1)
     inputs = {
         "frames": torch.zeros(1, chunk, _get_dims(student)[modality]),
         "valid": torch.ones(1, chunk),
         **{f"state.{name}": value for name, value in state.items()},
     }
     return ExportableModule(
-        _StepModule(student, normalizers, modality), inputs, tuple(f"next.{name}" for name in state)
+        _StepModule(student, normalization, modality), inputs, tuple(f"next.{name}" for name in state)
     )
 
 
@@ -215,15 +202,13 @@ def _build_fuse(student: StudentLike) -> ExportableModule:
 
 
 def _build_window(
-    student: StudentLike, normalizers: nn.ModuleDict, subset: Subset, lengths: Mapping[str, int]
+    student: StudentLike, normalization: Mapping[str, Normalization], subset: Subset, lengths: Mapping[str, int]
 ) -> ExportableModule:
     inputs: dict[str, Tensor] = {}
     for name in subset.modalities:
         inputs[f"frames.{name}"] = torch.zeros(1, lengths[name], _get_dims(student)[name])
         inputs[f"valid.{name}"] = torch.ones(1, lengths[name])
-    clipped = [name for name in subset.modalities if cast("NormalizeFrames", normalizers[name]).clips]
-    outputs = ("prediction", *(f"{EXCESS}.{name}" for name in clipped))
-    return ExportableModule(_WindowModule(student, normalizers, subset.modalities), inputs, outputs)
+    return ExportableModule(_WindowModule(student, normalization, subset.modalities), inputs, ("prediction",))
 
 
 def _copy_for_inference(student: S) -> S:
@@ -243,7 +228,7 @@ def _get_encoder(student: StudentLike, modality: str) -> EncoderLike:
     return cast("EncoderLike", student.encoders[modality])
 
 
-def _describe_states(encoder: EncoderLike, normalization: Normalization) -> tuple[StateSpec, ...]:
+def _describe_states(encoder: EncoderLike) -> tuple[StateSpec, ...]:
     specs = []
     for name, value in encoder.initial_state(1).named().items():
         fill = value.flatten()[0].item()
@@ -252,6 +237,4 @@ def _describe_states(encoder: EncoderLike, normalization: Normalization) -> tupl
                 f"State {name!r} must be initialized with a single value; a bundle cannot describe others."
             )
         specs.append(StateSpec(name, tuple(value.shape), float(fill)))
-    if normalization.clips:
-        specs.append(StateSpec(EXCESS, (1, 1)))
     return tuple(specs)

@@ -246,7 +246,7 @@ def _measure(
         root = Path(scratch)
         write_text_model(student, request, root)  # the parity cases need its tokenizer
         cases = build_parity_cases(student, request, root)
-        states = get_student_shapes(student, request.normalization).states
+        states = get_student_shapes(student).states
         parity = measure_parity(programs, cases, states, request.chunks)
         parity.update(measure_text_encoder_parity(programs, student, request, root))
     return parity, cases

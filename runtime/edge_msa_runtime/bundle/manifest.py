@@ -20,9 +20,6 @@ GOLDEN_NAME = "golden.npz"
 # External data of the ONNX graphs in a folder: their large constants. The name is short because graphs repeat it often.
 WEIGHTS_NAME = "w.bin"
 
-# The state of a step graph, and the output of a window graph, that tells how far frames are out of range.
-EXCESS = "excess"
-
 TEXT_ENCODERS = ("table", "encoder")
 
 Role = Literal["step", "fuse", "window", "text_encoder"]
@@ -138,7 +135,8 @@ class ModalitySpec:
         chunk: frames per call of the step graph.
         window: frames of the window graphs.
         states: state tensors of the step graph, in the order of the graph. One is `tokens`, the fuse graph's input.
-            If the graphs clip frames to the range seen in training, another one is `excess` (1, 1).
+        max_norm: the largest Euclidean norm of a frame in training, None if it is not known. The graphs clip frames to
+            the range of each feature in training.
         frame_rate_hz: frames per second, None if the data set does not state it.
     """
 
@@ -146,17 +144,19 @@ class ModalitySpec:
     chunk: int
     window: int
     states: tuple[StateSpec, ...]
+    max_norm: float | None = None
     frame_rate_hz: float | None = None
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> ModalitySpec:
         """Build from JSON; a ValueError names the invalid field."""
-        fields = JsonFields(value, path, ("dim", "chunk", "window", "states", "frame_rate_hz"))
+        fields = JsonFields(value, path, ("dim", "chunk", "window", "states", "max_norm", "frame_rate_hz"))
         return cls(
             dim=fields.integer("dim"),
             chunk=fields.integer("chunk"),
             window=fields.integer("window"),
             states=tuple(StateSpec.from_json(item, item_path) for item, item_path in fields.array("states")),
+            max_norm=fields.optional_number("max_norm"),
             frame_rate_hz=fields.optional_number("frame_rate_hz"),
         )
 
@@ -205,13 +205,11 @@ class GraphSpec:
     - `step`: inputs `frames` (1, chunk, dim), `valid` (1, chunk), `state.<name>`; outputs `next.<name>`.
     - `fuse`: inputs `tokens.<modality>`, `available` (1, 3); output `prediction` (1, outputs).
     - `window`: inputs `frames.<modality>` (1, window, dim), `valid.<modality>` (1, window) of the key's modalities;
-      outputs `prediction` (1, outputs), and `excess.<modality>` (1, 1) of the modalities with that state. A key with a
-      length has that many frames instead of the window.
+      output `prediction` (1, outputs). A key with a length has that many frames instead of the window.
     - `text_encoder`: inputs `ids` (1, length) int64, `valid` (1, length); output `frames` (1, length, dim).
 
-    `frames` are raw; the graph clips and normalizes them. `excess` is the largest excess of a frame so far: the sum
-    over its features of their distance from the range seen in training, in units of the width of that range. `valid`
-    is float32 0/1, with the ones first: the caller drops masked frames, so they cannot affect the prediction.
+    `frames` are raw; the graph normalizes and clips them. `valid` is float32 0/1, with the ones first: the caller drops
+    masked frames, so they cannot affect the prediction.
 
     Attributes:
         backend: one of `backend_info.BACKENDS`.

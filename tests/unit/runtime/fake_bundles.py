@@ -34,6 +34,7 @@ MEAN = {name: RNG.normal(size=dim).astype("f4") for name, dim in DIMS.items()}
 STD = {name: RNG.uniform(0.5, 2, size=dim).astype("f4") for name, dim in DIMS.items()}
 LOW = {name: MEAN[name] - 8 * STD[name] for name in DIMS}
 HIGH = {name: MEAN[name] + 8 * STD[name] for name in DIMS}
+MAX_NORMS = {name: float(np.linalg.norm(np.maximum(np.abs(LOW[name]), np.abs(HIGH[name])))) for name in DIMS}
 
 
 def write_bundle(
@@ -146,16 +147,12 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
-    def normalize(self, name: str, frames: str, valid: str) -> tuple[str, str]:
-        """Add the clipping and normalization of frames. Return the normalized frames, and the largest excess (1, 1)."""
+    def normalize(self, name: str, frames: str) -> str:
+        """Add the clipping and normalization of frames, and return the result."""
         values = {"low": LOW, "high": HIGH, "mean": MEAN, "std": STD}
         constants = {key: self.constant(f"{name}.{key}", value[name]) for key, value in values.items()}
         clipped = self.add("Min", [self.add("Max", [frames, constants["low"]]), constants["high"]])
-        normalized = self.add("Div", [self.add("Sub", [clipped, constants["mean"]]), constants["std"]])
-        per_width = self.constant(f"{name}.per_width", 1 / (HIGH[name] - LOW[name])[:, None])
-        by_frame = self.add("MatMul", [self.add("Abs", [self.add("Sub", [frames, clipped])]), per_width])
-        by_frame = self.add("Squeeze", [by_frame, self.constant("last", np.array([2]))])
-        return normalized, self.add("ReduceMax", [self.add("Mul", [by_frame, valid])], axes=[1], keepdims=1)
+        return self.add("Div", [self.add("Sub", [clipped, constants["mean"]]), constants["std"]])
 
     def pool(self, name: str, inputs: tuple[str, str, str, str], outputs: tuple[str, str] = ("", "")) -> str:
         """Add the running mean of projected frames.
@@ -210,10 +207,9 @@ def _write_graphs(folder: Path, names: Sequence[str], outputs: int, *, windows: 
 
 
 def _write_step(path: Path, name: str) -> None:
-    graph, shapes = GraphBuilder(), {"count": (1, 1, 1), "tokens": (1, 1, WIDTH), "excess": (1, 1)}
-    normalized, excess = graph.normalize(name, "frames", "valid")
+    graph, shapes = GraphBuilder(), {"count": (1, 1, 1), "tokens": (1, 1, WIDTH)}
+    normalized = graph.normalize(name, "frames")
     graph.pool(name, (normalized, "valid", "state.tokens", "state.count"), ("next.tokens", "next.count"))
-    graph.add("Max", ["state.excess", excess], "next.excess")
     frames = {"frames": (1, CHUNKS[name], DIMS[name]), "valid": (1, CHUNKS[name])}
     states = {f"state.{state}": shape for state, shape in shapes.items()}
     graph.save(path, {**frames, **states}, {f"next.{state}": shape for state, shape in shapes.items()})
@@ -237,14 +233,13 @@ def _write_window(path: Path, names: Sequence[str], outputs: int, lengths: Mappi
     prior = graph.constant("prior", np.full((1, 1, WIDTH), PRIOR, "f4"))
     count = graph.constant("count", np.full((1, 1, 1), PRIOR_COUNT, "f4"))
     for name in names:
-        normalized, excess = graph.normalize(name, f"frames.{name}", f"valid.{name}")
-        graph.add("Identity", [excess], f"excess.{name}")
+        normalized = graph.normalize(name, f"frames.{name}")
         tokens = graph.pool(name, (normalized, f"valid.{name}", prior, count))
         parts.append(graph.weigh(name, tokens, outputs))
         inputs[f"frames.{name}"] = (1, lengths[name], DIMS[name])
         inputs[f"valid.{name}"] = (1, lengths[name])
     graph.add("Sum", parts, "prediction")
-    graph.save(path, inputs, {"prediction": (1, outputs), **{f"excess.{name}": (1, 1) for name in names}})
+    graph.save(path, inputs, {"prediction": (1, outputs)})
 
 
 def _write_golden(folder: Path, names: Sequence[str], outputs: int, *, error: float) -> None:
@@ -258,4 +253,4 @@ def _write_golden(folder: Path, names: Sequence[str], outputs: int, *, error: fl
 
 def _modality_spec(name: str) -> ModalitySpec:
     count, tokens = StateSpec("count", (1, 1, 1), PRIOR_COUNT), StateSpec("tokens", (1, 1, WIDTH), PRIOR)
-    return ModalitySpec(DIMS[name], CHUNKS[name], WINDOWS[name], (count, tokens, StateSpec("excess", (1, 1))))
+    return ModalitySpec(DIMS[name], CHUNKS[name], WINDOWS[name], (count, tokens), MAX_NORMS[name])

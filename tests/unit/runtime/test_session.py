@@ -10,6 +10,7 @@ import pytest
 
 from edge_msa_runtime import BackendUnavailableError, BundleError, Session, UsageError, load
 from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.inputs.validation import MAX_NORM_RATIO
 from edge_msa_runtime.modalities import MODALITIES, Subset
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime import fake_bundles
@@ -265,7 +266,7 @@ def test_a_graph_with_other_shapes_than_the_manifest_is_refused(
 def test_values_far_out_of_range_are_clipped_with_a_warning(
     session: Session, frames: Callable[..., Any], expected: Callable[..., Any]
 ) -> None:
-    warning = ("audio: values outside the range seen in training were clipped",)
+    warning = ("audio: values far out of the range seen in training were clipped",)
     for count in (LENGTHS["audio"], 40):  # 40 frames exceed the window, so they take the step graphs
         language, audio = frames("language", LENGTHS["language"]), frames("audio", count)
         assert session.predict(language=language, audio=audio).warnings == ()
@@ -280,7 +281,9 @@ def test_values_far_out_of_range_are_clipped_with_a_warning(
 @pytest.mark.case("F15")
 def test_values_slightly_out_of_range_give_no_warning(session: Session, frames: Callable[..., Any]) -> None:
     audio = frames("audio", LENGTHS["audio"])
-    audio[4] = fake_bundles.HIGH["audio"] + np.float32(0.4) * (fake_bundles.HIGH["audio"] - fake_bundles.LOW["audio"])
-    assert session.predict(audio=audio).warnings == ()  # 0.4 of a range in each of two features
-    audio[4] += np.float32(0.2) * (fake_bundles.HIGH["audio"] - fake_bundles.LOW["audio"])
-    assert session.predict(audio=audio).warnings != ()
+    audio[4] = fake_bundles.HIGH["audio"] * np.float32(1.2)
+    assert session.predict(audio=audio).warnings == ()
+    limit = MAX_NORM_RATIO * fake_bundles.MAX_NORMS["audio"]
+    for norm, far in ((0.99, False), (1.01, True)):  # all frames with nearly the largest norm without a warning
+        level = np.float32(norm * limit / np.sqrt(audio.shape[1]))
+        assert bool(session.predict(audio=np.full_like(audio, level)).warnings) == far

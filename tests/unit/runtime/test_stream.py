@@ -116,7 +116,7 @@ def test_a_clipped_push_shows_in_later_predictions_until_reset(session: Session,
     for _ in range(8):
         stream.push(vision=inputs["vision"])
         other.push(vision=inputs["vision"])
-    assert stream.predict().warnings == ("vision: values outside the range seen in training were clipped",)
+    assert stream.predict().warnings == ("vision: values far out of the range seen in training were clipped",)
     assert other.predict().warnings == ()
     stream.reset()
     stream.push(**inputs)

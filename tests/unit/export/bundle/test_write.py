@@ -103,7 +103,7 @@ def test_manifest_states_sizes_and_states_of_modalities(bundle: Path) -> None:
     assert list(manifest.modalities) == ["language", "audio", "vision"]
     audio = manifest.modalities["audio"]
     assert (audio.dim, audio.chunk, audio.window, audio.frame_rate_hz) == (5, 5, 17, 100.0)
-    assert [state.name for state in audio.states] == ["conv0", "conv1", "peak", "mass", "tokens", "excess"]
+    assert [state.name for state in audio.states] == ["conv0", "conv1", "peak", "mass", "tokens"]
     assert manifest.modalities["vision"].frame_rate_hz is None
 
 

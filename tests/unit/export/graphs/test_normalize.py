@@ -6,41 +6,36 @@ import torch
 
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa_export.errors import ExportError
-from edge_msa_export.graphs.normalize import NormalizeFrames
+from edge_msa_export.graphs.normalize import Normalize
 from edge_msa_export.graphs.student import build_student_modules
 from edge_msa_export.normalization import Normalization
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
+from tests.tolerances import assert_close_to_scale
 from tests.unit.export.students import CHUNKS, DIMS, NORMALIZATION, WINDOWS
 
 RANGE = Normalization((0.0, 0.0, 5.0), (1.0, 2.0, 1.0), (-1.0, -2.0, 5.0), (1.0, 2.0, 5.0))
 
 
 @pytest.mark.case("F15")
-def test_module_and_numpy_normalize_alike() -> None:
-    frames = np.random.default_rng(0).normal(scale=3, size=(1, 40, 3)).astype(np.float32)
-    _, normalized = NormalizeFrames(RANGE)(torch.from_numpy(frames))
-    np.testing.assert_array_equal(normalized[0].numpy(), RANGE.apply(frames[0]))
+@pytest.mark.parametrize("stride", [1, 4])
+def test_module_and_numpy_normalize_alike(stride: int) -> None:
+    frames = np.random.default_rng(0).normal(scale=3, size=(40, 3)).astype(np.float32)
+    rows = torch.from_numpy(frames).reshape(1, 40 // stride, -1)
+    normalized = Normalize(RANGE, stride)(rows)
+    assert_close_to_scale(normalized.reshape(40, 3).numpy(), RANGE.apply(frames))
 
 
-@pytest.mark.case("F15")
-@pytest.mark.parametrize(
-    ("frame", "excess"),
-    [((1.0, -2.0, 5.0), 0.0), ((3.0, 0.0, 5.0), 1.0), ((-2.0, 3.0, 5.0), 0.75), ((0.0, 0.0, 1005.0), 1000.0)],
-)
-def test_excess_is_measured_in_ranges_of_the_features(frame: tuple[float, ...], excess: float) -> None:
-    module = NormalizeFrames(RANGE)
-    frames = torch.tensor([[(0.0, 0.0, 5.0), frame, (1e6, 1e6, 1e6)]])
-    clipped, _ = module(frames)
-    valid = torch.tensor([[1.0, 1.0, 0.0]])  # what follows the valid frames does not count
-    assert module.excess(frames, clipped, valid).tolist() == [[pytest.approx(excess, rel=1e-6)]]
+def test_zero_frames_normalize_to_zeros() -> None:
+    module = Normalize(NORMALIZATION["audio"], 3)
+    assert module.zero_frames.shape == (2, DIMS["audio"])
+    assert Normalize(NORMALIZATION["audio"])(module.zero_frames[None]).count_nonzero() == 0
 
 
 def test_frames_without_a_range_are_unchanged() -> None:
-    module = NormalizeFrames(Normalization.identity(2))
+    module = Normalize(Normalization.identity(2))
     frames = torch.tensor([[[1e9, -3.0]]])
-    assert module(frames)[1] is frames
-    assert not module.clips
+    assert module(frames) is frames
 
 
 @pytest.mark.case("F15")

@@ -18,7 +18,7 @@ from edge_msa_runtime.modalities import Subset
 from tests.unit.export.students import CHUNKS, DIMS, NORMALIZATION, WINDOWS
 
 Graphs = dict[GraphKey, onnx.ModelProto]
-STATES = ["conv0", "conv1", "peak", "mass", "tokens", "excess"]
+STATES = ["conv0", "conv1", "peak", "mass", "tokens"]
 
 
 def test_every_graph_is_valid_at_opset_17_for_every_backend(student_graphs: Graphs) -> None:
@@ -53,7 +53,7 @@ def test_window_graph_takes_frames_of_its_subset(student_graphs: Graphs) -> None
     window = student_graphs[GraphKey.window(Subset.LV)].graph
     names = ["frames.language", "valid.language", "frames.vision", "valid.vision"]
     assert [value.name for value in window.input] == names
-    assert [value.name for value in window.output] == ["prediction", "excess.language", "excess.vision"]
+    assert [value.name for value in window.output] == ["prediction"]
 
 
 def test_window_graph_has_no_weights_of_absent_modalities(student_graphs: Graphs) -> None:
@@ -88,7 +88,7 @@ def test_prediction_uses_no_dropout_and_keeps_training_mode(student: Student) ->
 
 
 def test_shapes_state_sizes_and_initial_values(student: Student) -> None:
-    shapes = get_student_shapes(student, NORMALIZATION)
+    shapes = get_student_shapes(student)
     assert {spec.name: spec.initial for spec in shapes.states["audio"]}["peak"] == -1e4
     assert shapes.outputs == 1
     assert dict(shapes.dims) == DIMS

@@ -60,7 +60,7 @@ def make_case(student: Student, subset: Subset, seed: int) -> ParityCase:
 
 @pytest.mark.parametrize("subset", list(Subset))
 def test_steps_and_window_reproduce_torch_with_gaps(student: Student, programs: Programs, subset: Subset) -> None:
-    states = get_student_shapes(student, NORMALIZATION).states
+    states = get_student_shapes(student).states
     for seed in range(3):
         case = make_case(student, subset, seed)
         chunked = predict_in_chunks(programs, case.frames, case.valid, states, CHUNKS)
@@ -94,7 +94,7 @@ def test_gru_and_rows_of_frames_reproduce_torch(
     for graph in varied_graphs.values():
         assert lint(graph, LintTarget(backend)) == []
     programs = load_programs(varied_graphs, backend, tmp_path)
-    states = get_student_shapes(varied_student, NORMALIZATION).states
+    states = get_student_shapes(varied_student).states
     assert [state.initial for state in states["audio"] if state.name == "phase"] == [3.0]
     for seed in range(4):
         case = make_case(varied_student, Subset.LAV, seed)
@@ -112,7 +112,7 @@ def test_parity_reports_a_graph_with_other_predictions(student: Student, program
         return {"prediction": correct(inputs)["prediction"] + np.float32(offset)}
 
     cases = [make_case(student, subset, 0) for subset in Subset]
-    states = get_student_shapes(student, NORMALIZATION).states
+    states = get_student_shapes(student).states
     parity = measure_parity({**programs, wrong_key: run_wrong}, cases, states, CHUNKS)
     assert parity[wrong_key] == pytest.approx(offset, rel=1e-3, nan_ok=True)
     scale = max(float(np.abs(case.prediction).max()) for case in cases)

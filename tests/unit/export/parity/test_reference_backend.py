@@ -46,8 +46,7 @@ def stream_tokens(
     """Return the tokens after each number of frames, computed chunk by chunk."""
     program = load(graph, folder)
     state = {
-        spec.name: np.full(spec.shape, spec.initial, np.float32)
-        for spec in get_student_shapes(student, NORMALIZATION).states["audio"]
+        spec.name: np.full(spec.shape, spec.initial, np.float32) for spec in get_student_shapes(student).states["audio"]
     }
     frames = make_frames(np.random.default_rng(1), max(lengths), DIMS["audio"])
     tokens: list[Array] = []

@@ -13,7 +13,7 @@ VALIDATOR = InputValidator({"language": 4, "audio": 2, "vision": 3})
 
 
 def _validate(*, valid: Any = None, **inputs: Any) -> dict[str, Any]:
-    return VALIDATOR.validate(**{"language": None, "audio": None, "vision": None, **inputs}, valid=valid)
+    return VALIDATOR.validate(**{"language": None, "audio": None, "vision": None, **inputs}, valid=valid)[0]
 
 
 def test_only_modalities_with_valid_frames_are_returned() -> None:
