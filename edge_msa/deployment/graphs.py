@@ -29,7 +29,10 @@ def make_normalization(spec: ModelSpec) -> dict[str, Normalization]:
     fitted = spec.normalization
     return {
         name: Normalization(
-            *(tuple(part[name].tolist()) for part in (fitted.mean, fitted.std, fitted.low, fitted.high)),
+            mean=tuple(fitted.mean[name].tolist()),
+            std=tuple(fitted.std[name].tolist()),
+            low=tuple(fitted.low[name].tolist()),
+            high=tuple(fitted.high[name].tolist()),
             norm=fitted.norm[name],
         )
         for name in spec.dims

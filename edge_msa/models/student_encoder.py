@@ -138,19 +138,19 @@ class StudentEncoder(nn.Module):
         They equal those that `forward` computes from `initial_state`, with fewer operations. The tokens of a sample
         without a valid frame are meaningless.
         """
-        zero_frames = frames.new_zeros(self.config.stride - 1, self.dim)
+        zero_frames = frames.new_zeros(len(frames), self.config.stride - 1, self.dim)
         return self.encode_rows(*self.stack_whole(frames, valid, zero_frames))
 
     def stack_whole(self, frames: Tensor, valid: Tensor, zero_frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first step of `encode_whole`: rows (B, T', stride * d) of stacked frames, and their mask (B, T').
 
-        `zero_frames` (stride - 1, d) precede the first frame. If the frames are raw, because a graph normalizes the
+        `zero_frames` (B, stride - 1, d) precede the first frame. If the frames are raw, because a graph normalizes the
         rows, they are the raw frames that normalize to zeros.
         """
         stride = self.config.stride
         if stride > 1:
             length = frames.shape[1] + -frames.shape[1] % stride
-            padded = torch.cat([zero_frames.expand(len(frames), -1, -1), frames], dim=1)[:, :length]
+            padded = torch.cat([zero_frames, frames], dim=1)[:, :length]
             frames = padded.reshape(len(frames), length // stride, -1)
             count = _floor_divide(stride - 1 + valid.sum(dim=1, keepdim=True), stride)
             valid = _prefix_mask(count, frames.shape[1])

@@ -32,8 +32,8 @@ class Normalize(nn.Module):
         constants = {"mean": mean, "scale": 1 / std, "low": (low - mean) / std, "high": (high - mean) / std}
         for name, value in constants.items():
             self.register_buffer(name, value.float().repeat(stride))
-        # The raw frames (stride - 1, d) that normalize to zeros, for the row of the first frame.
-        self.register_buffer("zero_frames", mean.float().repeat(stride - 1, 1))
+        # The raw frames (1, stride - 1, d) that normalize to zeros, for the row of the first frame.
+        self.register_buffer("zero_frames", mean.float().repeat(1, stride - 1, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the frames normalized and clipped, in the same shape."""

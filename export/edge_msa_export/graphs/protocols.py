@@ -39,7 +39,7 @@ class EncoderLike(Protocol):
     def stack_whole(self, frames: Tensor, valid: Tensor, zero_frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows (B, T', stride * d) of stacked frames of whole samples, and their mask (B, T').
 
-        `zero_frames` (stride - 1, d) precede the first frame; they are zeros if the frames are normalized.
+        `zero_frames` (B, stride - 1, d) precede the first frame; they are zeros if the frames are normalized.
         """
 
     def encode_rows(self, rows: Tensor, valid: Tensor) -> Tensor:

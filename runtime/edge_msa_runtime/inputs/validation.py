@@ -21,8 +21,8 @@ MAX_NORM_RATIO = 1.5
 """Frames are far out of range if the root mean square of their norms exceeds the largest norm of a frame in training
 by this factor.
 
-It is .07 to .95 times the largest norm in held-out utterances of CMU-MOSI and ICT-MMMO. If their values are multiplied by
-10, 98 to 100 % of them are far out of range (of the vision features of ICT-MMMO, 4 %); multiplied by 100, all are.
+In held-out utterances of CMU-MOSI and ICT-MMMO it is .07 to .95 times the largest norm. If their values are multiplied
+by 10, 98 to 100 % of them are far out of range (of the vision features of ICT-MMMO, 4 %); multiplied by 100, all are.
 """
 _FLOAT32 = np.dtype(np.float32)
 _INFINITY = float("inf")
@@ -89,7 +89,7 @@ class InputValidator:
             rows = np.asarray(array) if valid is None else np.asarray(array)[valid]
         # The sum of squares is finite only if all values are finite and below 1.8e19. Unlike other functions, vdot
         # needs no copy and gives no warning if it overflows.
-        energy: float = np.vdot(rows, rows)
+        energy: Any = np.vdot(rows, rows)
         if not energy < _INFINITY:
             _check_values(name, np.asarray(array), valid)
         return rows, energy

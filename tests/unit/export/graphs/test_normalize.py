@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa_export.errors import ExportError
 from edge_msa_export.graphs.normalize import Normalize
+from edge_msa_export.graphs.onnx_export import export_onnx
 from edge_msa_export.graphs.student import build_student_modules
-from edge_msa_export.normalization import Normalization
+from edge_msa_export.normalization import PREFIX, Normalization
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 from tests.tolerances import assert_close_to_scale
@@ -28,8 +30,17 @@ def test_module_and_numpy_normalize_alike(stride: int) -> None:
 
 def test_zero_frames_normalize_to_zeros() -> None:
     module = Normalize(NORMALIZATION["audio"], 3)
-    assert module.zero_frames.shape == (2, DIMS["audio"])
-    assert Normalize(NORMALIZATION["audio"])(module.zero_frames[None]).count_nonzero() == 0
+    assert module.zero_frames.shape == (1, 2, DIMS["audio"])
+    assert Normalize(NORMALIZATION["audio"])(module.zero_frames).count_nonzero() == 0
+
+
+def test_constants_of_graphs_keep_the_names_by_which_they_stay_float32() -> None:
+    student = Student(StudentConfig(DIMS, width=16, blocks=1, tokens=2, hidden=8, stride=3)).eval()
+    modules = build_student_modules(student, NORMALIZATION, CHUNKS, WINDOWS)
+    kinds = {item.name: item.data_type for item in export_onnx(modules[GraphKey.window(Subset.AV)]).graph.initializer}
+    for modality in ("audio", "vision"):
+        names = {f"{PREFIX}{modality}.{name}" for name in ("mean", "scale", "low", "high", "zero_frames")}
+        assert {kinds.get(name) for name in names} == {onnx.TensorProto.FLOAT}
 
 
 def test_frames_without_a_range_are_unchanged() -> None:
@@ -73,4 +84,4 @@ def test_padding_has_no_influence(stride: int) -> None:
 def test_invalid_normalization_is_an_error(changes: dict[str, tuple[float, ...]], message: str) -> None:
     values = {"mean": (0.0, 0.0), "std": (1.0, 1.0), "low": (-1.0, -1.0), "high": (1.0, 1.0), **changes}
     with pytest.raises(ExportError, match=message):
-        Normalization(**values)
+        Normalization(values["mean"], values["std"], values["low"], values["high"])
