@@ -182,7 +182,8 @@ def _interval(point: ReportPoint, base: ReportPoint, subset: str) -> str:
         return ""
     result = compare_methods(*models)
     zero = ", which includes 0" if result.includes_zero else ""
-    return f" (95 % interval {100 * result.low:+.1f} to {100 * result.high:+.1f}{zero})"
+    interval = describe(point.gate_metric).format_interval(result.low, result.high)
+    return f" (95 % interval {interval}{zero})"
 
 
 def _not_executed(points: Sequence[ReportPoint]) -> Iterator[str]:

@@ -151,6 +151,8 @@ def test_a_model_no_better_than_a_constant_is_never_the_best() -> None:
     assert "the most accurate" not in text
     assert "The best" not in text
     assert "the fastest" not in summary_of(replace(FP32, warning=warning), replace(INT8, warning=warning))
+    weak = replace(FP32, name="weak", warning=warning, by_subset={"lav": {"acc2_non0": 0.95}})
+    assert "The best Acc-2 Non0 on lav among the considered rows is 80.0" in summary_of(FP32, weak)
 
 
 @pytest.mark.case("E1")
