@@ -95,7 +95,7 @@ def search(
     Optimizes accuracy, latency and size together. An interrupted search resumes where it stopped. You can run the same
     command several times at once, also on other machines with the same --storage.
     """
-    from edge_msa.search.context import SearchConfig
+    from edge_msa.architecture_search.context import SearchConfig
     from edge_msa.workflows.search import search as run_search
 
     config = SearchConfig(

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_msa.architecture_search.answer import find_answer
+from edge_msa.architecture_search.record import SearchRecord
+from edge_msa.architecture_search.table import NAME_COLUMNS, failure_lines, header, pareto_rows
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import OtherRecord, load_records
 from edge_msa.console import print_notes, print_output, print_result
@@ -14,9 +17,6 @@ from edge_msa.evaluation.reproduction.record import Reproduction
 from edge_msa.evaluation.reproduction.table import format_reproduction
 from edge_msa.reporting import Report, format_tradeoff, join_points, write_report_page
 from edge_msa.reporting.text_sweep import TextSweep, format_sweep
-from edge_msa.search.answer import find_answer
-from edge_msa.search.record import SearchRecord
-from edge_msa.search.table import NAME_COLUMNS, failure_lines, header, pareto_rows
 from edge_msa.text_tables import text_table
 
 

@@ -14,6 +14,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_msa.architecture_search.answer import find_answer
+from edge_msa.architecture_search.context import (
+    DATA_PREFIX,
+    TEACHER_FOLDER,
+    SearchConfig,
+    SearchContext,
+    prepare_search,
+)
+from edge_msa.architecture_search.record import RECORD_NAME
+from edge_msa.architecture_search.results import PAGE_NAME, PARETO_FOLDER, finish_search
+from edge_msa.architecture_search.storage import JOURNAL_SUFFIX, check_optuna
+from edge_msa.architecture_search.study import LEASES_FOLDER, Study
+from edge_msa.architecture_search.table import format_search
+from edge_msa.architecture_search.trial_runner import STUDENTS_FOLDER, TRIAL_ERRORS, TrialRunner
+from edge_msa.architecture_search.trials import ClaimedTrial, format_params
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import Run
@@ -29,15 +44,6 @@ from edge_msa.console import (
     shows_progress,
 )
 from edge_msa.errors import RunUsageError
-from edge_msa.search.answer import find_answer
-from edge_msa.search.context import DATA_PREFIX, TEACHER_FOLDER, SearchConfig, SearchContext, prepare_search
-from edge_msa.search.record import RECORD_NAME
-from edge_msa.search.results import PAGE_NAME, PARETO_FOLDER, finish_search
-from edge_msa.search.storage import JOURNAL_SUFFIX, check_optuna
-from edge_msa.search.study import LEASES_FOLDER, Study
-from edge_msa.search.table import format_search
-from edge_msa.search.trial_runner import STUDENTS_FOLDER, TRIAL_ERRORS, TrialRunner
-from edge_msa.search.trials import ClaimedTrial, format_params
 from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.shared_runs import require_single_process

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edge_msa.architecture_search import trial_runner
 from edge_msa.artifacts.runs import Run
 from edge_msa.cli import run
 from edge_msa.config.students import StudentRecipe
@@ -16,7 +17,6 @@ from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.errors import TrainingError
-from edge_msa.search import trial_runner
 from edge_msa.training.distillation.setup import DistillationSetup
 from edge_msa.workflows import search
 from edge_msa.workflows.distill import distill_on_setup

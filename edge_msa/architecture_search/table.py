@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge_msa.search.record import SearchRecord
-from edge_msa.search.trials import TrialResult, format_params
+from edge_msa.architecture_search.record import SearchRecord
+from edge_msa.architecture_search.trials import TrialResult, format_params
 from edge_msa.text_tables import ABSENT, format_kilobytes, text_table
 
 NAME_COLUMNS = 2

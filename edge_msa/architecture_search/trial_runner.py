@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from edge_msa.architecture_search.context import SearchContext
+from edge_msa.architecture_search.space import PRECISION, Params
+from edge_msa.architecture_search.trials import ClaimedTrial, TrialResult
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.precisions import choose_precision, measure_precisions, skip_latency
@@ -23,9 +26,6 @@ from edge_msa.errors import TrainingError, UsageError
 from edge_msa.evaluation.metrics import gate_metric
 from edge_msa.evaluation.predictors import open_session, run_predictor
 from edge_msa.models.student import untrained_student
-from edge_msa.search.context import SearchContext
-from edge_msa.search.space import PRECISION, Params
-from edge_msa.search.trials import ClaimedTrial, TrialResult
 from edge_msa_calibrate.errors import CalibrationError, GateFailedError
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_candidate

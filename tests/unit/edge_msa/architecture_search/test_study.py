@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_msa.architecture_search import storage
+from edge_msa.architecture_search.space import PRECISION, Choices, Range, SearchSpace
+from edge_msa.architecture_search.study import Study
+from edge_msa.architecture_search.trials import ClaimedTrial, TrialResult
 from edge_msa.errors import StorageError, UsageError
-from edge_msa.search import storage
-from edge_msa.search.space import PRECISION, Choices, Range, SearchSpace
-from edge_msa.search.study import Study
-from edge_msa.search.trials import ClaimedTrial, TrialResult
 
 SPACE = SearchSpace({"width": Range(1, 8), PRECISION: Choices(("fp32", "int8"))})
 INPUTS = {"data": "one", "target": "laptop"}

@@ -4,9 +4,7 @@ import random
 
 import pytest
 
-from edge_msa.config.section import RecipeSection
-from edge_msa.errors import UsageError
-from edge_msa.search.space import (
+from edge_msa.architecture_search.space import (
     PRECISION,
     Choices,
     Params,
@@ -17,6 +15,8 @@ from edge_msa.search.space import (
     params_key,
     parse_space,
 )
+from edge_msa.config.section import RecipeSection
+from edge_msa.errors import UsageError
 
 
 class Inner(RecipeSection):

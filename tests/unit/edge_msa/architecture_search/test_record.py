@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_msa.search.record import SearchRecord
+from edge_msa.architecture_search.record import SearchRecord
 
 if TYPE_CHECKING:
-    from tests.unit.edge_msa.search.conftest import MakeRecord, Trial
+    from tests.unit.edge_msa.architecture_search.conftest import MakeRecord, Trial
 
 
 @pytest.mark.parametrize(("int8_ratio", "expected"), [(0.95, 0), (0.89, 1)])

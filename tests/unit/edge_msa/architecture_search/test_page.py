@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_msa.search.page import render_page
-from edge_msa.search.trials import TrialResult
+from edge_msa.architecture_search.page import render_page
+from edge_msa.architecture_search.trials import TrialResult
 
 if TYPE_CHECKING:
-    from tests.unit.edge_msa.search.conftest import MakeRecord, Trial
+    from tests.unit.edge_msa.architecture_search.conftest import MakeRecord, Trial
 
 
 def test_the_page_is_offline_and_escaped(tmp_path: Path, trial: Trial, default: Trial, record: MakeRecord) -> None:

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from edge_msa.search.space import Params
-from edge_msa.search.trials import TrialResult, format_params, pareto_set
+from edge_msa.architecture_search.space import Params
+from edge_msa.architecture_search.trials import TrialResult, format_params, pareto_set
 
 
 def measured(number: int, error: float, ratio: float, size: int) -> TrialResult:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_msa.architecture_search.space import PRECISION, Params, SearchSpace, flatten_recipe, nest_params, parse_space
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import matches_profile, unavailable_reason
@@ -23,7 +24,6 @@ from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import UsageError
-from edge_msa.search.space import PRECISION, Params, SearchSpace, flatten_recipe, nest_params, parse_space
 from edge_msa_export.profiles import DeviceProfile, find_profile
 from edge_msa_runtime.errors import BackendUnavailableError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge_msa.search.space import PRECISION, Params
+from edge_msa.architecture_search.space import PRECISION, Params
 
 
 @dataclass(frozen=True)

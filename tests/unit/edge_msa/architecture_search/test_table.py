@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_msa.search.table import format_search
-from edge_msa.search.trials import TrialResult
+from edge_msa.architecture_search.table import format_search
+from edge_msa.architecture_search.trials import TrialResult
 
 if TYPE_CHECKING:
-    from tests.unit.edge_msa.search.conftest import MakeRecord, Trial
+    from tests.unit.edge_msa.architecture_search.conftest import MakeRecord, Trial
 
 
 def test_the_table_marks_the_pareto_front(trial: Trial, default: Trial, record: MakeRecord) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_msa.architecture_search.storage import open_storage
 from edge_msa.errors import BackendUnavailableError, StorageError, UsageError
-from edge_msa.search.storage import open_storage
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from edge_msa.search import lease
+from edge_msa.architecture_search import lease
 
 
 def test_a_lease_expires_when_its_lock_is_released(tmp_path: Path) -> None:

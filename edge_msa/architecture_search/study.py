@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from edge_msa.architecture_search.lease import WorkerLease, has_expired, send_heartbeats
+from edge_msa.architecture_search.space import Choices, Dimension, Params, SearchSpace, Value, params_key
+from edge_msa.architecture_search.storage import convert_storage_errors, open_storage
+from edge_msa.architecture_search.trials import ClaimedTrial, TrialResult
 from edge_msa.errors import StorageError, UsageError
-from edge_msa.search.lease import WorkerLease, has_expired, send_heartbeats
-from edge_msa.search.space import Choices, Dimension, Params, SearchSpace, Value, params_key
-from edge_msa.search.storage import convert_storage_errors, open_storage
-from edge_msa.search.trials import ClaimedTrial, TrialResult
 
 if TYPE_CHECKING:
     import optuna

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_msa.search.answer import candidates, find_answer
-from edge_msa.search.trials import TrialResult
+from edge_msa.architecture_search.answer import candidates, find_answer
+from edge_msa.architecture_search.trials import TrialResult
 
 if TYPE_CHECKING:
-    from tests.unit.edge_msa.search.conftest import MakeRecord, Trial
+    from tests.unit.edge_msa.architecture_search.conftest import MakeRecord, Trial
 
 
 def test_a_faster_trial_with_an_equal_error_is_the_answer(trial: Trial, default: Trial, record: MakeRecord) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_msa.architecture_search.record import SearchRecord
+from edge_msa.architecture_search.trials import TrialResult, format_params
 from edge_msa.evaluation.metrics import seed_interval
-from edge_msa.search.record import SearchRecord
-from edge_msa.search.trials import TrialResult, format_params
 
 MAX_RELATIVE_LATENCY = 0.8
 """Maximum latency of the trial, relative to the default recipe."""

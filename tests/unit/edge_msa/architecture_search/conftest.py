@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from edge_msa.search.record import SearchRecord
-from edge_msa.search.trials import TrialResult
+from edge_msa.architecture_search.record import SearchRecord
+from edge_msa.architecture_search.trials import TrialResult
 
 Trial = Callable[..., TrialResult]
 MakeRecord = Callable[..., SearchRecord]

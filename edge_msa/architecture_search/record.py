@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_msa.search.trials import TrialResult, pareto_set
+from edge_msa.architecture_search.trials import TrialResult, pareto_set
 
 RECORD_NAME = "search.json"
 MIN_SAVING = 0.1

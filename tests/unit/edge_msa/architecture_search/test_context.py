@@ -3,9 +3,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from edge_msa.architecture_search.context import SearchConfig, prepare_search
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
-from edge_msa.search.context import SearchConfig, prepare_search
 
 
 def test_selected_samples_have_the_task_of_the_search(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_msa.architecture_search.answer import MAX_RELATIVE_LATENCY, find_answer
+from edge_msa.architecture_search.record import SearchRecord
+from edge_msa.architecture_search.table import NAME_COLUMNS, failure_lines, header, pareto_rows, trial_rows
+from edge_msa.architecture_search.trials import TrialResult
 from edge_msa.reporting.canvas import MUTED, OTHER_COLOR, PRECISION_COLORS, STYLE, create_figure, figure_to_svg
 from edge_msa.reporting.points import pareto_front
 from edge_msa.reporting.templates import Table, render_template
-from edge_msa.search.answer import MAX_RELATIVE_LATENCY, find_answer
-from edge_msa.search.record import SearchRecord
-from edge_msa.search.table import NAME_COLUMNS, failure_lines, header, pareto_rows, trial_rows
-from edge_msa.search.trials import TrialResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def render_page(record: SearchRecord) -> str:
 
     columns = header(record)
     return render_template(
-        "edge_msa.search",
+        "edge_msa.architecture_search",
         "search.html.j2",
         title=f"edge-msa: search for {record.target}",
         subtitle=(f"{record.data}, validation split · {len(record.trials)} trials · {record.backend}, one thread"),

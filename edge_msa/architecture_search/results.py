@@ -8,6 +8,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from edge_msa.architecture_search.answer import candidates, deviation
+from edge_msa.architecture_search.context import SearchContext
+from edge_msa.architecture_search.page import render_page
+from edge_msa.architecture_search.record import RECORD_NAME, SearchRecord
+from edge_msa.architecture_search.trial_runner import (
+    TRIAL_ERRORS,
+    SearchSteps,
+    TrialRunner,
+    error_name,
+    measure_latency,
+)
+from edge_msa.architecture_search.trials import ClaimedTrial, TrialResult
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.locks import wait_for_turn
@@ -15,12 +27,6 @@ from edge_msa.benchmark.machine import describe_machine
 from edge_msa.console import print_note, print_result, print_step
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.predictors import open_session
-from edge_msa.search.answer import candidates, deviation
-from edge_msa.search.context import SearchContext
-from edge_msa.search.page import render_page
-from edge_msa.search.record import RECORD_NAME, SearchRecord
-from edge_msa.search.trial_runner import TRIAL_ERRORS, SearchSteps, TrialRunner, error_name, measure_latency
-from edge_msa.search.trials import ClaimedTrial, TrialResult
 from edge_msa_export.bundle.write import is_bundle
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.modalities import subsets_of
