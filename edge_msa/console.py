@@ -1,19 +1,27 @@
-"""What commands print: results on stdout, progress and notes on stderr, JSON as the last line of stdout.
+"""What commands print: results on stdout, progress and notes on stderr, JSON as the only line of stdout.
 
-With several training processes (torchrun, `fabric run`), only the first one prints.
+The library is silent: outside of `messages` and `command_messages` nothing is printed, and notes go to the logger
+`edge_msa`. On a terminal, a status line shows what happens and the elapsed time. Elsewhere, a line is printed when
+nothing else was for 30 seconds. With several training processes (torchrun, `fabric run`), only the first one prints.
 """
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import json
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from edge_msa import status_line
 
 LIBRARY_LOGGERS = (
     "transformers",
@@ -24,88 +32,234 @@ LIBRARY_LOGGERS = (
     "onnxscript",
 )
 """Loggers of libraries whose messages a user needs only with `--verbose`."""
+LOGGER = logging.getLogger("edge_msa")
+"""Gets all notes (as warnings), progress (INFO) and details (DEBUG), printed or not."""
+LOGGER.addHandler(logging.NullHandler())  # without it, Python prints warnings that no handler takes
 
 
-@dataclass
-class _Console:
-    """What commands print in this process."""
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback gets."""
 
-    verbose: bool = False
+    step: str
+    """What progresses, e.g. `teacher: epoch`."""
+    done: int
+    """How many are done."""
+    total: int | None
+    """How many there are; None if that is not known."""
+    text: str
+    """One line for people, e.g. `epoch 3 of 20: loss 0.412`."""
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class _Level(enum.IntEnum):
+    """What is printed."""
+
+    SILENT = 0
+    RESULTS = 1
+    MESSAGES = 2
+    DETAILS = 3
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What is printed in the current context, i.e. in the current thread."""
+
+    level: _Level = _Level.SILENT
+    json: bool = False
+    """Whether stdout is for JSON only."""
+    on_progress: ProgressCallback | None = None
     printed_notes: set[str] = field(default_factory=set)
     kept: list[Path] = field(default_factory=list)
 
 
-_console = _Console()
+_settings: ContextVar[_Settings | None] = ContextVar("console_settings", default=None)
 
 
-def set_verbose(*, verbose: bool) -> None:
-    """Turn details on or off, for this module and for the loggers of libraries."""
-    _console.verbose = verbose
+@contextmanager
+def messages(
+    *, verbose: bool | None = None, quiet: bool = False, on_progress: ProgressCallback | None = None
+) -> Iterator[None]:
+    """Set what the body prints, in this thread. Every function of the Python API uses it.
+
+    Args:
+        verbose: Whether to print results, progress and notes. None and False leave it as it is: silent by default,
+            and in a command of the command line as the user chose.
+        quiet: Whether to print results only.
+        on_progress: Called at every step of long work, in this thread. An exception that it raises ends the work.
+
+    Raises:
+        ValueError: `verbose` and `quiet` are both true.
+    """
+    if verbose and quiet:
+        raise ValueError("verbose and quiet must not both be True. Pass one of them.")
+    current = _current()
+    level = _Level.RESULTS if quiet else max(current.level, _Level.MESSAGES) if verbose else current.level
+    with _active(replace(current, level=level, on_progress=on_progress or current.on_progress)):
+        yield
+
+
+@contextmanager
+def command_messages(*, details: bool = False, quiet: bool = False, json: bool = False) -> Iterator[None]:
+    """Print results, progress and notes of a command of the command line.
+
+    Args:
+        details: Whether to print details as well (`--verbose`).
+        quiet: Whether to print results only (`--quiet`). Errors are printed as always.
+        json: Whether stdout is for JSON only. Results are then printed on stderr.
+    """
+    level = _Level.DETAILS if details else _Level.RESULTS if quiet else _Level.MESSAGES
+    with _active(replace(_current(), level=level, json=json)):
+        yield
+
+
+def _current() -> _Settings:
+    # Without a block there is no command to which notes and kept progress could belong.
+    return _settings.get() or _Settings()
+
+
+@contextmanager
+def _active(settings: _Settings) -> Iterator[None]:
+    was_shown, is_shown = (item.level >= _Level.MESSAGES and _is_first_process() for item in (_current(), settings))
+    token = _settings.set(settings)
+    try:
+        with _library_levels(settings), contextlib.ExitStack() as stack:
+            if is_shown:
+                stack.enter_context(status_line.shown())
+            elif was_shown:
+                stack.enter_context(status_line.hidden())
+            yield
+    finally:
+        _settings.reset(token)
+
+
+@contextmanager
+def _library_levels(settings: _Settings) -> Iterator[None]:
+    """Set the levels of the loggers of libraries."""
+    before = {name: logging.getLogger(name).level for name in LIBRARY_LOGGERS}
     for name in LIBRARY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)
+        logging.getLogger(name).setLevel(logging.INFO if settings.level >= _Level.DETAILS else logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def is_verbose() -> bool:
     """Return whether the user wants details (`--verbose`)."""
-    return _console.verbose
+    return _current().level >= _Level.DETAILS
 
 
-def start_command() -> None:
-    """Forget earlier commands of this process: their notes, their kept progress, and `--verbose`."""
-    _console.printed_notes.clear()
-    _console.kept.clear()
-    set_verbose(verbose=False)
+def report_progress(step: str, done: int, total: int | None, text: str) -> None:
+    """Tell the callback and the status line how far long work is. It prints nothing that stays.
+
+    Args:
+        step: What progresses, e.g. `teacher: epoch`.
+        done: How many are done.
+        total: How many there are; None if that is not known.
+        text: One line for people.
+    """
+    if not _is_first_process():
+        return
+    settings = _current()
+    if settings.level >= _Level.MESSAGES:
+        status_line.update(text, done / total if total else None)
+    if settings.on_progress is not None:
+        settings.on_progress(Progress(step, done, total, text))
+
+
+def show_status(text: str, fraction: float | None = None) -> None:
+    """Replace the text of the status line, for steps that are too small for callbacks.
+
+    Args:
+        text: What happens.
+        fraction: How much is done, 0 to 1, for a progress bar (default: no bar).
+    """
+    if _current().level >= _Level.MESSAGES and _is_first_process():
+        status_line.update(text, fraction)
+
+
+@contextmanager
+def activity(text: str) -> Iterator[None]:
+    """Show on the status line what the body does, with the elapsed time.
+
+    Args:
+        text: What happens, e.g. `Loading torch`.
+    """
+    if _current().level < _Level.MESSAGES or not _is_first_process():
+        yield
+        return
+    with status_line.activity(text):
+        yield
 
 
 def keep_progress(path: Path) -> None:
     """Record that a file or folder contains results from which the same command continues after an interruption."""
-    if path not in _console.kept:
-        _console.kept.append(path)
+    kept = _current().kept
+    if path not in kept:
+        kept.append(path)
 
 
 def kept_progress() -> tuple[Path, ...]:
-    """Return the files and folders passed to `keep_progress`, in order."""
-    return tuple(_console.kept)
+    """Return the files and folders passed to `keep_progress` in the current `messages` block, in order."""
+    return tuple(_current().kept)
 
 
 def print_result(text: str) -> None:
-    """Print a result to stdout."""
-    if _is_first_process():
-        print(text, flush=True)
+    """Print a result to stdout, or to stderr if stdout is for JSON only and the command is not quiet."""
+    settings = _current()
+    if not _is_first_process() or settings.level < (_Level.MESSAGES if settings.json else _Level.RESULTS):
+        return
+    _print(text, _result_stream(settings))
 
 
 def print_step(name: str) -> None:
-    """Print the heading of the next step to stdout."""
-    print_result(f"== {name}")
+    """Print the heading of the next step."""
+    LOGGER.info("%s", name)
+    settings = _current()
+    if settings.level >= _Level.MESSAGES and _is_first_process():
+        stream = _result_stream(settings)
+        _print(_styled(f"== {name}", "1", stream), stream)
+        status_line.start_step(name)
 
 
 def print_progress(text: str) -> None:
     """Print a progress message to stderr."""
-    if _is_first_process():
-        print(text, file=sys.stderr, flush=True)
+    LOGGER.info("%s", text)
+    if _current().level >= _Level.MESSAGES and _is_first_process():
+        _print(text, sys.stderr)
 
 
 def print_detail(text: str) -> None:
     """Print to stderr what a user needs only with `--verbose`."""
-    if is_verbose():
-        print_progress(text)
+    LOGGER.debug("%s", text)
+    if is_verbose() and _is_first_process():
+        _print(text, sys.stderr)
 
 
 def print_notes(notes: Iterable[str], *, known: bool = False) -> None:
-    """Print notes to stderr: information that the user did not ask for but should know.
+    """Print notes to stderr and log them: information that the user did not ask for but should know.
 
     A command prints each note once, no matter how many of its steps find it.
 
     Args:
         notes: The notes.
-        known: Whether an earlier command has printed them. They are then printed only with `--verbose`.
+        known: Whether an earlier command has printed them. They are then details.
     """
-    if known and not is_verbose():
-        return
+    settings = _current()
+    level = _Level.DETAILS if known else _Level.MESSAGES
     for note in (text.removeprefix("note: ") for text in notes):  # the message of a child process may be a note
-        if note not in _console.printed_notes:
-            _console.printed_notes.add(note)
-            print_progress(f"note: {note}")
+        if note in settings.printed_notes:
+            continue
+        LOGGER.log(logging.DEBUG if known else logging.WARNING, "%s", note)
+        if known and settings.level < level:
+            continue
+        settings.printed_notes.add(note)
+        if settings.level >= level and _is_first_process():
+            _print(f"{_styled('note:', '33', sys.stderr)} {note}", sys.stderr)
 
 
 def print_note(note: str) -> None:
@@ -115,7 +269,8 @@ def print_note(note: str) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a value as one compact line of JSON to stdout."""
-    print(json.dumps(value, separators=(",", ":")), flush=True)
+    if _current().level > _Level.SILENT and _is_first_process():
+        _print(json.dumps(value, separators=(",", ":")), sys.stdout)
 
 
 def print_output(name: str, path: Path, next_command: str | None = None) -> None:
@@ -128,7 +283,13 @@ def print_output(name: str, path: Path, next_command: str | None = None) -> None
     """
     print_result(f"{name}: {path} ({format_size(total_size(path))})")
     if next_command:
-        print_result(f"next: {next_command.replace(str(path), shlex.quote(str(path)))}")
+        print_next(next_command.replace(str(path), shlex.quote(str(path))))
+
+
+def print_next(command: str) -> None:
+    """Print the command to run next, as it can be copied to a shell. A quiet command does not print it."""
+    if _current().level >= _Level.MESSAGES:
+        print_result(f"next: {command}")
 
 
 def print_up_to_date(path: Path) -> None:
@@ -154,9 +315,29 @@ def format_size(size: int) -> str:
     return f"{size / 1e3:.0f} KB" if size < 1e6 else f"{size / 1e6:.1f} MB"
 
 
-def shows_progress() -> bool:
-    """Return whether stderr is a terminal, so that progress bars are useful."""
-    return sys.stderr.isatty()
+def table_width() -> int | None:
+    """Return how many columns a printed table may have; None where it is not printed on a terminal."""
+    stream = _result_stream(_current())
+    return status_line.terminal_width(stream) if _is_terminal(stream) else None
+
+
+def _result_stream(settings: _Settings) -> TextIO:
+    return sys.stderr if settings.json else sys.stdout
+
+
+def _print(text: str, stream: TextIO) -> None:
+    status_line.print_line(text, stream)
+
+
+def _styled(text: str, code: str, stream: TextIO) -> str:
+    """Return a text in a style of ANSI terminals, on terminals, unless the user has set NO_COLOR."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _is_terminal(stream):
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty()
 
 
 def _is_first_process() -> bool:

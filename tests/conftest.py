@@ -5,26 +5,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Once = Callable[[str, Callable[[Path], None]], Path]
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not", "at", "all")
 
 
-@pytest.fixture(autouse=True)
-def _start_command() -> None:
-    """Let every test see its own notes, because a command prints each note once."""
-    console = sys.modules.get("edge_msa.console")
-    if console is not None:
-        console.start_command()
+@pytest.fixture
+def printing() -> Iterator[None]:
+    """Print messages as a command does. The library is silent, and notes then only go to `logging`."""
+    from edge_msa.console import messages
+
+    with messages(verbose=True):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,14 +26,13 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code. Expected errors are printed as one line on stderr."""
-    from edge_msa.console import print_note, start_command
+    from edge_msa.console import command_messages, print_note
     from edge_msa_runtime.encodings import escape_unprintable_output
     from edge_msa_runtime.interrupts import handle_interrupts
     from edge_msa_runtime.log_notes import print_log
 
     escape_unprintable_output()
-    start_command()
-    with handle_interrupts() as interrupts, _temporary_caches(), print_log(print_note):
+    with command_messages(), handle_interrupts() as interrupts, _temporary_caches(), print_log(print_note):
         try:
             code = _run(arguments)
         except KeyboardInterrupt:
@@ -44,9 +43,9 @@ def run(arguments: list[str]) -> int:
         if code == INTERRUPTED:  # also the code of Typer for Ctrl-C inside a command
             code = interrupts.exit_code or INTERRUPTED
             return _print_error(_interrupt_message(), code)
-    if code:
-        _print_kept_progress()
-    return code
+        if code:
+            _print_kept_progress()
+        return code
 
 
 @contextlib.contextmanager

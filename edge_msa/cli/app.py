@@ -16,7 +16,7 @@ from edge_msa.cli.data import data_app, import_app
 from edge_msa.cli.distill import compare, distill
 from edge_msa.cli.evaluate import evaluate
 from edge_msa.cli.export import export
-from edge_msa.cli.help import VERBOSE, VERBOSE_HELP, Command
+from edge_msa.cli.help import QUIET, QUIET_HELP, VERBOSE, VERBOSE_HELP, Command, set_quiet, set_verbose
 from edge_msa.cli.inspect import devices, inspect
 from edge_msa.cli.pipeline import pipeline
 from edge_msa.cli.predict import predict
@@ -26,7 +26,6 @@ from edge_msa.cli.search import search
 from edge_msa.cli.sensitivity import sensitivity
 from edge_msa.cli.text import text_app
 from edge_msa.cli.train import train
-from edge_msa.console import set_verbose
 
 app = typer.Typer(
     name="edge-msa",
@@ -45,14 +44,13 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001 - its callback prints it
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    verbose: Annotated[bool, typer.Option(*VERBOSE, help=VERBOSE_HELP)] = False,
+    verbose: Annotated[bool, typer.Option(*VERBOSE, callback=set_verbose, help=VERBOSE_HELP)] = False,
+    quiet: Annotated[bool, typer.Option(*QUIET, callback=set_quiet, help=QUIET_HELP)] = False,
 ) -> None:
     """Train, distill, quantize and export multimodal sentiment models for edge devices."""
-    if verbose:
-        set_verbose(verbose=True)
 
 
 for command in (

@@ -13,12 +13,15 @@ from typer.core import TyperCommand, TyperGroup
 
 from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.cli.paths import Output, check_may_replace_files, check_paths, path_marks
-from edge_msa.console import set_verbose
+from edge_msa.console import activity, command_messages
+from edge_msa.errors import UsageError
 
 VERBOSE = ("-v", "--verbose")
+QUIET = ("-q", "--quiet")
 OVERWRITE = "--overwrite"
 OVERWRITE_HELP = "Replace an existing output of other options or data."
 VERBOSE_HELP = "Print details on stderr: more notes, tables, and the messages of libraries."
+QUIET_HELP = "Print results and errors only."
 
 
 _flags_app = typer.Typer(add_completion=False)
@@ -28,9 +31,16 @@ def _set_overwrite(ctx: typer.Context, value: bool) -> None:
     ctx.meta[OVERWRITE] = value
 
 
-def _set_verbose(value: bool) -> None:
+def set_verbose(ctx: typer.Context, value: bool) -> None:
+    """Keep `--verbose` for the command, which it may precede or follow."""
     if value:
-        set_verbose(verbose=True)
+        ctx.meta[VERBOSE[-1]] = True
+
+
+def set_quiet(ctx: typer.Context, value: bool) -> None:
+    """Keep `--quiet` for the command, which it may precede or follow."""
+    if value:
+        ctx.meta[QUIET[-1]] = True
 
 
 @_flags_app.command()
@@ -39,14 +49,15 @@ def _flags(
         bool, typer.Option(OVERWRITE, help=OVERWRITE_HELP, expose_value=False, callback=_set_overwrite)
     ] = False,
     verbose: Annotated[
-        bool, typer.Option(*VERBOSE, help=VERBOSE_HELP, expose_value=False, callback=_set_verbose)
+        bool, typer.Option(*VERBOSE, help=VERBOSE_HELP, expose_value=False, callback=set_verbose)
     ] = False,
+    quiet: Annotated[bool, typer.Option(*QUIET, help=QUIET_HELP, expose_value=False, callback=set_quiet)] = False,
 ) -> None:
     """Declare the parameters that commands have besides those of their functions."""
 
 
 class Command(TyperCommand):
-    """A command with `--verbose`, and `--overwrite` if it has outputs, which it checks before it starts.
+    """A command with `--verbose`, `--quiet`, and `--overwrite` if it has outputs, which it checks before it starts.
 
     Its help shows arguments without Python types, and defaults without extra parentheses.
     """
@@ -55,8 +66,8 @@ class Command(TyperCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Add the parameters."""
         super().__init__(*args, **kwargs)
-        overwrite, verbose = typer.main.get_command(_flags_app).params
-        self.params += [overwrite, verbose] if self._has_output() else [verbose]
+        overwrite, *messages = typer.main.get_command(_flags_app).params
+        self.params += [overwrite, *messages] if self._has_output() else messages
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections "Arguments" and "Options"."""
@@ -77,14 +88,25 @@ class Command(TyperCommand):
                     formatter.write_dl(rows)
 
     def invoke(self, ctx: Any) -> Any:
-        """Check the outputs and run the command."""
+        """Check the outputs and run the command, which prints what the user wants to see.
+
+        Raises:
+            UsageError: The user wants both less and more, or an output cannot be written.
+        """
         if self.callback is None:
             return super().invoke(ctx)
+        verbose, quiet = bool(ctx.meta.get(VERBOSE[-1])), bool(ctx.meta.get(QUIET[-1]))
+        if verbose and quiet:
+            raise UsageError("--quiet and --verbose exclude each other. Pass one of them.")
         overwrite = bool(ctx.meta.get(OVERWRITE))
         check_paths(self.callback, ctx.params)
         if not overwrite:
             check_may_replace_files(self.callback, ctx.params)
-        with allow_replacing("any" if overwrite else "same"):
+        with (
+            command_messages(details=verbose, quiet=quiet, json=bool(ctx.params.get("json"))),
+            allow_replacing("any" if overwrite else "same"),
+            activity(ctx.command_path),
+        ):
             return super().invoke(ctx)
 
     def _has_output(self) -> bool:
@@ -100,8 +122,8 @@ class DefaultCommandGroup(TyperGroup):
     default_command: str
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Insert the default sub-command if the arguments name none. `--verbose` may precede the sub-command."""
-        flags = list(itertools.takewhile(VERBOSE.__contains__, args))
+        """Insert the default sub-command if the arguments name none. `--verbose` or `--quiet` may precede it."""
+        flags = list(itertools.takewhile((*VERBOSE, *QUIET).__contains__, args))
         args = args[len(flags) :]
         if not args or args[0] not in {*self.commands, "--help"} or self._is_folder(args):
             args = [self.default_command, *args]

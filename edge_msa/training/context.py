@@ -41,8 +41,6 @@ class TrainingContext:
     """Whether objectives are compiled with torch.compile."""
     log_dir: Path | None = None
     """Folder of the TensorBoard event files; None writes none."""
-    progress: bool = False
-    """Whether to show progress bars on stderr."""
 
     @property
     def device(self) -> torch.device:
@@ -120,11 +118,8 @@ class Hardware:
     log_dir: Path | None = None
     """Folder of the TensorBoard event files; None writes none."""
 
-    def start(self, *, progress: bool = False) -> TrainingContext:
+    def start(self) -> TrainingContext:
         """Select the device and connect to the other processes, if there are any.
-
-        Args:
-            progress: Whether to show progress bars.
 
         Raises:
             UsageError: The device or precision is unknown.
@@ -142,7 +137,7 @@ class Hardware:
             # cuBLAS is only deterministic with this setting.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(mode=True, warn_only=True)
-        return TrainingContext(_launch(device, precision), precision, self.compiled, self.log_dir, progress)
+        return TrainingContext(_launch(device, precision), precision, self.compiled, self.log_dir)
 
 
 def _launch(device: torch.device, precision: str) -> Fabric:

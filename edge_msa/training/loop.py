@@ -1,9 +1,9 @@
 """The epoch loop of every training.
 
 An `Objective` defines what is trained. The loop handles the order of samples, the optimizer, the learning rate, the
-best epoch, the log, the checkpoint and the progress output: one line per epoch on stderr, and on a terminal a progress
-bar as well. The `TrainingContext` defines the hardware. Order and dropout depend on (seed, epoch) only, so an
-interrupted and resumed training gives the same weights as an uninterrupted one.
+best epoch, the log, the checkpoint and the progress: one line and one event per epoch, and a bar on the status line.
+The `TrainingContext` defines the hardware. Order and dropout depend on (seed, epoch) only, so an interrupted and
+resumed training gives the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from edge_msa.config.training import TrainingSchedule
-from edge_msa.console import print_progress
+from edge_msa.console import activity, print_progress, report_progress, show_status
 from edge_msa.errors import TrainingError
 from edge_msa.training import checkpoint
 from edge_msa.training.adversary import Adversary
@@ -124,8 +121,8 @@ def fit(
         optimizer.load_state_dict(state.optimizer)
         if adversary is not None and state.adversary is not None:
             adversary.load_state_dict(state.adversary)
-    with torch.random.fork_rng(), _progress(stage, schedule, state.epoch, objective.size, context) as progress:
-        loop = _Loop(objective, module, schedule, context, optimizer, seed, stage, progress)
+    with torch.random.fork_rng(), activity(f"{stage}: first steps"):
+        loop = _Loop(objective, module, schedule, context, optimizer, seed, stage)
         loggers = context.loggers(stage)
         while state.epoch < schedule.epochs and not _out_of_patience(state, schedule):
             loop.run_epoch(state)
@@ -133,7 +130,9 @@ def fit(
             state.adversary = adversary.state_dict() if adversary is not None else None
             if context.is_first:
                 checkpoint.save(state, fingerprint, work_dir)
-            progress.print_line(_format_epoch(state, schedule))
+            line = _format_epoch(state, schedule)
+            print_progress(line)
+            report_progress(f"{stage}: epoch", state.epoch, schedule.epochs, line)
             for logger in loggers:
                 logger.log_metrics({k: v for k, v in state.rows[-1].items() if isinstance(v, float)}, state.epoch)
         for logger in loggers:
@@ -141,16 +140,6 @@ def fit(
     objective.load_state_dict(state.best_weights)
     objective.eval()
     return FitResult(state.rows, state.best, state.best_epoch)
-
-
-@dataclass(frozen=True)
-class _Progress:
-    """How `fit` shows its progress."""
-
-    advance: Callable[[int, str], None]
-    """Advances the progress bar by a number of samples and replaces its text."""
-    print_line: Callable[[str], None]
-    """Prints a line on stderr, above the bar if there is one."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +154,6 @@ class _Loop:
     optimizer: Any
     seed: int
     stage: str
-    progress: _Progress
 
     def run_epoch(self, state: TrainingState) -> None:
         """Train one epoch, validate, and update the state."""
@@ -199,23 +187,21 @@ class _Loop:
         self.objective.train()
         epoch, epochs = state.epoch, self.schedule.epochs
         batches = self._batches(epoch)
-        best = f" best {state.best:.4f}" if state.rows else ""
+        best = f", best {state.best:.4f}" if state.rows else ""
         totals: dict[str, Tensor] = {}
-        unreported = 0
         for index, rows in enumerate(batches):
             self._set_rate(learning_rate_at(epoch * len(batches) + index, epochs * len(batches), self.schedule))
             terms = train_step(self.objective, self.module, rows, self.optimizer, self.context, self.schedule.clip)
             for name, value in terms.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
-            unreported += len(rows)
             is_last = index == len(batches) - 1
             if index % _CHECK_INTERVAL == _CHECK_INTERVAL - 1 or is_last:  # `item` waits for a GPU
                 mean = totals["loss"].item() / (index + 1)
                 if not math.isfinite(mean):
                     where = f"at epoch {epoch + 1}, step {index + 1} of {len(batches)}"
                     raise _diverged("loss", mean, where, self.schedule)
-                self.progress.advance(unreported, f"epoch {epoch + 1}/{epochs} loss {mean:.4f}{best}")
-                unreported = 0
+                done = (epoch + (index + 1) / len(batches)) / epochs
+                show_status(f"{self.stage}: epoch {epoch + 1}/{epochs}, loss {mean:.4f}{best}", done)
         return {name: total.item() / len(batches) for name, total in totals.items()}
 
     def _batches(self, epoch: int) -> list[Tensor]:
@@ -311,20 +297,3 @@ def _format_epoch(state: TrainingState, schedule: TrainingSchedule) -> str:
         f"{row['stage']} epoch {state.epoch}/{schedule.epochs}: loss {row['loss']:.4f}, validation "
         f"{row['valid_metric']:.4f} (best {state.best:.4f} in epoch {state.best_epoch + 1}), {row['seconds']:.1f} s"
     )
-
-
-@contextmanager
-def _progress(
-    stage: str, schedule: TrainingSchedule, done_epochs: int, size: int, context: TrainingContext
-) -> Iterator[_Progress]:
-    """Yield the progress output. With `context.progress`, a bar over all samples of all epochs is shown."""
-    if not (context.progress and context.is_first):
-        yield _Progress(lambda _done, _text: None, print_progress)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(stage, total=schedule.epochs * size, completed=done_epochs * size)
-        yield _Progress(
-            lambda done, text: bar.update(task, advance=done, description=f"{stage} {text}"),
-            lambda line: bar.console.print(line, highlight=False, markup=False, soft_wrap=True),
-        )

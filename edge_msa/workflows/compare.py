@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.recipes import load_recipe_file, student_recipe
 from edge_msa.config.section import merge_tables
-from edge_msa.console import print_json, print_result, shows_progress
+from edge_msa.console import print_json, print_result
 from edge_msa.data.dataset import SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
@@ -83,7 +83,7 @@ def compare_students(
     for name in variants:
         if Path(name).name != name or name.startswith("."):
             raise UsageError(f"{recipe}: the variant {name!r} must be a folder name. Remove slashes and leading dots.")
-    context = Hardware().start(progress=shows_progress())
+    context = Hardware().start()
     setup = prepare_distillation(data, teachers, transfer, task)
     common = tables.get("student", {})
     recipes = {

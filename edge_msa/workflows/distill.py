@@ -11,7 +11,7 @@ from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, student_recipe
 from edge_msa.config.students import StudentRecipe
-from edge_msa.console import format_metrics, print_output, print_result, print_up_to_date, shows_progress
+from edge_msa.console import format_metrics, print_output, print_result, print_up_to_date
 from edge_msa.errors import UsageError
 from edge_msa.quantization.calibration_files import load_calibration
 from edge_msa.training.context import Hardware, TrainingContext
@@ -64,7 +64,7 @@ def distill_student(
         DataError: The data does not fit the teachers.
         TrainingError: The training diverged.
     """
-    context = (hardware or Hardware()).start(progress=shows_progress())
+    context = (hardware or Hardware()).start()
     if qat is not None:
         text_model = _text_model_for_qat(load_run(qat, "calibration"), text_model, load_run(teachers[0]))
     setup = prepare_distillation(data, teachers, transfer, task, text_model)

@@ -13,7 +13,7 @@ from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.config.recipes import load_recipe_file, preset_names, teacher_recipe
 from edge_msa.config.teachers import TeacherRecipe
-from edge_msa.console import print_json, print_note, print_notes, print_output, print_result, print_step, shows_progress
+from edge_msa.console import print_json, print_note, print_notes, print_output, print_result, print_step
 from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.opening import open_and_report
@@ -90,7 +90,7 @@ def reproduce(
         raise UsageError(f"--seeds must be at least 1, got {seeds}.")
     table: Mapping[str, Any] = load_recipe_file(recipe).get(model, {}) if recipe else {}
     require_single_process("reproduce")
-    context = (hardware or Hardware()).start(progress=shows_progress())
+    context = (hardware or Hardware()).start()
     text_run = load_run(text_model) if text_model else None
     dataset = _open_data(data, task, text_run)
     corpus, paper_note = find_paper(dataset, paper)

@@ -41,7 +41,6 @@ from edge_msa.console import (
     print_progress,
     print_result,
     print_step,
-    shows_progress,
 )
 from edge_msa.errors import RunUsageError
 from edge_msa.training.context import Hardware
@@ -76,12 +75,12 @@ class WorkflowSteps:
             model=context.pipeline.teacher,
             recipe=context.teacher_recipe,
             seed=context.config.seed,
-            context=Hardware().start(progress=shows_progress()),
+            context=Hardware().start(),
         )
 
     def distill_student(self, context: SearchContext, recipe: StudentRecipe, output_dir: Path, *, seed: int) -> None:
         """Run `edge-msa distill`."""
-        training = Hardware().start(progress=shows_progress())
+        training = Hardware().start()
         if self._setup is None:
             self._setup = prepare_distillation(context.data, [context.teacher], (), context.config.task)
         distill_on_setup(self._setup, recipe, output_dir, seed=seed, context=training)

@@ -15,7 +15,7 @@ from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, text_recipe
 from edge_msa.config.students import TextRecipe
-from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date, shows_progress
+from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
 from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.normalization import FeatureNormalization
@@ -89,7 +89,7 @@ def train_text_model(
         DataError: The transcripts cannot be used.
         TrainingError: The training diverged.
     """
-    context = (hardware or Hardware()).start(progress=shows_progress())
+    context = (hardware or Hardware()).start()
     settings = text_recipe(load_tables(recipe).get("text", {}), "table" if is_table(encoder) else "encoder")
     if len(transcripts) == 1 and not settings.final.epochs:
         raise UsageError(
@@ -154,7 +154,7 @@ def distill_text_model(
         DataError: The transcripts cannot be used.
         TrainingError: The training diverged.
     """
-    context = (hardware or Hardware()).start(progress=shows_progress())
+    context = (hardware or Hardware()).start()
     settings = text_recipe(load_tables(recipe).get("text", {}), text_encoder)
     sources = [load_run(path) for path in teachers]
     for source in sources:

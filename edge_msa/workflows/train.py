@@ -12,7 +12,7 @@ from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, teacher_recipe
 from edge_msa.config.teachers import TeacherName, TeacherRecipe, uses_msm
-from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date, shows_progress
+from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date
 from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.opening import open_and_report
@@ -60,7 +60,7 @@ def train_teacher(
         DataError: The content of the data cannot be used for training.
         TrainingError: The training diverged.
     """
-    context = (hardware or Hardware()).start(progress=shows_progress())
+    context = (hardware or Hardware()).start()
     dataset = open_and_report(data, task, labeled=SPLITS)
     text_run = load_run(text_model) if text_model else None
     run, is_new = train_on_dataset(

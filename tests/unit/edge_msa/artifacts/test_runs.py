@@ -180,6 +180,7 @@ def test_an_attempt_without_progress_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.case("F37")
+@pytest.mark.usefixtures("printing")
 def test_an_attempt_with_progress_says_where_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError), new_run(tmp_path / "run", "one") as work:  # noqa: PT012
         for _ in range(2):
@@ -209,6 +210,7 @@ def test_a_run_of_another_request_is_not_replaced(changes: dict[str, Any], messa
 
 
 @pytest.mark.case("F29")
+@pytest.mark.usefixtures("printing")
 def test_a_run_of_other_code_is_made_again_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "run", "key of other code")
     assert find_current_run(tmp_path / "run", request()) is None
@@ -225,6 +227,7 @@ def test_a_pipeline_replaces_runs_of_other_teachers_only(tmp_path: Path) -> None
 
 
 @pytest.mark.case("F29")
+@pytest.mark.usefixtures("printing")
 def test_a_damaged_run_is_replaced_by_a_pipeline_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "run")
     (tmp_path / "run" / INFO_NAME).write_text("{")

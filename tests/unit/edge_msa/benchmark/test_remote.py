@@ -54,6 +54,7 @@ def foreign_bundle(folder: Path) -> Path:
 
 
 @pytest.mark.case("D5")
+@pytest.mark.usefixtures("printing")
 def test_the_wheel_of_a_foreign_bundle_is_never_run(
     host: SshHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

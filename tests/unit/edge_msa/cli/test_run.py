@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from edge_msa.cli import INTERRUPTED, run
-from edge_msa.console import is_verbose, print_json
+from edge_msa.console import is_verbose, print_json, print_note, print_result
 from edge_msa.errors import BackendUnavailableError, UsageError
 
 
@@ -156,6 +156,26 @@ def test_verbose_can_be_passed_before_and_after_the_command(
     assert seen == [len(arguments) > 1]
 
 
+@pytest.mark.parametrize("arguments", [["-q", "devices"], ["devices", "--quiet"], ["devices"], ["devices", "--json"]])
+def test_quiet_can_be_passed_before_and_after_the_command(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def list_devices(**_: object) -> None:
+        print_result("result")
+        print_note("note")
+
+    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", list_devices)
+    assert run(arguments) == 0
+    expected = {"devices": ("result\n", "note: note\n"), "--json": ("", "result\nnote: note\n")}
+    assert capsys.readouterr() == expected.get(arguments[-1] if arguments[0] != "-q" else "", ("result\n", ""))
+
+
+@pytest.mark.parametrize("arguments", [["-q", "devices", "-v"], ["devices", "-v", "-q"]])
+def test_quiet_and_verbose_are_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert capsys.readouterr().err == "edge-msa: --quiet and --verbose exclude each other. Pass one of them.\n"
+
+
 @pytest.mark.case("D9")
 def test_a_library_error_after_a_signal_is_an_interrupt(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -172,6 +192,7 @@ def test_a_library_error_after_a_signal_is_an_interrupt(
     ]
 
 
+@pytest.mark.usefixtures("printing")
 @pytest.mark.case("F18")
 def test_json_output_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"name": "\u6a21"})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from edge_msa.console import set_verbose
+from edge_msa.console import command_messages
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
 from edge_msa.data.tokenization import TextTokenizer
@@ -107,9 +107,9 @@ def test_loading_prints_nothing_unless_verbose(
     weights = load_file(toy_encoder / "model.safetensors")
     save_file({**weights, "cls.predictions.bias": np.zeros(3, np.float32)}, tmp_path / "copy" / "model.safetensors")
     for verbose in (False, True, False):
-        set_verbose(verbose=verbose)
         caplog.clear()
-        load_encoder(str(tmp_path / "copy"))
+        with command_messages(details=verbose):
+            load_encoder(str(tmp_path / "copy"))
         printed = "".join(capfd.readouterr()) + caplog.text
         assert ("predictions.bias" in printed) == verbose
         assert verbose or not printed

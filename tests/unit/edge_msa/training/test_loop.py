@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_msa.config.training import TrainingSchedule
+from edge_msa.console import Progress, messages
 from edge_msa.errors import RunError, TrainingError
 from edge_msa.training.checkpoint import FILE
 from edge_msa.training.context import Hardware
@@ -92,6 +92,7 @@ def test_checkpoint_with_another_fingerprint_is_ignored(tmp_path: Path) -> None:
         assert sum(other.seen) > 0
 
 
+@pytest.mark.usefixtures("printing")
 def test_damaged_checkpoint_restarts_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / FILE).write_bytes(b"PK\x03\x04 no checkpoint")
     result = fit(Line(), SCHEDULE, context=CONTEXT, seed=0, work_dir=tmp_path)
@@ -146,18 +147,19 @@ def test_global_generator_keeps_its_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.case("F26")
-@pytest.mark.parametrize("terminal", [False, True])
-def test_every_epoch_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, terminal: bool) -> None:
-    context = dataclasses.replace(CONTEXT, progress=terminal)
-    result = fit(Line(), SCHEDULE, context=context, seed=0, work_dir=tmp_path, stage="student")
-    lines = [line for line in capsys.readouterr().err.splitlines() if ": loss" in line]
+def test_every_epoch_prints_one_line_and_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events: list[Progress] = []
+    with messages(verbose=True, on_progress=events.append):
+        result = fit(Line(), SCHEDULE, context=CONTEXT, seed=0, work_dir=tmp_path, stage="student")
+    out, err = capsys.readouterr()
+    assert not out
+    lines = [line for line in err.splitlines() if ": loss" in line]
+    assert [event.text for event in events] == lines
+    assert [(event.step, event.done, event.total) for event in events] == [
+        ("student: epoch", epoch, 6) for epoch in range(1, 7)
+    ]
     assert [line.split(":")[0] for line in lines] == [f"student epoch {epoch}/6" for epoch in range(1, 7)]
     assert f"validation {result.best:.4f}" in lines[result.best_epoch]
-
-
-def test_progress_bar_does_not_write_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(Line(), SCHEDULE, context=dataclasses.replace(CONTEXT, progress=True), seed=0, work_dir=tmp_path)
-    assert not capsys.readouterr().out
 
 
 def test_learning_rate_rises_and_then_decays() -> None:

@@ -24,6 +24,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.case("F30")
+@pytest.mark.usefixtures("printing")
 def test_distillation_warns_of_a_useless_student(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_dataset(tmp_path / "all.npz")
     distill_student(data, [write_teacher(tmp_path / "teacher", data)], tmp_path / "student", recipe=SMALL)

@@ -16,6 +16,7 @@ def data(tmp_path: Path) -> str:
     return write_dataset(tmp_path / "all.npz")
 
 
+@pytest.mark.usefixtures("printing")
 def test_compare_reuses_runs_that_are_up_to_date(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "variants.toml"
     lines = ["[student]", *(f"{name} = {value}" for name, value in SMALL["student"].items())]

@@ -32,6 +32,7 @@ def test_an_empty_slice_raises_an_error(data: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.case("F7")
+@pytest.mark.usefixtures("printing")
 def test_an_unlabeled_file_is_converted_without_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = {"test": {"audio": np.ones((2, 3, 4)), "id": ["a", "b"], "text_bert": None, "raw_text": ["x", None]}}
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))

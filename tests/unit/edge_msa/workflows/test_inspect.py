@@ -33,7 +33,7 @@ def test_unsupported_graph_exits_with_code_1_and_a_reason(graph: Path, capsys: p
     assert run(["inspect", str(graph), "--target", "jetson-xavier-nx", "--json"]) == 1
     printed = capsys.readouterr()
     assert "8.5-GA" in printed.out
-    assert printed.err.count("\n") == 1
+    assert printed.out.count("\n") == 1
     assert "TensorRT 8.5.2.2: 1 of 1 graphs are not supported (operator 1)" in printed.err
     assert "LayerNormalization norm" in printed.err
     finding = json.loads(printed.out.splitlines()[-1])["graphs"][0]["findings"][0]
@@ -61,7 +61,8 @@ def test_table_lists_the_first_findings_of_a_rule(tmp_path: Path, capsys: pytest
     path = tmp_path / "model.onnx"
     path.write_bytes(make_model(nodes).SerializeToString())
     assert run(["inspect", str(path), "--target", "jetson-orin-nx", "--dla", "--json"]) == 0
-    *table, last = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    table, (last,) = printed.err.splitlines(), printed.out.splitlines()
     assert sum("dla-operator" in line for line in table) == MAX_FINDINGS + 1
     assert any("and 3 more" in line for line in table)
     assert sum(item["rule"] == "dla-operator" for item in json.loads(last)["graphs"][0]["findings"]) == count

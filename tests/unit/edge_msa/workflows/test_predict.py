@@ -69,6 +69,7 @@ def test_json_has_the_same_predictions(run: Path, data: str, tmp_path: Path) -> 
     assert [item["label"] for item in content["predictions"]] == [item.label for item in predicted]
 
 
+@pytest.mark.usefixtures("printing")
 def test_every_sample_is_predicted_from_what_it_has(
     run: Path, data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def reproduction() -> Reproduction:
 
 
 @pytest.mark.case("F33")
+@pytest.mark.usefixtures("printing")
 def test_a_folder_with_a_reproduction_only_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = reproduction()
     (tmp_path / "reproduce.json").write_text(json.dumps(record.to_json()))
@@ -52,6 +53,7 @@ def test_a_folder_with_a_reproduction_only_has_a_report(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize("in_pipeline", [False, True])
+@pytest.mark.usefixtures("printing")
 def test_a_pipeline_does_not_list_its_own_runs_as_skipped(
     in_pipeline: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

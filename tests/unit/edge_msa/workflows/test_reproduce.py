@@ -65,6 +65,7 @@ def call(archive: Path, recipe: Path, folder: Path, **changes: Any) -> Reproduct
     return reproduce(model, str(archive), folder, **{**options, **changes})
 
 
+@pytest.mark.usefixtures("printing")
 def test_each_training_predicts_test_once(
     archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +92,7 @@ def test_another_recipe_makes_another_training(
     assert load_run(tmp_path / "hrlf-full-seed0").info.recipe["epochs"] == 2
 
 
+@pytest.mark.usefixtures("printing")
 def test_a_kill_before_prediction_keeps_the_training(
     archive: Path, recipe: Path, tmp_path: Path, predicted_runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +104,7 @@ def test_a_kill_before_prediction_keeps_the_training(
     assert len(predicted_runs) == 2
 
 
+@pytest.mark.usefixtures("printing")
 def test_the_record_contains_the_printed_numbers(
     archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +153,7 @@ def test_almt_is_reproduced(archive: Path, recipe: Path, tmp_path: Path, predict
     assert record.model == "almt"
 
 
+@pytest.mark.usefixtures("printing")
 def test_the_preset_of_the_paper_is_used(
     archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

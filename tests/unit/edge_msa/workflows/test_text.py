@@ -97,6 +97,7 @@ def test_run_records_its_text_input(table: Run) -> None:
     assert (text_input.text_encoder, text_input.max_tokens) == ("table", 16)
 
 
+@pytest.mark.usefixtures("printing")
 def test_run_that_is_up_to_date_is_skipped(
     teacher: Run, toy_encoder: Path, transcripts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +195,7 @@ def test_qat_uses_the_text_encoder_of_the_calibrated_run(table: Run, mosi_like: 
 
 
 @pytest.mark.case("E3")
+@pytest.mark.usefixtures("printing")
 def test_reproduction_with_an_encoder_hides_words_before_encoding(
     teacher: Run,
     mosi_like: Path,

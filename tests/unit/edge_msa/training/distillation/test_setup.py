@@ -33,6 +33,7 @@ def test_student_has_the_modalities_of_all_teachers(data: str, tmp_path: Path) -
     assert setup.targets(StudentRecipe(epochs=2), CONTEXT) is targets
 
 
+@pytest.mark.usefixtures("printing")
 def test_later_teacher_skips_modalities_of_other_width(
     data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from edge_msa.console import start_command
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.tasks import MOSI
 from edge_msa.training.context import Hardware
@@ -18,11 +17,11 @@ LONG = ("good film " * 10, *TEXTS[1:])
 
 @pytest.fixture
 def text_input() -> TextInput:
-    start_command()  # notes are printed once per command
     return make_table_input()
 
 
 @pytest.mark.case("F8")
+@pytest.mark.usefixtures("printing")
 def test_encoding_a_dataset_notes_the_texts_that_are_cut(
     text_input: TextInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,6 +36,7 @@ def test_encoding_a_dataset_notes_the_texts_that_are_cut(
 
 
 @pytest.mark.case("F8")
+@pytest.mark.usefixtures("printing")
 def test_training_a_text_model_notes_the_texts_that_are_cut(
     text_input: TextInput, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
