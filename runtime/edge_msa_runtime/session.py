@@ -16,7 +16,7 @@ from edge_msa_runtime.errors import BackendUnavailableError, UsageError
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.inputs.validation import InputValidator, range_warnings
 from edge_msa_runtime.log_notes import LOGGER
-from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.prediction import Prediction, make_prediction
 from edge_msa_runtime.stream import Stream, StreamOptions
 from edge_msa_runtime.text.encoders import open_text_encoder, require_text_encoder
@@ -201,11 +201,14 @@ class Session:
     def prepare(self, *subsets: Subset | str) -> None:
         """Load the graphs of these subsets now instead of at their first prediction.
 
+        Args:
+            subsets: subsets, or their names such as `la`; none for every subset of the bundle's modalities.
+
         Raises:
             UsageError: a subset does not exist, the bundle lacks one of its modalities, or the session is closed.
         """
         self._graphs.check_open()
-        for name in subsets:
+        for name in subsets or subsets_of(self.manifest.modalities):
             try:
                 subset = Subset(name)
             except ValueError:

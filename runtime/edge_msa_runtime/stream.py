@@ -86,10 +86,13 @@ class Stream:
     def subset(self) -> str:
         """The modalities that a prediction would use, such as `la`: those with a valid frame that is not forgotten.
 
-        If the text encoder is not a table, new words count after the next prediction.
+        It is empty if there is nothing to predict from.
         """
         self._forget_old()
-        return Subset.of(self._states).value if self._states else ""
+        names = set(self._states)
+        if self._text is not None and self._text.is_stale:
+            names.add("language")  # the next prediction encodes the words
+        return Subset.of(names).value if names else ""
 
     @property
     @_exclusive

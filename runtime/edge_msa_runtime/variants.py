@@ -8,7 +8,6 @@ from typing import Iterator
 
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.errors import BackendUnavailableError
-from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.session import Session, load
 
 
@@ -80,7 +79,7 @@ class Variants:
             workers=self.workers,
         )
         try:
-            session.prepare(*subsets_of(session.manifest.modalities))
+            session.prepare()
         except BaseException:
             session.close()
             raise

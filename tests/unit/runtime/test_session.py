@@ -120,6 +120,19 @@ def test_prepare_refuses_unknown_and_missing_modalities(make_bundle: Callable[..
             session.prepare("x")
 
 
+def test_prepare_without_subsets_loads_all_graphs(make_bundle: Callable[..., Path], frames: Callable[..., Any]) -> None:
+    names = ("language", "audio")
+    with load(make_bundle(names=names)) as session:
+        session.prepare()
+        before = session.load_ms
+        for subset in (Subset.L, Subset.A, Subset.LA):
+            session.predict(**{name: frames(name, 3) for name in subset.modalities})
+            stream = session.create_stream()
+            stream.push(**{name: frames(name, 3) for name in subset.modalities})
+            stream.predict()
+        assert session.load_ms == before
+
+
 def test_a_bundle_without_window_graphs_uses_step_graphs(
     make_bundle: Callable[..., Path], frames: Callable[..., Any], expected: Callable[..., Any]
 ) -> None:

@@ -50,6 +50,18 @@ def test_a_stream_has_the_words_that_it_used_with_times(make_text_bundle: MakeTe
         assert stream.words == ()
 
 
+@pytest.mark.parametrize("text_encoder", ["table", "encoder"])
+def test_new_words_are_in_the_subset_before_they_are_encoded(
+    make_text_bundle: MakeTextBundle, text_encoder: str
+) -> None:
+    with load(make_text_bundle(text_encoder)) as session:
+        stream = session.create_stream()
+        stream.push(text="i love")
+        assert stream.subset == stream.predict().subset == "l"
+        stream.forget("language")
+        assert stream.subset == ""
+
+
 @pytest.mark.parametrize("text", ["", []])
 def test_an_empty_push_of_words_changes_nothing(make_text_bundle: MakeTextBundle, text: Any) -> None:
     with load(make_text_bundle("encoder")) as session:
