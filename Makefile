@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-all coverage test-aarch64 test-pythons lint format bench clean
+.PHONY: help install demo test test-all coverage test-aarch64 test-pythons docs docs-serve lint format bench clean
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -29,6 +29,8 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 demo: $(STAMP) ## train, distill, calibrate, export, measure and report on the synthetic default dataset
 	$(BIN)/edge-msa pipeline --output-dir demo
 
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
 # Two workers on two cores: threads that wait must not spin.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
@@ -48,6 +50,12 @@ test-aarch64: $(STAMP) ## run ARM bundles on an emulated ARM processor, set up o
 test-pythons: $(STAMP) ## run the runtime's tests under Python 3.8 and 3.10, where they are installed
 	$(BIN)/python -m pytest -q -rs tests/integration/test_pythons.py
 
+docs: $(STAMP) ## build the documentation site in site/; a warning or a dead link is an error
+	$(MKDOCS) build --strict
+
+docs-serve: $(STAMP) ## show the documentation site on port 8000, and build it again when a file changes
+	$(MKDOCS) serve
+
 lint: $(STAMP) ## ruff, mypy --strict, the import rules, and the retired terms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,4 +73,4 @@ bench: $(STAMP) ## benchmark int8 against fp32 on long windows, ALMT, and traini
 	$(BIN)/edge-msa bench training
 
 clean: ## remove the environments and the demo
-	rm -rf $(VENV) .aarch64 .pythons .import_linter_cache .coverage demo build dist
+	rm -rf $(VENV) .aarch64 .pythons .import_linter_cache .coverage demo build dist site

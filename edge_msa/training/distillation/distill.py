@@ -3,7 +3,7 @@
 The student trains under MSM on labels and on the teachers' predictions from the same subset of modalities. A prediction
 from the same subset is a better target than one from the complete sample: it is close to the best prediction from that
 subset, and it does not contain the noise of the label. `StudentRecipe` describes the other loss terms, and
-docs/students.md describes their effect.
+docs/reference/results/students.md describes their effect.
 """
 
 from __future__ import annotations

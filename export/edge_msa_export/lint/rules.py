@@ -35,7 +35,7 @@ KERNELS = (
     "https://github.com/microsoft/onnxruntime/blob/main/docs/OperatorKernels.md; "
     "https://docs.openvino.ai (Supported Operations, ONNX)"
 )
-ARCHITECTURE = "docs/architecture.md"
+ARCHITECTURE = "docs/explanation/architecture.md"
 CONTRIBUTING = "CONTRIBUTING.md"
 
 _ALL_BACKENDS = ()

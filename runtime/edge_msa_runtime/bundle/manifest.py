@@ -84,10 +84,15 @@ class GraphKey(NamedTuple):
 class TaskSpec:
     """What the outputs mean.
 
-    `kind` is `mosi`, `sims`, `regression` or `emotions`. A score task has one output. It may have `labels` for ranges
-    of the score, separated by the ascending `edges`: len(edges) == len(labels) - 1, and a score on an edge has the
-    upper label. `low` and `high` are the ends of its scale, None if there is none. `emotions` has one logit per label,
-    whose probability is its sigmoid.
+    Attributes:
+        kind: `mosi`, `sims`, `regression` or `emotions`. The first three predict a score, `emotions` predicts one logit
+            per label, whose probability is its sigmoid.
+        outputs: number of outputs: 1 for a score, one per label for `emotions`.
+        labels: names of the emotions; for a score, names for its ranges, or empty.
+        edges: scores that separate the ranges, ascending: len(edges) == len(labels) - 1. A score on an edge has the
+            upper label. Empty for `emotions`.
+        low: lower end of the scale of the score, None if there is none.
+        high: upper end of the scale of the score, None if there is none.
     """
 
     kind: str
@@ -113,7 +118,13 @@ class TaskSpec:
 
 @dataclasses.dataclass(frozen=True)
 class StateSpec:
-    """One state tensor of a step graph: input `state.<name>`, output `next.<name>`, initially filled with `initial`."""
+    """One state tensor of a step graph.
+
+    Attributes:
+        name: the graph has the input `state.<name>` and the output `next.<name>`.
+        shape: shape of the tensor.
+        initial: value that fills the tensor at the start of a stream.
+    """
 
     name: str
     shape: tuple[int, ...]

@@ -12,7 +12,7 @@ from tests.locations import REPOSITORY
 
 @pytest.mark.case("F32")
 def test_the_script_in_the_page_about_streams_shows_that_a_stream_does_not_forget(shared_bundle: Path) -> None:
-    page = (REPOSITORY / "docs/streams.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs/explanation/streaming-state.md").read_text(encoding="utf-8")
     match = re.search(r"<!-- test: forgetting -->\n```python\n(.*?)```", page, re.DOTALL)
     assert match is not None
     completed = subprocess.run(

@@ -1,0 +1,38 @@
+"""MkDocs hook: replaces each line `<!-- generated: NAME -->` of a page by text that is generated from the code."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# MkDocs loads this file by its path, so the packages must be found first: this one, and those that it describes.
+_DOCS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(_DOCS), *(str(_DOCS.parent / name) for name in (".", "export", "calibrate", "runtime"))]
+
+from site_pages import commands, devices, errors, python_names, recipes, records  # noqa: E402
+
+MARKER = re.compile(r"^<!-- generated: (\S+) -->$", re.MULTILINE)
+GENERATORS: dict[str, Callable[[], str]] = {
+    "edge-msa": commands.describe_toolkit,
+    "edge-msa-run": commands.describe_runtime,
+    "recipes": recipes.describe_recipes,
+    "presets": recipes.describe_presets,
+    "exit-codes": errors.describe_exit_codes,
+    "error-classes": errors.describe_classes,
+    "error-messages": errors.describe_messages,
+    "devices": devices.describe_devices,
+    "device-fields": devices.describe_fields,
+    "manifest": records.describe_manifest,
+    "run": records.describe_run,
+    "benchmark": records.describe_benchmark,
+    "toolkit-api": python_names.describe_toolkit,
+    "runtime-api": python_names.describe_runtime,
+}
+
+
+def on_page_markdown(markdown: str, **_options: Any) -> str:
+    """Return the page with its generated parts. MkDocs calls this for every page."""
+    return MARKER.sub(lambda match: GENERATORS[match[1]](), markdown)

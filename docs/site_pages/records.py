@@ -1,0 +1,80 @@
+"""Every field of the JSON files that have a fixed schema, from the docstrings of their dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from functools import cache
+
+import griffe
+
+from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
+from edge_msa.artifacts.runs import RunInfo
+from edge_msa.benchmark.records import BenchRecord
+from edge_msa_runtime.bundle import manifest
+from site_pages.markdown import code, prose, table
+
+_MANIFEST = (
+    ("The manifest", "", manifest.Manifest),
+    ("`task`", "task", manifest.TaskSpec),
+    ("`modalities`", "modalities.<name>", manifest.ModalitySpec),
+    ("`states` of a modality", "modalities.<name>.states[]", manifest.StateSpec),
+    ("`language`", "language", manifest.TextSpec),
+    ("`graphs`", "graphs[]", manifest.GraphSpec),
+)
+_RUN = (
+    ("run.json", "", RunInfo),
+    ("`spec`", "spec", ModelSpec),
+    ("`text_input`", "spec.text_input", TextInputSpec),
+)
+
+
+def describe_manifest() -> str:
+    """Return a section for each object in `manifest.json`."""
+    return "\n".join(_section(title, path, kind) for title, path, kind in _MANIFEST)
+
+
+def describe_run() -> str:
+    """Return a table of the fields of `run.json`, and one for each object in it."""
+    return "\n".join(_section(title, path, kind) for title, path, kind in _RUN)
+
+
+def describe_benchmark() -> str:
+    """Return the fields of a benchmark record."""
+    return _fields_table(BenchRecord)
+
+
+def field_meanings(kind: type) -> dict[str, str]:
+    """Return the description of each documented field of a dataclass, by name."""
+    described = _load_class(kind)
+    meanings = {
+        name: member.docstring.value for name, member in described.attributes.items() if member.docstring is not None
+    }
+    if described.docstring is not None:
+        for part in described.docstring.parse("google", warnings=False):
+            if part.kind is griffe.DocstringSectionKind.attributes:
+                meanings |= {item.name: item.description for item in part.value}
+    return meanings
+
+
+@cache
+def _load_class(kind: type) -> griffe.Class:
+    module = griffe.load(kind.__module__, resolve_aliases=False)
+    found: griffe.Class = module[kind.__qualname__]
+    return found
+
+
+def _section(title: str, path: str, kind: type) -> str:
+    heading = f"### {title}\n\n"
+    where = f"At {code(path)}. " if path else ""
+    summary, *rest = (inspect.getdoc(kind) or "").split("\n\nAttributes:")[0].split("\n\n", 1)
+    text = where + prose(summary) + "\n\n" + "\n\n".join(rest).replace("<", "&lt;") + "\n\n"
+    return heading + text + _fields_table(kind)
+
+
+def _fields_table(kind: type) -> str:
+    meanings = field_meanings(kind)
+    types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
+    return table(
+        ("field", "type", "meaning"), [(code(name), code(types[name]), prose(meanings[name])) for name in types]
+    )
