@@ -76,6 +76,7 @@ class _Settings:
 
 
 _settings: ContextVar[_Settings | None] = ContextVar("console_settings", default=None)
+_has_full_width: ContextVar[bool] = ContextVar("full_width_tables", default=False)
 
 
 @contextmanager
@@ -315,8 +316,20 @@ def format_size(size: int) -> str:
     return f"{size / 1e3:.0f} KB" if size < 1e6 else f"{size / 1e6:.1f} MB"
 
 
+@contextmanager
+def full_width_tables() -> Iterator[None]:
+    """Let tables in the body have any width, because they are not printed."""
+    token = _has_full_width.set(True)
+    try:
+        yield
+    finally:
+        _has_full_width.reset(token)
+
+
 def table_width() -> int | None:
-    """Return how many columns a printed table may have; None where it is not printed on a terminal."""
+    """Return how many characters the lines of a printed table may have; None if it is not printed on a terminal."""
+    if _has_full_width.get():
+        return None
     stream = _result_stream(_current())
     return status_line.terminal_width(stream) if _is_terminal(stream) else None
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.data.tasks import Task
+from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.modalities import MODALITIES
 
 # The note of `assemble` about replaced values.
@@ -158,23 +159,23 @@ def format_inspection(inspection: Inspection) -> str:
         lines.append("frame rates: " + ", ".join(f"{m} {rate:g} Hz" for m, rate in inspection.frame_rates.items()))
     for name, split in inspection.splits.items():
         lines += ["", f"{name}: {split.samples} samples from {split.groups} videos"]
-        lines += _modality_lines(split)
-        lines.append("  labels    " + "  ".join(f"{label}: {count}" for label, count in split.labels.items()))
+        lines += ["", _modality_table(split), ""]
+        lines.append("labels: " + ", ".join(f"{label}: {count}" for label, count in split.labels.items()))
     if inspection.notes:
         lines += ["", *(f"note: {note}" for note in inspection.notes)]
     return "\n".join(lines)
 
 
-def _modality_lines(split: SplitInspection) -> list[str]:
-    lines = [f"  {'modality':<10}{'shape':<20}{'frames min/median/max':<24}{'missing':>8}{'padding':>9}"]
+def _modality_table(split: SplitInspection) -> str:
+    header = ["modality", "shape", "min", "median", "max", "missing", "padding"]
+    rows = []
     for modality in MODALITIES:
         info = split.modalities.get(modality)
         if info is None:
-            lines.append(f"  {modality:<10}{'-':<20}{'-':<24}{'100.0%':>8}{'-':>9}")
+            rows.append([modality, *[ABSENT] * 4, "100.0%", ABSENT])
             continue
-        shape = " x ".join(map(str, info.shape))
-        shortest, median, longest = info.lengths
-        source = "" if info.table is None else f"   ids into a table of {info.table} rows"
-        lengths = f"{shortest} / {median:g} / {longest}"
-        lines.append(f"  {modality:<10}{shape:<20}{lengths:<24}{info.missing:>8.1%}{info.padding:>9.1%}{source}")
-    return lines
+        shape = " x ".join(map(str, info.shape)) + (f", ids into {info.table} rows" if info.table is not None else "")
+        rows.append(
+            [modality, shape, *(f"{value:g}" for value in info.lengths), f"{info.missing:.1%}", f"{info.padding:.1%}"]
+        )
+    return text_table(header, rows, left=2)

@@ -23,11 +23,11 @@ def format_graphs(graphs: Sequence[InspectedGraph]) -> str:
             graph.precision,
             str(sum(graph.operators.values())),
             str(graph.int8_nodes),
-            "  " + _format_operators(graph),
+            _format_operators(graph),
         ]
         for graph in graphs
     ]
-    return text_table(["graph", "precision", "nodes", "int8", "  operators"], rows, left=5)
+    return text_table(["graph", "precision", "nodes", "int8", "operators"], rows, left=2, texts=1)
 
 
 def format_findings(graphs: Sequence[InspectedGraph]) -> str:
@@ -38,7 +38,7 @@ def format_findings(graphs: Sequence[InspectedGraph]) -> str:
     if not findings:
         return summary
     header = ["severity", "rule", "graph", "node", "message", "document"]
-    return f"{summary}\n{text_table(header, list(_finding_rows(findings)), left=len(header))}"
+    return f"{summary}\n{text_table(header, list(_finding_rows(findings)), left=4, texts=2)}"
 
 
 def summarize_warnings(findings: Iterable[LintFinding]) -> str | None:

@@ -105,11 +105,11 @@ def format_programs(export: ProgramExport) -> str:
             str(sum(saved.operators.values())),
             f"{saved.parity:.1e}",
             f"{compiled[saved.key]:.1e}" if saved.key in compiled else "-",
-            "  " + (", ".join(saved.unconverted_operators) or "none"),
+            ", ".join(saved.unconverted_operators) or "none",
         ]
         for saved in programs.saved
     ]
-    table = text_table(["program", "operators", "parity", "compiled", "  without a converter"], rows, left=1)
+    table = text_table(["program", "operators", "parity", "compiled", "without a converter"], rows, texts=1)
     worst = max(saved.parity for saved in programs.saved)
     return (
         f"{table}\nlargest difference of a reloaded program from torch: {worst:.1e}, limit {programs.parity_limit:.0e}"

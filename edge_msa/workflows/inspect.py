@@ -69,13 +69,13 @@ def list_devices(*, json: bool) -> None:
         [
             profile.name + (f" (= {profile.family})" if profile.family_default else ""),
             profile.architecture,
-            ", ".join(f"{backend.name} {'/'.join(backend.precisions)}" for backend in profile.backends),
             (profile.tensorrt or "-") + (", DLA" if profile.dla else ""),
+            ", ".join(f"{backend.name} {'/'.join(backend.precisions)}" for backend in profile.backends),
             profile.description,
         ]
         for profile in profiles.values()
     ]
-    print_result(text_table(["target", "architecture", "backends", "TensorRT", "description"], rows, left=5))
+    print_result(text_table(["target", "architecture", "TensorRT", "backends", "description"], rows, left=3, texts=2))
 
 
 def _lint_target(target: str | None, tensorrt: str | None, *, dla: bool) -> LintTarget | None:

@@ -11,7 +11,7 @@ from edge_msa.architecture_search.record import SearchRecord
 from edge_msa.architecture_search.table import NAME_COLUMNS, failure_lines, header, pareto_rows
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import OtherRecord, load_records
-from edge_msa.console import print_notes, print_output, print_result
+from edge_msa.console import full_width_tables, print_notes, print_output, print_result
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.reproduction.record import Reproduction
 from edge_msa.evaluation.reproduction.table import format_reproduction
@@ -62,7 +62,8 @@ def _sections(records: Sequence[OtherRecord]) -> tuple[list[tuple[str, str]], li
     sections, invalid = [], []
     for record in records:
         try:
-            sections.append((f"{record.kind}: {record.path}", _FORMATS[record.kind](record.value)))
+            with full_width_tables():
+                sections.append((f"{record.kind}: {record.path}", _FORMATS[record.kind](record.value)))
         except (EdgeMsaError, KeyError, TypeError, ValueError, AttributeError) as error:
             invalid.append((record.path, f"not a valid {record.kind} ({error})"))
     return sections, invalid
