@@ -4,8 +4,8 @@ What you need: a bundle that accepts text. These commands train one on 317 sente
 
     edge-msa text train --transcripts examples/data/sentences.csv --encoder wordpieces \
         --recipe examples/data/sentences.toml --output-dir words
-    edge-msa calibrate --model words --output-dir words-calibrated
-    edge-msa export --target laptop --model words-calibrated --output-dir bundle-words
+    edge-msa calibrate words --output-dir words-calibrated
+    edge-msa export words-calibrated --target laptop --output-dir bundle-words
 
 How to run it: python examples/recognizer_words.py bundle-words [examples/data/recognizer.jsonl]
 What it prints: a line per result of the recognizer, with the score of the words so far:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import typer
 import typer.main
 
 from edge_msa.cli.app import app
+from edge_msa.cli.help_page import describe_parameter, split_help
 from edge_msa_runtime.cli.main import create_parser
 from site_pages.markdown import code, prose, table
 
@@ -73,21 +73,18 @@ def describe_runtime() -> str:
 
 def _walk(command: Any, context: Any) -> Iterator[CommandPage]:
     children = getattr(command, "commands", {})
-    parameters = tuple(_from_click(item, context) for item in command.get_params(context) if not item.hidden)
-    yield CommandPage(
-        context.command_path, inspect.cleandoc(command.help or ""), command.epilog or "", parameters, bool(children)
-    )
+    parameters = tuple(_from_click(item) for item in command.get_params(context) if not item.hidden)
+    description, example = split_help(command.help)
+    yield CommandPage(context.command_path, "\n\n".join(description), example, parameters, bool(children))
     for name, child in children.items():
         if not child.hidden:
             yield from _walk(child, typer.Context(child, info_name=name, parent=context))
 
 
-def _from_click(item: Any, context: Any) -> Parameter:
-    usage, text = item.get_help_record(context) or (item.human_readable_name, item.help or "")
+def _from_click(item: Any) -> Parameter:
+    row = describe_parameter(item)
     is_option = item.param_type_name == "option"
-    names = (*item.opts, *item.secondary_opts) if is_option else (usage.split(" <")[0],)
-    text = re.sub(r"default: \((.*)\)(?=[;\]])", r"default: \1", text)
-    return Parameter(names, usage if is_option else names[0], text, is_option)
+    return Parameter((*item.opts, *item.secondary_opts) if is_option else (row.names,), row.names, row.text, is_option)
 
 
 def _from_argparse(parser: argparse.ArgumentParser, name: str) -> CommandPage:

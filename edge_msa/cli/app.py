@@ -13,11 +13,12 @@ import typer
 from edge_msa.cli.bench import bench_app
 from edge_msa.cli.calibrate import calibrate
 from edge_msa.cli.data import data_app, import_app
+from edge_msa.cli.devices import devices_app
 from edge_msa.cli.distill import compare, distill
 from edge_msa.cli.evaluate import evaluate
 from edge_msa.cli.export import export
-from edge_msa.cli.help import QUIET, QUIET_HELP, VERBOSE, VERBOSE_HELP, Command, set_quiet, set_verbose
-from edge_msa.cli.inspect import devices, inspect
+from edge_msa.cli.help import HELP, QUIET, QUIET_HELP, VERBOSE, VERBOSE_HELP, Command, Group, set_quiet, set_verbose
+from edge_msa.cli.inspect import inspect
 from edge_msa.cli.pipeline import pipeline
 from edge_msa.cli.predict import predict
 from edge_msa.cli.report import explain, report
@@ -29,10 +30,11 @@ from edge_msa.cli.train import train
 
 app = typer.Typer(
     name="edge-msa",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": HELP},
 )
 
 
@@ -50,29 +52,30 @@ def options(
     verbose: Annotated[bool, typer.Option(*VERBOSE, callback=set_verbose, help=VERBOSE_HELP)] = False,
     quiet: Annotated[bool, typer.Option(*QUIET, callback=set_quiet, help=QUIET_HELP)] = False,
 ) -> None:
-    """Train, distill, quantize and export multimodal sentiment models for edge devices."""
+    """Train, distill, quantize and export multimodal sentiment models for edge devices.
+
+    `edge-msa COMMAND --help` explains a command and shows an example.
+
+    Example:
+        edge-msa pipeline --data synthetic --output-dir runs
+    """
 
 
-for command in (
-    train,
-    distill,
-    compare,
-    calibrate,
-    sensitivity,
-    export,
-    devices,
-    inspect,
-    evaluate,
-    predict,
-    report,
-    explain,
-    reproduce,
-    search,
-    pipeline,
+for section, commands in {
+    "Start": (pipeline,),
+    "Train": (train, distill, compare),
+    "Ship": (calibrate, sensitivity, export, inspect, predict),
+    "Measure": (evaluate, report, explain),
+    "Research": (reproduce, search),
+}.items():
+    for command in commands:
+        app.command(cls=Command, rich_help_panel=section)(command)
+
+for section, name, group in (
+    ("Start", "devices", devices_app),
+    ("Data", "data", data_app),
+    ("Data", "import", import_app),
+    ("Train", "text", text_app),
+    ("Measure", "bench", bench_app),
 ):
-    app.command(cls=Command)(command)
-
-app.add_typer(data_app, name="data")
-app.add_typer(import_app, name="import")
-app.add_typer(text_app, name="text")
-app.add_typer(bench_app, name="bench")
+    app.add_typer(group, name=name, rich_help_panel=section)

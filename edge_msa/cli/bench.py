@@ -11,12 +11,21 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.help import Command, DefaultCommandGroup
-from edge_msa.cli.options import Json, Keep, NumRuns, Offline, RemotePython, SshOption, Threads
-from edge_msa.cli.paths import FILE, INPUT, Output
+from edge_msa.cli.options import (
+    ADVANCED,
+    BenchBackend,
+    Host,
+    Json,
+    Keep,
+    Offline,
+    Record,
+    RemotePython,
+    Repeats,
+    SshOption,
+    Threads,
+)
+from edge_msa.cli.paths import INPUT
 
-Backend = Annotated[
-    str, typer.Option("--backend", metavar="NAME", help="Backend to measure. auto measures all that are available.")
-]
 Rate = Annotated[
     float | None,
     typer.Option(
@@ -24,26 +33,8 @@ Rate = Annotated[
         metavar="HZ",
         help="Start predictions at this fixed rate per second.",
         show_default="start each one when the previous one ends",
+        rich_help_panel=ADVANCED,
     ),
-]
-Host = Annotated[
-    str | None,
-    typer.Option(
-        "--host",
-        metavar="USER@DEVICE",
-        help="Measure on this device over ssh. The bundle is copied there, verified, measured and removed.",
-        show_default="measure on this machine",
-    ),
-]
-RecordFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        metavar="FILE.json",
-        help="File to write with the measurements, for `edge-msa report`.",
-        show_default="not written",
-    ),
-    Output(FILE),
 ]
 
 
@@ -55,31 +46,37 @@ class BenchGroup(DefaultCommandGroup):
 
 bench_app = typer.Typer(
     cls=BenchGroup,
-    help="Measure latency, size, memory and throughput.\n\n"
+    help="Measure latency, size, memory and throughput, here or on a device over ssh.\n\n"
     "`edge-msa bench BUNDLE` is short for `edge-msa bench bundle BUNDLE`. If a bundle has the name of a sub-command, "
-    "pass it as ./NAME.",
+    "pass it as ./NAME.\n\nExample:\n    edge-msa bench bundle-laptop --output bench.json",
 )
 
 
 @bench_app.command("bundle", cls=Command)
 def bench_bundle(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles to measure together."), INPUT],
-    backend: Backend = "auto",
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(metavar="BUNDLES", help="One or several bundles. Several are measured together."),
+        INPUT,
+    ],
+    backend: BenchBackend = "auto",
     threads: Threads = 1,
-    num_runs: NumRuns = 200,
+    repeats: Repeats = 200,
     rate: Rate = None,
     host: Host = None,
     ssh_option: SshOption = None,
     python: RemotePython = "python3",
     keep: Keep = False,
     offline: Offline = False,
-    output: RecordFile = None,
+    output: Record = None,
     json: Json = False,
 ) -> None:
-    """Measure bundles, here or on a device over ssh.
+    """Measure the latency, size, load time and memory of bundles, here or over ssh.
 
-    Measures latency (p50, p90, p99) per modality subset, size, load time and peak memory, for every backend and
-    precision.
+    Measures every backend and precision, and latency (p50, p90, p99) per subset of modalities.
+
+    Example:
+        edge-msa bench bundle bundle-laptop --output bench.json
     """
     from edge_msa.benchmark.remote import remote_config
     from edge_msa.workflows.bench import bench
@@ -88,7 +85,7 @@ def bench_bundle(
         bundles,
         backend=backend,
         threads=threads,
-        num_runs=num_runs,
+        num_runs=repeats,
         rate=rate,
         remote=remote_config(host, ssh_option or (), python, keep=keep, offline=offline),
         output=output,
@@ -98,21 +95,24 @@ def bench_bundle(
 
 @bench_app.command("long-windows", cls=Command)
 def bench_long_windows(
-    backend: Backend = "auto",
+    backend: BenchBackend = "auto",
     threads: Threads = 1,
-    num_runs: NumRuns = 200,
+    repeats: Repeats = 200,
     rate: Rate = None,
     host: Host = None,
     ssh_option: SshOption = None,
     python: RemotePython = "python3",
     keep: Keep = False,
     offline: Offline = False,
-    output: RecordFile = None,
+    output: Record = None,
     json: Json = False,
 ) -> None:
-    """Measure a large untrained student on long windows.
+    """Measure a large untrained student on windows of 500 frames.
 
-    Windows have 500 frames. At this size, int8 is faster than fp32.
+    At this size, int8 is faster than fp32.
+
+    Example:
+        edge-msa bench long-windows --repeats 50
     """
     from edge_msa.benchmark.remote import remote_config
     from edge_msa.workflows.bench import bench_long_windows as run
@@ -120,7 +120,7 @@ def bench_long_windows(
     run(
         backend=backend,
         threads=threads,
-        num_runs=num_runs,
+        num_runs=repeats,
         rate=rate,
         remote=remote_config(host, ssh_option or (), python, keep=keep, offline=offline),
         output=output,
@@ -138,35 +138,45 @@ def bench_runtime(
         INPUT,
     ] = None,
     threads: Threads = 1,
-    num_runs: NumRuns = 2000,
+    repeats: Repeats = 2000,
     json: Json = False,
 ) -> None:
-    """Measure what the runtime adds to the calls of a backend.
+    """Measure how much time the runtime adds to the calls of a backend.
 
     Compares a prediction, and a push with a prediction, with the same graphs called directly.
+
+    Example:
+        edge-msa bench runtime bundle-laptop
     """
     from edge_msa.workflows.bench import bench_runtime as run
 
-    run(bundle, threads=threads, num_runs=num_runs, json=json)
+    run(bundle, threads=threads, num_runs=repeats, json=json)
 
 
 @bench_app.command("students", cls=Command)
-def bench_students(threads: Threads = 1, num_runs: NumRuns = 200, json: Json = False) -> None:
-    """Measure untrained students of every size, and ALMT."""
+def bench_students(threads: Threads = 1, repeats: Repeats = 200, json: Json = False) -> None:
+    """Measure the latency and size of untrained students of every size, and of ALMT.
+
+    Example:
+        edge-msa bench students --repeats 60
+    """
     from edge_msa.workflows.bench import bench_students as run
 
-    run(threads=threads, num_runs=num_runs, json=json)
+    run(threads=threads, num_runs=repeats, json=json)
 
 
 @bench_app.command("almt", cls=Command)
-def bench_almt(threads: Threads = 1, num_runs: NumRuns = 200, json: Json = False) -> None:
-    """Measure the speedup of this implementation of ALMT.
+def bench_almt(threads: Threads = 1, repeats: Repeats = 200, json: Json = False) -> None:
+    """Measure how much faster this implementation of ALMT is than the published one.
 
-    Compares it with the published implementation, which computes all tokens.
+    The published implementation computes all tokens.
+
+    Example:
+        edge-msa bench almt --repeats 20
     """
     from edge_msa.workflows.bench import bench_almt as run
 
-    run(threads=threads, num_runs=num_runs, json=json)
+    run(threads=threads, num_runs=repeats, json=json)
 
 
 @bench_app.command("training", cls=Command)
@@ -174,6 +184,9 @@ def bench_training(json: Json = False) -> None:
     """Measure the training throughput of both teachers.
 
     Measures samples per second on the CPU, and on the GPU if there is one.
+
+    Example:
+        edge-msa bench training
     """
     from edge_msa.workflows.bench import bench_training as run
 

@@ -12,23 +12,29 @@ from edge_msa.cli.paths import INPUT
 
 
 def calibrate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of `edge-msa distill` or `edge-msa text`."), INPUT],
     output_dir: OutputDir,
-    model: Annotated[
-        Path, typer.Option("--model", metavar="RUN", help="Run of `edge-msa distill` or `edge-msa text`."), INPUT
-    ],
     data: RunData = None,
     method: Annotated[
-        CalibrationMethod, typer.Option("--method", help="How to compute the ranges from the statistics.")
+        CalibrationMethod,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="How to compute the ranges from the statistics: minmax, percentile, entropy or mse.",
+        ),
     ] = "mse",
     num_samples: Annotated[
-        int,
-        typer.Option(
-            "--num-samples", metavar="N", min=1, help="Number of training samples to collect statistics from."
-        ),
+        int, typer.Option("--num-samples", metavar="N", min=1, help="Number of training samples to use.")
     ] = 512,
     task: TaskName = None,
 ) -> None:
-    """Collect activation statistics and choose int8 ranges."""
+    """Choose the int8 ranges of a student from statistics of its activations.
+
+    Collects the statistics on training samples, over a mix of subsets of modalities.
+
+    Example:
+        edge-msa calibrate runs/student --output-dir runs/calibrated
+    """
     from edge_msa.workflows.calibrate import calibrate_student
 
-    calibrate_student(data, model, output_dir, method=method, num_samples=num_samples, task=task)
+    calibrate_student(data, run, output_dir, method=method, num_samples=num_samples, task=task)

@@ -7,20 +7,44 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.help import Command
-from edge_msa.cli.options import ClipLabels, Encoder, Json, OutputDir, TaskName
-from edge_msa.cli.paths import FILE, INPUT, Output
+from edge_msa.cli.help import Command, Group
+from edge_msa.cli.options import (
+    ADVANCED,
+    DATA_HELP,
+    TASK_HELP,
+    Archive,
+    ClipLabels,
+    Device,
+    Encoder,
+    EncoderLayers,
+    Json,
+    OutputDir,
+    TaskName,
+)
+from edge_msa.cli.paths import INPUT
 
-data_app = typer.Typer(help="Inspect and convert feature files.", no_args_is_help=True)
-import_app = typer.Typer(help="Import checkpoints from other projects.", no_args_is_help=True)
+data_app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    help="Inspect, convert and encode feature files.\n\nExample:\n    edge-msa data inspect synthetic",
+)
+import_app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    help="Import checkpoints of other projects as teachers.\n\n"
+    "Example:\n    edge-msa import almt almt-mosi.pth --output-dir runs/almt",
+)
 
-Source = Annotated[str, typer.Argument(metavar="FILE", help="Feature file, or `synthetic`."), INPUT]
-Archive = Annotated[Path, typer.Argument(metavar="OUTPUT.npz", help="Archive to write."), Output(FILE)]
+Source = Annotated[str, typer.Argument(metavar="FILE", help=DATA_HELP), INPUT]
 
 
 @data_app.command("inspect", cls=Command)
 def data_inspect(file: Source, task: TaskName = None, clip_labels: ClipLabels = None, json: Json = False) -> None:
-    """Show splits, shapes, lengths, labels and invalid values."""
+    """Show the splits, shapes, lengths, labels and invalid values of a feature file.
+
+    Example:
+        edge-msa data inspect synthetic
+    """
     from edge_msa.workflows.data import inspect
 
     inspect(file, task, clip_labels=clip_labels, json=json)
@@ -34,21 +58,18 @@ def data_encode(
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", metavar="N", help="Number of tokens after which an utterance is truncated.")
     ] = 64,
-    layers: Annotated[
-        int | None,
-        typer.Option(
-            "--layers", metavar="N", help="Number of encoder layers to use, from the first.", show_default="all"
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="Device to run the encoder on: auto, cpu or cuda.")
-    ] = "auto",
+    layers: EncoderLayers = None,
+    device: Device = "auto",
     task: TaskName = None,
     clip_labels: ClipLabels = None,
 ) -> None:
-    """Encode transcripts as language features.
+    r"""Replace the language features of a file with those of a text encoder.
 
-    Replaces the language features of the file with the token features that a frozen encoder computes from the text.
+    A frozen encoder computes the features of each token from the transcripts in the file.
+
+    Example:
+        edge-msa data encode mosi.pkl --output mosi-minilm.npz \
+          --encoder sentence-transformers/all-MiniLM-L6-v2
     """
     from edge_msa.workflows.data import encode_language
 
@@ -80,7 +101,11 @@ def data_convert(
     task: TaskName = None,
     clip_labels: ClipLabels = None,
 ) -> None:
-    """Convert a feature file to the project's .npz archive."""
+    """Convert a feature file to the archive format of this project (.npz).
+
+    Example:
+        edge-msa data convert synthetic --samples 0:2000 --output small.npz
+    """
     from edge_msa.workflows.data import convert
 
     convert(file, output, task, samples=samples, unlabeled=unlabeled, clip_labels=clip_labels)
@@ -90,18 +115,18 @@ def data_convert(
 def import_almt(
     checkpoint: Annotated[
         Path,
-        typer.Argument(metavar="FILE.pth", help="State dict that the ALMT authors' code or MMSA saved."),
+        typer.Argument(metavar="FILE", help="State dict that the ALMT authors' code or MMSA saved."),
         INPUT,
     ],
     output_dir: OutputDir,
-    task: Annotated[
-        str,
-        typer.Option("--task", metavar="NAME", help="Task of the checkpoint: mosi, sims, emotions or regression."),
-    ] = "mosi",
+    task: Annotated[str, typer.Option("--task", metavar="NAME", help=TASK_HELP, rich_help_panel=ADVANCED)] = "mosi",
 ) -> None:
     """Import a checkpoint of ALMT as a teacher.
 
     All layer sizes are inferred from the shapes of the tensors.
+
+    Example:
+        edge-msa import almt almt-mosi.pth --output-dir runs/almt
     """
     from edge_msa.workflows.import_almt import import_checkpoint
 

@@ -8,48 +8,25 @@ from typing import Annotated, Literal
 import typer
 
 from edge_msa.cli.options import (
+    ADVANCED,
+    RECIPE_HELP,
     Compile,
     Device,
     Epochs,
     Json,
     OutputDir,
     Recipe,
+    ResultsDir,
     Seed,
+    Seeds,
     TaskName,
+    TeacherData,
+    Teachers,
     TensorBoard,
     TrainingPrecision,
+    Transfer,
 )
-from edge_msa.cli.paths import CONTAINER, INPUT, Output
-
-Teachers = Annotated[
-    list[Path],
-    typer.Option(
-        "--teacher",
-        metavar="RUN",
-        help="Run of train, import, distill or text. Repeat the option for several teachers.",
-    ),
-    INPUT,
-]
-TeacherData = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="FILE",
-        help="Feature file, or `synthetic` for the built-in synthetic data.",
-        show_default="the data that the first teacher was trained on",
-    ),
-    INPUT,
-]
-Transfer = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--transfer",
-        metavar="FILE",
-        help="Feature file with more training samples, labeled or not. Repeat the option for several files.",
-        show_default="none",
-    ),
-    INPUT,
-]
+from edge_msa.cli.paths import INPUT
 
 
 def distill(
@@ -64,6 +41,7 @@ def distill(
             metavar="RUN",
             help="Run of calibrate. Fine-tune its student with quantization-aware training.",
             show_default="train a new student",
+            rich_help_panel=ADVANCED,
         ),
         INPUT,
     ] = None,
@@ -74,6 +52,7 @@ def distill(
             metavar="RUN",
             help="Run of `edge-msa text`. Its text encoder turns the transcripts into the language features.",
             show_default="the run of --qat or the first teacher if it takes text; otherwise the features of the file",
+            rich_help_panel=ADVANCED,
         ),
         INPUT,
     ] = None,
@@ -86,7 +65,13 @@ def distill(
     tensorboard: TensorBoard = None,
     task: TaskName = None,
 ) -> None:
-    """Distill one or more teachers into a small student."""
+    """Distill one or several teachers into a small student for devices.
+
+    The student is causal, so it also predicts streams, and it accepts every subset of modalities.
+
+    Example:
+        edge-msa distill --teacher runs/teacher --output-dir runs/student
+    """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.distill import distill_student
 
@@ -108,31 +93,31 @@ def distill(
 def compare(
     recipe: Annotated[
         Path,
-        typer.Argument(
-            metavar="VARIANTS.toml", help="TOML file with a [student] table and one [variants.NAME] table per variant."
+        typer.Option(
+            "--recipe",
+            metavar="FILE",
+            help=f"{RECIPE_HELP} It has one table [variants.NAME] per variant.",
         ),
         INPUT,
     ],
-    output_dir: Annotated[
-        Path, typer.Option("--output-dir", metavar="DIR", help="Folder for the runs."), Output(CONTAINER)
-    ],
+    output_dir: ResultsDir,
     teacher: Teachers,
     data: TeacherData = None,
     transfer: Transfer = None,
-    seeds: Annotated[
-        int,
-        typer.Option(
-            "--seeds", metavar="N", min=1, max=100, help="Number of trainings per variant, with seeds 0, 1, ..."
-        ),
-    ] = 3,
-    split: Annotated[Literal["valid", "test"], typer.Option("--split", help="Split to measure on.")] = "valid",
+    seeds: Seeds = 3,
+    split: Annotated[
+        Literal["valid", "test"], typer.Option("--split", metavar="NAME", help="Split to use: valid or test.")
+    ] = "valid",
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Compare variants of a student recipe over several seeds.
+    r"""Compare variants of a student recipe over several seeds.
 
-    Distills every variant with every seed and prints how much each variant gains over the first. An interrupted
-    comparison resumes where it stopped.
+    Distills every variant with every seed and prints how much each variant gains over the first.
+
+    Example:
+        edge-msa compare --recipe variants.toml --teacher runs/teacher \
+          --output-dir compared
     """
     from edge_msa.workflows.compare import compare_students
 

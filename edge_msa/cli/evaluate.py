@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import BundleBackend, BundlePrecision, Json, RunData, Split, TaskName
+from edge_msa.cli.options import ADVANCED, BundleBackend, BundlePrecision, Json, RunData, Split, TaskName
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 
 def evaluate(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Run or bundle."), INPUT],
+    path: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run or bundle to evaluate."), INPUT],
     data: RunData = None,
     split: Split = "test",
     backend: BundleBackend = "auto",
@@ -21,18 +21,20 @@ def evaluate(
         str | None,
         typer.Option(
             "--against",
-            metavar="PRECISION",
-            help="Another precision of the bundle to compare the predictions with.",
+            metavar="NAME",
+            help="Another precision of the bundle to compare the predictions with: fp32, fp16 or int8.",
             show_default="no comparison",
+            rich_help_panel=ADVANCED,
         ),
     ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
             "--predictions",
-            metavar="FILE.csv",
-            help="File to write with id, label, subset and score of every prediction.",
+            metavar="FILE",
+            help="CSV file to write with id, label, subset and score of every prediction.",
             show_default="not written",
+            rich_help_panel=ADVANCED,
         ),
         Output(FILE),
     ] = None,
@@ -40,8 +42,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--output",
-            metavar="FILE.json",
-            help="File to write with the metrics, for `edge-msa report`.",
+            metavar="FILE",
+            help="File to write: the metrics as JSON, for `edge-msa report`.",
             show_default="not written",
         ),
         Output(FILE),
@@ -49,9 +51,12 @@ def evaluate(
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Measure accuracy on every subset of modalities.
+    """Measure the accuracy of a run or bundle on every subset of modalities.
 
     Prints the metrics next to those of two baselines: the median and the best constant.
+
+    Example:
+        edge-msa evaluate bundle-laptop --split test
     """
     from edge_msa.workflows.evaluate import evaluate_path
 

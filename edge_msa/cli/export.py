@@ -8,7 +8,11 @@ from typing import Annotated, Literal
 import typer
 
 from edge_msa.cli.options import (
-    BackendPrecision,
+    ADVANCED,
+    HOST_HELP,
+    OUTPUT_DIR_HELP,
+    PRECISION_HELP,
+    REMOTE,
     Dla,
     Keep,
     MaxDrop,
@@ -24,52 +28,69 @@ from edge_msa.cli.paths import FOLDER, INPUT, Output
 
 def export(
     target: Target,
-    output_dir: Annotated[
+    run: Annotated[
         Path | None,
-        typer.Option("--output-dir", metavar="DIR", help="Bundle to write.", show_default="bundle-TARGET"),
-        Output(FOLDER),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="RUN",
+        typer.Argument(
+            metavar="[RUN]",
             help="Run of a student: of calibrate, sensitivity, distill or text.",
             show_default="runs/calibrated; if it does not exist, it is trained on the synthetic data",
         ),
         INPUT,
     ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-dir",
+            metavar="DIR",
+            help=f"{OUTPUT_DIR_HELP} It appears only when it is complete.",
+            show_default="bundle-TARGET",
+        ),
+        Output(FOLDER),
+    ] = None,
     data: RunData = None,
     precision: Annotated[
-        BackendPrecision,
-        typer.Option("--precision", help="Precision of the bundle. auto measures all of them and chooses."),
+        Literal["auto", "fp32", "fp16", "int8"],
+        typer.Option(
+            "--precision",
+            metavar="NAME",
+            help=PRECISION_HELP,
+            show_default="auto, the fastest that passes the accuracy gate",
+        ),
     ] = "auto",
     max_drop: MaxDrop = 1.0,
     allow_worse_than_constant: Annotated[
         bool,
         typer.Option(
-            "--allow-worse-than-constant", help="Export a model even if it does not beat a constant on validation."
+            "--allow-worse-than-constant",
+            help="Export a model even if it does not beat a constant on validation.",
+            rich_help_panel=ADVANCED,
         ),
     ] = False,
     ir: Annotated[
-        bool, typer.Option("--ir", help="Store the OpenVINO graphs as OpenVINO IR, for use in other programs.")
+        bool,
+        typer.Option(
+            "--ir",
+            help="Store the OpenVINO graphs as OpenVINO IR, for use in other programs.",
+            rich_help_panel=ADVANCED,
+        ),
     ] = False,
     dla: Dla = False,
-    backend: Annotated[
-        Literal["torch-tensorrt"] | None,
+    torch_tensorrt: Annotated[
+        bool,
         typer.Option(
-            "--backend",
+            "--torch-tensorrt",
             help="Export torch programs for torch-tensorrt instead of a bundle.",
-            show_default="write a bundle",
+            rich_help_panel=ADVANCED,
         ),
-    ] = None,
+    ] = False,
     host: Annotated[
         str | None,
         typer.Option(
             "--host",
             metavar="USER@DEVICE",
-            help="Measure latency on this device over ssh. It must be a device of the kind named by --target.",
+            help=f"{HOST_HELP} It must be a device of the kind that --target names.",
             show_default="measure on this machine",
+            rich_help_panel=REMOTE,
         ),
     ] = None,
     ssh_option: SshOption = None,
@@ -78,15 +99,18 @@ def export(
     offline: Offline = False,
     task: TaskName = None,
 ) -> None:
-    """Export a verified bundle for a device.
+    """Export a student as a verified bundle for one kind of device.
 
     Builds every precision, verifies it against torch, measures its accuracy and latency on the validation split, and
     chooses the fastest precision that passes the accuracy gate.
+
+    Example:
+        edge-msa export runs/calibrated --target laptop --output-dir bundle-laptop
     """
     from edge_msa.benchmark.remote import remote_config
 
     remote = remote_config(host, ssh_option or (), python, keep=keep, offline=offline)
-    if backend is not None:
+    if torch_tensorrt:
         from edge_msa.workflows.export import export_programs
 
         bundle_options = {
@@ -99,7 +123,7 @@ def export(
         export_programs(
             target,
             output_dir,
-            model=model,
+            model=run,
             data=data,
             precision=precision,
             task=task,
@@ -111,7 +135,7 @@ def export(
     export_model(
         target,
         output_dir,
-        model=model,
+        model=run,
         data=data,
         precision=precision,
         max_drop=max_drop,

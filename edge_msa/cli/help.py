@@ -1,9 +1,8 @@
-"""The layout of --help, and what all commands do before they start."""
+"""What all commands have in common: flags, checks before they start, and groups of commands."""
 
 from __future__ import annotations
 
 import itertools
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +11,12 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from edge_msa.artifacts.requests import allow_replacing
+from edge_msa.cli.help_page import WithHelpPage
 from edge_msa.cli.paths import Output, check_may_replace_files, check_paths, path_marks
 from edge_msa.console import activity, command_messages
 from edge_msa.errors import UsageError
 
+HELP = ("-h", "--help")
 VERBOSE = ("-v", "--verbose")
 QUIET = ("-q", "--quiet")
 OVERWRITE = "--overwrite"
@@ -56,11 +57,8 @@ def _flags(
     """Declare the parameters that commands have besides those of their functions."""
 
 
-class Command(TyperCommand):
-    """A command with `--verbose`, `--quiet`, and `--overwrite` if it has outputs, which it checks before it starts.
-
-    Its help shows arguments without Python types, and defaults without extra parentheses.
-    """
+class Command(WithHelpPage, TyperCommand):
+    """A command with `--verbose`, `--quiet`, and `--overwrite` if it has outputs, which it checks before it starts."""
 
     # Any: depending on the version of Typer, the types are from click or from Typer's copy of it.
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -68,24 +66,6 @@ class Command(TyperCommand):
         super().__init__(*args, **kwargs)
         overwrite, *messages = typer.main.get_command(_flags_app).params
         self.params += [overwrite, *messages] if self._has_output() else messages
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the sections "Arguments" and "Options"."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is None:
-                continue
-            name, text = record
-            text = re.sub(r"default: \((.*)\)(?=[;\]])", r"default: \1", text)
-            if parameter.param_type_name == "argument":
-                sections["Arguments"].append((name.split(" <")[0], text))
-            else:
-                sections["Options"].append((name, text))
-        for title, rows in sections.items():
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
 
     def invoke(self, ctx: Any) -> Any:
         """Check the outputs and run the command, which prints what the user wants to see.
@@ -113,7 +93,11 @@ class Command(TyperCommand):
         return self.callback is not None and any(isinstance(mark, Output) for _, _, mark in path_marks(self.callback))
 
 
-class DefaultCommandGroup(TyperGroup):
+class Group(WithHelpPage, TyperGroup):
+    """A group of commands."""
+
+
+class DefaultCommandGroup(Group):
     """A group that runs `default_command` if the first argument is neither a sub-command nor --help.
 
     If the first argument is both `default_command` and a folder, it is the folder, unless another folder follows.
@@ -125,14 +109,18 @@ class DefaultCommandGroup(TyperGroup):
         """Insert the default sub-command if the arguments name none. `--verbose` or `--quiet` may precede it."""
         flags = list(itertools.takewhile((*VERBOSE, *QUIET).__contains__, args))
         args = args[len(flags) :]
-        if not args or args[0] not in {*self.commands, "--help"} or self._is_folder(args):
+        if self.takes_default(args):
             args = [self.default_command, *args]
-        if args[0] != "--help":
+        if args[0] not in HELP:
             args = [args[0], *flags, *args[1:]]
         return super().parse_args(ctx, args)
 
+    def takes_default(self, args: list[str]) -> bool:
+        """Return whether the arguments, without flags before a sub-command, are those of the default sub-command."""
+        return not args or args[0] not in {*self.commands, *HELP} or self._is_folder(args)
+
     def _is_folder(self, args: list[str]) -> bool:
         """Return whether the first argument is a folder with the name of the default sub-command."""
-        if args[0] != self.default_command or "--help" in args:
+        if args[0] != self.default_command or not set(args).isdisjoint(HELP):
             return False
         return Path(args[0]).is_dir() and not any(Path(item).is_dir() for item in args[1:])

@@ -1,4 +1,4 @@
-"""`edge-msa devices` and `edge-msa inspect`: list devices, and check graphs for TensorRT."""
+"""`edge-msa inspect`: check graphs for TensorRT."""
 
 from __future__ import annotations
 
@@ -7,28 +7,13 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import Dla, Json
+from edge_msa.cli.options import BundleTarget, Dla, Json
 from edge_msa.cli.paths import INPUT
 
 
-def devices(json: Json = False) -> None:
-    """List the devices that you can export for."""
-    from edge_msa.workflows.inspect import list_devices
-
-    list_devices(json=json)
-
-
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Bundle, or one .onnx file."), INPUT],
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="NAME",
-            help="Device whose TensorRT version to check for.",
-            show_default="the target of the bundle",
-        ),
-    ] = None,
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE|FILE", help="Bundle, or one .onnx file."), INPUT],
+    target: BundleTarget = None,
     tensorrt: Annotated[
         str | None,
         typer.Option(
@@ -41,10 +26,12 @@ def inspect(
     dla: Dla = False,
     json: Json = False,
 ) -> None:
-    """Check graphs for TensorRT compatibility.
+    """Check the graphs of a bundle for TensorRT compatibility, without a GPU.
 
-    Checks every node against the rules of a TensorRT version. No GPU is needed. Exits with code 1 if a graph is not
-    supported.
+    Checks every node against the rules of a TensorRT version. Exits with code 1 if a graph is not supported.
+
+    Example:
+        edge-msa inspect bundle-jetson --tensorrt 8.6
     """
     from edge_msa.workflows.inspect import inspect_path
 

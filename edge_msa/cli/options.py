@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share. An option of one name has one meaning: a test compares all commands."""
 
 from __future__ import annotations
 
@@ -7,35 +7,44 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.paths import CONTAINER, FOLDER, INPUT, Output
+from edge_msa.cli.completion import complete_target
+from edge_msa.cli.paths import CONTAINER, FILE, FOLDER, INPUT, Output
 
-Data = Annotated[
-    str,
-    typer.Option("--data", metavar="FILE", help="Feature file, or `synthetic` for the built-in synthetic data."),
-    INPUT,
-]
-RunData = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="FILE",
-        help="Feature file, or `synthetic` for the built-in synthetic data.",
-        show_default="the data that the run was trained on",
-    ),
-    INPUT,
-]
+HARDWARE, REMOTE, ADVANCED, GENERAL = "Hardware", "Remote device", "Advanced", "General"
+"""Sections of a help page, besides "Options"."""
+
+DATA_HELP = "Feature file, or `synthetic` for the built-in synthetic data."
+RUN_DATA = "the data that the run was trained on"
+TARGET_HELP = "Device, device family, or TOML file with a device profile. `edge-msa devices` lists the names."
+SEEDS_HELP = "Number of trainings of each model, with seeds 0 to N-1."
+SPLIT_HELP = "Split to use: train, valid or test."
+TASK_HELP = "What the labels mean: mosi, sims, emotions or regression."
+TEACHER_HELP = "Run of a teacher. Repeat the option for several teachers."
+OUTPUT_DIR_HELP = "Folder to write."
+
+Data = Annotated[str, typer.Option("--data", metavar="FILE", help=DATA_HELP), INPUT]
+RunData = Annotated[str | None, typer.Option("--data", metavar="FILE", help=DATA_HELP, show_default=RUN_DATA), INPUT]
 OutputDir = Annotated[
     Path,
-    typer.Option("--output-dir", metavar="DIR", help="Folder to create. It appears only when it is complete."),
+    typer.Option("--output-dir", metavar="DIR", help=f"{OUTPUT_DIR_HELP} It appears only when it is complete."),
     Output(FOLDER),
+]
+ResultsDir = Annotated[
+    Path,
+    typer.Option("--output-dir", metavar="DIR", help=f"{OUTPUT_DIR_HELP} An interrupted command resumes there."),
+    Output(CONTAINER),
+]
+Archive = Annotated[
+    Path, typer.Option("--output", metavar="FILE", help="File to write: an .npz archive."), Output(FILE)
 ]
 TaskName = Annotated[
     str | None,
     typer.Option(
         "--task",
         metavar="NAME",
-        help="What the labels mean: mosi, sims, emotions or regression.",
+        help=TASK_HELP,
         show_default="the task that the file states",
+        rich_help_panel=ADVANCED,
     ),
 ]
 ScoreTask = Annotated[
@@ -43,8 +52,9 @@ ScoreTask = Annotated[
     typer.Option(
         "--task",
         metavar="NAME",
-        help="What the scores mean: mosi, sims or regression.",
+        help=TASK_HELP,
         show_default="the task that the last file states, or mosi if its scores fit nothing else",
+        rich_help_panel=ADVANCED,
     ),
 ]
 ClipLabels = Annotated[
@@ -53,6 +63,7 @@ ClipLabels = Annotated[
         "--clip-labels/--no-clip-labels",
         help="Clip labels that exceed the task's scale by up to 25 %.",
         show_default="on for mosi and sims",
+        rich_help_panel=ADVANCED,
     ),
 ]
 Transcripts = Annotated[
@@ -64,16 +75,11 @@ Transcripts = Annotated[
     ),
     INPUT,
 ]
-Encoder = Annotated[
-    str,
-    typer.Option("--encoder", metavar="NAME", help="BERT-like encoder: a folder or a name on the Hugging Face Hub."),
-    INPUT,
-]
+ENCODER_HELP = "BERT-like encoder: a folder or a name on the Hugging Face Hub."
+Encoder = Annotated[str, typer.Option("--encoder", metavar="NAME", help=ENCODER_HELP), INPUT]
+LAYERS_HELP = "Number of encoder layers to keep, from the first."
 EncoderLayers = Annotated[
-    int | None,
-    typer.Option(
-        "--layers", metavar="N", min=1, help="Number of encoder layers to keep, from the first.", show_default="all"
-    ),
+    int | None, typer.Option("--layers", metavar="N", min=1, help=LAYERS_HELP, show_default="all")
 ]
 TextModel = Annotated[
     Path | None,
@@ -82,13 +88,34 @@ TextModel = Annotated[
         metavar="RUN",
         help="Run of `edge-msa text`. Its text encoder turns the transcripts into the language features.",
         show_default="the language features of the file",
+        rich_help_panel=ADVANCED,
     ),
     INPUT,
 ]
+RECIPE_HELP = "Recipe: a TOML file with settings. `edge-msa config show` prints one."
 Recipe = Annotated[
     Path | None,
+    typer.Option("--recipe", metavar="FILE", help=RECIPE_HELP, show_default="the preset for the data"),
+    INPUT,
+]
+Teacher = Annotated[
+    Literal["hrlf", "almt"], typer.Option("--model", metavar="NAME", help="Architecture of the teacher: hrlf or almt.")
+]
+Teachers = Annotated[list[Path], typer.Option("--teacher", metavar="RUN", help=TEACHER_HELP), INPUT]
+TeacherData = Annotated[
+    str | None,
     typer.Option(
-        "--recipe", metavar="FILE.toml", help="TOML file with settings.", show_default="the preset for the data"
+        "--data", metavar="FILE", help=DATA_HELP, show_default="the data that the first teacher was trained on"
+    ),
+    INPUT,
+]
+Transfer = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transfer",
+        metavar="FILE",
+        help="Feature file with more training samples, labeled or not. Repeat the option for several files.",
+        show_default="none",
     ),
     INPUT,
 ]
@@ -98,37 +125,64 @@ Epochs = Annotated[
         "--epochs", metavar="N", min=1, help="Number of epochs of each training stage.", show_default="the recipe's"
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of every random choice.")]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Device to train on: auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of all random choices.")]
+Seeds = Annotated[int, typer.Option("--seeds", metavar="N", min=1, max=100, help=SEEDS_HELP)]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="Device that torch uses: auto, cpu or cuda.", rich_help_panel=HARDWARE
+    ),
+]
 Compile = Annotated[
     bool,
     typer.Option(
         "--compile",
         help="Compile the network with torch.compile. `edge-msa bench training` measures whether it is faster.",
+        rich_help_panel=HARDWARE,
     ),
 ]
 TrainingPrecision = Annotated[
     Literal["auto", "32", "bf16"],
-    typer.Option("--precision", help="Training precision. auto uses bf16 on GPUs that support it, and 32 elsewhere."),
+    typer.Option(
+        "--training-precision",
+        metavar="NAME",
+        help="Precision of training: 32, bf16, or auto for bf16 on GPUs that support it and 32 elsewhere.",
+        rich_help_panel=HARDWARE,
+    ),
 ]
 TensorBoard = Annotated[
     Path | None,
     typer.Option(
-        "--tensorboard", metavar="DIR", help="Folder for TensorBoard event files.", show_default="no event files"
+        "--tensorboard",
+        metavar="DIR",
+        help="Folder for TensorBoard event files.",
+        show_default="no event files",
+        rich_help_panel=ADVANCED,
     ),
     Output(CONTAINER),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON at the end of stdout.")]
-Target = Annotated[
-    str,
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as one line of JSON at the end of stdout."),
+]
+Target = Annotated[str, typer.Option("--target", metavar="NAME", help=TARGET_HELP, autocompletion=complete_target)]
+BundleTarget = Annotated[
+    str | None,
     typer.Option(
         "--target",
         metavar="NAME",
-        help="Device, device family, or TOML file with a device profile. `edge-msa devices` lists the names.",
+        help=TARGET_HELP,
+        show_default="the target of the bundle",
+        autocompletion=complete_target,
     ),
 ]
 Dla = Annotated[
-    bool, typer.Option("--dla", help="Check the graphs for the deep learning accelerator (DLA) of the target as well.")
+    bool,
+    typer.Option(
+        "--dla",
+        help="Check the graphs for the deep learning accelerator (DLA) of the target as well.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 MaxDrop = Annotated[
     float,
@@ -139,10 +193,21 @@ MaxDrop = Annotated[
         help="Accuracy gate: largest loss, in percentage points, that a precision may have on its worst subset.",
     ),
 ]
-Split = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Split to measure on.")]
+Split = Annotated[Literal["train", "valid", "test"], typer.Option("--split", metavar="NAME", help=SPLIT_HELP)]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=256, help="CPU threads of one prediction.")]
-NumRuns = Annotated[
-    int, typer.Option("--num-runs", metavar="N", min=1, help="Timed calls of each graph or modality subset.")
+Repeats = Annotated[
+    int, typer.Option("--repeats", metavar="N", min=1, help="Timed calls of each graph or modality subset.")
+]
+HOST_HELP = "Measure on this device over ssh. The bundle is copied there, verified, measured and removed."
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="USER@DEVICE",
+        help=HOST_HELP,
+        show_default="measure on this machine",
+        rich_help_panel=REMOTE,
+    ),
 ]
 SshOption = Annotated[
     list[str] | None,
@@ -151,24 +216,54 @@ SshOption = Annotated[
         metavar="NAME=VALUE",
         help="With --host: option for ssh, for example Port=2222. Repeat it for several options.",
         show_default="none",
+        rich_help_panel=REMOTE,
     ),
 ]
 RemotePython = Annotated[
-    str, typer.Option("--python", metavar="NAME", help="With --host: Python interpreter on the device.")
-]
-Keep = Annotated[bool, typer.Option("--keep", help="With --host: keep the temporary folder on the device.")]
-Offline = Annotated[
-    bool,
-    typer.Option("--offline", help="With --host: install nothing, and use the backends that the device already has."),
-]
-BundleBackend = Annotated[
-    str, typer.Option("--backend", metavar="NAME", help="Backend of a bundle. auto uses its first available one.")
-]
-BundlePrecision = Annotated[
-    str | None,
+    str,
     typer.Option(
-        "--precision", metavar="NAME", help="Precision of a bundle.", show_default="the one that export chose"
+        "--python", metavar="NAME", help="With --host: Python interpreter on the device.", rich_help_panel=REMOTE
     ),
 ]
-BackendPrecision = Literal["auto", "fp32", "fp16", "int8"]
+Keep = Annotated[
+    bool,
+    typer.Option("--keep", help="With --host: keep the temporary folder on the device.", rich_help_panel=REMOTE),
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="With --host: install nothing, and use the backends that the device already has.",
+        rich_help_panel=REMOTE,
+    ),
+]
+BACKEND_HELP = "Backend of the bundle: onnxruntime, openvino, tensorrt or auto."
+BundleBackend = Annotated[
+    str,
+    typer.Option("--backend", metavar="NAME", help=BACKEND_HELP, show_default="auto, the first that is available"),
+]
+BenchBackend = Annotated[
+    str,
+    typer.Option("--backend", metavar="NAME", help=BACKEND_HELP, show_default="auto, all that are available"),
+]
+PRECISION_HELP = "Precision of the bundle: fp32, fp16 or int8."
+BundlePrecision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="NAME", help=PRECISION_HELP, show_default="the one that export chose"),
+]
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="FILE",
+        help="File to write: the measurements as JSON, for `edge-msa report`.",
+        show_default="not written",
+    ),
+    Output(FILE),
+]
+Page = Annotated[
+    Path,
+    typer.Option("--output", metavar="FILE", help="File to write: an HTML page."),
+    Output(FILE, replaceable="*.html"),
+]
 CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]

@@ -7,33 +7,32 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import Json, TaskName
-from edge_msa.cli.paths import CONTAINER, INPUT, Output
+from edge_msa.cli.options import DATA_HELP, RECIPE_HELP, Json, ResultsDir, TaskName
+from edge_msa.cli.paths import INPUT
 
 
 def pipeline(
     recipe: Annotated[
         Path | None,
-        typer.Argument(metavar="RECIPE.toml", help="TOML file with settings.", show_default="the built-in settings"),
+        typer.Option("--recipe", metavar="FILE", help=RECIPE_HELP, show_default="the built-in settings"),
         INPUT,
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="FILE", help="Feature file.", show_default="the recipe's, or `synthetic`"),
+        typer.Option("--data", metavar="FILE", help=DATA_HELP, show_default="the recipe's, or synthetic"),
         INPUT,
     ] = None,
-    output_dir: Annotated[
-        Path,
-        typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the report."),
-        Output(CONTAINER),
-    ] = Path("runs"),
+    output_dir: ResultsDir = Path("runs"),
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Run all steps, from training to the report.
+    """Run all steps, from training a teacher to bundles and a report.
 
     Trains a teacher, distills, calibrates and exports a student, measures it and writes a report. Steps that are up to
-    date are skipped. An interrupted pipeline resumes where it stopped.
+    date are skipped.
+
+    Example:
+        edge-msa pipeline --data synthetic --output-dir runs
     """
     from edge_msa.workflows.pipeline import run_pipeline
 

@@ -7,20 +7,24 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.options import BundleBackend, BundlePrecision, Json
+from edge_msa.cli.options import DATA_HELP, SPLIT_HELP, BundleBackend, BundlePrecision, Json
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Run or bundle."), INPUT],
+    model: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Run or bundle to predict with."), INPUT],
     data: Annotated[
         str,
-        typer.Option("--data", metavar="FILE", help="Feature file or transcripts, labeled or not; or `synthetic`."),
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help=f"{DATA_HELP} Labels are not needed. A CSV file of texts also works with a text model.",
+        ),
         INPUT,
     ],
     split: Annotated[
         Literal["train", "valid", "test"] | None,
-        typer.Option("--split", help="Split to predict.", show_default="all splits"),
+        typer.Option("--split", metavar="NAME", help=SPLIT_HELP, show_default="all splits"),
     ] = None,
     backend: BundleBackend = "auto",
     precision: BundlePrecision = None,
@@ -29,16 +33,19 @@ def predict(
         typer.Option(
             "--output",
             metavar="FILE",
-            help="File to write, .csv or .json: id, split, subset, score and label of every sample.",
+            help="File to write: .csv or .json with id, split, subset, score and label of every sample.",
             show_default="printed as CSV",
         ),
         Output(FILE),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Predict all samples of a file.
+    """Predict all samples of a file, with or without labels.
 
     Each sample is predicted from all modalities that it has. Labels in the file are ignored.
+
+    Example:
+        edge-msa predict bundle-laptop --data synthetic --output predictions.csv
     """
     from edge_msa.workflows.predict import predict_file
 

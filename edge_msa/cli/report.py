@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import Json, RunData, TaskName
-from edge_msa.cli.paths import FILE, INPUT, Input, Output
-
-Page = Annotated[
-    Path, typer.Option("--output", metavar="FILE.html", help="Page to write."), Output(FILE, replaceable="*.html")
-]
+from edge_msa.cli.options import Json, Page, RunData, Split, TaskName
+from edge_msa.cli.paths import INPUT, Input
 
 
 def report(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Folders with records of any command, or record files."),
+        typer.Argument(metavar="FOLDERS", help="Folders with records of any command, or record files."),
         Input(collects=True),
     ],
     output: Page = Path("report.html"),
 ) -> None:
-    """Write a page that compares accuracy and latency.
+    """Write a page that compares the accuracy and latency of all measured models.
 
     The page works offline. It shows the trade-offs, the Pareto front, and the robustness per modality subset.
+
+    Example:
+        edge-msa report runs --output report.html
     """
     from edge_msa.workflows.report import write_report
 
@@ -38,7 +37,7 @@ def explain(
     ],
     data: RunData = None,
     output: Page = Path("explain.html"),
-    split: Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Split to explain.")] = "valid",
+    split: Split = "valid",
     sample: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,10 +50,13 @@ def explain(
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Write a page that explains a model's predictions.
+    """Write a page that explains the predictions of a model.
 
     The page works offline. It shows what removing a modality changes, attention maps, and a t-SNE projection of the
     representations. Prefer the validation split: choices made after looking at the test split are biased.
+
+    Example:
+        edge-msa explain runs/teacher --output explain.html
     """
     from edge_msa.workflows.explain import explain_run
 

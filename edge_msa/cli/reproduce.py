@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.options import Compile, Data, Device, Epochs, Json, Recipe, TaskName, TextModel, TrainingPrecision
-from edge_msa.cli.paths import CONTAINER, Output
+from edge_msa.cli.options import (
+    Compile,
+    Data,
+    Device,
+    Epochs,
+    Json,
+    Recipe,
+    ResultsDir,
+    Seeds,
+    TaskName,
+    Teacher,
+    TextModel,
+    TrainingPrecision,
+)
 
 
 def reproduce(
-    model: Annotated[
-        Literal["hrlf", "almt"], typer.Argument(metavar="MODEL", help="Model whose paper to reproduce: hrlf or almt.")
-    ],
-    output_dir: Annotated[
-        Path,
-        typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, reproduce.json and the plots."),
-        Output(CONTAINER),
-    ],
+    output_dir: ResultsDir,
+    model: Teacher = "hrlf",
     data: Data = "synthetic",
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, max=100, help="Number of trainings, with seeds 0, 1, ...")
-    ] = 5,
+    seeds: Seeds = 5,
     paper: Annotated[
         Literal["mosi", "mosei", "iemocap", "sims", "none"] | None,
         typer.Option(
             "--paper",
-            help="Corpus whose published table to print.",
+            metavar="NAME",
+            help="Corpus whose published table to print: mosi, mosei, iemocap, sims or none.",
             show_default="inferred from the task and the split sizes",
         ),
     ] = None,
@@ -46,9 +50,12 @@ def reproduce(
     text_model: TextModel = None,
     json: Json = False,
 ) -> None:
-    """Train several seeds and compare with the paper.
+    """Train a teacher with several seeds and compare it with its paper.
 
-    Prints the published table next to the measured one. An interrupted command resumes where it stopped.
+    Prints the published table next to the measured one.
+
+    Example:
+        edge-msa reproduce --model hrlf --data mosi.pkl --output-dir reproduced
     """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.reproduce import reproduce as reproduce_paper

@@ -7,8 +7,20 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import Json, Seed, TaskName
-from edge_msa.cli.paths import CONTAINER, FILE, INPUT, Output
+from edge_msa.cli.completion import complete_target
+from edge_msa.cli.options import (
+    ADVANCED,
+    DATA_HELP,
+    RECIPE_HELP,
+    SEEDS_HELP,
+    TARGET_HELP,
+    Epochs,
+    Json,
+    ResultsDir,
+    Seed,
+    TaskName,
+)
+from edge_msa.cli.paths import FILE, INPUT, Output
 
 
 def search(
@@ -17,22 +29,19 @@ def search(
         typer.Option(
             "--target",
             metavar="NAME",
-            help="Device to search for. Latency is measured here, so this machine must be a device of that kind.",
+            help=f"{TARGET_HELP} Latency is measured here, so this machine must be a device of that kind.",
+            autocompletion=complete_target,
         ),
     ],
     data: Annotated[
         str,
-        typer.Option("--data", metavar="FILE", help="Feature file, or `synthetic`. The test split is not used."),
+        typer.Option("--data", metavar="FILE", help=f"{DATA_HELP} The test split is not used."),
         INPUT,
     ],
     trials: Annotated[
         int, typer.Option("--trials", metavar="N", min=1, help="Total number of trials across all workers.")
     ],
-    output_dir: Annotated[
-        Path,
-        typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page."),
-        Output(CONTAINER),
-    ],
+    output_dir: ResultsDir,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -40,6 +49,7 @@ def search(
             metavar="URL",
             help="File or database URL that workers share.",
             show_default="search.db in --output-dir",
+            rich_help_panel=ADVANCED,
         ),
         Output(FILE, replaceable="*"),
     ] = None,
@@ -48,7 +58,7 @@ def search(
         typer.Option(
             "--teacher",
             metavar="RUN",
-            help="Run of `edge-msa train`.",
+            help="Run of a teacher.",
             show_default="train one teacher, HRLF unless the recipe names another",
         ),
         INPUT,
@@ -57,30 +67,27 @@ def search(
         Path | None,
         typer.Option(
             "--recipe",
-            metavar="FILE.toml",
-            help="TOML file with [search.space] and the default [student].",
+            metavar="FILE",
+            help=f"{RECIPE_HELP} Its table [search.space] has the values to try.",
             show_default="the built-in search space",
         ),
         INPUT,
     ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", metavar="N", min=1, help="Epochs of each trial.", show_default="the recipe's"),
-    ] = None,
-    train_samples: Annotated[
+    epochs: Epochs = None,
+    num_samples: Annotated[
         int | None,
         typer.Option(
-            "--train-samples",
+            "--num-samples",
             metavar="N",
             min=1,
-            help="Number of training samples, drawn with --seed.",
+            help="Number of training samples to use. They are drawn with --seed.",
             show_default="all",
         ),
     ] = None,
     seeds: Annotated[
         int,
         typer.Option(
-            "--seeds", metavar="N", min=1, max=20, help="Number of seeds that the best recipes are trained with."
+            "--seeds", metavar="N", min=1, max=20, help=f"{SEEDS_HELP} Only the best trials are trained again."
         ),
     ] = 3,
     jobs: Annotated[
@@ -90,10 +97,13 @@ def search(
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Find student architectures for a device.
+    r"""Search for student architectures that are accurate, fast and small on a device.
 
-    Optimizes accuracy, latency and size together. An interrupted search resumes where it stopped. You can run the same
-    command several times at once, also on other machines with the same --storage.
+    You can run the same command several times at once, also on other machines with the same --storage.
+
+    Example:
+        edge-msa search --target laptop-x86 --data synthetic --trials 20 \
+          --output-dir searched
     """
     from edge_msa.architecture_search.context import SearchConfig
     from edge_msa.workflows.search import search as run_search
@@ -107,7 +117,7 @@ def search(
         teacher=teacher,
         recipe=recipe,
         epochs=epochs,
-        train_samples=train_samples,
+        train_samples=num_samples,
         seeds=seeds,
         seed=seed,
         task=task,

@@ -12,8 +12,8 @@ from edge_msa.cli.paths import INPUT
 
 
 def sensitivity(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of `edge-msa calibrate`."), INPUT],
     output_dir: OutputDir,
-    model: Annotated[Path, typer.Option("--model", metavar="RUN", help="Run of `edge-msa calibrate`."), INPUT],
     target: Target,
     data: RunData = None,
     budget: Annotated[
@@ -38,16 +38,19 @@ def sensitivity(
     seed: Seed = 0,
     task: TaskName = None,
 ) -> None:
-    """Find the layers of a model that must stay in floating point.
+    """Find the layers of a student that must stay in floating point at int8.
 
     Writes a calibrated run with a mixed-precision plan, and a plot of what each layer costs. An interrupted search
     resumes where it stopped.
+
+    Example:
+        edge-msa sensitivity runs/calibrated --target laptop --output-dir runs/mixed
     """
     from edge_msa.workflows.sensitivity import find_mixed_precision
 
     find_mixed_precision(
         target,
-        model,
+        run,
         output_dir,
         data=data,
         budget=budget,

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.help import Command
+from edge_msa.cli.help import Command, Group
 from edge_msa.cli.options import (
+    ENCODER_HELP,
+    LAYERS_HELP,
     Device,
     Encoder,
     EncoderLayers,
     Json,
     OutputDir,
     Recipe,
+    ResultsDir,
     ScoreTask,
     Seed,
+    Seeds,
+    Target,
+    Teachers,
     TrainingPrecision,
     Transcripts,
 )
-from edge_msa.cli.paths import CONTAINER, INPUT, Output
+from edge_msa.cli.paths import INPUT
 
-text_app = typer.Typer(help="Train and distill models of raw text.", no_args_is_help=True)
+text_app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    help="Train and distill text models, which take raw words.\n\n"
+    "Example:\n    edge-msa text train --transcripts mosi.csv --encoder wordpieces \\\n      --output-dir words",
+)
 
 
 @text_app.command("train", cls=Command)
@@ -34,8 +44,7 @@ def text_train(
         typer.Option(
             "--encoder",
             metavar="NAME",
-            help="BERT-like encoder (a folder or a name on the Hugging Face Hub), .npz file with word vectors, or "
-            "`wordpieces` for a trained table.",
+            help=f"{ENCODER_HELP} Or an .npz file with word vectors, or `wordpieces` for a trained table.",
         ),
         INPUT,
     ],
@@ -46,9 +55,13 @@ def text_train(
     precision: TrainingPrecision = "auto",
     task: ScoreTask = None,
 ) -> None:
-    """Train a text model on transcripts with scores.
+    r"""Train a text model on transcripts with scores.
 
     The last file determines the task, and its validation split selects the best epoch.
+
+    Example:
+        edge-msa text train --transcripts mosi.csv --encoder wordpieces \
+          --output-dir words
     """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.text import train_text_model
@@ -67,20 +80,16 @@ def text_train(
 
 @text_app.command("distill", cls=Command)
 def text_distill(
-    teacher: Annotated[
-        list[Path],
-        typer.Option(
-            "--teacher",
-            metavar="RUN",
-            help="Run of `edge-msa text`. Repeat the option to learn from the average of several teachers.",
-        ),
-        INPUT,
-    ],
+    teacher: Teachers,
     transcripts: Transcripts,
     output_dir: OutputDir,
     text_encoder: Annotated[
         Literal["table", "encoder"],
-        typer.Option("--text-encoder", help="Static embedding table, or the first layers of the teacher's encoder."),
+        typer.Option(
+            "--text-encoder",
+            metavar="NAME",
+            help="Text encoder of the student: table (static embeddings) or encoder (first layers of the teacher's).",
+        ),
     ] = "table",
     layers: EncoderLayers = None,
     recipe: Recipe = None,
@@ -89,9 +98,12 @@ def text_distill(
     precision: TrainingPrecision = "auto",
     task: ScoreTask = None,
 ) -> None:
-    """Distill text models into a smaller one.
+    """Distill one or several text models into a smaller one.
 
     The student learns from the teachers' predictions on all transcripts, with or without scores.
+
+    Example:
+        edge-msa text distill --teacher words --transcripts mosi.csv --output-dir out
     """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.text import distill_text_model
@@ -112,39 +124,34 @@ def text_distill(
 @text_app.command("sweep", cls=Command)
 def text_sweep(
     transcripts: Transcripts,
-    output_dir: Annotated[
-        Path,
-        typer.Option("--output-dir", metavar="DIR", help="Folder for the runs, the bundles and the page."),
-        Output(CONTAINER),
-    ],
+    output_dir: ResultsDir,
     encoder: Encoder,
-    seeds: Annotated[
-        int,
-        typer.Option("--seeds", metavar="N", min=1, max=100, help="Number of trainings per size, with seeds 0, 1, ..."),
-    ] = 3,
+    seeds: Seeds = 3,
     layers: Annotated[
         list[int] | None,
         typer.Option(
             "--layers",
             metavar="N",
             min=1,
-            help="Number of layers of a smaller encoder. Repeat the option for several sizes.",
+            help=f"{LAYERS_HELP} Repeat the option for several sizes.",
             show_default="3 and 1",
         ),
     ] = None,
-    target: Annotated[
-        str, typer.Option("--target", metavar="NAME", help="Device to export for. `edge-msa devices` lists the names.")
-    ] = "laptop-x86",
+    target: Target = "laptop-x86",
     recipe: Recipe = None,
     device: Device = "auto",
     precision: TrainingPrecision = "auto",
     task: ScoreTask = None,
     json: Json = False,
 ) -> None:
-    """Compare text models of all sizes.
+    r"""Train, distill, export and compare text models of several sizes.
 
     Trains the whole encoder, distills it into smaller encoders and a static table, exports and measures each size, and
-    plots accuracy over latency on one page. An interrupted sweep resumes where it stopped.
+    plots accuracy over latency on one page.
+
+    Example:
+        edge-msa text sweep --transcripts mosi.csv --output-dir sizes \
+          --encoder sentence-transformers/all-MiniLM-L6-v2
     """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.text_sweep import run_text_sweep

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-import typer
-
 from edge_msa.cli.options import (
     Compile,
     Data,
@@ -15,6 +11,7 @@ from edge_msa.cli.options import (
     Recipe,
     Seed,
     TaskName,
+    Teacher,
     TensorBoard,
     TextModel,
     TrainingPrecision,
@@ -24,7 +21,7 @@ from edge_msa.cli.options import (
 def train(
     output_dir: OutputDir,
     data: Data = "synthetic",
-    model: Annotated[Literal["hrlf", "almt"], typer.Option("--model", help="Architecture of the teacher.")] = "hrlf",
+    model: Teacher = "hrlf",
     recipe: Recipe = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -35,10 +32,13 @@ def train(
     task: TaskName = None,
     text_model: TextModel = None,
 ) -> None:
-    """Train a teacher model (HRLF or ALMT).
+    """Train a teacher, HRLF or ALMT, on language, audio and vision features.
 
     HRLF is first trained on complete samples, then with missing modalities and frames. Run the same command
     under torchrun or `fabric run` to train on several processes.
+
+    Example:
+        edge-msa train --data synthetic --model hrlf --output-dir runs/teacher
     """
     from edge_msa.training.context import Hardware
     from edge_msa.workflows.train import train_teacher

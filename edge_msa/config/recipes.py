@@ -21,6 +21,8 @@ else:
     import tomli as tomllib
 
 TABLES = ("pipeline", "hrlf", "almt", "student", "text", "variants", "search")
+PRESET_TABLES = ("hrlf", "almt", "student", "text")
+"""Tables that have presets."""
 SIZES = ("nano", "tiny", "small")
 """Student sizes, smallest first. `presets/size/NAME.toml` contains the settings of each."""
 

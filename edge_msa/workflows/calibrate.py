@@ -111,7 +111,7 @@ def calibrate_student(
     if validation:
         _print_drift(measure_drift(statistics, collect_statistics(observed, validation), calibration.ranges))
     print_detail(format_ranges(calibration.ranges))
-    next_command = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
+    next_command = f"edge-msa export {output_dir} --target laptop --output-dir bundle"
     print_output(
         f"calibration over {info.metrics['samples']} samples", output_dir, None if in_pipeline else next_command
     )

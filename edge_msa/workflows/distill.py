@@ -72,10 +72,10 @@ def distill_student(
     check_teacher_weights(chosen, setup)
     if qat is None:
         run = distill_on_setup(setup, chosen, output_dir, seed=seed, context=context)
-        next_command = f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
+        next_command = f"edge-msa calibrate {output_dir} --output-dir calibrated"
     else:
         run = fine_tune_on_setup(setup, chosen, qat, output_dir, seed=seed, context=context)
-        next_command = f"edge-msa export --target laptop --model {output_dir} --output-dir bundle"
+        next_command = f"edge-msa export {output_dir} --target laptop --output-dir bundle"
     print_output("student", output_dir, None if in_pipeline else next_command)
     return run
 

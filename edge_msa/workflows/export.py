@@ -39,7 +39,6 @@ from edge_msa.deployment.lint_report import summarize_warnings
 from edge_msa.deployment.request import make_export_request
 from edge_msa.deployment.student import DeployableStudent, load_deployable_student
 from edge_msa.deployment.torch_programs import (
-    BACKEND,
     ProgramExport,
     check_programs_precision,
     format_programs,
@@ -279,12 +278,12 @@ def export_programs(
     profile = find_profile(target)
     chosen = check_programs_precision(profile, precision)
     if unsupported:
-        raise UsageError(f"{unsupported[0]} applies only to bundles. Omit it with --backend {BACKEND}.")
+        raise UsageError(f"{unsupported[0]} applies only to bundles. Omit it with --torch-tensorrt.")
     output = _output_dir(output_dir, f"torch-tensorrt-{profile.name}", model)
     run = _find_run(model)
     dataset = open_dataset_for_run(run, data, task)
     settings = {"target": profile.name, "precision": chosen}
-    requested = _make_request(f"export --backend {BACKEND}", settings, profile, run, dataset)
+    requested = _make_request("export --torch-tensorrt", settings, profile, run, dataset)
     if is_programs_folder(output):
         check_may_replace(output, Request.from_json(load_provenance(output).request or {}), requested)
     check_destination(output, is_programs_folder)
@@ -378,9 +377,9 @@ def _check_against_constants(student: DeployableStudent, *, allowed: bool) -> No
 def _default_run() -> Run:
     """Return the calibrated student of an earlier pipeline. If there is none, train one on the synthetic task."""
     if (DEFAULT_MODEL / INFO_NAME).is_file():
-        print_note(f"No --model was passed. Using {DEFAULT_MODEL}.")
+        print_note(f"No run was passed. Using {DEFAULT_MODEL}.")
     else:
-        print_note(f"No --model was passed. Training the default model in {DEFAULT_MODEL.parent}.")
+        print_note(f"No run was passed. Training the default model in {DEFAULT_MODEL.parent}.")
         train_calibrated_student(DEFAULT_MODEL.parent)
     return load_run(DEFAULT_MODEL, "calibration")
 
@@ -399,7 +398,7 @@ def _notes(run: Run, profile: DeviceProfile) -> Iterator[str]:
     if run.info.kind != "calibration" and any(backend.scheme for backend in profile.backends):
         yield (
             f"{run.path} is not calibrated, so the bundle will not contain int8. "
-            f"To add it, run: edge-msa calibrate --model {run.path}"
+            f"To add it, run: edge-msa calibrate {run.path}"
         )
 
 

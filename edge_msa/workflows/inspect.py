@@ -11,7 +11,7 @@ from edge_msa.text_tables import text_table
 from edge_msa_export.errors import ExportError, LintError
 from edge_msa_export.lint import LintTarget, parse_tensorrt_version
 from edge_msa_export.lint.inspection import InspectedGraph, inspect_bundle, inspect_file, list_tensorrt_graphs
-from edge_msa_export.profiles import find_profile, load_profiles
+from edge_msa_export.profiles import find_profile, load_profiles, read_profile
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 
 
@@ -76,6 +76,18 @@ def list_devices(*, json: bool) -> None:
         for profile in profiles.values()
     ]
     print_result(text_table(["target", "architecture", "TensorRT", "backends", "description"], rows, left=3, texts=2))
+
+
+def show_device(target: str) -> None:
+    """Print the TOML file of a device profile, to edit it and pass it to `--target`.
+
+    Args:
+        target: Name of a device, name of a device family, or a TOML file, which is checked.
+
+    Raises:
+        ProfileError: There is no such profile, or the file is not a valid one.
+    """
+    print_result(read_profile(target).rstrip("\n"))
 
 
 def _lint_target(target: str | None, tensorrt: str | None, *, dla: bool) -> LintTarget | None:

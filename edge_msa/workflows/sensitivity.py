@@ -122,7 +122,7 @@ def find_mixed_precision(
         write_run(work, info, source.weights, [])
     _print_plans(plans)
     print_result(f"page: {output_dir / PAGE_NAME}")
-    next_command = f"edge-msa export --target {profile.name} --model {output_dir} --output-dir bundle"
+    next_command = f"edge-msa export {output_dir} --target {profile.name} --output-dir bundle"
     print_output("calibration with mixed-precision plan", output_dir, next_command)
     return load_run(output_dir)
 

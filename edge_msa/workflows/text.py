@@ -316,4 +316,4 @@ def _encoder_digest(encoder: str) -> str:
 
 
 def _next_command(output_dir: Path) -> str:
-    return f"edge-msa calibrate --model {output_dir} --output-dir calibrated"
+    return f"edge-msa calibrate {output_dir} --output-dir calibrated"

@@ -148,14 +148,17 @@ def load_profiles() -> dict[str, DeviceProfile]:
     Raises:
         ProfileError: a file is not a valid profile, or two profiles have the same name.
     """
-    folders = [_find_project_folder(), _get_environment_folder()]
-    profiles: dict[str, DeviceProfile] = {}
-    for path in [path for folder in folders if folder for path in _list_files(folder)]:
-        profile = load_profile(path)
-        if profile.name in profiles:
-            raise ProfileError(f"{path}: device {profile.name!r} already exists. Choose another name.")
-        profiles[profile.name] = profile
-    return dict(sorted(profiles.items()))
+    return {name: profile for name, (profile, _) in sorted(_load_files().items())}
+
+
+def load_targets() -> dict[str, DeviceProfile]:
+    """Load what `--target` accepts besides files: the names of families and devices, with their profiles.
+
+    Raises:
+        ProfileError: as `load_profiles`.
+    """
+    profiles = load_profiles()
+    return {**{profile.family: profile for profile in profiles.values() if profile.family_default}, **profiles}
 
 
 def find_profile(name_or_path: str | Path) -> DeviceProfile:
@@ -167,12 +170,21 @@ def find_profile(name_or_path: str | Path) -> DeviceProfile:
     text = str(name_or_path)
     if text.endswith(".toml"):
         return load_profile(Path(text))
-    profiles = load_profiles()
-    families = {profile.family: profile for profile in profiles.values() if profile.family_default}
-    available = {**families, **profiles}
+    available = load_targets()
     if text in available:
         return available[text]
     raise ProfileError(f"Unknown target {text!r}.{_suggest(text, available)} Available: {', '.join(available)}.")
+
+
+def read_profile(name_or_path: str | Path) -> str:
+    """Return the text of a profile's .toml file, with its comments.
+
+    Raises:
+        ProfileError: as `find_profile`.
+    """
+    profile = find_profile(name_or_path)
+    path = Path(name_or_path) if str(name_or_path).endswith(".toml") else _load_files()[profile.name][1]
+    return path.read_text(encoding="utf-8")
 
 
 def load_profile(path: Path) -> DeviceProfile:
@@ -257,6 +269,18 @@ def _find_project_folder() -> Path:
 def _get_environment_folder() -> Path | None:
     value = os.environ.get(DEVICES_VARIABLE)
     return Path(value) if value else None
+
+
+def _load_files() -> dict[str, tuple[DeviceProfile, Path]]:
+    """Load all profiles, keyed by name, with their files."""
+    folders = [_find_project_folder(), _get_environment_folder()]
+    profiles: dict[str, tuple[DeviceProfile, Path]] = {}
+    for path in [path for folder in folders if folder for path in _list_files(folder)]:
+        profile = load_profile(path)
+        if profile.name in profiles:
+            raise ProfileError(f"{path}: device {profile.name!r} already exists. Choose another name.")
+        profiles[profile.name] = (profile, path)
+    return profiles
 
 
 def _list_files(folder: Path) -> list[Path]:

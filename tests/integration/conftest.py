@@ -166,7 +166,7 @@ class PipelineRun:
     @property
     def command(self) -> tuple[str | Path, ...]:
         """The command that created the folder."""
-        return ("pipeline", self.recipe, "--data", self.data, "--output-dir", self.folder)
+        return ("pipeline", "--recipe", self.recipe, "--data", self.data, "--output-dir", self.folder)
 
 
 @pytest.fixture(scope="session")
@@ -210,7 +210,7 @@ def calibrated_runs(small_runs: Path, toy_encoder: Path, once: Once) -> dict[str
         for name, command in zip(names, commands, strict=True):
             student = folder / f"{name}-student"
             run_successfully(*command, "--recipe", recipe, "--device", "cpu", "--output-dir", student)
-            run_successfully("calibrate", "--model", student, "--output-dir", folder / name)
+            run_successfully("calibrate", student, "--output-dir", folder / name)
 
     folder = once("calibrated", create)
     return {name: folder / name for name in names}
@@ -223,7 +223,7 @@ def exported_bundle(calibrated_runs: dict[str, Path], once: Once) -> Callable[[s
     def export(target: str, name: str) -> Path:
         def create(folder: Path) -> None:
             common = ("--max-drop", "100", "--allow-worse-than-constant", "--output-dir", folder / "bundle")
-            run_successfully("export", "--target", target, "--model", calibrated_runs[name], *common)
+            run_successfully("export", "--target", target, calibrated_runs[name], *common)
 
         return once(f"bundle-{target}-{name}", create) / "bundle"
 

@@ -102,7 +102,7 @@ def test_an_imported_checkpoint_gets_the_language_padding_of_the_file(
         "regression_labels": rng.uniform(-3, 3, count).astype(np.float32),
     }
     (tmp_path / "features.pkl").write_bytes(pickle.dumps({"train": split, "valid": split, "test": split}))
-    assert edge_msa("data", "convert", tmp_path / "features.pkl", tmp_path / "copy.npz").code == 0
+    assert edge_msa("data", "convert", tmp_path / "features.pkl", "--output", tmp_path / "copy.npz").code == 0
     assert edge_msa("import", "almt", checkpoint, "--output-dir", tmp_path / "run").code == 0
     network = Almt(SYNTHETIC).eval()
     network.load_state_dict(torch.load(checkpoint, weights_only=True))
@@ -147,7 +147,7 @@ def test_unusable_checkpoints_are_one_error_line(
 
 
 def test_bench_almt_prints_the_speedup(edge_msa: Command) -> None:
-    result = edge_msa("bench", "almt", "--num-runs", "1", "--json")
+    result = edge_msa("bench", "almt", "--repeats", "1", "--json")
     assert result.code == 0
     assert "speedup" in result.out
     assert {"batch", "speedup", "max_difference"} <= set(json.loads(result.out.splitlines()[-1])["almt"][0])

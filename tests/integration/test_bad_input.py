@@ -130,19 +130,19 @@ WRONG: list[tuple[str, int, str]] = [
     ("distill --data {good.npz} --teacher {empty} --output-dir {out}", 2, "empty is not a run folder"),
     ("distill --data {wide.npz} --teacher {teacher} --output-dir {out}", 1, "audio ... 16 ... 5"),
     (
-        "calibrate --data {good.npz} --model {teacher} --output-dir {out}",
+        "calibrate {teacher} --data {good.npz} --output-dir {out}",
         2,
         "student ... got a teacher",
     ),
-    ("calibrate --data {wide.npz} --model {student} --output-dir {out}", 1, "audio ... 16 ... 5"),
-    ("calibrate --data {good.npz} --model {student} --output-dir {out} --method magic", 2, "magic"),
+    ("calibrate {student} --data {wide.npz} --output-dir {out}", 1, "audio ... 16 ... 5"),
+    ("calibrate {student} --data {good.npz} --output-dir {out} --method magic", 2, "magic"),
     ("export --target jetsen --output-dir {out}", 2, "did you mean 'jetson'"),
     ("export --target jetson --dla --output-dir {out}", 2, "jetson-orin-nano ... DLA"),
     ("inspect {out}", 2, "does not exist"),
-    ("export --target laptop --model {teacher} --output-dir {out}", 2, "student ... got a teacher"),
-    ("export --target laptop --model {student} --data {wide.npz} --output-dir {out}", 1, "audio ... 16 ... 5"),
-    ("export --target laptop --model {student} --precision int4 --output-dir {out}", 2, "int4"),
-    ("export --target laptop --model {student} --max-drop -1 --output-dir {out}", 2, "--max-drop"),
+    ("export {teacher} --target laptop --output-dir {out}", 2, "student ... got a teacher"),
+    ("export {student} --target laptop --data {wide.npz} --output-dir {out}", 1, "audio ... 16 ... 5"),
+    ("export {student} --target laptop --precision int4 --output-dir {out}", 2, "int4"),
+    ("export {student} --target laptop --max-drop -1 --output-dir {out}", 2, "--max-drop"),
     ("evaluate {nowhere} --data {good.npz}", 2, "nowhere does not exist"),
     ("evaluate {empty} --data {good.npz}", 2, "run ... bundle"),
     ("evaluate {student} --data {wide.npz}", 1, "audio ... 16 ... 5"),
@@ -162,17 +162,17 @@ WRONG: list[tuple[str, int, str]] = [
     ("bench {student} --output .", 2, ". is a folder"),
     ("bench {student} --backend tensort", 2, "did you mean 'tensorrt'"),
     ("report {good.npz} --output {empty}", 2, "is a folder"),
-    ("export --target jetson --model {student} --ir --output-dir {out}", 2, "openvino"),
-    ("export --target raspberry-pi --model {student} --precision fp16 --output-dir {out}", 2, "fp32"),
+    ("export {student} --target jetson --ir --output-dir {out}", 2, "openvino"),
+    ("export {student} --target raspberry-pi --precision fp16 --output-dir {out}", 2, "fp32"),
     ("report {nowhere} --output {out}", 1, "nowhere does not exist"),
     ("report {empty} --output {out}", 1, "no measurement"),
     ("report {good.npz} --output {out}", 1, "good.npz ... json"),
-    ("pipeline {broken.toml} --output-dir {out}", 2, "broken.toml ... toml"),
-    ("pipeline {nowhere.toml} --output-dir {out}", 2, "nowhere.toml"),
+    ("pipeline --recipe {broken.toml} --output-dir {out}", 2, "broken.toml ... toml"),
+    ("pipeline --recipe {nowhere.toml} --output-dir {out}", 2, "nowhere.toml"),
     ("pipeline --data {truncated.npz} --output-dir {out}", 1, "truncated"),
     ("data inspect {nowhere.npz}", 2, "does not exist"),
-    ("data convert {good.npz} {out}.zip", 2, ".npz ... out.zip"),
-    ("data convert {nan.npz} {out}.npz", 1, "NaN or inf"),
+    ("data convert {good.npz} --output {out}.zip", 2, ".npz ... out.zip"),
+    ("data convert {nan.npz} --output {out}.npz", 1, "NaN or inf"),
 ]
 
 
@@ -205,7 +205,7 @@ def test_a_folder_with_other_files_is_not_overwritten(
 ) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("mine")
-    model = {"train": (), "distill": ("--teacher", inputs["teacher"]), "calibrate": ("--model", inputs["student"])}
+    model = {"train": (), "distill": ("--teacher", inputs["teacher"]), "calibrate": (inputs["student"],)}
     result = edge_msa(command, *model[command], "--data", inputs["good.npz"], "--output-dir", tmp_path / "thesis")
     assert "thesis" in result.error_line
     assert result.code == 2
@@ -218,8 +218,8 @@ def test_a_damaged_run_is_rejected_by_every_command(inputs: Inputs, tmp_path: Pa
     weights.write_bytes(weights.read_bytes()[:-100])
     for line in (
         ("evaluate", run, "--data", inputs["good.npz"]),
-        ("calibrate", "--model", run, "--data", inputs["good.npz"], "--output-dir", tmp_path / "made"),
-        ("export", "--target", "laptop", "--model", run, "--output-dir", tmp_path / "made"),
+        ("calibrate", run, "--data", inputs["good.npz"], "--output-dir", tmp_path / "made"),
+        ("export", "--target", "laptop", run, "--output-dir", tmp_path / "made"),
     ):
         result = edge_msa(*line)
         assert "weights.safetensors" in result.error_line

@@ -81,7 +81,7 @@ def folder(once: Once, edge_msa: Command) -> Path:
         data, recipe = folder / "iemocap_data.pkl", folder / "recipe.toml"
         data.write_bytes(pickle.dumps(content))
         recipe.write_text(RECIPE)
-        result = edge_msa("pipeline", recipe, "--data", data, "--output-dir", folder / "out")
+        result = edge_msa("pipeline", "--recipe", recipe, "--data", data, "--output-dir", folder / "out")
         assert result.code == 0, result.err
         (folder / "stdout").write_text(result.out)
         (folder / "stderr").write_text(result.err)

@@ -190,24 +190,32 @@ def write_almt_checkpoint(path: Path) -> None:
 
 RUN = ("--data", "data.npz", "--recipe", "recipe.toml", "--device", "cpu")
 TEXT = ("--transcripts", "transcripts.csv", "--recipe", "recipe.toml", "--device", "cpu")
-BENCH = ("--num-runs", "1")
+BENCH = ("--repeats", "1")
 
 # In an order in which each command finds what it needs. GRAPH is a graph of the bundle.
 COMMANDS = {
     ("edge-msa", "data", "inspect"): ("data.npz",),
-    ("edge-msa", "data", "convert"): ("data.npz", "copy.npz"),
+    ("edge-msa", "data", "convert"): ("data.npz", "--output", "copy.npz"),
     ("edge-msa", "train"): ("--output-dir", "teacher", *RUN),
     ("edge-msa", "distill"): ("--teacher", "teacher", "--output-dir", "student", *RUN),
-    ("edge-msa", "compare"): ("variants.toml", "--teacher", "teacher", "--seeds", "1", "--output-dir", "compared"),
-    ("edge-msa", "calibrate"): ("--model", "student", "--num-samples", "16", "--output-dir", "calibrated"),
-    ("edge-msa", "sensitivity"): (
-        *("--model", "calibrated", "--target", "laptop", "--budget", "0", "--output-dir", "planned"),
+    ("edge-msa", "compare"): (
+        "--recipe",
+        "variants.toml",
+        "--teacher",
+        "teacher",
+        "--seeds",
+        "1",
+        "--output-dir",
+        "compared",
     ),
+    ("edge-msa", "calibrate"): ("student", "--num-samples", "16", "--output-dir", "calibrated"),
+    ("edge-msa", "sensitivity"): (*("calibrated", "--target", "laptop", "--budget", "0", "--output-dir", "planned"),),
     ("edge-msa", "export"): (
-        *("--model", "calibrated", "--target", "laptop", "--max-drop", "100", "--allow-worse-than-constant"),
+        *("calibrated", "--target", "laptop", "--max-drop", "100", "--allow-worse-than-constant"),
         *("--output-dir", "bundle"),
     ),
-    ("edge-msa", "devices"): (),
+    ("edge-msa", "devices", "list"): (),
+    ("edge-msa", "devices", "show"): ("jetson",),
     ("edge-msa", "inspect"): ("GRAPH", "--tensorrt", "10.3"),
     ("edge-msa", "evaluate"): ("bundle", "--data", "data.npz", "--output", "evaluation.json"),
     ("edge-msa", "predict"): ("bundle", "--data", "data.npz", "--output", "predictions.csv"),
@@ -220,14 +228,22 @@ COMMANDS = {
         *("--encoder", "encoder", "--seeds", "1", "--layers", "2", "--target", "raspberry-pi", "--output-dir", "sweep"),
         *("--transcripts", "more.csv", *TEXT),
     ),
-    ("edge-msa", "data", "encode"): ("transcripts.csv", "encoded.npz", "--encoder", "encoder", "--max-tokens", "8"),
+    ("edge-msa", "data", "encode"): (
+        "transcripts.csv",
+        "--output",
+        "encoded.npz",
+        "--encoder",
+        "encoder",
+        "--max-tokens",
+        "8",
+    ),
     ("edge-msa", "import", "almt"): ("almt.pth", "--output-dir", "imported"),
-    ("edge-msa", "reproduce"): ("hrlf", "--seeds", "1", "--output-dir", "reproduced", *RUN),
+    ("edge-msa", "reproduce"): ("--model", "hrlf", "--seeds", "1", "--output-dir", "reproduced", *RUN),
     ("edge-msa", "search"): (
         *("--target", "laptop", "--data", "data.npz", "--trials", "1", "--seeds", "1", "--epochs", "1"),
         *("--teacher", "teacher", "--recipe", "recipe.toml", "--output-dir", "search"),
     ),
-    ("edge-msa", "pipeline"): ("recipe.toml", "--data", "data.npz", "--output-dir", "pipeline"),
+    ("edge-msa", "pipeline"): ("--recipe", "recipe.toml", "--data", "data.npz", "--output-dir", "pipeline"),
     ("edge-msa", "bench", "students"): BENCH,
     ("edge-msa", "bench", "almt"): BENCH,
     ("edge-msa", "bench", "runtime"): ("./bundle", *BENCH),

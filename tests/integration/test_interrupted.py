@@ -44,13 +44,13 @@ WRITERS = {
         ("distill", "--data", "good.npz", "--recipe", "small.toml", "--teacher", "teacher", "--output-dir", "OUT"),
         "run",
     ),
-    "convert": Writer(("data", "convert", "good.npz", "OUT"), "copy.npz"),
+    "convert": Writer(("data", "convert", "good.npz", "--output", "OUT"), "copy.npz"),
     "predictions": Writer(("evaluate", "student", "--data", "good.npz", "--predictions", "OUT"), "p.csv"),
     "evaluation": Writer(("evaluate", "student", "--data", "good.npz", "--output", "OUT"), "e.json"),
 }
-CALIBRATE = Writer(("calibrate", "--model", "student", "--data", "good.npz", "--output-dir", "OUT"), "calibrated")
+CALIBRATE = Writer(("calibrate", "student", "--data", "good.npz", "--output-dir", "OUT"), "calibrated")
 EXPORT = Writer(
-    ("export", "--target", "laptop", "--model", "student", "--allow-worse-than-constant", "--output-dir", "OUT"),
+    ("export", "student", "--target", "laptop", "--allow-worse-than-constant", "--output-dir", "OUT"),
     "bundle",
 )
 

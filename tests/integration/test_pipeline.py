@@ -110,7 +110,7 @@ def test_the_report_works_offline(pipeline_run: PipelineRun) -> None:
 def test_a_second_pipeline_skips_every_step(pipeline_run: PipelineRun, edge_msa: Command, tmp_path: Path) -> None:
     folder = shutil.copytree(pipeline_run.folder, tmp_path / "out")
     before = file_states(folder)
-    result = edge_msa("pipeline", pipeline_run.recipe, "--data", pipeline_run.data, "--output-dir", folder)
+    result = edge_msa("pipeline", "--recipe", pipeline_run.recipe, "--data", pipeline_run.data, "--output-dir", folder)
     assert result.code == 0, result.err
     steps = re.findall(r"^== (.*)\n(.*)", result.out, flags=re.MULTILINE)
     assert len(steps) == 7
@@ -241,7 +241,7 @@ def test_a_precision_that_fails_the_gate_exits_with_3(
     monkeypatch.setattr("edge_msa.workflows.export.measure_precisions", lossy)
     output = tmp_path / "bundle"
     options = ("--data", pipeline_run.data, "--precision", "int8", "--max-drop", "0", "--output-dir", output)
-    command = ("export", "--target", "laptop", "--model", pipeline_run.folder / "calibrated", *options)
+    command = ("export", "--target", "laptop", pipeline_run.folder / "calibrated", *options)
     result = edge_msa(*command, "--allow-worse-than-constant")
     assert result.code == 3
     (line,) = [line for line in result.err.splitlines() if line.startswith("edge-msa:")]
@@ -254,7 +254,7 @@ def test_a_precision_that_fails_the_gate_exits_with_3(
 
 def test_several_bundles_are_measured_together(pipeline_run: PipelineRun, tmp_path: Path, edge_msa: Command) -> None:
     output = tmp_path / "bench.json"
-    options = ("--backend", "onnxruntime", "--num-runs", "5", "--output", output, "--json")
+    options = ("--backend", "onnxruntime", "--repeats", "5", "--output", output, "--json")
     result = edge_msa("bench", *(pipeline_run.folder / name for name in BUNDLES), *options)
     assert result.code == 0, result.err
     records = last_line(result.out)["records"]
@@ -269,7 +269,7 @@ def test_several_bundles_are_measured_together(pipeline_run: PipelineRun, tmp_pa
 
 
 def test_bench_bundle_is_the_default_of_bench(pipeline_run: PipelineRun, edge_msa: Command) -> None:
-    options = ("--backend", "onnxruntime", "--num-runs", "2", "--json")
+    options = ("--backend", "onnxruntime", "--repeats", "2", "--json")
     bundle = pipeline_run.folder / "bundle-laptop"
     short, long = edge_msa("bench", *options, bundle), edge_msa("bench", "bundle", *options, bundle)
     assert (short.code, long.code) == (0, 0)
@@ -280,7 +280,7 @@ def test_data_is_inspected_and_converted(archive: Path, tmp_path: Path, edge_msa
     inspected = edge_msa("data", "inspect", archive, "--json")
     assert inspected.code == 0
     assert last_line(inspected.out)
-    assert edge_msa("data", "convert", archive, tmp_path / "copy.npz").code == 0
+    assert edge_msa("data", "convert", archive, "--output", tmp_path / "copy.npz").code == 0
     first, second = open_dataset(archive), open_dataset(tmp_path / "copy.npz")
     for name in MODALITIES:
         np.testing.assert_array_equal(

@@ -58,7 +58,7 @@ def write_profile(folder: Path) -> None:
 def search_command(pipeline_run: PipelineRun, profile: Path) -> tuple[str | Path, ...]:
     """Return the arguments of a search without its output folder."""
     calibrated = pipeline_run.folder / "calibrated"
-    return ("sensitivity", "--model", calibrated, "--target", profile, *STRICT_LIMITS, "--output-dir")
+    return ("sensitivity", calibrated, "--target", profile, *STRICT_LIMITS, "--output-dir")
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +112,7 @@ def test_bundle_follows_the_plan_and_lists_it(
 ) -> None:
     fp32_weights = calibration_of(searched).fp32_weights[SCHEME]
     result = edge_msa(
-        *("export", "--target", profile, "--model", searched, "--data", pipeline_run.data, "--max-drop", "100"),
+        *("export", searched, "--target", profile, "--data", pipeline_run.data, "--max-drop", "100"),
         *("--allow-worse-than-constant", "--precision", "int8", "--output-dir", tmp_path / "bundle"),
     )
     assert result.code == 0, result.err
@@ -127,7 +127,7 @@ def test_bundle_follows_the_plan_and_lists_it(
 
 def test_run_without_calibration_is_rejected(pipeline_run: PipelineRun, edge_msa: Command, tmp_path: Path) -> None:
     student = pipeline_run.folder / "student"
-    result = edge_msa("sensitivity", "--model", student, "--target", "laptop", "--output-dir", tmp_path / "out")
+    result = edge_msa("sensitivity", student, "--target", "laptop", "--output-dir", tmp_path / "out")
     assert result.code == 2
     assert "must be a calibration run" in result.err
 
@@ -146,7 +146,7 @@ def test_calibrate_warns_of_a_different_distribution(
     dataset = open_dataset(pipeline_run.data)
     splits = {**dataset.splits, "valid": scaled(dataset.split("valid"), 3)}
     write_archive(dataclasses.replace(dataset, splits=splits), tmp_path / "scaled.npz")
-    command = ("calibrate", "--model", pipeline_run.folder / "student", "--num-samples", "64", "--output-dir")
+    command = ("calibrate", pipeline_run.folder / "student", "--num-samples", "64", "--output-dir")
     same = edge_msa(*command, tmp_path / "same")
     assert same.code == 0, same.err
     assert "validation data differs" not in same.err
@@ -158,6 +158,6 @@ def test_calibrate_warns_of_a_different_distribution(
 
 def test_one_calibration_sample_is_enough(pipeline_run: PipelineRun, edge_msa: Command, tmp_path: Path) -> None:
     student = pipeline_run.folder / "student"
-    result = edge_msa("calibrate", "--model", student, "--num-samples", "1", "--output-dir", tmp_path / "one")
+    result = edge_msa("calibrate", student, "--num-samples", "1", "--output-dir", tmp_path / "one")
     assert result.code == 0, result.err
     assert "Traceback" not in result.err

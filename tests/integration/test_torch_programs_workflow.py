@@ -1,4 +1,4 @@
-"""`edge-msa export --backend torch-tensorrt`: programs are written completely even if they cannot be compiled here."""
+"""`edge-msa export --torch-tensorrt`: programs are written completely even if they cannot be compiled here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @pytest.mark.skipif(importlib.util.find_spec("torch_tensorrt") is not None, reason="torch-tensorrt is installed here")
 def test_programs_are_written_without_torch_tensorrt(small_runs: Path, edge_msa: Command, tmp_path: Path) -> None:
     output = tmp_path / "programs"
-    command = ("export", "--backend", "torch-tensorrt", "--target", "jetson", "--model", small_runs / "student")
+    command = ("export", "--torch-tensorrt", "--target", "jetson", small_runs / "student")
     result = edge_msa(*command, "--output-dir", output)
     assert result.code == 4
     assert "torch-tensorrt is not installed" in result.error_line
@@ -56,7 +56,7 @@ def test_programs_are_kept_if_compilation_fails(
         raise ExportError("torch-tensorrt cannot compile programs/fuse.pt2: no backend")
 
     monkeypatch.setattr("edge_msa.deployment.torch_programs.compile_programs", fails)
-    command = ("export", "--backend", "torch-tensorrt", "--target", "jetson", "--model", small_runs / "student")
+    command = ("export", "--torch-tensorrt", "--target", "jetson", small_runs / "student")
     result = edge_msa(*command, "--output-dir", tmp_path / "out")
     assert result.code == 1
     assert "cannot compile programs/fuse.pt2: no backend" in result.error_line
@@ -77,14 +77,12 @@ def test_programs_are_kept_if_compilation_fails(
         (("--target", "jetson-agx-orin", "--dla"), "--dla applies only to bundles"),
         (("--target", "jetson", "--ir"), "--ir applies only to bundles"),
         (("--target", "jetson", "--max-drop", "2"), "--max-drop applies only to bundles"),
-        (("--target", "jetson", "--backend", "tensorrt"), "--backend"),
     ],
 )
 def test_unsupported_options_are_rejected_before_slow_work(
     options: tuple[str, ...], message: str, small_runs: Path, edge_msa: Command, tmp_path: Path
 ) -> None:
-    backend = () if "--backend" in options else ("--backend", "torch-tensorrt")
-    result = edge_msa("export", *backend, *options, "--model", small_runs / "student", "--output-dir", tmp_path / "out")
+    result = edge_msa("export", "--torch-tensorrt", *options, small_runs / "student", "--output-dir", tmp_path / "out")
     assert result.code == 2
     assert message in result.error_line
     assert not (tmp_path / "out").exists()
@@ -92,6 +90,6 @@ def test_unsupported_options_are_rejected_before_slow_work(
 
 def test_folder_with_other_files_is_not_replaced(small_runs: Path, edge_msa: Command, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    command = ("export", "--backend", "torch-tensorrt", "--target", "jetson", "--model", small_runs / "student")
+    command = ("export", "--torch-tensorrt", "--target", "jetson", small_runs / "student")
     assert edge_msa(*command, "--output-dir", tmp_path).code == 2
     assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -166,7 +166,7 @@ def test_a_bundle_ignores_that_modality_as_well(workspace: Workspace) -> None:
     data = workspace.write(make_dataset(lacking={"train": ("language",)}), "data.npz")
     _, student = workspace.train(data, "hrlf")
     bundle = workspace.folder / "bundle"
-    line = ("export", "--target", "laptop", "--model", student, "--precision", "fp32", "--max-drop", "100")
+    line = ("export", "--target", "laptop", student, "--precision", "fp32", "--max-drop", "100")
     assert workspace.edge_msa(*line, "--allow-worse-than-constant", "--output-dir", bundle).code == 0
     of_bundle, of_run = workspace.evaluate(bundle, data), workspace.evaluate(student, data)
     assert set(of_bundle["by_subset"]) == {"a", "v", "av"}

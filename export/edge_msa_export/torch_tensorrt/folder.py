@@ -1,4 +1,4 @@
-"""The folder that `edge-msa export --backend torch-tensorrt` writes: programs, their description, and how to compile.
+"""The folder that `edge-msa export --torch-tensorrt` writes: programs, their description, and how to compile.
 
 The folder is not a bundle: torch runs it, not the runtime of this project.
 """

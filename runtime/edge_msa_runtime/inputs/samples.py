@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 _SUPPORTED = (
     "Pass a .npz of `edge-msa data convert` or of a public layout, a .csv of texts, or a folder of .npy or .npz files. "
-    "Convert other feature files with `edge-msa data convert FILE OUT.npz` on a workstation."
+    "Convert other feature files with `edge-msa data convert FILE --output OUT.npz` on a workstation."
 )
 
 

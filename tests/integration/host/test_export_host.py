@@ -23,7 +23,6 @@ def test_latency_is_measured_on_the_host(
     common = (
         "--target",
         "laptop-x86" if ARCHITECTURE == "x86_64" else "laptop-arm",
-        "--model",
         calibrated_runs["streams"],
     )
     host = ("--host", "127.0.0.1", *sshd.options, "--python", python, "--offline", "--max-drop", "100")
@@ -42,7 +41,7 @@ def test_a_host_of_another_architecture_is_rejected_first(
     sshd: SshDevice, calibrated_runs: dict[str, Path], edge_msa: Command, tmp_path: Path, python: str
 ) -> None:
     other = "raspberry-pi" if ARCHITECTURE == "x86_64" else "laptop-x86"
-    common = ("--target", other, "--model", calibrated_runs["streams"], "--output-dir", tmp_path / "bundle")
+    common = ("--target", other, calibrated_runs["streams"], "--output-dir", tmp_path / "bundle")
     result = edge_msa("export", *common, "--host", "127.0.0.1", *sshd.options, "--python", python)
     assert (result.code, (tmp_path / "bundle").exists()) == (4, False)
     assert f"but 127.0.0.1 is {ARCHITECTURE}" in result.error_line

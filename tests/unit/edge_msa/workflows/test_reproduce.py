@@ -221,13 +221,13 @@ def test_another_reproduction_is_unchanged(archive: Path, recipe: Path, tmp_path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("hrlf --data {data} --output-dir {out} --seeds 0", "--seeds"),
-        ("hrlf --data {data} --output-dir {out} --paper meld", "--paper"),
-        ("bert --data {data} --output-dir {out}", "bert"),
-        ("hrlf --data {data} --output-dir {out} --paper iemocap", "must be emotions for --paper iemocap"),
-        ("hrlf --data {data} --output-dir {out} --device tpu", "auto, cpu, cuda"),
-        ("hrlf --data {data}x --output-dir {out}", "Did you mean"),
-        ("hrlf --data {data}", "--output-dir"),
+        ("--model hrlf --data {data} --output-dir {out} --seeds 0", "--seeds"),
+        ("--model hrlf --data {data} --output-dir {out} --paper meld", "--paper"),
+        ("--model bert --data {data} --output-dir {out}", "bert"),
+        ("--model hrlf --data {data} --output-dir {out} --paper iemocap", "must be emotions for --paper iemocap"),
+        ("--model hrlf --data {data} --output-dir {out} --device tpu", "auto, cpu, cuda"),
+        ("--model hrlf --data {data}x --output-dir {out}", "Did you mean"),
+        ("--model hrlf --data {data}", "--output-dir"),
     ],
 )
 def test_invalid_options_give_a_one_line_error(

@@ -58,7 +58,7 @@ def command(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     recipe = folder / "recipe.toml"
     recipe.write_text(RECIPE)
     arguments = ["search", "--target", "laptop-x86", "--data", str(data), "--recipe", str(recipe), "--trials", "9"]
-    return [*arguments, "--train-samples", "64", "--seeds", "2", "--output-dir", str(folder / "out"), "--json"]
+    return [*arguments, "--num-samples", "64", "--seeds", "2", "--output-dir", str(folder / "out"), "--json"]
 
 
 def split_without_test(dataset: Dataset, name: SplitName) -> Split:

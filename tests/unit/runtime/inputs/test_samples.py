@@ -106,7 +106,9 @@ def test_the_frames_of_one_utterance_are_one_sample(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["x.pkl", "x.csd", "x.txt"])
 def test_other_formats_name_the_command_that_converts_them(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(UsageError, match=r"format that this command cannot read.*edge-msa data convert FILE OUT\.npz"):
+    with pytest.raises(
+        UsageError, match=r"format that this command cannot read.*edge-msa data convert FILE --output OUT\.npz"
+    ):
         open_samples(tmp_path / name)
 
 
