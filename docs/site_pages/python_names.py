@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import edge_msa
 import edge_msa_runtime
-
-_HIDDEN_OPTIONS = "    options:\n      show_root_heading: false\n      members: false\n"
 
 
 def describe_toolkit() -> str:
@@ -26,4 +24,17 @@ def public_names(package: ModuleType) -> list[str]:
 
 
 def _describe(package: ModuleType) -> str:
-    return "\n".join(f"::: {getattr(package, name).__module__}.{name}\n" for name in public_names(package))
+    errors = {name for name in public_names(package) if _is_error(getattr(package, name))}
+    names = [name for name in public_names(package) if name not in errors]
+    functions = [name for name in names if isinstance(getattr(package, name), FunctionType)]
+    others = [name for name in names if name not in functions]
+    groups = (("Functions", functions), ("Classes", others), ("Errors", sorted(errors)))
+    return "\n".join(f"## {title}\n\n{_directives(package, group)}" for title, group in groups if group)
+
+
+def _directives(package: ModuleType, names: list[str]) -> str:
+    return "\n".join(f"::: {getattr(package, name).__module__}.{name}\n" for name in names)
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
