@@ -23,6 +23,8 @@ from typing import Any, TextIO
 
 from edge_msa import status_line
 
+_TIMED_INTERVAL = 1.0
+"""Seconds between two redraws of the status line while latency is measured."""
 LIBRARY_LOGGERS = (
     "transformers",
     "huggingface_hub",
@@ -32,6 +34,8 @@ LIBRARY_LOGGERS = (
     "onnxscript",
 )
 """Loggers of libraries whose messages a user needs only with `--verbose`."""
+STEP_LOGGERS = ("edge_msa_export", "edge_msa_calibrate")
+"""Loggers whose INFO records say what happens. The status line shows them."""
 LOGGER = logging.getLogger("edge_msa")
 """Gets all notes (as warnings), progress (INFO) and details (DEBUG), printed or not."""
 LOGGER.addHandler(logging.NullHandler())  # without it, Python prints warnings that no handler takes
@@ -103,16 +107,21 @@ def messages(
 
 
 @contextmanager
-def command_messages(*, details: bool = False, quiet: bool = False, json: bool = False) -> Iterator[None]:
+def command_messages(
+    name: str = "", *, details: bool = False, quiet: bool = False, json: bool = False
+) -> Iterator[None]:
     """Print results, progress and notes of a command of the command line.
 
     Args:
+        name: Name of the command, which the status line shows (default: the enclosing one).
         details: Whether to print details as well (`--verbose`).
         quiet: Whether to print results only (`--quiet`). Errors are printed as always.
         json: Whether stdout is for JSON only. Results are then printed on stderr.
     """
     level = _Level.DETAILS if details else _Level.RESULTS if quiet else _Level.MESSAGES
     with _active(replace(_current(), level=level, json=json)):
+        if name and level >= _Level.MESSAGES and _is_first_process():
+            status_line.start_command(name)
         yield
 
 
@@ -129,11 +138,36 @@ def _active(settings: _Settings) -> Iterator[None]:
         with _library_levels(settings), contextlib.ExitStack() as stack:
             if is_shown:
                 stack.enter_context(status_line.shown())
+                if not was_shown:
+                    stack.enter_context(_logged_steps())
             elif was_shown:
                 stack.enter_context(status_line.hidden())
             yield
     finally:
         _settings.reset(token)
+
+
+class _StepHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record on the status line."""
+        status_line.update(record.getMessage(), None)
+
+
+@contextmanager
+def _logged_steps() -> Iterator[None]:
+    """Show what the packages below this one log about their steps."""
+    loggers = [logging.getLogger(name) for name in STEP_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    handler = _StepHandler(logging.INFO)
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -184,16 +218,17 @@ def show_status(text: str, fraction: float | None = None) -> None:
 
 
 @contextmanager
-def activity(text: str) -> Iterator[None]:
+def activity(text: str, *, is_timed: bool = False) -> Iterator[None]:
     """Show on the status line what the body does, with the elapsed time.
 
     Args:
         text: What happens, e.g. `Loading torch`.
+        is_timed: Whether the body measures latency. The line is then drawn less often, so that it does not disturb.
     """
     if _current().level < _Level.MESSAGES or not _is_first_process():
         yield
         return
-    with status_line.activity(text):
+    with status_line.activity(text, _TIMED_INTERVAL if is_timed else status_line.REDRAW_INTERVAL):
         yield
 
 

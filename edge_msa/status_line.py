@@ -20,8 +20,8 @@ REDRAW_INTERVAL = 0.1
 PLAIN_INTERVAL = 30.0
 """Seconds without output after which a line is printed elsewhere."""
 _MIN_SECONDS = 0.3
-"""Seconds for which nothing is drawn, so that fast commands do not flicker."""
-_BAR_CELLS = 20
+"""Seconds after which an activity is shown."""
+_BAR_CELLS = 12
 _CLEAR = "\r\x1b[2K"
 _DEFAULT_COLUMNS = 80
 
@@ -31,8 +31,11 @@ class _Activity:
     """Something that takes time."""
 
     text: str
+    interval: float = REDRAW_INTERVAL
+    """Seconds between two redraws."""
     started: float = field(default_factory=time.monotonic)
     detail: str = ""
+    """What happens in particular. It replaces the text."""
     fraction: float | None = None
     bar_started: float = 0.0
     """When the present bar was first shown, and how much was done then: for the remaining time."""
@@ -48,8 +51,11 @@ class _Status:
         self.hidden = 0
         self.activities: list[_Activity] = []
         self.step: _Activity | None = None
+        """What is shown without an activity."""
+        self.is_loading = False
         self.last_output = time.monotonic()
         self.drawn = False
+        self.drawn_at = 0.0
         self.ticks = 0
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
@@ -90,6 +96,12 @@ class _Status:
         if thread is not None:
             thread.join()
 
+    def end_loading(self) -> None:
+        """Show the name of the command, because it has loaded its libraries."""
+        if self.is_loading and self.step is not None:
+            self.step.detail = ""
+        self.is_loading = False
+
     def run(self, stop: threading.Event) -> None:
         """Redraw the line until the last block ends."""
         while not stop.wait(REDRAW_INTERVAL if self.streams else min(1.0, PLAIN_INTERVAL / 4)):
@@ -100,14 +112,17 @@ class _Status:
 
     def tick(self) -> None:
         """Redraw the line on a terminal; elsewhere print one if nothing was printed for a while."""
-        current = self.activities[-1] if self.activities else self.step
-        if current is None or self.hidden:
+        if self.hidden:
             return
         now = time.monotonic()
-        if self.streams is not None:
-            if now - current.started >= _MIN_SECONDS or self.drawn:
-                self.draw(current, now, self.streams[1])
-        elif now - self.last_output >= PLAIN_INTERVAL:
+        # Short activities would flicker.
+        candidates = (item for item in [*reversed(self.activities), self.step] if item is not None)
+        current = next((item for item in candidates if now - item.started >= _MIN_SECONDS), None)
+        if current is None:
+            return
+        if self.streams is not None and now - self.drawn_at >= current.interval:
+            self.draw(current, now, self.streams[1])
+        if self.streams is None and now - self.last_output >= PLAIN_INTERVAL:
             self.last_output = now
             _write(sys.stderr, f"{current.detail or current.text} ({_format_seconds(now - current.started)} so far)\n")
 
@@ -116,7 +131,7 @@ class _Status:
         self.ticks += 1
         line = _format_line(current, now, self.ticks, terminal_width(stream), is_unicode=_is_unicode(stream))
         _write(stream, _CLEAR + line)
-        self.drawn = True
+        self.drawn, self.drawn_at = True, now
 
     def clear(self) -> None:
         """Remove the line, if it is drawn."""
@@ -172,10 +187,16 @@ def hidden() -> Iterator[None]:
 
 
 @contextmanager
-def activity(text: str) -> Iterator[None]:
-    """Show what the body does. An inner activity hides an outer one."""
-    entry = _Activity(text)
+def activity(text: str, interval: float = REDRAW_INTERVAL) -> Iterator[None]:
+    """Show what the body does. An inner activity hides an outer one.
+
+    Args:
+        text: What the body does.
+        interval: Seconds between two redraws.
+    """
+    entry = _Activity(text, interval)
     with _status.lock:
+        _status.end_loading()
         _status.activities.append(entry)
     try:
         yield
@@ -185,9 +206,17 @@ def activity(text: str) -> Iterator[None]:
                 _status.activities.remove(entry)
 
 
+def start_command(name: str) -> None:
+    """Show that a command loads its libraries, until something else is shown or printed; from then on, its name."""
+    with _status.lock:
+        _status.step = _Activity(name, detail=f"{name}: loading libraries")
+        _status.is_loading = True
+
+
 def start_step(name: str) -> None:
     """Show the name of a step where no activity is shown."""
     with _status.lock:
+        _status.end_loading()
         _status.step = _Activity(name)
 
 
@@ -199,6 +228,7 @@ def update(text: str, fraction: float | None) -> None:
         fraction: How much is done, 0 to 1; None for no bar.
     """
     with _status.lock:
+        _status.end_loading()
         current = _status.activities[-1] if _status.activities else _status.step
         if current is None:
             return
@@ -211,6 +241,7 @@ def update(text: str, fraction: float | None) -> None:
 def print_line(text: str, stream: TextIO) -> None:
     """Print a text and a line break at once, so that lines of several threads do not mix."""
     with _status.lock:
+        _status.end_loading()
         _status.last_output = time.monotonic()
         stream.write(text + "\n")
         stream.flush()
@@ -239,7 +270,7 @@ def _format_line(current: _Activity, now: float, ticks: int, columns: int, *, is
         done = current.fraction - current.bar_offset
         if done > 0 and current.fraction < 1 and now - current.bar_started > 1:
             left = (now - current.bar_started) / done * (1 - current.fraction)
-            times += f", about {_format_seconds(left)} left"
+            times += f", {_format_seconds(left)} left"
     end = f"  {bar}{times}"
     text = current.detail or current.text
     room = columns - 1 - 2 - len(end)  # in the last column, some terminals break the line
@@ -252,13 +283,13 @@ def _format_line(current: _Activity, now: float, ticks: int, columns: int, *, is
 
 
 def _format_seconds(seconds: float) -> str:
-    """Return a duration: `8 s`, `2 min 5 s`, `1 h 2 min`."""
+    """Return a duration: `8 s`, `2:05`, `1:02:05`."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return f"{whole // 60}:{whole % 60:02}"
+    return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
 
 def _is_capable(stream: TextIO) -> bool:

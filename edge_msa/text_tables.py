@@ -22,7 +22,13 @@ _INDENT = "    "
 
 
 def text_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, texts: int = 0, width: int | None = None
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: int = 1,
+    keys: int | None = None,
+    texts: int = 0,
+    width: int | None = None,
 ) -> str:
     """Return a table with aligned columns.
 
@@ -30,6 +36,7 @@ def text_table(
         header: Titles of the columns.
         rows: Cells of each row.
         left: Number of first columns that contain names. They are left-aligned, the others right-aligned.
+        keys: Number of first columns that further tables repeat if this one is too wide (default: all names).
         texts: Number of last columns that contain long texts. They are left-aligned, and move below their rows if the
             table is too wide.
         width: Largest number of characters in a line (default: as many as the terminal has, or else any number).
@@ -40,7 +47,7 @@ def text_table(
     if width is None or _total(widths) <= width:
         return "\n".join(_format([[title] for title in header], rows, is_left, widths))
     numbers = len(header) - texts
-    tables = _narrow_tables(header[:numbers], [row[:numbers] for row in rows], min(left, numbers), width)
+    tables = _narrow_tables(header[:numbers], [row[:numbers] for row in rows], min(left, numbers), keys, width)
     if texts:
         *heads, last = tables
         titles, lines = last[: len(last) - len(rows)], last[len(last) - len(rows) :]
@@ -59,40 +66,35 @@ def elide(text: str, width: int) -> str:
     return text[: kept - kept // 2] + _MARK + text[len(text) - kept // 2 :]
 
 
-def _narrow_tables(header: Sequence[str], rows: Sequence[Sequence[str]], left: int, width: int) -> list[list[str]]:
-    """Return the lines of one or several tables that fit. Each begins with the names, or with the first of them."""
+def _narrow_tables(
+    header: Sequence[str], rows: Sequence[Sequence[str]], left: int, keys: int | None, width: int
+) -> list[list[str]]:
+    """Return the lines of one or several tables that fit."""
     cells = _widths([""] * len(header), rows)
     widths = [max([size, *map(len, title.split())]) for title, size in zip(header, cells, strict=True)]
     if left == len(header):
         if (sizes := _shorten(widths, width, _MIN_NAMES[0])) is not None:
-            return [_format_columns(header, rows, range(left), left, sizes)]
+            return [_format_columns(header, rows, left, sizes)]
         left = 1
     names, others = widths[:left], widths[left:]
     if (sizes := _shorten(names, width - len(_GAP) - _total(others), _MIN_NAMES[0])) is not None:
-        return [_format_columns(header, rows, range(len(header)), left, [*sizes, *others])]
+        return [_format_columns(header, rows, left, [*sizes, *others])]
     smallest = next(
         (sizes for least in _MIN_NAMES if (sizes := _shorten(names, width - len(_GAP) - max(others), least))),
         [1] * left,
     )
     room = width - _total(smallest) - len(_GAP)
     others = [min(size, room) for size in others]
-    tables = []
-    for block in _blocks(others, room):
-        sizes = [others[index] for index in block]
-        keys = _shorten(names, width - len(_GAP) - _total(sizes), 1) or smallest
-        columns = [*range(left), *(left + index for index in block)]
-        tables.append(_format_columns(header, rows, columns, left, [*keys, *sizes]))
-    return tables
-
-
-def _blocks(sizes: Sequence[int], room: int) -> list[list[int]]:
-    """Divide columns among tables, each with room for so many characters. Return their indices."""
-    blocks: list[list[int]] = [[]]
-    for index, size in enumerate(sizes):
-        if blocks[-1] and _total([*(sizes[other] for other in blocks[-1]), size]) > room:
-            blocks.append([])
-        blocks[-1].append(index)
-    return blocks
+    count = next(n for n in range(len(others), 0, -1) if n == 1 or _total(others[:n]) <= room)
+    sizes = _shorten(names, width - len(_GAP) - _total(others[:count]), 1) or smallest
+    end = left + count
+    first = _format_columns(header[:end], [row[:end] for row in rows], left, [*sizes, *others[:count]])
+    if end == len(header):
+        return [first]
+    repeated = left if keys is None else min(keys, left)
+    columns = [*range(repeated), *range(end, len(header))]
+    rest = [[row[column] for column in columns] for row in rows]
+    return [first, *_narrow_tables([header[column] for column in columns], rest, repeated, None, width)]
 
 
 def _below(header: Sequence[str], row: Sequence[str], width: int) -> list[str]:
@@ -128,12 +130,12 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _format_columns(
-    header: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int], left: int, widths: Sequence[int]
+    header: Sequence[str], rows: Sequence[Sequence[str]], left: int, widths: Sequence[int]
 ) -> list[str]:
-    """Return the lines of a table of some columns. Titles have several lines where one is too long."""
-    titles = [textwrap.wrap(header[column], size) or [""] for column, size in zip(columns, widths, strict=True)]
-    cells = [[elide(row[column], size) for column, size in zip(columns, widths, strict=True)] for row in rows]
-    return _format(titles, cells, [column < left for column in columns], widths)
+    """Return the lines of a table with columns of these widths. Titles that are too long have several lines."""
+    titles = [textwrap.wrap(title, size) or [""] for title, size in zip(header, widths, strict=True)]
+    cells = [[elide(cell, size) for cell, size in zip(row, widths, strict=True)] for row in rows]
+    return _format(titles, cells, [column < left for column in range(len(header))], widths)
 
 
 def _format(

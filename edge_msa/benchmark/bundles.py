@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_msa.benchmark.machine import describe_machine, matches_profile, unavailable_reason
 from edge_msa.benchmark.records import BenchRecord, bench_record
+from edge_msa.console import activity, report_progress
 from edge_msa.text_tables import format_kilobytes, format_number, text_table
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import bench_sessions
@@ -60,9 +61,13 @@ def bench_bundles(
         if not sessions:
             paths = ", ".join(str(bundle.path) for bundle in bundles)
             raise BackendUnavailableError(f"No backend of {paths} is available on this machine (--backend {backend}).")
-        results = bench_sessions(sessions, repeats=num_runs, rate=rate)
+        with activity(f"Measuring latency: {len(sessions)} graphs, interleaved", is_timed=True):
+            results = bench_sessions(sessions, repeats=num_runs, rate=rate)
         records = []
-        for session, result in zip(sessions, results, strict=True):
+        for done, (session, result) in enumerate(zip(sessions, results, strict=True)):
+            what = f"{session.bundle.path.name}, {session.backend} {session.precision}"
+            text = f"Measuring load time and memory: {what}"
+            report_progress("bench: process", done, len(sessions), text)
             on_target = matches_profile(session.manifest.profile)
             single_process = _bench_in_new_process(session)
             records.append(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_msa.benchmark.machine import matches_profile
-from edge_msa.console import print_note, print_progress
+from edge_msa.console import activity, print_note, print_progress
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import gate_points, measure
@@ -159,7 +159,8 @@ def measure_precisions(
             `skip_latency` does not measure.
     """
     split = dataset.split("valid")
-    signal = frozenset(subsets_with_signal(dataset.task, split, torch_predictions))
+    with activity("Measuring which subsets have signal on validation"):
+        signal = frozenset(subsets_with_signal(dataset.task, split, torch_predictions))
     if not signal:
         print_note(
             "No subset of modalities has predictive signal on the validation split: the gate rejects no precision."
@@ -188,9 +189,11 @@ def _measure_backend(
         }
         on_target = latencies is not None or matches_profile(bundle.manifest.profile)
         if latencies is None:
-            latencies = _measure_latency(bundle, backend, sessions)
+            with activity(f"Measuring latency: {backend} {', '.join(sessions)}", is_timed=True):
+                latencies = _measure_latency(bundle, backend, sessions)
         for name, session in sessions.items():
-            by_subset = _measure_subsets(session, task, split)
+            with activity(f"Measuring accuracy on validation: {backend} {name}"):
+                by_subset = _measure_subsets(session, task, split)
             yield PrecisionMeasurement(
                 backend,
                 name,

@@ -15,6 +15,7 @@ import numpy as np
 from edge_msa.benchmark.almt import EveryToken
 from edge_msa.benchmark.random_bundles import random_bundle
 from edge_msa.config.recipes import SIZES, student_recipe
+from edge_msa.console import activity
 from edge_msa.data.tasks import MOSI
 from edge_msa.models.almt import AlmtConfig
 from edge_msa.text_tables import format_kilobytes, text_table
@@ -72,7 +73,8 @@ def measure_students(*, threads: int, num_runs: int) -> tuple[StudentLatency, ..
             config = student_recipe({"size": size}, "").network_config(DIMS, MOSI)
             bundle = stack.enter_context(random_bundle(size, config, LENGTHS, PRECISIONS))
             variants += _load_student(size, bundle, threads)
-        latencies = _measure([variant.program for variant in variants], num_runs)
+        with activity(f"Measuring latency: {len(variants)} graphs, interleaved", is_timed=True):
+            latencies = _measure([variant.program for variant in variants], num_runs)
         for variant in variants:
             variant.program.close()
     almt_p50, almt_min = latencies[0]

@@ -11,6 +11,7 @@ import torch
 
 from edge_msa.config.recipes import almt_preset, hrlf_preset
 from edge_msa.config.training import TrainingSchedule
+from edge_msa.console import activity
 from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
 from edge_msa.data.tasks import MOSI
 from edge_msa.text_tables import text_table
@@ -70,7 +71,8 @@ def measure_throughput(hardware: Hardware, model: str, *, seconds: float = 5.0) 
     def step() -> None:
         train_step(objective, module, rows, optimizer, context, schedule.clip)
 
-    per_step = _seconds_per_step(step, context, seconds)
+    with activity(f"Training {model} on {context.device.type}", is_timed=True):
+        per_step = _seconds_per_step(step, context, seconds)
     device = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else "CPU"
     rate = schedule.batch_size / per_step
     return Throughput(model, stage, schedule.batch_size, device, context.precision, context.compiled, rate)

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.cli.help_page import WithHelpPage
 from edge_msa.cli.paths import Output, check_may_replace_files, check_paths, path_marks
-from edge_msa.console import activity, command_messages
+from edge_msa.console import command_messages
 from edge_msa.errors import UsageError
 
 HELP = ("-h", "--help")
@@ -83,9 +83,8 @@ class Command(WithHelpPage, TyperCommand):
         if not overwrite:
             check_may_replace_files(self.callback, ctx.params)
         with (
-            command_messages(details=verbose, quiet=quiet, json=bool(ctx.params.get("json"))),
+            command_messages(ctx.command_path, details=verbose, quiet=quiet, json=bool(ctx.params.get("json"))),
             allow_replacing("any" if overwrite else "same"),
-            activity(ctx.command_path),
         ):
             return super().invoke(ctx)
 

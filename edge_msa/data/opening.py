@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from edge_msa.console import print_notes
+from edge_msa.console import activity, print_notes
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.options import LoadOptions
@@ -42,8 +42,13 @@ def open_dataset(
         DataError: The content is invalid. The message says which value, and how to fix it.
     """
     if str(source) == SYNTHETIC:
-        return _load_synthetic(task, seed)
-    path, options = Path(source), LoadOptions(task, clip_labels, labels)
+        with activity("Generating the synthetic data"):
+            return _load_synthetic(task, seed)
+    with activity(f"Loading {source}"):
+        return _load(Path(source), LoadOptions(task, clip_labels, labels))
+
+
+def _load(path: Path, options: LoadOptions) -> Dataset:
     if not path.exists():
         raise UsageError(f"{path} does not exist.{_suggestion(path)}")
     if path.is_dir():

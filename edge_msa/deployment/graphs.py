@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edge_msa.artifacts.model_spec import ModelSpec
+from edge_msa.console import activity
 from edge_msa.deployment.student import DeployableStudent
 from edge_msa_export.graphs.files import GraphsByKey, load_graphs
 from edge_msa_export.graphs.student import export_student
@@ -46,9 +47,10 @@ def load_student_graphs(student: DeployableStudent) -> GraphsByKey:
         ExportError: A graph file is damaged, or torch cannot export the student.
     """
     spec = student.spec
-    return load_graphs(student.run.path) or export_student(
-        student.network, make_normalization(spec), chunk_lengths(spec.windows), spec.windows
-    )
+    with activity("Exporting the student's graphs"):
+        return load_graphs(student.run.path) or export_student(
+            student.network, make_normalization(spec), chunk_lengths(spec.windows), spec.windows
+        )
 
 
 def load_all_graphs(student: DeployableStudent) -> GraphsByKey:
@@ -58,4 +60,7 @@ def load_all_graphs(student: DeployableStudent) -> GraphsByKey:
         ExportError: A graph file is damaged, or torch cannot export the student or its text encoder.
     """
     graphs = load_student_graphs(student)
-    return {**graphs, **export_text_encoders(student.text)} if isinstance(student.text, TextGraph) else graphs
+    if not isinstance(student.text, TextGraph):
+        return graphs
+    with activity("Exporting the text encoder's graphs"):
+        return {**graphs, **export_text_encoders(student.text)}

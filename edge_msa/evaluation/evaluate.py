@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.artifacts.files import write_text
+from edge_msa.console import activity, report_progress
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, EdgeMsaError
@@ -238,9 +239,25 @@ def evaluate(
             f"The {split_name} split of {dataset.name} has samples without labels, which cannot be evaluated. "
             f"Pass another --split, or predict them: edge-msa predict MODEL --data FILE --split {split_name}"
         )
-    predictions = tuple(_predict_subsets(predict, split))
+    what = f"{source.name}, {source.backend} {source.precision}"
+    with activity(f"Predicting the {split_name} split: {what}"):
+        predictions = tuple(_predict_subsets(predict, split))
     if not predictions:
         raise EdgeMsaError(f"No sample of the {split_name} split of {dataset.name} has a valid frame.")
+    with activity(f"Computing metrics and intervals: {what}"):
+        return _measure(dataset, split_name, source, predictions, bayes_optimum, seed, resamples), predictions
+
+
+def _measure(
+    dataset: Dataset,
+    split_name: SplitName,
+    source: Source,
+    predictions: Sequence[SubsetPredictions],
+    bayes_optimum: Mapping[str, Metrics] | None,
+    seed: int,
+    resamples: int,
+) -> Evaluation:
+    split = dataset.split(split_name)
     by_subset = {item.subset.value: measure(dataset.task, split.labels[item.rows], item.scores) for item in predictions}
     intervals, unit = _intervals(dataset.task, split, predictions, seed, resamples)
     constants = known_constants(dataset, split)
@@ -268,7 +285,7 @@ def evaluate(
         estimates=estimates,
         against_constants=against_constants,
         notes=notes,
-    ), predictions
+    )
 
 
 def write_predictions(path: Path, task: Task, split: Split, predictions: Sequence[SubsetPredictions]) -> Path:
@@ -376,7 +393,10 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _predict_subsets(predict: Predict, split: Split) -> Iterator[SubsetPredictions]:
-    for subset, rows in available_subsets(split):
+    subsets = list(available_subsets(split))
+    for done, (subset, rows) in enumerate(subsets):
+        text = f"Predicting {len(rows)} samples from {subset.value}"
+        report_progress("evaluate: subset", done, len(subsets), text)
         part = split if len(rows) == len(split) else split.select(rows)
         yield SubsetPredictions(subset, rows, np.asarray(predict(part, subset), dtype=np.float32))
 

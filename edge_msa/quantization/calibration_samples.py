@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from edge_msa.console import report_progress
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.training.text.encode_dataset import encoder_inputs
@@ -13,6 +14,8 @@ from edge_msa_calibrate.collect import Sample
 from edge_msa_export.text import ExportableText, TextGraph
 from edge_msa_runtime.modalities import subsets_of
 
+_REPORTED = 16
+"""Number of samples between two progress reports."""
 SAMPLES_PER_TEXT = 4
 """Samples per text: fewer texts than samples are drawn, because text encoders are slow."""
 
@@ -36,12 +39,22 @@ def draw_calibration_samples(
         seed: Seed of the draw.
         split_name: The split to draw from.
     """
-    yield from draw_frames(dataset, num_samples, seed, split_name)
+    split = dataset.split(split_name)
+    total = min(num_samples, len(split))
+    yield from _reported(draw_frames(dataset, num_samples, seed, split_name), total, f"{split_name} samples")
     if isinstance(text, TextGraph):
-        split = dataset.split(split_name)
         rows = np.random.default_rng(seed).permutation(len(split))[: -(-num_samples // SAMPLES_PER_TEXT)]
         tokenizer = TextTokenizer(text.tokenizer, text.max_tokens, special=True)
-        yield from encoder_inputs(tokenizer, [split.texts[row] for row in rows], max_tokens)
+        texts = encoder_inputs(tokenizer, [split.texts[row] for row in rows], max_tokens)
+        yield from _reported(texts, len(rows), f"{split_name} texts")
+
+
+def _reported(samples: Iterable[Sample], total: int, what: str) -> Iterator[Sample]:
+    """Yield samples and report how many have been used."""
+    for done, sample in enumerate(samples):
+        if done % _REPORTED == 0:
+            report_progress("calibrate: sample", done, total, f"Collecting statistics: {done} of {total} {what}")
+        yield sample
 
 
 def draw_frames(dataset: Dataset, num_samples: int, seed: int, split_name: SplitName = "train") -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_msa.artifacts.files import write_text
+from edge_msa.console import activity
 from edge_msa.evaluation.evaluate import Evaluation, baseline_notes, table_rows
 from edge_msa.evaluation.metrics import describe
 from edge_msa.evaluation.metrics.units import describe_unit
@@ -60,7 +61,8 @@ def write_report_page(report: Report, output: Path) -> Path:
     Raises:
         EdgeMsaError: The file cannot be written.
     """
-    return write_text(output, render_report(report))
+    with activity("Drawing the plots of the page"):
+        return write_text(output, render_report(report))
 
 
 def render_report(report: Report) -> str:

@@ -30,7 +30,9 @@ def format_tradeoff(points: Sequence[ReportPoint]) -> str:
     """Return the main columns as a text table, followed by the legend and one line per remark."""
     header, rows = tradeoff_rows(points, for_terminal=True)
     remarks = merge_remarks(point.remark for point in points)
-    return "\n".join([text_table(header, rows, left=NAME_COLUMNS), "", f"* {tradeoff_legend(points)}", *remarks])
+    return "\n".join(
+        [text_table(header, rows, left=NAME_COLUMNS, keys=1), "", f"* {tradeoff_legend(points)}", *remarks]
+    )
 
 
 def tradeoff_legend(points: Sequence[ReportPoint]) -> str:

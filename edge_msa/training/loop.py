@@ -133,6 +133,7 @@ def fit(
             line = _format_epoch(state, schedule)
             print_progress(line)
             report_progress(f"{stage}: epoch", state.epoch, schedule.epochs, line)
+            show_status(f"{stage}: epoch {state.epoch}/{schedule.epochs} done", state.epoch / schedule.epochs)
             for logger in loggers:
                 logger.log_metrics({k: v for k, v in state.rows[-1].items() if isinstance(v, float)}, state.epoch)
         for logger in loggers:
@@ -295,5 +296,5 @@ def _format_epoch(state: TrainingState, schedule: TrainingSchedule) -> str:
     row = state.rows[-1]
     return (
         f"{row['stage']} epoch {state.epoch}/{schedule.epochs}: loss {row['loss']:.4f}, validation "
-        f"{row['valid_metric']:.4f} (best {state.best:.4f} in epoch {state.best_epoch + 1}), {row['seconds']:.1f} s"
+        f"{row['valid_metric']:.4f} (best {state.best:.4f}, epoch {state.best_epoch + 1}), {row['seconds']:.1f} s"
     )

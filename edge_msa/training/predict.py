@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edge_msa.console import activity
 from edge_msa.data.dataset import Split
 from edge_msa.errors import RunError
 from edge_msa.models.almt import Almt, AlmtConfig
@@ -83,7 +84,7 @@ def predict(model: Model, split: Split, subset: Subset, batch_size: int = 512) -
     tensors = SplitTensors(replace(split, modalities=modalities), model.config.dims, device)
     training = model.training
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), activity(f"Predicting {len(split)} samples from {subset.value}"):
         parts = []
         for batch in tensors.batches(batch_size):
             outputs: torch.Tensor = model(batch.frames, batch.valid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from edge_msa_export.text import TextGraph
 from edge_msa_runtime.bundle.manifest import GraphKey, GraphSpec, StateSpec, TextSpec
 from edge_msa_runtime.modalities import subsets_of
 from edge_msa_runtime.tolerances import largest_tolerance, tolerance_for
+
+_LOGGER = logging.getLogger("edge_msa_export")
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,9 @@ def build_graphs(
         if layers is not None and not layers.int8:
             refused[variant.backend, variant.precision] = f"{layers}, so it would compute as fp32 does"
             continue
+        _LOGGER.info("Writing the %s graphs for %s", variant.precision, variant.backend)
         files = writer.write(variant, graphs)
+        _LOGGER.info("Comparing the %s graphs for %s with torch", variant.precision, variant.backend)
         parity = _measure_variant(files, variant, cases, shapes.states, student, request, work_dir)
         if variant.precision == "fp32":
             check_fp32_parity(variant.measured_by, parity, cases)

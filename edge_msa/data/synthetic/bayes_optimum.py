@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_msa.console import activity
 from edge_msa.data.dataset import BoolArray, Split
 from edge_msa.data.synthetic.posterior import combine, log_likelihoods
 from edge_msa.data.synthetic.world import GRID, Array
@@ -41,9 +42,10 @@ def compute_bayes_optima(split: Split, valid: Mapping[str, BoolArray] | None = N
     Raises:
         DataError: The split is not synthetic, or a mask has the wrong shape.
     """
-    logs = log_likelihoods(split, valid=valid)
-    labels = split.labels.astype(np.float64)
-    return {subset.value: _optimum(labels, combine(logs, subset)) for subset in Subset}
+    with activity("Computing the Bayes optimum"):
+        logs = log_likelihoods(split, valid=valid)
+        labels = split.labels.astype(np.float64)
+        return {subset.value: _optimum(labels, combine(logs, subset)) for subset in Subset}
 
 
 def median(probability: Array) -> Array:

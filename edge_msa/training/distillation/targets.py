@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_msa.config.students import StudentRecipe
+from edge_msa.console import activity, show_status
 from edge_msa.data.dataset import Split
 from edge_msa.data.tasks import Task
 from edge_msa.training.predict import Model, predict
@@ -74,7 +75,8 @@ def compute_targets(
             if (part := teacher.usable_part(subset)) is None:
                 continue
             if part not in computed:
-                computed[part] = _predict(teacher, part, task)
+                with activity(f"The teacher predicts the training samples from {part.value}"):
+                    computed[part] = _predict(teacher, part, task)
             predictions[subset_code(subset)] += weight * computed[part]
             total[subset_code(subset)] += weight
     predictions /= total.clamp(min=1e-12)[:, None, None]
@@ -100,6 +102,7 @@ def _standardized_representations(teacher: Teacher) -> tuple[Tensor, Tensor]:
     by_code: dict[int, NDArray[np.float32]] = {}
     for subset in Subset:
         if (part := teacher.usable_part(subset)) is not None:
+            show_status(f"Computing the teacher's representations of the training samples from {part.value}")
             code = subset_code(part)
             by_code[subset_code(subset)] = (
                 by_code[code] if code in by_code else compute_representations(teacher.model, teacher.train, part)

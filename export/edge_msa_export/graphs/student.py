@@ -7,6 +7,7 @@ graph, so `valid` has its ones first in every graph. What follows the valid fram
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -26,6 +27,7 @@ from edge_msa_export.text import bucket_lengths
 from edge_msa_runtime.bundle.manifest import GraphKey, StateSpec
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
+_LOGGER = logging.getLogger("edge_msa_export")
 S = TypeVar("S", bound=StudentLike)
 
 
@@ -72,7 +74,11 @@ def export_student(
         ExportError: torch cannot export a graph, or the result is not valid at opset 17.
     """
     modules = build_student_modules(student, normalization, chunks, windows)
-    return {key: export_onnx(module) for key, module in modules.items()}
+    graphs = {}
+    for number, (key, module) in enumerate(modules.items(), 1):
+        _LOGGER.info("Exporting graph %d of %d: %s", number, len(modules), key)
+        graphs[key] = export_onnx(module)
+    return graphs
 
 
 def build_student_modules(

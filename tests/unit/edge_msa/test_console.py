@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_verbose_prints_everything_but_details(capsys: pytest.CaptureFixture[str
     ],
 )
 def test_options_of_commands_select_what_is_printed(
-    options: dict[str, bool], out: list[str], err: list[str], capsys: pytest.CaptureFixture[str]
+    options: dict[str, Any], out: list[str], err: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with command_messages(**options):
         print_everything()

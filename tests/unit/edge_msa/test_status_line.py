@@ -18,7 +18,7 @@ CODE = """
 import sys, time
 from edge_msa.console import activity, command_messages, print_result, report_progress
 with command_messages():
-    with activity("Reading mosi.pkl"):
+    with activity("Loading mosi.pkl"):
         time.sleep(0.6)
         print_result("a result")
         print("a library", file=sys.stderr)
@@ -57,8 +57,8 @@ def written() -> str:
 
 def test_a_terminal_shows_what_happens_and_for_how_long(written: str) -> None:
     drawn = written.split("\r\x1b[2K")
-    assert any(re.match(r"\S Reading mosi\.pkl  0 s$", line) for line in drawn)
-    assert any(re.match(r"\S epoch 1 of 4 x+\.\.\.  ━━━━━─{15}  0 s", line) for line in drawn)
+    assert any(re.match(r"\S Loading mosi\.pkl  0 s$", line) for line in drawn)
+    assert any(re.match(r"\S epoch 1 of 4 x+\.\.\.  ━━━─{9}  0 s", line) for line in drawn)
     assert all(len(line.split("\r\n")[-1]) < 80 for line in drawn)
 
 

@@ -69,6 +69,21 @@ def test_columns_move_to_a_table_with_the_same_names() -> None:
     ]
 
 
+def test_further_tables_can_repeat_the_first_name_only() -> None:
+    header, rows = ["#", "target", "p50 ms", "size KB"], [["1*", "raspberry-pi-5-with-a-long-name", "0.21", "12"]]
+    assert text_table(header, rows, left=2, keys=1, width=20).splitlines() == [
+        "                 p50",
+        "#   target        ms",
+        "--  ----------  ----",
+        "1*  rasp..name  0.21",
+        "",
+        "    size",
+        "#     KB",
+        "--  ----",
+        "1*    12",
+    ]
+
+
 def test_texts_move_below_their_rows() -> None:
     header, rows = ["rule", "nodes", "message"], [["dla", "3", "Erf is not supported on the DLA."], ["fp16", "1", ""]]
     wide = text_table(header, rows, texts=1).splitlines()
