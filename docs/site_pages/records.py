@@ -11,6 +11,7 @@ import griffe
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.runs import RunInfo
 from edge_msa.benchmark.records import BenchRecord
+from edge_msa_runtime import features
 from edge_msa_runtime.bundle import manifest
 from site_pages.markdown import code, prose, table
 
@@ -18,6 +19,7 @@ _MANIFEST = (
     ("The manifest", "", manifest.Manifest),
     ("`task`", "task", manifest.TaskSpec),
     ("`modalities`", "modalities.<name>", manifest.ModalitySpec),
+    ("`features` of a modality", "modalities.<name>.features", features.FeatureSource),
     ("`states` of a modality", "modalities.<name>.states[]", manifest.StateSpec),
     ("`language`", "language", manifest.TextSpec),
     ("`graphs`", "graphs[]", manifest.GraphSpec),

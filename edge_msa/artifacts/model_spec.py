@@ -14,6 +14,7 @@ from edge_msa.data.labeled import is_labeled
 from edge_msa.data.normalization import FeatureNormalization, fit_normalization
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, RunError
+from edge_msa_runtime.features import UNKNOWN, FeatureSource, features_to_json, mismatch_warning, parse_features
 from edge_msa_runtime.modalities import MODALITIES
 
 _LABELED_SPLITS: tuple[SplitName, ...] = ("train", "valid")
@@ -56,8 +57,8 @@ class ModelSpec:
     """Features per frame, by modality. The keys are the model's modalities."""
     windows: Mapping[str, int]
     """Valid frames of the longest sample, by modality."""
-    frame_rates: Mapping[str, float]
-    """Frame rates in Hz, where known."""
+    features: Mapping[str, FeatureSource]
+    """What computed the features that the model was trained on, by modality, where something is known."""
     normalization: FeatureNormalization
     """Fitted on the training split."""
     data_source: str
@@ -67,6 +68,11 @@ class ModelSpec:
     language_padding: bool = False
     """Whether the model takes the language frames at padding as they are in the data, instead of zeros. The authors of
     ALMT feed the outputs of BERT at padding without a mask, so their checkpoints depend on them."""
+
+    @property
+    def feature_modalities(self) -> tuple[str, ...]:
+        """The modalities whose frames come from the data, not from the model's own text encoder."""
+        return tuple(name for name in self.dims if name != "language" or self.text_input is None)
 
     @classmethod
     def for_training(cls, dataset: Dataset, source: str) -> ModelSpec:
@@ -92,7 +98,8 @@ class ModelSpec:
             )
         normalization = fit_normalization(dataset.split("train"), dims)
         windows = {name: window for name, window in dataset.windows.items() if name in dims}
-        return cls(dataset.task, dims, windows, dataset.frame_rates, normalization, source)
+        features = {name: item for name, item in dataset.features.items() if name in dims}
+        return cls(dataset.task, dims, windows, features, normalization, source)
 
     def narrow_to(self, dataset: Dataset) -> ModelSpec:
         """Return this spec restricted to the modalities that the dataset's train split has frames of.
@@ -110,6 +117,7 @@ class ModelSpec:
             self,
             dims=dims,
             windows=windows,
+            features={name: source for name, source in self.features.items() if name in dims},
             normalization=self.normalization.select(dims),
             text_input=self.text_input if "language" in dims else None,
         )
@@ -119,8 +127,7 @@ class ModelSpec:
 
         Language frames that a text encoder computes have no range, because its weights bound its outputs.
         """
-        names = [name for name in self.dims if name != "language" or self.text_input is None]
-        return dataclasses.replace(self, normalization=self.normalization.widen(train, names))
+        return dataclasses.replace(self, normalization=self.normalization.widen(train, self.feature_modalities))
 
     def merge(self, other: ModelSpec) -> ModelSpec:
         """Return this spec plus the modalities that only the other spec has, in the fixed order of modalities."""
@@ -130,7 +137,7 @@ class ModelSpec:
             self,
             dims={name: dims[name] for name in ordered},
             windows={name: windows[name] for name in ordered},
-            frame_rates={**other.frame_rates, **self.frame_rates},
+            features={name: (self if name in self.dims else other).features.get(name, UNKNOWN) for name in ordered},
             normalization=self.normalization.merge(other.normalization),
             text_input=self.text_input or other.text_input,
         )
@@ -146,6 +153,7 @@ class ModelSpec:
             self,
             dims=dims,
             windows=windows,
+            features={**self.features, "language": text_model.features.get("language", UNKNOWN)},
             normalization=unchanged.merge(self.normalization),
             text_input=text_model.text_input,
         )
@@ -153,7 +161,7 @@ class ModelSpec:
     def select_inputs(self, dataset: Dataset) -> Dataset:
         """Return the dataset with only the modalities that the model takes, not normalized.
 
-        A note names each modality that was dropped.
+        Notes name each modality that was dropped, and features that differ from those of the training.
 
         Raises:
             DataError: The number of features or the kind of labels differs from what the model was trained on, or the
@@ -173,6 +181,8 @@ class ModelSpec:
         selected = drop_unused_modalities(dataset, self.dims)
         if self.language_padding and _has_zero_padding(selected):
             selected = dataclasses.replace(selected, notes=(*selected.notes, ZERO_PADDING_NOTE))
+        if (warning := mismatch_warning(self.features, selected.features, dataset.name)) is not None:
+            selected = dataclasses.replace(selected, notes=(*selected.notes, warning))
         return selected
 
     def normalize(self, dataset: Dataset) -> Dataset:
@@ -192,6 +202,7 @@ class ModelSpec:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields | {
             "task": dataclasses.asdict(self.task),
+            "features": features_to_json(self.features),
             "normalization": self.normalization.to_json(),
             "text_input": dataclasses.asdict(self.text_input) if self.text_input else None,
         }
@@ -210,6 +221,7 @@ class ModelSpec:
             }
             fields["task"] = Task(**task)
             fields["normalization"] = FeatureNormalization.from_json(fields["normalization"])
+            fields["features"] = parse_features(fields["features"], "features")
             text_input = fields.get("text_input")
             fields["text_input"] = TextInputSpec(**text_input) if text_input else None
             return cls(**fields)

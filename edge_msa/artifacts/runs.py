@@ -34,7 +34,7 @@ from edge_msa_runtime import __version__
 from edge_msa_runtime.atomic_files import replace_folder, restore_folder, write_file
 from edge_msa_runtime.bundle.hashing import file_sha256
 
-SCHEMA = 3
+SCHEMA = 4
 INFO_NAME = "run.json"
 WEIGHTS_NAME = "weights.safetensors"
 LOG_NAME = "log.jsonl"

@@ -17,6 +17,7 @@ from edge_msa.cli.options import (
     Device,
     Encoder,
     EncoderLayers,
+    Features,
     Json,
     OutputDir,
     TaskName,
@@ -100,6 +101,7 @@ def data_convert(
     ] = False,
     task: TaskName = None,
     clip_labels: ClipLabels = None,
+    features: Features = None,
 ) -> None:
     """Convert a feature file to the archive format of this project (.npz).
 
@@ -108,7 +110,7 @@ def data_convert(
     """
     from edge_msa.workflows.data import convert
 
-    convert(file, output, task, samples=samples, unlabeled=unlabeled, clip_labels=clip_labels)
+    convert(file, output, task, samples=samples, unlabeled=unlabeled, clip_labels=clip_labels, features=features)
 
 
 @import_app.command("almt", cls=Command)

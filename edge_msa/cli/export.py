@@ -14,6 +14,7 @@ from edge_msa.cli.options import (
     PRECISION_HELP,
     REMOTE,
     Dla,
+    Features,
     Keep,
     MaxDrop,
     Offline,
@@ -98,6 +99,7 @@ def export(
     keep: Keep = False,
     offline: Offline = False,
     task: TaskName = None,
+    features: Features = None,
 ) -> None:
     """Export a student as a verified bundle for one kind of device.
 
@@ -119,6 +121,7 @@ def export(
             "--max-drop": max_drop != 1.0,
             "--allow-worse-than-constant": allow_worse_than_constant,
             "--host": remote is not None,
+            "--features": features is not None,
         }
         export_programs(
             target,
@@ -144,4 +147,5 @@ def export(
         remote=remote,
         allow_worse_than_constant=allow_worse_than_constant,
         task=task,
+        features=features,
     )

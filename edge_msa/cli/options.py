@@ -92,6 +92,18 @@ TextModel = Annotated[
     ),
     INPUT,
 ]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        "--features",
+        metavar="FILE",
+        help="TOML file that states what computed the features: a table per modality with extractor, version, rate_hz, "
+        "names and units.",
+        show_default="what the data states",
+        rich_help_panel=ADVANCED,
+    ),
+    INPUT,
+]
 RECIPE_HELP = "Recipe: a TOML file with settings. `edge-msa config show` prints one."
 Recipe = Annotated[
     Path | None,

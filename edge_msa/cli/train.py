@@ -7,6 +7,7 @@ from edge_msa.cli.options import (
     Data,
     Device,
     Epochs,
+    Features,
     OutputDir,
     Recipe,
     Seed,
@@ -31,6 +32,7 @@ def train(
     tensorboard: TensorBoard = None,
     task: TaskName = None,
     text_model: TextModel = None,
+    features: Features = None,
 ) -> None:
     """Train a teacher, HRLF or ALMT, on language, audio and vision features.
 
@@ -53,4 +55,5 @@ def train(
         hardware=Hardware(device, precision, compiled, tensorboard),
         task=task,
         text_model=text_model,
+        features=features,
     )

@@ -10,6 +10,7 @@ describes the rules for padding and for values that are not finite. The others a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from edge_msa.data.labels import convert_labels, is_missing
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
+from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.frames import RawSplit, build_frames
 from edge_msa_runtime.inputs.sample_ids import make_unique
 from edge_msa_runtime.modalities import MODALITIES
@@ -33,12 +35,12 @@ def assemble(
     *,
     digest: str,
     options: LoadOptions | None = None,
-    frame_rates: Mapping[str, float] | None = None,
+    features: Mapping[str, FeatureSource] | None = None,
     notes: Iterable[str] = (),
 ) -> Dataset:
     """Check the splits and return them as a dataset. Its notes start with `notes`.
 
-    Splits without frames must have texts.
+    Splits without frames must have texts. What `features` says about modalities that no split has is left out.
 
     Raises:
         DataError: A split is empty, sizes disagree, a label is outside the task's range, or a shape is wrong.
@@ -54,7 +56,8 @@ def assemble(
         all_notes.append(f"no labels in {', '.join(unlabeled)}: use predict, or distill --transfer")
     _check_dims(splits)
     all_notes += _shared_groups(splits)
-    return Dataset(name, task, splits, digest, dict(frame_rates or {}), tuple(all_notes), options.clip_labels)
+    dataset = Dataset(name, task, splits, digest, {}, tuple(all_notes), options.clip_labels)
+    return dataclasses.replace(dataset, features=_check_features(features or {}, dataset))
 
 
 def _assemble_split(name: SplitName, raw: RawSplit, task: Task, options: LoadOptions, all_notes: list[str]) -> Split:
@@ -101,6 +104,17 @@ def _check_dims(splits: Mapping[SplitName, Split]) -> None:
             where, dim = first.setdefault(modality, (name, frames.dim))
             if frames.dim != dim:
                 raise DataError(f"{modality} must have {dim} features in {name}, as in {where}, got {frames.dim}.")
+
+
+def _check_features(features: Mapping[str, FeatureSource], dataset: Dataset) -> dict[str, FeatureSource]:
+    dims = dataset.dims
+    known = {name: source for name, source in features.items() if name in dims and not source.is_empty}
+    for name, source in known.items():
+        try:
+            source.check_width(dims[name], name)
+        except ValueError as error:
+            raise DataError(f"The description of features in {dataset.name} is wrong: {error}. Correct it.") from None
+    return known
 
 
 def _shared_groups(splits: Mapping[SplitName, Split]) -> list[str]:

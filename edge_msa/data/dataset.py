@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
+from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.split_names import SPLITS
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -180,8 +181,8 @@ class Dataset:
     """The splits that the corpus has."""
     digest: str
     """SHA-256 of the file, or of the generator's parameters."""
-    frame_rates: Mapping[str, float] = field(default_factory=dict)
-    """Frame rates in Hz, by modality, where known."""
+    features: Mapping[str, FeatureSource] = field(default_factory=dict)
+    """What computed the features, by modality, where something is known."""
     notes: tuple[str, ...] = ()
     """What loading changed or dropped. Commands print these lines."""
     clip_labels: bool | None = None
@@ -227,4 +228,5 @@ class Dataset:
             )
             for name, split in self.splits.items()
         }
-        return replace(self, splits=splits, notes=(*self.notes, *notes))
+        features = {name: source for name, source in self.features.items() if name not in modalities}
+        return replace(self, splits=splits, features=features, notes=(*self.notes, *notes))

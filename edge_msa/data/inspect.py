@@ -12,6 +12,7 @@ import numpy as np
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.data.tasks import Task
 from edge_msa.text_tables import ABSENT, text_table
+from edge_msa_runtime.features import UNKNOWN, FeatureSource
 from edge_msa_runtime.modalities import MODALITIES
 
 # The note of `assemble` about replaced values.
@@ -61,8 +62,8 @@ class Inspection:
     """Name of the task."""
     dims: dict[str, int]
     """Features per frame, by modality."""
-    frame_rates: dict[str, float]
-    """Frame rates in Hz, by modality, where known."""
+    features: dict[str, FeatureSource]
+    """What computed the features, for each modality of the dataset."""
     absent: tuple[str, ...]
     """Modalities that no split has."""
     non_finite: dict[str, int]
@@ -86,7 +87,7 @@ def inspect_dataset(dataset: Dataset) -> Inspection:
         digest=dataset.digest,
         task=dataset.task.kind,
         dims=dataset.dims,
-        frame_rates=dict(dataset.frame_rates),
+        features={name: dataset.features.get(name, UNKNOWN) for name in dataset.dims},
         absent=tuple(modality for modality in MODALITIES if modality not in dataset.dims),
         non_finite={f"{match['split']}/{match['modality']}/{match['kind']}": int(match["count"]) for match in replaced},
         splits={name: _inspect_split(split, dataset.task, edges) for name, split in dataset.splits.items()},
@@ -155,8 +156,9 @@ def format_inspection(inspection: Inspection) -> str:
         f"absent modalities: {', '.join(inspection.absent) or 'none'}",
         f"NaN and inf: {', '.join(f'{n} in {where}' for where, n in inspection.non_finite.items()) or 'none'}",
     ]
-    if inspection.frame_rates:
-        lines.append("frame rates: " + ", ".join(f"{m} {rate:g} Hz" for m, rate in inspection.frame_rates.items()))
+    if inspection.features:
+        lines.append("features computed by:")
+        lines += [f"  {modality:<10}{source.describe()}" for modality, source in inspection.features.items()]
     for name, split in inspection.splits.items():
         lines += ["", f"{name}: {split.samples} samples from {split.groups} videos"]
         lines += ["", _modality_table(split), ""]

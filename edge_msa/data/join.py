@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Dataset, Frames, Split
+from edge_msa.errors import DataError
+from edge_msa_runtime.features import UNKNOWN, FeatureSource, fill_features, list_differences
 from edge_msa_runtime.modalities import MODALITIES
 
 
@@ -19,10 +21,11 @@ def join_train_splits(dataset: Dataset, others: Sequence[Dataset]) -> Dataset:
 
     Samples that lack a modality have no valid frame of it. Labels may be NaN. The ids and groups of the others get a
     prefix, so that they stay unique. Texts are dropped. The caller must make sure that tasks and numbers of features
-    agree.
+    agree. About the features of a modality, the first dataset that has it is believed.
 
     Raises:
-        DataError: One of the datasets has no train split.
+        DataError: One of the datasets has no train split, or has other features: frames of two extractors in one
+            modality would make teachers and students wrong without a sign.
     """
     if not others:
         return dataset
@@ -35,7 +38,28 @@ def join_train_splits(dataset: Dataset, others: Sequence[Dataset]) -> Dataset:
         {name: _join_frames([(part.modalities.get(name), len(part)) for part in parts]) for name in names},
     )
     digest = hashlib.sha256("".join(part.digest for part in (dataset, *others)).encode()).hexdigest()
-    return replace(dataset, splits={**dataset.splits, "train": train}, digest=digest)
+    features = _join_features([dataset, *others])
+    return replace(dataset, splits={**dataset.splits, "train": train}, digest=digest, features=features)
+
+
+def _join_features(datasets: Sequence[Dataset]) -> dict[str, FeatureSource]:
+    """Return what the first dataset with each modality states about it.
+
+    Raises:
+        DataError: A dataset contradicts an earlier one.
+    """
+    joined: dict[str, FeatureSource] = {}
+    stated: dict[str, FeatureSource] = {}
+    for dataset in datasets:
+        if differences := list_differences(stated, dataset.features):
+            raise DataError(
+                f"{dataset.name} must have the features of {datasets[0].name}, got others ({differences}). "
+                f"Compute them as for {datasets[0].name}. To correct a wrong statement, run: "
+                "edge-msa data convert FILE --output OUTPUT.npz --features FILE.toml"
+            )
+        stated = fill_features(stated, dataset.features)
+        joined = {**{name: dataset.features.get(name, UNKNOWN) for name in dataset.dims}, **joined}
+    return {name: source for name, source in joined.items() if not source.is_empty}
 
 
 def _add_prefix(split: Split, number: int) -> Split:

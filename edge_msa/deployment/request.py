@@ -15,6 +15,7 @@ from edge_msa_export.profiles import DeviceProfile
 from edge_msa_export.provenance import DataSource, NodePrecision, Provenance
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.features import FeatureSource
 
 Plan = Mapping[str, tuple[NodePrecision, ...]]
 """The precision of every node, by quantization scheme."""
@@ -29,6 +30,7 @@ def make_export_request(
     *,
     precision: str = "auto",
     graphs: GraphsByKey | None = None,
+    features: Mapping[str, FeatureSource] | None = None,
     ir: bool = False,
     dla: bool = False,
 ) -> ExportRequest:
@@ -40,6 +42,7 @@ def make_export_request(
         name: Name of the bundle.
         precision: `auto` for all precisions of the target, or the name of one, which is exported next to FP32.
         graphs: The student's FP32 graphs. The provenance then lists the precision of every node by quantization scheme.
+        features: What computed the features, by modality (default: what the run states).
         ir: Export OpenVINO graphs as OpenVINO IR.
         dla: Check TensorRT graphs for the target's DLA as well.
 
@@ -62,7 +65,7 @@ def make_export_request(
         smoothing=calibration.smoothing if calibration else {},
         fp32_weights=calibration.fp32_weights if calibration else {},
         precisions=None if precision == "auto" else tuple(dict.fromkeys(("fp32", precision))),
-        frame_rates=spec.frame_rates,
+        features=spec.features if features is None else features,
         text_model=student.text,
         openvino_ir=ir,
         check_dla=dla,

@@ -23,6 +23,7 @@ from edge_msa_export.provenance import Provenance
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.loader import Bundle
 from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.features import mismatch_warning
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
@@ -92,7 +93,9 @@ def session_source(session: Session, backend: str) -> Source:
 
 
 def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:
-    """Return the dataset with only the modalities that the bundle takes; a note names each one that was dropped.
+    """Return the dataset with only the modalities that the bundle takes.
+
+    Notes name each modality that was dropped, and features that differ from those of the training.
 
     Raises:
         DataError: The number of features or the kind of labels differs, or the dataset has none of the modalities.
@@ -115,7 +118,11 @@ def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:
         raise DataError(
             f"The task must be {manifest.task.kind}, as in the bundle, got {dataset.task.kind} in {dataset.name}."
         )
-    return drop_unused_modalities(dataset, tuple(manifest.modalities))
+    selected = drop_unused_modalities(dataset, tuple(manifest.modalities))
+    expected = {name: spec.features for name, spec in manifest.modalities.items()}
+    if (warning := mismatch_warning(expected, selected.features, dataset.name)) is not None:
+        selected = dataclasses.replace(selected, notes=(*selected.notes, warning))
+    return selected
 
 
 def _squeeze_scores(predictions: FloatArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import torch
 from edge_msa.console import is_verbose
 from edge_msa.errors import BackendUnavailableError, UsageError
 
+_DIGITS = 12
+
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
@@ -21,6 +24,17 @@ class PretrainedEncoder:
     name: str
     tokenizer: str
     model: Any
+
+    @property
+    def version(self) -> str:
+        """A digest of the tokenizer and the weights, and the revision on the hub if it is known."""
+        digest = hashlib.sha256(self.tokenizer.encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            values = value.detach().cpu().contiguous().view(-1).view(torch.uint8)
+            digest.update(name.encode() + values.numpy().tobytes())
+        revision = getattr(self.model.config, "_commit_hash", None)
+        suffix = f" revision {revision[:_DIGITS]}" if revision else ""
+        return f"sha256 {digest.hexdigest()[:_DIGITS]}{suffix}"
 
     @property
     def width(self) -> int:
@@ -75,7 +89,8 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
     if layers is not None:
         _keep_layers(model, layers, source)
     text = tokenizer.backend_tokenizer.to_str()
-    return PretrainedEncoder(source, text, model.eval().to(device or torch.device("cpu")))
+    name = Path(source).resolve().name if local else source
+    return PretrainedEncoder(name, text, model.eval().to(device or torch.device("cpu")))
 
 
 def import_transformers(purpose: str) -> Any:

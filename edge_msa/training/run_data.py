@@ -10,6 +10,7 @@ from edge_msa.data.opening import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import parse_task
 from edge_msa.errors import UnstatedTaskError, UsageError
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
+from edge_msa_runtime.features import UNKNOWN, mismatch_warning
 
 
 def open_dataset_for_run(run: Run, source: str | None, task_name: str | None) -> Dataset:
@@ -32,10 +33,15 @@ def open_unencoded_dataset_for_run(run: Run, source: str | None, task_name: str 
     """Open data as `open_dataset_for_run` does, but do not encode texts.
 
     Notes about the run's own training data were printed by its training, so they are printed only with `--verbose`.
+    A note says if the data has other features than the run was trained on.
     Unlabeled samples of the valid and test splits are left out: their labels select and measure models.
     """
     dataset = keep_labeled(_open(run, data_source_for_run(run, source), task_name), ("valid", "test"))
-    print_notes(dataset.notes, known=run.was_made_from(dataset.digest))
+    known = run.was_made_from(dataset.digest)
+    print_notes(dataset.notes, known=known)
+    if not known:
+        expected = {name: run.spec.features.get(name, UNKNOWN) for name in run.spec.feature_modalities}
+        print_notes(filter(None, [mismatch_warning(expected, dataset.features, dataset.name)]))
     return dataset
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from edge_msa.artifacts.model_spec import TEXT_ONLY_HINT
 from edge_msa.console import print_json, print_notes, print_output, print_progress, print_result
 from edge_msa.data.dataset import Dataset
+from edge_msa.data.features import load_features, replace_features
 from edge_msa.data.formats.archive import check_archive_path, write_archive
 from edge_msa.data.inspect import format_inspection, inspect_dataset
 from edge_msa.data.labeled import is_labeled
@@ -22,6 +23,7 @@ from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.device import resolve_device
 from edge_msa.training.text.encode_dataset import encode_texts
 from edge_msa.training.text.text_input import TextInput
+from edge_msa_runtime.features import FeatureSource
 
 
 def inspect(source: str, task_name: str | None, *, clip_labels: bool | None = None, json: bool) -> None:
@@ -40,6 +42,7 @@ def convert(
     samples: str | None = None,
     unlabeled: bool = False,
     clip_labels: bool | None = None,
+    features: Path | None = None,
 ) -> None:
     """Write a feature file as an archive.
 
@@ -52,12 +55,14 @@ def convert(
         samples: Slice of the training samples to keep, e.g. `0:2000`; None for all.
         unlabeled: Write only the train split, without its labels.
         clip_labels: As in `open_dataset`. The archive keeps the choice.
+        features: TOML file that states what computed the features (default: what the file states).
 
     Raises:
         UsageError: An option is invalid, the file has no frames, or the slice has no samples.
     """
     check_archive_path(output)
-    dataset = _open_any(source, task_name, clip_labels)
+    stated = load_features(features) if features else {}
+    dataset = replace_features(_open_any(source, task_name, clip_labels), stated)
     print_notes(dataset.notes)
     if not dataset.dims:
         raise UsageError(f"{source} {TEXT_ONLY_HINT}.")
@@ -125,7 +130,8 @@ def encode_with(encoder: PretrainedEncoder, dataset: Dataset, *, max_tokens: int
     The tokenizer of the encoder handles case and punctuation. A text without a word has no valid frame.
     """
     tokenizer = TextTokenizer(encoder.tokenizer, max_tokens, special=True)
-    return encode_texts(dataset, TextInput(tokenizer, TransformerTextEncoder(encoder.model)))
+    text_input = TextInput(tokenizer, TransformerTextEncoder(encoder.model))
+    return encode_texts(dataset, text_input, FeatureSource(encoder.name, encoder.version))
 
 
 def _open_any(source: str, task_name: str | None, clip_labels: bool | None) -> Dataset:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -34,6 +35,7 @@ from edge_msa.console import (
     print_up_to_date,
 )
 from edge_msa.data.dataset import Dataset
+from edge_msa.data.features import complete_features, load_features, unknown_modalities
 from edge_msa.deployment.graphs import load_all_graphs
 from edge_msa.deployment.lint_report import summarize_warnings
 from edge_msa.deployment.request import make_export_request
@@ -66,6 +68,7 @@ from edge_msa_runtime.atomic_files import restore_folder
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.errors import BundleError
+from edge_msa_runtime.features import FeatureSource, features_to_json
 from edge_msa_runtime.output_paths import FOLDER, check_output
 
 DEFAULT_MODEL = Path("runs/calibrated")
@@ -85,6 +88,7 @@ def export_model(
     remote: RemoteConfig | None = None,
     allow_worse_than_constant: bool = False,
     task: str | None = None,
+    features: Path | None = None,
     in_pipeline: bool = False,
     accept_gate_failure: bool = False,
 ) -> Path:
@@ -102,6 +106,7 @@ def export_model(
         remote: A device of the target's kind. Every precision is verified and timed on it (default: on this machine).
         allow_worse_than_constant: Whether to export a model that does not beat a constant on validation.
         task: Name of the task (default: the task that the data states).
+        features: TOML file that states what computed the features, as far as the run does not (default: nothing).
         in_pipeline: Whether to print less, because the step is part of a pipeline.
         accept_gate_failure: Whether a failed accuracy gate is a note instead of an error.
 
@@ -121,7 +126,9 @@ def export_model(
         LintTarget.from_profile(profile, "tensorrt", dla=True)
     if remote:
         _check_remote(remote, profile, precision)
+    stated = load_features(features) if features else {}
     run = _find_run(model)
+    known = complete_features(run.spec.features, stated, run.spec.dims, str(run.path))
     unencoded = open_unencoded_dataset_for_run(run, data, task)
     settings = {
         "target": profile.name,
@@ -131,6 +138,7 @@ def export_model(
         "ir": ir,
         "dla": dla,
         "host": remote.host.address if remote else None,
+        "features": features_to_json(stated),
     }
     requested = _make_request("export", settings, profile, run, unencoded)
     if (failure := _find_current_bundle(output, requested)) is not None:
@@ -139,12 +147,15 @@ def export_model(
 
     # Load.
     student = load_deployable_student(run, encode_texts_for_run(run, unencoded))
-    make_request = partial(make_export_request, student, profile, output.name, precision=precision, ir=ir, dla=dla)
+    make_request = partial(
+        make_export_request, student, profile, output.name, precision=precision, features=known, ir=ir, dla=dla
+    )
     list_variants(make_request())  # raises before the slow export of graphs if the target does not support an option
     _check_against_constants(student, allowed=allow_worse_than_constant)
     graphs = load_all_graphs(student)
     request = make_request(graphs=graphs)
     print_notes(_notes(student.run, profile))
+    print_notes(_unknown_features(known, run, profile, output))
 
     # Build, measure, choose and write.
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
@@ -399,6 +410,19 @@ def _notes(run: Run, profile: DeviceProfile) -> Iterator[str]:
         yield (
             f"{run.path} is not calibrated, so the bundle will not contain int8. "
             f"To add it, run: edge-msa calibrate {run.path}"
+        )
+
+
+def _unknown_features(
+    features: Mapping[str, FeatureSource], run: Run, profile: DeviceProfile, output: Path
+) -> Iterator[str]:
+    """Yield a note for each modality of which the bundle will not state what computes its features."""
+    arguments = ["--target", profile.name, "--model", str(run.path), "--output-dir", str(output)]
+    for name in unknown_modalities(features, run.spec.dims):
+        command = shlex.join(["edge-msa", "export", *arguments, "--features", "features.toml", "--overwrite"])
+        yield (
+            f"{name}: the bundle does not state what computes its features, so it cannot warn about other ones. State "
+            f"it in a TOML file, [{name}] with extractor = ..., and run: {command}"
         )
 
 

@@ -31,8 +31,12 @@ from edge_msa.training.text.text_input import TextInput, write_text_input
 from edge_msa.training.text.train import Corpus, TrainedTextModel, fit_text_model
 from edge_msa.workflows.baseline_warning import warn_if_no_better_than_constant
 from edge_msa_export.text import BUCKET_LENGTHS
+from edge_msa_runtime.features import UNKNOWN, FeatureSource
 
 _VALID: tuple[SplitName, ...] = ("valid",)
+_ORIGIN = " from "
+"""Separates the kind of a text encoder from what it was trained from, in the name of the extractor."""
+_DIGITS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +121,8 @@ def train_text_model(
     )
     stages = {"transfer": Corpus.concatenate(corpora.train[:-1])} if len(corpora.train) > 1 else {}
     stages |= {"final": Corpus.concatenate(corpora.train[-1:])}
-    run = _train(text_input, stages, corpora, settings, request, output_dir, context)
+    origin = Path(encoder).name if Path(encoder).exists() else encoder
+    run = _train(text_input, stages, corpora, settings, request, output_dir, context, origin)
     print_output("text model", output_dir, None if in_pipeline else _next_command(output_dir))
     return run
 
@@ -187,7 +192,8 @@ def distill_text_model(
         "transfer": dataclasses.replace(all_texts, predictions=predictions),
         "final": Corpus.concatenate(corpora.train[-1:], predictions[-last:]),
     }
-    run = _train(text_input, stages, corpora, settings, request, output_dir, context)
+    origin = sources[0].spec.features.get("language", UNKNOWN).extractor.partition(_ORIGIN)[2]
+    run = _train(text_input, stages, corpora, settings, request, output_dir, context, origin)
     print_output("text model", output_dir, None if in_pipeline else _next_command(output_dir))
     return run
 
@@ -200,6 +206,7 @@ def _train(
     request: Request,
     output_dir: Path,
     context: TrainingContext,
+    origin: str,
 ) -> Run:
     text_input.text_encoder.to(context.device)
     target = corpora.target
@@ -222,7 +229,7 @@ def _train(
             model="student",
             **request.to_json(),
             config=dataclasses.asdict(trained.config),
-            spec=_create_spec(trained, corpora, digest),
+            spec=_create_spec(trained, corpora, digest, origin),
             metrics=trained.metrics,
         )
         write_run(work, info, trained.weights, trained.log)
@@ -232,18 +239,20 @@ def _train(
     return run
 
 
-def _create_spec(trained: TrainedTextModel, corpora: _Corpora, digest: str) -> ModelSpec:
+def _create_spec(trained: TrainedTextModel, corpora: _Corpora, digest: str, origin: str) -> ModelSpec:
     text_input, target = trained.text_input, corpora.target
     dim = text_input.text_encoder.dim
     # A model must not depend on the test split. Longer texts are processed in chunks.
     splits = (split for name, split in target.splits.items() if name != "test")
     longest = max(len(ids) for split in splits for ids in text_input.tokenizer.ids(split.texts))
     window = next((bucket for bucket in BUCKET_LENGTHS if bucket >= longest), longest)
+    extractor = f"edge-msa text {text_input.text_encoder.kind}{_ORIGIN}{origin}"
+    source = FeatureSource(extractor, f"sha256 {digest[:_DIGITS]}")
     return ModelSpec(
         target.task,
         {"language": dim},
         {"language": min(window, text_input.tokenizer.max_tokens)},
-        {},
+        {"language": source},
         FeatureNormalization.identity({"language": dim}),
         corpora.sources[-1],
         TextInputSpec(text_input.text_encoder.kind, text_input.tokenizer.max_tokens, digest),

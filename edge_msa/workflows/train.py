@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from edge_msa.config.teachers import TeacherName, TeacherRecipe, uses_msm
 from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date
 from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import SPLITS, Dataset
+from edge_msa.data.features import complete_features, load_features
 from edge_msa.data.opening import open_and_report
 from edge_msa.data.range_check import check_value_range
 from edge_msa.training.context import Hardware, TrainingContext
@@ -24,6 +26,7 @@ from edge_msa.training.teachers.train import train_by_recipe
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
 from edge_msa.training.text.text_input import copy_text_input
 from edge_msa.workflows.baseline_warning import warn_if_no_better_than_constant
+from edge_msa_runtime.features import FeatureSource, features_to_json
 
 
 def train_teacher(
@@ -37,6 +40,7 @@ def train_teacher(
     hardware: Hardware | None = None,
     task: str | None = None,
     text_model: Path | None = None,
+    features: Path | None = None,
     in_pipeline: bool = False,
 ) -> Run:
     """Train a teacher and write its run, unless an identical run exists.
@@ -53,14 +57,16 @@ def train_teacher(
         hardware: Device, precision and logging options.
         task: Name of the task (default: the task that the file states).
         text_model: Run whose text encoder computes the language frames (default: the language features of the file).
+        features: TOML file that states what computed the features, as far as the data does not (default: nothing).
         in_pipeline: Whether to omit the suggestion of the next command.
 
     Raises:
-        UsageError: The recipe or the data cannot be used.
+        UsageError: The recipe or the data cannot be used, or `features` contradicts the data.
         DataError: The content of the data cannot be used for training.
         TrainingError: The training diverged.
     """
     context = (hardware or Hardware()).start()
+    stated = load_features(features) if features else {}
     dataset = open_and_report(data, task, labeled=SPLITS)
     text_run = load_run(text_model) if text_model else None
     run, is_new = train_on_dataset(
@@ -72,6 +78,7 @@ def train_teacher(
         seed=seed,
         context=context,
         text_model=text_run,
+        features=stated,
     )
     if is_new:
         next_command = f"edge-msa distill --teacher {output_dir} --output-dir student"
@@ -90,6 +97,7 @@ def train_on_dataset(
     context: TrainingContext,
     reported: Collection[str] = (),
     text_model: Run | None = None,
+    features: Mapping[str, FeatureSource] | None = None,
 ) -> tuple[Run, bool]:
     """Train a teacher on an opened dataset, unless an identical run exists.
 
@@ -103,6 +111,7 @@ def train_on_dataset(
         context: Hardware to train on.
         reported: Notes that were printed before and are not repeated.
         text_model: Run whose text encoder computed the language frames.
+        features: What computed the features, as far as the dataset does not state it.
 
     Returns:
         The run, and whether it is new.
@@ -110,9 +119,12 @@ def train_on_dataset(
     spec = ModelSpec.for_training(dataset, source)
     if text_model is not None:
         spec = spec.with_text_input(text_model.spec)
+    if features:
+        spec = dataclasses.replace(spec, features=complete_features(spec.features, features, spec.dims, dataset.name))
     settings = recipe.model_dump()
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": context.precision}
     inputs |= {"text model": text_model.digest} if text_model is not None else {}
+    inputs |= {"features": json.dumps(features_to_json(features))} if features else {}
     request = Request(f"train {model}", settings, seed, inputs, {"data": source})
     if run := find_current_shared_run(output_dir, request, context):
         print_up_to_date(output_dir)

@@ -14,6 +14,7 @@ from edge_msa_export.profiles import PRECISIONS, DeviceProfile
 from edge_msa_export.provenance import Provenance
 from edge_msa_export.text import ExportableText
 from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.modalities import Subset
 
 Frames = NDArray[np.float32]
@@ -59,7 +60,7 @@ class ExportRequest:
         smoothing: smoothing factors of the text encoder's layers that the ranges assume, by weight.
         fp32_weights: weights whose layers stay in float, each with the reason, by quantization scheme.
         precisions: precisions to export; None for all that the device supports. fp32 is always exported.
-        frame_rates: frames per second by modality; modalities with unknown rates are absent.
+        features: what computed the features, by modality; modalities of which nothing is known are absent.
         text_model: model that turns text into language frames; None if the student takes features only.
         openvino_ir: whether to write the graphs for OpenVINO as IR instead of ONNX.
         check_dla: whether to check the graphs for TensorRT against the rules of the device's DLA too.
@@ -82,7 +83,7 @@ class ExportRequest:
     smoothing: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     fp32_weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     precisions: tuple[str, ...] | None = None
-    frame_rates: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, FeatureSource] = field(default_factory=dict)
     text_model: ExportableText | None = None
     openvino_ir: bool = False
     check_dla: bool = False

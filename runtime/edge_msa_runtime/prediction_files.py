@@ -13,9 +13,11 @@ import numpy as np
 
 from edge_msa_runtime.atomic_files import write_file
 from edge_msa_runtime.errors import InferenceError, UsageError
+from edge_msa_runtime.features import mismatch_warning
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import TaskSpec
+    from edge_msa_runtime.features import FeatureSource
     from edge_msa_runtime.inputs.samples import Sample
     from edge_msa_runtime.prediction import Prediction
     from edge_msa_runtime.session import Session
@@ -115,6 +117,22 @@ def usable_modalities(session: Session, available: Sequence[str], *, has_text: b
             f"got {', '.join(has) or 'nothing'}. Pass other data or another bundle."
         )
     return used, notes
+
+
+def check_features(
+    session: Session, features: Mapping[str, FeatureSource], modalities: Sequence[str], data: str
+) -> str | None:
+    """Return a warning if data has other features than the bundle was trained on; None if nothing contradicts.
+
+    Args:
+        session: a session of the bundle.
+        features: what is known about the features of the data, by modality.
+        modalities: what the predictions are made from, see `usable_modalities`.
+        data: name of the data.
+    """
+    specs = session.manifest.modalities
+    expected = {name: specs[name].features for name in modalities if name in specs}
+    return mismatch_warning(expected, features, data)
 
 
 def summarize(predicted: Sequence[PredictedSample]) -> list[str]:

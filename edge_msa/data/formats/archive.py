@@ -18,6 +18,7 @@ from edge_msa.data.tasks import NO_TASK, Task, find_task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.atomic_files import atomic_file
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.features import features_to_json
 from edge_msa_runtime.inputs.archives import HEADER, SCHEMA, check_finite, parse_archive
 
 
@@ -63,7 +64,7 @@ def load_archive(arrays: dict[str, NDArray[Any]], path: Path, options: LoadOptio
         archive.splits,
         options=options,
         digest=file_sha256(path),
-        frame_rates=archive.frame_rates,
+        features=archive.features,
         notes=archive.notes,
     )
 
@@ -73,7 +74,7 @@ def _to_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
         "schema": SCHEMA,
         "name": dataset.name,
         "task": None if dataset.task == NO_TASK else dataclasses.asdict(dataset.task),
-        "frame_rates": dict(dataset.frame_rates),
+        "features": features_to_json(dataset.features),
         "notes": list(dataset.notes),
     }
     if dataset.clip_labels is not None:

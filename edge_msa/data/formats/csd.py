@@ -5,6 +5,9 @@ an object `{"train": [video, ...], "valid": [...], "test": [...]}`. A file store
 (m, n). The samples are the ids in `labels.csd`; a sample has m valid frames.
 
 Without `labels.csd`, the samples are all ids of the other files, and `splits.json` is optional.
+
+`<root>/metadata` states what computed the features: `root name`, such as COVAREP, `computational sequence version` and
+`dimension names`. `intervals` (m, 2) of the sequences, in seconds, tell the frame rate if frames are evenly spaced.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 from edge_msa_runtime.inputs.split_names import find_splits, ignored_split_note
 from edge_msa_runtime.modalities import MODALITIES
@@ -36,6 +41,10 @@ _LAYOUT = (
     "labels.csd, at least one of language.csd, audio.csd and vision.csd, and splits.json "
     '{"train": [video, ...], "valid": [...], "test": [...]}'
 )
+_ROOT_NAME, _VERSION, _NAMES = "root name", "computational sequence version", "dimension names"
+_UNSPECIFIC_NAMES = {"", "root", "data", "features", "text", "words", "acoustic", "video", "visual", *MODALITIES}
+# A frame rate needs some steps, and nearly all of them equal: the first and last frame of a segment may be cut.
+_MIN_STEPS, _STEP_TOLERANCE, _EVEN_SHARE = 20, 0.02, 0.9
 _MOSEI_COLUMNS = 7  # sentiment, then happy, sad, anger, surprise, disgust, fear
 
 Sequences = dict[str, NDArray[Any]]
@@ -55,8 +64,9 @@ def load_csd(folder: Path, options: LoadOptions) -> Dataset:
         names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
         raise UsageError(f"{folder} must contain {_LAYOUT}, got {names}.")
     notes: list[str] = []
-    features = {modality: _load_sequences(folder / f"{modality}.csd") for modality in available}
-    labels = _load_sequences(folder / "labels.csd") if labeled else {}
+    files = {modality: _load_file(folder / f"{modality}.csd", notes) for modality in available}
+    features = {modality: file.sequences for modality, file in files.items()}
+    labels = _load_file(folder / "labels.csd", []).sequences if labeled else {}
     task = resolve_task(options, None, str(folder), {"labels": RawSplit((), _values(labels), {})})
     labels = _label_rows(labels, task, folder, notes)
     samples = list(labels) if labeled else list(dict.fromkeys(name for part in features.values() for name in part))
@@ -70,16 +80,90 @@ def load_csd(folder: Path, options: LoadOptions) -> Dataset:
     raw = {split: _raw_split(split, ids, labels if labeled else None, features) for split, ids in members.items()}
     used = [*(f"{modality}.csd" for modality in available), *(["labels.csd"] if labeled else [])]
     digest = _folder_digest(folder, [*used, *(["splits.json"] if splits_path.is_file() else [])])
-    return assemble(folder.resolve().name, task, raw, options=options, digest=digest, notes=notes)
+    return assemble(
+        folder.resolve().name,
+        task,
+        raw,
+        options=options,
+        digest=digest,
+        features={modality: file.source for modality, file in files.items()},
+        notes=notes,
+    )
 
 
-def _load_sequences(path: Path) -> Sequences:
-    """Return all sequences of the file, (m, n) by id."""
+@dataclass(frozen=True)
+class _File:
+    """The content of one file."""
+
+    sequences: Sequences
+    """The features (m, n) by id."""
+    source: FeatureSource
+    """What the file states about its features."""
+
+
+def _load_file(path: Path, notes: list[str]) -> _File:
+    """Return the content of a file. Notes say which metadata cannot be used."""
     with open_hdf5(path) as file:
         roots = list(file)
         if len(roots) != 1 or "data" not in file[roots[0]]:
             raise DataError(f"{path} must have one root group with a group 'data'; it is not a computational sequence.")
-        sequences = {str(name): np.asarray(entry["features"]) for name, entry in file[roots[0]]["data"].items()}
+        root = file[roots[0]]
+        sequences = {str(name): np.asarray(entry["features"]) for name, entry in root["data"].items()}
+        intervals = [np.asarray(entry["intervals"]) for entry in root["data"].values() if "intervals" in entry]
+        metadata = _load_metadata(root["metadata"]) if "metadata" in root else {}
+    _check_sequences(sequences, path)
+    dims = {features.shape[1] for features in sequences.values()}
+    return _File(sequences, _feature_source(metadata, dims, _frame_rate(intervals), path, notes))
+
+
+def _load_metadata(group: Any) -> dict[str, Any]:
+    """Return the values of the metadata that can be used. Each is one JSON string, alone or in an array (1,)."""
+    metadata = {}
+    for key in (_ROOT_NAME, _VERSION, _NAMES):
+        if key not in group or group[key].size != 1:
+            continue
+        stored = np.asarray(group[key]).reshape(-1)[0]
+        text = stored.decode("utf-8", "replace") if isinstance(stored, bytes) else str(stored)
+        try:
+            metadata[key] = json.loads(text)
+        except (ValueError, RecursionError):
+            metadata[key] = text
+    return metadata
+
+
+def _feature_source(
+    metadata: Mapping[str, Any], dims: Collection[int], rate: float | None, path: Path, notes: list[str]
+) -> FeatureSource:
+    name, version, names = (metadata.get(key) for key in (_ROOT_NAME, _VERSION, _NAMES))
+    stated: dict[str, Any] = {"rate_hz": rate}
+    if isinstance(name, str) and name.strip().lower() not in _UNSPECIFIC_NAMES:
+        stated["extractor"] = name.replace("_", " ")
+        stated["version"] = str(version) if isinstance(version, (str, int, float)) else ""
+    if isinstance(names, list) and names:
+        if {len(names)} == set(dims):
+            stated["names"] = names
+        else:
+            width = ", ".join(map(str, sorted(dims)))
+            notes.append(f"{path.name} names {len(names)} dimensions for {width} features: the names are ignored")
+    try:
+        return FeatureSource.from_json(stated, "metadata")
+    except ValueError as error:
+        notes.append(f"the metadata of {path.name} is ignored ({error})")
+        return FeatureSource(rate_hz=rate)
+
+
+def _frame_rate(intervals: Sequence[NDArray[Any]]) -> float | None:
+    """Return the frames per second if nearly all steps are equal; None otherwise, e.g. with one frame per word."""
+    starts = [item[:, 0] for item in intervals if item.ndim == 2 and item.dtype.kind in "fiu"]
+    steps = np.concatenate([np.zeros(0), *(np.diff(item.astype(np.float64)) for item in starts)])
+    if len(steps) < _MIN_STEPS or not np.isfinite(steps).all():
+        return None
+    step = float(np.median(steps))
+    even = np.abs(steps - step) <= _STEP_TOLERANCE * step
+    return float(f"{1 / step:.4g}") if step > 0 and even.mean() >= _EVEN_SHARE else None
+
+
+def _check_sequences(sequences: Sequences, path: Path) -> None:
     for name, features in sequences.items():
         if not name.endswith("]") or "[" not in name:
             raise DataError(
@@ -89,7 +173,6 @@ def _load_sequences(path: Path) -> Sequences:
             raise DataError(
                 f"The features of {name!r} in {path} must be numbers (m, n), got {features.dtype} {features.shape}."
             )
-    return sequences
 
 
 def _values(sequences: Sequences) -> NDArray[Any]:

@@ -21,6 +21,8 @@ from edge_msa.data.formats.pickled_splits import (
     any_split_has,
     as_array,
     count_samples,
+    name_arrays,
+    published_shapes,
     select_splits,
     stated_lengths,
     stated_texts,
@@ -31,11 +33,23 @@ from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import MOSI, SIMS
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+from edge_msa_runtime.inputs.published_files import PublishedFile, find_features
 from edge_msa_runtime.inputs.split_names import find_split
 
 _SCORES = "regression_labels"
 _CLASSES = "classification_labels"
+
+# What the publishers of the files state. Files of these shapes have `text` of several encoders, and sources disagree on
+# what computed the 5 audio and 20 vision features of MOSI, so these are not known.
+_MOSEI = {"audio": FeatureSource("COVAREP"), "vision": FeatureSource("FACET")}
+_SIMS = {"audio": FeatureSource("librosa"), "vision": FeatureSource("OpenFace", "2.0")}
+PUBLISHED = (
+    PublishedFile(published_shapes((16326, 1871, 4659), audio=(50, 74), vision=(50, 35)), _MOSEI),
+    PublishedFile(published_shapes((16326, 1871, 4659), audio=(500, 74), vision=(500, 35)), _MOSEI),
+    PublishedFile(published_shapes((1368, 456, 457), audio=(400, 33), vision=(55, 709)), _SIMS),
+)
 
 
 def is_mmsa(content: Mapping[str, Any]) -> bool:
@@ -71,7 +85,8 @@ def parse_mmsa(content: Mapping[str, Any], path: Path, options: LoadOptions) -> 
     sims = any(f"{_SCORES}_T" in split for split in splits.values())
     stated = SIMS if sims else MOSI if any(split.labels is not None for split in raw.values()) else None
     task = resolve_task(options, stated, path, raw, layout_notes=notes)
-    return assemble(path.stem, task, raw, options=options, digest=file_sha256(path), notes=notes)
+    features = find_features(name_arrays(splits), PUBLISHED)
+    return assemble(path.stem, task, raw, options=options, digest=file_sha256(path), features=features, notes=notes)
 
 
 def parse_single_split(content: Mapping[str, Any], path: Path, options: LoadOptions) -> Dataset:

@@ -21,6 +21,8 @@ from edge_msa.data.formats.pickled_splits import (
     any_split_has,
     as_array,
     count_samples,
+    name_arrays,
+    published_shapes,
     select_splits,
     stated_lengths,
     stated_texts,
@@ -31,7 +33,16 @@ from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import EMOTIONS, MOSI
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+from edge_msa_runtime.inputs.published_files import PublishedFile, find_features
+
+# The publishers of the aligned files of MOSEI and IEMOCAP state the extractors, but no versions.
+_EXTRACTORS = {"language": FeatureSource("GloVe"), "audio": FeatureSource("COVAREP"), "vision": FeatureSource("FACET")}
+PUBLISHED = tuple(
+    PublishedFile(published_shapes(counts, text=(frames, 300), audio=(frames, 74), vision=(frames, 35)), _EXTRACTORS)
+    for counts, frames in (((16265, 1869, 4643), 50), ((2717, 798, 938), 20))
+)
 
 
 def is_mult(content: Mapping[str, Any]) -> bool:
@@ -53,7 +64,8 @@ def parse_mult(content: Mapping[str, Any], path: Path, options: LoadOptions) -> 
     known = [array for array in labels.values() if array is not None]
     stated = EMOTIONS if any(array.ndim == 2 for array in known) else MOSI if known else None
     task = resolve_task(options, stated, path, raw, layout_notes=notes)
-    return assemble(path.stem, task, raw, options=options, digest=file_sha256(path), notes=notes)
+    features = find_features(name_arrays(splits), PUBLISHED)
+    return assemble(path.stem, task, raw, options=options, digest=file_sha256(path), features=features, notes=notes)
 
 
 def _labels(name: SplitName, split: Mapping[str, Any], path: Path) -> NDArray[Any] | None:

@@ -61,6 +61,30 @@ def count_samples(split: Mapping[str, Any], *first: str) -> int:
     return 0
 
 
+def name_arrays(splits: Splits) -> dict[str, NDArray[Any]]:
+    """Return the arrays of all splits by names such as `train/audio`."""
+    return {
+        f"{name}/{key}": value
+        for name, split in splits.items()
+        for key, value in split.items()
+        if isinstance(value, np.ndarray)
+    }
+
+
+def published_shapes(counts: tuple[int, int, int], **shapes: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays of a published file, named as `name_arrays` does.
+
+    Args:
+        counts: Samples of the train, valid and test split.
+        shapes: Frames and features of an array, by its key in a split.
+    """
+    return {
+        f"{name}/{key}": (count, *shape)
+        for name, count in zip(SPLITS, counts, strict=True)
+        for key, shape in shapes.items()
+    }
+
+
 def as_array(value: Any, where: str) -> NDArray[Any]:
     """Return a list or array as an array.
 

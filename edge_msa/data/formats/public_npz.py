@@ -34,4 +34,12 @@ def load_public_npz(arrays: dict[str, NDArray[Any]], path: Path, options: LoadOp
             features.notes.append(
                 f"labels are {np.nanmin(every):g} to {np.nanmax(every):g}: the task is plain regression"
             )
-    return assemble(path.stem, task, features.splits, options=options, digest=file_sha256(path), notes=features.notes)
+    return assemble(
+        path.stem,
+        task,
+        features.splits,
+        options=options,
+        digest=file_sha256(path),
+        features=features.features,
+        notes=features.notes,
+    )

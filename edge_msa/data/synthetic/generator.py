@@ -30,6 +30,8 @@ from edge_msa.data.synthetic.world import (
 )
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import DataError
+from edge_msa_runtime.features import FeatureSource
+from edge_msa_runtime.modalities import MODALITIES
 
 Indices = NDArray[np.int64]
 
@@ -75,7 +77,9 @@ def generate_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0) -> Datase
         for index, name in enumerate(SPLITS)
     }
     parameters = json.dumps({"synthetic": VERSION, "seed": seed, **asdict(config)}, sort_keys=True)
-    return Dataset("synthetic", MOSI, splits, hashlib.sha256(parameters.encode()).hexdigest())
+    source = FeatureSource("edge-msa synthetic data", str(VERSION))
+    features = dict.fromkeys(MODALITIES, source)
+    return Dataset("synthetic", MOSI, splits, hashlib.sha256(parameters.encode()).hexdigest(), features)
 
 
 def _draw_split(name: SplitName, count: int, rng: np.random.Generator) -> Split:

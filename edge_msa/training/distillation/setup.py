@@ -21,6 +21,7 @@ from edge_msa.training.distillation.targets import DistillationTargets, Teacher,
 from edge_msa.training.load import load_model
 from edge_msa.training.run_data import data_source_for_run, encode_texts_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.text.load import require_text_model
+from edge_msa_runtime.features import fill_features
 
 
 @dataclass
@@ -78,7 +79,8 @@ def prepare_distillation(
     """Load the teachers and the data, and derive the student's spec.
 
     The student has the modalities of all teachers. If several teachers normalize the same modality, the student uses
-    the normalization of the first one. Its ranges also cover the transfer files. A later teacher does not use a
+    the normalization of the first one. Its ranges also cover the transfer files. What the data does not state about its
+    features is known from the teachers. A later teacher does not use a
     modality whose number of features in the data differs from the number that it was trained on.
 
     Args:
@@ -113,7 +115,12 @@ def prepare_distillation(
         student_dataset = _dataset_of(encoder_run, text_spec, source, transfers)
     unnormalized = spec.select_inputs(student_dataset)
     spec = spec.narrow_to(unnormalized).widen(unnormalized.split("train"))
-    spec = dataclasses.replace(spec, data_source=data_source_for_run(runs[0], data), language_padding=False)
+    spec = dataclasses.replace(
+        spec,
+        data_source=data_source_for_run(runs[0], data),
+        features=fill_features(unnormalized.features, spec.features),
+        language_padding=False,
+    )
     normalized = spec.normalize(unnormalized)
     print_notes(normalized.notes[len(source.notes) :], known=runs[0].was_made_from(source.digest))
     print_notes(dropped_frames_notes(normalized))

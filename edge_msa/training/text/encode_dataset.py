@@ -19,18 +19,24 @@ from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.training.text.frame_encoder import TextFrameEncoder, text_frames
 from edge_msa.training.text.load import load_text_input, require_text_input
 from edge_msa.training.text.text_input import TextInput
+from edge_msa_runtime.features import UNKNOWN, FeatureSource
 
 _ENCODERS: weakref.WeakValueDictionary[str, TextFrameEncoder] = weakref.WeakValueDictionary()
 """The encoders of runs that a dataset uses, by the digest of the text encoder."""
 
 
-def encode_texts(dataset: Dataset, text_input: TextInput) -> Dataset:
+def encode_texts(dataset: Dataset, text_input: TextInput, source: FeatureSource) -> Dataset:
     """Return the dataset with the language frames that a tokenizer and text encoder compute from its texts.
+
+    Args:
+        dataset: Dataset with texts.
+        text_input: Tokenizer and text encoder.
+        source: Their name and version.
 
     Raises:
         DataError: A split has no texts.
     """
-    return _replace_all(dataset, text_frames(text_input), text_input.tokenizer)
+    return _replace_all(dataset, text_frames(text_input), text_input.tokenizer, source)
 
 
 def encode_texts_with_run(run: Run, dataset: Dataset) -> Dataset:
@@ -38,15 +44,15 @@ def encode_texts_with_run(run: Run, dataset: Dataset) -> Dataset:
 
     All datasets that are encoded with the same text encoder share the frames that it has computed.
     """
-    digest = require_text_input(run).digest
+    digest, source = require_text_input(run).digest, run.spec.features.get("language", UNKNOWN)
     encoder = _ENCODERS.get(digest)
     if encoder is not None:
-        return _replace_all(dataset, encoder.frames, encoder.tokenizer)
+        return _replace_all(dataset, encoder.frames, encoder.tokenizer, source)
     loaded = load_text_input(run)
     if isinstance(loaded.text_encoder, EmbeddingTableEncoder):
-        return _replace_all(dataset, text_frames(loaded), loaded.tokenizer)
+        return _replace_all(dataset, text_frames(loaded), loaded.tokenizer, source)
     encoder = _ENCODERS[digest] = TextFrameEncoder(loaded)
-    return _replace_all(dataset, encoder.frames, loaded.tokenizer)
+    return _replace_all(dataset, encoder.frames, loaded.tokenizer, source)
 
 
 def mark_texts(dataset: Dataset, dim: int) -> Dataset:
@@ -67,7 +73,8 @@ def mark_texts(dataset: Dataset, dim: int) -> Dataset:
         has_text = np.array([[bool(text.strip())] for text in split.texts])
         frames = Frames(has_text, values=np.zeros((len(split), 1, dim), np.float32))
         splits[name] = replace_language(split, frames)
-    return dataclasses.replace(dataset, splits=splits)
+    features = {name: source for name, source in dataset.features.items() if name != "language"}
+    return dataclasses.replace(dataset, splits=splits, features=features)
 
 
 def replace_language(split: Split, frames: Frames) -> Split:
@@ -92,13 +99,15 @@ def print_truncation_notes(tokenizer: TextTokenizer, dataset: Dataset) -> None:
             print_note(note)
 
 
-def _replace_all(dataset: Dataset, frames: Callable[[Sequence[str]], Frames], tokenizer: TextTokenizer) -> Dataset:
+def _replace_all(
+    dataset: Dataset, frames: Callable[[Sequence[str]], Frames], tokenizer: TextTokenizer, source: FeatureSource
+) -> Dataset:
     print_truncation_notes(tokenizer, dataset)
     splits = {}
     for name, split in dataset.splits.items():
         _require_texts(split, name, dataset)
         splits[name] = replace_language(split, frames(split.texts))
-    return dataclasses.replace(dataset, splits=splits)
+    return dataclasses.replace(dataset, splits=splits, features={**dataset.features, "language": source})
 
 
 def _require_texts(split: Split, name: str, dataset: Dataset) -> None:

@@ -67,6 +67,12 @@ Frames are float32 arrays of shape (frames, features), not normalized:
 |---|---|---|---|
 {modalities}
 
+## Features
+
+Compute the features as for training. Others with the same shape give wrong predictions without an error.
+
+{_format_features(manifest)}
+
 ## License
 
 {manifest.license}
@@ -84,6 +90,21 @@ def _format_installation(manifest: Manifest, wheel: str) -> str:
         limit = f"<{int(major) + 1}" if major else ""
         commands.append(f"python3 -m pip install 'cuda-python{limit}'")
     return "\n".join(commands)
+
+
+def _format_features(manifest: Manifest) -> str:
+    """Return what computed the features of each modality, and their names and units."""
+    lines = []
+    for name, spec in manifest.modalities.items():
+        source = spec.features
+        rate = "" if source.rate_hz is None else f", {source.rate_hz:g} frames per second"
+        computed = f"{source.title}{rate}" if source.extractor else f"not stated{rate}"
+        lines.append(f"- {name}: {computed}")
+        units = source.units or ("",) * len(source.names)
+        named = [f"{feature} ({unit})" if unit else feature for feature, unit in zip(source.names, units, strict=True)]
+        if named:
+            lines.append(f"  - {', '.join(named)}")
+    return "\n".join(lines)
 
 
 def _format_call(manifest: Manifest) -> str:

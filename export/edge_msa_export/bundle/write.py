@@ -32,6 +32,7 @@ from edge_msa_runtime.bundle.manifest import (
     Manifest,
     ModalitySpec,
 )
+from edge_msa_runtime.features import UNKNOWN
 from edge_msa_runtime.modalities import MODALITIES
 
 
@@ -171,7 +172,7 @@ def _make_modality_spec(name: str, graphs: GraphSet, request: ExportRequest) -> 
         window=request.windows[name],
         states=graphs.shapes.states[name],
         max_norm=None if math.isinf(norm) else norm,
-        frame_rate_hz=request.frame_rates.get(name),
+        features=request.features.get(name, UNKNOWN),
     )
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Iterable, Literal, Mapping, NamedTuple
 
-from edge_msa_runtime.bundle.json_fields import JsonFields
+from edge_msa_runtime.features import UNKNOWN, FeatureSource
+from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-SCHEMA = 4
+SCHEMA = 5
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"
@@ -148,7 +149,7 @@ class ModalitySpec:
         states: state tensors of the step graph, in the order of the graph. One is `tokens`, the fuse graph's input.
         max_norm: the largest Euclidean norm of a frame in training, None if it is not known. The graphs clip frames to
             the range of each feature in training.
-        frame_rate_hz: frames per second, None if the data set does not state it.
+        features: what computed the features in training, their names and units, and the number of frames per second.
     """
 
     dim: int
@@ -156,19 +157,21 @@ class ModalitySpec:
     window: int
     states: tuple[StateSpec, ...]
     max_norm: float | None = None
-    frame_rate_hz: float | None = None
+    features: FeatureSource = UNKNOWN
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> ModalitySpec:
         """Build from JSON; a ValueError names the invalid field."""
-        fields = JsonFields(value, path, ("dim", "chunk", "window", "states", "max_norm", "frame_rate_hz"))
+        fields = JsonFields(value, path, ("dim", "chunk", "window", "states", "max_norm", "features"))
+        dim, features = fields.integer("dim"), FeatureSource.from_json(fields.raw("features"), fields.path("features"))
+        features.check_width(dim, fields.path("features"))
         return cls(
-            dim=fields.integer("dim"),
+            dim=dim,
             chunk=fields.integer("chunk"),
             window=fields.integer("window"),
             states=tuple(StateSpec.from_json(item, item_path) for item, item_path in fields.array("states")),
             max_norm=fields.optional_number("max_norm"),
-            frame_rate_hz=fields.optional_number("frame_rate_hz"),
+            features=features,
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.backend_info import BACKEND_INFO
 from edge_msa_runtime.cli.common import KILOBYTE, add_bundle_argument, add_json_option, print_notes, print_result
 from edge_msa_runtime.errors import PackageImportError
+from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.vendor_packages import import_package, package_version
 
 if TYPE_CHECKING:
@@ -62,7 +64,12 @@ def describe_bundle(path: str) -> dict[str, Any]:
         "task": manifest.task.kind,
         "labels": list(manifest.task.labels),
         "modalities": {
-            name: {"dim": spec.dim, "chunk": spec.chunk, "window": spec.window, "frame_rate_hz": spec.frame_rate_hz}
+            name: {
+                "dim": spec.dim,
+                "chunk": spec.chunk,
+                "window": spec.window,
+                "features": dataclasses.asdict(spec.features),
+            }
             for name, spec in manifest.modalities.items()
         },
         "language": _describe_text_input(bundle),
@@ -101,8 +108,8 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
     title = f"{description['name']} for {description['target']}: {description['task']}{labels}"
     lines = [f"{title}, {description['files']} files verified"]
     for name, spec in description["modalities"].items():
-        rate = f", {spec['frame_rate_hz']:g} Hz" if spec["frame_rate_hz"] else ""
-        lines.append(f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']}{rate}")
+        lines.append(f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']}")
+        lines.append(f"            features: {FeatureSource(**spec['features']).describe()}")
     text = description["language"]
     if text:
         size = f"{text['bytes'] / KILOBYTE:.1f} KB"

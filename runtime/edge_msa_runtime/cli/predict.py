@@ -97,6 +97,7 @@ def _predict_one(options: argparse.Namespace, files: dict[str, str]) -> None:
 def _predict_file(options: argparse.Namespace) -> None:
     from edge_msa_runtime.inputs.samples import open_samples
     from edge_msa_runtime.prediction_files import (
+        check_features,
         check_suffix,
         format_csv,
         predict_samples,
@@ -113,6 +114,8 @@ def _predict_file(options: argparse.Namespace) -> None:
     with open_session(options, options.bundle) as session:
         modalities, ignored = usable_modalities(session, samples.modalities, has_text=samples.has_text)
         print_notes(ignored)
+        warning = check_features(session, samples.features, modalities, Path(options.data).name)
+        print_warnings([warning] if warning else [])
         predicted = predict_samples(session, samples.read(), modalities, truncate=options.truncate)
     task, source = session.manifest.task, {"model": session.manifest.name, "data": Path(options.data).name}
     summary = summarize(predicted)

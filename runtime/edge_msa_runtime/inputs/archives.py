@@ -2,8 +2,10 @@
 
 An archive has these arrays for each of its splits (`train`, `valid`, `test`) and each modality of the split:
 
-- `header`: a JSON string with `schema` (1), `name`, `task` (its name, its fields, or null), `frame_rates` in Hz,
-  `notes`, and optionally `clip_labels` (false keeps labels that are slightly beyond the task's scale)
+- `header`: a JSON string with `schema` (1), `name`, `task` (its name, its fields, or null), `notes`, and optionally
+  `clip_labels` (false keeps labels that are slightly beyond the task's scale) and `features`: a
+  `FeatureSource` of `edge_msa_runtime.features` for each modality where something is known. Archives of earlier
+  versions have `frame_rates` in Hz instead
 - `train/labels`: scores (N,), or emotions (N, E) with values 0 and 1; NaN for samples without a label
 - `train/ids`, `train/groups`, `train/texts` (transcripts): text (N,), optional. A split without labels must have `ids`
 - `train/audio`: (N, T, d) float32; or `train/language_ids`: (N, T) integers, rows of `language_table` (V, d), which
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 import numpy as np
 
 from edge_msa_runtime.errors import DataError
+from edge_msa_runtime.features import FeatureSource, parse_features
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 from edge_msa_runtime.inputs.split_names import SPLITS, find_splits, ignored_split_note
 from edge_msa_runtime.modalities import MODALITIES
@@ -48,7 +51,7 @@ class Archive:
     Attributes:
         name: name of the corpus.
         task: what the header states about the task: a name, fields, or None.
-        frame_rates: frame rates in Hz, by modality, where known.
+        features: what is known about the features, by modality.
         clip_labels: whether labels slightly beyond the task's scale are clipped; None if the header does not say.
         notes: what loading the original file changed or dropped, and which splits are ignored.
         splits: the splits.
@@ -56,7 +59,7 @@ class Archive:
 
     name: str
     task: Any
-    frame_rates: Mapping[str, float]
+    features: Mapping[str, FeatureSource]
     clip_labels: bool | None
     notes: tuple[str, ...]
     splits: Mapping[SplitName, RawSplit]
@@ -76,7 +79,7 @@ def parse_archive(arrays: Arrays, path: Path) -> Archive:
     if not keys.known:
         raise DataError(f"{path} must have the splits {', '.join(SPLITS)}, got {', '.join(keys.unknown) or 'none'}.")
     splits = {split: _raw_split(arrays, split, key, path) for split, key in keys.known.items()}
-    return Archive(header["name"], header["task"], header["frame_rates"], header["clip_labels"], tuple(notes), splits)
+    return Archive(header["name"], header["task"], header["features"], header["clip_labels"], tuple(notes), splits)
 
 
 def check_finite(arrays: Arrays, path: Path) -> None:
@@ -124,9 +127,20 @@ def _parse_header(arrays: Arrays, path: Path) -> dict[str, Any]:
     clip_labels = header.get("clip_labels")
     if clip_labels is not None and not isinstance(clip_labels, bool):
         raise DataError(f"clip_labels in the header of {path} must be true or false, got {clip_labels!r:.60}.")
-    rates = _parse_frame_rates(header.get("frame_rates", {}), path)
-    fields = {"name": name, "task": header.get("task"), "frame_rates": rates, "notes": notes}
+    fields = {"name": name, "task": header.get("task"), "features": _parse_features(header, path), "notes": notes}
     return {**fields, "clip_labels": clip_labels}
+
+
+def _parse_features(header: dict[str, Any], path: Path) -> dict[str, FeatureSource]:
+    """Return the sources of the features by modality. Archives of earlier versions state only frame rates."""
+    try:
+        features = parse_features(header.get("features", {}), "features")
+    except ValueError as error:
+        raise DataError(f"The header of {path} is invalid: {error}. Correct or omit it.") from None
+    rates = _parse_frame_rates(header.get("frame_rates", {}), path)
+    if rates and features:
+        raise DataError(f"The header of {path} must have features or frame_rates, got both. State rate_hz in features.")
+    return features or {name: FeatureSource(rate_hz=rate) for name, rate in rates.items()}
 
 
 def _parse_frame_rates(stated: Any, path: Path) -> dict[str, float]:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 import numpy as np
 
 from edge_msa_runtime.errors import DataError
+from edge_msa_runtime.features import FeatureSource, fill_features
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+from edge_msa_runtime.inputs.published_files import PublishedFile, find_features
 from edge_msa_runtime.inputs.split_names import SPLITS, find_splits, ignored_split_note
 
 if TYPE_CHECKING:
@@ -40,11 +42,13 @@ class PublicFeatures:
         task: name of the task that the layout implies: `mosi`, or `regression` for ICT-MMMO.
         splits: the splits.
         notes: what was split or left out.
+        features: what is known about the features, by modality.
     """
 
     task: str
     splits: dict[SplitName, RawSplit]
     notes: list[str]
+    features: dict[str, FeatureSource]
 
 
 def parse_public_npz(arrays: Arrays, path: Path) -> PublicFeatures:
@@ -104,7 +108,9 @@ def _parse_mosi_language_audio(arrays: Arrays, path: Path) -> PublicFeatures:
         splits[split] = RawSplit(ids, _labels(arrays, rows), modalities, videos, _texts(arrays, rows))
     if not splits:
         raise DataError(f"{path} must have the splits {', '.join(SPLITS)}, got {', '.join(map(str, keys.unknown))}.")
-    return PublicFeatures("mosi", splits, notes)
+    # The layout names its table; what computed the audio is known for the published file only.
+    features = fill_features({"language": FeatureSource("GloVe")}, find_features(arrays, _PUBLISHED))
+    return PublicFeatures("mosi", splits, notes, features)
 
 
 def _parse_mosi_trimodal(arrays: Arrays, path: Path) -> PublicFeatures:
@@ -127,7 +133,7 @@ def _parse_mosi_trimodal(arrays: Arrays, path: Path) -> PublicFeatures:
         }
         groups = videos[rows].tolist()
         splits[split] = RawSplit(ids[rows].tolist(), _labels(arrays, rows), modalities, groups, _texts(arrays, rows))
-    return PublicFeatures("mosi", splits, [note])
+    return PublicFeatures("mosi", splits, [note], find_features(arrays, _PUBLISHED))
 
 
 def _ict_fields(arrays: Arrays) -> dict[str, list[str]]:
@@ -155,7 +161,7 @@ def _parse_ict_mmmo(arrays: Arrays, path: Path) -> PublicFeatures:
         splits[split] = RawSplit([f"{split}-{row}" for row in range(count)], labels, modalities)
     if not splits:
         raise DataError(f"{path} must have the splits {', '.join(SPLITS)}, got {', '.join(keys.unknown)}.")
-    return PublicFeatures("regression", splits, notes)
+    return PublicFeatures("regression", splits, notes, find_features(arrays, _PUBLISHED))
 
 
 def _ict_count(arrays: Arrays, prefix: str) -> int:
@@ -185,4 +191,24 @@ def _check_rows(arrays: Arrays, names: Sequence[str], path: Path) -> None:
 _LAYOUTS: tuple[tuple[frozenset[str], Callable[[Arrays, Path], PublicFeatures]], ...] = (
     (frozenset({"id", "word_ids", "glove", "lengths", "audio", "split"}), _parse_mosi_language_audio),
     (frozenset({"id", "text", "audio", "vision", "lengths"}), _parse_mosi_trimodal),
+)
+
+# What the publishers of the files state. The versions of the extractors, and the frame rates, are not known.
+_PUBLISHED = (
+    PublishedFile(
+        {"word_ids": (2199, 50), "glove": (2729, 300), "audio": (2199, 73)},
+        {"language": FeatureSource("GloVe"), "audio": FeatureSource("openSMILE")},
+    ),
+    PublishedFile(
+        {"text": (229, 44, 300), "audio": (229, 44, 74), "vision": (229, 44, 47)},
+        {"language": FeatureSource("GloVe"), "audio": FeatureSource("COVAREP"), "vision": FeatureSource("FACET")},
+    ),
+    PublishedFile(
+        {
+            **{f"train_{name}": (220, 20, dim) for name, dim in (("audio", 74), ("vision", 36))},
+            **{f"valid_{name}": (40, 20, dim) for name, dim in (("audio", 74), ("vision", 36), ("text", 300))},
+            **{f"test_{name}": (80, 20, dim) for name, dim in (("audio", 74), ("vision", 36), ("text", 300))},
+        },
+        {"language": FeatureSource("GloVe")},
+    ),
 )

@@ -24,6 +24,7 @@ from edge_msa_runtime.inputs.transcripts import parse_transcripts
 from edge_msa_runtime.modalities import MODALITIES
 
 if TYPE_CHECKING:
+    from edge_msa_runtime.features import FeatureSource
     from edge_msa_runtime.inputs.frames import MaskedFrames, RawSplit
     from edge_msa_runtime.inputs.transcripts import Transcripts
 
@@ -65,6 +66,7 @@ class Samples:
         has_text: whether samples have texts.
         notes: what was changed or dropped.
         read: yields the samples in the order of the file. A sample that cannot be read has an `error`.
+        features: what is known about the features of the file, by modality.
     """
 
     count: int
@@ -72,6 +74,7 @@ class Samples:
     has_text: bool
     notes: tuple[str, ...]
     read: Callable[[], Iterator[Sample]]
+    features: Mapping[str, FeatureSource] = dataclasses.field(default_factory=dict)
 
 
 def open_samples(path: Path, *, split: str | None = None) -> Samples:
@@ -111,13 +114,15 @@ def _open_npz(path: Path, split: str | None) -> Samples:
     arrays = load_arrays(path)
     if HEADER in arrays:
         archive = parse_archive(arrays, path)
-        return _open_splits(dict(archive.splits), list(archive.notes), path, split)
+        samples = _open_splits(dict(archive.splits), list(archive.notes), path, split)
+        return dataclasses.replace(samples, features=archive.features)
     if arrays and set(arrays) <= set(ARRAY_NAMES):
         frames, valid = separate_masks(arrays)
         _selected([], split, path)
         return Samples(1, tuple(frames), False, (), lambda: iter([Sample(path.stem, "", frames, valid)]))
     public = parse_public_npz(arrays, path)
-    return _open_splits(dict(public.splits), public.notes, path, split)
+    samples = _open_splits(dict(public.splits), public.notes, path, split)
+    return dataclasses.replace(samples, features=public.features)
 
 
 def _open_splits(splits: dict[Any, RawSplit], notes: list[str], path: Path, split: str | None) -> Samples:

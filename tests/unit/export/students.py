@@ -12,6 +12,7 @@ from edge_msa_export.provenance import Provenance
 from edge_msa_export.request import ExportRequest, GoldenSample
 from edge_msa_export.text import ExportableText
 from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.features import FeatureSource
 
 DIMS = {"language": 6, "audio": 5, "vision": 4}
 CHUNKS = {"language": 4, "audio": 5, "vision": 3}
@@ -22,6 +23,7 @@ NORMALIZATION = {
     name: Normalization((FRAME_MEAN,) * dim, (FRAME_STD,) * dim, (-20.0,) * dim, (20.0,) * dim)
     for name, dim in DIMS.items()
 }
+FEATURES = {"audio": FeatureSource("COVAREP", "1.4", 100.0, tuple("abcde"), ("Hz", "", "", "dB", ""))}
 
 TEXT = "I love the films, not it!"
 TEXT_WIDTH, MAX_TOKENS = 16, 20
@@ -52,7 +54,7 @@ def make_request(
         provenance=Provenance(seed=7),
         license="MIT",
         ranges={f"{layer}:{side}": (-4.0, 4.0) for layer in layers for side in ("input", "output")},
-        frame_rates={"audio": 100.0},
+        features=FEATURES,
         text_model=text_model,
     )
 

@@ -11,8 +11,10 @@ from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import EMOTIONS, MOSI, SIMS, Task
 from edge_msa.errors import DataError, RunError
+from edge_msa_runtime.features import FeatureSource
 
 DIMS = {"language": 3, "audio": 2}
+COVAREP = FeatureSource("COVAREP", "1.4", 100.0, ("F0", "VUV"), ("Hz", ""))
 
 
 def toy(task: Task = MOSI, dims: dict[str, int] | None = None) -> Dataset:
@@ -30,7 +32,7 @@ def toy(task: Task = MOSI, dims: dict[str, int] | None = None) -> Dataset:
         ids = tuple(f"{count}-{row}" for row in range(count))
         return Split(ids, ids, labels.astype(np.float32), modalities)
 
-    return Dataset("toy", task, {"train": split(30), "valid": split(20)}, "digest", {"audio": 100.0})
+    return Dataset("toy", task, {"train": split(30), "valid": split(20)}, "digest", {"audio": COVAREP})
 
 
 def through_json(spec: ModelSpec) -> dict[str, Any]:
@@ -128,3 +130,21 @@ def test_a_damaged_spec_is_a_run_error(missing: str) -> None:
     del value[missing]
     with pytest.raises(RunError, match=r"spec in run.json is invalid"):
         ModelSpec.from_json(value)
+
+
+def test_features_of_another_extractor_get_a_note() -> None:
+    spec = ModelSpec.for_training(toy(), "x")
+    assert spec.features == {"audio": COVAREP}
+    assert spec.select_inputs(toy()).notes == ()
+    other = dataclasses.replace(toy(), features={"audio": FeatureSource("librosa", rate_hz=50.0)})
+    (note,) = spec.select_inputs(other).notes
+    assert "toy has other features than the model was trained on" in note
+    assert "(audio: librosa instead of COVAREP 1.4, 50 Hz instead of 100 Hz)" in note
+
+
+def test_a_spec_describes_only_its_own_modalities() -> None:
+    spec = ModelSpec.for_training(toy(), "x")
+    assert spec.select(["language"]).features == {}
+    other = dataclasses.replace(spec, features={"language": FeatureSource("GloVe"), "audio": FeatureSource("librosa")})
+    assert spec.select(["audio"]).merge(other).features == {"language": FeatureSource("GloVe"), "audio": COVAREP}
+    assert spec.merge(other).features == {"language": FeatureSource(), "audio": COVAREP}

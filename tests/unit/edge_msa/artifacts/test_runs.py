@@ -26,9 +26,15 @@ from edge_msa.console import kept_progress
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import RunError, RunUsageError
+from edge_msa_runtime.features import FeatureSource
 
 SPEC = ModelSpec(
-    MOSI, {"audio": 2}, {"audio": 5}, {"audio": 100.0}, FeatureNormalization.identity({"audio": 2}), "file.npz"
+    MOSI,
+    {"audio": 2},
+    {"audio": 5},
+    {"audio": FeatureSource("COVAREP", rate_hz=100.0)},
+    FeatureNormalization.identity({"audio": 2}),
+    "file.npz",
 )
 
 
@@ -267,7 +273,7 @@ def test_a_damaged_run_json_gives_a_one_line_error(text: str, message: str, tmp_
 def test_a_run_of_another_schema_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "run").path / INFO_NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    with pytest.raises(RunError, match="schema must be 3, got 99"):
+    with pytest.raises(RunError, match="schema must be 4, got 99"):
         load_run(tmp_path / "run")
 
 

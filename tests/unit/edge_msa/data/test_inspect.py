@@ -10,7 +10,10 @@ from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.inspect import format_inspection, inspect_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
+from edge_msa_runtime.features import UNKNOWN, FeatureSource
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+
+_COVAREP = FeatureSource("COVAREP", "1.4", 12.5)
 
 
 def _dataset(task: Task, labels: Any) -> Dataset:
@@ -22,7 +25,7 @@ def _dataset(task: Task, labels: Any) -> Dataset:
     ids = [f"v{row // 2}[{row}]" for row in range(count)]
     language = RawFrames(ids=np.zeros((count, 3), int), table=np.ones((9, 5), np.float32), lengths=np.full(count, 3))
     raw = RawSplit(ids, np.asarray(labels), {"audio": RawFrames(values=audio), "language": language})
-    return assemble("corpus", task, {"train": raw}, digest="ab" * 32, frame_rates={"audio": 12.5})
+    return assemble("corpus", task, {"train": raw}, digest="ab" * 32, features={"audio": _COVAREP})
 
 
 def test_an_inspection_counts_samples_frames_and_labels() -> None:
@@ -59,6 +62,15 @@ def test_an_inspection_converts_to_json_and_text() -> None:
         "25.0%",
     ):
         assert part in text
+
+
+def test_an_inspection_shows_what_computed_the_features() -> None:
+    result = inspect_dataset(_dataset(MOSI, [-3.0, -0.4, 0.0, 2.6]))
+    assert result.features == {"language": UNKNOWN, "audio": _COVAREP}
+    lines = format_inspection(result).splitlines()
+    assert "  language  unknown" in lines
+    assert "  audio     COVAREP 1.4, 12.5 Hz" in lines
+    assert json.loads(json.dumps(result.to_json()))["features"]["audio"]["rate_hz"] == 12.5
 
 
 def test_unlabeled_samples_are_counted() -> None:

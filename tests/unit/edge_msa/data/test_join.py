@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.join import join_train_splits
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import DataError
+from edge_msa_runtime.features import UNKNOWN, FeatureSource
 
 TABLE = np.arange(8, dtype=np.float32).reshape(4, 2)
 
@@ -62,3 +65,30 @@ def test_a_transfer_file_without_training_samples_is_refused() -> None:
     base = dataset("base", {"audio": rows(1, 2)}, [1.0])
     with pytest.raises(DataError, match="only-test has no train split"):
         join_train_splits(base, [Dataset("only-test", MOSI, {"test": base.split("train")}, "")])
+
+
+def described(name: str, **features: FeatureSource) -> Dataset:
+    modalities = {modality: rows(1, 2) for modality in features}
+    return replace(dataset(name, modalities, [1.0]), features={m: s for m, s in features.items() if not s.is_empty})
+
+
+def test_frames_of_different_extractors_are_not_joined() -> None:
+    base = described("base", audio=FeatureSource("COVAREP", rate_hz=100.0))
+    with pytest.raises(DataError, match=r"other must have the features of base, got others \(audio: librosa instead"):
+        join_train_splits(base, [described("other", audio=FeatureSource("librosa"))])
+    with pytest.raises(DataError, match="50 Hz instead of 100 Hz"):
+        join_train_splits(base, [described("other", audio=FeatureSource(rate_hz=50.0))])
+    others = [described(name, vision=FeatureSource(name)) for name in ("FACET", "OpenFace")]
+    with pytest.raises(DataError, match=r"OpenFace must have .* got others \(vision: OpenFace instead"):
+        join_train_splits(base, others)
+
+
+def test_joined_data_states_what_the_first_dataset_with_a_modality_states() -> None:
+    base = described("base", audio=FeatureSource("COVAREP"), language=UNKNOWN)
+    sources = {
+        "audio": FeatureSource("COVAREP", "1.4"),
+        "language": FeatureSource("GloVe"),
+        "vision": FeatureSource("FACET"),
+    }
+    joined = join_train_splits(base, [described("other", **sources)])
+    assert joined.features == {"audio": FeatureSource("COVAREP"), "vision": FeatureSource("FACET")}

@@ -127,3 +127,14 @@ def test_weights_that_are_not_in_the_file_raise_an_error(toy_encoder: Path, tmp_
     kept = {name: value for name, value in weights.items() if "pooler" not in name}  # frames do not depend on it
     save_file(kept, tmp_path / "copy" / "model.safetensors")
     load_encoder(str(tmp_path / "copy"))
+
+
+def test_encoded_data_names_the_encoder_and_its_weights(toy_encoder: Path) -> None:
+    dataset = Dataset("said", MOSI, {"train": one_split(("i love it", " "))}, "said")
+    features = [
+        encode_with(load_encoder(str(toy_encoder), layers=layers), dataset, max_tokens=8).features["language"]
+        for layers in (None, None, 1)
+    ]
+    assert {source.extractor for source in features} == {toy_encoder.name}
+    assert features[0] == features[1] != features[2]
+    assert features[0].version.startswith("sha256 ")

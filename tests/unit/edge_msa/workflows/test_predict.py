@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 
 from edge_msa.cli import run as run_cli
+from edge_msa.console import messages
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS
 from edge_msa.errors import DataError, UsageError
+from edge_msa.workflows.data import convert
 from edge_msa.workflows.evaluate import evaluate_path
 from edge_msa.workflows.predict import predict_file
 from tests.unit.edge_msa.toy_runs import DIMS, write_dataset, write_teacher
@@ -126,3 +129,21 @@ def test_invalid_arguments_are_refused(run: Path, data: str, tmp_path: Path) -> 
         predict_file(run, data, precision="fp32")
     with pytest.raises(DataError, match="has no train split"):
         predict_file(run, str(_pickle(tmp_path / "x.pkl", data)), split="train")
+
+
+def test_features_of_another_extractor_cause_one_warning(
+    tmp_path: Path, data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statement = tmp_path / "features.toml"
+    for name, text in (("covarep", 'extractor = "COVAREP"\nrate_hz = 100'), ("librosa", 'extractor = "librosa"')):
+        statement.write_text(f"[audio]\n{text}\n")
+        convert(data, tmp_path / f"{name}.npz", None, features=statement)
+    run = write_teacher(tmp_path / "teacher", str(tmp_path / "covarep.npz"))
+    capsys.readouterr()
+    for other, warnings in ((data, 0), (str(tmp_path / "covarep.npz"), 0), (str(tmp_path / "librosa.npz"), 1)):
+        for command in (partial(predict_file, output=tmp_path / "out.csv"), evaluate_path):
+            with messages(verbose=True):
+                command(run, other)
+            captured = capsys.readouterr().err
+            assert captured.count("has other features than the model was trained on") == warnings
+            assert captured.count("(audio: librosa instead of COVAREP)") == warnings

@@ -47,3 +47,8 @@ def test_readme_lists_backends_and_modalities(laptop_manifest: Manifest) -> None
     readme = format_readme(laptop_manifest, WHEEL)
     assert "| openvino | fp32 |\n| onnxruntime | fp32 |" in readme
     assert "| audio | 5 | 5 | 17 |" in readme
+
+
+def test_readme_says_what_the_features_are(laptop_manifest: Manifest) -> None:
+    readme = format_readme(laptop_manifest, WHEEL)
+    assert "- audio: COVAREP 1.4, 100 frames per second\n  - a (Hz), b, c, d (dB), e\n- vision: not stated\n" in readme

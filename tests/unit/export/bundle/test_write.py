@@ -24,6 +24,7 @@ from edge_msa_runtime.bundle.manifest import Manifest
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import Subset
 from tests.unit.export.onnx_models import assert_close
+from tests.unit.export.students import FEATURES
 
 FP32 = {"openvino": "fp32", "onnxruntime": "fp32"}
 
@@ -102,9 +103,9 @@ def test_manifest_states_sizes_and_states_of_modalities(bundle: Path) -> None:
     manifest = load_manifest(bundle)
     assert list(manifest.modalities) == ["language", "audio", "vision"]
     audio = manifest.modalities["audio"]
-    assert (audio.dim, audio.chunk, audio.window, audio.frame_rate_hz) == (5, 5, 17, 100.0)
+    assert (audio.dim, audio.chunk, audio.window, audio.features) == (5, 5, 17, FEATURES["audio"])
     assert [state.name for state in audio.states] == ["conv0", "conv1", "peak", "mass", "tokens"]
-    assert manifest.modalities["vision"].frame_rate_hz is None
+    assert manifest.modalities["vision"].features.is_empty
 
 
 def test_bundle_has_no_local_paths(bundle: Path) -> None:

@@ -53,8 +53,8 @@ def test_the_order_of_modalities_does_not_change_a_key() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 9}, "schema must be 4, got 9. Install the edge-msa-runtime wheel from the bundle."),
-        ({"schema": 2}, "schema must be 4, got 2. Install the edge-msa-runtime wheel from the bundle."),
+        ({"schema": 9}, "schema must be 5, got 9. Install the edge-msa-runtime wheel from the bundle."),
+        ({"schema": 2}, "schema must be 5, got 2. Install the edge-msa-runtime wheel from the bundle."),
         ({"surprise": 1}, "surprise is not a known field. Export the bundle again."),
         ({"backends": 3}, "backends must be an array, got 3."),
         ({"modalities": 1.5}, "modalities must be an object, got 1.5."),
@@ -121,4 +121,21 @@ def test_a_missing_field_is_refused_by_name(bundle_path: Path, seal: Callable[..
     (bundle_path / "manifest.json").write_text(json.dumps(value), encoding="utf-8")
     seal(bundle_path)
     with pytest.raises(BundleError, match=rf"manifest\.json: {name} is missing"):
+        open_bundle(bundle_path)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"rate_hz": -1}, "modalities.language.features.rate_hz must be a positive number in Hz, got -1."),
+        ({"names": ["F0"]}, "modalities.language.features.names must be 4 texts, one per feature, got 1."),
+        ({"extractor": "\x1b[2J"}, "modalities.language.features.extractor must be printable text, got '\\x1b[2J'."),
+    ],
+)
+def test_invalid_features_of_a_modality_are_refused(
+    features: dict[str, Any], message: str, bundle_path: Path, seal: Callable[..., None]
+) -> None:
+    modalities = _manifest(bundle_path)["modalities"]
+    seal(bundle_path, {"modalities": {**modalities, "language": {**modalities["language"], "features": features}}})
+    with pytest.raises(BundleError, match=re.escape(f"manifest.json: {message}")):
         open_bundle(bundle_path)

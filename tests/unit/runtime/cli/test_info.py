@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ def test_info_describes_the_bundle(shared_bundle: Path, capsys: pytest.CaptureFi
     assert main(["info", str(shared_bundle), "--json"]) == 0
     out = capsys.readouterr().out
     description = json.loads(out.splitlines()[-1])
-    assert description["modalities"]["audio"] == {"dim": 2, "chunk": 5, "window": 15, "frame_rate_hz": None}
+    features: dict[str, Any] = {"extractor": "", "version": "", "rate_hz": None, "names": [], "units": []}
+    assert description["modalities"]["audio"] == {"dim": 2, "chunk": 5, "window": 15, "features": features}
     assert [backend["name"] for backend in description["backends"]] == ["onnxruntime", "openvino"]
     assert "fake for laptop-x86: mosi (negative, neutral, positive)" in out
 
@@ -57,3 +58,19 @@ def test_every_command_notes_ignored_files(
     options = {"bench": ["--repeats", "1", "--warmup", "0"], "predict": [str(tmp_path / "input.npz")]}
     assert main([command, str(bundle_path), *options.get(command, [])]) == 0
     assert "note: Ignored, because the manifest does not list them: .DS_Store" in capsys.readouterr().err
+
+
+def test_info_shows_what_computed_the_features(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle_path = make_bundle()
+    modalities = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["modalities"]
+    stated = {"extractor": "COVAREP", "version": "1.4", "rate_hz": 100, "names": ["F0", "VUV"], "units": ["Hz", ""]}
+    modalities["audio"]["features"] = stated
+    seal(bundle_path, {"modalities": modalities})
+    assert main(["info", str(bundle_path), "--json"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert json.loads(last)["modalities"]["audio"]["features"] == stated
+    assert lines[1].startswith("  language")
+    assert lines[2].strip() == "features: unknown"
+    assert lines[4].strip() == "features: COVAREP 1.4, 100 Hz, F0 (Hz) VUV"

@@ -11,6 +11,7 @@ import pytest
 
 from edge_msa_runtime import InferenceError, Prediction, Session, load
 from edge_msa_runtime.cli.main import main
+from tests.unit.runtime.fake_bundles import seal
 
 
 def test_predict_loads_an_archive_with_masks(
@@ -92,9 +93,10 @@ def test_a_text_that_is_too_long_prints_a_warning(
     assert capsys.readouterr().err == ""
 
 
-def _archive(path: Path, frames: Callable[..., Any]) -> Path:
+def _archive(path: Path, frames: Callable[..., Any], features: Any = None) -> Path:
     """Write two unlabeled samples with language and audio; the second one has no valid frame."""
-    arrays: dict[str, Any] = {"header": np.array(json.dumps({"schema": 1})), "test/ids": np.array(["x,1", "y"])}
+    header = {"schema": 1, **({} if features is None else {"features": features})}
+    arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), "test/ids": np.array(["x,1", "y"])}
     for name in ("language", "audio"):
         arrays[f"test/{name}"] = np.stack([frames(name, 4), frames(name, 4)])
         arrays[f"test/{name}_valid"] = np.array([[True] * 4, [False] * 4])
@@ -229,3 +231,22 @@ def test_texts_need_a_bundle_that_takes_text(
     assert (
         "must have at least one of language, audio, vision, which the bundle takes, got text" in capsys.readouterr().err
     )
+
+
+def test_features_of_another_extractor_cause_one_warning(
+    make_bundle: Callable[..., Path], tmp_path: Path, frames: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle_path = make_bundle()
+    modalities = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["modalities"]
+    modalities["audio"]["features"] = {"extractor": "COVAREP", "rate_hz": 100}
+    seal(bundle_path, {"modalities": modalities})
+    for features, warnings in (
+        (None, 0),
+        ({"audio": {"extractor": "covarep", "version": "1.4"}}, 0),
+        ({"audio": {"extractor": "librosa", "rate_hz": 50}, "language": {"extractor": "GloVe"}}, 1),
+    ):
+        data = _archive(tmp_path / "x.npz", frames, features)
+        assert main(["predict", str(bundle_path), "--data", str(data)]) == 0
+        captured = capsys.readouterr().err
+        assert captured.count("warning: x.npz has other features than the model was trained on") == warnings
+        assert captured.count("(audio: librosa instead of COVAREP, 50 Hz instead of 100 Hz)") == warnings

@@ -12,8 +12,10 @@ from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import DataError, UsageError
+from edge_msa_runtime.features import FeatureSource
 
 _NAMES: tuple[SplitName, ...] = ("train", "valid", "test")
+_SOURCE = FeatureSource("COVAREP", "1.4", 12.5, ("F0", "VUV"), ("Hz", ""))
 
 
 def _dataset(task: Task = MOSI) -> Dataset:
@@ -31,7 +33,7 @@ def _dataset(task: Task = MOSI) -> Dataset:
             del modalities["language"]
         ids = tuple(f"{name}{row}é" for row in range(count))
         splits[name] = Split(ids, tuple(f"g{name}" for _ in ids), labels.astype(np.float32), modalities, _texts(count))
-    return Dataset("corpus", task, splits, "digest", {"audio": 12.5}, ("a note",))
+    return Dataset("corpus", task, splits, "digest", {"audio": _SOURCE}, ("a note",))
 
 
 def _texts(count: int) -> tuple[str, ...]:
@@ -39,7 +41,7 @@ def _texts(count: int) -> tuple[str, ...]:
 
 
 def _assert_same(one: Dataset, other: Dataset) -> None:
-    assert (one.name, one.task, one.frame_rates, one.notes) == (other.name, other.task, other.frame_rates, other.notes)
+    assert (one.name, one.task, one.features, one.notes) == (other.name, other.task, other.features, other.notes)
     for name in one.splits:
         left, right = one.splits[name], other.splits[name]
         assert left.texts == right.texts != ()
@@ -120,6 +122,17 @@ def test_a_minimal_archive_is_loaded(tmp_path: Path) -> None:
     assert dataset.split("train").modalities["audio"].valid.all()
 
 
+def test_archives_without_features_say_nothing_about_them(tmp_path: Path) -> None:
+    assert open_dataset(_by_hand(tmp_path / "x.npz")).features == {}
+
+
+def test_frame_rates_of_earlier_archives_are_kept(tmp_path: Path) -> None:
+    header = {"schema": 1, "task": "mosi", "frame_rates": {"audio": 25}}
+    assert open_dataset(_by_hand(tmp_path / "x.npz", header)).features == {"audio": FeatureSource(rate_hz=25.0)}
+    write_archive(open_dataset(tmp_path / "x.npz"), tmp_path / "y.npz")
+    assert "frame_rates" not in json.loads(str(np.load(tmp_path / "y.npz")["header"]))
+
+
 def test_non_finite_values_are_located(tmp_path: Path) -> None:
     audio = np.ones((2, 3, 2), np.float32)
     audio[1, 0, 1] = np.nan
@@ -147,6 +160,21 @@ def test_non_finite_values_are_located(tmp_path: Path) -> None:
         ({"schema": 1, "task": "mosi", "frame_rates": {"audio": -25}}, {}, "must be positive numbers in Hz, got -25"),
         ({"schema": 1, "task": "mosi", "frame_rates": {"audio": float("nan")}}, {}, "positive numbers in Hz, got nan"),
         ({"schema": 1, "task": "mosi", "frame_rates": {"video": 25}}, {}, "must be for language, audio, vision"),
+        (
+            {"schema": 1, "task": "mosi", "features": {"audio": {"rate_hz": -1}}},
+            {},
+            r"features\.audio\.rate_hz must be",
+        ),
+        (
+            {"schema": 1, "task": "mosi", "features": {"audio": {"names": ["a"]}}},
+            {},
+            "must be 2 texts, one per feature",
+        ),
+        (
+            {"schema": 1, "task": "mosi", "frame_rates": {"audio": 25}, "features": {"audio": {"extractor": "x"}}},
+            {},
+            "must have features or frame_rates, got both",
+        ),
         ({"schema": 1, "task": "mosi", "notes": 3}, {}, "notes in the header of .* must be a list of texts, got 3"),
         ({"schema": 1, "task": "mosi", "clip_labels": "no"}, {}, "clip_labels in the header"),
         (None, {"train__groups": np.array("g")}, "train/groups .* must be an array of texts"),

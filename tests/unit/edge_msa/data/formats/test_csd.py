@@ -12,6 +12,7 @@ from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.workflows.data import convert
+from edge_msa_runtime.features import FeatureSource
 
 _IDS = ("a[0]", "a[1]", "a[10]", "b[0]", "c[0]")
 
@@ -181,3 +182,49 @@ def test_split_aliases_are_read_and_others_counted(folder: Path) -> None:
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 3, "valid": 1}
     assert len(dataset.notes) == 1
     assert dataset.notes[0].startswith("split 'extra' with 1 samples is ignored")
+
+
+def _describe(path: Path, metadata: dict[str, Any], steps: dict[str, Any] | None = None) -> None:
+    """Write metadata as CMU-MultimodalSDK does, an array of one JSON string each, and the start of each frame."""
+    with h5py.File(path, "a") as file:
+        for key, value in metadata.items():
+            file.pop(f"root/metadata/{key}", None)
+            stored = file.create_dataset(f"root/metadata/{key}", (1,), dtype=h5py.special_dtype(vlen=str))
+            stored[0] = json.dumps(value)
+        for name, starts in (steps or {}).items():
+            del file[f"root/data/{name}/intervals"]
+            file[f"root/data/{name}/intervals"] = np.stack([starts, starts], axis=1)
+
+
+_COVAREP = {
+    "root name": "COVAREP",
+    "computational sequence version": "1.0",
+    "dimension names": ["F0", "VUV"],
+    "contact": "somebody@example.org",
+}
+
+
+def test_metadata_says_what_computed_the_features(folder: Path) -> None:
+    _describe(folder / "audio.csd", _COVAREP)
+    assert open_dataset(folder, task=MOSI).features == {"audio": FeatureSource("COVAREP", "1.0", names=("F0", "VUV"))}
+    _describe(folder / "language.csd", {"root name": "FACET_4.2", "dimension names": None})
+    assert open_dataset(folder, task=MOSI).features["language"] == FeatureSource("FACET 4.2")
+
+
+def test_unusable_metadata_is_ignored_with_a_note(folder: Path) -> None:
+    _describe(folder / "audio.csd", {**_COVAREP, "dimension names": ["F0", "VUV", "NAQ"]})
+    _describe(folder / "language.csd", {**_COVAREP, "dimension names": ["a", "a", "b", "c"]})
+    dataset = open_dataset(folder, task=MOSI)
+    assert dataset.features == {"audio": FeatureSource("COVAREP", "1.0")}
+    assert "audio.csd names 3 dimensions for 2 features: the names are ignored" in dataset.notes
+    assert any(note.startswith("the metadata of language.csd is ignored (metadata.names") for note in dataset.notes)
+
+
+def test_evenly_spaced_intervals_tell_the_frame_rate(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = {name: rng.normal(size=(12, 2)) for name in _IDS}
+    _csd(folder / "audio.csd", frames)
+    _describe(folder / "audio.csd", {}, {name: 3.0 + np.arange(12) / 30 for name in _IDS})
+    assert open_dataset(folder, task=MOSI).features == {"audio": FeatureSource(rate_hz=30.0)}
+    _describe(folder / "audio.csd", {}, {name: np.cumsum(rng.uniform(0.1, 0.6, 12)) for name in _IDS})
+    assert open_dataset(folder, task=MOSI).features == {}

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_msa.data.formats import mmsa
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import MOSI, NO_TASK, REGRESSION, SIMS
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
+from edge_msa_runtime.features import FeatureSource
+from edge_msa_runtime.inputs.published_files import find_features
 
 Content = dict[str, dict[str, Any]]
 
@@ -264,3 +267,28 @@ def test_scores_that_would_also_fit_sims_are_noted(tmp_path: Path) -> None:
     )
     content["train"]["regression_labels"][0] = 2.5
     assert not any("sims" in note for note in open_dataset(_write(tmp_path / "x.pkl", content)).notes)
+
+
+def _published(audio: tuple[int, int], vision: tuple[int, int], counts: tuple[int, ...]) -> dict[str, Any]:
+    shapes = {"audio": audio, "vision": vision}
+    return {
+        f"{split}/{key}": np.broadcast_to(np.float32(0), (count, *shape))
+        for split, count in zip(("train", "valid", "test"), counts, strict=True)
+        for key, shape in shapes.items()
+    }
+
+
+def test_published_files_are_known_by_all_their_shapes() -> None:
+    mosei = find_features(_published((500, 74), (500, 35), (16326, 1871, 4659)), mmsa.PUBLISHED)
+    assert mosei == {"audio": FeatureSource("COVAREP"), "vision": FeatureSource("FACET")}
+    sims = find_features(_published((400, 33), (55, 709), (1368, 456, 457)), mmsa.PUBLISHED)
+    assert sims == {"audio": FeatureSource("librosa"), "vision": FeatureSource("OpenFace", "2.0")}
+
+
+def test_an_extractor_is_not_guessed_by_the_number_of_features(tmp_path: Path) -> None:
+    assert find_features(_published((500, 74), (500, 35), (16326, 1871, 4658)), mmsa.PUBLISHED) == {}
+    content = _content()
+    for split in content.values():
+        count = len(split["id"])
+        split |= {"audio": np.ones((count, 6, 74)), "vision": np.ones((count, 6, 35)), "text": np.ones((count, 6, 768))}
+    assert open_dataset(_write(tmp_path / "aligned_50.pkl", content)).features == {}

@@ -9,6 +9,7 @@ import pytest
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import MOSI, REGRESSION
 from edge_msa.errors import DataError, UnstatedTaskError
+from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.public_npz import split_by_group
 from tests.locations import SHARED_DATA
 
@@ -181,3 +182,21 @@ def test_left_padded_words_and_frames_are_read_despite_lengths(tmp_path: Path) -
     arrays["audio"][:, :2] = 0
     dataset = open_dataset(_save(tmp_path / "y.npz", arrays))
     assert dataset.split("train").modalities["audio"].valid[0].tolist() == [False, False, True, True, True, True]
+
+
+def test_only_what_a_layout_names_is_known_about_its_features(tmp_path: Path) -> None:
+    assert open_dataset(_save(tmp_path / "x.npz", _language_audio())).features == {"language": FeatureSource("GloVe")}
+    assert open_dataset(_save(tmp_path / "y.npz", _trimodal())).features == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "extractors"),
+    [
+        ("mosi_language_audio.npz", {"language": "GloVe", "audio": "openSMILE"}),
+        ("mosi_trimodal_229.npz", {"language": "GloVe", "audio": "COVAREP", "vision": "FACET"}),
+        ("ict_mmmo.npz", {"language": "GloVe"}),
+    ],
+)
+def test_the_publishers_of_a_file_say_what_computed_its_features(name: str, extractors: dict[str, str]) -> None:
+    features = open_dataset(_shared(name)).features
+    assert features == {modality: FeatureSource(extractor) for modality, extractor in extractors.items()}

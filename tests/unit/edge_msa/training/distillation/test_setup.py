@@ -13,6 +13,7 @@ from edge_msa.errors import DataError
 from edge_msa.training.distillation.setup import prepare_distillation
 from edge_msa.workflows.data import convert
 from edge_msa.workflows.distill import distill_student
+from edge_msa_runtime.features import FeatureSource
 from tests.unit.edge_msa.toy_runs import CONTEXT, DIMS, SMALL, write_dataset, write_teacher
 
 
@@ -88,3 +89,23 @@ def test_teacher_on_unlabeled_samples_raises_an_error(data: str) -> None:
     no_labels = dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))
     with pytest.raises(DataError, match="train split of all has no labels"):
         ModelSpec.for_training(dataclasses.replace(whole, splits={**whole.splits, "train": no_labels}), data)
+
+
+def _described(data: str, path: Path, extractor: str) -> str:
+    statement = path.with_suffix(".toml")
+    statement.write_text(f'[audio]\nextractor = "{extractor}"\n')
+    convert(data, path, None, features=statement)
+    return str(path)
+
+
+def test_a_transfer_file_with_other_features_is_refused(data: str, tmp_path: Path) -> None:
+    covarep, librosa = (_described(data, tmp_path / f"{name}.npz", name) for name in ("COVAREP", "librosa"))
+    run = write_teacher(tmp_path / "first", covarep)
+    with pytest.raises(DataError, match=r"got others \(audio: librosa instead of COVAREP\)"):
+        prepare_distillation(None, [run], [librosa], None)
+    assert prepare_distillation(None, [run], [data], None).spec.features == {"audio": FeatureSource("COVAREP")}
+
+
+def test_the_student_knows_from_the_teacher_what_the_data_does_not_state(data: str, tmp_path: Path) -> None:
+    run = write_teacher(tmp_path / "first", _described(data, tmp_path / "covarep.npz", "COVAREP"))
+    assert prepare_distillation(data, [run], [], None).spec.features["audio"] == FeatureSource("COVAREP")

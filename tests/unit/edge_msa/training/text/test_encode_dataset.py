@@ -10,6 +10,7 @@ from edge_msa.training.context import Hardware
 from edge_msa.training.text.encode_dataset import encode_texts
 from edge_msa.training.text.text_input import TextInput
 from edge_msa.training.text.train import Corpus, fit_text_model
+from edge_msa_runtime.features import FeatureSource
 from tests.unit.edge_msa.training.text.toy_text import LABELS, QUICK, STAGE, TEXTS, make_table_input, split_of
 
 LONG = ("good film " * 10, *TEXTS[1:])
@@ -28,7 +29,8 @@ def test_encoding_a_dataset_notes_the_texts_that_are_cut(
     splits: dict[SplitName, Split] = {"train": split_of(TEXTS, LABELS), "test": split_of(LONG, LABELS)}
     dataset = Dataset("toy", MOSI, splits, "digest")
     for _ in range(2):
-        encode_texts(dataset, text_input)
+        encoded = encode_texts(dataset, text_input, FeatureSource("toy"))
+        assert encoded.features == {"language": FeatureSource("toy")}
     notes = capsys.readouterr().err.splitlines()
     assert notes == [
         "note: 1 of 6 texts in the test split of toy have more than 16 tokens; their end is not used (4 of 32 tokens)"
