@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import os
 import sys
@@ -120,9 +121,27 @@ def _print_typer_error(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # a command without arguments: the message is the whole help text
         print(error, file=sys.stderr)
         return code
-    message = " ".join(str(error.format_message()).split()).rstrip(".").replace("Value error, ", "")
-    command = getattr(getattr(error, "ctx", None), "command_path", "edge-msa")
-    return _print_error(f"{message}. See {command} --help", code)
+    ctx = getattr(error, "ctx", None)
+    command = getattr(ctx, "command_path", "edge-msa")
+    return _print_error(f"{_usage_message(error, ctx)} See {command} --help", code)
+
+
+def _usage_message(error: Any, ctx: Any) -> str:
+    """Return what is wrong with the command line, with the nearest valid option or an example."""
+    from edge_msa.cli.help_page import split_help
+
+    name = getattr(error, "option_name", None) if type(error).__name__ == "NoSuchOption" else None
+    message = " ".join(str(error.format_message()).split()).replace("Value error, ", "")
+    if name is not None and ctx is not None:
+        options = [option for item in ctx.command.get_params(ctx) for option in (*item.opts, *item.secondary_opts)]
+        close = difflib.get_close_matches(name, [item for item in options if item.startswith("-")], n=1, cutoff=0.75)
+        if close:
+            return f"No such option: {name}. Did you mean {close[0]!r}?"
+        message = f"No such option: {name}"
+    elif type(error).__name__ != "MissingParameter" and "unexpected extra argument" not in message:
+        return message if message.endswith("?") else f"{message.rstrip('.')}."
+    example = " ".join(split_help(ctx.command.help)[1].replace("\\\n", " ").split()) if ctx is not None else ""
+    return f"{message.rstrip('.')}. Example: {example}." if example else f"{message.rstrip('.')}."
 
 
 def _print_error(message: str, code: int) -> int:

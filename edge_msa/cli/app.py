@@ -12,6 +12,7 @@ import typer
 
 from edge_msa.cli.bench import bench_app
 from edge_msa.cli.calibrate import calibrate
+from edge_msa.cli.config import config_app
 from edge_msa.cli.data import data_app, import_app
 from edge_msa.cli.devices import devices_app
 from edge_msa.cli.distill import compare, distill
@@ -73,6 +74,7 @@ for section, commands in {
 
 for section, name, group in (
     ("Start", "devices", devices_app),
+    ("Start", "config", config_app),
     ("Data", "data", data_app),
     ("Data", "import", import_app),
     ("Train", "text", text_app),

@@ -106,6 +106,8 @@ class DefaultCommandGroup(Group):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Insert the default sub-command if the arguments name none. `--verbose` or `--quiet` may precede it."""
+        if ctx.resilient_parsing and not args:  # the shell completes the names of the sub-commands
+            return super().parse_args(ctx, args)
         flags = list(itertools.takewhile((*VERBOSE, *QUIET).__contains__, args))
         args = args[len(flags) :]
         if self.takes_default(args):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -9,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edge_msa.config.section import SectionType, merge_tables, suggestion
+from edge_msa.config.section import Problem, RecipeSection, SectionType, merge_tables, suggestion
 from edge_msa.config.students import StudentRecipe, TextRecipe
 from edge_msa.config.teachers import AlmtRecipe, HrlfRecipe, TeacherName, TeacherRecipe
 from edge_msa.data.opening import SYNTHETIC
@@ -33,19 +34,40 @@ def load_recipe_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: The file cannot be read, is not TOML, or has an unknown table.
     """
+    _, tables = read_toml(path)
+    for problem in table_problems(tables):
+        raise UsageError(f"{path}: {problem.message}")
+    return tables
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the text of a TOML file and its content.
+
+    Raises:
+        UsageError: The file cannot be read, or is not TOML.
+    """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror or error}. Pass a TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}. Correct the file.") from None
+
+
+def table_problems(tables: Mapping[str, Any]) -> list[Problem]:
+    """Return a problem for every unknown table of a recipe, and for every value outside of a table."""
+    available = ", ".join(f"[{item}]" for item in TABLES)
+    problems = []
     for name, table in tables.items():
-        if name not in TABLES:
-            available = ", ".join(f"[{item}]" for item in TABLES)
-            raise UsageError(f"{path}: unknown table [{name}].{suggestion(name, TABLES)} Available: {available}.")
-        if not isinstance(table, Mapping):
-            raise UsageError(f"{path}: {name} must be a table, got {table!r}. Write [{name}].")
-    return tables
+        if name not in TABLES and not isinstance(table, Mapping):
+            problems.append(Problem((name,), f"{name} is not in a table. Write it below one of {available}."))
+        elif name not in TABLES:
+            message = f"unknown table [{name}].{suggestion(name, TABLES)} Available: {available}."
+            problems.append(Problem((name,), message))
+        elif not isinstance(table, Mapping):
+            problems.append(Problem((name,), f"{name} must be a table, got {table!r}. Write [{name}]."))
+    return problems
 
 
 def load_tables(recipe: Path | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -114,10 +136,7 @@ def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = 
     """
     preset, changes = _split_preset(table, _default_preset(data))
     if "size" in changes:
-        size = str(changes.pop("size"))
-        if size not in SIZES:
-            raise UsageError(f"Unknown student.size {size!r}.{suggestion(size, SIZES)} Available: {', '.join(SIZES)}.")
-        changes = merge_tables(_preset_table("size", size, "student"), changes)
+        changes = merge_tables(_size_table(str(changes["size"])), {k: v for k, v in changes.items() if k != "size"})
     if epochs is not None:
         changes |= {"epochs": epochs, "qat_epochs": epochs}
     return _from_preset(StudentRecipe(), "student", preset).updated(changes, where="student")
@@ -137,6 +156,58 @@ def text_recipe(table: Mapping[str, Any], kind: str) -> TextRecipe:
     return _from_preset(TextRecipe(), "text", preset).updated(changes, where="text")
 
 
+def preset_of(table: str, values: Mapping[str, Any], data: str) -> str:
+    """Return the preset that a table of a recipe starts from."""
+    return _split_preset(values, "encoder" if table == "text" else _default_preset(data))[0]
+
+
+def preset_description(table: str, name: str) -> str:
+    """Return the comment at the top of a preset's file."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), _preset_file(table, name).splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in lines)
+
+
+def recipe_problems(table: str, values: Mapping[str, Any], data: str, *, where: str | None = None) -> list[Problem]:
+    """Return everything that is not valid in a table of a recipe that has presets.
+
+    Args:
+        table: Name of the table in `PRESET_TABLES`.
+        values: Content of the table.
+        data: The data to train on, as passed to `--data`.
+        where: The name of the table in messages (default: `table`).
+    """
+    where = where or table
+    preset, changes = preset_of(table, values, data), {k: v for k, v in values.items() if k != "preset"}
+    problems = []
+    try:
+        recipe = _from_preset(_DEFAULTS[table], table, preset)
+    except UsageError as error:
+        problems.append(Problem((*where.split("."), "preset"), str(error)))
+        recipe = _DEFAULTS[table]
+    if table == "student" and "size" in changes:
+        try:
+            changes = merge_tables(_size_table(str(changes["size"])), changes)
+        except UsageError as error:
+            problems.append(Problem((*where.split("."), "size"), str(error)))
+        del changes["size"]
+    return problems + recipe.problems(changes, where=where)
+
+
+_DEFAULTS: Mapping[str, RecipeSection] = {
+    "hrlf": HrlfRecipe(),
+    "almt": AlmtRecipe(),
+    "student": StudentRecipe(),
+    "text": TextRecipe(),
+}
+"""Recipes without a preset."""
+
+
+def _size_table(size: str) -> Mapping[str, Any]:
+    if size not in SIZES:
+        raise UsageError(f"Unknown student.size {size!r}.{suggestion(size, SIZES)} Available: {', '.join(SIZES)}.")
+    return _preset_table("size", size, "student")
+
+
 def _from_preset(defaults: SectionType, table: str, name: str) -> SectionType:
     names = preset_names(table)
     if name not in names:
@@ -148,9 +219,12 @@ def _from_preset(defaults: SectionType, table: str, name: str) -> SectionType:
 
 @cache
 def _preset_table(folder: str, name: str, table: str) -> Mapping[str, Any]:
-    text = (resources.files(__package__) / "presets" / folder / f"{name}.toml").read_text(encoding="utf-8")
-    tables: Mapping[str, Mapping[str, Any]] = tomllib.loads(text)
+    tables: Mapping[str, Mapping[str, Any]] = tomllib.loads(_preset_file(folder, name))
     return tables[table]
+
+
+def _preset_file(folder: str, name: str) -> str:
+    return (resources.files(__package__) / "presets" / folder / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def _split_preset(table: Mapping[str, Any], default: str) -> tuple[str, dict[str, Any]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from edge_msa.errors import UsageError
@@ -26,6 +28,16 @@ _EXPECTED_TYPES = {
     "tuple_type": "a list",
     "finite_number": "a finite number",
 }
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a recipe file that is not valid."""
+
+    key: tuple[str, ...]
+    """Table and key, as in `("student", "msm", "inter")`."""
+    message: str
+    """What is wrong, and what to do."""
 
 
 class RecipeSection(BaseModel):
@@ -50,7 +62,20 @@ class RecipeSection(BaseModel):
         try:
             return type(self).model_validate(merge_tables(self.model_dump(), table))
         except ValidationError as error:
-            raise UsageError(_message(error, type(self), where)) from None
+            raise UsageError(_problems(error, type(self), where)[0].message) from None
+
+    def problems(self, table: Mapping[str, Any], *, where: str) -> list[Problem]:
+        """Return everything for which `updated` would fail. Unknown keys come first.
+
+        Args:
+            table: New values by field name.
+            where: The name of the table.
+        """
+        try:
+            type(self).model_validate(merge_tables(self.model_dump(), table))
+        except ValidationError as error:
+            return _problems(error, type(self), where)
+        return []
 
 
 def merge_tables(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,10 +90,19 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _message(error: ValidationError, section: type[RecipeSection], where: str) -> str:
-    """Return one line about the first error; unknown keys come first, because they often explain the others."""
-    first = min(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
-    location, kind, context = first["loc"], first["type"], first.get("ctx", {})
+def _problems(error: ValidationError, section: type[RecipeSection], where: str) -> list[Problem]:
+    """Return the problems of a table; unknown keys come first, because they often explain the others."""
+    errors = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
+    return [
+        Problem((*where.split("."), *(str(part) for part in item["loc"] if isinstance(part, str))), message)
+        for item in errors
+        for message in [_message(item, section, where)]
+    ]
+
+
+def _message(error: ErrorDetails, section: type[RecipeSection], where: str) -> str:
+    """Return one line about an error."""
+    location, kind, context = error["loc"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         *path, key = (str(part) for part in location)
         fields = list(_nested_section(section, path).model_fields)
@@ -77,7 +111,7 @@ def _message(error: ValidationError, section: type[RecipeSection], where: str) -
     name = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     if kind == "value_error":
         return f"{name}: {context['error']}"
-    return f"{name} must be {_expected(kind, context) or first['msg']}, got {first['input']!r}."
+    return f"{name} must be {_expected(kind, context) or error['msg']}, got {error['input']!r}."
 
 
 def _expected(kind: str, context: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from edge_msa.config.recipes import load_recipe_file, student_recipe
 from edge_msa.config.section import RecipeSection
 from edge_msa.config.teachers import TeacherName
 from edge_msa_calibrate.ranges import Method
+from edge_msa_export.errors import ProfileError
 from edge_msa_export.profiles import find_profile
 
 
@@ -46,7 +47,10 @@ class PipelineRecipe(RecipeSection):
     @classmethod
     def _check_targets(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
         for target in targets:
-            find_profile(target)  # an unknown target must fail before anything is trained
+            try:
+                find_profile(target)  # an unknown target must fail before anything is trained
+            except ProfileError as error:
+                raise ValueError(str(error)) from None
         return targets
 
 

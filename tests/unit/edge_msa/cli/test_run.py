@@ -47,7 +47,28 @@ def test_a_wrong_option_names_the_help_of_its_command(capsys: pytest.CaptureFixt
     assert run(["bench", "students", "--thread", "2"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--thread" in line
-    assert line.endswith("edge-msa bench students --help")
+    assert line.endswith("Did you mean '--threads'? See edge-msa bench students --help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("trian", "No such command 'trian'. Did you mean 'train'? See edge-msa --help"),
+        ("devices shw", "No such command 'shw'. Did you mean 'show'? See edge-msa devices --help"),
+        ("train --output-dirr x", "No such option: --output-dirr. Did you mean '--output-dir'?"),
+        ("train", "Missing option '--output-dir'. Example: edge-msa train --data synthetic"),
+        ("calibrate --output-dir x", "Missing argument 'RUN'. Example: edge-msa calibrate runs/student --output-dir"),
+        ("calibrate --model x", "No such option: --model. Example: edge-msa calibrate runs/student --output-dir"),
+        ("pipeline x.toml", "Got unexpected extra argument(s) (x.toml). Example: edge-msa pipeline --data synthetic"),
+    ],
+)
+def test_a_usage_error_names_the_nearest_option_or_an_example(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"edge-msa: {message}")
+    assert line.endswith("--help")
 
 
 def test_bench_without_a_sub_command_measures_bundles(
