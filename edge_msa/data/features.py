@@ -15,32 +15,42 @@ Every field may be missing; see `edge_msa_runtime.features.FeatureSource`.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-import tomllib
+from typing import Any
 
 from edge_msa.data.dataset import Dataset
 from edge_msa.errors import UsageError
 from edge_msa_runtime.features import UNKNOWN, FeatureSource, fill_features, list_differences, parse_features
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 Features = Mapping[str, FeatureSource]
+_ROOT = "the file"
 
 
-def load_features(path: Path) -> dict[str, FeatureSource]:
-    """Return what a TOML file states about features, by modality.
+def load_features(source: Path | Mapping[str, Any] | None) -> dict[str, FeatureSource]:
+    """Return what a TOML file, or its tables, state about features, by modality; nothing for None.
 
     Raises:
         UsageError: The file cannot be read, is not TOML, or has an invalid field.
     """
+    if source is None:
+        return {}
+    name = "features" if isinstance(source, Mapping) else str(source)
     try:
-        return parse_features(tomllib.loads(path.read_text(encoding="utf-8")), "the file")
+        tables = source if isinstance(source, Mapping) else tomllib.loads(Path(source).read_text(encoding="utf-8"))
+        return parse_features(tables, _ROOT)
     except OSError as error:
-        raise UsageError(f"Cannot read {path} ({error.strerror or error}).") from None
+        raise UsageError(f"Cannot read {name} ({error.strerror or error}).") from None
     except (ValueError, RecursionError) as error:
-        reason = str(error).replace("the file.", "", 1)
+        reason = str(error).replace(f"{_ROOT}.", "", 1)
         raise UsageError(
-            f"{path} does not state features ({reason}). It needs a table such as [audio] with some of "
+            f"{name} does not state features ({reason}). It needs a table such as [audio] with some of "
             f"{', '.join(field.name for field in dataclasses.fields(FeatureSource))}."
         ) from None
 

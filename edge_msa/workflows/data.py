@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +44,7 @@ def convert(
     samples: str | None = None,
     unlabeled: bool = False,
     clip_labels: bool | None = None,
-    features: Path | None = None,
+    features: Path | Mapping[str, Any] | None = None,
 ) -> None:
     """Write a feature file as an archive.
 
@@ -55,13 +57,13 @@ def convert(
         samples: Slice of the training samples to keep, e.g. `0:2000`; None for all.
         unlabeled: Write only the train split, without its labels.
         clip_labels: As in `open_dataset`. The archive keeps the choice.
-        features: TOML file that states what computed the features (default: what the file states).
+        features: TOML file, or its tables, that states what computed the features (default: what the file states).
 
     Raises:
         UsageError: An option is invalid, the file has no frames, or the slice has no samples.
     """
     check_archive_path(output)
-    stated = load_features(features) if features else {}
+    stated = load_features(features)
     dataset = replace_features(_open_any(source, task_name, clip_labels), stated)
     print_notes(dataset.notes)
     if not dataset.dims:

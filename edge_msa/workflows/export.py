@@ -88,7 +88,7 @@ def export_model(
     remote: RemoteConfig | None = None,
     allow_worse_than_constant: bool = False,
     task: str | None = None,
-    features: Path | None = None,
+    features: Path | Mapping[str, Any] | None = None,
     in_pipeline: bool = False,
     accept_gate_failure: bool = False,
 ) -> Path:
@@ -106,7 +106,7 @@ def export_model(
         remote: A device of the target's kind. Every precision is verified and timed on it (default: on this machine).
         allow_worse_than_constant: Whether to export a model that does not beat a constant on validation.
         task: Name of the task (default: the task that the data states).
-        features: TOML file that states what computed the features, as far as the run does not (default: nothing).
+        features: TOML file, or its tables, with what computed the features if the run does not say it (default: none).
         in_pipeline: Whether to print less, because the step is part of a pipeline.
         accept_gate_failure: Whether a failed accuracy gate is a note instead of an error.
 
@@ -126,7 +126,7 @@ def export_model(
         LintTarget.from_profile(profile, "tensorrt", dla=True)
     if remote:
         _check_remote(remote, profile, precision)
-    stated = load_features(features) if features else {}
+    stated = load_features(features)
     run = _find_run(model)
     known = complete_features(run.spec.features, stated, run.spec.dims, str(run.path))
     unencoded = open_unencoded_dataset_for_run(run, data, task)

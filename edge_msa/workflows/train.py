@@ -40,7 +40,7 @@ def train_teacher(
     hardware: Hardware | None = None,
     task: str | None = None,
     text_model: Path | None = None,
-    features: Path | None = None,
+    features: Path | Mapping[str, Any] | None = None,
     in_pipeline: bool = False,
 ) -> Run:
     """Train a teacher and write its run, unless an identical run exists.
@@ -57,7 +57,7 @@ def train_teacher(
         hardware: Device, precision and logging options.
         task: Name of the task (default: the task that the file states).
         text_model: Run whose text encoder computes the language frames (default: the language features of the file).
-        features: TOML file that states what computed the features, as far as the data does not (default: nothing).
+        features: TOML file, or its tables, with what computed the features if the data does not say it (default: none).
         in_pipeline: Whether to omit the suggestion of the next command.
 
     Raises:
@@ -66,7 +66,7 @@ def train_teacher(
         TrainingError: The training diverged.
     """
     context = (hardware or Hardware()).start()
-    stated = load_features(features) if features else {}
+    stated = load_features(features)
     dataset = open_and_report(data, task, labeled=SPLITS)
     text_run = load_run(text_model) if text_model else None
     run, is_new = train_on_dataset(

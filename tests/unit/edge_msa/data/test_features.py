@@ -31,6 +31,10 @@ def test_a_toml_file_states_features(tmp_path: Path) -> None:
     text = '[audio]\nextractor = "COVAREP"\nversion = "1.4"\nrate_hz = 100\nnames = ["F0", "VUV"]\nunits = ["Hz", ""]\n'
     expected = FeatureSource("COVAREP", "1.4", 100, ("F0", "VUV"), ("Hz", ""))
     assert load_features(_toml(tmp_path, text)) == {"audio": expected}
+    assert load_features({"audio": {"extractor": "COVAREP", "version": "1.4"}}) == {
+        "audio": FeatureSource("COVAREP", "1.4")
+    }
+    assert load_features(None) == {}
 
 
 @pytest.mark.parametrize(

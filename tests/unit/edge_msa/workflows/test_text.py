@@ -97,6 +97,14 @@ def test_run_records_its_text_input(table: Run) -> None:
     assert (text_input.text_encoder, text_input.max_tokens) == ("table", 16)
 
 
+def test_run_names_its_text_encoder_and_digest(table: Run, teacher: Run, toy_encoder: Path) -> None:
+    for run, kind in ((teacher, "encoder"), (table, "table")):
+        source = run.spec.features["language"]
+        assert source.extractor == f"edge-msa text {kind} from {toy_encoder.name}"
+        assert run.spec.text_input is not None
+        assert source.version == f"sha256 {run.spec.text_input.digest[:12]}"
+
+
 @pytest.mark.usefixtures("printing")
 def test_run_that_is_up_to_date_is_skipped(
     teacher: Run, toy_encoder: Path, transcripts: Path, capsys: pytest.CaptureFixture[str]
@@ -115,6 +123,8 @@ def test_bundle_predicts_like_the_run(bundle: Path, table: Run, transcripts: Pat
         loud = session.predict(text="I LOVE IT!!!").outputs
         plain = session.predict(text="i love it").outputs
     assert loud == plain
+    manifest = open_bundle(bundle).manifest
+    assert manifest.modalities["language"].features == table.spec.features["language"]
 
 
 def test_encoder_with_fewer_layers_predicts_like_the_run(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
@@ -158,6 +168,7 @@ def test_teacher_uses_the_text_encoder_of_a_text_model(table: Run, mosi_like: Pa
     run = train_teacher(str(mosi_like), tmp_path / "teacher", recipe=recipe, epochs=1, text_model=table.path)
     spec = run.spec
     assert spec.dims == {"language": 8, "audio": 3}
+    assert spec.features == table.spec.features
     assert not spec.normalization.mean["language"].any()
     evaluate_path(run.path, str(mosi_like))
 

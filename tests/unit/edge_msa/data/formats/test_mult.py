@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_msa.data.formats import mult
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI
 from edge_msa.errors import DataError, UsageError
+from edge_msa_runtime.inputs.published_files import find_features
 
 
 def _split(count: int, labels: Any, ids: Any = None) -> dict[str, Any]:
@@ -133,3 +135,21 @@ def test_a_file_without_labels_is_loaded_for_predictions(tmp_path: Path) -> None
     dataset = open_dataset(_write(tmp_path / "x.pkl", content), labels=False)
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 4, "valid": 2, "test": 3}
     assert dataset.split("test").modalities["language"].lengths.tolist() == [3, 3, 3]
+
+
+def test_published_files_are_known_by_all_their_shapes(tmp_path: Path) -> None:
+    counts = {"train": 16265, "valid": 1869, "test": 4643}
+    widths = {"text": 300, "audio": 74, "vision": 35}
+    arrays = {
+        f"{split}/{key}": np.broadcast_to(np.float32(0), (count, 50, width))
+        for split, count in counts.items()
+        for key, width in widths.items()
+    }
+    features = find_features(arrays, mult.PUBLISHED)
+    assert {name: item.extractor for name, item in features.items()} == {
+        "language": "GloVe",
+        "audio": "COVAREP",
+        "vision": "FACET",
+    }
+    assert find_features(arrays | {"test/text": arrays["test/text"][1:]}, mult.PUBLISHED) == {}
+    assert open_dataset(_write(tmp_path / "mosei_senti_data.pkl", _scores())).features == {}
