@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edge_msa.cli.options import ADVANCED, GENERAL, HARDWARE, REMOTE
+from edge_msa_runtime.cli.help_page import HelpPage, Row
 
 ARGUMENTS, OPTIONS, COMPLETION, COMMANDS = "Arguments", "Options", "Shell completion", "Commands"
 OPTION_SECTIONS = (ARGUMENTS, OPTIONS, HARDWARE, REMOTE, ADVANCED, GENERAL, COMPLETION)
@@ -23,52 +23,6 @@ _COMPLETION_HELP = {
 }
 _GENERAL_OPTIONS = ("json", "dry_run", "overwrite", "verbose", "quiet", "version", "help")
 _EXAMPLE = "\n\nExample:\n"
-_NAMES_WIDTH = 24
-"""Width of the column with the names. The text of a longer name starts on the next line."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One argument, option or command of a help page."""
-
-    names: str
-    """Its names and its placeholder, as `-o, --output FILE`."""
-    text: str
-    """Its description in sentences, which ends with the default of an option."""
-
-
-@dataclass(frozen=True)
-class HelpPage:
-    """The help of a command or group."""
-
-    usage: str
-    """The command with its placeholders."""
-    description: tuple[str, ...]
-    """Paragraphs. The first one is the summary, one sentence."""
-    example: str
-    """Commands to try, or an empty string."""
-    sections: tuple[tuple[str, tuple[Row, ...]], ...]
-    """Titles and rows."""
-
-    def format(self, width: int) -> str:
-        """Return the page as lines of at most `width` characters."""
-        lines = _wrap(f"Usage: {self.usage}", width, later="    ")
-        for paragraph in self.description:
-            lines += ["", *_wrap(paragraph, width, first="  ", later="  ")]
-        if self.example:
-            lines += ["", "Example:", *textwrap.indent(self.example, "  ").split("\n")]
-        for title, rows in self.sections:
-            lines += ["", f"{title}:"]
-            longest = max(len(row.names) for row in rows if len(row.names) <= _NAMES_WIDTH or len(rows) == 1)
-            column = 4 + min(longest, _NAMES_WIDTH)
-            for row in rows:
-                text = _wrap(row.text, width, first=" " * column, later=" " * column)
-                if len(row.names) + 4 <= column:
-                    text[0] = f"  {row.names}".ljust(column) + text[0][column:]
-                    lines += text
-                else:
-                    lines += [f"  {row.names}", *text]
-        return "\n".join(lines) + "\n"
 
 
 class WithHelpPage:
@@ -167,14 +121,3 @@ def _default(parameter: Any) -> str | None:
 
 def _is_argument(parameter: Any) -> bool:
     return bool(parameter.param_type_name == "argument")
-
-
-def _wrap(text: str, width: int, *, first: str = "", later: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=later,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

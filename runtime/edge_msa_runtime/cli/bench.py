@@ -11,12 +11,14 @@ from edge_msa_runtime.cli.common import (
     MEGABYTE,
     add_all_option,
     add_bundle_argument,
+    add_command,
     add_session_options,
     open_session,
     print_result,
     print_skipped,
     select_variants,
 )
+from edge_msa_runtime.cli.parser import OPTIONS
 
 if TYPE_CHECKING:
     from edge_msa_runtime.benchmark.bench import BenchResult
@@ -24,36 +26,45 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Measure latency per subset, load time, size and memory. Several bundles are measured interleaved."
-    parser = commands.add_parser("bench", help=text, description=text)
-    add_bundle_argument(parser, nargs="+", help="Folders of the bundles.")
-    parser.add_argument("--text", metavar="TEXT", help="Text to predict (default: the bundle's golden inputs).")
-    parser.add_argument(
-        "--repeats", type=int, default=200, metavar="N", help="Timed predictions per subset (default: %(default)s)."
+    parser = add_command(
+        commands,
+        "bench",
+        "Measure the latency, size, load time and memory of bundles on this device.",
+        "bench bundle-laptop --all",
     )
-    parser.add_argument(
+    add_bundle_argument(
+        parser, metavar="BUNDLES", nargs="+", help="Folders of one or several bundles. Several are measured together."
+    )
+    parser.add(OPTIONS, "--text", metavar="WORDS", help="Text to predict. Default: the bundle's golden inputs.")
+    parser.add(
+        OPTIONS, "--repeats", type=int, default=200, metavar="N", help="Timed predictions per subset. Default: 200."
+    )
+    parser.add(
+        OPTIONS,
         "--warmup",
         type=int,
         default=20,
         metavar="N",
-        help="Untimed predictions before the timed ones (default: %(default)s).",
+        help="Untimed predictions before the timed ones. Default: 20.",
     )
-    parser.add_argument(
+    parser.add(
+        OPTIONS,
         "--rate",
         type=float,
         metavar="HZ",
-        help="Predictions per second (default: each prediction starts when the previous one ends).",
+        help="Start predictions at this fixed rate per second. Default: start each one when the previous one ends.",
     )
-    parser.add_argument(
+    parser.add(
+        OPTIONS,
         "--workers",
         type=int,
         default=1,
         metavar="N",
         help="Predictions that run on one graph at the same time. With several, the throughput of N threads is "
-        "measured too (default: 1).",
+        "measured too. Default: 1.",
     )
-    add_session_options(parser)
     add_all_option(parser)
+    add_session_options(parser)
     parser.set_defaults(run=run)
 
 

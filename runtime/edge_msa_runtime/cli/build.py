@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from edge_msa_runtime.cli.common import MEGABYTE, add_bundle_argument, add_json_option, print_notes, print_result
+from edge_msa_runtime.cli.common import (
+    MEGABYTE,
+    add_bundle_argument,
+    add_command,
+    add_general_options,
+    print_notes,
+    print_result,
+)
+from edge_msa_runtime.cli.parser import OPTIONS
 
 if TYPE_CHECKING:
     from edge_msa_runtime.backends.tensorrt.prebuild import GraphBuild
@@ -13,30 +21,39 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Build the TensorRT plans of a bundle on this device, so that the first prediction does not wait for them."
-    parser = commands.add_parser("build", help=text, description=text)
+    parser = add_command(
+        commands,
+        "build",
+        "Build the TensorRT plans of a bundle on this device, so that the first prediction does not wait for them.",
+        "build bundle-jetson",
+    )
     add_bundle_argument(parser)
-    parser.add_argument(
-        "--precision", metavar="NAME", help="Precision: fp32, fp16, int8 or all (default: selected by the bundle)."
+    parser.add(
+        OPTIONS,
+        "--precision",
+        metavar="NAME",
+        help="Precision of the bundle: fp32, fp16, int8 or all. Default: the one that export chose.",
     )
-    parser.add_argument(
-        "--subset", metavar="NAME", help="Build only the graphs of one subset, for example la (default: all)."
+    parser.add(
+        OPTIONS, "--subset", metavar="NAME", help="Build only the graphs of one subset, for example la. Default: all."
     )
-    parser.add_argument(
+    parser.add(
+        OPTIONS,
         "--workspace",
         type=int,
         metavar="MIB",
-        help="Memory that a layer may use, in MiB (default: half of the free memory, at most 1024).",
+        help="Memory that a layer may use, in MiB. Default: half of the free memory, at most 1024.",
     )
-    parser.add_argument(
+    parser.add(
+        OPTIONS,
         "--best-of",
         type=int,
         default=1,
         metavar="N",
-        help="Number of plans to build per graph; the fastest one is cached (default: %(default)s).",
+        help="Number of plans to build per graph; the fastest one is cached. Default: 1.",
     )
-    parser.add_argument("--device", default="", metavar="GPU:N", help="GPU to build for (default: the first GPU).")
-    add_json_option(parser)
+    parser.add(OPTIONS, "--device", default="", metavar="GPU:N", help="GPU to build for. Default: the first GPU.")
+    add_general_options(parser)
     parser.set_defaults(run=run)
 
 

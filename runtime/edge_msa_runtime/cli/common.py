@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
+from edge_msa_runtime.cli.parser import ARGUMENTS, BACKEND, GENERAL, OPTIONS, Parser
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.output_paths import FILE, check_output
 
@@ -17,58 +18,85 @@ if TYPE_CHECKING:
 KILOBYTE, MEGABYTE = 1e3, 1e6
 
 
-def add_bundle_argument(parser: argparse.ArgumentParser, **arguments: Any) -> None:
+def add_command(commands: Any, name: str, text: str, example: str) -> Parser:
+    """Add a command to the parser of the command line.
+
+    Args:
+        commands: what `add_subparsers` returned.
+        name: name of the command.
+        text: what it does, in one sentence.
+        example: a command line that works.
+    """
+    parser: Parser = commands.add_parser(name, help=text, description=text, example=f"edge-msa-run {example}")
+    parser.set_defaults(parser=parser)
+    return parser
+
+
+def add_bundle_argument(parser: Parser, **arguments: Any) -> None:
     """Add the positional argument BUNDLE."""
-    parser.add_argument("bundle", metavar="BUNDLE", **{"help": "Folder of the bundle.", **arguments})
+    parser.add(ARGUMENTS, "bundle", **{"metavar": "BUNDLE", "help": "Folder of the bundle.", **arguments})
 
 
-def add_json_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`."""
-    parser.add_argument("--json", action="store_true", help="Print the result as JSON in the last line (default: off).")
+def add_general_options(parser: Parser) -> None:
+    """Add `--json` and `--help`."""
+    parser.add(
+        GENERAL, "--json", action="store_true", help="Print the result as one line of JSON at the end of stdout."
+    )
+    parser.add(GENERAL, "-h", "--help", action="help", help="Show this message and exit.")
 
 
-def add_all_option(parser: argparse.ArgumentParser) -> None:
+def add_all_option(parser: Parser) -> None:
     """Add `--all`."""
-    parser.add_argument(
-        "--all", action="store_true", help="Use every available backend at every precision (default: one backend)."
+    parser.add(
+        OPTIONS,
+        "--all",
+        action="store_true",
+        help="Use every available backend at every precision, instead of one backend.",
     )
 
 
-def add_session_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that select how a session is opened."""
-    parser.add_argument(
+def add_session_options(parser: Parser) -> None:
+    """Add the options that select how a session is opened, and `add_general_options`."""
+    parser.add(
+        BACKEND,
         "--backend",
         default="auto",
         metavar="NAME",
-        help="Backend: onnxruntime, openvino, tensorrt, or auto for the first available one (default: auto).",
+        help="Backend of the bundle: onnxruntime, openvino, tensorrt or auto. "
+        "Default: auto, the first that is available.",
     )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="Fail if the bundle's first backend or the requested device is not used (default: off).",
+    parser.add(
+        BACKEND,
+        "--precision",
+        metavar="NAME",
+        help="Precision of the bundle: fp32, fp16 or int8. Default: the one that export chose.",
     )
-    parser.add_argument(
-        "--precision", metavar="NAME", help="Precision: fp32, fp16 or int8 (default: selected by the bundle)."
-    )
-    parser.add_argument(
+    parser.add(
+        BACKEND,
         "--device",
         default="",
         metavar="NAME",
-        help="Device: CPU, GPU, GPU.1 or NPU for openvino, GPU:N for tensorrt (default: the backend's default).",
+        help="Device: CPU, GPU, GPU.1 or NPU for openvino, GPU:N for tensorrt. Default: the backend's default.",
     )
-    parser.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="Number of CPU threads per prediction (default: 1)."
+    parser.add(
+        BACKEND, "--threads", type=int, default=1, metavar="N", help="CPU threads of one prediction. Default: 1."
     )
-    parser.add_argument(
+    parser.add(
+        BACKEND,
+        "--strict",
+        action="store_true",
+        help="Fail if the bundle's first backend or the requested device is not used.",
+    )
+    parser.add(
+        BACKEND,
         "--spin",
         action="store_true",
-        help="Let idle threads of onnxruntime spin: slightly faster with several threads, but the CPU is always busy "
-        "(default: off).",
+        help="Let idle threads of onnxruntime spin: slightly faster with several threads, but the CPU is always busy.",
     )
-    add_json_option(parser)
+    add_general_options(parser)
 
 
-def add_output_option(parser: argparse.ArgumentParser, metavar: str, text: str, inputs: Sequence[str]) -> None:
+def add_output_option(parser: Parser, metavar: str, text: str, inputs: Sequence[str]) -> None:
     """Add `--output`, the file that a command writes besides stdout. `check_outputs` checks it before slow work.
 
     Args:
@@ -77,7 +105,7 @@ def add_output_option(parser: argparse.ArgumentParser, metavar: str, text: str, 
         text: what is written, for the help.
         inputs: names of the options with paths that the command reads.
     """
-    parser.add_argument("--output", metavar=metavar, help=f"{text} (default: not written).")
+    parser.add(OPTIONS, "--output", metavar=metavar, help=f"File to write: {text}. Default: not written.")
     parser.set_defaults(inputs=inputs)
 
 

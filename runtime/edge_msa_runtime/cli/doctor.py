@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from edge_msa_runtime.cli.common import add_bundle_argument, add_json_option, print_notes, print_result
+from edge_msa_runtime.cli.common import add_bundle_argument, add_command, add_general_options, print_notes, print_result
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Check this device, list problems and suggest fixes. This changes nothing."
-    parser = commands.add_parser("doctor", help=text, description=text)
-    add_bundle_argument(
-        parser, nargs="?", help="Folder of a bundle to check against this device (default: check only the device)."
+    parser = add_command(
+        commands,
+        "doctor",
+        "Check this device, list problems and suggest fixes, without changing anything.",
+        "doctor bundle-laptop",
     )
-    add_json_option(parser)
+    add_bundle_argument(
+        parser, nargs="?", help="Folder of a bundle to check against this device. Default: check only the device."
+    )
+    add_general_options(parser)
     parser.set_defaults(run=run)
 
 

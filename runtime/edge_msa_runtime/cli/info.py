@@ -7,7 +7,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.backend_info import BACKEND_INFO
-from edge_msa_runtime.cli.common import KILOBYTE, add_bundle_argument, add_json_option, print_notes, print_result
+from edge_msa_runtime.cli.common import (
+    KILOBYTE,
+    add_bundle_argument,
+    add_command,
+    add_general_options,
+    print_notes,
+    print_result,
+)
 from edge_msa_runtime.errors import PackageImportError
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.vendor_packages import import_package, package_version
@@ -18,10 +25,14 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Show what a bundle contains and which of its backends can be imported."
-    parser = commands.add_parser("info", help=text, description=text)
+    parser = add_command(
+        commands,
+        "info",
+        "Show what a bundle contains and which of its backends can be imported.",
+        "info bundle-laptop",
+    )
     add_bundle_argument(parser)
-    add_json_option(parser)
+    add_general_options(parser)
     parser.set_defaults(run=run)
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import NoReturn, Sequence
+from typing import Sequence
 
 from edge_msa_runtime import __version__
 from edge_msa_runtime.cli import bench, build, doctor, info, predict, verify
 from edge_msa_runtime.cli.common import check_outputs, print_note
+from edge_msa_runtime.cli.help_page import Row
+from edge_msa_runtime.cli.parser import COMMANDS, GENERAL, Parser
 from edge_msa_runtime.encodings import check_arguments, escape_unprintable_output
-from edge_msa_runtime.errors import EdgeMsaError, UsageError
+from edge_msa_runtime.errors import EdgeMsaError
 from edge_msa_runtime.interrupts import handle_interrupts
 from edge_msa_runtime.log_notes import print_log
 from edge_msa_runtime.vendor_packages import import_package
@@ -25,20 +27,13 @@ _WITHOUT_NUMPY = ("info", "doctor")
 """Commands that work without NumPy, so that they can say that it is missing."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports errors in one line, like every other error of the command line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}. See: {self.prog} --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     escape_unprintable_output()
     with handle_interrupts() as interrupts, print_log(print_note):
         try:
             check_arguments(sys.argv[1:] if arguments is None else arguments)
-            options = create_parser().parse_args(arguments)
+            options = parse(arguments)
             check_outputs(options)
             if options.command not in _WITHOUT_NUMPY:
                 import_package("numpy")
@@ -72,11 +67,32 @@ def _handle_error(error: Exception) -> int:
     raise error
 
 
-def create_parser() -> argparse.ArgumentParser:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a command line.
+
+    Raises:
+        UsageError: an argument is missing, unknown or not valid.
+    """
+    options, unknown = create_parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.refuse(unknown)
+    return options
+
+
+def create_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = _Parser(prog="edge-msa-run", description="Run an edge-msa bundle on this device.")
-    parser.add_argument("--version", action="version", version=f"edge-msa-run {__version__}")
+    parser = Parser(
+        prog="edge-msa-run",
+        description="Run an edge-msa bundle on this device: predict, verify and measure, without torch.",
+        example='edge-msa-run predict bundle-laptop --text "i love it"',
+    )
+    parser.placeholders.append("COMMAND")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in (info, verify, predict, bench, build, doctor):
         command.add_parser(commands)
+    parser.rows[COMMANDS] = [Row(name, str(child.description)) for name, child in commands.choices.items()]
+    version = f"edge-msa-run {__version__}"
+    parser.add(GENERAL, "--version", action="version", version=version, help="Print the version and exit.")
+    parser.add(GENERAL, "-h", "--help", action="help", help="Show this message and exit.")
+    parser.set_defaults(parser=parser)
     return parser

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_msa_runtime.cli.common import (
     add_bundle_argument,
+    add_command,
     add_output_option,
     add_session_options,
     open_session,
@@ -15,6 +16,7 @@ from edge_msa_runtime.cli.common import (
     print_result,
     print_warnings,
 )
+from edge_msa_runtime.cli.parser import ARGUMENTS, OPTIONS
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.split_names import SPLITS
 from edge_msa_runtime.modalities import MODALITIES
@@ -26,40 +28,51 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Predict the sentiment of one utterance from a text or from feature files, or of all samples of a file."
-    parser = commands.add_parser("predict", help=text, description=text)
+    parser = add_command(
+        commands,
+        "predict",
+        "Predict the sentiment of one utterance, or of all samples of a file.",
+        'predict bundle-words --text "i love it"',
+    )
     add_bundle_argument(parser)
-    parser.add_argument(
+    parser.add(
+        ARGUMENTS,
         "input",
         metavar="INPUT.npz",
         nargs="?",
-        help="Arrays language, audio, vision (T, d) and optional masks valid.language, ... (default: none).",
+        help="Arrays language, audio and vision (T, d), and optionally masks valid.language, valid.audio and "
+        "valid.vision. Default: none.",
     )
-    parser.add_argument("--text", metavar="TEXT", help="Text of the utterance (default: none).")
-    parser.add_argument(
+    parser.add(OPTIONS, "--text", metavar="WORDS", help="Text of the utterance. Default: none.")
+    parser.add(
+        OPTIONS,
         "--truncate",
         choices=TRUNCATIONS,
         default="end",
-        help="What to do with a text that is too long: drop its end or start, or average over windows (default: end).",
+        metavar="NAME",
+        help="What to do with a text that is too long: drop its end, drop its start, or average over windows. "
+        "One of: end, start, window. Default: end.",
     )
     for name in MODALITIES:
-        parser.add_argument(
-            f"--{name}", metavar="FILE.npy", help=f"Frames (T, d) of the {name} modality (default: none)."
+        parser.add(
+            OPTIONS, f"--{name}", metavar="FILE.npy", help=f"Frames (T, d) of the {name} modality. Default: none."
         )
-    parser.add_argument(
+    parser.add(
+        OPTIONS,
         "--data",
         metavar="FILE",
-        help="Many samples: a .npz of `edge-msa data convert`, a .csv of texts, or a folder of .npy files "
-        "(default: none).",
+        help="Many samples: a .npz of `edge-msa data convert`, a .csv of texts, or a folder of .npy files. "
+        "Default: none.",
     )
-    parser.add_argument(
+    parser.add(
+        OPTIONS,
         "--split",
         choices=SPLITS,
         metavar="NAME",
-        help="Split of the samples: train, valid or test (default: all splits).",
+        help="Split to use: train, valid or test. Default: all splits.",
     )
     inputs = ("bundle", "input", "data", *MODALITIES)
-    add_output_option(parser, "FILE", ".csv or .json file for the predictions of many samples", inputs)
+    add_output_option(parser, "FILE", ".csv or .json with the predictions of many samples", inputs)
     add_session_options(parser)
     parser.set_defaults(run=run)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edge_msa_runtime.cli.common import (
     add_all_option,
     add_bundle_argument,
+    add_command,
     add_session_options,
     open_session,
     print_result,
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "Check the digest of every file, and compare predictions on this device with the golden predictions."
-    parser = commands.add_parser("verify", help=text, description=text)
+    parser = add_command(
+        commands,
+        "verify",
+        "Check the digest of every file, and compare predictions on this device with the golden predictions.",
+        "verify bundle-laptop --all",
+    )
     add_bundle_argument(parser)
-    add_session_options(parser)
     add_all_option(parser)
+    add_session_options(parser)
     parser.set_defaults(run=run)
 
 

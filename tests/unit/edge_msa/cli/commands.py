@@ -8,7 +8,8 @@ import typer.main
 
 from edge_msa.cli.app import app
 from edge_msa.cli.help import HELP
-from edge_msa.cli.help_page import HelpPage, describe
+from edge_msa.cli.help_page import describe
+from edge_msa_runtime.cli.help_page import HelpPage
 
 ROOT: Any = typer.main.get_command(app)
 """The command `edge-msa`. Its type is from click or from Typer's copy of it, depending on the version of Typer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,21 +13,63 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
-from edge_msa_runtime.cli.main import main
+from edge_msa_runtime.cli.main import create_parser, main, parse
 
 COMMANDS = ("info", "verify", "predict", "bench", "build", "doctor")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_has_a_help_text_with_its_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def help_text(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as caught:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert caught.value.code == 0
-    text = re.sub(r"\s+", " ", capsys.readouterr().out.partition("options:")[2])
-    options = re.split(r" (?=--?[a-z])", text)
-    for option in options:
-        if option.strip() and not option.strip().startswith(("-h", "--help")):
-            assert re.search(r"\(default: .+\)\.$", option.strip()), option
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_complete_within_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_text(command, capsys)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "..." not in text
+    assert not re.findall(r"<\w|\b(?:TEXT|INT|FLOAT|None|PATH)\b|==|%\(", text)
+    assert f"Usage: edge-msa-run {command}".strip() in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help_text_with_its_default(command: str) -> None:
+    parser = parse([command, "BUNDLE"]).parser
+    assert {row.names.split()[0] for rows in parser.rows.values() for row in rows} >= {"--json", "-h,"}
+    for action in parser._actions:
+        if action.nargs != 0:
+            assert re.search(r"(Default: .+|Required)\.$", action.help), action
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_example_is_a_valid_command_line(command: str) -> None:
+    parser = create_parser()
+    example = parser.example if not command else parse([command, "BUNDLE"]).parser.example
+    words = shlex.split(example)
+    assert words[0] == "edge-msa-run"
+    assert parse(words[1:]).command == (command or "predict")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("prdict", "Unknown command 'prdict'. Did you mean 'predict'? See edge-msa-run --help"),
+        ("predict x --txt y", "No such option: --txt. Did you mean '--text'? See edge-msa-run predict --help"),
+        ("info x --zzzz=1", "No such option: --zzzz. Example: edge-msa-run info bundle-laptop."),
+        ("info a b", "Unexpected argument 'b'. Example: edge-msa-run info bundle-laptop."),
+        ("verify", "required: BUNDLE. Example: edge-msa-run verify bundle-laptop --all. See edge-msa-run verify"),
+    ],
+)
+def test_a_usage_error_names_the_nearest_option_or_an_example(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments.split()) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -36,7 +79,7 @@ def test_every_option_has_a_help_text_with_its_default(command: str, capsys: pyt
         (["verify", "BUNDLE", "--backend", "onnx"], 2, "Unknown backend 'onnx'. Did you mean 'onnxruntime'?"),
         (["verify", "BUNDLE", "--precision", "int4"], 2, "int4"),
         (["verify", "BUNDLE", "--thread", "x"], 2, "invalid int value"),
-        (["frobnicate"], 2, "invalid choice: 'frobnicate'"),
+        (["frobnicate"], 2, "Unknown command 'frobnicate'."),
         ([], 2, "COMMAND"),
         (["predict", "BUNDLE"], 2, "No input"),
         (["predict", "BUNDLE", "absent.npz"], 2, "absent.npz"),
