@@ -3,8 +3,8 @@
 The bundle is copied to the device, verified and measured there. Everything happens in one temporary folder, which is
 removed at the end: it contains the files that the bundle's manifest lists, the wheel of this machine's runtime, a new
 virtual environment with that wheel, NumPy and the backends that pip provides, and the cache of TensorRT engines.
-Nothing else on the device is installed or changed. TensorRT is part of JetPack, so the environment of a bundle with
-TensorRT also includes the packages of the system.
+Nothing else on the device is installed or changed. On a Jetson, TensorRT is part of JetPack, so the environment of a
+bundle with TensorRT also includes the packages of the system. Elsewhere pip installs it.
 
 No code of the bundle runs: the wheel in a bundle from somebody else could contain anything.
 """
@@ -25,7 +25,7 @@ from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_files, temporary_f
 from edge_msa.console import print_note, print_notes, print_progress
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError, UsageError
 from edge_msa_export.bundle.wheel import write_runtime_wheel
-from edge_msa_runtime.backend_info import PIP_BACKENDS
+from edge_msa_runtime.backend_info import PIP_BACKENDS, tensorrt_requirement
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
@@ -233,6 +233,8 @@ def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, 
     """Create a virtual environment with the wheel and its backends, and return its quoted Python interpreter."""
     backends = [name for name in bundle.manifest.backends if backend in ("auto", name)]
     extras = [name for name in backends if name in PIP_BACKENDS] + (["text"] if bundle.manifest.language else [])
+    tensorrt = tensorrt_requirement(bundle.manifest.profile) if "tensorrt" in backends else None
+    extras += ["tensorrt"] if tensorrt else []
     python = shlex.quote(f"{folder}/venv/bin/python")
     system = " --system-site-packages" if "tensorrt" in backends else ""
     create = f"{shlex.quote(host.python)} -m venv{system} {shlex.quote(folder + '/venv')}"
@@ -241,8 +243,9 @@ def _create_environment(host: SshHost, folder: str, wheel: str, bundle: Bundle, 
     host.run(f"{pip} --no-deps --no-index {shlex.quote(wheel)}", "installing the runtime")
     requirement = f"{wheel}[{','.join(extras)}]" if extras else wheel
     print_progress(f"Installing {', '.join(['numpy', *extras])} into {host.address}:{folder}/venv.")
-    host.run(f"{pip} {shlex.quote(requirement)}", _INSTALLING)
-    if "tensorrt" in backends:
+    requirements = [requirement, *([tensorrt] if tensorrt else [])]
+    host.run(f"{pip} {' '.join(map(shlex.quote, requirements))}", _INSTALLING)
+    if "tensorrt" in backends and not tensorrt:
         host.run(f'{pip} "$({python} -c {shlex.quote(_CUDA_PYTHON)})"', _INSTALLING)
     return python
 

@@ -36,6 +36,7 @@ from edge_msa.console import (
 )
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.features import complete_features, load_features, unknown_modalities
+from edge_msa.deployment.baselines import measure_baselines
 from edge_msa.deployment.graphs import load_all_graphs
 from edge_msa.deployment.lint_report import summarize_warnings
 from edge_msa.deployment.request import make_export_request
@@ -170,7 +171,7 @@ def export_model(
         write_bundle(
             output,
             built,
-            _with_record(request, requested, failure),
+            _with_record(request, requested, failure, student.dataset, choices),
             {choice.backend: choice.precision for choice in choices},
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
@@ -218,10 +219,20 @@ def _make_request(
     return Request(command, settings, 0, inputs, {"model": str(run.path), "data": dataset.name})
 
 
-def _with_record(request: ExportRequest, requested: Request, failure: str) -> ExportRequest:
-    """Return the request with a record of what was asked for, from which `_find_current_bundle` decides."""
-    record = {**requested.to_json(), _FAILURE: failure}
-    return dataclasses.replace(request, provenance=dataclasses.replace(request.provenance, request=record))
+def _with_record(
+    request: ExportRequest, requested: Request, failure: str, dataset: Dataset, choices: Sequence[PrecisionChoice]
+) -> ExportRequest:
+    """Return the request with a record of what was asked for, from which `_find_current_bundle` decides.
+
+    The record also has the reasons and the baselines, which the bundle's README states.
+    """
+    provenance = dataclasses.replace(
+        request.provenance,
+        request={**requested.to_json(), _FAILURE: failure},
+        precision_reasons={choice.backend: choice.reason for choice in choices},
+        validation=measure_baselines(dataset),
+    )
+    return dataclasses.replace(request, provenance=provenance)
 
 
 def _find_current_bundle(output: Path, requested: Request) -> str | None:

@@ -89,16 +89,17 @@ class DeviceProfile(_Model):
     python: str | None = Field(default=None, description="Python version of the device, such as 3.10.")
     memory_mib: int | None = Field(default=None, gt=0, description="Memory in MiB. A Jetson shares it with the GPU.")
     gpu: str | None = Field(default=None, description="Name of the GPU.")
-    sm: int | None = Field(default=None, description="Compute capability of the GPU, such as 87 for 8.7.")
+    sm: int | None = Field(
+        default=None,
+        description="Compute capability of the GPU, such as 87 for 8.7; the lowest, if there are several.",
+    )
     jetpack: str | None = Field(default=None, description="Version of JetPack.")
     tensorrt: str | None = Field(
         default=None, description="Version of TensorRT. Graphs are exported for exactly this version."
     )
     cuda: str | None = Field(default=None, description="Version of CUDA.")
     dla: bool = Field(default=False, description="Whether the board has a DLA.")
-    torch_tensorrt: str | None = Field(
-        default=None, description="Version of torch-tensorrt that is available for this JetPack."
-    )
+    torch_tensorrt: str | None = Field(default=None, description="Version of torch-tensorrt for the device.")
     torch_tensorrt_install: str | None = Field(
         default=None, description="Command that installs torch and torch-tensorrt on the device."
     )

@@ -35,6 +35,42 @@ class NodePrecision:
 
 
 @dataclass(frozen=True)
+class ValidationMetric:
+    """One metric of the baselines on the validation split.
+
+    Attributes:
+        key: name of the metric in the accuracy of a manifest.
+        title: printed name.
+        percent: whether the metric is a share in [0, 1], printed in percent.
+        baselines: the metric of each baseline.
+    """
+
+    key: str
+    title: str
+    percent: bool
+    baselines: Mapping[str, float]
+
+    def format(self, value: float) -> str:
+        """Return a value of the metric as text."""
+        return f"{100.0 * value:.1f} %" if self.percent else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The baselines on the samples of the validation split that have a modality of `subset`.
+
+    Attributes:
+        subset: the subset with the most modalities.
+        samples: number of samples.
+        metrics: the metrics that the accuracy gate checks.
+    """
+
+    subset: str
+    samples: int
+    metrics: tuple[ValidationMetric, ...]
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What a bundle was made from.
 
@@ -51,6 +87,8 @@ class Provenance:
         calibration: recipe of the calibration.
         plan: mixed-precision plan, by quantization scheme.
         request: request and result of the export. The same request is not exported again.
+        precision_reasons: why each backend has its precision, by backend.
+        validation: the baselines on the validation split.
         parity_measured_by: backend that measured the parity, by backend of the bundle and precision. An export adds it.
     """
 
@@ -66,6 +104,8 @@ class Provenance:
     calibration: Mapping[str, Any] | None = None
     plan: Mapping[str, tuple[NodePrecision, ...]] | None = None
     request: Mapping[str, Any] | None = None
+    precision_reasons: Mapping[str, str] = field(default_factory=dict)
+    validation: Validation | None = None
     parity_measured_by: Mapping[str, Mapping[str, str]] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -77,17 +117,20 @@ class Provenance:
         """Return what `to_json` wrote, e.g. the provenance of a manifest. Unknown fields are ignored.
 
         Raises:
-            ExportError: the data source or the plan has other fields than `to_json` writes.
+            ExportError: the data source, the validation or the plan has other fields than `to_json` writes.
         """
         known = {item.name: value[item.name] for item in fields(cls) if item.name in value}
         try:
             if "data" in known:
                 known["data"] = DataSource(**known["data"])
+            if "validation" in known:
+                metrics = tuple(ValidationMetric(**row) for row in known["validation"]["metrics"])
+                known["validation"] = Validation(**{**known["validation"], "metrics": metrics})
             if "plan" in known:
                 known["plan"] = {
                     scheme: tuple(NodePrecision(**row) for row in rows) for scheme, rows in known["plan"].items()
                 }
-        except (TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ExportError(f"Invalid provenance ({error}). Export the bundle again.") from None
         return cls(**known)
 

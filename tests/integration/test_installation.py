@@ -50,6 +50,22 @@ def test_make_install_says_what_it_does_and_what_comes_next(make: list[str]) -> 
 
 
 @pytest.mark.case("F39")
+@pytest.mark.parametrize("activated", [True, False])
+def test_make_demo_says_how_to_use_its_commands(make: list[str], tmp_path: Path, *, activated: bool) -> None:
+    binaries = tmp_path / "binaries"
+    binaries.mkdir()
+    for name in ("sh", "date", "mkdir", "cp", "make"):
+        (binaries / name).symlink_to(shutil.which(name) or name)
+    if activated:
+        (binaries / "edge-msa").symlink_to(tmp_path / ".venv/bin/edge-msa")
+    subprocess.run([*make, "install"], check=True, capture_output=True)
+    shutil.copy(tmp_path / ".venv/bin/python", tmp_path / ".venv/bin/edge-msa")
+    result = subprocess.run([*make, "demo"], capture_output=True, text=True, check=True, env={"PATH": str(binaries)})
+    hint = "To use these commands in this shell, first run: . .venv/bin/activate\n"
+    assert result.stdout == ("" if activated else hint)
+
+
+@pytest.mark.case("F39")
 def test_readme_activates_the_environment_before_its_commands() -> None:
     block = (REPOSITORY / "README.md").read_text().split("```")[1].splitlines()
     commands = [line.split("#")[0].strip() for line in block if line.strip()]

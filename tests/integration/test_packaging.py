@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.locations import REPOSITORY
 
 if TYPE_CHECKING:
     from tests.conftest import Once
+    from tests.integration.conftest import PipelineRun
 
 PARTS = ("edge_msa", "export", "calibrate", "runtime", "devices", "pyproject.toml", "README.md", "LICENSE")
 
@@ -50,6 +52,9 @@ def installed(wheels: dict[str, Path], once: Once) -> Path:
         subprocess.run(command, check=True, capture_output=True)
 
     return once("installed-wheels", create)
+
+
+PROJECTS = {"edge_msa": REPOSITORY, "edge_msa_runtime": REPOSITORY / "runtime"}
 
 
 def names(wheel: Path) -> set[str]:
@@ -95,6 +100,79 @@ def test_device_profiles_and_templates_are_in_the_wheel(wheels: dict[str, Path])
     assert {path.relative_to(REPOSITORY).as_posix() for path in data} <= inside
 
 
+@pytest.mark.parametrize("wheel", PROJECTS)
+def test_metadata_is_complete(wheel: str, wheels: dict[str, Path]) -> None:
+    fields = Parser().parsestr(metadata(wheels[wheel], "METADATA"))
+    assert fields["License-Expression"] == "MIT"
+    assert fields["License-File"] == "LICENSE"
+    assert fields["Author"] == "The edge-msa developers"
+    assert fields["Keywords"]
+    assert "multimodal sentiment" in f"{fields['Summary']} {fields['Keywords']}".lower()
+    classifiers = fields.get_all("Classifier") or []
+    assert "Typing :: Typed" in classifiers
+    oldest = fields["Requires-Python"].removeprefix(">=")
+    prefix = "Programming Language :: Python :: 3."
+    minors = sorted(int(item.removeprefix(prefix)) for item in classifiers if item.startswith(prefix))
+    assert minors == list(range(int(oldest.partition(".")[2]), 14))
+
+
+@pytest.mark.parametrize("wheel", PROJECTS)
+def test_each_wheel_has_its_license_and_readme(wheel: str, wheels: dict[str, Path]) -> None:
+    license_text = metadata(wheels[wheel], "licenses/LICENSE")
+    assert license_text == (REPOSITORY / "LICENSE").read_text()
+    fields = Parser().parsestr(metadata(wheels[wheel], "METADATA"))
+    assert fields["Description-Content-Type"] == "text/markdown"
+    assert str(fields.get_payload()).strip() == (PROJECTS[wheel] / "README.md").read_text().strip()
+
+
+def test_every_package_is_typed(wheels: dict[str, Path]) -> None:
+    for wheel in wheels.values():
+        assert {f"{package}/py.typed" for package in top_level(wheel)} <= names(wheel)
+
+
+@pytest.mark.parametrize("wheel", PROJECTS)
+def test_links_in_a_readme_have_a_target(wheel: str) -> None:
+    """Outside of the repository a relative link leads nowhere, so the README of the device's wheel has none."""
+    text = (PROJECTS[wheel] / "README.md").read_text()
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        if not path:
+            assert anchor in anchors, link
+        elif not link.startswith("https://"):
+            assert wheel == "edge_msa"
+            assert (PROJECTS[wheel] / path).exists(), link
+
+
+def test_the_readme_of_the_runtime_works_on_a_bundle(
+    installed: Path, tmp_path: Path, pipeline_run: PipelineRun, wheels: dict[str, Path]
+) -> None:
+    text = (REPOSITORY / "runtime" / "README.md").read_text()
+    assert f"./{wheels['edge_msa_runtime'].name}[onnxruntime]" in text
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "bundle").symlink_to(pipeline_run.folder / "bundle-laptop")
+    printed = run_installed(installed, code, tmp_path).split()
+    assert printed[1] in {"negative", "neutral", "positive"}
+    assert printed[2:4] == ["lav", "openvino"]
+
+
+def test_extras_of_both_wheels_are_those_of_the_readme(wheels: dict[str, Path]) -> None:
+    fields = Parser().parsestr(metadata(wheels["edge_msa_runtime"], "METADATA"))
+    listed = re.findall(r"^\| `([\w-]+)` \|", (REPOSITORY / "runtime" / "README.md").read_text(), re.MULTILINE)
+    assert sorted(fields.get_all("Provides-Extra") or []) == sorted(listed)
+
+
+def test_a_bundle_gets_the_license_and_the_readme_of_the_installed_runtime(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\nfrom edge_msa_export.bundle.wheel import write_runtime_wheel\n"
+        f"print(write_runtime_wheel(Path({str(tmp_path)!r})))"
+    )
+    wheel = Path(run_installed(installed, code))
+    assert metadata(wheel, "licenses/LICENSE") == (REPOSITORY / "LICENSE").read_text()
+    assert "# edge-msa-runtime" in metadata(wheel, "METADATA")
+
+
 def test_wheels_contain_no_tests_and_caches(wheels: dict[str, Path]) -> None:
     for wheel in wheels.values():
         assert not [name for name in names(wheel) if "__pycache__" in name or "/test" in name or name.endswith(".npz")]
@@ -118,11 +196,11 @@ def test_each_wheel_installs_its_command(wheel: str, line: str, wheels: dict[str
     assert line in metadata(wheels[wheel], "entry_points.txt").splitlines()
 
 
-def run_installed(installed: Path, code: str) -> str:
+def run_installed(installed: Path, code: str, folder: Path | None = None) -> str:
     """Run code with the installed wheels, outside of the repository, and return what it prints."""
     code = f"import sys; sys.path.insert(0, {str(installed)!r})\n{code}"
     command = [sys.executable, "-c", code]
-    completed = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=True)
+    completed = subprocess.run(command, cwd=folder or installed, capture_output=True, text=True, check=True)
     return completed.stdout.strip()
 
 

@@ -22,15 +22,22 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch_tensorrt") is not None, reason="torch-tensorrt is installed here")
-def test_programs_are_written_without_torch_tensorrt(small_runs: Path, edge_msa: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "install"),
+    [
+        ("jetson", "torch==2.8.0 torch-tensorrt==2.8.0 --index-url https://pypi.jetson-ai-lab.io"),
+        ("desktop-nvidia", "torch==2.9.0 torch-tensorrt==2.9.0 --extra-index-url https://download.pytorch.org"),
+    ],
+)
+def test_programs_are_written_without_torch_tensorrt(
+    target: str, install: str, small_runs: Path, edge_msa: Command, tmp_path: Path
+) -> None:
     output = tmp_path / "programs"
-    command = ("export", "--torch-tensorrt", "--target", "jetson", small_runs / "student")
+    command = ("export", "--torch-tensorrt", "--target", target, small_runs / "student")
     result = edge_msa(*command, "--output-dir", output)
     assert result.code == 4
     assert "torch-tensorrt is not installed" in result.error_line
-    assert (
-        "pip install torch==2.8.0 torch-tensorrt==2.8.0 --index-url https://pypi.jetson-ai-lab.io" in result.error_line
-    )
+    assert f"pip install {install}" in result.error_line
     info = json.loads((output / "programs.json").read_text())
     files = {path.relative_to(output).as_posix() for path in (output / "programs").iterdir()}
     assert files == {program["file"] for program in info["programs"]}
@@ -72,7 +79,7 @@ def test_programs_are_kept_if_compilation_fails(
     ("options", "message"),
     [
         (("--target", "laptop"), "torch-tensorrt with dynamo is not available for laptop-x86"),
-        (("--target", "jetson-xavier-nx"), "Supported targets: jetson-agx-orin"),
+        (("--target", "jetson-xavier-nx"), "Supported targets: desktop-nvidia, jetson-agx-orin"),
         (("--target", "jetson", "--precision", "int8"), "--precision must be one of auto, fp32, fp16"),
         (("--target", "jetson-agx-orin", "--dla"), "--dla applies only to bundles"),
         (("--target", "jetson", "--ir"), "--ir applies only to bundles"),

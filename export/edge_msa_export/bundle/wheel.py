@@ -65,6 +65,7 @@ def _read_metadata_files(info: str, version: str) -> dict[str, bytes]:
                 f"The installed {_DISTRIBUTION} lacks {name}. Run: pip install --force-reinstall ./runtime"
             )
     texts["WHEEL"] = _WHEEL_FILE
+    texts["licenses/LICENSE"] = distribution.read_text("licenses/LICENSE")
     return {f"{info}/{name}": text.encode() for name, text in sorted(texts.items()) if text is not None}
 
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Iterator
+from typing import TYPE_CHECKING, Iterator
 
+from edge_msa_runtime.backend_info import tensorrt_requirement
 from edge_msa_runtime.benchmark.conditions import power_mode
 from edge_msa_runtime.doctor.findings import OK, PROBLEM, UNKNOWN, Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter, pip_install_command
 from edge_msa_runtime.system import System
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.bundle.manifest import Manifest
 
 TENSORRT_BINDING = "TensorRT for Python"
 _RELEASE = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
@@ -70,18 +74,26 @@ def cuda_python_requirement(system: System) -> str:
     return f"cuda-python>={major},<{int(major) + 1}" if major.isdigit() else "cuda-python"
 
 
-def check_nvidia(system: System, interpreter: Interpreter, *, needed: bool) -> Iterator[Finding]:
-    """Check NVIDIA's software on a Jetson, where TensorRT is installed, or if a bundle needs it."""
+def check_nvidia(system: System, interpreter: Interpreter, manifest: Manifest | None = None) -> Iterator[Finding]:
+    """Check NVIDIA's software on a Jetson, where TensorRT is installed, or if a bundle needs it.
+
+    On other machines, TensorRT may come from pip, which needs the driver, but no CUDA toolkit and no system package.
+    """
+    needed = manifest is not None and "tensorrt" in manifest.backends
     jetson = is_jetson(system)
     if jetson:
         yield _check_jetpack(system)
         yield _check_power_mode(system)
     if jetson or needed or interpreter.try_import("tensorrt").version:
         yield _check_gpu(system, jetson=jetson)
-        yield _check_cuda(system, jetson=jetson)
-        yield _check_tensorrt(system, jetson=jetson)
-        yield _check_tensorrt_binding(system, interpreter)
-        yield _check_cuda_python(system, interpreter)
+        if jetson:
+            yield _check_cuda(system)
+            yield _check_tensorrt(system)
+            yield _check_tensorrt_binding(system, interpreter)
+            yield _check_cuda_python(interpreter, cuda_python_requirement(system))
+        else:
+            yield _check_pip_tensorrt(system, interpreter, manifest)
+            yield _check_cuda_python(interpreter, "cuda-python")
 
 
 def _check_jetpack(system: System) -> Finding:
@@ -118,20 +130,27 @@ def _check_gpu(system: System, *, jetson: bool) -> Finding:
     return Finding("GPU", PROBLEM, f"none of {', '.join(_GPU_NODES)} exists", fix)
 
 
-def _check_cuda(system: System, *, jetson: bool) -> Finding:
+def _check_cuda(system: System) -> Finding:
     version = cuda_version(system)
-    if version:
-        return Finding("CUDA", OK, version)
-    return Finding("CUDA", PROBLEM, "not installed", _INSTALL_JETPACK if jetson else "Install NVIDIA's CUDA toolkit.")
+    return Finding("CUDA", OK, version) if version else Finding("CUDA", PROBLEM, "not installed", _INSTALL_JETPACK)
 
 
-def _check_tensorrt(system: System, *, jetson: bool) -> Finding:
+def _check_tensorrt(system: System) -> Finding:
     packages = system.installed_packages("libnvinfer[0-9]*")
     versions = [version for name, version in packages.items() if name[len("libnvinfer") :].isdigit()]
     if versions:
         return Finding("TensorRT", OK, versions[0].partition("-")[0])
-    fix = "sudo apt-get install tensorrt" if jetson else "Install NVIDIA's TensorRT."
-    return Finding("TensorRT", PROBLEM, "the package libnvinfer is not installed", fix)
+    return Finding("TensorRT", PROBLEM, "the package libnvinfer is not installed", "sudo apt-get install tensorrt")
+
+
+def _check_pip_tensorrt(system: System, interpreter: Interpreter, manifest: Manifest | None) -> Finding:
+    version, reason, requirement, _ = interpreter.try_import("tensorrt")
+    if version is not None:
+        return Finding(TENSORRT_BINDING, OK, version)
+    if requirement == "tensorrt":
+        needed = None if manifest is None else tensorrt_requirement(manifest.profile)
+        requirement = f"'{needed}'" if needed else requirement
+    return Finding(TENSORRT_BINDING, PROBLEM, reason, pip_install_command(system, interpreter, requirement))
 
 
 def _check_tensorrt_binding(system: System, interpreter: Interpreter) -> Finding:
@@ -151,11 +170,11 @@ def _check_tensorrt_binding(system: System, interpreter: Interpreter) -> Finding
     return Finding(TENSORRT_BINDING, PROBLEM, detail, "Use JetPack's own Python: /usr/bin/python3")
 
 
-def _check_cuda_python(system: System, interpreter: Interpreter) -> Finding:
+def _check_cuda_python(interpreter: Interpreter, requirement: str) -> Finding:
     reason = ""
     for module in ("cuda.bindings.runtime", "cuda.cudart"):
         version, reason, *_ = interpreter.try_import(module)
         if version is not None:
             return Finding("cuda-python", OK, f"installed ({module})")
-    fix = f"python3 -m pip install '{cuda_python_requirement(system)}'"
+    fix = f"python3 -m pip install '{requirement}'"
     return Finding("cuda-python", PROBLEM, reason, fix)

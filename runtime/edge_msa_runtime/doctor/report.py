@@ -62,7 +62,7 @@ def examine_device(
     system, interpreter = system or System(), interpreter or current_interpreter()
     findings = [
         *check_machine(system, interpreter),
-        *check_nvidia(system, interpreter, needed=manifest is not None and "tensorrt" in manifest.backends),
+        *check_nvidia(system, interpreter, manifest),
         *check_python(system, interpreter),
         *check_backends(system, interpreter, manifest),
     ]

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from edge_msa.benchmark.records import load_records
 from edge_msa.benchmark.ssh import SshHost, temporary_folder
 from edge_msa_runtime.benchmark.bench import BenchResult, Latency
@@ -97,11 +99,29 @@ esac
 """
 
 
-def test_a_jetson_uses_its_own_tensorrt(
-    sshd: SshDevice, bundle: Path, edge_msa: Command, tmp_path: Path, change_manifest: Callable[..., None]
+@pytest.mark.parametrize(
+    ("profile", "installed"),
+    [
+        ({"jetpack": "6.2", "tensorrt": "10.3"}, ("-py3-none-any.whl[onnxruntime]\n", " cuda-python>=12,<13\n")),
+        (
+            {"architecture": "x86_64", "tensorrt": "10.3"},
+            ("-py3-none-any.whl[onnxruntime,tensorrt] tensorrt>=10.3,<11\n",),
+        ),
+    ],
+    ids=["jetson", "desktop"],
+)
+def test_a_jetson_uses_its_own_tensorrt_and_a_desktop_that_of_pip(
+    profile: dict[str, str],
+    installed: tuple[str, ...],
+    sshd: SshDevice,
+    bundle: Path,
+    edge_msa: Command,
+    tmp_path: Path,
+    change_manifest: Callable[..., None],
 ) -> None:
     changed = shutil.copytree(bundle, tmp_path / "changed")
-    change_manifest(changed, backends=["tensorrt", "onnxruntime"], precision={"tensorrt": "fp16"})
+    machine = profile.setdefault("architecture", ARCHITECTURE)
+    change_manifest(changed, backends=["tensorrt", "onnxruntime"], precision={"tensorrt": "fp16"}, profile=profile)
     finding = Finding("power mode", PROBLEM, "15W", "sudo nvpmodel -m 2")
     latency = Latency("lav", {"language": 5}, from_text=False, predictions=200, p50_ms=1.0, p90_ms=1.5, p99_ms=2.0)
     measured = BenchResult(
@@ -114,7 +134,7 @@ def test_a_jetson_uses_its_own_tensorrt(
     script = JETSON.format(
         log=log,
         interpreter=interpreter,
-        machine=ARCHITECTURE,
+        machine=machine,
         finding=json.dumps(dataclasses.asdict(finding)),
         result=json.dumps(measured.to_json()),
     )
@@ -127,8 +147,8 @@ def test_a_jetson_uses_its_own_tensorrt(
     assert problem in result.err
     arguments = log.read_text()
     assert "-m venv --system-site-packages " in arguments
-    assert "-py3-none-any.whl[onnxruntime]\n" in arguments
-    assert " cuda-python>=12,<13\n" in arguments
+    assert all(requirements in arguments for requirements in installed)
+    assert arguments.count("cuda-python") == ("jetpack" in profile)
     (record,) = load_records([output]).benches
     assert (record.backend, record.device, record.latency_ms["lav"]["p99"]) == ("tensorrt", "GPU:0 Orin", 2.0)
     assert (record.machine["l4t"], record.machine["before"]) == ("R36", "power mode 15W")

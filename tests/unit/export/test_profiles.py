@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from packaging.requirements import Requirement
 
 from edge_msa_calibrate.schemes import SCHEMES
 from edge_msa_export.errors import ProfileError
@@ -19,7 +21,13 @@ from edge_msa_export.profiles import (
     load_profiles,
 )
 from edge_msa_runtime.backend_info import BACKENDS as RUNTIME_BACKENDS
+from edge_msa_runtime.backend_info import tensorrt_requirement
 from tests.locations import REPOSITORY
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 PROFILE_NAMES = {
     "jetson-orin-nano",
@@ -35,6 +43,7 @@ PROFILE_NAMES = {
     "laptop-x86-avx2",
     "laptop-arm",
     "raspberry-pi-5",
+    "desktop-nvidia",
 }
 # TensorRT, CUDA and Python of each JetPack, from NVIDIA's tables.
 JETPACKS = {
@@ -83,6 +92,7 @@ def test_every_field_has_a_description() -> None:
 def test_family_name_selects_its_default_device() -> None:
     assert find_profile("jetson").name == "jetson-orin-nano"
     assert find_profile("laptop").name == "laptop-x86"
+    assert find_profile("desktop").name == "desktop-nvidia"
 
 
 def test_profiles_state_what_decides_the_backend() -> None:
@@ -101,15 +111,36 @@ def test_jetsons_have_the_versions_of_their_jetpack() -> None:
         assert (profile.tensorrt, profile.cuda, profile.python) == JETPACKS[profile.jetpack or ""]
 
 
+def test_the_extras_install_what_the_desktop_target_needs() -> None:
+    profile = find_profile("desktop-nvidia")
+    tensorrt = Requirement(tensorrt_requirement(profile.to_json()) or "")
+    extras = {requirement.name: requirement for requirement in map(Requirement, _list_extras("tensorrt", "runtime"))}
+    assert extras["tensorrt"].specifier == tensorrt.specifier
+    (torch_tensorrt,) = map(Requirement, _list_extras("torch-tensorrt"))
+    assert torch_tensorrt.specifier.contains(profile.torch_tensorrt or "")
+    for requirement in (*extras.values(), torch_tensorrt):
+        assert requirement.marker is not None
+        assert requirement.marker.evaluate({"platform_machine": "x86_64"})
+        assert not requirement.marker.evaluate({"platform_machine": "aarch64"})
+
+
+def _list_extras(extra: str, folder: str = ".") -> list[str]:
+    project = tomllib.loads((REPOSITORY / folder / "pyproject.toml").read_text())["project"]
+    requirements = project["optional-dependencies"][extra]
+    assert requirements
+    return [str(requirement) for requirement in requirements]
+
+
 def test_only_some_boards_have_a_dla() -> None:
     names = {profile.name for profile in load_profiles().values() if profile.dla}
     assert names == {"jetson-xavier-nx", "jetson-orin-nx", "jetson-agx-orin", "jetson-agx-orin-jetpack-722"}
 
 
-def test_torch_tensorrt_is_set_where_the_jetpack_has_a_version() -> None:
+def test_torch_tensorrt_is_set_where_the_device_has_a_version() -> None:
     profiles = [profile for profile in load_profiles().values() if profile.torch_tensorrt]
     orin = dict.fromkeys(("jetson-orin-nano", "jetson-orin-nx", "jetson-agx-orin"), "2.8.0")
-    assert {profile.name: profile.torch_tensorrt for profile in profiles} == {**orin, "jetson-thor": "2.9.0"}
+    others = dict.fromkeys(("jetson-thor", "desktop-nvidia"), "2.9.0")
+    assert {profile.name: profile.torch_tensorrt for profile in profiles} == {**orin, **others}
     for profile in profiles:
         assert f"=={profile.torch_tensorrt}" in (profile.torch_tensorrt_install or "")
 

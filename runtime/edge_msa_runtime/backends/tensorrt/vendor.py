@@ -10,6 +10,7 @@ looked up before use:
 
 from __future__ import annotations
 
+import platform
 from typing import Any, Mapping
 
 from edge_msa_runtime.errors import BackendUnavailableError, PackageImportError, first_line
@@ -18,6 +19,11 @@ from edge_msa_runtime.vendor_packages import import_package
 _OLDEST = (8, 5)
 # int8 also sets FP16: otherwise layers that are not quantized would run in float32 and int8 would be slower than fp16.
 _FLAGS = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8", "FP16")}
+_INSTALL_FROM_JETPACK = (
+    "It is part of JetPack and not on PyPI. Run: sudo apt-get install tensorrt python3-libnvinfer "
+    "(a virtual environment also needs --system-site-packages)"
+)
+_INSTALL_WITH_PIP = "On a machine with an NVIDIA GPU, run: python3 -m pip install 'tensorrt>=10.3,<11' cuda-python"
 _LIBRARIES = ("CUBLAS", "CUBLAS_LT", "CUDNN")
 
 
@@ -34,9 +40,7 @@ def import_tensorrt() -> Any:
         if "numpy" in error.requirement:
             raise
         raise BackendUnavailableError(
-            f"{error.reason}. It is part of JetPack and not on PyPI. "
-            "Run: sudo apt-get install tensorrt python3-libnvinfer "
-            "(a virtual environment also needs --system-site-packages)"
+            f"{error.reason}. {_INSTALL_FROM_JETPACK if platform.machine() == 'aarch64' else _INSTALL_WITH_PIP}"
         ) from error
     if parse_version(str(tensorrt.__version__)) < _OLDEST:
         raise BackendUnavailableError(

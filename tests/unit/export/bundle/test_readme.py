@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from edge_msa_export.bundle.readme import format_readme
+from edge_msa_export.profiles import find_profile
+from edge_msa_export.provenance import DataSource, Provenance, Validation, ValidationMetric
 from edge_msa_runtime.bundle.loader import open_bundle
-from edge_msa_runtime.bundle.manifest import Manifest, TextSpec
+from edge_msa_runtime.bundle.manifest import Manifest, TaskSpec, TextSpec
 
 WHEEL = "edge_msa_runtime-1.0-py3-none-any.whl"
+LANGUAGE = TextSpec("language/tokenizer.json", "encoder", "", 20, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -22,31 +25,100 @@ def jetson_manifest(jetson_candidate: Path) -> Manifest:
     return open_bundle(jetson_candidate).manifest
 
 
+def read_code(readme: str) -> str:
+    return readme.partition("```python\n")[2].partition("```")[0]
+
+
 def test_readme_installs_the_wheel_with_the_first_backend(laptop_manifest: Manifest) -> None:
     readme = format_readme(laptop_manifest, WHEEL)
     assert f"python3 -m pip install './{WHEEL}[openvino]'" in readme
+    assert "python3 -m venv ../edge-msa-venv\n. ../edge-msa-venv/bin/activate\n" in readme
     assert "edge-msa-run verify ." in readme
     assert "TensorRT" not in readme
 
 
 def test_readme_installs_the_text_extra_for_a_text_model(laptop_manifest: Manifest) -> None:
-    language = TextSpec("language/tokenizer.json", "encoder", "", 20, 0.0)
-    readme = format_readme(dataclasses.replace(laptop_manifest, language=language), WHEEL)
+    readme = format_readme(dataclasses.replace(laptop_manifest, language=LANGUAGE), WHEEL)
     assert f"./{WHEEL}[openvino,text]" in readme
-    assert '"i love it"' in readme
+    assert 'session.predict(text="i love it", audio=audio, vision=vision)' in readme
+    assert 'stream.push(text="i love it")' in readme
+    assert 'edge-msa-run predict . --text "i love it" --audio ../audio.npy --vision ../vision.npy' in readme
+    assert "A text has at most 20 tokens." in readme
+    assert "language = " not in read_code(readme)
+    assert "np.save('../audio.npy', np.zeros((17, 5)))" in readme
 
 
-def test_readme_for_tensorrt_builds_plans_and_installs_cuda_python(jetson_manifest: Manifest) -> None:
+def test_readme_of_a_text_only_bundle_has_a_program_without_arrays(laptop_manifest: Manifest) -> None:
+    only = {"language": laptop_manifest.modalities["language"]}
+    code = read_code(format_readme(dataclasses.replace(laptop_manifest, modalities=only, language=LANGUAGE), WHEEL))
+    compile(code, "README.md", "exec")
+    assert "np" not in code
+
+
+def test_readme_for_a_jetson_builds_plans_and_uses_its_tensorrt(jetson_manifest: Manifest) -> None:
     readme = format_readme(jetson_manifest, WHEEL)
-    assert f"python3 -m pip install './{WHEEL}'" in readme
+    assert "python3 -m venv --system-site-packages ../edge-msa-venv" in readme
+    assert f"python3 -m pip install './{WHEEL}'\n" in readme
     assert "python3 -m pip install 'cuda-python<13'" in readme
+    assert "edge-msa-run build ." in readme
+
+
+def test_readme_for_a_desktop_installs_tensorrt_with_pip(jetson_manifest: Manifest) -> None:
+    profile = find_profile("desktop-nvidia")
+    manifest = dataclasses.replace(jetson_manifest, target=profile.name, profile=profile.to_json())
+    readme = format_readme(manifest, WHEEL)
+    assert f"python3 -m pip install './{WHEEL}[tensorrt]' 'tensorrt>=10.3,<11'\n" in readme
+    assert "--system-site-packages" not in readme
+    assert "cuda-python" not in readme
     assert "edge-msa-run build ." in readme
 
 
 def test_readme_lists_backends_and_modalities(laptop_manifest: Manifest) -> None:
     readme = format_readme(laptop_manifest, WHEEL)
-    assert "| openvino | fp32 |\n| onnxruntime | fp32 |" in readme
-    assert "| audio | 5 | 5 | 17 |" in readme
+    assert "1. OpenVINO (`openvino`) at fp32\n2. ONNX Runtime (`onnxruntime`) at fp32\n" in readme
+    assert "| audio | 5 features per frame | " in readme
+    assert "audio = np.zeros((17, 5), np.float32)" in readme
+    assert "stream.push(audio=audio[:5])" in readme
+    assert "The accuracy was not measured." in readme
+
+
+def test_readme_states_accuracy_beside_the_baselines_and_reasons(laptop_manifest: Manifest) -> None:
+    metrics = (
+        ValidationMetric("acc2", "Acc-2", percent=True, baselines={"median": 0.5, "best_constant": 0.6}),
+        ValidationMetric("mae", "MAE", percent=False, baselines={"median": 1.25, "best_constant": 1.0}),
+    )
+    provenance = Provenance(
+        data=DataSource("mosi", "0" * 64),
+        precision_reasons={"openvino": "it is the fastest"},
+        validation=Validation("lav", 20, metrics),
+    )
+    accuracy = {"openvino": {"fp32": {"measured_by": "onnxruntime", "by_subset": {"lav": {"acc2": 0.8, "mae": 0.7}}}}}
+    manifest = dataclasses.replace(laptop_manifest, provenance=provenance.to_json(), accuracy=accuracy)
+    readme = format_readme(manifest, WHEEL)
+    assert (
+        "| lav, 20 samples | Acc-2 | MAE |\n|---|---|---|\n"
+        "| openvino at fp32 (measured with onnxruntime) | 80.0 % | 0.700 |\n"
+        "| baseline: median | 50.0 % | 1.250 |\n| baseline: best constant | 60.0 % | 1.000 |\n"
+    ) in readme
+    assert "at fp32. Reason: it is the fastest\n" in readme
+    assert "trained on `mosi`" in readme
+
+
+@pytest.mark.parametrize(
+    ("task", "text"),
+    [
+        (
+            TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5), -3.0, 3.0),
+            "from -3 (most negative) to 3 (most positive). `prediction.label` is its range: `negative`, `neutral` from",
+        ),
+        (TaskSpec("regression", 1), "`prediction.score` is a number. ## Predict on"),
+        (TaskSpec("emotions", 2, ("happy", "sad")), "independent of the others: happy, sad."),
+    ],
+)
+def test_readme_explains_the_output(laptop_manifest: Manifest, task: TaskSpec, text: str) -> None:
+    readme = format_readme(dataclasses.replace(laptop_manifest, task=task), WHEEL)
+    assert text in " ".join(readme.split())
+    assert ("prediction.probabilities, " in read_code(readme)) == (task.kind == "emotions")
 
 
 def test_readme_says_what_the_features_are(laptop_manifest: Manifest) -> None:

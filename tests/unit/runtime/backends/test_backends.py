@@ -83,16 +83,18 @@ def test_a_dynamic_shape_is_an_error(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "command"),
+    ("name", "machine", "command"),
     [
-        ("onnxruntime", "pip install onnxruntime"),
-        ("openvino", "pip install openvino"),
-        ("tensorrt", "sudo apt-get install tensorrt python3-libnvinfer"),
+        ("onnxruntime", "x86_64", "pip install onnxruntime"),
+        ("openvino", "x86_64", "pip install openvino"),
+        ("tensorrt", "aarch64", "sudo apt-get install tensorrt python3-libnvinfer"),
+        ("tensorrt", "x86_64", "python3 -m pip install 'tensorrt>=10.3,<11' cuda-python"),
     ],
 )
 def test_a_missing_backend_error_names_the_install_command(
-    name: str, command: str, monkeypatch: pytest.MonkeyPatch
+    name: str, machine: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(BackendUnavailableError) as caught:
         open_backend(name)

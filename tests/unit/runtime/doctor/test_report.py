@@ -255,6 +255,28 @@ def test_int8_graphs_may_need_vnni(tmp_path: Path, manifest: Manifest) -> None:
     assert "tee /sys/devices/system/cpu" in _find(report, "clocks").fix
 
 
+DESKTOP = {"architecture": "x86_64", "tensorrt": "10.3", "sm": 75}
+
+
+def test_a_desktop_with_tensorrt_from_pip_needs_no_cuda_toolkit(tmp_path: Path, manifest: Manifest) -> None:
+    bundle = dataclasses.replace(manifest, profile=DESKTOP)
+    modules = {"numpy": "2", "tensorrt": "10.16.1", "cuda.bindings.runtime": "13.2", "onnxruntime": "1.23"}
+    system = _create_system(tmp_path, {**LAPTOP, "dev/nvidia0": ""}, {})
+    report = examine_device(bundle, system, _create_python(modules, (3, 12), "x86_64", is_virtual=True))
+    assert _find(report, "backend") == Finding("backend", "ok", "tensorrt")
+    assert _find(report, "TensorRT for Python") == Finding("TensorRT for Python", "ok", "10.16.1")
+    assert not {"CUDA", "TensorRT", "JetPack"} & {finding.topic for finding in report.findings}
+
+
+def test_a_desktop_installs_the_tensorrt_of_the_bundle_with_pip(tmp_path: Path, manifest: Manifest) -> None:
+    bundle = dataclasses.replace(manifest, profile=DESKTOP)
+    python = _create_python({"numpy": "2", "onnxruntime": "1.23"}, (3, 12), "x86_64", is_virtual=True)
+    report = examine_device(bundle, _create_system(tmp_path, LAPTOP, {}), python)
+    assert _find(report, "TensorRT for Python").fix == "python3 -m pip install 'tensorrt>=10.3,<11'"
+    assert _find(report, "cuda-python").fix == "python3 -m pip install 'cuda-python'"
+    assert _find(report, "GPU").fix == "Install NVIDIA's driver."
+
+
 def test_another_processor_or_less_memory_is_a_problem(tmp_path: Path, manifest: Manifest) -> None:
     small = {**LAPTOP, "proc/meminfo": MEMORY.format(total=4000000, free=300000)}
     python = _create_python({"numpy": "2", "onnxruntime": "1"}, (3, 11), "x86_64")
