@@ -46,8 +46,8 @@ class SearchConfig:
     """File or database URL that workers share. None for a file in `output_dir`."""
     teacher: Path | None = None
     """Run of the teacher. None to train one."""
-    recipe: Path | None = None
-    """TOML file with the search space and the default student."""
+    recipe: Path | Mapping[str, Any] | None = None
+    """TOML file, or its tables, with the search space and the default student."""
     epochs: int | None = None
     """Epochs of each trial. None for those of the recipe."""
     train_samples: int | None = None

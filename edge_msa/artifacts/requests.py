@@ -42,6 +42,11 @@ def allow_replacing(replacement: Replacement) -> Iterator[None]:
         _replacement.reset(token)
 
 
+def may_replace_anything() -> bool:
+    """Return whether the caller allows to replace all existing results (`overwrite`)."""
+    return _replacement.get() == "any"
+
+
 class RequestFields(TypedDict):
     """A request and its cache key, as records store them."""
 

@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_msa.arguments import AnyPath, path_of
 from edge_msa.artifacts.locks import exclusive
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.requests import Request, check_may_replace
@@ -33,6 +34,7 @@ from edge_msa.errors import RunError, RunUsageError
 from edge_msa_runtime import __version__
 from edge_msa_runtime.atomic_files import replace_folder, restore_folder, write_file
 from edge_msa_runtime.bundle.hashing import file_sha256
+from edge_msa_runtime.bundle.manifest import MANIFEST_NAME as BUNDLE_MANIFEST_NAME
 
 SCHEMA = 4
 INFO_NAME = "run.json"
@@ -123,14 +125,43 @@ class RunInfo:
         return info
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A run on disk."""
+    """A folder that a training or calibration command wrote: weights, recipe, metrics and what they depend on.
+
+    A run is a path-like object, so you can pass it wherever the path of a run is expected.
+    """
 
     path: Path
     """The run's folder."""
     info: RunInfo
     """The content of run.json."""
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        """Return what the run is, e.g. `<Run teacher hrlf, validation MAE 0.712, teacher/>`."""
+        name = self.info.kind if self.info.model == "student" else f"{self.info.kind} {self.info.model}"
+        return ", ".join([f"<Run {name}", *_validation(self.info), f"{self.path}/>"])
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Numbers that the command reports about the run, by name: the validation metrics of a training."""
+        return self.info.metrics
+
+    @property
+    def log(self) -> tuple[Mapping[str, Any], ...]:
+        """One row per epoch of the training, in order: stage, epoch, losses, validation metrics and seconds.
+
+        Raises:
+            RunError: The file is missing or damaged.
+        """
+        path = self.path / LOG_NAME
+        try:
+            return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        except (OSError, ValueError) as error:
+            raise RunError(f"Cannot read {path} ({error}). Make the run again.") from None
 
     @property
     def spec(self) -> ModelSpec:
@@ -163,23 +194,60 @@ class Run:
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def load_run(path: Path, *kinds: RunKind) -> Run:
-    """Return the run in that folder.
+def load_run(path: AnyPath, *kinds: RunKind) -> Run:
+    """Return the run in a folder.
+
+    Args:
+        path: Folder that a training or calibration command wrote.
+        kinds: Kinds that are accepted: `teacher`, `student`, `calibration` (default: all).
 
     Raises:
+        UsageError: `path` is not a path.
         RunUsageError: The folder holds no run, or a run that is not one of `kinds`.
         RunError: The run is incomplete, damaged or of another schema.
+
+    Example:
+        >>> run = load_run("teacher")
+        >>> run.info.model, run.metrics["valid_error"]
+        ('hrlf', 0.712)
     """
-    info_path = path / INFO_NAME
+    folder = path_of(path, "run", "a run or the path of its folder")
+    info_path = folder / INFO_NAME
     if not info_path.is_file():
-        problem = "is not a run folder (it has no run.json)" if path.exists() else "does not exist"
-        raise RunUsageError(f"{path} {problem}. Pass a folder that edge-msa train, distill or calibrate wrote.")
+        raise RunUsageError(
+            f"{folder} {_problem_of(folder)}. Pass a folder that edge-msa train, distill or calibrate wrote."
+        )
     info = _load_info(info_path)
     if kinds and info.kind not in kinds:
-        raise RunUsageError(f"{path} must be a {' or '.join(kinds)} run, got a {info.kind} run.")
-    if not (path / WEIGHTS_NAME).is_file():
-        raise RunError(f"{path} has no {WEIGHTS_NAME}. Make the run again.")
-    return Run(path, info)
+        raise RunUsageError(
+            f"{folder} must be a {' or '.join(kinds)} run, got a {info.kind} run. Pass a run of {_commands_of(kinds)}."
+        )
+    if not (folder / WEIGHTS_NAME).is_file():
+        raise RunError(f"{folder} has no {WEIGHTS_NAME}. Make the run again.")
+    return Run(folder, info)
+
+
+def _problem_of(folder: Path) -> str:
+    """Return why a path is not a run."""
+    if not folder.exists():
+        return "does not exist"
+    if (folder / BUNDLE_MANIFEST_NAME).is_file():
+        return "is a bundle, not a run"
+    return "is not a run folder (it has no run.json)"
+
+
+def _commands_of(kinds: Sequence[RunKind]) -> str:
+    commands = {"teacher": "train", "student": "distill", "calibration": "calibrate"}
+    return "edge-msa " + " or ".join(commands[kind] for kind in kinds)
+
+
+def _validation(info: RunInfo) -> Iterator[str]:
+    """Yield the validation error of a training for people, if the run has one."""
+    for name in ("validation_metric", "valid_error"):
+        value = info.metrics.get(name)
+        if isinstance(value, float | int):
+            yield f"validation {'MAE' if info.spec.task.is_score else 'error'} {value:.3f}"
+            return
 
 
 def find_current_run(output_dir: Path, request: Request) -> Run | None:

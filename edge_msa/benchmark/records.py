@@ -118,8 +118,8 @@ def write_records(path: Path, *records: Evaluation | BenchRecord) -> Path:
     return write_text(path, json.dumps([record.to_json() for record in records], indent=1) + "\n")
 
 
-def load_records(paths: Iterable[Path]) -> Records:
-    """Load the records of all commands from files, and from all JSON files below folders.
+def load_records(sources: Iterable[Path | Evaluation | BenchRecord]) -> Records:
+    """Load the records of all commands from files, and from all JSON files below folders. Records stay as they are.
 
     A file contains one record or a list of records. Below a folder, a file is skipped if it is not a measurement, is
     damaged, was written by an older version, or is an evaluation on other data than most. `Records.skipped` has the
@@ -129,14 +129,16 @@ def load_records(paths: Iterable[Path]) -> Records:
         RunError: A path does not exist, a folder has no record, or a file that was passed is not valid.
     """
     loaded = _Loaded()
-    for path in paths:
-        if path.is_file():
-            loaded.add_file(path)
-        elif path.is_dir():
-            loaded.add_folder(path)
+    for source in sources:
+        if not isinstance(source, Path):
+            loaded.add_record(source)
+        elif source.is_file():
+            loaded.add_file(source)
+        elif source.is_dir():
+            loaded.add_folder(source)
         else:
             raise RunError(
-                f"{path} does not exist. Pass a pipeline folder, or a file written by edge-msa evaluate or bench."
+                f"{source} does not exist. Pass a pipeline folder, or a file written by edge-msa evaluate or bench."
             )
     return loaded.records()
 
@@ -154,6 +156,13 @@ class _Loaded:
         self._others: list[OtherRecord] = []
         self._skipped: list[tuple[Path, str]] = []
         self._models: dict[Path, str] = {}
+
+    def add_record(self, record: Evaluation | BenchRecord) -> None:
+        """Add a record that was passed itself."""
+        if isinstance(record, Evaluation):
+            self._evaluations.append((None, record))
+        else:
+            self._benches.append(record)
 
     def add_file(self, path: Path) -> None:
         """Add a file that was passed by name."""

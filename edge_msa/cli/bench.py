@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ from edge_msa.cli.options import (
     Threads,
 )
 from edge_msa.cli.paths import INPUT
+
+if TYPE_CHECKING:
+    from edge_msa.workflows.bench import Benchmark, Measurements
 
 Rate = Annotated[
     float | None,
@@ -78,19 +81,22 @@ def bench_bundle(
     Example:
         edge-msa bench bundle bundle-laptop --output bench.json
     """
-    from edge_msa.benchmark.remote import remote_config
     from edge_msa.workflows.bench import bench
 
-    bench(
+    benchmark = bench(
         bundles,
         backend=backend,
         threads=threads,
-        num_runs=repeats,
+        repeats=repeats,
         rate=rate,
-        remote=remote_config(host, ssh_option or (), python, keep=keep, offline=offline),
+        host=host,
+        ssh_options=ssh_option or (),
+        python=python,
+        keep=keep,
+        offline=offline,
         output=output,
-        json=json,
     )
+    _print_benchmark(benchmark, output, json=json)
 
 
 @bench_app.command("long-windows", cls=Command)
@@ -114,18 +120,21 @@ def bench_long_windows(
     Example:
         edge-msa bench long-windows --repeats 50
     """
-    from edge_msa.benchmark.remote import remote_config
     from edge_msa.workflows.bench import bench_long_windows as run
 
-    run(
+    benchmark = run(
         backend=backend,
         threads=threads,
-        num_runs=repeats,
+        repeats=repeats,
         rate=rate,
-        remote=remote_config(host, ssh_option or (), python, keep=keep, offline=offline),
+        host=host,
+        ssh_options=ssh_option or (),
+        python=python,
+        keep=keep,
+        offline=offline,
         output=output,
-        json=json,
     )
+    _print_benchmark(benchmark, output, json=json)
 
 
 @bench_app.command("runtime", cls=Command)
@@ -150,7 +159,7 @@ def bench_runtime(
     """
     from edge_msa.workflows.bench import bench_runtime as run
 
-    run(bundle, threads=threads, num_runs=repeats, json=json)
+    _print_measurements(run(bundle, threads=threads, repeats=repeats), json=json)
 
 
 @bench_app.command("students", cls=Command)
@@ -162,7 +171,7 @@ def bench_students(threads: Threads = 1, repeats: Repeats = 200, json: Json = Fa
     """
     from edge_msa.workflows.bench import bench_students as run
 
-    run(threads=threads, num_runs=repeats, json=json)
+    _print_measurements(run(threads=threads, repeats=repeats), json=json)
 
 
 @bench_app.command("almt", cls=Command)
@@ -176,7 +185,7 @@ def bench_almt(threads: Threads = 1, repeats: Repeats = 200, json: Json = False)
     """
     from edge_msa.workflows.bench import bench_almt as run
 
-    run(threads=threads, num_runs=repeats, json=json)
+    _print_measurements(run(threads=threads, repeats=repeats), json=json)
 
 
 @bench_app.command("training", cls=Command)
@@ -190,4 +199,22 @@ def bench_training(json: Json = False) -> None:
     """
     from edge_msa.workflows.bench import bench_training as run
 
-    run(json=json)
+    _print_measurements(run(), json=json)
+
+
+def _print_benchmark(benchmark: Benchmark, output: Path | None, *, json: bool) -> None:
+    from edge_msa.console import print_json, print_output, print_result
+
+    print_result(str(benchmark))
+    if output:
+        print_output("bench", output, f"edge-msa report {output}")
+    if json:
+        print_json(benchmark.to_json())
+
+
+def _print_measurements(measurements: Measurements, *, json: bool) -> None:
+    from edge_msa.console import print_json, print_result
+
+    print_result(str(measurements))
+    if json:
+        print_json(measurements.to_json())

@@ -35,6 +35,6 @@ def calibrate(
     Example:
         edge-msa calibrate runs/student --output-dir runs/calibrated
     """
-    from edge_msa.workflows.calibrate import calibrate_student
+    from edge_msa.workflows.calibrate import calibrate as calibrate_run
 
-    calibrate_student(data, run, output_dir, method=method, num_samples=num_samples, task=task)
+    calibrate_run(run, output_dir=output_dir, data=data, method=method, num_samples=num_samples, task=task)

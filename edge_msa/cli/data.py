@@ -46,9 +46,13 @@ def data_inspect(file: Source, task: TaskName = None, clip_labels: ClipLabels = 
     Example:
         edge-msa data inspect synthetic
     """
-    from edge_msa.workflows.data import inspect
+    from edge_msa.console import print_json, print_result
+    from edge_msa.workflows.data import inspect_data
 
-    inspect(file, task, clip_labels=clip_labels, json=json)
+    inspection = inspect_data(file, task=task, clip_labels=clip_labels)
+    print_result(str(inspection))
+    if json:
+        print_json(inspection.to_json())
 
 
 @data_app.command("encode", cls=Command)
@@ -72,16 +76,16 @@ def data_encode(
         edge-msa data encode mosi.pkl --output mosi-minilm.npz \
           --encoder sentence-transformers/all-MiniLM-L6-v2
     """
-    from edge_msa.workflows.data import encode_language
+    from edge_msa.workflows.data import encode_data
 
-    encode_language(
+    encode_data(
         file,
-        output,
-        encoder,
+        output=output,
+        encoder=encoder,
         max_tokens=max_tokens,
         layers=layers,
         device=device,
-        task_name=task,
+        task=task,
         clip_labels=clip_labels,
     )
 
@@ -108,9 +112,17 @@ def data_convert(
     Example:
         edge-msa data convert synthetic --samples 0:2000 --output small.npz
     """
-    from edge_msa.workflows.data import convert
+    from edge_msa.workflows.data import convert_data
 
-    convert(file, output, task, samples=samples, unlabeled=unlabeled, clip_labels=clip_labels, features=features)
+    convert_data(
+        file,
+        output=output,
+        task=task,
+        samples=samples,
+        unlabeled=unlabeled,
+        clip_labels=clip_labels,
+        features=features,
+    )
 
 
 @import_app.command("almt", cls=Command)
@@ -130,6 +142,6 @@ def import_almt(
     Example:
         edge-msa import almt almt-mosi.pth --output-dir runs/almt
     """
-    from edge_msa.workflows.import_almt import import_checkpoint
+    from edge_msa.workflows.import_almt import import_almt as run
 
-    import_checkpoint(checkpoint, output_dir, task=task)
+    run(checkpoint, output_dir=output_dir, task=task)

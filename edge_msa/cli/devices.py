@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_msa.cli.completion import complete_target
 from edge_msa.cli.help import HELP, Command, DefaultCommandGroup
 from edge_msa.cli.options import TARGET_HELP, Json
+
+if TYPE_CHECKING:
+    from edge_msa_export.profiles import DeviceProfile
 
 
 class DevicesGroup(DefaultCommandGroup):
@@ -37,9 +41,14 @@ def devices_list(json: Json = False) -> None:
     Example:
         edge-msa devices list
     """
-    from edge_msa.workflows.inspect import list_devices
+    from edge_msa.console import print_json, print_result
+    from edge_msa.workflows.inspect import devices
 
-    list_devices(json=json)
+    profiles = devices()
+    if json:
+        print_json({name: profile.to_json() for name, profile in profiles.items()})
+    else:
+        print_result(_format_devices(profiles.values()))
 
 
 @devices_app.command("show", cls=Command)
@@ -53,6 +62,24 @@ def devices_show(
     Example:
         edge-msa devices show raspberry-pi-5 > mine.toml
     """
-    from edge_msa.workflows.inspect import show_device
+    from edge_msa.console import print_result
+    from edge_msa_export.profiles import read_profile
 
-    show_device(target)
+    print_result(read_profile(target).rstrip("\n"))
+
+
+def _format_devices(profiles: Iterable[DeviceProfile]) -> str:
+    """Return a table of devices."""
+    from edge_msa.text_tables import text_table
+
+    rows = [
+        [
+            profile.name + (f" (= {profile.family})" if profile.family_default else ""),
+            profile.architecture,
+            (profile.tensorrt or "-") + (", DLA" if profile.dla else ""),
+            ", ".join(f"{backend.name} {'/'.join(backend.precisions)}" for backend in profile.backends),
+            profile.description,
+        ]
+        for profile in profiles
+    ]
+    return text_table(["target", "architecture", "TensorRT", "backends", "description"], rows, left=3, texts=2)

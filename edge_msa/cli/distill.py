@@ -72,20 +72,22 @@ def distill(
     Example:
         edge-msa distill --teacher runs/teacher --output-dir runs/student
     """
-    from edge_msa.training.context import Hardware
-    from edge_msa.workflows.distill import distill_student
+    from edge_msa.workflows.distill import distill as run
 
-    distill_student(
-        data,
+    run(
         teacher,
-        output_dir,
+        output_dir=output_dir,
+        data=data,
         transfer=transfer or (),
         qat=qat,
         text_model=text_model,
         recipe=recipe,
         epochs=epochs,
         seed=seed,
-        hardware=Hardware(device, precision, compiled, tensorboard),
+        device=device,
+        precision=precision,
+        compiled=compiled,
+        tensorboard=tensorboard,
         task=task,
     )
 
@@ -119,16 +121,19 @@ def compare(
         edge-msa compare --recipe variants.toml --teacher runs/teacher \
           --output-dir compared
     """
-    from edge_msa.workflows.compare import compare_students
+    from edge_msa.console import print_json, print_result
+    from edge_msa.workflows.compare import compare as run
 
-    compare_students(
+    result = run(
         recipe,
-        teacher,
-        output_dir,
+        teachers=teacher,
+        output_dir=output_dir,
         data=data,
         transfer=transfer or (),
         seeds=seeds,
         split=split,
         task=task,
-        json=json,
     )
+    print_result(str(result))
+    if json:
+        print_json(result.to_json())

@@ -58,17 +58,24 @@ def evaluate(
     Example:
         edge-msa evaluate bundle-laptop --split test
     """
-    from edge_msa.workflows.evaluate import evaluate_path
+    from edge_msa.console import print_json, print_output, print_result
+    from edge_msa.workflows.evaluate import evaluate as run
 
-    evaluate_path(
+    evaluation = run(
         path,
-        data,
-        split,
+        data=data,
+        split=split,
         backend=backend,
         precision=precision,
         against=against,
         predictions=predictions,
         output=output,
         task=task,
-        json=json,
     )
+    print_result(str(evaluation))
+    if predictions:
+        print_output("predictions", predictions)
+    if output:
+        print_output("evaluation", output, f"edge-msa report {output}")
+    if json:
+        print_json(evaluation.to_json())

@@ -25,6 +25,7 @@ from edge_msa.cli.options import (
     TaskName,
 )
 from edge_msa.cli.paths import FOLDER, INPUT, Output
+from edge_msa.errors import UsageError
 
 
 def export(
@@ -109,42 +110,38 @@ def export(
     Example:
         edge-msa export runs/calibrated --target laptop --output-dir bundle-laptop
     """
-    from edge_msa.benchmark.remote import remote_config
-
-    remote = remote_config(host, ssh_option or (), python, keep=keep, offline=offline)
     if torch_tensorrt:
-        from edge_msa.workflows.export import export_programs
-
         bundle_options = {
             "--ir": ir,
             "--dla": dla,
             "--max-drop": max_drop != 1.0,
             "--allow-worse-than-constant": allow_worse_than_constant,
-            "--host": remote is not None,
+            "--host": host is not None,
             "--features": features is not None,
         }
-        export_programs(
-            target,
-            output_dir,
-            model=run,
-            data=data,
-            precision=precision,
-            task=task,
-            unsupported=[name for name, is_used in bundle_options.items() if is_used],
-        )
-        return
-    from edge_msa.workflows.export import export_model
+        for name, is_used in bundle_options.items():
+            if is_used:
+                raise UsageError(f"{name} applies only to bundles. Omit it with --torch-tensorrt.")
+        from edge_msa.workflows.export import export_programs
 
-    export_model(
-        target,
-        output_dir,
-        model=run,
+        export_programs(run, target=target, output_dir=output_dir, data=data, precision=precision, task=task)
+        return
+    from edge_msa.workflows.export import export as export_run
+
+    export_run(
+        run,
+        target=target,
+        output_dir=output_dir,
         data=data,
         precision=precision,
         max_drop=max_drop,
         ir=ir,
         dla=dla,
-        remote=remote,
+        host=host,
+        ssh_options=ssh_option or (),
+        python=python,
+        keep=keep,
+        offline=offline,
         allow_worse_than_constant=allow_worse_than_constant,
         task=task,
         features=features,

@@ -15,6 +15,7 @@ from edge_msa.cli.help_page import WithHelpPage
 from edge_msa.cli.paths import Output, check_may_replace_files, check_paths, path_marks
 from edge_msa.console import command_messages
 from edge_msa.errors import UsageError
+from edge_msa.workflows.api import called_by_command
 
 HELP = ("-h", "--help")
 VERBOSE = ("-v", "--verbose")
@@ -84,6 +85,7 @@ class Command(WithHelpPage, TyperCommand):
             check_may_replace_files(self.callback, ctx.params)
         with (
             command_messages(ctx.command_path, details=verbose, quiet=quiet, json=bool(ctx.params.get("json"))),
+            called_by_command(),
             allow_replacing("any" if overwrite else "same"),
         ):
             return super().invoke(ctx)

@@ -33,6 +33,13 @@ def inspect(
     Example:
         edge-msa inspect bundle-jetson --tensorrt 8.6
     """
-    from edge_msa.workflows.inspect import inspect_path
+    from edge_msa.console import print_json, print_result
+    from edge_msa.workflows.inspect import inspect as run
+    from edge_msa_export.errors import ExportError
 
-    inspect_path(path, target=target, tensorrt=tensorrt, dla=dla, json=json)
+    result = run(path, target=target, tensorrt=tensorrt, dla=dla)
+    print_result(str(result))
+    if json:
+        print_json(result.to_json())
+    if result.problem:
+        raise ExportError(f"{result.target}: {result.problem}")

@@ -34,6 +34,15 @@ def pipeline(
     Example:
         edge-msa pipeline --data synthetic --output-dir runs
     """
-    from edge_msa.workflows.pipeline import run_pipeline
+    import time
 
-    run_pipeline(recipe, data, output_dir, task=task, json=json)
+    from edge_msa.console import print_json, print_output, print_result
+    from edge_msa.workflows.pipeline import Pipeline
+
+    started = time.monotonic()
+    result = Pipeline(data, output_dir=output_dir, recipe=recipe, task=task).run()
+    print_result(str(result))
+    print_output("report", result.report.path)
+    print_result(f"Finished in {time.monotonic() - started:.0f} s.")
+    if json:
+        print_json(result.to_json())

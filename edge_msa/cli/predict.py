@@ -47,6 +47,22 @@ def predict(
     Example:
         edge-msa predict bundle-laptop --data synthetic --output predictions.csv
     """
-    from edge_msa.workflows.predict import predict_file
+    from edge_msa.console import print_json, print_output, print_result
+    from edge_msa.workflows.predict import predict as run
 
-    predict_file(model, data, split=split, backend=backend, precision=precision, output=output, json=json)
+    predictions = run(model, data=data, split=split, backend=backend, precision=precision, output=output)
+    if output is None:
+        print_result(str(predictions))
+    else:
+        print_result(predictions.summary)
+        print_output("predictions", output)
+    if json:
+        print_json(
+            {
+                "model": predictions.model,
+                "data": predictions.data,
+                "samples": len(predictions),
+                "predicted": predictions.predicted,
+                "output": output and str(output),
+            }
+        )

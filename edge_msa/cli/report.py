@@ -26,9 +26,12 @@ def report(
     Example:
         edge-msa report runs --output report.html
     """
-    from edge_msa.workflows.report import write_report
+    from edge_msa.console import print_output, print_result
+    from edge_msa.workflows.report import report as run
 
-    write_report(paths, output)
+    page = run(paths, output=output)
+    print_result(str(page))
+    print_output("report", output)
 
 
 def explain(
@@ -58,6 +61,11 @@ def explain(
     Example:
         edge-msa explain runs/teacher --output explain.html
     """
-    from edge_msa.workflows.explain import explain_run
+    from edge_msa.console import print_json, print_output, print_result
+    from edge_msa.workflows.explain import explain as explain_run
 
-    explain_run(run, data, output, split=split, samples=sample or (), task=task, json=json)
+    page = explain_run(run, data=data, output=output, split=split, samples=sample or (), task=task)
+    print_result(str(page))
+    print_output("page", output)
+    if json:
+        print_json(page.to_json())

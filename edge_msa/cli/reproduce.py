@@ -57,21 +57,28 @@ def reproduce(
     Example:
         edge-msa reproduce --model hrlf --data mosi.pkl --output-dir reproduced
     """
-    from edge_msa.training.context import Hardware
-    from edge_msa.workflows.reproduce import reproduce as reproduce_paper
+    from edge_msa.console import print_json, print_output, print_result
+    from edge_msa.workflows.reproduce import reproduce as run
 
-    reproduce_paper(
+    result = run(
         model,
-        data,
-        output_dir,
+        output_dir=output_dir,
+        data=data,
         seeds=seeds,
         paper=paper,
         ablations=ablations,
         noise=noise,
         recipe=recipe,
         epochs=epochs,
-        hardware=Hardware(device, precision, compiled),
+        device=device,
+        precision=precision,
+        compiled=compiled,
         task=task,
         text_model=text_model,
-        json=json,
     )
+    print_result(f"\n{result}\n")
+    for plot in result.plots:
+        print_output("plot", plot)
+    print_output("record", result.path)
+    if json:
+        print_json(result.to_json())

@@ -105,12 +105,15 @@ def search(
         edge-msa search --target laptop-x86 --data synthetic --trials 20 \
           --output-dir searched
     """
-    from edge_msa.architecture_search.context import SearchConfig
-    from edge_msa.workflows.search import search as run_search
+    import time
 
-    config = SearchConfig(
+    from edge_msa.console import print_json, print_output, print_result
+    from edge_msa.workflows.search import search as run
+
+    started = time.monotonic()
+    result = run(
+        data,
         target=target,
-        data=data,
         trials=trials,
         output_dir=output_dir,
         storage=storage,
@@ -119,7 +122,13 @@ def search(
         epochs=epochs,
         train_samples=num_samples,
         seeds=seeds,
+        jobs=jobs,
         seed=seed,
         task=task,
     )
-    run_search(config, jobs=jobs, json=json)
+    print_result(f"\n{result}")
+    print_result(f"Finished in {time.monotonic() - started:.0f} s.")
+    print_output("Pareto front", result.bundles)
+    print_output("page", result.page)
+    if json:
+        print_json(result.to_json())

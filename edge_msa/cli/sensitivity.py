@@ -46,12 +46,12 @@ def sensitivity(
     Example:
         edge-msa sensitivity runs/calibrated --target laptop --output-dir runs/mixed
     """
-    from edge_msa.workflows.sensitivity import find_mixed_precision
+    from edge_msa.workflows.sensitivity import sensitivity as find_plan
 
-    find_mixed_precision(
-        target,
+    find_plan(
         run,
-        output_dir,
+        target=target,
+        output_dir=output_dir,
         data=data,
         budget=budget,
         max_drop=max_drop,

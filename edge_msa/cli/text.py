@@ -63,17 +63,17 @@ def text_train(
         edge-msa text train --transcripts mosi.csv --encoder wordpieces \
           --output-dir words
     """
-    from edge_msa.training.context import Hardware
-    from edge_msa.workflows.text import train_text_model
+    from edge_msa.workflows.text import train_text
 
-    train_text_model(
+    train_text(
         transcripts,
-        output_dir,
         encoder=encoder,
+        output_dir=output_dir,
         layers=layers,
         recipe=recipe,
         seed=seed,
-        hardware=Hardware(device, precision),
+        device=device,
+        precision=precision,
         task=task,
     )
 
@@ -105,18 +105,18 @@ def text_distill(
     Example:
         edge-msa text distill --teacher words --transcripts mosi.csv --output-dir out
     """
-    from edge_msa.training.context import Hardware
-    from edge_msa.workflows.text import distill_text_model
+    from edge_msa.workflows.text import distill_text
 
-    distill_text_model(
+    distill_text(
         teacher,
-        transcripts,
-        output_dir,
+        transcripts=transcripts,
+        output_dir=output_dir,
         text_encoder=text_encoder,
         layers=layers,
         recipe=recipe,
         seed=seed,
-        hardware=Hardware(device, precision),
+        device=device,
+        precision=precision,
         task=task,
     )
 
@@ -153,18 +153,23 @@ def text_sweep(
         edge-msa text sweep --transcripts mosi.csv --output-dir sizes \
           --encoder sentence-transformers/all-MiniLM-L6-v2
     """
-    from edge_msa.training.context import Hardware
-    from edge_msa.workflows.text_sweep import run_text_sweep
+    from edge_msa.console import print_json, print_output, print_result
+    from edge_msa.workflows.text_sweep import sweep_text
 
-    run_text_sweep(
+    result = sweep_text(
         transcripts,
-        encoder,
-        output_dir,
+        encoder=encoder,
+        output_dir=output_dir,
         seeds=seeds,
         layers=layers or (3, 1),
         target=target,
         recipe=recipe,
-        hardware=Hardware(device, precision),
+        device=device,
+        precision=precision,
         task=task,
-        json=json,
     )
+    print_result(f"\n{result}\n")
+    print_output("record", result.path)
+    print_output("page", result.page)
+    if json:
+        print_json(result.to_json())

@@ -42,17 +42,19 @@ def train(
     Example:
         edge-msa train --data synthetic --model hrlf --output-dir runs/teacher
     """
-    from edge_msa.training.context import Hardware
-    from edge_msa.workflows.train import train_teacher
+    from edge_msa.workflows.train import train as run
 
-    train_teacher(
+    run(
         data,
-        output_dir,
+        output_dir=output_dir,
         model=model,
         recipe=recipe,
         epochs=epochs,
         seed=seed,
-        hardware=Hardware(device, precision, compiled, tensorboard),
+        device=device,
+        precision=precision,
+        compiled=compiled,
+        tensorboard=tensorboard,
         task=task,
         text_model=text_model,
         features=features,

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from edge_msa.arguments import AnyPath, path_of
 from edge_msa.config.section import Problem, RecipeSection, SectionType, merge_tables, suggestion
 from edge_msa.config.students import StudentRecipe, TextRecipe
 from edge_msa.config.teachers import AlmtRecipe, HrlfRecipe, TeacherName, TeacherRecipe
@@ -24,20 +25,37 @@ else:
 TABLES = ("pipeline", "hrlf", "almt", "student", "text", "variants", "search")
 PRESET_TABLES = ("hrlf", "almt", "student", "text")
 """Tables that have presets."""
+_SECTIONS: Mapping[str, type[RecipeSection]] = {
+    "hrlf": HrlfRecipe,
+    "almt": AlmtRecipe,
+    "student": StudentRecipe,
+    "text": TextRecipe,
+}
+"""The tables that settings without a table can belong to."""
 SIZES = ("nano", "tiny", "small")
 """Student sizes, smallest first. `presets/size/NAME.toml` contains the settings of each."""
 
 
-def load_recipe_file(path: Path) -> dict[str, Any]:
-    """Return the tables of a recipe file.
+def load_tables(recipe: AnyPath | Mapping[str, Any] | None, own: str = "") -> dict[str, Any]:
+    """Return the tables of a recipe by name.
+
+    A recipe contains either tables, each with the name of what it configures, or only the settings of the table `own`.
+    `{"epochs": 5}` and `{"hrlf": {"epochs": 5}}` are the same recipe for a command that trains HRLF.
+
+    Args:
+        recipe: TOML file or mapping (default: no settings).
+        own: Name of the table that settings without a table belong to (default: settings need a table).
 
     Raises:
-        UsageError: The file cannot be read, is not TOML, or has an unknown table.
+        UsageError: The recipe is something else, cannot be read, is not TOML, or has an unknown table or key.
     """
-    _, tables = read_toml(path)
-    for problem in table_problems(tables):
-        raise UsageError(f"{path}: {problem.message}")
-    return tables
+    if recipe is None:
+        return {}
+    if isinstance(recipe, Mapping):
+        return _tables(recipe, own, "recipe")
+    path = path_of(recipe, "recipe", "a TOML file or a mapping of settings")
+    _, content = read_toml(path)
+    return _tables(content, own, str(path))
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
@@ -70,9 +88,19 @@ def table_problems(tables: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def load_tables(recipe: Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the tables of a recipe, which is a file, a mapping of tables, or None for no tables."""
-    return load_recipe_file(recipe) if isinstance(recipe, Path) else dict(recipe or {})
+def _tables(content: Mapping[str, Any], own: str, source: str) -> dict[str, Any]:
+    """Return the content of a recipe as tables by name."""
+    if own and content and not any(name in TABLES for name in content) and _has_settings(content, own):
+        return {own: dict(content)}
+    for problem in table_problems(content):
+        raise UsageError(f"{source}: {problem.message}")
+    return dict(content)
+
+
+def _has_settings(content: Mapping[str, Any], own: str) -> bool:
+    """Return whether the content is settings of one table: it has a value that is no table, or a known nested table."""
+    nested = _SECTIONS[own].model_fields
+    return any(name in nested or not isinstance(value, Mapping) for name, value in content.items())
 
 
 def preset_names(table: str) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from edge_msa.config.recipes import load_recipe_file, student_recipe
+from edge_msa.arguments import AnyPath
+from edge_msa.config.recipes import load_tables, student_recipe
 from edge_msa.config.section import RecipeSection
 from edge_msa.config.teachers import TeacherName
 from edge_msa_calibrate.ranges import Method
@@ -65,15 +65,13 @@ class Settings:
     search: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_settings(path: Path | None) -> Settings:
-    """Return the settings of a recipe file, or the defaults if `path` is None.
+def load_settings(recipe: AnyPath | Mapping[str, Any] | None) -> Settings:
+    """Return the settings of a recipe, a TOML file or a mapping of its tables; the defaults if it is None.
 
     Raises:
         UsageError: The file cannot be read, or has an unknown key or an invalid value.
     """
-    if path is None:
-        return Settings()
-    tables = load_recipe_file(path)
+    tables = load_tables(recipe)
     pipeline = PipelineRecipe().updated(tables.get("pipeline", {}), where="pipeline")
     student_recipe(tables.get("student", {}), pipeline.data)  # an invalid table must fail before the teacher is trained
     return Settings(pipeline, **{name: tables.get(name, {}) for name in ("hrlf", "almt", "student", "search")})

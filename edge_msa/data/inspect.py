@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.data.tasks import Task
+from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
 from edge_msa_runtime.modalities import MODALITIES
@@ -50,9 +51,9 @@ class SplitInspection:
     """Statistics by modality."""
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """Statistics of a dataset."""
+@dataclass(frozen=True, repr=False)
+class Inspection(Table):
+    """Statistics of a dataset. `print` shows them for people."""
 
     name: str
     """Name of the corpus."""
@@ -72,6 +73,37 @@ class Inspection:
     """Statistics by split."""
     notes: tuple[str, ...]
     """The dataset's notes."""
+
+    def __repr__(self) -> str:
+        """Return the corpus, and the numbers of samples and features."""
+        splits = ", ".join(f"{name} {split.samples}" for name, split in self.splits.items())
+        dims = ", ".join(f"{name} {dim}" for name, dim in self.dims.items())
+        return f"<Inspection of {self.name} ({self.task}): samples {splits}; features {dims or 'none'}>"
+
+    def __str__(self) -> str:
+        """Return the statistics for people."""
+        return format_inspection(self)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per split and modality."""
+        return tuple(
+            {
+                "split": name,
+                "samples": split.samples,
+                "groups": split.groups,
+                "modality": modality,
+                "frames": item.shape[1],
+                "features": item.shape[2],
+                "shortest": item.lengths[0],
+                "median": item.lengths[1],
+                "longest": item.lengths[2],
+                "missing": item.missing,
+                "padding": item.padding,
+            }
+            for name, split in self.splits.items()
+            for modality, item in split.modalities.items()
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from edge_msa.evaluation.evaluate import Evaluation, SubsetPredictions
 from edge_msa.evaluation.metrics import (
     Comparison,
-    Estimate,
-    Method,
-    compare_methods,
     describe,
-    prediction_correlation,
 )
 from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.text_tables import text_table
@@ -42,29 +37,6 @@ class Agreement:
     """The reference and the other precision."""
     subsets: tuple[SubsetAgreement, ...]
     """One per evaluated subset."""
-
-
-def compare_evaluations(
-    reference: Evaluation,
-    reference_predictions: Sequence[SubsetPredictions],
-    other: Evaluation,
-    other_predictions: Sequence[SubsetPredictions],
-) -> Agreement:
-    """Compare two evaluations on the same split, and the predictions behind them."""
-    gate = other.gate_metric
-    names = [gate, "mae"] if all("mae" in metrics for metrics in other.by_subset.values()) else [gate]
-    subsets = []
-    for first, second in zip(reference_predictions, other_predictions, strict=True):
-        subset = first.subset.value
-        metrics = {name: (reference.by_subset[subset][name], other.by_subset[subset][name]) for name in names}
-        differences = {
-            name: compare_methods(*(_one_model(item.estimates[subset][name]) for item in (reference, other)))
-            for name in names
-            if reference.estimates[subset][name].has_variance
-        }
-        correlation = prediction_correlation(first.scores, second.scores)
-        subsets.append(SubsetAgreement(subset, metrics, differences, correlation))
-    return Agreement((reference.source.precision, other.source.precision), tuple(subsets))
 
 
 def format_agreement(agreement: Agreement) -> str:
@@ -110,10 +82,6 @@ def _conclusion(agreement: Agreement) -> Iterator[str]:
     text = f"The intervals compare these two precisions of one model. They cover the choice of {unit}."
     verdict = f"{len(found)} of {len(differences)} exclude 0: {', '.join(found)}" if found else "None excludes 0"
     yield f"{text} {verdict}."
-
-
-def _one_model(estimate: Estimate) -> Method:
-    return Method([estimate], depends_on_seed=False)
 
 
 def _cells(name: str, item: SubsetAgreement) -> list[str]:

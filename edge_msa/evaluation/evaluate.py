@@ -18,6 +18,7 @@ from edge_msa.console import activity, report_progress
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, EdgeMsaError
+from edge_msa.evaluation.agreement import Agreement, SubsetAgreement, format_agreement
 from edge_msa.evaluation.baseline_check import (
     ConstantComparison,
     ConstantComparisons,
@@ -32,9 +33,11 @@ from edge_msa.evaluation.baseline_check import (
 from edge_msa.evaluation.metrics import (
     MEDIAN,
     Estimate,
+    Method,
     Units,
     average_estimates,
     bootstrap_interval,
+    compare_methods,
     describe,
     describe_constant,
     estimate_metrics,
@@ -42,9 +45,11 @@ from edge_msa.evaluation.metrics import (
     measure,
     measure_constants,
     missing_average,
+    prediction_correlation,
 )
 from edge_msa.evaluation.metrics.units import describe_unit
 from edge_msa.evaluation.subsets import Predict, available_subsets
+from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.modalities import Subset
 
@@ -96,9 +101,12 @@ class SubsetPredictions:
     """Scores (n,) or logits (n, E)."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of an evaluation. `edge_msa.evaluation.metrics.measure` describes the keys and units of metrics."""
+@dataclass(frozen=True, repr=False)
+class Evaluation(Table):
+    """Metrics of a model on one split, for every subset of modalities, beside the baselines.
+
+    `edge_msa.evaluation.metrics.measure` describes the keys and units of metrics. `print` shows the table.
+    """
 
     source: Source
     """What was evaluated."""
@@ -139,6 +147,45 @@ class Evaluation:
     """The same metrics beside those of the better baseline, by subset, except subsets with samples of one video."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
+    agreement: Agreement | None = None
+    """Comparison with another precision of the same bundle, if there was one. It is not part of the JSON record."""
+
+    def __repr__(self) -> str:
+        """Return what was evaluated, and the gate metric and MAE on the subset with the most modalities."""
+        subset = complete_subset(self.by_subset)
+        names = [name for name in dict.fromkeys(("mae", self.gate_metric)) if name in self.by_subset[subset]]
+        metrics = ", ".join(
+            f"{describe(name).title} {describe(name).format(self.by_subset[subset][name])}" for name in names
+        )
+        return (
+            f"<Evaluation of {self.source.name}, {self.split} split of {self.dataset}, {self.samples} samples: "
+            f"{metrics} on {subset}>"
+        )
+
+    def __str__(self) -> str:
+        """Return the table for people."""
+        table = format_evaluation(self)
+        return table if self.agreement is None else f"{table}\n\n{format_agreement(self.agreement)}"
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per subset, for the mean over incomplete subsets, per baseline, and per Bayes optimum.
+
+        `kind` is `model`, `average`, `baseline` or `bayes optimum`. `available` is the subset, or the name of the
+        baseline. Accuracies and F1 are fractions from 0 to 1.
+        """
+        rows: list[Row] = [
+            {"kind": "model", "available": subset, "samples": self.counts[subset], **metrics}
+            for subset, metrics in self.by_subset.items()
+        ]
+        if self.missing_average:
+            rows.append({"kind": "average", "available": MISSING_AVERAGE, "samples": None, **self.missing_average})
+        for name, metrics in self.baselines.items():
+            rows.append({"kind": "baseline", "available": name, "samples": self.samples, **metrics})
+        for subset, metrics in self.bayes_optimum.items():
+            if subset in self.by_subset:
+                rows.append({"kind": "bayes optimum", "available": subset, "samples": None, **metrics})
+        return tuple(rows)
 
     @property
     def beats_constant(self) -> bool | None:
@@ -170,7 +217,9 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, marked as an evaluation of this schema."""
-        return {"record": "evaluation", "schema": SCHEMA, **dataclasses.asdict(self)}
+        fields = dataclasses.asdict(dataclasses.replace(self, agreement=None))
+        del fields["agreement"]
+        return {"record": "evaluation", "schema": SCHEMA, **fields}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
@@ -432,3 +481,30 @@ def _intervals(
         intervals[item.subset.value] = {name: (interval.low, interval.high) for name, interval in by_metric.items()}
         units |= {interval.unit for interval in by_metric.values()}
     return intervals, max(units)  # "samples" if any subset has too few videos.
+
+
+def compare_evaluations(
+    reference: Evaluation,
+    reference_predictions: Sequence[SubsetPredictions],
+    other: Evaluation,
+    other_predictions: Sequence[SubsetPredictions],
+) -> Agreement:
+    """Compare two evaluations on the same split, and the predictions behind them."""
+    gate = other.gate_metric
+    names = [gate, "mae"] if all("mae" in metrics for metrics in other.by_subset.values()) else [gate]
+    subsets = []
+    for first, second in zip(reference_predictions, other_predictions, strict=True):
+        subset = first.subset.value
+        metrics = {name: (reference.by_subset[subset][name], other.by_subset[subset][name]) for name in names}
+        differences = {
+            name: compare_methods(*(_one_model(item.estimates[subset][name]) for item in (reference, other)))
+            for name in names
+            if reference.estimates[subset][name].has_variance
+        }
+        correlation = prediction_correlation(first.scores, second.scores)
+        subsets.append(SubsetAgreement(subset, metrics, differences, correlation))
+    return Agreement((reference.source.precision, other.source.precision), tuple(subsets))
+
+
+def _one_model(estimate: Estimate) -> Method:
+    return Method([estimate], depends_on_seed=False)

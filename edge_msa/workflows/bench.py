@@ -4,134 +4,311 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from edge_msa.arguments import AnyPath, check_count, describe_value, path_of, paths_of
 from edge_msa.benchmark import almt, runtime_overhead, students, throughput
 from edge_msa.benchmark.bundles import bench_bundles, format_bench_records
 from edge_msa.benchmark.random_bundles import long_window_bundle
 from edge_msa.benchmark.records import BenchRecord, write_records
-from edge_msa.benchmark.remote import RemoteConfig, bench_on_host
-from edge_msa.console import print_json, print_notes, print_output, print_progress, print_result
+from edge_msa.benchmark.remote import RemoteConfig, bench_on_host, remote_config
+from edge_msa.console import print_notes, print_progress
+from edge_msa.errors import UsageError
+from edge_msa.result_tables import Row, Table
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 
 
+@dataclass(frozen=True, repr=False)
+class Benchmark(Table):
+    """Latency, size, load time and memory of bundles, for every backend and precision."""
+
+    records: tuple[BenchRecord, ...]
+    """One per bundle, backend and precision."""
+
+    def __repr__(self) -> str:
+        """Return what was measured."""
+        names = ", ".join(dict.fromkeys(record.name for record in self.records))
+        fastest = min(
+            (latency["p50"] for record in self.records for latency in record.latency_ms.values()), default=None
+        )
+        best = "" if fastest is None else f", fastest p50 {fastest:.3g} ms"
+        return f"<Benchmark of {names}: {len(self.records)} backends and precisions{best}>"
+
+    def __str__(self) -> str:
+        """Return the table for people."""
+        return format_bench_records(self.records)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per bundle, backend, precision and subset; one without a subset for what could not run here."""
+        none: Mapping[str, Mapping[str, float]] = {"": {}}
+        return tuple(
+            {
+                "name": record.name,
+                "target": record.target,
+                "backend": record.backend,
+                "precision": record.precision,
+                "device": record.device,
+                "chosen": record.chosen,
+                "subset": subset or None,
+                **{f"{name}_ms": latency.get(name) for name in ("p50", "p90", "p99")},
+                "size_bytes": record.size_bytes,
+                "load_ms": record.load_ms,
+                "peak_memory_mib": record.peak_memory_mib,
+                "note": record.note,
+            }
+            for record in self.records
+            for subset, latency in (record.latency_ms or none).items()
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"records": [record.to_json() for record in self.records]}
+
+
+@api
 def bench(
-    paths: Sequence[Path],
+    bundles: AnyPath | Sequence[AnyPath],
     *,
     backend: str = "auto",
     threads: int = 1,
-    num_runs: int = 200,
+    repeats: int = 200,
     rate: float | None = None,
-    remote: RemoteConfig | None = None,
-    output: Path | None = None,
-    json: bool = False,
-) -> tuple[BenchRecord, ...]:
-    """Measure every backend and precision of bundles, print a table, and write the records to `output`.
+    host: str | None = None,
+    ssh_options: Sequence[str] = (),
+    python: str = "python3",
+    keep: bool = False,
+    offline: bool = False,
+    output: AnyPath | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Benchmark:
+    """Measure latency, size, load time and peak memory of bundles, here or on a device over ssh.
+
+    Every backend and precision of a bundle is measured, for every subset of modalities. Bundles with the same
+    modalities are measured together, in turn, so that their latencies can be compared.
 
     Args:
-        paths: The bundles.
-        backend: A name, or `auto` for all backends of each bundle.
-        threads: CPU threads of one prediction.
-        num_runs: Timed predictions per modality subset.
-        rate: Predictions per second; None starts each one when the previous one ends.
-        remote: A device to measure on; None measures on this machine.
-        output: JSON file for the records.
-        json: Also print the records as one line of JSON.
+        bundles: One bundle or several: results of `export`, or paths.
+        backend: Backend to measure (default: all of each bundle that are available).
+        threads: CPU threads of one prediction, 1 to 256.
+        repeats: Timed predictions per subset of modalities.
+        rate: Predictions per second (default: each starts when the previous one ends).
+        host: Device to measure on over ssh, `"user@device"` (default: this machine). The bundle is copied there,
+            verified, measured and removed.
+        ssh_options: With `host`: options for ssh, for example `["Port=2222"]`.
+        python: With `host`: Python interpreter on the device.
+        keep: With `host`: whether to keep the temporary folder on the device.
+        offline: With `host`: whether to install nothing, and use the backends that the device has.
+        output: JSON file to write with the measurements, for `report`.
+        overwrite: Whether to replace an existing file.
+        verbose: Whether to print progress and notes.
+        on_progress: Called while bundles are measured.
+
+    Returns:
+        The measurements, as a table with one row per backend, precision and subset. Latencies are in milliseconds.
+
+    Raises:
+        UsageError: An argument is invalid, or a path is no bundle.
+        BundleError: A bundle is damaged.
+        BackendUnavailableError: The device cannot be reached, or a backend is not available there.
+
+    Example:
+        >>> table = em.bench(["bundle-a", "bundle-b"], repeats=500)
+        >>> table.to_pandas()
     """
+    paths = paths_of(bundles, "bundles", "a bundle, or a list of bundles")
+    _check_numbers(threads, repeats, rate)
+    output_path = None if output is None else output_file(output, "output", paths)
     if backend != "auto":
         check_backend_name(backend)
-    records: list[BenchRecord] = []
-    if remote is not None:
-        for path in paths:
-            records += bench_on_host(path, remote, backend=backend, threads=threads, num_runs=num_runs, rate=rate)
-    else:
-        opened = [open_bundle(path) for path in paths]
-        print_notes(note for bundle in opened for note in bundle.notes)
-        for modalities, bundles in _group_by_modalities(opened).items():
-            print_progress(f"Measuring {len(bundles)} bundles with {', '.join(modalities)}.")
-            records += bench_bundles(bundles, backend=backend, threads=threads, num_runs=num_runs, rate=rate)
-    print_result(format_bench_records(records))
-    if output:
-        write_records(output, *records)
-        print_output("bench", output, f"edge-msa report {output}")
-    if json:
-        print_json({"records": [record.to_json() for record in records]})
-    return tuple(records)
+    remote = remote_config(host, ssh_options, python, keep=keep, offline=offline)
+    benchmark = _measure(paths, remote, backend, threads, repeats, rate)
+    if output_path is not None:
+        write_records(output_path, *benchmark.records)
+    return benchmark
 
 
+@api
 def bench_long_windows(
     *,
     backend: str = "auto",
     threads: int = 1,
-    num_runs: int = 200,
+    repeats: int = 200,
     rate: float | None = None,
-    remote: RemoteConfig | None = None,
-    output: Path | None = None,
-    json: bool = False,
-) -> tuple[BenchRecord, ...]:
-    """Measure a large untrained student on windows of 500 frames. The arguments are those of `bench`."""
+    host: str | None = None,
+    ssh_options: Sequence[str] = (),
+    python: str = "python3",
+    keep: bool = False,
+    offline: bool = False,
+    output: AnyPath | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Benchmark:
+    """Measure a large untrained student on windows of 500 frames, where int8 is faster than fp32.
+
+    Arguments, result and errors are those of `bench`.
+    """
+    _check_numbers(threads, repeats, rate)
+    output_path = None if output is None else output_file(output, "output")
+    if backend != "auto":
+        check_backend_name(backend)
+    remote = remote_config(host, ssh_options, python, keep=keep, offline=offline)
     with long_window_bundle() as path:
-        return bench(
-            [path],
-            backend=backend,
-            threads=threads,
-            num_runs=num_runs,
-            rate=rate,
-            remote=remote,
-            output=output,
-            json=json,
-        )
+        benchmark = _measure([path], remote, backend, threads, repeats, rate)
+    if output_path is not None:
+        write_records(output_path, *benchmark.records)
+    return benchmark
 
 
-def bench_students(*, threads: int, num_runs: int, json: bool) -> None:
-    """Measure untrained students of every size and ALMT, and print a table."""
+def _measure(
+    paths: Sequence[Path], remote: RemoteConfig | None, backend: str, threads: int, repeats: int, rate: float | None
+) -> Benchmark:
+    """Measure bundles on a device; without one, on this machine."""
+    records: list[BenchRecord] = []
+    if remote is not None:
+        for path in paths:
+            records += bench_on_host(path, remote, backend=backend, threads=threads, num_runs=repeats, rate=rate)
+        return Benchmark(tuple(records))
+    opened = [open_bundle(path) for path in paths]
+    print_notes(note for bundle in opened for note in bundle.notes)
+    for modalities, group in _group_by_modalities(opened).items():
+        print_progress(f"Measuring {len(group)} bundles with {', '.join(modalities)}.")
+        records += bench_bundles(group, backend=backend, threads=threads, num_runs=repeats, rate=rate)
+    return Benchmark(tuple(records))
+
+
+def _check_numbers(threads: object, repeats: object, rate: object = None) -> None:
+    check_count(threads, "threads", most=256)
+    check_count(repeats, "repeats")
+    if rate is not None and not (isinstance(rate, int | float) and 0 < rate < math.inf):
+        raise UsageError(f"rate must be a positive number of predictions per second, got {describe_value(rate)}.")
+
+
+@dataclass(frozen=True)
+class Measurements(Table):
+    """A table of measurements that are not of your own bundles: of untrained students, ALMT, or the runtime."""
+
+    name: str
+    """What was measured: `students`, `almt`, `runtime` or `training`."""
+    items: tuple[Row, ...]
+    """One row per measured thing."""
+    text: str
+    """The table for people."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per measured thing."""
+        return self.items
+
+    def __str__(self) -> str:
+        """Return the table for people."""
+        return self.text
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {self.name: [dict(row) for row in self.rows]}
+
+
+@api
+def bench_students(
+    *,
+    threads: int = 1,
+    repeats: int = 200,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Measurements:
+    """Measure untrained students of every size, and ALMT.
+
+    Args:
+        threads: CPU threads of one prediction.
+        repeats: Timed predictions of each.
+        verbose: Whether to print progress.
+        on_progress: Called while students are measured.
+    """
+    _check_numbers(threads, repeats)
     lengths = "/".join(map(str, students.LENGTHS.values()))
     dims = "/".join(map(str, students.DIMS.values()))
     print_progress(f"Random weights, {lengths} frames of {dims} features, {threads} threads.")
-    latencies = students.measure_students(threads=threads, num_runs=num_runs)
-    print_result(students.format_latencies(latencies))
-    if json:
-        print_json({"students": [dataclasses.asdict(latency) for latency in latencies]})
+    latencies = students.measure_students(threads=threads, num_runs=repeats)
+    rows = tuple(dataclasses.asdict(latency) for latency in latencies)
+    return Measurements("students", rows, students.format_latencies(latencies))
 
 
-def bench_runtime(bundle: Path | None, *, threads: int, num_runs: int, json: bool) -> None:
-    """Measure what the runtime adds to the calls of a backend, and print a table.
+@api
+def bench_runtime(
+    bundle: AnyPath | None = None,
+    *,
+    threads: int = 1,
+    repeats: int = 2000,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Measurements:
+    """Measure what the runtime adds to the calls of a backend.
 
     Args:
-        bundle: The bundle (default: that of an untrained student).
+        bundle: The bundle (default: that of an untrained student of size `tiny` at fp32).
         threads: CPU threads of one prediction.
-        num_runs: Timed calls of each kind.
-        json: Also print the results as one line of JSON.
+        repeats: Timed calls of each kind.
+        verbose: Whether to print progress.
+        on_progress: Called while calls are measured.
     """
-    with runtime_overhead.untrained_bundle() if bundle is None else contextlib.nullcontext(bundle) as path:
-        results = runtime_overhead.measure_overhead(path, threads=threads, num_runs=num_runs)
-    print_result(runtime_overhead.format_overhead(results))
-    if json:
-        print_json({"runtime": [dataclasses.asdict(item) | {"overhead_us": item.overhead_us} for item in results]})
+    _check_numbers(threads, repeats)
+    given = None if bundle is None else path_of(bundle, "bundle", "a bundle or the path of one")
+    with runtime_overhead.untrained_bundle() if given is None else contextlib.nullcontext(given) as path:
+        results = runtime_overhead.measure_overhead(path, threads=threads, num_runs=repeats)
+    rows = tuple(dataclasses.asdict(item) | {"overhead_us": item.overhead_us} for item in results)
+    return Measurements("runtime", rows, runtime_overhead.format_overhead(results))
 
 
-def bench_almt(*, threads: int, num_runs: int, json: bool) -> None:
-    """Measure ALMT with and without computing the tokens that do not affect its prediction, and print a table."""
+@api
+def bench_almt(
+    *,
+    threads: int = 1,
+    repeats: int = 200,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Measurements:
+    """Measure ALMT with and without computing the tokens that do not affect its prediction.
+
+    Args:
+        threads: CPU threads of one prediction.
+        repeats: Timed predictions of each.
+        verbose: Whether to print progress.
+        on_progress: Called while ALMT is measured.
+    """
+    _check_numbers(threads, repeats)
     lengths = "/".join(map(str, almt.MOSI.lengths.values()))
     print_progress(f"ALMT with random weights, {lengths} frames, torch on the CPU, {threads} threads.")
-    latencies = almt.measure_almt(threads=threads, num_runs=num_runs)
-    print_result(almt.format_latencies(latencies))
-    if json:
-        print_json({"almt": [dataclasses.asdict(latency) | {"speedup": latency.speedup} for latency in latencies]})
+    latencies = almt.measure_almt(threads=threads, num_runs=repeats)
+    rows = tuple(dataclasses.asdict(latency) | {"speedup": latency.speedup} for latency in latencies)
+    return Measurements("almt", rows, almt.format_latencies(latencies))
 
 
-def bench_training(*, json: bool) -> None:
-    """Measure the training throughput of both teachers on each device of this machine, and print a table."""
+@api
+def bench_training(*, verbose: bool = False, on_progress: OnProgress | None = None) -> Measurements:
+    """Measure the training throughput of both teachers on each device of this machine, in samples per second.
+
+    Args:
+        verbose: Whether to print progress.
+        on_progress: Called while trainings are measured.
+    """
     for model in throughput.MODELS:
         shapes = ", ".join(f"{name} {frames} x {width}" for name, (frames, width) in throughput.SHAPES[model].items())
         print_progress(f"{model}: random features ({shapes}), published batch size, complete training steps.")
     hardware = throughput.available_hardware()
     results = [throughput.measure_throughput(item, model) for model in throughput.MODELS for item in hardware]
-    print_result(throughput.format_throughput(results))
-    if json:
-        print_json({"training": [dataclasses.asdict(result) for result in results]})
+    rows = tuple(dataclasses.asdict(result) for result in results)
+    return Measurements("training", rows, throughput.format_throughput(results))
 
 
 def _group_by_modalities(bundles: Sequence[Bundle]) -> dict[tuple[str, ...], list[Bundle]]:

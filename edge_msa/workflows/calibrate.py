@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
 
+from edge_msa.arguments import AnyPath, check_choice, check_count, check_seed, optional_source, path_of
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, find_current_run, load_run, new_run, write_run
 from edge_msa.console import (
@@ -23,6 +23,8 @@ from edge_msa.quantization.calibration_files import Calibration
 from edge_msa.quantization.calibration_samples import draw_calibration_samples
 from edge_msa.training.run_data import encode_texts_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.text.text_input import copy_text_input
+from edge_msa.workflows.api import OnProgress, api, next_step
+from edge_msa.workflows.outputs import output_folder
 from edge_msa_calibrate.collect import Checkpoint, collect_statistics
 from edge_msa_calibrate.drift import TensorDrift, measure_drift, significant_drift
 from edge_msa_calibrate.layers import encoder_of
@@ -43,38 +45,60 @@ VALIDATION_SAMPLES = 128
 MAX_PRINTED_DRIFTS = 5
 
 
-def calibrate_student(
-    data: str | None,
-    model: Path,
-    output_dir: Path,
+@api
+def calibrate(
+    model: AnyPath,
     *,
+    output_dir: AnyPath,
+    data: AnyPath | None = None,
     method: Method = "mse",
     num_samples: int = 512,
     seed: int = 0,
     task: str | None = None,
-    in_pipeline: bool = False,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Run:
-    """Collect statistics, choose ranges, and write both with the student as a calibration run.
+    """Collect activation statistics of a student and choose its int8 ranges, and write both as a run.
 
-    The step is skipped if `output_dir` is up to date.
+    The step is skipped if `output_dir` is up to date. An interrupted one continues where it stopped.
 
     Args:
-        data: Data to draw samples from (default: the student's training data).
-        model: Run of a student.
-        output_dir: Folder of the run to write.
-        method: How to compute ranges from statistics.
-        num_samples: Number of training samples.
-        seed: Seed of the random samples.
-        task: Name of the task (default: the task that the data states).
-        in_pipeline: Whether to print less, because the step is part of a pipeline.
+        model: Run of `distill`, `train_text` or `distill_text`.
+        output_dir: Folder of the run. It appears only when it is complete.
+        data: Feature file, or `"synthetic"` (default: the student's training data). Samples are drawn from its training
+            split.
+        method: How to compute the ranges from the statistics: `"mse"`, `"percentile"`, `"entropy"` or `"minmax"`.
+        num_samples: Number of training samples to collect statistics from.
+        seed: Seed of the random samples, 0 to 2**32 - 1.
+        task: What the labels mean (default: what the data states).
+        overwrite: Whether to replace a run of other inputs or options in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called while statistics are collected.
+
+    Returns:
+        The calibration run, which `export` and `sensitivity` take.
+
+    Raises:
+        UsageError: An argument or the data cannot be used.
+        RunUsageError: `model` is no run of a student, or `output_dir` contains something else.
+        CalibrationError: The samples cannot be used.
+
+    Example:
+        >>> calibrated = em.calibrate(student, data="mosi.pkl", output_dir="calibrated")
     """
-    source = load_run(model, "student")
-    unencoded = open_unencoded_dataset_for_run(source, data, task)
+    model_path, data_path = path_of(model, "model", "a run of a student"), optional_source(data)
+    check_choice(method, "method", Method)
+    check_count(num_samples, "num_samples")
+    check_seed(seed)
+    run_dir = output_folder(output_dir, "output_dir", [model_path, data_path])
+    source = load_run(model_path, "student")
+    unencoded = open_unencoded_dataset_for_run(source, data_path, task)
     recipe = {"method": method, "num_samples": num_samples}
     inputs = {"data": unencoded.digest, "student": source.digest}
     request = Request("calibrate", recipe, seed, inputs)
-    if run := find_current_run(output_dir, request):
-        print_up_to_date(output_dir)
+    if run := find_current_run(run_dir, request):
+        print_up_to_date(run_dir)
         return run
     student = load_deployable_student(source, encode_texts_for_run(source, unencoded))
     draw_samples = functools.partial(
@@ -84,7 +108,7 @@ def calibrate_student(
         student.spec.windows.get("language", 0),
         seed=seed,
     )
-    with new_run(output_dir, request.cache_key) as work:
+    with new_run(run_dir, request.cache_key) as work:
         graphs = load_student_graphs(student)
         observed = _observed_graphs(graphs, student)
         checkpoint = Checkpoint(work / CHECKPOINT_NAME, request.cache_key)
@@ -111,11 +135,9 @@ def calibrate_student(
     if validation:
         _print_drift(measure_drift(statistics, collect_statistics(observed, validation), calibration.ranges))
     print_detail(format_ranges(calibration.ranges))
-    next_command = f"edge-msa export {output_dir} --target laptop --output-dir bundle"
-    print_output(
-        f"calibration over {info.metrics['samples']} samples", output_dir, None if in_pipeline else next_command
-    )
-    return load_run(output_dir)
+    next_command = f"edge-msa export {run_dir} --target laptop --output-dir bundle"
+    print_output(f"calibration over {info.metrics['samples']} samples", run_dir, next_step(next_command))
+    return load_run(run_dir)
 
 
 def _observed_graphs(graphs: GraphsByKey, student: DeployableStudent) -> GraphsByKey:

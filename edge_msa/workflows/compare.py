@@ -6,11 +6,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from edge_msa.arguments import AnyPath, check_choice, check_count, optional_source, paths_of, sources_of
 from edge_msa.artifacts.runs import Run
-from edge_msa.config.recipes import load_recipe_file, student_recipe
+from edge_msa.config.recipes import load_tables, student_recipe
 from edge_msa.config.section import merge_tables
-from edge_msa.console import print_json, print_result
 from edge_msa.data.dataset import SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.errors import UsageError
@@ -26,11 +27,14 @@ from edge_msa.evaluation.metrics import (
     gate_metric,
 )
 from edge_msa.evaluation.predictors import run_predictor
+from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
-from edge_msa.training.context import Hardware
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.shared_runs import require_single_process
+from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.distill import check_teacher_weights, distill_on_setup
+from edge_msa.workflows.hardware import start_hardware
+from edge_msa.workflows.outputs import output_container
 
 
 @dataclass(frozen=True)
@@ -46,45 +50,107 @@ class ComparedVariant:
     """The variant minus the first variant, by subset or `MISSING_AVERAGE`. Empty for the first variant and teachers."""
 
 
-def compare_students(
-    recipe: Path,
-    teachers: Sequence[Path],
-    output_dir: Path,
+@dataclass(frozen=True, repr=False)
+class StudentComparison(Table):
+    """Variants of a student recipe, each trained with several seeds, and their teachers."""
+
+    variants: tuple[ComparedVariant, ...]
+    """The teachers, then the variants in the order of the recipe."""
+    teachers: int
+    """Number of teachers among them."""
+    metric: str
+    """Name of the metric."""
+
+    def __repr__(self) -> str:
+        """Return the names of the variants."""
+        return f"<StudentComparison of {', '.join(item.name for item in self.variants[self.teachers :])}>"
+
+    def __str__(self) -> str:
+        """Return the table for people."""
+        return format_comparison(self.variants, self.metric, self.teachers)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per variant, subset and seed."""
+        return tuple(
+            {
+                "name": item.name,
+                "kind": "teacher" if index < self.teachers else "variant",
+                "parameters": item.parameters,
+                "available": subset,
+                "seed": seed,
+                self.metric: value,
+            }
+            for index, item in enumerate(self.variants)
+            for subset, values in item.scores.items()
+            for seed, value in enumerate(values)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"compare": [asdict(item) for item in self.variants]}
+
+
+@api
+def compare(
+    recipe: AnyPath | Mapping[str, Any],
     *,
-    data: str | None = None,
-    transfer: Sequence[str] = (),
+    teachers: AnyPath | Sequence[AnyPath],
+    output_dir: AnyPath,
+    data: AnyPath | None = None,
+    transfer: AnyPath | Sequence[AnyPath] = (),
     seeds: int = 3,
     split: SplitName = "valid",
     task: str | None = None,
-    json: bool = False,
-) -> tuple[ComparedVariant, ...]:
-    """Distill each variant of a recipe with each seed, and compare it with the first variant and the teachers.
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> StudentComparison:
+    """Distill variants of a student recipe with several seeds, and compare each with the first variant.
+
+    Runs that are up to date are reused. An interrupted comparison continues where it stopped.
 
     Args:
-        recipe: Recipe file. The table `student` holds the common settings, and each table in `variants` the settings of
-            one variant.
-        teachers: Runs of the teachers, as in `distill_student`.
-        output_dir: Folder of the runs, one per variant and seed. Runs that are up to date are reused.
-        data: Feature file, as in `distill_student`.
-        transfer: Transfer files, as in `distill_student`.
+        recipe: TOML file or mapping. The table `student` has the settings that all variants share, and each table in
+            `variants` those of one variant.
+        teachers: One run or several, as in `distill`.
+        output_dir: Folder of the runs, one per variant and seed.
+        data: Feature file, as in `distill`.
+        transfer: Transfer files, as in `distill`.
         seeds: Number of seeds per variant: 0, 1, ...
-        split: Split to measure on.
-        task: Name of the task (default: the task that the data states).
-        json: Whether to print the result as a line of JSON.
+        split: Split to measure on: `"valid"` or `"test"`.
+        task: What the labels mean (default: what the data states).
+        overwrite: Whether to replace runs of other inputs or recipes in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every epoch.
+
+    Returns:
+        The comparison, as a table with one row per variant, subset and seed.
 
     Raises:
-        UsageError: The recipe has no valid variants.
+        UsageError: An argument is invalid, or the recipe has no variants.
+
+    Example:
+        >>> variants = {"labels": {"teacher_share": 0.0}, "teacher": {"teacher_share": 1.0}}
+        >>> print(em.compare({"variants": variants}, teachers="teacher", output_dir="variants"))
     """
     require_single_process("compare")
-    tables = load_recipe_file(recipe)
+    teacher_paths = paths_of(teachers, "teachers", "a run, or a list of runs")
+    source, transfer_files = optional_source(data), sources_of(transfer, "transfer")
+    check_count(seeds, "seeds", most=100)
+    check_choice(split, "split", SplitName)
+    tables = load_tables(recipe)
+    name = "The recipe" if isinstance(recipe, Mapping) else str(recipe)
+    inputs = [*teacher_paths, source, *transfer_files, None if isinstance(recipe, Mapping) else recipe]
+    folder = output_container(output_dir, "output_dir", inputs)
     variants = tables.get("variants", {})
     if not variants or not all(isinstance(item, Mapping) for item in variants.values()):
-        raise UsageError(f"{recipe} has no variants. Add tables such as [variants.labels] with teacher_share = 0.")
-    for name in variants:
-        if Path(name).name != name or name.startswith("."):
-            raise UsageError(f"{recipe}: the variant {name!r} must be a folder name. Remove slashes and leading dots.")
-    context = Hardware().start()
-    setup = prepare_distillation(data, teachers, transfer, task)
+        raise UsageError(f"{name} has no variants. Add tables such as [variants.labels] with teacher_share = 0.")
+    for variant in variants:
+        if Path(variant).name != variant or variant.startswith("."):
+            raise UsageError(f"{name}: the variant {variant!r} must be a folder name. Remove slashes and leading dots.")
+    context = start_hardware()
+    setup = prepare_distillation(source, teacher_paths, transfer_files, task)
     common = tables.get("student", {})
     recipes = {
         name: student_recipe(merge_tables(common, item), setup.spec.data_source) for name, item in variants.items()
@@ -95,16 +161,13 @@ def compare_students(
     first: list[Evaluation] = []
     for name, chosen in recipes.items():
         runs = [
-            distill_on_setup(setup, chosen, output_dir / f"{name}-seed{seed}", seed=seed, context=context)
+            distill_on_setup(setup, chosen, folder / f"{name}-seed{seed}", seed=seed, context=context)
             for seed in range(seeds)
         ]
         evaluations = _evaluate(runs, setup, split)
         results.append(_compare(name, runs, evaluations, first))
         first = first or evaluations
-    print_result(format_comparison(results, _metric(setup.dataset.task), len(setup.teachers)))
-    if json:
-        print_json({"compare": [asdict(item) for item in results]})
-    return tuple(results)
+    return StudentComparison(tuple(results), len(setup.teachers), _metric(setup.dataset.task))
 
 
 def format_comparison(results: Sequence[ComparedVariant], metric: str, teachers: int) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from edge_msa.arguments import AnyPath, path_or_tables, source_of
 from edge_msa.artifacts.model_spec import TEXT_ONLY_HINT
-from edge_msa.console import print_json, print_notes, print_output, print_progress, print_result
+from edge_msa.console import print_notes, print_output, print_progress
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.features import load_features, replace_features
 from edge_msa.data.formats.archive import check_archive_path, write_archive
-from edge_msa.data.inspect import format_inspection, inspect_dataset
+from edge_msa.data.inspect import Inspection, inspect_dataset
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import parse_task
@@ -25,46 +26,90 @@ from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.device import resolve_device
 from edge_msa.training.text.encode_dataset import encode_texts
 from edge_msa.training.text.text_input import TextInput
+from edge_msa.workflows.api import OnProgress, api, next_step
+from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.features import FeatureSource
 
 
-def inspect(source: str, task_name: str | None, *, clip_labels: bool | None = None, json: bool) -> None:
-    """Print the splits, shapes, lengths, labels and invalid values of a feature file."""
-    inspection = inspect_dataset(_open_any(source, task_name, clip_labels))
-    print_result(format_inspection(inspection))
-    if json:
-        print_json(inspection.to_json())
-
-
-def convert(
-    source: str,
-    output: Path,
-    task_name: str | None,
+@api
+def inspect_data(
+    data: AnyPath,
     *,
+    task: str | None = None,
+    clip_labels: bool | None = None,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Inspection:
+    """Describe a feature file: splits, shapes, lengths, missing frames, labels and invalid values.
+
+    Args:
+        data: Feature file, or `"synthetic"`.
+        task: What the labels mean: `"mosi"`, `"sims"`, `"emotions"` or `"regression"` (default: what the file states).
+        clip_labels: Whether to clip labels that exceed the scale of the task by up to 25 % (default: for `"mosi"` and
+            `"sims"`).
+        verbose: Whether to print notes.
+        on_progress: Not called: loading is one step.
+
+    Returns:
+        The description. `print` shows it for people; `rows` has one row per split and modality.
+
+    Raises:
+        UsageError: The file does not exist, has an unknown format, or does not state its task.
+        DataError: The content of the file is invalid.
+
+    Example:
+        >>> inspection = em.inspect_data("mosi.pkl")
+        >>> inspection.dims
+        {'language': 768, 'audio': 5, 'vision': 20}
+    """
+    return inspect_dataset(_open_any(source_of(data), task, clip_labels))
+
+
+@api
+def convert_data(
+    data: AnyPath,
+    *,
+    output: AnyPath,
+    task: str | None = None,
     samples: str | None = None,
     unlabeled: bool = False,
     clip_labels: bool | None = None,
-    features: Path | Mapping[str, Any] | None = None,
-) -> None:
-    """Write a feature file as an archive.
-
-    Unlabeled files need no task.
+    features: AnyPath | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Convert a feature file to this project's archive. Unlabeled files need no task.
 
     Args:
-        source: A feature file, or `synthetic`.
-        output: The archive, ending in .npz.
-        task_name: Overrides the task that the file states.
-        samples: Slice of the training samples to keep, e.g. `0:2000`; None for all.
-        unlabeled: Write only the train split, without its labels.
-        clip_labels: As in `open_dataset`. The archive keeps the choice.
-        features: TOML file, or its tables, that states what computed the features (default: what the file states).
+        data: Feature file, or `"synthetic"`.
+        output: Archive to write; its name ends in `.npz`.
+        task: What the labels mean (default: what the file states).
+        samples: Slice of the training samples to keep, for example `"0:2000"` (default: all).
+        unlabeled: Whether to write only the training split, without its labels.
+        clip_labels: As in `inspect_data`. The archive keeps the choice.
+        features: TOML file or mapping that states what computed the features, for example
+            `{"audio": {"extractor": "COVAREP"}}` (default: what the file states).
+        overwrite: Whether to replace an existing file.
+        verbose: Whether to print notes.
+        on_progress: Not called: the conversion is one step.
+
+    Returns:
+        The path of the archive.
 
     Raises:
-        UsageError: An option is invalid, the file has no frames, or the slice has no samples.
+        UsageError: An argument is invalid, the file has no frames, or the slice has no samples.
+        DataError: The content of the file is invalid.
+
+    Example:
+        >>> em.convert_data("mosi.pkl", output="mosi.npz")
+        PosixPath('mosi.npz')
     """
-    check_archive_path(output)
-    stated = load_features(features)
-    dataset = replace_features(_open_any(source, task_name, clip_labels), stated)
+    source = source_of(data)
+    archive = output_file(output, "output", [source, None if isinstance(features, Mapping) else features])
+    check_archive_path(archive)
+    stated = load_features(path_or_tables(features, "features"))
+    dataset = replace_features(_open_any(source, task, clip_labels), stated)
     print_notes(dataset.notes)
     if not dataset.dims:
         raise UsageError(f"{source} {TEXT_ONLY_HINT}.")
@@ -78,52 +123,71 @@ def convert(
     if unlabeled:
         train = splits["train"]
         splits = {"train": dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))}
-    write_archive(dataclasses.replace(dataset, splits=splits), output)
+    write_archive(dataclasses.replace(dataset, splits=splits), archive)
     labeled = any(is_labeled(split).any() for split in splits.values())
-    predict = f"edge-msa predict MODEL --data {output} --output predictions.csv"
-    print_output("archive", output, f"edge-msa train --data {output} --output-dir teacher" if labeled else predict)
+    train_command = f"edge-msa train --data {archive} --output-dir teacher"
+    predict_command = f"edge-msa predict MODEL --data {archive} --output predictions.csv"
+    print_output("archive", archive, next_step(train_command if labeled else predict_command))
+    return archive
 
 
-def encode_language(
-    source: str,
-    output: Path,
-    encoder: str,
+@api
+def encode_data(
+    data: AnyPath,
     *,
+    output: AnyPath,
+    encoder: str,
     max_tokens: int = 64,
     layers: int | None = None,
     device: str = "auto",
-    task_name: str | None = None,
+    task: str | None = None,
     clip_labels: bool | None = None,
-) -> None:
-    """Write a feature file as an archive whose language frames are the token features of a frozen encoder.
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Convert a feature file to an archive whose language frames are the token features of a frozen encoder.
 
     Args:
-        source: Feature file with texts.
-        output: Archive to write.
-        encoder: BERT-like encoder, a folder or a name on the Hugging Face hub.
+        data: Feature file with texts.
+        output: Archive to write; its name ends in `.npz`.
+        encoder: BERT-like encoder, a folder or a name on the Hugging Face Hub.
         max_tokens: Maximum number of tokens per text, including two special tokens.
         layers: Number of first encoder layers to use (default: all).
-        device: Device to run the encoder on: auto, cpu or cuda.
-        task_name: Name of the task (default: the task that the file states).
-        clip_labels: As in `open_dataset`. The archive keeps the choice.
+        device: Device to run the encoder on: `"auto"`, `"cpu"` or `"cuda"`.
+        task: What the labels mean (default: what the file states).
+        clip_labels: As in `inspect_data`. The archive keeps the choice.
+        overwrite: Whether to replace an existing file.
+        verbose: Whether to print progress and notes.
+        on_progress: Called while texts are encoded.
+
+    Returns:
+        The path of the archive.
 
     Raises:
-        UsageError: A value cannot be used, or the file has no texts.
+        UsageError: An argument is invalid, or the file has no texts.
+        DataError: The content of the file is invalid.
+
+    Example:
+        >>> em.encode_data("mosi.pkl", encoder="bert-base-uncased", output="mosi-bert.npz")
     """
-    check_archive_path(output)
+    source = source_of(data)
+    archive = output_file(output, "output", [source])
+    check_archive_path(archive)
     if max_tokens < 3:
         raise UsageError(f"--max-tokens must be at least 3, because two tokens are special, got {max_tokens}.")
-    dataset = _open_any(source, task_name, clip_labels)
+    dataset = _open_any(source, task, clip_labels)
     print_notes(dataset.notes)
     for name, split in dataset.splits.items():
         if not split.texts:
             raise UsageError(f"The {name} split of {source} has no texts (raw_text). Pass a file with texts.")
-    loaded = load_encoder(encoder, layers=layers, device=resolve_device(device))
+    loaded = load_encoder(str(encoder), layers=layers, device=resolve_device(device))
     if max_tokens > loaded.max_tokens:
         raise UsageError(f"--max-tokens must be at most {loaded.max_tokens} for {encoder}, got {max_tokens}.")
     print_progress(f"Encoding with {loaded.name}: {loaded.width} features per token.")
-    write_archive(encode_with(loaded, dataset, max_tokens=max_tokens), output)
-    print_output("archive", output, f"edge-msa train --data {output} --output-dir teacher")
+    write_archive(encode_with(loaded, dataset, max_tokens=max_tokens), archive)
+    print_output("archive", archive, next_step(f"edge-msa train --data {archive} --output-dir teacher"))
+    return archive
 
 
 def encode_with(encoder: PretrainedEncoder, dataset: Dataset, *, max_tokens: int) -> Dataset:

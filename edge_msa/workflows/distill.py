@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_msa.arguments import AnyPath, check_seed, optional_source, path_of, paths_of, sources_of
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_tables, student_recipe
@@ -14,69 +15,102 @@ from edge_msa.config.students import StudentRecipe
 from edge_msa.console import format_metrics, print_output, print_result, print_up_to_date
 from edge_msa.errors import UsageError
 from edge_msa.quantization.calibration_files import load_calibration
-from edge_msa.training.context import Hardware, TrainingContext
-from edge_msa.training.distillation.distill import distill
+from edge_msa.training.context import Precision, TrainingContext
+from edge_msa.training.distillation.distill import distill as train_student
 from edge_msa.training.distillation.qat import fake_quantized_student
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.load import load_student
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.text.text_input import copy_text_input
+from edge_msa.workflows.api import OnProgress, api, next_step
 from edge_msa.workflows.baseline_warning import warn_if_no_better_than_constant
+from edge_msa.workflows.hardware import start_hardware
+from edge_msa.workflows.outputs import output_folder
 from edge_msa_calibrate.schemes import scheme_named
 
 
-def distill_student(
-    data: str | None,
-    teachers: Sequence[Path],
-    output_dir: Path,
+@api
+def distill(
+    teachers: AnyPath | Sequence[AnyPath],
     *,
-    transfer: Sequence[str] = (),
-    text_model: Path | None = None,
-    qat: Path | None = None,
-    recipe: Path | Mapping[str, Any] | None = None,
+    output_dir: AnyPath,
+    data: AnyPath | None = None,
+    transfer: AnyPath | Sequence[AnyPath] = (),
+    qat: AnyPath | None = None,
+    text_model: AnyPath | None = None,
+    recipe: AnyPath | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
-    hardware: Hardware | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    compiled: bool = False,
+    tensorboard: AnyPath | None = None,
     task: str | None = None,
-    in_pipeline: bool = False,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Run:
-    """Distill a student and write its run, unless an identical run exists.
+    """Distill one or several teachers into a small streaming student, and write its run.
 
-    With several processes, the first one writes the run and returns. The others exit when the training ends.
+    Skipping, resuming and several processes work as in `train`.
 
     Args:
-        data: Feature file (default: the data that the first teacher was trained on).
-        teachers: Runs of train, import, distill or text.
-        output_dir: Folder of the run.
-        transfer: Feature files with additional training samples, labeled or not.
-        text_model: Run whose text encoder computes the language frames (default: the first teacher, if it takes text).
-        qat: Run of calibrate whose student is fine-tuned with quantization-aware training (default: train a new
+        teachers: One run or several runs of `train`, `import_almt`, `distill`, `train_text` or `distill_text`: the
+            results of these functions, or paths.
+        output_dir: Folder of the run. It appears only when it is complete.
+        data: Feature file, or `"synthetic"` (default: the data that the first teacher was trained on).
+        transfer: Feature files with more training samples, labeled or not.
+        qat: Run of `calibrate` whose student is fine-tuned with quantization-aware training (default: train a new
             student). The student keeps its text encoder, so `text_model` must have the same one or be omitted.
-        recipe: Recipe file or its tables (default: the preset for the data).
-        epochs: Number of epochs (default: the recipe's).
-        seed: Seed of every random choice.
-        hardware: Device, precision and logging options.
-        task: Name of the task (default: the task that the data states).
-        in_pipeline: Whether to omit the suggestion of the next command.
+        text_model: Run whose text encoder computes the language features (default: the run of `qat` or the first
+            teacher, if it takes text).
+        recipe: Settings of the student, for example `{"size": "nano"}`, or a TOML file (default: the preset for the
+            data). Settings can be in a table, `{"student": {"size": "nano"}}`.
+        epochs: Number of epochs, instead of the recipe's.
+        seed: Seed of every random choice, 0 to 2**32 - 1.
+        device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
+        precision: Training precision: `"auto"`, `"32"` or `"bf16"`.
+        compiled: Whether to compile the network with torch.compile.
+        tensorboard: Folder for TensorBoard event files (default: none).
+        task: What the labels mean (default: what the data states).
+        overwrite: Whether to replace a run of other inputs, another recipe or another seed in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every epoch.
+
+    Returns:
+        The run. With `qat`, `export` takes it; otherwise `calibrate` does.
 
     Raises:
-        UsageError: The recipe, a run or the data cannot be used.
+        UsageError: An argument, the recipe, a run or the data cannot be used.
+        RunUsageError: A teacher is no run, for example a bundle, or `output_dir` contains something else.
         DataError: The data does not fit the teachers.
         TrainingError: The training diverged.
+
+    Example:
+        >>> student = em.distill(teacher, data="mosi.pkl", output_dir="student")
+        >>> student = em.distill(["hrlf-0", "hrlf-1"], recipe={"size": "nano"}, output_dir="nano")
     """
-    context = (hardware or Hardware()).start()
-    if qat is not None:
-        text_model = _text_model_for_qat(load_run(qat, "calibration"), text_model, load_run(teachers[0]))
-    setup = prepare_distillation(data, teachers, transfer, task, text_model)
-    chosen = student_recipe(load_tables(recipe).get("student", {}), setup.spec.data_source, epochs=epochs)
+    teacher_paths = paths_of(teachers, "teachers", "a run, or a list of runs")
+    source, transfer_files = optional_source(data), sources_of(transfer, "transfer")
+    qat_path = None if qat is None else path_of(qat, "qat", "a run of calibrate")
+    text_path = None if text_model is None else path_of(text_model, "text_model", "a run with a text encoder")
+    check_seed(seed)
+    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, source, *transfer_files, qat_path, text_path])
+    first_teacher = load_run(teacher_paths[0])
+    context = start_hardware(device, precision, compiled=compiled, tensorboard=tensorboard)
+    if qat_path is not None:
+        text_path = _text_model_for_qat(load_run(qat_path, "calibration"), text_path, first_teacher)
+    setup = prepare_distillation(source, teacher_paths, transfer_files, task, text_path)
+    table = load_tables(recipe, "student").get("student", {})
+    chosen = student_recipe(table, setup.spec.data_source, epochs=epochs)
     check_teacher_weights(chosen, setup)
-    if qat is None:
-        run = distill_on_setup(setup, chosen, output_dir, seed=seed, context=context)
-        next_command = f"edge-msa calibrate {output_dir} --output-dir calibrated"
+    if qat_path is None:
+        run = distill_on_setup(setup, chosen, run_dir, seed=seed, context=context)
+        command = f"edge-msa calibrate {run_dir} --output-dir calibrated"
     else:
-        run = fine_tune_on_setup(setup, chosen, qat, output_dir, seed=seed, context=context)
-        next_command = f"edge-msa export {output_dir} --target laptop --output-dir bundle"
-    print_output("student", output_dir, None if in_pipeline else next_command)
+        run = fine_tune_on_setup(setup, chosen, qat_path, run_dir, seed=seed, context=context)
+        command = f"edge-msa export {run_dir} --target laptop --output-dir bundle"
+    print_output("student", run_dir, next_step(command))
     return run
 
 
@@ -108,7 +142,7 @@ def distill_on_setup(
         return run
     with new_shared_run(output_dir, request.cache_key, context) as work:
         targets = setup.targets(recipe, context)
-        trained = distill(
+        trained = train_student(
             dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=request.cache_key
         )
         context.exit_other_processes()
@@ -174,7 +208,7 @@ def fine_tune_on_setup(
         fp32_weights = calibration.fp32_weights.get(scheme.name, {})
         student = fake_quantized_student(load_student(source), calibration.ranges, scheme, fp32_weights)
         targets = setup.targets(recipe, context)
-        trained = distill(
+        trained = train_student(
             dataset,
             targets,
             recipe,

@@ -8,15 +8,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from edge_msa.arguments import AnyPath, check_choice, optional_source, path_of
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import write_records
-from edge_msa.console import print_json, print_notes, print_output, print_result
+from edge_msa.console import print_notes
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import SYNTHETIC, open_and_report
 from edge_msa.errors import DataError, RunUsageError, UnstatedTaskError, UsageError
-from edge_msa.evaluation.agreement import compare_evaluations, format_agreement
-from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_evaluation, write_predictions
+from edge_msa.evaluation.evaluate import Evaluation, Source, compare_evaluations, write_predictions
+from edge_msa.evaluation.evaluate import evaluate as evaluate_model
 from edge_msa.evaluation.predictors import (
     run_predictor,
     select_session_inputs,
@@ -26,45 +27,70 @@ from edge_msa.evaluation.predictors import (
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.run_data import data_source_for_run, open_dataset_for_run
 from edge_msa.training.teachers.almt import truncation_notes
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa.workflows.outputs import output_file
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
+from edge_msa_runtime.output_paths import check_distinct_outputs
 
 
-def evaluate_path(
-    path: Path,
-    data: str | None = None,
-    split: SplitName = "test",
+@api
+def evaluate(
+    model: AnyPath,
     *,
+    data: AnyPath | None = None,
+    split: SplitName = "test",
     backend: str = "auto",
     precision: str | None = None,
     against: str | None = None,
-    predictions: Path | None = None,
-    output: Path | None = None,
+    predictions: AnyPath | None = None,
+    output: AnyPath | None = None,
     task: str | None = None,
-    json: bool = False,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
-    """Evaluate a run or a bundle, print the table, and write the requested files.
+    """Measure the accuracy of a run or a bundle on every subset of modalities.
 
     Args:
-        path: A run or a bundle.
-        data: Feature file; None for the data that the model was trained on.
-        split: The split to evaluate.
-        backend: The backend of a bundle.
-        precision: The precision of a bundle; None for the one that was chosen at export.
-        against: Another precision of the bundle to compare with.
-        predictions: CSV file for the predictions.
-        output: JSON file for the evaluation.
-        task: Overrides the task that the data states.
-        json: Print the evaluation as JSON.
+        model: Any run, or a bundle: the result of a function such as `train` or `export`, or a path.
+        data: Feature file, or `"synthetic"` (default: the data that the run was trained on).
+        split: Split to measure on: `"train"`, `"valid"` or `"test"`.
+        backend: Backend of a bundle (default: its first backend that is available here).
+        precision: Precision of a bundle: `"fp32"`, `"fp16"` or `"int8"` (default: the one that `export` chose).
+        against: Another precision of the bundle to compare the predictions with.
+        predictions: CSV file to write with id, label, subset and score of every prediction.
+        output: JSON file to write with the metrics, for `report`.
+        task: What the labels mean (default: what the data states).
+        overwrite: Whether to replace existing files.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every subset.
+
+    Returns:
+        The metrics, as a table with one row per subset of modalities and per baseline.
 
     Raises:
-        RunUsageError: The path is neither a run nor a bundle.
-        UsageError: An option is invalid for the path.
-        DataError: The data does not fit the model.
+        RunUsageError: `model` is neither a run nor a bundle.
+        UsageError: An argument is invalid for the model.
+        DataError: The data does not fit the model, or the split has no labels.
+        BackendUnavailableError: The backend of a bundle is not available here.
+
+    Example:
+        >>> table = em.evaluate("bundle", data="mosi.pkl")
+        >>> print(table)  # for people
+        >>> table.by_subset["lav"]["mae"]
+        0.712
+        >>> table.to_pandas()
     """
-    source_data, opened = _open_dataset(path, data, task)
+    path, source_path = path_of(model, "model", "a run, a bundle or the path of one"), optional_source(data)
+    check_choice(split, "split", SplitName)
+    inputs = [path, source_path]
+    predictions_file = None if predictions is None else output_file(predictions, "predictions", inputs)
+    output_path = None if output is None else output_file(output, "output", inputs)
+    check_distinct_outputs(item for item in (predictions_file, output_path) if item is not None)
+    source_data, opened = _open_dataset(path, source_path, task)
     if not is_labeled(opened.split(split)).any():
         command = shlex.join(["edge-msa", "predict", str(path), "--data", source_data, "--split", split])
         raise DataError(
@@ -80,20 +106,14 @@ def evaluate_path(
         if against is not None:
             reference = stack.enter_context(open_predictor(path, opened, backend=backend, precision=against))
         optimum = find_bayes_optimum(source_data, dataset, split)
-        evaluation, scores = evaluate(predict, dataset, split, source, bayes_optimum=optimum)
-        print_result(format_evaluation(evaluation))
+        evaluation, scores = evaluate_model(predict, dataset, split, source, bayes_optimum=optimum)
         if reference is not None:
-            other, reference_scores = evaluate(reference[0], dataset, split, reference[1], resamples=0)
-            agreement = compare_evaluations(other, reference_scores, evaluation, scores)
-            print_result(f"\n{format_agreement(agreement)}")
-    if predictions:
-        write_predictions(predictions, dataset.task, dataset.split(split), scores)
-        print_output("predictions", predictions)
-    if output:
-        write_records(output, evaluation)
-        print_output("evaluation", output, f"edge-msa report {output}")
-    if json:
-        print_json(evaluation.to_json())
+            other, reference_scores = evaluate_model(reference[0], dataset, split, reference[1], resamples=0)
+            evaluation = replace(evaluation, agreement=compare_evaluations(other, reference_scores, evaluation, scores))
+    if predictions_file is not None:
+        write_predictions(predictions_file, dataset.task, dataset.split(split), scores)
+    if output_path is not None:
+        write_records(output_path, evaluation)
     return evaluation
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_msa.arguments import AnyPath, check_choice, describe_value, optional_source, path_of
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.runs import Run, load_run
-from edge_msa.console import print_json, print_output, print_result
 from edge_msa.data.dataset import Dataset, Split, SplitName
-from edge_msa.errors import DataError
+from edge_msa.errors import DataError, UsageError
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.models.almt import Almt
 from edge_msa.reporting.explain.attention import (
@@ -39,7 +39,8 @@ from edge_msa.reporting.explain.removal import (
     samples_table,
 )
 from edge_msa.reporting.explain.samples import Rows, has_modality, random_rows, select_rows
-from edge_msa.reporting.templates import Table
+from edge_msa.reporting.templates import Table as HtmlTable
+from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import text_table
 from edge_msa.training.load import load_model
 from edge_msa.training.predict import Model
@@ -50,6 +51,8 @@ from edge_msa.training.split_introspection import (
     compute_mean_tokens,
     compute_representations,
 )
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 MAX_SAMPLES = 500
@@ -100,44 +103,100 @@ class _Results:
     streams: ProjectionFigure | None
 
 
-def explain_run(
-    path: Path,
-    data: str | None,
-    output: Path,
+@dataclass(frozen=True, repr=False)
+class ExplanationPage(Table):
+    """A page that explains a run, and what removing each modality changes."""
+
+    path: Path
+    """The HTML page."""
+    content: Explanation
+    """What the page shows."""
+    record: Mapping[str, Any]
+    """The results as plain JSON values."""
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        """Return the path and the subject."""
+        return f"<ExplanationPage {self.path}: {self.content.subtitle}>"
+
+    def __str__(self) -> str:
+        """Return the comparison with the baselines, and the effect of removing each modality, for people."""
+        removal = self.content.removal
+        return f"{self.content.summary[0]}\n{text_table(removal.header, removal.rows)}"
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per modality: what changes without it."""
+        return tuple(
+            {
+                "modality": modality,
+                "samples": item["samples"],
+                "mean_change": item["mean_change"],
+                "error": item["error"],
+                "error_without": item["error_without"],
+            }
+            for modality, item in self.record["removal"].items()
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**self.record, "page": str(self.path)}
+
+
+@api
+def explain(
+    run: AnyPath,
     *,
+    data: AnyPath | None = None,
+    output: AnyPath = "explain.html",
     split: SplitName = "valid",
     samples: Sequence[str] = (),
     task: str | None = None,
-    json: bool = False,
-) -> Explanation:
-    """Write the page, print the effect of removing each modality, and return the content of the page.
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ExplanationPage:
+    """Write a page that explains the predictions of a run. The page works offline.
+
+    It shows what removing a modality changes, attention maps, and a t-SNE projection of the representations. Prefer the
+    validation split: choices made after looking at the test split are biased.
 
     Args:
-        path: Folder of the run.
-        data: Feature file (default: the data that the run was trained on).
-        output: HTML file to write.
-        split: Split to explain.
+        run: Any run.
+        data: Feature file, or `"synthetic"` (default: the data that the run was trained on).
+        output: HTML file to write. An existing one is replaced.
+        split: Split to explain: `"train"`, `"valid"` or `"test"`.
         samples: Ids of the samples to show (default: samples across the range of labels).
-        task: Name of the task (default: the task that the data states).
-        json: Whether to print the results as one line of JSON at the end of stdout.
+        task: What the labels mean (default: what the data states).
+        overwrite: Whether to replace an existing file whose name does not end in `.html`.
+        verbose: Whether to print progress and notes.
+        on_progress: Not called: the explanation is one step.
+
+    Returns:
+        The page, and a table of what removing each modality changes.
 
     Raises:
-        RunUsageError: `path` is not a run.
+        RunUsageError: `run` is not a run.
         DataError: The data does not match the run, or no sample of the split has a valid frame.
-        UsageError: The data is unknown, or the split has no sample with one of the ids.
+        UsageError: An argument is invalid, or the split has no sample with one of the ids.
+
+    Example:
+        >>> em.explain(teacher, data="mosi.pkl", samples=["03bSnISJMiM_1"], output="explain.html")
     """
-    subject = _load_subject(path, data, split, samples, task)
+    path, source = path_of(run, "run", "a run or the path of its folder"), optional_source(data)
+    check_choice(split, "split", SplitName)
+    if isinstance(samples, str) or not all(isinstance(item, str) for item in samples):
+        raise UsageError(f"samples must be a list of ids, got {describe_value(samples)}.")
+    page = output_file(output, "output", [path, source], replaceable="*.html")
+    subject = _load_subject(path, source, split, samples, task)
     predictions = predict_all_subsets(run_predictor(subject.run), subject.split, subject.dataset.task)
     removals = compute_removals(predictions, subject.split)
     results = _Results(predictions, removals, _project_joint(subject), _project_streams(subject))
-    page = _explanation(subject, results)
-    write_text(output, render_explanation(page))
-    print_result(page.summary[0])
-    print_result(text_table(page.removal.header, page.removal.rows))
-    print_output("page", output)
-    if json:
-        print_json(_to_json(subject, results) | {"page": str(output)})
-    return page
+    content = _explanation(subject, results)
+    write_text(page, render_explanation(content))
+    return ExplanationPage(page, content, _to_json(subject, results))
 
 
 def _load_subject(
@@ -206,7 +265,7 @@ def _project_streams(subject: _Subject) -> ProjectionFigure | None:
     return project_streams(streams, subject.split.select(rows), subject.dataset.task)
 
 
-def _average_attention(subject: _Subject) -> tuple[Figure, Table | None]:
+def _average_attention(subject: _Subject) -> tuple[Figure, HtmlTable | None]:
     """Return the mean attention of AHL and of the embeddings. Both are empty for models other than ALMT."""
     if not isinstance(subject.model, Almt):
         return Figure(), None

@@ -9,10 +9,12 @@ import json
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from edge_msa.arguments import AnyPath, check_choice, optional_source, path_of, path_or_tables, source_of
 from edge_msa.artifacts.requests import Request, check_may_replace
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.benchmark.precisions import (
@@ -23,9 +25,10 @@ from edge_msa.benchmark.precisions import (
     measure_precisions,
     skip_latency,
 )
-from edge_msa.benchmark.remote import RemoteConfig, p50_on_host, probe_host
+from edge_msa.benchmark.remote import RemoteConfig, p50_on_host, probe_host, remote_config
 from edge_msa.config.settings import Settings
 from edge_msa.console import (
+    format_size,
     print_note,
     print_notes,
     print_output,
@@ -49,13 +52,15 @@ from edge_msa.deployment.torch_programs import (
 )
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
 from edge_msa.evaluation.predictors import run_predictor
-from edge_msa.training.context import Hardware
+from edge_msa.result_tables import Row, Table
 from edge_msa.training.run_data import encode_texts_for_run, open_dataset_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
+from edge_msa.workflows.api import OnProgress, api, next_step
 from edge_msa.workflows.baseline_warning import find_baseline_warning
-from edge_msa.workflows.calibrate import calibrate_student
-from edge_msa.workflows.distill import distill_student
-from edge_msa.workflows.train import train_teacher
+from edge_msa.workflows.calibrate import calibrate
+from edge_msa.workflows.distill import distill
+from edge_msa.workflows.outputs import output_folder
+from edge_msa.workflows.train import train
 from edge_msa_calibrate.errors import GateFailedError
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle.write import is_bundle, write_bundle
@@ -65,72 +70,241 @@ from edge_msa_export.lint import LintTarget
 from edge_msa_export.profiles import DeviceProfile, find_profile
 from edge_msa_export.request import ExportRequest, list_variants
 from edge_msa_export.torch_tensorrt.folder import is_programs_folder, load_provenance
+from edge_msa_runtime import load
 from edge_msa_runtime.atomic_files import restore_folder
-from edge_msa_runtime.bundle.loader import open_bundle
+from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.features import FeatureSource, features_to_json
-from edge_msa_runtime.output_paths import FOLDER, check_output
+from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.session import Session
 
+BackendPrecision = Literal["auto", "fp32", "fp16", "int8"]
 DEFAULT_MODEL = Path("runs/calibrated")
 _KEY, _FAILURE = "cache_key", "gate_failure"
 
 
-def export_model(
-    target: str,
-    output_dir: Path | None,
+@dataclass(frozen=True, repr=False)
+class ExportedBundle(Table):
+    """A bundle that `export` wrote: the folder that a device runs.
+
+    A bundle is a path-like object, so you can pass it wherever the path of a bundle is expected.
+    """
+
+    path: Path
+    """The bundle's folder."""
+    target: str
+    """Device profile that it is for."""
+    precisions: Mapping[str, str]
+    """The precision that was chosen for each backend."""
+    variants: tuple[Row, ...]
+    """One row per backend and precision, as in `rows`."""
+    gate_failure: str = ""
+    """Why a requested precision failed the accuracy gate, or an empty string."""
+
+    @classmethod
+    def of(cls, path: Path, gate_failure: str = "") -> ExportedBundle:
+        """Return the description of a bundle on disk.
+
+        Raises:
+            BundleError: The bundle is damaged.
+        """
+        bundle = open_bundle(path)
+        rows = tuple(_bundle_rows(bundle))
+        return cls(path, bundle.manifest.target, dict(bundle.manifest.precision), rows, gate_failure)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        """Return what the bundle contains, e.g. `<ExportedBundle for laptop-x86: openvino int8 177 KB, bundle/>`."""
+        parts = ", ".join(
+            f"{row['backend']} {row['precision']} {format_size(int(row['size_bytes'] or 0))}"
+            for row in self.rows
+            if row["chosen"]
+        )
+        return f"<ExportedBundle for {self.target}: {parts}, {self.path}/>"
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per backend and precision in the bundle.
+
+        It says whether the precision was chosen, the size of its files, the largest difference of a prediction from
+        torch, and its metrics on validation with all modalities.
+        """
+        return self.variants
+
+    @property
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Size in bytes of the files that a backend needs at a precision, by backend and precision."""
+        sizes: dict[str, dict[str, int]] = {}
+        for row in self.rows:
+            sizes.setdefault(str(row["backend"]), {})[str(row["precision"])] = int(row["size_bytes"] or 0)
+        return sizes
+
+    def load(
+        self, backend: str = "auto", *, precision: str | None = None, threads: int = 1, device: str = ""
+    ) -> Session:
+        """Open the bundle, as `edge_msa_runtime.load` does.
+
+        Args:
+            backend: Name of a backend, or `"auto"` for the first one that is available here.
+            precision: Precision (default: the one that was chosen for the backend).
+            threads: CPU threads of one prediction.
+            device: Device of the backend (default: the backend's).
+
+        Raises:
+            BundleError: The bundle is damaged.
+            BackendUnavailableError: No backend of the bundle is available here.
+
+        Example:
+            >>> with bundle.load() as session:
+            ...     session.predict(audio=frames).score
+        """
+        return load(self.path, backend, precision=precision, threads=threads, device=device)
+
+
+def _bundle_rows(bundle: Bundle) -> Iterator[Row]:
+    manifest = bundle.manifest
+    subset = Subset.of(manifest.modalities).value
+    for backend in manifest.backends:
+        for precision in bundle.precisions(backend):
+            measured = manifest.accuracy.get(backend, {}).get(precision, {})
+            parity = [item.parity for item in manifest.graphs if (item.backend, item.precision) == (backend, precision)]
+            yield {
+                "backend": backend,
+                "precision": precision,
+                "chosen": manifest.precision.get(backend) == precision,
+                "size_bytes": bundle.size(bundle.needed_files(backend, precision)),
+                "parity": max(parity, default=None),
+                "measured_by": measured.get("measured_by"),
+                **measured.get("by_subset", {}).get(subset, {}),
+            }
+
+
+@api
+def export(
+    model: AnyPath | None = None,
     *,
-    model: Path | None = None,
-    data: str | None = None,
+    target: str,
+    output_dir: AnyPath | None = None,
+    data: AnyPath | None = None,
+    precision: BackendPrecision = "auto",
+    max_drop: float = 1.0,
+    allow_worse_than_constant: bool = False,
+    ir: bool = False,
+    dla: bool = False,
+    host: str | None = None,
+    ssh_options: Sequence[str] = (),
+    python: str = "python3",
+    keep: bool = False,
+    offline: bool = False,
+    task: str | None = None,
+    features: AnyPath | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ExportedBundle:
+    """Export a verified bundle of a student for a device.
+
+    Every precision is built, verified against torch, and measured on the validation split. The fastest precision that
+    passes the accuracy gate is chosen. The step is skipped if `output_dir` is up to date.
+
+    Args:
+        model: Run of a student: of `calibrate`, `sensitivity`, `distill`, `train_text` or `distill_text`. Without
+            calibration, the bundle has no int8. (Default: `runs/calibrated`; if it does not exist, it is trained on the
+            synthetic data.)
+        target: Device to export for: its name, the name of its family, or a TOML file with a device profile.
+        output_dir: Bundle to write (default: `bundle-TARGET`). It appears only when it is complete.
+        data: Data whose validation split measures accuracy (default: the student's training data).
+        precision: `"fp32"`, `"fp16"` or `"int8"`, or `"auto"` to measure all and choose.
+        max_drop: Accuracy gate: largest loss, in percentage points, that a precision may have on its worst subset.
+        allow_worse_than_constant: Whether to export a model that does not beat a constant on validation.
+        ir: Whether to store the OpenVINO graphs as OpenVINO IR, for use in other programs.
+        dla: Whether to check TensorRT graphs for the target's deep learning accelerator as well.
+        host: A device of the target's kind, `"user@device"`, on which every precision is verified and timed over ssh
+            (default: this machine).
+        ssh_options: With `host`: options for ssh, for example `["Port=2222"]`.
+        python: With `host`: Python interpreter on the device.
+        keep: With `host`: whether to keep the temporary folder on the device.
+        offline: With `host`: whether to install nothing, and use the backends that the device has.
+        task: What the labels mean (default: what the data states).
+        features: TOML file or mapping that states what computed the features, as far as the run does not
+            (default: nothing).
+        overwrite: Whether to replace a bundle of another model or other options in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every precision that was measured.
+
+    Returns:
+        The bundle: its path, target, chosen precisions and sizes.
+
+    Raises:
+        UsageError: An argument is invalid.
+        RunUsageError: `model` is no run of a student, or `output_dir` contains a bundle of another request.
+        OutputError: `output_dir` contains something else.
+        BackendUnavailableError: The host cannot be reached, or cannot run a bundle for the target.
+        LintError: `dla` is set and the target has no DLA.
+        GateFailedError: The requested precision loses too much accuracy; the bundle is written with the best precisions
+            that passed. Or the model does not beat a constant; nothing is written.
+
+    Example:
+        >>> bundle = em.export(calibrated, target="laptop-x86", output_dir="bundle")
+        >>> bundle
+        <ExportedBundle for laptop-x86: openvino int8 177 KB, onnxruntime int8 165 KB, bundle/>
+        >>> with bundle.load() as session:
+        ...     session.predict(audio=frames).score
+    """
+    bundle = export_bundle(
+        model,
+        target=target,
+        output_dir=output_dir,
+        data=data,
+        precision=precision,
+        max_drop=max_drop,
+        allow_worse_than_constant=allow_worse_than_constant,
+        ir=ir,
+        dla=dla,
+        remote=remote_config(host, ssh_options, python, keep=keep, offline=offline),
+        task=task,
+        features=features,
+    )
+    if bundle.gate_failure:
+        raise GateFailedError(bundle.gate_failure)
+    return bundle
+
+
+def export_bundle(
+    model: AnyPath | None = None,
+    *,
+    target: str,
+    output_dir: AnyPath | None = None,
+    data: AnyPath | None = None,
     precision: str = "auto",
     max_drop: float = 1.0,
+    allow_worse_than_constant: bool = False,
     ir: bool = False,
     dla: bool = False,
     remote: RemoteConfig | None = None,
-    allow_worse_than_constant: bool = False,
     task: str | None = None,
-    features: Path | Mapping[str, Any] | None = None,
-    in_pipeline: bool = False,
-    accept_gate_failure: bool = False,
-) -> Path:
-    """Write a bundle for a target and return its path. The step is skipped if the bundle there is up to date.
-
-    Args:
-        target: Name of a device, name of a device family, or a TOML file.
-        output_dir: Bundle to write (default: `bundle-TARGET`).
-        model: Run of a student (default: `DEFAULT_MODEL`).
-        data: Data whose validation split measures accuracy (default: the student's training data).
-        precision: Name of a precision, or `auto` to measure all precisions and choose one.
-        max_drop: Accuracy gate: largest loss, in points, on the worst subset.
-        ir: Whether to export OpenVINO graphs as OpenVINO IR.
-        dla: Whether to check TensorRT graphs for the target's DLA as well.
-        remote: A device of the target's kind. Every precision is verified and timed on it (default: on this machine).
-        allow_worse_than_constant: Whether to export a model that does not beat a constant on validation.
-        task: Name of the task (default: the task that the data states).
-        features: TOML file, or its tables, with what computed the features if the run does not say it (default: none).
-        in_pipeline: Whether to print less, because the step is part of a pipeline.
-        accept_gate_failure: Whether a failed accuracy gate is a note instead of an error.
-
-    Raises:
-        OutputError: `output_dir` contains something that is not a bundle.
-        RunUsageError: `output_dir` contains a bundle of another request that may not be replaced.
-        BackendUnavailableError: The remote host cannot be reached, or cannot run a bundle for the target.
-        LintError: `dla` is set and the target has no DLA.
-        GateFailedError: The requested precision loses too much accuracy; the bundle is written with the best
-            precisions that passed. Or the model does not beat a constant; nothing is written.
-    """
+    features: AnyPath | Mapping[str, Any] | None = None,
+) -> ExportedBundle:
+    """Write a bundle as `export` does. If a requested precision fails the accuracy gate, the result says so."""
     # Check the arguments and the destination before any slow work.
-    profile = find_profile(target)
-    output = _output_dir(output_dir, f"bundle-{profile.name}", model)
+    model_path = None if model is None else path_of(model, "model", "a run of a student")
+    source = optional_source(data)
+    check_choice(precision, "precision", BackendPrecision)
+    profile = find_profile(target_name(target))
+    inputs = [model_path or DEFAULT_MODEL, source]
+    output = output_folder(f"bundle-{profile.name}" if output_dir is None else output_dir, "output_dir", inputs)
     check_destination(output, is_bundle)
     if dla:
         LintTarget.from_profile(profile, "tensorrt", dla=True)
     if remote:
         _check_remote(remote, profile, precision)
-    stated = load_features(features)
-    run = _find_run(model)
+    stated = load_features(path_or_tables(features, "features"))
+    run = _default_run() if model_path is None else load_run(model_path, "student", "calibration")
     known = complete_features(run.spec.features, stated, run.spec.dims, str(run.path))
-    unencoded = open_unencoded_dataset_for_run(run, data, task)
+    unencoded = open_unencoded_dataset_for_run(run, source, task)
     settings = {
         "target": profile.name,
         "precision": precision,
@@ -144,7 +318,7 @@ def export_model(
     requested = _make_request("export", settings, profile, run, unencoded)
     if (failure := _find_current_bundle(output, requested)) is not None:
         print_up_to_date(output)
-        return _finish(output, failure, accept_gate_failure=accept_gate_failure)
+        return ExportedBundle.of(output, failure and f"{failure}: {output}.")
 
     # Load.
     student = load_deployable_student(run, encode_texts_for_run(run, unencoded))
@@ -178,8 +352,8 @@ def export_model(
         )
     _print_choices(output, choices)
     next_command = f"edge-msa-run verify {output}   (on the device: see {output}/README.md)"
-    print_output(f"bundle for {profile.name}", output, None if in_pipeline else next_command)
-    return _finish(output, failure, accept_gate_failure=accept_gate_failure)
+    print_output(f"bundle for {profile.name}", output, next_step(next_command))
+    return ExportedBundle.of(output, failure and f"{failure}: {output}.")
 
 
 def _build(student: DeployableStudent, request: ExportRequest, graphs: GraphsByKey, folder: Path) -> GraphSet:
@@ -253,16 +427,6 @@ def _find_current_bundle(output: Path, requested: Request) -> str | None:
     return None
 
 
-def _finish(output: Path, failure: str, *, accept_gate_failure: bool) -> Path:
-    """Return the path of the bundle. If a requested precision failed the gate, raise an error or print a note."""
-    message = f"{failure}: {output}."
-    if failure and not accept_gate_failure:
-        raise GateFailedError(message)
-    if failure:
-        print_note(message)
-    return output
-
-
 def _is_valid_bundle(path: Path) -> bool:
     try:
         open_bundle(path)
@@ -271,55 +435,85 @@ def _is_valid_bundle(path: Path) -> bool:
     return True
 
 
+@dataclass(frozen=True, repr=False)
+class ExportedPrograms:
+    """A folder of torch programs that `export_programs` wrote."""
+
+    path: Path
+    """The folder."""
+    programs: ProgramExport
+    """The programs and their largest differences from torch."""
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        """Return the target and the path."""
+        return f"<ExportedPrograms for {self.programs.info.profile.name}, {self.path}/>"
+
+    def __str__(self) -> str:
+        """Return the table of programs for people."""
+        return format_programs(self.programs)
+
+
+@api
 def export_programs(
-    target: str,
-    output_dir: Path | None,
+    model: AnyPath | None = None,
     *,
-    model: Path | None = None,
-    data: str | None = None,
-    precision: str = "auto",
+    target: str,
+    output_dir: AnyPath | None = None,
+    data: AnyPath | None = None,
+    precision: BackendPrecision = "auto",
     task: str | None = None,
-    unsupported: Sequence[str] = (),
-) -> Path:
-    """Write a folder of torch programs for a target, instead of a bundle.
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ExportedPrograms:
+    """Export torch programs of a student for torch-tensorrt, instead of a bundle.
 
     Args:
-        target: Name of a device, name of a device family, or a TOML file.
+        model: Run of a student: of `calibrate`, `sensitivity`, `distill`, `train_text` or `distill_text`.
+        target: Device to export for: its name, the name of its family, or a TOML file with a device profile.
         output_dir: Folder to write (default: `torch-tensorrt-TARGET`).
-        model: Run of a student (default: `DEFAULT_MODEL`).
         data: Data that the golden samples come from (default: the student's training data).
-        precision: Precision to compile for; `auto` is FP32.
-        task: Name of the task (default: the task that the data states).
-        unsupported: Options of the command line that are set but apply only to bundles.
+        precision: Precision to compile for; `"auto"` is fp32.
+        task: What the labels mean (default: what the data states).
+        overwrite: Whether to replace programs of another model or other options in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Not called: the export is one step.
 
     Raises:
-        UsageError: The target has no torch-tensorrt, or an option is not supported.
+        UsageError: An argument is invalid, or the target has no torch-tensorrt.
         BackendUnavailableError: torch-tensorrt is not available here. The programs are written but not compiled.
         RunError: torch-tensorrt cannot compile the programs. They are written but not compiled.
     """
-    profile = find_profile(target)
+    model_path = None if model is None else path_of(model, "model", "a run of a student")
+    source = optional_source(data)
+    check_choice(precision, "precision", BackendPrecision)
+    profile = find_profile(target_name(target))
     chosen = check_programs_precision(profile, precision)
-    if unsupported:
-        raise UsageError(f"{unsupported[0]} applies only to bundles. Omit it with --torch-tensorrt.")
-    output = _output_dir(output_dir, f"torch-tensorrt-{profile.name}", model)
-    run = _find_run(model)
-    dataset = open_dataset_for_run(run, data, task)
+    default = f"torch-tensorrt-{profile.name}"
+    output = output_folder(
+        default if output_dir is None else output_dir, "output_dir", [model_path or DEFAULT_MODEL, source]
+    )
+    run = _default_run() if model_path is None else load_run(model_path, "student", "calibration")
+    dataset = open_dataset_for_run(run, source, task)
     settings = {"target": profile.name, "precision": chosen}
     requested = _make_request("export --torch-tensorrt", settings, profile, run, dataset)
     if is_programs_folder(output):
         check_may_replace(output, Request.from_json(load_provenance(output).request or {}), requested)
     check_destination(output, is_programs_folder)
     student = load_deployable_student(run, dataset)
-    export = write_programs(student, profile, chosen, output, requested.to_json())
-    print_result(format_programs(export))
-    print_notes(_program_notes(export))
+    written = write_programs(student, profile, chosen, output, requested.to_json())
+    print_result(format_programs(written))
+    print_notes(_program_notes(written))
     print_output(f"programs for torch-tensorrt {profile.torch_tensorrt} on {profile.name}", output)
-    if export.error is not None:
-        raise _compile_error(export, output)
-    return output
+    if written.error is not None:
+        raise _compile_error(written, output)
+    return ExportedPrograms(output, written)
 
 
-def train_calibrated_student(output_dir: Path, settings: Settings | None = None) -> Path:
+def train_calibrated_student(output_dir: Path, settings: Settings | None = None) -> Run:
     """Train a teacher, distill a student and calibrate it, in the folders `teacher`, `student` and `calibrated`.
 
     Steps that are up to date are skipped.
@@ -331,53 +525,45 @@ def train_calibrated_student(output_dir: Path, settings: Settings | None = None)
     settings = settings or Settings()
     options = settings.pipeline
     teacher, student, calibrated = (output_dir / name for name in ("teacher", "student", "calibrated"))
-    hardware = Hardware(options.device)
     print_step("train")
-    train_teacher(
+    train(
         options.data,
-        teacher,
+        output_dir=teacher,
         model=options.teacher,
         recipe={"hrlf": settings.hrlf, "almt": settings.almt},
         seed=options.seed,
-        hardware=hardware,
+        device=options.device,
         task=options.task,
-        in_pipeline=True,
     )
     print_step("distill")
-    distill_student(
-        options.data,
-        [teacher],
-        student,
+    distill(
+        teacher,
+        output_dir=student,
+        data=options.data,
         recipe={"student": settings.student},
         seed=options.seed,
-        hardware=hardware,
+        device=options.device,
         task=options.task,
-        in_pipeline=True,
     )
     print_step("calibrate")
-    calibrate_student(
-        options.data,
+    return calibrate(
         student,
-        calibrated,
+        output_dir=calibrated,
+        data=options.data,
         method=options.method,
         num_samples=options.num_samples,
         seed=options.seed,
         task=options.task,
-        in_pipeline=True,
     )
-    return calibrated
 
 
-def _output_dir(output_dir: Path | None, default: str, model: Path | None) -> Path:
-    """Return the folder to write, after checking the default one. The command line has checked a passed one."""
-    if output_dir is not None:
-        return output_dir
-    check_output(default, FOLDER, [model or DEFAULT_MODEL])
-    return Path(default)
+def target_name(target: object) -> str:
+    """Return a target argument as the text of a name or of the path of a TOML file.
 
-
-def _find_run(model: Path | None) -> Run:
-    return load_run(model, "student", "calibration") if model else _default_run()
+    Raises:
+        UsageError: It is something else.
+    """
+    return source_of(target, "target", "the name of a device, or a TOML file with a device profile")
 
 
 def _check_against_constants(student: DeployableStudent, *, allowed: bool) -> None:
@@ -400,10 +586,9 @@ def _default_run() -> Run:
     """Return the calibrated student of an earlier pipeline. If there is none, train one on the synthetic task."""
     if (DEFAULT_MODEL / INFO_NAME).is_file():
         print_note(f"No run was passed. Using {DEFAULT_MODEL}.")
-    else:
-        print_note(f"No run was passed. Training the default model in {DEFAULT_MODEL.parent}.")
-        train_calibrated_student(DEFAULT_MODEL.parent)
-    return load_run(DEFAULT_MODEL, "calibration")
+        return load_run(DEFAULT_MODEL, "calibration")
+    print_note(f"No run was passed. Training the default model in {DEFAULT_MODEL.parent}.")
+    return train_calibrated_student(DEFAULT_MODEL.parent)
 
 
 def _check_remote(remote: RemoteConfig, profile: DeviceProfile, precision: str) -> None:
@@ -428,7 +613,7 @@ def _unknown_features(
     features: Mapping[str, FeatureSource], run: Run, profile: DeviceProfile, output: Path
 ) -> Iterator[str]:
     """Yield a note for each modality of which the bundle will not state what computes its features."""
-    arguments = ["--target", profile.name, "--model", str(run.path), "--output-dir", str(output)]
+    arguments = [str(run.path), "--target", profile.name, "--output-dir", str(output)]
     for name in unknown_modalities(features, run.spec.dims):
         command = shlex.join(["edge-msa", "export", *arguments, "--features", "features.toml", "--overwrite"])
         yield (

@@ -2,36 +2,98 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from edge_msa.console import print_json, print_notes, print_result
+from edge_msa.arguments import AnyPath, path_of
+from edge_msa.console import print_notes
 from edge_msa.deployment.lint_report import format_findings, format_graphs, summarize_errors
 from edge_msa.errors import UsageError
-from edge_msa.text_tables import text_table
-from edge_msa_export.errors import ExportError, LintError
+from edge_msa.result_tables import Row, Table
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa_export.errors import LintError
 from edge_msa_export.lint import LintTarget, parse_tensorrt_version
 from edge_msa_export.lint.inspection import InspectedGraph, inspect_bundle, inspect_file, list_tensorrt_graphs
-from edge_msa_export.profiles import find_profile, load_profiles, read_profile
+from edge_msa_export.profiles import DeviceProfile, find_profile, load_profiles
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 
 
-def inspect_path(
-    path: Path, *, target: str | None = None, tensorrt: str | None = None, dla: bool = False, json: bool = False
-) -> tuple[InspectedGraph, ...]:
-    """Check the graphs of a bundle, or one file, against the rules of a TensorRT version, and print the findings.
+@dataclass(frozen=True, repr=False)
+class GraphInspection(Table):
+    """What the checks of a bundle, or of one ONNX file, report for a TensorRT version."""
+
+    path: Path
+    """The bundle or file."""
+    target: LintTarget
+    """What the graphs were checked for."""
+    graphs: tuple[InspectedGraph, ...]
+    """The checked graphs."""
+
+    def __repr__(self) -> str:
+        """Return what was checked, and the result."""
+        return f"<GraphInspection of {self.path} for {self.target}: {self.problem or 'supported'}>"
+
+    def __str__(self) -> str:
+        """Return the tables of graphs and findings for people."""
+        title = f"{self.path}: {len(self.graphs)} graphs checked for {self.target}"
+        return "\n".join([title, format_graphs(self.graphs), "", format_findings(self.graphs)])
+
+    @property
+    def problem(self) -> str | None:
+        """One sentence about the patterns that are not supported, or None if the graphs are supported."""
+        return summarize_errors(self.graphs)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per finding."""
+        return tuple(
+            {"graph": graph.name, "precision": graph.precision, **finding.to_json()}
+            for graph in self.graphs
+            for finding in graph.findings
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "path": str(self.path),
+            "target": str(self.target),
+            "graphs": [graph.to_json() for graph in self.graphs],
+        }
+
+
+@api
+def inspect(
+    bundle: AnyPath,
+    *,
+    target: str | None = None,
+    tensorrt: str | None = None,
+    dla: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> GraphInspection:
+    """Check the graphs of a bundle, or one ONNX file, against the rules of a TensorRT version. No GPU is needed.
 
     Args:
-        path: A bundle, or an `.onnx` file.
+        bundle: A bundle, or an `.onnx` file.
         target: Device whose TensorRT version to check for (default for a bundle: its target).
-        tensorrt: TensorRT version to check for, instead of a device.
-        dla: Whether to check for the device's DLA as well.
-        json: Whether to print all findings as one line of JSON at the end of stdout.
+        tensorrt: TensorRT version to check for, instead of a device, for example `"10.3"`.
+        dla: Whether to check for the device's deep learning accelerator as well.
+        verbose: Whether to print notes.
+        on_progress: Not called: the check is one step.
+
+    Returns:
+        All findings. `result.problem` is None if the graphs are supported.
 
     Raises:
         UsageError: Both `target` and `tensorrt` are set, or neither is set for a file.
         LintError: The version is unknown, the target has no TensorRT or DLA, or the bundle has no TensorRT graphs.
-        ExportError: A graph is not supported, or cannot be loaded.
+        ExportError: A graph cannot be loaded.
+
+    Example:
+        >>> em.inspect("bundle-jetson", tensorrt="8.5").problem
     """
+    path = path_of(bundle, "bundle", "a bundle or the path of an .onnx file")
     if target is not None and tensorrt is not None:
         raise UsageError("--target and --tensorrt cannot be combined. Pass one of them.")
     if not path.exists():
@@ -42,52 +104,23 @@ def inspect_path(
             raise UsageError(
                 f"{path} is not a bundle, so its target is unknown. Pass --tensorrt VERSION or --target NAME."
             )
-        graphs: tuple[InspectedGraph, ...] = (inspect_file(path, lint_target),)
-    else:
-        bundle = open_bundle(path)
-        print_notes(bundle.notes)
-        lint_target = lint_target or _bundle_target(bundle, dla=dla)
-        graphs = inspect_bundle(bundle, lint_target)
-    print_result(f"{path}: {len(graphs)} graphs checked for {lint_target}")
-    print_result(format_graphs(graphs))
-    print_result("")
-    print_result(format_findings(graphs))
-    if json:
-        print_json({"path": str(path), "target": str(lint_target), "graphs": [graph.to_json() for graph in graphs]})
-    if errors := summarize_errors(graphs):
-        raise ExportError(f"{lint_target}: {errors}")
-    return graphs
+        return GraphInspection(path, lint_target, (inspect_file(path, lint_target),))
+    opened = open_bundle(path)
+    print_notes(opened.notes)
+    lint_target = lint_target or _bundle_target(opened, dla=dla)
+    return GraphInspection(path, lint_target, inspect_bundle(opened, lint_target))
 
 
-def list_devices(*, json: bool) -> None:
-    """Print a table of the devices that you can export for, or their profiles as JSON."""
-    profiles = load_profiles()
-    if json:
-        print_json({name: profile.to_json() for name, profile in profiles.items()})
-        return
-    rows = [
-        [
-            profile.name + (f" (= {profile.family})" if profile.family_default else ""),
-            profile.architecture,
-            (profile.tensorrt or "-") + (", DLA" if profile.dla else ""),
-            ", ".join(f"{backend.name} {'/'.join(backend.precisions)}" for backend in profile.backends),
-            profile.description,
-        ]
-        for profile in profiles.values()
-    ]
-    print_result(text_table(["target", "architecture", "TensorRT", "backends", "description"], rows, left=3, texts=2))
-
-
-def show_device(target: str) -> None:
-    """Print the TOML file of a device profile, to edit it and pass it to `--target`.
-
-    Args:
-        target: Name of a device, name of a device family, or a TOML file, which is checked.
+def devices() -> dict[str, DeviceProfile]:
+    """Return the profiles of the devices that you can export for, by name.
 
     Raises:
-        ProfileError: There is no such profile, or the file is not a valid one.
+        ProfileError: A profile in the folder that `EDGE_MSA_DEVICES` names is invalid.
+
+    Example:
+        >>> em.devices()["jetson-orin-nano"].tensorrt
     """
-    print_result(read_profile(target).rstrip("\n"))
+    return dict(load_profiles())
 
 
 def _lint_target(target: str | None, tensorrt: str | None, *, dla: bool) -> LintTarget | None:

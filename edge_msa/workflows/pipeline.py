@@ -3,84 +3,185 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_module
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_msa.arguments import AnyPath, optional_source, path_of
 from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
 from edge_msa.artifacts.requests import allow_replacing
-from edge_msa.artifacts.runs import load_run
+from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.bundles import bench_bundles
-from edge_msa.benchmark.records import write_records
+from edge_msa.benchmark.records import BenchRecord, load_records, write_records
 from edge_msa.config.settings import PipelineRecipe, load_settings
-from edge_msa.console import print_json, print_result, print_step, print_up_to_date
+from edge_msa.console import print_step, print_up_to_date
 from edge_msa.data.dataset import SPLITS
 from edge_msa.data.opening import open_and_report
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import open_session, session_predictor, session_source
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa.workflows.bench import Benchmark
 from edge_msa.workflows.evaluate import find_bayes_optimum, open_predictor
-from edge_msa.workflows.export import export_model, train_calibrated_student
-from edge_msa.workflows.report import write_report
+from edge_msa.workflows.export import ExportedBundle, export, target_name, train_calibrated_student
+from edge_msa.workflows.outputs import output_container
+from edge_msa.workflows.report import ReportPage, write_report
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 
+DEFAULT_OUTPUT_DIR = "runs"
 MEASUREMENTS = "measurements"
 REPORT_NAME = "report.html"
 _RECORD_FILES = ("evaluations.json", "bench.json")
 """Records of the test split, in the order in which `--json` prints them."""
 
 
-def run_pipeline(
-    recipe: Path | None, data: str | None, output_dir: Path, *, task: str | None = None, json: bool = False
-) -> None:
-    """Train, distill, calibrate and export a student, measure it on the test split, and write a report.
+@dataclass(frozen=True, repr=False)
+class PipelineResult:
+    """Everything that a pipeline made."""
+
+    output_dir: Path
+    """Folder of the runs, the bundles, the measurements and the report."""
+    teacher: Run
+    """The teacher."""
+    student: Run
+    """The student."""
+    calibrated: Run
+    """The calibrated student."""
+    bundles: tuple[ExportedBundle, ...]
+    """One bundle per target."""
+    evaluations: tuple[Evaluation, ...]
+    """Metrics on the test split: of the teacher, and of every bundle on every backend at every precision."""
+    benchmark: Benchmark
+    """Latencies and sizes of the bundles."""
+    report: ReportPage
+    """The report page."""
+
+    def __repr__(self) -> str:
+        """Return the folder and the targets."""
+        return f"<PipelineResult {self.output_dir}/: {', '.join(bundle.target for bundle in self.bundles)}>"
+
+    def __str__(self) -> str:
+        """Return the trade-off table of the report for people."""
+        return str(self.report)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        evaluations = [evaluation.to_json() for evaluation in self.evaluations]
+        return {"report": str(self.report.path), "records": evaluations + self.benchmark.to_json()["records"]}
+
+
+class Pipeline:
+    """All steps from data to a report: train, distill, calibrate, export, evaluate, bench, report.
 
     Args:
-        recipe: TOML file with settings; None for the built-in settings.
-        data: Feature file; None for the recipe's.
+        data: Feature file, or `"synthetic"` (default: what the recipe says, or else `"synthetic"`).
         output_dir: Folder for the runs, the bundles, the measurements and the report.
-        task: Name of the task; None for the recipe's, or else the file's.
-        json: Also print the measurements as one line of JSON.
+        target: Device or devices to export for: names, or TOML files with device profiles (default: what the recipe
+            says, or else `"laptop"` and `"jetson"`).
+        recipe: TOML file or mapping with the tables `pipeline`, `hrlf`, `almt` and `student`, for example
+            `{"hrlf": {"epochs": 5}, "student": {"size": "nano"}}`.
+        task: What the labels mean (default: what the recipe or the data states).
 
     Raises:
-        UsageError: The recipe is invalid.
+        UsageError: An argument is invalid, or the recipe has an unknown key or an invalid value.
+
+    Example:
+        >>> pipeline = em.Pipeline("mosi.pkl", output_dir="demo", target="laptop-x86")
+        >>> result = pipeline.run()
+        >>> print(result)  # the table of accuracy and latency
+        >>> result.bundles[0].load()
     """
-    started = time.monotonic()
-    settings = load_settings(recipe)
-    options = settings.pipeline
-    options = options.updated({"data": data or options.data, "task": task or options.task}, where="pipeline")
-    with allow_replacing("upstream"):
-        calibrated = train_calibrated_student(output_dir, dataclasses.replace(settings, pipeline=options))
-        bundles = [_export(target, calibrated, output_dir, options) for target in options.targets]
-    records = _measure(bundles, output_dir, options)
-    print_step("report")
-    report = output_dir / REPORT_NAME
-    write_report([output_dir], report, in_pipeline=True)
-    print_result(f"Finished in {time.monotonic() - started:.0f} s.")
-    if json:
-        print_json({"report": str(report), "records": records})
+
+    def __init__(
+        self,
+        data: AnyPath | None = None,
+        *,
+        output_dir: AnyPath = DEFAULT_OUTPUT_DIR,
+        target: str | Sequence[str] | None = None,
+        recipe: AnyPath | Mapping[str, Any] | None = None,
+        task: str | None = None,
+    ) -> None:
+        settings = load_settings(recipe)
+        changes: dict[str, Any] = {}
+        if (source := optional_source(data)) is not None:
+            changes["data"] = source
+        if task is not None:
+            changes["task"] = task
+        if target is not None:
+            single = isinstance(target, str) or not isinstance(target, Iterable)
+            changes["targets"] = [target_name(item) for item in ([target] if single else target)]
+        self.settings = dataclasses.replace(settings, pipeline=settings.pipeline.updated(changes, where="pipeline"))
+        """Settings of all steps."""
+        self.output_dir = path_of(output_dir, "output_dir", "the path of a folder")
+        """Folder for the runs, the bundles, the measurements and the report."""
+        inputs = [self.settings.pipeline.data, None if isinstance(recipe, Mapping) else recipe]
+        output_container(self.output_dir, "output_dir", inputs)
+
+    def __repr__(self) -> str:
+        """Return the data, the targets and the folder."""
+        options = self.settings.pipeline
+        return f"<Pipeline {options.data} -> {', '.join(options.targets)}, {self.output_dir}/>"
+
+    @api
+    def run(
+        self,
+        *,
+        overwrite: bool = False,
+        verbose: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> PipelineResult:
+        """Run all steps. Steps that are up to date are skipped, so an interrupted pipeline continues.
+
+        Args:
+            overwrite: Whether to replace results of other data or recipes in the folder.
+            verbose: Whether to print progress and notes.
+            on_progress: Called after every epoch of the trainings and for every precision of the exports.
+
+        Raises:
+            UsageError: The data cannot be used, or the folder contains something else.
+            DataError: The content of the data cannot be used.
+            TrainingError: A training diverged.
+            GateFailedError: The student does not beat a constant, or a requested precision loses too much accuracy.
+        """
+        options, folder = self.settings.pipeline, self.output_dir
+        with allow_replacing("upstream"):
+            calibrated = train_calibrated_student(folder, self.settings)
+            bundles = tuple(_export(target, calibrated, folder, options) for target in options.targets)
+        evaluations, benches = _measure([bundle.path for bundle in bundles], folder, options)
+        print_step("report")
+        page = write_report([folder], folder / REPORT_NAME, in_pipeline=True)
+        return PipelineResult(
+            folder,
+            load_run(folder / "teacher"),
+            load_run(folder / "student"),
+            calibrated,
+            bundles,
+            evaluations,
+            Benchmark(benches),
+            page,
+        )
 
 
-def _export(target: str, calibrated: Path, output_dir: Path, options: PipelineRecipe) -> Path:
+def _export(target: str, calibrated: Run, output_dir: Path, options: PipelineRecipe) -> ExportedBundle:
     print_step(f"export {target}")
     name = Path(target).stem if target.endswith(".toml") else target
-    return export_model(
-        target,
-        output_dir / f"bundle-{name}",
-        model=calibrated,
+    return export(
+        calibrated,
+        target=target,
+        output_dir=output_dir / f"bundle-{name}",
         data=options.data,
         precision=options.precision,
         max_drop=options.max_drop,
         task=options.task,
-        in_pipeline=True,
         allow_worse_than_constant=options.allow_worse_than_constant,
     )
 
 
-def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -> list[dict[str, Any]]:
+def _measure(
+    paths: Sequence[Path], output_dir: Path, options: PipelineRecipe
+) -> tuple[tuple[Evaluation, ...], tuple[BenchRecord, ...]]:
     """Evaluate the teacher and every bundle on the test split, measure the bundles together, and return the records."""
     print_step("evaluate and bench")
     folder, teacher = output_dir / MEASUREMENTS, output_dir / "teacher"
@@ -88,7 +189,8 @@ def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -
     cache_key = compute_cache_key("measure", {"split": "test"}, 0, inputs | {"teacher": load_run(teacher).digest})
     if is_current(folder, cache_key):
         print_up_to_date(folder)
-        return [record for name in _RECORD_FILES for record in json_module.loads((folder / name).read_text())]
+        records = load_records([folder / name for name in _RECORD_FILES])
+        return records.evaluations, records.benches
     bundles = [open_bundle(path) for path in paths]
     evaluations = _evaluate(teacher, bundles, options)
     benches = bench_bundles(bundles)
@@ -96,7 +198,7 @@ def _measure(paths: Sequence[Path], output_dir: Path, options: PipelineRecipe) -
     write_records(evaluation_file, *evaluations)
     write_records(bench_file, *benches)
     mark_current(folder, cache_key)
-    return [*(record.to_json() for record in evaluations), *(record.to_json() for record in benches)]
+    return tuple(evaluations), tuple(benches)
 
 
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:

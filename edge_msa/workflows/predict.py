@@ -8,16 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_msa.arguments import AnyPath, check_choice, path_of, source_of
 from edge_msa.artifacts.runs import INFO_NAME, load_run
-from edge_msa.console import print_json, print_notes, print_output, print_result
+from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.data.opening import SYNTHETIC, open_dataset
 from edge_msa.data.tasks import Task, find_task
 from edge_msa.deployment.request import make_task_spec
 from edge_msa.evaluation.predictors import select_session_inputs
 from edge_msa.evaluation.subsets import Predict
+from edge_msa.result_tables import Row, Table
 from edge_msa.training.run_data import encode_texts_for_run
+from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.evaluate import neither_run_nor_bundle, open_predictor
+from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME, TaskSpec
 from edge_msa_runtime.inputs.samples import Sample
@@ -35,53 +39,124 @@ from edge_msa_runtime.prediction_files import (
 )
 
 
-def predict_file(
-    path: Path,
-    data: str,
+@dataclasses.dataclass(frozen=True, repr=False)
+class Predictions(Table):
+    """The predictions of all samples of a file, in its order. It is a sequence of `PredictedSample`."""
+
+    model: str
+    """Name of the run or bundle."""
+    data: str
+    """Name of the file, or `synthetic`."""
+    task: TaskSpec
+    """What the scores mean."""
+    samples: tuple[PredictedSample, ...]
+    """One per sample; a sample that could not be predicted has an empty subset, and a warning says why."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[PredictedSample]:
+        return iter(self.samples)
+
+    def __getitem__(self, index: int) -> PredictedSample:
+        return self.samples[index]
+
+    def __repr__(self) -> str:
+        """Return how many samples were predicted."""
+        return f"<Predictions of {self.model} on {self.data}: {self.summary}>"
+
+    def __str__(self) -> str:
+        """Return the predictions as CSV."""
+        return format_csv(self.samples, self.task).rstrip("\n")
+
+    @property
+    def summary(self) -> str:
+        """How many samples were predicted, and how many of each label."""
+        return summarize(self.samples)[0]
+
+    @property
+    def predicted(self) -> int:
+        """Number of samples that have a prediction."""
+        return sum(bool(item.subset) for item in self.samples)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per sample: id, split, subset, score, label, the probability of each emotion, and warnings."""
+        emotions = self.task.labels if self.task.kind == "emotions" else ()
+        return tuple(
+            {
+                "id": item.id,
+                "split": item.split,
+                "subset": item.subset,
+                "score": item.score,
+                "label": item.label,
+                **{f"probability.{name}": item.probabilities.get(name) for name in emotions},
+                "warnings": "; ".join(item.warnings),
+            }
+            for item in self.samples
+        )
+
+
+@api
+def predict(
+    model: AnyPath,
     *,
+    data: AnyPath,
     split: SplitName | None = None,
     backend: str = "auto",
     precision: str | None = None,
-    output: Path | None = None,
-    json: bool = False,
-) -> list[PredictedSample]:
-    """Predict all samples of a file from all modalities that each has, and write or print the predictions.
+    output: AnyPath | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Predictions:
+    """Predict every sample of a file, labeled or not, from all modalities that it has.
+
+    To predict arrays, or frames as they arrive, open a bundle with `edge_msa_runtime.load`.
 
     Args:
-        path: A run or a bundle.
-        data: Feature file or transcripts. Labels are ignored, and the file need not state its task.
-        split: The split to predict; None for all.
-        backend: The backend of a bundle.
-        precision: The precision of a bundle; None for the one that was chosen at export.
-        output: .csv or .json file for the predictions; None to print them as CSV.
-        json: Print a summary as JSON.
+        model: Any run, or a bundle: the result of a function such as `train` or `export`, or a path.
+        data: Feature file or transcripts, or `"synthetic"`. Labels are ignored, and the file need not state its task.
+        split: Split to predict (default: all).
+        backend: Backend of a bundle (default: its first backend that is available here).
+        precision: Precision of a bundle (default: the one that `export` chose).
+        output: File to write with the predictions, `.csv` or `.json`.
+        overwrite: Whether to replace an existing file.
+        verbose: Whether to print progress and notes.
+        on_progress: Called while samples are predicted.
+
+    Returns:
+        The predictions, one per sample, in the order of the file.
 
     Raises:
-        RunUsageError: The path is neither a run nor a bundle.
-        UsageError: An option is invalid for the path.
+        RunUsageError: `model` is neither a run nor a bundle.
+        UsageError: An argument is invalid for the model.
         DataError: The data does not fit the model.
+        BackendUnavailableError: The backend of a bundle is not available here.
+
+    Example:
+        >>> predictions = em.predict("bundle", data="new.csv")
+        >>> predictions[0].score, predictions[0].label
+        (1.23, 'positive')
     """
-    if output is not None:
-        check_suffix(output)
+    path, source = path_of(model, "model", "a run, a bundle or the path of one"), source_of(data)
+    if split is not None:
+        check_choice(split, "split", SplitName)
+    output_path = None if output is None else output_file(output, "output", [path, source])
+    if output_path is not None:
+        check_suffix(output_path)
     if (path / INFO_NAME).is_file():
-        task, predicted = _predict_with_run(path, data, split, backend, precision)
+        task, predicted = _predict_with_run(path, source, split, backend, precision)
     elif (path / MANIFEST_NAME).is_file():
-        task, predicted = _predict_with_bundle(path, data, split, backend, precision)
+        task, predicted = _predict_with_bundle(path, source, split, backend, precision)
     else:
         raise neither_run_nor_bundle(path)
-    summary = summarize(predicted)
-    print_notes(summary[1:])
-    source = {"model": path.resolve().name, "data": data if data == SYNTHETIC else Path(data).name}
-    if output is None:
-        print_result(format_csv(predicted, task).rstrip("\n"))
-    else:
-        write_predictions(output, predicted, task, source)
-        print_result(summary[0])
-        print_output("predictions", output)
-    if json:
-        done = sum(bool(item.subset) for item in predicted)
-        print_json({**source, "samples": len(predicted), "predicted": done, "output": output and str(output)})
-    return predicted
+    print_notes(summarize(predicted)[1:])
+    name = source if source == SYNTHETIC else Path(source).name
+    result = Predictions(path.resolve().name, name, task, tuple(predicted))
+    if output_path is not None:
+        write_predictions(output_path, predicted, task, {"model": result.model, "data": result.data})
+    return result
 
 
 def _predict_with_run(

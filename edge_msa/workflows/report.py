@@ -2,35 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_msa.architecture_search.answer import find_answer
 from edge_msa.architecture_search.record import SearchRecord
 from edge_msa.architecture_search.table import NAME_COLUMNS, failure_lines, header, pareto_rows
+from edge_msa.arguments import AnyPath, path_of
 from edge_msa.artifacts.runs import INFO_NAME, load_run
-from edge_msa.benchmark.records import OtherRecord, load_records
-from edge_msa.console import full_width_tables, print_notes, print_output, print_result
-from edge_msa.errors import EdgeMsaError
+from edge_msa.benchmark.records import BenchRecord, OtherRecord, load_records
+from edge_msa.console import full_width_tables, print_notes
+from edge_msa.errors import EdgeMsaError, UsageError
+from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.evaluation.reproduction.record import Reproduction
 from edge_msa.evaluation.reproduction.table import format_reproduction
-from edge_msa.reporting import Report, format_tradeoff, join_points, write_report_page
+from edge_msa.reporting import Report, ReportPoint, format_tradeoff, join_points, write_report_page
+from edge_msa.reporting.points import headline_subset
 from edge_msa.reporting.text_sweep import TextSweep, format_sweep
+from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import text_table
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa.workflows.bench import Benchmark
+from edge_msa.workflows.outputs import output_file
+
+Measurement = AnyPath | Evaluation | Benchmark
+"""What a report can show: the result of `evaluate` or `bench`, a file or a folder."""
+
+
+@dataclass(frozen=True, repr=False)
+class ReportPage(Table):
+    """A report that was written, and the trade-off between accuracy and latency that it shows."""
+
+    path: Path
+    """The HTML page."""
+    points: tuple[ReportPoint, ...]
+    """One per model, backend and precision."""
+    sections: tuple[tuple[str, str], ...]
+    """Title and text of the records of other commands in the page."""
+    skipped: tuple[str, ...]
+    """What the page does not show, each with the reason."""
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        """Return the path and the number of rows."""
+        return f"<ReportPage {self.path}, {len(self.points)} rows>"
+
+    def __str__(self) -> str:
+        """Return the trade-off table for people."""
+        lines = [format_tradeoff(self.points)] if self.points or not self.sections else []
+        lines += [f"warning: {warning}" for warning in dict.fromkeys(point.warning for point in self.points) if warning]
+        return "\n".join([*lines, *(f"Also in the report: {name}" for name, _ in self.sections)])
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per point, with its metrics and latencies on the subset with the most modalities."""
+        subset = headline_subset(self.points)
+        return tuple(
+            {
+                "name": point.name,
+                "target": point.target,
+                "backend": point.backend,
+                "precision": point.precision,
+                "chosen": point.chosen,
+                "subset": subset,
+                **point.by_subset.get(subset, {}),
+                **{f"{name}_ms": value for name, value in point.latency_ms.get(subset, {}).items()},
+                "size_bytes": point.size_bytes,
+                "load_ms": point.load_ms,
+                "peak_memory_mib": point.peak_memory_mib,
+                "warning": point.warning,
+            }
+            for point in self.points
+        )
+
+
+@api
+def report(
+    measurements: Measurement | Sequence[Measurement],
+    *,
+    output: AnyPath = "report.html",
+    title: str = "edge-msa: accuracy and latency",
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ReportPage:
+    """Write one page that compares accuracy and latency. The page works offline.
+
+    Args:
+        measurements: Results of `evaluate` and `bench`; files that these functions wrote; folders, of which all records
+            below are shown, also those of `reproduce`, `sweep_text` and `search`; or a list of these.
+        output: HTML file to write. An existing one is replaced.
+        title: Heading of the page.
+        overwrite: Whether to replace an existing file whose name does not end in `.html`.
+        verbose: Whether to print notes.
+        on_progress: Not called: the report is one step.
+
+    Returns:
+        The page and its trade-off table.
+
+    Raises:
+        RunError: A path has no valid measurements, or the evaluations use different data.
+        UsageError: An argument is invalid.
+
+    Example:
+        >>> page = em.report([em.evaluate("bundle"), em.bench("bundle")], output="report.html")
+        >>> print(page)
+    """
+    if isinstance(measurements, str | os.PathLike | Evaluation | Benchmark) or not isinstance(measurements, Iterable):
+        items: list[object] = [measurements]
+    else:
+        items = list(measurements)
+    if not items:
+        raise UsageError("measurements must be results of evaluate or bench, or paths, got an empty list.")
+    sources: list[Path | Evaluation | BenchRecord] = []
+    for item in items:
+        if isinstance(item, Evaluation):
+            sources.append(item)
+        elif isinstance(item, Benchmark):
+            sources.extend(item.records)
+        else:
+            sources.append(path_of(item, "measurements", "results of evaluate or bench, or paths"))
+    files = [item for item in sources if isinstance(item, Path) and not item.is_dir()]
+    return write_report(sources, output_file(output, "output", files, replaceable="*.html"), title)
 
 
 def write_report(
-    paths: Sequence[Path],
+    sources: Sequence[Path | Evaluation | BenchRecord],
     output: Path,
-    *,
     title: str = "edge-msa: accuracy and latency",
+    *,
     in_pipeline: bool = False,
-) -> None:
-    """Write the page and print its trade-off table.
+) -> ReportPage:
+    """Write the page.
 
     Args:
-        paths: Folders with records of any command, or record files.
+        sources: Records, and folders and files with records.
         output: HTML file to write.
         title: Heading of the page.
         in_pipeline: Whether the runs and bundles in the folders are expected, so they are not listed as skipped.
@@ -39,22 +150,16 @@ def write_report(
         RunError: A path has no valid measurements, or the evaluations use different data.
         EdgeMsaError: The page cannot be written.
     """
-    records = load_records(paths)
-    points = join_points(records)
+    records = load_records(sources)
+    points = tuple(join_points(records))
     machine = records.benches[0].machine if records.benches else {}
     sections, invalid = _sections(records.others)
     models = () if in_pipeline else [(path, f"{kind}, not a measurement") for path, kind in records.models]
     skipped = [f"{path}: {reason}" for path, reason in (*records.skipped, *models, *invalid)]
-    provenance = {**machine, **_describe_runs(paths)}
+    provenance = {**machine, **_describe_runs([item for item in sources if isinstance(item, Path)])}
     write_report_page(Report(title, points, records.evaluations, provenance, sections, skipped), output)
-    if points or not sections:
-        print_result(format_tradeoff(points))
-    for warning in dict.fromkeys(point.warning for point in points if point.warning):
-        print_result(f"warning: {warning}")
-    for name, _ in sections:
-        print_result(f"Also in the report: {name}")
     print_notes(f"skipped {line}" for line in skipped)
-    print_output("report", output)
+    return ReportPage(output, points, tuple(sections), tuple(skipped))
 
 
 def _sections(records: Sequence[OtherRecord]) -> tuple[list[tuple[str, str]], list[tuple[Path, str]]]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json as json_module
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_msa.arguments import AnyPath, check_choice, check_count, source_of
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
-from edge_msa.config.recipes import load_recipe_file, preset_names, teacher_recipe
+from edge_msa.config.recipes import load_tables, preset_names, teacher_recipe
 from edge_msa.config.teachers import TeacherRecipe
-from edge_msa.console import print_json, print_note, print_notes, print_output, print_result, print_step
+from edge_msa.console import print_note, print_notes, print_result, print_step, report_progress
 from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import SPLITS, Dataset
-from edge_msa.data.opening import open_and_report
+from edge_msa.data.opening import SYNTHETIC, open_and_report
 from edge_msa.errors import RunError, RunUsageError, UsageError
-from edge_msa.evaluation.metrics import measure
+from edge_msa.evaluation.metrics import describe, measure
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.evaluation.reproduction.conditions import predict_conditions
 from edge_msa.evaluation.reproduction.plots import PLOT_NAMES, write_plots
@@ -40,68 +42,135 @@ from edge_msa.evaluation.reproduction.variants import (
     published_hrlf_preset,
 )
 from edge_msa.evaluation.subsets import available_subsets
-from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.result_tables import Row, Table
+from edge_msa.training.context import Precision, TrainingContext
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa.workflows.hardware import start_hardware
+from edge_msa.workflows.outputs import output_container
 from edge_msa.workflows.train import train_on_dataset
 from edge_msa_runtime.output_paths import CONTAINER, check_output
 
 
+@dataclass(frozen=True, repr=False)
+class ReproductionResult(Table):
+    """The record of a reproduction, and the files that show it."""
+
+    record: Reproduction
+    """All metrics of all variants, with baselines and differences."""
+    path: Path
+    """The file `reproduce.json`."""
+    plots: tuple[Path, ...]
+    """The plots."""
+
+    def __repr__(self) -> str:
+        """Return the method, the data and the headline metric."""
+        record = self.record
+        value = record.full.conditions[record.complete][record.headline].mean
+        metric = describe(record.headline)
+        return (
+            f"<ReproductionResult {record.model} on {record.dataset}, {len(record.seeds)} seeds: "
+            f"{metric.title} {metric.format(value)} on {record.complete}>"
+        )
+
+    def __str__(self) -> str:
+        """Return the tables for people: the published metrics beside these."""
+        return format_reproduction(self.record)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per variant, condition, metric and seed."""
+        return tuple(
+            {"variant": variant.name, "condition": condition, "metric": metric, "seed": seed, "value": value}
+            for variant in self.record.variants
+            for condition, metrics in variant.conditions.items()
+            for metric, summary in metrics.items()
+            for seed, value in zip(self.record.seeds, summary.values, strict=True)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return self.record.to_json()
+
+
+@api
 def reproduce(
     model: ModelName,
-    data: str,
-    output_dir: Path,
     *,
+    output_dir: AnyPath,
+    data: AnyPath = SYNTHETIC,
     seeds: int = 5,
     paper: PaperName | None = None,
     ablations: bool = False,
     noise: bool = False,
-    recipe: Path | None = None,
+    recipe: AnyPath | Mapping[str, Any] | None = None,
     epochs: int | None = None,
-    hardware: Hardware | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    compiled: bool = False,
     task: str | None = None,
-    text_model: Path | None = None,
-    json: bool = False,
-) -> Reproduction:
-    """Train all variants with all seeds, predict the test split once with each run, and print and write the results.
+    text_model: AnyPath | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ReproductionResult:
+    """Train a method with several seeds, and compare its test metrics with the published ones.
 
-    The results are tables, the record and the plots. Trainings and predictions that are up to date are reused.
+    The test split is predicted once with each run. Trainings and predictions that are up to date are reused, so an
+    interrupted call continues where it stopped.
 
     Args:
-        model: The method.
-        data: Feature file with train, valid and test splits.
-        output_dir: Folder for the runs, the record and the plots.
-        seeds: Number of seeds.
-        paper: The corpus whose published table is shown; None infers it from the task and the sizes of the splits.
+        model: The method, `"hrlf"` or `"almt"`.
+        output_dir: Folder for the runs, the record `reproduce.json` and the plots.
+        data: Feature file with train, valid and test splits, or `"synthetic"`.
+        seeds: Number of trainings, with seeds 0, 1, ..., at most 100.
+        paper: Corpus whose published table is shown: `"mosi"`, `"mosei"`, `"iemocap"`, `"sims"` or `"none"` (default:
+            inferred from the task and the sizes of the splits).
         ablations: Whether to train the ablations of the paper, and the method as published, as well.
-        noise: Whether to show the results with noise as well.
-        recipe: Recipe file; None for the default recipe.
-        epochs: Overrides the epochs of the recipe.
-        hardware: Device and precision.
-        task: Overrides the task that the data states.
-        text_model: Run whose text encoder computes the language frames; None for the language features of the data.
-        json: Print the record as JSON.
+        noise: Whether to measure robustness to noise as well.
+        recipe: Settings of the model, or a TOML file, as in `train`.
+        epochs: Number of epochs of each training stage, instead of the recipe's.
+        device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
+        precision: Training precision: `"auto"`, `"32"` or `"bf16"`.
+        compiled: Whether to compile the network with torch.compile.
+        task: What the labels mean (default: what the data states).
+        text_model: Run whose text encoder computes the language features (default: those of the file).
+        overwrite: Whether to replace runs of other recipes in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every epoch, and with the step `"seed"` after every training.
+
+    Returns:
+        The record. `print` shows its tables; `rows` has one row per variant, condition, metric and seed.
 
     Raises:
-        UsageError: An option is invalid, or the folder contains something else.
+        UsageError: An argument is invalid, or the folder contains something else.
         DataError: A split is missing or empty.
+        TrainingError: A training diverged.
+
+    Example:
+        >>> print(em.reproduce("hrlf", data="mosi.pkl", seeds=3, output_dir="reproduction"))
     """
-    if seeds < 1:
-        raise UsageError(f"--seeds must be at least 1, got {seeds}.")
-    table: Mapping[str, Any] = load_recipe_file(recipe).get(model, {}) if recipe else {}
+    check_choice(model, "model", ModelName)
+    source = source_of(data)
+    check_count(seeds, "seeds", most=100)
+    if paper is not None:
+        check_choice(paper, "paper", PaperName)
+    folder = output_container(output_dir, "output_dir", [source, text_model])
+    table: Mapping[str, Any] = load_tables(recipe, model).get(model, {})
     require_single_process("reproduce")
-    context = (hardware or Hardware()).start()
-    text_run = load_run(text_model) if text_model else None
-    dataset = _open_data(data, task, text_run)
+    context = start_hardware(device, precision, compiled=compiled)
+    text_run = load_run(text_model) if text_model is not None else None
+    dataset = _open_data(source, task, text_run)
     corpus, paper_note = find_paper(dataset, paper)
     table, recipe_notes = _start_recipe(model, corpus, table)
     notes = [*filter(None, [paper_note]), *recipe_notes]
     chosen = find_ablations(model, corpus) if ablations else ()
-    variants = dict(distinct_variants(model, table, data, epochs, dataset, chosen))
-    check_output_dir(output_dir, model, dataset)
+    variants = dict(distinct_variants(model, table, source, epochs, dataset, chosen))
+    check_output_dir(folder, model, dataset)
     data_notes = (
         *dataset.notes,
-        *ModelSpec.for_training(dataset, data).normalization.notes,
+        *ModelSpec.for_training(dataset, source).normalization.notes,
         *dropped_frames_notes(dataset),
     )
     print_notes([*notes, *(note for note in data_notes if note not in dataset.notes)])
@@ -110,8 +179,8 @@ def reproduce(
             variant,
             variant_recipe,
             dataset,
-            data,
-            output_dir,
+            source,
+            folder,
             model=model,
             seeds=seeds,
             context=context,
@@ -123,16 +192,13 @@ def reproduce(
     config = ReproductionConfig(
         model,
         corpus,
-        json_module.loads(json_module.dumps(variants[FULL_METHOD.name][1].model_dump())),
+        json.loads(json.dumps(variants[FULL_METHOD.name][1].model_dump())),
         tuple(range(seeds)),
         noise,
         (*notes, *data_notes),
     )
     record = summarize(config, dataset, trained)
-    _write_record(record, output_dir)
-    if json:
-        print_json(record.to_json())
-    return record
+    return _write_record(record, folder)
 
 
 def check_output_dir(output_dir: Path, model: ModelName, dataset: Dataset) -> None:
@@ -257,6 +323,7 @@ def _train_variant(
         )
         names.append(folder.name)
         predictions.append(predict_test(run, variant, dataset, context))
+        report_progress("seed", seed + 1, seeds, f"{model} {variant.title}: {seed + 1} of {seeds} seeds")
     return TrainedVariant(variant, tuple(names), tuple(predictions))
 
 
@@ -286,14 +353,11 @@ def predict_test(run: Run, variant: Variant, dataset: Dataset, context: Training
     return predictions
 
 
-def _write_record(record: Reproduction, output_dir: Path) -> None:
-    """Write the record and the plots, and print the tables."""
-    write_text(output_dir / NAME, json_module.dumps(record.to_json(), indent=1) + "\n")
+def _write_record(record: Reproduction, output_dir: Path) -> ReproductionResult:
+    """Write the record and the plots, and return the result."""
+    write_text(output_dir / NAME, json.dumps(record.to_json(), indent=1) + "\n")
     plots = write_plots(record, output_dir)
     for name in PLOT_NAMES:  # an earlier call with other options may have written more plots
         if output_dir / name not in plots:
             (output_dir / name).unlink(missing_ok=True)
-    print_result(f"\n{format_reproduction(record)}\n")
-    for plot in plots:
-        print_output("plot", plot)
-    print_output("record", output_dir / NAME)
+    return ReproductionResult(record, output_dir / NAME, tuple(plots))

@@ -10,11 +10,12 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_msa.architecture_search.answer import find_answer
+from edge_msa.architecture_search.answer import Answer, find_answer
 from edge_msa.architecture_search.context import (
     DATA_PREFIX,
     TEACHER_FOLDER,
@@ -22,33 +23,36 @@ from edge_msa.architecture_search.context import (
     SearchContext,
     prepare_search,
 )
-from edge_msa.architecture_search.record import RECORD_NAME
+from edge_msa.architecture_search.record import RECORD_NAME, SearchRecord
 from edge_msa.architecture_search.results import PAGE_NAME, PARETO_FOLDER, finish_search
 from edge_msa.architecture_search.storage import JOURNAL_SUFFIX, check_optuna
 from edge_msa.architecture_search.study import LEASES_FOLDER, Study
 from edge_msa.architecture_search.table import format_search
 from edge_msa.architecture_search.trial_runner import STUDENTS_FOLDER, TRIAL_ERRORS, TrialRunner
 from edge_msa.architecture_search.trials import ClaimedTrial, format_params
+from edge_msa.arguments import AnyPath, check_count, check_seed, path_of, source_of
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.students import StudentRecipe
 from edge_msa.console import (
     keep_progress,
-    print_json,
     print_note,
-    print_output,
     print_progress,
     print_result,
     print_step,
+    report_progress,
 )
 from edge_msa.errors import RunUsageError
-from edge_msa.training.context import Hardware
+from edge_msa.result_tables import Row, Table
 from edge_msa.training.distillation.setup import DistillationSetup, prepare_distillation
 from edge_msa.training.shared_runs import require_single_process
-from edge_msa.workflows.calibrate import calibrate_student
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa.workflows.calibrate import calibrate
 from edge_msa.workflows.distill import distill_on_setup
-from edge_msa.workflows.export import export_model
+from edge_msa.workflows.export import export_bundle
+from edge_msa.workflows.hardware import start_hardware
+from edge_msa.workflows.outputs import output_container
 from edge_msa.workflows.train import train_on_dataset
 from edge_msa_runtime.interrupts import handle_interrupts
 from edge_msa_runtime.output_paths import CONTAINER, check_output
@@ -75,63 +79,186 @@ class WorkflowSteps:
             model=context.pipeline.teacher,
             recipe=context.teacher_recipe,
             seed=context.config.seed,
-            context=Hardware().start(),
+            context=start_hardware(),
         )
 
     def distill_student(self, context: SearchContext, recipe: StudentRecipe, output_dir: Path, *, seed: int) -> None:
         """Run `edge-msa distill`."""
-        training = Hardware().start()
+        training = start_hardware()
         if self._setup is None:
             self._setup = prepare_distillation(context.data, [context.teacher], (), context.config.task)
         distill_on_setup(self._setup, recipe, output_dir, seed=seed, context=training)
 
     def calibrate_student(self, context: SearchContext, student: Path, output_dir: Path, *, seed: int) -> None:
         """Run `edge-msa calibrate`."""
-        calibrate_student(
-            context.data,
+        calibrate(
             student,
-            output_dir,
+            output_dir=output_dir,
+            data=context.data,
             method=context.pipeline.method,
             num_samples=context.pipeline.num_samples,
             seed=seed,
             task=context.config.task,
-            in_pipeline=True,
         )
 
     def export_bundle(self, context: SearchContext, run: Run, output_dir: Path, *, precision: str) -> Path:
         """Run `edge-msa export`."""
-        return export_model(
-            context.config.target,
-            output_dir,
-            model=run.path,
+        # The page compares the errors of all trials, also of those that fail the accuracy gate.
+        bundle = export_bundle(
+            run.path,
+            target=context.config.target,
+            output_dir=output_dir,
             data=context.data,
             precision=precision,
             max_drop=context.pipeline.max_drop,
             task=context.config.task,
-            in_pipeline=True,
-            accept_gate_failure=True,
-            allow_worse_than_constant=True,  # The page compares the errors of all trials.
+            allow_worse_than_constant=True,
+        )
+        if bundle.gate_failure:
+            print_note(bundle.gate_failure)
+        return bundle.path
+
+
+@dataclass(frozen=True, repr=False)
+class SearchResult(Table):
+    """A finished search."""
+
+    record: SearchRecord
+    """All trials, and the bundles on the Pareto front."""
+    answer: Answer
+    """Whether a trial is clearly faster than the default recipe and equally accurate."""
+    output_dir: Path
+    """Folder of the runs, the bundles and the page."""
+
+    def __repr__(self) -> str:
+        """Return how many trials there were, and the answer."""
+        record = self.record
+        return (
+            f"<SearchResult for {record.target} on {record.data}: {len(record.trials)} trials, "
+            f"{len(record.pareto)} on the Pareto front>"
         )
 
+    def __str__(self) -> str:
+        """Return the Pareto front and the answer for people."""
+        return f"{format_search(self.record)}\n\n{self.answer.text}"
 
-def search(config: SearchConfig, *, jobs: int = 1, json: bool = False) -> None:
-    """Run trials until the search is complete, then write and print the results.
+    @property
+    def page(self) -> Path:
+        """The HTML page."""
+        return self.output_dir / PAGE_NAME
+
+    @property
+    def bundles(self) -> Path:
+        """The folder of the bundles on the Pareto front."""
+        return self.output_dir / PARETO_FOLDER
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per measured trial: its parameters, error, latency and size."""
+        numbers = {trial.number for trial in self.record.pareto}
+        return tuple(
+            {
+                "trial": trial.number,
+                "default": trial.is_default,
+                "pareto": trial.number in numbers,
+                **trial.params,
+                "error": trial.costs[0],
+                "relative_latency": trial.costs[1],
+                "p50_ms": trial.p50_ms,
+                "size_bytes": trial.costs[2],
+            }
+            for trial in self.record.trials
+            if trial.is_measured
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return self.record.to_json() | {"answer": self.answer.to_json()}
+
+
+@api
+def search(
+    data: AnyPath,
+    *,
+    target: str,
+    trials: int,
+    output_dir: AnyPath,
+    storage: str | None = None,
+    teacher: AnyPath | None = None,
+    recipe: AnyPath | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    train_samples: int | None = None,
+    seeds: int = 3,
+    jobs: int = 1,
+    seed: int = 0,
+    task: str | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> SearchResult:
+    """Search for a smaller student on a target: accuracy, latency and size together.
+
+    An interrupted search continues where it stopped. Several calls, also on other machines with the same `storage`,
+    work on one search. With `jobs` above 1, processes are started with the method `spawn`, so call this function below
+    `if __name__ == "__main__":`.
 
     Args:
-        config: The options.
-        jobs: Number of workers on this machine, including this process.
-        json: Whether to print the record as one line of JSON at the end of stdout.
+        data: Feature file, or `"synthetic"`. Its test split is not used.
+        target: Device to search for. Latency is measured here, so this machine must be a device of that kind.
+        trials: Total number of trials across all workers.
+        output_dir: Folder for the runs, the bundles and the page.
+        storage: File or database URL that workers share (default: `search.db` in `output_dir`).
+        teacher: Run of `train` (default: train one teacher, HRLF unless the recipe names another).
+        recipe: TOML file or mapping with the tables `search` (its `space`) and `student` (the default recipe).
+        epochs: Number of epochs of each trial, instead of the recipe's.
+        train_samples: Number of training samples, drawn with `seed` (default: all).
+        seeds: Number of seeds that the best recipes are trained with, at most 20.
+        jobs: Number of workers on this machine, including this process, at most 64.
+        seed: Seed of every random choice, 0 to 2**32 - 1.
+        task: What the labels mean (default: what the data states).
+        overwrite: Whether to replace results of other requests in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every epoch, and with the step `"trial"` after every trial of this process.
+
+    Returns:
+        The trials, the Pareto front and the answer.
 
     Raises:
-        UsageError: An option, the recipe or the search space is invalid, or the storage contains another search.
+        UsageError: An argument, the recipe or the search space is invalid, or the storage contains another search.
         BackendUnavailableError: Optuna is not installed, or this machine cannot measure latencies for the target.
         StorageError: The storage is locked, damaged or unreachable.
         EdgeMsaError: All trials failed.
+
+    Example:
+        >>> result = em.search("mosi.pkl", target="laptop-x86", trials=40, output_dir="search")
+        >>> print(result)
     """
+    source = source_of(data)
+    check_count(trials, "trials")
+    check_count(seeds, "seeds", most=20)
+    check_count(jobs, "jobs", most=64)
+    check_seed(seed)
+    if train_samples is not None:
+        check_count(train_samples, "train_samples")
+    teacher_path = None if teacher is None else path_of(teacher, "teacher", "a run of train")
+    inputs = [source, teacher_path, None if isinstance(recipe, Mapping) else recipe]
+    config = SearchConfig(
+        target=target,
+        data=source,
+        trials=trials,
+        output_dir=output_container(output_dir, "output_dir", inputs),
+        storage=storage,
+        teacher=teacher_path,
+        recipe=recipe if recipe is None or isinstance(recipe, Mapping) else path_of(recipe, "recipe", "a TOML file"),
+        epochs=epochs,
+        train_samples=train_samples,
+        seeds=seeds,
+        seed=seed,
+        task=task,
+    )
     check_optuna()
     require_single_process("search")
     check_output_dir(config.output_dir)
-    started = time.monotonic()
     context, steps = prepare_search(config), WorkflowSteps()
     with _open_study(context) as study, TrialRunner(context, steps) as runner, allow_replacing("any"):
         _make_teacher(context, steps)
@@ -140,13 +267,7 @@ def search(config: SearchConfig, *, jobs: int = 1, json: bool = False) -> None:
         for worker in workers:
             worker.join()
         record = finish_search(context, runner, steps, study.results())
-    answer = find_answer(record)
-    print_result(f"\n{format_search(record)}\n\n{answer.text}")
-    print_result(f"Finished in {time.monotonic() - started:.0f} s.")
-    print_output("Pareto front", config.output_dir / PARETO_FOLDER)
-    print_output("page", config.output_dir / PAGE_NAME)
-    if json:
-        print_json(record.to_json() | {"answer": answer.to_json()})
+    return SearchResult(record, find_answer(record), config.output_dir)
 
 
 def check_output_dir(output_dir: Path) -> None:
@@ -272,3 +393,5 @@ def _run_trial(context: SearchContext, study: Study, runner: TrialRunner, claime
         f"error {error_value:.4f}, latency {ratio:.3f} relative to the reference ({result.p50_ms:.3f} ms), "
         f"{size / 1e3:.0f} KB"
     )
+    done, total = claimed.number + 1, context.total_trials
+    report_progress("trial", done, total, f"trial {done} of {total}: error {error_value:.4f}")

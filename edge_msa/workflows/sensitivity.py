@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from edge_msa.arguments import AnyPath, check_seed, optional_source, path_of
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import (
@@ -30,6 +31,8 @@ from edge_msa.quantization.plan_summary import summarize_plan
 from edge_msa.quantization.text_encoder_graph import TextEncoderGraph
 from edge_msa.reporting.sensitivity import LayerBar, SensitivityPage, SensitivityPart, render_sensitivity
 from edge_msa.training.run_data import encode_texts_for_run, open_unencoded_dataset_for_run
+from edge_msa.workflows.api import OnProgress, api, next_step
+from edge_msa.workflows.outputs import output_folder
 from edge_msa_calibrate.sensitivity import LayerSensitivity, MixedPrecisionPlan, PlanLimits, search_mixed_precision
 from edge_msa_export.graphs.files import GraphsByKey
 from edge_msa_export.profiles import find_profile
@@ -44,36 +47,53 @@ Plans = Mapping[str, MixedPrecisionPlan]
 """Plans by quantization scheme."""
 
 
-def find_mixed_precision(
-    target: str,
-    model: Path,
-    output_dir: Path,
+@api
+def sensitivity(
+    model: AnyPath,
     *,
-    data: str | None = None,
+    target: str,
+    output_dir: AnyPath,
+    data: AnyPath | None = None,
     budget: float = 120.0,
     max_drop: float = 1.0,
     max_distance: float = 0.05,
     seed: int = 0,
     task: str | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Run:
-    """Search a mixed-precision plan for each quantization scheme of a target, and write them to a calibration run.
+    """Find the layers of a calibrated student that must stay in fp32 on a target, and write a calibration run.
 
-    A search that was interrupted, or ran out of time, resumes where it stopped when it is started again.
+    A search that was interrupted, or ran out of time, continues where it stopped when you call the function again.
 
     Args:
-        target: Name of a device, name of a device family, or a TOML file.
-        model: Calibration run.
-        output_dir: Folder of the run to write.
+        model: Run of `calibrate`.
+        target: Name of a device, name of a device family, or a TOML file with a device profile.
+        output_dir: Folder of the run. `sensitivity.html` in it shows the search.
         data: Data whose validation split scores the plans (default: the student's training data).
-        budget: Seconds for all schemes together.
-        max_drop: Largest loss, in points, on the worst subset.
-        max_distance: Largest distance from the FP32 predictions, in standard deviations of those predictions.
-        seed: Seed of the validation samples.
-        task: Name of the task (default: the task that the data states).
+        budget: Seconds for all quantization schemes of the target together.
+        max_drop: Largest loss, in percentage points, on the worst subset.
+        max_distance: Largest distance from the fp32 predictions, in standard deviations of those predictions.
+        seed: Seed of the validation samples, 0 to 2**32 - 1.
+        task: What the labels mean (default: what the data states).
+        overwrite: Whether to replace a run of other inputs or options in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called during the search.
+
+    Returns:
+        The calibration run with a mixed-precision plan per quantization scheme, which `export` takes.
 
     Raises:
-        UsageError: The run is not a calibration run, or the target does not support INT8.
+        UsageError: An argument or the data cannot be used, or the target does not support int8.
+        RunUsageError: `model` is no calibration run, or `output_dir` contains something else.
+
+    Example:
+        >>> calibrated = em.sensitivity(calibrated, target="laptop-x86", output_dir="mixed")
     """
+    model_path, data_path = path_of(model, "model", "a run of calibrate"), optional_source(data)
+    check_seed(seed)
+    run_dir = output_folder(output_dir, "output_dir", [model_path, data_path])
     profile = find_profile(target)
     backends = {backend.scheme: backend.name for backend in profile.backends if backend.scheme is not None}
     if not backends:
@@ -82,8 +102,8 @@ def find_mixed_precision(
             "`edge-msa devices` lists the devices."
         )
     limits = PlanLimits(max_drop, max_distance)
-    source = load_run(model, "calibration")
-    unencoded = open_unencoded_dataset_for_run(source, data, task)
+    source = load_run(model_path, "calibration")
+    unencoded = open_unencoded_dataset_for_run(source, data_path, task)
     recipe = {
         **source.info.recipe,
         "target": profile.name,
@@ -92,13 +112,13 @@ def find_mixed_precision(
     }
     inputs = {"data": unencoded.digest, "calibration": source.digest}
     request = Request("sensitivity", recipe, seed, inputs)
-    previous = find_current_run(output_dir, request)
+    previous = find_current_run(run_dir, request)
     if previous and previous.info.is_complete:
-        print_up_to_date(output_dir)
+        print_up_to_date(run_dir)
         return previous
     student = load_deployable_student(source, encode_texts_for_run(source, unencoded))
     graphs = load_all_graphs(student)
-    with new_run(output_dir, request.cache_key) as work:
+    with new_run(run_dir, request.cache_key) as work:
         _copy_files(source, previous, work)
         plans: dict[str, MixedPrecisionPlan] = {
             scheme: _search(
@@ -109,7 +129,7 @@ def find_mixed_precision(
         calibration = _with_plans(_calibration(student), plans)
         calibration.save(work)
         page = SensitivityPage(
-            f"Sensitivity of {output_dir.name}",
+            f"Sensitivity of {run_dir.name}",
             f"{profile.name}, measured on the validation split",
             tuple(_page_parts(plans, limits, graphs, calibration)),
         )
@@ -121,10 +141,10 @@ def find_mixed_precision(
         )
         write_run(work, info, source.weights, [])
     _print_plans(plans)
-    print_result(f"page: {output_dir / PAGE_NAME}")
-    next_command = f"edge-msa export {output_dir} --target {profile.name} --output-dir bundle"
-    print_output("calibration with mixed-precision plan", output_dir, next_command)
-    return load_run(output_dir)
+    print_result(f"page: {run_dir / PAGE_NAME}")
+    next_command = f"edge-msa export {run_dir} --target {profile.name} --output-dir bundle"
+    print_output("calibration with mixed-precision plan", run_dir, next_step(next_command))
+    return load_run(run_dir)
 
 
 def _calibration(student: DeployableStudent) -> Calibration:

@@ -6,10 +6,11 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from edge_msa.arguments import AnyPath, check_choice, check_seed, paths_of, source_of, sources_of
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
@@ -22,17 +23,21 @@ from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import Task, parse_task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
-from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.training.context import Precision, TrainingContext
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.text.initial_encoders import is_table, text_encoder_from_source, text_encoder_from_teacher
 from edge_msa.training.text.load import require_text_model
 from edge_msa.training.text.teacher_outputs import load_or_compute_outputs
 from edge_msa.training.text.text_input import TextInput, write_text_input
 from edge_msa.training.text.train import Corpus, TrainedTextModel, fit_text_model
+from edge_msa.workflows.api import OnProgress, api, next_step
 from edge_msa.workflows.baseline_warning import warn_if_no_better_than_constant
+from edge_msa.workflows.hardware import start_hardware
+from edge_msa.workflows.outputs import output_folder
 from edge_msa_export.text import BUCKET_LENGTHS
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
 
+TextEncoderKind = Literal["table", "encoder"]
 _VALID: tuple[SplitName, ...] = ("valid",)
 _ORIGIN = " from "
 """Separates the kind of a text encoder from what it was trained from, in the name of the extractor."""
@@ -63,44 +68,65 @@ class _Corpora:
         return {f"transcripts {index}": source for index, source in enumerate(self.sources)}
 
 
-def train_text_model(
-    transcripts: Sequence[str],
-    output_dir: Path,
+@api
+def train_text(
+    transcripts: AnyPath | Sequence[AnyPath],
     *,
-    encoder: str,
+    encoder: AnyPath,
+    output_dir: AnyPath,
     layers: int | None = None,
-    recipe: Path | Mapping[str, Any] | None = None,
+    recipe: AnyPath | Mapping[str, Any] | None = None,
     seed: int = 0,
-    hardware: Hardware | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
     task: str | None = None,
-    in_pipeline: bool = False,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Run:
-    """Train a text model on transcripts with scores and write its run, unless an identical run exists.
+    """Train a text model, a model of raw words, on transcripts with scores, and write its run.
+
+    Skipping and resuming work as in `train`.
 
     Args:
-        transcripts: Transcript files with scores; the last one is the target corpus.
-        output_dir: Folder of the run.
-        encoder: Initial text encoder; see `text_encoder_from_source`.
-        layers: Number of first encoder layers to keep (default: all).
-        recipe: Recipe file or its tables (default: the preset for the kind of encoder).
-        seed: Seed of every random choice.
-        hardware: Device and precision.
+        transcripts: CSV or feature files with transcripts and scores. The last one is the target corpus: its validation
+            split selects the best epoch.
+        encoder: BERT-like encoder (a folder or a name on the Hugging Face Hub), `.npz` file with word vectors, or
+            `"wordpieces"` for a trained table.
+        output_dir: Folder of the run. It appears only when it is complete.
+        layers: Number of encoder layers to keep, from the first (default: all).
+        recipe: Settings of the text model, or a TOML file (default: the preset for the kind of encoder).
+        seed: Seed of every random choice, 0 to 2**32 - 1.
+        device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
+        precision: Training precision: `"auto"`, `"32"` or `"bf16"`.
         task: What the scores mean (default: what the last file states, or what its scores imply).
-        in_pipeline: Whether to omit the suggestion of the next command.
+        overwrite: Whether to replace a run of other inputs, another recipe or another seed in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every epoch.
+
+    Returns:
+        The run of a student with its text encoder, which `calibrate` and `distill_text` take.
 
     Raises:
-        UsageError: The recipe or the encoder cannot be used.
+        UsageError: An argument, the recipe or the encoder cannot be used.
         DataError: The transcripts cannot be used.
         TrainingError: The training diverged.
+
+    Example:
+        >>> text = em.train_text("reviews.csv", encoder="bert-base-uncased", output_dir="text")
     """
-    context = (hardware or Hardware()).start()
-    settings = text_recipe(load_tables(recipe).get("text", {}), "table" if is_table(encoder) else "encoder")
-    if len(transcripts) == 1 and not settings.final.epochs:
+    files = sources_of(transcripts, "transcripts")
+    encoder = source_of(encoder, "encoder", "a folder, a file or a name")
+    check_seed(seed)
+    run_dir = output_folder(output_dir, "output_dir", [*files, encoder])
+    context = start_hardware(device, precision)
+    settings = text_recipe(load_tables(recipe, "text").get("text", {}), "table" if is_table(encoder) else "encoder")
+    if len(files) == 1 and not settings.final.epochs:
         raise UsageError(
             "text.final.epochs must be at least 1 with one transcript file, got 0, so nothing would be trained. "
             "Raise it, or pass another --transcripts file before the last one."
         )
-    corpora = _open_corpora(transcripts, parse_task(task), labeled=SPLITS)
+    corpora = _open_corpora(files, parse_task(task), labeled=SPLITS)
     for source, dataset in zip(corpora.sources, corpora.datasets, strict=True):
         if not np.isfinite(dataset.split("train").labels).all():
             raise DataError(f"{source} has no scores. Use edge-msa text distill, which learns from teachers.")
@@ -113,8 +139,8 @@ def train_text_model(
         inputs,
         corpora.input_names | {"encoder": encoder},
     )
-    if run := find_current_shared_run(output_dir, request, context):
-        print_up_to_date(output_dir)
+    if run := find_current_shared_run(run_dir, request, context):
+        print_up_to_date(run_dir)
         return run
     text_input = text_encoder_from_source(
         encoder, [text for split in corpora.train for text in split.texts], settings, layers, seed
@@ -122,49 +148,69 @@ def train_text_model(
     stages = {"transfer": Corpus.concatenate(corpora.train[:-1])} if len(corpora.train) > 1 else {}
     stages |= {"final": Corpus.concatenate(corpora.train[-1:])}
     origin = Path(encoder).name if Path(encoder).exists() else encoder
-    run = _train(text_input, stages, corpora, settings, request, output_dir, context, origin)
-    print_output("text model", output_dir, None if in_pipeline else _next_command(output_dir))
+    run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin)
+    print_output("text model", run_dir, next_step(_next_command(run_dir)))
     return run
 
 
-def distill_text_model(
-    teachers: Sequence[Path],
-    transcripts: Sequence[str],
-    output_dir: Path,
+@api
+def distill_text(
+    teachers: AnyPath | Sequence[AnyPath],
     *,
-    text_encoder: str = "table",
+    transcripts: AnyPath | Sequence[AnyPath],
+    output_dir: AnyPath,
+    text_encoder: TextEncoderKind = "table",
     layers: int | None = None,
-    recipe: Path | Mapping[str, Any] | None = None,
+    recipe: AnyPath | Mapping[str, Any] | None = None,
     seed: int = 0,
-    hardware: Hardware | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
     task: str | None = None,
-    in_pipeline: bool = False,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Run:
-    """Distill text models into a smaller one and write its run, unless an identical run exists.
+    """Distill text models into a smaller one, and write its run. It learns from predictions on all transcripts.
+
+    Skipping and resuming work as in `train`.
 
     Args:
-        teachers: Runs of `edge-msa text`, whose predictions are averaged.
-        transcripts: Transcript files, with or without scores; the last one is the target corpus.
+        teachers: One run or several of `train_text` or `distill_text`, whose predictions are averaged.
+        transcripts: CSV or feature files with transcripts, with or without scores; the last one is the target corpus.
         output_dir: Folder of the run. The teachers' outputs are cached next to it.
-        text_encoder: Kind of the text encoder, `table` or `encoder`.
-        layers: Number of first encoder layers to keep (default: all).
-        recipe: Recipe file or its tables (default: the preset for the kind of encoder).
-        seed: Seed of every random choice.
-        hardware: Device and precision.
+        text_encoder: `"table"` for a static embedding table, or `"encoder"` for the first layers of the teacher's.
+        layers: Number of encoder layers to keep, from the first (default: all).
+        recipe: Settings of the text model, or a TOML file (default: the preset for the kind of encoder).
+        seed: Seed of every random choice, 0 to 2**32 - 1.
+        device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
+        precision: Training precision: `"auto"`, `"32"` or `"bf16"`.
         task: What the scores mean (default: what the last file states, or else the task of the first teacher).
-        in_pipeline: Whether to omit the suggestion of the next command.
+        overwrite: Whether to replace a run of other inputs, another recipe or another seed in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every epoch.
+
+    Returns:
+        The run of a student with its text encoder.
 
     Raises:
-        UsageError: The recipe or a teacher cannot be used.
+        UsageError: An argument, the recipe or a teacher cannot be used.
         DataError: The transcripts cannot be used.
         TrainingError: The training diverged.
+
+    Example:
+        >>> small = em.distill_text(text, transcripts="reviews.csv", output_dir="table")
     """
-    context = (hardware or Hardware()).start()
-    settings = text_recipe(load_tables(recipe).get("text", {}), text_encoder)
-    sources = [load_run(path) for path in teachers]
+    teacher_paths = paths_of(teachers, "teachers", "a run, or a list of runs")
+    files = sources_of(transcripts, "transcripts")
+    check_choice(text_encoder, "text_encoder", TextEncoderKind)
+    check_seed(seed)
+    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files])
+    context = start_hardware(device, precision)
+    settings = text_recipe(load_tables(recipe, "text").get("text", {}), text_encoder)
+    sources = [load_run(path) for path in teacher_paths]
     for source in sources:
         require_text_model(source)
-    corpora = _open_corpora(transcripts, parse_task(task), default=sources[0].spec.task, labeled=_VALID)
+    corpora = _open_corpora(files, parse_task(task), default=sources[0].spec.task, labeled=_VALID)
     for source in sources:
         if require_text_model(source).dims.keys() != {"language"}:
             raise UsageError(f"{source.path} has other modalities besides text. Pass runs of edge-msa text.")
@@ -179,11 +225,11 @@ def distill_text_model(
     key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": layers}
     names = corpora.input_names | {f"teacher {index}": str(source.path) for index, source in enumerate(sources)}
     request = Request("text distill", key_settings, seed, inputs, names)
-    if run := find_current_shared_run(output_dir, request, context):
-        print_up_to_date(output_dir)
+    if run := find_current_shared_run(run_dir, request, context):
+        print_up_to_date(run_dir)
         return run
     all_texts = Corpus.concatenate(corpora.train)
-    cache_dir = output_dir.parent / "predictions"
+    cache_dir = run_dir.parent / "predictions"
     outputs = [load_or_compute_outputs(source, all_texts.texts, cache_dir) for source in sources]
     predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
     text_input = text_encoder_from_teacher(text_encoder, sources[0], outputs[0], all_texts.texts, settings, layers)
@@ -193,8 +239,8 @@ def distill_text_model(
         "final": Corpus.concatenate(corpora.train[-1:], predictions[-last:]),
     }
     origin = sources[0].spec.features.get("language", UNKNOWN).extractor.partition(_ORIGIN)[2]
-    run = _train(text_input, stages, corpora, settings, request, output_dir, context, origin)
-    print_output("text model", output_dir, None if in_pipeline else _next_command(output_dir))
+    run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin)
+    print_output("text model", run_dir, next_step(_next_command(run_dir)))
     return run
 
 

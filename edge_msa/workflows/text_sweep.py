@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_module
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from edge_msa.arguments import AnyPath, check_count, source_of, sources_of
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
-from edge_msa.console import print_json, print_output, print_result, print_step
+from edge_msa.console import print_result, print_step
 from edge_msa.data.dataset import Dataset
 from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
 from edge_msa.evaluation.metrics import Method, compare_methods, compare_paired
@@ -28,13 +30,16 @@ from edge_msa.reporting.text_sweep import (
     format_sweep,
     write_sweep_page,
 )
-from edge_msa.training.context import Hardware
+from edge_msa.result_tables import Row, Table
+from edge_msa.training.context import Precision
 from edge_msa.training.run_data import open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.training.text.load import load_text_input
-from edge_msa.workflows.calibrate import calibrate_student
-from edge_msa.workflows.export import export_model
-from edge_msa.workflows.text import distill_text_model, train_text_model
+from edge_msa.workflows.api import OnProgress, api
+from edge_msa.workflows.calibrate import calibrate
+from edge_msa.workflows.export import export
+from edge_msa.workflows.outputs import output_container
+from edge_msa.workflows.text import distill_text, train_text
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
@@ -58,8 +63,9 @@ class _SweepConfig:
     output_dir: Path
     seeds: tuple[int, ...]
     target: str
-    recipe: Path | None
-    hardware: Hardware
+    recipe: AnyPath | Mapping[str, Any] | None
+    device: str
+    precision: Precision
     task: str | None = None
 
     def teacher(self, seed: int) -> Path:
@@ -67,54 +73,114 @@ class _SweepConfig:
         return self.output_dir / f"teacher-{seed}"
 
 
-def run_text_sweep(
-    transcripts: Sequence[str],
-    encoder: str,
-    output_dir: Path,
+@dataclasses.dataclass(frozen=True, repr=False)
+class SweepResult(Table):
+    """A finished sweep over the sizes of text models."""
+
+    sweep: TextSweep
+    """All measured points."""
+    path: Path
+    """The JSON record."""
+    page: Path
+    """The HTML page."""
+
+    def __repr__(self) -> str:
+        """Return what was measured."""
+        return f"<SweepResult on {self.sweep.dataset} for {self.sweep.target}: {len(self.sweep.points)} points>"
+
+    def __str__(self) -> str:
+        """Return the table for people."""
+        return format_sweep(self.sweep)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row per size and precision."""
+        return tuple(
+            {
+                "variant": point.variant,
+                "precision": point.precision,
+                "backend": point.backend,
+                "parameters": point.parameters,
+                "size_bytes": point.size_bytes,
+                "tokens": point.tokens,
+                **{f"{name}_ms": value for name, value in point.latency_ms.items()},
+                **{name: summary.mean for name, summary in point.metrics.items()},
+            }
+            for point in self.sweep.points
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return self.sweep.to_json()
+
+
+@api
+def sweep_text(
+    transcripts: AnyPath | Sequence[AnyPath],
     *,
+    encoder: AnyPath,
+    output_dir: AnyPath,
     seeds: int = 3,
     layers: Sequence[int] = (3, 1),
     target: str = "laptop-x86",
-    recipe: Path | None = None,
-    hardware: Hardware | None = None,
+    recipe: AnyPath | Mapping[str, Any] | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
     task: str | None = None,
-    json: bool = False,
-) -> TextSweep:
-    """Train, export and measure text models of all sizes, print a table, and write a record and a page.
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> SweepResult:
+    """Compare text models of all sizes: train, distill, export and measure them, and write a page.
 
-    Results that are up to date are reused.
+    The whole encoder is trained, and distilled into smaller encoders and a static table. Results that are up to date
+    are reused, so an interrupted sweep continues where it stopped.
 
     Args:
-        transcripts: Transcript files; the last one is the target corpus.
-        encoder: BERT-like encoder, a folder or a name on the Hugging Face hub.
+        transcripts: CSV or feature files with transcripts and scores; the last one is the target corpus.
+        encoder: BERT-like encoder, a folder or a name on the Hugging Face Hub.
         output_dir: Folder for runs, bundles, the record and the page.
-        seeds: Number of seeds: 0, 1, ...
+        seeds: Number of trainings per size, with seeds 0, 1, ..., at most 100.
         layers: Numbers of layers of the smaller encoders.
-        target: Device profile to export for.
-        recipe: Recipe file (default: the presets).
-        hardware: Device and precision of the training.
+        target: Device to export for.
+        recipe: Settings of the text models, or a TOML file (default: the presets).
+        device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
+        precision: Training precision: `"auto"`, `"32"` or `"bf16"`.
         task: What the scores mean (default: what the last file states, or what its scores imply).
-        json: Whether to print the record as a line of JSON.
+        overwrite: Whether to replace results of other requests in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every epoch.
+
+    Returns:
+        The table of all sizes, and the page.
 
     Raises:
-        UsageError: This process is one of several.
+        UsageError: An argument is invalid, or this process is one of several.
+
+    Example:
+        >>> print(em.sweep_text("reviews.csv", encoder="bert-base-uncased", output_dir="sweep"))
     """
     require_single_process("text sweep")
-    config = _SweepConfig(
-        tuple(transcripts), encoder, output_dir, tuple(range(seeds)), target, recipe, hardware or Hardware(), task
-    )
+    files = sources_of(transcripts, "transcripts")
+    encoder = source_of(encoder, "encoder", "a folder or a name")
+    check_count(seeds, "seeds", most=100)
+    for count in layers:
+        check_count(count, "layers")
+    inputs = [*files, encoder, None if isinstance(recipe, Mapping) else recipe]
+    folder = output_container(output_dir, "output_dir", inputs)
+    config = _SweepConfig(tuple(files), encoder, folder, tuple(range(seeds)), target, recipe, device, precision, task)
     with allow_replacing("upstream"):
         for seed in config.seeds:
             print_step(f"teacher, seed {seed}")
-            train_text_model(
-                transcripts,
-                config.teacher(seed),
+            train_text(
+                files,
                 encoder=encoder,
+                output_dir=config.teacher(seed),
                 recipe=recipe,
                 seed=seed,
-                hardware=config.hardware,
+                device=device,
+                precision=precision,
                 task=task,
-                in_pipeline=True,
             )
         variants = list(_variants(config, layers))
         runs: dict[str, list[Path]] = {}
@@ -128,13 +194,8 @@ def run_text_sweep(
                 _bundle(variant, seed, run, config) for seed, run in zip(config.seeds, runs[variant.name], strict=True)
             ]
     sweep = _measure(variants, bundles, config)
-    write_text(output_dir / RECORD_NAME, json_module.dumps(sweep.to_json(), indent=1) + "\n")
-    print_result(f"\n{format_sweep(sweep)}\n")
-    print_output("record", output_dir / RECORD_NAME)
-    print_output("page", write_sweep_page(sweep, output_dir / PAGE))
-    if json:
-        print_json(sweep.to_json())
-    return sweep
+    record = write_text(folder / RECORD_NAME, json.dumps(sweep.to_json(), indent=1) + "\n")
+    return SweepResult(sweep, record, write_sweep_page(sweep, folder / PAGE))
 
 
 def _variants(config: _SweepConfig, layers: Sequence[int]) -> Iterator[SweepVariant]:
@@ -168,17 +229,17 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _Sw
         return config.teacher(seed)
     print_step(f"{variant.title}, seed {seed}")
     run = config.output_dir / f"{variant.name}-{seed}"
-    distill_text_model(
+    distill_text(
         teachers,
-        config.transcripts,
-        run,
-        text_encoder=variant.text_encoder,
+        transcripts=config.transcripts,
+        output_dir=run,
+        text_encoder="table" if variant.text_encoder == "table" else "encoder",
         layers=variant.layers,
         recipe=config.recipe,
         seed=seed,
-        hardware=config.hardware,
+        device=config.device,
+        precision=config.precision,
         task=config.task,
-        in_pipeline=True,
     )
     return run
 
@@ -187,10 +248,10 @@ def _bundle(variant: SweepVariant, seed: int, run: Path, config: _SweepConfig) -
     """Return the bundle of a run. Calibrate and export it unless it is up to date."""
     print_step(f"bundle: {variant.title}, seed {seed}")
     calibrated = config.output_dir / f"calibrated-{variant.name}-{seed}"
-    calibrate_student(None, run, calibrated, in_pipeline=True)
+    calibrate(run, output_dir=calibrated)
     bundle = config.output_dir / f"bundle-{variant.name}-{seed}"
     # The table shows the baselines beside every variant.
-    return export_model(config.target, bundle, model=calibrated, in_pipeline=True, allow_worse_than_constant=True)
+    return export(calibrated, target=config.target, output_dir=bundle, allow_worse_than_constant=True).path
 
 
 def _measure(

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from edge_msa.arguments import AnyPath, check_choice, check_seed, path_or_tables, source_of
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
@@ -17,72 +18,103 @@ from edge_msa.console import format_metrics, print_notes, print_output, print_re
 from edge_msa.data.contextual_features import dropped_frames_notes
 from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.features import complete_features, load_features
-from edge_msa.data.opening import open_and_report
+from edge_msa.data.opening import SYNTHETIC, open_and_report
 from edge_msa.data.range_check import check_value_range
-from edge_msa.training.context import Hardware, TrainingContext
+from edge_msa.training.context import Precision, TrainingContext
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.teachers.almt import TrainedAlmt, truncation_notes
 from edge_msa.training.teachers.train import train_by_recipe
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
 from edge_msa.training.text.text_input import copy_text_input
+from edge_msa.workflows.api import OnProgress, api, next_step
 from edge_msa.workflows.baseline_warning import warn_if_no_better_than_constant
+from edge_msa.workflows.hardware import start_hardware
+from edge_msa.workflows.outputs import output_folder
 from edge_msa_runtime.features import FeatureSource, features_to_json
 
 
-def train_teacher(
-    data: str,
-    output_dir: Path,
+@api
+def train(
+    data: AnyPath = SYNTHETIC,
     *,
+    output_dir: AnyPath,
     model: TeacherName = "hrlf",
-    recipe: Path | Mapping[str, Any] | None = None,
+    recipe: AnyPath | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
-    hardware: Hardware | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    compiled: bool = False,
+    tensorboard: AnyPath | None = None,
     task: str | None = None,
-    text_model: Path | None = None,
-    features: Path | Mapping[str, Any] | None = None,
-    in_pipeline: bool = False,
+    text_model: AnyPath | None = None,
+    features: AnyPath | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Run:
-    """Train a teacher and write its run, unless an identical run exists.
+    """Train a teacher model, HRLF or ALMT, and write its run.
 
-    With several processes, the first one writes the run and returns. The others exit when the training ends.
+    The training is skipped if `output_dir` has the same training already. An interrupted training continues where it
+    stopped when you call the function again. Under `torchrun` or `fabric run`, the first process writes the run and
+    returns, and the others exit when the training ends.
 
     Args:
-        data: Feature file, or `synthetic`.
-        output_dir: Folder of the run.
-        model: Architecture of the teacher.
-        recipe: Recipe file or its tables (default: the preset for the data).
-        epochs: Number of epochs of each stage (default: the recipe's).
-        seed: Seed of every random choice.
-        hardware: Device, precision and logging options.
-        task: Name of the task (default: the task that the file states).
-        text_model: Run whose text encoder computes the language frames (default: the language features of the file).
-        features: TOML file, or its tables, with what computed the features if the data does not say it (default: none).
-        in_pipeline: Whether to omit the suggestion of the next command.
+        data: Feature file with the splits train and valid, or `"synthetic"` for the built-in synthetic data.
+        output_dir: Folder of the run. It appears only when it is complete.
+        model: Architecture of the teacher, `"hrlf"` or `"almt"`.
+        recipe: Settings of the model, for example `{"batch_size": 32}`, or a TOML file (default: the preset for the
+            data). Settings can be in a table with the name of the model, `{"hrlf": {"batch_size": 32}}`.
+        epochs: Number of epochs of each training stage, instead of the recipe's. HRLF has two stages.
+        seed: Seed of every random choice, 0 to 2**32 - 1.
+        device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
+        precision: Training precision: `"auto"` uses `"bf16"` on GPUs that support it, and `"32"` elsewhere.
+        compiled: Whether to compile the network with torch.compile.
+        tensorboard: Folder for TensorBoard event files (default: none).
+        task: What the labels mean: `"mosi"`, `"sims"`, `"emotions"` or `"regression"` (default: what the file states).
+        text_model: Run of `train_text` or `distill_text`, whose text encoder computes the language features from the
+            transcripts (default: the language features of the file).
+        features: TOML file or mapping that states what computed the features, as far as the data does not
+            (default: nothing).
+        overwrite: Whether to replace a run of other data, another recipe or another seed in `output_dir`.
+        verbose: Whether to print progress and notes.
+        on_progress: Called after every epoch.
+
+    Returns:
+        The run. `run.metrics` has the validation metrics.
 
     Raises:
-        UsageError: The recipe or the data cannot be used, or `features` contradicts the data.
+        UsageError: An argument, the recipe or the data cannot be used, or `features` contradicts the data.
+        RunUsageError: `output_dir` contains something else.
         DataError: The content of the data cannot be used for training.
         TrainingError: The training diverged.
+
+    Example:
+        >>> import edge_msa as em
+        >>> em.train("mosi.pkl", model="hrlf", epochs=5, output_dir="teacher")
+        <Run teacher hrlf, validation MAE 0.712, teacher/>
     """
-    context = (hardware or Hardware()).start()
-    stated = load_features(features)
-    dataset = open_and_report(data, task, labeled=SPLITS)
-    text_run = load_run(text_model) if text_model else None
+    source = source_of(data)
+    check_choice(model, "model", TeacherName)
+    check_seed(seed)
+    run_dir = output_folder(output_dir, "output_dir", [source, text_model])
+    stated = load_features(path_or_tables(features, "features"))
+    text_run = load_run(text_model) if text_model is not None else None
+    context = start_hardware(device, precision, compiled=compiled, tensorboard=tensorboard)
+    dataset = open_and_report(source, task, labeled=SPLITS)
     run, is_new = train_on_dataset(
         dataset if text_run is None else encode_texts_with_run(text_run, dataset),
-        data,
-        output_dir,
+        source,
+        run_dir,
         model=model,
-        recipe=teacher_recipe(model, load_tables(recipe).get(model, {}), data, epochs=epochs),
+        recipe=teacher_recipe(model, load_tables(recipe, model).get(model, {}), source, epochs=epochs),
         seed=seed,
         context=context,
         text_model=text_run,
         features=stated,
     )
     if is_new:
-        next_command = f"edge-msa distill --teacher {output_dir} --output-dir student"
-        print_output("teacher", output_dir, None if in_pipeline else next_command)
+        print_output("teacher", run_dir, next_step(f"edge-msa distill --teacher {run_dir} --output-dir student"))
     return run
 
 

@@ -228,10 +228,10 @@ def test_a_damaged_run_is_rejected_by_every_command(inputs: Inputs, tmp_path: Pa
 
 
 def test_unexpected_errors_are_not_hidden(edge_msa: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*, json: bool) -> NoReturn:
-        raise ZeroDivisionError(json)
+    def broken() -> NoReturn:
+        raise ZeroDivisionError
 
-    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", broken)
+    monkeypatch.setattr("edge_msa.workflows.inspect.devices", broken)
     with pytest.raises(ZeroDivisionError):
         edge_msa("devices")
 

@@ -10,17 +10,18 @@ from edge_msa.cli import run
 
 @pytest.mark.case("F1")
 def test_caches_of_libraries_are_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def use_caches(**_: object) -> None:
+    def use_caches() -> dict[str, object]:
         """Do what importing Matplotlib and torch's compiler do."""
         (Path(os.environ["MPLCONFIGDIR"]) / "fontlist.json").touch()
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path / "inductor")
         (tmp_path / "inductor").mkdir()
         used.append(os.environ["MPLCONFIGDIR"])
+        return {}
 
     used: list[str] = []
     for name in ("MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", use_caches)
+    monkeypatch.setattr("edge_msa.workflows.inspect.devices", use_caches)
     assert run(["devices"]) == 0
     assert not Path(used[0]).exists()
     assert not (tmp_path / "inductor").exists()
@@ -31,7 +32,7 @@ def test_caches_of_libraries_are_temporary(tmp_path: Path, monkeypatch: pytest.M
 def test_caches_that_the_user_has_set_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", lambda **_: None)
+    monkeypatch.setattr("edge_msa.workflows.inspect.devices", dict)
     assert run(["devices"]) == 0
     assert tmp_path.is_dir()
     assert os.environ["MPLCONFIGDIR"] == str(tmp_path)

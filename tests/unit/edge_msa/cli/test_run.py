@@ -7,12 +7,14 @@ import json
 import signal
 from pathlib import Path
 from typing import NoReturn
+from unittest.mock import MagicMock
 
 import pytest
 
 from edge_msa.cli import INTERRUPTED, run
 from edge_msa.console import is_verbose, print_json, print_note, print_result
 from edge_msa.errors import BackendUnavailableError, UsageError
+from edge_msa.workflows.bench import Benchmark
 
 
 @pytest.mark.parametrize(
@@ -32,11 +34,10 @@ def test_expected_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(*, json: bool) -> NoReturn:
-        del json
+    def fail() -> NoReturn:
         raise error
 
-    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", fail)
+    monkeypatch.setattr("edge_msa.workflows.inspect.devices", fail)
     assert run(["devices"]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("edge-msa: ")
@@ -76,8 +77,9 @@ def test_bench_without_a_sub_command_measures_bundles(
 ) -> None:
     measured: list[tuple[str, ...]] = []
 
-    def bench(bundles: list[object], **_: object) -> None:
+    def bench(bundles: list[object], **_: object) -> Benchmark:
         measured.append(tuple(map(str, bundles)))
+        return Benchmark(())
 
     monkeypatch.setattr("edge_msa.workflows.bench.bench", bench)
     for arguments in (["a", "b"], ["bundle", "a", "b"], ["--threads", "2", "a", "b"], ["./almt"]):
@@ -91,9 +93,12 @@ def test_a_bundle_named_bundle_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured: list[tuple[str, ...]] = []
-    monkeypatch.setattr(
-        "edge_msa.workflows.bench.bench", lambda bundles, **_: measured.append(tuple(map(str, bundles)))
-    )
+
+    def bench(bundles: list[object], **_: object) -> Benchmark:
+        measured.append(tuple(map(str, bundles)))
+        return Benchmark(())
+
+    monkeypatch.setattr("edge_msa.workflows.bench.bench", bench)
     monkeypatch.chdir(tmp_path)
     for name in ("bundle", "other"):
         (tmp_path / name).mkdir()
@@ -107,9 +112,9 @@ def test_a_bundle_named_bundle_is_measured(
 @pytest.mark.parametrize(
     ("command", "function", "name", "replaceable"),
     [
-        (("report", "x"), "report.write_report", "page.html", True),
-        (("report", "x"), "report.write_report", "notes.txt", False),
-        (("predict", "x", "--data", "y"), "predict.predict_file", "out.csv", False),
+        (("report", "x"), "report.report", "page.html", True),
+        (("report", "x"), "report.report", "notes.txt", False),
+        (("predict", "x", "--data", "y"), "predict.predict", "out.csv", False),
     ],
 )
 def test_an_existing_file_is_replaced_on_request_only(
@@ -122,7 +127,12 @@ def test_an_existing_file_is_replaced_on_request_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     started: list[object] = []
-    monkeypatch.setattr(f"edge_msa.workflows.{function}", lambda *_, **__: started.append(name))
+
+    def start(*_: object, **__: object) -> MagicMock:
+        started.append(name)
+        return MagicMock()
+
+    monkeypatch.setattr(f"edge_msa.workflows.{function}", start)
     monkeypatch.chdir(tmp_path)
     arguments = [*command, "--output", name]
     assert run(arguments) == 0
@@ -146,9 +156,12 @@ def test_the_data_of_a_prediction_is_not_replaced(tmp_path: Path, capsys: pytest
 
 def test_a_value_that_looks_like_a_flag_remains_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[object, ...]] = []
-    monkeypatch.setattr(
-        "edge_msa.workflows.predict.predict_file", lambda _, data, **__: seen.append((data, is_verbose()))
-    )
+
+    def predict(_: object, *, data: object, **__: object) -> MagicMock:
+        seen.append((data, is_verbose()))
+        return MagicMock()
+
+    monkeypatch.setattr("edge_msa.workflows.predict.predict", predict)
     assert run(["predict", "x", "--data", "-v"]) == 0
     assert run(["predict", "x", "--data", "--overwrite", "-v"]) == 0
     assert seen == [("-v", False), ("--overwrite", True)]
@@ -156,10 +169,13 @@ def test_a_value_that_looks_like_a_flag_remains_a_value(monkeypatch: pytest.Monk
 
 def test_verbose_can_precede_a_sub_command_of_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, bool]] = []
+
+    def measure(name: str) -> MagicMock:
+        seen.append((name, is_verbose()))
+        return MagicMock()
+
     for name in ("bench", "bench_students"):
-        monkeypatch.setattr(
-            f"edge_msa.workflows.bench.{name}", lambda *_, name=name, **__: seen.append((name, is_verbose()))
-        )
+        monkeypatch.setattr(f"edge_msa.workflows.bench.{name}", lambda *_, name=name, **__: measure(name))
     assert run(["bench", "-v", "students"]) == 0
     assert run(["bench", "-v", "a"]) == 0
     assert run(["bench", "-v", "--help"]) == 0
@@ -172,7 +188,12 @@ def test_verbose_can_be_passed_before_and_after_the_command(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", lambda **_: seen.append(is_verbose()))
+
+    def devices() -> dict[str, object]:
+        seen.append(is_verbose())
+        return {}
+
+    monkeypatch.setattr("edge_msa.workflows.inspect.devices", devices)
     assert run(arguments) == 0
     assert seen == [len(arguments) > 1]
 
@@ -181,14 +202,17 @@ def test_verbose_can_be_passed_before_and_after_the_command(
 def test_quiet_can_be_passed_before_and_after_the_command(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def list_devices(**_: object) -> None:
+    def devices() -> dict[str, object]:
         print_result("result")
         print_note("note")
+        return {}
 
-    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", list_devices)
+    monkeypatch.setattr("edge_msa.workflows.inspect.devices", devices)
     assert run(arguments) == 0
-    expected = {"devices": ("result\n", "note: note\n"), "--json": ("", "result\nnote: note\n")}
-    assert capsys.readouterr() == expected.get(arguments[-1] if arguments[0] != "-q" else "", ("result\n", ""))
+    out, err = capsys.readouterr()
+    printed = (out.splitlines()[0], err)
+    expected = {"devices": ("result", "note: note\n"), "--json": ("{}", "result\nnote: note\n")}
+    assert printed == expected.get(arguments[-1] if arguments[0] != "-q" else "", ("result", ""))
 
 
 @pytest.mark.parametrize("arguments", [["-q", "devices", "-v"], ["devices", "-v", "-q"]])
@@ -201,12 +225,12 @@ def test_quiet_and_verbose_are_a_usage_error(arguments: list[str], capsys: pytes
 def test_a_library_error_after_a_signal_is_an_interrupt(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(**_: object) -> NoReturn:
+    def fail() -> NoReturn:
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         raise RuntimeError("torch failed")
 
-    monkeypatch.setattr("edge_msa.workflows.inspect.list_devices", fail)
+    monkeypatch.setattr("edge_msa.workflows.inspect.devices", fail)
     assert run(["devices"]) == 143
     assert capsys.readouterr().err.splitlines() == [
         "edge-msa: Interrupted. Nothing was written. Run the same command to start again."

@@ -8,7 +8,6 @@ from edge_msa.config.recipes import (
     SIZES,
     almt_preset,
     hrlf_preset,
-    load_recipe_file,
     load_tables,
     preset_names,
     student_recipe,
@@ -116,10 +115,10 @@ def test_epochs_option_takes_precedence_over_the_recipe() -> None:
 def test_recipe_file_has_one_table_per_model(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text('[almt]\npreset = "mosei"\nepochs = 7\nrobust = true\nmsm = {inter = 0.5}\n')
-    recipe = teacher_recipe("almt", load_recipe_file(path)["almt"], "films.npz", epochs=3)
+    recipe = teacher_recipe("almt", load_tables(path)["almt"], "films.npz", epochs=3)
     assert isinstance(recipe, AlmtRecipe)
     assert (recipe.epochs, recipe.robust, recipe.fusion_depth, recipe.msm.inter) == (3, True, 4, 0.5)
-    assert load_tables(path) == load_recipe_file(path)
+    assert load_tables(load_tables(path)) == load_tables(path)
     assert load_tables(None) == {}
 
 
@@ -207,12 +206,12 @@ def test_unknown_preset_raises_an_error() -> None:
 def test_invalid_recipe_file_raises_an_error(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text(content)
     with pytest.raises(UsageError, match=rf"bad\.toml.*{message}"):
-        load_recipe_file(tmp_path / "bad.toml")
+        load_tables(tmp_path / "bad.toml")
 
 
 def test_missing_recipe_file_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"Cannot read .*none\.toml"):
-        load_recipe_file(tmp_path / "none.toml")
+        load_tables(tmp_path / "none.toml")
 
 
 def count_parameters(config: StudentConfig) -> int:

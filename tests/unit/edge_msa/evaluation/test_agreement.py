@@ -7,8 +7,8 @@ import pytest
 
 from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
-from edge_msa.evaluation.agreement import compare_evaluations, format_agreement
-from edge_msa.evaluation.evaluate import Evaluation, Source, SubsetPredictions, evaluate
+from edge_msa.evaluation.agreement import format_agreement
+from edge_msa.evaluation.evaluate import Evaluation, Source, SubsetPredictions, compare_evaluations, evaluate
 from edge_msa_runtime.modalities import Subset
 
 LABELS = np.array([2.0, -1.0, 1.0, -2.0], np.float32)

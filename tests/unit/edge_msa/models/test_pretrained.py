@@ -17,7 +17,7 @@ from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.text.frame_encoder import text_frames
 from edge_msa.training.text.text_input import TextInput
-from edge_msa.workflows.data import encode_language, encode_with
+from edge_msa.workflows.data import encode_data, encode_with
 from tests.tolerances import assert_close_to_scale, relative_error
 
 
@@ -92,7 +92,7 @@ def test_missing_transformers_names_the_pip_command(monkeypatch: pytest.MonkeyPa
 
 def test_file_without_texts_raises_an_error(toy_encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no texts"):
-        encode_language("synthetic", tmp_path / "out.npz", str(toy_encoder))
+        encode_data("synthetic", output=tmp_path / "out.npz", encoder=str(toy_encoder))
 
 
 @pytest.mark.case("F25")

@@ -18,5 +18,5 @@ def test_commands_with_several_trainings_are_refused_under_torchrun(
     with pytest.raises(UsageError, match="not under torchrun"):
         train_calibrated_student(tmp_path)
     with pytest.raises(UsageError, match="reproduce trains several models in one process"):
-        reproduce("hrlf", "synthetic", tmp_path)
+        reproduce("hrlf", data="synthetic", output_dir=tmp_path)
     assert not list(tmp_path.iterdir())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_msa.workflows.distill import distill_student
-from edge_msa.workflows.export import export_model
+from edge_msa.workflows.distill import distill
+from edge_msa.workflows.export import export
 from edge_msa_calibrate.errors import GateFailedError
 from tests.unit.edge_msa.toy_runs import SMALL, write_dataset, write_teacher
 
@@ -19,7 +19,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a student that was distilled from an untrained teacher on random labels."""
     folder = tmp_path_factory.mktemp("useless")
     data = write_dataset(folder / "all.npz")
-    distill_student(data, [write_teacher(folder / "teacher", data)], folder / "student", recipe=SMALL)
+    distill([write_teacher(folder / "teacher", data)], data=data, output_dir=folder / "student", recipe=SMALL)
     return folder / "student"
 
 
@@ -27,14 +27,14 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.usefixtures("printing")
 def test_distillation_warns_of_a_useless_student(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_dataset(tmp_path / "all.npz")
-    distill_student(data, [write_teacher(tmp_path / "teacher", data)], tmp_path / "student", recipe=SMALL)
+    distill([write_teacher(tmp_path / "teacher", data)], data=data, output_dir=tmp_path / "student", recipe=SMALL)
     assert WARNING in capsys.readouterr().err
 
 
 @pytest.mark.case("F30")
 def test_a_useless_student_is_not_exported(student: Path, tmp_path: Path) -> None:
     with pytest.raises(GateFailedError, match="Nothing was written") as error:
-        export_model("laptop-x86", tmp_path / "bundle", model=student)
+        export(student, target="laptop-x86", output_dir=tmp_path / "bundle")
     assert error.value.exit_code == 3
     assert WARNING in str(error.value)
     assert not (tmp_path / "bundle").exists()
@@ -45,6 +45,8 @@ def test_a_useless_student_is_not_exported(student: Path, tmp_path: Path) -> Non
 def test_a_useless_student_is_exported_if_allowed(
     student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export_model("laptop-x86", tmp_path / "bundle", model=student, precision="fp32", allow_worse_than_constant=True)
+    export(
+        student, target="laptop-x86", output_dir=tmp_path / "bundle", precision="fp32", allow_worse_than_constant=True
+    )
     assert (tmp_path / "bundle/manifest.json").is_file()
     assert WARNING in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 from edge_msa.cli import run
 from edge_msa.data.opening import open_dataset
 from edge_msa.errors import UnstatedTaskError, UsageError
-from edge_msa.workflows.data import convert, inspect
+from edge_msa.workflows.data import convert_data, inspect_data
 from tests.unit.edge_msa.toy_runs import write_dataset
 
 
@@ -22,12 +22,12 @@ def data(tmp_path: Path) -> str:
 @pytest.mark.parametrize("samples", ["5", "a:b", "-2:", "1:2:3"])
 def test_invalid_slice_raises_an_error(data: str, tmp_path: Path, samples: str) -> None:
     with pytest.raises(UsageError, match="must be a slice of training samples"):
-        convert(data, tmp_path / "part.npz", None, samples=samples)
+        convert_data(data, output=tmp_path / "part.npz", samples=samples)
 
 
 def test_an_empty_slice_raises_an_error(data: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="must select some of the 12 training samples, got 5:2"):
-        convert(data, tmp_path / "part.npz", None, samples="5:2")
+        convert_data(data, output=tmp_path / "part.npz", samples="5:2")
     assert not (tmp_path / "part.npz").exists()
 
 
@@ -36,14 +36,13 @@ def test_an_empty_slice_raises_an_error(data: str, tmp_path: Path) -> None:
 def test_an_unlabeled_file_is_converted_without_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = {"test": {"audio": np.ones((2, 3, 4)), "id": ["a", "b"], "text_bert": None, "raw_text": ["x", None]}}
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
-    convert(str(tmp_path / "x.pkl"), tmp_path / "x.npz", None)
+    assert run(["data", "convert", str(tmp_path / "x.pkl"), str(tmp_path / "x.npz")]) == 0
     assert f"next: edge-msa predict MODEL --data {tmp_path / 'x.npz'}" in capsys.readouterr().out
     archive = open_dataset(tmp_path / "x.npz", labels=False)
     assert (archive.split("test").ids, archive.split("test").texts) == (("a", "b"), ("x", ""))
     with pytest.raises(UnstatedTaskError, match="has no labels"):
         open_dataset(tmp_path / "x.npz")
-    inspect(str(tmp_path / "x.npz"), None, json=True)
-    inspection = json.loads(capsys.readouterr().out.splitlines()[-1])
+    inspection = json.loads(json.dumps(inspect_data(str(tmp_path / "x.npz")).to_json()))
     assert inspection["task"] == "none"
     assert "no labels: use predict, or distill --transfer" in inspection["notes"]
 

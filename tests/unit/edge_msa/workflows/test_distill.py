@@ -9,7 +9,7 @@ import pytest
 from edge_msa.artifacts.runs import load_run, new_run, write_run
 from edge_msa.errors import UsageError
 from edge_msa.quantization.calibration_files import Calibration, load_calibration
-from edge_msa.workflows.distill import distill_student
+from edge_msa.workflows.distill import distill
 from tests.unit.edge_msa.toy_runs import DIMS, SMALL, write_dataset, write_teacher
 
 
@@ -21,12 +21,12 @@ def data(tmp_path: Path) -> str:
 def test_wrong_number_of_teacher_weights_raises_an_error(data: str, tmp_path: Path) -> None:
     recipe = {"student": {**SMALL["student"], "teacher_weights": [1.0, 2.0]}}
     with pytest.raises(UsageError, match="must have 1 numbers, one per teacher, got 2"):
-        distill_student(data, [write_teacher(tmp_path / "first", data)], tmp_path / "student", recipe=recipe)
+        distill([write_teacher(tmp_path / "first", data)], data=data, output_dir=tmp_path / "student", recipe=recipe)
 
 
 def test_qat_keeps_ranges_sizes_and_spec_of_the_calibrated_run(data: str, tmp_path: Path) -> None:
     run = write_teacher(tmp_path / "first", data)
-    student = distill_student(data, [run], tmp_path / "student", recipe=SMALL)
+    student = distill([run], data=data, output_dir=tmp_path / "student", recipe=SMALL)
     calibrated = tmp_path / "calibrated"
     keys = [
         f"encoders.{name}.{layer}.weight:{side}"
@@ -37,7 +37,9 @@ def test_qat_keeps_ranges_sizes_and_spec_of_the_calibrated_run(data: str, tmp_pa
     with new_run(calibrated, "calibrated") as work:
         Calibration(dict.fromkeys(keys, (-3.0, 3.0))).save(work)
         write_run(work, dataclasses.replace(student.info, kind="calibration"), student.weights, [])
-    tuned = distill_student(data, [run], tmp_path / "qat", qat=calibrated, recipe={"student": {"width": 99}}, epochs=1)
+    tuned = distill(
+        [run], data=data, output_dir=tmp_path / "qat", qat=calibrated, recipe={"student": {"width": 99}}, epochs=1
+    )
     assert load_run(tmp_path / "qat", "calibration").info.command == "distill --qat"
     assert tuned.info.config == student.info.config
     assert tuned.spec.to_json() == student.spec.to_json()

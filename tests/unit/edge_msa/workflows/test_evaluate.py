@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_msa.errors import UsageError
-from edge_msa.workflows.evaluate import evaluate_path
+from edge_msa.workflows.evaluate import evaluate
 from tests.unit.edge_msa.toy_runs import write_dataset, write_teacher
 
 
@@ -14,4 +14,4 @@ def test_against_is_refused_for_a_run_before_the_evaluation(tmp_path: Path, monk
     run = write_teacher(tmp_path / "teacher", data)
     monkeypatch.setattr("edge_msa.workflows.evaluate.evaluate", lambda *_, **__: pytest.fail("evaluated"))
     with pytest.raises(UsageError, match="--against are for bundles"):
-        evaluate_path(run, data, against="int8")
+        evaluate(run, data=data, against="int8")

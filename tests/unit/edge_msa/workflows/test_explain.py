@@ -21,7 +21,7 @@ from edge_msa.models.almt import Almt, AlmtConfig
 from edge_msa.models.hrlf import Hrlf, HrlfConfig
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.training.predict import weights_to_numpy
-from edge_msa.workflows.explain import explain_run
+from edge_msa.workflows.explain import explain
 from edge_msa_runtime.modalities import Subset
 
 DIMS = {"language": 24, "audio": 16, "vision": 12}
@@ -78,7 +78,7 @@ def pages(toy: Path) -> dict[str, str]:
     """Return the page of each model."""
     html = {}
     for model in ("hrlf", "almt", "student"):
-        explain_run(toy / model, None, toy / f"{model}.html", samples=[ONE])
+        explain(toy / model, output=toy / f"{model}.html", samples=[ONE])
         html[model] = (toy / f"{model}.html").read_text(encoding="utf-8")
     return html
 
@@ -109,7 +109,7 @@ def test_figures_depend_on_the_model(pages: dict[str, str]) -> None:
 
 
 def test_equal_runs_give_equal_pages(toy: Path, pages: dict[str, str]) -> None:
-    explain_run(toy / "student", None, toy / "again.html", samples=[ONE])
+    explain(toy / "student", output=toy / "again.html", samples=[ONE])
     assert (toy / "again.html").read_text(encoding="utf-8") == pages["student"]
 
 
@@ -135,11 +135,12 @@ def test_emotions_are_shown_as_probabilities(tmp_path: Path) -> None:
     splits = {name: emotional(split) for name, split in plain.splits.items()}
     dataset = dataclasses.replace(plain, name="felt", task=EMOTIONS, splits=splits)
     write_archive(dataset, tmp_path / "felt.npz")
-    page = explain_run(
-        write_untrained(tmp_path, dataset, tmp_path / "felt.npz", "almt"), None, tmp_path / "x.html", samples=[ONE]
+    page = explain(
+        write_untrained(tmp_path, dataset, tmp_path / "felt.npz", "almt"), output=tmp_path / "x.html", samples=[ONE]
     )
-    assert page.samples.header[:3] == ["sample", "emotion", "label"]
-    assert all(0 <= float(row[3]) <= 1 for row in page.samples.rows)
+    content = page.content
+    assert content.samples.header[:3] == ["sample", "emotion", "label"]
+    assert all(0 <= float(row[3]) <= 1 for row in content.samples.rows)
     html = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert "probability (0 to 1)" in html
     assert ">several or none</text>" in html
@@ -157,10 +158,11 @@ def test_a_single_sample_has_no_projection(toy: Path, capsys: pytest.CaptureFixt
 def test_data_without_a_modality_is_explained(toy: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(toy / "toy.npz"))
     np.savez(tmp_path / "mute.npz", allow_pickle=False, **{n: a for n, a in arrays.items() if "vision" not in n})
-    page = explain_run(toy / "almt", str(tmp_path / "mute.npz"), tmp_path / "mute.html", samples=[ONE])
-    assert page.summary[-1] == "The split has no vision."
-    assert "Results on vision: the split has no frames of it." in page.omissions
-    assert not any("vision" in name for name in page.samples.header)
+    page = explain(toy / "almt", data=str(tmp_path / "mute.npz"), output=tmp_path / "mute.html", samples=[ONE])
+    content = page.content
+    assert content.summary[-1] == "The split has no vision."
+    assert "Results on vision: the split has no frames of it." in content.omissions
+    assert not any("vision" in name for name in content.samples.header)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_msa.workflows.bench import bench
-from edge_msa.workflows.evaluate import evaluate_path
-from edge_msa.workflows.inspect import inspect_path
+from edge_msa.workflows.evaluate import evaluate
+from edge_msa.workflows.inspect import inspect
 from edge_msa_runtime import BundleError
 from edge_msa_runtime.bundle.hashing import file_sha256
 from tests.unit.runtime.fake_bundles import seal, write_bundle
@@ -44,9 +44,9 @@ def _never(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize(
     "command",
     [
-        lambda path: bench([path]),
-        evaluate_path,
-        inspect_path,
+        bench,
+        evaluate,
+        inspect,
     ],
     ids=["bench", "evaluate", "inspect"],
 )

@@ -18,9 +18,9 @@ from edge_msa.console import messages
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS
 from edge_msa.errors import DataError, UsageError
-from edge_msa.workflows.data import convert
-from edge_msa.workflows.evaluate import evaluate_path
-from edge_msa.workflows.predict import predict_file
+from edge_msa.workflows.data import convert_data
+from edge_msa.workflows.evaluate import evaluate
+from edge_msa.workflows.predict import predict
 from tests.unit.edge_msa.toy_runs import DIMS, write_dataset, write_teacher
 
 pytestmark = pytest.mark.case("F7")
@@ -54,9 +54,9 @@ def _pickle(path: Path, data: str, **changes: Any) -> Path:
 def test_labeled_and_unlabeled_files_get_the_same_predictions(run: Path, data: str, tmp_path: Path) -> None:
     labeled = _pickle(tmp_path / "labeled.pkl", data)
     unlabeled = _pickle(tmp_path / "unlabeled.pkl", data, regression_labels=None)
-    expected = [item for item in predict_file(run, data, output=tmp_path / "all.csv") if item.split == "test"]
+    expected = [item for item in predict(run, data=data, output=tmp_path / "all.csv") if item.split == "test"]
     for path in (labeled, unlabeled):
-        assert predict_file(run, str(path), output=tmp_path / "out.csv") == expected
+        assert list(predict(run, data=str(path), output=tmp_path / "out.csv", overwrite=True)) == expected
         rows = _rows(tmp_path / "out.csv")
         assert [row["id"] for row in rows] == [f"test{row}" for row in range(12)]
         assert {(row["split"], row["subset"]) for row in rows} == {("test", "lav")}
@@ -65,7 +65,7 @@ def test_labeled_and_unlabeled_files_get_the_same_predictions(run: Path, data: s
 
 
 def test_json_has_the_same_predictions(run: Path, data: str, tmp_path: Path) -> None:
-    predicted = predict_file(run, data, split="valid", output=tmp_path / "out.json")
+    predicted = predict(run, data=data, split="valid", output=tmp_path / "out.json")
     content = json.loads((tmp_path / "out.json").read_text())
     assert (content["model"], content["data"], content["task"]) == ("teacher", "all.npz", "mosi")
     assert [item["id"] for item in content["predictions"]] == [item.id for item in predicted]
@@ -80,17 +80,17 @@ def test_every_sample_is_predicted_from_what_it_has(
     language = np.ones((12, 5, DIMS["language"]), np.float32)
     language[3:] = audio[6:] = 0
     path = _pickle(tmp_path / "x.pkl", data, text=language, audio=audio, vision=None, regression_labels=None)
-    predicted = predict_file(run, str(path))
+    predicted = predict(run, data=str(path))
     assert [item.subset for item in predicted] == ["la"] * 3 + ["a"] * 3 + [""] * 6
     captured = capsys.readouterr()
-    assert captured.out.splitlines()[-1] == "test11,test,,,,no valid frame or word"
+    assert str(predicted).splitlines()[-1] == "test11,test,,,,no valid frame or word"
     assert "6 of 12 samples have no prediction" in captured.err
 
 
 def test_labels_of_another_task_are_ignored(data: str, tmp_path: Path) -> None:
     emotions = write_dataset(tmp_path / "emotions.npz", task=EMOTIONS)
     run = write_teacher(tmp_path / "emotional", emotions, task=EMOTIONS)
-    predict_file(run, data, split="test", output=tmp_path / "out.csv")
+    predict(run, data=data, split="test", output=tmp_path / "out.csv")
     rows = _rows(tmp_path / "out.csv")
     assert [name for name in rows[0] if name.startswith("probability.")] == [
         f"probability.{label}" for label in EMOTIONS.labels
@@ -104,7 +104,7 @@ def test_the_command_that_evaluate_suggests_predicts_the_file(
 ) -> None:
     path = _pickle(tmp_path / "un labeled.pkl", data, regression_labels=None)
     with pytest.raises(DataError, match="The test split of un labeled has no labels") as caught:
-        evaluate_path(run, str(path))
+        evaluate(run, data=str(path))
     program, *arguments = shlex.split(str(caught.value).partition("predict it: ")[2])
     assert program == "edge-msa"
     capsys.readouterr()
@@ -116,7 +116,7 @@ def test_evaluate_leaves_out_and_counts_unlabeled_samples(run: Path, data: str, 
     labels = open_dataset(data).split("test").labels.copy()
     labels[4] = np.nan
     path = _pickle(tmp_path / "x.pkl", data, regression_labels=labels)
-    evaluation = evaluate_path(run, str(path), predictions=tmp_path / "out.csv")
+    evaluation = evaluate(run, data=str(path), predictions=tmp_path / "out.csv")
     assert evaluation.samples == 11
     assert "test: 1 of 12 samples have no label; left out" in evaluation.notes
     assert "test4" not in {row["id"] for row in _rows(tmp_path / "out.csv")}
@@ -124,11 +124,11 @@ def test_evaluate_leaves_out_and_counts_unlabeled_samples(run: Path, data: str, 
 
 def test_invalid_arguments_are_refused(run: Path, data: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in \.csv or \.json, got .*out\.txt"):
-        predict_file(run, data, output=tmp_path / "out.txt")
+        predict(run, data=data, output=tmp_path / "out.txt")
     with pytest.raises(UsageError, match="are for bundles"):
-        predict_file(run, data, precision="fp32")
+        predict(run, data=data, precision="fp32")
     with pytest.raises(DataError, match="has no train split"):
-        predict_file(run, str(_pickle(tmp_path / "x.pkl", data)), split="train")
+        predict(run, data=str(_pickle(tmp_path / "x.pkl", data)), split="train")
 
 
 def test_features_of_another_extractor_cause_one_warning(
@@ -137,13 +137,13 @@ def test_features_of_another_extractor_cause_one_warning(
     statement = tmp_path / "features.toml"
     for name, text in (("covarep", 'extractor = "COVAREP"\nrate_hz = 100'), ("librosa", 'extractor = "librosa"')):
         statement.write_text(f"[audio]\n{text}\n")
-        convert(data, tmp_path / f"{name}.npz", None, features=statement)
+        convert_data(data, output=tmp_path / f"{name}.npz", features=statement)
     run = write_teacher(tmp_path / "teacher", str(tmp_path / "covarep.npz"))
     capsys.readouterr()
     for other, warnings in ((data, 0), (str(tmp_path / "covarep.npz"), 0), (str(tmp_path / "librosa.npz"), 1)):
-        for command in (partial(predict_file, output=tmp_path / "out.csv"), evaluate_path):
+        for command in (partial(predict, output=tmp_path / "out.csv", overwrite=True), evaluate):
             with messages(verbose=True):
-                command(run, other)
+                command(run, data=other)
             captured = capsys.readouterr().err
             assert captured.count("has other features than the model was trained on") == warnings
             assert captured.count("(audio: librosa instead of COVAREP)") == warnings

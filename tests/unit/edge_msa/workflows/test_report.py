@@ -41,12 +41,12 @@ def test_a_folder_with_a_reproduction_only_has_a_report(tmp_path: Path, capsys: 
     (tmp_path / "damaged.json").write_text("{")
     old = {**dataclasses.replace(record, dataset="old").to_json(), "schema": 1}
     (tmp_path / "old.json").write_text(json.dumps(old))
-    write_report([tmp_path], tmp_path / "report.html")
+    result = write_report([tmp_path], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "HRLF on toy: 4 test samples" in page
     assert "Accuracy and latency</h2>" not in page
     printed = capsys.readouterr()
-    assert f"Also in the report: reproduction: {tmp_path / 'reproduce.json'}" in printed.out
+    assert f"Also in the report: reproduction: {tmp_path / 'reproduce.json'}" in str(result)
     for name in ("damaged.json", "old.json"):
         assert f"note: skipped {tmp_path / name}: " in printed.err
         assert str(tmp_path / name) in page

@@ -22,8 +22,7 @@ from edge_msa.evaluation.reproduction.prediction_cache import INFO_NAME, PREDICT
 from edge_msa.evaluation.reproduction.published import PaperName
 from edge_msa.evaluation.reproduction.record import NAME, Reproduction
 from edge_msa.evaluation.reproduction.variants import find_ablations
-from edge_msa.training.context import Hardware
-from edge_msa.workflows.reproduce import distinct_variants, reproduce
+from edge_msa.workflows.reproduce import ReproductionResult, distinct_variants, reproduce
 
 TINY = "[hrlf]\nd = 8\nheads = 2\n[almt]\ntokens = 2\nfusion_depth = 1\nbatch_size = 32\n"
 
@@ -60,9 +59,13 @@ def predicted_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def call(archive: Path, recipe: Path, folder: Path, **changes: Any) -> Reproduction:
-    options: dict[str, Any] = {"seeds": 2, "epochs": 1, "recipe": recipe, "hardware": Hardware("cpu")}
+    return call_api(archive, recipe, folder, **changes).record
+
+
+def call_api(archive: Path, recipe: Path, folder: Path, **changes: Any) -> ReproductionResult:
+    options: dict[str, Any] = {"seeds": 2, "epochs": 1, "recipe": recipe, "device": "cpu"}
     model = changes.pop("model", "hrlf")
-    return reproduce(model, str(archive), folder, **{**options, **changes})
+    return reproduce(model, data=str(archive), output_dir=folder, **{**options, **changes})
 
 
 @pytest.mark.usefixtures("printing")
@@ -105,13 +108,11 @@ def test_a_kill_before_prediction_keeps_the_training(
 
 
 @pytest.mark.usefixtures("printing")
-def test_the_record_contains_the_printed_numbers(
-    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = call(archive, recipe, tmp_path, ablations=True, noise=True, seeds=1, json=True)
-    out = capsys.readouterr().out
+def test_the_record_contains_the_printed_numbers(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    result = call_api(archive, recipe, tmp_path, ablations=True, noise=True, seeds=1)
+    record = result.record
     assert Reproduction.from_json(json.loads((tmp_path / NAME).read_text(encoding="utf-8"))) == record
-    assert Reproduction.from_json(json.loads(out.splitlines()[-1])) == record
+    assert Reproduction.from_json(json.loads(json.dumps(result.to_json()))) == record
     names = ["full", "without-frf", "without-hmi", "without-hal", "task-kl", "published"]
     assert [variant.name for variant in record.variants] == names
     assert load_run(tmp_path / "hrlf-without-hmi-seed0").info.recipe["hmi"] == 0
@@ -154,13 +155,12 @@ def test_almt_is_reproduced(archive: Path, recipe: Path, tmp_path: Path, predict
 
 
 @pytest.mark.usefixtures("printing")
-def test_the_preset_of_the_paper_is_used(
-    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = call(archive, recipe, tmp_path, model="almt", seeds=1, paper="mosei", task="mosi")
+def test_the_preset_of_the_paper_is_used(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    result = call_api(archive, recipe, tmp_path, model="almt", seeds=1, paper="mosei", task="mosi")
+    record = result.record
     assert record.recipe["fusion_depth"] == 1  # the recipe file takes precedence
     assert any("preset mosei" in note for note in record.notes)
-    assert "ALMT, paper" in capsys.readouterr().out
+    assert "ALMT, paper" in str(result)
 
 
 @pytest.mark.case("E2")

@@ -20,19 +20,18 @@ from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import SIMS
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
-from edge_msa.training.context import Hardware
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
-from edge_msa.workflows.calibrate import calibrate_student
-from edge_msa.workflows.distill import distill_student
-from edge_msa.workflows.evaluate import evaluate_path
-from edge_msa.workflows.explain import explain_run
-from edge_msa.workflows.export import export_model
-from edge_msa.workflows.predict import predict_file
+from edge_msa.workflows.calibrate import calibrate
+from edge_msa.workflows.distill import distill
+from edge_msa.workflows.evaluate import evaluate
+from edge_msa.workflows.explain import explain
+from edge_msa.workflows.export import export
+from edge_msa.workflows.predict import predict
 from edge_msa.workflows.reproduce import reproduce
-from edge_msa.workflows.sensitivity import find_mixed_precision
-from edge_msa.workflows.text import distill_text_model, train_text_model
-from edge_msa.workflows.text_sweep import PAGE, run_text_sweep
-from edge_msa.workflows.train import train_teacher
+from edge_msa.workflows.sensitivity import sensitivity
+from edge_msa.workflows.text import distill_text, train_text
+from edge_msa.workflows.text_sweep import PAGE, sweep_text
+from edge_msa.workflows.train import train
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
 
@@ -67,26 +66,26 @@ def transcripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def teacher(toy_encoder: Path, transcripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = tmp_path_factory.mktemp("teacher") / "teacher"
-    return train_text_model([str(transcripts)], place, encoder=str(toy_encoder), recipe=QUICK)
+    return train_text([str(transcripts)], output_dir=place, encoder=str(toy_encoder), recipe=QUICK)
 
 
 @pytest.fixture(scope="module")
 def table(teacher: Run, transcripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = tmp_path_factory.mktemp("table") / "table"
-    return distill_text_model([teacher.path], [str(transcripts)], place, recipe=QUICK)
+    return distill_text([teacher.path], transcripts=[str(transcripts)], output_dir=place, recipe=QUICK)
 
 
 @pytest.fixture(scope="module")
 def calibrated(table: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return calibrate_student(None, table.path, tmp_path_factory.mktemp("calibrated") / "calibrated")
+    return calibrate(table.path, output_dir=tmp_path_factory.mktemp("calibrated") / "calibrated")
 
 
 @pytest.fixture(scope="module")
 def bundle(calibrated: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_model(
-        "laptop-x86",
-        tmp_path_factory.mktemp("bundle") / "bundle",
-        model=calibrated.path,
+    return export(
+        calibrated.path,
+        target="laptop-x86",
+        output_dir=tmp_path_factory.mktemp("bundle") / "bundle",
         allow_worse_than_constant=True,
     )
 
@@ -109,13 +108,13 @@ def test_run_names_its_text_encoder_and_digest(table: Run, teacher: Run, toy_enc
 def test_run_that_is_up_to_date_is_skipped(
     teacher: Run, toy_encoder: Path, transcripts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_text_model([str(transcripts)], teacher.path, encoder=str(toy_encoder), recipe=QUICK)
+    train_text([str(transcripts)], output_dir=teacher.path, encoder=str(toy_encoder), recipe=QUICK)
     assert "is up to date" in capsys.readouterr().out
 
 
 def test_bundle_predicts_like_the_run(bundle: Path, table: Run, transcripts: Path) -> None:
-    actual = evaluate_path(bundle, str(transcripts), precision="fp32", backend="onnxruntime")
-    expected = evaluate_path(table.path, str(transcripts))
+    actual = evaluate(bundle, data=str(transcripts), precision="fp32", backend="onnxruntime")
+    expected = evaluate(table.path, data=str(transcripts))
     assert actual.by_subset["l"]["mae"] == pytest.approx(
         expected.by_subset["l"]["mae"], rel=0.02
     )  # the rows of the table are int8
@@ -128,25 +127,30 @@ def test_bundle_predicts_like_the_run(bundle: Path, table: Run, transcripts: Pat
 
 
 def test_encoder_with_fewer_layers_predicts_like_the_run(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
-    run = distill_text_model(
-        [teacher.path], [str(transcripts)], tmp_path / "one", text_encoder="encoder", layers=1, recipe=QUICK
+    run = distill_text(
+        [teacher.path],
+        transcripts=[str(transcripts)],
+        output_dir=tmp_path / "one",
+        text_encoder="encoder",
+        layers=1,
+        recipe=QUICK,
     )
-    calibrate_student(None, run.path, tmp_path / "calibrated")
-    export_model("laptop-x86", tmp_path / "bundle", model=tmp_path / "calibrated", allow_worse_than_constant=True)
-    actual = evaluate_path(tmp_path / "bundle", str(transcripts), precision="fp32", backend="onnxruntime")
-    expected = evaluate_path(run.path, str(transcripts))
+    calibrate(run.path, output_dir=tmp_path / "calibrated")
+    export(tmp_path / "calibrated", target="laptop-x86", output_dir=tmp_path / "bundle", allow_worse_than_constant=True)
+    actual = evaluate(tmp_path / "bundle", data=str(transcripts), precision="fp32", backend="onnxruntime")
+    expected = evaluate(run.path, data=str(transcripts))
     assert actual.by_subset["l"]["mae"] == pytest.approx(expected.by_subset["l"]["mae"], rel=1e-4)
 
 
 @pytest.mark.slow
 def test_mixed_precision_plan_covers_the_text_encoder(teacher: Run, tmp_path: Path) -> None:
     calibrated, planned = tmp_path / "calibrated", tmp_path / "planned"
-    calibrate_student(None, teacher.path, calibrated)
+    calibrate(teacher.path, output_dir=calibrated)
     fixed = "text_encoder.encoder.encoder.layer.0.output.dense.weight"
     fp32_weights = json.loads((calibrated / "fp32_weights.json").read_text())
     coarse = {scheme: {**nodes, fixed: "too coarse"} for scheme, nodes in fp32_weights.items()}
     (calibrated / "fp32_weights.json").write_text(json.dumps(coarse))
-    find_mixed_precision("laptop-x86", calibrated, planned, max_drop=100, max_distance=1e-4, budget=600)
+    sensitivity(calibrated, target="laptop-x86", output_dir=planned, max_drop=100, max_distance=1e-4, budget=600)
     for scheme in ("openvino-x86", "ort-x86-vnni"):
         scores = json.loads((planned / f"plan-scores-{scheme}.json").read_text())["scores"]
         layers = max((set(row["fp32_weights"]) for row in scores), key=len)
@@ -155,8 +159,8 @@ def test_mixed_precision_plan_covers_the_text_encoder(teacher: Run, tmp_path: Pa
         )  # two layers with six weights each, one of them in float32
         assert fixed not in layers
         assert len({row["distance"] for row in scores}) > 2
-    path = export_model(
-        "laptop-x86", tmp_path / "bundle", model=planned, precision="fp32", allow_worse_than_constant=True
+    path = export(
+        planned, target="laptop-x86", output_dir=tmp_path / "bundle", precision="fp32", allow_worse_than_constant=True
     )
     for rows in open_bundle(path).manifest.provenance["plan"].values():
         assert len([row for row in rows if "(text_encoder." in row["node"]]) == 12
@@ -165,12 +169,12 @@ def test_mixed_precision_plan_covers_the_text_encoder(teacher: Run, tmp_path: Pa
 
 def test_teacher_uses_the_text_encoder_of_a_text_model(table: Run, mosi_like: Path, tmp_path: Path) -> None:
     recipe = {"hrlf": {"d": 8, "heads": 2}}
-    run = train_teacher(str(mosi_like), tmp_path / "teacher", recipe=recipe, epochs=1, text_model=table.path)
+    run = train(str(mosi_like), output_dir=tmp_path / "teacher", recipe=recipe, epochs=1, text_model=table.path)
     spec = run.spec
     assert spec.dims == {"language": 8, "audio": 3}
     assert spec.features == table.spec.features
     assert not spec.normalization.mean["language"].any()
-    evaluate_path(run.path, str(mosi_like))
+    evaluate(run.path, data=str(mosi_like))
 
 
 @pytest.fixture
@@ -197,12 +201,14 @@ def mosi_like(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_qat_uses_the_text_encoder_of_the_calibrated_run(table: Run, mosi_like: Path, tmp_path: Path) -> None:
     data, small = str(mosi_like), {"student": {"width": 16, "blocks": 1, "hidden": 8, "epochs": 1}}
-    teacher = train_teacher(data, tmp_path / "teacher", recipe={"hrlf": {"d": 8, "heads": 2}}, epochs=1)
-    student = distill_student(data, [teacher.path], tmp_path / "student", text_model=table.path, recipe=small)
-    calibrated = calibrate_student(data, student.path, tmp_path / "calibrated")
-    trained = distill_student(data, [teacher.path], tmp_path / "qat", qat=calibrated.path, recipe=small, epochs=1)
+    teacher = train(data, output_dir=tmp_path / "teacher", recipe={"hrlf": {"d": 8, "heads": 2}}, epochs=1)
+    student = distill([teacher.path], data=data, output_dir=tmp_path / "student", text_model=table.path, recipe=small)
+    calibrated = calibrate(student.path, data=data, output_dir=tmp_path / "calibrated")
+    trained = distill(
+        [teacher.path], data=data, output_dir=tmp_path / "qat", qat=calibrated.path, recipe=small, epochs=1
+    )
     assert trained.spec.to_json() == student.spec.to_json()
-    evaluate_path(trained.path, data)
+    evaluate(trained.path, data=data)
 
 
 @pytest.mark.case("E3")
@@ -217,46 +223,54 @@ def test_reproduction_with_an_encoder_hides_words_before_encoding(
     monkeypatch.setattr(contextual_features, "_MIN_COMPARED", 1)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[hrlf]\nd = 8\nheads = 2\n")
-    options: dict[str, Any] = {"seeds": 1, "recipe": recipe, "epochs": 1, "hardware": Hardware("cpu")}
-    record = reproduce("hrlf", str(mosi_like), tmp_path / "text", text_model=teacher.path, **options)
-    assert "l dropped 0.9" in record.full.conditions
+    options: dict[str, Any] = {"seeds": 1, "recipe": recipe, "epochs": 1, "device": "cpu"}
+    result = reproduce("hrlf", data=str(mosi_like), output_dir=tmp_path / "text", text_model=teacher.path, **options)
+    assert "l dropped 0.9" in result.record.full.conditions
     assert "overstated" not in capsys.readouterr().err
     encoded = tmp_path / "encoded.npz"
     source = open_dataset(mosi_like)
     write_archive(encode_texts_with_run(teacher, source), encoded)
-    stored = reproduce("hrlf", str(encoded), tmp_path / "stored", **options)
-    (note,) = (note for note in stored.notes if "robustness to missing words is overstated" in note)
+    stored = reproduce("hrlf", data=str(encoded), output_dir=tmp_path / "stored", **options)
+    (note,) = (note for note in stored.record.notes if "robustness to missing words is overstated" in note)
     assert note.endswith("with --text-model, words are dropped before encoding")
-    assert note in capsys.readouterr().out
+    assert note in str(stored)
 
 
 def test_text_model_is_explained_on_data_with_other_modalities(table: Run, mosi_like: Path, tmp_path: Path) -> None:
-    explain_run(table.path, str(mosi_like), tmp_path / "page.html")
+    explain(table.path, data=str(mosi_like), output=tmp_path / "page.html")
     assert "language" in (tmp_path / "page.html").read_text()
 
 
 def test_word_vectors_become_an_embedding_table(mosi_like: Path, tmp_path: Path) -> None:
-    run = train_text_model([str(mosi_like)], tmp_path / "run", encoder=str(mosi_like), recipe=QUICK)
+    run = train_text([str(mosi_like)], output_dir=tmp_path / "run", encoder=str(mosi_like), recipe=QUICK)
     assert run.spec.dims == {"language": 4}
 
 
 def test_embedding_table_is_trained_from_transcripts(transcripts: Path, tmp_path: Path) -> None:
-    run = train_text_model([str(transcripts)], tmp_path / "run", encoder="wordpieces", recipe=QUICK)
+    run = train_text([str(transcripts)], output_dir=tmp_path / "run", encoder="wordpieces", recipe=QUICK)
     assert run.spec.dims == {"language": 8}
 
 
 def test_texts_without_scores_need_teachers(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
     unscored = write_transcripts(tmp_path / "unscored.csv", scored=False)
-    distill_text_model([teacher.path], [str(unscored), str(transcripts)], tmp_path / "run", recipe=QUICK)
+    distill_text(
+        [teacher.path], transcripts=[str(unscored), str(transcripts)], output_dir=tmp_path / "run", recipe=QUICK
+    )
     with pytest.raises(DataError, match="has no scores"):
-        train_text_model([str(unscored), str(transcripts)], tmp_path / "other", encoder="wordpieces", recipe=QUICK)
+        train_text([str(unscored), str(transcripts)], output_dir=tmp_path / "other", encoder="wordpieces", recipe=QUICK)
 
 
 def test_unusable_teachers_and_transcripts_raise_an_error(transcripts: Path, table: Run, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Pass --text-encoder table"):
-        distill_text_model([table.path], [str(transcripts)], tmp_path / "run", text_encoder="encoder", recipe=QUICK)
+    with pytest.raises(UsageError, match="Pass text_encoder='table'"):
+        distill_text(
+            [table.path],
+            transcripts=[str(transcripts)],
+            output_dir=tmp_path / "run",
+            text_encoder="encoder",
+            recipe=QUICK,
+        )
     with pytest.raises(UsageError, match="No transcripts were passed"):
-        distill_text_model([table.path], [], tmp_path / "run")
+        distill_text([table.path], transcripts=[], output_dir=tmp_path / "run")
 
 
 def test_teacher_of_another_task_is_rejected(table: Run, mosi_like: Path, tmp_path: Path) -> None:
@@ -268,20 +282,24 @@ def test_teacher_of_another_task_is_rejected(table: Run, mosi_like: Path, tmp_pa
     with pytest.raises(
         UsageError, match=r"must have the task of the transcripts, mosi \(-3 to 3\), got sims \(-1 to 1\)"
     ):
-        distill_text_model([other], [str(mosi_like)], tmp_path / "run", recipe=QUICK)
+        distill_text([other], transcripts=[str(mosi_like)], output_dir=tmp_path / "run", recipe=QUICK)
 
 
 def test_recipe_without_epochs_for_one_file_is_rejected(transcripts: Path, tmp_path: Path) -> None:
     recipe = {"text": {**QUICK["text"], "final": {"epochs": 0}}}
     with pytest.raises(UsageError, match=r"text\.final\.epochs must be at least 1 with one transcript file, got 0"):
-        train_text_model([str(transcripts)], tmp_path / "run", encoder="wordpieces", recipe=recipe)
+        train_text([str(transcripts)], output_dir=tmp_path / "run", encoder="wordpieces", recipe=recipe)
     assert not list(tmp_path.iterdir())
 
 
 def test_distilled_encoder_has_the_token_limit_of_the_recipe(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
     recipe = {"text": {**QUICK["text"], "max_tokens": 4}}
-    run = distill_text_model(
-        [teacher.path], [str(transcripts)], tmp_path / "run", text_encoder="encoder", recipe=recipe
+    run = distill_text(
+        [teacher.path],
+        transcripts=[str(transcripts)],
+        output_dir=tmp_path / "run",
+        text_encoder="encoder",
+        recipe=recipe,
     )
     assert run.spec.text_input is not None
     assert run.spec.text_input.max_tokens == 4
@@ -290,15 +308,19 @@ def test_distilled_encoder_has_the_token_limit_of_the_recipe(teacher: Run, trans
 def test_sweep_under_torchrun_is_rejected(transcripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="text sweep trains several models in one process"):
-        run_text_sweep([str(transcripts)], "encoder", tmp_path / "sweep")
+        sweep_text([str(transcripts)], encoder="encoder", output_dir=tmp_path / "sweep")
 
 
 def test_qat_with_another_text_model_is_rejected(
     calibrated: Run, teacher: Run, transcripts: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"calibrated must use its own text encoder, got that of .* Omit --text-model"):
-        distill_student(
-            str(transcripts), [teacher.path], tmp_path / "qat", qat=calibrated.path, text_model=teacher.path
+    with pytest.raises(UsageError, match=r"calibrated must use its own text encoder, got that of .* Omit text_model"):
+        distill(
+            [teacher.path],
+            data=str(transcripts),
+            output_dir=tmp_path / "qat",
+            qat=calibrated.path,
+            text_model=teacher.path,
         )
 
 
@@ -311,7 +333,9 @@ def test_second_sweep_reuses_all_results(
         "[text]\ndim = 8\nwidth = 16\nhidden = 8\nmax_tokens = 16\ntransfer = {epochs = 1}\nfinal = {epochs = 1}\n"
     )
     place = tmp_path / "sweep"
-    sweep = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
+    sweep = sweep_text(
+        [str(transcripts)], encoder=str(toy_encoder), output_dir=place, seeds=2, layers=[1], recipe=recipe
+    ).sweep
     assert {point.variant for point in sweep.points} == {"layers-2", "layers-1", "table"}
     assert all(len(point.metrics["mae"].values) == 2 for point in sweep.points)
     first, *others = (point.mae_difference for point in sweep.points)
@@ -320,10 +344,12 @@ def test_second_sweep_reuses_all_results(
     assert TextSweep.from_json(json.loads((place / RECORD_NAME).read_text())) == sweep
     assert "<svg" in (place / PAGE).read_text()
     capsys.readouterr()
-    again = run_text_sweep([str(transcripts)], str(toy_encoder), place, seeds=2, layers=[1], recipe=recipe)
+    again = sweep_text(
+        [str(transcripts)], encoder=str(toy_encoder), output_dir=place, seeds=2, layers=[1], recipe=recipe
+    )
     printed = capsys.readouterr().out
     assert printed.count("is up to date") == 2 + 4 + 6 + 6  # teachers, students, calibrations, bundles
-    assert [point.metrics for point in again.points] == [point.metrics for point in sweep.points]
+    assert [point.metrics for point in again.sweep.points] == [point.metrics for point in sweep.points]
 
 
 @pytest.mark.case("F23")
@@ -331,25 +357,25 @@ def test_the_task_of_scores_is_an_option(transcripts: Path, tmp_path: Path) -> N
     scores = transcripts.read_text().replace(",2.0", ",0.4").replace(",-1.5", ",-0.4")
     (tmp_path / "sims.csv").write_text(scores)
     line = ["text", "train", "--transcripts", str(tmp_path / "sims.csv"), "--encoder", "wordpieces"]
-    with pytest.raises(UnstatedTaskError, match=r"-0\.4 to 0\.4 fits the task mosi, sims or regression\. Pass --task"):
-        train_text_model([str(tmp_path / "sims.csv")], tmp_path / "run", encoder="wordpieces", recipe=QUICK)
-    run = train_text_model(
-        [str(tmp_path / "sims.csv")], tmp_path / "run", encoder="wordpieces", recipe=QUICK, task="sims"
+    with pytest.raises(UnstatedTaskError, match=r"-0\.4 to 0\.4 fits the task mosi, sims or regression\. Pass task"):
+        train_text([str(tmp_path / "sims.csv")], output_dir=tmp_path / "run", encoder="wordpieces", recipe=QUICK)
+    run = train_text(
+        [str(tmp_path / "sims.csv")], output_dir=tmp_path / "run", encoder="wordpieces", recipe=QUICK, task="sims"
     )
     assert run.spec.task == SIMS
-    assert evaluate_path(run.path, str(tmp_path / "sims.csv")).task == "sims"
+    assert evaluate(run.path, data=str(tmp_path / "sims.csv")).task == "sims"
     assert run_cli([*line, "--task", "mosy", "--output-dir", str(tmp_path / "other")]) == 2
     with pytest.raises(DataError, match=r"must be within -1.0 to 1.0 for the task 'sims'"):
-        train_text_model([str(transcripts)], tmp_path / "other", encoder="wordpieces", recipe=QUICK, task="sims")
+        train_text([str(transcripts)], output_dir=tmp_path / "other", encoder="wordpieces", recipe=QUICK, task="sims")
 
 
 @pytest.mark.case("F7")
 def test_texts_without_scores_are_predicted_by_run_and_bundle(bundle: Path, table: Run, tmp_path: Path) -> None:
     unscored = write_transcripts(tmp_path / "unscored.csv", scored=False)
-    predicted = predict_file(table.path, str(unscored))
+    predicted = predict(table.path, data=str(unscored))
     assert len(predicted) == 18
     assert {item.subset for item in predicted} == {"l"}
-    on_bundle = predict_file(bundle, str(unscored), backend="onnxruntime", precision="fp32")
+    on_bundle = predict(bundle, data=str(unscored), backend="onnxruntime", precision="fp32")
     assert [item.id for item in on_bundle] == [item.id for item in predicted]
     scores = [np.array([item.score for item in items], np.float64) for items in (predicted, on_bundle)]
     np.testing.assert_allclose(scores[1], scores[0], atol=0.02)  # the rows of the table are int8

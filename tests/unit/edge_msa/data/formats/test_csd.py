@@ -11,7 +11,7 @@ import pytest
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import EMOTIONS, MOSI
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
-from edge_msa.workflows.data import convert
+from edge_msa.workflows.data import convert_data
 from edge_msa_runtime.features import FeatureSource
 
 _IDS = ("a[0]", "a[1]", "a[10]", "b[0]", "c[0]")
@@ -66,10 +66,10 @@ def test_the_task_must_be_stated(folder: Path) -> None:
 
 def test_labels_are_not_dropped_for_lack_of_a_task(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnstatedTaskError, match="does not state what its labels mean"):
-        convert(str(folder), tmp_path / "x.npz", None)
+        convert_data(str(folder), output=tmp_path / "x.npz")
     assert not (tmp_path / "x.npz").exists()
     (folder / "labels.csd").unlink()
-    convert(str(folder), tmp_path / "x.npz", None)
+    convert_data(str(folder), output=tmp_path / "x.npz")
     assert open_dataset(tmp_path / "x.npz", labels=False).split("train").ids == ("a[0]", "a[1]", "a[10]")
 
 

@@ -11,8 +11,8 @@ from edge_msa.config.students import StudentRecipe
 from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.errors import DataError
 from edge_msa.training.distillation.setup import prepare_distillation
-from edge_msa.workflows.data import convert
-from edge_msa.workflows.distill import distill_student
+from edge_msa.workflows.data import convert_data
+from edge_msa.workflows.distill import distill
 from edge_msa_runtime.features import FeatureSource
 from tests.unit.edge_msa.toy_runs import CONTEXT, DIMS, SMALL, write_dataset, write_teacher
 
@@ -65,13 +65,13 @@ def test_unfitting_teacher_raises_an_error(
 def test_transfer_files_add_training_samples(data: str, tmp_path: Path) -> None:
     run = write_teacher(tmp_path / "first", data)
     unlabeled, text = tmp_path / "unlabeled.npz", write_dataset(tmp_path / "text.npz", {"language": 4})
-    convert(data, unlabeled, None, samples="2:5", unlabeled=True)
+    convert_data(data, output=unlabeled, samples="2:5", unlabeled=True)
     setup = prepare_distillation(data, [run], [str(unlabeled), text], None)
     train = setup.dataset.split("train")
     assert len(train) == 12 + 3 + 12
     assert np.isnan(train.labels).tolist() == [False] * 12 + [True] * 3 + [False] * 12
     assert train.modalities["audio"].valid.any(axis=1).tolist() == [True] * 15 + [False] * 12
-    student = distill_student(data, [run], tmp_path / "student", transfer=[str(unlabeled), text], recipe=SMALL)
+    student = distill([run], data=data, output_dir=tmp_path / "student", transfer=[str(unlabeled), text], recipe=SMALL)
     assert student.info.metrics["best_epoch"] == 1
 
 
@@ -94,7 +94,7 @@ def test_teacher_on_unlabeled_samples_raises_an_error(data: str) -> None:
 def _described(data: str, path: Path, extractor: str) -> str:
     statement = path.with_suffix(".toml")
     statement.write_text(f'[audio]\nextractor = "{extractor}"\n')
-    convert(data, path, None, features=statement)
+    convert_data(data, output=path, features=statement)
     return str(path)
 
 
