@@ -130,7 +130,7 @@ def test_an_existing_file_is_replaced_on_request_only(
 
     def start(*_: object, **__: object) -> MagicMock:
         started.append(name)
-        return MagicMock()
+        return MagicMock(summary="12 samples predicted")
 
     monkeypatch.setattr(f"edge_msa.workflows.{function}", start)
     monkeypatch.chdir(tmp_path)

@@ -42,6 +42,7 @@ def test_a_useless_student_is_not_exported(student: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.case("F30")
+@pytest.mark.usefixtures("printing")
 def test_a_useless_student_is_exported_if_allowed(
     student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

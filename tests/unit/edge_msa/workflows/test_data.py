@@ -36,7 +36,7 @@ def test_an_empty_slice_raises_an_error(data: str, tmp_path: Path) -> None:
 def test_an_unlabeled_file_is_converted_without_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = {"test": {"audio": np.ones((2, 3, 4)), "id": ["a", "b"], "text_bert": None, "raw_text": ["x", None]}}
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
-    assert run(["data", "convert", str(tmp_path / "x.pkl"), str(tmp_path / "x.npz")]) == 0
+    assert run(["data", "convert", str(tmp_path / "x.pkl"), "--output", str(tmp_path / "x.npz")]) == 0
     assert f"next: edge-msa predict MODEL --data {tmp_path / 'x.npz'}" in capsys.readouterr().out
     archive = open_dataset(tmp_path / "x.npz", labels=False)
     assert (archive.split("test").ids, archive.split("test").texts) == (("a", "b"), ("x", ""))

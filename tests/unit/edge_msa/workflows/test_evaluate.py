@@ -13,5 +13,5 @@ def test_against_is_refused_for_a_run_before_the_evaluation(tmp_path: Path, monk
     data = write_dataset(tmp_path / "all.npz")
     run = write_teacher(tmp_path / "teacher", data)
     monkeypatch.setattr("edge_msa.workflows.evaluate.evaluate", lambda *_, **__: pytest.fail("evaluated"))
-    with pytest.raises(UsageError, match="--against are for bundles"):
+    with pytest.raises(UsageError, match="and against are for bundles"):
         evaluate(run, data=data, against="int8")

@@ -87,7 +87,7 @@ def bundle(calibrated: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         target="laptop-x86",
         output_dir=tmp_path_factory.mktemp("bundle") / "bundle",
         allow_worse_than_constant=True,
-    )
+    ).path
 
 
 def test_run_records_its_text_input(table: Run) -> None:
