@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,8 @@ import typer
 import typer.main
 
 from edge_msa.cli.app import app
-from edge_msa.cli.help_page import HelpPage, Row, describe
+from edge_msa.cli.help_page import describe
+from edge_msa_runtime.cli.help_page import HelpPage, Row
 from edge_msa_runtime.cli.main import create_parser
 from site_pages.markdown import code, prose, table
 
@@ -28,11 +28,8 @@ def toolkit_pages() -> dict[str, HelpPage]:
 def runtime_pages() -> dict[str, HelpPage]:
     """Return the help of each command of `edge-msa-run`, by its words."""
     parser = create_parser()
-    pages = {parser.prog: _read_parser(parser)}
-    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list sub-parsers
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            pages |= {sub.prog: _read_parser(sub) for sub in action.choices.values()}
-    return pages
+    commands = next(action.choices for action in parser._actions if action.dest == "command")  # noqa: SLF001 - not public
+    return {item.prog: item.describe() for item in (parser, *dict(commands or {}).values())}
 
 
 def describe_toolkit() -> str:
@@ -50,30 +47,6 @@ def _walk(command: Any, context: Any) -> Iterator[tuple[str, HelpPage]]:
     for name, child in getattr(command, "commands", {}).items():
         if not child.hidden:
             yield from _walk(child, typer.Context(child, info_name=name, parent=context))
-
-
-def _read_parser(parser: argparse.ArgumentParser) -> HelpPage:
-    sections: dict[str, list[Row]] = {"Commands": [], "Arguments": [], "Options": []}
-    for action in parser._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            sections["Commands"] += [Row(item.dest, item.help or "") for item in action._get_subactions()]  # noqa: SLF001
-        elif action.help != argparse.SUPPRESS:
-            sections["Options" if action.option_strings else "Arguments"].append(_read_action(action))
-    return HelpPage(
-        usage=" ".join(parser.format_usage().removeprefix("usage: ").split()),
-        description=((parser.description or "").strip(),),
-        example="",
-        sections=tuple((title, tuple(rows)) for title, rows in sections.items() if rows),
-    )
-
-
-def _read_action(action: argparse.Action) -> Row:
-    metavar = action.metavar or (action.choices and "|".join(map(str, action.choices))) or action.dest.upper()
-    value = " ".join(metavar) if isinstance(metavar, tuple) else str(metavar)
-    text = (action.help or "") % vars(action)
-    if not action.option_strings:
-        return Row(value, text)
-    return Row(", ".join(action.option_strings) + ("" if action.nargs == 0 else f" {value}"), text)
 
 
 def _section(name: str, page: HelpPage) -> str:

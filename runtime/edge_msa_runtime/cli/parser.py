@@ -50,12 +50,16 @@ class Parser(argparse.ArgumentParser):
             self.placeholders.append(shown)
         self.rows[section].append(Row(shown, str(action.help)))
 
-    def format_help(self) -> str:
+    def describe(self) -> HelpPage:
         """Return the help page."""
         usage = " ".join([self.prog, *self.placeholders, "[OPTIONS]"])
         sections = tuple((title, tuple(rows)) for title, rows in self.rows.items())
+        return HelpPage(usage, (str(self.description),), self.example, sections)
+
+    def format_help(self) -> str:
+        """Return the help page in the width of the terminal."""
         width = max(min(shutil.get_terminal_size().columns - 2, WIDTH), _MINIMUM_WIDTH)
-        return HelpPage(usage, (str(self.description),), self.example, sections).format(width)
+        return self.describe().format(width)
 
     def error(self, message: str) -> NoReturn:
         """Raise an error in one line, with the nearest valid choice or the example.

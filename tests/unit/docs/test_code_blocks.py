@@ -1,4 +1,4 @@
-"""Every code block of the documentation is one that a reader can use."""
+"""Every code block of the documentation names its language, and every command in it exists."""
 
 from __future__ import annotations
 
