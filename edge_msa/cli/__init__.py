@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import os
 import sys
@@ -40,7 +39,7 @@ def run(arguments: list[str]) -> int:
             code = INTERRUPTED
         except Exception as error:  # noqa: BLE001 - raised again unless it is expected
             # A library may replace the KeyboardInterrupt of a signal with an exception of its own, as torch does.
-            code = _handle_error(error) if interrupts.exit_code is None else INTERRUPTED
+            code = _handle_error(error, arguments) if interrupts.exit_code is None else INTERRUPTED
         if code == INTERRUPTED:  # also the code of Typer for Ctrl-C inside a command
             code = interrupts.exit_code or INTERRUPTED
             return _print_error(_interrupt_message(), code)
@@ -82,7 +81,7 @@ def _run(arguments: list[str]) -> int:
     return code
 
 
-def _handle_error(error: Exception) -> int:
+def _handle_error(error: Exception, arguments: list[str]) -> int:
     """Print an expected error as one line and return its exit code; raise any other error."""
     from edge_msa.errors import EdgeMsaError
 
@@ -96,7 +95,9 @@ def _handle_error(error: Exception) -> int:
     is_expected = isinstance(error, EdgeMsaError) or hasattr(error, "format_message")
     if os.environ.get("EDGE_MSA_TRACEBACK") or not is_expected:
         raise error
-    return _print_error(str(error), error.exit_code) if isinstance(error, EdgeMsaError) else _print_typer_error(error)
+    if isinstance(error, EdgeMsaError):
+        return _print_error(str(error), error.exit_code)
+    return _print_typer_error(error, arguments)
 
 
 def _interrupt_message() -> str:
@@ -115,33 +116,15 @@ def _print_kept_progress() -> None:
         print_note(f"Progress is kept in {', '.join(map(str, kept))}. The same command resumes there.")
 
 
-def _print_typer_error(error: Any) -> int:
+def _print_typer_error(error: Any, arguments: list[str]) -> int:
     """Print an error of Typer (a wrong option or argument) as one line and return its exit code."""
+    from edge_msa.cli.usage_errors import format_usage_error
+
     code = int(error.exit_code)
     if type(error).__name__ == "NoArgsIsHelpError":  # a command without arguments: the message is the whole help text
         print(error, file=sys.stderr)
         return code
-    ctx = getattr(error, "ctx", None)
-    command = getattr(ctx, "command_path", "edge-msa")
-    return _print_error(f"{_usage_message(error, ctx)} See {command} --help", code)
-
-
-def _usage_message(error: Any, ctx: Any) -> str:
-    """Return what is wrong with the command line, with the nearest valid option or an example."""
-    from edge_msa.cli.help_page import split_help
-
-    name = getattr(error, "option_name", None) if type(error).__name__ == "NoSuchOption" else None
-    message = " ".join(str(error.format_message()).split()).replace("Value error, ", "")
-    if name is not None and ctx is not None:
-        options = [option for item in ctx.command.get_params(ctx) for option in (*item.opts, *item.secondary_opts)]
-        close = difflib.get_close_matches(name, [item for item in options if item.startswith("-")], n=1, cutoff=0.75)
-        if close:
-            return f"No such option: {name}. Did you mean {close[0]!r}?"
-        message = f"No such option: {name}"
-    elif type(error).__name__ != "MissingParameter" and "unexpected extra argument" not in message:
-        return message if message.endswith("?") else f"{message.rstrip('.')}."
-    example = " ".join(split_help(ctx.command.help)[1].replace("\\\n", " ").split()) if ctx is not None else ""
-    return f"{message.rstrip('.')}. Example: {example}." if example else f"{message.rstrip('.')}."
+    return _print_error(format_usage_error(error, arguments), code)
 
 
 def _print_error(message: str, code: int) -> int:

@@ -60,6 +60,11 @@ def test_a_wrong_option_names_the_help_of_its_command(capsys: pytest.CaptureFixt
         ("train", "Missing option '--output-dir'. Example: edge-msa train --data synthetic"),
         ("calibrate --output-dir x", "Missing argument 'RUN'. Example: edge-msa calibrate runs/student --output-dir"),
         ("calibrate --model x", "No such option: --model. Example: edge-msa calibrate runs/student --output-dir"),
+        ("train --epochs 0 --output-dir x", "--epochs must be at least 1, got '0'."),
+        ("train --seed=-1 --output-dir x", "--seed must be at least 0, got '-1'."),
+        ("train --epochs x --output-dir x", "--epochs must be an integer, got 'x'."),
+        ("export x --target y --max-drop z", "--max-drop must be a number, got 'z'."),
+        ("train --model hrfl --output-dir x", "--model must be one of hrlf, almt, got 'hrfl'. Did you mean 'hrlf'?"),
         ("pipeline x.toml", "Got unexpected extra argument(s) (x.toml). Example: edge-msa pipeline --data synthetic"),
     ],
 )
