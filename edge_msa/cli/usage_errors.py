@@ -50,7 +50,7 @@ def _message(error: Any, ctx: Any, arguments: Sequence[str]) -> str:
         names = re.findall(r"'([^']*)'", match[3])
         close = difflib.get_close_matches(match[2], names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        return f"{match[1]} must be one of {', '.join(names)}, got {match[2]!r}.{hint}"
+        return f"{match[1].strip('[]')} must be one of {', '.join(names)}, got {match[2]!r}.{hint}"
     return message if message.endswith("?") else f"{message}."
 
 
