@@ -89,7 +89,7 @@ def api(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
 def in_python_terms(message: str) -> str:
     """Return an error message with Python's arguments instead of the options of the command line.
 
-    Sentences with a whole command, such as `edge-msa calibrate --model RUN`, stay as they are.
+    Sentences with a whole command, such as `edge-msa calibrate RUN --method mse`, stay as they are.
     """
     sentences = re.split(r"(?<=[.;]) ", message)
     return " ".join(item if "edge-msa " in item else _OPTION.sub(_argument, item) for item in sentences)

@@ -79,7 +79,7 @@ def check_option_names(words: list[str]) -> None:
         commands = list(getattr(command, "commands", {}).values())
         default = getattr(command, "default_command", None)
         assert default or not commands or not rest or not rest[0].isalpha(), f"unknown command {rest[0]}"
-        options = [option for item in commands or [command] for option in item.params]
+        options = [option for item in (command, *commands) for option in item.params]
         known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
     else:
         names, rest = words[1].split("|"), words[2:]
