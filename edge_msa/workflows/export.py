@@ -82,6 +82,7 @@ from edge_msa_runtime.session import Session
 BackendPrecision = Literal["auto", "fp32", "fp16", "int8"]
 DEFAULT_MODEL = Path("runs/calibrated")
 _KEY, _FAILURE = "cache_key", "gate_failure"
+_DEFAULTS = {("--precision", "auto"), ("--max-drop", "1")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -330,7 +331,10 @@ def export_bundle(
     graphs = load_all_graphs(student)
     request = make_request(graphs=graphs)
     print_notes(_notes(student.run, profile))
-    print_notes(_unknown_features(known, run, profile, output))
+    options: dict[str, object] = {"--target": profile.name, "--output-dir": output, "--data": source, "--task": task}
+    options |= {"--precision": precision, "--max-drop": f"{max_drop:g}"}
+    flags = {"--allow-worse-than-constant": allow_worse_than_constant, "--ir": ir, "--dla": dla}
+    print_notes(_unknown_features(known, run, {**options, **flags}))
 
     # Build, measure, choose and write.
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
@@ -609,11 +613,17 @@ def _notes(run: Run, profile: DeviceProfile) -> Iterator[str]:
         )
 
 
-def _unknown_features(
-    features: Mapping[str, FeatureSource], run: Run, profile: DeviceProfile, output: Path
-) -> Iterator[str]:
-    """Yield a note for each modality of which the bundle will not state what computes its features."""
-    arguments = [str(run.path), "--target", profile.name, "--output-dir", str(output)]
+def _unknown_features(features: Mapping[str, FeatureSource], run: Run, options: Mapping[str, object]) -> Iterator[str]:
+    """Yield a note for each modality of which the bundle will not state what computes its features.
+
+    `options` are those of the command, which the command in the note repeats.
+    """
+    arguments = [str(run.path)]
+    for option, value in options.items():
+        if value is True:
+            arguments.append(option)
+        elif value is not None and value is not False and (option, value) not in _DEFAULTS:
+            arguments += [option, str(value)]
     for name in unknown_modalities(features, run.spec.dims):
         command = shlex.join(["edge-msa", "export", *arguments, "--features", "features.toml", "--overwrite"])
         yield (

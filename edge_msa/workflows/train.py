@@ -152,7 +152,7 @@ def train_on_dataset(
     if text_model is not None:
         spec = spec.with_text_input(text_model.spec)
     if features:
-        spec = dataclasses.replace(spec, features=complete_features(spec.features, features, spec.dims, dataset.name))
+        spec = dataclasses.replace(spec, features=complete_features(spec.features, features, spec.dims, source))
     settings = recipe.model_dump()
     inputs = {"data": dataset.digest, "task": dataset.task.kind, "precision": context.precision}
     inputs |= {"text model": text_model.digest} if text_model is not None else {}

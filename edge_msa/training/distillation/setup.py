@@ -169,4 +169,5 @@ def _open_transfer_file(file: str, spec: ModelSpec) -> Dataset:
     except UnstatedTaskError:
         dataset = open_dataset(file, task=spec.task)
     print_notes(dataset.notes)
-    return dataclasses.replace(dataset, splits={"train": dataset.split("train")})
+    # Archives keep the name of their corpus, so that the files of one corpus would have one name in messages.
+    return dataclasses.replace(dataset, name=file, splits={"train": dataset.split("train")})

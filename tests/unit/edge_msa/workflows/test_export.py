@@ -11,7 +11,6 @@ from edge_msa.benchmark.precisions import PrecisionChoice
 from edge_msa.errors import UsageError
 from edge_msa.workflows.data import convert_data
 from edge_msa.workflows.export import _describe_failure, _unknown_features, export
-from edge_msa_export.profiles import find_profile
 from edge_msa_runtime.features import FeatureSource
 from tests.unit.edge_msa.toy_runs import write_dataset, write_teacher
 
@@ -34,12 +33,20 @@ def test_the_gate_failure_names_the_precision_of_the_backend_that_failed() -> No
 def test_a_note_per_modality_says_how_to_state_unknown_features(data: str, tmp_path: Path) -> None:
     run = load_run(write_teacher(tmp_path / "a student", data))
     features = {"language": FeatureSource("GloVe"), "audio": FeatureSource(rate_hz=100.0)}
-    audio, vision = _unknown_features(features, run, find_profile("laptop-x86"), tmp_path / "bundle")
+    options = {
+        "--target": "laptop-x86",
+        "--data": None,
+        "--precision": "auto",
+        "--max-drop": "2",
+        "--ir": True,
+        "--dla": False,
+    }
+    audio, vision = _unknown_features(features, run, options)
     assert audio.startswith("audio: the bundle does not state what computes its features")
     assert vision.startswith("vision: the bundle does not state what computes its features")
     command = shlex.split(vision.partition("run: ")[2])
     assert command[:5] == ["edge-msa", "export", str(run.path), "--target", "laptop-x86"]
-    assert command[command.index("--features") + 1] == "features.toml"
+    assert command[5:] == ["--max-drop", "2", "--ir", "--features", "features.toml", "--overwrite"]
 
 
 def test_features_that_contradict_the_run_are_refused_before_slow_work(data: str, tmp_path: Path) -> None:
