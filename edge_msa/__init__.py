@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_msa.artifacts.runs import Run, load_run
     from edge_msa.console import Progress
     from edge_msa.data.inspect import Inspection
+    from edge_msa.data.utterances import Utterance
     from edge_msa.errors import (
         BackendUnavailableError,
         DataError,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     )
     from edge_msa.workflows.calibrate import calibrate
     from edge_msa.workflows.compare import StudentComparison, compare
-    from edge_msa.workflows.data import convert_data, encode_data, inspect_data
+    from edge_msa.workflows.data import convert_data, encode_data, inspect_data, save_data
     from edge_msa.workflows.distill import distill
     from edge_msa.workflows.evaluate import evaluate
     from edge_msa.workflows.explain import ExplanationPage, explain
@@ -92,6 +93,7 @@ __all__ = [
     "SweepResult",
     "TrainingError",
     "UsageError",
+    "Utterance",
     "__version__",
     "bench",
     "bench_almt",
@@ -118,6 +120,7 @@ __all__ = [
     "predict",
     "report",
     "reproduce",
+    "save_data",
     "search",
     "sensitivity",
     "sweep_text",
@@ -129,6 +132,7 @@ _MODULES = {
     "edge_msa.artifacts.runs": ("Run", "load_run"),
     "edge_msa.console": ("Progress",),
     "edge_msa.data.inspect": ("Inspection",),
+    "edge_msa.data.utterances": ("Utterance",),
     "edge_msa.errors": (
         "BackendUnavailableError",
         "DataError",
@@ -150,7 +154,7 @@ _MODULES = {
     ),
     "edge_msa.workflows.calibrate": ("calibrate",),
     "edge_msa.workflows.compare": ("StudentComparison", "compare"),
-    "edge_msa.workflows.data": ("convert_data", "encode_data", "inspect_data"),
+    "edge_msa.workflows.data": ("convert_data", "encode_data", "inspect_data", "save_data"),
     "edge_msa.workflows.distill": ("distill",),
     "edge_msa.workflows.evaluate": ("evaluate",),
     "edge_msa.workflows.explain": ("ExplanationPage", "explain"),

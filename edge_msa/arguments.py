@@ -71,8 +71,7 @@ def source_of(value: object, name: str = "data", expected: str = "the path of a 
     """
     if _is_array(value):
         raise UsageError(
-            f"{name} must be {expected}, got {describe_value(value)}. Save the features to a file of a supported "
-            "format first, for example an .npz archive."
+            f"{name} must be {expected}, got {describe_value(value)}. Save arrays with edge_msa.save_data first."
         )
     # A Path would drop the "./" of a file with the name "synthetic".
     return value if isinstance(value, str) and value else str(path_of(value, name, expected))

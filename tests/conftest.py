@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.locations import REPOSITORY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     Once = Callable[[str, Callable[[Path], None]], Path]
 
@@ -74,3 +79,20 @@ def toy_encoder(once: Once) -> Path:
         (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
 
     return once("encoder", create)
+
+
+@pytest.fixture
+def load_example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import a file of `examples/`, as a module that is forgotten after the test."""
+
+    def load(name: str) -> ModuleType:
+        path = REPOSITORY / "examples" / name
+        spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

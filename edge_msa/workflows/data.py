@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edge_msa.arguments import AnyPath, path_or_tables, source_of
+from edge_msa.arguments import AnyPath, check_seed, path_or_tables, source_of
 from edge_msa.artifacts.model_spec import TEXT_ONLY_HINT
 from edge_msa.console import print_notes, print_output, print_progress
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.features import load_features, replace_features
 from edge_msa.data.formats.archive import check_archive_path, write_archive
 from edge_msa.data.inspect import Inspection, inspect_dataset
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import open_dataset
-from edge_msa.data.tasks import parse_task
+from edge_msa.data.tasks import find_task, parse_task
 from edge_msa.data.tokenization import TextTokenizer
+from edge_msa.data.utterances import Utterance, build_dataset, split_by_video
 from edge_msa.errors import UnstatedTaskError, UsageError
 from edge_msa.models.pretrained import PretrainedEncoder, load_encoder
 from edge_msa.models.text_encoders import TransformerTextEncoder
@@ -128,6 +129,58 @@ def convert_data(
     train_command = f"edge-msa train --data {archive} --output-dir teacher"
     predict_command = f"edge-msa predict MODEL --data {archive} --output predictions.csv"
     print_output("archive", archive, next_step(train_command if labeled else predict_command))
+    return archive
+
+
+@api
+def save_data(
+    utterances: Sequence[Utterance] | Mapping[SplitName, Sequence[Utterance]],
+    *,
+    output: AnyPath,
+    task: str,
+    features: AnyPath | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    verbose: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Save arrays in memory, one `Utterance` per sample, to this project's archive.
+
+    Args:
+        utterances: The samples of each split, `{"train": ..., "valid": ..., "test": ...}`, or a list of all samples,
+            which is then split at random: 70 % of the videos for training, 15 % for validation, 15 % for test.
+        output: Archive to write; its name ends in `.npz`.
+        task: What the labels mean: `"mosi"` (scores from -3 to 3), `"sims"` (-1 to 1), `"regression"` (any scores) or
+            `"emotions"` (0 or 1 for each of four emotions).
+        features: TOML file or mapping that states what computed the features, for example
+            `{"audio": {"extractor": "openSMILE", "version": "3.0", "rate_hz": 100}}`.
+        seed: Seed of the random split.
+        overwrite: Whether to replace an existing file.
+        verbose: Whether to print notes.
+        on_progress: Not called: saving is one step.
+
+    Returns:
+        The path of the archive.
+
+    Raises:
+        UsageError: An argument is invalid, or a label does not fit the task.
+        DataError: There are no frames, the frames of an utterance have a wrong shape or a value that is not finite, or
+            a label is outside the task's range. The message names the utterance.
+
+    Example:
+        >>> utterances = [em.Utterance("clip-0", label=1.5, audio=np.zeros((40, 25)), video="interview-7"), ...]
+        >>> em.save_data(utterances, output="mine.npz", task="mosi")
+        PosixPath('mine.npz')
+    """
+    archive = output_file(output, "output", [None if isinstance(features, Mapping) else features])
+    check_archive_path(archive)
+    check_seed(seed)
+    meaning, stated = find_task(task), load_features(path_or_tables(features, "features"))
+    splits = utterances if isinstance(utterances, Mapping) else split_by_video(utterances, seed=seed)
+    dataset = replace_features(build_dataset(archive.stem, meaning, splits), stated)
+    print_notes(dataset.notes)
+    write_archive(dataset, archive)
+    print_output("archive", archive, next_step(f"edge-msa train --data {archive} --output-dir teacher"))
     return archive
 
 

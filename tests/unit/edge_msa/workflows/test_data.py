@@ -9,8 +9,9 @@ import pytest
 
 from edge_msa.cli import run
 from edge_msa.data.opening import open_dataset
+from edge_msa.data.utterances import Utterance
 from edge_msa.errors import UnstatedTaskError, UsageError
-from edge_msa.workflows.data import convert_data, inspect_data
+from edge_msa.workflows.data import convert_data, inspect_data, save_data
 from tests.unit.edge_msa.toy_runs import write_dataset
 
 
@@ -56,3 +57,48 @@ def test_clipping_is_a_choice_of_inspect_and_convert(tmp_path: Path, capsys: pyt
     line = ["data", "convert", str(tmp_path / "x.pkl"), "--output", str(tmp_path / "x.npz"), "--no-clip-labels"]
     assert run(line) == 0
     np.testing.assert_allclose(open_dataset(tmp_path / "x.npz").split("train").labels, [3.667, 0])
+
+
+def utterances(count: int = 6) -> list[Utterance]:
+    return [Utterance(f"video-{n}", n - 2.5, audio=np.full((n + 1, 2), n), text=f"word {n}") for n in range(count)]
+
+
+def test_saved_arrays_are_split_and_can_be_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    features = {"audio": {"extractor": "mine", "rate_hz": 10}}
+    path = save_data(utterances(), output=tmp_path / "mine.npz", task="mosi", features=features)
+    assert capsys.readouterr().out == ""
+    dataset = open_dataset(path)
+    assert (dataset.name, dataset.task.kind, dataset.features["audio"].rate_hz) == ("mine", "mosi", 10)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 4, "valid": 1, "test": 1}
+    given = {item.id: item for item in utterances()}
+    for split in dataset.splits.values():
+        for row, name in enumerate(split.ids):
+            np.testing.assert_array_equal(split.sample(row)["audio"], np.asarray(given[name].audio))
+            assert (split.labels[row], split.texts[row]) == (given[name].label, given[name].text)
+
+
+def test_splits_can_be_stated(tmp_path: Path) -> None:
+    samples = utterances()
+    path = save_data({"test": samples[:2], "train": samples[2:]}, output=tmp_path / "mine.npz", task="mosi")
+    splits = open_dataset(path).splits
+    assert {name: split.ids for name, split in splits.items()} == {
+        "train": ("video-2", "video-3", "video-4", "video-5"),
+        "test": ("video-0", "video-1"),
+    }
+
+
+def test_saving_refuses_what_it_cannot_save(tmp_path: Path) -> None:
+    archive = tmp_path / "mine.npz"
+    with pytest.raises(UsageError, match=r"must end in \.npz"):
+        save_data(utterances(), output=tmp_path / "mine.pkl", task="mosi")
+    with pytest.raises(UsageError, match=r"Unknown task 'mose'\. Did you mean 'mosi'"):
+        save_data(utterances(), output=archive, task="mose")
+    with pytest.raises(UsageError, match="must be for modalities of mine"):
+        save_data(utterances(), output=archive, task="mosi", features={"vision": {"extractor": "mine"}})
+    with pytest.raises(UsageError, match="at least 3 videos"):
+        save_data(utterances(2), output=archive, task="mosi")
+    assert not archive.exists()
+    save_data(utterances(), output=archive, task="mosi")
+    with pytest.raises(UsageError, match="exists"):
+        save_data(utterances(), output=archive, task="mosi")
+    save_data(utterances(), output=archive, task="mosi", overwrite=True)
