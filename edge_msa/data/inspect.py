@@ -45,6 +45,8 @@ class SplitInspection:
     """Number of samples."""
     groups: int
     """Number of videos."""
+    texts: int
+    """Number of samples with a text that is not empty."""
     labels: dict[str, int]
     """Number of samples, by range of the score or by emotion."""
     modalities: dict[str, ModalityInspection]
@@ -131,6 +133,7 @@ def _inspect_split(split: Split, task: Task, edges: FloatArray) -> SplitInspecti
     return SplitInspection(
         samples=len(split),
         groups=len(set(split.groups)),
+        texts=sum(bool(text.strip()) for text in split.texts),
         labels=_histogram(split.labels, task, edges),
         modalities={name: _inspect_modality(frames) for name, frames in split.modalities.items()},
     )
@@ -192,7 +195,8 @@ def format_inspection(inspection: Inspection) -> str:
         lines.append("features computed by:")
         lines += [f"  {modality:<10}{source.describe()}" for modality, source in inspection.features.items()]
     for name, split in inspection.splits.items():
-        lines += ["", f"{name}: {split.samples} samples from {split.groups} videos"]
+        texts = f", {split.texts} with text" if split.texts else ""
+        lines += ["", f"{name}: {split.samples} samples from {split.groups} videos{texts}"]
         lines += ["", _modality_table(split), ""]
         lines.append("labels: " + ", ".join(f"{label}: {count}" for label, count in split.labels.items()))
     if inspection.notes:

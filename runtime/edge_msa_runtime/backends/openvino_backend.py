@@ -12,6 +12,9 @@ from edge_msa_runtime.backends.cache import cache_folder, ensure_writable, graph
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
 from edge_msa_runtime.vendor_packages import import_package
 
+_SELECTORS = ("AUTO", "BATCH", "HETERO", "MULTI")
+"""Devices of OpenVINO that select other devices."""
+
 
 class OpenVinoBackend(Backend):
     """Runs `.onnx` or `.xml` files with minimal latency on `CPU`, `GPU`, `GPU.1` or `NPU`.
@@ -33,8 +36,8 @@ class OpenVinoBackend(Backend):
         available = tuple(self._core.available_devices)
         if not any(matches_device(name, self.device) for name in available):
             raise BackendUnavailableError(
-                f"Unknown openvino device {self.device!r}. Available: {', '.join(available)}."
-                f"{_driver_hint(self.device)}"
+                f"openvino has no device {self.device!r} here. Available: {', '.join(available)}."
+                f"{_device_hint(self.device)}"
             )
 
     def compile(self, path: Path, precision: str = "fp32") -> CreateProgram:
@@ -135,11 +138,15 @@ def _static_shape(port: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in port.shape)
 
 
-def _driver_hint(device: str) -> str:
-    """Return a hint about the driver that a GPU or NPU needs."""
-    kind = device.split(".", maxsplit=1)[0]
+def _device_hint(device: str) -> str:
+    """Return a hint about the driver that a device needs, or about why it is not accepted."""
+    kind = device.split(".", maxsplit=1)[0].partition(":")[0]
     drivers = {"GPU": "Intel's OpenCL runtime (intel-opencl-icd)", "NPU": "Intel's NPU driver (linux-npu-driver)"}
-    return f" An Intel {kind} needs {drivers[kind]}." if kind in drivers else ""
+    if kind in drivers:
+        return f" An Intel {kind} needs {drivers[kind]}."
+    if kind in _SELECTORS:
+        return f" {kind} is not accepted, because it may use another device without notice. Name one device."
+    return ""
 
 
 def _reason(error: object) -> str:

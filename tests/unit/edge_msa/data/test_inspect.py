@@ -77,3 +77,11 @@ def test_unlabeled_samples_are_counted() -> None:
     raw = RawSplit(["a"], None, {"audio": RawFrames(values=np.ones((1, 2, 2)))})
     result = inspect_dataset(assemble("x", REGRESSION, {"test": raw}, digest="d"))
     assert result.splits["test"].labels["unlabeled"] == 1
+
+
+def test_texts_are_counted() -> None:
+    raw = RawSplit(["a", "b", "c"], np.zeros(3), {}, texts=["good", "", None])
+    result = inspect_dataset(assemble("x", MOSI, {"test": raw}, digest="d"))
+    assert result.splits["test"].texts == 1
+    assert "test: 3 samples from 3 videos, 1 with text" in format_inspection(result)
+    assert "with text" not in format_inspection(inspect_dataset(_dataset(MOSI, [0.0, 1.0])))

@@ -132,6 +132,13 @@ def test_a_missing_device_error_names_its_driver(device: str, driver: str, monke
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:GPU,CPU", "HETERO", "MULTI"])
+def test_devices_that_select_other_devices_are_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "Core", Machine().core)
+    with pytest.raises(BackendUnavailableError, match="may use another device without notice"):
+        open_backend("openvino", BackendOptions(device=device))
+
+
 def test_onnx_and_ir_graphs_give_the_same_prediction(
     shared_bundle: Path, tmp_path: Path, frames: Callable[..., Any]
 ) -> None:
