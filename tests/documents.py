@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tests.locations import REPOSITORY
 
 _FENCE = re.compile(
-    r"(?:^<!-- (?P<marker>(?:not run|test): [^\n]*?) -->\n)?"
+    r"(?:^ *<!-- (?P<marker>(?:not run|test): [^\n]*?) -->\n)?"
     r"^(?P<indent> *)```(?P<language>[a-z]*)(?P<options>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
