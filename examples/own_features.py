@@ -3,7 +3,7 @@
 What you need: edge-msa. The features are simulated here: replace `load_my_utterances` by yours. Features are arrays of
 shape (frames, features) per utterance and modality, as your extractor computes them: not normalized and not padded.
 
-How to run it: python examples/own_features.py [--quick]   (4 minutes on two cores; --quick: less than one minute)
+How to run it: python examples/own_features.py [--quick]   (one minute on two cores; --quick: 20 seconds)
 What it prints: what is in the archive, each finished step, the accuracy for every subset of the modalities beside that
 of a constant, and a prediction. The folder own-features/ has everything that it writes; run it again to continue.
 """
@@ -27,8 +27,8 @@ def load_my_utterances(videos: int) -> list[em.Utterance]:
         for clip in range(8):
             score = float(generator.uniform(-3, 3))
             seconds = generator.uniform(1.0, 3.0)
-            audio = generator.normal(size=(round(10 * seconds), 25)) + 0.3 * score * audio_direction + speaker
-            vision = generator.normal(size=(round(5 * seconds), 17)) + 0.2 * score * vision_direction
+            audio = generator.normal(size=(round(10 * seconds), 25)) + 0.2 * score * audio_direction + 0.5 * speaker
+            vision = generator.normal(size=(round(5 * seconds), 17)) + 0.1 * score * vision_direction
             face_found = generator.random() < 0.9  # a modality that an utterance lacks is None
             utterances.append(
                 em.Utterance(
@@ -44,20 +44,19 @@ def load_my_utterances(videos: int) -> list[em.Utterance]:
 
 def main(*, quick: bool = False, folder: str = "own-features") -> None:
     """Run all steps. A step whose result exists is skipped."""
-    utterances = load_my_utterances(videos=60 if quick else 300)
+    utterances = load_my_utterances(videos=100 if quick else 300)
     # What computed the features, so that a prediction from others has a warning.
     features = {"audio": {"extractor": "simulated", "rate_hz": 10}, "vision": {"extractor": "simulated", "rate_hz": 5}}
     data = em.save_data(utterances, output=f"{folder}/data.npz", task="mosi", features=features, overwrite=True)
     print(em.inspect_data(data), end="\n\n")
 
-    epochs = 2 if quick else None  # None: as many as the recipe says
+    epochs = 6 if quick else None  # None: as many as the recipe says
     teacher = em.train(data, epochs=epochs, output_dir=f"{folder}/teacher")
     print(teacher)
     student = em.distill(teacher, data=data, epochs=epochs, output_dir=f"{folder}/student")
     print(student)
     calibrated = em.calibrate(student, data=data, num_samples=64 if quick else 512, output_dir=f"{folder}/calibrated")
-    # `export` refuses a model that is not better than a constant, as one may be after two epochs.
-    bundle = em.export(calibrated, target="laptop-x86", output_dir=f"{folder}/bundle", allow_worse_than_constant=quick)
+    bundle = em.export(calibrated, target="laptop-x86", output_dir=f"{folder}/bundle")
     print(bundle, em.evaluate(bundle, data=data), sep="\n\n", end="\n\n")
 
     with bundle.load() as session:  # on a device: edge_msa_runtime.load("bundle"), without torch
@@ -68,5 +67,5 @@ def main(*, quick: bool = False, folder: str = "own-features") -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Use few samples and train for two epochs.")
+    parser.add_argument("--quick", action="store_true", help="Use few samples and train for few epochs.")
     main(**vars(parser.parse_args()))

@@ -103,12 +103,12 @@ def create_app(bundle: str) -> FastAPI:
 async def converse(socket: WebSocket, stream: emr.Stream) -> None:
     """Answer the messages of a client until it leaves. A stream is only memory: there is nothing to close."""
     with suppress(WebSocketDisconnect):  # also if a client no longer answers the pings of uvicorn
-        while True:
-            message = await socket.receive_text()
-            await socket.send_json(await run_in_threadpool(advance, stream, message))
+        while (message := await socket.receive())["type"] == "websocket.receive":
+            content = message.get("text") or message.get("bytes") or ""
+            await socket.send_json(await run_in_threadpool(advance, stream, content))
 
 
-def advance(stream: emr.Stream, message: str) -> dict[str, Any]:
+def advance(stream: emr.Stream, message: str | bytes) -> dict[str, Any]:
     """Push the pieces in a message to a stream, and return the prediction, or what is wrong with the message."""
     try:
         piece = Piece.model_validate_json(message)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.prediction import Prediction
     from edge_msa_runtime.session import Session, load
     from edge_msa_runtime.stream import Stream
+    from edge_msa_runtime.text.words import Word
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ __all__ = [
     "Stream",
     "Subset",
     "UsageError",
+    "Word",
     "load",
 ]
 
@@ -54,6 +56,7 @@ _MODULES = {
     "Session": "session",
     "Stream": "stream",
     "Subset": "modalities",
+    "Word": "text.words",
     "load": "session",
 }
 

@@ -8,7 +8,6 @@ from types import ModuleType
 import pytest
 
 import edge_msa_runtime as emr
-from edge_msa_runtime.text.words import Word
 from tests.locations import REPOSITORY
 
 RECORDING = REPOSITORY / "examples/data/recognizer.jsonl"
@@ -30,7 +29,7 @@ def test_a_corrected_stream_predicts_as_if_the_words_had_been_right(
         assert not update(stream, final, final)
         expected = session.predict(text="i love it", audio=[[0.5, 0.5]])
         assert stream.predict().score == pytest.approx(expected.score, abs=1e-5)
-        assert stream.words == tuple(Word(*word) for word in final)
+        assert stream.words == tuple(emr.Word(*word) for word in final)
 
 
 def test_each_utterance_is_predicted_alone(

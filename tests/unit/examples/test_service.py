@@ -110,6 +110,15 @@ def test_a_wrong_message_does_not_change_a_stream(client: TestClient, message: s
         assert_close_to_scale(socket.receive_json()["outputs"], reference_prediction({"audio": AUDIO}))
 
 
+def test_a_message_may_be_bytes_with_json(client: TestClient) -> None:
+    with client.websocket_connect("/stream") as socket:
+        socket.send_bytes(b"\xff\x00")
+        assert "Invalid JSON" in socket.receive_json()["error"]
+        socket.send_json({"audio": AUDIO.tolist()}, mode="binary")
+        assert_close_to_scale(socket.receive_json()["outputs"], reference_prediction({"audio": AUDIO}))
+    assert client.get("/metrics").text.endswith("edge_msa_streams 0\n")
+
+
 def test_more_streams_than_allowed_are_refused(
     client: TestClient, service: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def test_the_public_names_are_pinned() -> None:
         "Stream",
         "Subset",
         "UsageError",
+        "Word",
         "load",
     ]
     assert all(hasattr(edge_msa_runtime, name) for name in edge_msa_runtime.__all__)
