@@ -94,7 +94,7 @@ def bench(
     """Measure latency, size, load time and peak memory of bundles, here or on a device over ssh.
 
     Every backend and precision of a bundle is measured, for every subset of modalities. Bundles with the same
-    modalities are measured together, in turn, so that their latencies can be compared.
+    modalities are measured together, interleaved, so that their latencies can be compared.
 
     Args:
         bundles: One bundle or several: results of `export`, or paths.
