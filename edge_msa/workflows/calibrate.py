@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 
 from edge_msa.arguments import AnyPath, check_choice, check_count, check_seed, optional_source, path_of
 from edge_msa.artifacts.requests import Request
@@ -135,7 +136,7 @@ def calibrate(
     if validation:
         _print_drift(measure_drift(statistics, collect_statistics(observed, validation), calibration.ranges))
     print_detail(format_ranges(calibration.ranges))
-    next_command = f"edge-msa export {run_dir} --target laptop --output-dir bundle"
+    next_command = f"edge-msa export {run_dir} --target laptop --output-dir bundle-laptop"
     print_output(f"calibration over {info.metrics['samples']} samples", run_dir, next_step(next_command))
     return load_run(run_dir)
 
@@ -166,13 +167,15 @@ def _print_fp32_layers(student: DeployableStudent, calibration: Calibration) -> 
         for name in student.spec.dims
         if name not in calibrated
     )
-    schemes: dict[tuple[str, str], list[str]] = {}
+    schemes: dict[str, list[str]] = {}
     for scheme, noisy in calibration.fp32_weights.items():
-        for item in noisy.items():
-            schemes.setdefault(item, []).append(scheme)
-    for (weight, reason), names in schemes.items():
+        for weight, reason in noisy.items():
+            schemes.setdefault(weight, []).append(scheme)
+            print_detail(f"{weight} stays fp32 in int8 graphs of {scheme}: {reason}.")
+    for names, count in Counter(map(tuple, schemes.values())).items():
+        layers = "1 layer stays" if count == 1 else f"{count} layers stay"
         where = "" if len(names) == len(SCHEMES) else f" of {', '.join(names)}"
-        print_note(f"{weight} stays fp32 in int8 graphs{where}: {reason}.")
+        print_note(f"{layers} fp32 in int8 graphs{where}, because int8 is too coarse there. --verbose lists them.")
 
 
 def _print_int8_layers(graphs: GraphsByKey, calibration: Calibration) -> None:

@@ -109,7 +109,7 @@ def distill(
         command = f"edge-msa calibrate {run_dir} --output-dir calibrated"
     else:
         run = fine_tune_on_setup(setup, chosen, qat_path, run_dir, seed=seed, context=context)
-        command = f"edge-msa export {run_dir} --target laptop --output-dir bundle"
+        command = f"edge-msa export {run_dir} --target laptop --output-dir bundle-laptop"
     print_output("student", run_dir, next_step(command))
     return run
 

@@ -142,7 +142,7 @@ def sensitivity(
         write_run(work, info, source.weights, [])
     _print_plans(plans)
     print_result(f"page: {run_dir / PAGE_NAME}")
-    next_command = f"edge-msa export {run_dir} --target {profile.name} --output-dir bundle"
+    next_command = f"edge-msa export {run_dir} --target {profile.name} --output-dir bundle-{profile.name}"
     print_output("calibration with mixed-precision plan", run_dir, next_step(next_command))
     return load_run(run_dir)
 
