@@ -12,11 +12,8 @@ from edge_msa_calibrate.schemes import SCHEMES
 
 
 def test_one_note_counts_the_layers_that_stay_fp32_under_the_same_schemes(caplog: pytest.LogCaptureFixture) -> None:
-    everywhere = dict.fromkeys(SCHEMES, {"encoders.audio.embed.weight": "31 dB"})
-    noisy: dict[str, dict[str, str]] = {
-        **everywhere,
-        "tensorrt": {**everywhere["tensorrt"], "encoders.audio.score.weight": "33 dB", "encoders.audio.b": "34 dB"},
-    }
+    noisy = {scheme: {"encoders.audio.embed.weight": "31 dB"} for scheme in SCHEMES}
+    noisy["tensorrt"] |= {"encoders.audio.score.weight": "33 dB", "encoders.audio.b": "34 dB"}
     student = cast("Any", SimpleNamespace(spec=SimpleNamespace(dims={"audio": 3})))
     with caplog.at_level(logging.DEBUG, "edge_msa"):
         _print_fp32_layers(student, Calibration({"encoders.audio.embed.weight:input": (0.0, 1.0)}, {}, noisy))
