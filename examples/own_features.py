@@ -5,7 +5,8 @@ shape (frames, features) per utterance and modality, as your extractor computes 
 
 How to run it: python examples/own_features.py [--quick]   (one minute on two cores; --quick: 20 seconds)
 What it prints: what is in the archive, each finished step, the accuracy for every subset of the modalities beside that
-of a constant, and a prediction. The folder own-features/ has everything that it writes; run it again to continue.
+of a constant, and a prediction. It writes into the folder own-features/ or own-features-quick/. An interrupted run
+continues when you run it again.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def load_my_utterances(videos: int) -> list[em.Utterance]:
     return utterances
 
 
-def main(*, quick: bool = False, folder: str = "own-features") -> None:
+def main(*, quick: bool = False, folder: str = "") -> None:
     """Run all steps. A step whose result exists is skipped."""
+    folder = folder or ("own-features-quick" if quick else "own-features")
     utterances = load_my_utterances(videos=100 if quick else 300)
     # What computed the features, so that a prediction from others has a warning.
     features = {"audio": {"extractor": "simulated", "rate_hz": 10}, "vision": {"extractor": "simulated", "rate_hz": 5}}
