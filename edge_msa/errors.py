@@ -18,6 +18,8 @@ __all__ = [
 class UnstatedTaskError(UsageError):
     """A data file does not name its task, and no task was passed.
 
+    What to do: Pass `--task`, or name the task in the file.
+
     Attributes:
         unlabeled: Whether the file has no labels at all, so that it can be predicted without a task.
     """
@@ -28,18 +30,30 @@ class UnstatedTaskError(UsageError):
 
 
 class RunError(EdgeMsaError):
-    """A run folder is damaged or cannot be written."""
+    """A run folder is damaged or cannot be written.
+
+    What to do: Make the run again, or choose a folder that you can write to.
+    """
 
 
 class RunUsageError(RunError):
-    """A path is not a run, is a run of another kind than the command needs, or cannot contain a new run."""
+    """A path is not a run, is a run of another kind than the command needs, or cannot contain a new run.
+
+    What to do: Pass a run of the kind that the message names, or choose another output folder.
+    """
 
     exit_code = 2
 
 
 class TrainingError(EdgeMsaError):
-    """Training diverged: the loss is no longer finite."""
+    """Training diverged: the loss is no longer finite.
+
+    What to do: Lower `learning_rate` in the recipe, and look for extreme values with `edge-msa data inspect`.
+    """
 
 
 class StorageError(EdgeMsaError):
-    """The storage of a search is locked by another process, damaged or unreachable."""
+    """The storage of a search is locked by another process, damaged or unreachable.
+
+    What to do: Wait for the other process, or choose another `--storage`.
+    """

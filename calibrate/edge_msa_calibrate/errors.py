@@ -4,10 +4,17 @@ from edge_msa_runtime.errors import EdgeMsaError
 
 
 class CalibrationError(EdgeMsaError):
-    """Samples, statistics or a graph cannot be used for calibration."""
+    """Samples, statistics or a graph cannot be used for calibration.
+
+    What to do: Calibrate again, with samples and a run that fit together.
+    """
 
 
 class GateFailedError(CalibrationError):
-    """A precision loses more accuracy than `--max-drop` allows. The message names the subset and the loss in points."""
+    """A precision loses more accuracy than `--max-drop` allows. The message names the subset and the loss in points.
+
+    What to do: Find the layers to keep in floating point with `edge-msa sensitivity`, improve the student, or raise
+    `--max-drop`.
+    """
 
     exit_code = 3

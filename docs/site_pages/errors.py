@@ -55,22 +55,31 @@ def describe_classes() -> str:
     """Return a table of the exception classes, derived classes after their base."""
     rows = []
     for kind in error_classes():
-        base = kind.__mro__[1]
-        summary = (inspect.getdoc(kind) or "").split("\n\nAttributes:")[0]
-        rows.append((code(kind.__name__), code(base.__name__), str(kind.exit_code), prose(summary)))
-    return table(("exception", "derived from", "exit code", "meaning"), rows)
+        summary, remedy = split_docstring(kind)
+        names = code(kind.__name__) + ("" if kind is EdgeMsaError else f" ({code(kind.__mro__[1].__name__)})")
+        rows.append((names, str(kind.exit_code), prose(summary), prose(remedy)))
+    return table(("exception (derived from)", "exit code", "meaning", "what to do"), rows)
 
 
 def describe_messages() -> str:
-    """Return a table of messages per exception class."""
+    """Return a table of messages per exception class. A message that does not say what to do has that of its class."""
     parts = []
     messages = list_messages()
     for kind in error_classes():
         rows = sorted({_split(item.text) for item in messages if item.error == kind.__name__})
         if rows:
-            cells = [(prose(what), prose(remedy)) for what, remedy in rows]
+            default = split_docstring(kind)[1]
+            cells = [(prose(what), prose(remedy or default)) for what, remedy in rows]
             parts.append(f"### {kind.__name__}\n\n{table(('message', 'what to do'), cells)}")
     return "\n".join(parts)
+
+
+def split_docstring(kind: type[EdgeMsaError]) -> tuple[str, str]:
+    """Return what an exception means and what to do about it, from its own docstring."""
+    meaning, _, remedy = (
+        inspect.cleandoc(kind.__dict__.get("__doc__") or "").split("\n\nAttributes:")[0].partition("What to do: ")
+    )
+    return meaning.strip(), remedy.strip()
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from functools import cache
+from pathlib import Path
 
 import griffe
 
@@ -29,6 +30,9 @@ _RUN = (
     ("`spec`", "spec", ModelSpec),
     ("`text_input`", "spec.text_input", TextInputSpec),
 )
+_BENCHMARK = (("A benchmark record", "", BenchRecord),)
+DESCRIBED = tuple(kind for _, _, kind in (*_MANIFEST, *_RUN, *_BENCHMARK))
+"""The dataclasses whose fields the reference lists."""
 
 
 def describe_manifest() -> str:
@@ -43,7 +47,7 @@ def describe_run() -> str:
 
 def describe_benchmark() -> str:
     """Return the fields of a benchmark record."""
-    return _fields_table(BenchRecord)
+    return "\n".join(_section(title, path, kind) for title, path, kind in _BENCHMARK)
 
 
 def field_meanings(kind: type) -> dict[str, str]:
@@ -61,7 +65,8 @@ def field_meanings(kind: type) -> dict[str, str]:
 
 @cache
 def _load_class(kind: type) -> griffe.Class:
-    module = griffe.load(kind.__module__, resolve_aliases=False)
+    path = Path(inspect.getsourcefile(kind) or "")
+    module = griffe.visit(kind.__module__, path, path.read_text(encoding="utf-8"))
     found: griffe.Class = module[kind.__qualname__]
     return found
 

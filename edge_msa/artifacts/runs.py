@@ -206,7 +206,7 @@ def load_run(path: AnyPath, *kinds: RunKind) -> Run:
         RunUsageError: The folder holds no run, or a run that is not one of `kinds`.
         RunError: The run is incomplete, damaged or of another schema.
 
-    Example:
+    Examples:
         >>> run = load_run("teacher")
         >>> run.info.model, run.metrics["valid_error"]
         ('hrlf', 0.712)

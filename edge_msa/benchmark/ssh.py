@@ -26,7 +26,10 @@ _NO_SPACE = "No space left on device"
 
 
 class RemoteError(EdgeMsaError):
-    """A command failed on a device. `exit_code` is that of the command if edge-msa uses the same code, else 1."""
+    """A command failed on a device. `exit_code` is that of the command if edge-msa uses the same code, else 1.
+
+    What to do: Correct what the message names on the device, and run the command again.
+    """
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

@@ -121,7 +121,7 @@ def bench(
         BundleError: A bundle is damaged.
         BackendUnavailableError: The device cannot be reached, or a backend is not available there.
 
-    Example:
+    Examples:
         >>> table = em.bench(["bundle-a", "bundle-b"], repeats=500)
         >>> table.to_pandas()
     """

@@ -85,7 +85,7 @@ def calibrate(
         RunUsageError: `model` is no run of a student, or `output_dir` contains something else.
         CalibrationError: The samples cannot be used.
 
-    Example:
+    Examples:
         >>> calibrated = em.calibrate(student, data="mosi.pkl", output_dir="calibrated")
     """
     model_path, data_path = path_of(model, "model", "a run of a student"), optional_source(data)

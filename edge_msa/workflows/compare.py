@@ -130,7 +130,7 @@ def compare(
     Raises:
         UsageError: An argument is invalid, or the recipe has no variants.
 
-    Example:
+    Examples:
         >>> variants = {"labels": {"teacher_share": 0.0}, "teacher": {"teacher_share": 1.0}}
         >>> print(em.compare({"variants": variants}, teachers="teacher", output_dir="variants"))
     """

@@ -58,7 +58,7 @@ def inspect_data(
         UsageError: The file does not exist, has an unknown format, or does not state its task.
         DataError: The content of the file is invalid.
 
-    Example:
+    Examples:
         >>> inspection = em.inspect_data("mosi.pkl")
         >>> inspection.dims
         {'language': 768, 'audio': 5, 'vision': 20}
@@ -102,7 +102,7 @@ def convert_data(
         UsageError: An argument is invalid, the file has no frames, or the slice has no samples.
         DataError: The content of the file is invalid.
 
-    Example:
+    Examples:
         >>> em.convert_data("mosi.pkl", output="mosi.npz")
         PosixPath('mosi.npz')
     """
@@ -221,7 +221,7 @@ def encode_data(
         UsageError: An argument is invalid, or the file has no texts.
         DataError: The content of the file is invalid.
 
-    Example:
+    Examples:
         >>> em.encode_data("mosi.pkl", encoder="bert-base-uncased", output="mosi-bert.npz")
     """
     source = source_of(data)

@@ -86,7 +86,7 @@ def distill(
         DataError: The data does not fit the teachers.
         TrainingError: The training diverged.
 
-    Example:
+    Examples:
         >>> student = em.distill(teacher, data="mosi.pkl", output_dir="student")
         >>> student = em.distill(["hrlf-0", "hrlf-1"], recipe={"size": "nano"}, output_dir="nano")
     """

@@ -77,7 +77,7 @@ def evaluate(
         DataError: The data does not fit the model, or the split has no labels.
         BackendUnavailableError: The backend of a bundle is not available here.
 
-    Example:
+    Examples:
         >>> table = em.evaluate("bundle", data="mosi.pkl")
         >>> print(table)  # for people
         >>> table.by_subset["lav"]["mae"]

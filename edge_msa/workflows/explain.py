@@ -182,7 +182,7 @@ def explain(
         DataError: The data does not match the run, or no sample of the split has a valid frame.
         UsageError: An argument is invalid, or the split has no sample with one of the ids.
 
-    Example:
+    Examples:
         >>> em.explain(teacher, data="mosi.pkl", samples=["03bSnISJMiM_1"], output="explain.html")
     """
     path, source = path_of(run, "run", "a run or the path of its folder"), optional_source(data)

@@ -158,7 +158,7 @@ class ExportedBundle(Table):
             BundleError: The bundle is damaged.
             BackendUnavailableError: No backend of the bundle is available here.
 
-        Example:
+        Examples:
             >>> with bundle.load() as session:
             ...     session.predict(audio=frames).score
         """
@@ -248,7 +248,7 @@ def export(
         GateFailedError: The requested precision loses too much accuracy; the bundle is written with the best precisions
             that passed. Or the model does not beat a constant; nothing is written.
 
-    Example:
+    Examples:
         >>> bundle = em.export(calibrated, target="laptop-x86", output_dir="bundle")
         >>> bundle
         <ExportedBundle for laptop-x86: openvino int8 177 KB, onnxruntime int8 165 KB, bundle/>

@@ -48,7 +48,7 @@ def import_almt(
         UsageError: The file does not exist, or its number of outputs does not fit the task.
         DataError: The file is not a checkpoint of ALMT.
 
-    Example:
+    Examples:
         >>> teacher = em.import_almt("almt-mosi.pth", output_dir="teacher")
     """
     file = path_of(checkpoint, "checkpoint", "the path of a .pth file")

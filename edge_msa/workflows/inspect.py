@@ -90,7 +90,7 @@ def inspect(
         LintError: The version is unknown, the target has no TensorRT or DLA, or the bundle has no TensorRT graphs.
         ExportError: A graph cannot be loaded.
 
-    Example:
+    Examples:
         >>> em.inspect("bundle-jetson", tensorrt="8.5").problem
     """
     path = path_of(bundle, "bundle", "a bundle or the path of an .onnx file")
@@ -117,7 +117,7 @@ def devices() -> dict[str, DeviceProfile]:
     Raises:
         ProfileError: A profile in the folder that `EDGE_MSA_DEVICES` names is invalid.
 
-    Example:
+    Examples:
         >>> em.devices()["jetson-orin-nano"].tensorrt
     """
     return dict(load_profiles())

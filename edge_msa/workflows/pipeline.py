@@ -87,7 +87,7 @@ class Pipeline:
     Raises:
         UsageError: An argument is invalid, or the recipe has an unknown key or an invalid value.
 
-    Example:
+    Examples:
         >>> pipeline = em.Pipeline("mosi.pkl", output_dir="demo", target="laptop-x86")
         >>> result = pipeline.run()
         >>> print(result)  # the table of accuracy and latency

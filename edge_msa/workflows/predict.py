@@ -134,7 +134,7 @@ def predict(
         DataError: The data does not fit the model.
         BackendUnavailableError: The backend of a bundle is not available here.
 
-    Example:
+    Examples:
         >>> predictions = em.predict("bundle", data="new.csv")
         >>> predictions[0].score, predictions[0].label
         (1.23, 'positive')

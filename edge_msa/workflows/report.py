@@ -109,7 +109,7 @@ def report(
         RunError: A path has no valid measurements, or the evaluations use different data.
         UsageError: An argument is invalid.
 
-    Example:
+    Examples:
         >>> page = em.report([em.evaluate("bundle"), em.bench("bundle")], output="report.html")
         >>> print(page)
     """

@@ -148,7 +148,7 @@ def reproduce(
         DataError: A split is missing or empty.
         TrainingError: A training diverged.
 
-    Example:
+    Examples:
         >>> print(em.reproduce("hrlf", data="mosi.pkl", seeds=3, output_dir="reproduction"))
     """
     check_choice(model, "model", ModelName)

@@ -229,7 +229,7 @@ def search(
         StorageError: The storage is locked, damaged or unreachable.
         EdgeMsaError: All trials failed.
 
-    Example:
+    Examples:
         >>> result = em.search("mosi.pkl", target="laptop-x86", trials=40, output_dir="search")
         >>> print(result)
     """

@@ -88,7 +88,7 @@ def sensitivity(
         UsageError: An argument or the data cannot be used, or the target does not support int8.
         RunUsageError: `model` is no calibration run, or `output_dir` contains something else.
 
-    Example:
+    Examples:
         >>> calibrated = em.sensitivity(calibrated, target="laptop-x86", output_dir="mixed")
     """
     model_path, data_path = path_of(model, "model", "a run of calibrate"), optional_source(data)

@@ -112,7 +112,7 @@ def train_text(
         DataError: The transcripts cannot be used.
         TrainingError: The training diverged.
 
-    Example:
+    Examples:
         >>> text = em.train_text("reviews.csv", encoder="bert-base-uncased", output_dir="text")
     """
     files = sources_of(transcripts, "transcripts")
@@ -197,7 +197,7 @@ def distill_text(
         DataError: The transcripts cannot be used.
         TrainingError: The training diverged.
 
-    Example:
+    Examples:
         >>> small = em.distill_text(text, transcripts="reviews.csv", output_dir="table")
     """
     teacher_paths = paths_of(teachers, "teachers", "a run, or a list of runs")

@@ -157,7 +157,7 @@ def sweep_text(
     Raises:
         UsageError: An argument is invalid, or this process is one of several.
 
-    Example:
+    Examples:
         >>> print(em.sweep_text("reviews.csv", encoder="bert-base-uncased", output_dir="sweep"))
     """
     require_single_process("text sweep")

@@ -89,7 +89,7 @@ def train(
         DataError: The content of the data cannot be used for training.
         TrainingError: The training diverged.
 
-    Example:
+    Examples:
         >>> import edge_msa as em
         >>> em.train("mosi.pkl", model="hrlf", epochs=5, output_dir="teacher")
         <Run teacher hrlf, validation MAE 0.712, teacher/>

@@ -31,51 +31,80 @@ from __future__ import annotations
 
 
 class EdgeMsaError(Exception):
-    """Base class of all edge-msa errors. `exit_code` is the exit code of a command line that fails with it."""
+    """Base class of all edge-msa errors. `exit_code` is the exit code of a command line that fails with it.
+
+    What to do: Correct what the message names, and run the command again.
+    """
 
     exit_code: int = 1
 
 
 class UsageError(EdgeMsaError):
-    """An argument, option or input cannot be used: wrong shape, non-finite value, unknown name."""
+    """An argument, option or input cannot be used: wrong shape, non-finite value, unknown name.
+
+    What to do: Correct the argument, option or input that the message names. `--help` shows what a command takes.
+    """
 
     exit_code = 2
 
 
 class DataError(EdgeMsaError):
-    """A data file cannot be loaded, or its content cannot be used."""
+    """A data file cannot be loaded, or its content cannot be used.
+
+    What to do: Correct the file, or choose another one. `edge-msa data inspect FILE` shows its content.
+    """
 
 
 class BundleError(EdgeMsaError):
-    """The bundle does not match its manifest, or its manifest is missing or invalid."""
+    """The bundle does not match its manifest, or its manifest is missing or invalid.
+
+    What to do: Copy the whole folder of the bundle again, or export it again.
+    """
 
 
 class InferenceError(EdgeMsaError):
-    """A backend failed while running a graph, or the graph returned a non-finite output."""
+    """A backend failed while running a graph, or the graph returned a non-finite output.
+
+    What to do: Run `edge-msa-run verify BUNDLE`. If it fails too, choose another backend or export again.
+    """
 
 
 class BuildError(EdgeMsaError):
-    """A TensorRT plan could not be built, or the built plan is not the requested one."""
+    """A TensorRT plan could not be built, or the built plan is not the requested one.
+
+    What to do: Build again with `edge-msa-run build BUNDLE`. `edge-msa-run doctor` examines the device.
+    """
 
 
 class CacheError(EdgeMsaError):
-    """The backend cache cannot be written."""
+    """The backend cache cannot be written.
+
+    What to do: Free disk space, or set `EDGE_MSA_CACHE` to a folder that you can write to.
+    """
 
 
 class ParityError(EdgeMsaError):
-    """A golden prediction differs from the torch prediction by more than the tolerance."""
+    """A golden prediction differs from the torch prediction by more than the tolerance.
+
+    What to do: Choose another backend or precision. `edge-msa-run doctor BUNDLE` examines the device.
+    """
 
     exit_code = 3
 
 
 class BackendUnavailableError(EdgeMsaError):
-    """A backend, library or device is not available on this machine. The message says how to get it."""
+    """A backend, library or device is not available on this machine. The message says how to get it.
+
+    What to do: Install what the message names, or choose another backend or device.
+    """
 
     exit_code = 4
 
 
 class PackageImportError(BackendUnavailableError):
     """A package is not installed, or cannot be imported.
+
+    What to do: Run the command in the message.
 
     Attributes:
         reason: what is wrong, without the fix.

@@ -22,6 +22,7 @@ else:
 
 SHELL = {"sh", "bash", "console"}
 LANGUAGES = SHELL | {"python", "toml", "text", "json", "mermaid", "dockerfile", "ini", "yaml"}
+COMPLETION = {"--install-completion", "--show-completion"}
 PLACEHOLDER = re.compile(r"[\[\]|]|\.\.\.|^-{0,2}$")
 """A word of a usage line, such as `[--dla]`, `P|all` or `BUNDLE...`, which no parser accepts."""
 
@@ -80,7 +81,7 @@ def check_option_names(words: list[str]) -> None:
         default = getattr(command, "default_command", None)
         assert default or not commands or not rest or not rest[0].isalpha(), f"unknown command {rest[0]}"
         options = [option for item in (command, *commands) for option in item.params]
-        known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
+        known = {name for option in options for name in (*option.opts, *option.secondary_opts)} | COMPLETION
     else:
         names, rest = words[1].split("|"), words[2:]
         known = {name for item in names for name in runtime_commands()[item]._option_string_actions}
