@@ -174,7 +174,7 @@ def test_data_without_a_modality_is_explained(toy: Path, tmp_path: Path) -> None
         ("{toy}/hrlf --data {toy}/wide.npz", 1, "audio must have 16 features per frame, got 5 in toy <i>"),
         ("{toy}/hrlf --data {toy}/silent.npz", 1, "valid split of toy <i> has a valid frame"),
         ("{toy}/hrlf --output {toy}", 2, "is a folder"),
-        ("{toy}/hrlf --split tset", 2, "'tset' is not one of"),
+        ("{toy}/hrlf --split tset", 2, "must be one of train, valid, test, got 'tset'"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(
