@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_msa.benchmark.machine import matches_profile
-from edge_msa.console import activity, print_note, print_progress
+from edge_msa.console import activity, print_note, print_progress, report_progress
 from edge_msa.data.dataset import Dataset, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import gate_points, measure
@@ -167,11 +167,14 @@ def measure_precisions(
         )
     bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
     latencies = None if measure_latency is None else measure_latency(bundle.path)
-    return tuple(
-        item
-        for backend in bundle.manifest.backends
-        for item in _measure_backend(bundle, backend, dataset.task, split, signal, latencies)
-    )
+    total = sum(len(bundle.precisions(backend)) for backend in bundle.manifest.backends)
+    measured: list[PrecisionMeasurement] = []
+    for backend in bundle.manifest.backends:
+        for item in _measure_backend(bundle, backend, dataset.task, split, signal, latencies):
+            measured.append(item)
+            text = f"precision {len(measured)} of {total} measured: {item.backend} {item.precision}"
+            report_progress("export: precision", len(measured), total, text)
+    return tuple(measured)
 
 
 def skip_latency(_: Path) -> LatencyRounds:

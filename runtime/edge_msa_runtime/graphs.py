@@ -71,6 +71,11 @@ class Graphs:
         """Milliseconds spent so far on opening the bundle and the backend and on loading graphs."""
         return sum(self._load_times)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the graphs were released."""
+        return self._is_closed
+
     def check_open(self) -> None:
         """Raise a UsageError if the graphs are closed."""
         if self._is_closed:

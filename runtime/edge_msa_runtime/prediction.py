@@ -11,7 +11,7 @@ from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.errors import InferenceError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Prediction:
     """The result of `Session.predict` or `Stream.predict`.
 
@@ -39,6 +39,16 @@ class Prediction:
     precision: str
     latency_ms: float
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the result, e.g. `<Prediction 1.23 positive from la, 0.41 ms>`; warnings are counted."""
+        if self.score is not None:
+            result = " ".join(filter(None, [f"{self.score:.3g}", self.label]))
+        else:
+            result = f"{self.label} {self.probabilities.get(self.label, 0.0):.2f}"
+        count = len(self.warnings)
+        warnings = f", {count} warning{'s' * (count > 1)}" if count else ""
+        return f"<Prediction {result} from {self.subset}, {self.latency_ms:.3g} ms{warnings}>"
 
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as plain JSON values."""

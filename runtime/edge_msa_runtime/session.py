@@ -7,7 +7,7 @@ import operator
 import os
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Collection, Mapping, Sequence
 
 from edge_msa_runtime.backends import Backend, BackendOptions, check_backend_name, open_backend
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
@@ -24,6 +24,8 @@ from edge_msa_runtime.text.tokenizer import check_truncate, truncation_warnings
 from edge_msa_runtime.text.words import join_words
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from edge_msa_runtime.inputs.validation import Frames
     from edge_msa_runtime.programs import State
     from edge_msa_runtime.text.tokenizer import TokenizedText
@@ -62,6 +64,14 @@ class Session:
         )
         self._text_encoder = open_text_encoder(bundle, graphs)
 
+    def __repr__(self) -> str:
+        """Return what the session runs, e.g. `<Session bundle-laptop: openvino int8 on CPU, lav>`."""
+        name = self.manifest.name
+        state = ", closed" if self._graphs.is_closed else ""
+        inputs = Subset.of(self.manifest.modalities).value + (" or text" if self._text_encoder is not None else "")
+        device = f" on {self.device}" if self.device else ""
+        return f"<Session {name}: {self.backend} {self.precision}{device}, {inputs}{state}>"
+
     @property
     def manifest(self) -> Manifest:
         """The bundle's manifest."""
@@ -94,10 +104,10 @@ class Session:
         self,
         *,
         text: str | Sequence[str] | None = None,
-        language: Any = None,
-        audio: Any = None,
-        vision: Any = None,
-        valid: Mapping[str, Any] | None = None,
+        language: ArrayLike | None = None,
+        audio: ArrayLike | None = None,
+        vision: ArrayLike | None = None,
+        valid: Mapping[str, ArrayLike] | None = None,
         truncate: str = "end",
     ) -> Prediction:
         """Predict the sentiment of one utterance.

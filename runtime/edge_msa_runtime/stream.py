@@ -18,6 +18,8 @@ from edge_msa_runtime.text.stream_text import StreamText
 from edge_msa_runtime.text.words import Word, parse_words
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from edge_msa_runtime.bundle.manifest import Manifest
     from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.inputs.validation import InputValidator
@@ -81,6 +83,13 @@ class Stream:
         self._far: dict[str, None] = {}  # modalities with frames far out of the range seen in training
         self._pushed: dict[str, float] = {}  # when the last valid frame or word of a modality arrived
 
+    def __repr__(self) -> str:
+        """Return what a prediction would use, e.g. `<Stream with la, 12 words>`. It changes nothing."""
+        with self._lock:
+            names = set(self._states) | ({"language"} if self._text is not None and self._text.is_stale else set())
+            words = f", {self._text.total_words} words" if self._text is not None else ""
+            return f"<Stream with {Subset.of(names).value if names else 'no frames'}{words}>"
+
     @property
     @_exclusive
     def subset(self) -> str:
@@ -109,11 +118,11 @@ class Stream:
         self,
         *,
         text: str | Sequence[str] | None = None,
-        times: Any = None,
-        language: Any = None,
-        audio: Any = None,
-        vision: Any = None,
-        valid: Mapping[str, Any] | None = None,
+        times: ArrayLike | Sequence[tuple[float, float]] | None = None,
+        language: ArrayLike | None = None,
+        audio: ArrayLike | None = None,
+        vision: ArrayLike | None = None,
+        valid: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         """Add any number of frames or words.
 

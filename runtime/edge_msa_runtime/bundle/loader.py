@@ -36,7 +36,7 @@ _COPY_AGAIN = "Copy the bundle again"
 _EXPORT_AGAIN = "Export the bundle again"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Bundle:
     """A verified bundle.
 
@@ -49,6 +49,11 @@ class Bundle:
     path: Path
     manifest: Manifest
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return what the bundle contains, e.g. `<Bundle bundle-laptop for laptop-x86: openvino fp32/int8>`."""
+        backends = ", ".join(f"{name} {'/'.join(self.precisions(name))}" for name in self.manifest.backends)
+        return f"<Bundle {self.manifest.name} for {self.manifest.target}: {backends}>"
 
     def graph(self, backend: str, precision: str, key: GraphKey) -> GraphSpec | None:
         """Return a graph of a backend at a precision, or None if the bundle does not have it."""

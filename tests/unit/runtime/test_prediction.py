@@ -72,3 +72,9 @@ def test_the_score_is_clamped_to_the_scale_but_outputs_are_not(output: float, sc
     prediction = _prediction([output], dataclasses.replace(MOSI, low=-3.0, high=3.0))
     assert (prediction.score, prediction.outputs) == (score, (output,))
     assert _prediction([output], MOSI).score == output
+
+
+def test_the_repr_says_what_was_predicted() -> None:
+    assert repr(_prediction([1.234], MOSI)) == "<Prediction 1.23 positive from l, 1 ms, 1 warning>"
+    emotions = TaskSpec("emotions", 2, ("happy", "sad"))
+    assert repr(_prediction([0.0, -5.0], emotions)) == "<Prediction happy 0.50 from l, 1 ms, 1 warning>"

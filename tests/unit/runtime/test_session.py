@@ -300,3 +300,15 @@ def test_values_slightly_out_of_range_give_no_warning(session: Session, frames: 
     for norm, far in ((0.99, False), (1.01, True)):  # all frames with nearly the largest norm without a warning
         level = np.float32(norm * limit / np.sqrt(audio.shape[1]))
         assert bool(session.predict(audio=np.full_like(audio, level)).warnings) == far
+
+
+def test_reprs_say_what_sessions_bundles_and_streams_are(shared_bundle: Path, frames: Callable[..., Any]) -> None:
+    with load(shared_bundle, "onnxruntime") as opened:
+        name, target = opened.manifest.name, opened.manifest.target
+        assert repr(opened) == f"<Session {name}: onnxruntime fp32{f' on {opened.device}' * bool(opened.device)}, lav>"
+        assert repr(opened.bundle).startswith(f"<Bundle {name} for {target}: ")
+        stream = opened.create_stream()
+        assert repr(stream) == "<Stream with no frames>"
+        stream.push(audio=frames("audio", 3), language=frames("language", 2))
+        assert repr(stream) == "<Stream with la>"
+    assert repr(opened).endswith(", lav, closed>")

@@ -194,7 +194,7 @@ def test_data_without_test_is_refused_before_training(recipe: Path, tmp_path: Pa
 
 
 def test_fewer_than_one_seed_is_refused(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--seeds must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="seeds must be at least 1, got 0"):
         call(archive, recipe, tmp_path / "out", seeds=0)
 
 
