@@ -55,7 +55,7 @@ docs: $(STAMP) ## build the documentation site in site/; a warning or a dead lin
 	$(MKDOCS) build --strict
 
 docs-serve: $(STAMP) ## show the documentation site on port 8000, and build it again when a file changes
-	$(MKDOCS) serve
+	NOTEBOOK_CACHE=true $(MKDOCS) serve
 
 lint: $(STAMP) ## ruff, mypy --strict, the import rules, and the retired terms
 	$(BIN)/ruff check .
@@ -74,4 +74,4 @@ bench: $(STAMP) ## benchmark int8 against fp32 on long windows, ALMT, and traini
 	$(BIN)/edge-msa bench training
 
 clean: ## remove the environments and the demo
-	rm -rf $(VENV) .aarch64 .pythons .import_linter_cache .coverage demo build dist site
+	rm -rf $(VENV) .aarch64 .pythons .import_linter_cache .coverage demo build dist site .cache

@@ -12,6 +12,10 @@ from typing import Any
 _DOCS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(_DOCS), *(str(_DOCS.parent / name) for name in (".", "export", "calibrate", "runtime"))]
 
+from mkdocs.config.defaults import MkDocsConfig  # noqa: E402
+from mkdocs.plugins import event_priority  # noqa: E402
+from mkdocs.structure.files import File, Files  # noqa: E402
+
 from site_pages import commands, devices, errors, python_names, recipes, records  # noqa: E402
 
 MARKER = re.compile(r"^<!-- generated: (\S+) -->$", re.MULTILINE)
@@ -31,6 +35,18 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "toolkit-api": python_names.describe_toolkit,
     "runtime-api": python_names.describe_runtime,
 }
+
+
+NOTEBOOKS = ("examples/quickstart.ipynb",)
+"""Notebooks outside `docs/` that are pages of the site."""
+
+
+@event_priority(100)  # before the plugin that renders notebooks
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the notebooks to the pages. MkDocs calls this once per build."""
+    for name in NOTEBOOKS:
+        files.append(File(name, str(_DOCS.parent), config.site_dir, config.use_directory_urls))
+    return files
 
 
 def on_page_markdown(markdown: str, **_options: Any) -> str:
