@@ -111,7 +111,7 @@ def bench(
         output: JSON file to write with the measurements, for `report`.
         overwrite: Whether to replace an existing file.
         verbose: Whether to print progress and notes.
-        on_progress: Called while bundles are measured.
+        on_progress: Called after the load time of each graph set was measured; not with `host`.
 
     Returns:
         The measurements, as a table with one row per backend, precision and subset. Latencies are in milliseconds.
@@ -233,7 +233,7 @@ def bench_students(
         threads: CPU threads of one prediction.
         repeats: Timed predictions of each.
         verbose: Whether to print progress.
-        on_progress: Called while students are measured.
+        on_progress: Not called: the measurement is one step.
     """
     _check_numbers(threads, repeats)
     lengths = "/".join(map(str, students.LENGTHS.values()))
@@ -260,7 +260,7 @@ def bench_runtime(
         threads: CPU threads of one prediction.
         repeats: Timed calls of each kind.
         verbose: Whether to print progress.
-        on_progress: Called while calls are measured.
+        on_progress: Not called: the measurement is one step.
     """
     _check_numbers(threads, repeats)
     given = None if bundle is None else path_of(bundle, "bundle", "a bundle or the path of one")
@@ -284,7 +284,7 @@ def bench_almt(
         threads: CPU threads of one prediction.
         repeats: Timed predictions of each.
         verbose: Whether to print progress.
-        on_progress: Called while ALMT is measured.
+        on_progress: Not called: the measurement is one step.
     """
     _check_numbers(threads, repeats)
     lengths = "/".join(map(str, almt.MOSI.lengths.values()))
@@ -300,7 +300,7 @@ def bench_training(*, verbose: bool = False, on_progress: OnProgress | None = No
 
     Args:
         verbose: Whether to print progress.
-        on_progress: Called while trainings are measured.
+        on_progress: Not called: the measurement is one step.
     """
     for model in throughput.MODELS:
         shapes = ", ".join(f"{name} {frames} x {width}" for name, (frames, width) in throughput.SHAPES[model].items())

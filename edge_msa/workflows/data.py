@@ -212,7 +212,7 @@ def encode_data(
         clip_labels: As in `inspect_data`. The archive keeps the choice.
         overwrite: Whether to replace an existing file.
         verbose: Whether to print progress and notes.
-        on_progress: Called while texts are encoded.
+        on_progress: Not called: the encoding is one step.
 
     Returns:
         The path of the archive.

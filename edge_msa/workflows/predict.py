@@ -123,7 +123,7 @@ def predict(
         output: File to write with the predictions, `.csv` or `.json`.
         overwrite: Whether to replace an existing file.
         verbose: Whether to print progress and notes.
-        on_progress: Called while samples are predicted.
+        on_progress: Not called: the prediction is one step.
 
     Returns:
         The predictions, one per sample, in the order of the file.

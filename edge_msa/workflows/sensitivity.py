@@ -79,7 +79,7 @@ def sensitivity(
         task: What the labels mean (default: what the data states).
         overwrite: Whether to replace a run of other inputs or options in `output_dir`.
         verbose: Whether to print progress and notes.
-        on_progress: Called during the search.
+        on_progress: Not called yet; with `verbose`, a line per scored plan is printed.
 
     Returns:
         The calibration run with a mixed-precision plan per quantization scheme, which `export` takes.
