@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
 	@date > $@
 
 demo: $(STAMP) ## train, distill, calibrate, export, measure and report on the synthetic default dataset
-	$(BIN)/edge-msa pipeline --output-dir demo
+	$(BIN)/edge-msa demo
 	@command -v edge-msa > /dev/null || echo 'To use these commands in this shell, first run: . $(BIN)/activate'
 
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs

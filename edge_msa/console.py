@@ -77,6 +77,7 @@ class _Settings:
     on_progress: ProgressCallback | None = None
     printed_notes: set[str] = field(default_factory=set)
     kept: list[Path] = field(default_factory=list)
+    next_commands: list[str] = field(default_factory=list)
 
 
 _settings: ContextVar[_Settings | None] = ContextVar("console_settings", default=None)
@@ -324,8 +325,14 @@ def print_output(name: str, path: Path, next_command: str | None = None) -> None
 
 def print_next(command: str) -> None:
     """Print the command to run next, as it can be copied to a shell. A quiet command does not print it."""
+    _current().next_commands.append(command)
     if _current().level >= _Level.MESSAGES:
         print_result(f"next: {command}")
+
+
+def has_next() -> bool:
+    """Return whether the command has printed a command to run next."""
+    return bool(_current().next_commands)
 
 
 def print_up_to_date(path: Path) -> None:

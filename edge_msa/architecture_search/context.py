@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge_msa.architecture_search.space import PRECISION, Params, SearchSpace, flatten_recipe, nest_params, parse_space
+from edge_msa.artifacts.dry_run import end_dry_run
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.machine import matches_profile, unavailable_reason
@@ -159,6 +160,8 @@ def prepare_search(config: SearchConfig) -> SearchContext:
     if config.train_samples is not None:
         path = config.output_dir / f"{DATA_PREFIX}{inputs['data']}.npz"
         data = str(path)
+        if not path.is_file():
+            end_dry_run()  # everything else depends on the samples
         with wait_for_turn(path, "the training samples"):
             dataset = _select_training_samples(dataset, config.train_samples, config.seed, path)
     return SearchContext(config, settings, data, dataset, profile, default_recipe, space, inputs)

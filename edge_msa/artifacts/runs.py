@@ -16,6 +16,7 @@ import json
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.arguments import AnyPath, path_of
+from edge_msa.artifacts.dry_run import is_dry_run, record_seconds, report_lookup
 from edge_msa.artifacts.locks import exclusive
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.requests import Request, check_may_replace
@@ -259,9 +261,17 @@ def find_current_run(output_dir: Path, request: Request) -> Run | None:
     Raises:
         RunUsageError: `output_dir` holds something else, or a run of another request that may not be replaced.
     """
-    restore_folder(output_dir)
-    _finish_replacement(output_dir, request.cache_key)
+    if not is_dry_run():
+        restore_folder(output_dir)
+        _finish_replacement(output_dir, request.cache_key)
     check_replaceable(output_dir)
+    run = _find_run(output_dir, request)
+    resumes = _is_unfinished(_work_folder(output_dir), request.cache_key)
+    report_lookup(output_dir, request, is_current=run is not None, resumes=resumes)
+    return run
+
+
+def _find_run(output_dir: Path, request: Request) -> Run | None:
     if not (output_dir / INFO_NAME).is_file():
         return None
     existing: Request | None = None
@@ -272,6 +282,12 @@ def find_current_run(output_dir: Path, request: Request) -> Run | None:
             return load_run(output_dir)
     check_may_replace(output_dir, existing, request)
     return None
+
+
+def _is_unfinished(work: Path, cache_key: str) -> bool:
+    """Return whether a folder contains the progress of an interrupted command with this cache key."""
+    marker = work / _CACHE_KEY_NAME
+    return marker.is_file() and marker.read_text(encoding="utf-8") == cache_key
 
 
 def _finish_replacement(output_dir: Path, cache_key: str) -> None:
@@ -305,11 +321,11 @@ def new_run(output_dir: Path, cache_key: str) -> Iterator[Path]:
     check_replaceable(output_dir)
     with exclusive(output_dir):
         work = _work_folder(output_dir)
-        marker = work / _CACHE_KEY_NAME
-        if not (marker.is_file() and marker.read_text(encoding="utf-8") == cache_key):
+        started, resumes = time.monotonic(), _is_unfinished(work, cache_key)
+        if not resumes:
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
-            marker.write_text(cache_key, encoding="utf-8")
+            (work / _CACHE_KEY_NAME).write_text(cache_key, encoding="utf-8")
         try:
             yield work
             _publish(work, output_dir)
@@ -320,6 +336,9 @@ def new_run(output_dir: Path, cache_key: str) -> Iterator[Path]:
                 shutil.rmtree(work)
             raise
         keep_progress(output_dir)
+        if not resumes:
+            info = _load_info(output_dir / INFO_NAME)
+            record_seconds(output_dir, info.command, info.recipe, time.monotonic() - started)
 
 
 def _work_folder(output_dir: Path) -> Path:

@@ -14,11 +14,23 @@ from edge_msa.cli.bench import bench_app
 from edge_msa.cli.calibrate import calibrate
 from edge_msa.cli.config import config_app
 from edge_msa.cli.data import data_app, import_app
+from edge_msa.cli.demo import demo
 from edge_msa.cli.devices import devices_app
 from edge_msa.cli.distill import compare, distill
 from edge_msa.cli.evaluate import evaluate
 from edge_msa.cli.export import export
-from edge_msa.cli.help import HELP, QUIET, QUIET_HELP, VERBOSE, VERBOSE_HELP, Command, Group, set_quiet, set_verbose
+from edge_msa.cli.help import (
+    HELP,
+    QUIET,
+    QUIET_HELP,
+    VERBOSE,
+    VERBOSE_HELP,
+    Command,
+    Group,
+    SlowCommand,
+    set_quiet,
+    set_verbose,
+)
 from edge_msa.cli.inspect import inspect
 from edge_msa.cli.pipeline import pipeline
 from edge_msa.cli.predict import predict
@@ -62,15 +74,18 @@ def options(
     """
 
 
+SLOW = (demo, pipeline, train, distill, compare, calibrate, sensitivity, export, reproduce, search)
+"""Commands with `--dry-run`."""
+
 for section, commands in {
-    "Start": (pipeline,),
+    "Start": (demo, pipeline),
     "Train": (train, distill, compare),
     "Ship": (calibrate, sensitivity, export, inspect, predict),
     "Measure": (evaluate, report, explain),
     "Research": (reproduce, search),
 }.items():
     for command in commands:
-        app.command(cls=Command, rich_help_panel=section)(command)
+        app.command(cls=SlowCommand if command in SLOW else Command, rich_help_panel=section)(command)
 
 for section, name, group in (
     ("Start", "devices", devices_app),

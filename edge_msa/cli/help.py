@@ -10,10 +10,13 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from edge_msa.artifacts.dry_run import dry_run
 from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.cli.help_page import WithHelpPage
+from edge_msa.cli.next_commands import suggest_next
 from edge_msa.cli.paths import Output, check_may_replace_files, check_paths, path_marks
-from edge_msa.console import command_messages
+from edge_msa.cli.plan import print_plan
+from edge_msa.console import command_messages, has_next, print_next
 from edge_msa.errors import UsageError
 from edge_msa.workflows.api import called_by_command
 
@@ -21,6 +24,8 @@ HELP = ("-h", "--help")
 VERBOSE = ("-v", "--verbose")
 QUIET = ("-q", "--quiet")
 OVERWRITE = "--overwrite"
+DRY_RUN = "--dry-run"
+DRY_RUN_HELP = "Print the steps, which of them are up to date, and the estimated time. Write nothing."
 OVERWRITE_HELP = "Replace an existing output of other options or data."
 VERBOSE_HELP = "Print details on stderr: more notes, tables, and the messages of libraries."
 QUIET_HELP = "Print results and errors only."
@@ -31,6 +36,10 @@ _flags_app = typer.Typer(add_completion=False)
 
 def _set_overwrite(ctx: typer.Context, value: bool) -> None:
     ctx.meta[OVERWRITE] = value
+
+
+def _set_dry_run(ctx: typer.Context, value: bool) -> None:
+    ctx.meta[DRY_RUN] = value
 
 
 def set_verbose(ctx: typer.Context, value: bool) -> None:
@@ -50,6 +59,9 @@ def _flags(
     overwrite: Annotated[
         bool, typer.Option(OVERWRITE, help=OVERWRITE_HELP, expose_value=False, callback=_set_overwrite)
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option(DRY_RUN, help=DRY_RUN_HELP, expose_value=False, callback=_set_dry_run)
+    ] = False,
     verbose: Annotated[
         bool, typer.Option(*VERBOSE, help=VERBOSE_HELP, expose_value=False, callback=set_verbose)
     ] = False,
@@ -61,12 +73,17 @@ def _flags(
 class Command(WithHelpPage, TyperCommand):
     """A command with `--verbose`, `--quiet`, and `--overwrite` if it has outputs, which it checks before it starts."""
 
+    has_dry_run = False
+    """Whether the command has `--dry-run`."""
+
     # Any: depending on the version of Typer, the types are from click or from Typer's copy of it.
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Add the parameters."""
         super().__init__(*args, **kwargs)
-        overwrite, *messages = typer.main.get_command(_flags_app).params
-        self.params += [overwrite, *messages] if self._has_output() else messages
+        overwrite, dry_run, *messages = typer.main.get_command(_flags_app).params
+        self.params += [overwrite] if self._has_output() else []
+        self.params += [dry_run] if self.has_dry_run else []
+        self.params += messages
 
     def invoke(self, ctx: Any) -> Any:
         """Check the outputs and run the command, which prints what the user wants to see.
@@ -88,10 +105,25 @@ class Command(WithHelpPage, TyperCommand):
             called_by_command(),
             allow_replacing("any" if overwrite else "same"),
         ):
-            return super().invoke(ctx)
+            if not ctx.meta.get(DRY_RUN):
+                result = super().invoke(ctx)
+                name = ctx.command_path.removeprefix(f"{ctx.find_root().command_path} ")
+                if not has_next() and (command := suggest_next(name, ctx.params)):
+                    print_next(command)
+                return result
+            with dry_run() as plan:
+                super().invoke(ctx)
+            print_plan(plan, json=bool(ctx.params.get("json")))
+            return None
 
     def _has_output(self) -> bool:
         return self.callback is not None and any(isinstance(mark, Output) for _, _, mark in path_marks(self.callback))
+
+
+class SlowCommand(Command):
+    """A command with `--dry-run`, because it can take more than a few seconds."""
+
+    has_dry_run = True
 
 
 class Group(WithHelpPage, TyperGroup):

@@ -175,7 +175,7 @@ TensorBoard = Annotated[
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Print the result as one line of JSON at the end of stdout."),
+    typer.Option("--json", help="Print the result as one line of JSON on stdout, and everything else on stderr."),
 ]
 Target = Annotated[str, typer.Option("--target", metavar="NAME", help=TARGET_HELP, autocompletion=complete_target)]
 BundleTarget = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge_msa.cli.help import Command, Group
+from edge_msa.cli.help import Group, SlowCommand
 from edge_msa.cli.options import (
     ENCODER_HELP,
     LAYERS_HELP,
@@ -35,7 +35,7 @@ text_app = typer.Typer(
 )
 
 
-@text_app.command("train", cls=Command)
+@text_app.command("train", cls=SlowCommand)
 def text_train(
     transcripts: Transcripts,
     output_dir: OutputDir,
@@ -78,7 +78,7 @@ def text_train(
     )
 
 
-@text_app.command("distill", cls=Command)
+@text_app.command("distill", cls=SlowCommand)
 def text_distill(
     teacher: Teachers,
     transcripts: Transcripts,
@@ -121,7 +121,7 @@ def text_distill(
     )
 
 
-@text_app.command("sweep", cls=Command)
+@text_app.command("sweep", cls=SlowCommand)
 def text_sweep(
     transcripts: Transcripts,
     output_dir: ResultsDir,

@@ -14,7 +14,7 @@ from edge_msa.arguments import AnyPath, path_of
 from edge_msa.config.section import Problem, RecipeSection, SectionType, merge_tables, suggestion
 from edge_msa.config.students import StudentRecipe, TextRecipe
 from edge_msa.config.teachers import AlmtRecipe, HrlfRecipe, TeacherName, TeacherRecipe
-from edge_msa.data.opening import SYNTHETIC
+from edge_msa.data.opening import is_synthetic
 from edge_msa.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -101,6 +101,12 @@ def _has_settings(content: Mapping[str, Any], own: str) -> bool:
     """Return whether the content is settings of one table: it has a value that is no table, or a known nested table."""
     nested = _SECTIONS[own].model_fields
     return any(name in nested or not isinstance(value, Mapping) for name, value in content.items())
+
+
+def quick_demo_recipe() -> dict[str, Any]:
+    """Return the tables of the recipe of `edge-msa demo --quick`."""
+    text = (resources.files(__package__) / "quick-demo.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
 def preset_names(table: str) -> tuple[str, ...]:
@@ -261,4 +267,4 @@ def _split_preset(table: Mapping[str, Any], default: str) -> tuple[str, dict[str
 
 
 def _default_preset(data: str) -> str:
-    return "demo" if data == SYNTHETIC else "default"
+    return "demo" if is_synthetic(data) else "default"

@@ -42,6 +42,8 @@ class PipelineRecipe(RecipeSection):
     """How quantization ranges are computed from statistics."""
     num_samples: Annotated[int, Field(ge=1)] = 512
     """Number of training samples to collect statistics from."""
+    title: str = "edge-msa: accuracy and latency"
+    """Heading of the report."""
 
     @field_validator("targets")
     @classmethod

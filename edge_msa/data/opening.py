@@ -1,4 +1,4 @@
-"""Open a dataset by its path, or by the name `synthetic`."""
+"""Open a dataset by its path, or by the name `synthetic` or `synthetic-quick`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ from edge_msa.data.tasks import Task, parse_task
 from edge_msa.errors import DataError, UsageError
 
 SYNTHETIC = "synthetic"
+SYNTHETIC_QUICK = "synthetic-quick"
+"""The same task with fewer samples, for a quick demo."""
 
 Loader = Callable[[Path, LoadOptions], Dataset]
+
+
+def is_synthetic(source: str | Path) -> bool:
+    """Return whether a data source is the name of synthetic data."""
+    return str(source) in {SYNTHETIC, SYNTHETIC_QUICK}
 
 
 def open_dataset(
@@ -26,10 +33,10 @@ def open_dataset(
     clip_labels: bool | None = None,
     labels: bool = True,
 ) -> Dataset:
-    """Open a feature file, a folder of .csd files, or the `synthetic` dataset.
+    """Open a feature file, a folder of .csd files, or the synthetic data.
 
     Args:
-        source: A path, or `synthetic`.
+        source: A path, `synthetic`, or `synthetic-quick`.
         task: Overrides the task that the format states.
         seed: Seed of the synthetic generator; files do not depend on it.
         clip_labels: Whether labels slightly beyond the task's scale are set to its nearest end. None: as an archive
@@ -41,9 +48,9 @@ def open_dataset(
             None.
         DataError: The content is invalid. The message says which value, and how to fix it.
     """
-    if str(source) == SYNTHETIC:
+    if is_synthetic(source):
         with activity("Generating the synthetic data"):
-            return _load_synthetic(task, seed)
+            return _load_synthetic(str(source), task, seed)
     with activity(f"Loading {source}"):
         return _load(Path(source), LoadOptions(task, clip_labels, labels))
 
@@ -79,12 +86,12 @@ def open_and_report(
     return dataset
 
 
-def _load_synthetic(task: Task | None, seed: int) -> Dataset:
+def _load_synthetic(name: str, task: Task | None, seed: int) -> Dataset:
     if task is not None:
         raise UsageError("The synthetic dataset has a fixed task. Omit --task.")
-    from edge_msa.data.synthetic.generator import generate_dataset
+    from edge_msa.data.synthetic.generator import DEFAULT, QUICK, generate_dataset
 
-    return generate_dataset(seed=seed)
+    return generate_dataset(QUICK if name == SYNTHETIC_QUICK else DEFAULT, seed, name=name)
 
 
 def _suggestion(path: Path) -> str:

@@ -6,7 +6,7 @@ from edge_msa.artifacts.runs import Run
 from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset
 from edge_msa.data.labeled import keep_labeled
-from edge_msa.data.opening import SYNTHETIC, open_dataset
+from edge_msa.data.opening import is_synthetic, open_dataset
 from edge_msa.data.tasks import parse_task
 from edge_msa.errors import UnstatedTaskError, UsageError
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
@@ -63,7 +63,7 @@ def data_source_for_run(run: Run, source: str | None) -> str:
 
 
 def _open(run: Run, source: str, task_name: str | None) -> Dataset:
-    if task_name is not None or source == SYNTHETIC:
+    if task_name is not None or is_synthetic(source):
         return open_dataset(source, task=parse_task(task_name))
     try:
         dataset = open_dataset(source)

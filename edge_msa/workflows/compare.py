@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.arguments import AnyPath, check_choice, check_count, optional_source, paths_of, sources_of
+from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, independent_step, is_dry_run
 from edge_msa.artifacts.runs import Run
 from edge_msa.config.recipes import load_tables, student_recipe
 from edge_msa.config.section import merge_tables
@@ -157,12 +158,21 @@ def compare(
     }
     for chosen in recipes.values():
         check_teacher_weights(chosen, setup)
+    steps = [(name, seed, folder / f"{name}-seed{seed}") for name in recipes for seed in range(seeds)]
+    declare_steps([(f"distill {name}, seed {seed}", output) for name, seed, output in steps])
+    if is_dry_run():
+        for name, seed, output in steps:
+            with independent_step():
+                distill_on_setup(setup, recipes[name], output, seed=seed, context=context)
+        declare_steps([(f"evaluate on {split}", None)])
+        end_dry_run()
     results = [_compare(run.path.name, [run], _evaluate([run], setup, split), []) for run in setup.teachers]
     first: list[Evaluation] = []
     for name, chosen in recipes.items():
         runs = [
-            distill_on_setup(setup, chosen, folder / f"{name}-seed{seed}", seed=seed, context=context)
-            for seed in range(seeds)
+            distill_on_setup(setup, chosen, output, seed=seed, context=context)
+            for variant, seed, output in steps
+            if variant == name
         ]
         evaluations = _evaluate(runs, setup, split)
         results.append(_compare(name, runs, evaluations, first))

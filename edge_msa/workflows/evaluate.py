@@ -14,7 +14,7 @@ from edge_msa.benchmark.records import write_records
 from edge_msa.console import print_notes
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.labeled import is_labeled
-from edge_msa.data.opening import SYNTHETIC, open_and_report
+from edge_msa.data.opening import SYNTHETIC, is_synthetic, open_and_report
 from edge_msa.errors import DataError, RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.evaluate import Evaluation, Source, compare_evaluations, write_predictions
 from edge_msa.evaluation.evaluate import evaluate as evaluate_model
@@ -159,7 +159,7 @@ def find_bayes_optimum(source: str, dataset: Dataset, split: SplitName) -> dict[
 
     The source must be `synthetic` itself, because a file can contain a dataset with the same name.
     """
-    if source != SYNTHETIC:
+    if not is_synthetic(source):
         return None
     from edge_msa.data.synthetic.bayes_optimum import compute_bayes_optima
 
@@ -181,9 +181,10 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
 
 
 def _bundle_data_source(path: Path) -> str:
-    """Return `synthetic`, or raise a UsageError if the bundle was made from a file."""
+    """Return the name of the synthetic data, or raise a UsageError if the bundle was made from a file."""
     if (path / MANIFEST_NAME).is_file():
         data = Provenance.from_json(open_bundle(path).manifest.provenance).data
-        if data is None or data.name != SYNTHETIC:
+        if data is None or not is_synthetic(data.name):
             raise UsageError(f"{path} was made from {data.name if data else 'a file'}. Pass this file with --data.")
+        return data.name
     return SYNTHETIC

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shlex
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_msa.arguments import AnyPath, check_choice, optional_source, path_of, path_or_tables, source_of
+from edge_msa.artifacts.dry_run import declare_steps, is_dry_run, record_seconds, report_lookup
 from edge_msa.artifacts.requests import Request, check_may_replace
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.benchmark.precisions import (
@@ -28,6 +30,7 @@ from edge_msa.benchmark.precisions import (
 from edge_msa.benchmark.remote import RemoteConfig, p50_on_host, probe_host, remote_config
 from edge_msa.config.settings import Settings
 from edge_msa.console import (
+    activity,
     format_size,
     print_note,
     print_notes,
@@ -317,6 +320,7 @@ def export_bundle(
         "features": features_to_json(stated),
     }
     requested = _make_request("export", settings, profile, run, unencoded)
+    started = time.monotonic()
     if (failure := _find_current_bundle(output, requested)) is not None:
         print_up_to_date(output)
         return ExportedBundle.of(output, failure and f"{failure}: {output}.")
@@ -354,8 +358,9 @@ def export_bundle(
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
         )
+    record_seconds(output, requested.command, requested.recipe, time.monotonic() - started)
     _print_choices(output, choices)
-    next_command = f"edge-msa-run verify {output}   (on the device: see {output}/README.md)"
+    next_command = f"edge-msa-run verify {output}"
     print_output(f"bundle for {profile.name}", output, next_step(next_command))
     return ExportedBundle.of(output, failure and f"{failure}: {output}.")
 
@@ -364,7 +369,8 @@ def _build(student: DeployableStudent, request: ExportRequest, graphs: GraphsByK
     """Build and verify the graphs of every precision for every backend, and print which are not available."""
     names = ", ".join(item.name for item in request.profile.backends)
     print_progress(f"Building and verifying every precision for {names}.")
-    built = build_graphs(student.network, request, folder, graphs)
+    with activity("Building and verifying the graphs"):
+        built = build_graphs(student.network, request, folder, graphs)
     for (backend, name), reason in built.refused.items():
         print_note(f"{name} is not available for {backend}: {reason}")
     print_notes(filter(None, [summarize_warnings(built.findings)]))
@@ -419,7 +425,14 @@ def _find_current_bundle(output: Path, requested: Request) -> str | None:
     Raises:
         RunUsageError: There is a bundle of another request that may not be replaced.
     """
-    restore_folder(output.absolute())
+    if not is_dry_run():
+        restore_folder(output.absolute())
+    failure = _find_bundle(output, requested)
+    report_lookup(output, requested, is_current=failure is not None)
+    return failure
+
+
+def _find_bundle(output: Path, requested: Request) -> str | None:
     if not (output / MANIFEST_NAME).is_file():
         return None
     record: Mapping[str, Any] = {}
@@ -507,6 +520,7 @@ def export_programs(
     if is_programs_folder(output):
         check_may_replace(output, Request.from_json(load_provenance(output).request or {}), requested)
     check_destination(output, is_programs_folder)
+    report_lookup(output, requested, is_current=False)  # programs are always written again
     student = load_deployable_student(run, dataset)
     written = write_programs(student, profile, chosen, output, requested.to_json())
     print_result(format_programs(written))
@@ -561,6 +575,12 @@ def train_calibrated_student(output_dir: Path, settings: Settings | None = None)
     )
 
 
+def training_steps(output_dir: Path) -> list[tuple[str, Path | None]]:
+    """Return the names and outputs of the steps of `train_calibrated_student`."""
+    names = {"train": "teacher", "distill": "student", "calibrate": "calibrated"}
+    return [(name, output_dir / folder) for name, folder in names.items()]
+
+
 def target_name(target: object) -> str:
     """Return a target argument as the text of a name or of the path of a TOML file.
 
@@ -592,6 +612,7 @@ def _default_run() -> Run:
         print_note(f"No run was passed. Using {DEFAULT_MODEL}.")
         return load_run(DEFAULT_MODEL, "calibration")
     print_note(f"No run was passed. Training the default model in {DEFAULT_MODEL.parent}.")
+    declare_steps(training_steps(DEFAULT_MODEL.parent))
     return train_calibrated_student(DEFAULT_MODEL.parent)
 
 

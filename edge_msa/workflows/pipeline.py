@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_msa.arguments import AnyPath, optional_source, path_of
-from edge_msa.artifacts.cache import compute_cache_key, is_current, mark_current
-from edge_msa.artifacts.requests import allow_replacing
+from edge_msa.artifacts.cache import is_current, mark_current
+from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, record_seconds, report_lookup
+from edge_msa.artifacts.requests import Request, allow_replacing
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.bundles import bench_bundles
 from edge_msa.benchmark.records import BenchRecord, load_records, write_records
 from edge_msa.config.settings import PipelineRecipe, load_settings
 from edge_msa.console import print_step, print_up_to_date
 from edge_msa.data.dataset import SPLITS
-from edge_msa.data.opening import open_and_report
+from edge_msa.data.opening import is_synthetic, open_and_report
+from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
 from edge_msa.evaluation.predictors import open_session, session_predictor, session_source
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.bench import Benchmark
 from edge_msa.workflows.evaluate import find_bayes_optimum, open_predictor
-from edge_msa.workflows.export import ExportedBundle, export, target_name, train_calibrated_student
+from edge_msa.workflows.export import ExportedBundle, export, target_name, train_calibrated_student, training_steps
 from edge_msa.workflows.outputs import output_container
 from edge_msa.workflows.report import ReportPage, write_report
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -146,12 +149,17 @@ class Pipeline:
             GateFailedError: The student does not beat a constant, or a requested precision loses too much accuracy.
         """
         options, folder = self.settings.pipeline, self.output_dir
+        bundle_steps = [(f"export {target}", _bundle_folder(target, folder)) for target in options.targets]
+        page_path = folder / REPORT_NAME
+        declare_steps([*training_steps(folder), *bundle_steps])
+        declare_steps([("evaluate and bench", folder / MEASUREMENTS), ("report", page_path)])
         with allow_replacing("upstream"):
             calibrated = train_calibrated_student(folder, self.settings)
             bundles = tuple(_export(target, calibrated, folder, options) for target in options.targets)
         evaluations, benches = _measure([bundle.path for bundle in bundles], folder, options)
+        end_dry_run()
         print_step("report")
-        page = write_report([folder], folder / REPORT_NAME, in_pipeline=True)
+        page = write_report([folder], page_path, title=options.title, in_pipeline=True)
         return PipelineResult(
             folder,
             load_run(folder / "teacher"),
@@ -164,19 +172,30 @@ class Pipeline:
         )
 
 
+def is_on_synthetic_data(output_dir: Path) -> bool:
+    """Return whether a folder contains the teacher of a pipeline that was run on synthetic data."""
+    try:
+        return is_synthetic(load_run(output_dir / "teacher").spec.data_source or "")
+    except EdgeMsaError:
+        return False
+
+
 def _export(target: str, calibrated: Run, output_dir: Path, options: PipelineRecipe) -> ExportedBundle:
     print_step(f"export {target}")
-    name = Path(target).stem if target.endswith(".toml") else target
     return export(
         calibrated,
         target=target,
-        output_dir=output_dir / f"bundle-{name}",
+        output_dir=_bundle_folder(target, output_dir),
         data=options.data,
         precision=options.precision,
         max_drop=options.max_drop,
         task=options.task,
         allow_worse_than_constant=options.allow_worse_than_constant,
     )
+
+
+def _bundle_folder(target: str, output_dir: Path) -> Path:
+    return output_dir / f"bundle-{Path(target).stem if target.endswith('.toml') else target}"
 
 
 def _measure(
@@ -186,18 +205,22 @@ def _measure(
     print_step("evaluate and bench")
     folder, teacher = output_dir / MEASUREMENTS, output_dir / "teacher"
     inputs = {path.name: file_sha256(path / MANIFEST_NAME) for path in paths}
-    cache_key = compute_cache_key("measure", {"split": "test"}, 0, inputs | {"teacher": load_run(teacher).digest})
-    if is_current(folder, cache_key):
+    request = Request("measure", {"split": "test"}, 0, inputs | {"teacher": load_run(teacher).digest})
+    has_records = is_current(folder, request.cache_key)
+    report_lookup(folder, request, is_current=has_records)
+    if has_records:
         print_up_to_date(folder)
         records = load_records([folder / name for name in _RECORD_FILES])
         return records.evaluations, records.benches
+    started = time.monotonic()
     bundles = [open_bundle(path) for path in paths]
     evaluations = _evaluate(teacher, bundles, options)
     benches = bench_bundles(bundles)
     evaluation_file, bench_file = (folder / name for name in _RECORD_FILES)
     write_records(evaluation_file, *evaluations)
     write_records(bench_file, *benches)
-    mark_current(folder, cache_key)
+    mark_current(folder, request.cache_key)
+    record_seconds(folder, request.command, request.recipe, time.monotonic() - started)
     return tuple(evaluations), tuple(benches)
 
 

@@ -12,7 +12,7 @@ from edge_msa.arguments import AnyPath, check_choice, path_of, source_of
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset, Split, SplitName
-from edge_msa.data.opening import SYNTHETIC, open_dataset
+from edge_msa.data.opening import is_synthetic, open_dataset
 from edge_msa.data.tasks import Task, find_task
 from edge_msa.deployment.request import make_task_spec
 from edge_msa.evaluation.predictors import select_session_inputs
@@ -152,7 +152,7 @@ def predict(
     else:
         raise neither_run_nor_bundle(path)
     print_notes(summarize(predicted)[1:])
-    name = source if source == SYNTHETIC else Path(source).name
+    name = source if is_synthetic(source) else Path(source).name
     result = Predictions(path.resolve().name, name, task, tuple(predicted))
     if output_path is not None:
         write_predictions(output_path, predicted, task, {"model": result.model, "data": result.data})
@@ -223,7 +223,7 @@ def _samples(splits: Mapping[SplitName, Split], *, has_text: bool) -> Iterator[S
 
 def _open(data: str, task: Task, split: SplitName | None) -> Dataset:
     """Open data without labels. The synthetic data has its own task."""
-    dataset = open_dataset(data) if data == SYNTHETIC else open_dataset(data, task=task, labels=False)
+    dataset = open_dataset(data) if is_synthetic(data) else open_dataset(data, task=task, labels=False)
     if split is None:
         return dataset
     return dataclasses.replace(dataset, splits={split: dataset.split(split)})

