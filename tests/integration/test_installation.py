@@ -69,7 +69,7 @@ def test_make_demo_says_how_to_use_its_commands(make: list[str], tmp_path: Path,
 def test_readme_activates_the_environment_before_its_commands() -> None:
     block = (REPOSITORY / "README.md").read_text().split("```")[1].splitlines()
     commands = [line.split("#")[0].strip() for line in block if line.strip()]
-    assert commands == ["make install", ". .venv/bin/activate", "make demo"]
+    assert commands == ["make install", ". .venv/bin/activate", "edge-msa demo --quick"]
 
 
 def requirements(python: str) -> dict[str, list[str]]:
