@@ -18,6 +18,8 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 
 from site_pages import commands, devices, errors, python_names, recipes, records  # noqa: E402
 
+_ROW = re.compile(r"^\|.*$", re.MULTILINE)
+_CODE = re.compile(r"`[^`]+`")
 MARKER = re.compile(r"^<!-- generated: (\S+) -->$", re.MULTILINE)
 GENERATORS: dict[str, Callable[[], str]] = {
     "edge-msa": commands.describe_toolkit,
@@ -51,4 +53,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_options: Any) -> str:
     """Return the page with its generated parts. MkDocs calls this for every page."""
-    return MARKER.sub(lambda match: GENERATORS[match[1]](), markdown)
+    page = MARKER.sub(lambda match: GENERATORS[match[1]](), markdown)
+    # GitHub wants bars in the code of a table cell escaped. Python-Markdown would show the backslash.
+    return _ROW.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), page)

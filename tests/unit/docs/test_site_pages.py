@@ -50,6 +50,15 @@ def test_a_generated_part_replaces_its_marker(hook: ModuleType, name: str) -> No
     assert len(page) > 200
 
 
+def test_bars_in_the_code_of_a_cell_have_no_backslash(hook: ModuleType) -> None:
+    import markdown
+
+    page = hook.on_page_markdown("| a | b |\n|---|---|\n| `--model x\\|y` | c \\| d |\n")
+    html = markdown.markdown(page, extensions=["tables"])
+    assert "<code>--model x|y</code>" in html
+    assert "<td>c | d</td>" in html
+
+
 def test_every_table_has_the_same_number_of_cells_in_each_row(hook: ModuleType) -> None:
     for name, generate in hook.GENERATORS.items():
         for block in re.findall(r"(?:^\|.*\n)+", generate(), re.MULTILINE):
