@@ -251,7 +251,8 @@ def _format_accuracy(manifest: Manifest, provenance: Provenance) -> str:
         precision = manifest.precision[backend]
         measured = manifest.accuracy.get(backend, {}).get(precision)
         if measured:
-            values = [metric.format(measured["by_subset"][validation.subset][metric.key]) for metric in metrics]
+            found = measured["by_subset"].get(validation.subset, {})
+            values = [metric.format(found[metric.key]) if metric.key in found else "not measured" for metric in metrics]
             by = measured["measured_by"]
             source = "" if by == backend else f" (measured with {by})"
             rows.append(f"| {backend} at {precision}{source} | {' | '.join(values)} |")

@@ -345,7 +345,13 @@ def test_second_sweep_reuses_all_results(
     assert "<svg" in (place / PAGE).read_text()
     capsys.readouterr()
     again = sweep_text(
-        [str(transcripts)], encoder=str(toy_encoder), output_dir=place, seeds=2, layers=[1], recipe=recipe
+        [str(transcripts)],
+        encoder=str(toy_encoder),
+        output_dir=place,
+        seeds=2,
+        layers=[1],
+        recipe=recipe,
+        verbose=True,
     )
     printed = capsys.readouterr().out
     assert printed.count("is up to date") == 2 + 4 + 6 + 6  # teachers, students, calibrations, bundles

@@ -104,6 +104,15 @@ def test_readme_states_accuracy_beside_the_baselines_and_reasons(laptop_manifest
     assert "trained on `mosi`" in readme
 
 
+def test_readme_names_a_subset_that_was_not_measured(laptop_manifest: Manifest) -> None:
+    metrics = (ValidationMetric("mae", "MAE", percent=False, baselines={"median": 1.25}),)
+    provenance = Provenance(data=DataSource("mosi", "0" * 64), validation=Validation("lav", 20, metrics))
+    accuracy = {"openvino": {"fp32": {"measured_by": "openvino", "by_subset": {"la": {"mae": 0.7}}}}}
+    manifest = dataclasses.replace(laptop_manifest, provenance=provenance.to_json(), accuracy=accuracy)
+    readme = format_readme(manifest, WHEEL)
+    assert "| openvino at fp32 | not measured |\n| baseline: median | 1.250 |\n" in readme
+
+
 @pytest.mark.parametrize(
     ("task", "text"),
     [
