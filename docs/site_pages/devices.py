@@ -30,7 +30,7 @@ def describe_fields() -> str:
 
 def _row(profile: DeviceProfile) -> tuple[str, ...]:
     backends = "; ".join(f"{backend.name}: {', '.join(backend.precisions)}" for backend in profile.backends)
-    names = code(profile.name) + (f", {code(profile.family)}" if profile.family_default else "")
+    names = code(profile.name) + (f", {code(profile.alias)}" if profile.alias else "")
     return (
         names,
         prose(profile.description),

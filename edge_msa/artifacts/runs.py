@@ -143,7 +143,7 @@ class Run:
         return str(self.path)
 
     def __repr__(self) -> str:
-        """Return what the run is, e.g. `<Run teacher hrlf, validation MAE 0.712, teacher/>`."""
+        """Return what the run is, e.g. `<Run teacher hrlf, validation MAE 0.712 (mean over subsets), teacher/>`."""
         name = self.info.kind if self.info.model == "student" else f"{self.info.kind} {self.info.model}"
         return ", ".join([f"<Run {name}", *_validation(self.info), f"{self.path}/>"])
 
@@ -248,7 +248,10 @@ def _validation(info: RunInfo) -> Iterator[str]:
     for name in ("validation_metric", "valid_error"):
         value = info.metrics.get(name)
         if isinstance(value, float | int):
-            yield f"validation {'MAE' if info.spec.task.is_score else 'error'} {value:.3f}"
+            # The published ALMT is trained and validated on complete samples only.
+            is_mean = info.model != "almt" or info.recipe.get("robust")
+            over = " (mean over subsets)" if is_mean and len(info.spec.dims) > 1 else ""
+            yield f"validation {'MAE' if info.spec.task.is_score else 'error'} {value:.3f}{over}"
             return
 
 

@@ -74,7 +74,7 @@ def _format_devices(profiles: Iterable[DeviceProfile]) -> str:
 
     rows = [
         [
-            profile.name + (f" (= {profile.family})" if profile.family_default else ""),
+            profile.name + (f" (= {profile.alias})" if profile.alias else ""),
             profile.architecture,
             (profile.tensorrt or "-") + (", DLA" if profile.dla else ""),
             ", ".join(f"{backend.name} {'/'.join(backend.precisions)}" for backend in profile.backends),

@@ -133,7 +133,8 @@ class Group(WithHelpPage, TyperGroup):
 class DefaultCommandGroup(Group):
     """A group that runs `default_command` if the first argument is neither a sub-command nor --help.
 
-    If the first argument is both `default_command` and a folder, it is the folder, unless another folder follows.
+    If the first argument is both `default_command` and a folder, it is the folder. If another folder follows, either
+    can be meant, which is an error.
     """
 
     default_command: str
@@ -155,7 +156,19 @@ class DefaultCommandGroup(Group):
         return not args or args[0] not in {*self.commands, *HELP} or self._is_folder(args)
 
     def _is_folder(self, args: list[str]) -> bool:
-        """Return whether the first argument is a folder with the name of the default sub-command."""
-        if args[0] != self.default_command or not set(args).isdisjoint(HELP):
+        """Return whether the first argument is a folder with the name of the default sub-command.
+
+        Raises:
+            UsageError: Another folder follows, so that the first argument can also be the sub-command.
+        """
+        name = args[0]
+        if name != self.default_command or not set(args).isdisjoint(HELP) or not Path(name).is_dir():
             return False
-        return Path(args[0]).is_dir() and not any(Path(item).is_dir() for item in args[1:])
+        others = [item for item in args[1:] if Path(item).is_dir()]
+        if name in others:
+            return False
+        if others:
+            raise UsageError(
+                f"{name} is both a sub-command and a folder here. Write ./{name} for the folder, or leave {name} out."
+            )
+        return True

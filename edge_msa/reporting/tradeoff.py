@@ -56,7 +56,7 @@ def tradeoff_rows(points: Sequence[ReportPoint], *, for_terminal: bool = False) 
     best = pareto_front_points(points, subset)
     header = ["#", "target", "backend", "precision"]
     rows = [
-        [f"{number}{'*' if point in best else ''}", point.target or point.name, point.backend, _precision(point)]
+        [f"{number}{'*' if point in best else ''}", _target(point, points), point.backend, _precision(point)]
         for number, point in enumerate(points, 1)
     ]
     for column in _columns(subset, shared_gate_metric(points)):
@@ -66,6 +66,14 @@ def tradeoff_rows(points: Sequence[ReportPoint], *, for_terminal: bool = False) 
         header.append(column.title)
         rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
     return header, rows
+
+
+def _target(point: ReportPoint, points: Sequence[ReportPoint]) -> str:
+    """Return the target, with the bundle's name if there are several bundles for it, or the name of a run."""
+    if not point.target:
+        return point.name
+    is_only = all(other.name == point.name for other in points if other.target == point.target)
+    return point.target if is_only else f"{point.target} ({point.name})"
 
 
 def _precision(point: ReportPoint) -> str:

@@ -171,7 +171,9 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
     if (path / INFO_NAME).is_file():
         run = load_run(path)
         return data_source_for_run(run, data), open_dataset_for_run(run, data, task)
-    source = data or _bundle_data_source(path)
+    if data is None:
+        return _open_data_of_bundle(path, task)
+    source = data
     try:
         return source, open_and_report(source, task, labeled=SPLITS)
     except UnstatedTaskError:
@@ -180,11 +182,21 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
         return source, open_and_report(source, open_bundle(path).manifest.task.kind, labeled=SPLITS)
 
 
-def _bundle_data_source(path: Path) -> str:
-    """Return the name of the synthetic data, or raise a UsageError if the bundle was made from a file."""
-    if (path / MANIFEST_NAME).is_file():
-        data = Provenance.from_json(open_bundle(path).manifest.provenance).data
-        if data is None or not is_synthetic(data.name):
-            raise UsageError(f"{path} was made from {data.name if data else 'a file'}. Pass this file with --data.")
-        return data.name
-    return SYNTHETIC
+def _open_data_of_bundle(path: Path, task: str | None) -> tuple[str, Dataset]:
+    """Return the name and the content of the synthetic data that a bundle was made from.
+
+    Raises:
+        UsageError: The bundle was made from a file, which can also contain a part of the synthetic data.
+    """
+    if not (path / MANIFEST_NAME).is_file():
+        return SYNTHETIC, open_and_report(SYNTHETIC, task, labeled=SPLITS)
+    data = Provenance.from_json(open_bundle(path).manifest.provenance).data
+    if data is None or not is_synthetic(data.name):
+        raise UsageError(f"{path} was made from {data.name if data else 'a file'}. Pass this file with --data.")
+    dataset = open_and_report(data.name, task, labeled=SPLITS)
+    if dataset.digest != data.digest:
+        raise UsageError(
+            f"{path} was made from data named {data.name!r} with other samples than the built-in data of this name. "
+            f"Pass the file that it was made from with --data, or --data {data.name}."
+        )
+    return data.name, dataset

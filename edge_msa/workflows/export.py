@@ -299,7 +299,7 @@ def export_bundle(
     check_choice(precision, "precision", BackendPrecision)
     profile = find_profile(target_name(target))
     inputs = [model_path or DEFAULT_MODEL, source]
-    output = output_folder(f"bundle-{profile.name}" if output_dir is None else output_dir, "output_dir", inputs)
+    output = output_folder(bundle_name(target_name(target)) if output_dir is None else output_dir, "output_dir", inputs)
     check_destination(output, is_bundle)
     if dla:
         LintTarget.from_profile(profile, "tensorrt", dla=True)
@@ -588,6 +588,11 @@ def target_name(target: object) -> str:
         UsageError: It is something else.
     """
     return source_of(target, "target", "the name of a device, or a TOML file with a device profile")
+
+
+def bundle_name(target: str) -> str:
+    """Return the name of the folder of a bundle, by default: the target as it was passed, or the name of its file."""
+    return f"bundle-{Path(target).stem if target.endswith('.toml') else target}"
 
 
 def _check_against_constants(student: DeployableStudent, *, allowed: bool) -> None:

@@ -26,7 +26,14 @@ from edge_msa.evaluation.predictors import open_session, session_predictor, sess
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.bench import Benchmark
 from edge_msa.workflows.evaluate import find_bayes_optimum, open_predictor
-from edge_msa.workflows.export import ExportedBundle, export, target_name, train_calibrated_student, training_steps
+from edge_msa.workflows.export import (
+    ExportedBundle,
+    bundle_name,
+    export,
+    target_name,
+    train_calibrated_student,
+    training_steps,
+)
 from edge_msa.workflows.outputs import output_container
 from edge_msa.workflows.report import ReportPage, write_report
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -149,7 +156,7 @@ class Pipeline:
             GateFailedError: The student does not beat a constant, or a requested precision loses too much accuracy.
         """
         options, folder = self.settings.pipeline, self.output_dir
-        bundle_steps = [(f"export {target}", _bundle_folder(target, folder)) for target in options.targets]
+        bundle_steps = [(f"export {target}", folder / bundle_name(target)) for target in options.targets]
         page_path = folder / REPORT_NAME
         declare_steps([*training_steps(folder), *bundle_steps])
         declare_steps([("evaluate and bench", folder / MEASUREMENTS), ("report", page_path)])
@@ -185,17 +192,13 @@ def _export(target: str, calibrated: Run, output_dir: Path, options: PipelineRec
     return export(
         calibrated,
         target=target,
-        output_dir=_bundle_folder(target, output_dir),
+        output_dir=output_dir / bundle_name(target),
         data=options.data,
         precision=options.precision,
         max_drop=options.max_drop,
         task=options.task,
         allow_worse_than_constant=options.allow_worse_than_constant,
     )
-
-
-def _bundle_folder(target: str, output_dir: Path) -> Path:
-    return output_dir / f"bundle-{Path(target).stem if target.endswith('.toml') else target}"
 
 
 def _measure(

@@ -92,7 +92,7 @@ def train(
     Examples:
         >>> import edge_msa as em
         >>> em.train("mosi.pkl", model="hrlf", epochs=5, output_dir="teacher")
-        <Run teacher hrlf, validation MAE 0.712, teacher/>
+        <Run teacher hrlf, validation MAE 0.712 (mean over subsets), teacher/>
     """
     source = source_of(data)
     check_choice(model, "model", TeacherName)

@@ -79,7 +79,7 @@ class DeviceProfile(_Model):
         description="Name of the target. Lowercase letters, digits and hyphens.",
     )
     description: str = Field(description="Description of the device, in one line.")
-    family: str = Field(description="Family of devices. The name of the family is a target too.")
+    family: str = Field(default="", description="Family of devices, a target too. By default, the name of the device.")
     family_default: bool = Field(default=False, description="Whether the name of the family selects this device.")
     architecture: Architecture = Field(description="Architecture of the CPU.")
     backends: Annotated[tuple[BackendProfile, ...], _FromList] = Field(
@@ -105,6 +105,12 @@ class DeviceProfile(_Model):
     )
     notes: Annotated[tuple[str, ...], _FromList] = Field(default=(), description="Notes for users.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _add_family(cls, values: Any) -> Any:
+        lacks_family = isinstance(values, dict) and isinstance(values.get("name"), str) and "family" not in values
+        return {**values, "family": values["name"]} if lacks_family else values
+
     @model_validator(mode="after")
     def _check(self) -> DeviceProfile:
         names = [backend.name for backend in self.backends]
@@ -117,6 +123,11 @@ class DeviceProfile(_Model):
         if (self.torch_tensorrt is None) != (self.torch_tensorrt_install is None):
             raise ValueError("torch_tensorrt and torch_tensorrt_install must be set together.")
         return self
+
+    @property
+    def alias(self) -> str | None:
+        """The name of the family if it selects this device, None if the device has no second name."""
+        return self.family if self.family_default and self.family != self.name else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the profile as plain JSON values, for manifests and `--json`."""

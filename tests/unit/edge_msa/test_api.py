@@ -198,7 +198,8 @@ def test_a_call_is_silent_and_reports_every_epoch(
     epochs = [item for item in seen if item.step == "student: epoch"]
     assert [(item.done, item.total) for item in epochs] == [(1, 3), (2, 3), (3, 3)]
     assert all("\n" not in item.text for item in seen)
-    assert repr(run).startswith(f"<Run student, validation MAE {run.metrics['validation_metric']:.3f}, ")
+    metric = f"{run.metrics['validation_metric']:.3f} (mean over subsets)"
+    assert repr(run).startswith(f"<Run student, validation MAE {metric}, ")
     assert len(run.log) == 3
     em.distill(teacher, data=data, output_dir=tmp_path / "loud", recipe=recipe, verbose=True)
     assert "student epoch 3/3" in capfd.readouterr().err

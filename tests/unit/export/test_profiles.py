@@ -161,6 +161,11 @@ def test_environment_variable_adds_a_folder(board: Path, monkeypatch: pytest.Mon
     assert "jetson-thor" in load_profiles()
 
 
+def test_a_device_without_family_is_its_own_family(board: Path) -> None:
+    board.write_text(VALID_PROFILE.replace('family = "board"\n', ""), encoding="utf-8")
+    assert find_profile(board).family == "my-board"
+
+
 def test_missing_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DEVICES_VARIABLE, str(tmp_path / "none"))
     with pytest.raises(ProfileError, match=DEVICES_VARIABLE):
@@ -183,7 +188,7 @@ def test_duplicate_name_is_an_error(board: Path, monkeypatch: pytest.MonkeyPatch
     ("old", "new", "message"),
     [
         ('family = "board"', 'famly = "board"', "Unknown key 'famly'. Did you mean 'family'?"),
-        ('family = "board"\n', "", "family is missing."),
+        ('architecture = "aarch64"\n', "", "architecture is missing."),
         ('family = "board"', "family = 3", "family must be a string, got 3."),
         ('family = "board"', 'family = "board"\nsm = true', "sm must be an integer, got True."),
         ('family = "board"', 'family = "board"\ndla = "yes"', "dla must be true or false, got 'yes'."),

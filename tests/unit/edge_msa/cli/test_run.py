@@ -107,10 +107,12 @@ def test_a_bundle_named_bundle_is_measured(
     monkeypatch.chdir(tmp_path)
     for name in ("bundle", "other"):
         (tmp_path / name).mkdir()
-    for arguments in (["bundle"], ["bundle", "bundle"], ["bundle", "other"], ["bundle", "--threads", "2"]):
+    for arguments in (["bundle"], ["bundle", "bundle"], ["./bundle", "other"], ["bundle", "--threads", "2"]):
         assert run(["bench", *arguments]) == 0
-    assert measured == [("bundle",), ("bundle",), ("other",), ("bundle",)]
+    assert measured == [("bundle",), ("bundle",), ("bundle", "other"), ("bundle",)]
     capsys.readouterr()
+    assert run(["bench", "bundle", "other"]) == 2
+    assert "bundle is both a sub-command and a folder here" in capsys.readouterr().err
 
 
 @pytest.mark.case("F29")

@@ -37,6 +37,15 @@ def test_rows_on_the_pareto_front_are_marked() -> None:
     assert "4: not executed" in lines
 
 
+def test_bundles_for_one_target_are_named() -> None:
+    smaller = replace(INT8, name="smaller")
+    lines = format_tradeoff([FP32, smaller, IDLE]).splitlines()
+    assert "laptop-x86 (bundle)" in lines[2]
+    assert "laptop-x86 (smaller)" in lines[3]
+    assert "(bundle)" not in lines[4]
+    assert "(bundle)" not in format_tradeoff([FP32, INT8, IDLE])
+
+
 def test_columns_without_values_are_left_out() -> None:
     assert "parity" not in format_tradeoff([FP32])
     assert "parity" in format_tradeoff([replace(FP32, parity=1e-6)])

@@ -10,7 +10,7 @@ from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.precisions import PrecisionChoice
 from edge_msa.errors import UsageError
 from edge_msa.workflows.data import convert_data
-from edge_msa.workflows.export import _describe_failure, _unknown_features, export
+from edge_msa.workflows.export import _describe_failure, _unknown_features, bundle_name, export
 from edge_msa_runtime.features import FeatureSource
 from tests.unit.edge_msa.toy_runs import write_dataset, write_teacher
 
@@ -18,6 +18,11 @@ from tests.unit.edge_msa.toy_runs import write_dataset, write_teacher
 @pytest.fixture
 def data(tmp_path: Path) -> str:
     return write_dataset(tmp_path / "all.npz")
+
+
+@pytest.mark.parametrize(("target", "name"), [("laptop", "bundle-laptop"), ("boards/mini-pc.toml", "bundle-mini-pc")])
+def test_a_bundle_has_the_name_of_its_target_by_default(target: str, name: str) -> None:
+    assert bundle_name(target) == name
 
 
 def test_the_gate_failure_names_the_precision_of_the_backend_that_failed() -> None:
