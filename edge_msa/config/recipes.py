@@ -176,17 +176,20 @@ def student_recipe(table: Mapping[str, Any], data: str, *, epochs: int | None = 
     return _from_preset(StudentRecipe(), "student", preset).updated(changes, where="student")
 
 
-def text_recipe(table: Mapping[str, Any], kind: str) -> TextRecipe:
+def text_recipe(table: Mapping[str, Any], kind: str, *, epochs: int | None = None) -> TextRecipe:
     """Return the recipe of a text model.
 
     Args:
         table: The `text` table of a recipe file. Its `preset` names the preset to start from (default: `kind`).
         kind: The kind of the text encoder, `encoder` or `table`.
+        epochs: The number of epochs of both stages (default: the recipe's).
 
     Raises:
         UsageError: A key or preset is unknown, or a value is invalid.
     """
     preset, changes = _split_preset(table, kind)
+    if epochs is not None:
+        changes = merge_tables(changes, {"transfer": {"epochs": epochs}, "final": {"epochs": epochs}})
     return _from_preset(TextRecipe(), "text", preset).updated(changes, where="text")
 
 

@@ -76,6 +76,7 @@ def train_text(
     output_dir: AnyPath,
     layers: int | None = None,
     recipe: AnyPath | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: Precision = "auto",
@@ -96,6 +97,7 @@ def train_text(
         output_dir: Folder of the run. It appears only when it is complete.
         layers: Number of encoder layers to keep, from the first (default: all).
         recipe: Settings of the text model, or a TOML file (default: the preset for the kind of encoder).
+        epochs: Number of epochs of each of the two training stages, instead of the recipe's.
         seed: Seed of every random choice, 0 to 2**32 - 1.
         device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
         precision: Training precision: `"auto"`, `"32"` or `"bf16"`.
@@ -120,7 +122,9 @@ def train_text(
     check_seed(seed)
     run_dir = output_folder(output_dir, "output_dir", [*files, encoder])
     context = start_hardware(device, precision)
-    settings = text_recipe(load_tables(recipe, "text").get("text", {}), "table" if is_table(encoder) else "encoder")
+    settings = text_recipe(
+        load_tables(recipe, "text").get("text", {}), "table" if is_table(encoder) else "encoder", epochs=epochs
+    )
     if len(files) == 1 and not settings.final.epochs:
         raise UsageError(
             "text.final.epochs must be at least 1 with one transcript file, got 0, so nothing would be trained. "
@@ -162,6 +166,7 @@ def distill_text(
     text_encoder: TextEncoderKind = "table",
     layers: int | None = None,
     recipe: AnyPath | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: Precision = "auto",
@@ -181,6 +186,7 @@ def distill_text(
         text_encoder: `"table"` for a static embedding table, or `"encoder"` for the first layers of the teacher's.
         layers: Number of encoder layers to keep, from the first (default: all).
         recipe: Settings of the text model, or a TOML file (default: the preset for the kind of encoder).
+        epochs: Number of epochs of each of the two training stages, instead of the recipe's.
         seed: Seed of every random choice, 0 to 2**32 - 1.
         device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
         precision: Training precision: `"auto"`, `"32"` or `"bf16"`.
@@ -206,7 +212,7 @@ def distill_text(
     check_seed(seed)
     run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files])
     context = start_hardware(device, precision)
-    settings = text_recipe(load_tables(recipe, "text").get("text", {}), text_encoder)
+    settings = text_recipe(load_tables(recipe, "text").get("text", {}), text_encoder, epochs=epochs)
     sources = [load_run(path) for path in teacher_paths]
     for source in sources:
         require_text_model(source)

@@ -216,3 +216,8 @@ def test_missing_recipe_file_raises_an_error(tmp_path: Path) -> None:
 
 def count_parameters(config: StudentConfig) -> int:
     return sum(weight.numel() for weight in untrained_student(config, 0).parameters())
+
+
+def test_epochs_of_a_text_model_replace_those_of_both_stages() -> None:
+    recipe = text_recipe({"final": {"learning_rate": 0.5}}, "table", epochs=3)
+    assert (recipe.transfer.epochs, recipe.final.epochs, recipe.final.learning_rate) == (3, 3, 0.5)
