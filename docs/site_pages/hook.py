@@ -20,6 +20,9 @@ from site_pages import commands, devices, errors, python_names, recipes, records
 
 _ROW = re.compile(r"^\|.*$", re.MULTILINE)
 _CODE = re.compile(r"`[^`]+`")
+_INLINE_CODE = re.compile(r"<code>[^<]+</code>")
+_OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
+_ONLY_IN_REPOSITORY = re.compile(r"^<!-- not on the site -->\n(?:>.*\n)+\n?", re.MULTILINE)
 MARKER = re.compile(r"^<!-- generated: (\S+) -->$", re.MULTILINE)
 GENERATORS: dict[str, Callable[[], str]] = {
     "edge-msa": commands.describe_toolkit,
@@ -52,7 +55,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_options: Any) -> str:
-    """Return the page with its generated parts. MkDocs calls this for every page."""
-    page = MARKER.sub(lambda match: GENERATORS[match[1]](), markdown)
+    """Return the page with its generated parts, without what only readers of the repository need.
+
+    MkDocs calls this for every page.
+    """
+    page = MARKER.sub(lambda match: GENERATORS[match[1]](), _ONLY_IN_REPOSITORY.sub("", markdown))
     # GitHub wants bars in the code of a table cell escaped. Python-Markdown would show the backslash.
     return _ROW.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), page)
+
+
+def on_page_content(html: str, **_options: Any) -> str:
+    """Return the page with every option in code marked, so that no line breaks inside it.
+
+    MkDocs calls this for every page.
+    """
+    mark = r'<span class="option">\g<0></span>'
+    return _INLINE_CODE.sub(lambda code: _OPTION.sub(mark, code[0]), html)

@@ -41,7 +41,7 @@ def tradeoff_legend(points: Sequence[ReportPoint]) -> str:
     if any(point.latency_ms and not point.on_target for point in points):
         text += " Rows measured on a machine with another architecture than the target are not considered."
     if any(chosen_precision(point, points) and not point.chosen for point in points):
-        text += " If export chose a precision of a bundle, the others are not considered."
+        text += " Only the chosen precision of each bundle can have a star."
     if any(point.warning for point in points):
         text += " Models that do not beat a constant are not considered."
     return text

@@ -50,6 +50,15 @@ def test_a_generated_part_replaces_its_marker(hook: ModuleType, name: str) -> No
     assert len(page) > 200
 
 
+def test_a_page_with_generated_parts_says_so_in_the_repository_only(hook: ModuleType) -> None:
+    pages = [page.read_text("utf-8") for page in (DOCS / "reference").rglob("*.md")]
+    generated = [page for page in pages if "<!-- generated: " in page]
+    assert generated
+    for page in generated:
+        assert "`make docs` builds the complete page." in page
+        assert "make docs" not in hook.on_page_markdown(page)
+
+
 def test_bars_in_the_code_of_a_cell_have_no_backslash(hook: ModuleType) -> None:
     import markdown
 
@@ -57,6 +66,13 @@ def test_bars_in_the_code_of_a_cell_have_no_backslash(hook: ModuleType) -> None:
     html = markdown.markdown(page, extensions=["tables"])
     assert "<code>--model x|y</code>" in html
     assert "<td>c | d</td>" in html
+
+
+def test_options_in_code_are_marked_so_that_they_do_not_break(hook: ModuleType) -> None:
+    html = hook.on_page_content("<p>a --b <code>edge-msa export -v --output-dir DIR</code></p>")
+    option = '<span class="option">{}</span>'
+    marked = f"edge-msa export {option.format('-v')} {option.format('--output-dir')} DIR"
+    assert html == f"<p>a --b <code>{marked}</code></p>"
 
 
 def test_every_table_has_the_same_number_of_cells_in_each_row(hook: ModuleType) -> None:

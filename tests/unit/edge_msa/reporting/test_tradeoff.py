@@ -75,7 +75,7 @@ def test_only_the_chosen_precision_is_marked() -> None:
     lines = format_tradeoff(points).splitlines()
     assert [line.split()[0] for line in lines[2:4]] == ["1*", "2"]
     assert "fp32 (chosen)" in lines[2]
-    assert "If export chose a precision of a bundle, the others are not considered." in lines[-1]
+    assert "Only the chosen precision of each bundle can have a star." in lines[-1]
     html = render_report(Report("one verdict", points))
     assert len(re.findall(r'<tr class="highlighted"><th scope="row">1\*', html)) == 1
     assert html.count('class="highlighted"') == 1
