@@ -238,7 +238,7 @@ class Graphs:
         if self._strict:
             raise BackendUnavailableError(
                 f"{file} must run on {requested}, but {self.backend.name} runs it on {program.device}. "
-                "Remove --strict to accept that."
+                "Turn strict off to accept that."
             )
         return [f"{self.backend.name} runs on {program.device} instead of {requested}"]
 

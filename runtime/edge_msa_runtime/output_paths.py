@@ -85,12 +85,12 @@ def _check_inputs(output: Path, kind: str, inputs: Iterable[Path]) -> None:
         source = item.resolve()
         if _is_same(resolved, source):
             if kind == CONTAINER and stat.S_ISDIR(mode):
-                raise UsageError(f"The output {output} is also an input. Choose another folder.")
-            raise UsageError(f"The output {output} would overwrite an input. Choose another path.")
+                raise UsageError(f"The output '{output}' is also an input. Choose another folder.")
+            raise UsageError(f"The output '{output}' would overwrite an input. Choose another path.")
         if stat.S_ISDIR(mode) and any(_is_same(parent, source) for parent in resolved.parents):
-            raise UsageError(f"The output {output} is inside the input {item}. Choose a path outside of it.")
+            raise UsageError(f"The output '{output}' is inside the input '{item}'. Choose a path outside of it.")
         if kind == FOLDER and any(_is_same(parent, resolved) for parent in source.parents):
-            raise UsageError(f"The output {output} contains the input {item}. Choose another folder.")
+            raise UsageError(f"The output '{output}' contains the input '{item}'. Choose another folder.")
 
 
 def _is_same(first: Path, second: Path) -> bool:

@@ -75,7 +75,7 @@ def make_prediction(
     if not math.isfinite(sum(numbers)) and not all(map(math.isfinite, numbers)):
         raise InferenceError(
             f"Outputs must be finite, got {numbers} from {backend} at {precision} for subset {subset}. "
-            "Run `edge-msa-run verify` on the bundle, or use --precision fp32."
+            "Run `edge-msa-run verify` on the bundle, or use the precision fp32."
         )
     if task.kind == "emotions":
         probabilities = {label: _sigmoid(logit) for label, logit in zip(task.labels, numbers)}

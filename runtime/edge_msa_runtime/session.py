@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, Collection, Mapping, Sequence
 from edge_msa_runtime.backends import Backend, BackendOptions, check_backend_name, open_backend
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest
-from edge_msa_runtime.errors import BackendUnavailableError, UsageError
+from edge_msa_runtime.errors import BackendUnavailableError, PackageImportError, UsageError
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.inputs.validation import InputValidator, range_warnings
 from edge_msa_runtime.log_notes import LOGGER
@@ -148,7 +148,8 @@ class Session:
             raise UsageError(
                 "No modality has a valid frame, and text has no tokens. Pass a text with words, or frames."
                 if text is not None
-                else f"No modality has a valid frame. Pass at least one of {', '.join(self.manifest.modalities)}."
+                else f"{_describe_absence(language=language, audio=audio, vision=vision)}. Pass at least one of "
+                f"{', '.join(self.manifest.modalities)}."
             )
         names: Collection[str] = frames if tokens is None or not tokens.parts else {*frames, "language"}
         subset = Subset.of(names)
@@ -212,7 +213,8 @@ class Session:
         """Load the graphs of these subsets now instead of at their first prediction.
 
         Args:
-            subsets: subsets, or their names such as `la`; none for every subset of the bundle's modalities.
+            subsets: subsets, or their names such as `la` (in any order); none for every subset of the bundle's
+                modalities.
 
         Raises:
             UsageError: a subset does not exist, the bundle lacks one of its modalities, or the session is closed.
@@ -220,7 +222,7 @@ class Session:
         self._graphs.check_open()
         for name in subsets or subsets_of(self.manifest.modalities):
             try:
-                subset = Subset(name)
+                subset = Subset("".join(sorted(name, key="lav".find)) if isinstance(name, str) else name)
             except ValueError:
                 raise UsageError(f"Unknown subset {name!r}. Available: {', '.join(s.value for s in Subset)}.") from None
             for modality in subset.modalities:
@@ -277,6 +279,12 @@ class Session:
         self.close()
 
 
+def _describe_absence(**inputs: ArrayLike | None) -> str:
+    """Say why there is nothing to predict from: the inputs that were passed have no frame, or only masked ones."""
+    passed = [name for name, frames in inputs.items() if frames is not None]
+    return "No modality has a valid frame" + (f": 0 frames in {', '.join(passed)}" if passed else "")
+
+
 def load(
     bundle: str | os.PathLike[str],
     backend: str = "auto",
@@ -294,6 +302,8 @@ def load(
     If several threads of your program predict, set `workers` to the number of predictions of one subset that should run
     at the same time, so that `threads * workers` is at most the number of CPU cores. OpenVINO then loads graphs more
     slowly and needs more memory. Predictions are correct for any number of threads.
+
+    The names of backends, precisions and devices may be in upper or lower case.
 
     Args:
         bundle: the bundle's folder.
@@ -315,9 +325,9 @@ def load(
         BackendUnavailableError: none of the allowed backends can be opened. The message says how to install one.
     """
     started = time.perf_counter()
-    if backend != "auto":
-        check_backend_name(backend)
-    options = BackendOptions(threads, device, workers, spin)
+    backend = _check_text("backend", backend).lower()
+    precision = None if precision is None else _check_text("precision", precision).lower()
+    options = BackendOptions(threads, _check_text("device", device).upper(), workers, spin)
     opened = open_bundle(bundle)
     names = _candidates(opened, backend, strict=strict)
     chosen, fallbacks = _open_first(opened, names, precision, options)
@@ -326,11 +336,18 @@ def load(
     return Session(opened, graphs, fallbacks)
 
 
+def _check_text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be a text, got {value!r}.")
+    return value
+
+
 def _candidates(bundle: Bundle, backend: str, *, strict: bool) -> tuple[str, ...]:
     """Return the names of the backends to try, in order."""
     manifest = bundle.manifest
     if backend == "auto":
         return manifest.backends[:1] if strict else manifest.backends
+    check_backend_name(backend, manifest.backends)
     if backend not in manifest.backends:
         raise UsageError(
             f"This bundle has no graphs for {backend}. Available: {', '.join(manifest.backends)}. "
@@ -346,6 +363,7 @@ def _open_first(
     # If none has the precision, the first available one is opened, so that the error lists what it has.
     able = [name for name in names if precision in (None, *bundle.precisions(name))] or names
     reasons: dict[str, str] = {}
+    unusable = []  # with a requested device: why installed backends lack it
     for name in names:
         if name not in able:
             reasons[name] = f"The bundle has no {precision} graphs for it."
@@ -355,9 +373,11 @@ def _open_first(
             backend.check_target(bundle.manifest.profile)
         except BackendUnavailableError as error:
             reasons[name] = str(error)
+            if options.device and not isinstance(error, PackageImportError):
+                unusable.append(str(error))
         else:
             fallbacks = tuple(f"using {name} instead of {other}: {reason}" for other, reason in reasons.items())
             for fallback in fallbacks:
                 LOGGER.warning("%s", fallback)
             return backend, fallbacks
-    raise BackendUnavailableError(" | ".join(reasons.values()))
+    raise BackendUnavailableError(" | ".join(unusable or reasons.values()))

@@ -87,7 +87,9 @@ class Stream:
         """Return what a prediction would use, e.g. `<Stream with la, 12 words>`. It changes nothing."""
         with self._lock:
             names = set(self._states) | ({"language"} if self._text is not None and self._text.is_stale else set())
-            words = f", {self._text.total_words} words" if self._text is not None else ""
+            old = self._old_modalities()
+            names.difference_update(old)
+            words = f", {self._text.total_words} words" if self._text is not None and "language" not in old else ""
             return f"<Stream with {Subset.of(names).value if names else 'no frames'}{words}>"
 
     @property
@@ -247,8 +249,12 @@ class Stream:
 
     def _forget_old(self) -> None:
         """Forget the modalities whose last valid frame or word is older than `max_age`."""
+        for name in self._old_modalities():
+            self._forget(name)
+
+    def _old_modalities(self) -> list[str]:
         max_age = self._options.max_age
-        if max_age is not None and self._pushed:
-            now = self._options.clock()
-            for name in [name for name, pushed in self._pushed.items() if now - pushed > max_age]:
-                self._forget(name)
+        if max_age is None or not self._pushed:
+            return []
+        now = self._options.clock()
+        return [name for name, pushed in self._pushed.items() if now - pushed > max_age]

@@ -84,7 +84,7 @@ class Verification:
             raise ParityError(
                 f"The prediction of subset {worst.subset} ({worst.route}) must be within {worst.tolerance:.3g} of "
                 f"torch, got a difference of {worst.difference:.3g} with {self.backend} on {self.device} at "
-                f"{self.precision}. Use another --backend or --precision."
+                f"{self.precision}. Use another backend or precision."
             )
 
     def to_json(self) -> dict[str, Any]:

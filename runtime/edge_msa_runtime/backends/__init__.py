@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from edge_msa_runtime.backend_info import BACKENDS
 from edge_msa_runtime.backends.base import Backend, BackendOptions, Program
@@ -12,8 +12,12 @@ from edge_msa_runtime.errors import UsageError
 __all__ = ["BACKENDS", "Backend", "BackendOptions", "Program", "check_backend_name", "open_backend"]
 
 
-def check_backend_name(name: str) -> None:
+def check_backend_name(name: str, available: Sequence[str] = BACKENDS) -> None:
     """Check that a name is one of `BACKENDS`.
+
+    Args:
+        name: the name.
+        available: the backends that the message lists, such as those of a bundle.
 
     Raises:
         UsageError: the name is unknown. The message lists the available names and suggests the closest one.
@@ -21,7 +25,7 @@ def check_backend_name(name: str) -> None:
     if name not in BACKENDS:
         close = get_close_matches(name, BACKENDS, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"Unknown backend {name!r}.{hint} Available: {', '.join(BACKENDS)}.")
+        raise UsageError(f"Unknown backend {name!r}.{hint} Available: {', '.join(available)}.")
 
 
 def open_backend(name: str, options: BackendOptions | None = None) -> Backend:

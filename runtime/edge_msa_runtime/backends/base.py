@@ -36,6 +36,8 @@ class BackendOptions:
 
     def __post_init__(self) -> None:
         for name, value, limit in (("threads", self.threads, MAX_THREADS), ("workers", self.workers, MAX_WORKERS)):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise UsageError(f"{name} must be a whole number, got {value!r}.")
             if not 1 <= value <= limit:
                 raise UsageError(f"{name} must be between 1 and {limit}, got {value}.")
 

@@ -40,7 +40,7 @@ class OnnxRuntimeBackend(Backend):
         onnxruntime = import_package("onnxruntime")
         if options.device not in ("", "CPU"):
             raise BackendUnavailableError(
-                f"The device of onnxruntime must be CPU, got {options.device!r}. Use another --backend or --device."
+                f"The device of onnxruntime must be CPU, got {options.device!r}. Use another backend or device."
             )
         self.options = options
         self.version = str(onnxruntime.__version__)
@@ -71,7 +71,7 @@ class OnnxRuntimeBackend(Backend):
     def _load_error(self, path: Path, error: Exception) -> BackendUnavailableError:
         return BackendUnavailableError(
             f"onnxruntime {self.version} cannot load {path.name}: {first_line(error)}. "
-            "Update onnxruntime or use another --backend."
+            "Update onnxruntime or use another backend."
         )
 
 

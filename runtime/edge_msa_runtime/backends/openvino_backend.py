@@ -72,13 +72,13 @@ class OpenVinoBackend(Backend):
     def _load_error(self, path: Path, error: Exception) -> BackendUnavailableError:
         return BackendUnavailableError(
             f"openvino {self.version} cannot load {path.name} on {self.device}: {_reason(error)}. "
-            "Update openvino or use another --backend or --device."
+            "Update openvino or use another backend or device."
         )
 
     def _settings(self, path: Path, precision: str) -> dict[str, Any]:
         kind = self.device.split(".")[0]
         if kind == "NPU" and precision == "fp32":
-            raise BackendUnavailableError("An NPU computes in float16. Use --precision fp16 or int8.")
+            raise BackendUnavailableError("An NPU computes in float16. Use the precision fp16 or int8.")
         # A CPU with bf16 or f16 support would use it by default, and predictions would differ between machines. On a
         # GPU or NPU, layers that are not quantized run in f16; otherwise int8 would be slower than fp16.
         hint = "f16" if kind != "CPU" and precision != "fp32" else "f32"

@@ -88,7 +88,7 @@ def format_conditions(conditions: Mapping[str, str]) -> str:
     """Format the result of `measure_conditions` as one line."""
     names = {"cpu_mhz": "CPU MHz", "cpu_max_mhz": "maximum CPU MHz", "gpu_mhz": "GPU MHz", "power_mode": "power mode"}
     parts = [f"{names.get(name, name)} {value}" for name, value in conditions.items()]
-    return ", ".join(parts) or "not reported by this system"
+    return ", ".join(parts) or "this system reports no clocks, power mode or temperature"
 
 
 def _format_megahertz(texts: Mapping[str, str], unit: float) -> str:

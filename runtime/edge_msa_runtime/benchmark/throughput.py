@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
 
-_ROUNDS = 9
+ROUNDS = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ def measure_throughput(session: Session, inputs: Mapping[str, Any], predictions:
     """
     rounds = [
         (_rate(session, inputs, 1, predictions), _rate(session, inputs, session.workers, predictions))
-        for _ in range(_ROUNDS)
+        for _ in range(ROUNDS)
     ]
     one, many = zip(*rounds)
     ratio = statistics.median(several / single for single, several in rounds)

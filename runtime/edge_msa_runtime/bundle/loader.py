@@ -77,7 +77,7 @@ class Bundle:
         if chosen not in available:
             raise UsageError(
                 f"This bundle has no {chosen or 'default'} graphs for {backend}. "
-                f"Available: {', '.join(available) or 'none'}. Choose another --precision or --backend."
+                f"Available: {', '.join(available) or 'none'}. Choose another precision or backend."
             )
         return chosen
 
@@ -119,12 +119,15 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
             place outside the folder; a graph refers to anything but its own weights; or a file is not listed and is not
             clutter of an operating system or editor.
     """
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise UsageError(f"The bundle must be the path of a folder, got {path!r}.")
     root = Path(path)
     if not root.is_dir():
-        raise UsageError(f"No folder at {str(path)!r}. Pass the folder that contains {MANIFEST_NAME}.")
+        problem = f"{str(path)!r} is a file" if root.is_file() else f"No folder at {str(path)!r}"
+        raise UsageError(f"{problem}. Pass the folder that contains {MANIFEST_NAME}.")
     if not (root / MANIFEST_NAME).exists() and not (root / DIGEST_NAME).exists():
         reason = "It is a run" if (root / "run.json").exists() else f"It has no {MANIFEST_NAME}"
-        raise UsageError(f"{str(path)!r} is not a bundle. {reason}. Pass the folder that edge-msa export wrote.")
+        raise UsageError(f"{str(path)!r} is not a bundle. {reason}. Pass the folder of a bundle.")
     check_native_path(root)
     root = root.resolve()
     try:

@@ -48,7 +48,8 @@ def check_unlisted_files(root: Path, listed: Collection[str]) -> tuple[str, ...]
         reason = _problem(pure, mode, in_listed_folder=any(folder in pure.parents for folder in folders))
         if reason:
             raise BundleError(
-                f"manifest.json does not list {name!a}, which {reason}. Remove that file, or copy the bundle again."
+                f"manifest.json does not list {name!a}, which {reason}. Move your own files "
+                "elsewhere, or copy the bundle again."
             )
         ignored.append(ascii(name)[1:-1])
     if not ignored:

@@ -90,6 +90,7 @@ def run(options: argparse.Namespace) -> None:
 def format_results(results: Sequence[BenchResult]) -> list[str]:
     """Format one table per session, followed by the conditions of the measurement."""
     from edge_msa_runtime.benchmark.conditions import format_conditions
+    from edge_msa_runtime.benchmark.throughput import ROUNDS
 
     lines = []
     for result in results:
@@ -114,7 +115,8 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
             measured = result.throughput
             lines.append(
                 f"  throughput of {result.latencies[-1].subset}: 1 thread {measured.one_thread_hz:.0f}/s, "
-                f"{measured.threads} threads {measured.threads_hz:.0f}/s, {measured.ratio:.2f} times"
+                f"{measured.threads} threads {measured.threads_hz:.0f}/s; "
+                f"median of the quotients of {ROUNDS} rounds {measured.ratio:.2f}"
             )
     if results:
         rate = results[0].rate_hz

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from typing import Sequence
 
 from edge_msa_runtime import __version__
@@ -52,9 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _handle_error(error: Exception) -> int:
-    """Print an expected error as one line and return its exit code; raise any other error."""
+    """Print an expected error as one line, or as its traceback, and return its exit code; raise any other error."""
     if isinstance(error, EdgeMsaError):
-        print(f"error: {error}", file=sys.stderr)
+        if os.environ.get("EDGE_MSA_TRACEBACK"):
+            traceback.print_exception(type(error), error, error.__traceback__)
+        else:
+            print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
         # The program that received our output has ended, as `head` does. Redirect stdout to /dev/null, so that Python's
@@ -84,7 +88,7 @@ def create_parser() -> Parser:
     parser = Parser(
         prog="edge-msa-run",
         description="Run an edge-msa bundle on this device: predict, verify and measure, without torch.",
-        example='edge-msa-run predict bundle-laptop --text "i love it"',
+        example="edge-msa-run predict bundle-laptop --data samples",
     )
     parser.placeholders.append("COMMAND")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
         commands,
         "predict",
         "Predict the sentiment of one utterance, or of all samples of a file.",
-        'predict bundle-words --text "i love it"',
+        "predict bundle-laptop --audio audio.npy --vision vision.npy",
     )
     add_bundle_argument(parser)
     parser.add(
@@ -61,8 +61,8 @@ def add_parser(commands: Any) -> None:
         OPTIONS,
         "--data",
         metavar="FILE",
-        help="Many samples: a .npz of `edge-msa data convert`, a .csv of texts, or a folder of .npy files. "
-        "Default: none.",
+        help="Many samples: a folder with ID/audio.npy (or language, vision), ID.audio.npy or ID.npz for each "
+        "utterance; a .npz of `edge-msa data convert`; or, if the bundle takes text, a .csv of texts. Default: none.",
     )
     parser.add(
         OPTIONS,
@@ -92,10 +92,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _predict_one(options: argparse.Namespace, files: dict[str, str]) -> None:
+    from edge_msa_runtime.bundle.loader import open_bundle
     from edge_msa_runtime.inputs.files import load_inputs
 
     frames, valid = load_inputs(options.input, files)
     if not frames and options.text is None:
+        open_bundle(options.bundle)  # a wrong path is the first thing to correct
         raise UsageError(
             "No input. Pass --text, INPUT.npz, --language, --audio or --vision; or many samples as --data."
         )

@@ -26,11 +26,14 @@ from edge_msa_runtime.modalities import MODALITIES
 if TYPE_CHECKING:
     from edge_msa_runtime.features import FeatureSource
     from edge_msa_runtime.inputs.frames import MaskedFrames, RawSplit
+    from edge_msa_runtime.inputs.npz_files import Arrays
     from edge_msa_runtime.inputs.transcripts import Transcripts
 
+_STACKED = 3
 _TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 _SUPPORTED = (
-    "Pass a .npz of `edge-msa data convert` or of a public layout, a .csv of texts, or a folder of .npy or .npz files. "
+    "Pass a folder with ID/audio.npy (or language, vision), ID.audio.npy or ID.npz for each utterance ID, a .npz of "
+    "`edge-msa data convert`, or a .csv of texts. "
     "Convert other feature files with `edge-msa data convert FILE --output OUT.npz` on a workstation."
 )
 
@@ -117,12 +120,23 @@ def _open_npz(path: Path, split: str | None) -> Samples:
         samples = _open_splits(dict(archive.splits), list(archive.notes), path, split)
         return dataclasses.replace(samples, features=archive.features)
     if arrays and set(arrays) <= set(ARRAY_NAMES):
+        _refuse_stacked(arrays, path)
         frames, valid = separate_masks(arrays)
         _selected([], split, path)
         return Samples(1, tuple(frames), False, (), lambda: iter([Sample(path.stem, "", frames, valid)]))
     public = parse_public_npz(arrays, path)
     samples = _open_splits(dict(public.splits), public.notes, path, split)
     return dataclasses.replace(samples, features=public.features)
+
+
+def _refuse_stacked(arrays: Arrays, path: Path) -> None:
+    """Refuse the arrays of several utterances: without a header, each array has the frames of one."""
+    for name in MODALITIES:
+        if name in arrays and arrays[name].ndim == _STACKED:
+            raise UsageError(
+                f"{name} of {path} has stacked samples of shape {arrays[name].shape}, but such a .npz has one "
+                f"utterance (frames, features). {_SUPPORTED}"
+            )
 
 
 def _open_splits(splits: dict[Any, RawSplit], notes: list[str], path: Path, split: str | None) -> Samples:

@@ -91,7 +91,7 @@ class InputValidator:
         # needs no copy and gives no warning if it overflows.
         energy: Any = np.vdot(rows, rows)
         if not energy < _INFINITY:
-            _check_values(name, np.asarray(array), valid)
+            _check_values(name, np.asarray(array), valid, as_array(name, frames))
         return rows, energy
 
     def _shape_error(self, name: str, array: Frames) -> UsageError:
@@ -141,14 +141,21 @@ def _checked_mask(name: str, mask: Any, length: int) -> NDArray[np.bool_]:
     return array.filled(fill_value=False) if isinstance(array, np.ma.MaskedArray) else array
 
 
-def _check_values(name: str, array: Frames, valid: NDArray[np.bool_] | None) -> None:
-    """Raise a UsageError that names the first bad value of a valid frame, if there is one."""
+def _check_values(name: str, array: Frames, valid: NDArray[np.bool_] | None, original: NDArray[Any]) -> None:
+    """Raise a UsageError that names the first bad value of a valid frame, if there is one.
+
+    Args:
+        name: the modality.
+        array: its frames in float32, in which large values of float64 are infinite.
+        valid: which frames are valid; None if all are.
+        original: the frames as they were passed, for the message.
+    """
     bad = ~(np.abs(array) <= MAX_ABSOLUTE_VALUE)
     if valid is not None:
         bad[~valid] = False
     if bad.any():
         frame, feature = np.argwhere(bad)[0]
         raise UsageError(
-            f"{name} must have finite values within {MAX_ABSOLUTE_VALUE:g}, got {array[frame, feature]:g} "
-            f"at frame {frame}, feature {feature}. Correct the value, or mask the frame with valid={{{name!r}: mask}}."
+            f"{name} must have finite values within {MAX_ABSOLUTE_VALUE:g}, got {float(original[frame, feature]):g} "
+            f"at frame {frame}, feature {feature}. Correct the value, or mask the frame."
         )

@@ -119,7 +119,7 @@ def require_text_encoder(text_encoder: TextEncoder | None) -> TextEncoder:
     """
     if text_encoder is None:
         raise UsageError(
-            "This bundle does not accept text. Pass frames as language=, or export a bundle with a text encoder."
+            "This bundle does not accept text. Pass frames of language, or export a bundle with a text encoder."
         )
     return text_encoder
 

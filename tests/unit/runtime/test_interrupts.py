@@ -153,3 +153,17 @@ def test_a_terminated_process_removes_its_temporary_folder(tmp_path: Path) -> No
         process.terminate()
         assert process.wait(timeout=60) == 143
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_during_the_imports_of_the_command_line_prints_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'edge_msa_runtime.cli.main':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "import edge_msa_runtime.cli\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
+    assert (result.returncode, result.stderr) == (130, b"interrupted\n")

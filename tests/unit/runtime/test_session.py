@@ -10,6 +10,7 @@ import pytest
 
 from edge_msa_runtime import BackendUnavailableError, BundleError, Session, UsageError, load
 from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.errors import PackageImportError
 from edge_msa_runtime.inputs.validation import MAX_NORM_RATIO
 from edge_msa_runtime.modalities import MODALITIES, Subset
 from tests.tolerances import assert_close_to_scale
@@ -97,9 +98,9 @@ def test_all_masked_is_absent_but_zeros_are_not(cpu_session: Session, frames: Ca
     assert cpu_session.predict(language=language, audio=zeros).outputs != alone.outputs
 
 
-@pytest.mark.parametrize("inputs", [{}, {"language": np.zeros((0, 4))}])
-def test_no_valid_frame_is_a_usage_error(cpu_session: Session, inputs: dict[str, Any]) -> None:
-    message = "No modality has a valid frame. Pass at least one of language, audio, vision"
+@pytest.mark.parametrize(("inputs", "reason"), [({}, ""), ({"language": np.zeros((0, 4))}, ": 0 frames in language")])
+def test_no_valid_frame_is_a_usage_error(cpu_session: Session, inputs: dict[str, Any], reason: str) -> None:
+    message = f"No modality has a valid frame{reason}. Pass at least one of language, audio, vision"
     with pytest.raises(UsageError, match=message):
         cpu_session.predict(**inputs)
 
@@ -301,6 +302,60 @@ def test_values_slightly_out_of_range_give_no_warning(session: Session, frames: 
     for norm, far in ((0.99, False), (1.01, True)):  # all frames with nearly the largest norm without a warning
         level = np.float32(norm * limit / np.sqrt(audio.shape[1]))
         assert bool(session.predict(audio=np.full_like(audio, level)).warnings) == far
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 1.5}, "workers must be a whole number, got 1.5"),
+        ({"threads": "2"}, "threads must be a whole number, got '2'"),
+        ({"backend": None}, "backend must be a text, got None"),
+        ({"device": 0}, "device must be a text, got 0"),
+        ({"backend": "tpu"}, r"Unknown backend 'tpu'\. Available: onnxruntime, openvino\."),
+        ({"bundle": None}, "The bundle must be the path of a folder, got None"),
+        ({"bundle": b"."}, "The bundle must be the path of a folder, got b'.'"),
+        ({"bundle": ""}, "The bundle must be the path of a folder, got ''"),
+    ],
+)
+def test_load_refuses_a_wrong_argument_in_one_line(shared_bundle: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(**{"bundle": shared_bundle, **options})
+
+
+def test_load_names_a_manifest_that_was_passed_instead_of_its_folder(shared_bundle: Path) -> None:
+    with pytest.raises(UsageError, match=r"manifest\.json' is a file\. Pass the folder that contains"):
+        load(shared_bundle / "manifest.json")
+
+
+def test_names_may_be_in_upper_or_lower_case(shared_bundle: Path) -> None:
+    with load(shared_bundle, "OnnxRuntime", precision="FP32", device="cpu") as session:
+        assert (session.backend, session.precision, session.device) == ("onnxruntime", "fp32", "CPU")
+        session.prepare("al")
+
+
+def test_an_unknown_device_is_not_explained_with_backends_that_are_not_installed(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_backend(name: str, options: Any) -> Any:
+        if name == "onnxruntime":
+            raise BackendUnavailableError(f"no device {options.device}")
+        raise PackageImportError(f"{name} is not installed", name, name)
+
+    monkeypatch.setattr("edge_msa_runtime.session.open_backend", open_backend)
+    with pytest.raises(BackendUnavailableError, match=r"^no device XPU$"):
+        load(shared_bundle, device="XPU")
+
+
+def test_the_repr_of_a_stream_omits_what_is_older_than_max_age(
+    cpu_session: Session, frames: Callable[..., Any]
+) -> None:
+    now = [0.0]
+    stream = cpu_session.create_stream(max_age=1.0, clock=lambda: now[0])
+    stream.push(audio=frames("audio", 3))
+    assert repr(stream) == "<Stream with a>"
+    now[0] = 2.0
+    assert repr(stream) == "<Stream with no frames>"
+    assert stream.subset == ""
 
 
 def test_reprs_say_what_sessions_bundles_and_streams_are(shared_bundle: Path, frames: Callable[..., Any]) -> None:

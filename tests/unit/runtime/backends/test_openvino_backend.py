@@ -78,7 +78,7 @@ def test_the_precision_hint_depends_on_the_device(
 
 def test_an_npu_cannot_run_fp32(machine: Machine, shared_bundle: Path) -> None:
     backend = open_backend("openvino", BackendOptions(device="NPU"))
-    with pytest.raises(BackendUnavailableError, match="Use --precision fp16 or int8"):
+    with pytest.raises(BackendUnavailableError, match="Use the precision fp16 or int8"):
         backend.load(shared_bundle / "graphs/window-l.onnx", "fp32")
     assert machine.requests == []
 

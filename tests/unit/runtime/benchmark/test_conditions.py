@@ -46,7 +46,7 @@ def test_a_raspberry_pi_reports_throttling(tmp_path: Path, output: str, throttle
 
 def test_values_that_a_system_does_not_report_are_omitted(tmp_path: Path) -> None:
     assert measure_conditions(_create_system(tmp_path, {})) == {}
-    assert format_conditions({}) == "not reported by this system"
+    assert format_conditions({}) == "this system reports no clocks, power mode or temperature"
 
 
 def test_the_device_tree_names_the_board(tmp_path: Path) -> None:

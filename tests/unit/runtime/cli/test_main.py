@@ -82,6 +82,8 @@ def test_a_usage_error_names_the_nearest_option_or_an_example(
         (["frobnicate"], 2, "Unknown command 'frobnicate'."),
         ([], 2, "COMMAND"),
         (["predict", "BUNDLE"], 2, "No input"),
+        (["predict", "nowhere"], 2, "No folder at 'nowhere'"),
+        (["predict", "BUNDLE", "--data", "STACKED"], 2, "audio of"),
         (["predict", "BUNDLE", "absent.npz"], 2, "absent.npz"),
         (["info", "FOLDER"], 2, "manifest.json"),
         (["predict", "BUNDLE", "TEXT"], 2, "must be a .npy or .npz file"),
@@ -116,7 +118,9 @@ def test_an_error_is_one_line_with_an_exit_code(
         with files[name].open("wb") as file:
             np.savez(file, sound=np.zeros(3))
     files["TRUNCATED"].write_bytes(files["TRUNCATED"].read_bytes()[:-30])
+    np.savez(tmp_path / "stacked.npz", audio=np.zeros((5, 3, 4)))
     paths = {
+        "STACKED": str(tmp_path / "stacked.npz"),
         "BUNDLE": str(shared_bundle),
         "FOLDER": str(tmp_path),
         **{name: str(path) for name, path in files.items()},
@@ -125,6 +129,16 @@ def test_an_error_is_one_line_with_an_exit_code(
     captured = capsys.readouterr()
     assert message in captured.err
     assert len(captured.err.splitlines()) == 1
+
+
+def test_an_expected_error_shows_its_traceback_on_request(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_MSA_TRACEBACK", "1")
+    assert main(["info", "nowhere"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("Traceback")
+    assert "UsageError: No folder at 'nowhere'" in error
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "bench"])

@@ -49,7 +49,7 @@ def test_lists_of_numbers_are_converted_to_float32() -> None:
         ({"audio": np.zeros((1, 2), "c8")}, "audio must have real numbers, preferably float32, got complex64."),
         ({"audio": [[1.0, 2.0], [1.0]]}, "audio must be an array, but a list cannot be converted: "),
         ({"language": "i love it"}, "language must be an array, got a string. Pass words as text=."),
-        ({"audio": [[1e300, 0.0]]}, "audio must have finite values within 1e+30, got inf at frame 0, feature 0."),
+        ({"audio": [[1e300, 0.0]]}, "audio must have finite values within 1e+30, got 1e+300 at frame 0, feature 0."),
         (
             {"audio": np.zeros((3, 2)), "valid": {"audio": np.ones(2, bool)}},
             "The mask of audio must be bool of shape (3,), one value per frame, got bool of shape (2,).",

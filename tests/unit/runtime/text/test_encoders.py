@@ -96,11 +96,11 @@ def test_a_mask_for_text_is_refused(make_text_bundle: MakeTextBundle) -> None:
 
 def test_a_bundle_without_a_text_encoder_refuses_text(shared_bundle: Path) -> None:
     with load(shared_bundle) as session:
-        with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames as language="):
+        with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames of language"):
             session.predict(text="i love it")
-        with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames as language="):
+        with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames of language"):
             session.create_stream().push(text=["i"])
-        with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames as language="):
+        with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames of language"):
             session.count_tokens("i")
 
 
