@@ -43,6 +43,8 @@ INFO_NAME = "run.json"
 WEIGHTS_NAME = "weights.safetensors"
 LOG_NAME = "log.jsonl"
 REPORTED_PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "openvino")
+STUDENT_EPOCHS = "student_epochs"
+"""Metric of a calibration: the number of epochs of its student's training."""
 _CACHE_KEY_NAME = "cache_key"
 
 RunKind = Literal["teacher", "student", "calibration"]
@@ -151,6 +153,15 @@ class Run:
     def metrics(self) -> Mapping[str, Any]:
         """Numbers that the command reports about the run, by name: the validation metrics of a training."""
         return self.info.metrics
+
+    @property
+    def training_epochs(self) -> int | None:
+        """Number of epochs of the first training stage; None if it is not known."""
+        table, name = (
+            (self.metrics, STUDENT_EPOCHS) if self.info.kind == "calibration" else (self.info.recipe, "epochs")
+        )
+        value = table.get(name)
+        return value if isinstance(value, int) else None
 
     @property
     def log(self) -> tuple[Mapping[str, Any], ...]:

@@ -13,6 +13,7 @@ from edge_msa.cli.options import (
     OUTPUT_DIR_HELP,
     PRECISION_HELP,
     REMOTE,
+    AllowWorse,
     Dla,
     Features,
     Keep,
@@ -60,14 +61,7 @@ def export(
         ),
     ] = "auto",
     max_drop: MaxDrop = 1.0,
-    allow_worse_than_constant: Annotated[
-        bool,
-        typer.Option(
-            "--allow-worse-than-constant",
-            help="Export a model even if it does not beat a constant on validation.",
-            rich_help_panel=ADVANCED,
-        ),
-    ] = False,
+    allow_worse_than_constant: AllowWorse = False,
     ir: Annotated[
         bool,
         typer.Option(

@@ -137,6 +137,14 @@ Epochs = Annotated[
         "--epochs", metavar="N", min=1, help="Number of epochs of each training stage.", show_default="the recipe's"
     ),
 ]
+AllowWorse = Annotated[
+    bool,
+    typer.Option(
+        "--allow-worse-than-constant",
+        help="Export a model even if it does not beat a constant on validation.",
+        rich_help_panel=ADVANCED,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of all random choices.")]
 Seeds = Annotated[int, typer.Option("--seeds", metavar="N", min=1, max=100, help=SEEDS_HELP)]
 Device = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import DATA_HELP, RECIPE_HELP, Json, ResultsDir, TaskName
+from edge_msa.cli.options import DATA_HELP, RECIPE_HELP, AllowWorse, Epochs, Json, ResultsDir, TaskName
 from edge_msa.cli.paths import INPUT
 
 
@@ -23,6 +23,8 @@ def pipeline(
         INPUT,
     ] = None,
     output_dir: ResultsDir = Path("runs"),
+    epochs: Epochs = None,
+    allow_worse_than_constant: AllowWorse = False,
     task: TaskName = None,
     json: Json = False,
 ) -> None:
@@ -40,7 +42,15 @@ def pipeline(
     from edge_msa.workflows.pipeline import Pipeline
 
     started = time.monotonic()
-    result = Pipeline(data, output_dir=output_dir, recipe=recipe, task=task).run()
+    pipeline = Pipeline(
+        data,
+        output_dir=output_dir,
+        recipe=recipe,
+        epochs=epochs,
+        allow_worse_than_constant=allow_worse_than_constant or None,
+        task=task,
+    )
+    result = pipeline.run()
     print_result(str(result))
     print_output("report", result.report.path)
     print_result(f"Finished in {time.monotonic() - started:.0f} s.")

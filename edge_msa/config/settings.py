@@ -28,6 +28,8 @@ class PipelineRecipe(RecipeSection):
     """Seed of all random choices."""
     teacher: TeacherName = "hrlf"
     """The teacher that the student is distilled from."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Number of epochs of each training stage, instead of those in the tables of the models."""
     device: str = "auto"
     """Device to train on: auto, cpu or cuda."""
     targets: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("laptop", "jetson")

@@ -13,8 +13,10 @@ from edge_msa.data.labeled import is_labeled
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import (
     MEDIAN,
+    MIN_UNITS,
     Estimate,
     Method,
+    Unit,
     Units,
     baseline_constants,
     better_baseline,
@@ -164,6 +166,48 @@ def baseline_warning(name: str, split: str, subset: str, comparisons: ConstantCo
         return None
     parts = "; ".join(_describe(metric, item) for metric, item in comparisons.items())
     return f"{name} does not beat a constant on {subset} of the {split} split. {DO_NOT_SHIP}. {parts}."
+
+
+def too_few_warning(name: str, split: str, count: int, unit: Unit) -> str:
+    """Return a warning that a split is too small to compare a model with a constant.
+
+    Args:
+        name: The model in words.
+        split: Name of the split.
+        count: Number of units of the split with labeled samples.
+        unit: What the units are.
+    """
+    units = f"{'video' if unit == 'groups' else 'sample'}{'' if count == 1 else 's'}"
+    return (
+        f"{name} cannot be compared with a constant: the {split} split has {count} labeled {units}, and the comparison "
+        f"needs at least {MIN_UNITS}."
+    )
+
+
+def count_units(split: Split) -> tuple[int, Unit]:
+    """Return the number of units of a split with labeled samples, and what the units are."""
+    units = Units.of(split.groups)
+    return len(np.unique(units.numbers[is_labeled(split)])), units.kind
+
+
+def unproven_note(name: str, split: str, subset: str, comparisons: ConstantComparisons) -> str | None:
+    """Return a note about the metrics in which a model that beats a constant is not shown to be better.
+
+    Args:
+        name: The model in words.
+        split: Name of the split.
+        subset: The available modalities.
+        comparisons: Its metrics beside those of the better baseline.
+    """
+    unproven = {metric: item for metric, item in comparisons.items() if not item.is_better(metric)}
+    if not unproven or not beats_constant(comparisons):
+        return None
+    better = ", ".join(describe(metric).title for metric in comparisons if metric not in unproven)
+    parts = "; ".join(_describe(metric, item) for metric, item in unproven.items())
+    return (
+        f"{name} beats a constant on {subset} of the {split} split in {better} only. In the other metric it is not "
+        f"shown to be better. {parts}."
+    )
 
 
 def weak_subsets(by_subset: Mapping[str, ConstantComparisons]) -> list[str]:

@@ -28,6 +28,7 @@ from edge_msa.evaluation.baseline_check import (
     compare_with_constants,
     complete_subset,
     known_constants,
+    too_few_warning,
     weak_subsets,
 )
 from edge_msa.evaluation.metrics import (
@@ -405,6 +406,9 @@ def baseline_notes(evaluation: Evaluation) -> Iterator[str]:
     if warning:
         yield f"warning: {warning}"
     complete = complete_subset(evaluation.by_subset)
+    counted = list(evaluation.estimates.get(complete, {}).values())
+    if counted and not all(item.has_variance for item in counted):
+        yield too_few_warning(evaluation.source.name, evaluation.split, counted[0].count, counted[0].unit)
     weak = [subset for subset in weak_subsets(evaluation.against_constants) if subset != complete]
     if weak:
         units = {item.unit for subset in weak for item in evaluation.estimates.get(subset, {}).values()}

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 from edge_msa.artifacts.runs import Run
 from edge_msa.console import print_note
 from edge_msa.data.dataset import Dataset
-from edge_msa.evaluation.baseline_check import baseline_warning, check_predictions
+from edge_msa.evaluation.baseline_check import (
+    baseline_warning,
+    check_predictions,
+    count_units,
+    too_few_warning,
+    unproven_note,
+)
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.run_data import encode_texts_for_run
 
 
-def find_baseline_warning(
+@dataclass(frozen=True)
+class ConstantCheck:
+    """Whether a run beats a constant on the validation split."""
+
+    warning: str | None
+    """A warning if it does not, or if this cannot be decided, else None."""
+    note: str | None = None
+    """A note about a metric in which it is not shown to be better, else None."""
+
+
+def check_against_constants(
     run: Run, dataset: Dataset, context: TrainingContext | None = None, *, labels: Dataset | None = None
-) -> str | None:
-    """Return a warning if a run does not beat a constant on the validation split, else None.
+) -> ConstantCheck:
+    """Return whether a run beats a constant on the validation split.
 
     Args:
         run: A finished run.
@@ -24,8 +41,10 @@ def find_baseline_warning(
         context: Hardware that predicts (default: the CPU).
         labels: Dataset whose training labels have the median (default: `dataset`).
     """
-    result = check_predictions(dataset, "valid", run_predictor(run, context), labels=labels)
-    return baseline_warning(str(run.path), "valid", *result) if result else None
+    name, result = str(run.path), check_predictions(dataset, "valid", run_predictor(run, context), labels=labels)
+    if result is None:
+        return ConstantCheck(too_few_warning(name, "valid", *count_units(dataset.split("valid"))))
+    return ConstantCheck(baseline_warning(name, "valid", *result), unproven_note(name, "valid", *result))
 
 
 def warn_if_no_better_than_constant(run: Run, dataset: Dataset, context: TrainingContext) -> None:
@@ -37,6 +56,5 @@ def warn_if_no_better_than_constant(run: Run, dataset: Dataset, context: Trainin
         context: Hardware that predicts.
     """
     valid = encode_texts_for_run(run, dataclasses.replace(dataset, splits={"valid": dataset.split("valid")}))
-    warning = find_baseline_warning(run, run.spec.select_inputs(valid), context, labels=dataset)
-    if warning:
+    if warning := check_against_constants(run, run.spec.select_inputs(valid), context, labels=dataset).warning:
         print_note(warning)

@@ -8,7 +8,7 @@ from collections import Counter
 
 from edge_msa.arguments import AnyPath, check_choice, check_count, check_seed, optional_source, path_of
 from edge_msa.artifacts.requests import Request
-from edge_msa.artifacts.runs import Run, find_current_run, load_run, new_run, write_run
+from edge_msa.artifacts.runs import STUDENT_EPOCHS, Run, find_current_run, load_run, new_run, write_run
 from edge_msa.console import (
     print_detail,
     print_note,
@@ -127,6 +127,7 @@ def calibrate(
             metrics={
                 "samples": min(num_samples, len(unencoded.split("train"))),
                 "tensors": len(calibration.ranges),
+                STUDENT_EPOCHS: source.training_epochs,
             },
         )
         write_run(work, info, source.weights, [])

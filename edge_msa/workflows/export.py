@@ -28,6 +28,7 @@ from edge_msa.benchmark.precisions import (
     skip_latency,
 )
 from edge_msa.benchmark.remote import RemoteConfig, p50_on_host, probe_host, remote_config
+from edge_msa.config.recipes import student_recipe
 from edge_msa.config.settings import Settings
 from edge_msa.console import (
     activity,
@@ -59,7 +60,7 @@ from edge_msa.result_tables import Row, Table
 from edge_msa.training.run_data import encode_texts_for_run, open_dataset_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.api import OnProgress, api, next_step
-from edge_msa.workflows.baseline_warning import find_baseline_warning
+from edge_msa.workflows.baseline_warning import check_against_constants
 from edge_msa.workflows.calibrate import calibrate
 from edge_msa.workflows.distill import distill
 from edge_msa.workflows.outputs import output_folder
@@ -331,7 +332,7 @@ def export_bundle(
         make_export_request, student, profile, output.name, precision=precision, features=known, ir=ir, dla=dla
     )
     list_variants(make_request())  # raises before the slow export of graphs if the target does not support an option
-    _check_against_constants(student, allowed=allow_worse_than_constant)
+    _check_student(student, allowed=allow_worse_than_constant)
     graphs = load_all_graphs(student)
     request = make_request(graphs=graphs)
     print_notes(_notes(student.run, profile))
@@ -549,6 +550,7 @@ def train_calibrated_student(output_dir: Path, settings: Settings | None = None)
         output_dir=teacher,
         model=options.teacher,
         recipe={"hrlf": settings.hrlf, "almt": settings.almt},
+        epochs=options.epochs,
         seed=options.seed,
         device=options.device,
         task=options.task,
@@ -559,6 +561,7 @@ def train_calibrated_student(output_dir: Path, settings: Settings | None = None)
         output_dir=student,
         data=options.data,
         recipe={"student": settings.student},
+        epochs=options.epochs,
         seed=options.seed,
         device=options.device,
         task=options.task,
@@ -595,20 +598,30 @@ def bundle_name(target: str) -> str:
     return f"bundle-{Path(target).stem if target.endswith('.toml') else target}"
 
 
-def _check_against_constants(student: DeployableStudent, *, allowed: bool) -> None:
+def _check_student(student: DeployableStudent, *, allowed: bool) -> None:
     """Check on validation that the student beats a constant prediction.
 
     Raises:
         GateFailedError: It does not, and this is not allowed.
     """
-    warning = find_baseline_warning(student.run, student.dataset)
-    if not warning:
-        return
-    if not allowed:
+    check = check_against_constants(student.run, student.dataset)
+    if check.warning and not allowed:
         raise GateFailedError(
-            f"gate: {warning} Nothing was written. Train a better model, or pass --allow-worse-than-constant."
+            f"gate: {check.warning} Nothing was written. {_remedies(student.run)}, or pass "
+            "--allow-worse-than-constant to export anyway."
         )
-    print_note(warning)
+    print_notes(filter(None, (check.warning, check.note)))
+
+
+def _remedies(run: Run) -> str:
+    """Return what makes a better model, and whether the student was trained with fewer epochs than by default."""
+    default, epochs = student_recipe({}, run.spec.data_source).epochs, run.training_epochs
+    lowered = epochs is not None and epochs < default
+    trained = f"The student was trained with {epochs} epoch{'' if epochs == 1 else 's'}. " if lowered else ""
+    return (
+        f"{trained}Train a better model: pass more --epochs, more samples, or, for small data, a recipe with a smaller "
+        "batch_size"
+    )
 
 
 def _default_run() -> Run:

@@ -92,6 +92,9 @@ class Pipeline:
             says, or else `"laptop"` and `"jetson"`).
         recipe: TOML file or mapping with the tables `pipeline`, `hrlf`, `almt` and `student`, for example
             `{"hrlf": {"epochs": 5}, "student": {"size": "nano"}}`.
+        epochs: Number of epochs of each training stage, instead of the recipe's.
+        allow_worse_than_constant: Whether to export a student that does not beat a constant on validation (default:
+            what the recipe says, or else no).
         task: What the labels mean (default: what the recipe or the data states).
 
     Raises:
@@ -111,14 +114,15 @@ class Pipeline:
         output_dir: AnyPath = DEFAULT_OUTPUT_DIR,
         target: str | Sequence[str] | None = None,
         recipe: AnyPath | Mapping[str, Any] | None = None,
+        epochs: int | None = None,
+        allow_worse_than_constant: bool | None = None,
         task: str | None = None,
     ) -> None:
         settings = load_settings(recipe)
-        changes: dict[str, Any] = {}
+        options = {"epochs": epochs, "allow_worse_than_constant": allow_worse_than_constant, "task": task}
+        changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if (source := optional_source(data)) is not None:
             changes["data"] = source
-        if task is not None:
-            changes["task"] = task
         if target is not None:
             single = isinstance(target, str) or not isinstance(target, Iterable)
             changes["targets"] = [target_name(item) for item in ([target] if single else target)]

@@ -15,6 +15,7 @@ from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import (
     INFO_NAME,
     LOG_NAME,
+    STUDENT_EPOCHS,
     WEIGHTS_NAME,
     Run,
     find_current_run,
@@ -139,7 +140,10 @@ def sensitivity(
         info = dataclasses.replace(
             source.info,
             **request.to_json(),
-            metrics={"complete": all(plan.complete for plan in plans.values())},
+            metrics={
+                "complete": all(plan.complete for plan in plans.values()),
+                STUDENT_EPOCHS: source.training_epochs,
+            },
         )
         write_run(work, info, source.weights, [])
     _print_plans(plans)

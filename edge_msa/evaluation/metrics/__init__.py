@@ -17,6 +17,7 @@ from edge_msa.evaluation.metrics.bootstrap import (
     prediction_correlation,
 )
 from edge_msa.evaluation.metrics.comparison import (
+    MIN_UNITS,
     Comparison,
     Estimate,
     Method,
@@ -29,16 +30,18 @@ from edge_msa.evaluation.metrics.comparison import (
 )
 from edge_msa.evaluation.metrics.families import gate_metric, gate_points, measure, metric_functions, missing_average
 from edge_msa.evaluation.metrics.names import MetricName, describe
-from edge_msa.evaluation.metrics.units import Units
+from edge_msa.evaluation.metrics.units import Unit, Units
 
 __all__ = [
     "BEST_CONSTANT",
     "MEDIAN",
+    "MIN_UNITS",
     "Comparison",
     "Estimate",
     "Interval",
     "Method",
     "MetricName",
+    "Unit",
     "Units",
     "average_estimates",
     "baseline_constants",

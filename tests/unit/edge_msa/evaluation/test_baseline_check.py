@@ -8,7 +8,16 @@ import pytest
 
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.data.tasks import MOSI
-from edge_msa.evaluation.baseline_check import baseline_warning, beats_constant, check_predictions, check_rows
+from edge_msa.evaluation.baseline_check import (
+    ConstantComparison,
+    baseline_warning,
+    beats_constant,
+    check_predictions,
+    check_rows,
+    count_units,
+    too_few_warning,
+    unproven_note,
+)
 from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_evaluation
 from edge_msa_runtime.modalities import Subset
 
@@ -71,6 +80,25 @@ def test_one_sample_decides_nothing() -> None:
     dataset = dataset_of()
     small = Dataset("toy", MOSI, {"valid": dataset.split("valid").select(np.arange(1))}, "digest")
     assert check_predictions(small, "valid", lambda _, __: noisy(1.5)[:1]) is None
+    assert too_few_warning("student", "valid", *count_units(small.split("valid"))) == (
+        "student cannot be compared with a constant: the valid split has 1 labeled sample, and the comparison needs "
+        "at least 2."
+    )
+    evaluation, _ = evaluate(
+        lambda part, _: noisy(1.5)[: len(part)], small, "valid", Source("student", "run"), resamples=0
+    )
+    assert "student cannot be compared with a constant: the valid split has 1 " in format_evaluation(evaluation)
+
+
+def test_a_metric_that_is_not_better_than_that_of_a_constant_is_named() -> None:
+    same = ConstantComparison("median", model=0.58, constant=0.58, low=-0.1, high=0.1)
+    better = ConstantComparison("median", model=1.0, constant=1.2, low=-0.3, high=-0.1)
+    assert unproven_note("student", "valid", "lav", {"acc2_non0": same, "mae": better}) == (
+        "student beats a constant on lav of the valid split in MAE only. In the other metric it is not shown to be "
+        "better. Acc-2 Non0: model 58.0, median 58.0, 95 % interval of the difference -10.0 to +10.0."
+    )
+    assert unproven_note("student", "valid", "lav", {"mae": better}) is None
+    assert unproven_note("student", "valid", "lav", {"acc2_non0": same}) is None
 
 
 def test_samples_of_one_video_decide_nothing() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edge_msa.artifacts.runs import load_run
+from edge_msa.data.formats.archive import write_archive
+from edge_msa.data.opening import open_dataset
 from edge_msa.workflows.distill import distill
 from edge_msa.workflows.export import export
 from edge_msa_calibrate.errors import GateFailedError
@@ -37,6 +42,17 @@ def test_a_useless_student_is_not_exported(student: Path, tmp_path: Path) -> Non
         export(student, target="laptop-x86", output_dir=tmp_path / "bundle")
     assert error.value.exit_code == 3
     assert WARNING in str(error.value)
+    assert not (tmp_path / "bundle").exists()
+    remedies = "The student was trained with 1 epoch. Train a better model: pass more epochs, more samples, or, for "
+    assert f"{remedies}small data, a recipe with a smaller batch_size, or pass allow_worse_than" in str(error.value)
+
+
+def test_a_student_that_cannot_be_compared_is_not_exported(student: Path, tmp_path: Path) -> None:
+    data = open_dataset(load_run(student).spec.data_source)
+    one = dataclasses.replace(data, splits={**data.splits, "valid": data.split("valid").select(np.arange(1))})
+    write_archive(one, tmp_path / "one.npz")
+    with pytest.raises(GateFailedError, match=r"with a constant: the valid split has 1 labeled sample, .* least 2"):
+        export(student, target="laptop-x86", data=tmp_path / "one.npz", output_dir=tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
