@@ -139,13 +139,14 @@ class Graphs:
             pool.give(program)
 
     def prepare(self, subset: Subset) -> None:
-        """Load every graph that `Session.predict` or a stream needs for a subset, with all programs of each."""
+        """Load every graph that `Session.predict` or a stream needs for a subset, and run all programs of each once."""
         pools: list[ProgramPool[Any]] = [self._window_pool(key) for key, _ in self._window_lengths[subset]]
         if "language" in subset.modalities:
             pools += [self._text_encoder_pool(length) for length in self._text_lengths]
         pools += [self._step_pool(name) for name in subset.modalities]
         for pool in (*pools, self._fuse_pool()):
             pool.fill()
+            pool.apply(lambda program: program.warm_up())
 
     def close(self) -> None:
         """Release every loaded graph. Programs that are running are released when they have ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import threading
 import weakref
 from typing import Callable, Generic, NoReturn, Protocol, TypeVar
@@ -92,6 +93,19 @@ class ProgramPool(Generic[_Program]):
         with self._lock:
             while len(self._existing) < self._limit:
                 self.give(self._new())
+
+    def apply(self, action: Callable[[_Program], object]) -> None:
+        """Call a function with each program that is not in use."""
+        programs = []
+        try:
+            with contextlib.suppress(IndexError):
+                while True:
+                    programs.append(self._free.pop())
+            for program in programs:
+                action(program)
+        finally:
+            for program in programs:
+                self.give(program)
 
     def close(self) -> None:
         """Close the programs: the free ones now, and the others when they are given back. `take` then raises."""

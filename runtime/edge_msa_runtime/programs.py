@@ -25,6 +25,10 @@ class RoleProgram:
     def __init__(self, program: Program) -> None:
         self._program = program
 
+    def warm_up(self) -> None:
+        """Run the program once with whatever its inputs contain. The first run of a program is much slower."""
+        self._program.run()
+
     def close(self) -> None:
         """Release the program's resources. It cannot run afterwards."""
         self._program.close()

@@ -210,7 +210,7 @@ class Session:
         return Stream(self._graphs, self._validator, self._text_encoder, self.manifest, options)
 
     def prepare(self, *subsets: Subset | str) -> None:
-        """Load the graphs of these subsets now instead of at their first prediction.
+        """Load the graphs of these subsets and run each once, so that their first prediction is as fast as the others.
 
         Args:
             subsets: subsets, or their names such as `la` (in any order); none for every subset of the bundle's

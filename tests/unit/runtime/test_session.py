@@ -121,6 +121,19 @@ def test_prepare_refuses_unknown_and_missing_modalities(make_bundle: Callable[..
             session.prepare("x")
 
 
+def test_prepare_runs_all_programs_once(make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_msa_runtime.backends import onnxruntime_backend
+
+    runs: list[object] = []
+    program_class = onnxruntime_backend._OnnxRuntimeProgram
+    run = program_class.run
+    monkeypatch.setattr(program_class, "run", lambda self: (runs.append(self), run(self)))
+    with load(make_bundle(), backend="onnxruntime", workers=2) as session:
+        session.prepare("a")
+    assert len(runs) == len(set(map(id, runs))) > 0
+    assert len(runs) % 2 == 0
+
+
 def test_prepare_without_subsets_loads_all_graphs(make_bundle: Callable[..., Path], frames: Callable[..., Any]) -> None:
     names = ("language", "audio")
     with load(make_bundle(names=names)) as session:

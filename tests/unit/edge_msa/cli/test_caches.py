@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_msa.cli import run
+from edge_msa.cli import main, run
 
 
 @pytest.mark.case("F1")
@@ -36,3 +36,20 @@ def test_caches_that_the_user_has_set_are_kept(tmp_path: Path, monkeypatch: pyte
     assert run(["devices"]) == 0
     assert tmp_path.is_dir()
     assert os.environ["MPLCONFIGDIR"] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None)]
+)
+def test_waiting_threads_spin_shortly_unless_the_user_decides(
+    monkeypatch: pytest.MonkeyPatch, user: dict[str, str], expected: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that the variable is restored after the test
+        monkeypatch.delenv(name)
+    for name, value in user.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["edge-msa", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
