@@ -40,8 +40,7 @@ def mel_filters() -> np.ndarray:
     frequencies = np.fft.rfftfreq(BLOCK, 1 / SAMPLE_RATE)
     rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
-    filters: np.ndarray = np.maximum(0, np.minimum(rising, falling))
-    return filters
+    return np.maximum(0, np.minimum(rising, falling))
 
 
 FILTERS, WINDOW = mel_filters(), np.hanning(BLOCK)
@@ -51,7 +50,7 @@ def audio_frames(samples: np.ndarray) -> np.ndarray:
     """Return frames (T, 40) of samples (n,) from -1 to 1. An incomplete block at the end is left out."""
     blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK)
     power = np.abs(np.fft.rfft(blocks * WINDOW)) ** 2
-    return np.log(power @ FILTERS.T + 1e-6).astype(np.float32)
+    return np.asarray(np.log(power @ FILTERS.T + 1e-6), np.float32)
 
 
 def vision_frames(pictures: np.ndarray) -> np.ndarray:
