@@ -299,6 +299,12 @@ def print_notes(notes: Iterable[str], *, known: bool = False) -> None:
             _print(f"{_styled('note:', '33', sys.stderr)} {note}", sys.stderr)
 
 
+def is_printed(note: str) -> bool:
+    """Return whether the command has printed a note, so that a result need not repeat it."""
+    settings = _current()
+    return settings.level >= _Level.MESSAGES and note in settings.printed_notes
+
+
 def print_note(note: str) -> None:
     """Print one note to stderr."""
     print_notes([note])

@@ -26,7 +26,7 @@ pipeline whose earlier steps were made again. `any`: all (`--overwrite`).
 """
 _UPSTREAM = ("teacher", "student", "calibrat", "text model", "model")
 """Beginnings of the names of inputs that are results of earlier steps."""
-_MAX_DIFFERENCES = 6
+_MAX_DIFFERENCES = 3
 _SHOWN_DIGITS = 8
 
 _replacement: ContextVar[Replacement] = ContextVar("replacement", default="same")
@@ -109,14 +109,17 @@ class Request:
         if self.command != requested.command:
             return [f"command {self.command} -> {requested.command}"]
         old, new = _flatten(self.recipe), _flatten(requested.recipe)
+        inputs = [
+            (name, f"{name} {_show_input(self, name)} -> {_show_input(requested, name)}")
+            for name in dict.fromkeys([*self.inputs, *requested.inputs])
+            if self.inputs.get(name) != requested.inputs.get(name)
+            and not (ignore_upstream and name.startswith(_UPSTREAM))
+        ]
         pairs: dict[str, tuple[Any, Any]] = {"seed": (self.seed, requested.seed)}
         pairs |= {name: (old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new])}
-        changes = [f"{name} {_show(a)} -> {_show(b)}" for name, (a, b) in pairs.items() if a != b]
-        for name in dict.fromkeys([*self.inputs, *requested.inputs]):
-            before, after = self.inputs.get(name), requested.inputs.get(name)
-            if before != after and not (ignore_upstream and name.startswith(_UPSTREAM)):
-                changes.append(f"{name} {_show_input(self, name)} -> {_show_input(requested, name)}")
-        return changes
+        settings = [f"{name} {_show(a)} -> {_show(b)}" for name, (a, b) in pairs.items() if a != b]
+        data = [text for name, text in inputs if name == "data"]  # first, because other data has other settings
+        return [*data, *settings, *(text for name, text in inputs if name != "data")]
 
 
 def check_may_replace(path: Path, existing: Request | None, requested: Request) -> None:

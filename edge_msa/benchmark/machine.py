@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.benchmark import conditions
-from edge_msa_runtime.errors import BackendUnavailableError
+from edge_msa_runtime.bundle.loader import open_bundle
+from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError
 
 _ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # the names that Windows and macOS use
 
@@ -20,6 +22,15 @@ def matches_profile(profile: Mapping[str, Any]) -> bool:
     Latency that is measured on another architecture says nothing about the device.
     """
     return normalize_architecture(platform.machine()) == profile.get("architecture")
+
+
+def can_run(bundle: Path) -> bool:
+    """Return whether a bundle is for a device of this machine's architecture, and one of its backends runs here."""
+    try:
+        manifest = open_bundle(bundle).manifest
+    except EdgeMsaError:
+        return False
+    return matches_profile(manifest.profile) and any(unavailable_reason(name) is None for name in manifest.backends)
 
 
 def normalize_architecture(machine: str) -> str:

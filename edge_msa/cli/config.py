@@ -48,7 +48,7 @@ def config_show(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="FILE", help=DATA_HELP, show_default="the recipe's, or synthetic"),
+        typer.Option("--data", metavar="FILE", help=DATA_HELP, show_default="the recipe's, or a file of your own"),
         INPUT,
     ] = None,
 ) -> None:

@@ -52,16 +52,50 @@ def _after_compare(values: Values) -> Words | None:
 
 
 def _after_pipeline(values: Values) -> Words | None:
-    bundles = sorted(values["output_dir"].glob("bundle-*"))
-    return ["edge-msa", "evaluate", bundles[0]] if bundles else None
+    """Return what measures the first bundle that can run here."""
+    from edge_msa.benchmark.machine import can_run
+
+    bundles = [path for path in sorted(values["output_dir"].glob("bundle-*")) if _is_bundle(path) and can_run(path)]
+    return _evaluate(bundles[0], values["data"]) if bundles else None
+
+
+def _after_data_inspect(values: Values) -> Words:
+    """Return the training: of a text model if the file has only words."""
+    from edge_msa.data.opening import is_transcripts
+
+    file = values["file"]
+    if is_transcripts(file):
+        words = ["edge-msa", "text", "train", "--transcripts", file, "--encoder", "wordpieces"]
+        return [*words, "--output-dir", "words"]
+    return ["edge-msa", "train", "--data", file, "--output-dir", "teacher"]
 
 
 def _after_inspect(values: Values) -> Words | None:
-    return ["edge-msa", "evaluate", values["path"]] if _is_bundle(values["path"]) else None
+    return _evaluate(values["path"]) if _is_bundle(values["path"]) else None
 
 
 def _after_predict(values: Values) -> Words | None:
-    return ["edge-msa", "evaluate", values["model"]] if values["output"] else None
+    return _evaluate(values["model"]) if values["output"] else None
+
+
+def _evaluate(path: Path, data: str | None = None) -> Words:
+    """Return the evaluation of a run or bundle. A bundle that was made from a file needs the file."""
+    if data is None and _is_bundle(path) and not _is_from_synthetic_data(path):
+        data = "FILE"
+    return ["edge-msa", "evaluate", path, *(["--data", data] if data else [])]
+
+
+def _is_from_synthetic_data(bundle: Path) -> bool:
+    from edge_msa.data.opening import is_synthetic
+    from edge_msa.errors import EdgeMsaError
+    from edge_msa_export.provenance import Provenance
+    from edge_msa_runtime.bundle.loader import open_bundle
+
+    try:
+        data = Provenance.from_json(open_bundle(bundle).manifest.provenance).data
+    except EdgeMsaError:
+        return False
+    return data is not None and is_synthetic(data.name)
 
 
 def _is_bundle(path: Path) -> bool:
@@ -69,11 +103,11 @@ def _is_bundle(path: Path) -> bool:
 
 
 _SUGGESTIONS: Mapping[str, Callable[[Values], Words | None]] = {
-    "bench bundle": lambda values: ["edge-msa", "evaluate", values["bundles"][0]],
+    "bench bundle": lambda values: _evaluate(values["bundles"][0]),
     "compare": _after_compare,
     "config list": lambda _: ["edge-msa", "config", "show", "hrlf"],
     "config validate": lambda values: ["edge-msa", "pipeline", "--recipe", values["file"], "--output-dir", "runs"],
-    "data inspect": lambda values: ["edge-msa", "train", "--data", values["file"], "--output-dir", "teacher"],
+    "data inspect": _after_data_inspect,
     "devices list": lambda _: ["edge-msa", "devices", "show", "laptop-x86"],
     "evaluate": _after_evaluate,
     "explain": _open_page,

@@ -25,7 +25,7 @@ else:
 TABLES = ("pipeline", "hrlf", "almt", "student", "text", "variants", "search")
 PRESET_TABLES = ("hrlf", "almt", "student", "text")
 """Tables that have presets."""
-_SECTIONS: Mapping[str, type[RecipeSection]] = {
+SECTIONS: Mapping[str, type[RecipeSection]] = {
     "hrlf": HrlfRecipe,
     "almt": AlmtRecipe,
     "student": StudentRecipe,
@@ -99,7 +99,7 @@ def _tables(content: Mapping[str, Any], own: str, source: str) -> dict[str, Any]
 
 def _has_settings(content: Mapping[str, Any], own: str) -> bool:
     """Return whether the content is settings of one table: it has a value that is no table, or a known nested table."""
-    nested = _SECTIONS[own].model_fields
+    nested = SECTIONS[own].model_fields
     return any(name in nested or not isinstance(value, Mapping) for name, value in content.items())
 
 

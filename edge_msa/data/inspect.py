@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_msa.console import is_printed
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.data.tasks import Task
 from edge_msa.result_tables import Row, Table
@@ -199,8 +200,9 @@ def format_inspection(inspection: Inspection) -> str:
         lines += ["", f"{name}: {split.samples} samples from {split.groups} videos{texts}"]
         lines += ["", _modality_table(split), ""]
         lines.append("labels: " + ", ".join(f"{label}: {count}" for label, count in split.labels.items()))
-    if inspection.notes:
-        lines += ["", *(f"note: {note}" for note in inspection.notes)]
+    notes = [note for note in inspection.notes if not _REPLACED.fullmatch(note) and not is_printed(note)]
+    if notes:
+        lines += ["", *(f"note: {note}" for note in notes)]
     return "\n".join(lines)
 
 

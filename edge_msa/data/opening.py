@@ -63,7 +63,8 @@ def _load(path: Path, options: LoadOptions) -> Dataset:
     for suffix, load in _LOADERS.items():
         if path.name.lower().endswith(suffix):
             return load(path, options)
-    raise UsageError(f"{path} has an unknown format. {_SUPPORTED}")
+    media = f" {_MEDIA_HINT}" if _is_media(path.name) else ""
+    raise UsageError(f"{path} has an unknown format. {_SUPPORTED}{media}")
 
 
 def open_and_report(
@@ -94,6 +95,15 @@ def _load_synthetic(name: str, task: Task | None, seed: int) -> Dataset:
     return generate_dataset(QUICK if name == SYNTHETIC_QUICK else DEFAULT, seed, name=name)
 
 
+def is_transcripts(source: str | Path) -> bool:
+    """Return whether the name of a data source is that of a table of transcripts, which has words and no frames."""
+    return str(source).lower().endswith(_TRANSCRIPTS)
+
+
+def _is_media(name: str) -> bool:
+    return name.lower().endswith(_MEDIA)
+
+
 def _suggestion(path: Path) -> str:
     """Suggest what the user may have meant: a similar file in the same folder, or the synthetic dataset."""
     try:
@@ -118,7 +128,8 @@ def _load_folder(path: Path, options: LoadOptions) -> Dataset:
     kinds = {"run.json": "a run", "manifest.json": "a bundle"}
     kind = next((kind for name, kind in kinds.items() if name in names), "a folder without .csd files")
     files = ", ".join(name for name in names if name.lower().endswith(tuple(_LOADERS))) or "none"
-    raise UsageError(f"{path} is {kind}, not a feature file. {_SUPPORTED} Feature files in it: {files:.200}.")
+    media = f" {_MEDIA_HINT}" if any(map(_is_media, names)) else ""
+    raise UsageError(f"{path} is {kind}, not a feature file. {_SUPPORTED} Feature files in it: {files:.200}.{media}")
 
 
 def _load_npz(path: Path, options: LoadOptions) -> Dataset:
@@ -166,6 +177,11 @@ def _load_transcripts(path: Path, options: LoadOptions) -> Dataset:
     return load_transcripts(path, options)
 
 
+_TRANSCRIPTS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+_MEDIA = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4a", ".wav", ".mp3", ".flac", ".ogg")
+_MEDIA_HINT = (
+    "edge-msa reads features, not audio or video. The guide docs/how-to/own-video.md shows how to compute them."
+)
 _SUPPORTED = (
     "Supported: .npz (archives, public layouts), .pkl (MMSA, MulT), a folder of .csd files, .csv or .tsv (transcripts)."
 )
@@ -174,8 +190,5 @@ _LOADERS: dict[str, Loader] = {
     ".pkl": _load_pickle,
     ".pickle": _load_pickle,
     ".csd": _reject_csd_file,
-    ".csv": _load_transcripts,
-    ".csv.gz": _load_transcripts,
-    ".tsv": _load_transcripts,
-    ".tsv.gz": _load_transcripts,
+    **dict.fromkeys(_TRANSCRIPTS, _load_transcripts),
 }

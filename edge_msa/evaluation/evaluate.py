@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.artifacts.files import write_text
-from edge_msa.console import activity, report_progress
+from edge_msa.console import activity, is_printed, report_progress
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, EdgeMsaError
@@ -441,7 +441,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     for subset, count in evaluation.counts.items():
         if count < evaluation.samples:
             yield f"{subset}: {evaluation.samples - count} samples without a valid frame excluded"
-    yield from evaluation.notes
+    yield from (note for note in evaluation.notes if not is_printed(note))
     yield from baseline_notes(evaluation)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +13,8 @@ from edge_msa.architecture_search.space import flatten_recipe, nest_params, pars
 from edge_msa.config.effective import ModelTable, format_model, format_pipeline
 from edge_msa.config.recipes import (
     PRESET_TABLES,
+    SECTIONS,
+    TABLES,
     load_tables,
     preset_description,
     preset_names,
@@ -24,11 +27,22 @@ from edge_msa.config.section import Problem
 from edge_msa.config.settings import PipelineRecipe
 from edge_msa.config.students import StudentRecipe
 from edge_msa.config.toml_lines import find_line
-from edge_msa.console import print_json, print_result
-from edge_msa.data.opening import SYNTHETIC
+from edge_msa.console import print_json, print_next, print_result
+from edge_msa.data.opening import SYNTHETIC, is_synthetic
 from edge_msa.errors import UsageError
 from edge_msa.text_tables import text_table
+from edge_msa.workflows.api import next_step
 from edge_msa_export.profiles import PRECISIONS
+
+_OWN_DATA = "FILE"
+"""Stands for a file of the user, for which the presets `default` are."""
+_COMMANDS = {
+    "hrlf": "train --model hrlf --output-dir teacher",
+    "almt": "train --model almt --output-dir teacher",
+    "student": "distill --teacher TEACHER --output-dir student",
+    "text": "text train --transcripts FILE --encoder wordpieces --output-dir words",
+}
+"""The command that takes the settings of a model without a table."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ def show_recipe(
         model: The model. None for what `edge-msa pipeline` uses: its settings, its teacher and its student.
         preset: Preset to start from (default: the recipe's, or else the preset for the data). It needs a model.
         recipe: Recipe file whose values are shown instead of those of the preset.
-        data: The data to train on, which selects the preset (default: the recipe's, or else the synthetic data).
+        data: The data to train on, which selects the preset (default: the recipe's, or else a file of your own).
 
     Raises:
         UsageError: The recipe or the preset is not valid, or there is a preset without a model.
@@ -72,16 +86,27 @@ def show_recipe(
     tables = load_tables(recipe)
     if model is not None:
         values = {**tables.get(model, {}), **({} if preset is None else {"preset": preset})}
-        print_result(format_model(model, values, data or SYNTHETIC).rstrip())
+        head = "" if model == "text" else _header(data or _OWN_DATA, values)
+        print_result(head + format_model(model, values, data or _OWN_DATA).rstrip())
         return
     if preset is not None:
         raise UsageError(f"--preset needs a model. Pass one of {', '.join(get_args(ModelTable))}.")
     settings = PipelineRecipe().updated(tables.get("pipeline", {}), where="pipeline")
-    source = data or settings.data
-    parts = [format_pipeline(tables.get("pipeline", {}), data=data)]
+    source = data or str(tables.get("pipeline", {}).get("data", _OWN_DATA))
+    header = _header(source, tables.get(settings.teacher, {}))
+    parts = [f"{header}{format_pipeline(tables.get('pipeline', {}), data=data)}"]
     models: tuple[ModelTable, ...] = (settings.teacher, "student")
     parts += [format_model(name, tables.get(name, {}), source) for name in models]
     print_result("\n".join(parts).rstrip())
+
+
+def _header(source: str, values: Mapping[str, Any]) -> str:
+    """Return a comment that says which data the preset is for; an empty string if the user has chosen the preset."""
+    if "preset" in values:
+        return ""
+    if is_synthetic(source):
+        return "# For the synthetic data only. For own data, run the command with --data FILE.\n"
+    return "# For own data. For the synthetic data, run the command with --data synthetic.\n"
 
 
 def validate_recipe(path: Path, *, json: bool = False) -> None:
@@ -95,7 +120,8 @@ def validate_recipe(path: Path, *, json: bool = False) -> None:
         UsageError: The file cannot be read, is not TOML, or has errors.
     """
     text, tables = read_toml(path)
-    problems = find_problems(tables)
+    models = settings_models(tables)
+    problems = find_problems(tables) if models is None else _settings_problems(tables, models)
     errors = [RecipeError(find_line(text, item.key), ".".join(item.key), item.message) for item in problems]
     errors.sort(key=lambda item: item.line or 0)
     if json:
@@ -106,9 +132,33 @@ def validate_recipe(path: Path, *, json: bool = False) -> None:
     if errors:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise UsageError(f"{path} has {count}. `edge-msa config show` prints all keys with their meaning.")
-    if not json:
+    if models is not None and not json:
+        print_result(f"{path} is valid: settings without a table, for {', '.join(models)}.")
+        if command := next_step(f"edge-msa {_COMMANDS[models[0]]} --recipe {shlex.quote(str(path))}"):
+            print_next(command)
+    elif not json:
         names = ", ".join(f"[{name}]" for name in tables)
         print_result(f"{path} is valid: {names or 'no tables, so all settings are the defaults'}.")
+
+
+def settings_models(tables: Mapping[str, Any]) -> list[str] | None:
+    """Return the models whose settings a recipe without tables contains, or None if the recipe has tables.
+
+    If no model has all of them, the one with the fewest problems is returned.
+    """
+    if any(name in TABLES for name in tables) or all(isinstance(value, Mapping) for value in tables.values()):
+        return None
+    problems = {name: len(recipe_problems(name, tables, _OWN_DATA)) for name in PRESET_TABLES}
+    fewest = min(problems.values())
+    models = [name for name, count in problems.items() if count == fewest]
+    if not any(name == "preset" or name in SECTIONS[models[0]].model_fields for name in tables):
+        return None
+    return models if not fewest else models[:1]
+
+
+def _settings_problems(settings: Mapping[str, Any], models: Sequence[str]) -> list[Problem]:
+    problems = recipe_problems(models[0], settings, _OWN_DATA)
+    return [Problem(item.key[1:], item.message) for item in problems]
 
 
 def find_problems(tables: Mapping[str, Any]) -> list[Problem]:

@@ -19,6 +19,7 @@ from edge_msa.arguments import AnyPath, check_choice, optional_source, path_of, 
 from edge_msa.artifacts.dry_run import declare_steps, is_dry_run, record_seconds, report_lookup
 from edge_msa.artifacts.requests import Request, check_may_replace
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
+from edge_msa.benchmark.machine import unavailable_reason
 from edge_msa.benchmark.precisions import (
     LatencyRounds,
     PrecisionChoice,
@@ -361,7 +362,8 @@ def export_bundle(
         )
     record_seconds(output, requested.command, requested.recipe, time.monotonic() - started)
     _print_choices(output, choices)
-    next_command = f"edge-msa-run verify {output}"
+    runs_here = any(unavailable_reason(item.name) is None for item in profile.backends)
+    next_command = f"edge-msa-run verify {output}" if runs_here else f"edge-msa bench {output} --host USER@DEVICE"
     print_output(f"bundle for {profile.name}", output, next_step(next_command))
     return ExportedBundle.of(output, failure and f"{failure}: {output}.")
 

@@ -16,6 +16,7 @@ from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import BenchRecord, OtherRecord, load_records
 from edge_msa.console import full_width_tables, print_notes
 from edge_msa.errors import EdgeMsaError, UsageError
+from edge_msa.evaluation.baseline_check import DO_NOT_SHIP
 from edge_msa.evaluation.evaluate import Evaluation
 from edge_msa.evaluation.reproduction.record import Reproduction
 from edge_msa.evaluation.reproduction.table import format_reproduction
@@ -55,7 +56,12 @@ class ReportPage(Table):
     def __str__(self) -> str:
         """Return the trade-off table for people."""
         lines = [format_tradeoff(self.points)] if self.points or not self.sections else []
-        lines += [f"warning: {warning}" for warning in dict.fromkeys(point.warning for point in self.points) if warning]
+        warnings = {point.warning: point.name for point in self.points if point.warning}
+        if len(warnings) > 1:
+            names = ", ".join(dict.fromkeys(warnings.values()))
+            lines.append(f"warning: {names}: no better than a constant. {DO_NOT_SHIP}. The report has the figures.")
+        else:
+            lines += [f"warning: {warning}" for warning in warnings]
         return "\n".join([*lines, *(f"Also in the report: {name}" for name, _ in self.sections)])
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,8 @@ def train(
     text_run = load_run(text_model) if text_model is not None else None
     context = start_hardware(device, precision, compiled=compiled, tensorboard=tensorboard)
     dataset = open_and_report(source, task, labeled=SPLITS)
+    if text_run is None:
+        print_notes(_unused_texts(dataset, source))
     run, is_new = train_on_dataset(
         dataset if text_run is None else encode_texts_with_run(text_run, dataset),
         source,
@@ -116,6 +118,17 @@ def train(
     if is_new:
         print_output("teacher", run_dir, next_step(f"edge-msa distill --teacher {run_dir} --output-dir student"))
     return run
+
+
+def _unused_texts(dataset: Dataset, source: str) -> Iterator[str]:
+    """Yield a note if the data has texts that the training does not use."""
+    count = sum(bool(text.strip()) for text in dataset.split("train").texts)
+    if count and "language" not in dataset.dims:
+        yield (
+            f"{count} training samples of {source} have texts, which are not used, because there are no language "
+            f"features. To use them, run edge-msa text train --transcripts {source} --encoder wordpieces --output-dir "
+            f"words, then edge-msa train --data {source} --text-model words"
+        )
 
 
 def train_on_dataset(

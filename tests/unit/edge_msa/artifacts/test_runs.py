@@ -202,6 +202,10 @@ def test_an_attempt_with_progress_says_where_it_is(tmp_path: Path) -> None:
         ({"recipe": {"width": 9}}, "width 8 -> 9"),
         ({"recipe": {"width": 8, "gru": {"layers": 1}}}, "gru.layers none -> 1"),
         ({"inputs": {"data": "other"}, "names": {"data": "b.npz"}}, r"data file.npz \(d\) -> b.npz \(other\)"),
+        (
+            {"recipe": dict.fromkeys("abcd", 1), "inputs": {"data": "other"}},
+            r"data file.npz \(d\) -> other; width 8 -> none; a none -> 1; and 3 more",
+        ),
         ({"inputs": {"data": "d", "teacher": "t"}}, "teacher none -> t"),
         ({"command": "train hrlf"}, "command distill -> train hrlf"),
     ],

@@ -57,6 +57,29 @@ def test_a_bundle_is_measured_after_an_evaluation_and_a_run_is_explained(bundle:
     assert suggest_next("evaluate", run_values) == expected
 
 
+def test_a_table_of_transcripts_trains_a_text_model() -> None:
+    expected = "edge-msa text train --transcripts talk.csv --encoder wordpieces --output-dir words"
+    assert suggest_next("data inspect", {"file": "talk.csv"}) == expected
+    assert suggest_next("data inspect", {"file": "mosi.pkl"}) == "edge-msa train --data mosi.pkl --output-dir teacher"
+
+
+def test_a_bundle_of_own_data_is_evaluated_on_this_data(bundle: Path) -> None:
+    assert suggest_next("inspect", {"path": bundle}) == f"edge-msa evaluate '{bundle}' --data FILE"
+
+
+def test_a_pipeline_names_the_bundle_that_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("bundle-jetson", "bundle-laptop"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").touch()
+    values: dict[str, Any] = {"output_dir": tmp_path, "data": "mosi.pkl"}
+    assert suggest_next("pipeline", values) is None
+    monkeypatch.setattr("edge_msa.benchmark.machine.can_run", lambda path: path.name == "bundle-laptop")
+    assert suggest_next("pipeline", values) == f"edge-msa evaluate {tmp_path}/bundle-laptop --data mosi.pkl"
+    assert (
+        suggest_next("pipeline", {**values, "data": None}) == f"edge-msa evaluate {tmp_path}/bundle-laptop --data FILE"
+    )
+
+
 @pytest.mark.parametrize("command", ["devices show", "config show", "predict"])
 def test_commands_whose_output_is_a_file_suggest_nothing(command: str) -> None:
     assert suggest_next(command, {"model": Path("x"), "output": None}) is None

@@ -41,6 +41,14 @@ def test_an_unknown_format_lists_the_supported_ones(tmp_path: Path, name: str) -
         open_dataset(tmp_path / name)
 
 
+def test_video_files_point_to_the_guide(tmp_path: Path) -> None:
+    (tmp_path / "clip.MP4").touch()
+    guide = r"reads features, not audio or video\. The guide docs/how-to/own-video\.md"
+    for path in (tmp_path, tmp_path / "clip.MP4"):
+        with pytest.raises(UsageError, match=guide):
+            open_dataset(path)
+
+
 def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
     with pytest.raises(UsageError, match=r"is a folder without \.csd files, not a feature file\. Supported"):

@@ -6,7 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from edge_msa.console import print_note
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
+from edge_msa.data.inspect import format_inspection, inspect_dataset
 from edge_msa.data.tasks import MOSI
 from edge_msa.evaluation.baseline_check import (
     ConstantComparison,
@@ -132,3 +134,18 @@ def test_a_good_evaluation_has_no_warning() -> None:
     )
     assert evaluation.beats_constant is True
     assert "beat a constant" not in format_evaluation(evaluation)
+
+
+@pytest.mark.usefixtures("printing")
+def test_a_note_that_is_printed_is_not_repeated_in_the_result() -> None:
+    note = "audio: 3 values in train were -inf, set to 0"
+    dataset = dataclasses.replace(dataset_of(), notes=(note,))
+    evaluation, _ = evaluate(
+        lambda part, _: noisy(0.5)[: len(part)], dataset, "test", Source("student", "run"), resamples=0
+    )
+    assert note in format_evaluation(evaluation)
+    print_note(note)
+    assert note not in format_evaluation(evaluation)
+    text = format_inspection(inspect_dataset(dataset))
+    assert text.count("-inf") == 1
+    assert "NaN and inf: 3 in train/audio/-inf" in text

@@ -92,7 +92,7 @@ def test_the_shown_recipe_is_that_of_the_pipeline(tmp_path: Path, capsys: pytest
     assert student_recipe(tables["student"], "synthetic") == student_recipe({"size": "nano"}, "mosi.pkl")
     assert teacher_recipe("almt", tables["almt"], "synthetic") == teacher_recipe("almt", {}, "mosi.pkl")
     assert run(["config", "validate", str(shown)]) == 0
-    assert capsys.readouterr().out.endswith("is valid: [pipeline], [almt], [student].\n")
+    assert "is valid: [pipeline], [almt], [student].\n" in capsys.readouterr().out
 
 
 def test_a_preset_needs_a_model(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,3 +127,33 @@ def test_a_shown_profile_is_a_target(
     mine.write_text(text.replace("vnni", "vni", 1))
     assert run(["devices", "show", str(mine)]) == 2
     assert "Unknown key 'vni'. Did you mean 'vnni'?" in capsys.readouterr().err
+
+
+def test_settings_without_a_table_are_valid_as_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("epochs = 3\n")
+    assert run(["config", "validate", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{path} is valid: settings without a table, for hrlf, almt, student.",
+        f"next: edge-msa train --model hrlf --output-dir teacher --recipe {path}",
+    ]
+    path.write_text("frf = 0.1\nepochs = 0\nepoch = 3\n")
+    assert run(["config", "validate", str(path)]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[2][:40] for line in lines] == [
+        "hrlf.epochs must be at least 1, got 0."[:40],
+        "Unknown key 'epoch' in [hrlf]. Did you mean"[:40],
+    ]
+
+
+@pytest.mark.parametrize("model", [[], ["hrlf"], ["student"]])
+def test_the_shown_recipe_is_for_own_data(model: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "show", *model]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# For own data. For the synthetic data, run the command with --data synthetic.\n")
+    assert 'preset = "default"' in text
+    assert run(["config", "show", *model, "--data", "synthetic"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# For the synthetic data only.")
+    assert 'preset = "demo"' in text
