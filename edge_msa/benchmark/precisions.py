@@ -129,7 +129,8 @@ def choose_precision(
     faster = [name for name in latencies if name != "fp32" and by_precision[name].is_faster_than(reference)]
     fastest = min(faster, key=lambda name: latencies[name], default="fp32")
     speedup = f"at least {MIN_SPEEDUP:.0%} faster than fp32 in every round"
-    reason = f"no precision that passes the gate is {speedup}" if fastest == "fp32" else f"passes the gate, {speedup}"
+    other = "other precision" if len(passing) == len(by_precision) else "other precision that passes the gate"
+    reason = f"no {other} is {speedup}" if fastest == "fp32" else f"passes the gate, {speedup}"
     measured = ", ".join(f"{name} {latency:.3f} ms" for name, latency in latencies.items())
     if reference.measured_on:
         measured += f" on {reference.measured_on}, not on the target: use --host, or bench on the target"

@@ -30,7 +30,9 @@ def run_readme(bundle: Path, site: Path, environment: dict[str, str]) -> str:
     variables = {**environment, "PYTHONPATH": str(site), "EDGE_MSA_CACHE": str(site / "cache")}
 
     def run(*command: str) -> str:
-        return subprocess.run(command, cwd=bundle, env=variables, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            command, cwd=bundle.parent, env=variables, check=True, capture_output=True, text=True
+        ).stdout
 
     output = []
     for block in read_blocks(bundle):
@@ -56,6 +58,7 @@ def test_the_readme_of_a_bundle_works_word_for_word(
     assert output.count("subset lav, ") == 1  # predict
     assert output.count("p50 ms") >= 2 + ("laptop" in name)  # bench, and bench --all with each backend
     assert re.search(r"^-?[\d.]+ \w+ lav [\d.]+\n-?[\d.]+\n$", output, re.MULTILINE)  # the Python program
+    assert "trained on synthetic data: it is useless on real input." in (bundle / "README.md").read_text()
 
 
 @pytest.mark.slow
@@ -63,7 +66,8 @@ def test_the_readme_of_a_bundle_works_word_for_word(
 def test_the_readme_of_a_text_bundle_works_word_for_word(
     kind: str, exported_bundle: Callable[[str, str], Path], tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    bundle = shutil.copytree(exported_bundle("laptop-x86", kind), tmp_path / "copied" / "bundle")
+    source = exported_bundle("laptop-x86", kind)
+    bundle = shutil.copytree(source, tmp_path / "copied" / source.name)
     assert "subset l, " in run_readme(bundle, tmp_path / "site", environment)
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import shlex
 import textwrap
 from collections.abc import Iterator
 
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime.backend_info import BACKEND_INFO, PIP_BACKENDS, tensorrt_requirement
 from edge_msa_runtime.bundle.manifest import Manifest, ModalitySpec, TaskSpec
+from edge_msa_runtime.modalities import Subset
 
 _TEXT = "i love it"
-_TENSORRT_NOTES = """
-On its first use, each graph is built into a TensorRT plan for this device. To build all plans in advance, which takes
-minutes, run `edge-msa-run build .`
-"""
+_DEMO = "This is a demo model, trained on synthetic data: it is useless on real input."
+_SYNTHETIC = "edge-msa synthetic data"
+"""What computed the features of synthetic data."""
+_METRICS = {
+    "Acc-2 Non0": "Acc-2 Non0 is the share of the samples with the right sign, without samples labeled 0.",
+    "MAE": "MAE is the mean absolute error of the score; lower is better.",
+}
+"""Explanations by printed name."""
 
 
 def format_readme(manifest: Manifest, wheel: str) -> str:
@@ -28,27 +36,40 @@ def format_readme(manifest: Manifest, wheel: str) -> str:
     )
     usage = (
         "Any subset of the modalities works: leave out those that you do not have. The arrays above are zeros: replace "
-        f"them with your features. {_describe_output(manifest.task)}"
+        f"them with your features. {_describe_output(manifest.task)} If a sensor drops out, call "
+        f'`stream.forget("{list(manifest.modalities)[-1]}")`, or create the stream with `max_age=2.0`, '
+        "which forgets what is older than 2 s. "
+        "`help(edge_msa_runtime)` describes the API."
     )
     files = "The first line writes zeros as an example: replace these files with your features.\n"
     files = files if _frame_modalities(manifest) else ""
+    folder = shlex.quote(manifest.name)
+    build = (
+        "\nOn its first use, each graph is built into a TensorRT plan for this device. To build all plans in advance, "
+        f"which takes\nminutes, run `edge-msa-run build {folder}`\n"
+    )
+    demo = f"{_DEMO}\n\n" if _is_demo(manifest) else ""
+    archive = ", a `.npz` of\n`edge-msa data convert`, or a `.csv` of texts"
+    if not manifest.language:
+        archive = ", or a `.npz` of\n`edge-msa data convert`"
     return f"""# {manifest.name}
 
-{_wrap(introduction)}
+{demo}{_wrap(introduction)}
 
 ## Install
 
-Run these commands in this folder, on the device:
+Run the commands and programs of this page on the device, in the folder that contains `{manifest.name}`. Keep your own
+code and files outside of `{manifest.name}`: the runtime refuses a bundle with additional code.
 
 ```
 {_format_installation(manifest, wheel)}
-edge-msa-run verify .
+edge-msa-run verify {folder}
 ```
 
 `verify` checks the hash of every file, and compares the predictions on this device with those of the original model,
 which are stored in this folder. It finds damage, not forgery: the bundle is not signed. Use bundles of people you
-trust. If something fails, `edge-msa-run doctor .` examines the device and suggests fixes.
-{_TENSORRT_NOTES if "tensorrt" in manifest.backends else ""}
+trust. If something fails, `edge-msa-run doctor {folder}` examines the device and suggests fixes.
+{build if "tensorrt" in manifest.backends else ""}
 ## Predict in Python
 
 ```python
@@ -63,14 +84,16 @@ trust. If something fails, `edge-msa-run doctor .` examines the device and sugge
 {_format_commands(manifest)}
 ```
 
-{files}`edge-msa-run predict . --data FILE --output OUT.csv` predicts many samples: a `.npz` archive, a `.csv` of texts,
-or a folder of `.npy` files. `edge-msa-run info .` lists what this folder contains.
+{files}
+To predict many samples, run `edge-msa-run predict {folder} --data samples --output predictions.csv`. `samples` is
+a folder with `ID/audio.npy`, `ID/vision.npy` and so on for each utterance (or `ID.audio.npy`, or `ID.npz`){archive}.
+A `.npz` of stacked arrays (samples, frames, features) is not accepted.
 
 ## Measure
 
 ```
-edge-msa-run bench .
-edge-msa-run bench . --all
+edge-msa-run bench {folder}
+edge-msa-run bench {folder} --all
 ```
 
 The first command measures latency, load time, size and memory on this device, as the model runs by default. The second
@@ -103,20 +126,33 @@ def _format_installation(manifest: Manifest, wheel: str) -> str:
     first = manifest.backends[0]
     tensorrt = tensorrt_requirement(manifest.profile) if first == "tensorrt" else None
     from_system = first == "tensorrt" and tensorrt is None
-    extras = [first] if first in PIP_BACKENDS or tensorrt else []
+    folder, extras = manifest.name, [first] if first in PIP_BACKENDS or tensorrt else []
     extras += ["text"] if manifest.language else []
-    requirements = [f"./{wheel}[{','.join(extras)}]" if extras else f"./{wheel}", *([tensorrt] if tensorrt else [])]
+    requirements = [
+        f"./{folder}/{wheel}[{','.join(extras)}]" if extras else f"./{folder}/{wheel}",
+        *([tensorrt] if tensorrt else []),
+    ]
     commands = [
         # The Python package of TensorRT is part of JetPack.
-        f"python3 -m venv {'--system-site-packages ' if from_system else ''}../edge-msa-venv",
-        ". ../edge-msa-venv/bin/activate",
-        "python3 -m pip install " + " ".join(f"'{requirement}'" for requirement in requirements),
+        f"python3 -m venv {'--system-site-packages ' if from_system else ''}edge-msa-venv",
+        ". edge-msa-venv/bin/activate",
+        "python3 -m pip install " + " ".join(map(_quote, requirements)),
     ]
     if from_system:
         major = str(manifest.profile.get("cuda") or "").partition(".")[0]
         limit = f"<{int(major) + 1}" if major else ""
         commands.append(f"python3 -m pip install 'cuda-python{limit}'")
     return "\n".join(commands)
+
+
+def _quote(requirement: str) -> str:
+    """Quote a requirement for a shell, also where that is not necessary, as brackets usually need it."""
+    quoted = shlex.quote(requirement)
+    return quoted if quoted != requirement else f"'{requirement}'"
+
+
+def _is_demo(manifest: Manifest) -> bool:
+    return any(spec.features.extractor == _SYNTHETIC for spec in manifest.modalities.values())
 
 
 def _frame_modalities(manifest: Manifest) -> dict[str, ModalitySpec]:
@@ -143,7 +179,8 @@ def _format_code(manifest: Manifest) -> str:
             "from edge_msa_runtime import load",
             "",
             *([*arrays, ""] if arrays else []),
-            'with load(".") as session:  # the path of this folder',
+            f"with load({_double_quoted(manifest.name)}) as session:  # the path of the bundle's folder",
+            f'    session.prepare("{Subset.of(manifest.modalities).value}")  # load graphs before the first prediction',
             f"    prediction = session.predict({', '.join(arguments)})",
             f"    print(prediction.{result}, prediction.label, prediction.subset, prediction.latency_ms)",
             "",
@@ -155,18 +192,20 @@ def _format_code(manifest: Manifest) -> str:
     )
 
 
+def _double_quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _format_commands(manifest: Manifest) -> str:
     frames = _frame_modalities(manifest)
     options = [f'--text "{_TEXT}"'] if manifest.language else []
-    options += [f"--{name} ../{name}.npy" for name in frames]
-    saves = "".join(
-        f"; np.save('../{name}.npy', np.zeros(({spec.window}, {spec.dim})))" for name, spec in frames.items()
-    )
+    options += [f"--{name} {name}.npy" for name in frames]
+    saves = "".join(f"; np.save('{name}.npy', np.zeros(({spec.window}, {spec.dim})))" for name, spec in frames.items())
     return "\n".join(
         [
             *([f'python3 -c "import numpy as np{saves}"'] if saves else []),
-            f"edge-msa-run predict . {' '.join(options)}",
-            "edge-msa-run info .",
+            f"edge-msa-run predict {shlex.quote(manifest.name)} {' '.join(options)}",
+            f"edge-msa-run info {shlex.quote(manifest.name)}",
         ]
     )
 
@@ -184,9 +223,15 @@ def _describe_output(task: TaskSpec) -> str:
     text = f"`prediction.score` is the sentiment{scale}." if scale else "`prediction.score` is a number."
     if not task.labels:
         return text
-    upper = [f"`{label}` from {edge:g}" for label, edge in zip(task.labels[1:], task.edges, strict=True)]
-    ranges = [f"`{task.labels[0]}`", *upper]
-    return f"{text} `prediction.label` is its range: {', '.join(ranges)}."
+    bounds = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(task.edges)]
+    ranges = [f"below {task.edges[0]:g}", *bounds, f"from {task.edges[-1]:g}"]
+    named = [f"{bound} `{label}`" for bound, label in zip(ranges, task.labels, strict=True)]
+    label = task.labels[len(task.labels) // 2]
+    return (
+        f"{text} `prediction.label` is its range: {', '.join(named)}. The first printed line has the score, the label, "
+        "the modalities (l: language, a: audio, v: vision) and the latency in milliseconds, such as "
+        f"`0.05 {label} la 0.07`."
+    )
 
 
 def _format_sources(manifest: Manifest) -> str:
@@ -206,7 +251,7 @@ def _format_sources(manifest: Manifest) -> str:
 
 def _format_features(manifest: Manifest) -> str:
     rows = [
-        "| modality | input | frames per streaming step | frames per window |",
+        "| modality | input | frames per step | frames per window |",
         "|---|---|---|---|",
     ]
     for name, spec in manifest.modalities.items():
@@ -216,12 +261,13 @@ def _format_features(manifest: Manifest) -> str:
     table = "\n".join(rows)
     return f"""{table}
 
-Frames are float32 arrays of shape (frames, features). An utterance may have any number of them. Do not normalize them:
-the model does. Values outside the range of the training data are clipped. If they are far outside,
-`prediction.warnings` says so.
+Frames are float32 arrays of shape (frames, features). An utterance may have any number of them, and a stream accepts
+chunks of any size. The last two columns only affect speed: so many frames are computed at once, in a stream and in a
+whole utterance. Do not normalize frames: the model does. Values outside the range of the training data are clipped. If
+they are far outside, `prediction.warnings` says so.
 
-Compute the features as for training. Others with the same shape give wrong predictions without an error. They were
-computed with:
+Compute the features exactly as for training. With features of another tool, or in another order or unit, there is no
+error, but the predictions are wrong. The features of the training data were computed with:
 
 {_format_sources(manifest)}"""
 
@@ -260,7 +306,11 @@ def _format_accuracy(manifest: Manifest, provenance: Provenance) -> str:
         values = [metric.format(metric.baselines[name]) for metric in metrics]
         rows.append(f"| baseline: {name.replace('_', ' ')} | {' | '.join(values)} |")
     table = "\n".join(rows)
+    notes = [_METRICS[metric.title] for metric in metrics if metric.title in _METRICS]
+    explanation = " ".join([f"`{validation.subset}` are the modalities (l: language, a: audio, v: vision).", *notes])
     return f"""{table}
+
+{_wrap(explanation)}
 
 The accuracy is that of the validation split, from which the precision was chosen. It is no result on unseen test data.
 `manifest.json` has all metrics of all subsets and precisions."""
@@ -276,10 +326,13 @@ def _wrap(text: str, indent: str = "") -> str:
 
 def _list_limits(manifest: Manifest, provenance: Provenance) -> Iterator[str]:
     data = f"`{provenance.data.name}`" if provenance.data else "the training data"
-    yield (
-        f"The model was trained on {data}. Its accuracy for other speakers, languages, cameras and microphones is not "
-        "known. Measure it on your own data."
-    )
+    if _is_demo(manifest):
+        yield _DEMO
+    else:
+        yield (
+            f"The model was trained on {data}. Its accuracy for other speakers, languages, cameras and microphones is "
+            "not known. Measure it on your own data."
+        )
     yield (
         "A prediction is an estimate of how people would rate one utterance. Do not use it as the only basis of a "
         "decision about a person."

@@ -73,6 +73,8 @@ def describe_bundle(path: str) -> dict[str, Any]:
         "name": manifest.name,
         "target": manifest.target,
         "task": manifest.task.kind,
+        "scale": [manifest.task.low, manifest.task.high],
+        "data": _data_name(manifest.provenance),
         "labels": list(manifest.task.labels),
         "modalities": {
             name: {
@@ -89,6 +91,12 @@ def describe_bundle(path: str) -> dict[str, Any]:
         "files": len(manifest.files),
         "notes": list(bundle.notes),
     }
+
+
+def _data_name(provenance: Mapping[str, Any]) -> str | None:
+    """Return the name of the training data, or None if the provenance, which is in free form, does not state it."""
+    data = provenance.get("data")
+    return str(data["name"]) if isinstance(data, dict) and "name" in data else None
 
 
 def _describe_text_input(bundle: Bundle) -> dict[str, Any] | None:
@@ -116,7 +124,11 @@ def _import_state(package: str) -> dict[str, Any]:
 
 def _format_description(description: Mapping[str, Any]) -> list[str]:
     labels = f" ({', '.join(description['labels'])})" if description["labels"] else ""
-    title = f"{description['name']} for {description['target']}: {description['task']}{labels}"
+    predicts = "emotions" if description["task"] == "emotions" else "sentiment"
+    low, high = description["scale"]
+    scale = "" if low is None or high is None else f" from {low:g} to {high:g}"
+    data = f", trained on {description['data']}" if description["data"] else ""
+    title = f"{description['name']} for {description['target']}: {predicts}{scale}{labels}{data}"
     lines = [f"{title}, {description['files']} files verified"]
     for name, spec in description["modalities"].items():
         lines.append(f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']}")

@@ -6,7 +6,7 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from edge_msa_runtime.backends.tensorrt.vendor import find_target_mismatch
 from edge_msa_runtime.bundle.manifest import Manifest
-from edge_msa_runtime.doctor.findings import OK, PROBLEM, UNKNOWN, Finding
+from edge_msa_runtime.doctor.findings import OK, OPTIONAL, PROBLEM, UNKNOWN, Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter
 from edge_msa_runtime.doctor.machine_checks import has_dot_products, read_meminfo_mib
 from edge_msa_runtime.doctor.nvidia_checks import TENSORRT_BINDING, jetpack_version, l4t_release
@@ -86,7 +86,7 @@ def _check_tensorrt(manifest: Manifest, interpreter: Interpreter) -> Iterator[Fi
 
 def _check_backends(manifest: Manifest, findings: Sequence[Finding]) -> Finding:
     """Report the backend that will run: the first one in the bundle without problems."""
-    problems = {finding.topic: finding for finding in findings if finding.status == PROBLEM}
+    problems = {finding.topic: finding for finding in findings if finding.status in (PROBLEM, OPTIONAL)}
     obstacles = {
         name: [problems[topic] for topic in _REQUIREMENTS.get(name, (name,)) if topic in problems]
         for name in manifest.backends
@@ -102,4 +102,6 @@ def _check_backends(manifest: Manifest, findings: Sequence[Finding]) -> Finding:
         title = manifest.describe_precision(first, precision) if precision else ""
         return Finding("backend", OK, f"{first} at {title}" if title else first)
     reason = obstacles[first][0]
-    return Finding("backend", PROBLEM, f"{first} cannot run ({reason.topic}); {usable[0]} is used instead", reason.fix)
+    return Finding(
+        "backend", reason.status, f"{first} cannot run ({reason.topic}); {usable[0]} is used instead", reason.fix
+    )

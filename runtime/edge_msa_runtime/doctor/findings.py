@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-OK, PROBLEM, UNKNOWN = "ok", "problem", "unknown"
+OK, PROBLEM, UNKNOWN, OPTIONAL = "ok", "problem", "unknown", "optional"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Finding:
 
     Attributes:
         topic: what was checked.
-        status: `ok`, `problem` or `unknown`.
+        status: `ok`, `problem`, `unknown`, or `optional`: missing, but another backend of the bundle is installed.
         detail: what the check found.
         fix: command or action that fixes the problem; may be empty.
         blocking: whether no prediction is possible until the problem is fixed.

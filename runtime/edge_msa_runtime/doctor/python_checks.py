@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Iterator
 
 from edge_msa_runtime.backend_info import BACKENDS, PIP_BACKENDS
-from edge_msa_runtime.doctor.findings import OK, PROBLEM, Finding
+from edge_msa_runtime.doctor.findings import OK, OPTIONAL, PROBLEM, Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter, pip_install_command
 from edge_msa_runtime.system import System
 
@@ -37,14 +37,17 @@ def check_python(system: System, interpreter: Interpreter) -> Iterator[Finding]:
 def check_backends(system: System, interpreter: Interpreter, manifest: Manifest | None) -> Iterator[Finding]:
     """Check the backends from PyPI, and tokenizers.
 
-    A package that is not installed is a problem only if the bundle uses it. A package that is installed but cannot be
+    A package that is not installed is a problem only if the bundle uses it, and optional if another of its backends is
+    installed. A package that is installed but cannot be
     imported is always a problem.
     """
     used = () if manifest is None else manifest.backends
     for name in PIP_BACKENDS:
         version, reason, requirement, _ = interpreter.try_import(name)
         if version is None and (name in used or requirement != name):
-            yield Finding(name, PROBLEM, reason, pip_install_command(system, interpreter, requirement))
+            others = [item for item in used if item in PIP_BACKENDS and interpreter.try_import(item).version]
+            status = OPTIONAL if requirement == name and others else PROBLEM
+            yield Finding(name, status, reason, pip_install_command(system, interpreter, requirement))
         elif version is None:
             yield Finding(name, OK, "not installed")
         elif name == "openvino" and _release_year(version) < _OLDEST_OPENVINO:

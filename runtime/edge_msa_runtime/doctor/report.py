@@ -11,7 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Sequence
 
 from edge_msa_runtime.doctor.bundle_checks import check_bundle
-from edge_msa_runtime.doctor.findings import PROBLEM, Finding
+from edge_msa_runtime.doctor.findings import OPTIONAL, PROBLEM, Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter, current_interpreter
 from edge_msa_runtime.doctor.machine_checks import check_machine
 from edge_msa_runtime.doctor.nvidia_checks import check_nvidia
@@ -76,7 +76,8 @@ def format_report(report: DoctorReport) -> list[str]:
     lines = [f"{finding.status:9}{finding.topic:21}{finding.detail}" for finding in report.findings]
     others = [finding for finding in report.findings if finding.status == PROBLEM and not finding.blocking]
     if not report.blocking and not others:
-        return [*lines, "No problems found."]
+        optional = [finding for finding in report.findings if finding.status == OPTIONAL and finding.topic != "backend"]
+        return [*lines, "No problems found.", *_format_fixes("Optional:", optional)]
     lines += _format_fixes("Nothing can run until you fix:", report.blocking)
     return lines + _format_fixes("Suggested fixes:", others)
 

@@ -10,6 +10,7 @@ from edge_msa_export.profiles import find_profile
 from edge_msa_export.provenance import DataSource, Provenance, Validation, ValidationMetric
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest, TaskSpec, TextSpec
+from edge_msa_runtime.features import FeatureSource
 
 WHEEL = "edge_msa_runtime-1.0-py3-none-any.whl"
 LANGUAGE = TextSpec("language/tokenizer.json", "encoder", "", 20, 0.0)
@@ -31,21 +32,21 @@ def read_code(readme: str) -> str:
 
 def test_readme_installs_the_wheel_with_the_first_backend(laptop_manifest: Manifest) -> None:
     readme = format_readme(laptop_manifest, WHEEL)
-    assert f"python3 -m pip install './{WHEEL}[openvino]'" in readme
-    assert "python3 -m venv ../edge-msa-venv\n. ../edge-msa-venv/bin/activate\n" in readme
-    assert "edge-msa-run verify ." in readme
+    assert f"python3 -m pip install './{laptop_manifest.name}/{WHEEL}[openvino]'" in readme
+    assert "python3 -m venv edge-msa-venv\n. edge-msa-venv/bin/activate\n" in readme
+    assert f"edge-msa-run verify {laptop_manifest.name}\n" in readme
     assert "TensorRT" not in readme
 
 
 def test_readme_installs_the_text_extra_for_a_text_model(laptop_manifest: Manifest) -> None:
     readme = format_readme(dataclasses.replace(laptop_manifest, language=LANGUAGE), WHEEL)
-    assert f"./{WHEEL}[openvino,text]" in readme
+    assert f"./{laptop_manifest.name}/{WHEEL}[openvino,text]" in readme
     assert 'session.predict(text="i love it", audio=audio, vision=vision)' in readme
     assert 'stream.push(text="i love it")' in readme
-    assert 'edge-msa-run predict . --text "i love it" --audio ../audio.npy --vision ../vision.npy' in readme
+    assert ' --text "i love it" --audio audio.npy --vision vision.npy' in readme
     assert "A text has at most 20 tokens." in readme
     assert "language = " not in read_code(readme)
-    assert "np.save('../audio.npy', np.zeros((17, 5)))" in readme
+    assert "np.save('audio.npy', np.zeros((17, 5)))" in readme
 
 
 def test_readme_of_a_text_only_bundle_has_a_program_without_arrays(laptop_manifest: Manifest) -> None:
@@ -57,20 +58,20 @@ def test_readme_of_a_text_only_bundle_has_a_program_without_arrays(laptop_manife
 
 def test_readme_for_a_jetson_builds_plans_and_uses_its_tensorrt(jetson_manifest: Manifest) -> None:
     readme = format_readme(jetson_manifest, WHEEL)
-    assert "python3 -m venv --system-site-packages ../edge-msa-venv" in readme
-    assert f"python3 -m pip install './{WHEEL}'\n" in readme
+    assert "python3 -m venv --system-site-packages edge-msa-venv" in readme
+    assert f"python3 -m pip install './{jetson_manifest.name}/{WHEEL}'\n" in readme
     assert "python3 -m pip install 'cuda-python<13'" in readme
-    assert "edge-msa-run build ." in readme
+    assert f"edge-msa-run build {jetson_manifest.name}`" in readme
 
 
 def test_readme_for_a_desktop_installs_tensorrt_with_pip(jetson_manifest: Manifest) -> None:
     profile = find_profile("desktop-nvidia")
     manifest = dataclasses.replace(jetson_manifest, target=profile.name, profile=profile.to_json())
     readme = format_readme(manifest, WHEEL)
-    assert f"python3 -m pip install './{WHEEL}[tensorrt]' 'tensorrt>=10.3,<11'\n" in readme
+    assert f"python3 -m pip install './{manifest.name}/{WHEEL}[tensorrt]' 'tensorrt>=10.3,<11'\n" in readme
     assert "--system-site-packages" not in readme
     assert "cuda-python" not in readme
-    assert "edge-msa-run build ." in readme
+    assert f"edge-msa-run build {jetson_manifest.name}`" in readme
 
 
 def test_readme_lists_backends_and_modalities(laptop_manifest: Manifest) -> None:
@@ -118,9 +119,9 @@ def test_readme_names_a_subset_that_was_not_measured(laptop_manifest: Manifest) 
     [
         (
             TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5), -3.0, 3.0),
-            "from -3 (most negative) to 3 (most positive). `prediction.label` is its range: `negative`, `neutral` from",
+            "its range: below -0.5 `negative`, -0.5 to 0.5 `neutral`, from 0.5 `positive`.",
         ),
-        (TaskSpec("regression", 1), "`prediction.score` is a number. ## Predict on"),
+        (TaskSpec("regression", 1), "`prediction.score` is a number. If a sensor"),
         (TaskSpec("emotions", 2, ("happy", "sad")), "independent of the others: happy, sad."),
     ],
 )
@@ -133,3 +134,21 @@ def test_readme_explains_the_output(laptop_manifest: Manifest, task: TaskSpec, t
 def test_readme_says_what_the_features_are(laptop_manifest: Manifest) -> None:
     readme = format_readme(laptop_manifest, WHEEL)
     assert "- audio: COVAREP 1.4, 100 frames per second\n  - a (Hz), b, c, d (dB), e\n- vision: not stated\n" in readme
+
+
+def test_readme_says_that_a_demo_is_no_model_for_real_input(laptop_manifest: Manifest) -> None:
+    source = FeatureSource("edge-msa synthetic data", "1")
+    modalities = {name: dataclasses.replace(spec, features=source) for name, spec in laptop_manifest.modalities.items()}
+    readme = format_readme(dataclasses.replace(laptop_manifest, modalities=modalities), WHEEL)
+    demo = "This is a demo model, trained on synthetic data: it is useless on real input."
+    assert readme.startswith(f"# {laptop_manifest.name}\n\n{demo}\n\n")
+    assert readme.count(demo) == 2  # also in the limits
+    assert "microphones" not in readme
+    assert demo not in format_readme(laptop_manifest, WHEEL)
+
+
+def test_readme_quotes_a_name_with_spaces(laptop_manifest: Manifest) -> None:
+    readme = format_readme(dataclasses.replace(laptop_manifest, name="my bundle"), WHEEL)
+    assert "edge-msa-run verify 'my bundle'\n" in readme
+    assert 'load("my bundle")' in read_code(readme)
+    assert f"'./my bundle/{WHEEL}[openvino]'" in readme

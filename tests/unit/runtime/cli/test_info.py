@@ -18,7 +18,19 @@ def test_info_describes_the_bundle(shared_bundle: Path, capsys: pytest.CaptureFi
     features: dict[str, Any] = {"extractor": "", "version": "", "rate_hz": None, "names": [], "units": []}
     assert description["modalities"]["audio"] == {"dim": 2, "chunk": 5, "window": 15, "features": features}
     assert [backend["name"] for backend in description["backends"]] == ["onnxruntime", "openvino"]
-    assert "fake for laptop-x86: mosi (negative, neutral, positive)" in out
+    assert "fake for laptop-x86: sentiment (negative, neutral, positive), 13 files" in out
+
+
+def test_info_states_the_scale_and_the_training_data(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle_path = make_bundle()
+    task = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["task"]
+    data = {"name": "synthetic", "digest": "0"}
+    seal(bundle_path, {"task": {**task, "low": -3.0, "high": 3.0}, "provenance": {"data": data}})
+    assert main(["info", str(bundle_path)]) == 0
+    out = capsys.readouterr().out
+    assert ": sentiment from -3 to 3 (negative, neutral, positive), trained on synthetic, " in out
 
 
 @pytest.mark.case("F24")

@@ -10,7 +10,7 @@ import pytest
 
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest, TextSpec
-from edge_msa_runtime.doctor.findings import Finding
+from edge_msa_runtime.doctor.findings import OK, OPTIONAL, PROBLEM, Finding
 from edge_msa_runtime.doctor.interpreter import Interpreter
 from edge_msa_runtime.doctor.report import DoctorReport, examine_device, format_report
 from edge_msa_runtime.errors import BackendUnavailableError, PackageImportError
@@ -224,6 +224,18 @@ def test_a_raspberry_pi_reports_throttling(tmp_path: Path, flags: str, detail: s
     assert (_find(report, "throttling").detail, _find(report, "throttling").fix) == (detail, fix)
     assert "8-bit dot products" in _find(report, "processor").detail
     assert not {"JetPack", "CUDA", "TensorRT"} & {finding.topic for finding in report.findings}
+
+
+def test_a_missing_backend_is_optional_beside_another_one_of_the_bundle(tmp_path: Path, manifest: Manifest) -> None:
+    backends = {"onnxruntime": "fp32", "openvino": "fp32"}
+    bundle = dataclasses.replace(manifest, backends=tuple(backends), precision=backends, profile={})
+    python = _create_python({"numpy": "1.24", "onnxruntime": "1.20"}, (3, 11))
+    report = examine_device(bundle, _create_system(tmp_path, PI, {}), python)
+    assert _find(report, "openvino").status == OPTIONAL
+    assert _find(report, "backend").status == OK
+    assert [line for line in format_report(report) if line.startswith(("Optional:", "  openvino: "))]
+    alone = dataclasses.replace(bundle, backends=("openvino",), precision={"openvino": "fp32"})
+    assert _find(examine_device(alone, _create_system(tmp_path, PI, {}), python), "openvino").status == PROBLEM
 
 
 def test_without_a_backend_nothing_can_run(tmp_path: Path) -> None:
