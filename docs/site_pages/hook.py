@@ -55,7 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_options: Any) -> str:
-    """Return the page with its generated parts, without what only readers of the repository need.
+    """Return the page with its generated parts, without what only people who read the page of the repository need.
 
     MkDocs calls this for every page.
     """

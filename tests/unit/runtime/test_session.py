@@ -127,7 +127,12 @@ def test_prepare_runs_all_programs_once(make_bundle: Callable[..., Path], monkey
     runs: list[object] = []
     program_class = onnxruntime_backend._OnnxRuntimeProgram
     run = program_class.run
-    monkeypatch.setattr(program_class, "run", lambda self: (runs.append(self), run(self)))
+
+    def count(program: Any) -> None:
+        runs.append(program)
+        run(program)
+
+    monkeypatch.setattr(program_class, "run", count)
     with load(make_bundle(), backend="onnxruntime", workers=2) as session:
         session.prepare("a")
     assert len(runs) == len(set(map(id, runs))) > 0
