@@ -92,12 +92,12 @@ def read_labels(table: Path, folder: Path) -> list[dict[str, Any]]:
     if not table.is_file():
         raise SystemExit(f"The table of labels must be a CSV file, got {table}.")
     with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if missing := {"file", "label"} - set(reader.fieldnames or []):
+        lines = csv.DictReader(file)
+        if missing := {"file", "label"} - set(lines.fieldnames or []):
             raise SystemExit(
-                f"{table} must have the columns file and label, found {reader.fieldnames}: no {min(missing)}."
+                f"{table} must have the columns file and label, found {lines.fieldnames}: no {min(missing)}."
             )
-        rows: list[dict[str, Any]] = list(reader)
+        rows: list[dict[str, Any]] = list(lines)
     splits = {row.get("split") for row in rows}
     if splits != {None} and (wrong := splits - {"train", "valid", "test"}):
         raise SystemExit(f"{table}: split must be train, valid or test in every line, got {wrong}.")

@@ -163,7 +163,7 @@ def measure_precisions(
     with activity("Measuring which subsets have signal on validation"):
         signal = frozenset(subsets_with_signal(dataset.task, split, torch_predictions))
     if not signal:
-        print_note("Too little signal on validation to judge precisions: the gate rejects none.")
+        print_note("Too little signal on validation to compare precisions: the gate rejects none.")
     bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
     latencies = None if measure_latency is None else measure_latency(bundle.path)
     total = sum(len(bundle.precisions(backend)) for backend in bundle.manifest.backends)

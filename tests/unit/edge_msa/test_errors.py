@@ -15,6 +15,8 @@ def _subclasses(root: type[EdgeMsaError], parent: str = "") -> Iterator[tuple[st
     """Yield the name of a class with its parent and exit code, and those of its subclasses."""
     yield root.__name__, (parent, root.exit_code)
     for child in root.__subclasses__():
+        if child.__name__.startswith("_"):  # private
+            continue
         yield from _subclasses(child, root.__name__)
 
 

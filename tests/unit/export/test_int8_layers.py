@@ -61,4 +61,4 @@ def test_a_bundle_names_a_partial_plan(
     assert manifest.describe_precision("onnxruntime", "fp32") == "fp32"
     total = manifest.int8_layers["ort-x86-vnni"][1]
     assert manifest.describe_precision("onnxruntime", "int8") == f"int8: 2 of {total} layers"
-    assert f"| onnxruntime | int8: 2 of {total} layers |" in (tmp_path / "bundle/README.md").read_text()
+    assert f"int8: 2 of {total} layers" in (tmp_path / "bundle/README.md").read_text()
