@@ -93,4 +93,4 @@ def test_the_quick_demo_makes_a_report_that_says_what_it_is(edge_msa: Command, t
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "Quick demo of edge-msa: small synthetic data, few epochs." in page
     readme = (tmp_path / "demo" / "bundle-laptop" / "README.md").read_text(encoding="utf-8")
-    assert "synthetic-quick" in readme
+    assert "This is a demo model, trained on synthetic data" in readme
