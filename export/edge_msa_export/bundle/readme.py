@@ -38,7 +38,7 @@ def format_readme(manifest: Manifest, wheel: str) -> str:
         "Any subset of the modalities works: leave out those that you do not have. The arrays above are zeros: replace "
         f"them with your features. {_describe_output(manifest.task)} If a sensor drops out, call "
         f'`stream.forget("{list(manifest.modalities)[-1]}")`, or create the stream with `max_age=2.0`, '
-        "which forgets what is older than 2 s. "
+        "which forgets a modality 2 s after its last frame. `session.prepare()` loads the graphs of all subsets. "
         "`help(edge_msa_runtime)` describes the API."
     )
     files = "The first line writes zeros as an example: replace these files with your features.\n"
@@ -59,7 +59,8 @@ def format_readme(manifest: Manifest, wheel: str) -> str:
 ## Install
 
 Run the commands and programs of this page on the device, in the folder that contains `{manifest.name}`. Keep your own
-code and files outside of `{manifest.name}`: the runtime refuses a bundle with additional code.
+code and files outside of `{manifest.name}`: the runtime refuses a bundle with additional code. If you have renamed the
+folder, use its new name.
 
 ```
 {_format_installation(manifest, wheel)}
@@ -180,7 +181,7 @@ def _format_code(manifest: Manifest) -> str:
             "",
             *([*arrays, ""] if arrays else []),
             f"with load({_double_quoted(manifest.name)}) as session:  # the path of the bundle's folder",
-            f'    session.prepare("{Subset.of(manifest.modalities).value}")  # load graphs before the first prediction',
+            f'    session.prepare("{Subset.of(manifest.modalities).value}")  # load the graphs of these modalities',
             f"    prediction = session.predict({', '.join(arguments)})",
             f"    print(prediction.{result}, prediction.label, prediction.subset, prediction.latency_ms)",
             "",
@@ -262,8 +263,8 @@ def _format_features(manifest: Manifest) -> str:
     return f"""{table}
 
 Frames are float32 arrays of shape (frames, features). An utterance may have any number of them, and a stream accepts
-chunks of any size. The last two columns only affect speed: so many frames are computed at once, in a stream and in a
-whole utterance. Do not normalize frames: the model does. Values outside the range of the training data are clipped. If
+chunks of any size. The last two columns only affect speed: they are the frames that are computed at once, in a stream
+and in a whole utterance. Do not normalize frames: the model does. Values outside the range of the training data are clipped. If
 they are far outside, `prediction.warnings` says so.
 
 Compute the features exactly as for training. With features of another tool, or in another order or unit, there is no
