@@ -264,8 +264,8 @@ def _format_features(manifest: Manifest) -> str:
 
 Frames are float32 arrays of shape (frames, features). An utterance may have any number of them, and a stream accepts
 chunks of any size. The last two columns only affect speed: they are the frames that are computed at once, in a stream
-and in a whole utterance. Do not normalize frames: the model does. Values outside the range of the training data are clipped. If
-they are far outside, `prediction.warnings` says so.
+and in a whole utterance. Do not normalize frames: the model does. Values outside the range of the training data are
+clipped. If they are far outside, `prediction.warnings` says so.
 
 Compute the features exactly as for training. With features of another tool, or in another order or unit, there is no
 error, but the predictions are wrong. The features of the training data were computed with:
