@@ -24,10 +24,13 @@ class RoleProgram:
 
     def __init__(self, program: Program) -> None:
         self._program = program
+        self._is_warm = False
 
     def warm_up(self) -> None:
-        """Run the program once with whatever its inputs contain. The first run of a program is much slower."""
-        self._program.run()
+        """Run the program with whatever its inputs contain, the first time this is called: a first run is slow."""
+        if not self._is_warm:
+            self._program.run()
+            self._is_warm = True
 
     def close(self) -> None:
         """Release the program's resources. It cannot run afterwards."""

@@ -135,6 +135,7 @@ def test_prepare_runs_all_programs_once(make_bundle: Callable[..., Path], monkey
     monkeypatch.setattr(program_class, "run", count)
     with load(make_bundle(), backend="onnxruntime", workers=2) as session:
         session.prepare("a")
+        session.prepare()
     assert len(runs) == len(set(map(id, runs))) > 0
     assert len(runs) % 2 == 0
 
