@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "it", "not", "at", "all")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what commands cache away from the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_MSA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def printing() -> Iterator[None]:
     """Print messages as a command does. The library is silent, and notes then only go to `logging`."""

@@ -6,20 +6,19 @@ command with several steps declares them with `declare_steps`, so that the later
 results that do not exist yet, can be listed. It wraps steps that do not depend on each other in `independent_step`, and
 calls `end_dry_run` before it computes or writes anything else.
 
-Durations are recorded next to every result, in the hidden file `.NAME.seconds`. They are the estimates of later runs.
+The estimates are the durations of earlier runs (`edge_msa.artifacts.durations`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_msa.artifacts.files import write_text
+from edge_msa.artifacts.durations import estimate_seconds, last_seconds
 from edge_msa.artifacts.requests import Request
 
 State = Literal["cached", "resumes", "runs"]
@@ -61,7 +60,7 @@ class Plan:
         """All steps in order. Declared steps that were not reached run, because an earlier step does."""
         declared = [
             self._named(name, self.found.get(output.absolute()) if output else None)
-            or PlannedStep(name, output, "runs", None if output is None else _last_seconds(output))
+            or PlannedStep(name, output, "runs", None if output is None else last_seconds(output))
             for name, output in self.declared
         ]
         outputs = {output.absolute() for _, output in self.declared if output}
@@ -143,59 +142,3 @@ def report_work(name: str, state: State, seconds: float | None = None) -> None:
     """Record a step without an output of its own. Without a dry run, this does nothing."""
     if (plan := _plan.get()) is not None:
         plan.others.append(PlannedStep(name, None, state, seconds))
-
-
-def record_seconds(output: Path, command: str, recipe: Mapping[str, Any], seconds: float) -> None:
-    """Record how long it took to make a result.
-
-    Args:
-        output: The result.
-        command: The command that made it.
-        recipe: Its settings.
-        seconds: The duration.
-    """
-    value = {"command": command, "recipe": recipe, "seconds": round(seconds, 1)}
-    with contextlib.suppress(OSError):  # only an estimate is lost
-        write_text(_record(output), json.dumps(value, default=str) + "\n")
-
-
-def estimate_seconds(output: Path, request: Request) -> float | None:
-    """Return how long a step will take: as long as the same command with the same recipe took the last time.
-
-    The results in the same folder count, too. If only numbers of epochs differ, the duration is scaled.
-    """
-    for path in (_record(output), *sorted(output.absolute().parent.glob(".*.seconds"))):
-        value = _load(path)
-        if value.get("command") != request.command:
-            continue
-        old, old_epochs = _split_epochs(value.get("recipe", {}))
-        new, new_epochs = _split_epochs(request.recipe)
-        if old == new and old_epochs and new_epochs:
-            return float(value["seconds"]) * new_epochs / old_epochs
-        if old == new and old_epochs == new_epochs:
-            return float(value["seconds"])
-    return None
-
-
-def _last_seconds(output: Path) -> float | None:
-    seconds = _load(_record(output)).get("seconds")
-    return None if seconds is None else float(seconds)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _split_epochs(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-    """Return the settings without numbers of epochs, as JSON has them, and the sum of these numbers."""
-    plain = json.loads(json.dumps(recipe, default=str))
-    epochs = sum(value for name, value in plain.items() if name.endswith("epochs") and isinstance(value, int))
-    return {name: value for name, value in plain.items() if not name.endswith("epochs")}, epochs
-
-
-def _record(output: Path) -> Path:
-    return output.with_name(f".{output.name}.seconds")

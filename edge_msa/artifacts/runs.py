@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.arguments import AnyPath, path_of
-from edge_msa.artifacts.dry_run import is_dry_run, record_seconds, report_lookup
+from edge_msa.artifacts.dry_run import is_dry_run, report_lookup
+from edge_msa.artifacts.durations import record_seconds
 from edge_msa.artifacts.locks import exclusive
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.requests import Request, check_may_replace

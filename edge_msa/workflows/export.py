@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_msa.arguments import AnyPath, check_choice, optional_source, path_of, path_or_tables, source_of
-from edge_msa.artifacts.dry_run import declare_steps, is_dry_run, record_seconds, report_lookup
+from edge_msa.artifacts.dry_run import declare_steps, is_dry_run, report_lookup
+from edge_msa.artifacts.durations import record_seconds
 from edge_msa.artifacts.requests import Request, check_may_replace
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
 from edge_msa.benchmark.machine import unavailable_reason

@@ -11,7 +11,8 @@ from typing import Any
 
 from edge_msa.arguments import AnyPath, optional_source, path_of
 from edge_msa.artifacts.cache import is_current, mark_current
-from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, record_seconds, report_lookup
+from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, report_lookup
+from edge_msa.artifacts.durations import record_seconds
 from edge_msa.artifacts.requests import Request, allow_replacing
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.bundles import bench_bundles

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
@@ -14,12 +13,11 @@ from edge_msa.artifacts.dry_run import (
     declare_steps,
     dry_run,
     end_dry_run,
-    estimate_seconds,
     independent_step,
-    record_seconds,
     report_lookup,
     report_work,
 )
+from edge_msa.artifacts.durations import record_seconds
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import find_current_run, new_run
 
@@ -106,27 +104,3 @@ def test_without_a_dry_run_nothing_ends(tmp_path: Path) -> None:
     declare_steps([("train", tmp_path)])
     report_work("trials", "runs")
     end_dry_run()
-
-
-@pytest.mark.parametrize(
-    ("recipe", "seconds"),
-    [({}, 30.0), ({"epochs": 4}, 60.0), ({"batch_size": 64}, None), ({"epochs": 2, "robust_epochs": 2}, 60.0)],
-)
-def test_the_estimate_is_the_duration_of_the_same_recipe_by_epochs(
-    recipe: dict[str, Any], seconds: float | None, tmp_path: Path
-) -> None:
-    record_seconds(tmp_path / "teacher", "train hrlf", request().recipe, 30)
-    for output in (tmp_path / "teacher", tmp_path / "other"):
-        assert estimate_seconds(output, request(**recipe)) == seconds
-        assert estimate_seconds(output, request("train almt", **recipe)) is None
-
-
-def test_a_finished_run_records_its_duration(tmp_path: Path) -> None:
-    (tmp_path / ".x.seconds").write_text("no JSON")
-    record_seconds(tmp_path / "y", "train hrlf", {"epochs": 2}, 3.21)
-    assert json.loads((tmp_path / ".y.seconds").read_text()) == {
-        "command": "train hrlf",
-        "recipe": {"epochs": 2},
-        "seconds": 3.2,
-    }
-    assert estimate_seconds(tmp_path / "x", request()) == 3.2

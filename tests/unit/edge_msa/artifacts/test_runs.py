@@ -81,7 +81,7 @@ def test_an_unfinished_run_is_not_visible_under_its_name(tmp_path: Path) -> None
         assert not output.exists()
         assert work.name.startswith(".")
         write_run(work, info(), {}, [])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".run.seconds", "run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
 def test_checkpoints_are_not_part_of_the_finished_run(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_two_commands_cannot_make_the_same_run_at_once(tmp_path: Path) -> None:
             make(tmp_path / "run", "two")
         write_run(work, info("one"), {"w": np.zeros(1, np.float32)}, [])
     assert load_run(tmp_path / "run").info.cache_key == "one"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".run.seconds", "run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
 def test_a_run_survives_a_kill_during_its_replacement(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_failed_attempt_keeps_the_old_run_and_can_resume(error: type[BaseExcep
         assert (work / "checkpoint.pt").read_text() == "epoch 3"
         write_run(work, info(), {}, [])
     assert load_run(output).info.cache_key == "one"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".run.seconds", "run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
 def test_an_attempt_with_another_cache_key_starts_empty(tmp_path: Path) -> None:
