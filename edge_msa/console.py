@@ -121,7 +121,7 @@ def command_messages(
     """
     level = _Level.DETAILS if details else _Level.RESULTS if quiet else _Level.MESSAGES
     with _active(replace(_current(), level=level, json=json)):
-        if name and level >= _Level.MESSAGES and _is_first_process():
+        if name and _prints_messages():
             status_line.start_command(name)
         yield
 
@@ -133,8 +133,9 @@ def _current() -> _Settings:
 
 @contextmanager
 def _active(settings: _Settings) -> Iterator[None]:
-    was_shown, is_shown = (item.level >= _Level.MESSAGES and _is_first_process() for item in (_current(), settings))
+    was_shown = _prints_messages()
     token = _settings.set(settings)
+    is_shown = _prints_messages()
     try:
         with _library_levels(settings), contextlib.ExitStack() as stack:
             if is_shown:
@@ -200,11 +201,10 @@ def report_progress(step: str, done: int, total: int | None, text: str) -> None:
     """
     if not _is_first_process():
         return
-    settings = _current()
-    if settings.level >= _Level.MESSAGES:
+    if _prints_messages():
         status_line.update(text, done / total if total else None)
-    if settings.on_progress is not None:
-        settings.on_progress(Progress(step, done, total, text))
+    if (on_progress := _current().on_progress) is not None:
+        on_progress(Progress(step, done, total, text))
 
 
 def show_status(text: str, fraction: float | None = None) -> None:
@@ -214,7 +214,7 @@ def show_status(text: str, fraction: float | None = None) -> None:
         text: What happens.
         fraction: How much is done, 0 to 1, for a progress bar (default: no bar).
     """
-    if _current().level >= _Level.MESSAGES and _is_first_process():
+    if _prints_messages():
         status_line.update(text, fraction)
 
 
@@ -226,7 +226,7 @@ def activity(text: str, *, is_timed: bool = False) -> Iterator[None]:
         text: What happens, e.g. `Loading torch`.
         is_timed: Whether the body measures latency. The line is then drawn less often, so that it does not disturb.
     """
-    if _current().level < _Level.MESSAGES or not _is_first_process():
+    if not _prints_messages():
         yield
         return
     with status_line.activity(text, _TIMED_INTERVAL if is_timed else status_line.REDRAW_INTERVAL):
@@ -256,9 +256,8 @@ def print_result(text: str) -> None:
 def print_step(name: str) -> None:
     """Print the heading of the next step."""
     LOGGER.info("%s", name)
-    settings = _current()
-    if settings.level >= _Level.MESSAGES and _is_first_process():
-        stream = _result_stream(settings)
+    if _prints_messages():
+        stream = _result_stream(_current())
         _print(_styled(f"== {name}", "1", stream), stream)
         status_line.start_step(name)
 
@@ -266,7 +265,7 @@ def print_step(name: str) -> None:
 def print_progress(text: str) -> None:
     """Print a progress message to stderr."""
     LOGGER.info("%s", text)
-    if _current().level >= _Level.MESSAGES and _is_first_process():
+    if _prints_messages():
         _print(text, sys.stderr)
 
 
@@ -399,6 +398,11 @@ def _styled(text: str, code: str, stream: TextIO) -> str:
 
 def _is_terminal(stream: TextIO) -> bool:
     return stream.isatty()
+
+
+def _prints_messages() -> bool:
+    """Return whether this process prints progress and notes."""
+    return _current().level >= _Level.MESSAGES and _is_first_process()
 
 
 def _is_first_process() -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +68,7 @@ class Plan:
 
     @staticmethod
     def _named(name: str, step: PlannedStep | None) -> PlannedStep | None:
-        return step and PlannedStep(name, step.output, step.state, step.seconds)
+        return step and replace(step, name=name)
 
 
 _plan: ContextVar[Plan | None] = ContextVar("dry_run", default=None)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict
 
 from edge_msa.artifacts.cache import compute_cache_key
 from edge_msa.console import print_note
-from edge_msa.errors import RunUsageError
+from edge_msa.errors import RunUsageError, UsageError
 
 Replacement = Literal["same", "upstream", "any"]
 """Which existing results a command may replace.
@@ -40,11 +40,6 @@ def allow_replacing(replacement: Replacement) -> Iterator[None]:
         yield
     finally:
         _replacement.reset(token)
-
-
-def may_replace_anything() -> bool:
-    """Return whether the caller allows to replace all existing results (`overwrite`)."""
-    return _replacement.get() == "any"
 
 
 class RequestFields(TypedDict):
@@ -153,6 +148,20 @@ def check_may_replace(path: Path, existing: Request | None, requested: Request) 
             f"{f'; and {more} more' if more > 0 else ''}. Pass --overwrite to replace it, or choose another output."
         )
     print_note(f"{path} is out of date or damaged, and will be replaced.")
+
+
+def check_may_replace_file(path: Path, replaceable: str | None = None) -> None:
+    """Check that a command may write a file that is no result of a request, such as a table or a page.
+
+    Args:
+        path: The file.
+        replaceable: Pattern of the existing files that may always be replaced, as `*.html`.
+
+    Raises:
+        UsageError: It exists and may not be replaced.
+    """
+    if path.exists() and _replacement.get() != "any" and not (replaceable and path.match(replaceable)):
+        raise UsageError(f"{path} exists. Pass --overwrite to replace it, or choose another path.")
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import typer
 
 from edge_msa.cli.completion import complete_preset
 from edge_msa.cli.help import Command, Group
-from edge_msa.cli.options import DATA_HELP, RECIPE_HELP, Json
+from edge_msa.cli.options import DATA_HELP, Json, Recipe
 from edge_msa.cli.paths import INPUT
 
 config_app = typer.Typer(
@@ -41,11 +41,7 @@ def config_show(
             autocompletion=complete_preset,
         ),
     ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option("--recipe", metavar="FILE", help=RECIPE_HELP, show_default="the preset for the data"),
-        INPUT,
-    ] = None,
+    recipe: Recipe = None,
     data: Annotated[
         str | None,
         typer.Option("--data", metavar="FILE", help=DATA_HELP, show_default="the recipe's, or a file of your own"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import ADVANCED, BundleBackend, BundlePrecision, Json, RunData, Split, TaskName
+from edge_msa.cli.options import ADVANCED, BundleBackend, BundlePrecision, Json, Record, RunData, Split, TaskName
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 
@@ -38,16 +38,7 @@ def evaluate(
         ),
         Output(FILE),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            metavar="FILE",
-            help="File to write: the metrics as JSON, for `edge-msa report`.",
-            show_default="not written",
-        ),
-        Output(FILE),
-    ] = None,
+    output: Record = None,
     task: TaskName = None,
     json: Json = False,
 ) -> None:

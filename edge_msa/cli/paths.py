@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from edge_msa.errors import UsageError
+from edge_msa.artifacts.requests import check_may_replace_file
 from edge_msa_runtime.output_paths import CONTAINER, FILE, FOLDER, check_distinct_outputs, check_output
 
 __all__ = [
@@ -89,6 +89,4 @@ def check_may_replace_files(callback: Callable[..., Any], values: Mapping[str, A
     for name, _, mark in path_marks(callback):
         if not isinstance(mark, Output) or mark.kind != FILE or values.get(name) is None:
             continue
-        path = Path(values[name])
-        if path.exists() and not (mark.replaceable and path.match(mark.replaceable)):
-            raise UsageError(f"{path} exists. Pass --overwrite to replace it, or choose another path.")
+        check_may_replace_file(Path(values[name]), mark.replaceable)

@@ -126,15 +126,10 @@ def bench(
         >>> table.to_pandas()
     """
     paths = paths_of(bundles, "bundles", "a bundle, or a list of bundles")
-    _check_numbers(threads, repeats, rate)
-    output_path = None if output is None else output_file(output, "output", paths)
-    if backend != "auto":
-        check_backend_name(backend)
     remote = remote_config(host, ssh_options, python, keep=keep, offline=offline)
-    benchmark = _measure(paths, remote, backend, threads, repeats, rate)
-    if output_path is not None:
-        write_records(output_path, *benchmark.records)
-    return benchmark
+    options = _Options(backend, threads, repeats, rate, remote)
+    output_path = None if output is None else output_file(output, "output", paths)
+    return _measure(paths, options, output_path)
 
 
 @api
@@ -158,40 +153,59 @@ def bench_long_windows(
 
     Arguments, result and errors are those of `bench`.
     """
-    _check_numbers(threads, repeats, rate)
-    output_path = None if output is None else output_file(output, "output")
-    if backend != "auto":
-        check_backend_name(backend)
     remote = remote_config(host, ssh_options, python, keep=keep, offline=offline)
+    options = _Options(backend, threads, repeats, rate, remote)
+    output_path = None if output is None else output_file(output, "output")
     with long_window_bundle() as path:
-        benchmark = _measure([path], remote, backend, threads, repeats, rate)
-    if output_path is not None:
-        write_records(output_path, *benchmark.records)
-    return benchmark
+        return _measure([path], options, output_path)
 
 
-def _measure(
-    paths: Sequence[Path], remote: RemoteConfig | None, backend: str, threads: int, repeats: int, rate: float | None
-) -> Benchmark:
-    """Measure bundles on a device; without one, on this machine."""
+@dataclass(frozen=True)
+class _Options:
+    """How bundles are measured.
+
+    Raises:
+        UsageError: A value is invalid.
+    """
+
+    backend: str
+    threads: int
+    repeats: int
+    rate: float | None
+    remote: RemoteConfig | None
+
+    def __post_init__(self) -> None:
+        _check_counts(self.threads, self.repeats)
+        if self.rate is not None and not (isinstance(self.rate, int | float) and 0 < self.rate < math.inf):
+            value = describe_value(self.rate)
+            raise UsageError(f"rate must be a positive number of predictions per second, got {value}.")
+        if self.backend != "auto":
+            check_backend_name(self.backend)
+
+
+def _measure(paths: Sequence[Path], options: _Options, output: Path | None) -> Benchmark:
+    """Measure bundles on a device; without one, on this machine. Write the measurements to a file, if there is one."""
     records: list[BenchRecord] = []
-    if remote is not None:
+    threads, repeats, rate = options.threads, options.repeats, options.rate
+    if options.remote is not None:
         for path in paths:
-            records += bench_on_host(path, remote, backend=backend, threads=threads, num_runs=repeats, rate=rate)
-        return Benchmark(tuple(records))
-    opened = [open_bundle(path) for path in paths]
-    print_notes(note for bundle in opened for note in bundle.notes)
-    for modalities, group in _group_by_modalities(opened).items():
-        print_progress(f"Measuring {len(group)} bundles with {', '.join(modalities)}.")
-        records += bench_bundles(group, backend=backend, threads=threads, num_runs=repeats, rate=rate)
+            records += bench_on_host(
+                path, options.remote, backend=options.backend, threads=threads, num_runs=repeats, rate=rate
+            )
+    else:
+        opened = [open_bundle(path) for path in paths]
+        print_notes(note for bundle in opened for note in bundle.notes)
+        for modalities, group in _group_by_modalities(opened).items():
+            print_progress(f"Measuring {len(group)} bundles with {', '.join(modalities)}.")
+            records += bench_bundles(group, backend=options.backend, threads=threads, num_runs=repeats, rate=rate)
+    if output is not None:
+        write_records(output, *records)
     return Benchmark(tuple(records))
 
 
-def _check_numbers(threads: object, repeats: object, rate: object = None) -> None:
+def _check_counts(threads: object, repeats: object) -> None:
     check_count(threads, "threads", most=256)
     check_count(repeats, "repeats")
-    if rate is not None and not (isinstance(rate, int | float) and 0 < rate < math.inf):
-        raise UsageError(f"rate must be a positive number of predictions per second, got {describe_value(rate)}.")
 
 
 @dataclass(frozen=True)
@@ -235,7 +249,7 @@ def bench_students(
         verbose: Whether to print progress.
         on_progress: Not called: the measurement is one step.
     """
-    _check_numbers(threads, repeats)
+    _check_counts(threads, repeats)
     lengths = "/".join(map(str, students.LENGTHS.values()))
     dims = "/".join(map(str, students.DIMS.values()))
     print_progress(f"Random weights, {lengths} frames of {dims} features, {threads} threads.")
@@ -262,7 +276,7 @@ def bench_runtime(
         verbose: Whether to print progress.
         on_progress: Not called: the measurement is one step.
     """
-    _check_numbers(threads, repeats)
+    _check_counts(threads, repeats)
     given = None if bundle is None else path_of(bundle, "bundle", "a bundle or the path of one")
     with runtime_overhead.untrained_bundle() if given is None else contextlib.nullcontext(given) as path:
         results = runtime_overhead.measure_overhead(path, threads=threads, num_runs=repeats)
@@ -286,7 +300,7 @@ def bench_almt(
         verbose: Whether to print progress.
         on_progress: Not called: the measurement is one step.
     """
-    _check_numbers(threads, repeats)
+    _check_counts(threads, repeats)
     lengths = "/".join(map(str, almt.MOSI.lengths.values()))
     print_progress(f"ALMT with random weights, {lengths} frames, torch on the CPU, {threads} threads.")
     latencies = almt.measure_almt(threads=threads, num_runs=repeats)

@@ -141,15 +141,9 @@ def compare(
     check_count(seeds, "seeds", most=100)
     check_choice(split, "split", SplitName)
     tables = load_tables(recipe)
-    name = "The recipe" if isinstance(recipe, Mapping) else str(recipe)
-    inputs = [*teacher_paths, source, *transfer_files, None if isinstance(recipe, Mapping) else recipe]
+    inputs = [*teacher_paths, source, *transfer_files, recipe]
     folder = output_container(output_dir, "output_dir", inputs)
-    variants = tables.get("variants", {})
-    if not variants or not all(isinstance(item, Mapping) for item in variants.values()):
-        raise UsageError(f"{name} has no variants. Add tables such as [variants.labels] with teacher_share = 0.")
-    for variant in variants:
-        if Path(variant).name != variant or variant.startswith("."):
-            raise UsageError(f"{name}: the variant {variant!r} must be a folder name. Remove slashes and leading dots.")
+    variants = _variants(tables, "The recipe" if isinstance(recipe, Mapping) else str(recipe))
     context = start_hardware()
     setup = prepare_distillation(source, teacher_paths, transfer_files, task)
     common = tables.get("student", {})
@@ -158,10 +152,10 @@ def compare(
     }
     for chosen in recipes.values():
         check_teacher_weights(chosen, setup)
-    steps = [(name, seed, folder / f"{name}-seed{seed}") for name in recipes for seed in range(seeds)]
-    declare_steps([(f"distill {name}, seed {seed}", output) for name, seed, output in steps])
+    outputs = {(name, seed): folder / f"{name}-seed{seed}" for name in recipes for seed in range(seeds)}
+    declare_steps([(f"distill {name}, seed {seed}", output) for (name, seed), output in outputs.items()])
     if is_dry_run():
-        for name, seed, output in steps:
+        for (name, seed), output in outputs.items():
             with independent_step():
                 distill_on_setup(setup, recipes[name], output, seed=seed, context=context)
         declare_steps([(f"evaluate on {split}", None)])
@@ -170,14 +164,31 @@ def compare(
     first: list[Evaluation] = []
     for name, chosen in recipes.items():
         runs = [
-            distill_on_setup(setup, chosen, output, seed=seed, context=context)
-            for variant, seed, output in steps
-            if variant == name
+            distill_on_setup(setup, chosen, outputs[name, seed], seed=seed, context=context) for seed in range(seeds)
         ]
         evaluations = _evaluate(runs, setup, split)
         results.append(_compare(name, runs, evaluations, first))
         first = first or evaluations
     return StudentComparison(tuple(results), len(setup.teachers), _metric(setup.dataset.task))
+
+
+def _variants(tables: Mapping[str, Any], recipe: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the settings of the variants by name.
+
+    Args:
+        tables: Tables of the recipe.
+        recipe: What error messages call it.
+
+    Raises:
+        UsageError: There are none, or a name cannot be the name of a folder.
+    """
+    variants: Mapping[str, Any] = tables.get("variants", {})
+    if not variants or not all(isinstance(item, Mapping) for item in variants.values()):
+        raise UsageError(f"{recipe} has no variants. Add tables such as [variants.labels] with teacher_share = 0.")
+    for name in variants:
+        if Path(name).name != name or name.startswith("."):
+            raise UsageError(f"{recipe}: the variant {name!r} must be a folder name. Remove slashes and leading dots.")
+    return variants
 
 
 def format_comparison(results: Sequence[ComparedVariant], metric: str, teachers: int) -> str:

@@ -107,7 +107,7 @@ def convert_data(
         PosixPath('mosi.npz')
     """
     source = source_of(data)
-    archive = output_file(output, "output", [source, None if isinstance(features, Mapping) else features])
+    archive = output_file(output, "output", [source, features])
     check_archive_path(archive)
     stated = load_features(path_or_tables(features, "features"))
     dataset = replace_features(_open_any(source, task, clip_labels), stated)
@@ -172,7 +172,7 @@ def save_data(
         >>> em.save_data(utterances, output="mine.npz", task="mosi")
         PosixPath('mine.npz')
     """
-    archive = output_file(output, "output", [None if isinstance(features, Mapping) else features])
+    archive = output_file(output, "output", [features])
     check_archive_path(archive)
     check_seed(seed)
     meaning, stated = find_task(task), load_features(path_or_tables(features, "features"))

@@ -95,7 +95,8 @@ def distill(
     qat_path = None if qat is None else path_of(qat, "qat", "a run of calibrate")
     text_path = None if text_model is None else path_of(text_model, "text_model", "a run with a text encoder")
     check_seed(seed)
-    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, source, *transfer_files, qat_path, text_path])
+    inputs = [*teacher_paths, source, *transfer_files, qat_path, text_path, recipe]
+    run_dir = output_folder(output_dir, "output_dir", inputs)
     first_teacher = load_run(teacher_paths[0])
     context = start_hardware(device, precision, compiled=compiled, tensorboard=tensorboard)
     if qat_path is not None:

@@ -301,7 +301,7 @@ def export_bundle(
     source = optional_source(data)
     check_choice(precision, "precision", BackendPrecision)
     profile = find_profile(target_name(target))
-    inputs = [model_path or DEFAULT_MODEL, source]
+    inputs = [model_path or DEFAULT_MODEL, source, features]
     output = output_folder(bundle_name(target_name(target)) if output_dir is None else output_dir, "output_dir", inputs)
     check_destination(output, is_bundle)
     if dla:
@@ -309,7 +309,7 @@ def export_bundle(
     if remote:
         _check_remote(remote, profile, precision)
     stated = load_features(path_or_tables(features, "features"))
-    run = _default_run() if model_path is None else load_run(model_path, "student", "calibration")
+    run = load_run(model_path, "student", "calibration") if model_path else _default_run()
     known = complete_features(run.spec.features, stated, run.spec.dims, str(run.path))
     unencoded = open_unencoded_dataset_for_run(run, source, task)
     settings = {
@@ -327,8 +327,6 @@ def export_bundle(
     if (failure := _find_current_bundle(output, requested)) is not None:
         print_up_to_date(output)
         return ExportedBundle.of(output, failure and f"{failure}: {output}.")
-
-    # Load.
     student = load_deployable_student(run, encode_texts_for_run(run, unencoded))
     make_request = partial(
         make_export_request, student, profile, output.name, precision=precision, features=known, ir=ir, dla=dla
@@ -342,8 +340,29 @@ def export_bundle(
     options |= {"--precision": precision, "--max-drop": f"{max_drop:g}"}
     flags = {"--allow-worse-than-constant": allow_worse_than_constant, "--ir": ir, "--dla": dla}
     print_notes(_unknown_features(known, run, {**options, **flags}))
+    failure = _build_and_write(output, student, request, requested, graphs, precision, max_drop, remote)
+    record_seconds(output, requested.command, requested.recipe, time.monotonic() - started)
+    runs_here = any(unavailable_reason(item.name) is None for item in profile.backends)
+    next_command = f"edge-msa-run verify {output}" if runs_here else f"edge-msa bench {output} --host USER@DEVICE"
+    print_output(f"bundle for {profile.name}", output, next_step(next_command))
+    return ExportedBundle.of(output, failure and f"{failure}: {output}.")
 
-    # Build, measure, choose and write.
+
+def _build_and_write(
+    output: Path,
+    student: DeployableStudent,
+    request: ExportRequest,
+    requested: Request,
+    graphs: GraphsByKey,
+    precision: str,
+    max_drop: float,
+    remote: RemoteConfig | None,
+) -> str:
+    """Build and measure every precision, choose one per backend, and write the bundle.
+
+    Returns:
+        Why the requested precision failed the gate, or an empty string.
+    """
     with tempfile.TemporaryDirectory(prefix="edge-msa-") as folder:
         scratch = Path(folder)
         built = _build(student, request, graphs, scratch / "graphs")
@@ -351,7 +370,8 @@ def export_bundle(
         predict = run_predictor(student.run)
         measure_latency = _latency_measurement(remote, precision)
         measurements = measure_precisions(built, request, student.dataset, predict, scratch, measure_latency)
-        choices = tuple(choose_precision(item.name, measurements, precision, max_drop) for item in profile.backends)
+        backends = [item.name for item in request.profile.backends]
+        choices = tuple(choose_precision(name, measurements, precision, max_drop) for name in backends)
         failure = _describe_failure(choices)
         write_bundle(
             output,
@@ -361,12 +381,8 @@ def export_bundle(
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
         )
-    record_seconds(output, requested.command, requested.recipe, time.monotonic() - started)
     _print_choices(output, choices)
-    runs_here = any(unavailable_reason(item.name) is None for item in profile.backends)
-    next_command = f"edge-msa-run verify {output}" if runs_here else f"edge-msa bench {output} --host USER@DEVICE"
-    print_output(f"bundle for {profile.name}", output, next_step(next_command))
-    return ExportedBundle.of(output, failure and f"{failure}: {output}.")
+    return failure
 
 
 def _build(student: DeployableStudent, request: ExportRequest, graphs: GraphsByKey, folder: Path) -> GraphSet:
@@ -517,7 +533,7 @@ def export_programs(
     output = output_folder(
         default if output_dir is None else output_dir, "output_dir", [model_path or DEFAULT_MODEL, source]
     )
-    run = _default_run() if model_path is None else load_run(model_path, "student", "calibration")
+    run = load_run(model_path, "student", "calibration") if model_path else _default_run()
     dataset = open_dataset_for_run(run, source, task)
     settings = {"target": profile.name, "precision": chosen}
     requested = _make_request("export --torch-tensorrt", settings, profile, run, dataset)

@@ -131,7 +131,7 @@ class Pipeline:
         """Settings of all steps."""
         self.output_dir = path_of(output_dir, "output_dir", "the path of a folder")
         """Folder for the runs, the bundles, the measurements and the report."""
-        inputs = [self.settings.pipeline.data, None if isinstance(recipe, Mapping) else recipe]
+        inputs = [self.settings.pipeline.data, recipe]
         output_container(self.output_dir, "output_dir", inputs)
 
     def __repr__(self) -> str:

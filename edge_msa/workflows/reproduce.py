@@ -157,7 +157,7 @@ def reproduce(
     check_count(seeds, "seeds", most=100)
     if paper is not None:
         check_choice(paper, "paper", PaperName)
-    folder = output_container(output_dir, "output_dir", [source, text_model])
+    folder = output_container(output_dir, "output_dir", [source, text_model, recipe])
     table: Mapping[str, Any] = load_tables(recipe, model).get(model, {})
     require_single_process("reproduce")
     context = start_hardware(device, precision, compiled=compiled)

@@ -32,7 +32,7 @@ from edge_msa.architecture_search.study import LEASES_FOLDER, Study
 from edge_msa.architecture_search.table import format_search
 from edge_msa.architecture_search.trial_runner import STUDENTS_FOLDER, TRIAL_ERRORS, TrialRunner
 from edge_msa.architecture_search.trials import ClaimedTrial, format_params
-from edge_msa.arguments import AnyPath, check_count, check_seed, path_of, source_of
+from edge_msa.arguments import AnyPath, check_count, check_seed, path_of, path_or_tables, source_of
 from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, is_dry_run
 from edge_msa.artifacts.locks import wait_for_turn
 from edge_msa.artifacts.requests import allow_replacing
@@ -244,7 +244,7 @@ def search(
     if train_samples is not None:
         check_count(train_samples, "train_samples")
     teacher_path = None if teacher is None else path_of(teacher, "teacher", "a run of train")
-    inputs = [source, teacher_path, None if isinstance(recipe, Mapping) else recipe]
+    inputs = [source, teacher_path, recipe]
     config = SearchConfig(
         target=target,
         data=source,
@@ -252,7 +252,7 @@ def search(
         output_dir=output_container(output_dir, "output_dir", inputs),
         storage=storage,
         teacher=teacher_path,
-        recipe=recipe if recipe is None or isinstance(recipe, Mapping) else path_of(recipe, "recipe", "a TOML file"),
+        recipe=path_or_tables(recipe, "recipe"),
         epochs=epochs,
         train_samples=train_samples,
         seeds=seeds,

@@ -120,7 +120,7 @@ def train_text(
     files = sources_of(transcripts, "transcripts")
     encoder = source_of(encoder, "encoder", "a folder, a file or a name")
     check_seed(seed)
-    run_dir = output_folder(output_dir, "output_dir", [*files, encoder])
+    run_dir = output_folder(output_dir, "output_dir", [*files, encoder, recipe])
     context = start_hardware(device, precision)
     settings = text_recipe(
         load_tables(recipe, "text").get("text", {}), "table" if is_table(encoder) else "encoder", epochs=epochs
@@ -210,7 +210,7 @@ def distill_text(
     files = sources_of(transcripts, "transcripts")
     check_choice(text_encoder, "text_encoder", TextEncoderKind)
     check_seed(seed)
-    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files])
+    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files, recipe])
     context = start_hardware(device, precision)
     settings = text_recipe(load_tables(recipe, "text").get("text", {}), text_encoder, epochs=epochs)
     sources = [load_run(path) for path in teacher_paths]

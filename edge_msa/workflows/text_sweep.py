@@ -179,7 +179,7 @@ def sweep_text(
     check_count(seeds, "seeds", most=100)
     for count in layers:
         check_count(count, "layers")
-    inputs = [*files, encoder, None if isinstance(recipe, Mapping) else recipe]
+    inputs = [*files, encoder, recipe]
     folder = output_container(output_dir, "output_dir", inputs)
     config = _SweepConfig(tuple(files), encoder, folder, tuple(range(seeds)), target, recipe, device, precision, task)
     with allow_replacing("upstream"):

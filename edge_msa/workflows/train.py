@@ -97,7 +97,7 @@ def train(
     source = source_of(data)
     check_choice(model, "model", TeacherName)
     check_seed(seed)
-    run_dir = output_folder(output_dir, "output_dir", [source, text_model])
+    run_dir = output_folder(output_dir, "output_dir", [source, text_model, recipe, features])
     stated = load_features(path_or_tables(features, "features"))
     text_run = load_run(text_model) if text_model is not None else None
     context = start_hardware(device, precision, compiled=compiled, tensorboard=tensorboard)
