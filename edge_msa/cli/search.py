@@ -120,7 +120,7 @@ def search(
         teacher=teacher,
         recipe=recipe,
         epochs=epochs,
-        train_samples=num_samples,
+        num_samples=num_samples,
         seeds=seeds,
         jobs=jobs,
         seed=seed,

@@ -23,6 +23,7 @@ OnProgress = ProgressCallback
 _FLAGS = {
     "allow-worse-than-constant",
     "clip-labels",
+    "compile",
     "dla",
     "ir",
     "keep",
@@ -32,6 +33,8 @@ _FLAGS = {
     "unlabeled",
 }
 """Options that are True or False in Python."""
+_NAMES = {"compile": "compiled", "ssh-option": "ssh_options"}
+"""Options in messages whose arguments have other names."""
 _VALUES = "[A-Z]{3,}(?:\\.[a-z]+)?|auto|encoder|fp32|table|user@device"
 """Values that messages name after an option."""
 _OPTION = re.compile(rf"(?<![\w-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*)(?: (?P<value>{_VALUES})\b)?")
@@ -96,7 +99,7 @@ def in_python_terms(message: str) -> str:
 
 
 def _argument(match: re.Match[str]) -> str:
-    name = match["name"].replace("-", "_")
+    name = _NAMES.get(match["name"], match["name"].replace("-", "_"))
     if match["name"] in _FLAGS:
         return f"{name}={not match['no']}"
     return f"{name}={match['value']!r}" if match["value"] else name

@@ -190,7 +190,7 @@ def search(
     teacher: AnyPath | None = None,
     recipe: AnyPath | Mapping[str, Any] | None = None,
     epochs: int | None = None,
-    train_samples: int | None = None,
+    num_samples: int | None = None,
     seeds: int = 3,
     jobs: int = 1,
     seed: int = 0,
@@ -214,7 +214,7 @@ def search(
         teacher: Run of `train` (default: train one teacher, HRLF unless the recipe names another).
         recipe: TOML file or mapping with the tables `search` (its `space`) and `student` (the default recipe).
         epochs: Number of epochs of each trial, instead of the recipe's.
-        train_samples: Number of training samples, drawn with `seed` (default: all).
+        num_samples: Number of training samples, drawn with `seed` (default: all).
         seeds: Number of seeds that the best recipes are trained with, at most 20.
         jobs: Number of workers on this machine, including this process, at most 64.
         seed: Seed of every random choice, 0 to 2**32 - 1.
@@ -241,8 +241,8 @@ def search(
     check_count(seeds, "seeds", most=20)
     check_count(jobs, "jobs", most=64)
     check_seed(seed)
-    if train_samples is not None:
-        check_count(train_samples, "train_samples")
+    if num_samples is not None:
+        check_count(num_samples, "num_samples")
     teacher_path = None if teacher is None else path_of(teacher, "teacher", "a run of train")
     inputs = [source, teacher_path, recipe]
     config = SearchConfig(
@@ -254,7 +254,7 @@ def search(
         teacher=teacher_path,
         recipe=path_or_tables(recipe, "recipe"),
         epochs=epochs,
-        train_samples=train_samples,
+        train_samples=num_samples,
         seeds=seeds,
         seed=seed,
         task=task,

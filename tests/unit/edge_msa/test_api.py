@@ -142,6 +142,7 @@ def test_misuse_is_reported_in_one_line(data: str, teacher: Path, tmp_path: Path
     )
     assert "got a teacher run. Pass a run of edge-msa distill." in call(em.calibrate, teacher, output_dir=out)
     assert "target must be the name of a device" in call(em.export, teacher, target=None, output_dir=out)
+    assert "run must be a run or the path of its folder, got 5." in call(em.train, data, output_dir=out, text_model=5)
     assert "on_progress must be a function or None, got 3." in call(em.train, data, output_dir=out, on_progress=3)
     assert "split must be one of train, valid, test, got 'tset'. Did you mean 'test'?" in call(
         em.evaluate, teacher, split="tset"
@@ -168,10 +169,30 @@ def test_a_replaced_run_needs_overwrite(data: str, teacher: Path, tmp_path: Path
     assert (first.info.seed, second.info.seed) == (0, 1)
 
 
+def test_a_folder_with_the_recipe_is_not_replaced(data: str, teacher: Path) -> None:
+    recipe = teacher / "recipe.toml"
+    recipe.write_text("epochs = 1")
+    options: dict[str, Any] = {"recipe": recipe, "output_dir": teacher, "overwrite": True}
+    text = Path(data).with_suffix(".csv")
+    messages = [
+        call(em.train, data, **options),
+        call(em.distill, "other-teacher", **options),
+        call(em.train_text, text, encoder="wordpieces", **options),
+        call(em.distill_text, "other-teacher", transcripts=text, **options),
+    ]
+    for message in messages:
+        assert f"contains the input '{recipe}'" in message
+    stated = {"features": recipe, "output_dir": teacher, "overwrite": True}
+    assert f"contains the input '{recipe}'" in call(em.train, data, **stated)
+    assert f"contains the input '{recipe}'" in call(em.export, teacher / "run", target="laptop-x86", **stated)
+    assert (teacher / "run.json").is_file()
+
+
 def test_options_are_arguments_in_the_errors_of_functions() -> None:
     assert in_python_terms("Pass --data FILE.") == "Pass data='FILE'."
     assert in_python_terms("Omit --text-model. Pass --no-clip-labels.") == "Omit text_model. Pass clip_labels=False."
     assert in_python_terms("Pass --text-encoder table.") == "Pass text_encoder='table'."
+    assert in_python_terms("Omit --compile and --ssh-option.") == "Omit compiled=True and ssh_options."
     command = "Run: edge-msa calibrate RUN --output-dir X."
     assert in_python_terms(f"Pass --overwrite. {command}") == f"Pass overwrite=True. {command}"
 
