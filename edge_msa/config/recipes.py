@@ -58,6 +58,17 @@ def load_tables(recipe: AnyPath | Mapping[str, Any] | None, own: str = "") -> di
     return _tables(content, own, str(path))
 
 
+def load_table(recipe: AnyPath | Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
+    """Return one table of a recipe; empty if the recipe does not have it. The rest is as in `load_tables`.
+
+    Args:
+        recipe: TOML file or mapping (default: no settings).
+        name: Name of the table, to which settings without a table belong.
+    """
+    table: Mapping[str, Any] = load_tables(recipe, name).get(name, {})
+    return table
+
+
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """Return the text of a TOML file and its content.
 

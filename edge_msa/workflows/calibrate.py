@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import Counter
+from pathlib import Path
 
 from edge_msa.arguments import AnyPath, check_choice, check_count, check_seed, optional_source, path_of
 from edge_msa.artifacts.requests import Request
@@ -115,22 +116,9 @@ def calibrate(
         checkpoint = Checkpoint(work / CHECKPOINT_NAME, request.cache_key)
         statistics = collect_statistics(observed, draw_samples(num_samples=num_samples), checkpoint=checkpoint)
         calibration = _calibrate(statistics, method)
-        write_graphs(work, graphs)
         statistics.save(work / STATISTICS_NAME)
-        calibration.save(work)
-        if student.spec.text_input:
-            copy_text_input(source.path, work)
-        info = dataclasses.replace(
-            source.info,
-            kind="calibration",
-            **request.to_json(),
-            metrics={
-                "samples": min(num_samples, len(unencoded.split("train"))),
-                "tensors": len(calibration.ranges),
-                STUDENT_EPOCHS: source.training_epochs,
-            },
-        )
-        write_run(work, info, source.weights, [])
+        samples = min(num_samples, len(unencoded.split("train")))
+        _write_calibration(work, request, source, graphs, calibration, samples)
     _print_fp32_layers(student, calibration)
     _print_int8_layers({**graphs, **observed}, calibration)
     validation = list(draw_samples(num_samples=VALIDATION_SAMPLES, split_name="valid"))
@@ -138,8 +126,34 @@ def calibrate(
         _print_drift(measure_drift(statistics, collect_statistics(observed, validation), calibration.ranges))
     print_detail(format_ranges(calibration.ranges))
     next_command = f"edge-msa export {run_dir} --target laptop --output-dir bundle-laptop"
-    print_output(f"calibration over {info.metrics['samples']} samples", run_dir, next_step(next_command))
+    print_output(f"calibration over {samples} samples", run_dir, next_step(next_command))
     return load_run(run_dir)
+
+
+def _write_calibration(
+    work: Path, request: Request, source: Run, graphs: GraphsByKey, calibration: Calibration, samples: int
+) -> None:
+    """Write the run of a calibrated student, except its statistics.
+
+    Args:
+        work: Folder to write.
+        request: Request of the calibration.
+        source: Run of the student.
+        graphs: Graphs of the student.
+        calibration: Its ranges.
+        samples: Number of calibration samples.
+    """
+    write_graphs(work, graphs)
+    calibration.save(work)
+    if source.spec.text_input:
+        copy_text_input(source.path, work)
+    info = dataclasses.replace(
+        source.info,
+        kind="calibration",
+        **request.to_json(),
+        metrics={"samples": samples, "tensors": len(calibration.ranges), STUDENT_EPOCHS: source.training_epochs},
+    )
+    write_run(work, info, source.weights, [])
 
 
 def _observed_graphs(graphs: GraphsByKey, student: DeployableStudent) -> GraphsByKey:

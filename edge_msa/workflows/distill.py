@@ -10,7 +10,7 @@ from typing import Any
 from edge_msa.arguments import AnyPath, check_seed, optional_source, path_of, paths_of, sources_of
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
-from edge_msa.config.recipes import load_tables, student_recipe
+from edge_msa.config.recipes import load_table, student_recipe
 from edge_msa.config.students import StudentRecipe
 from edge_msa.console import format_metrics, print_output, print_result, print_up_to_date
 from edge_msa.errors import UsageError
@@ -102,8 +102,7 @@ def distill(
     if qat_path is not None:
         text_path = _text_model_for_qat(load_run(qat_path, "calibration"), text_path, first_teacher)
     setup = prepare_distillation(source, teacher_paths, transfer_files, task, text_path)
-    table = load_tables(recipe, "student").get("student", {})
-    chosen = student_recipe(table, setup.spec.data_source, epochs=epochs)
+    chosen = student_recipe(load_table(recipe, "student"), setup.spec.data_source, epochs=epochs)
     check_teacher_weights(chosen, setup)
     if qat_path is None:
         run = distill_on_setup(setup, chosen, run_dir, seed=seed, context=context)

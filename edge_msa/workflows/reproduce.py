@@ -14,7 +14,7 @@ from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, independent_s
 from edge_msa.artifacts.files import write_text
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import INFO_NAME, Run, load_run
-from edge_msa.config.recipes import load_tables, preset_names, teacher_recipe
+from edge_msa.config.recipes import load_table, preset_names, teacher_recipe
 from edge_msa.config.teachers import TeacherRecipe
 from edge_msa.console import print_note, print_notes, print_result, print_step, report_progress
 from edge_msa.data.contextual_features import dropped_frames_notes
@@ -158,7 +158,7 @@ def reproduce(
     if paper is not None:
         check_choice(paper, "paper", PaperName)
     folder = output_container(output_dir, "output_dir", [source, text_model, recipe])
-    table: Mapping[str, Any] = load_tables(recipe, model).get(model, {})
+    table = load_table(recipe, model)
     require_single_process("reproduce")
     context = start_hardware(device, precision, compiled=compiled)
     text_run = load_run(text_model) if text_model is not None else None

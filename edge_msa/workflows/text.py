@@ -14,7 +14,7 @@ from edge_msa.arguments import AnyPath, check_choice, check_seed, paths_of, sour
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
-from edge_msa.config.recipes import load_tables, text_recipe
+from edge_msa.config.recipes import load_table, text_recipe
 from edge_msa.config.students import TextRecipe
 from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
@@ -122,9 +122,7 @@ def train_text(
     check_seed(seed)
     run_dir = output_folder(output_dir, "output_dir", [*files, encoder, recipe])
     context = start_hardware(device, precision)
-    settings = text_recipe(
-        load_tables(recipe, "text").get("text", {}), "table" if is_table(encoder) else "encoder", epochs=epochs
-    )
+    settings = text_recipe(load_table(recipe, "text"), "table" if is_table(encoder) else "encoder", epochs=epochs)
     if len(files) == 1 and not settings.final.epochs:
         raise UsageError(
             "text.final.epochs must be at least 1 with one transcript file, got 0, so nothing would be trained. "
@@ -212,7 +210,7 @@ def distill_text(
     check_seed(seed)
     run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files, recipe])
     context = start_hardware(device, precision)
-    settings = text_recipe(load_tables(recipe, "text").get("text", {}), text_encoder, epochs=epochs)
+    settings = text_recipe(load_table(recipe, "text"), text_encoder, epochs=epochs)
     sources = [load_run(path) for path in teacher_paths]
     for source in sources:
         require_text_model(source)

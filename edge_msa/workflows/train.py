@@ -12,7 +12,7 @@ from edge_msa.arguments import AnyPath, check_choice, check_seed, path_or_tables
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
-from edge_msa.config.recipes import load_tables, teacher_recipe
+from edge_msa.config.recipes import load_table, teacher_recipe
 from edge_msa.config.teachers import TeacherName, TeacherRecipe, uses_msm
 from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date
 from edge_msa.data.contextual_features import dropped_frames_notes
@@ -109,7 +109,7 @@ def train(
         source,
         run_dir,
         model=model,
-        recipe=teacher_recipe(model, load_tables(recipe, model).get(model, {}), source, epochs=epochs),
+        recipe=teacher_recipe(model, load_table(recipe, model), source, epochs=epochs),
         seed=seed,
         context=context,
         text_model=text_run,
