@@ -276,7 +276,7 @@ Record = Annotated[
     typer.Option(
         "--output",
         metavar="FILE",
-        help="File to write: the measurements as JSON, for `edge-msa report`.",
+        help="File to write: the results as JSON, for `edge-msa report`.",
         show_default="not written",
     ),
     Output(FILE),

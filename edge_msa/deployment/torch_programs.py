@@ -54,7 +54,7 @@ def check_programs_precision(profile: DeviceProfile, precision: str) -> str:
     chosen = "fp32" if precision == "auto" else precision
     if chosen not in PRECISIONS:
         raise UsageError(
-            f"--precision must be one of auto, {', '.join(PRECISIONS)} with --torch-tensorrt, got {precision}. "
+            f"--precision must be one of auto, {', '.join(PRECISIONS)} for torch-tensorrt, got {precision}. "
             f"Export a bundle to use {precision} with TensorRT itself."
         )
     return chosen
