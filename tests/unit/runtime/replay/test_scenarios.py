@@ -31,9 +31,8 @@ def play(faults: Any, items: Any = None, seed: int = 0, **fields: Any) -> list[A
 
 
 def audio_starts(arrivals: list[Arrival]) -> list[float]:
-    return [
-        round(arrival.item.start or 0, 3) for arrival in arrivals if getattr(arrival.item, "modality", "") == "audio"
-    ]
+    items = [arrival.item for arrival in arrivals]
+    return [round(item.start or 0, 3) for item in items if isinstance(item, FrameChunk) and item.modality == "audio"]
 
 
 def describe(arrivals: list[Arrival]) -> list[tuple[Any, ...]]:
