@@ -81,6 +81,8 @@ def open_session(bundle: Bundle, backend: str, precision: str, *, exact: bool = 
         graphs = tuple(
             dataclasses.replace(spec, backend=executing.name) for spec in manifest.graphs if spec.backend == backend
         )
+    if manifest.intervals is not None:
+        manifest = dataclasses.replace(manifest, intervals=manifest.intervals.renamed(backend, executing.name))
     executable = dataclasses.replace(bundle, manifest=dataclasses.replace(manifest, graphs=graphs))
     return Session(executable, Graphs(executable, executing, precision, strict=False))
 

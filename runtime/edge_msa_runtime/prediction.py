@@ -9,6 +9,7 @@ from typing import Any, Mapping, Sequence
 
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.errors import InferenceError
+from edge_msa_runtime.intervals import UNCERTAIN, ScoreIntervals
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -18,6 +19,7 @@ class Prediction:
     Attributes:
         score: sentiment, clamped to the task's scale; None for emotions.
         label: name of the range that contains the score, or the most probable emotion; empty if the task has no labels.
+            `uncertain` if the session abstains and `interval` has values on both sides of zero.
         probabilities: probability of each emotion, independent of the others; empty for scores.
         outputs: the unprocessed outputs of the graph: the score before it is clamped, or logits for emotions.
         subset: the modalities that had a valid frame, such as `la`.
@@ -27,6 +29,9 @@ class Prediction:
         latency_ms: wall time of the call in milliseconds.
         warnings: what was done to the inputs to predict anyway, such as clipping values far outside the range seen in
             training; empty if nothing.
+        interval: (low, high) on the scale of the score, which contains the label with the coverage that was passed to
+            `load`. None for emotions, if the bundle has no intervals, or if the calibration data do not support the
+            coverage and the scale has no end.
     """
 
     score: float | None
@@ -39,6 +44,7 @@ class Prediction:
     precision: str
     latency_ms: float
     warnings: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
         """Return the result, e.g. `<Prediction 1.23 positive from la, 0.41 ms>`; warnings are counted."""
@@ -65,8 +71,24 @@ def make_prediction(
     precision: str,
     latency_ms: float,
     warnings: tuple[str, ...] = (),
+    intervals: ScoreIntervals | None = None,
+    counts: Mapping[str, int] | None = None,
+    with_context: bool = False,
 ) -> Prediction:
-    """Interpret `task.outputs` outputs of a graph. The other arguments are attributes of the prediction.
+    """Interpret `task.outputs` outputs of a graph. The arguments from `subset` to `warnings` are attributes.
+
+    Args:
+        outputs: the outputs, adjusted by the conversation memory if there is one.
+        task: what they mean.
+        subset: the modalities that had a valid frame.
+        backend: name of the backend.
+        device: the device.
+        precision: the precision.
+        latency_ms: wall time of the call.
+        warnings: what was done to the inputs.
+        intervals: computes the interval of a score; None for emotions and without intervals.
+        counts: number of valid frames of each modality of the subset; needed for an interval.
+        with_context: whether the conversation memory has adjusted the outputs.
 
     Raises:
         InferenceError: an output is not finite.
@@ -77,6 +99,7 @@ def make_prediction(
             f"Outputs must be finite, got {numbers} from {backend} at {precision} for subset {subset}. "
             "Run `edge-msa-run verify` on the bundle, or use the precision fp32."
         )
+    interval = None
     if task.kind == "emotions":
         probabilities = {label: _sigmoid(logit) for label, logit in zip(task.labels, numbers)}
         score, label = None, max(probabilities, key=probabilities.__getitem__)
@@ -84,6 +107,10 @@ def make_prediction(
         probabilities = {}
         score = _clamp(numbers[0], task)
         label = task.labels[bisect_right(task.edges, score)] if task.labels else ""
+        if intervals is not None and counts is not None:
+            interval = intervals.interval(score, subset, counts, with_context=with_context)
+            if intervals.abstain and interval is not None and interval[0] < 0.0 < interval[1]:
+                label = UNCERTAIN
     prediction = Prediction.__new__(Prediction)
     # The constructor of a frozen class sets attribute by attribute, which takes twice as long.
     prediction.__dict__.update(
@@ -97,6 +124,7 @@ def make_prediction(
         precision=precision,
         latency_ms=latency_ms,
         warnings=warnings,
+        interval=interval,
     )
     return prediction
 

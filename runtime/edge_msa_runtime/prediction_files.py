@@ -37,6 +37,7 @@ class PredictedSample:
         score: sentiment on the task's scale; None for emotions and without a prediction.
         label: name of the range that contains the score, or the most probable emotion.
         probabilities: probability of each emotion; empty for scores.
+        interval: (low, high) around the score, as in `Prediction`; None if there is none.
         warnings: what was done to the inputs, or why there is no prediction.
     """
 
@@ -46,6 +47,7 @@ class PredictedSample:
     score: float | None = None
     label: str = ""
     probabilities: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    interval: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -58,6 +60,7 @@ class PredictedSample:
             prediction.score,
             prediction.label,
             prediction.probabilities,
+            prediction.interval,
             prediction.warnings,
         )
 
@@ -153,17 +156,17 @@ def summarize(predicted: Sequence[PredictedSample]) -> list[str]:
 
 
 def format_csv(predicted: Sequence[PredictedSample], task: TaskSpec) -> str:
-    """Return a table: id, split, subset, score, label, the probability of each emotion, and warnings."""
+    """Return a table: id, split, subset, score, label, the interval of a score or all probabilities, and warnings."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    emotions = task.labels if task.kind == "emotions" else ()
-    writer.writerow(
-        ["id", "split", "subset", "score", "label", *(f"probability.{name}" for name in emotions), "warnings"]
-    )
+    is_emotions = task.kind == "emotions"
+    names = [f"probability.{name}" for name in task.labels] if is_emotions else ["low", "high"]
+    writer.writerow(["id", "split", "subset", "score", "label", *names, "warnings"])
     for item in predicted:
-        probabilities = [_number(item.probabilities.get(name)) for name in emotions]
+        probabilities = [item.probabilities.get(name) for name in task.labels]
+        numbers = map(_number, probabilities if is_emotions else item.interval or (None, None))
         score = _number(item.score)
-        writer.writerow([item.id, item.split, item.subset, score, item.label, *probabilities, "; ".join(item.warnings)])
+        writer.writerow([item.id, item.split, item.subset, score, item.label, *numbers, "; ".join(item.warnings)])
     return text.getvalue()
 
 

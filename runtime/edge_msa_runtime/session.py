@@ -15,6 +15,7 @@ from edge_msa_runtime.bundle.manifest import Manifest
 from edge_msa_runtime.errors import BackendUnavailableError, PackageImportError, UsageError
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.inputs.validation import InputValidator, range_warnings
+from edge_msa_runtime.intervals import DEFAULT_COVERAGE, ScoreIntervals, check_coverage
 from edge_msa_runtime.log_notes import LOGGER
 from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.prediction import Prediction, make_prediction
@@ -45,9 +46,18 @@ class Session:
         precision: `fp32`, `fp16` or `int8`.
         threads: CPU threads for one prediction.
         workers: predictions that run on one graph at the same time.
+        coverage: share of `Prediction.interval` that contain the label.
     """
 
-    def __init__(self, bundle: Bundle, graphs: Graphs, fallbacks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        graphs: Graphs,
+        fallbacks: tuple[str, ...] = (),
+        *,
+        coverage: float = DEFAULT_COVERAGE,
+        abstain: bool = False,
+    ) -> None:
         self.bundle = bundle
         self.backend = graphs.backend.name
         self.backend_version = graphs.backend.version
@@ -63,6 +73,8 @@ class Session:
             {name: spec.max_norm for name, spec in specs.items() if spec.max_norm is not None},
         )
         self._text_encoder = open_text_encoder(bundle, graphs)
+        self.coverage = check_coverage(coverage)
+        self._intervals = _open_intervals(bundle.manifest, self.backend, self.precision, self.coverage, abstain=abstain)
 
     def __repr__(self) -> str:
         """Return what the session runs, e.g. `<Session bundle-laptop: openvino int8 on CPU, lav>`."""
@@ -157,6 +169,11 @@ class Session:
         warnings = range_warnings(far) if far else ()
         if tokens is not None:
             warnings += self._truncation_warnings(tokens, truncate)
+        counts = None
+        if self._intervals is not None:
+            counts = {name: len(rows) for name, rows in frames.items()}
+            if tokens is not None:
+                counts["language"] = tokens.used + tokens.special
         return make_prediction(
             outputs,
             self._task,
@@ -166,6 +183,8 @@ class Session:
             precision=self.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
             warnings=warnings,
+            intervals=self._intervals,
+            counts=counts,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -285,6 +304,26 @@ def _describe_absence(**inputs: ArrayLike | None) -> str:
     return "No modality has a valid frame" + (f": 0 frames in {', '.join(passed)}" if passed else "")
 
 
+def _open_intervals(
+    manifest: Manifest, backend: str, precision: str, coverage: float, *, abstain: bool
+) -> ScoreIntervals | None:
+    """Return what computes the intervals of predictions; None if the bundle has none for the backend and precision."""
+    task, intervals = manifest.task, manifest.intervals
+    has_intervals = intervals is not None and precision in intervals.half_widths.get(backend, ())
+    if abstain and not task.has_sign:
+        raise UsageError(
+            f"abstain needs scores with a sign, but the task of this bundle is {task.kind}. Load it without abstain."
+        )
+    if abstain and not has_intervals:
+        raise UsageError(
+            f"abstain needs intervals, which this bundle does not have for {backend} at {precision}. Load it without "
+            "abstain."
+        )
+    if intervals is None or not has_intervals:
+        return None
+    return ScoreIntervals(intervals, backend, precision, (task.low, task.high), coverage=coverage, abstain=abstain)
+
+
 def load(
     bundle: str | os.PathLike[str],
     backend: str = "auto",
@@ -294,6 +333,8 @@ def load(
     device: str = "",
     workers: int = 1,
     spin: bool = False,
+    coverage: float = DEFAULT_COVERAGE,
+    abstain: bool = False,
 ) -> Session:
     """Verify a bundle and open a backend for it.
 
@@ -318,9 +359,14 @@ def load(
             different graphs and are not limited together.
         spin: let the idle CPU threads of ONNX Runtime spin between predictions. With `threads` above 1 this saves a few
             microseconds per prediction and keeps the CPU busy all the time.
+        coverage: share of the intervals of predictions, between 0 and 1, that contain the label. Bundles state
+            intervals for some coverages; the next larger one counts. Beyond the largest, an interval is the whole
+            scale.
+        abstain: whether a prediction gets the label `uncertain` if its interval has values on both sides of zero.
 
     Raises:
-        UsageError: the folder is not a bundle, or there is no such backend or precision.
+        UsageError: the folder is not a bundle; there is no such backend or precision; `coverage` is not between 0 and
+            1; or `abstain` is set, and the bundle has no intervals or its scores have no sign.
         BundleError: the bundle is damaged.
         BackendUnavailableError: none of the allowed backends can be opened. The message says how to install one.
     """
@@ -328,12 +374,13 @@ def load(
     backend = _check_text("backend", backend).lower()
     precision = None if precision is None else _check_text("precision", precision).lower()
     options = BackendOptions(threads, _check_text("device", device).upper(), workers, spin)
+    check_coverage(coverage)
     opened = open_bundle(bundle)
     names = _candidates(opened, backend, strict=strict)
     chosen, fallbacks = _open_first(opened, names, precision, options)
     load_ms = (time.perf_counter() - started) * 1e3
     graphs = Graphs(opened, chosen, opened.choose_precision(chosen.name, precision), strict=strict, load_ms=load_ms)
-    return Session(opened, graphs, fallbacks)
+    return Session(opened, graphs, fallbacks, coverage=coverage, abstain=abstain)
 
 
 def _check_text(name: str, value: object) -> str:

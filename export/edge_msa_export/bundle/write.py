@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,10 @@ from edge_msa_runtime.bundle.manifest import (
     ModalitySpec,
 )
 from edge_msa_runtime.features import UNKNOWN
+from edge_msa_runtime.intervals import HalfWidths, Intervals, Tables
 from edge_msa_runtime.modalities import MODALITIES
+
+_TABLES = ("half_widths", "half_widths_with_context")
 
 
 def write_candidate(output_dir: Path, graphs: GraphSet, request: ExportRequest) -> Path:
@@ -42,7 +45,7 @@ def write_candidate(output_dir: Path, graphs: GraphSet, request: ExportRequest) 
     Raises:
         ExportError: as `write_bundle`.
     """
-    return _write(output_dir, _BundleContent(graphs.specs, graphs, request, _order_precisions(request, {}), {}))
+    return _write(output_dir, _BundleContent(graphs.specs, graphs, request, _order_precisions(request, {}), {}, None))
 
 
 def write_bundle(
@@ -52,6 +55,7 @@ def write_bundle(
     precision: Mapping[str, str],
     accuracy: Mapping[str, Any],
     also_passed: Mapping[str, tuple[str, ...]] | None = None,
+    intervals: Intervals | None = None,
 ) -> Path:
     """Write a bundle with the chosen precision of each backend, plus fp32.
 
@@ -63,6 +67,7 @@ def write_bundle(
         accuracy: metrics on the validation split, by backend, precision and subset.
         also_passed: further precisions that passed the accuracy gate, by backend. The bundle includes them so that they
             can be compared on the device.
+        intervals: half widths of the intervals of predictions, also of precisions that the bundle will not have.
 
     Returns:
         `output_dir`.
@@ -83,9 +88,20 @@ def write_bundle(
         if (backend, chosen) not in built:
             reason = graphs.refused.get((backend, chosen), "it was not built")
             raise ExportError(f"Precision {chosen or 'none'} is not available for {backend}: {reason}.")
-    return _write(
-        output_dir, _BundleContent(specs, graphs, request, _order_precisions(request, precision), dict(accuracy))
-    )
+    if intervals is not None:
+        tables = {name: _select_tables(getattr(intervals, name), built) for name in _TABLES}
+        intervals = replace(intervals, **tables)
+    content = _BundleContent(specs, graphs, request, _order_precisions(request, precision), dict(accuracy), intervals)
+    return _write(output_dir, content)
+
+
+def _select_tables(tables: Tables, built: Collection[tuple[str, str]]) -> dict[str, dict[str, HalfWidths]]:
+    """Return the half widths of the backends and precisions that a bundle has."""
+    selected = {
+        backend: {name: table for name, table in precisions.items() if (backend, name) in built}
+        for backend, precisions in tables.items()
+    }
+    return {backend: precisions for backend, precisions in selected.items() if precisions}
 
 
 def is_bundle(folder: Path) -> bool:
@@ -108,6 +124,7 @@ class _BundleContent:
     request: ExportRequest
     precision: Mapping[str, str]
     accuracy: Mapping[str, Any]
+    intervals: Intervals | None
 
 
 def _order_precisions(request: ExportRequest, precision: Mapping[str, str]) -> dict[str, str]:
@@ -157,6 +174,7 @@ def _make_manifest(content: _BundleContent) -> Manifest:
             for scheme, layers in graphs.int8_layers.items()
             if any(spec.scheme == scheme for spec in content.specs)
         },
+        intervals=content.intervals,
         accuracy=content.accuracy,
         provenance=replace(request.provenance, parity_measured_by=dict(graphs.measured_by)).to_json(),
         license=request.license,

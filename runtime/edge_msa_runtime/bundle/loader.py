@@ -172,6 +172,7 @@ def _check_consistency(manifest: Manifest) -> None:
             names = ", ".join(state.name for state in spec.states)
             raise _inconsistent(f"modalities.{name}.states must contain tokens, got {names or 'none'}")
     _check_text(manifest)
+    _check_intervals(manifest)
     files = [name for graph in manifest.graphs for name in (graph.file, graph.weights) if name]
     if manifest.language is not None:
         files += [name for name in (manifest.language.tokenizer, manifest.language.table) if name]
@@ -197,6 +198,17 @@ def _check_text(manifest: Manifest) -> None:
         )
     if text.max_tokens < 1:
         raise _inconsistent(f"language.max_tokens must be at least 1, got {text.max_tokens}")
+
+
+def _check_intervals(manifest: Manifest) -> None:
+    intervals = manifest.intervals
+    if intervals is None:
+        return
+    if manifest.task.kind == "emotions":
+        raise _inconsistent("intervals must be null for emotions")
+    unknown = sorted(set(intervals.typical_frames) - set(manifest.modalities))
+    if unknown:
+        raise _inconsistent(f"intervals.typical_frames must not have {', '.join(unknown)}, which modalities lacks")
 
 
 def _inconsistent(message: str) -> BundleError:

@@ -11,10 +11,11 @@ import dataclasses
 from typing import Any, Iterable, Literal, Mapping, NamedTuple
 
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
+from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-SCHEMA = 5
+SCHEMA = 6
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"
@@ -102,6 +103,11 @@ class TaskSpec:
     edges: tuple[float, ...] = ()
     low: float | None = None
     high: float | None = None
+
+    @property
+    def has_sign(self) -> bool:
+        """Whether scores below and above zero mean opposite sentiments."""
+        return self.kind in {"mosi", "sims"}
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> TaskSpec:
@@ -289,6 +295,7 @@ class Manifest:
         precision: by backend, the precision that the accuracy gate chose.
         graphs: every graph for every backend and precision.
         int8_layers: by quantization scheme, the number of layers in int8 and of those that could be.
+        intervals: half widths of prediction intervals; None for emotions, and if there were no data to calibrate them.
         accuracy: `accuracy[backend][precision][subset]` are metrics on the validation split, in free form.
         provenance: how the bundle was made, in free form.
         license: license of the weights.
@@ -306,6 +313,7 @@ class Manifest:
     precision: Mapping[str, str]
     graphs: tuple[GraphSpec, ...]
     int8_layers: Mapping[str, tuple[int, int]]
+    intervals: Intervals | None
     accuracy: Mapping[str, Any]
     provenance: Mapping[str, Any]
     license: str
@@ -333,7 +341,7 @@ class Manifest:
         if isinstance(value, Mapping) and value.get("schema") != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}, got {value.get('schema')!r}")
         fields = JsonFields(value, "", [field.name for field in dataclasses.fields(cls)])
-        language = fields.raw("language")
+        language, intervals = fields.raw("language"), fields.raw("intervals")
         return cls(
             schema=fields.integer("schema"),
             name=fields.text("name"),
@@ -349,6 +357,7 @@ class Manifest:
             precision=fields.text_mapping("precision"),
             graphs=tuple(GraphSpec.from_json(item, path) for item, path in fields.array("graphs")),
             int8_layers=_int8_layers(fields),
+            intervals=None if intervals is None else Intervals.from_json(intervals, "intervals"),
             accuracy=fields.mapping("accuracy"),
             provenance=fields.mapping("provenance"),
             license=fields.text("license"),

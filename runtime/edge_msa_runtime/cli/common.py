@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 from edge_msa_runtime.cli.parser import ARGUMENTS, BACKEND, GENERAL, OPTIONS, Parser
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.intervals import DEFAULT_COVERAGE
 from edge_msa_runtime.output_paths import FILE, check_output
 
 if TYPE_CHECKING:
@@ -96,6 +97,24 @@ def add_session_options(parser: Parser) -> None:
     add_general_options(parser)
 
 
+def add_interval_options(parser: Parser) -> None:
+    """Add the options of the intervals of predictions."""
+    parser.add(
+        OPTIONS,
+        "--coverage",
+        type=float,
+        default=DEFAULT_COVERAGE,
+        metavar="SHARE",
+        help="Share of the intervals of predictions, between 0 and 1, that contain the label. Default: 0.9.",
+    )
+    parser.add(
+        OPTIONS,
+        "--abstain",
+        action="store_true",
+        help="Label a prediction uncertain if its interval has values on both sides of zero.",
+    )
+
+
 def add_output_option(parser: Parser, metavar: str, text: str, inputs: Sequence[str]) -> None:
     """Add `--output`, the file that a command writes besides stdout. `check_outputs` checks it before slow work.
 
@@ -143,7 +162,8 @@ def select_variants(options: argparse.Namespace, bundle: str) -> Variants:
 
 
 def _common_options(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("strict", "threads", "device", "spin", "workers")  # only `bench` has --workers
+    # Only `bench` has --workers, and only commands that show predictions have the options of intervals.
+    names = ("strict", "threads", "device", "spin", "workers", "coverage", "abstain")
     return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 

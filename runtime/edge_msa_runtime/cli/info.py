@@ -86,6 +86,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
             for name, spec in manifest.modalities.items()
         },
         "language": _describe_text_input(bundle),
+        "intervals": _describe_intervals(bundle),
         "backends": backends,
         "license": manifest.license,
         "files": len(manifest.files),
@@ -110,6 +111,11 @@ def _describe_text_input(bundle: Bundle) -> dict[str, Any] | None:
         **_import_state("tokenizers"),
         "bytes": size,
     }
+
+
+def _describe_intervals(bundle: Bundle) -> dict[str, Any] | None:
+    intervals = bundle.manifest.intervals
+    return None if intervals is None else {"coverages": list(intervals.coverages), "videos": intervals.videos}
 
 
 def _import_state(package: str) -> dict[str, Any]:
@@ -140,6 +146,10 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
             f"  text      {text['text_encoder']} encoder, up to {text['max_tokens']} tokens, {size}, "
             f"tokenizers {_format_import_state(text)}"
         )
+    intervals = description["intervals"]
+    if intervals:
+        low, high = intervals["coverages"][0], intervals["coverages"][-1]
+        lines.append(f"  intervals for coverages from {low:g} to {high:g}, calibrated on {intervals['videos']} videos")
     for backend in description["backends"]:
         titles = backend["precisions"]
         sizes = ", ".join(f"{titles[name]} {size / KILOBYTE:.1f} KB" for name, size in backend["bytes"].items())

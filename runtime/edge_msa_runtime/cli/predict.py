@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edge_msa_runtime.cli.common import (
     add_bundle_argument,
     add_command,
+    add_interval_options,
     add_output_option,
     add_session_options,
     open_session,
@@ -71,6 +72,7 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="Split to use: train, valid or test. Default: all splits.",
     )
+    add_interval_options(parser)
     inputs = ("bundle", "input", "data", *MODALITIES)
     add_output_option(parser, "FILE", ".csv or .json with the predictions of many samples", inputs)
     add_session_options(parser)
@@ -106,7 +108,8 @@ def _predict_one(options: argparse.Namespace, files: dict[str, str]) -> None:
         session.predict(text=options.text, **frames, valid=valid, truncate=options.truncate)
         prediction = session.predict(text=options.text, **frames, valid=valid, truncate=options.truncate)
     print_warnings(prediction.warnings)
-    print_result(format_prediction(prediction), {**prediction.to_json(), "load_ms": session.load_ms}, options)
+    value = {**prediction.to_json(), "load_ms": session.load_ms}
+    print_result(format_prediction(prediction, options.coverage), value, options)
 
 
 def _predict_file(options: argparse.Namespace) -> None:
@@ -144,10 +147,13 @@ def _predict_file(options: argparse.Namespace) -> None:
     print_result(lines, {**source, "samples": len(predicted), "predicted": done, "output": options.output}, options)
 
 
-def format_prediction(prediction: Prediction) -> list[str]:
-    """Format a prediction: score and label, the probability of each emotion if any, and how it was computed."""
+def format_prediction(prediction: Prediction, coverage: float) -> list[str]:
+    """Format a prediction: score, label and interval, the probability of each emotion, and how it was computed."""
     score = "" if prediction.score is None else f"{prediction.score:+.4f} "
     lines = [f"{score}{prediction.label}".strip()]
+    if prediction.interval is not None:
+        low, high = prediction.interval
+        lines.append(f"{100 * coverage:.4g} % interval {low:+.2f} to {high:+.2f}")
     lines.extend(f"  {label:12} {probability:.3f}" for label, probability in prediction.probabilities.items())
     executed = f"{prediction.backend} on {prediction.device} at {prediction.precision}"
     return [*lines, f"subset {prediction.subset}, {executed}, latency {prediction.latency_ms:.3f} ms"]

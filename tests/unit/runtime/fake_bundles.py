@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import SCHEMA, GraphKey, GraphSpec, Manifest, ModalitySpec, StateSpec, TaskSpec
+from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
 Array = NDArray[Any]
@@ -45,6 +46,7 @@ def write_bundle(
     names: Sequence[str] = MODALITIES,
     windows: bool = True,
     golden_error: float = 0.0,
+    intervals: Intervals | None = None,
 ) -> None:
     """Write a bundle.
 
@@ -55,6 +57,7 @@ def write_bundle(
         names: the modalities.
         windows: whether to write window graphs.
         golden_error: added to the golden predictions.
+        intervals: half widths of the intervals of predictions.
     """
     files = _write_graphs(folder, names, task.outputs, windows=windows)
     _write_golden(folder, names, task.outputs, error=golden_error)
@@ -72,6 +75,7 @@ def write_bundle(
             GraphSpec(backend, "fp32", "", key, file, 1e-6) for backend in backends for key, file in files.items()
         ),
         int8_layers={},
+        intervals=intervals,
         accuracy={},
         provenance={},
         license="MIT",

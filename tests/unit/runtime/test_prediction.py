@@ -63,6 +63,7 @@ def test_json_has_every_field() -> None:
         "precision": "fp32",
         "latency_ms": 1.0,
         "warnings": ["language: 3 tokens were cut off"],
+        "interval": None,
     }
 
 
