@@ -15,7 +15,7 @@ from edge_msa.cli.paths import CONTAINER, Output
 def demo(
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Use fewer samples, fewer epochs and the smallest student: less than a minute."),
+        typer.Option("--quick", help="Run in about a minute: fewer samples, fewer epochs and the smallest student."),
     ] = False,
     output_dir: Annotated[
         Path,
