@@ -127,7 +127,7 @@ class Hardware:
         """
         device = resolve_device(self.device)
         if self.precision not in PRECISIONS:
-            raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
+            raise UsageError(f"--training-precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         precision = self.precision
         if precision == "auto":
             precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32"

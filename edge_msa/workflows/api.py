@@ -33,7 +33,7 @@ _FLAGS = {
     "unlabeled",
 }
 """Options that are True or False in Python."""
-_NAMES = {"compile": "compiled", "ssh-option": "ssh_options"}
+_NAMES = {"compile": "compiled", "ssh-option": "ssh_options", "training-precision": "precision"}
 """Options in messages whose arguments have other names."""
 _VALUES = "[A-Z]{3,}(?:\\.[a-z]+)?|auto|encoder|fp32|table|user@device"
 """Values that messages name after an option."""
