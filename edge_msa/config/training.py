@@ -85,3 +85,14 @@ class MsmConfig(RecipeSection):
         1.0,
     )
     """Fractions of valid frames to drop. One of them is drawn uniformly. The paper calls this fraction p."""
+    bursts: Probability = 0.0
+    """Probability that the dropped frames of a modality are consecutive, as when a connection fails for a moment;
+    otherwise they are scattered. This field and those below are additions of this project, for live streams."""
+    burst_length: Annotated[int, Field(ge=1)] = 4
+    """Number of consecutive frames that a burst drops. The last burst may be shorter, and bursts may be adjacent."""
+    outage: Probability = 0.0
+    """Probability, for each remaining modality, that it is absent during one part of the utterance. The part begins at
+    a uniformly drawn frame. It ends at a uniformly drawn later frame or at the end, with equal probabilities."""
+    prefix: Probability = 0.0
+    """Probability that only the beginning of a sample is visible, as for a prediction in mid-utterance. All modalities
+    keep the same share of their frames, which is drawn uniformly, and at least one frame."""

@@ -23,7 +23,10 @@ _CHUNK = 512  # samples per step: limits memory to about 100 MB
 
 
 def log_likelihoods(
-    split: Split, modalities: Iterable[str] = MODALITIES, valid: Mapping[str, BoolArray] | None = None
+    split: Split,
+    modalities: Iterable[str] = MODALITIES,
+    valid: Mapping[str, BoolArray] | None = None,
+    rows: NDArray[np.integer] | None = None,
 ) -> dict[str, Array]:
     """Return log p(frames | label, manner) of each modality, up to a constant per sample.
 
@@ -31,14 +34,17 @@ def log_likelihoods(
         split: A split of the synthetic dataset, not normalized.
         modalities: The modalities to use.
         valid: Masks (N, T) by modality; other frames are dropped. Modalities without a mask keep all their frames.
+        rows: The sample of each row of the masks, (M,), for several masks per sample (default: one mask per sample, in
+            their order).
 
     Returns:
-        By modality, (N, 2, 61): manner (blunt, polite), label.
+        By modality, (N, 2, 61), or (M, 2, 61) with `rows`: manner (blunt, polite), label.
 
     Raises:
         DataError: The split is not synthetic, or a mask has the wrong shape.
     """
-    return {name: _in_chunks(name, split, None if valid is None else valid.get(name)) for name in modalities}
+    samples = np.arange(len(split)) if rows is None else np.asarray(rows)
+    return {name: _in_chunks(name, split, None if valid is None else valid.get(name), samples) for name in modalities}
 
 
 def combine(logs: Mapping[str, Array], subset: Subset) -> Array:
@@ -56,19 +62,29 @@ def combine(logs: Mapping[str, Array], subset: Subset) -> Array:
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
-def _in_chunks(name: str, split: Split, mask: BoolArray | None) -> Array:
+def _in_chunks(name: str, split: Split, mask: BoolArray | None, rows: NDArray[np.integer]) -> Array:
     frames = split.modalities.get(name)
     if frames is None:
-        return np.zeros((len(split), 2, len(GRID)))
-    _check(name, frames, mask)
-    rows = np.arange(len(split))
-    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-    return np.concatenate(
-        [_likelihood(name, frames.select(chunk), True if mask is None else mask[chunk]) for chunk in chunks]
-    )
+        return np.zeros((len(rows), 2, len(GRID)))
+    _check(name, frames, mask, len(rows))
+    parts = []
+    for start in range(0, len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        # Masks of the same sample share the densities of its frames.
+        samples, inverse = np.unique(rows[part], return_inverse=True)
+        used = frames.select(samples)
+        seen = used.valid[inverse] & (True if mask is None else mask[part])
+        if name == "language":
+            assert used.ids is not None  # noqa: S101 - checked by _check
+            parts.append(language_likelihood(world().language, used.ids[inverse], seen)[:, EXPRESSED_INDEX])
+        else:
+            assert used.values is not None  # noqa: S101 - checked by _check
+            chain = _frame_chain(name)
+            parts.append(_chain_likelihood(chain, _densities(chain, used.values), inverse, seen))
+    return np.concatenate(parts)
 
 
-def _check(name: str, frames: Frames, mask: BoolArray | None) -> None:
+def _check(name: str, frames: Frames, mask: BoolArray | None, count: int) -> None:
     task = world()
     if name == "language":
         fits = frames.ids is not None and frames.table is not None and len(frames.table) == len(task.language.table)
@@ -76,18 +92,9 @@ def _check(name: str, frames: Frames, mask: BoolArray | None) -> None:
         fits = frames.values is not None and frames.dim == len(_frame_chain(name).basis)
     if not fits:
         raise DataError(f"{name} is not synthetic. The posterior is known only for --data synthetic.")
-    if mask is not None and mask.shape != frames.valid.shape:
-        raise DataError(f"The mask of {name} must have the shape {frames.valid.shape} of its frames, got {mask.shape}.")
-
-
-def _likelihood(name: str, frames: Frames, mask: BoolArray | bool) -> Array:
-    seen = frames.valid & mask
-    if name == "language":
-        assert frames.ids is not None  # noqa: S101 - checked by _check
-        log = language_likelihood(world().language, frames.ids, seen)
-        return log[:, EXPRESSED_INDEX]
-    assert frames.values is not None  # noqa: S101 - checked by _check
-    return frames_likelihood(_frame_chain(name), frames.values, seen)
+    expected = (count, frames.valid.shape[1])
+    if mask is not None and mask.shape != expected:
+        raise DataError(f"The mask of {name} must have the shape {expected} of its frames, got {mask.shape}.")
 
 
 def _frame_chain(name: str) -> FrameChain:
@@ -123,23 +130,28 @@ def frames_likelihood(chain: FrameChain, values: FloatArray, seen: BoolArray) ->
         values: Frames (N, T, d).
         seen: Mask (N, T); frames that are not seen are summed over.
     """
-    density = _densities(chain, values.astype(np.float64) @ chain.basis[:3].T)
-    state = np.empty((len(values), 2, 2 * len(GRID)))
+    return _chain_likelihood(chain, _densities(chain, values), np.arange(len(values)), seen)
+
+
+def _chain_likelihood(chain: FrameChain, density: Array, rows: NDArray[np.integer], seen: BoolArray) -> Array:
+    """Return the result of `frames_likelihood` for masks (M, T), from the densities (N, T, 2, 122) of the samples."""
+    state = np.empty((len(rows), 2, 2 * len(GRID)))
     state[:, 0], state[:, 1] = 1.0 - chain.informative, chain.informative
-    log = np.zeros((len(values), 2 * len(GRID)))
-    for position in range(values.shape[1]):
-        forward = state * np.where(seen[:, position, None, None], density[:, position], 1.0)
+    log = np.zeros((len(rows), 2 * len(GRID)))
+    for position in range(density.shape[1]):
+        forward = state * np.where(seen[:, position, None, None], density[rows, position], 1.0)
         forward, log = _rescale(forward, log)
         state = np.einsum("nig,ij->njg", forward, chain.transitions)
-    return log.reshape(len(values), 2, len(GRID))
+    return log.reshape(len(rows), 2, len(GRID))
 
 
-def _densities(chain: FrameChain, axes: Array) -> Array:
-    """Return the density of frames with the first three coordinates `axes` (N, T, 3), scaled to at most 1 per frame.
+def _densities(chain: FrameChain, values: FloatArray) -> Array:
+    """Return the density of frames (N, T, d), scaled to at most 1 per frame.
 
     Returns:
         (N, T, 2, 122): not informative, informative; the labels for the blunt manner, then for the polite one.
     """
+    axes = values.astype(np.float64) @ chain.basis[:3].T
     marker, label, manner = (axes[..., index, None] for index in range(3))
     variance = 1.0 + chain.clutter**2
     distractor = -0.5 * (marker**2 + label**2 / variance + np.log(variance))

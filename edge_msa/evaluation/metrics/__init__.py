@@ -15,6 +15,7 @@ from edge_msa.evaluation.metrics.bootstrap import (
     has_signal,
     mean_interval,
     prediction_correlation,
+    ratio_interval,
 )
 from edge_msa.evaluation.metrics.comparison import (
     MIN_UNITS,
@@ -63,5 +64,6 @@ __all__ = [
     "metric_functions",
     "missing_average",
     "prediction_correlation",
+    "ratio_interval",
     "seed_interval",
 ]

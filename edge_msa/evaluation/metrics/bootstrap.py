@@ -79,6 +79,26 @@ def mean_interval(values: ArrayLike, groups: Sequence[str], seed: int = 0, *, re
     )
 
 
+def ratio_interval(
+    values: ArrayLike, others: ArrayLike, groups: Sequence[str], seed: int = 0, *, resamples: int = RESAMPLES
+) -> Interval:
+    """Return the ratio of two means of one value per sample, (n,) each, with its interval.
+
+    Raises:
+        EdgeMsaError: The arrays differ in shape, there are no samples, or the number of groups is wrong.
+    """
+    first, second = np.asarray(values, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    if first.shape != second.shape or not first.size:
+        raise EdgeMsaError(f"Both values must have the same non-empty shape, got {first.shape} and {second.shape}.")
+    return _interval(
+        lambda weights: (weights @ first) / (weights @ second),
+        groups,
+        samples=len(first),
+        seed=seed,
+        resamples=resamples,
+    )
+
+
 def has_signal(
     task: Task,
     truth: ArrayLike,

@@ -75,3 +75,69 @@ def test_probabilities_of_zero_drop_nothing() -> None:
     valid = complete(20)
     drawn = draw_missing(valid, MsmConfig(inter=0.0, intra=0.0), seed=0, epoch=0)
     assert all(torch.equal(drawn[name], valid[name]) for name in NAMES)
+
+
+def longest_runs(missing: Tensor) -> Tensor:
+    """Return the longest run of True in each row of (N, T)."""
+    run, longest = torch.zeros(len(missing)), torch.zeros(len(missing))
+    for column in missing.T:
+        run = torch.where(column, run + 1, 0.0)
+        longest = torch.maximum(longest, run)
+    return longest
+
+
+def count_runs(missing: Tensor) -> Tensor:
+    starts = missing & ~torch.cat([torch.zeros(len(missing), 1, dtype=torch.bool), missing[:, :-1]], dim=1)
+    return starts.sum(dim=1)
+
+
+def test_bursts_have_the_stated_share_and_length() -> None:
+    valid = torch.arange(30)[None].expand(2000, 30) < 24
+    config = MsmConfig(intra=1.0, ratios=(0.25,), bursts=1.0, burst_length=3)
+    missing = valid & ~drop_frames(valid, config, generator_of(0))
+    assert (missing.sum(dim=1) == 6).all()  # a quarter of 24
+    # Bursts of 3 consecutive frames: two whole ones, or three of which the first and the last one are shorter.
+    runs = count_runs(missing)
+    assert (runs <= 3).all()
+    assert (6 / runs[longest_runs(missing) <= 3].float()).mean().item() == pytest.approx(3, abs=0.5)
+    assert missing[:, :24].float().mean(dim=0).tolist() == pytest.approx([0.25] * 24, abs=0.06)
+
+
+def test_bursts_skip_frames_that_are_not_valid() -> None:
+    valid = torch.ones(500, 20, dtype=torch.bool)
+    valid[:, ::2] = False
+    config = MsmConfig(intra=1.0, ratios=(0.4,), bursts=1.0, burst_length=4)
+    missing = (valid & ~drop_frames(valid, config, generator_of(0)))[:, 1::2]
+    assert (missing.sum(dim=1) == 4).all()
+    assert (longest_runs(missing) >= 2).all()
+
+
+def test_scattered_and_bursty_frames_have_the_stated_shares() -> None:
+    valid = torch.ones(4000, 20, dtype=torch.bool)
+    config = MsmConfig(intra=1.0, ratios=(0.5,), bursts=0.4, burst_length=10)
+    missing = ~drop_frames(valid, config, generator_of(0))
+    assert (missing.sum(dim=1) == 10).all()
+    # A burst of 10 frames begins anywhere, so that at most three parts are missing. Scattered frames rarely do that.
+    assert (count_runs(missing) <= 3).float().mean().item() == pytest.approx(0.41, abs=0.03)
+
+
+def test_modality_is_absent_during_one_part_of_the_utterance() -> None:
+    drawn = draw_missing(complete(4000, 20), MsmConfig(inter=0.0, intra=0.0, outage=0.5), seed=0, epoch=0)
+    missing = ~drawn["audio"]
+    assert missing.any(dim=1).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (count_runs(missing) <= 1).all()
+    affected = missing[missing.any(dim=1)]
+    assert affected[:, -1].float().mean().item() == pytest.approx(0.5 + 0.5 * 0.18, abs=0.04)  # lasts until the end
+    assert not torch.equal(missing, ~drawn["vision"])  # each modality has its own
+
+
+def test_prefix_is_the_same_share_of_every_modality() -> None:
+    valid = complete(3000, 20)
+    valid["language"] = torch.arange(20)[None].expand(3000, 20) < 10
+    drawn = draw_missing(valid, MsmConfig(inter=0.0, intra=0.0, prefix=0.6), seed=0, epoch=0)
+    words, frames = drawn["language"].sum(dim=1), drawn["audio"].sum(dim=1)
+    assert torch.equal(frames, drawn["vision"].sum(dim=1))
+    assert ((frames + 1) // 2 == words).all()
+    assert all((mask.cumsum(dim=1)[:, -1] == mask.int().cumprod(dim=1).sum(dim=1)).all() for mask in drawn.values())
+    assert (frames < 20).float().mean().item() == pytest.approx(0.6 * 0.95, abs=0.03)
+    assert frames.min() == 1

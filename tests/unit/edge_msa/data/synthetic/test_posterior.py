@@ -188,3 +188,14 @@ def test_a_mask_of_another_shape_is_refused() -> None:
 
     with pytest.raises(DataError, match=r"mask of vision must have the shape .* got \(2, 3\)"):
         posterior(split, Subset.V, {"vision": np.ones((2, 3), dtype=np.bool_)})
+
+
+def test_several_masks_per_sample_are_computed_at_once() -> None:
+    split = drawn().select(np.arange(5))
+    rows = np.array([3, 3, 0, 4, 3])
+    masks = half_dropped(split.select(rows))
+    several = log_likelihoods(split, valid=masks, rows=rows)
+    single = log_likelihoods(split.select(rows), valid=masks)
+    assert all(several[name] == pytest.approx(single[name]) for name in MODALITIES)
+    with pytest.raises(DataError, match=r"shape \(5, 14\)"):
+        log_likelihoods(split, valid={"language": masks["language"][:4]}, rows=rows)

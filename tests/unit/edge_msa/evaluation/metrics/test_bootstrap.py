@@ -11,6 +11,7 @@ from edge_msa.evaluation.metrics import (
     has_signal,
     measure,
     prediction_correlation,
+    ratio_interval,
 )
 
 
@@ -82,3 +83,15 @@ def test_unknown_metrics_and_wrong_groups_are_refused() -> None:
         bootstrap_interval(MOSI, truth, truth, groups, metric="accuracy")
     with pytest.raises(EdgeMsaError, match="each of the 300 samples, got 299"):
         bootstrap_interval(MOSI, truth, truth, groups[:-1])
+
+
+def test_ratio_of_means_resamples_pairs() -> None:
+    """Values that are always a third of the others have no uncertainty, however much they vary."""
+    others = np.random.default_rng(0).exponential(size=200)
+    groups = [str(index) for index in range(200)]
+    exact = ratio_interval(others / 3, others, groups)
+    assert (exact.value, exact.low, exact.high) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    varying = ratio_interval(np.random.default_rng(1).exponential(size=200), others, groups)
+    assert varying.low < varying.value < varying.high
+    with pytest.raises(EdgeMsaError, match="same non-empty shape"):
+        ratio_interval(others, others[:3], groups)
