@@ -75,7 +75,9 @@ def main(bundle: str, *, fast: bool = False) -> None:
             except OSError:
                 camera = "unplugged"
                 stream.forget("vision")  # no need to wait for max_age
-            stream.push(audio=audio_features(frames["audio"], now), vision=vision)
+            stream.push("audio", audio_features(frames["audio"], now))
+            if vision is not None:
+                stream.push("vision", vision)
             p = stream.predict()
             print(f"{now:4.1f} s  camera {camera:10} subset {p.subset:3} score {p.score:+.2f}  {p.label}")
             if not fast:

@@ -46,7 +46,7 @@ def update(stream: emr.Stream, pushed: Words, words: Words) -> bool:
         stream.forget("language")  # a stream cannot change a word; frames of audio and vision stay
     new = words if corrected else words[len(pushed) :]
     if new:
-        stream.push(text=[word for word, _, _ in new], times=[times for _, *times in new])
+        stream.push_text([word for word, _, _ in new], times=[times for _, *times in new])
     return corrected
 
 

@@ -114,7 +114,10 @@ def advance(stream: emr.Stream, message: str | bytes) -> dict[str, Any]:
         piece = Piece.model_validate_json(message)
         if piece.reset:
             stream.reset()
-        stream.push(**piece.model_dump(exclude={"reset"}))
+        for name, frames in piece.model_dump(exclude={"reset", "text"}, exclude_none=True).items():
+            stream.push(name, frames)
+        if piece.text is not None:
+            stream.push_text(piece.text)
         return stream.predict().to_json()
     except (ValueError, emr.EdgeMsaError) as error:  # pydantic's errors are ValueErrors
         return {"error": str(error)}

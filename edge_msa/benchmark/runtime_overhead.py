@@ -26,6 +26,7 @@ from edge_msa_runtime.session import Session
 from edge_msa_runtime.timing import time_interleaved
 
 _WARMUP_RUNS = 50
+_PERIOD, _SECONDS = 0.04, 1.0  # between frames, between chunks
 
 Frames = Mapping[str, Any]
 
@@ -132,10 +133,13 @@ def _measure_session(session: Session, num_runs: int) -> Iterator[RuntimeOverhea
         for step, values in zip(steps, chunks.values(), strict=True):
             _fill(step, {"": values})
         fuse.inputs["available"][...] = 1
-        stream = session.create_stream()
+        stream, now = session.create_stream(), 0.0
 
         def push_and_predict() -> None:
-            stream.push(**chunks)
+            nonlocal now
+            for name, values in chunks.items():
+                stream.push(name, values, now, period=_PERIOD)
+            now += _SECONDS
             stream.predict()
 
         yield _time(f"predict {subset.value}", session, (window,), lambda: session.predict(**frames), num_runs)

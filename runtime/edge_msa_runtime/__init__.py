@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.prediction import Prediction
     from edge_msa_runtime.session import Session, load
     from edge_msa_runtime.stream import Stream
+    from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
     from edge_msa_runtime.text.words import Word
 
 __version__ = "0.1.0"
@@ -45,6 +46,8 @@ __all__ = [
     "Prediction",
     "Session",
     "Stream",
+    "StreamCounters",
+    "StreamEvent",
     "Subset",
     "UsageError",
     "Word",
@@ -55,6 +58,8 @@ _MODULES = {
     "Prediction": "prediction",
     "Session": "session",
     "Stream": "stream",
+    "StreamCounters": "streams.events",
+    "StreamEvent": "streams.events",
     "Subset": "modalities",
     "Word": "text.words",
     "load": "session",

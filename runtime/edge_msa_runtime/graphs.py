@@ -120,14 +120,22 @@ class Graphs:
     def step(self, frames: Mapping[str, Frames], states: dict[str, State]) -> None:
         """Run the step graphs on frames and update the states in place. A modality without a state gets one."""
         for name, values in frames.items():
-            pool = self._steps.get(name) or self._step_pool(name)
-            program = pool.take()
-            try:
-                state = states[name] if name in states else program.initial_state()
-                program.run(values, state)
-            finally:
-                pool.give(program)
-            states[name] = state
+            states[name] = self.step_one(name, values, states.get(name))
+
+    def step_one(self, name: str, frames: Frames, state: State | None) -> State:
+        """Run the step graph of one modality on frames. Update its state in place, or create one; return the state.
+
+        If the graph fails, the state is unchanged.
+        """
+        pool = self._steps.get(name) or self._step_pool(name)
+        program = pool.take()
+        try:
+            if state is None:
+                state = program.initial_state()
+            program.run(frames, state)
+        finally:
+            pool.give(program)
+        return state
 
     def fuse(self, states: Mapping[str, State]) -> list[float]:
         """Run the fuse graph on the states of the available modalities and return its outputs."""
@@ -137,6 +145,18 @@ class Graphs:
             return program.run(states)
         finally:
             pool.give(program)
+
+    def run(self, subset: Subset, frames: Mapping[str, Frames]) -> list[float]:
+        """Return the outputs for frames of exactly a subset's modalities.
+
+        A window graph computes them, or the step graphs if there are too many frames.
+        """
+        outputs = self.run_window(subset, frames)
+        if outputs is not None:
+            return outputs
+        states: dict[str, State] = {}
+        self.step(frames, states)
+        return self.fuse(states)
 
     def prepare(self, subset: Subset) -> None:
         """Load every graph that `Session.predict` or a stream needs for a subset, and run all programs of each once."""

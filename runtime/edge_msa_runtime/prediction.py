@@ -32,6 +32,12 @@ class Prediction:
         interval: (low, high) on the scale of the score, which contains the label with the coverage that was passed to
             `load`. None for emotions, if the bundle has no intervals, or if the calibration data do not support the
             coverage and the scale has no end.
+        ages: seconds from the newest used frame of each modality to the moment of the prediction, also for modalities
+            that are absent now; empty for `Session.predict`.
+        masked: share of the frames of each modality in the utterance, 0 to 1, that were masked or never came; empty for
+            `Session.predict`.
+        delay_ms: milliseconds from the arrival of the newest frame that was used to the prediction; `latency_ms` for
+            `Session.predict`.
     """
 
     score: float | None
@@ -45,6 +51,9 @@ class Prediction:
     latency_ms: float
     warnings: tuple[str, ...] = ()
     interval: tuple[float, float] | None = None
+    ages: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    masked: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    delay_ms: float = 0.0
 
     def __repr__(self) -> str:
         """Return the result, e.g. `<Prediction 1.23 positive from la, 0.41 ms>`; warnings are counted."""
@@ -74,6 +83,9 @@ def make_prediction(
     intervals: ScoreIntervals | None = None,
     counts: Mapping[str, int] | None = None,
     with_context: bool = False,
+    ages: Mapping[str, float] | None = None,
+    masked: Mapping[str, float] | None = None,
+    delay_ms: float | None = None,
 ) -> Prediction:
     """Interpret `task.outputs` outputs of a graph. The arguments from `subset` to `warnings` are attributes.
 
@@ -89,6 +101,9 @@ def make_prediction(
         intervals: computes the interval of a score; None for emotions and without intervals.
         counts: number of valid frames of each modality of the subset; needed for an interval.
         with_context: whether the conversation memory has adjusted the outputs.
+        ages: attribute; None for none.
+        masked: attribute; None for none.
+        delay_ms: attribute; None for `latency_ms`.
 
     Raises:
         InferenceError: an output is not finite.
@@ -125,6 +140,9 @@ def make_prediction(
         latency_ms=latency_ms,
         warnings=warnings,
         interval=interval,
+        ages={} if ages is None else ages,
+        masked={} if masked is None else masked,
+        delay_ms=latency_ms if delay_ms is None else delay_ms,
     )
     return prediction
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 import time
@@ -19,7 +18,8 @@ from edge_msa_runtime.intervals import DEFAULT_COVERAGE, ScoreIntervals, check_c
 from edge_msa_runtime.log_notes import LOGGER
 from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.prediction import Prediction, make_prediction
-from edge_msa_runtime.stream import Stream, StreamOptions
+from edge_msa_runtime.stream import Stream
+from edge_msa_runtime.streams.options import parse_options
 from edge_msa_runtime.text.encoders import open_text_encoder, require_text_encoder
 from edge_msa_runtime.text.tokenizer import check_truncate, truncation_warnings
 from edge_msa_runtime.text.words import join_words
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from edge_msa_runtime.inputs.validation import Frames
-    from edge_msa_runtime.programs import State
+    from edge_msa_runtime.streams.events import StreamEvent
+    from edge_msa_runtime.streams.options import PerModality
     from edge_msa_runtime.text.tokenizer import TokenizedText
 
 
@@ -165,7 +166,7 @@ class Session:
             )
         names: Collection[str] = frames if tokens is None or not tokens.parts else {*frames, "language"}
         subset = Subset.of(names)
-        outputs = self._run(subset, frames) if tokens is None else self._run_parts(subset, frames, tokens)
+        outputs = self._graphs.run(subset, frames) if tokens is None else self._run_parts(subset, frames, tokens)
         warnings = range_warnings(far) if far else ()
         if tokens is not None:
             warnings += self._truncation_warnings(tokens, truncate)
@@ -204,28 +205,68 @@ class Session:
     def create_stream(
         self,
         *,
+        lateness: PerModality = 0.0,
+        max_gap: PerModality = None,
         max_age: float | None = None,
+        bad_frames: str = "error",
+        late_frames: str = "drop",
+        max_queue: int = 4096,
+        max_jump: float = 3600.0,
+        window: float | None = None,
+        pause: float = 0.6,
+        context: bool = True,
         truncate: str = "end",
+        on_event: Callable[[StreamEvent], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> Stream:
         """Return a new, empty stream.
 
+        Seconds are positive. Times of events are those that are passed as timestamps, or of `clock` when frames arrive.
+
         Args:
-            max_age: seconds after which a modality is forgotten if no valid frame, or no word, of it arrives. None:
-                never.
+            lateness: seconds that a frame may come after a newer one of its modality: one number, or numbers by
+                modality. Frames that come later are dropped. It needs timestamps.
+            max_gap: seconds without a valid frame after which a modality is absent: predictions go on without it, and
+                it comes back with its next frame. One number, or numbers by modality; None: never.
+            max_age: seconds without a valid frame, or word, after which a modality is forgotten. None: never.
+            bad_frames: what to do with a push that has bad values, a wrong width or type, or a bad timestamp: `error`
+                raises a UsageError, `drop` only counts and reports it. `mask` masks the frames with bad values, and
+                drops the other pushes.
+            late_frames: what to do with frames that are late or come again: `drop` counts and reports them, `error`
+                refuses the push with a UsageError.
+            max_queue: frames, or words, of a modality that can wait for a prediction.
+            max_jump: seconds by which a timestamp may exceed the newest time of the stream.
+            window: seconds before the moment of a prediction that it covers, for input without utterances. None: the
+                whole utterance.
+            pause: seconds without voice after which `voice_activity` ends the utterance.
+            context: whether to use the conversation memory of the bundle, if it has one.
             truncate: which tokens of a text to use if it has more than the bundle takes: `end` drops the words that
                 arrive then, `start` and `window` drop the oldest words.
+            on_event: called with each `StreamEvent`, in the thread that caused it. An exception in it is logged.
             clock: returns the time in seconds; it must not go backwards.
 
         Raises:
-            UsageError: `max_age` is not positive, `truncate` is unknown or the bundle does not accept text, or the
-                session is closed.
+            UsageError: an option is invalid, the bundle does not accept text but `truncate` is passed, or the session
+                is closed.
         """
         self._graphs.check_open()
         self._check_truncate(truncate)
-        if max_age is not None and not (isinstance(max_age, (int, float)) and 0 < max_age < math.inf):
-            raise UsageError(f"max_age must be a positive number of seconds or None, got {max_age!r}.")
-        options = StreamOptions(max_age, truncate, clock)
+        options = parse_options(
+            tuple(self.manifest.modalities),
+            lateness=lateness,
+            max_gap=max_gap,
+            max_age=max_age,
+            bad_frames=bad_frames,
+            late_frames=late_frames,
+            max_queue=max_queue,
+            max_jump=max_jump,
+            window=window,
+            pause=pause,
+            context=context,
+            truncate=truncate,
+            on_event=on_event,
+            clock=clock,
+        )
         return Stream(self._graphs, self._validator, self._text_encoder, self.manifest, options)
 
     def prepare(self, *subsets: Subset | str) -> None:
@@ -250,24 +291,12 @@ class Session:
                     raise UsageError(f"This bundle has no modality {modality}. Available: {available}.")
             self._graphs.prepare(subset)
 
-    def _run(self, subset: Subset, frames: Mapping[str, Frames]) -> Sequence[float]:
-        """Return the outputs for frames of exactly a subset's modalities.
-
-        A window graph computes them, or the step graphs if there are too many frames.
-        """
-        outputs = self._graphs.run_window(subset, frames)
-        if outputs is not None:
-            return outputs
-        states: dict[str, State] = {}
-        self._graphs.step(frames, states)
-        return self._graphs.fuse(states)
-
     def _run_parts(self, subset: Subset, frames: Mapping[str, Frames], tokens: TokenizedText) -> Sequence[float]:
         """Return the outputs for frames with a text: the average over its parts, weighted by tokens."""
         if not tokens.parts:
-            return self._run(subset, frames)
+            return self._graphs.run(subset, frames)
         encoder = require_text_encoder(self._text_encoder)
-        results = [self._run(subset, {**frames, "language": encoder.encode_ids(part)}) for part in tokens.parts]
+        results = [self._graphs.run(subset, {**frames, "language": encoder.encode_ids(part)}) for part in tokens.parts]
         if len(results) == 1:
             return results[0]
         return [sum(map(operator.mul, values, tokens.counts)) / tokens.total for values in zip(*results)]

@@ -131,7 +131,11 @@ def _check(session: Session, case: GoldenCase, route: str, limit: float) -> Chec
         outputs = session.predict(**case.inputs).outputs
     else:
         stream = session.create_stream()
-        stream.push(**case.inputs)
+        for name, frames in case.frames.items():
+            if case.text is None or name != "language":
+                stream.push(name, frames)
+        if case.text is not None:
+            stream.push_text(case.text)
         outputs = stream.predict().outputs
     difference = float(np.abs(np.asarray(outputs) - case.prediction).max())
     stated = tolerance_for(_parity(session, case, route))

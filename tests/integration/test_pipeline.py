@@ -202,7 +202,7 @@ def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline
                     start = 0
                     while start < len(value):
                         chunk = slice(start, start + int(generator.integers(1, 13)))
-                        stream.push(**{name: value[chunk]}, valid={name: valid[name][chunk]})
+                        stream.push(name, value[chunk], valid=valid[name][chunk])
                         start = chunk.stop
                 assert_close_to_scale(stream.predict().outputs, whole)
 

@@ -170,9 +170,9 @@ def _format_code(manifest: Manifest) -> str:
     ]
     arguments = [f'text="{_TEXT}"'] if manifest.language else []
     arguments += [f"{name}={name}" for name in frames]
-    pushes = [f"    stream.push({name}={name}[:{spec.chunk}])" for name, spec in frames.items()]
+    pushes = [f'    stream.push("{name}", {name}[:{spec.chunk}])' for name, spec in frames.items()]
     if manifest.language:
-        pushes.append(f'    stream.push(text="{_TEXT}")')
+        pushes.append(f'    stream.push_text("{_TEXT}")')
     result = "probabilities" if manifest.task.kind == "emotions" else "score"
     return "\n".join(
         [

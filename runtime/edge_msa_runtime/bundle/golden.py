@@ -42,7 +42,7 @@ class GoldenCase:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """Arguments for `Session.predict` or `Stream.push`: the frames, or text instead of those of language."""
+        """Arguments for `Session.predict`: the frames, or text instead of those of language."""
         if self.text is None:
             return dict(self.frames)
         return {"text": self.text, **{name: frames for name, frames in self.frames.items() if name != "language"}}

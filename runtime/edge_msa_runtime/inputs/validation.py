@@ -75,6 +75,45 @@ class InputValidator:
                         far += (name,)
         return validated, far
 
+    def validate_chunk(
+        self, name: str, frames: Any, mask: Any, *, mask_bad: bool = False
+    ) -> tuple[Frames, NDArray[np.bool_] | None, bool]:
+        """Return the valid frames (n, d) of a modality as an array of their own, so that the caller may reuse his.
+
+        The second result says which frames are valid, (T,), or is None if all are. The third says whether the frames
+        are far out of the range seen in training.
+
+        Args:
+            name: a modality of the bundle.
+            frames: as in `validate`.
+            mask: boolean mask (T,); None if all frames are valid.
+            mask_bad: whether to mask frames with bad values instead of raising an error.
+
+        Raises:
+            UsageError: as in `validate`.
+        """
+        is_exact = type(frames) is np.ndarray and frames.dtype == _FLOAT32
+        array: Frames = frames.copy() if is_exact else as_float32(name, frames)
+        shape = array.shape
+        if len(shape) != 2 or shape[1] != self._dims[name]:
+            raise self._shape_error(name, array)
+        valid = None if is_exact and mask is None else _valid_mask(name, array, mask)
+        if not is_exact:
+            array = np.array(array, np.float32)
+        rows = array if valid is None else array[valid]
+        energy: Any = np.vdot(rows, rows)
+        if not energy < _INFINITY:
+            if mask_bad:
+                good = np.asarray((np.abs(array) <= MAX_ABSOLUTE_VALUE).all(axis=1))
+                valid = good if valid is None else np.logical_and(valid, good)
+                rows = array[valid]
+                energy = np.vdot(rows, rows)
+            else:
+                _check_values(name, array, valid, as_array(name, frames))
+        if valid is not None and valid.all():
+            valid = None
+        return rows, valid, bool(energy > self._limits.get(name, _INFINITY) * len(rows))
+
     def _valid_frames(self, name: str, frames: Any, mask: Any) -> tuple[Frames, float]:
         """Return the valid frames of a modality and the sum of the squares of their values."""
         is_exact = type(frames) is np.ndarray and frames.dtype == _FLOAT32

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Iterable
 
 from edge_msa_runtime.text.tokenizer import truncation_warnings
 from edge_msa_runtime.text.words import MAX_TEXT_CHARACTERS, Word
@@ -19,7 +20,7 @@ _MARGIN = 2
 class StreamText:
     """Stores the words of a stream and encodes them.
 
-    Words are tokenized one by one when they arrive; words without tokens are ignored. A table encodes new words at
+    Words are tokenized one by one when they arrive. A table encodes new words at
     once, until old words have to be dropped. From then on, all words are encoded together before a prediction. An
     encoder always encodes all words together.
 
@@ -58,18 +59,17 @@ class StreamText:
         unused = f" ({self.total_words - len(self.words)} of {self.total_words} words)"
         return truncation_warnings(self._total_tokens, used, encoder.max_tokens, self._truncate, unused)
 
-    def push(self, words: Sequence[Word]) -> Frames | None:
-        """Add words. Return the frames (n, d), n > 0, with which to update the language state now, if any.
+    def copy(self) -> StreamText:
+        """Return an independent copy."""
+        other = copy.copy(self)
+        other._kept = self._kept.copy()  # noqa: SLF001 - of its own class
+        return other
 
-        Raises:
-            UsageError: a word is not valid Unicode. Nothing is added.
-        """
+    def push(self, words: Iterable[tuple[Word, list[int]]]) -> Frames | None:
+        """Add words with their token ids. Return the frames (n, d), n > 0, for the language state now, if any."""
         encoder = self._text_encoder
-        tokenized = [encoder.tokenizer.word_ids(word.text) for word in words]
         added: list[int] = []
-        for word, ids in zip(words, tokenized):
-            if not ids:
-                continue
+        for word, ids in words:
             self.total_words += 1
             self._total_tokens += len(ids)
             if self._keeps_newest:

@@ -41,17 +41,16 @@ def join_words(text: Any) -> str:
     return text
 
 
-def parse_words(text: Any, times: Any, latest: float) -> list[Word]:
+def parse_words(text: Any, times: Any) -> list[Word]:
     """Return the words of one push to a stream.
 
     Args:
         text: a string, whose words are separated by whitespace, or a list of words.
         times: None, or (start, end) in seconds for each word.
-        latest: the latest start of an earlier push, in seconds; -inf if there is none.
 
     Raises:
         UsageError: `text` is neither a string nor a list of words, or `times` does not have one finite (start, end)
-            per word with start <= end. Starts must ascend, from `latest` on.
+            per word with 0 <= start <= end.
     """
     joined = join_words(text)
     texts = joined.split() if isinstance(text, str) else list(text)
@@ -61,12 +60,11 @@ def parse_words(text: Any, times: Any, latest: float) -> list[Word]:
     if len(pairs) != len(texts):
         raise UsageError(f"times must have one (start, end) per word, got {len(pairs)} for {len(texts)} words.")
     for word, (start, end) in zip(texts, pairs):
-        if not (math.isfinite(start) and math.isfinite(end) and latest <= start <= end):
+        if not 0 <= start <= end < math.inf:
             raise UsageError(
-                f"times must be finite, ascending and start <= end, got ({start:g}, {end:g}) for {word[:20]!r} "
-                f"after a start of {latest:g}."
+                f"times must be finite, with 0 <= start <= end, got ({start:g}, {end:g}) for {word[:20]!r}. "
+                "Correct the times, or pass timestamp."
             )
-        latest = start
     return [Word(word, start, end) for word, (start, end) in zip(texts, pairs)]
 
 

@@ -59,7 +59,7 @@ def _predict(session: Session, subset: Subset, inputs: Mapping[str, Any]) -> dic
         start = 0
         while start < len(values):
             end = start + CHUNKS[start % len(CHUNKS)]
-            stream.push(**{name: values[start:end]}, valid={name: masks[name][start:end]})
+            stream.push(name, values[start:end], valid=masks[name][start:end])
             start = end
     predictions["stream"] = stream.predict()
     return {kind: np.asarray(prediction.outputs) for kind, prediction in predictions.items()}

@@ -20,7 +20,7 @@ def test_a_corrected_stream_predicts_as_if_the_words_had_been_right(
     update = load_example("recognizer_words.py").update
     with emr.load(text_bundle) as session:
         stream = session.create_stream()
-        stream.push(audio=[[0.5, 0.5]])
+        stream.push("audio", [[0.5, 0.5]], 0.0)
         partial = [("i", 0.1, 0.2), ("hate", 0.3, 0.4)]
         assert not update(stream, [], partial)
         stream.predict()

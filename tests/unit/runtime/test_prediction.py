@@ -64,6 +64,9 @@ def test_json_has_every_field() -> None:
         "latency_ms": 1.0,
         "warnings": ["language: 3 tokens were cut off"],
         "interval": None,
+        "ages": {},
+        "masked": {},
+        "delay_ms": 1.0,
     }
 
 

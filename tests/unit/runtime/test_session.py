@@ -109,7 +109,7 @@ def test_the_caller_s_arrays_are_not_modified(cpu_session: Session, frames: Call
     raw = frames("language", 6)
     before = raw.copy()
     cpu_session.predict(language=raw)
-    cpu_session.create_stream().push(language=raw)
+    cpu_session.create_stream().push("language", raw)
     np.testing.assert_array_equal(raw, before)
 
 
@@ -148,7 +148,8 @@ def test_prepare_without_subsets_loads_all_graphs(make_bundle: Callable[..., Pat
         for subset in (Subset.L, Subset.A, Subset.LA):
             session.predict(**{name: frames(name, 3) for name in subset.modalities})
             stream = session.create_stream()
-            stream.push(**{name: frames(name, 3) for name in subset.modalities})
+            for name in subset.modalities:
+                stream.push(name, frames(name, 3))
             stream.predict()
         assert session.load_ms == before
 
@@ -370,7 +371,7 @@ def test_the_repr_of_a_stream_omits_what_is_older_than_max_age(
 ) -> None:
     now = [0.0]
     stream = cpu_session.create_stream(max_age=1.0, clock=lambda: now[0])
-    stream.push(audio=frames("audio", 3))
+    stream.push("audio", frames("audio", 3))
     assert repr(stream) == "<Stream with a>"
     now[0] = 2.0
     assert repr(stream) == "<Stream with no frames>"
@@ -384,6 +385,7 @@ def test_reprs_say_what_sessions_bundles_and_streams_are(shared_bundle: Path, fr
         assert repr(opened.bundle).startswith(f"<Bundle {name} for {target}: ")
         stream = opened.create_stream()
         assert repr(stream) == "<Stream with no frames>"
-        stream.push(audio=frames("audio", 3), language=frames("language", 2))
+        stream.push("audio", frames("audio", 3))
+        stream.push("language", frames("language", 2))
         assert repr(stream) == "<Stream with la>"
     assert repr(opened).endswith(", lav, closed>")

@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterator
 import numpy as np
 import pytest
 
-from edge_msa_runtime import Session, UsageError, load
+from edge_msa_runtime import Session, Stream, UsageError, load
 from edge_msa_runtime.modalities import MODALITIES
 from tests.tolerances import assert_close_to_scale, relative_error
 
@@ -28,6 +28,11 @@ def _utterance(frames: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, An
     return inputs, {name: rng.random(LENGTHS[name]) < 0.6 for name in MODALITIES}
 
 
+def _push_all(stream: Stream, inputs: dict[str, Any]) -> None:
+    for name, values in inputs.items():
+        stream.push(name, values)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 13])
 def test_any_chunking_gives_the_prediction_of_the_whole(
     session: Session, frames: Callable[..., Any], size: int
@@ -36,9 +41,8 @@ def test_any_chunking_gives_the_prediction_of_the_whole(
     whole = session.predict(**inputs, valid=valid)
     stream = session.create_stream()
     for start in range(0, max(LENGTHS.values()), size):
-        chunk = {name: values[start : start + size] for name, values in inputs.items()}
-        masks = {name: mask[start : start + size] for name, mask in valid.items()}
-        stream.push(**chunk, valid=masks)
+        for name, values in inputs.items():
+            stream.push(name, values[start : start + size], valid=valid[name][start : start + size])
     prediction = stream.predict()
     assert_close_to_scale(prediction.outputs, whole.outputs)
     assert prediction.subset == whole.subset == "lav"
@@ -47,10 +51,10 @@ def test_any_chunking_gives_the_prediction_of_the_whole(
 def test_a_prediction_uses_everything_pushed_so_far(session: Session, frames: Callable[..., Any]) -> None:
     inputs, _ = _utterance(frames)
     stream = session.create_stream()
-    stream.push(vision=inputs["vision"])
+    stream.push("vision", inputs["vision"])
     expected = session.predict(vision=inputs["vision"])
     assert_close_to_scale(stream.predict().outputs, expected.outputs)
-    stream.push(language=inputs["language"])
+    stream.push("language", inputs["language"])
     expected = session.predict(language=inputs["language"], vision=inputs["vision"])
     assert_close_to_scale(stream.predict().outputs, expected.outputs)
     assert stream.subset == "lv"
@@ -61,8 +65,9 @@ def test_streams_of_one_session_are_independent(session: Session, frames: Callab
     first, second = session.create_stream(), session.create_stream()
     for start in range(0, 9, 3):
         chunk = slice(start, start + 3)
-        first.push(language=inputs["language"][chunk])
-        second.push(language=inputs["language"][::-1][chunk] + 1, audio=inputs["audio"][chunk])
+        first.push("language", inputs["language"][chunk])
+        second.push("language", inputs["language"][::-1][chunk] + 1)
+        second.push("audio", inputs["audio"][chunk])
         session.predict(**inputs)
     expected = session.predict(language=inputs["language"])
     assert_close_to_scale(first.predict().outputs, expected.outputs)
@@ -71,8 +76,8 @@ def test_streams_of_one_session_are_independent(session: Session, frames: Callab
 
 def test_predicting_an_empty_stream_is_a_usage_error(session: Session) -> None:
     stream = session.create_stream()
-    stream.push()
-    stream.push(language=np.zeros((0, 4), "f4"), audio=np.zeros((2, 2), "f4"), valid={"audio": np.zeros(2, bool)})
+    stream.push("language", np.zeros((0, 4), "f4"))
+    stream.push("audio", np.zeros((2, 2), "f4"), valid=np.zeros(2, bool))
     with pytest.raises(UsageError, match="has no valid frame"):
         stream.predict()
     assert stream.subset == ""
@@ -80,19 +85,19 @@ def test_predicting_an_empty_stream_is_a_usage_error(session: Session) -> None:
 
 def test_reset_removes_all_frames(session: Session, frames: Callable[..., Any]) -> None:
     stream = session.create_stream()
-    stream.push(audio=frames("audio", 6))
+    stream.push("audio", frames("audio", 6))
     stream.reset()
-    stream.push(language=frames("language", 6))
+    stream.push("language", frames("language", 6))
     expected = session.predict(language=frames("language", 6))
     assert_close_to_scale(stream.predict().outputs, expected.outputs)
 
 
 def test_an_invalid_push_does_not_change_the_stream(session: Session, frames: Callable[..., Any]) -> None:
     stream = session.create_stream()
-    stream.push(language=frames("language", 4))
+    stream.push("language", frames("language", 4))
     before = stream.predict().outputs
     with pytest.raises(UsageError, match="audio"):
-        stream.push(language=frames("language", 4), audio=np.full((1, 2), np.nan))
+        stream.push("audio", np.full((1, 2), np.nan))
     assert stream.predict().outputs == before
 
 
@@ -102,7 +107,7 @@ def test_thousands_of_single_frames_do_not_drift(
     audio = frames("audio", 3000)
     stream = session.create_stream()
     for row in range(3000):
-        stream.push(audio=audio[row : row + 1])
+        stream.push("audio", audio[row : row + 1])
     assert stream.predict().score == pytest.approx(expected({"audio": audio})[0], abs=1e-4)
 
 
@@ -110,14 +115,14 @@ def test_thousands_of_single_frames_do_not_drift(
 def test_a_clipped_push_shows_in_later_predictions_until_reset(session: Session, frames: Callable[..., Any]) -> None:
     inputs, _ = _utterance(frames)
     stream, other = session.create_stream(), session.create_stream()
-    stream.push(**inputs)
+    _push_all(stream, inputs)
     assert stream.predict().warnings == ()
-    stream.push(vision=inputs["vision"] * np.float32(1000))
+    stream.push("vision", inputs["vision"] * np.float32(1000))
     for _ in range(8):
-        stream.push(vision=inputs["vision"])
-        other.push(vision=inputs["vision"])
+        stream.push("vision", inputs["vision"])
+        other.push("vision", inputs["vision"])
     assert stream.predict().warnings == ("vision: values far out of the range seen in training were clipped",)
     assert other.predict().warnings == ()
     stream.reset()
-    stream.push(**inputs)
+    _push_all(stream, inputs)
     assert stream.predict().warnings == ()

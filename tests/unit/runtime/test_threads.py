@@ -96,8 +96,8 @@ def stream_outputs(session: Session, seed: int) -> Iterator[tuple[float, ...] | 
     generator = np.random.default_rng(seed)
     stream = session.create_stream()
     for step in range(6):
-        stream.push(text=str(generator.choice(["i", "love", "it", "not"])))
-        stream.push(audio=generator.standard_normal((1 + seed % 5, 2)).astype("f4"))
+        stream.push_text(str(generator.choice(["i", "love", "it", "not"])))
+        stream.push("audio", generator.standard_normal((1 + seed % 5, 2)).astype("f4"))
         yield stream.predict().outputs if step % 2 else None
     yield stream.predict().outputs
 
@@ -172,7 +172,8 @@ def test_threads_compile_each_graph_once(
                 session.prepare(Subset.LAV)
             session.predict(**inputs)
             stream = session.create_stream()
-            stream.push(**inputs)
+            for name, values in inputs.items():
+                stream.push(name, values)
             stream.predict()
 
         run_in_threads(work, 8)
@@ -185,12 +186,13 @@ def test_two_threads_push_into_one_stream(shared_bundle: Path, frames: Callable[
     with load(shared_bundle, "onnxruntime", workers=2) as session:
         alone, shared = session.create_stream(), session.create_stream()
         for pair in zip(*chunks.values()):
-            alone.push(**dict(zip(chunks, pair)))
+            for name, chunk in zip(chunks, pair):
+                alone.push(name, chunk)
 
         def push(number: int) -> None:
             name = list(chunks)[number]
             for chunk in chunks[name]:
-                shared.push(**{name: chunk})
+                shared.push(name, chunk)
                 assert name[0] in shared.subset
 
         run_in_threads(push, 2)
@@ -212,7 +214,7 @@ def _uses(session: Session, stream: Stream, frames: Callable[..., Any]) -> list[
         session.create_stream,
         session.__enter__,
         lambda: session.count_tokens("i"),
-        lambda: stream.push(audio=audio),
+        lambda: stream.push("audio", audio),
         stream.predict,
         stream.reset,
     ]
@@ -226,7 +228,7 @@ def test_a_closed_session_refuses_every_use(
     pytest.importorskip(backend)
     session = load(make_text_bundle("table"), backend)
     stream = session.create_stream()
-    stream.push(audio=frames("audio", 3))
+    stream.push("audio", frames("audio", 3))
     for _ in range(2):
         session.close()
     for use in _uses(session, stream, frames):

@@ -42,7 +42,7 @@ def test_readme_installs_the_text_extra_for_a_text_model(laptop_manifest: Manife
     readme = format_readme(dataclasses.replace(laptop_manifest, language=LANGUAGE), WHEEL)
     assert f"./{laptop_manifest.name}/{WHEEL}[openvino,text]" in readme
     assert 'session.predict(text="i love it", audio=audio, vision=vision)' in readme
-    assert 'stream.push(text="i love it")' in readme
+    assert 'stream.push_text("i love it")' in readme
     assert ' --text "i love it" --audio audio.npy --vision vision.npy' in readme
     assert "A text has at most 20 tokens." in readme
     assert "language = " not in read_code(readme)
@@ -79,7 +79,7 @@ def test_readme_lists_backends_and_modalities(laptop_manifest: Manifest) -> None
     assert "1. OpenVINO (`openvino`) at fp32\n2. ONNX Runtime (`onnxruntime`) at fp32\n" in readme
     assert "| audio | 5 features per frame | " in readme
     assert "audio = np.zeros((17, 5), np.float32)" in readme
-    assert "stream.push(audio=audio[:5])" in readme
+    assert 'stream.push("audio", audio[:5])' in readme
     assert "The accuracy was not measured." in readme
 
 

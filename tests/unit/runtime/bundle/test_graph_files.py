@@ -282,7 +282,7 @@ def test_a_reference_within_the_weights_is_loaded(
     seal(bundle_path, {"files": {**files, WEIGHTS: file_sha256(bundle_path / WEIGHTS)}})
     with load(bundle_path, "onnxruntime") as session:
         stream = session.create_stream()
-        stream.push(language=frames("language", 5))
+        stream.push("language", frames("language", 5))
         outputs = stream.predict().outputs
     assert_close_to_scale(outputs, expected({"language": frames("language", 5)}))
 

@@ -72,11 +72,9 @@ def test_a_text_without_tokens_is_absent(
 
 
 def test_text_and_language_together_are_refused(make_text_bundle: MakeTextBundle, frames: Callable[..., Any]) -> None:
-    with load(make_text_bundle("table")) as session:
-        with pytest.raises(UsageError, match="Pass text or language, not both"):
-            session.predict(text="love", language=frames("language", 2))
-        with pytest.raises(UsageError, match="Pass text or language, not both"):
-            session.create_stream().push(text="love", language=frames("language", 2))
+    message = "Pass text or language, not both"
+    with load(make_text_bundle("table")) as session, pytest.raises(UsageError, match=message):
+        session.predict(text="love", language=frames("language", 2))
 
 
 @pytest.mark.parametrize("text", [b"love", 3, ["love", 3]])
@@ -85,7 +83,7 @@ def test_text_of_another_type_is_refused(make_text_bundle: MakeTextBundle, text:
         with pytest.raises(UsageError, match="text must be a string or a list of words"):
             session.predict(text=text)
         with pytest.raises(UsageError, match="text must be a string or a list of words"):
-            session.create_stream().push(text=text)
+            session.create_stream().push_text(text)
 
 
 def test_a_mask_for_text_is_refused(make_text_bundle: MakeTextBundle) -> None:
@@ -99,7 +97,7 @@ def test_a_bundle_without_a_text_encoder_refuses_text(shared_bundle: Path) -> No
         with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames of language"):
             session.predict(text="i love it")
         with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames of language"):
-            session.create_stream().push(text=["i"])
+            session.create_stream().push_text(["i"])
         with pytest.raises(UsageError, match=r"This bundle does not accept text. Pass frames of language"):
             session.count_tokens("i")
 

@@ -33,20 +33,18 @@ def test_unusual_text_gives_the_same_prediction_in_a_stream(
     with load(make_text_bundle(text_encoder)) as session:
         whole = session.predict(text=text)
         stream = session.create_stream()
-        stream.push(text=text)
+        stream.push_text(text)
         assert_close_to_scale(stream.predict().score, whole.score)
 
 
 @pytest.mark.parametrize("text_encoder", ["table", "encoder"])
-def test_a_lone_surrogate_is_refused_and_not_stored(
-    make_text_bundle: MakeTextBundle, frames: Callable[..., Any], text_encoder: str
-) -> None:
+def test_a_lone_surrogate_is_refused_and_not_stored(make_text_bundle: MakeTextBundle, text_encoder: str) -> None:
     with load(make_text_bundle(text_encoder)) as session:
         with pytest.raises(UsageError, match=r"character 5 is the lone surrogate '\\ud83d'. Decode the text as UTF-8"):
             session.predict(text="love \ud83d")
         stream = session.create_stream()
         with pytest.raises(UsageError, match="lone surrogate"):
-            stream.push(text="love \ud83d", audio=frames("audio", 3))
+            stream.push_text("love \ud83d")
         assert (stream.words, stream.subset) == ((), "")
 
 

@@ -114,7 +114,7 @@ def test_a_text_of_megabytes_is_refused_before_it_is_tokenized(session: Session)
         with pytest.raises(UsageError, match="text must have at most 1000000 characters, got"):
             session.predict(text=text)
         with pytest.raises(UsageError, match="text must have at most 1000000 characters, got"):
-            session.create_stream().push(text=text)
+            session.create_stream().push_text(text)
 
 
 @pytest.mark.parametrize("truncate", ["end", "start", "window"])
@@ -122,7 +122,7 @@ def test_a_stream_equals_a_prediction_at_every_length(session: Session, truncate
     text = words(60)
     stream = session.create_stream(truncate=truncate)
     for count in range(1, len(text) + 1):
-        stream.push(text=text[count - 1])
+        stream.push_text(text[count - 1])
         if count % 7 == 0:
             whole = session.predict(text=text[:count], truncate="end" if truncate == "end" else "start")
             prediction = stream.predict()
@@ -133,6 +133,7 @@ def test_a_stream_equals_a_prediction_at_every_length(session: Session, truncate
             if unused:
                 expected = f"{unused} of {count} tokens of text ({unused} of {count} words) were not used"
                 assert prediction.warnings[0].startswith(expected)
+    stream.predict()
     used = [word.text for word in stream.words]
     assert used == (text[: len(used)] if truncate == "end" else text[-len(used) :])
 
@@ -142,17 +143,12 @@ def test_a_stream_equals_a_prediction_at_every_length(session: Session, truncate
 def test_the_memory_of_a_stream_is_bounded(session: Session, truncate: str, word: str) -> None:
     stream = session.create_stream(truncate=truncate)
     for _ in range(20):
-        stream.push(text=["love", *[word] * 500], times=[(1.0, 1.0)] * 501)
+        stream.push_text(["love", *[word] * 500])
     assert stream.predict().subset == "l"
-    text = stream._text
+    channel = stream._channels["language"]
+    text = channel.encoding.text
     assert text is not None
+    assert channel.held == 0
     # Nothing else in a stream grows with the number of words.
     assert len(text._kept) <= 3 * toy_text.MAX_TOKENS
     assert sum(len(ids) for _, ids in text._kept) <= 3 * toy_text.MAX_TOKENS
-
-
-def test_times_ascend_even_if_their_words_were_dropped(session: Session) -> None:
-    stream = session.create_stream()
-    stream.push(text=words(100), times=[(float(second), second + 1.0) for second in range(100)])
-    with pytest.raises(UsageError, match="after a start of 99"):
-        stream.push(text="love", times=[(50.0, 51.0)])

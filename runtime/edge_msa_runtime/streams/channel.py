@@ -1,0 +1,156 @@
+"""One modality of a stream: what it accepts, what waits for a prediction, and the state of its encoder.
+
+A stream changes queues and counters only with its queue lock, and encodings only with its encoding lock.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import TYPE_CHECKING, Any, Callable, Hashable, Sequence
+
+from edge_msa_runtime.streams.encoding import Encoding
+from edge_msa_runtime.streams.events import Tally
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.graphs import Graphs
+    from edge_msa_runtime.streams.options import StreamOptions
+
+    Note = Callable[[str, str, int, float, str], None]
+    """Reports an event: kind, modality, count, timestamp and message."""
+
+NEVER = -math.inf
+
+
+class Channel(abc.ABC):
+    """What frames and words have in common. The items of its queue are chunks or words.
+
+    Attributes:
+        name: the modality.
+        tally: its counters.
+        encoding: what the items that were encoded for good have left.
+        newest: largest event time of an item in seconds.
+        bound: nothing before this time will come.
+        floor: end of the previous utterance.
+        frontier: an item after this time is newer than everything known.
+        heard: event time of the newest valid item.
+        is_absent: whether the last prediction found the modality absent.
+    """
+
+    def __init__(self, name: str, options: StreamOptions) -> None:
+        self.name = name
+        self.tally = Tally()
+        self.encoding = Encoding()
+        self.newest = self.bound = self.floor = self.frontier = self.heard = NEVER
+        self.is_absent = False
+        self._lateness = options.lateness[name]
+        self._max_age = options.max_age
+        self._rejects_late = options.late_frames == "error"
+        self._changes = 0  # of the queue
+        self._provisional: tuple[Hashable, Encoding] | None = None
+
+    @property
+    def watermark(self) -> float:
+        """An item up to this time is late."""
+        return max(self.newest - self._lateness, self.bound)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to predict from."""
+        return not self.held and self.encoding.newest_valid == NEVER
+
+    @property
+    @abc.abstractmethod
+    def held(self) -> int:
+        """Number of frames or words in the queue, masked ones included."""
+
+    @abc.abstractmethod
+    def final_limit(self, at: float) -> float:
+        """Return the time up to which items can be encoded for good before a prediction at `at`."""
+
+    @abc.abstractmethod
+    def take(self, limit: float) -> Sequence[Any]:
+        """Remove and return the items up to a time, oldest first."""
+
+    @abc.abstractmethod
+    def peek(self, limit: float) -> Sequence[Any]:
+        """Return the items up to a time, oldest first."""
+
+    @abc.abstractmethod
+    def time_of(self, index: int) -> float:
+        """Return the time of a frame or word in the queue; 0 is the oldest."""
+
+    @abc.abstractmethod
+    def restore(self, items: Sequence[Any]) -> None:
+        """Put back the items that were taken last."""
+
+    @abc.abstractmethod
+    def count_valid(self, items: Sequence[Any]) -> int:
+        """Return the number of valid frames or words in items."""
+
+    @abc.abstractmethod
+    def extend(self, encoding: Encoding, items: Sequence[Any], graphs: Graphs, note: Note, *, timed: bool) -> int:
+        """Add items to an encoding, and return the number of frames that are missing between them.
+
+        Args:
+            encoding: if a graph fails, it is unchanged.
+            items: the items, oldest first.
+            graphs: the graphs.
+            note: gets an event for each gap, and if the modality expired before an item.
+            timed: whether the event times are those of the caller.
+        """
+
+    @abc.abstractmethod
+    def drop_queue(self) -> None:
+        """Empty the queue, and forget which times were seen."""
+
+    def provisional(self, items: Sequence[Any], graphs: Graphs) -> Encoding:
+        """Return the encoding with items that may still change. The encoding for good stays as it is."""
+        key = (self._changes, self.count_valid(items))
+        if self._provisional is None or self._provisional[0] != key:
+            encoding = self.encoding.fork()
+            self.extend(encoding, items, graphs, _ignore, timed=True)
+            self._provisional = (key, encoding)
+        return self._provisional[1]
+
+    def advance(self, until: float) -> None:
+        """Note that nothing before a time will come."""
+        self.bound = max(self.bound, until)
+        self.frontier = max(self.frontier, until)
+
+    def forget_state(self) -> None:
+        """Forget what was encoded."""
+        self.encoding = Encoding()
+        self._provisional = None
+        self._changes += 1
+
+    def clear(self) -> None:
+        """Forget the encoding, the queue and all times, except the end of the previous utterance."""
+        self.forget_state()
+        self.tally.forgotten += self.tally.queued
+        self.tally.queued = 0
+        self.drop_queue()
+        self.newest = self.bound = self.heard = NEVER
+        self.frontier = self.floor
+        self.is_absent = False
+
+    def end_utterance(self, at: float) -> None:
+        """Forget the encoding and the items up to a time. They are counted as used."""
+        used = self.count_valid(self.take(at))
+        self.tally.queued -= used
+        self.tally.encoded += used
+        self.forget_state()
+        if not self.tally.queued:
+            self.heard = NEVER
+        self.floor = at
+        self.frontier = max(self.frontier, at)
+        self.is_absent = False
+
+    def inherit(self, other: Channel) -> None:
+        """Continue the counters and times of an empty channel."""
+        self.tally = other.tally
+        self.newest, self.bound, self.floor, self.frontier = other.newest, other.bound, other.floor, other.frontier
+
+
+def _ignore(*_: Any) -> None:
+    """Report nothing."""

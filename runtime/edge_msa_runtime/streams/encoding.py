@@ -1,0 +1,48 @@
+"""The state of one modality's encoder in an utterance, and what is known about the frames in it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.programs import State
+    from edge_msa_runtime.text.stream_text import StreamText
+
+
+class Encoding:
+    """What the frames of one modality have left in an utterance.
+
+    Attributes:
+        state: state of the encoder; None before the first valid frame.
+        text: the words; None for frames.
+        newest: time of the newest frame in seconds; -inf if there is none.
+        newest_valid: the same of valid frames.
+        arrived: when the newest valid frame was pushed, in seconds of the stream's clock.
+        valid: number of valid frames or words.
+        masked: number of masked and of missing frames.
+        is_far: whether frames were far out of the range seen in training.
+    """
+
+    __slots__ = ("arrived", "is_far", "masked", "newest", "newest_valid", "state", "text", "valid")
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.text: StreamText | None = None
+        self.newest = self.newest_valid = self.arrived = -math.inf
+        self.valid = self.masked = 0
+        self.is_far = False
+
+    def save(self) -> Encoding:
+        """Return a copy that shares the arrays of the state, which a failed graph does not change."""
+        return copy.copy(self)
+
+    def fork(self) -> Encoding:
+        """Return an independent copy."""
+        other = copy.copy(self)
+        if self.state is not None:
+            other.state = {name: array.copy() for name, array in self.state.items()}
+        if self.text is not None:
+            other.text = self.text.copy()
+        return other

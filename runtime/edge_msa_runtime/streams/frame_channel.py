@@ -1,0 +1,212 @@
+"""A modality of a stream that gets frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Sequence
+
+import numpy as np
+
+from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.streams.channel import NEVER, Channel
+from edge_msa_runtime.streams.frame_queue import Chunk, FrameQueue, KnownTimes
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.graphs import Graphs
+    from edge_msa_runtime.inputs.validation import Frames
+    from edge_msa_runtime.streams.channel import Note
+    from edge_msa_runtime.streams.encoding import Encoding
+    from edge_msa_runtime.streams.frame_queue import Mask
+    from edge_msa_runtime.streams.options import StreamOptions
+
+# Times of the same frame differ a little if they were computed from the first frames of different chunks.
+_SAME_PERIODS, _SAME_SECONDS = 0.01, 1e-6
+_MAX_STEP = 1.5  # periods from a frame to the next one, if none is missing
+
+
+class FrameChannel(Channel):
+    """A modality of a stream that gets frames."""
+
+    def __init__(self, name: str, options: StreamOptions) -> None:
+        super().__init__(name, options)
+        self._queue = FrameQueue()
+        self._known = KnownTimes()
+
+    @property
+    def held(self) -> int:
+        """Number of frames in the queue, masked ones included."""
+        return self._queue.held
+
+    def final_limit(self, at: float) -> float:
+        """Return the time up to which frames can be encoded for good before a prediction at `at`."""
+        return min(at, self.watermark)
+
+    def append(self, chunk: Chunk) -> None:
+        """Queue valid frames after the frontier."""
+        self._queue.append(chunk)
+        self._changes += 1
+        self.tally.queued += chunk.size
+        self.newest = self.heard = last = chunk.last
+        period = chunk.period
+        self.frontier = last + (_SAME_PERIODS * period if period > _SAME_SECONDS / _SAME_PERIODS else _SAME_SECONDS)
+
+    def append_untimed(self, chunk: Chunk, note: Note) -> None:
+        """Queue frames after all others."""
+        valid = len(chunk.rows)
+        self._queue.append(chunk)
+        self._changes += 1
+        self.tally.queued += valid
+        self.newest = chunk.last
+        if valid:
+            self.heard = chunk.last
+        if valid < chunk.size:
+            self._count_masked(chunk, note)
+
+    def _count_masked(self, chunk: Chunk, note: Note) -> None:
+        masked = chunk.size - len(chunk.rows)
+        self.tally.masked += masked
+        if masked:
+            note("masked", self.name, masked, chunk.first, f"{masked} frames of {self.name} are masked")
+
+    def insert(self, chunk: Chunk, note: Note) -> None:
+        """Queue the frames of a chunk with timestamps that are neither late nor known.
+
+        Raises:
+            UsageError: a frame is late or a duplicate, and the stream refuses these. Nothing changes.
+        """
+        times = chunk.all_times()
+        same = max(_SAME_PERIODS * chunk.period, _SAME_SECONDS)
+        kept: Mask = (times > self.newest - self._lateness) & (times >= self.bound) & (times > self.floor)
+        if times[0] <= self.frontier:
+            repeated = self._known.find(times, self._queue, same)
+            kept &= ~repeated
+            repeated |= ~kept & self._known.find(times, self._queue, max(chunk.period / 2, same))
+        else:
+            repeated = ~kept
+        valid = np.ones(chunk.size, np.bool_) if chunk.valid is None else chunk.valid
+        duplicates, late = int((repeated & valid).sum()), int((~kept & ~repeated & valid).sum())
+        if self._rejects_late and (duplicates or late):
+            raise UsageError(self._describe_rejection(chunk, late, duplicates))
+        self._count_masked(chunk, note)
+        self.tally.duplicate += duplicates
+        self.tally.late += late
+        if kept.any():
+            self._put(chunk if kept.all() else chunk.select(kept), same)
+        first = chunk.first
+        if late:
+            note("late", self.name, late, first, self._describe_rejection(chunk, late, 0))
+        if duplicates:
+            note("duplicate", self.name, duplicates, first, self._describe_rejection(chunk, 0, duplicates))
+
+    def _put(self, chunk: Chunk, same: float) -> None:
+        if chunk.first > self.newest:
+            self._queue.append(chunk)
+        else:
+            self._queue.insert(chunk)
+        self._changes += 1
+        self.tally.queued += len(chunk.rows)
+        self.newest = max(self.newest, chunk.last)
+        self.frontier = max(self.frontier, chunk.last + same)
+        if len(chunk.rows):
+            self.heard = max(self.heard, float(chunk.valid_times()[-1]))
+
+    def _describe_rejection(self, chunk: Chunk, late: int, duplicates: int) -> str:
+        if late:
+            return (
+                f"{late} frames of {self.name} from {chunk.first:g} s came late: the watermark is "
+                f"{max(self.watermark, self.floor):g} s. Create the stream with a larger lateness to use such frames"
+            )
+        return f"{duplicates} frames of {self.name} from {chunk.first:g} s have the times of earlier frames"
+
+    def take(self, limit: float) -> Sequence[Chunk]:
+        """Remove and return the frames up to a time."""
+        chunks = self._queue.take(limit)
+        if chunks:
+            self._changes += 1
+            self._known.add(chunks)
+        return chunks
+
+    def peek(self, limit: float) -> Sequence[Chunk]:
+        """Return the frames up to a time."""
+        return self._queue.peek(limit)
+
+    def time_of(self, index: int) -> float:
+        """Return the time of a frame in the queue; 0 is the oldest."""
+        return self._queue.time_of(index)
+
+    def restore(self, items: Sequence[Chunk]) -> None:
+        """Put back the chunks that were taken last."""
+        self._queue.restore(items)
+
+    def count_valid(self, items: Sequence[Chunk]) -> int:
+        """Return the number of valid frames in chunks."""
+        return sum(len(chunk.rows) for chunk in items)
+
+    def drop_queue(self) -> None:
+        """Empty the queue, and forget which times were seen."""
+        self._queue, self._known = FrameQueue(), KnownTimes()
+
+    def extend(self, encoding: Encoding, items: Sequence[Chunk], graphs: Graphs, note: Note, *, timed: bool) -> int:
+        """Add chunks to an encoding, and return the number of frames that are missing between them."""
+        rows: list[Frames] = []
+        newest, newest_valid, max_age = encoding.newest, encoding.newest_valid, self._max_age
+        missing = masked = 0
+        expires, arrived, is_far = False, encoding.arrived, encoding.is_far
+        for chunk in items:
+            values, masked_here = chunk.rows, chunk.size - len(chunk.rows)
+            old = 0  # frames of the chunk that are too old when a later one comes
+            if chunk.times is None and chunk.valid is None:
+                gone = _count_missing(chunk.first - newest, chunk.period) if timed and newest > NEVER else 0
+                is_old = chunk.first - newest_valid > max_age
+                if chunk.period > max_age and chunk.size > 1:
+                    old, is_old = chunk.size - 1, True
+                last_valid = chunk.last
+            else:
+                gone = _count_gaps(chunk, newest) if timed else 0
+                valid_times = chunk.valid_times()
+                if len(valid_times):
+                    steps = np.diff(valid_times, prepend=newest_valid if newest_valid > NEVER else valid_times[0])
+                    apart = np.flatnonzero(steps > max_age)
+                    is_old, old = bool(len(apart)), int(apart[-1]) if len(apart) else 0
+                    last_valid = float(valid_times[-1])
+                else:
+                    is_old, last_valid = False, newest_valid
+            if gone:
+                note("gap", self.name, gone, chunk.first, f"{gone} frames of {self.name} are missing")
+            if is_old and (newest_valid > NEVER or old):
+                note("expired", self.name, 0, chunk.first, f"{self.name} was older than max_age, {max_age:g} s")
+                rows.clear()
+                values, expires, missing, masked, gone, masked_here, is_far = values[old:], True, 0, 0, 0, 0, False
+            missing, masked = missing + gone, masked + masked_here
+            if len(values):
+                rows.append(values)
+                arrived = chunk.arrived
+            is_far = is_far or chunk.is_far
+            newest, newest_valid = chunk.last, last_valid
+        if rows:
+            state = None if expires else encoding.state
+            joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
+            encoding.state = graphs.step_one(self.name, joined, state)
+            encoding.valid = (0 if expires else encoding.valid) + len(joined)
+        encoding.masked = (0 if expires else encoding.masked) + masked + missing
+        encoding.newest, encoding.newest_valid, encoding.arrived, encoding.is_far = (
+            newest,
+            newest_valid,
+            arrived,
+            is_far,
+        )
+        return missing
+
+
+def _count_missing(step: float, period: float) -> int:
+    """Return the number of frames that are missing between two frames `step` seconds apart."""
+    return round(step / period) - 1 if step > _MAX_STEP * period > 0 else 0
+
+
+def _count_gaps(chunk: Chunk, newest: float) -> int:
+    """Return the number of frames that are missing before and in a chunk; `newest` is the time of the frame before."""
+    if not chunk.period:
+        return 0
+    times = chunk.all_times()
+    steps = np.diff(times, prepend=newest if newest > NEVER else times[0])
+    wide = steps[steps > _MAX_STEP * chunk.period]
+    return int((np.rint(wide / chunk.period) - 1).sum())

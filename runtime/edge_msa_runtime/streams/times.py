@@ -1,0 +1,69 @@
+"""Check the times of a push, and count what was pushed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from edge_msa_runtime.errors import UsageError
+
+
+class BadTimestampError(UsageError):
+    """A timestamp is too far in the future of a stream.
+
+    What to do: Pass seconds, or create the stream with a larger max_jump.
+    """
+
+
+def check_time(what: str, value: Any) -> float:
+    """Return an event time as a float.
+
+    Raises:
+        UsageError: it is not a finite number of seconds of at least 0. The message starts with `what`.
+    """
+    try:
+        seconds = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UsageError(f"{what} must be a finite number of seconds, at least 0, got {value!r:.60}.")
+    return seconds
+
+
+def check_period(modality: str, period: Any, count: int) -> float:
+    """Return the seconds between the frames of a push; 0 if it is not known and not needed.
+
+    Raises:
+        UsageError: it is not a positive number, or is needed but not known.
+    """
+    if period is None:
+        if count > 1:
+            raise UsageError(f"{modality} has no frame rate in the bundle. Pass period, in seconds between frames.")
+        return 0.0
+    try:
+        seconds = math.nan if isinstance(period, (bool, str, bytes)) else float(period)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"period must be a positive number of seconds, got {period!r:.60}.")
+    return seconds
+
+
+def count_frames(frames: Any) -> int:
+    """Return the number of frames of a push that was refused; 1 if they cannot be counted."""
+    try:
+        shape = frames.shape if hasattr(frames, "shape") else None
+        if shape is not None:
+            return int(shape[0]) if len(shape) == 2 else 1
+        if isinstance(frames, (list, tuple)) and all(isinstance(frame, (list, tuple)) for frame in frames):
+            return len(frames)
+    except Exception:  # noqa: BLE001 - anything can be passed as frames
+        return 1
+    return 1
+
+
+def count_words(text: Any) -> int:
+    """Return the number of words of a push that was refused; 1 if they cannot be counted."""
+    if isinstance(text, str):
+        return len(text.split())
+    return len(text) if isinstance(text, (list, tuple)) else 1
