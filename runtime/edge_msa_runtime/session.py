@@ -267,7 +267,7 @@ class Session:
             on_event=on_event,
             clock=clock,
         )
-        return Stream(self._graphs, self._validator, self._text_encoder, self.manifest, options)
+        return Stream(self._graphs, self._validator, self._text_encoder, self.manifest, options, self._intervals)
 
     def prepare(self, *subsets: Subset | str) -> None:
         """Load the graphs of these subsets and run each once, so that their first prediction is as fast as the others.

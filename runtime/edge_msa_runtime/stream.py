@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import Manifest
     from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.inputs.validation import Frames, InputValidator
+    from edge_msa_runtime.intervals import ScoreIntervals
     from edge_msa_runtime.streams.options import StreamOptions
     from edge_msa_runtime.text.encoders import TextEncoder
 
@@ -66,10 +67,12 @@ class Stream:
         text_encoder: TextEncoder | None,
         manifest: Manifest,
         options: StreamOptions,
+        intervals: ScoreIntervals | None = None,
     ) -> None:
         self._graphs = graphs
         self._text_encoder = text_encoder
         self._task = manifest.task
+        self._intervals = intervals
         self._options = options
         self._clock = options.clock
         self._validate = validator.validate_chunk
@@ -725,6 +728,11 @@ class Stream:
         subset = Subset.of(states)
         outputs = graphs.fuse(states) if options.window is None else graphs.run(subset, states)
         text = shown["language"].text if "language" in states else None
+        counts = None
+        if self._intervals is not None:
+            counts = {name: shown[name].valid for name in states}
+            if text is not None:
+                counts["language"] = text.frames
         return make_prediction(
             outputs,
             self._task,
@@ -734,6 +742,8 @@ class Stream:
             precision=graphs.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
             warnings=(range_warnings(far) if far else ()) + (text.warnings if text is not None else ()),
+            intervals=self._intervals,
+            counts=counts,
             ages=ages,
             masked=masked,
             delay_ms=(self._clock() - arrived) * 1e3,

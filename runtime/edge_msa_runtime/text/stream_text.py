@@ -38,7 +38,7 @@ class StreamText:
         self._keeps_newest = truncate != "end"
         self._room = text_encoder.max_tokens * (1 if text_encoder.incremental else _MARGIN)
         self._kept: deque[tuple[Word, list[int]]] = deque()
-        self._kept_tokens = self._kept_characters = 0
+        self._kept_tokens = self._kept_characters = self._encoded = 0
         self._total_tokens = 0
         # What the last `encode_all` of an encoder used: a range of the kept words, and the number of their tokens.
         self._used_range, self._used_tokens, self._cut = (0, 0), 0, False
@@ -48,6 +48,12 @@ class StreamText:
         """The words that affect the prediction."""
         words = tuple(word for word, _ in self._kept)
         return words if self._text_encoder.incremental else words[slice(*self._used_range)]
+
+    @property
+    def frames(self) -> int:
+        """Number of language frames that the words become."""
+        encoder = self._text_encoder
+        return min(self._kept_tokens, encoder.max_tokens) if encoder.incremental else self._encoded
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -93,6 +99,7 @@ class StreamText:
         text = " ".join(word.text for word, _ in self._kept)
         tokens = encoder.tokenizer.tokenize(text, "start" if self._keeps_newest else "end")
         frames = encoder.encode_ids(next(iter(tokens.parts), []))
+        self._encoded = len(frames)
         start, stop, position = 0, 0, 0
         for word, _ in self._kept:
             end = position + len(word.text)
