@@ -730,9 +730,7 @@ class Stream:
         text = shown["language"].text if "language" in states else None
         counts = None
         if self._intervals is not None:
-            counts = {name: shown[name].valid for name in states}
-            if text is not None:
-                counts["language"] = text.frames
+            counts = {name: shown[name].frames for name in states}
         return make_prediction(
             outputs,
             self._task,

@@ -34,9 +34,10 @@ class Encoding:
         self.valid = self.masked = 0
         self.is_far = False
 
-    def save(self) -> Encoding:
-        """Return a copy that shares the arrays of the state, which a failed graph does not change."""
-        return copy.copy(self)
+    @property
+    def frames(self) -> int:
+        """Number of valid frames of the modality that a prediction uses, also those that words become."""
+        return self.valid if self.text is None else self.text.frames
 
     def fork(self) -> Encoding:
         """Return an independent copy."""
