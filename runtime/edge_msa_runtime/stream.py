@@ -689,12 +689,43 @@ class Stream:
         with self._lock:
             limit, moment = self._moment(at)
             self._earliest_at = moment
-        options, graphs = self._options, self._graphs
-        states: dict[str, Any] = {}
-        ages: dict[str, float] = {}
-        masked: dict[str, float] = {}
+        shown, ages, states = self._collect(limit, moment, is_final=is_final)
+        self._shown = shown
+        if not states:
+            raise self._nothing()
+        graphs, subset = self._graphs, Subset.of(states)
+        outputs = graphs.fuse(states) if self._options.window is None else graphs.run(subset, states)
+        warnings = range_warnings([name for name in states if shown[name].is_far])
+        if "language" in states and (text := shown["language"].text) is not None:
+            warnings += text.warnings
+        arrived = max([shown[name].arrived for name in states])
+        return make_prediction(
+            outputs,
+            self._task,
+            subset=subset.value,
+            backend=graphs.backend.name,
+            device=graphs.device,
+            precision=graphs.precision,
+            latency_ms=(time.perf_counter() - started) * 1e3,
+            warnings=warnings,
+            intervals=self._intervals,
+            counts=None if self._intervals is None else {name: shown[name].frames for name in states},
+            ages=ages,
+            masked={name: encoding.masked_share for name, encoding in shown.items()},
+            delay_ms=(self._clock() - arrived) * 1e3,
+        )
+
+    def _collect(
+        self, limit: float, moment: float, *, is_final: bool
+    ) -> tuple[dict[str, Encoding], dict[str, float], dict[str, Any]]:
+        """Encode what counts, and return the encoding and the age of each modality, and the states of those present.
+
+        With a window, the states are the frames themselves.
+        """
+        options = self._options
         shown: dict[str, Encoding] = {}
-        far, arrived = [], NEVER
+        ages: dict[str, float] = {}
+        states: dict[str, Any] = {}
         for name, channel in self._channels.items():
             if options.window is None:
                 encoding = self._encode(channel, limit, is_final=is_final)
@@ -709,43 +740,12 @@ class Stream:
                 continue
             shown[name] = encoding
             ages[name] = age
-            masked[name] = encoding.masked / (encoding.valid + encoding.masked) if encoding.masked else 0.0
-            if age > options.max_gap[name] and moment - channel.bound > options.max_gap[name]:
-                self._mark_absent(channel, age, moment)
-                continue
-            if channel.is_absent:
-                channel.is_absent = False
-                self._note("returned", name, 0, newest, f"{name} is back")
-            if encoding.state is None:
-                continue
-            states[name] = encoding.state
-            arrived = max(arrived, encoding.arrived)
-            if encoding.is_far:
-                far.append(name)
-        self._shown = shown
-        if not states:
-            raise self._nothing()
-        subset = Subset.of(states)
-        outputs = graphs.fuse(states) if options.window is None else graphs.run(subset, states)
-        text = shown["language"].text if "language" in states else None
-        counts = None
-        if self._intervals is not None:
-            counts = {name: shown[name].frames for name in states}
-        return make_prediction(
-            outputs,
-            self._task,
-            subset=subset.value,
-            backend=graphs.backend.name,
-            device=graphs.device,
-            precision=graphs.precision,
-            latency_ms=(time.perf_counter() - started) * 1e3,
-            warnings=(range_warnings(far) if far else ()) + (text.warnings if text is not None else ()),
-            intervals=self._intervals,
-            counts=counts,
-            ages=ages,
-            masked=masked,
-            delay_ms=(self._clock() - arrived) * 1e3,
-        )
+            is_absent = age > options.max_gap[name] and moment - channel.bound > options.max_gap[name]
+            if is_absent or channel.is_absent:
+                self._mark_absent(channel, age, moment, is_absent=is_absent)
+            if encoding.state is not None and not is_absent:
+                states[name] = encoding.state
+        return shown, ages, states
 
     def _end_utterance(self, at: float | None) -> Prediction | None:
         with self._lock:
@@ -799,10 +799,15 @@ class Stream:
             message = f"{channel.name} was forgotten: nothing for more than {self._options.max_age:g} s"
             self._note("expired", channel.name, 0, moment, message)
 
-    def _mark_absent(self, channel: Channel, age: float, moment: float) -> None:
-        if not channel.is_absent:
-            channel.is_absent = True
+    def _mark_absent(self, channel: Channel, age: float, moment: float, *, is_absent: bool) -> None:
+        """Report that a modality is absent now, or that it is back."""
+        if is_absent == channel.is_absent:
+            return
+        channel.is_absent = is_absent
+        if is_absent:
             self._note("absent", channel.name, 0, moment, f"{channel.name} is absent: nothing for {age:g} s")
+        else:
+            self._note("returned", channel.name, 0, moment, f"{channel.name} is back")
 
 
 class _FrameCollector:

@@ -39,6 +39,11 @@ class Encoding:
         """Number of valid frames of the modality that a prediction uses, also those that words become."""
         return self.valid if self.text is None else self.text.frames
 
+    @property
+    def masked_share(self) -> float:
+        """Share of the frames that were masked or are missing, 0 to 1."""
+        return self.masked / (self.valid + self.masked) if self.masked else 0.0
+
     def fork(self) -> Encoding:
         """Return an independent copy."""
         other = copy.copy(self)
