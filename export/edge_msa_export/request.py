@@ -14,6 +14,7 @@ from edge_msa_export.profiles import PRECISIONS, DeviceProfile
 from edge_msa_export.provenance import Provenance
 from edge_msa_export.text import ExportableText
 from edge_msa_runtime.bundle.manifest import TaskSpec
+from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.modalities import Subset
 
@@ -62,6 +63,7 @@ class ExportRequest:
         precisions: precisions to export; None for all that the device supports. fp32 is always exported.
         features: what computed the features, by modality; modalities of which nothing is known are absent.
         text_model: model that turns text into language frames; None if the student takes features only.
+        context: how earlier utterances of a conversation adjust a score; None without a conversation memory.
         openvino_ir: whether to write the graphs for OpenVINO as IR instead of ONNX.
         check_dla: whether to check the graphs for TensorRT against the rules of the device's DLA too.
 
@@ -85,6 +87,7 @@ class ExportRequest:
     precisions: tuple[str, ...] | None = None
     features: Mapping[str, FeatureSource] = field(default_factory=dict)
     text_model: ExportableText | None = None
+    context: ContextHead | None = None
     openvino_ir: bool = False
     check_dla: bool = False
 

@@ -175,6 +175,7 @@ def _make_manifest(content: _BundleContent) -> Manifest:
             if any(spec.scheme == scheme for spec in content.specs)
         },
         intervals=content.intervals,
+        context=request.context,
         accuracy=content.accuracy,
         provenance=replace(request.provenance, parity_measured_by=dict(graphs.measured_by)).to_json(),
         license=request.license,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Iterable, Literal, Mapping, NamedTuple
 
+from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
 from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.json_fields import JsonFields
@@ -296,6 +297,7 @@ class Manifest:
         graphs: every graph for every backend and precision.
         int8_layers: by quantization scheme, the number of layers in int8 and of those that could be.
         intervals: half widths of prediction intervals; None for emotions, and if there were no data to calibrate them.
+        context: how earlier utterances of a conversation adjust a score; None if this was not shown to help.
         accuracy: `accuracy[backend][precision][subset]` are metrics on the validation split, in free form.
         provenance: how the bundle was made, in free form.
         license: license of the weights.
@@ -314,6 +316,7 @@ class Manifest:
     graphs: tuple[GraphSpec, ...]
     int8_layers: Mapping[str, tuple[int, int]]
     intervals: Intervals | None
+    context: ContextHead | None
     accuracy: Mapping[str, Any]
     provenance: Mapping[str, Any]
     license: str
@@ -341,7 +344,7 @@ class Manifest:
         if isinstance(value, Mapping) and value.get("schema") != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}, got {value.get('schema')!r}")
         fields = JsonFields(value, "", [field.name for field in dataclasses.fields(cls)])
-        language, intervals = fields.raw("language"), fields.raw("intervals")
+        language, intervals, context = (fields.raw(name) for name in ("language", "intervals", "context"))
         return cls(
             schema=fields.integer("schema"),
             name=fields.text("name"),
@@ -358,6 +361,7 @@ class Manifest:
             graphs=tuple(GraphSpec.from_json(item, path) for item, path in fields.array("graphs")),
             int8_layers=_int8_layers(fields),
             intervals=None if intervals is None else Intervals.from_json(intervals, "intervals"),
+            context=None if context is None else ContextHead.from_json(context, "context"),
             accuracy=fields.mapping("accuracy"),
             provenance=fields.mapping("provenance"),
             license=fields.text("license"),

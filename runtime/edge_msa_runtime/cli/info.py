@@ -87,6 +87,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
         },
         "language": _describe_text_input(bundle),
         "intervals": _describe_intervals(bundle),
+        "context": _describe_context(bundle),
         "backends": backends,
         "license": manifest.license,
         "files": len(manifest.files),
@@ -116,6 +117,13 @@ def _describe_text_input(bundle: Bundle) -> dict[str, Any] | None:
 def _describe_intervals(bundle: Bundle) -> dict[str, Any] | None:
     intervals = bundle.manifest.intervals
     return None if intervals is None else {"coverages": list(intervals.coverages), "videos": intervals.videos}
+
+
+def _describe_context(bundle: Bundle) -> dict[str, Any] | None:
+    head = bundle.manifest.context
+    if head is None:
+        return None
+    return {"subsets": list(head.subsets), "utterances": head.utterances, "videos": head.videos}
 
 
 def _import_state(package: str) -> dict[str, Any]:
@@ -150,6 +158,10 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
     if intervals:
         low, high = intervals["coverages"][0], intervals["coverages"][-1]
         lines.append(f"  intervals for coverages from {low:g} to {high:g}, calibrated on {intervals['videos']} videos")
+    context = description["context"]
+    if context:
+        fitted = f"fitted on {context['utterances']} utterances of {context['videos']} videos"
+        lines.append(f"  conversation memory for {', '.join(context['subsets'])}, {fitted}")
     for backend in description["backends"]:
         titles = backend["precisions"]
         sizes = ", ".join(f"{titles[name]} {size / KILOBYTE:.1f} KB" for name, size in backend["bytes"].items())

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import SCHEMA, GraphKey, GraphSpec, Manifest, ModalitySpec, StateSpec, TaskSpec
+from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
 
@@ -47,6 +48,7 @@ def write_bundle(
     windows: bool = True,
     golden_error: float = 0.0,
     intervals: Intervals | None = None,
+    context: ContextHead | None = None,
 ) -> None:
     """Write a bundle.
 
@@ -58,6 +60,7 @@ def write_bundle(
         windows: whether to write window graphs.
         golden_error: added to the golden predictions.
         intervals: half widths of the intervals of predictions.
+        context: the context head.
     """
     files = _write_graphs(folder, names, task.outputs, windows=windows)
     _write_golden(folder, names, task.outputs, error=golden_error)
@@ -76,6 +79,7 @@ def write_bundle(
         ),
         int8_layers={},
         intervals=intervals,
+        context=context,
         accuracy={},
         provenance={},
         license="MIT",
