@@ -13,12 +13,12 @@ import platform
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_msa.benchmark.machine import matches_profile
 from edge_msa.console import activity, print_note, print_progress, report_progress
-from edge_msa.data.dataset import Dataset, Split
+from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.predictors import open_session, session_predictor
@@ -61,6 +61,8 @@ class PrecisionMeasurement:
     """The p50 of the largest subset in milliseconds, in each round of the interleaved measurement; empty if unknown."""
     measured_on: str = ""
     """Architecture of the machine that measured latency, if it differs from that of the target."""
+    predictions: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Predictions of the samples of `sample_rows`, by modality subset."""
 
     @property
     def p50_ms(self) -> float | None:
@@ -195,7 +197,11 @@ def _measure_backend(
                 latencies = _measure_latency(bundle, backend, sessions)
         for name, session in sessions.items():
             with activity(f"Measuring accuracy on validation: {backend} {name}"):
-                by_subset = _measure_subsets(session, task, split)
+                predictions = _predict_subsets(session, split)
+                by_subset = {
+                    subset.value: measure(task, split.labels[rows], predictions[subset.value])
+                    for subset, rows in available_subsets(split)
+                }
             yield PrecisionMeasurement(
                 backend,
                 name,
@@ -205,18 +211,16 @@ def _measure_backend(
                 signal=signal,
                 rounds=latencies.get((backend, name), ()),
                 measured_on="" if on_target else platform.machine(),
+                predictions=predictions,
             )
 
 
-def _measure_subsets(session: Session, task: Task, split: Split) -> dict[str, dict[str, float]]:
-    """Return the metrics of all samples of each subset."""
+def _predict_subsets(session: Session, split: Split) -> dict[str, FloatArray]:
+    """Return the predictions of all samples of each subset."""
     if session.backend == REFERENCE:
         print_progress(f"Predicting {len(split)} samples per subset in {session.precision} arithmetic.")
     predict = session_predictor(session)
-    return {
-        subset.value: measure(task, split.labels[rows], predict(split.select(rows), subset))
-        for subset, rows in available_subsets(split)
-    }
+    return {subset.value: predict(split.select(rows), subset) for subset, rows in available_subsets(split)}
 
 
 def _measure_latency(bundle: Bundle, backend: str, sessions: Mapping[str, Session]) -> LatencyRounds:

@@ -27,6 +27,15 @@ def evaluate(
             rich_help_panel=ADVANCED,
         ),
     ] = None,
+    missing_frames: Annotated[
+        bool,
+        typer.Option(
+            "--missing-frames",
+            help="Measure the prediction intervals of a bundle also on utterances that are unfinished, interrupted or "
+            "incomplete.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = False,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -44,7 +53,8 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of a run or bundle on every subset of modalities.
 
-    Prints the metrics next to those of two baselines: the median and the best constant.
+    Prints the metrics next to those of two baselines: the median and the best constant. For a bundle, also prints how
+    many labels are in the prediction intervals that it states.
 
     Example:
         edge-msa evaluate bundle-laptop --split test
@@ -59,6 +69,7 @@ def evaluate(
         backend=backend,
         precision=precision,
         against=against,
+        missing_frames=missing_frames,
         predictions=predictions,
         output=output,
         task=task,

@@ -31,6 +31,15 @@ from edge_msa.evaluation.baseline_check import (
     too_few_warning,
     weak_subsets,
 )
+from edge_msa.evaluation.intervals.frame_loss import lose_frames
+from edge_msa.evaluation.intervals.quality import (
+    COMPLETE,
+    MISSING_FRAMES,
+    CoverageLevel,
+    StatedIntervals,
+    format_quality,
+    measure_quality,
+)
 from edge_msa.evaluation.metrics import (
     MEDIAN,
     Estimate,
@@ -54,7 +63,7 @@ from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.modalities import Subset
 
-SCHEMA = 3
+SCHEMA = 4
 RESAMPLES = 500
 MISSING_AVERAGE = "missing_average"
 """Name of the mean over the incomplete subsets, among the names of subsets."""
@@ -146,6 +155,9 @@ class Evaluation(Table):
     be compared."""
     against_constants: Mapping[str, ConstantComparisons] = field(default_factory=dict)
     """The same metrics beside those of the better baseline, by subset, except subsets with samples of one video."""
+    prediction_intervals: Mapping[str, Mapping[str, tuple[CoverageLevel, ...]]] = field(default_factory=dict)
+    """Coverage, width and risk of a bundle's prediction intervals: by condition (`complete`, or `missing frames` if
+    they were measured), then by subset, one level per coverage that the bundle states."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
     agreement: Agreement | None = None
@@ -251,6 +263,10 @@ class Evaluation(Table):
                 subset: {metric: ConstantComparison(**item) for metric, item in items.items()}
                 for subset, items in fields.get("against_constants", {}).items()
             }
+            fields["prediction_intervals"] = {
+                condition: {subset: tuple(CoverageLevel(**item) for item in items) for subset, items in levels.items()}
+                for condition, levels in fields.get("prediction_intervals", {}).items()
+            }
             for name in ("skipped_subsets", "notes"):
                 fields[name] = tuple(fields.get(name, ()))
             return cls(**fields)
@@ -265,6 +281,8 @@ def evaluate(
     source: Source,
     *,
     bayes_optimum: Mapping[str, Metrics] | None = None,
+    stated: StatedIntervals | None = None,
+    missing_frames: bool = False,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[Evaluation, tuple[SubsetPredictions, ...]]:
@@ -276,7 +294,9 @@ def evaluate(
         split_name: The split to evaluate.
         source: Describes `predict`.
         bayes_optimum: Metrics of an optimal predictor by subset, where known.
-        seed: Seed of the bootstrap.
+        stated: Prediction intervals of the bundle that predicts. Their coverage is then measured.
+        missing_frames: Whether to measure their coverage also on utterances with missing frames.
+        seed: Seed of the bootstrap and of the missing frames.
         resamples: Number of bootstrap resamples; 0 for no intervals.
 
     Raises:
@@ -295,7 +315,25 @@ def evaluate(
     if not predictions:
         raise EdgeMsaError(f"No sample of the {split_name} split of {dataset.name} has a valid frame.")
     with activity(f"Computing metrics and intervals: {what}"):
-        return _measure(dataset, split_name, source, predictions, bayes_optimum, seed, resamples), predictions
+        evaluation = _measure(dataset, split_name, source, predictions, bayes_optimum, seed, resamples)
+    if stated is not None:
+        quality = {COMPLETE: _measure_intervals(dataset.task, split, predictions, stated)}
+        if missing_frames:
+            with activity(f"Predicting the {split_name} split with missing frames: {what}"):
+                lossy = lose_frames(split, np.random.default_rng(seed), words=stated.takes_text)
+                lossy_predictions = tuple(_predict_subsets(predict, lossy))
+            quality[MISSING_FRAMES] = _measure_intervals(dataset.task, lossy, lossy_predictions, stated)
+        evaluation = dataclasses.replace(evaluation, prediction_intervals=quality)
+    return evaluation, predictions
+
+
+def _measure_intervals(
+    task: Task, split: Split, predictions: Sequence[SubsetPredictions], stated: StatedIntervals
+) -> dict[str, tuple[CoverageLevel, ...]]:
+    return {
+        item.subset.value: measure_quality(task, split, item.rows, item.scores, item.subset, stated)
+        for item in predictions
+    }
 
 
 def _measure(
@@ -435,6 +473,8 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
                 for name, (low, high) in items.items()
             )
             yield f"  {subset.ljust(3)}  {', '.join(parts)}"
+    if evaluation.prediction_intervals:
+        yield f"\n{format_quality(evaluation.prediction_intervals)}"
     if evaluation.skipped_subsets:
         subsets = ", ".join(evaluation.skipped_subsets)
         yield f"\nSkipped subsets, because the model or the split lacks one of their modalities: {subsets}"

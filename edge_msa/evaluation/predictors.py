@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_msa.artifacts.model_spec import drop_unused_modalities
 from edge_msa.artifacts.runs import Run
@@ -13,6 +14,7 @@ from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import DataError
 from edge_msa.evaluation.evaluate import Source
+from edge_msa.evaluation.intervals import StatedIntervals
 from edge_msa.evaluation.subsets import Predict
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.load import load_model
@@ -85,6 +87,23 @@ def open_session(bundle: Bundle, backend: str, precision: str, *, exact: bool = 
         manifest = dataclasses.replace(manifest, intervals=manifest.intervals.renamed(backend, executing.name))
     executable = dataclasses.replace(bundle, manifest=dataclasses.replace(manifest, graphs=graphs))
     return Session(executable, Graphs(executable, executing, precision, strict=False))
+
+
+def session_intervals(session: Session) -> StatedIntervals | None:
+    """Return the prediction intervals that the bundle of a session states; None if it states none."""
+    intervals = session.manifest.intervals
+    if intervals is None or session.precision not in intervals.half_widths.get(session.backend, ()):
+        return None
+    text = session.manifest.language
+
+    def count_frames(split: Split) -> dict[str, NDArray[np.int64]]:
+        counts = {name: frames.lengths for name, frames in split.modalities.items()}
+        if text is not None and "language" in counts:
+            tokens = [min(session.count_tokens(item), text.max_tokens) for item in split.texts]
+            counts["language"] = np.array(tokens, np.int64)
+        return counts
+
+    return StatedIntervals(intervals, session.backend, session.precision, count_frames, takes_text=text is not None)
 
 
 def session_source(session: Session, backend: str) -> Source:

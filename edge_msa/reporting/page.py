@@ -22,6 +22,7 @@ from edge_msa.reporting.points import (
     short_names,
     subset_title,
 )
+from edge_msa.reporting.risk import interval_tables, measured_intervals, risk_plot
 from edge_msa.reporting.summary import summarize
 from edge_msa.reporting.templates import Table, render_template
 from edge_msa.reporting.tradeoff import NAME_COLUMNS, tradeoff_legend, tradeoff_rows
@@ -72,6 +73,7 @@ def render_report(report: Report) -> str:
     points = report.points
     subset = headline_subset(points)
     metrics = list(dict.fromkeys(name for point in points for name in (point.gate_metric, "mae") if name))
+    intervals = measured_intervals(report.evaluations)
     # Matplotlib generated this markup and escaped every text in it.
     robustness = [Markup(svg) for name in metrics if (svg := robustness_plot(points, name))]  # noqa: S704
     return render_template(
@@ -92,6 +94,9 @@ def render_report(report: Report) -> str:
         has_bayes_optimum=any(point.bayes_optimum for point in points),
         bayes_optimum_note=BAYES_OPTIMUM_NOTE,
         latency=_latency_table(points),
+        intervals=[] if intervals is None else list(interval_tables(intervals)),
+        intervals_of="" if intervals is None else _describe_source(intervals),
+        risk_plot="" if intervals is None else Markup(risk_plot(intervals)),  # noqa: S704
         evaluations=[_metrics_table(item) for item in report.evaluations],
         provenance=dict(_provenance(report)),
     )
@@ -126,18 +131,21 @@ def _percentiles(latency: Mapping[str, float]) -> str:
 
 
 def _metrics_table(evaluation: Evaluation) -> Table:
-    source = evaluation.source
     names = list(next(iter(evaluation.by_subset.values()), {}))
     rows = [
         [label, *(describe(name).format(metrics[name]) if name in metrics else ABSENT for name in names), count]
         for label, metrics, count in table_rows(evaluation)
     ]
-    caption = (
+    header = ["available", *(describe(name).title for name in names), "samples"]
+    return Table(header, rows, _describe_source(evaluation), notes=list(_metrics_notes(evaluation)))
+
+
+def _describe_source(evaluation: Evaluation) -> str:
+    source = evaluation.source
+    return (
         f"{source.name} ({source.kind}), {source.title}, {source.backend} on {source.device}: "
         f"{evaluation.split} split of {evaluation.dataset}"
     )
-    header = ["available", *(describe(name).title for name in names), "samples"]
-    return Table(header, rows, caption, notes=list(_metrics_notes(evaluation)))
 
 
 def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:

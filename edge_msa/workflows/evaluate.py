@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from edge_msa.arguments import AnyPath, check_choice, optional_source, path_of
@@ -18,9 +18,11 @@ from edge_msa.data.opening import SYNTHETIC, is_synthetic, open_and_report
 from edge_msa.errors import DataError, RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.evaluate import Evaluation, Source, compare_evaluations, write_predictions
 from edge_msa.evaluation.evaluate import evaluate as evaluate_model
+from edge_msa.evaluation.intervals import StatedIntervals
 from edge_msa.evaluation.predictors import (
     run_predictor,
     select_session_inputs,
+    session_intervals,
     session_predictor,
     session_source,
 )
@@ -45,6 +47,7 @@ def evaluate(
     backend: str = "auto",
     precision: str | None = None,
     against: str | None = None,
+    missing_frames: bool = False,
     predictions: AnyPath | None = None,
     output: AnyPath | None = None,
     task: str | None = None,
@@ -61,6 +64,8 @@ def evaluate(
         backend: Backend of a bundle (default: its first backend that is available here).
         precision: Precision of a bundle: `"fp32"`, `"fp16"` or `"int8"` (default: the one that `export` chose).
         against: Another precision of the bundle to compare the predictions with.
+        missing_frames: Whether to measure the prediction intervals of a bundle also on utterances that are unfinished,
+            interrupted or incomplete.
         predictions: CSV file to write with id, label, subset and score of every prediction.
         output: JSON file to write with the metrics, for `report`.
         task: What the labels mean (default: what the data states).
@@ -98,17 +103,29 @@ def evaluate(
             f"predict it: {command}"
         )
     with ExitStack() as stack:
-        predict, source, dataset = stack.enter_context(
-            open_predictor(path, opened, backend=backend, precision=precision)
-        )
+        predictor = stack.enter_context(open_predictor(path, opened, backend=backend, precision=precision))
+        predict, source, dataset = predictor.predict, predictor.source, predictor.dataset
+        if missing_frames and predictor.intervals is None:
+            raise UsageError(
+                f"--missing-frames measures prediction intervals, which {path} does not have. Omit it, or export a "
+                "bundle of a model that predicts scores."
+            )
         # Open it before the slow evaluation, so that an invalid precision is reported at once.
         reference = None
         if against is not None:
             reference = stack.enter_context(open_predictor(path, opened, backend=backend, precision=against))
         optimum = find_bayes_optimum(source_data, dataset, split)
-        evaluation, scores = evaluate_model(predict, dataset, split, source, bayes_optimum=optimum)
+        evaluation, scores = evaluate_model(
+            predict,
+            dataset,
+            split,
+            source,
+            bayes_optimum=optimum,
+            stated=predictor.intervals,
+            missing_frames=missing_frames,
+        )
         if reference is not None:
-            other, reference_scores = evaluate_model(reference[0], dataset, split, reference[1], resamples=0)
+            other, reference_scores = evaluate_model(reference.predict, dataset, split, reference.source, resamples=0)
             evaluation = replace(evaluation, agreement=compare_evaluations(other, reference_scores, evaluation, scores))
     if predictions_file is not None:
         write_predictions(predictions_file, dataset.task, dataset.split(split), scores)
@@ -117,11 +134,23 @@ def evaluate(
     return evaluation
 
 
+@dataclass(frozen=True)
+class Predictor:
+    """A run or a bundle that predicts."""
+
+    predict: Predict
+    """Predicts a split."""
+    source: Source
+    """What predicts."""
+    dataset: Dataset
+    """The dataset with only the modalities that it takes."""
+    intervals: StatedIntervals | None = None
+    """The prediction intervals that a bundle states."""
+
+
 @contextmanager
-def open_predictor(
-    path: Path, dataset: Dataset, *, backend: str, precision: str | None
-) -> Iterator[tuple[Predict, Source, Dataset]]:
-    """Yield the predictor of a run or a bundle, its source, and the dataset with only the modalities that it takes.
+def open_predictor(path: Path, dataset: Dataset, *, backend: str, precision: str | None) -> Iterator[Predictor]:
+    """Yield the predictor of a run or a bundle.
 
     Raises:
         DataError: The dataset does not fit the model.
@@ -137,13 +166,14 @@ def open_predictor(
         if run.info.model == "almt":
             notes = (*selected.notes, *truncation_notes(selected, run.info.config["lengths"]))
             selected = replace(selected, notes=notes)
-        yield run_predictor(run), Source(name, "run"), selected
+        yield Predictor(run_predictor(run), Source(name, "run"), selected)
         return
     if (path / MANIFEST_NAME).is_file():
         with load(path, backend=backend, precision=precision) as session:
             print_notes(session.bundle.notes)
             source = replace(session_source(session, session.backend), name=name)
-            yield session_predictor(session), source, select_session_inputs(session, dataset)
+            selected = select_session_inputs(session, dataset)
+            yield Predictor(session_predictor(session), source, selected, session_intervals(session))
         return
     raise neither_run_nor_bundle(path)
 

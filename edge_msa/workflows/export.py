@@ -57,7 +57,9 @@ from edge_msa.deployment.torch_programs import (
     write_programs,
 )
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
+from edge_msa.evaluation.intervals import calibrate_intervals, collect_scores
 from edge_msa.evaluation.predictors import run_predictor
+from edge_msa.evaluation.subsets import Predict
 from edge_msa.result_tables import Row, Table
 from edge_msa.training.run_data import encode_texts_for_run, open_dataset_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
@@ -82,6 +84,7 @@ from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.features import FeatureSource, features_to_json
+from edge_msa_runtime.intervals import DEFAULT_COVERAGE, Intervals
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 
@@ -150,7 +153,14 @@ class ExportedBundle(Table):
         return sizes
 
     def load(
-        self, backend: str = "auto", *, precision: str | None = None, threads: int = 1, device: str = ""
+        self,
+        backend: str = "auto",
+        *,
+        precision: str | None = None,
+        threads: int = 1,
+        device: str = "",
+        coverage: float = DEFAULT_COVERAGE,
+        abstain: bool = False,
     ) -> Session:
         """Open the bundle, as `edge_msa_runtime.load` does.
 
@@ -159,8 +169,11 @@ class ExportedBundle(Table):
             precision: Precision (default: the one that was chosen for the backend).
             threads: CPU threads of one prediction.
             device: Device of the backend (default: the backend's).
+            coverage: Share of the intervals of predictions, between 0 and 1, that contain the label.
+            abstain: Whether a prediction is labeled `uncertain` if its interval has values on both sides of zero.
 
         Raises:
+            UsageError: `coverage` is invalid, or the bundle cannot abstain.
             BundleError: The bundle is damaged.
             BackendUnavailableError: No backend of the bundle is available here.
 
@@ -168,7 +181,15 @@ class ExportedBundle(Table):
             >>> with bundle.load() as session:
             ...     session.predict(audio=frames).score
         """
-        return load(self.path, backend, precision=precision, threads=threads, device=device)
+        return load(
+            self.path,
+            backend,
+            precision=precision,
+            threads=threads,
+            device=device,
+            coverage=coverage,
+            abstain=abstain,
+        )
 
 
 def _bundle_rows(bundle: Bundle) -> Iterator[Row]:
@@ -373,6 +394,7 @@ def _build_and_write(
         backends = [item.name for item in request.profile.backends]
         choices = tuple(choose_precision(name, measurements, precision, max_drop) for name in backends)
         failure = _describe_failure(choices)
+        intervals = _calibrate_intervals(student.dataset, predict, measurements)
         write_bundle(
             output,
             built,
@@ -380,6 +402,7 @@ def _build_and_write(
             {choice.backend: choice.precision for choice in choices},
             _accuracy_record(measurements),
             also_passed={choice.backend: choice.passing for choice in choices},
+            intervals=intervals,
         )
     _print_choices(output, choices)
     return failure
@@ -706,6 +729,19 @@ def _accuracy_record(measurements: tuple[PrecisionMeasurement, ...]) -> dict[str
             "by_subset": item.by_subset,
         }
     return record
+
+
+def _calibrate_intervals(
+    dataset: Dataset, predict: Predict, measurements: Sequence[PrecisionMeasurement]
+) -> Intervals | None:
+    """Return the prediction intervals of every backend and precision that was measured; None for emotions."""
+    split = dataset.split("valid")
+    with activity("Calibrating prediction intervals"):
+        scores = collect_scores(dataset.task, split, predict)
+        if scores is None:
+            return None
+        predictions = {(item.backend, item.precision): item.predictions for item in measurements}
+        return calibrate_intervals(scores, split, predictions)
 
 
 def _program_notes(export: ProgramExport) -> Iterator[str]:

@@ -23,7 +23,7 @@ from edge_msa.data.dataset import SPLITS
 from edge_msa.data.opening import is_synthetic, open_and_report
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
-from edge_msa.evaluation.predictors import open_session, session_predictor, session_source
+from edge_msa.evaluation.predictors import open_session, session_intervals, session_predictor, session_source
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.bench import Benchmark
 from edge_msa.workflows.evaluate import find_bayes_optimum, open_predictor
@@ -235,10 +235,10 @@ def _measure(
 def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:
     """Evaluate the teacher, and every bundle at every precision. Identical graphs on a backend are evaluated once."""
     dataset = open_and_report(options.data, options.task, labeled=SPLITS)
-    with open_predictor(teacher, dataset, backend="auto", precision=None) as (predict, source, selected):
-        dataset = selected
+    with open_predictor(teacher, dataset, backend="auto", precision=None) as model:
+        dataset = model.dataset
         optimum = find_bayes_optimum(options.data, dataset, "test")
-        evaluations = [evaluate(predict, dataset, "test", source, bayes_optimum=optimum)[0]]
+        evaluations = [evaluate(model.predict, dataset, "test", model.source, bayes_optimum=optimum)[0]]
     by_graphs: dict[tuple[str, ...], Evaluation] = {}
     variants = [
         (bundle, backend, precision)
@@ -253,6 +253,8 @@ def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe)
             source = session_source(session, backend)
             if graphs not in by_graphs:
                 predict = session_predictor(session)
-                by_graphs[graphs], _ = evaluate(predict, dataset, "test", source, bayes_optimum=optimum)
+                by_graphs[graphs], _ = evaluate(
+                    predict, dataset, "test", source, bayes_optimum=optimum, stated=session_intervals(session)
+                )
             evaluations.append(dataclasses.replace(by_graphs[graphs], source=source))
     return evaluations

@@ -164,10 +164,10 @@ def _predict_with_run(
 ) -> tuple[TaskSpec, list[PredictedSample]]:
     run = load_run(path)
     encoded = encode_texts_for_run(run, _open(data, run.spec.task, split))
-    with open_predictor(path, encoded, backend=backend, precision=precision) as (predict, _, dataset):
-        print_notes(dataset.notes)
+    with open_predictor(path, encoded, backend=backend, precision=precision) as model:
+        print_notes(model.dataset.notes)
         task = make_task_spec(run.spec.task)
-        return task, _predict_splits(predict, dataset, task)
+        return task, _predict_splits(model.predict, model.dataset, task)
 
 
 def _predict_splits(predict: Predict, dataset: Dataset, task: TaskSpec) -> list[PredictedSample]:

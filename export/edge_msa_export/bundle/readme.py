@@ -36,7 +36,8 @@ def format_readme(manifest: Manifest, wheel: str) -> str:
     )
     usage = (
         "Any subset of the modalities works: leave out those that you do not have. The arrays above are zeros: replace "
-        f"them with your features. {_describe_output(manifest.task)} If a sensor drops out, call "
+        f"them with your features. {_describe_output(manifest.task)}{_describe_intervals(manifest)} "
+        "If a sensor drops out, call "
         f'`stream.forget("{list(manifest.modalities)[-1]}")`, or create the stream with `max_age=2.0`, '
         "which forgets a modality 2 s after its last frame. `session.prepare()` loads the graphs of all subsets. "
         "`help(edge_msa_runtime)` describes the API."
@@ -233,6 +234,20 @@ def _describe_output(task: TaskSpec) -> str:
         "the modalities (l: language, a: audio, v: vision) and the latency in milliseconds, such as "
         f"`0.05 {label} la 0.07`."
     )
+
+
+def _describe_intervals(manifest: Manifest) -> str:
+    """Return what the interval of a prediction means, with a space before; empty if the bundle has none."""
+    if manifest.intervals is None:
+        return ""
+    count = manifest.intervals.videos
+    text = (
+        f" `prediction.interval` contains the label of 90 % of utterances like those of the {count} videos of the "
+        "validation split, also if modalities or frames are missing. Pass `load(..., coverage=0.8)` for another share."
+    )
+    if manifest.task.has_sign:
+        text += " With `load(..., abstain=True)`, a prediction whose interval has both signs is labeled `uncertain`."
+    return text
 
 
 def _format_sources(manifest: Manifest) -> str:

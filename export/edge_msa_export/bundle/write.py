@@ -36,8 +36,6 @@ from edge_msa_runtime.features import UNKNOWN
 from edge_msa_runtime.intervals import HalfWidths, Intervals, Tables
 from edge_msa_runtime.modalities import MODALITIES
 
-_TABLES = ("half_widths", "half_widths_with_context")
-
 
 def write_candidate(output_dir: Path, graphs: GraphSet, request: ExportRequest) -> Path:
     """Write a bundle with every precision that was built, to measure them. The default of each backend is fp32.
@@ -89,8 +87,11 @@ def write_bundle(
             reason = graphs.refused.get((backend, chosen), "it was not built")
             raise ExportError(f"Precision {chosen or 'none'} is not available for {backend}: {reason}.")
     if intervals is not None:
-        tables = {name: _select_tables(getattr(intervals, name), built) for name in _TABLES}
-        intervals = replace(intervals, **tables)
+        intervals = replace(
+            intervals,
+            half_widths=_select_tables(intervals.half_widths, built),
+            half_widths_with_context=_select_tables(intervals.half_widths_with_context, built),
+        )
     content = _BundleContent(specs, graphs, request, _order_precisions(request, precision), dict(accuracy), intervals)
     return _write(output_dir, content)
 

@@ -86,7 +86,7 @@ def test_without_support_an_interval_is_the_whole_scale() -> None:
 
 
 def test_predictions_have_intervals_at_the_coverage_of_the_session(bundle: Path) -> None:
-    frames = {name: random_frames(name, 8) for name in MODALITIES}
+    frames: dict[str, Any] = {name: random_frames(name, 8) for name in MODALITIES}
     for coverage, width in ((0.5, 0.25), (0.8, 0.5), (0.9, 1.0)):
         with emr.load(bundle, coverage=coverage) as session:
             prediction = session.predict(**frames)

@@ -1,0 +1,174 @@
+"""Calibrate the half widths of a bundle's prediction intervals on the validation split.
+
+The errors are those of the run in torch, for complete utterances and for utterances with missing frames. The scores of
+a backend at a precision differ from those of torch. This difference is known for the complete utterances, from the
+predictions that the accuracy gate makes, and is added to the scores of the same sample and subset. The tables are then
+those of each backend and precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_msa.data.dataset import FloatArray, Frames, Split
+from edge_msa.data.tasks import Task
+from edge_msa.evaluation.intervals.conformal import half_widths
+from edge_msa.evaluation.intervals.frame_loss import lose_frames
+from edge_msa.evaluation.subsets import Predict, sample_rows
+from edge_msa_runtime.intervals import HalfWidths, Intervals
+from edge_msa_runtime.modalities import Subset, subsets_of
+
+COVERAGES = (0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+EDGES = (0.2, 0.4, 0.6, 0.8, 0.95)
+"""Evidence between bins. Finer bins did not improve the coverage on the synthetic data; see the page on intervals."""
+_PREDICTIONS = 4000
+"""Utterances with missing frames to predict from each subset, if no text must be encoded."""
+_MAX_DRAWS = 8
+"""Largest number of times that an utterance loses frames."""
+_MAX_ENCODED_DRAWS = 2
+"""The same if each time its text must be encoded, which is slow."""
+_DECIMALS = 4
+"""Half widths are rounded up to this many decimals."""
+
+Key = tuple[str, str]
+"""Backend and precision."""
+
+
+@dataclass(frozen=True)
+class SubsetScores:
+    """Scores of a subset: D + 1 predictions of each sample that has all of its modalities."""
+
+    rows: NDArray[np.int64]
+    """Samples of the split, (n,)."""
+    scores: FloatArray
+    """(D + 1, n): the first for complete utterances, the others with missing frames."""
+    evidence: NDArray[np.float64]
+    """(D + 1, n)."""
+
+    @property
+    def bins(self) -> NDArray[np.int64]:
+        """The bin of evidence of each score, (D + 1, n)."""
+        return np.searchsorted(EDGES, self.evidence, side="right")
+
+
+@dataclass(frozen=True)
+class IntervalScores:
+    """The scores from which intervals are calibrated, and the labels."""
+
+    task: Task
+    """The task."""
+    labels: FloatArray
+    """(N,)."""
+    groups: tuple[str, ...]
+    """Video of each sample, (N,)."""
+    typical_frames: Mapping[str, float]
+    """Median number of frames by modality."""
+    by_subset: Mapping[str, SubsetScores]
+    """Scores by subset."""
+
+
+def collect_scores(task: Task, split: Split, predict: Predict, *, seed: int = 0) -> IntervalScores | None:
+    """Predict the labeled samples of a split, complete and with missing frames.
+
+    Args:
+        task: The task.
+        split: The validation split.
+        predict: The run in torch.
+        seed: Seed of the missing frames.
+
+    Returns:
+        The scores, or None if the labels are emotions or if no sample has a label.
+    """
+    if not task.is_score or not np.isfinite(split.labels).any():
+        return None
+    lengths = {name: frames.lengths for name, frames in split.modalities.items()}
+    typical = {name: float(np.median(counts[counts > 0])) for name, counts in lengths.items() if counts.any()}
+    is_encoded = any(frames.encoder is not None for frames in split.modalities.values())
+    draws = min(_MAX_ENCODED_DRAWS if is_encoded else _MAX_DRAWS, -(-_PREDICTIONS // len(split)))
+    rng = np.random.default_rng(seed)
+    variants = [_encode(split), *(_encode(lose_frames(split, rng)) for _ in range(draws))]
+    by_subset = {}
+    for subset in subsets_of(typical):
+        complete = np.all([lengths[name] > 0 for name in subset.modalities], axis=0)
+        rows = np.flatnonzero(complete & np.isfinite(split.labels))
+        if len(rows):
+            parts = [_select(variant, rows, subset) for variant in variants]
+            scores = np.stack([np.asarray(predict(part, subset), np.float32) for part in parts])
+            counts = ({name: frames.lengths for name, frames in part.modalities.items()} for part in parts)
+            evidence = np.stack([measure_evidence(item, subset, typical) for item in counts])
+            by_subset[subset.value] = SubsetScores(rows, scores, evidence)
+    return IntervalScores(task, split.labels, split.groups, typical, by_subset)
+
+
+def calibrate_intervals(
+    scores: IntervalScores, split: Split, predictions: Mapping[Key, Mapping[str, FloatArray]]
+) -> Intervals:
+    """Return the half widths of every backend and precision.
+
+    Args:
+        scores: Scores of `collect_scores` for the split.
+        split: The validation split.
+        predictions: Predictions of complete utterances by backend and precision, then by subset: those of
+            `sample_rows`.
+    """
+    tables: dict[str, dict[str, HalfWidths]] = {}
+    _, videos = np.unique(scores.groups, return_inverse=True)
+    for (backend, precision), by_subset in predictions.items():
+        table = {}
+        for name, item in scores.by_subset.items():
+            positions = np.searchsorted(sample_rows(split, Subset(name)), item.rows)
+            difference = by_subset[name][positions] - item.scores[0]
+            shifted = np.clip(item.scores + difference, scores.task.low, scores.task.high)
+            errors = np.abs(scores.labels[item.rows] - shifted)
+            table[name] = _bins(errors, np.broadcast_to(videos[item.rows], errors.shape), item.bins)
+        tables.setdefault(backend, {})[precision] = table
+    return Intervals(COVERAGES, EDGES, scores.typical_frames, int(videos.max()) + 1, tables, {})
+
+
+def measure_evidence(
+    counts: Mapping[str, NDArray[np.int64]], subset: Subset, typical: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Return the evidence of each sample, (n,), computed in the same order as on the device, so that bins agree.
+
+    Args:
+        counts: Number of valid frames of each sample, (n,), by modality.
+        subset: The modalities of the predictions.
+        typical: Typical number of frames by modality.
+    """
+    names = subset.modalities
+    evidence = np.zeros(len(counts[names[0]]))
+    for name in names:
+        evidence += np.minimum(counts[name] * (1.0 / (typical[name] * len(names))), 1.0 / len(names))
+    return evidence
+
+
+def _bins(
+    errors: FloatArray, videos: NDArray[np.int64], bins: NDArray[np.int64]
+) -> tuple[tuple[float | None, ...], ...]:
+    """Return the half widths of each bin of evidence, rounded up; None where they are infinite."""
+    table = []
+    for number in range(len(EDGES) + 1):
+        members = bins == number
+        widths = half_widths(errors[members], videos[members], COVERAGES)
+        rounded = np.ceil(widths * 10**_DECIMALS) / 10**_DECIMALS
+        table.append(tuple(float(width) if np.isfinite(width) else None for width in rounded))
+    return tuple(table)
+
+
+def _select(split: Split, rows: NDArray[np.int64], subset: Subset) -> Split:
+    """Return the samples with only the modalities of the subset."""
+    modalities = {name: frames for name, frames in split.modalities.items() if name in subset.modalities}
+    return replace(split, modalities=modalities).select(rows)
+
+
+def _encode(split: Split) -> Split:
+    """Return the split with the frames of a text encoder computed, so that all subsets use the same ones."""
+    modalities = {
+        name: Frames(frames.valid, values=frames.take()) if frames.encoder is not None else frames
+        for name, frames in split.modalities.items()
+    }
+    return replace(split, modalities=modalities)

@@ -1,0 +1,199 @@
+"""How good prediction intervals are on a split: coverage, width, and what is left if uncertain predictions abstain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_msa.data.dataset import BoolArray, FloatArray, Split
+from edge_msa.data.tasks import Task
+from edge_msa.evaluation.intervals.calibrate import measure_evidence
+from edge_msa.text_tables import ABSENT, text_table
+from edge_msa_runtime.intervals import HalfWidths, Intervals
+from edge_msa_runtime.modalities import Subset
+
+COMPLETE, MISSING_FRAMES = "complete", "missing frames"
+"""Conditions under which intervals are measured."""
+_SHOWN = (0.8, 0.9)
+"""Coverages in the printed table."""
+_NORMAL = 1.96
+"""Quantile of the normal distribution for 95 %."""
+
+Counts = Mapping[str, NDArray[np.int64]]
+"""Number of valid frames of each sample, (N,), by modality."""
+Quality = Mapping[str, Mapping[str, tuple["CoverageLevel", ...]]]
+"""By condition and subset, one level per stated coverage."""
+
+
+@dataclass(frozen=True)
+class StatedIntervals:
+    """The intervals that a bundle states for one backend at one precision."""
+
+    intervals: Intervals
+    """All intervals of the bundle."""
+    backend: str
+    """Name of the backend."""
+    precision: str
+    """The precision."""
+    count_frames: Callable[[Split], Counts]
+    """Returns the number of frames that a prediction uses, by modality."""
+    takes_text: bool = False
+    """Whether the bundle takes the texts of a split, and not its language frames."""
+
+
+@dataclass(frozen=True)
+class CoverageLevel:
+    """The intervals of one stated coverage, on the samples of one subset."""
+
+    coverage: float
+    """The stated coverage."""
+    observed: float
+    """Share of the labels in their intervals."""
+    low: float
+    """Lower end of the 95 % interval of `observed`, which covers the choice of videos."""
+    high: float
+    """Its upper end."""
+    width: float | None
+    """Mean width of the intervals. None if one has no end."""
+    answered: float | None
+    """Share of the predictions whose interval has values on one side of zero only. None if scores have no sign."""
+    risk: float | None
+    """Share of wrong signs among those of them whose label is not zero. None if there is none."""
+    risk_of_all: float | None
+    """The same among all predictions whose label is not zero."""
+
+
+def measure_quality(
+    task: Task,
+    split: Split,
+    rows: NDArray[np.int64],
+    scores: FloatArray,
+    subset: Subset,
+    stated: StatedIntervals,
+) -> tuple[CoverageLevel, ...]:
+    """Measure the intervals of predictions from one subset, at each coverage that the bundle states.
+
+    Args:
+        task: The task.
+        split: The split, with the frames that the predictions used.
+        rows: The predicted samples, (n,).
+        scores: Their scores, (n,).
+        subset: The modalities that the model could use. A sample that lacks some of them has the interval of the
+            others.
+        stated: What the bundle states.
+    """
+    part = split.select(rows)
+    intervals = stated.intervals
+    table = intervals.half_widths.get(stated.backend, {}).get(stated.precision, {})
+    widths = _sample_widths(stated.count_frames(part), subset, intervals, table)
+    _, videos = np.unique(part.groups, return_inverse=True)
+    middle = np.clip(scores.astype(np.float64), task.low, task.high)
+    levels = []
+    for index, coverage in enumerate(intervals.coverages):
+        low = np.clip(middle - widths[:, index], task.low, task.high)
+        high = np.clip(middle + widths[:, index], task.low, task.high)
+        covered = (low <= part.labels) & (part.labels <= high)
+        width = float((high - low).mean())
+        bounds = share_interval(covered, videos)
+        sign = _measure_sign(middle, part.labels, (low >= 0) | (high <= 0)) if has_sign(task) else (None, None, None)
+        observed = float(covered.mean())
+        levels.append(CoverageLevel(coverage, observed, *bounds, width if np.isfinite(width) else None, *sign))
+    return tuple(levels)
+
+
+def has_sign(task: Task) -> bool:
+    """Return whether scores below and above zero mean opposite sentiments."""
+    return task.kind in {"mosi", "sims"}
+
+
+def share_interval(values: BoolArray, videos: NDArray[np.integer]) -> tuple[float, float]:
+    """Return the 95 % interval of a share, (low, high), which covers the choice of videos.
+
+    It is Wilson's interval for as many independent samples as have the variance of the share over videos.
+
+    Args:
+        values: One value per sample, (n,).
+        videos: Number of each sample's video, (n,).
+    """
+    share = float(values.mean())
+    residuals = np.bincount(videos, weights=values - share)
+    count = len(np.unique(videos))
+    variance = float(residuals @ residuals) / len(values) ** 2 * count / max(count - 1, 1)
+    size = share * (1 - share) / variance if variance > 0 else count
+    size = min(max(size, 1.0), len(values))
+    middle = (share + _NORMAL**2 / (2 * size)) / (1 + _NORMAL**2 / size)
+    margin = _NORMAL / (1 + _NORMAL**2 / size) * np.sqrt(share * (1 - share) / size + _NORMAL**2 / (4 * size**2))
+    return float(max(0.0, middle - margin)), float(min(1.0, middle + margin))
+
+
+def format_quality(quality: Quality) -> str:
+    """Return one table per condition: observed coverage with its interval, width, and risk, by subset."""
+    return "\n\n".join(_format_condition(condition, levels) for condition, levels in quality.items())
+
+
+def quality_rows(levels: Mapping[str, Sequence[CoverageLevel]]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of one condition."""
+    shown = {subset: [item for item in items if item.coverage in _SHOWN] for subset, items in levels.items()}
+    with_sign = any(item.answered is not None for items in shown.values() for item in items)
+    header = ["available"]
+    for item in next(iter(shown.values()), []):
+        header += [f"in {100 * item.coverage:g} % interval", "width"]
+    header += ["wrong sign", f"answered at {100 * _SHOWN[-1]:g} %", "wrong sign of these"] if with_sign else []
+    return header, [list(_quality_row(subset, items, with_sign=with_sign)) for subset, items in shown.items()]
+
+
+def quality_title(condition: str) -> str:
+    """Return the title of the table of a condition."""
+    what = "complete utterances" if condition == COMPLETE else "utterances with missing frames"
+    return f"Prediction intervals on {what}: % of labels in them, with 95 % intervals over videos, and mean widths"
+
+
+def _quality_row(subset: str, items: Sequence[CoverageLevel], *, with_sign: bool) -> Iterator[str]:
+    yield subset
+    for item in items:
+        yield f"{_percent(item.observed)} ({_percent(item.low)} to {_percent(item.high)})"
+        yield ABSENT if item.width is None else f"{item.width:.2f}"
+    if with_sign and items:
+        for value in (items[-1].risk_of_all, items[-1].answered, items[-1].risk):
+            yield ABSENT if value is None else _percent(value)
+
+
+def _format_condition(condition: str, levels: Mapping[str, Sequence[CoverageLevel]]) -> str:
+    header, rows = quality_rows(levels)
+    return f"{quality_title(condition)}:\n{text_table(header, rows)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _sample_widths(counts: Counts, subset: Subset, intervals: Intervals, table: HalfWidths) -> NDArray[np.float64]:
+    """Return the half width of each sample and coverage, (n, C), infinite where the bundle states none."""
+    present = {name: counts[name] > 0 for name in subset.modalities if name in counts}
+    widths = np.full((len(next(iter(present.values()))), len(intervals.coverages)), np.inf)
+    for name, bins in table.items():
+        used = Subset(name)
+        if set(used.modalities) - set(present):
+            continue
+        exact = np.all([mask == (item in used.modalities) for item, mask in present.items()], axis=0)
+        members = {item: counts[item][exact] for item in used.modalities}
+        numbers = np.searchsorted(intervals.edges, measure_evidence(members, used, intervals.typical_frames), "right")
+        values = np.array([[np.inf if width is None else width for width in row] for row in bins])
+        widths[exact] = values[numbers]
+    return widths
+
+
+def _measure_sign(
+    scores: NDArray[np.float64], labels: FloatArray, answered: BoolArray
+) -> tuple[float, float | None, float | None]:
+    """Return the share of answers, the share of wrong signs among them, and that among all predictions."""
+    has_label_sign = labels != 0
+    wrong = (scores < 0) != (labels < 0)
+
+    def risk(rows: BoolArray) -> float | None:
+        return float(wrong[rows].mean()) if rows.any() else None
+
+    return float(answered.mean()), risk(answered & has_label_sign), risk(has_label_sign)
