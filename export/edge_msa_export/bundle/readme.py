@@ -36,8 +36,8 @@ def format_readme(manifest: Manifest, wheel: str) -> str:
     )
     usage = (
         "Any subset of the modalities works: leave out those that you do not have. The arrays above are zeros: replace "
-        f"them with your features. {_describe_output(manifest.task)}{_describe_intervals(manifest)} If a sensor drops out, "
-        "call "
+        f"them with your features. {_describe_output(manifest.task)}{_describe_intervals(manifest)} If a sensor drops "
+        "out, call "
         f'`stream.forget("{list(manifest.modalities)[-1]}")`, or create the stream with `max_age=2.0`, '
         "which forgets a modality 2 s after its last frame. `session.prepare()` loads the graphs of all subsets. "
         "`help(edge_msa_runtime)` describes the API."
