@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Mapping, Sequence
 
 import numpy as np
 
+from edge_msa_runtime.conversation import Conversation
 from edge_msa_runtime.errors import EdgeMsaError, UsageError
 from edge_msa_runtime.inputs.validation import range_warnings
 from edge_msa_runtime.log_notes import LOGGER
@@ -87,6 +88,7 @@ class Stream:
         self._encoding_lock = threading.RLock()
         self._channels: dict[str, Channel] = {name: FrameChannel(name, options) for name in self._periods}
         self._shown: dict[str, Encoding] = {}  # what the last prediction used
+        self._conversation = Conversation(manifest.context if options.context else None)
         self._events: list[StreamEvent] = []
         self._start()
 
@@ -323,6 +325,7 @@ class Stream:
     def end_utterance(self, at: float | None = None) -> Prediction | None:
         """Return the final prediction of the utterance, and start the next one.
 
+        If the bundle has a conversation memory, the utterance enters it and adjusts later predictions of the stream.
         Frames after `at` belong to the next utterance. Frames up to `at` that come later are late.
 
         Args:
@@ -392,7 +395,9 @@ class Stream:
                 self._clear(name)
 
     def reset(self) -> None:
-        """Remove all frames and words, and start the time of the stream again. The counters go on.
+        """Remove all frames and words, forget the conversation, and start the time of the stream again.
+
+        The counters go on.
 
         Raises:
             UsageError: the stream or its session is closed.
@@ -402,6 +407,7 @@ class Stream:
             for name, channel in self._channels.items():
                 channel.floor = NEVER
                 self._clear(name)
+            self._conversation.reset()
             self._start()
 
     def close(self) -> None:
@@ -695,12 +701,15 @@ class Stream:
             raise self._nothing()
         graphs, subset = self._graphs, Subset.of(states)
         outputs = graphs.fuse(states) if self._options.window is None else graphs.run(subset, states)
+        conversation = self._conversation
+        with_context = conversation.adjusts(subset.value)
+        adjusted = conversation.adjust(outputs, subset.value) if with_context else outputs
         warnings = range_warnings([name for name in states if shown[name].is_far])
         if "language" in states and (text := shown["language"].text) is not None:
             warnings += text.warnings
         arrived = max([shown[name].arrived for name in states])
-        return make_prediction(
-            outputs,
+        prediction = make_prediction(
+            adjusted,
             self._task,
             subset=subset.value,
             backend=graphs.backend.name,
@@ -710,10 +719,14 @@ class Stream:
             warnings=warnings,
             intervals=self._intervals,
             counts=None if self._intervals is None else {name: shown[name].frames for name in states},
+            with_context=with_context,
             ages=ages,
             masked={name: encoding.masked_share for name, encoding in shown.items()},
             delay_ms=(self._clock() - arrived) * 1e3,
         )
+        if is_final:
+            conversation.add(outputs, subset.value)
+        return prediction
 
     def _collect(
         self, limit: float, moment: float, *, is_final: bool

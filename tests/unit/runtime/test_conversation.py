@@ -6,14 +6,16 @@ import math
 import pickle
 import re
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
 
+import edge_msa_runtime as emr
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.conversation import MAX_DEVIATION, ContextHead, Conversation, SubsetContext
 from edge_msa_runtime.errors import BundleError, UsageError
+from tests.unit.runtime.fake_bundles import random_frames
 
 L = SubsetContext(mean=0.2, spread=0.8, weight=1.0, evidence=1.0, shift=0.5, stretch=0.1)
 A = SubsetContext(mean=0.1, spread=0.2, weight=0.25, evidence=0.5, shift=1.2, stretch=0.0)
@@ -152,3 +154,60 @@ def test_an_invalid_head_is_refused_by_field(
     seal(bundle_path, {"context": {**dataclasses.asdict(HEAD), **changes}})
     with pytest.raises(BundleError, match=re.escape(message)):
         open_bundle(bundle_path)
+
+
+@pytest.fixture(scope="module")
+def session(make_bundle: Callable[..., Path]) -> Iterator[emr.Session]:
+    with emr.load(make_bundle(context=HEAD), "onnxruntime") as opened:
+        yield opened
+
+
+def _utterance(seed: int) -> Any:
+    return random_frames("language", 6, seed)
+
+
+def test_a_stream_adjusts_an_utterance_by_the_earlier_ones(session: emr.Session) -> None:
+    stream, conversation = session.create_stream(), Conversation(HEAD)
+    for seed in range(3):
+        stream.push("language", _utterance(seed))
+        alone = session.predict(language=_utterance(seed)).outputs
+        expected = conversation.adjust(alone, "l")
+        assert stream.predict().outputs == pytest.approx(expected, abs=1e-5)
+        final = stream.end_utterance()
+        assert final is not None
+        assert final.outputs == pytest.approx(expected, abs=1e-5)
+        conversation.add(alone, "l")
+    assert expected != alone
+
+
+def test_predictions_inside_an_utterance_do_not_enter_the_memory(session: emr.Session) -> None:
+    often, once = session.create_stream(), session.create_stream()
+    for stream, count in ((often, 5), (once, 0)):
+        stream.push("language", _utterance(0))
+        for _ in range(count):
+            stream.predict()
+        stream.end_utterance()
+        stream.push("language", _utterance(1))
+    assert often.predict().outputs == once.predict().outputs
+
+
+@pytest.mark.parametrize("how", ["reset", "without context"])
+def test_a_stream_without_memory_predicts_as_the_session(session: emr.Session, how: str) -> None:
+    stream = session.create_stream(context=how == "reset")
+    stream.push("language", _utterance(0))
+    stream.end_utterance()
+    if how == "reset":
+        stream.reset()
+    stream.push("language", _utterance(1))
+    assert stream.predict().outputs == pytest.approx(session.predict(language=_utterance(1)).outputs, abs=1e-5)
+
+
+def test_forgetting_a_modality_keeps_the_conversation(session: emr.Session) -> None:
+    stream = session.create_stream()
+    stream.push("language", _utterance(0))
+    stream.end_utterance()
+    stream.push("audio", random_frames("audio", 4))
+    stream.forget("audio")
+    stream.push("language", _utterance(1))
+    alone = session.predict(language=_utterance(1)).outputs
+    assert stream.predict().outputs != pytest.approx(alone, abs=1e-3)
