@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,17 +41,24 @@ STYLE: dict[Any, Any] = {
 
 def create_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a transparent figure of this size in inches, and its axes with horizontal grid lines."""
+    figure, (axes,) = create_stacked_figure(width, [height])
+    return figure, axes
+
+
+def create_stacked_figure(width: float, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """Return a transparent figure with axes of these heights in inches below each other, which share their x axis."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.tick_params(length=0)
-    axes.patch.set_visible(False)
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(heights)})
+    for axes, height in zip(rows[:, 0], heights, strict=True):
+        axes.yaxis.set_major_locator(MaxNLocator(6 if height >= 2 else 3))
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        axes.tick_params(length=0)
+        axes.patch.set_visible(False)
     figure.patch.set_visible(False)
-    return figure, axes
+    return figure, list(rows[:, 0])
 
 
 def figure_to_svg(figure: Figure, prefix: str, title: str) -> str:

@@ -18,7 +18,10 @@ from typing import Any, Iterator, MutableMapping, cast
 from edge_msa_runtime.errors import PackageImportError, first_line
 
 # What pip installs a package with if it is missing; by default its name.
-_REQUIREMENTS = {"tokenizers": "'edge-msa-runtime[text]'"}
+_REQUIREMENTS = {
+    "tokenizers": "'edge-msa-runtime[text]'",
+    "prometheus_client": "'edge-msa-runtime[metrics]'",
+}
 # Only one thread at a time may replace sys.stderr.
 _LOCK = threading.RLock()
 # How an extension module fails that was built for NumPy 1 and runs under NumPy 2.

@@ -11,8 +11,9 @@ from typing import Any, NoReturn, Sequence
 from edge_msa_runtime.cli.help_page import WIDTH, HelpPage, Row
 from edge_msa_runtime.errors import UsageError
 
-ARGUMENTS, COMMANDS, OPTIONS, BACKEND, GENERAL = "Arguments", "Commands", "Options", "Backend", "General"
-_SECTIONS = (ARGUMENTS, COMMANDS, OPTIONS, BACKEND, GENERAL)
+ARGUMENTS, COMMANDS, OPTIONS, STREAM = "Arguments", "Commands", "Options", "Stream"
+BACKEND, GENERAL = "Backend", "General"
+_SECTIONS = (ARGUMENTS, COMMANDS, OPTIONS, STREAM, BACKEND, GENERAL)
 _MINIMUM_WIDTH = 50
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from edge_msa_runtime.cli.main import create_parser, main, parse
 
-COMMANDS = ("info", "verify", "predict", "bench", "build", "doctor")
+COMMANDS = ("info", "verify", "predict", "stream", "bench", "build", "doctor")
 
 
 def help_text(command: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,0 +1,242 @@
+"""Play arrivals on a stream, and predict at regular moments of stream time."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import math
+import time
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
+
+from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.replay.items import BOUND, PREDICT, RESET, Control, FrameChunk, Item
+from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
+from edge_msa_runtime.stream import NothingToPredictError
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.prediction import Prediction
+    from edge_msa_runtime.replay.scenarios import Arrival
+    from edge_msa_runtime.session import Session
+    from edge_msa_runtime.streams.events import StreamEvent
+
+COUNTERS_EVERY = 10.0
+"""Seconds of stream time between two reports of the counters."""
+MAX_JUMP = 3600.0
+"""Times further ahead of the stream are wrong: the `max_jump` of its streams."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayOptions:
+    """How arrivals are played.
+
+    Attributes:
+        every: seconds of stream time between predictions; 0 to predict only when the input asks for it.
+        speed: factor of real time; 0 for as fast as possible.
+        hold: seconds that the end of an utterance waits for what is still on its way.
+        stream: arguments of `Session.create_stream`.
+    """
+
+    every: float = 0.5
+    speed: float = 0.0
+    hold: float = 0.0
+    stream: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Player:
+    """Plays arrivals on a new stream of a session.
+
+    Args:
+        session: the session.
+        options: how to play.
+        status: counts what happens.
+        observers: told what happens, after `status`.
+    """
+
+    def __init__(self, session: Session, options: PlayOptions, status: Status, observers: Sequence[Observer]) -> None:
+        self._options = options
+        self._status = status
+        self._observers = (status, *observers)
+        self._stream = session.create_stream(**options.stream, on_event=self._on_event, clock=self._clock)
+        self._now = -math.inf  # stream time
+        self._before_reset = -math.inf
+        self._next_tick = math.inf
+        self._next_report = COUNTERS_EVERY
+        self._latest_at = -math.inf
+        self._ends: collections.deque[tuple[float, Control]] = collections.deque()  # when they are due
+        self._refusal: str | None = None  # why the newest item was refused
+        self._is_timed: bool | None = None
+        self._is_new = False  # whether something arrived since the last prediction
+        self._anchor: tuple[float, float] | None = None  # the same moment in stream time and on the wall clock
+
+    def play(self, arrivals: Iterable[Arrival]) -> None:
+        """Play all arrivals, then predict once more if something arrived since the last prediction.
+
+        Raises:
+            InferenceError: the backend failed.
+        """
+        try:
+            for arrival in arrivals:
+                self._go_to(arrival.time)
+                self._refusal = None
+                self._deliver(arrival.item)
+                if self._refusal is not None and not arrival.faults:  # those of a scenario are not errors of the input
+                    self.report_error(arrival.item.origin, self._refusal)
+            is_new = self._is_new or bool(self._ends)  # what follows a held end has not been predicted
+            self._end_all()
+            if is_new:
+                self._predict(max(self._now, self._latest_at))
+        finally:
+            self._stream.close()
+            self._report()
+
+    def report_error(self, origin: str, message: str) -> None:
+        """Report an error of the input."""
+        for observer in self._observers:
+            observer.on_error(self._status.seconds, origin, message)
+
+    def _clock(self) -> float:
+        """Return when something arrives: without timestamps in stream time, so that the speed does not matter."""
+        return self._now if self._is_timed is False else time.monotonic()
+
+    def _go_to(self, moment: float) -> None:
+        """Let the time pass until a moment, and do what is due before it."""
+        if moment == -math.inf:
+            return
+        if self._now == -math.inf:
+            self._next_tick = self._tick_after(moment)
+            # Where the times start again after a reset, there is no way to know how long it took.
+            self._now = self._before_reset if moment >= self._before_reset > -math.inf else moment
+        while True:
+            end = self._ends[0][0] if self._ends else math.inf
+            due = min(end, self._next_tick)
+            if due >= moment:
+                break
+            self._pass(due)
+            if due == end:
+                self._end(self._ends.popleft()[1])
+            else:
+                self._next_tick = self._tick_after(due)
+                # While the end of an utterance is held, predictions are of that end.
+                at = min(due, self._ends[0][1].timestamp or due) if self._ends else due
+                self._predict(max(at, self._latest_at))
+        self._pass(moment)
+
+    def _pass(self, moment: float) -> None:
+        self._wait(moment)
+        self._status.seconds += max(0.0, moment - self._now)
+        self._now = max(self._now, moment)
+        self._status.time = self._now
+        if self._status.seconds >= self._next_report:
+            self._next_report += COUNTERS_EVERY
+            self._report()
+
+    def _tick_after(self, moment: float) -> float:
+        every = self._options.every
+        return (math.floor(moment / every + 1e-9) + 1) * every if every else math.inf
+
+    def _wait(self, moment: float) -> None:
+        if not self._options.speed:
+            return
+        if self._anchor is None or moment < self._anchor[0]:
+            self._anchor = (moment, time.monotonic())
+        due = self._anchor[1] + (moment - self._anchor[0]) / self._options.speed
+        rest = due - time.monotonic()
+        if rest > 0:
+            time.sleep(rest)
+        else:
+            self._status.behind_ms = max(self._status.behind_ms, -rest * 1e3)
+
+    def _deliver(self, item: Item) -> None:
+        try:
+            if isinstance(item, Control):
+                self._control(item)
+                return
+            if self._is_timed is None:
+                self._is_timed = item.start is not None
+            self._is_new = True
+            if isinstance(item, FrameChunk):
+                self._stream.push(item.modality, item.frames, item.timestamp, period=item.period, valid=item.valid)
+            else:
+                self._stream.push_text(list(item.words), item.times, timestamp=item.timestamp)
+        except UsageError as error:
+            self._refusal = str(error)
+
+    def _control(self, item: Control) -> None:
+        if item.timestamp is not None and item.timestamp > self._now + MAX_JUMP:
+            raise UsageError(
+                f"timestamp must be at most {MAX_JUMP:g} s after the time of the stream, {self._now:g} s, "
+                f"got {item.timestamp:g}. Pass seconds."
+            )
+        if item.kind == BOUND:
+            self._stream.advance(item.modality or "", item.timestamp or 0.0)
+        elif item.kind == PREDICT:
+            self._predict(max(self._now, self._latest_at) if item.timestamp is None else item.timestamp)
+        elif item.kind == RESET:
+            self._end_all()
+            self._stream.reset()
+            self._before_reset = self._now
+            self._now, self._latest_at, self._is_timed, self._is_new = -math.inf, -math.inf, None, False
+        elif item.timestamp is None or not self._options.hold:
+            self._end(item)
+        else:
+            self._ends.append((max(self._now, item.timestamp + self._options.hold), item))
+
+    def _end_all(self) -> None:
+        while self._ends:
+            self._end(self._ends.popleft()[1])
+
+    def _end(self, item: Control) -> None:
+        """End an utterance at the time of the message, or at that of the last prediction if it was later."""
+        at = self._now if item.timestamp is None else item.timestamp
+        self._predict(max(at, self._latest_at), is_final=True)
+
+    def _predict(self, at: float, *, is_final: bool = False) -> None:
+        self._is_new = False
+        moment = at if self._is_timed else None
+        prediction: Prediction | None = None
+        if at > -math.inf:
+            with contextlib.suppress(NothingToPredictError):
+                prediction = self._stream.end_utterance(moment) if is_final else self._stream.predict(moment)
+            self._latest_at = max(self._latest_at, at)
+        if prediction is None:
+            self._status.skipped += 1
+            return
+        made = MadePrediction(self._status.seconds, at, is_final, prediction)
+        for observer in self._observers:
+            observer.on_prediction(made)
+
+    def _on_event(self, event: StreamEvent) -> None:
+        for observer in self._observers:
+            observer.on_event(self._status.seconds, event)
+        if event.kind == "refused":
+            self._refusal = event.message
+
+    def _report(self) -> None:
+        counters = self._stream.counters
+        for observer in self._observers:
+            observer.on_counters(self._status.seconds, counters)
+
+
+def limit_times(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items. One that is due long after the others arrives now instead, and the stream refuses its time."""
+    newest = -math.inf
+    for item in items:
+        due = item.due
+        if due is not None and newest > -math.inf and due > newest + MAX_JUMP:
+            item = dataclasses.replace(item, arrival=newest)  # noqa: PLW2901
+        elif due is not None:
+            newest = max(newest, due)
+        yield item
+        if isinstance(item, Control) and item.kind == RESET:
+            newest = -math.inf
+
+
+def stamp_arrivals(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items. Those without any time arrive at the seconds since the start on the wall clock."""
+    started = time.monotonic()
+    for item in items:
+        if item.due is None and not isinstance(item, Control):
+            yield dataclasses.replace(item, arrival=time.monotonic() - started)
+        else:
+            yield item
