@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -177,7 +178,8 @@ def _draw_scores(axes: Axes, log: StreamLog, scale: float) -> None:
         return
     has_intervals = bool(np.isfinite(log.intervals).any())
     is_binned = len(times) > MAX_POINTS
-    title = "score" + (" with its interval" if has_intervals else "")
+    coverage = log.header.get("coverage", 0.9)
+    title = "score" + (f" with its {100 * coverage:.4g} % interval" if has_intervals else "")
     axes.set_title(f"{title}{', median per bin' if is_binned else ''}", loc="left", fontsize=11)
     x, y, low, high = _summarize(times, log.scores, log.finals)
     if has_intervals:
@@ -242,7 +244,7 @@ def _draw_latency(axes: Axes, log: StreamLog, scale: float) -> None:
     times = log.times * scale
     if len(times) > MAX_POINTS:
         for share, line, name in ((0.5, "-", "p50"), (0.99, ":", "p99")):
-            x, y = _binned(times, log.latency_ms, lambda values, share=share: _quantile(values, share))
+            x, y = _binned(times, log.latency_ms, functools.partial(_quantile, share=share))
             axes.plot(x, y, line, color=PRECISION_COLORS["fp16"], linewidth=1.3, label=name)
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize=9, borderaxespad=0.0)
     else:
@@ -302,7 +304,7 @@ def _spans(times: Array, present: Array, every: float) -> Iterator[tuple[float, 
         middles, shares = _binned(times, present, lambda values: float(values.mean()))
         half = (middles[1] - middles[0]) / 2
         starts, stops = middles - half, middles + half
-        shares = np.round(np.nan_to_num(shares), 1)
+        shares = np.nan_to_num(shares).round(1).astype(np.float64)
     else:
         starts = np.maximum(times - 1.5 * every, np.concatenate([[0.0], times[:-1]]))
         stops, shares = times, present
@@ -337,7 +339,7 @@ def _subtitle(log: StreamLog) -> Iterator[str]:
 
 def _provenance(log: StreamLog) -> Iterator[tuple[str, str]]:
     header = log.header
-    for name in ("bundle", "target", "threads"):
+    for name in ("bundle", "target", "threads", "coverage"):
         if name in header:
             yield name, str(header[name])
     speed, every = header.get("speed"), header.get("every")

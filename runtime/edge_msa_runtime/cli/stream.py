@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping
 from edge_msa_runtime.cli.common import (
     add_bundle_argument,
     add_command,
+    add_interval_options,
     add_session_options,
     open_session,
     print_note,
@@ -121,6 +122,7 @@ def add_parser(commands: Any) -> None:
         metavar="PORT",
         help="Serve metrics for Prometheus on this port of 127.0.0.1; 0 for any free port. Default: none.",
     )
+    add_interval_options(parser)
     _add_stream_options(parser)
     add_session_options(parser)
     parser.set_defaults(run=run)
@@ -404,6 +406,7 @@ def _describe(
         "backend": session.backend,
         "precision": session.precision,
         "threads": options.threads,
+        "coverage": options.coverage,
         "task": {"kind": task.kind, "labels": list(task.labels), "low": task.low, "high": task.high},
         "modalities": list(manifest.modalities),
         "source": options.input or options.data,

@@ -38,7 +38,7 @@ class LogWriter(Observer):
     def on_prediction(self, made: MadePrediction) -> None:
         """Write a prediction."""
         prediction = made.prediction
-        fields = {name: getattr(prediction, name) for name in _FIELDS if hasattr(prediction, name)}
+        fields = {name: getattr(prediction, name) for name in _FIELDS}
         if prediction.warnings:
             fields["warnings"] = prediction.warnings
         self._write("prediction", {"elapsed": made.elapsed, "at": made.at, "final": made.is_final, **fields})

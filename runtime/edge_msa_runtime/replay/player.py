@@ -50,7 +50,7 @@ class Player:
         session: the session.
         options: how to play.
         status: counts what happens.
-        observers: told what happens, after `status`.
+        observers: receive what happens, after `status`.
     """
 
     def __init__(self, session: Session, options: PlayOptions, status: Status, observers: Sequence[Observer]) -> None:

@@ -57,13 +57,14 @@ class LiveView(Observer):
     def __init__(
         self, status: Status, title: str, scale: tuple[float, float] | None, console: Any | None = None
     ) -> None:
+        from rich.console import Console
         from rich.live import Live
 
         self._status = status
         self._title = title
         self._scale = scale
         self._shown = 0.0
-        self._live: Any = Live(get_renderable=self.render, console=console, auto_refresh=False, transient=True)
+        self._live: Any = Live(get_renderable=self.render, console=console or Console(), auto_refresh=False, transient=True)
 
     def __enter__(self) -> LiveView:  # noqa: PYI034 - typing.Self needs Python 3.11
         self._live.__enter__()
@@ -153,7 +154,7 @@ def format_result(made: MadePrediction) -> str:
     prediction = made.prediction
     if prediction.score is None:
         return f"{prediction.label} {prediction.probabilities.get(prediction.label, 0.0):.2f}"
-    interval = getattr(prediction, "interval", None)
+    interval = prediction.interval
     shown = "" if interval is None else f" ({interval[0]:+.2f} to {interval[1]:+.2f})"
     return f"{prediction.score:+.2f}{shown} {prediction.label}".strip()
 
@@ -166,7 +167,7 @@ def draw_bar(made: MadePrediction, scale: tuple[float, float]) -> str:
         return round((min(max(value, low), high) - low) / (high - low) * (_BAR_WIDTH - 1))
 
     bar = ["·"] * _BAR_WIDTH
-    interval = getattr(made.prediction, "interval", None)
+    interval = made.prediction.interval
     if interval is not None:
         for index in range(place(interval[0]), place(interval[1]) + 1):
             bar[index] = "━"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -300,12 +302,21 @@ def test_a_terminal_shows_a_live_table_if_rich_is_installed(
         pytest.importorskip("rich")
     monkeypatch.setattr(views, "has_rich", lambda: has_rich)
     main_end, terminal = pty.openpty()
+    parts: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while parts[-1:] != [b""]:
+                parts.append(os.read(main_end, 4096))
+
+    reader = threading.Thread(target=read)
+    reader.start()
     with os.fdopen(terminal, "w", encoding="utf-8") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         assert main(["stream", str(shared_bundle), str(json_lines)]) == 0
-        stdout.flush()
-        text = os.read(main_end, 100_000).decode()
+    reader.join(timeout=10)
     os.close(main_end)
+    text = b"".join(parts).decode()
     assert ("modality" in text.partition("predictions")[0]) == has_rich
     assert ("end of utterance" in text) == (not has_rich)
     assert "2 predictions (av 2)" in text

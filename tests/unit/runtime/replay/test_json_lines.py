@@ -119,12 +119,12 @@ def test_a_malformed_line_is_named_and_the_rest_goes_on(line: Any, message: str)
     text = line if isinstance(line, str) else json.dumps(line)
     items, errors = read(b'{"type": "reset"}\n' + text.encode() + b'\n\n{"type": "predict"}')
     assert [getattr(item, "kind", "") for item in items] == ["reset", "predict"]
-    ((origin, told),) = errors
+    ((origin, reported),) = errors
     assert origin == "line 2"
     with pytest.raises(ValueError, match=message):
-        raise ValueError(told)
-    assert told.endswith(". Correct the line.")
-    assert "\n" not in told
+        raise ValueError(reported)
+    assert reported.endswith(". Correct the line.")
+    assert "\n" not in reported
 
 
 def test_a_line_that_is_not_utf8_or_too_long_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

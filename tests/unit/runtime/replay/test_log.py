@@ -5,9 +5,8 @@ import json
 import math
 from typing import Any
 
-from edge_msa_runtime.streams.events import StreamEvent, Tally
-
 from edge_msa_runtime.replay.log import LogWriter
+from edge_msa_runtime.streams.events import StreamEvent, Tally
 from tests.unit.runtime.replay.made_predictions import make
 
 

@@ -9,10 +9,10 @@ from typing import Any, Counter, Iterator
 
 import numpy as np
 import pytest
-from edge_msa_runtime.replay.items import BOUND, END_UTTERANCE, Control, FrameChunk, Item, WordChunk
-from edge_msa_runtime.replay.scenarios import PRESETS, Arrival, arrive, open_scenario, parse_scenario
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.replay.items import BOUND, END_UTTERANCE, Control, FrameChunk, Item, WordChunk
+from edge_msa_runtime.replay.scenarios import PRESETS, Arrival, arrive, open_scenario, parse_scenario
 
 PERIOD, FRAMES = 0.1, 5
 

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import io
 from typing import Any
 
 import pytest
-from edge_msa_runtime.streams.events import StreamEvent, Tally
 
 from edge_msa_runtime.replay import views
 from edge_msa_runtime.replay.status import MadePrediction, Status
 from edge_msa_runtime.replay.views import LineView, LiveView, draw_bar, format_result, format_summary
+from edge_msa_runtime.streams.events import StreamEvent, Tally
 from tests.unit.runtime.replay.made_predictions import make
 
 
@@ -82,7 +83,7 @@ def test_the_summary_has_percentiles_and_counters() -> None:
 
 
 def test_rich_is_found_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views.importlib.util, "find_spec", lambda name: None if name == "rich" else object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "rich" else object())
     assert not views.has_rich()
 
 
