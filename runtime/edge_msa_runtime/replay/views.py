@@ -64,7 +64,9 @@ class LiveView(Observer):
         self._title = title
         self._scale = scale
         self._shown = 0.0
-        self._live: Any = Live(get_renderable=self.render, console=console or Console(), auto_refresh=False, transient=True)
+        self._live: Any = Live(
+            get_renderable=self.render, console=console or Console(), auto_refresh=False, transient=True
+        )
 
     def __enter__(self) -> LiveView:  # noqa: PYI034 - typing.Self needs Python 3.11
         self._live.__enter__()
