@@ -41,8 +41,7 @@ class Intervals:
         typical_frames: the median number of valid frames of a validation sample, by modality.
         videos: number of videos of the validation split, which are the units of the calibration.
         half_widths: half widths by backend and precision.
-        half_widths_with_context: the same for scores that the conversation memory has adjusted; empty if the bundle has
-            no such memory.
+        half_widths_with_context: the same for scores that the conversation memory has adjusted, where it adjusts any.
     """
 
     coverages: tuple[float, ...]
@@ -165,8 +164,7 @@ def _make_lookup(intervals: Intervals, backend: str, precision: str, coverage: f
     """Return the half widths at one coverage."""
     table = intervals.half_widths.get(backend, {}).get(precision, {})
     if with_context:
-        # Context improves scores, so without own half widths those of scores without context are safe.
-        table = intervals.half_widths_with_context.get(backend, {}).get(precision, table)
+        table = {**table, **intervals.half_widths_with_context.get(backend, {}).get(precision, {})}
     index = bisect_left(intervals.coverages, coverage)
     lookup: _Lookup = {}
     for subset, bins in table.items():

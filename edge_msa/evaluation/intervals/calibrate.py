@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.dataset import FloatArray, Frames, Split
+from edge_msa.data.dataset import BoolArray, FloatArray, Frames, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.intervals.conformal import half_widths
 from edge_msa.evaluation.intervals.frame_loss import lose_frames
@@ -70,6 +71,11 @@ class IntervalScores:
     by_subset: Mapping[str, SubsetScores]
     """Scores by subset."""
 
+    @cached_property
+    def videos(self) -> NDArray[np.int64]:
+        """Number of each sample's video, (N,)."""
+        return np.unique(self.groups, return_inverse=True)[1].reshape(-1)
+
 
 def collect_scores(task: Task, split: Split, predict: Predict, *, seed: int = 0) -> IntervalScores | None:
     """Predict the labeled samples of a split, complete and with missing frames.
@@ -105,7 +111,10 @@ def collect_scores(task: Task, split: Split, predict: Predict, *, seed: int = 0)
 
 
 def calibrate_intervals(
-    scores: IntervalScores, split: Split, predictions: Mapping[Key, Mapping[str, FloatArray]]
+    scores: IntervalScores,
+    split: Split,
+    predictions: Mapping[Key, Mapping[str, FloatArray]],
+    memory: Mapping[str, FloatArray] | None = None,
 ) -> Intervals:
     """Return the half widths of every backend and precision.
 
@@ -114,19 +123,25 @@ def calibrate_intervals(
         split: The validation split.
         predictions: Predictions of complete utterances by backend and precision, then by subset: those of
             `sample_rows`.
+        memory: What the conversation memory adds to these predictions, by subset, as if its parameters had been fitted
+            without the video; 0 where it adds nothing. Scores with missing frames change by the same numbers.
     """
     tables: dict[str, dict[str, HalfWidths]] = {}
-    _, videos = np.unique(scores.groups, return_inverse=True)
+    tables_with_context: dict[str, dict[str, HalfWidths]] = {}
     for (backend, precision), by_subset in predictions.items():
-        table = {}
+        table, with_context = {}, {}
         for name, item in scores.by_subset.items():
             positions = np.searchsorted(sample_rows(split, Subset(name)), item.rows)
-            difference = by_subset[name][positions] - item.scores[0]
-            shifted = np.clip(item.scores + difference, scores.task.low, scores.task.high)
-            errors = np.abs(scores.labels[item.rows] - shifted)
-            table[name] = _bins(errors, np.broadcast_to(videos[item.rows], errors.shape), item.bins)
+            shifted = item.scores + by_subset[name][positions] - item.scores[0]
+            table[name] = _bins(scores, item, shifted, np.ones(len(item.rows), np.bool_))
+            change = (memory or {}).get(name, np.zeros(len(split)))[positions]
+            if change.any():
+                with_context[name] = _bins(scores, item, shifted + change, change != 0)
         tables.setdefault(backend, {})[precision] = table
-    return Intervals(COVERAGES, EDGES, scores.typical_frames, int(videos.max()) + 1, tables, {})
+        if with_context:
+            tables_with_context.setdefault(backend, {})[precision] = with_context
+    videos = len(set(scores.groups))
+    return Intervals(COVERAGES, EDGES, scores.typical_frames, videos, tables, tables_with_context)
 
 
 def measure_evidence(
@@ -147,12 +162,22 @@ def measure_evidence(
 
 
 def _bins(
-    errors: FloatArray, videos: NDArray[np.int64], bins: NDArray[np.int64]
+    scores: IntervalScores, item: SubsetScores, shifted: FloatArray, used: BoolArray
 ) -> tuple[tuple[float | None, ...], ...]:
-    """Return the half widths of each bin of evidence, rounded up; None where they are infinite."""
+    """Return the half widths of each bin of evidence, rounded up; None where they are infinite.
+
+    Args:
+        scores: All scores.
+        item: Those of the subset.
+        shifted: (D + 1, n): the same at another precision, or with context.
+        used: (n,): the samples to use.
+    """
+    errors = np.abs(scores.labels[item.rows] - np.clip(shifted, scores.task.low, scores.task.high))
+    videos = np.broadcast_to(scores.videos[item.rows], errors.shape)
+    bins = item.bins
     table = []
     for number in range(len(EDGES) + 1):
-        members = bins == number
+        members = used & (bins == number)
         widths = half_widths(errors[members], videos[members], COVERAGES)
         rounded = np.ceil(widths * 10**_DECIMALS) / 10**_DECIMALS
         table.append(tuple(float(width) if np.isfinite(width) else None for width in rounded))

@@ -66,6 +66,9 @@ def test_context_has_its_own_half_widths_where_the_bundle_has_them() -> None:
     assert intervals.half_width("openvino", *arguments, with_context=True) == 0.3
     assert intervals.half_width("openvino", *arguments) == 1.0
     assert intervals.half_width("onnxruntime", *arguments, with_context=True) == 1.0
+    other: Any = ("openvino", "fp32", "la", {"language": 4, "audio": 8}, 0.9)
+    only_language = {"openvino": {"fp32": {"l": context["openvino"]["fp32"]["l"]}}}
+    assert _intervals(half_widths_with_context=only_language).half_width(*other, with_context=True) == 1.0
 
 
 @pytest.mark.parametrize("score", [-3.0, -1.0, 0.0, 2.9])

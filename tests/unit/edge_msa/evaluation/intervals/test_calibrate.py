@@ -72,9 +72,11 @@ def test_intervals_cover_new_samples_of_every_subset(intervals: Intervals, *, lo
 
 def test_more_evidence_gives_narrower_intervals(intervals: Intervals) -> None:
     index = COVERAGES.index(0.9)
-    widths = [row[index] or np.inf for row in intervals.half_widths["openvino"]["fp32"]["av"]]
+    widths = [float(row[index] or np.inf) for row in intervals.half_widths["openvino"]["fp32"]["av"]]
     assert widths[0] > widths[2] > widths[-1]
-    assert intervals.half_widths["openvino"]["fp32"]["a"][-1][index] > widths[-1]  # type: ignore[operator]
+    alone = intervals.half_widths["openvino"]["fp32"]["a"][-1][index]
+    assert alone is not None
+    assert float(alone) > widths[-1]
 
 
 def test_half_widths_include_the_errors_of_a_precision() -> None:
@@ -82,6 +84,23 @@ def test_half_widths_include_the_errors_of_a_precision() -> None:
     index = COVERAGES.index(0.9)
     for exact, shifted in zip(widths["fp32"]["av"], widths["int8"]["av"], strict=True):
         assert shifted[index] > exact[index] + 0.5  # type: ignore[operator]
+
+
+def test_half_widths_with_context_use_the_adjusted_scores_of_samples_with_a_memory() -> None:
+    split = _split(1000, 0)
+    scores = collect_scores(MOSI, split, _mean)
+    assert scores is not None
+    predictions = {subset.value: _mean(split.select(rows), subset) for subset, rows in available_subsets(split)}
+    perfect = split.labels - predictions["a"]
+    perfect[::2] = 0.0  # these have no earlier utterance
+    intervals = calibrate_intervals(scores, split, {("openvino", "fp32"): predictions}, {"a": perfect})
+    context = intervals.half_widths_with_context["openvino"]["fp32"]
+    assert set(context) == {"a"}
+    complete, index = context["a"][-1], COVERAGES.index(0.9)
+    assert complete[index] is not None
+    assert complete[index] < 0.5 * (intervals.half_widths["openvino"]["fp32"]["a"][-1][index] or np.inf)
+    none = calibrate_intervals(scores, split, {("openvino", "fp32"): predictions}, {"a": np.zeros(1000, np.float32)})
+    assert not none.half_widths_with_context
 
 
 def test_few_videos_give_the_whole_scale_for_high_coverages() -> None:
