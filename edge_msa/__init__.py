@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from edge_msa.workflows.pipeline import Pipeline, PipelineResult
     from edge_msa.workflows.predict import Predictions, predict
     from edge_msa.workflows.report import ReportPage, report
+    from edge_msa.workflows.report_stream import StreamPage, report_stream
     from edge_msa.workflows.reproduce import ReproductionResult, reproduce
     from edge_msa.workflows.search import SearchResult, search
     from edge_msa.workflows.sensitivity import sensitivity
@@ -89,6 +90,7 @@ __all__ = [
     "RunError",
     "RunUsageError",
     "SearchResult",
+    "StreamPage",
     "StudentComparison",
     "SweepResult",
     "TrainingError",
@@ -119,6 +121,7 @@ __all__ = [
     "load_run",
     "predict",
     "report",
+    "report_stream",
     "reproduce",
     "save_data",
     "search",
@@ -164,6 +167,7 @@ _MODULES = {
     "edge_msa.workflows.pipeline": ("Pipeline", "PipelineResult"),
     "edge_msa.workflows.predict": ("Predictions", "predict"),
     "edge_msa.workflows.report": ("ReportPage", "report"),
+    "edge_msa.workflows.report_stream": ("StreamPage", "report_stream"),
     "edge_msa.workflows.reproduce": ("ReproductionResult", "reproduce"),
     "edge_msa.workflows.search": ("SearchResult", "search"),
     "edge_msa.workflows.sensitivity": ("sensitivity",),

@@ -13,23 +13,38 @@ from edge_msa.cli.paths import INPUT, Input
 
 def report(
     paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="FOLDERS", help="Folders with records of any command, or record files."),
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDERS]", help="Folders with records of any command, or record files."),
         Input(collects=True),
-    ],
+    ] = None,
     output: Page = Path("report.html"),
+    stream: Annotated[
+        Path | None,
+        typer.Option(
+            "--stream",
+            metavar="FILE",
+            help="Log of `edge-msa-run stream` to draw, instead of records.",
+            show_default="none",
+        ),
+        INPUT,
+    ] = None,
 ) -> None:
     """Write a page that compares the accuracy and latency of all measured models.
 
-    The page works offline. It shows the trade-offs, the Pareto front, and the robustness per modality subset.
+    The page works offline. It shows the trade-offs, the Pareto front, and the robustness per modality subset. With
+    --stream, it shows the timeline of a replayed stream instead.
 
     Example:
         edge-msa report runs --output report.html
     """
     from edge_msa.console import print_output, print_result
+    from edge_msa.errors import UsageError
     from edge_msa.workflows.report import report as run
+    from edge_msa.workflows.report_stream import report_stream
 
-    page = run(paths, output=output)
+    if (stream is None) == (not paths):
+        raise UsageError("Pass either FOLDERS with records, or --stream FILE with the log of a stream.")
+    page = run(paths or [], output=output) if stream is None else report_stream(stream, output=output)
     print_result(str(page))
     print_output("report", output)
 

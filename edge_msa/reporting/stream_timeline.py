@@ -25,7 +25,7 @@ from edge_msa.reporting.canvas import (
 )
 from edge_msa.reporting.stream_log import MISSING, UNUSED, Array, StreamLog
 from edge_msa.reporting.templates import Table, render_template
-from edge_msa.text_tables import format_number
+from edge_msa.text_tables import ABSENT, format_number
 from edge_msa_runtime.modalities import Subset
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def write_stream_page(log: StreamLog, output: Path, title: str) -> Path:
         plot=Markup(plot),  # noqa: S704 - Matplotlib generated this markup and escaped every text in it.
         is_binned=len(log.times) > MAX_POINTS,
         has_intervals=bool(np.isfinite(log.intervals).any()),
-        subsets=subset_table(log),
+        subsets=_subset_table(log),
         counters=_counters_table(log),
         events=_events_table(log),
         errors=[f"{elapsed:.1f} s, {origin}: {message}" for elapsed, origin, message in log.errors[:_MAX_ERRORS]],
@@ -143,26 +143,36 @@ def timeline_plot(log: StreamLog) -> str:
         return figure_to_svg(figure, "timeline", "Scores, modalities, unused frames and latency over time")
 
 
-def subset_table(log: StreamLog) -> Table:
-    """Return a table with one row per subset: predictions, width of the intervals, latency."""
-    has_intervals = bool(np.isfinite(log.intervals).any())
+def subset_rows(log: StreamLog) -> Iterator[dict[str, str | int | float | None]]:
+    """Yield one row per subset: predictions, their share, mean width of the intervals, and latency."""
     subsets = np.array(log.subsets)
-    rows = []
     for subset in Subset:
         mask = subsets == subset.value if len(subsets) else np.zeros(0, np.bool_)
         if mask.any():
-            width = float(np.nanmean(np.diff(log.intervals[mask], axis=1))) if has_intervals else np.nan
-            rows.append(
-                [
-                    subset.value,
-                    f"{int(mask.sum()):,}",
-                    f"{100 * mask.mean():.1f}",
-                    *([f"{width:.2f}"] if has_intervals else []),
-                    *(format_number(_quantile(log.latency_ms[mask], share)) for share in (0.5, 0.99)),
-                ]
-            )
-    width_header = ["interval width"] if has_intervals else []
-    return Table(["subset", "predictions", "share %", *width_header, "p50 ms", "p99 ms"], rows)
+            widths = np.diff(log.intervals[mask], axis=1)
+            widths = widths[np.isfinite(widths)]
+            yield {
+                "subset": subset.value,
+                "predictions": int(mask.sum()),
+                "share": float(mask.mean()),
+                "interval_width": float(widths.mean()) if len(widths) else None,
+                "p50_ms": _quantile(log.latency_ms[mask], 0.5),
+                "p99_ms": _quantile(log.latency_ms[mask], 0.99),
+            }
+
+
+def _subset_table(log: StreamLog) -> Table:
+    rows = [
+        [
+            str(row["subset"]),
+            f"{row['predictions']:,}",
+            f"{100 * float(row['share'] or 0):.1f}",
+            ABSENT if row["interval_width"] is None else f"{row['interval_width']:.2f}",
+            *(format_number(float(row[name] or 0)) for name in ("p50_ms", "p99_ms")),
+        ]
+        for row in subset_rows(log)
+    ]
+    return Table(["subset", "predictions", "share %", "interval width", "p50 ms", "p99 ms"], rows)
 
 
 def _draw_scores(axes: Axes, log: StreamLog, scale: float) -> None:

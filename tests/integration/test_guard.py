@@ -256,6 +256,7 @@ COMMANDS = {
     ("edge-msa-run", "info"): ("bundle",),
     ("edge-msa-run", "verify"): ("bundle", "--all"),
     ("edge-msa-run", "predict"): ("bundle", "--audio", "audio.npy"),
+    ("edge-msa-run", "stream"): ("bundle", "--data", "data.npz", "--scenario", "faulty"),
     ("edge-msa-run", "bench"): ("bundle", "--all", "--repeats", "1", "--warmup", "0"),
     ("edge-msa-run", "build"): ("bundle",),
     ("edge-msa-run", "doctor"): ("bundle",),

@@ -20,7 +20,7 @@ ARGUMENTS = {
     "inspect": ["BUNDLE|FILE"],
     "predict": ["RUN|BUNDLE"],
     "evaluate": ["RUN|BUNDLE"],
-    "report": ["FOLDERS"],
+    "report": ["[FOLDERS]"],
     "explain": ["RUN"],
     "bench bundle": ["BUNDLES"],
     "bench runtime": ["[BUNDLE]"],

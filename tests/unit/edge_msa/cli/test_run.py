@@ -249,3 +249,15 @@ def test_a_library_error_after_a_signal_is_an_interrupt(
 def test_json_output_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"name": "\u6a21"})
     assert json.loads(capsys.readouterr().out.encode("ascii")) == {"name": "\u6a21"}
+
+
+def test_a_report_draws_records_or_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "stream.jsonl"
+    log.write_text('{"record": "stream", "version": 1}\n')
+    page = tmp_path / "page.html"
+    for arguments in ([], [str(tmp_path), "--stream", str(log)]):
+        assert run(["report", *arguments, "--output", str(page)]) == 2
+        assert "Pass either FOLDERS with records, or --stream FILE" in capsys.readouterr().err
+    assert run(["report", "--stream", str(log), "--output", str(page)]) == 0
+    assert "0 predictions" in capsys.readouterr().out
+    assert page.is_file()
