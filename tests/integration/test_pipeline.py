@@ -157,6 +157,9 @@ def test_evaluate_writes_predictions_and_metrics(pipeline_run: PipelineRun, tmp_
     evaluation = only_line(result.out)
     assert evaluation == json.loads(record.read_text())[0]
     assert set(evaluation["by_subset"]) == {subset.value for subset in Subset}
+    levels = evaluation["prediction_intervals"]["complete"]["lav"]
+    assert [item["coverage"] for item in levels] == sorted(item["coverage"] for item in levels)
+    assert "Prediction intervals on complete utterances" in result.err
     split = open_dataset(pipeline_run.data).split("test")
     rows = list(csv.DictReader(predictions.read_text().splitlines()))
     assert list(rows[0]) == ["id", "label", "subset", "score"]

@@ -11,6 +11,7 @@ from edge_msa_export.provenance import DataSource, Provenance, Validation, Valid
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest, TaskSpec, TextSpec
 from edge_msa_runtime.features import FeatureSource
+from edge_msa_runtime.intervals import Intervals
 
 WHEEL = "edge_msa_runtime-1.0-py3-none-any.whl"
 LANGUAGE = TextSpec("language/tokenizer.json", "encoder", "", 20, 0.0)
@@ -72,6 +73,14 @@ def test_readme_for_a_desktop_installs_tensorrt_with_pip(jetson_manifest: Manife
     assert "--system-site-packages" not in readme
     assert "cuda-python" not in readme
     assert f"edge-msa-run build {jetson_manifest.name}`" in readme
+
+
+def test_readme_explains_intervals_where_the_bundle_has_them(laptop_manifest: Manifest) -> None:
+    assert "prediction.interval" not in format_readme(laptop_manifest, WHEEL)
+    manifest = dataclasses.replace(laptop_manifest, intervals=Intervals((0.9,), (), {}, 31, {}, {}))
+    readme = " ".join(format_readme(manifest, WHEEL).split())
+    assert "contains the label of 90 % of utterances like those of the 31 videos of the validation split" in readme
+    assert ("labeled `uncertain`" in readme) == manifest.task.has_sign
 
 
 def test_readme_lists_backends_and_modalities(laptop_manifest: Manifest) -> None:

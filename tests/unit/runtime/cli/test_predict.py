@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime import InferenceError, Prediction, Session, load
+from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.cli.main import main
+from edge_msa_runtime.intervals import Intervals
 from tests.unit.runtime.fake_bundles import seal
 
 
@@ -58,6 +60,34 @@ def test_predict_reports_the_latency_without_loading(
     result = json.loads(out.splitlines()[-1])
     assert (result["latency_ms"], result["load_ms"]) == (second.latency_ms, total_load_ms)
     assert f"latency {second.latency_ms:.3f} ms" in out
+
+
+def test_predict_prints_the_interval_and_abstains(
+    make_bundle: Callable[..., Path], tmp_path: Path, frames: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = {"v": ((0.5, None),)}
+    intervals = Intervals((0.8, 0.9), (), {"vision": 4.0}, 99, {"onnxruntime": {"fp32": table}}, {})
+    task = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5), -3.0, 3.0)
+    bundle = make_bundle(backends=("onnxruntime",), task=task, intervals=intervals)
+    np.save(tmp_path / "v.npy", frames("vision", 4))
+    command = ["predict", str(bundle), "--vision", str(tmp_path / "v.npy"), "--json"]
+    assert main([*command, "--abstain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(" uncertain")
+    assert lines[1] == "90 % interval -3.00 to +3.00"
+    assert json.loads(lines[-1])["interval"] == [-3.0, 3.0]
+    assert main([*command, "--coverage", "0.8"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["interval"] == pytest.approx([result["score"] - 0.5, min(3.0, result["score"] + 0.5)])
+    assert main([*command, "--coverage", "80"]) == 2
+    assert "coverage must be a number between 0 and 1, such as 0.9, got 80.0." in capsys.readouterr().err
+    folder = tmp_path / "one"
+    folder.mkdir()
+    np.save(folder / "id.vision.npy", frames("vision", 4))
+    assert main(["predict", str(bundle), "--data", str(folder), "--abstain"]) == 0
+    header, row = csv.reader(capsys.readouterr().out.splitlines())
+    assert header == ["id", "split", "subset", "score", "label", "low", "high", "warnings"]
+    assert row[4:7] == ["uncertain", "-3.0", "3.0"]
 
 
 def test_predict_takes_a_text(make_text_bundle: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,9 +96,9 @@ def test_half_widths_with_context_use_the_adjusted_scores_of_samples_with_a_memo
     intervals = calibrate_intervals(scores, split, {("openvino", "fp32"): predictions}, {"a": perfect})
     context = intervals.half_widths_with_context["openvino"]["fp32"]
     assert set(context) == {"a"}
-    complete, index = context["a"][-1], COVERAGES.index(0.9)
-    assert complete[index] is not None
-    assert complete[index] < 0.5 * (intervals.half_widths["openvino"]["fp32"]["a"][-1][index] or np.inf)
+    index = COVERAGES.index(0.9)
+    alone = intervals.half_widths["openvino"]["fp32"]["a"][-1][index]
+    assert float(context["a"][-1][index] or np.inf) < 0.5 * float(alone or 0)
     none = calibrate_intervals(scores, split, {("openvino", "fp32"): predictions}, {"a": np.zeros(1000, np.float32)})
     assert not none.half_widths_with_context
 
