@@ -90,6 +90,8 @@ from edge_msa_runtime.session import Session
 
 BackendPrecision = Literal["auto", "fp32", "fp16", "int8"]
 DEFAULT_MODEL = Path("runs/calibrated")
+_MIN_VIDEOS = 19
+"""With fewer, 95 % coverage is not supported."""
 _KEY, _FAILURE = "cache_key", "gate_failure"
 _DEFAULTS = {("--precision", "auto"), ("--max-drop", "1")}
 
@@ -741,7 +743,14 @@ def _calibrate_intervals(
         if scores is None:
             return None
         predictions = {(item.backend, item.precision): item.predictions for item in measurements}
-        return calibrate_intervals(scores, split, predictions)
+        intervals = calibrate_intervals(scores, split, predictions)
+    if intervals.videos < _MIN_VIDEOS:
+        print_note(
+            f"The validation split has {intervals.videos} videos, so prediction intervals are wide. Above "
+            f"{intervals.videos / (intervals.videos + 1):.0%} coverage, they are the whole scale. More validation "
+            "videos make them narrower."
+        )
+    return intervals
 
 
 def _program_notes(export: ProgramExport) -> Iterator[str]:
