@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         bench_students,
         bench_training,
     )
+    from edge_msa.workflows.bench_streams import StreamBenchmark, bench_streams
     from edge_msa.workflows.calibrate import calibrate
     from edge_msa.workflows.compare import StudentComparison, compare
     from edge_msa.workflows.data import convert_data, encode_data, inspect_data, save_data
@@ -90,6 +91,7 @@ __all__ = [
     "RunError",
     "RunUsageError",
     "SearchResult",
+    "StreamBenchmark",
     "StreamPage",
     "StudentComparison",
     "SweepResult",
@@ -101,6 +103,7 @@ __all__ = [
     "bench_almt",
     "bench_long_windows",
     "bench_runtime",
+    "bench_streams",
     "bench_students",
     "bench_training",
     "calibrate",
@@ -155,6 +158,7 @@ _MODULES = {
         "bench_students",
         "bench_training",
     ),
+    "edge_msa.workflows.bench_streams": ("StreamBenchmark", "bench_streams"),
     "edge_msa.workflows.calibrate": ("calibrate",),
     "edge_msa.workflows.compare": ("StudentComparison", "compare"),
     "edge_msa.workflows.data": ("convert_data", "encode_data", "inspect_data", "save_data"),

@@ -14,6 +14,7 @@ from edge_msa.cli.help import Command, DefaultCommandGroup
 from edge_msa.cli.options import (
     ADVANCED,
     BenchBackend,
+    BundleBackend,
     Host,
     Json,
     Keep,
@@ -21,6 +22,7 @@ from edge_msa.cli.options import (
     Record,
     RemotePython,
     Repeats,
+    Seed,
     SshOption,
     Threads,
 )
@@ -28,6 +30,7 @@ from edge_msa.cli.paths import INPUT
 
 if TYPE_CHECKING:
     from edge_msa.workflows.bench import Benchmark, Measurements
+    from edge_msa.workflows.bench_streams import StreamBenchmark
 
 Rate = Annotated[
     float | None,
@@ -159,7 +162,7 @@ def bench_runtime(
     """
     from edge_msa.workflows.bench import bench_runtime as run
 
-    _print_measurements(run(bundle, threads=threads, repeats=repeats), json=json)
+    _print_table(run(bundle, threads=threads, repeats=repeats), json=json)
 
 
 @bench_app.command("students", cls=Command)
@@ -171,7 +174,7 @@ def bench_students(threads: Threads = 1, repeats: Repeats = 200, json: Json = Fa
     """
     from edge_msa.workflows.bench import bench_students as run
 
-    _print_measurements(run(threads=threads, repeats=repeats), json=json)
+    _print_table(run(threads=threads, repeats=repeats), json=json)
 
 
 @bench_app.command("almt", cls=Command)
@@ -185,7 +188,49 @@ def bench_almt(threads: Threads = 1, repeats: Repeats = 200, json: Json = False)
     """
     from edge_msa.workflows.bench import bench_almt as run
 
-    _print_measurements(run(threads=threads, repeats=repeats), json=json)
+    _print_table(run(threads=threads, repeats=repeats), json=json)
+
+
+@bench_app.command("streams", cls=Command)
+def bench_streams(
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[BUNDLES]",
+            help="Bundles of students that were trained on the synthetic data.",
+            show_default="the default student, trained in runs if it does not exist",
+        ),
+        INPUT,
+    ] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scenario",
+            metavar="NAME",
+            help="Scenario to play: a name, or a JSON file. Repeat the option for several.",
+            show_default="clean, late-start, lossy, bursty, returning and lagging",
+        ),
+    ] = None,
+    backend: BundleBackend = "auto",
+    utterances: Annotated[
+        int, typer.Option("--utterances", metavar="N", min=2, max=4000, help="Number of test utterances to play.")
+    ] = 1000,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Measure predictions against the optimum while streams lose data.
+
+    Plays scenarios, in which modalities start late, lag, lose frames and return, for synthetic utterances. Predicts
+    every 0.4 s. The regret of a prediction is its expected error minus that of the optimal prediction, which is known
+    exactly. Baselines hold the last prediction, repeat the last frame, use only the newest frames, or use none.
+
+    Example:
+        edge-msa bench streams bundle-laptop --scenario lossy --scenario bursty
+    """
+    from edge_msa.workflows.bench_streams import bench_streams as run
+
+    benchmark = run(bundles, scenarios=scenario or None, backend=backend, utterances=utterances, seed=seed)
+    _print_table(benchmark, json=json)
 
 
 @bench_app.command("training", cls=Command)
@@ -199,7 +244,7 @@ def bench_training(json: Json = False) -> None:
     """
     from edge_msa.workflows.bench import bench_training as run
 
-    _print_measurements(run(), json=json)
+    _print_table(run(), json=json)
 
 
 def _print_benchmark(benchmark: Benchmark, output: Path | None, *, json: bool) -> None:
@@ -212,9 +257,9 @@ def _print_benchmark(benchmark: Benchmark, output: Path | None, *, json: bool) -
         print_json(benchmark.to_json())
 
 
-def _print_measurements(measurements: Measurements, *, json: bool) -> None:
+def _print_table(table: Measurements | StreamBenchmark, *, json: bool) -> None:
     from edge_msa.console import print_json, print_result
 
-    print_result(str(measurements))
+    print_result(str(table))
     if json:
-        print_json(measurements.to_json())
+        print_json(table.to_json())

@@ -24,6 +24,7 @@ ARGUMENTS = {
     "explain": ["RUN"],
     "bench bundle": ["BUNDLES"],
     "bench runtime": ["[BUNDLE]"],
+    "bench streams": ["[BUNDLES]"],
     "config show": ["[MODEL]"],
     "config validate": ["FILE"],
     "data inspect": ["FILE"],
