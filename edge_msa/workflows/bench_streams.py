@@ -59,7 +59,8 @@ def _row(item: StreamRegret) -> Row:
     ratios: dict[str, Cell] = {}
     for name in LAST_VALUE:
         ratio, key = item.ratios.get(name), f"relative_to_{name.replace(' ', '_')}"
-        ratios |= {key: ratio and ratio.value, f"{key}_low": ratio and ratio.low, f"{key}_high": ratio and ratio.high}
+        for column, end in ((key, "value"), (f"{key}_low", "low"), (f"{key}_high", "high")):
+            ratios[column] = None if ratio is None else getattr(ratio, end)
     return {
         "scenario": item.scenario,
         "model": item.model,
