@@ -30,6 +30,7 @@ class Graphs:
         backend: the backend that runs the graphs.
         precision: the precision of the graphs.
         device: the requested device until the first graph is loaded, then the device that the graph runs on.
+        is_closed: whether the graphs were released.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, precision: str, *, strict: bool, load_ms: float = 0.0) -> None:
@@ -41,7 +42,7 @@ class Graphs:
         self._strict = strict
         # Threads look graphs up without the lock. They load graphs with it, so that no graph is compiled twice.
         self._lock = threading.RLock()
-        self._is_closed = False
+        self.is_closed = False
         self._steps: dict[str, ProgramPool[StepProgram]] = {}
         self._windows: dict[GraphKey, ProgramPool[WindowProgram]] = {}
         self._text_encoders: dict[int, ProgramPool[TextEncoderProgram]] = {}
@@ -71,14 +72,9 @@ class Graphs:
         """Milliseconds spent so far on opening the bundle and the backend and on loading graphs."""
         return sum(self._load_times)
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the graphs were released."""
-        return self._is_closed
-
     def check_open(self) -> None:
         """Raise a UsageError if the graphs are closed."""
-        if self._is_closed:
+        if self.is_closed:
             raise closed_error()
 
     def window_key(self, subset: Subset, frames: Mapping[str, Frames]) -> GraphKey | None:
@@ -171,7 +167,7 @@ class Graphs:
     def close(self) -> None:
         """Release every loaded graph. Programs that are running are released when they have ended."""
         with self._lock:
-            self._is_closed = True
+            self.is_closed = True
             pools = (*self._steps.values(), *self._windows.values(), *self._text_encoders.values(), self._fuse)
         for pool in pools:
             if pool is not None:
@@ -247,7 +243,7 @@ class Graphs:
 
         pool = ProgramPool(create, self.backend.options.workers)
         pool.give(pool.take())
-        if self._is_closed:  # by a signal handler, which runs in this thread and does not wait for the lock
+        if self.is_closed:  # by a signal handler, which runs in this thread and does not wait for the lock
             pool.close()
         return pool
 

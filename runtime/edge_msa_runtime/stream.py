@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from edge_msa_runtime.conversation import Conversation
 from edge_msa_runtime.errors import EdgeMsaError, UsageError
 from edge_msa_runtime.inputs.validation import range_warnings
 from edge_msa_runtime.log_notes import LOGGER
-from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.modalities import MODALITIES, Subset
 from edge_msa_runtime.prediction import Prediction, make_prediction
 from edge_msa_runtime.streams.asynchronous import predict_regularly
 from edge_msa_runtime.streams.channel import NEVER, Channel
@@ -22,7 +23,7 @@ from edge_msa_runtime.streams.encoding import Encoding
 from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
 from edge_msa_runtime.streams.frame_channel import FrameChannel
 from edge_msa_runtime.streams.frame_queue import Chunk
-from edge_msa_runtime.streams.times import BadTimestampError, check_period, check_time, count_frames, count_words
+from edge_msa_runtime.streams.times import BadTimeError, check_period, check_time, count_frames, count_words
 from edge_msa_runtime.streams.word_channel import WordChannel
 from edge_msa_runtime.text.encoders import require_text_encoder
 from edge_msa_runtime.text.words import Word, parse_words
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.streams.options import StreamOptions
     from edge_msa_runtime.text.encoders import TextEncoder
 
+_SUBSETS = {subset.modalities: subset.value for subset in Subset}
 _UNDECIDED, _TIMED, _UNTIMED, _CLOSED = range(4)
 
 
@@ -80,7 +82,7 @@ class Stream:
         self._masks_bad = options.bad_frames == "mask"
         self._max_queue = options.max_queue
         self._max_jump = options.max_jump
-        rates = {name: spec.features.rate_hz for name, spec in manifest.modalities.items()}
+        rates = {name: manifest.modalities[name].features.rate_hz for name in MODALITIES if name in manifest.modalities}
         self._periods = {name: 1 / rate if rate else None for name, rate in rates.items()}
         # The first lock is held only to look at or change queues, counters and times, the second while graphs run.
         # A thread that needs both takes the second one first.
@@ -90,13 +92,14 @@ class Stream:
         self._shown: dict[str, Encoding] = {}  # what the last prediction used
         self._conversation = Conversation(manifest.context if options.context else None)
         self._events: list[StreamEvent] = []
+        self._may_warn = False  # whether predictions can have warnings
         self._start()
 
     def _start(self) -> None:
         """Start the time of the stream."""
         self._mode = _UNDECIDED
         self._latest = NEVER  # newest event time of any modality
-        self._jump_limit = math.inf  # for timestamps
+        self._jump_limit = sys.float_info.max  # for timestamps
         self._earliest_at = NEVER  # for predictions
         self._voice = NEVER  # when voice was last heard
 
@@ -165,43 +168,39 @@ class Stream:
         except (KeyError, TypeError):
             raise self._unknown(modality) from None
         arrived = self._clock()
+        step = self._periods[modality] if period is None else period
         try:
-            rows, mask, is_far = self._validate(modality, frames, valid, mask_bad=self._masks_bad)
-            count = len(rows) if mask is None else len(mask)
-            if timestamp is None:
-                if period is not None:
-                    raise UsageError("period needs a timestamp. Pass both, or none.")  # noqa: TRY301
-                first, step = arrived, 0.0
-            else:
-                first = timestamp if type(timestamp) is float else check_time("timestamp", timestamp)
-                known = self._periods[modality]
-                step = known if period is None and known else check_period(modality, period, count)
+            rows, mask, is_far = self._validate(modality, frames, valid, self._masks_bad)
         except UsageError as error:
             self._refuse(channel, count_frames(frames), error)
             return
+        size = len(rows) if mask is None else len(mask)
+        if is_far:
+            self._may_warn = True
         try:
             with self._lock:
-                if (
-                    self._mode == _TIMED
-                    and timestamp is not None
-                    and mask is None
-                    and count
+                if (  # the usual case: a chunk of valid frames after all others
+                    type(timestamp) is float
+                    and type(step) is float
                     and type(channel) is FrameChannel
-                    and channel.frontier < first <= self._jump_limit
-                    and step <= self._max_jump
+                    and mask is None
+                    and size
+                    and channel.frontier < timestamp <= self._jump_limit
+                    and 0.0 < step <= self._max_jump
+                    and self._mode == _TIMED
                     and not self._graphs.is_closed
                 ):
-                    last = first + step * (count - 1)
-                    channel.append(Chunk(first, last, count, rows, arrived, step, is_far))
+                    last = timestamp + step * (size - 1)
+                    is_full = channel.append(timestamp, last, size, rows, arrived, step, is_far) > self._max_queue
                     if last > self._latest:
                         self._latest = last
                         self._jump_limit = last + self._max_jump
                 else:
-                    chunk = Chunk(first, first, count, rows, arrived, step, is_far, None, mask)
-                    channel = self._insert(modality, chunk, timed=timestamp is not None)
-                is_full = channel.held > self._max_queue
+                    chunk = Chunk(arrived, arrived, size, rows, arrived, 0.0, is_far, None, mask)
+                    channel = self._insert(modality, chunk, timestamp, period)
+                    is_full = channel.held > self._max_queue
         except UsageError as error:
-            self._refuse(channel, count, error, is_soft=isinstance(error, BadTimestampError))
+            self._refuse(channel, size, error, is_soft=isinstance(error, BadTimeError))
             return
         if is_full:
             self._make_room(channel)
@@ -259,11 +258,12 @@ class Stream:
                 self._decide(timed=timed)
                 channel.insert(timed_words, arrived, self._note, timed=timed)
                 self._channels["language"] = channel
+                self._may_warn = True
                 if timed and timed_words:
                     self._move_on(newest)
                 is_full = channel.held > self._max_queue
         except UsageError as error:
-            self._refuse(channel, count, error, is_soft=isinstance(error, BadTimestampError))
+            self._refuse(channel, count, error, is_soft=isinstance(error, BadTimeError))
             return
         if is_full:
             self._make_room(channel)
@@ -418,9 +418,7 @@ class Stream:
         with self._lock:
             self._mode = _CLOSED
             for channel in self._channels.values():
-                channel.tally.forgotten += channel.tally.queued
-                channel.tally.queued = 0
-                channel.drop_queue()
+                channel.close()
         if self._encoding_lock.acquire(blocking=False):  # else a prediction still needs the states
             try:
                 for channel in self._channels.values():
@@ -461,7 +459,7 @@ class Stream:
 
     def _check_jump(self, time: float) -> None:
         if time > self._jump_limit:
-            raise BadTimestampError(
+            raise BadTimeError(
                 f"A time must be at most {self._max_jump:g} s after the newest time of the stream, {self._latest:g} s, "
                 f"got {time:g}. Pass seconds, or create the stream with a larger max_jump."
             )
@@ -471,27 +469,25 @@ class Stream:
             self._latest = time
             self._jump_limit = time + self._max_jump
 
-    def _insert(self, modality: str, chunk: Chunk, *, timed: bool) -> FrameChannel:
-        """Queue a chunk whose `last` is not known yet, in any case that `push` does not treat itself."""
+    def _insert(self, modality: str, chunk: Chunk, timestamp: Any, period: Any) -> FrameChannel:
+        """Queue a chunk that has no times yet, in any case that `push` does not treat itself."""
         self._check_usable()
         channel = self._frame_channel(modality)
-        if timed:
-            self._check_jump(chunk.first)
-            if chunk.period > self._max_jump:
-                raise BadTimestampError(
-                    f"period must be at most {self._max_jump:g} s, got {chunk.period:g}. "
-                    "Pass seconds, or create the stream with a larger max_jump."
-                )
-        self._decide(timed=timed)
+        if timestamp is not None:
+            first = check_time("timestamp", timestamp)
+            known = self._periods[modality]
+            step = known if period is None and known else check_period(modality, period, chunk.size, self._max_jump)
+            self._check_jump(first)
+            chunk = chunk._replace(first=first, last=first + step * (chunk.size - 1), period=step)
+        elif period is not None:
+            raise UsageError("period needs a timestamp. Pass both, or none.")
+        self._decide(timed=timestamp is not None)
         self._channels[modality] = channel
-        if not chunk.size:
-            return channel
-        if timed:
-            chunk = chunk._replace(last=chunk.first + chunk.period * (chunk.size - 1))
+        if chunk.size and timestamp is None:
+            channel.append_untimed(chunk, self._note)
+        elif chunk.size:
             channel.insert(chunk, self._note)
             self._move_on(chunk.last)
-        else:
-            channel.append_untimed(chunk, self._note)
         return channel
 
     def _frame_channel(self, modality: str) -> FrameChannel:
@@ -538,7 +534,8 @@ class Stream:
     def _note(self, kind: str, modality: str, count: int, timestamp: float, message: str) -> None:
         """Keep an event until the locks are released."""
         if self._options.on_event is not None:
-            self._events.append(StreamEvent(kind, modality, count, timestamp, message))
+            with self._lock:
+                self._events.append(StreamEvent(kind, modality, count, timestamp, message))
 
     def _emit(self) -> None:
         """Report the events so far. Call it without locks."""
@@ -633,7 +630,8 @@ class Stream:
                     channel.encoding, items, self._graphs, lambda *note: notes.append(note), timed=self._mode == _TIMED
                 )
             except BaseException:
-                self._give_back(channel, items, count)
+                with self._lock:
+                    channel.give_back(items)
                 raise
             channel.tally.missing += missing
             for note in notes:
@@ -642,16 +640,6 @@ class Stream:
         if isinstance(channel, WordChannel):
             channel.finish(encoding, self._graphs)
         return encoding
-
-    def _give_back(self, channel: Channel, items: Sequence[Any], count: int) -> None:
-        """Put back items that could not be encoded."""
-        with self._lock:
-            channel.tally.encoded -= count
-            if self._mode == _CLOSED:
-                channel.tally.forgotten += count
-            else:
-                channel.tally.queued += count
-                channel.restore(items)
 
     def _encode_window(self, channel: Channel, at: float, moment: float) -> Encoding:
         """Return an encoding whose state is the frames of a modality in the window before a moment."""
@@ -695,70 +683,74 @@ class Stream:
         with self._lock:
             limit, moment = self._moment(at)
             self._earliest_at = moment
-        shown, ages, states = self._collect(limit, moment, is_final=is_final)
-        self._shown = shown
+        states, ages, masked, arrived = self._collect(limit, moment, is_final=is_final)
         if not states:
             raise self._nothing()
-        graphs, subset = self._graphs, Subset.of(states)
-        outputs = graphs.fuse(states) if self._options.window is None else graphs.run(subset, states)
+        graphs, shown, subset = self._graphs, self._shown, _SUBSETS[tuple(states)]
+        outputs = graphs.fuse(states) if self._options.window is None else graphs.run(Subset(subset), states)
         conversation = self._conversation
-        with_context = conversation.adjusts(subset.value)
-        adjusted = conversation.adjust(outputs, subset.value) if with_context else outputs
-        warnings = range_warnings([name for name in states if shown[name].is_far])
-        if "language" in states and (text := shown["language"].text) is not None:
-            warnings += text.warnings
-        arrived = max([shown[name].arrived for name in states])
+        with_context = conversation.adjusts(subset)
         prediction = make_prediction(
-            adjusted,
+            conversation.adjust(outputs, subset) if with_context else outputs,
             self._task,
-            subset=subset.value,
+            subset=subset,
             backend=graphs.backend.name,
             device=graphs.device,
             precision=graphs.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
-            warnings=warnings,
+            warnings=_warnings(states, shown) if self._may_warn else (),
             intervals=self._intervals,
             counts=None if self._intervals is None else {name: shown[name].frames for name in states},
             with_context=with_context,
             ages=ages,
-            masked={name: encoding.masked_share for name, encoding in shown.items()},
+            masked=masked,
             delay_ms=(self._clock() - arrived) * 1e3,
         )
         if is_final:
-            conversation.add(outputs, subset.value)
+            conversation.add(outputs, subset)
         return prediction
 
     def _collect(
         self, limit: float, moment: float, *, is_final: bool
-    ) -> tuple[dict[str, Encoding], dict[str, float], dict[str, Any]]:
-        """Encode what counts, and return the encoding and the age of each modality, and the states of those present.
+    ) -> tuple[dict[str, Any], dict[str, float], dict[str, float], float]:
+        """Encode what counts for a prediction.
 
-        With a window, the states are the frames themselves.
+        Returns:
+            The state of each modality that is present, or its frames if the stream has a window; the age of each
+            modality; its share of masked frames; and when the newest frame of those present arrived.
         """
-        options = self._options
-        shown: dict[str, Encoding] = {}
-        ages: dict[str, float] = {}
+        graphs, lock, options = self._graphs, self._lock, self._options
+        max_age, max_gaps, has_window = options.max_age, options.max_gap, options.window is not None
         states: dict[str, Any] = {}
+        ages: dict[str, float] = {}
+        masked: dict[str, float] = {}
+        shown: dict[str, Encoding] = {}
+        newest_arrival = NEVER
         for name, channel in self._channels.items():
-            if options.window is None:
-                encoding = self._encode(channel, limit, is_final=is_final)
-            else:
+            if has_window:
                 encoding = self._encode_window(channel, limit, moment)
+            elif channel.encode_next(limit, graphs, lock):
+                encoding = channel.encoding
+            else:
+                encoding = self._encode(channel, limit, is_final=is_final)
             newest = encoding.newest_valid
             if newest == NEVER:
                 continue
             age = moment - newest
-            if age > options.max_age:
+            if age > max_age:
                 self._expire(channel, newest, moment)
                 continue
             shown[name] = encoding
             ages[name] = age
-            is_absent = age > options.max_gap[name] and moment - channel.bound > options.max_gap[name]
-            if is_absent or channel.is_absent:
-                self._mark_absent(channel, age, moment, is_absent=is_absent)
-            if encoding.state is not None and not is_absent:
+            masked[name] = encoding.masked_share if encoding.masked else 0.0
+            if (age > max_gaps[name] or channel.is_absent) and self._check_absent(channel, age, moment):
+                continue
+            if encoding.state is not None:
                 states[name] = encoding.state
-        return shown, ages, states
+                if encoding.arrived > newest_arrival:  # noqa: PLR1730 - max is slower, and this is in every prediction
+                    newest_arrival = encoding.arrived
+        self._shown = shown
+        return states, ages, masked, newest_arrival
 
     def _end_utterance(self, at: float | None) -> Prediction | None:
         with self._lock:
@@ -812,15 +804,22 @@ class Stream:
             message = f"{channel.name} was forgotten: nothing for more than {self._options.max_age:g} s"
             self._note("expired", channel.name, 0, moment, message)
 
-    def _mark_absent(self, channel: Channel, age: float, moment: float, *, is_absent: bool) -> None:
-        """Report that a modality is absent now, or that it is back."""
-        if is_absent == channel.is_absent:
-            return
-        channel.is_absent = is_absent
-        if is_absent:
-            self._note("absent", channel.name, 0, moment, f"{channel.name} is absent: nothing for {age:g} s")
-        else:
-            self._note("returned", channel.name, 0, moment, f"{channel.name} is back")
+    def _check_absent(self, channel: Channel, age: float, moment: float) -> bool:
+        """Return whether a modality is absent, and report it if it was not before, or is back."""
+        max_gap = self._options.max_gap[channel.name]
+        is_absent = age > max_gap and moment - channel.bound > max_gap
+        if is_absent != channel.is_absent:
+            channel.is_absent = is_absent
+            kind = "absent" if is_absent else "returned"
+            message = f"{channel.name} is {'absent' if is_absent else 'back'}: its newest frame is {age:g} s old"
+            self._note(kind, channel.name, 0, moment, message)
+        return is_absent
+
+
+def _warnings(names: Iterable[str], shown: Mapping[str, Encoding]) -> tuple[str, ...]:
+    """Return the warnings of a prediction from some modalities."""
+    text = shown["language"].text if "language" in names else None
+    return range_warnings([name for name in names if shown[name].is_far]) + (() if text is None else text.warnings)
 
 
 class _FrameCollector:

@@ -76,7 +76,7 @@ class InputValidator:
         return validated, far
 
     def validate_chunk(
-        self, name: str, frames: Any, mask: Any, *, mask_bad: bool = False
+        self, name: str, frames: Any, mask: Any, mask_bad: bool = False
     ) -> tuple[Frames, NDArray[np.bool_] | None, bool]:
         """Return the valid frames (n, d) of a modality as an array of their own, so that the caller may reuse his.
 
@@ -92,12 +92,16 @@ class InputValidator:
         Raises:
             UsageError: as in `validate`.
         """
-        is_exact = type(frames) is np.ndarray and frames.dtype == _FLOAT32
+        is_exact = type(frames) is np.ndarray and frames.dtype is _FLOAT32
         array: Frames = frames.copy() if is_exact else as_float32(name, frames)
         shape = array.shape
         if len(shape) != 2 or shape[1] != self._dims[name]:
             raise self._shape_error(name, array)
-        valid = None if is_exact and mask is None else _valid_mask(name, array, mask)
+        if is_exact and mask is None:  # what sensors send most of the time
+            power: Any = np.vdot(array, array)
+            if power < _INFINITY:
+                return array, None, power > self._limits.get(name, _INFINITY) * shape[0]
+        valid = _valid_mask(name, array, mask)
         if not is_exact:
             array = np.array(array, np.float32)
         rows = array if valid is None else array[valid]

@@ -13,6 +13,8 @@ from edge_msa_runtime.streams.encoding import Encoding
 from edge_msa_runtime.streams.events import Tally
 
 if TYPE_CHECKING:
+    import threading
+
     from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.streams.options import StreamOptions
 
@@ -32,17 +34,19 @@ class Channel(abc.ABC):
         newest: largest event time of an item in seconds.
         bound: nothing before this time will come.
         floor: end of the previous utterance.
-        frontier: an item after this time is newer than everything known.
+        frontier: an item after this time is newer than everything known. It is at least 0.
         heard: event time of the newest valid item.
         is_absent: whether the last prediction found the modality absent.
+        is_closed: whether the stream was closed.
     """
 
     def __init__(self, name: str, options: StreamOptions) -> None:
         self.name = name
         self.tally = Tally()
         self.encoding = Encoding()
-        self.newest = self.bound = self.floor = self.frontier = self.heard = NEVER
-        self.is_absent = False
+        self.newest = self.bound = self.floor = self.heard = NEVER
+        self.frontier = 0.0
+        self.is_absent = self.is_closed = False
         self._lateness = options.lateness[name]
         self._max_age = options.max_age
         self._rejects_late = options.late_frames == "error"
@@ -71,6 +75,11 @@ class Channel(abc.ABC):
     @abc.abstractmethod
     def take(self, limit: float) -> Sequence[Any]:
         """Remove and return the items up to a time, oldest first."""
+
+    def encode_next(self, at: float, graphs: Graphs, lock: threading.RLock) -> bool:
+        """Encode what is in the queue, if that is the most common case, and return whether it was."""
+        del at, graphs, lock
+        return False
 
     @abc.abstractmethod
     def peek(self, limit: float) -> Sequence[Any]:
@@ -131,8 +140,25 @@ class Channel(abc.ABC):
         self.tally.queued = 0
         self.drop_queue()
         self.newest = self.bound = self.heard = NEVER
-        self.frontier = self.floor
+        self.frontier = max(self.floor, 0.0)
         self.is_absent = False
+
+    def give_back(self, items: Sequence[Any]) -> None:
+        """Put back items that were taken and counted as encoded, but could not be encoded."""
+        count = self.count_valid(items)
+        self.tally.encoded -= count
+        if self.is_closed:
+            self.tally.forgotten += count
+        else:
+            self.tally.queued += count
+            self.restore(items)
+
+    def close(self) -> None:
+        """Forget the queue for ever."""
+        self.is_closed = True
+        self.tally.forgotten += self.tally.queued
+        self.tally.queued = 0
+        self.drop_queue()
 
     def end_utterance(self, at: float) -> None:
         """Forget the encoding and the items up to a time. They are counted as used."""

@@ -11,6 +11,8 @@ from edge_msa_runtime.streams.channel import NEVER, Channel
 from edge_msa_runtime.streams.frame_queue import Chunk, FrameQueue, KnownTimes
 
 if TYPE_CHECKING:
+    import threading
+
     from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.inputs.validation import Frames
     from edge_msa_runtime.streams.channel import Note
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 # Times of the same frame differ a little if they were computed from the first frames of different chunks.
 _SAME_PERIODS, _SAME_SECONDS = 0.01, 1e-6
+_new_chunk = tuple.__new__
 _MAX_STEP = 1.5  # periods from a frame to the next one, if none is missing
 
 
@@ -40,14 +43,19 @@ class FrameChannel(Channel):
         """Return the time up to which frames can be encoded for good before a prediction at `at`."""
         return min(at, self.watermark)
 
-    def append(self, chunk: Chunk) -> None:
-        """Queue valid frames after the frontier."""
-        self._queue.append(chunk)
+    def append(
+        self, first: float, last: float, size: int, rows: Frames, arrived: float, period: float, is_far: bool
+    ) -> int:
+        """Queue valid frames after the frontier, and return the number of frames in the queue."""
+        queue = self._queue
+        # The constructor of a named tuple takes twice as long.
+        queue.chunks.append(_new_chunk(Chunk, (first, last, size, rows, arrived, period, is_far, None, None)))
+        queue.held = held = queue.held + size
         self._changes += 1
-        self.tally.queued += chunk.size
-        self.newest = self.heard = last = chunk.last
-        period = chunk.period
-        self.frontier = last + (_SAME_PERIODS * period if period > _SAME_SECONDS / _SAME_PERIODS else _SAME_SECONDS)
+        self.tally.queued += size
+        self.newest = self.heard = last
+        self.frontier = last + _SAME_PERIODS * period + _SAME_SECONDS
+        return held
 
     def append_untimed(self, chunk: Chunk, note: Note) -> None:
         """Queue frames after all others."""
@@ -74,7 +82,7 @@ class FrameChannel(Channel):
             UsageError: a frame is late or a duplicate, and the stream refuses these. Nothing changes.
         """
         times = chunk.all_times()
-        same = max(_SAME_PERIODS * chunk.period, _SAME_SECONDS)
+        same = _SAME_PERIODS * chunk.period + _SAME_SECONDS
         kept: Mask = (times > self.newest - self._lateness) & (times >= self.bound) & (times > self.floor)
         if times[0] <= self.frontier:
             repeated = self._known.find(times, self._queue, same)
@@ -122,8 +130,47 @@ class FrameChannel(Channel):
         chunks = self._queue.take(limit)
         if chunks:
             self._changes += 1
-            self._known.add(chunks)
+            for chunk in chunks:
+                self._known.add(chunk)
         return chunks
+
+    def encode_next(self, at: float, graphs: Graphs, lock: threading.RLock) -> bool:
+        """Encode the only chunk of the queue if it follows the encoding without a gap."""
+        with lock:
+            queue = self._queue
+            chunks = queue.chunks
+            if len(chunks) != 1 or self._lateness:
+                return False
+            chunk = chunks[0]
+            encoding = self.encoding
+            last, period = chunk.last, chunk.period
+            reach = _MAX_STEP * period if period else self._max_age
+            if (
+                last > at
+                or chunk.times is not None
+                or chunk.valid is not None
+                or chunk.first - encoding.newest_valid > reach
+                or reach > self._max_age
+            ):
+                return False
+            chunks.clear()
+            queue.held = 0
+            size = chunk.size
+            self._known.chunks.append((chunk.first, last, size, period, None))
+            self.tally.queued -= size
+            self.tally.encoded += size
+        try:
+            encoding.state = graphs.step_one(self.name, chunk.rows, encoding.state)
+        except BaseException:
+            with lock:
+                self.give_back((chunk,))
+            raise
+        encoding.valid += size
+        encoding.newest = encoding.newest_valid = last
+        encoding.arrived = chunk.arrived
+        if chunk.is_far:
+            encoding.is_far = True
+        return True
 
     def peek(self, limit: float) -> Sequence[Chunk]:
         """Return the frames up to a time."""

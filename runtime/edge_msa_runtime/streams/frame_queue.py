@@ -131,23 +131,28 @@ class FrameQueue:
 
 
 class KnownTimes:
-    """Times of the newest chunks that were encoded, to tell duplicates from late frames. Its memory is bounded."""
+    """Times of the newest chunks that were encoded, to tell duplicates from late frames. Its memory is bounded.
+
+    Attributes:
+        chunks: first, last, size, period and times of each chunk.
+    """
+
+    __slots__ = ("chunks",)
 
     _MAX_CHUNKS = 256
 
     def __init__(self) -> None:
-        self._chunks: deque[tuple[float, float, int, float, Times | None]] = deque(maxlen=self._MAX_CHUNKS)
+        self.chunks: deque[tuple[float, float, int, float, Times | None]] = deque(maxlen=self._MAX_CHUNKS)
 
-    def add(self, chunks: Iterable[Chunk]) -> None:
-        """Remember chunks."""
-        for chunk in chunks:
-            self._chunks.append((chunk.first, chunk.last, chunk.size, chunk.period, chunk.times))
+    def add(self, chunk: Chunk) -> None:
+        """Remember a chunk."""
+        self.chunks.append((chunk.first, chunk.last, chunk.size, chunk.period, chunk.times))
 
     def find(self, times: Times, queue: FrameQueue, tolerance: float) -> Mask:
         """Return which of some ascending times (n,) are within `tolerance` of a remembered or a queued frame."""
         found = np.zeros(len(times), np.bool_)
         earliest, latest = float(times[0]) - tolerance, float(times[-1]) + tolerance
-        for first, last, count, period, known in self._chunks:
+        for first, last, count, period, known in self.chunks:
             if first <= latest and last >= earliest:
                 found |= _near(times, frame_times(first, period, count) if known is None else known, tolerance)
         for chunk in queue.chunks:

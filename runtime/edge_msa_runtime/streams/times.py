@@ -8,8 +8,8 @@ from typing import Any
 from edge_msa_runtime.errors import UsageError
 
 
-class BadTimestampError(UsageError):
-    """A timestamp is too far in the future of a stream.
+class BadTimeError(UsageError):
+    """A time or a period is invalid, or too far in the future of a stream.
 
     What to do: Pass seconds, or create the stream with a larger max_jump.
     """
@@ -19,33 +19,35 @@ def check_time(what: str, value: Any) -> float:
     """Return an event time as a float.
 
     Raises:
-        UsageError: it is not a finite number of seconds of at least 0. The message starts with `what`.
+        BadTimeError: it is not a finite number of seconds of at least 0. The message starts with `what`.
     """
     try:
         seconds = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise UsageError(f"{what} must be a finite number of seconds, at least 0, got {value!r:.60}.")
+        raise BadTimeError(f"{what} must be a finite number of seconds, at least 0, got {value!r:.60}.")
     return seconds
 
 
-def check_period(modality: str, period: Any, count: int) -> float:
+def check_period(modality: str, period: Any, count: int, longest: float) -> float:
     """Return the seconds between the frames of a push; 0 if it is not known and not needed.
 
     Raises:
-        UsageError: it is not a positive number, or is needed but not known.
+        BadTimeError: it is not a positive number of at most `longest`, or is needed but not known.
     """
     if period is None:
         if count > 1:
-            raise UsageError(f"{modality} has no frame rate in the bundle. Pass period, in seconds between frames.")
+            raise BadTimeError(f"{modality} has no frame rate in the bundle. Pass period, in seconds between frames.")
         return 0.0
     try:
         seconds = math.nan if isinstance(period, (bool, str, bytes)) else float(period)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise UsageError(f"period must be a positive number of seconds, got {period!r:.60}.")
+    if not 0 < seconds <= longest:
+        raise BadTimeError(
+            f"period must be a positive number of seconds, at most max_jump, {longest:g}, got {period!r:.60}."
+        )
     return seconds
 
 
