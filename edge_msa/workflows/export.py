@@ -742,7 +742,7 @@ def _calibrate_intervals(
         scores = collect_scores(dataset.task, split, predict)
         if scores is None:
             return None
-        predictions = {(item.backend, item.precision): item.predictions for item in measurements}
+        predictions = {(item.backend, item.precision): item.predictions for item in measurements if item.predictions}
         intervals = calibrate_intervals(scores, split, predictions)
     if intervals.videos < _MIN_VIDEOS:
         print_note(
