@@ -15,8 +15,13 @@ from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.intervals import HalfWidths, Intervals
 from edge_msa_runtime.modalities import Subset
 
-COMPLETE, MISSING_FRAMES = "complete", "missing frames"
+COMPLETE, MISSING_FRAMES, WITH_CONTEXT = "complete", "missing frames", "with context"
 """Conditions under which intervals are measured."""
+_TITLES = {
+    COMPLETE: "complete utterances",
+    MISSING_FRAMES: "utterances with missing frames",
+    WITH_CONTEXT: "complete utterances, with scores that the conversation memory has adjusted",
+}
 _SHOWN = (0.8, 0.9)
 """Coverages in the printed table."""
 _NORMAL = 1.96
@@ -73,6 +78,8 @@ def measure_quality(
     scores: FloatArray,
     subset: Subset,
     stated: StatedIntervals,
+    *,
+    with_context: BoolArray | None = None,
 ) -> tuple[CoverageLevel, ...]:
     """Measure the intervals of predictions from one subset, at each coverage that the bundle states.
 
@@ -84,11 +91,17 @@ def measure_quality(
         subset: The modalities that the model could use. A sample that lacks some of them has the interval of the
             others.
         stated: What the bundle states.
+        with_context: (n,): the scores that the conversation memory has adjusted. None: it has adjusted none.
     """
     part = split.select(rows)
     intervals = stated.intervals
     table = intervals.half_widths.get(stated.backend, {}).get(stated.precision, {})
-    widths = _sample_widths(stated.count_frames(part), subset, intervals, table)
+    counts = stated.count_frames(part)
+    widths = _sample_widths(counts, subset, intervals, table)
+    if with_context is not None:
+        own = intervals.half_widths_with_context.get(stated.backend, {}).get(stated.precision, {})
+        adjusted = _sample_widths(counts, subset, intervals, {**table, **own})
+        widths = np.where(with_context[:, None], adjusted, widths)
     _, videos = np.unique(part.groups, return_inverse=True)
     middle = np.clip(scores.astype(np.float64), task.low, task.high)
     levels = []
@@ -147,7 +160,7 @@ def quality_rows(levels: Mapping[str, Sequence[CoverageLevel]]) -> tuple[list[st
 
 def quality_title(condition: str) -> str:
     """Return the title of the table of a condition."""
-    what = "complete utterances" if condition == COMPLETE else "utterances with missing frames"
+    what = _TITLES.get(condition, condition)
     return f"Prediction intervals on {what}: % of labels in them, with 95 % intervals over videos, and mean widths"
 
 
