@@ -12,7 +12,7 @@ import griffe
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.runs import RunInfo
 from edge_msa.benchmark.records import BenchRecord
-from edge_msa_runtime import features
+from edge_msa_runtime import features, intervals
 from edge_msa_runtime.bundle import manifest
 from site_pages.markdown import code, prose, table
 
@@ -24,6 +24,7 @@ _MANIFEST = (
     ("`states` of a modality", "modalities.<name>.states[]", manifest.StateSpec),
     ("`language`", "language", manifest.TextSpec),
     ("`graphs`", "graphs[]", manifest.GraphSpec),
+    ("`intervals`", "intervals", intervals.Intervals),
 )
 _RUN = (
     ("run.json", "", RunInfo),
