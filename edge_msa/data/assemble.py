@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edge_msa.data.dataset import SPLITS, Dataset, Frames, Split, SplitName
-from edge_msa.data.identifiers import text_from_item, video_from_id
+from edge_msa.data.identifiers import position_from_id, text_from_item, video_from_id
 from edge_msa.data.labels import convert_labels, is_missing
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
@@ -84,7 +84,15 @@ def _assemble_split(name: SplitName, raw: RawSplit, task: Task, options: LoadOpt
     empty = len(ids) - int(np.any(masks, axis=0).sum()) if masks else 0
     if empty:
         all_notes.append(f"{name}: {empty} of {len(ids)} samples have no valid frame of any modality")
-    return Split(ids, tuple(groups), labels, modalities, texts)
+    return Split(ids, tuple(groups), labels, modalities, texts, _positions(raw, groups))
+
+
+def _positions(raw: RawSplit, groups: Sequence[str]) -> tuple[float, ...]:
+    """Return the position of each sample inside its video; nothing if none is known."""
+    stated = raw.positions
+    if stated is None:
+        stated = [position_from_id(sample, video) for sample, video in zip(raw.ids, groups, strict=False)]
+    return tuple(stated) if np.isfinite(stated).any() else ()
 
 
 def clean_texts(texts: Sequence[Any], split: str) -> tuple[tuple[str, ...], list[str]]:

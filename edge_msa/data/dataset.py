@@ -134,6 +134,8 @@ class Split:
     """The modalities that the split has."""
     texts: tuple[str, ...] = ()
     """The transcript of each sample; empty if the data has no texts."""
+    positions: tuple[float, ...] = ()
+    """Number or start in seconds of each sample inside its video, NaN where unknown; empty if nothing is known."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.modalities) - set(MODALITIES))
@@ -142,6 +144,7 @@ class Split:
         sizes = {"groups": len(self.groups), "labels": len(self.labels)}
         sizes |= {name: len(frames.valid) for name, frames in self.modalities.items()}
         sizes |= {"texts": len(self.texts)} if self.texts else {}
+        sizes |= {"positions": len(self.positions)} if self.positions else {}
         for name, size in sizes.items():
             if size != len(self.ids):
                 raise DataError(f"{name} must have {len(self.ids)} samples, as ids has, got {size}.")
@@ -157,6 +160,7 @@ class Split:
             self.labels[rows],
             {name: frames.select(rows) for name, frames in self.modalities.items()},
             tuple(self.texts[row] for row in rows) if self.texts else (),
+            tuple(self.positions[row] for row in rows) if self.positions else (),
         )
 
     def sample(self, row: int) -> dict[str, FloatArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,7 @@ def join_train_splits(dataset: Dataset, others: Sequence[Dataset]) -> Dataset:
         tuple(group for part in parts for group in part.groups),
         np.concatenate([part.labels for part in parts]),
         {name: _join_frames([(part.modalities.get(name), len(part)) for part in parts]) for name in names},
+        positions=_join_positions(parts),
     )
     digest = hashlib.sha256("".join(part.digest for part in (dataset, *others)).encode()).hexdigest()
     features = _join_features([dataset, *others])
@@ -60,6 +62,12 @@ def _join_features(datasets: Sequence[Dataset]) -> dict[str, FeatureSource]:
         stated = fill_features(stated, dataset.features)
         joined = {**{name: dataset.features.get(name, UNKNOWN) for name in dataset.dims}, **joined}
     return {name: source for name, source in joined.items() if not source.is_empty}
+
+
+def _join_positions(parts: Sequence[Split]) -> tuple[float, ...]:
+    if not any(part.positions for part in parts):
+        return ()
+    return tuple(position for part in parts for position in part.positions or (math.nan,) * len(part))
 
 
 def _add_prefix(split: Split, number: int) -> Split:

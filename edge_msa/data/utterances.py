@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
-from edge_msa.data.identifiers import video_from_id
+from edge_msa.data.identifiers import position_from_id, video_from_id
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
@@ -36,6 +37,9 @@ class Utterance:
     video: str | None = None
     """The recording, or the speaker, that the sample is from. Samples of one video are not independent, so they belong
     into one split (default: the id, up to the first `[` or `$_$`)."""
+    position: float | None = None
+    """Its number inside the video, or its start in seconds. The conversation memory needs the order of utterances
+    (default: what the id states, as in `video[3]`)."""
 
     @property
     def group(self) -> str:
@@ -92,7 +96,17 @@ def _raw_split(utterances: Sequence[Utterance], task: Task) -> RawSplit:
         modalities={name: frames for name, frames in modalities.items() if frames is not None},
         groups=[item.group for item in utterances],
         texts=[item.text for item in utterances] if has_texts else (),
+        positions=[_position(item) for item in utterances],
     )
+
+
+def _position(utterance: Utterance) -> float:
+    position = utterance.position
+    if position is None:
+        return position_from_id(utterance.id, utterance.group)
+    if isinstance(position, bool) or not isinstance(position, (int, float)) or not math.isfinite(position):
+        raise UsageError(f"position of {utterance.id!r} must be a finite number, got {position!r:.60}.")
+    return float(position)
 
 
 def _label(utterance: Utterance, task: Task) -> NDArray[np.float32]:

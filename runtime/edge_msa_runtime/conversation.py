@@ -27,13 +27,13 @@ class SubsetContext:
 
     Attributes:
         mean: mean of the subset's outputs.
-        spread: their standard deviation. (output - mean) / spread is the *deviation* of an output.
+        spread: their standard deviation. (output - mean) / spread is the *deviation* of an output, within
+            `MAX_DEVIATION`.
         weight: weight of an utterance that was predicted from this subset, between 0 and 1. Subsets whose predictions
             say little about the labels have little weight.
         evidence: what a deviation of 1 adds to the evidence of the memory. Relative to `weight`, it is larger for a
             subset whose predictions say little, because their deviations are damped.
         shift: how far the evidence moves an output of this subset, in units of the score.
-        stretch: how far the output's own deviation moves it, in units of the score, as far as there is a memory.
     """
 
     mean: float
@@ -41,7 +41,6 @@ class SubsetContext:
     weight: float
     evidence: float
     shift: float
-    stretch: float
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> SubsetContext:
@@ -60,12 +59,12 @@ class SubsetContext:
 class ContextHead:
     """The context head of a bundle: how earlier utterances adjust a score.
 
-    With the weight W and the evidence E of the memory, and the deviation d of an output y of a subset:
+    With the weight W and the evidence E of the memory, an output y of a subset is adjusted to
 
-        adjusted = y + shift * E / (prior + W) + stretch * d * W / (prior + W)
+        y + shift * E / (prior + W)
 
-    After an utterance, W becomes decay * W + weight, and E becomes decay * E + evidence * d. Without a memory, W and E
-    are 0, and outputs do not change.
+    After an utterance whose output has the deviation d, W becomes decay * W + weight, and E becomes decay * E +
+    evidence * d. At first, W and E are 0, and outputs do not change.
 
     Attributes:
         decay: what remains of the memory after one more utterance, at least 0 and less than 1.
@@ -145,9 +144,7 @@ class Conversation:
         parameters = None if head is None or weight == 0.0 else head.subsets.get(subset)
         if head is None or parameters is None:
             return outputs
-        score = outputs[0]
-        change = parameters.shift * self._evidence + parameters.stretch * weight * _deviation(score, parameters)
-        return (score + change / (head.prior + weight),)
+        return (outputs[0] + parameters.shift * self._evidence / (head.prior + weight),)
 
     def add(self, outputs: Sequence[float], subset: str) -> None:
         """Remember an utterance that has ended.

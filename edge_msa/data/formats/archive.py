@@ -100,6 +100,8 @@ def _split_arrays(name: SplitName, split: Split) -> dict[str, NDArray[Any]]:
         arrays[f"{name}/labels"] = split.labels
     if split.texts:
         arrays[f"{name}/texts"] = np.array(split.texts, dtype=np.str_)
+    if split.positions:
+        arrays[f"{name}/positions"] = np.array(split.positions)
     for modality, frames in split.modalities.items():
         arrays[f"{name}/{modality}_valid"] = frames.valid
         if frames.table is not None and frames.ids is not None:

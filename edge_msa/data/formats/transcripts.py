@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import Dataset
+from edge_msa.data.identifiers import parse_position
 from edge_msa.data.labels import implied_task, resolve_task
 from edge_msa.data.options import LoadOptions
 from edge_msa.errors import DataError
@@ -38,7 +39,12 @@ def load_transcripts(path: Path, options: LoadOptions) -> Dataset:
         raise DataError(f"Transcripts in {path} must have scores, got the task {options.task.kind}. Omit --task.")
     splits: Mapping[Any, RawSplit] = {
         name: RawSplit(
-            table.ids, _scores(table, path) if options.labels else None, {}, groups=table.groups, texts=table.texts
+            table.ids,
+            _scores(table, path) if options.labels else None,
+            {},
+            groups=table.groups,
+            texts=table.texts,
+            positions=[parse_position(clip) for clip in table.clips] or None,
         )
         for name, table in tables.items()
     }

@@ -8,6 +8,8 @@ An archive has these arrays for each of its splits (`train`, `valid`, `test`) an
   versions have `frame_rates` in Hz instead
 - `train/labels`: scores (N,), or emotions (N, E) with values 0 and 1; NaN for samples without a label
 - `train/ids`, `train/groups`, `train/texts` (transcripts): text (N,), optional. A split without labels must have `ids`
+- `train/positions`: number or start in seconds of each sample inside its video (its group), (N,), NaN where unknown;
+  optional. Without it, ids such as `video[3]` or `video$_$3` tell the order
 - `train/audio`: (N, T, d) float32; or `train/language_ids`: (N, T) integers, rows of `language_table` (V, d), which
   all splits share
 - `train/audio_valid`: (N, T) bool. Required with ids. Optional with frames; without it, zero frames at both ends
@@ -41,7 +43,14 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 HEADER = "header"
-FIELDS = ("ids", "groups", "labels", "texts", *(m + end for m in MODALITIES for end in ("", "_ids", "_valid")))
+FIELDS = (
+    "ids",
+    "groups",
+    "labels",
+    "texts",
+    "positions",
+    *(m + end for m in MODALITIES for end in ("", "_ids", "_valid")),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +92,7 @@ def parse_archive(arrays: Arrays, path: Path) -> Archive:
 
 
 def check_finite(arrays: Arrays, path: Path) -> None:
-    """Check that all features are finite, and that no label is infinite.
+    """Check that all features are finite, and that no label and no position is infinite.
 
     Raises:
         DataError: The message names the array and the first position.
@@ -91,10 +100,11 @@ def check_finite(arrays: Arrays, path: Path) -> None:
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.floating):
             continue
-        bad = np.isinf(array) if name.endswith("/labels") else ~np.isfinite(array)
+        may_be_unknown = name.endswith(("/labels", "/positions"))
+        bad = np.isinf(array) if may_be_unknown else ~np.isfinite(array)
         if bad.any():
             first = tuple(int(axis) for axis in np.argwhere(bad)[0])
-            kinds = "inf" if name.endswith("/labels") else "NaN or inf"
+            kinds = "inf" if may_be_unknown else "NaN or inf"
             raise DataError(
                 f"{name} of {path} must be finite, got {int(bad.sum())} {kinds} values, the first at {list(first)}. "
                 f"{_how_to_fix(name)}"
@@ -104,6 +114,8 @@ def check_finite(arrays: Arrays, path: Path) -> None:
 def _how_to_fix(name: str) -> str:
     if name.endswith("/labels"):
         return "Correct these labels, or set them to NaN for samples without a label."
+    if name.endswith("/positions"):
+        return "Correct these positions, or set them to NaN where they are unknown."
     if name.endswith("_table"):
         return "Set them to 0."
     return "Set them to 0 and mark their frames as not valid."
@@ -189,7 +201,8 @@ def _raw_split(arrays: Arrays, split: SplitName, key: str, path: Path) -> RawSpl
         if f"{key}/{modality}" in arrays or f"{key}/{modality}_ids" in arrays
     }
     groups = _texts(arrays, f"{key}/groups", path)
-    return RawSplit(ids, labels, modalities, groups, _texts(arrays, f"{key}/texts", path) or ())
+    texts = _texts(arrays, f"{key}/texts", path) or ()
+    return RawSplit(ids, labels, modalities, groups, texts, _positions(arrays, f"{key}/positions", path))
 
 
 def _texts(arrays: Arrays, name: str, path: Path) -> list[str] | None:
@@ -200,6 +213,16 @@ def _texts(arrays: Arrays, name: str, path: Path) -> list[str] | None:
     if array.ndim != 1 or array.dtype.kind not in "USiu":
         raise DataError(f"{name} of {path} must be an array of texts (samples,), got {array.dtype} {array.shape}.")
     return [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.tolist()]
+
+
+def _positions(arrays: Arrays, name: str, path: Path) -> list[float] | None:
+    array = arrays.get(name)
+    if array is None:
+        return None
+    if array.ndim != 1 or array.dtype.kind not in "fiu":
+        raise DataError(f"{name} of {path} must be an array of numbers (samples,), got {array.dtype} {array.shape}.")
+    positions: list[float] = array.astype(np.float64).tolist()
+    return positions
 
 
 def _mask(arrays: Arrays, name: str, path: Path) -> NDArray[Any] | None:

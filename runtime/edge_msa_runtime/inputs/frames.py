@@ -57,6 +57,8 @@ class RawSplit:
         modalities: the modalities that the file has.
         groups: the video of each sample; None to derive it from the ids.
         texts: transcripts, if the file has them. None and NaN stand for a missing one.
+        positions: number or start in seconds of each sample inside its video, NaN where unknown; None to derive it from
+            the ids.
     """
 
     ids: Sequence[str]
@@ -64,6 +66,7 @@ class RawSplit:
     modalities: Mapping[str, RawFrames]
     groups: Sequence[str] | None = None
     texts: Sequence[Any] = ()
+    positions: Sequence[float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

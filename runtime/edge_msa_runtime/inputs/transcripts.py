@@ -2,7 +2,8 @@
 
 Columns: the text (`text`, `raw_text`, `transcript` or `sentence`), and optionally the score (`label`, `score`,
 `sentiment` or `annotation`), the split (`mode` or `split`), and ids (`video_id` and `clip_id`, or `id`). Without a
-split column, all samples are training samples. A file whose name ends in .gz is compressed.
+split column, all samples are training samples. `start` (in seconds) or else `clip_id` is the order inside a video. A
+file whose name ends in .gz is compressed.
 
 Columns are separated by commas, semicolons, tabs or vertical bars: by the one under which the header has a column for
 the text. If the header has none of them, the file has one column, whose texts may contain them.
@@ -31,6 +32,7 @@ _SPLIT = ("mode", "split")
 _VIDEO = ("video_id", "video")
 _CLIP = ("clip_id", "clip")
 _ID = ("id",)
+_START = ("start", "start_time")
 _MAX_CELL = 1 << 24
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _NONE = "\x1f"  # a delimiter for files with one column; cannot be in text
@@ -47,6 +49,7 @@ class Transcripts:
     Attributes:
         ids: one per sample; may repeat.
         groups: the video of each sample.
+        clips: what tells the position in the video: the cells of the start or clip column; empty without one.
         texts: the transcripts, without spaces around them; empty where the cell is empty.
         scores: the cells of the score column; None if the table has no such column.
         lines: the line of each sample in the file.
@@ -55,6 +58,7 @@ class Transcripts:
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
+    clips: tuple[str, ...]
     texts: tuple[str, ...]
     scores: tuple[str, ...] | None
     lines: tuple[int, ...]
@@ -156,6 +160,7 @@ def _split(
 ) -> Transcripts:
     text, score = _find_column(columns, _TEXT) or "", _find_column(columns, _SCORE)
     video, clip, identifier = _find_column(columns, _VIDEO), _find_column(columns, _CLIP), _find_column(columns, _ID)
+    order = _find_column(columns, _START) or clip
     numbered = [f"{name}-{index}" for index, _ in members]
     if identifier:
         ids = [row[identifier] for _, row in members]
@@ -166,6 +171,7 @@ def _split(
     return Transcripts(
         tuple(stated or number for stated, number in zip(ids, numbered)),
         tuple(row[video] or number for (_, row), number in zip(members, numbered)) if video else tuple(numbered),
+        tuple(row[order].strip() for _, row in members) if order else (),
         tuple(row[text].strip() for _, row in members),
         tuple(row[score].strip() for _, row in members) if score else None,
         tuple(int(row[LINE]) for _, row in members),
