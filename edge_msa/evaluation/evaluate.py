@@ -31,6 +31,7 @@ from edge_msa.evaluation.baseline_check import (
     too_few_warning,
     weak_subsets,
 )
+from edge_msa.evaluation.conversation_memory import ContextFit, ContextResult, format_context, measure_context
 from edge_msa.evaluation.intervals.frame_loss import lose_frames
 from edge_msa.evaluation.intervals.quality import (
     COMPLETE,
@@ -158,6 +159,8 @@ class Evaluation(Table):
     prediction_intervals: Mapping[str, Mapping[str, tuple[CoverageLevel, ...]]] = field(default_factory=dict)
     """Coverage, width and risk of a bundle's prediction intervals: by condition (`complete`, or `missing frames` if
     they were measured), then by subset, one level per coverage that the bundle states."""
+    context: ContextResult | None = None
+    """Metrics with the conversation memory; None if there is none. All other fields are without it."""
     notes: tuple[str, ...] = ()
     """What a user must know about the result."""
     agreement: Agreement | None = None
@@ -184,8 +187,8 @@ class Evaluation(Table):
     def rows(self) -> tuple[Row, ...]:
         """One row per subset, for the mean over incomplete subsets, per baseline, and per Bayes optimum.
 
-        `kind` is `model`, `average`, `baseline` or `bayes optimum`. `available` is the subset, or the name of the
-        baseline. Accuracies and F1 are fractions from 0 to 1.
+        `kind` is `model`, `average`, `model with context`, `baseline` or `bayes optimum`. `available` is the subset, or
+        the name of the baseline. Accuracies and F1 are fractions from 0 to 1.
         """
         rows: list[Row] = [
             {"kind": "model", "available": subset, "samples": self.counts[subset], **metrics}
@@ -193,6 +196,11 @@ class Evaluation(Table):
         ]
         if self.missing_average:
             rows.append({"kind": "average", "available": MISSING_AVERAGE, "samples": None, **self.missing_average})
+        if self.context is not None:
+            for subset, metrics in self.context.by_subset.items():
+                rows.append(
+                    {"kind": "model with context", "available": subset, "samples": self.counts[subset], **metrics}
+                )
         for name, metrics in self.baselines.items():
             rows.append({"kind": "baseline", "available": name, "samples": self.samples, **metrics})
         for subset, metrics in self.bayes_optimum.items():
@@ -267,6 +275,8 @@ class Evaluation(Table):
                 condition: {subset: tuple(CoverageLevel(**item) for item in items) for subset, items in levels.items()}
                 for condition, levels in fields.get("prediction_intervals", {}).items()
             }
+            context = fields.get("context")
+            fields["context"] = None if context is None else ContextResult.from_json(context)
             for name in ("skipped_subsets", "notes"):
                 fields[name] = tuple(fields.get(name, ()))
             return cls(**fields)
@@ -283,6 +293,7 @@ def evaluate(
     bayes_optimum: Mapping[str, Metrics] | None = None,
     stated: StatedIntervals | None = None,
     missing_frames: bool = False,
+    context: ContextFit | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[Evaluation, tuple[SubsetPredictions, ...]]:
@@ -296,6 +307,8 @@ def evaluate(
         bayes_optimum: Metrics of an optimal predictor by subset, where known.
         stated: Prediction intervals of the bundle that predicts. Their coverage is then measured.
         missing_frames: Whether to measure their coverage also on utterances with missing frames.
+        context: The context head of the model. If the split is the one that it was fitted on, scores are adjusted by
+            heads that were fitted without their videos.
         seed: Seed of the bootstrap and of the missing frames.
         resamples: Number of bootstrap resamples; 0 for no intervals.
 
@@ -324,7 +337,18 @@ def evaluate(
                 lossy_predictions = tuple(_predict_subsets(predict, lossy))
             quality[MISSING_FRAMES] = _measure_intervals(dataset.task, lossy, lossy_predictions, stated)
         evaluation = dataclasses.replace(evaluation, prediction_intervals=quality)
+    if context is not None:
+        evaluation = dataclasses.replace(
+            evaluation, context=_measure_context(dataset.task, split, predictions, context)
+        )
     return evaluation, predictions
+
+
+def _measure_context(
+    task: Task, split: Split, predictions: Sequence[SubsetPredictions], fit: ContextFit
+) -> ContextResult | None:
+    scores = {item.subset: (item.rows, item.scores) for item in predictions}
+    return measure_context(task, split, scores, fit, checked_metrics(task))
 
 
 def _measure_intervals(
@@ -473,6 +497,8 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
                 for name, (low, high) in items.items()
             )
             yield f"  {subset.ljust(3)}  {', '.join(parts)}"
+    if evaluation.context is not None:
+        yield f"\n{format_context(evaluation.context)}"
     if evaluation.prediction_intervals:
         yield f"\n{format_quality(evaluation.prediction_intervals)}"
     if evaluation.skipped_subsets:

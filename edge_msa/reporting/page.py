@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_msa.artifacts.files import write_text
 from edge_msa.console import activity
+from edge_msa.evaluation.conversation_memory import describe_context
 from edge_msa.evaluation.evaluate import Evaluation, baseline_notes, table_rows
 from edge_msa.evaluation.metrics import describe
 from edge_msa.evaluation.metrics.units import describe_unit
@@ -158,6 +159,8 @@ def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:
     for subset, count in evaluation.counts.items():
         if count < evaluation.samples:
             yield f"{subset}: {evaluation.samples - count} samples without a valid frame are excluded."
+    if evaluation.context is not None:
+        yield describe_context(evaluation.context)
     yield from evaluation.notes
     yield from baseline_notes(evaluation)
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from edge_msa.arguments import AnyPath, check_choice, optional_source, path_of
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.records import write_records
-from edge_msa.console import print_notes
+from edge_msa.console import activity, print_notes
+from edge_msa.data.conversations import why_no_conversations
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import SYNTHETIC, is_synthetic, open_and_report
 from edge_msa.errors import DataError, RunUsageError, UnstatedTaskError, UsageError
+from edge_msa.evaluation.conversation_memory import ContextFit, find_context
 from edge_msa.evaluation.evaluate import Evaluation, Source, compare_evaluations, write_predictions
 from edge_msa.evaluation.evaluate import evaluate as evaluate_model
 from edge_msa.evaluation.intervals import StatedIntervals
@@ -35,6 +37,7 @@ from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
+from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.output_paths import check_distinct_outputs
 
 
@@ -115,6 +118,8 @@ def evaluate(
         if against is not None:
             reference = stack.enter_context(open_predictor(path, opened, backend=backend, precision=against))
         optimum = find_bayes_optimum(source_data, dataset, split)
+        context, notes = _find_context(predictor, split)
+        dataset = replace(dataset, notes=(*dataset.notes, *notes))
         evaluation, scores = evaluate_model(
             predict,
             dataset,
@@ -123,6 +128,7 @@ def evaluate(
             bayes_optimum=optimum,
             stated=predictor.intervals,
             missing_frames=missing_frames,
+            context=context,
         )
         if reference is not None:
             other, reference_scores = evaluate_model(reference.predict, dataset, split, reference.source, resamples=0)
@@ -146,6 +152,8 @@ class Predictor:
     """The dataset with only the modalities that it takes."""
     intervals: StatedIntervals | None = None
     """The prediction intervals that a bundle states."""
+    context: ContextHead | None = None
+    """The context head that a bundle states."""
 
 
 @contextmanager
@@ -173,9 +181,27 @@ def open_predictor(path: Path, dataset: Dataset, *, backend: str, precision: str
             print_notes(session.bundle.notes)
             source = replace(session_source(session, session.backend), name=name)
             selected = select_session_inputs(session, dataset)
-            yield Predictor(session_predictor(session), source, selected, session_intervals(session))
+            yield Predictor(
+                session_predictor(session), source, selected, session_intervals(session), session.manifest.context
+            )
         return
     raise neither_run_nor_bundle(path)
+
+
+def _find_context(predictor: Predictor, split_name: SplitName) -> tuple[ContextFit | None, tuple[str, ...]]:
+    """Return the context head of a bundle, or that which `export` would fit for a run, and notes about it."""
+    dataset, is_bundle = predictor.dataset, predictor.source.kind == "bundle"
+    if not dataset.task.is_score or (is_bundle and predictor.context is None):
+        return None, ()
+    if (reason := why_no_conversations(dataset.name, split_name, dataset.split(split_name))) is not None:
+        return None, (reason,)
+    if is_bundle:
+        fitted = "the conversation memory of a bundle was fitted on its validation split: its gain there is optimistic"
+        return ContextFit(predictor.context), (fitted,) if split_name == "valid" else ()
+    with activity("Fitting the conversation memory on validation data"):
+        fit = find_context(predictor.predict, dataset)
+    fit = fit if split_name == "valid" else replace(fit, left_out={})
+    return (fit if fit.note is None else None), (() if fit.note is None else (fit.note,))
 
 
 def neither_run_nor_bundle(path: Path) -> RunUsageError:

@@ -57,6 +57,7 @@ from edge_msa.deployment.torch_programs import (
     write_programs,
 )
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
+from edge_msa.evaluation.conversation_memory import find_context
 from edge_msa.evaluation.intervals import calibrate_intervals, collect_scores
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.evaluation.subsets import Predict
@@ -397,6 +398,10 @@ def _build_and_write(
         choices = tuple(choose_precision(name, measurements, precision, max_drop) for name in backends)
         failure = _describe_failure(choices)
         intervals = _calibrate_intervals(student.dataset, predict, measurements)
+        with activity("Fitting the conversation memory"):
+            memory = find_context(predict, student.dataset)
+        print_notes(filter(None, [memory.note]))
+        request = dataclasses.replace(request, context=memory.head)
         write_bundle(
             output,
             built,

@@ -14,15 +14,20 @@ A head is used for a subset only if leave-one-video-out shows a gain there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.conversations import Rows, order_conversations
-from edge_msa.data.dataset import FloatArray, Split
+from edge_msa.data.conversations import Rows, order_conversations, why_no_conversations
+from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.labeled import is_labeled
+from edge_msa.data.tasks import Task
+from edge_msa.evaluation.metrics import Estimate, Method, Units, compare_methods, describe, estimate_metrics, measure
+from edge_msa.evaluation.subsets import Predict, available_subsets
+from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.conversation import MAX_DEVIATION, ContextHead, Conversation, SubsetContext
 from edge_msa_runtime.modalities import Subset
 
@@ -46,10 +51,147 @@ class ContextFit:
 
     head: ContextHead | None
     """The head; None if there is no gain, or too few data."""
-    left_out: Mapping[Subset, FloatArray]
-    """Adjusted scores of each subset's samples, by heads that were fitted without their videos."""
-    note: str | None
+    note: str | None = None
     """Why there is no head."""
+    left_out: Mapping[Subset, FloatArray] = field(default_factory=dict)
+    """For the samples that it was fitted on: their scores adjusted by heads that were fitted without their videos."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A metric with context minus that without."""
+
+    value: float
+    """The difference."""
+    low: float
+    """Lower end of its 95 % interval, which covers the choice of videos."""
+    high: float
+    """Upper end of the interval."""
+
+
+@dataclass(frozen=True)
+class ContextResult:
+    """Metrics with the conversation memory, beside those without."""
+
+    utterances: int
+    """Number of utterances that have an earlier one."""
+    videos: int
+    """Number of videos that they are from."""
+    by_subset: Mapping[str, Mapping[str, float]]
+    """Metrics with context by subset. All earlier utterances have the same modalities."""
+    changes: Mapping[str, Mapping[str, Change]]
+    """What the memory changes, by subset and metric, paired by video: the gate metric and MAE."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ContextResult:
+        """Return the result from its fields as plain JSON values.
+
+        Raises:
+            TypeError: A field is missing or unknown.
+        """
+        changes = {
+            subset: {name: Change(**item) for name, item in items.items()} for subset, items in value["changes"].items()
+        }
+        return cls(**{**value, "changes": changes})
+
+
+def find_context(predict: Predict, dataset: Dataset) -> ContextFit:
+    """Fit a context head on the validation split of a dataset.
+
+    Args:
+        predict: The model.
+        dataset: The dataset, with the modalities of the model only.
+    """
+    split = dataset.splits.get("valid")
+    if not dataset.task.is_score:
+        return ContextFit(None, "no conversation memory: it needs scores, and the task is emotions")
+    if split is None or not is_labeled(split).any():
+        return ContextFit(None, f"no conversation memory: {dataset.name} has no labeled validation split")
+    if (reason := why_no_conversations(dataset.name, "valid", split)) is not None:
+        return ContextFit(None, reason)
+    scores = {
+        subset: (rows, np.asarray(predict(split.select(rows), subset), np.float32))
+        for subset, rows in available_subsets(split)
+    }
+    return fit_context_head(split, scores)
+
+
+def measure_context(
+    task: Task, split: Split, scores: Scores, fit: ContextFit, metrics: Sequence[str]
+) -> ContextResult | None:
+    """Compare predictions with and without the memory.
+
+    Args:
+        task: The task.
+        split: The split.
+        scores: Predictions of the split, not adjusted.
+        fit: The head. If it has scores of left-out videos, the split is the one that it was fitted on.
+        metrics: Metrics whose change has an interval.
+
+    Returns:
+        The result; None without a head, or if no sample has an earlier utterance.
+    """
+    rows = max((rows for rows, _ in scores.values()), key=len)
+    ordered = [members for members in order_conversations(split, rows) if len(members) > 1]
+    if fit.head is None or not ordered:
+        return None
+    units = Units.of(split.groups)
+    by_subset, changes = {}, {}
+    for subset, (rows, values) in scores.items():
+        adjusted = fit.left_out[subset] if fit.left_out else adjust_scores(fit.head, split, subset, rows, values)
+        labels = split.labels[rows]
+        by_subset[subset.value] = dict(measure(task, labels, adjusted))
+        before, after = (estimate_metrics(task, labels, item, rows, units, metrics) for item in (values, adjusted))
+        changes[subset.value] = {
+            name: _compare(before[name], after[name]) for name in metrics if before[name].has_variance
+        }
+    return ContextResult(sum(len(members) - 1 for members in ordered), len(ordered), by_subset, changes)
+
+
+def format_context(result: ContextResult) -> str:
+    """Return a table of the metrics with context and of the changes, with a title."""
+    names = list(next(iter(result.by_subset.values())))
+    changed = list(dict.fromkeys(name for items in result.changes.values() for name in items))
+    header = ["available", *(describe(name).title for name in names)]
+    header += [f"change of {describe(name).title} (95 % interval)" for name in changed]
+    rows = [
+        [
+            subset,
+            *(describe(name).format(metrics[name]) for name in names),
+            *(_format_change(name, result.changes[subset].get(name)) for name in changed),
+        ]
+        for subset, metrics in result.by_subset.items()
+    ]
+    return f"{context_title(result)}:\n{text_table(header, rows)}"
+
+
+def describe_context(result: ContextResult) -> str:
+    """Return the changes by subset as one sentence."""
+    parts = [
+        f"{subset} {', '.join(f'{describe(name).title} {_format_change(name, item)}' for name, item in items.items())}"
+        for subset, items in result.changes.items()
+    ]
+    return f"{context_title(result)}, with 95 % intervals: {'; '.join(parts)}."
+
+
+def context_title(result: ContextResult) -> str:
+    """Return what a result was measured on, as text."""
+    return (
+        f"With the conversation memory: {result.utterances} utterances of {result.videos} videos have an earlier one. "
+        "The changes are paired by video"
+    )
+
+
+def _format_change(name: str, change: Change | None) -> str:
+    if change is None:
+        return ABSENT
+    metric = describe(name)
+    return f"{metric.format_signed(change.value)} ({metric.format_interval(change.low, change.high)})"
+
+
+def _compare(before: Estimate, after: Estimate) -> Change:
+    result = compare_methods(*(Method([item], depends_on_seed=False) for item in (before, after)))
+    return Change(result.value, result.low, result.high)
 
 
 def adjust_scores(head: ContextHead, split: Split, subset: Subset, rows: Rows, scores: FloatArray) -> FloatArray:
@@ -73,7 +215,7 @@ def adjust_scores(head: ContextHead, split: Split, subset: Subset, rows: Rows, s
     return adjusted
 
 
-def fit_context(split: Split, scores: Scores) -> ContextFit:
+def fit_context_head(split: Split, scores: Scores) -> ContextFit:
     """Fit a context head on a labeled split, with leave-one-video-out.
 
     Args:
@@ -86,7 +228,6 @@ def fit_context(split: Split, scores: Scores) -> ContextFit:
     if len(ordered) < MIN_VIDEOS or followers < MIN_UTTERANCES:
         return ContextFit(
             None,
-            {},
             f"no conversation memory: it needs {MIN_VIDEOS} validation videos with several utterances in a known order "
             f"and {MIN_UTTERANCES} utterances after the first of a video, got {len(ordered)} and {followers}",
         )
@@ -114,8 +255,8 @@ def fit_context(split: Split, scores: Scores) -> ContextFit:
         if gains[subset] <= 0:
             left_out[subset] = np.array(values, np.float32)
     if max(gains.values()) <= 0:
-        return ContextFit(None, left_out, "no conversation memory: it did not lower MAE on left-out validation videos")
-    return ContextFit(dataclasses.replace(head, subsets=parameters), left_out, None)
+        return ContextFit(None, "no conversation memory: it did not lower MAE on left-out validation videos")
+    return ContextFit(dataclasses.replace(head, subsets=parameters), left_out=left_out)
 
 
 def _error(split: Split, rows: Rows, scores: FloatArray) -> float:
@@ -141,11 +282,9 @@ def _fit_head(split: Split, scores: Scores, used: NDArray[np.bool_]) -> ContextH
     for subset, (rows, values) in data.items():
         # Half of the time, the earlier utterances have the same modalities, and half of the time the best ones.
         memories = [histories[subset], {row: histories[best].get(row, (0.0, 0.0)) for row in rows.tolist()}]
-        weight, evidence = (
-            np.concatenate([[memory[row][index] for row in rows.tolist()] for memory in memories]) for index in (0, 1)
-        )
+        before = np.array([memory[row] for memory in memories for row in rows.tolist()]).reshape(-1, 2)
         errors = np.tile(split.labels[rows] - values, 2)
-        shift = _fit_shift(weight, evidence, errors, parameters[subset].spread)
+        shift = _fit_shift(before[:, 0], before[:, 1], errors, parameters[subset].spread)
         parameters[subset] = dataclasses.replace(parameters[subset], shift=shift)
     utterances = max(len(rows) for rows, _ in data.values())
     videos = len({split.groups[row] for row in np.flatnonzero(used)})
