@@ -1,4 +1,4 @@
-"""The conversation memory: fit its head on validation predictions, and measure what it is worth.
+"""The conversation memory: fit its head on validation predictions, and measure what it changes.
 
 `edge_msa_runtime.conversation` has the equation. A head has one fitted number per subset of modalities, `shift`,
 because a validation split has few videos (10 in CMU-MOSI). The fit minimizes the mean absolute error plus a penalty
