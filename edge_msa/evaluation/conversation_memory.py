@@ -1,12 +1,11 @@
 """The conversation memory: fit its head on validation predictions, and measure what it changes.
 
-`edge_msa_runtime.conversation` has the equation. A head has one fitted number per subset of modalities, `shift`,
-because a validation split has few videos (10 in CMU-MOSI). The fit minimizes the mean absolute error plus a penalty
-that pulls `shift` toward a weak memory; with many videos the penalty does not matter. The constants were chosen on
-CMU-MOSI's training and validation videos, with heads that were fitted on 10 videos and measured on the other 52. Other
-forms of the head (a running mean that does not decay, weights that depend on the strength of the score, two memories of
-different decay) differed by less than .003 in MAE. The head does not rescale scores: that would also help badly scaled
-models whose utterances are in random order, so it is no use of a memory.
+`edge_msa_runtime.conversation` has the equation. A head has two fitted numbers per subset of modalities, `shift` and
+`shrink`, because a validation split has few videos (10 in CMU-MOSI). The fit minimizes the mean absolute error plus a
+penalty that pulls `shift` toward a weak memory and `shrink` toward 0; with many videos the penalty does not matter. The
+constants were chosen on CMU-MOSI's training and validation videos, with heads that were fitted on 10 videos and
+measured on the other 52. Other forms of the head (a running mean that does not decay, weights that depend on the
+strength of the score, two memories of different decay) differed by less than .003 in MAE.
 
 A head is used for a subset only if leave-one-video-out shows a gain there.
 """
@@ -54,7 +53,8 @@ class ContextFit:
     note: str | None = None
     """Why there is no head."""
     left_out: Mapping[Subset, FloatArray] = field(default_factory=dict)
-    """For the samples that it was fitted on: their scores adjusted by heads that were fitted without their videos."""
+    """For the samples that it was fitted on, by subset: what heads that were fitted without their videos add to their
+    scores, (n,)."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,9 @@ def measure_context(
     units = Units.of(split.groups)
     by_subset, changes = {}, {}
     for subset, (rows, values) in scores.items():
-        adjusted = fit.left_out[subset] if fit.left_out else adjust_scores(fit.head, split, subset, rows, values)
+        adjusted = (
+            values + fit.left_out[subset] if fit.left_out else adjust_scores(fit.head, split, subset, rows, values)
+        )
         labels = split.labels[rows]
         by_subset[subset.value] = dict(measure(task, labels, adjusted))
         before, after = (estimate_metrics(task, labels, item, rows, units, metrics) for item in (values, adjusted))
@@ -248,15 +250,16 @@ def fit_context_head(split: Split, scores: Scores) -> ContextFit:
     parameters = {
         subset.value: head.subsets[subset.value]
         if gain > 0
-        else dataclasses.replace(head.subsets[subset.value], shift=0.0)
+        else dataclasses.replace(head.subsets[subset.value], shift=0.0, shrink=0.0)
         for subset, gain in gains.items()
     }
-    for subset, (_, values) in scores.items():
-        if gains[subset] <= 0:
-            left_out[subset] = np.array(values, np.float32)
     if max(gains.values()) <= 0:
         return ContextFit(None, "no conversation memory: it did not lower MAE on left-out validation videos")
-    return ContextFit(dataclasses.replace(head, subsets=parameters), left_out=left_out)
+    changes = {
+        subset: left_out[subset] - values if gains[subset] > 0 else np.zeros_like(values)
+        for subset, (_, values) in scores.items()
+    }
+    return ContextFit(dataclasses.replace(head, subsets=parameters), left_out=changes)
 
 
 def _error(split: Split, rows: Rows, scores: FloatArray) -> float:
@@ -277,15 +280,16 @@ def _fit_head(split: Split, scores: Scores, used: NDArray[np.bool_]) -> ContextH
         weight = information[subset] / information[best] if strength[subset] > 0 else 0.0
         evidence = weight * strength[best] / strength[subset] if weight > 0 else 0.0
         mean, spread = (float(np.mean(values)), float(np.std(values))) if len(values) else (0.0, 0.0)
-        parameters[subset] = SubsetContext(mean, max(spread, 1e-6), weight, evidence, shift=0.0)
+        parameters[subset] = SubsetContext(mean, max(spread, 1e-6), weight, evidence, shift=0.0, shrink=0.0)
     histories = {subset: _memory(split, data[subset], parameters[subset]) for subset in data}
     for subset, (rows, values) in data.items():
         # Half of the time, the earlier utterances have the same modalities, and half of the time the best ones.
         memories = [histories[subset], {row: histories[best].get(row, (0.0, 0.0)) for row in rows.tolist()}]
         before = np.array([memory[row] for memory in memories for row in rows.tolist()]).reshape(-1, 2)
         errors = np.tile(split.labels[rows] - values, 2)
-        shift = _fit_shift(before[:, 0], before[:, 1], errors, parameters[subset].spread)
-        parameters[subset] = dataclasses.replace(parameters[subset], shift=shift)
+        deviations = np.tile(_deviations(values, parameters[subset]), 2)
+        shift, shrink = _fit_change(before[:, 0], before[:, 1], deviations, errors, parameters[subset].spread)
+        parameters[subset] = dataclasses.replace(parameters[subset], shift=shift, shrink=shrink)
     utterances = max(len(rows) for rows, _ in data.values())
     videos = len({split.groups[row] for row in np.flatnonzero(used)})
     return ContextHead(DECAY, PRIOR, {subset.value: item for subset, item in parameters.items()}, utterances, videos)
@@ -316,26 +320,40 @@ def _correlation(labels: FloatArray, values: Numbers) -> float:
     return min(_MAX_CORRELATION, float(np.corrcoef(labels, values)[0, 1]))
 
 
-def _fit_shift(weight: Numbers, evidence: Numbers, errors: Numbers, spread: float) -> float:
-    """Return the shift that minimizes the mean absolute error plus the penalty.
+def _fit_change(
+    weight: Numbers, evidence: Numbers, deviations: Numbers, errors: Numbers, spread: float
+) -> tuple[float, float]:
+    """Return shift and shrink that minimize the mean absolute error plus the penalty, with 0 <= shrink <= shift.
 
-    Least squares with weights 1 / |error| converge to the smallest absolute error.
+    With a larger shrink, the memory would move an utterance toward the mean that is like all earlier ones. Least
+    squares with weights 1 / |error| converge to the smallest absolute error.
 
     Args:
         weight: Weight of the memory before each sample. All arrays have each sample twice.
         evidence: Evidence of the memory.
+        deviations: Deviations of the outputs.
         errors: Labels minus outputs.
         spread: Standard deviation of the outputs.
     """
     known = weight > 0
     scale = float(np.mean(np.abs(errors[known]))) if known.any() else 0.0
     if not scale:
-        return 0.0
-    feature, target = evidence[known] / (PRIOR + weight[known]), errors[known] / scale
-    shift = center = _SHIFT * spread / scale
+        return 0.0, 0.0
+    features = np.stack([evidence, -weight * deviations], axis=1)[known] / (PRIOR + weight[known, None])
+    targets, center = errors[known] / scale, np.array([_SHIFT * spread / scale, 0.0])
+    shift, shrink = _solve(features, targets, center) * scale
+    if 0 <= shrink <= shift:
+        return float(shift), float(shrink)
+    share = 1.0 if shrink > shift else 0.0
+    (shift,) = _solve(features @ np.array([[1.0], [share]]), targets, center[:1]) * scale
+    return max(0.0, float(shift)), share * max(0.0, float(shift))
+
+
+def _solve(features: Numbers, targets: Numbers, center: Numbers) -> Numbers:
+    solution = center
     for _ in range(_ITERATIONS):
-        weights = 0.5 / np.maximum(np.abs(target - feature * shift), _SMALLEST_ERROR)
-        shift = float((weights * feature) @ target + _STRENGTH * center) / float(
-            (weights * feature) @ feature + _STRENGTH
-        )
-    return shift * scale
+        weights = 0.5 / np.maximum(np.abs(targets - features @ solution), _SMALLEST_ERROR)
+        weighted = features * weights[:, None]
+        matrix = weighted.T @ features + _STRENGTH * np.eye(len(center))
+        solution = np.linalg.solve(matrix, weighted.T @ targets + _STRENGTH * center)
+    return solution

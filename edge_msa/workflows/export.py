@@ -57,7 +57,7 @@ from edge_msa.deployment.torch_programs import (
     write_programs,
 )
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
-from edge_msa.evaluation.conversation_memory import find_context
+from edge_msa.evaluation.conversation_memory import ContextFit, find_context
 from edge_msa.evaluation.intervals import calibrate_intervals, collect_scores
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.evaluation.subsets import Predict
@@ -397,10 +397,10 @@ def _build_and_write(
         backends = [item.name for item in request.profile.backends]
         choices = tuple(choose_precision(name, measurements, precision, max_drop) for name in backends)
         failure = _describe_failure(choices)
-        intervals = _calibrate_intervals(student.dataset, predict, measurements)
         with activity("Fitting the conversation memory"):
             memory = find_context(predict, student.dataset)
         print_notes(filter(None, [memory.note]))
+        intervals = _calibrate_intervals(student.dataset, predict, measurements, memory)
         request = dataclasses.replace(request, context=memory.head)
         write_bundle(
             output,
@@ -739,7 +739,7 @@ def _accuracy_record(measurements: tuple[PrecisionMeasurement, ...]) -> dict[str
 
 
 def _calibrate_intervals(
-    dataset: Dataset, predict: Predict, measurements: Sequence[PrecisionMeasurement]
+    dataset: Dataset, predict: Predict, measurements: Sequence[PrecisionMeasurement], memory: ContextFit
 ) -> Intervals | None:
     """Return the prediction intervals of every backend and precision that was measured; None for emotions."""
     split = dataset.split("valid")
@@ -748,7 +748,8 @@ def _calibrate_intervals(
         if scores is None:
             return None
         predictions = {(item.backend, item.precision): item.predictions for item in measurements if item.predictions}
-        intervals = calibrate_intervals(scores, split, predictions)
+        changes = {subset.value: change for subset, change in memory.left_out.items()}
+        intervals = calibrate_intervals(scores, split, predictions, changes)
     if intervals.videos < _MIN_VIDEOS:
         print_note(
             f"The validation split has {intervals.videos} videos, so prediction intervals are wide. Above "

@@ -33,7 +33,9 @@ class SubsetContext:
             say little about the labels have little weight.
         evidence: what a deviation of 1 adds to the evidence of the memory. Relative to `weight`, it is larger for a
             subset whose predictions say little, because their deviations are damped.
-        shift: how far the evidence moves an output of this subset, in units of the score.
+        shift: how far the evidence moves an output of this subset, in units of the score, at least 0.
+        shrink: how far an output of this subset moves toward the mean once the memory is full, in units of the score,
+            at least 0: the more is known about the speaker, the less a single utterance counts.
     """
 
     mean: float
@@ -41,6 +43,7 @@ class SubsetContext:
     weight: float
     evidence: float
     shift: float
+    shrink: float
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> SubsetContext:
@@ -52,6 +55,9 @@ class SubsetContext:
             raise ValueError(f"{fields.path('spread')} must be positive, got {value['spread']!r}")
         if not 0 <= numbers["weight"] <= 1:
             raise ValueError(f"{fields.path('weight')} must be between 0 and 1, got {value['weight']!r}")
+        for name in ("shift", "shrink"):
+            if numbers[name] < 0:
+                raise ValueError(f"{fields.path(name)} must be at least 0, got {value[name]!r}")
         return cls(**numbers)
 
 
@@ -59,12 +65,12 @@ class SubsetContext:
 class ContextHead:
     """The context head of a bundle: how earlier utterances adjust a score.
 
-    With the weight W and the evidence E of the memory, an output y of a subset is adjusted to
+    With the weight W and the evidence E of the memory, an output y of a subset that has the deviation d is adjusted to
 
-        y + shift * E / (prior + W)
+        y + (shift * E - shrink * W * d) / (prior + W)
 
-    After an utterance whose output has the deviation d, W becomes decay * W + weight, and E becomes decay * E +
-    evidence * d. At first, W and E are 0, and outputs do not change.
+    After the utterance, W becomes decay * W + weight, and E becomes decay * E + evidence * d. At first, W and E are 0,
+    and outputs do not change.
 
     Attributes:
         decay: what remains of the memory after one more utterance, at least 0 and less than 1.
@@ -144,7 +150,9 @@ class Conversation:
         parameters = None if head is None or weight == 0.0 else head.subsets.get(subset)
         if head is None or parameters is None:
             return outputs
-        return (outputs[0] + parameters.shift * self._evidence / (head.prior + weight),)
+        deviation = _deviation(outputs[0], parameters)
+        change = parameters.shift * self._evidence - parameters.shrink * weight * deviation
+        return (outputs[0] + change / (head.prior + weight),)
 
     def add(self, outputs: Sequence[float], subset: str) -> None:
         """Remember an utterance that has ended.

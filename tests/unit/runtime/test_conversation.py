@@ -17,8 +17,8 @@ from edge_msa_runtime.conversation import MAX_DEVIATION, ContextHead, Conversati
 from edge_msa_runtime.errors import BundleError, UsageError
 from tests.unit.runtime.fake_bundles import random_frames
 
-L = SubsetContext(mean=0.2, spread=0.8, weight=1.0, evidence=1.0, shift=0.5)
-A = SubsetContext(mean=0.1, spread=0.2, weight=0.25, evidence=0.5, shift=1.2)
+L = SubsetContext(mean=0.2, spread=0.8, weight=1.0, evidence=1.0, shift=0.5, shrink=0.1)
+A = SubsetContext(mean=0.1, spread=0.2, weight=0.25, evidence=0.5, shift=1.2, shrink=0.0)
 HEAD = ContextHead(decay=0.9, prior=2.0, subsets={"l": L, "a": A}, utterances=229, videos=10)
 MAX_STATE_BYTES = 1024
 
@@ -49,7 +49,7 @@ def test_an_earlier_utterance_moves_the_score_as_stated() -> None:
     conversation.add((1.0,), "l")
     conversation.add((0.3,), "a")
     weight, evidence = 0.9 * 1.0 + 0.25, 0.9 * (1.0 - 0.2) / 0.8 + 0.5 * (0.3 - 0.1) / 0.2
-    expected = -0.6 + 0.5 * evidence / (2.0 + weight)
+    expected = -0.6 + (0.5 * evidence - 0.1 * weight * (-0.6 - 0.2) / 0.8) / (2.0 + weight)
     assert conversation.adjusts("l")
     assert conversation.adjust((-0.6,), "l")[0] == pytest.approx(expected)
 
@@ -88,7 +88,7 @@ def test_any_outputs_move_a_score_by_a_bounded_amount(seed: int) -> None:
     conversation, score = Conversation(HEAD), rng.uniform(-3.0, 3.0)
     for _ in range(30):
         conversation.add((float(rng.choice([-1, 1]) * 10.0 ** rng.uniform(-300, 300)),), "l")
-    assert abs(conversation.adjust((score,), "l")[0] - score) <= MAX_DEVIATION * L.shift
+    assert abs(conversation.adjust((score,), "l")[0] - score) <= MAX_DEVIATION * (L.shift + L.shrink)
 
 
 def test_100000_utterances_stay_finite_and_small() -> None:
@@ -97,7 +97,7 @@ def test_100000_utterances_stay_finite_and_small() -> None:
         conversation.add((3.0 * math.sin(number),), "l")
     adjusted = conversation.adjust((1.0,), "l")[0]
     assert math.isfinite(adjusted)
-    assert abs(adjusted - 1.0) <= MAX_DEVIATION * L.shift
+    assert abs(adjusted - 1.0) <= MAX_DEVIATION * (L.shift + L.shrink)
     assert conversation.count == 100_000
     assert len(pickle.dumps(conversation)) - empty < MAX_STATE_BYTES
 

@@ -22,7 +22,7 @@ from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate
 from edge_msa_runtime.conversation import ContextHead, SubsetContext
 from edge_msa_runtime.modalities import Subset
 
-HEAD = ContextHead(0.5, 1.0, {"l": SubsetContext(0.0, 1.0, 1.0, 1.0, 2.0)}, 10, 2)
+HEAD = ContextHead(0.5, 1.0, {"l": SubsetContext(0.0, 1.0, 1.0, 1.0, 2.0, 0.0)}, 10, 2)
 
 
 def _split(seed: int = 0, *, videos: int = 30, length: int = 8, mood: float = 1.0, ordered: bool = True) -> Split:
