@@ -98,7 +98,7 @@ def test_weaker_modalities_have_less_weight_and_move_more() -> None:
 
 
 def test_without_moods_there_is_no_head() -> None:
-    valid = _split(3, videos=60, mood=0.0)
+    valid = _split(5, videos=60, mood=0.0)
     fit = fit_context_head(valid, {Subset.L: _scores(valid)[Subset.L]})
     assert (fit.head, fit.note) == (
         None,
