@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-all coverage test-aarch64 test-pythons docs docs-serve lint format bench clean
+.PHONY: help install demo test test-all coverage test-aarch64 test-pythons soak docs docs-serve lint format bench clean
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -50,6 +50,11 @@ test-aarch64: $(STAMP) ## run ARM bundles on an emulated ARM processor, set up o
 
 test-pythons: $(STAMP) ## run the runtime's tests under Python 3.8 and 3.10, where they are installed
 	$(BIN)/python -m pytest -q -rs tests/integration/test_pythons.py
+
+BUNDLE ?= demo/bundle-laptop
+HOURS ?= 24
+soak: $(STAMP) ## play 24 hours of streams with faults on the demo's bundle; BUNDLE=... and HOURS=... select others
+	$(BIN)/python -m tests.integration.soak $(BUNDLE) --hours $(HOURS)
 
 docs: $(STAMP) ## build the documentation site in site/; a warning or a dead link is an error
 	$(MKDOCS) build --strict

@@ -178,7 +178,7 @@ def draw_bar(made: MadePrediction, scale: tuple[float, float]) -> str:
 
 
 def format_summary(summary: Mapping[str, Any]) -> list[str]:
-    """Return the result of a replay for people. `summary` is `Status.to_json`."""
+    """Return the result of a replay for people. `summary` is `Status.to_json`, with the `faults` of a scenario if any."""
     subsets = ", ".join(f"{name} {count}" for name, count in summary["subsets"].items())
     predictions = f"{summary['predictions']} predictions" + (f" ({subsets})" if subsets else "")
     times = f"{summary['seconds']:.1f} s of stream time in {summary['wall_seconds']:.1f} s"
@@ -187,6 +187,10 @@ def format_summary(summary: Mapping[str, Any]) -> list[str]:
         values = summary[f"{name}_ms"]
         if values["p50"] is not None:
             lines.append(f"  {name:8} " + ", ".join(f"{key} {value:.2f} ms" for key, value in values.items()))
+    for name, faults in summary.get("faults", {}).items():
+        effects = ", ".join(f"{count} {effect}" for effect, count in faults.items() if effect != "sent")
+        if effects:
+            lines.append(f"  faults of {name}: {effects} of {faults['sent']} chunks")
     if summary["counters"]:
         heads = ("sent", "used", "late", "duplicate", "overflow", "masked", "forgotten", "refused", "missing")
         lines.append("  modality " + "".join(f"{head:>10}" for head in heads))

@@ -78,6 +78,8 @@ def test_the_summary_has_percentiles_and_counters() -> None:
     assert "1 predictions (la 1), 0 utterances" in lines[0]
     assert lines[1].split()[:3] == ["latency", "p50", "0.50"]
     assert "audio           100        90        10" in "\n".join(lines)
+    faults = {"audio": {"sent": 10, "lost": 2, "bad": 1}, "vision": {"sent": 5}}
+    assert "  faults of audio: 2 lost, 1 bad of 10 chunks" in format_summary({**Status().to_json(), "faults": faults})
     empty = format_summary(Status().to_json())
     assert len(empty) == 1
 
