@@ -49,6 +49,8 @@ class Sample:
         valid: masks (T,) of the frames, by modality; frames without a mask are all valid.
         text: its text; None if the file has no texts.
         error: why it cannot be read; None if it can.
+        video: the video that it belongs to; None if the file does not state it.
+        position: its number or start in seconds inside its video; None if the file does not state it.
     """
 
     id: str
@@ -57,6 +59,8 @@ class Sample:
     valid: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     text: str | None = None
     error: UsageError | None = None
+    video: str | None = None
+    position: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +144,7 @@ def _refuse_stacked(arrays: Arrays, path: Path) -> None:
 
 
 def _open_splits(splits: dict[Any, RawSplit], notes: list[str], path: Path, split: str | None) -> Samples:
-    parts: list[tuple[str, list[str], list[str], dict[str, MaskedFrames]]] = []
+    parts: list[tuple[str, list[str], list[str], dict[str, MaskedFrames], RawSplit]] = []
     for name in _selected(list(splits), split, path):
         raw = splits[name]
         if not len(raw.ids):
@@ -154,17 +158,25 @@ def _open_splits(splits: dict[Any, RawSplit], notes: list[str], path: Path, spli
             raise DataError(
                 f"texts of {name} in {path} must have {len(raw.ids)} samples, as ids has, got {len(texts)}."
             )
-        parts.append((name, make_unique(raw.ids), texts, frames))
+        parts.append((name, make_unique(raw.ids), texts, frames, raw))
 
     def read() -> Iterator[Sample]:
-        for name, ids, texts, modalities in parts:
+        for name, ids, texts, modalities, raw in parts:
+            videos, positions = raw.groups, raw.positions
             for row, sample in enumerate(ids):
                 frames = {modality: item.sample(row) for modality, item in modalities.items() if item.valid[row].any()}
-                yield Sample(sample, name, frames, text=texts[row] if texts else None)
+                yield Sample(
+                    sample,
+                    name,
+                    frames,
+                    text=texts[row] if texts else None,
+                    video=None if videos is None else videos[row],
+                    position=None if positions is None else positions[row],
+                )
 
-    count = sum(len(ids) for _, ids, _, _ in parts)
-    available = tuple(name for name in MODALITIES if any(name in modalities for _, _, _, modalities in parts))
-    return Samples(count, available, any(texts for _, _, texts, _ in parts), tuple(notes), read)
+    count = sum(len(ids) for _, ids, *_ in parts)
+    available = tuple(name for name in MODALITIES if any(name in modalities for _, _, _, modalities, _ in parts))
+    return Samples(count, available, any(texts for _, _, texts, *_ in parts), tuple(notes), read)
 
 
 def _open_folder(path: Path, split: str | None) -> Samples:

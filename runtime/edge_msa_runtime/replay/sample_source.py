@@ -17,8 +17,8 @@ ASSUMED_RATE_HZ = 10.0
 """Of the longest modality of an utterance in which no rate is known."""
 WORDS_PER_SECOND = 2.5
 """Of an utterance with words only, about the rate of English speech."""
-_CLIP = re.compile(r"(.+?)(\$_\$|\[)[^\[]*$")
-"""The id of an utterance within a video, as in the public feature files: `video$_$3`, `video[3]`."""
+_CLIP = re.compile(r"(?P<video>.+?)(?:\$_\$|\[)(?P<position>\d+(?:[._]\d+)?)(?::[^\[]*)?\]?$")
+"""The id of an utterance within a video, as in the public feature files: `video$_$3`, `video[3]`, `video[1.5:4.2]`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ def play_samples(
 ) -> Iterator[Item]:
     """Yield the items of utterances, each followed by `end_utterance`, and by `reset` before another conversation.
 
-    Utterances belong to the same conversation if their ids are those of one video. Others have one each.
+    An utterance continues the conversation of the one before it if it is a later part of the same video.
 
     Args:
         read: yields the samples from the first one each time.
@@ -59,7 +59,8 @@ def play_samples(
     Raises:
         UsageError: no sample can be played.
     """
-    time, previous, is_first_round = 0.0, None, True
+    time, is_first_round = 0.0, True
+    previous: tuple[str, float] | None = None
     while True:
         played = 0
         for sample in read():
@@ -71,10 +72,11 @@ def play_samples(
                 if is_first_round:
                     on_error(f"sample {sample.id}", str(error))
                 continue
-            conversation = conversation_of(sample.id)
-            if (played or not is_first_round) and (conversation is None or conversation != previous):
+            place = find_place(sample)
+            continues = place is not None and previous is not None and place[0] == previous[0] and place > previous
+            if (played or not is_first_round) and not continues:
                 yield Control(RESET, time)
-            previous = conversation
+            previous = place
             played += 1
             yield from items
             time += length
@@ -87,10 +89,12 @@ def play_samples(
         is_first_round = False
 
 
-def conversation_of(sample_id: str) -> str | None:
-    """Return the video that an id names, or None."""
-    match = _CLIP.match(sample_id)
-    return match[1] if match else None
+def find_place(sample: Sample) -> tuple[str, float] | None:
+    """Return the video of a sample and its position in it, as the file or the id states them; None if neither does."""
+    if sample.video is not None and sample.position is not None and math.isfinite(sample.position):
+        return sample.video, sample.position
+    match = _CLIP.match(sample.id)
+    return (match["video"], float(match["position"].replace("_", "."))) if match else None
 
 
 def split_sample(sample: Sample, modalities: Sequence[str], pace: Pace, start: float) -> tuple[list[Item], float]:

@@ -178,7 +178,7 @@ def draw_bar(made: MadePrediction, scale: tuple[float, float]) -> str:
 
 
 def format_summary(summary: Mapping[str, Any]) -> list[str]:
-    """Return the result of a replay for people. `summary` is `Status.to_json`, with the `faults` of a scenario if any."""
+    """Return the result of a replay for people: `Status.to_json`, with the `faults` of a scenario if there are any."""
     subsets = ", ".join(f"{name} {count}" for name, count in summary["subsets"].items())
     predictions = f"{summary['predictions']} predictions" + (f" ({subsets})" if subsets else "")
     times = f"{summary['seconds']:.1f} s of stream time in {summary['wall_seconds']:.1f} s"

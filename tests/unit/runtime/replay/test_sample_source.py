@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, Iterator
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.samples import Sample
 from edge_msa_runtime.replay.items import Control, FrameChunk, Item, WordChunk
-from edge_msa_runtime.replay.sample_source import Pace, conversation_of, play_samples, split_sample
+from edge_msa_runtime.replay.sample_source import Pace, find_place, play_samples, split_sample
 
 
 def sample(name: str = "one", audio: int = 20, vision: int = 10, text: str | None = None, **more: Any) -> Sample:
@@ -81,12 +82,32 @@ def test_utterances_end_and_conversations_are_reset() -> None:
     ]
 
 
+def test_an_earlier_part_of_a_video_starts_another_conversation() -> None:
+    items, _ = play([sample("a$_$2"), sample("a$_$10"), sample("a$_$1")], Pace({"audio": 10.0}))
+    kinds = [item.kind for item in items if isinstance(item, Control)]
+    assert kinds == ["end_utterance", "end_utterance", "reset", "end_utterance"]
+
+
 @pytest.mark.parametrize(
-    ("name", "video"),
-    [("v1$_$3", "v1"), ("v1[3]", "v1"), ("a[b][12]", "a[b]"), ("v1", None), ("[3]", None), ("v1[3", "v1")],
+    ("name", "place"),
+    [
+        ("v1$_$3", ("v1", 3.0)),
+        ("v1[3]", ("v1", 3.0)),
+        ("a[b][12]", ("a[b]", 12.0)),
+        ("v1[1.5:4.25]", ("v1", 1.5)),
+        ("v1[82_76:90]", ("v1", 82.76)),
+        ("v1", None),
+        ("v1[b]", None),
+        ("[3]", None),
+    ],
 )
-def test_the_video_of_an_id(name: str, video: str | None) -> None:
-    assert conversation_of(name) == video
+def test_the_place_of_an_id(name: str, place: tuple[str, float] | None) -> None:
+    assert find_place(Sample(name, "", {})) == place
+
+
+def test_the_file_states_the_place_of_a_sample() -> None:
+    assert find_place(Sample("v1[3]", "", {}, video="other", position=7.0)) == ("other", 7.0)
+    assert find_place(Sample("v1[3]", "", {}, video="other", position=math.nan)) == ("v1", 3.0)
 
 
 def test_utterances_repeat_until_the_duration() -> None:
