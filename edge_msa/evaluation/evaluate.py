@@ -31,11 +31,18 @@ from edge_msa.evaluation.baseline_check import (
     too_few_warning,
     weak_subsets,
 )
-from edge_msa.evaluation.conversation_memory import ContextFit, ContextResult, format_context, measure_context
+from edge_msa.evaluation.conversation_memory import (
+    ContextFit,
+    ContextResult,
+    adjust_scores,
+    format_context,
+    measure_context,
+)
 from edge_msa.evaluation.intervals.frame_loss import lose_frames
 from edge_msa.evaluation.intervals.quality import (
     COMPLETE,
     MISSING_FRAMES,
+    WITH_CONTEXT,
     CoverageLevel,
     StatedIntervals,
     format_quality,
@@ -157,8 +164,9 @@ class Evaluation(Table):
     against_constants: Mapping[str, ConstantComparisons] = field(default_factory=dict)
     """The same metrics beside those of the better baseline, by subset, except subsets with samples of one video."""
     prediction_intervals: Mapping[str, Mapping[str, tuple[CoverageLevel, ...]]] = field(default_factory=dict)
-    """Coverage, width and risk of a bundle's prediction intervals: by condition (`complete`, or `missing frames` if
-    they were measured), then by subset, one level per coverage that the bundle states."""
+    """Coverage, width and risk of a bundle's prediction intervals: by condition (`complete`; `missing frames` if they
+    were measured; `with context` if there is a conversation memory), then by subset, one level per coverage that the
+    bundle states."""
     context: ContextResult | None = None
     """Metrics with the conversation memory; None if there is none. All other fields are without it."""
     notes: tuple[str, ...] = ()
@@ -336,6 +344,8 @@ def evaluate(
                 lossy = lose_frames(split, np.random.default_rng(seed), words=stated.takes_text)
                 lossy_predictions = tuple(_predict_subsets(predict, lossy))
             quality[MISSING_FRAMES] = _measure_intervals(dataset.task, lossy, lossy_predictions, stated)
+        if context is not None and context.head is not None:
+            quality[WITH_CONTEXT] = _measure_intervals(dataset.task, split, predictions, stated, context)
         evaluation = dataclasses.replace(evaluation, prediction_intervals=quality)
     if context is not None:
         evaluation = dataclasses.replace(
@@ -352,12 +362,26 @@ def _measure_context(
 
 
 def _measure_intervals(
-    task: Task, split: Split, predictions: Sequence[SubsetPredictions], stated: StatedIntervals
+    task: Task,
+    split: Split,
+    predictions: Sequence[SubsetPredictions],
+    stated: StatedIntervals,
+    context: ContextFit | None = None,
 ) -> dict[str, tuple[CoverageLevel, ...]]:
-    return {
-        item.subset.value: measure_quality(task, split, item.rows, item.scores, item.subset, stated)
-        for item in predictions
-    }
+    """Return the levels of each subset, with a context head for the scores that it adjusts."""
+    levels = {}
+    for item in predictions:
+        scores = item.scores
+        if context is not None and context.head is not None:
+            scores = (
+                scores + context.left_out[item.subset]
+                if context.left_out
+                else adjust_scores(context.head, split, item.subset, item.rows, scores)
+            )
+        levels[item.subset.value] = measure_quality(
+            task, split, item.rows, scores, item.subset, stated, with_context=scores != item.scores
+        )
+    return levels
 
 
 def _measure(

@@ -753,7 +753,7 @@ def _calibrate_intervals(
     if intervals.videos < _MIN_VIDEOS:
         print_note(
             f"The validation split has {intervals.videos} videos, so prediction intervals are wide. Above "
-            f"{intervals.videos / (intervals.videos + 1):.0%} coverage, they are the whole scale. More validation "
+            f"{100 * intervals.videos / (intervals.videos + 1):.0f} % coverage, they are the whole scale. More validation "
             "videos make them narrower."
         )
     return intervals

@@ -99,6 +99,14 @@ def test_half_widths_with_context_use_the_adjusted_scores_of_samples_with_a_memo
     index = COVERAGES.index(0.9)
     alone = intervals.half_widths["openvino"]["fp32"]["a"][-1][index]
     assert float(context["a"][-1][index] or np.inf) < 0.5 * float(alone or 0)
+    rows, stated = np.arange(len(split)), _stated(intervals)
+    adjusted = predictions["a"] + perfect
+    plain, used = (
+        measure_quality(MOSI, split, rows, values, Subset.A, stated, with_context=mask)[COVERAGES.index(0.9)]
+        for values, mask in ((predictions["a"], None), (adjusted, perfect != 0))
+    )
+    assert float(used.width or np.inf) < float(plain.width or 0)
+    assert used.observed >= 0.88
     none = calibrate_intervals(scores, split, {("openvino", "fp32"): predictions}, {"a": np.zeros(1000, np.float32)})
     assert not none.half_widths_with_context
 
