@@ -750,11 +750,12 @@ def _calibrate_intervals(
         predictions = {(item.backend, item.precision): item.predictions for item in measurements if item.predictions}
         changes = {subset.value: change for subset, change in memory.left_out.items()}
         intervals = calibrate_intervals(scores, split, predictions, changes)
-    if intervals.videos < _MIN_VIDEOS:
+    videos = intervals.videos
+    if videos < _MIN_VIDEOS:
         print_note(
-            f"The validation split has {intervals.videos} videos, so prediction intervals are wide. Above "
-            f"{100 * intervals.videos / (intervals.videos + 1):.0f} % coverage, they are the whole scale. More validation "
-            "videos make them narrower."
+            f"The validation split has {videos} videos, so prediction intervals are wide. Above "
+            f"{100 * videos / (videos + 1):.0f} % coverage, they are the whole scale. More validation videos make them "
+            "narrower."
         )
     return intervals
 
