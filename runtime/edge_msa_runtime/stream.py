@@ -21,7 +21,7 @@ from edge_msa_runtime.streams.asynchronous import predict_regularly
 from edge_msa_runtime.streams.channel import NEVER, Channel
 from edge_msa_runtime.streams.encoding import Encoding
 from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
-from edge_msa_runtime.streams.frame_channel import FrameChannel
+from edge_msa_runtime.streams.frame_channel import SAME_SECONDS, FrameChannel
 from edge_msa_runtime.streams.frame_queue import Chunk
 from edge_msa_runtime.streams.times import BadTimeError, check_period, check_time, count_frames, count_words
 from edge_msa_runtime.streams.word_channel import WordChannel
@@ -372,7 +372,7 @@ class Stream:
                 if active:
                     self._voice = max(self._voice, now)
                     return None
-                if now - self._voice < self._options.pause or self._voice == NEVER:
+                if self._voice == NEVER or now - self._voice < self._options.pause - SAME_SECONDS:
                     return None
                 at = None if self._mode != _TIMED else max(now, self._earliest_at)
             return self.end_utterance(at)
@@ -644,7 +644,7 @@ class Stream:
     def _encode_window(self, channel: Channel, at: float, moment: float) -> Encoding:
         """Return an encoding whose state is the frames of a modality in the window before a moment."""
         with self._lock:
-            self._discard(channel, moment - (self._options.window or 0.0))
+            self._discard(channel, moment - (self._options.window or 0.0) + SAME_SECONDS)
             items = channel.peek(at)
         encoding = Encoding()
         if items:
@@ -669,7 +669,7 @@ class Stream:
                 f"at must not go back: it must be at least {self._earliest_at:g} s, got {at:g}. Frames up to that time "
                 "are encoded already. Predict in the order of time, before more than max_queue frames wait."
             )
-        return at, at
+        return at + SAME_SECONDS, at
 
     def _nothing(self) -> NothingToPredictError:
         ages = [age for age in (self._options.max_age, self._options.window) if age is not None and age < math.inf]
@@ -736,7 +736,7 @@ class Stream:
             newest = encoding.newest_valid
             if newest == NEVER:
                 continue
-            age = moment - newest
+            age = moment - newest if moment > newest else 0.0
             if age > max_age:
                 self._expire(channel, newest, moment)
                 continue
@@ -755,16 +755,17 @@ class Stream:
     def _end_utterance(self, at: float | None) -> Prediction | None:
         with self._lock:
             try:
-                end, _ = self._moment(at)
+                end, moment = self._moment(at)
             except NothingToPredictError:
                 return None
-            end = NEVER if self._mode == _UNTIMED else end  # without timestamps, later frames belong to the next one
+            if self._mode == _UNTIMED:  # frames that other threads push from now on belong to the next utterance
+                end = NEVER if self._options.window is None else moment
             before = [(channel, channel.floor, channel.frontier) for channel in self._channels.values()]
             for channel in self._channels.values():
                 channel.floor = end
                 channel.frontier = max(channel.frontier, end)
         try:
-            prediction: Prediction | None = self._predict(at if end == NEVER else end, is_final=True)
+            prediction: Prediction | None = self._predict(at if self._mode == _UNTIMED else moment, is_final=True)
         except NothingToPredictError:
             prediction = None
         except BaseException:
@@ -778,8 +779,7 @@ class Stream:
             self._shown = {}
             self._voice = NEVER
             if prediction is not None:
-                end = self._earliest_at
-                self._note("utterance", "", 0, end, f"the utterance ended at {end:g} s")
+                self._note("utterance", "", 0, moment, f"the utterance ended at {moment:g} s")
         return prediction
 
     def _predict_if_possible(self) -> Prediction | None:

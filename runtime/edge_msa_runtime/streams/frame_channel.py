@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.streams.options import StreamOptions
 
 # Times of the same frame differ a little if they were computed from the first frames of different chunks.
-_SAME_PERIODS, _SAME_SECONDS = 0.01, 1e-6
+_SAME_PERIODS, SAME_SECONDS = 0.01, 1e-6
 _new_chunk = tuple.__new__
 _MAX_STEP = 1.5  # periods from a frame to the next one, if none is missing
 
@@ -54,7 +54,7 @@ class FrameChannel(Channel):
         self._changes += 1
         self.tally.queued += size
         self.newest = self.heard = last
-        self.frontier = last + _SAME_PERIODS * period + _SAME_SECONDS
+        self.frontier = last + _SAME_PERIODS * period + SAME_SECONDS
         return held
 
     def append_untimed(self, chunk: Chunk, note: Note) -> None:
@@ -82,7 +82,7 @@ class FrameChannel(Channel):
             UsageError: a frame is late or a duplicate, and the stream refuses these. Nothing changes.
         """
         times = chunk.all_times()
-        same = _SAME_PERIODS * chunk.period + _SAME_SECONDS
+        same = _SAME_PERIODS * chunk.period + SAME_SECONDS
         kept: Mask = (times > self.newest - self._lateness) & (times >= self.bound) & (times > self.floor)
         if times[0] <= self.frontier:
             repeated = self._known.find(times, self._queue, same)
@@ -217,9 +217,10 @@ class FrameChannel(Channel):
                     last_valid = float(valid_times[-1])
                 else:
                     is_old, last_valid = False, newest_valid
-            if gone:
+            is_old = is_old and (newest_valid > NEVER or old > 0)
+            if gone and not is_old:
                 note("gap", self.name, gone, chunk.first, f"{gone} frames of {self.name} are missing")
-            if is_old and (newest_valid > NEVER or old):
+            if is_old:
                 note("expired", self.name, 0, chunk.first, f"{self.name} was older than max_age, {max_age:g} s")
                 rows.clear()
                 values, expires, missing, masked, gone, masked_here, is_far = values[old:], True, 0, 0, 0, 0, False
