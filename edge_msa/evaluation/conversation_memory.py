@@ -355,5 +355,5 @@ def _solve(features: Numbers, targets: Numbers, center: Numbers) -> Numbers:
         weights = 0.5 / np.maximum(np.abs(targets - features @ solution), _SMALLEST_ERROR)
         weighted = features * weights[:, None]
         matrix = weighted.T @ features + _STRENGTH * np.eye(len(center))
-        solution = np.linalg.solve(matrix, weighted.T @ targets + _STRENGTH * center)
+        solution = np.asarray(np.linalg.solve(matrix, weighted.T @ targets + _STRENGTH * center), np.float64)
     return solution

@@ -26,6 +26,7 @@ from edge_msa_runtime.errors import (
 from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
+    from edge_msa_runtime.conversation import Conversation
     from edge_msa_runtime.modalities import Subset
     from edge_msa_runtime.prediction import Prediction
     from edge_msa_runtime.session import Session, load
@@ -40,6 +41,7 @@ __all__ = [
     "BuildError",
     "BundleError",
     "CacheError",
+    "Conversation",
     "EdgeMsaError",
     "InferenceError",
     "ParityError",
@@ -55,6 +57,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Conversation": "conversation",
     "Prediction": "prediction",
     "Session": "session",
     "Stream": "stream",

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.data.tasks import EMOTIONS, MOSI
@@ -47,7 +48,7 @@ def _predict(split: Split, subset: Subset) -> FloatArray:
     return np.asarray(np.mean(frames, axis=0), np.float32)
 
 
-def _scores(split: Split) -> dict[Subset, tuple[np.ndarray, FloatArray]]:  # type: ignore[type-arg]
+def _scores(split: Split) -> dict[Subset, tuple[NDArray[np.int64], FloatArray]]:
     rows = np.arange(len(split))
     return {subset: (rows, _predict(split, subset)) for subset in (Subset.L, Subset.A, Subset.LA)}
 
