@@ -31,6 +31,8 @@ def test_the_public_names_are_pinned() -> None:
         "Prediction",
         "Session",
         "Stream",
+        "StreamCounters",
+        "StreamEvent",
         "Subset",
         "UsageError",
         "Word",
