@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from edge_msa.data.dataset import SPLITS, Dataset, Frames, Split, SplitName
-from edge_msa.data.identifiers import position_from_id, text_from_item, video_from_id
+from edge_msa.data.identifiers import text_from_item
 from edge_msa.data.labels import convert_labels, is_missing
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.frames import RawSplit, build_frames
-from edge_msa_runtime.inputs.sample_ids import make_unique
+from edge_msa_runtime.inputs.sample_ids import make_unique, position_from_id, video_from_id
 from edge_msa_runtime.modalities import MODALITIES
 
 

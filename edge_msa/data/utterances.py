@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
-from edge_msa.data.identifiers import position_from_id, video_from_id
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+from edge_msa_runtime.inputs.sample_ids import position_from_id, video_from_id
 from edge_msa_runtime.modalities import MODALITIES
 
 

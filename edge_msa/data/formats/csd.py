@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.formats.hdf5 import open_hdf5
-from edge_msa.data.identifiers import video_from_id
 from edge_msa.data.labels import resolve_task
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
@@ -34,6 +33,7 @@ from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+from edge_msa_runtime.inputs.sample_ids import video_from_id
 from edge_msa_runtime.inputs.split_names import find_splits, ignored_split_note
 from edge_msa_runtime.modalities import MODALITIES
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import Dataset
-from edge_msa.data.identifiers import parse_position
 from edge_msa.data.labels import implied_task, resolve_task
 from edge_msa.data.options import LoadOptions
 from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.inputs.frames import RawSplit
+from edge_msa_runtime.inputs.sample_ids import parse_position
 from edge_msa_runtime.inputs.transcripts import Transcripts, parse_transcripts
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")

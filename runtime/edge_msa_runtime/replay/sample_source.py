@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.inputs.sample_ids import position_from_id, video_from_id
 from edge_msa_runtime.replay.items import END_UTTERANCE, RESET, Control, FrameChunk, Item, WordChunk
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ ASSUMED_RATE_HZ = 10.0
 """Of the longest modality of an utterance in which no rate is known."""
 WORDS_PER_SECOND = 2.5
 """Of an utterance with words only, about the rate of English speech."""
-_CLIP = re.compile(r"(?P<video>.+?)(?:\$_\$|\[)(?P<position>\d+(?:[._]\d+)?)(?::[^\[]*)?\]?$")
-"""The id of an utterance within a video, as in the public feature files: `video$_$3`, `video[3]`, `video[1.5:4.2]`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +89,9 @@ def play_samples(
 
 def find_place(sample: Sample) -> tuple[str, float] | None:
     """Return the video of a sample and its position in it, as the file or the id states them; None if neither does."""
-    if sample.video is not None and sample.position is not None and math.isfinite(sample.position):
-        return sample.video, sample.position
-    match = _CLIP.match(sample.id)
-    return (match["video"], float(match["position"].replace("_", "."))) if match else None
+    video = video_from_id(sample.id) if sample.video is None else sample.video
+    position = position_from_id(sample.id, video) if sample.position is None else sample.position
+    return (video, position) if math.isfinite(position) else None
 
 
 def split_sample(sample: Sample, modalities: Sequence[str], pace: Pace, start: float) -> tuple[list[Item], float]:

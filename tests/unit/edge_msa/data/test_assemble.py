@@ -7,10 +7,10 @@ import pytest
 
 from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import Dataset
-from edge_msa.data.identifiers import video_from_id
 from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
+from edge_msa_runtime.inputs.sample_ids import video_from_id
 
 
 def _values(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:

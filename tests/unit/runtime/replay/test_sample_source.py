@@ -93,7 +93,7 @@ def test_an_earlier_part_of_a_video_starts_another_conversation() -> None:
     [
         ("v1$_$3", ("v1", 3.0)),
         ("v1[3]", ("v1", 3.0)),
-        ("a[b][12]", ("a[b]", 12.0)),
+        ("a[b][12]", ("a", 12.0)),
         ("v1[1.5:4.25]", ("v1", 1.5)),
         ("v1[82_76:90]", ("v1", 82.76)),
         ("v1", None),
@@ -107,7 +107,8 @@ def test_the_place_of_an_id(name: str, place: tuple[str, float] | None) -> None:
 
 def test_the_file_states_the_place_of_a_sample() -> None:
     assert find_place(Sample("v1[3]", "", {}, video="other", position=7.0)) == ("other", 7.0)
-    assert find_place(Sample("v1[3]", "", {}, video="other", position=math.nan)) == ("v1", 3.0)
+    assert find_place(Sample("v1[3]", "", {}, video="other", position=math.nan)) is None
+    assert find_place(Sample("other_3", "", {}, video="other")) == ("other", 3.0)
 
 
 def test_utterances_repeat_until_the_duration() -> None:

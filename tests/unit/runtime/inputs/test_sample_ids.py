@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edge_msa.data.identifiers import position_from_id
+from edge_msa_runtime.inputs.sample_ids import position_from_id
 
 
 @pytest.mark.parametrize(
