@@ -36,8 +36,8 @@ def format_readme(manifest: Manifest, wheel: str) -> str:
     )
     usage = (
         "Any subset of the modalities works: leave out those that you do not have. The arrays above are zeros: replace "
-        f"them with your features. {_describe_output(manifest.task)}{_describe_intervals(manifest)} If a sensor drops "
-        "out, call "
+        f"them with your features. {_describe_output(manifest.task)}{_describe_intervals(manifest)}"
+        f"{_describe_context(manifest)} If a sensor drops out, call "
         f'`stream.forget("{list(manifest.modalities)[-1]}")`, or create the stream with `max_age=2.0`, '
         "which forgets a modality 2 s after its last frame. `session.prepare()` loads the graphs of all subsets. "
         "`help(edge_msa_runtime)` describes the API."
@@ -248,6 +248,16 @@ def _describe_intervals(manifest: Manifest) -> str:
     if manifest.task.has_sign:
         text += " With `load(..., abstain=True)`, a prediction whose interval has both signs is labeled `uncertain`."
     return text
+
+
+def _describe_context(manifest: Manifest) -> str:
+    """Return what the conversation memory does, with a space before; empty if the bundle has none."""
+    if manifest.context is None:
+        return ""
+    return (
+        " In a stream, earlier utterances of the conversation adjust a score: call `stream.end_utterance()` after each "
+        "utterance, and `stream.reset()` when another conversation begins."
+    )
 
 
 def _format_sources(manifest: Manifest) -> str:

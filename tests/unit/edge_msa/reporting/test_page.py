@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_msa.evaluation.conversation_memory import Change, ContextResult
 from edge_msa.evaluation.evaluate import Evaluation, Source
 from edge_msa.reporting import Report, ReportPoint, render_report, write_report_page
 from edge_msa.reporting.plots import robustness_plot, tradeoff_plot
@@ -54,6 +55,7 @@ def evaluation_of(measured: ReportPoint) -> Evaluation:
         bayes_optimum=measured.bayes_optimum,
         intervals={"lav": {"acc2_non0": (0.7, 0.9)}},
         interval_unit="groups",
+        context=ContextResult(8, 2, {"lav": {"mae": 0.15}}, {"lav": {"mae": Change(-0.05, -0.08, -0.02)}}),
     )
 
 
@@ -105,6 +107,8 @@ def test_references_inside_plots_resolve(html: str, outline: Parse) -> None:
         "missing-average",
         "a: 2 samples without a valid frame are excluded.",
         "lav 70.0 to 90.0",
+        "With the conversation memory: 8 utterances of 2 videos have an earlier one.",
+        "lav MAE -0.050 (-0.080 to -0.020)",
         "SHA-256 feed",
         "toy <script>alert(1)</script>, test split, 10 samples · a laptop · seed 7",
         "Not shown: 3: not executed.",

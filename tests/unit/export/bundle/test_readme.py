@@ -10,6 +10,7 @@ from edge_msa_export.profiles import find_profile
 from edge_msa_export.provenance import DataSource, Provenance, Validation, ValidationMetric
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest, TaskSpec, TextSpec
+from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.intervals import Intervals
 
@@ -73,6 +74,12 @@ def test_readme_for_a_desktop_installs_tensorrt_with_pip(jetson_manifest: Manife
     assert "--system-site-packages" not in readme
     assert "cuda-python" not in readme
     assert f"edge-msa-run build {jetson_manifest.name}`" in readme
+
+
+def test_readme_explains_the_conversation_memory_where_the_bundle_has_one(laptop_manifest: Manifest) -> None:
+    assert "stream.end_utterance()" not in format_readme(laptop_manifest, WHEEL)
+    manifest = dataclasses.replace(laptop_manifest, context=ContextHead(0.9, 2.0, {}, 229, 10))
+    assert "stream.end_utterance()" in format_readme(manifest, WHEEL)
 
 
 def test_readme_explains_intervals_where_the_bundle_has_them(laptop_manifest: Manifest) -> None:

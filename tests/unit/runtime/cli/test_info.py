@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.cli.main import main
+from edge_msa_runtime.conversation import ContextHead, SubsetContext
 from tests.unit.runtime.fake_bundles import seal
 
 
@@ -31,6 +32,16 @@ def test_info_states_the_scale_and_the_training_data(
     assert main(["info", str(bundle_path)]) == 0
     out = capsys.readouterr().out
     assert ": sentiment from -3 to 3 (negative, neutral, positive), trained on synthetic, " in out
+
+
+def test_info_names_the_conversation_memory(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = ContextHead(0.9, 2.0, {"la": SubsetContext(0.0, 1.0, 1.0, 1.0, 0.4, 0.1)}, 229, 10)
+    assert main(["info", str(make_bundle(context=head)), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "  conversation memory for la, fitted on 229 utterances of 10 videos\n" in out
+    assert json.loads(out.splitlines()[-1])["context"] == {"subsets": ["la"], "utterances": 229, "videos": 10}
 
 
 @pytest.mark.case("F24")
