@@ -72,13 +72,17 @@ def test_info_describes_the_text_encoder(
 
 
 @pytest.mark.case("F31")
-@pytest.mark.parametrize("command", ["info", "verify", "bench", "build", "predict", "doctor"])
+@pytest.mark.parametrize("command", ["info", "verify", "bench", "build", "predict", "stream", "doctor"])
 def test_every_command_notes_ignored_files(
     command: str, bundle_path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (bundle_path / ".DS_Store").touch()
     np.savez(tmp_path / "input.npz", language=np.zeros((3, 4), "f4"))
-    options = {"bench": ["--repeats", "1", "--warmup", "0"], "predict": [str(tmp_path / "input.npz")]}
+    options = {
+        "bench": ["--repeats", "1", "--warmup", "0"],
+        "predict": [str(tmp_path / "input.npz")],
+        "stream": ["--data", str(tmp_path / "input.npz")],
+    }
     assert main([command, str(bundle_path), *options.get(command, [])]) == 0
     assert "note: Ignored, because the manifest does not list them: .DS_Store" in capsys.readouterr().err
 
