@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 UNUSED = ("late", "duplicate", "overflow", "masked", "refused")
 """Kinds of events with frames that were sent and not used."""
 MISSING = "gap"
-"""Kind of event with frames that were not sent."""
+"""Kind of event with frames that never arrived."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StreamLog:
         finals: (N,) Which predictions ended an utterance.
         latency_ms: (N,) Latencies.
         delay_ms: (N,) Delays from the arrival of the newest frame.
-        unused: Time, kind and number of frames of every event with frames that were not used, or not sent.
+        unused: Time, kind and number of frames of every event with frames that were not used, or that never arrived.
         events: Number of events by kind and modality.
         errors: Time, origin and message of every error of the input.
         counters: The newest counters by modality.

@@ -42,7 +42,7 @@ _KIND_COLORS = {
     "refused": PRECISION_COLORS["fp32"],
     MISSING: MUTED,
 }
-_KIND_TITLES = {MISSING: "missing (not sent)"}
+_KIND_TITLES = {MISSING: "missing (never arrived)"}
 _EMOTION_COLORS = (*PRECISION_COLORS.values(), OTHER_COLOR, REFERENCE, MUTED)
 _COUNTERS = ("sent", "used", "late", "duplicate", "overflow", "masked", "forgotten", "refused", "missing")
 _MAX_ERRORS = 50
@@ -226,7 +226,7 @@ def _draw_modalities(axes: Axes, log: StreamLog, names: Sequence[str], scale: fl
 
 
 def _draw_unused(axes: Axes, log: StreamLog, scale: float) -> None:
-    axes.set_title("frames that were not used, or not sent", loc="left", fontsize=11)
+    axes.set_title("frames that were not used, or never arrived", loc="left", fontsize=11)
     edges = np.linspace(0, max(log.seconds, 1e-3), _DROP_BINS + 1)
     bottom = np.zeros(_DROP_BINS)
     for kind in (*UNUSED, MISSING):

@@ -143,7 +143,7 @@ def test_the_timeline_is_drawn_for_few_and_many_predictions(count: int, kind: st
     assert {"modalities of the predictions", "latency of the predictions, ms", "memory of the process, MB"} <= texts
     wanted = {"intervals": "score with its 90 % interval", "scores": "score", "emotions": "probability of each emotion"}
     assert any(text.startswith(wanted[kind]) for text in texts)
-    assert {"late", "refused", "missing (not sent)"} <= texts
+    assert {"late", "refused", "missing (never arrived)"} <= texts
     assert ("audio" in texts, "vision" in texts) == (True, True)
     assert len(svg) < 500_000
 
