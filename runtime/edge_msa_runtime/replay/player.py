@@ -75,6 +75,7 @@ class Player:
         Raises:
             InferenceError: the backend failed.
         """
+        self._status.start(lambda: self._stream.counters)
         try:
             for arrival in arrivals:
                 self._go_to(arrival.time)

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Counter, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Counter, Mapping
 
 from edge_msa_runtime.replay.percentiles import Percentiles
 
@@ -66,7 +66,6 @@ class Status(Observer):
         first_errors: the first ones, with their origin.
         latest: the newest prediction.
         recent: the newest events with their times.
-        counters: newest counters by modality.
         latency: of the predictions.
         delay: from the arrival of the newest frame that was used.
         behind_ms: most that the replay was behind real time; 0 without a speed.
@@ -85,10 +84,20 @@ class Status(Observer):
         self.first_errors: list[tuple[str, str]] = []
         self.latest: MadePrediction | None = None
         self.recent: collections.deque[tuple[float, StreamEvent]] = collections.deque(maxlen=5)
-        self.counters: Mapping[str, StreamCounters] = {}
+        self._read_counters: Callable[[], Mapping[str, StreamCounters]] = dict
         self.latency = Percentiles()
         self.delay = Percentiles()
         self.behind_ms = 0.0
+
+    def start(self, read_counters: Callable[[], Mapping[str, StreamCounters]]) -> None:
+        """Let the wall clock start now, and `counters` come from a function."""
+        self.started = time.monotonic()
+        self._read_counters = read_counters
+
+    @property
+    def counters(self) -> Mapping[str, StreamCounters]:
+        """The counters of this moment by modality."""
+        return self._read_counters()
 
     @property
     def predictions(self) -> int:
@@ -117,12 +126,6 @@ class Status(Observer):
             self.errors += 1
             if len(self.first_errors) < SHOWN_ERRORS:
                 self.first_errors.append((origin, message))
-
-    def on_counters(self, elapsed: float, counters: Mapping[str, StreamCounters]) -> None:
-        """Keep the newest counters."""
-        del elapsed
-        with self.lock:
-            self.counters = counters
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""

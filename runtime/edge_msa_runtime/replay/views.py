@@ -118,9 +118,7 @@ class LiveView(Observer):
         for heading in ("modality", "age", "sent", "used", "late", "twice", "overflow", "masked", "refused", "missing"):
             table.add_column(heading, justify="left" if heading == "modality" else "right")
         present = set() if made is None else set(Subset(made.prediction.subset).modalities)
-        with self._status.lock:
-            counters = dict(self._status.counters)
-        for name, item in counters.items():
+        for name, item in self._status.counters.items():
             age = None if made is None else made.prediction.ages.get(name)
             figures = (item.sent, item.used, item.late, item.duplicate, item.overflow, item.masked, item.refused)
             table.add_row(

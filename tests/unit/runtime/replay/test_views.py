@@ -21,7 +21,7 @@ def filled_status() -> Status:
     status.on_event(3.0, StreamEvent("late", "audio", 4, 2.5, "4 frames of audio [bold] are late"))
     tally = Tally()
     tally.encoded, tally.late = 90, 10
-    status.on_counters(12.0, {"audio": tally.snapshot(), "vision": Tally().snapshot()})
+    status.start(lambda: {"audio": tally.snapshot(), "vision": Tally().snapshot()})
     return status
 
 
