@@ -361,6 +361,8 @@ def _provenance(log: StreamLog) -> Iterator[tuple[str, str]]:
     yield from ((name, str(value)) for name, value in header.get("machine", {}).items())
     for name, value in header.get("conditions", {}).items():
         yield f"{name} at the start", str(value)
+    for name, value in (log.summary or {}).get("conditions_after", {}).items():
+        yield f"{name} at the end", str(value)
     faults: Mapping[str, Any] = header.get("scenario", {}).get("modalities", {})
     for name, fields in faults.items():
         active = {key: value for key, value in fields.items() if value not in (0, [], {"rate": 0, "length": 0})}

@@ -185,6 +185,7 @@ def _add_stream_options(parser: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from edge_msa_runtime.benchmark.conditions import measure_conditions
     from edge_msa_runtime.replay.log import LogWriter
     from edge_msa_runtime.replay.player import Player
     from edge_msa_runtime.replay.scenarios import open_scenario
@@ -223,6 +224,7 @@ def run(options: argparse.Namespace) -> None:
             **status.to_json(),
             "faults": {name: dict(item) for name, item in counts.items()},
             "interrupted": interrupted,
+            "conditions_after": measure_conditions(),
             "log": options.log,
         }
         if log is not None:

@@ -54,7 +54,7 @@ def records(count: int = 40, *, intervals: bool = True, emotions: bool = False) 
     for index in range(60):
         memory = 1e8 + (2e6 if index > 30 else 0)
         rows.append({"record": "counters", "elapsed": 10.0 * index, "memory_bytes": memory, "counters": counters})
-    rows.append({"record": "summary", "interrupted": False})
+    rows.append({"record": "summary", "interrupted": False, "conditions_after": {"governor": "performance"}})
     return rows
 
 
@@ -160,6 +160,7 @@ def test_the_page_works_offline_and_escapes_texts(write_log: Callable[..., Path]
     assert "scenario lossy, seed 3 · openvino int8 · played from data.npz" in html
     assert "audio 0.1 s" in html
     assert "loss 0.25" in html
+    assert "<dt>governor at the end</dt><dd>performance</dd>" in html
     assert not re.search(r'(?:src|href)="https?:', html)
     assert str(page).startswith("40 predictions")
     assert [row["subset"] for row in page.rows] == ["la", "lav"]
