@@ -22,10 +22,10 @@ def write_table(folder: Path, text: str) -> Path:
     return table
 
 
-def write_clip(path: Path, *, frequency: int = 440, picture: bool = True) -> None:
-    sound = ["-f", "lavfi", "-i", f"sine=frequency={frequency}:duration=1"]
+def write_clip(path: Path, *, frequency: int = 440, sound: bool = True, picture: bool = True) -> None:
+    tone = ["-f", "lavfi", "-i", f"sine=frequency={frequency}:duration=1"] if sound else []
     source = ["-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=10"] if picture else []
-    subprocess.run([PROGRAM, "-v", "error", *sound, *source, str(path)], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run([PROGRAM, "-v", "error", *tone, *source, str(path)], check=True, stdin=subprocess.DEVNULL)
 
 
 @pytest.mark.slow
@@ -71,30 +71,96 @@ def test_without_splits_the_clips_of_a_video_stay_together(
     assert sum(map(len, videos)) == 4
 
 
-@pytest.mark.slow
 @FFMPEG
-def test_a_file_that_is_no_video_is_named(load_example: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_text("no video")
-    table = write_table(tmp_path, "file,label\na.mp4,1\n")
-    with pytest.raises(SystemExit, match=r"cannot decode the clip: .*a\.mp4"):
-        load_example("video_folder.py").main(tmp_path, table, output=tmp_path / "clips.npz")
-
-
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("kind", "present"),
+    [("wav", ("audio",)), ("silent mp4", ("vision",)), ("mixed", ("audio", "vision"))],
+)
+def test_a_folder_without_sound_or_without_pictures_becomes_an_archive(
+    load_example: Callable[[str], ModuleType], tmp_path: Path, kind: str, present: tuple[str, ...]
+) -> None:
+    names = ["clip.wav", "clip.mp4"] if kind == "mixed" else [f"clip.{kind[-3:]}"]
+    for name in names:
+        write_clip(tmp_path / name, sound=name.endswith("wav"), picture=name.endswith("mp4"))
+    lines = [f"{names[row % len(names)]},{row % 3},{split}" for row, split in enumerate(("train", "valid", "test"))]
+    table = write_table(tmp_path, "\n".join(["file,label,split", *lines]))
+    load_example("video_folder.py").main(tmp_path, table, output=tmp_path / "clips.npz")
+    inspection = em.inspect_data(tmp_path / "clips.npz")
+    assert tuple(inspection.dims) == present
+    assert all(source.extractor.startswith("video_folder.py") for source in inspection.features.values())
+
+
+@FFMPEG
+def test_clips_that_cannot_be_decoded_are_named_with_their_lines(
+    load_example: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    write_clip(tmp_path / "good.wav", picture=False)
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_text("no video")
+    table = write_table(tmp_path, "file,label\ngood.wav,1\na.mp4,1\nb.mp4,1\n")
+    example = load_example("video_folder.py")
+    with pytest.raises(example.ClipError, match=r"line 3: ffprobe cannot decode .*a\.mp4: .* these lines: 4\. "):
+        example.main(tmp_path, table, output=tmp_path / "clips.npz")
+    assert not (tmp_path / "clips.npz").exists()
+    with pytest.raises(example.ClipError, match=r"^ffprobe cannot decode .*a\.mp4: "):
+        example.extract(tmp_path / "a.mp4")
+
+
+@FFMPEG
+@pytest.mark.parametrize(
+    ("text", "task", "message"),
     [
-        ("name,label\na.mp4,1\n", "must have the columns file and label, found ['name', 'label']: no file."),
-        ("file,label\na.mp4,good\n", "line 2: label must be a number, got 'good'."),
-        ("file,label\nb.mp4,1\n", "b.mp4 does not exist."),
-        ("file,label,split\na.mp4,1,dev\n", "split must be train, valid or test in every line, got {'dev'}."),
+        ("name,label\na.mp4,1\n", "mosi", "must have the columns file and label, got name, label."),
+        ("file,label\n", "mosi", "must have a line per clip, got none."),
+        ("file,label\na.mp4,good\n", "mosi", "line 2: label must be a number, got 'good'."),
+        ("file,label\na.mp4\n", "mosi", "line 2: label must be a number, got None."),
+        ("file,label\nb.mp4,1\n", "mosi", "b.mp4 does not exist."),
+        ("file,label,split\na.mp4,1,dev\n", "mosi", "line 2: split must be train, valid or test in every line"),
+        ("file,label,split\na.mp4,1,train\n", "mosi", "no line has the split valid, which training needs."),
+        (
+            "file,label,video\na.mp4,1,v\nb.wav,1,v\n",
+            "mosi",
+            "must be from at least 3 videos, one per split, got 1. Add a column `split` with train, valid or test",
+        ),
+        ("file,label,split\na.mp4,7,train\nb.wav,1,valid\n", "mosi", "'a.mp4' in train must be within -3.0 to 3.0"),
+        ("file,label,split\na.mp4,1,train\nb.wav,2,valid\n", "sims", "'b.wav' in valid must be within -1.0 to 1.0"),
+        ("file,label,split\na.mp4,nan,train\nb.wav,inf,valid\n", "regression", "must be a finite number"),
+        ("file,label,split\na.mp4,1,train\nb.wav,1,valid\n", "classification", "Unknown task 'classification'."),
     ],
 )
-def test_an_error_in_the_table_is_one_line(
-    load_example: Callable[[str], ModuleType], tmp_path: Path, text: str, message: str
+def test_an_error_in_the_table_is_reported_before_a_clip_is_decoded(
+    load_example: Callable[[str], ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    task: str,
+    message: str,
 ) -> None:
-    (tmp_path / "a.mp4").touch()
-    with pytest.raises(SystemExit, match=re.escape(message)):
-        load_example("video_folder.py").main(tmp_path, write_table(tmp_path, text), output=tmp_path / "clips.npz")
+    for name in ("a.mp4", *(["b.wav"] if "b.wav" in text else [])):
+        (tmp_path / name).touch()
+    example = load_example("video_folder.py")
+    monkeypatch.setattr(example, "extract", lambda path: pytest.fail(f"{path} was decoded"))
+    with pytest.raises((example.ClipError, em.EdgeMsaError), match=re.escape(message)):
+        example.main(tmp_path, write_table(tmp_path, text), output=tmp_path / "clips.npz", task=task)
+
+
+def test_the_command_turns_an_error_into_one_line(
+    load_example: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = load_example("video_folder.py")
+    monkeypatch.setattr("sys.argv", ["video_folder.py", str(tmp_path), str(tmp_path / "none.csv")])
+    monkeypatch.setattr(example, "check_program", lambda _: None)
+    with pytest.raises(SystemExit, match=r"^error: The table of labels must be a CSV file, got .*none\.csv\.$"):
+        example.command()
+
+
+def test_without_ffmpeg_the_error_says_how_to_install_it(
+    load_example: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    example = load_example("video_folder.py")
+    with pytest.raises(example.ClipError, match=r"^ffprobe must be on the PATH\. Install ffmpeg, for example: sudo"):
+        example.extract("clip.mp4")
 
 
 def test_silence_and_a_still_picture(load_example: Callable[[str], ModuleType]) -> None:
