@@ -26,8 +26,10 @@ ZERO_PADDING_NOTE = (
     "their code"
 )
 TEXT_ONLY_HINT = (
-    "has text but no frames. Train a text model on it with edge-msa text, use it with a model that takes text "
-    "(--text-model), or turn the text into frames with data encode"
+    "has only text, no frames of audio or vision. Train a text model on it: edge-msa text train --transcripts FILE "
+    "--encoder wordpieces --output-dir words. For video or audio clips, the guide docs/how-to/own-video.md makes a "
+    "file with all three. A teacher of text only can be trained with --text-model, or on the output of edge-msa data "
+    "encode"
 )
 
 
@@ -81,6 +83,8 @@ class ModelSpec:
         Raises:
             DataError: A split is missing, has no usable frame, or has samples without labels.
         """
+        if not dataset.dims:
+            raise DataError(f"{dataset.name} {TEXT_ONLY_HINT}.")
         for name in _LABELED_SPLITS:
             labeled = is_labeled(dataset.split(name))
             if not labeled.all():
@@ -254,8 +258,6 @@ def _trainable_dims(dataset: Dataset, dims: Mapping[str, int]) -> dict[str, int]
     """
     train = dataset.split("train")
     available = {name: dim for name, dim in dims.items() if _has_frames(train, (name,))}
-    if not available and not dataset.dims:
-        raise DataError(f"{dataset.name} {TEXT_ONLY_HINT}.")
     if not available:
         modalities = "" if set(dims) >= set(dataset.dims) else f" of {', '.join(dims)}"
         raise DataError(

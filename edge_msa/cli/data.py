@@ -46,11 +46,16 @@ def data_inspect(file: Source, task: TaskName = None, clip_labels: ClipLabels = 
     Example:
         edge-msa data inspect synthetic
     """
-    from edge_msa.console import print_json, print_result
+    from edge_msa.cli.next_commands import suggest_for_data
+    from edge_msa.console import print_json, print_next, print_note, print_result
     from edge_msa.workflows.data import inspect_data
 
     inspection = inspect_data(file, task=task, clip_labels=clip_labels)
     print_result(str(inspection))
+    if inspection.is_labeled and inspection.training_problem:
+        print_note(inspection.training_problem)
+    if command := suggest_for_data(file, inspection, task=task):
+        print_next(command)
     if json:
         print_json(inspection.to_json())
 
@@ -103,6 +108,13 @@ def data_convert(
     unlabeled: Annotated[
         bool, typer.Option("--unlabeled", help="Write only the training samples, without labels.")
     ] = False,
+    draw_splits: Annotated[
+        bool,
+        typer.Option(
+            "--draw-splits",
+            help="If valid or test is missing, draw it at random: 15 % of the training videos for each.",
+        ),
+    ] = False,
     task: TaskName = None,
     clip_labels: ClipLabels = None,
     features: Features = None,
@@ -120,6 +132,7 @@ def data_convert(
         task=task,
         samples=samples,
         unlabeled=unlabeled,
+        draw_splits=draw_splits,
         clip_labels=clip_labels,
         features=features,
     )

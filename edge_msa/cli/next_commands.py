@@ -8,9 +8,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from edge_msa.data.inspect import Inspection
 
 Values = Mapping[str, Any]
 """Parameters of a command by name."""
@@ -28,6 +31,25 @@ def suggest_next(command: str, values: Mapping[str, Any]) -> str | None:
     suggest = _SUGGESTIONS.get(command)
     words = suggest(values) if suggest else None
     return shlex.join(map(str, words)) if words else None
+
+
+def suggest_for_data(file: str | Path, inspection: Inspection, *, task: str | None = None) -> str | None:
+    """Return the command that uses a feature file; None if no command can.
+
+    Args:
+        file: The file, or `synthetic`.
+        inspection: What is in it.
+        task: The task that the user passed, which the file may not state.
+    """
+    options = ["--task", task] if task else []
+    if not inspection.is_labeled:
+        return shlex.join(["edge-msa", "predict", "MODEL", "--data", str(file), "--output", "predictions.csv"])
+    if inspection.training_problem:
+        return None
+    if inspection.dims:
+        return shlex.join(["edge-msa", "train", "--data", str(file), *options, "--output-dir", "teacher"])
+    words = ["edge-msa", "text", "train", "--transcripts", str(file), "--encoder", "wordpieces"]
+    return shlex.join([*words, *options, "--output-dir", "words"])
 
 
 def _open_page(values: Values) -> Words:
@@ -57,17 +79,6 @@ def _after_pipeline(values: Values) -> Words | None:
 
     bundles = [path for path in sorted(values["output_dir"].glob("bundle-*")) if _is_bundle(path) and can_run(path)]
     return _evaluate(bundles[0], values["data"]) if bundles else None
-
-
-def _after_data_inspect(values: Values) -> Words:
-    """Return the training: of a text model if the file has only words."""
-    from edge_msa.data.opening import is_transcripts
-
-    file = values["file"]
-    if is_transcripts(file):
-        words = ["edge-msa", "text", "train", "--transcripts", file, "--encoder", "wordpieces"]
-        return [*words, "--output-dir", "words"]
-    return ["edge-msa", "train", "--data", file, "--output-dir", "teacher"]
 
 
 def _after_inspect(values: Values) -> Words | None:
@@ -107,7 +118,6 @@ _SUGGESTIONS: Mapping[str, Callable[[Values], Words | None]] = {
     "compare": _after_compare,
     "config list": lambda _: ["edge-msa", "config", "show", "hrlf"],
     "config validate": lambda values: ["edge-msa", "pipeline", "--recipe", values["file"], "--output-dir", "runs"],
-    "data inspect": _after_data_inspect,
     "devices list": lambda _: ["edge-msa", "devices", "show", "laptop-x86"],
     "evaluate": _after_evaluate,
     "explain": _open_page,

@@ -217,11 +217,9 @@ class Dataset:
         Raises:
             DataError: The dataset has no such split, or the split is empty.
         """
-        if name not in self.splits:
-            available = ", ".join(self.splits) or "none"
-            raise DataError(f"{self.name} has no {name} split. Available: {available}.")
-        if not len(self.splits[name]):
-            raise DataError(f"The {name} split of {self.name} is empty. Pass a file with samples in it.")
+        if name not in self.splits or not len(self.splits[name]):
+            sizes = {other: len(split) for other, split in self.splits.items()}
+            raise DataError(missing_split(self.name, name, sizes, has_frames=bool(self.dims)))
         return self.splits[name]
 
     def without(self, modalities: Collection[str], *notes: str) -> Dataset:
@@ -234,3 +232,24 @@ class Dataset:
         }
         features = {name: source for name, source in self.features.items() if name not in modalities}
         return replace(self, splits=splits, features=features, notes=(*self.notes, *notes))
+
+
+def missing_split(name: str, split: SplitName, sizes: Mapping[SplitName, int], *, has_frames: bool) -> str:
+    """Return what is wrong with data without a split, and how to make the split.
+
+    Args:
+        name: Name of the data.
+        split: The split that is missing or empty.
+        sizes: Number of samples of each split that the data has.
+        has_frames: Whether the data has frames. If not, it is a table of transcripts.
+    """
+    if split in sizes:
+        problem = f"The {split} split of {name} is empty."
+    else:
+        problem = f"{name} has no {split} split. Available: {', '.join(sizes) or 'none'}."
+    if split == "train" or not sizes.get("train"):
+        return f"{problem} Pass a file with samples in it."
+    if has_frames:
+        command = "edge-msa data convert FILE --output OUTPUT.npz --draw-splits"
+        return f"{problem} To draw it at random from the training videos, run {command}"
+    return f"{problem} Add a column `split` to the table, with train, valid or test in every line."

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edge_msa.console import is_printed
-from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
-from edge_msa.data.tasks import Task
+from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split, SplitName, missing_split
+from edge_msa.data.tasks import EMOTIONS, Task
 from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
@@ -20,6 +20,8 @@ from edge_msa_runtime.modalities import MODALITIES
 # The note of `assemble` about replaced values.
 _REPLACED = re.compile(r"(?P<modality>\w+): (?P<count>\d+) values in (?P<split>\w+) were (?P<kind>\S+), set to 0")
 _BINS = 7
+_UNLABELED = "unlabeled"
+_TRAINING_SPLITS: tuple[SplitName, ...] = ("train", "valid")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class SplitInspection:
     modalities: dict[str, ModalityInspection]
     """Statistics by modality."""
 
+    @property
+    def labeled(self) -> int:
+        """Number of samples with a label."""
+        return self.samples - self.labels.get(_UNLABELED, 0)
+
 
 @dataclass(frozen=True, repr=False)
 class Inspection(Table):
@@ -72,7 +79,7 @@ class Inspection(Table):
     """Modalities that no split has."""
     non_finite: dict[str, int]
     """Number of replaced values, by `split/modality/kind`."""
-    splits: dict[str, SplitInspection]
+    splits: dict[SplitName, SplitInspection]
     """Statistics by split."""
     notes: tuple[str, ...]
     """The dataset's notes."""
@@ -107,6 +114,33 @@ class Inspection(Table):
             for name, split in self.splits.items()
             for modality, item in split.modalities.items()
         )
+
+    @property
+    def is_labeled(self) -> bool:
+        """Whether any sample has a label."""
+        return any(split.labeled for split in self.splits.values())
+
+    @property
+    def training_problem(self) -> str | None:
+        """Why no model can be trained on the data, and what to do about it; None if one can."""
+        kind, advice = ("teacher", "distill with --transfer") if self.dims else ("text model", "text distill")
+        trainable: set[str] = set(self.dims)
+        for name in _TRAINING_SPLITS:
+            split = self.splits.get(name)
+            if split is None or not split.samples:
+                sizes = {other: item.samples for other, item in self.splits.items()}
+                return missing_split(self.name, name, sizes, has_frames=bool(self.dims))
+            if not split.labeled:
+                return (
+                    f"The {name} split of {self.name} has no labels, which a {kind} cannot learn from. "
+                    f"Pass the file to edge-msa {advice}."
+                )
+            trainable &= {modality for modality, item in split.modalities.items() if item.lengths[-1]}
+            if self.dims and not trainable:
+                return f"The {name} split of {self.name} has no valid frame of a modality that the train split has."
+        if not self.dims and self.task == EMOTIONS.kind:
+            return f"{self.name} has only text, and text models predict scores, not emotions."
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -172,7 +206,7 @@ def _histogram(labels: FloatArray, task: Task, edges: FloatArray) -> dict[str, i
         counts = np.nansum(labels, axis=0)
         histogram = {name: int(count) for name, count in zip(task.labels, counts, strict=True)}
         missing = int(np.isnan(labels).any(axis=1).sum())
-        return histogram | ({"unlabeled": missing} if missing else {})
+        return histogram | ({_UNLABELED: missing} if missing else {})
     known = labels[np.isfinite(labels)]
     counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
     if task.kind == "mosi":
@@ -181,7 +215,7 @@ def _histogram(labels: FloatArray, task: Task, edges: FloatArray) -> dict[str, i
         names = [f"{low:.2f}..{high:.2f}" for low, high in pairwise(edges.tolist())]
     histogram = {name: int(count) for name, count in zip(names, counts, strict=True)}
     if known.size < labels.size:
-        histogram["unlabeled"] = labels.size - known.size
+        histogram[_UNLABELED] = labels.size - known.size
     return histogram
 
 

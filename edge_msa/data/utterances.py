@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_msa.data.assemble import assemble
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
+from edge_msa.data.splitting import draw_splits
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
@@ -55,17 +56,13 @@ def split_by_video(utterances: Sequence[Utterance], *, seed: int = 0) -> dict[Sp
     Raises:
         UsageError: There are fewer than three videos.
     """
-    videos = sorted({utterance.group for utterance in utterances})
+    videos = {utterance.group for utterance in utterances}
     if len(videos) < 3:
         raise UsageError(
             f"utterances must be from at least 3 videos, one per split, got {len(videos)}. "
             "State `video`, or pass {'train': ..., 'valid': ..., 'test': ...}."
         )
-    order = np.random.default_rng(seed).permutation(len(videos))
-    held_out = max(1, round(0.15 * len(videos)))
-    split_of: dict[str, SplitName] = dict.fromkeys(videos, "train")
-    split_of |= {videos[index]: "valid" for index in order[:held_out]}
-    split_of |= {videos[index]: "test" for index in order[held_out : 2 * held_out]}
+    split_of = draw_splits(videos, seed=seed)
     return {name: [item for item in utterances if split_of[item.group] == name] for name in SPLITS}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_msa.console import format_count
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.tasks import Task
@@ -29,6 +30,8 @@ from edge_msa.evaluation.metrics import (
 from edge_msa.evaluation.subsets import Predict, available_subsets
 
 DO_NOT_SHIP = "Do not ship it"
+ENOUGH_UNITS = 20
+"""With fewer videos in a split, a useful model may not be shown to be better than a constant."""
 
 
 @dataclass(frozen=True)
@@ -177,10 +180,35 @@ def too_few_warning(name: str, split: str, count: int, unit: Unit) -> str:
         count: Number of units of the split with labeled samples.
         unit: What the units are.
     """
-    units = f"{'video' if unit == 'groups' else 'sample'}{'' if count == 1 else 's'}"
+    units = format_count(count, f"labeled {'video' if unit == 'groups' else 'sample'}")
     return (
-        f"{name} cannot be compared with a constant: the {split} split has {count} labeled {units}, and the comparison "
-        f"needs at least {MIN_UNITS}."
+        f"{name} cannot be compared with a constant: the {split} split has {units}, and the comparison needs at least "
+        f"{MIN_UNITS}."
+    )
+
+
+def needs_more_samples(split: Split, comparisons: ConstantComparisons | None) -> str | None:
+    """Return what to add to a split that is too small to show whether a model beats a constant; None if it is not.
+
+    Args:
+        split: The split that decides.
+        comparisons: The model beside the better baseline; None if there are too few samples for a comparison.
+    """
+    count, unit = count_units(split)
+    if comparisons is not None and count >= ENOUGH_UNITS:
+        return None
+    noun = "video" if unit == "groups" else "sample"
+    return (
+        f"Add labeled samples to the valid split, best from {ENOUGH_UNITS} videos or more: it has "
+        f"{format_count(count, noun)}"
+    )
+
+
+def is_ahead(comparisons: ConstantComparisons) -> bool:
+    """Return whether a model is better than a constant in every metric, even if the intervals include 0."""
+    return all(
+        item.model > item.constant if describe(metric).higher_is_better else item.model < item.constant
+        for metric, item in comparisons.items()
     )
 
 

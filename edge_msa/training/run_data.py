@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edge_msa.artifacts.runs import Run
 from edge_msa.console import print_notes
 from edge_msa.data.dataset import Dataset
@@ -54,11 +56,19 @@ def data_source_for_run(run: Run, source: str | None) -> str:
     """Return `source`, or the data that the run was trained on if `source` is None.
 
     Raises:
-        UsageError: Neither is known.
+        UsageError: Neither is known, or the training data is not where it was.
     """
-    known = source or run.spec.data_source
+    if source:
+        return source
+    known = run.spec.data_source
     if not known:
         raise UsageError(f"{run.path} is an imported checkpoint, so its training data is unknown. Pass --data FILE.")
+    if not is_synthetic(known) and not Path(known).exists():
+        place = "" if Path(known).is_absolute() else f", relative to the folder of that training (now in {Path.cwd()})"
+        raise UsageError(
+            f"{known} does not exist. The run {run.path} recorded this path of its training data{place}. "
+            "Pass the file with --data."
+        )
     return known
 
 

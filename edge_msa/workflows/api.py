@@ -25,6 +25,7 @@ _FLAGS = {
     "clip-labels",
     "compile",
     "dla",
+    "draw-splits",
     "ir",
     "keep",
     "noise",

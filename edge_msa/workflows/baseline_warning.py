@@ -12,6 +12,8 @@ from edge_msa.evaluation.baseline_check import (
     baseline_warning,
     check_predictions,
     count_units,
+    is_ahead,
+    needs_more_samples,
     too_few_warning,
     unproven_note,
 )
@@ -28,6 +30,10 @@ class ConstantCheck:
     """A warning if it does not, or if this cannot be decided, else None."""
     note: str | None = None
     """A note about a metric in which it is not shown to be better, else None."""
+    samples_to_add: str | None = None
+    """What to add to the split if it is too small to decide, else None."""
+    lacks_only_samples: bool = False
+    """Whether there are too few samples to compare, or the run is better in every metric and only that is not shown."""
 
 
 def check_against_constants(
@@ -42,9 +48,17 @@ def check_against_constants(
         labels: Dataset whose training labels have the median (default: `dataset`).
     """
     name, result = str(run.path), check_predictions(dataset, "valid", run_predictor(run, context), labels=labels)
+    valid = dataset.split("valid")
     if result is None:
-        return ConstantCheck(too_few_warning(name, "valid", *count_units(dataset.split("valid"))))
-    return ConstantCheck(baseline_warning(name, "valid", *result), unproven_note(name, "valid", *result))
+        missing = needs_more_samples(valid, None)
+        warning = too_few_warning(name, "valid", *count_units(valid))
+        return ConstantCheck(warning, samples_to_add=missing, lacks_only_samples=True)
+    return ConstantCheck(
+        baseline_warning(name, "valid", *result),
+        unproven_note(name, "valid", *result),
+        needs_more_samples(valid, result[1]),
+        is_ahead(result[1]),
+    )
 
 
 def warn_if_no_better_than_constant(run: Run, dataset: Dataset, context: TrainingContext) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 
 from edge_msa.arguments import AnyPath, check_seed, path_or_tables, source_of
 from edge_msa.artifacts.model_spec import TEXT_ONLY_HINT
-from edge_msa.console import print_notes, print_output, print_progress
+from edge_msa.console import print_note, print_notes, print_output, print_progress
 from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.features import load_features, replace_features
 from edge_msa.data.formats.archive import check_archive_path, write_archive
 from edge_msa.data.inspect import Inspection, inspect_dataset
-from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import open_dataset
+from edge_msa.data.splitting import draw_missing_splits
 from edge_msa.data.tasks import find_task, parse_task
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.data.utterances import Utterance, build_dataset, split_by_video
@@ -74,6 +74,7 @@ def convert_data(
     task: str | None = None,
     samples: str | None = None,
     unlabeled: bool = False,
+    draw_splits: bool = False,
     clip_labels: bool | None = None,
     features: AnyPath | Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -88,6 +89,8 @@ def convert_data(
         task: What the labels mean (default: what the file states).
         samples: Slice of the training samples to keep, for example `"0:2000"` (default: all).
         unlabeled: Whether to write only the training split, without its labels.
+        draw_splits: Whether to draw the splits valid and test, where missing, from the training videos: 15 % of the
+            videos for each.
         clip_labels: As in `inspect_data`. The archive keeps the choice.
         features: TOML file or mapping that states what computed the features, for example
             `{"audio": {"extractor": "COVAREP"}}` (default: what the file states).
@@ -100,7 +103,7 @@ def convert_data(
 
     Raises:
         UsageError: An argument is invalid, the file has no frames, or the slice has no samples.
-        DataError: The content of the file is invalid.
+        DataError: The content of the file is invalid, or it has too few videos to draw splits from.
 
     Examples:
         >>> em.convert_data("mosi.pkl", output="mosi.npz")
@@ -111,6 +114,10 @@ def convert_data(
     check_archive_path(archive)
     stated = load_features(path_or_tables(features, "features"))
     dataset = replace_features(_open_any(source, task, clip_labels), stated)
+    if draw_splits and unlabeled:
+        raise UsageError("--draw-splits and --unlabeled exclude each other. Pass one of them.")
+    if dataset.dims and draw_splits:
+        dataset = draw_missing_splits(dataset)
     print_notes(dataset.notes)
     if not dataset.dims:
         raise UsageError(f"{source} {TEXT_ONLY_HINT}.")
@@ -124,11 +131,9 @@ def convert_data(
     if unlabeled:
         train = splits["train"]
         splits = {"train": dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))}
-    write_archive(dataclasses.replace(dataset, splits=splits), archive)
-    labeled = any(is_labeled(split).any() for split in splits.values())
-    train_command = f"edge-msa train --data {archive} --output-dir teacher"
-    predict_command = f"edge-msa predict MODEL --data {archive} --output predictions.csv"
-    print_output("archive", archive, next_step(train_command if labeled else predict_command))
+    written = dataclasses.replace(dataset, splits=splits)
+    write_archive(written, archive)
+    print_output("archive", archive, _next_command(archive, written))
     return archive
 
 
@@ -180,7 +185,7 @@ def save_data(
     dataset = replace_features(build_dataset(archive.stem, meaning, splits), stated)
     print_notes(dataset.notes)
     write_archive(dataset, archive)
-    print_output("archive", archive, next_step(f"edge-msa train --data {archive} --output-dir teacher"))
+    print_output("archive", archive, _next_command(archive, dataset))
     return archive
 
 
@@ -238,8 +243,9 @@ def encode_data(
     if max_tokens > loaded.max_tokens:
         raise UsageError(f"--max-tokens must be at most {loaded.max_tokens} for {encoder}, got {max_tokens}.")
     print_progress(f"Encoding with {loaded.name}: {loaded.width} features per token.")
-    write_archive(encode_with(loaded, dataset, max_tokens=max_tokens), archive)
-    print_output("archive", archive, next_step(f"edge-msa train --data {archive} --output-dir teacher"))
+    written = encode_with(loaded, dataset, max_tokens=max_tokens)
+    write_archive(written, archive)
+    print_output("archive", archive, _next_command(archive, written))
     return archive
 
 
@@ -251,6 +257,17 @@ def encode_with(encoder: PretrainedEncoder, dataset: Dataset, *, max_tokens: int
     tokenizer = TextTokenizer(encoder.tokenizer, max_tokens, special=True)
     text_input = TextInput(tokenizer, TransformerTextEncoder(encoder.model))
     return encode_texts(dataset, text_input, FeatureSource(encoder.name, encoder.version))
+
+
+def _next_command(archive: Path, dataset: Dataset) -> str | None:
+    """Return the command that uses an archive. A note says why, if a model cannot be trained on it."""
+    inspection = inspect_dataset(dataset)
+    if not inspection.is_labeled:
+        return next_step(f"edge-msa predict MODEL --data {archive} --output predictions.csv")
+    if problem := inspection.training_problem:
+        print_note(problem)
+        return None
+    return next_step(f"edge-msa train --data {archive} --output-dir teacher")
 
 
 def _open_any(source: str, task_name: str | None, clip_labels: bool | None) -> Dataset:

@@ -34,6 +34,7 @@ from edge_msa.config.recipes import student_recipe
 from edge_msa.config.settings import Settings
 from edge_msa.console import (
     activity,
+    format_count,
     format_size,
     print_note,
     print_notes,
@@ -65,7 +66,7 @@ from edge_msa.result_tables import Row, Table
 from edge_msa.training.run_data import encode_texts_for_run, open_dataset_for_run, open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
 from edge_msa.workflows.api import OnProgress, api, next_step
-from edge_msa.workflows.baseline_warning import check_against_constants
+from edge_msa.workflows.baseline_warning import ConstantCheck, check_against_constants
 from edge_msa.workflows.calibrate import calibrate
 from edge_msa.workflows.distill import distill
 from edge_msa.workflows.outputs import output_folder
@@ -656,20 +657,23 @@ def _check_student(student: DeployableStudent, *, allowed: bool) -> None:
     check = check_against_constants(student.run, student.dataset)
     if check.warning and not allowed:
         raise GateFailedError(
-            f"gate: {check.warning} Nothing was written. {_remedies(student.run)}, or pass "
+            f"gate: {check.warning} Nothing was written. {_remedies(student.run, check)}, or pass "
             "--allow-worse-than-constant to export anyway."
         )
     print_notes(filter(None, (check.warning, check.note)))
 
 
-def _remedies(run: Run) -> str:
-    """Return what makes a better model, and whether the student was trained with fewer epochs than by default."""
+def _remedies(run: Run, check: ConstantCheck) -> str:
+    """Return what to do: add validation samples if there are too few to decide, or else train a better model."""
+    if check.samples_to_add and check.lacks_only_samples:
+        return check.samples_to_add
     default, epochs = student_recipe({}, run.spec.data_source).epochs, run.training_epochs
     lowered = epochs is not None and epochs < default
-    trained = f"The student was trained with {epochs} epoch{'' if epochs == 1 else 's'}. " if lowered else ""
+    trained = f"The student was trained with {format_count(epochs, 'epoch')}. " if lowered else ""
+    samples = f"{check.samples_to_add}. " if check.samples_to_add else ""
     return (
-        f"{trained}Train a better model: pass more --epochs, more samples, or, for small data, a recipe with a smaller "
-        "batch_size"
+        f"{samples}{trained}Train a better model: pass more --epochs, more samples, or, for small data, a recipe with "
+        "a smaller batch_size"
     )
 
 

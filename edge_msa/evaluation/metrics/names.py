@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _TITLES = {
@@ -45,8 +46,14 @@ class MetricName:
         return f"{'+' if difference >= 0 else ''}{self.format(difference)}"
 
     def format_interval(self, low: float, high: float) -> str:
-        """Return the interval of a difference as text, with signs."""
-        return f"{self.format_signed(low)} to {self.format_signed(high)}"
+        """Return the interval of a difference as text, with signs and without values that no difference can have."""
+        limit = self.largest_difference
+        return f"{self.format_signed(max(low, -limit))} to {self.format_signed(min(high, limit))}"
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest possible difference of two values: 1 for shares, 2 for correlations, else infinity."""
+        return 1.0 if self.percent else 2.0 if self.title == _TITLES["corr"] else math.inf
 
 
 def describe(metric: str) -> MetricName:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
+import edge_msa as em
 from edge_msa.cli import run
 from edge_msa.cli.next_commands import suggest_next
 from tests.unit.edge_msa.cli.commands import LEAVES, find_context
@@ -57,10 +59,87 @@ def test_a_bundle_is_measured_after_an_evaluation_and_a_run_is_explained(bundle:
     assert suggest_next("evaluate", run_values) == expected
 
 
-def test_a_table_of_transcripts_trains_a_text_model() -> None:
-    expected = "edge-msa text train --transcripts talk.csv --encoder wordpieces --output-dir words"
-    assert suggest_next("data inspect", {"file": "talk.csv"}) == expected
-    assert suggest_next("data inspect", {"file": "mosi.pkl"}) == "edge-msa train --data mosi.pkl --output-dir teacher"
+HEADER = "text,score,split"
+ROWS = ("so good,2.5,train", "so bad,-2,valid", "well,0.1,test")
+
+
+def write_table(folder: Path, *lines: str) -> Path:
+    path = folder / "talk.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def make_archive(folder: Path, *splits: str, label: float | None = 1.0) -> Path:
+    utterances = {split: [em.Utterance(split, label, audio=np.ones((2, 3)))] for split in splits}
+    return em.save_data(cast("Any", utterances), output=folder / "mine.npz", task="mosi")
+
+
+def test_after_inspecting_transcripts_a_text_model_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_table(tmp_path, HEADER, *ROWS)
+    assert run(["data", "inspect", str(table)]) == 0
+    words = f"edge-msa text train --transcripts {table} --encoder wordpieces"
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: {words} --output-dir words"
+    assert run(["data", "inspect", str(table), "--task", "regression"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: {words} --task regression --output-dir words"
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (("text,score", "so good,2.5", "so bad,-2"), "talk has no valid split. Available: train. Add a column `split`"),
+        ((HEADER, *ROWS[1:]), "talk has no train split. Available: valid, test. Pass a file with samples in it."),
+        ((HEADER, ROWS[0], "so bad,,valid"), "The valid split of talk has no labels, which a text model cannot learn"),
+    ],
+)
+def test_inspecting_transcripts_says_what_is_missing_for_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: tuple[str, ...], problem: str
+) -> None:
+    assert run(["data", "inspect", str(write_table(tmp_path, *lines)), "--task", "mosi"]) == 0
+    out, err = capsys.readouterr()
+    assert "next:" not in out
+    assert problem in err
+
+
+def test_the_training_of_transcripts_without_a_split_says_what_to_add(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = str(write_table(tmp_path, "text,score", "so good,2.5", "so bad,-2"))
+    command = ["text", "train", "--transcripts", table, "--encoder", "wordpieces", "--output-dir", str(tmp_path / "w")]
+    assert run(command) == 2
+    assert "Add a column `split` to the table, with train, valid or test in every line." in capsys.readouterr().err
+    assert run(["train", "--data", table, "--output-dir", str(tmp_path / "t")]) == 2
+    error = capsys.readouterr().err
+    assert "has only text, no frames of audio or vision." in error
+    assert "edge-msa text train --transcripts FILE" in error
+    assert "own-video" in error
+
+
+def test_a_file_without_valid_gets_the_command_that_draws_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = str(make_archive(tmp_path, "train"))
+    problem = "mine has no valid split. Available: train. To draw it at random from the training videos, run edge-msa"
+    for command in (["data", "inspect", archive], ["train", "--data", archive, "--output-dir", str(tmp_path / "t")]):
+        run(command)
+        out, err = capsys.readouterr()
+        assert "next:" not in out
+        assert f"{problem} data convert FILE --output OUTPUT.npz --draw-splits" in err
+
+
+def test_a_file_that_can_train_gets_the_training_and_one_without_labels_the_prediction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = make_archive(tmp_path, "train", "valid")
+    assert run(["data", "inspect", str(archive)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"next: edge-msa train --data {archive} --output-dir teacher"
+    archive.unlink()
+    make_archive(tmp_path, "train", "valid", label=None)
+    assert run(["data", "inspect", str(archive)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"next: edge-msa predict MODEL --data {archive} --output predictions.csv"
 
 
 def test_a_bundle_of_own_data_is_evaluated_on_this_data(bundle: Path) -> None:

@@ -17,10 +17,13 @@ from edge_msa.evaluation.baseline_check import (
     check_predictions,
     check_rows,
     count_units,
+    is_ahead,
+    needs_more_samples,
     too_few_warning,
     unproven_note,
 )
 from edge_msa.evaluation.evaluate import Evaluation, Source, evaluate, format_evaluation
+from edge_msa.evaluation.metrics import describe
 from edge_msa_runtime.modalities import Subset
 
 SAMPLES = 120
@@ -76,6 +79,17 @@ def test_too_few_samples_do_not_show_that_a_model_is_better() -> None:
     _, comparisons = result
     assert comparisons["mae"].model < comparisons["mae"].constant
     assert not beats_constant(comparisons)
+    assert is_ahead(comparisons)
+    assert needs_more_samples(small.split("valid"), comparisons) == (
+        "Add labeled samples to the valid split, best from 20 videos or more: it has 6 videos"
+    )
+    assert needs_more_samples(dataset.split("valid"), comparisons) is None
+
+
+def test_an_interval_has_no_values_that_a_difference_cannot_have() -> None:
+    assert describe("acc2_non0").format_interval(-3.456, 1.7) == "-100.0 to +100.0"
+    assert describe("corr").format_interval(-2.5, 0.25) == "-2.000 to +0.250"
+    assert describe("mae").format_interval(-5.0, 4.0) == "-5.000 to +4.000"
 
 
 def test_one_sample_decides_nothing() -> None:

@@ -11,8 +11,9 @@ import pytest
 from edge_msa.artifacts.runs import load_run
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
+from edge_msa.workflows.baseline_warning import ConstantCheck
 from edge_msa.workflows.distill import distill
-from edge_msa.workflows.export import export
+from edge_msa.workflows.export import _remedies, export
 from edge_msa_calibrate.errors import GateFailedError
 from tests.unit.edge_msa.toy_runs import SMALL, write_dataset, write_teacher
 
@@ -47,12 +48,27 @@ def test_a_useless_student_is_not_exported(student: Path, tmp_path: Path) -> Non
     assert f"{remedies}small data, a recipe with a smaller batch_size, or pass allow_worse_than" in str(error.value)
 
 
+def test_with_too_few_samples_the_advice_is_to_add_some(student: Path) -> None:
+    run = load_run(student)
+    add = "Add labeled samples to the valid split, best from 20 videos or more: it has 6 videos"
+    ahead = ConstantCheck("w", samples_to_add=add, lacks_only_samples=True)
+    assert _remedies(run, ahead) == add
+    behind = _remedies(run, ConstantCheck("w", samples_to_add=add))
+    assert behind.startswith(f"{add}. The student was trained with 1 epoch. Train a better model")
+
+
 def test_a_student_that_cannot_be_compared_is_not_exported(student: Path, tmp_path: Path) -> None:
     data = open_dataset(load_run(student).spec.data_source)
     one = dataclasses.replace(data, splits={**data.splits, "valid": data.split("valid").select(np.arange(1))})
     write_archive(one, tmp_path / "one.npz")
-    with pytest.raises(GateFailedError, match=r"with a constant: the valid split has 1 labeled sample, .* least 2"):
+    with pytest.raises(
+        GateFailedError, match=r"with a constant: the valid split has 1 labeled sample, .* least 2"
+    ) as error:
         export(student, target="laptop-x86", data=tmp_path / "one.npz", output_dir=tmp_path / "bundle")
+    assert "Add labeled samples to the valid split, best from 20 videos or more: it has 1 sample, or" in str(
+        error.value
+    )
+    assert "epochs" not in str(error.value)
     assert not (tmp_path / "bundle").exists()
 
 
