@@ -346,14 +346,14 @@ def print_up_to_date(path: Path) -> None:
 
 
 def format_count(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun: `1 sample`, `1,284 samples`.
+    """Return a number with its noun: `1 sample`, `2 samples`.
 
     Args:
         count: The number.
         noun: The noun in the singular.
         plural: The noun in the plural (default: with an s).
     """
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:

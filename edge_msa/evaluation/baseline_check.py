@@ -30,7 +30,7 @@ from edge_msa.evaluation.metrics import (
 from edge_msa.evaluation.subsets import Predict, available_subsets
 
 DO_NOT_SHIP = "Do not ship it"
-ENOUGH_UNITS = 20
+ENOUGH_VIDEOS = 20
 """With fewer videos in a split, a useful model may not be shown to be better than a constant."""
 
 
@@ -194,13 +194,13 @@ def needs_more_samples(split: Split, comparisons: ConstantComparisons | None) ->
         split: The split that decides.
         comparisons: The model beside the better baseline; None if there are too few samples for a comparison.
     """
-    count, unit = count_units(split)
-    if comparisons is not None and count >= ENOUGH_UNITS:
+    labeled = np.flatnonzero(is_labeled(split))
+    videos = len({split.groups[row] for row in labeled})
+    if comparisons is not None and videos >= ENOUGH_VIDEOS:
         return None
-    noun = "video" if unit == "groups" else "sample"
     return (
-        f"Add labeled samples to the valid split, best from {ENOUGH_UNITS} videos or more: it has "
-        f"{format_count(count, noun)}"
+        f"Add labeled samples to the valid split, best from {ENOUGH_VIDEOS} videos or more: it has "
+        f"{format_count(len(labeled), 'sample')} from {format_count(videos, 'video')}"
     )
 
 

@@ -22,7 +22,7 @@ def test_recorded_data_that_was_moved_is_reported_as_recorded(
     (tmp_path / "training").mkdir()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "training")
-    run = write_teacher(tmp_path / "teacher", write_dataset(Path("clips.npz")))
+    run = write_teacher(tmp_path / "teacher", str(write_dataset(Path("clips.npz"))))
     monkeypatch.chdir(tmp_path / "elsewhere")
     Path("clip.npz").touch()  # a similar name in this folder is not what is meant
     with pytest.raises(em.UsageError) as error:
