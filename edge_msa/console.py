@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edge_msa import status_line
+from edge_msa_runtime.wording import merge_split_notes
 
 _TIMED_INTERVAL = 1.0
 """Seconds between two redraws of the status line while latency is measured."""
@@ -287,13 +288,12 @@ def print_notes(notes: Iterable[str], *, known: bool = False) -> None:
     """
     settings = _current()
     level = _Level.DETAILS if known else _Level.MESSAGES
-    for note in (text.removeprefix("note: ") for text in notes):  # the message of a child process may be a note
-        if note in settings.printed_notes:
-            continue
+    texts = dict.fromkeys(text.removeprefix("note: ") for text in notes)  # the message of a child process may be a note
+    new = [note for note in texts if note not in settings.printed_notes]
+    if not known or settings.level >= level:
+        settings.printed_notes.update(new)
+    for note in merge_split_notes(new):
         LOGGER.log(logging.DEBUG if known else logging.WARNING, "%s", note)
-        if known and settings.level < level:
-            continue
-        settings.printed_notes.add(note)
         if settings.level >= level and _is_first_process():
             _print(f"{_styled('note:', '33', sys.stderr)} {note}", sys.stderr)
 
@@ -343,17 +343,6 @@ def has_next() -> bool:
 def print_up_to_date(path: Path) -> None:
     """Print that a step is skipped because its output exists and its inputs have not changed."""
     print_result(f"Skipped: {path} is up to date.")
-
-
-def format_count(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun: `1 sample`, `2 samples`.
-
-    Args:
-        count: The number.
-        noun: The noun in the singular.
-        plural: The noun in the plural (default: with an s).
-    """
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:

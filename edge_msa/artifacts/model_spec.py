@@ -16,6 +16,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError, RunError
 from edge_msa_runtime.features import UNKNOWN, FeatureSource, features_to_json, mismatch_warning, parse_features
 from edge_msa_runtime.modalities import MODALITIES
+from edge_msa_runtime.wording import format_count
 
 _LABELED_SPLITS: tuple[SplitName, ...] = ("train", "valid")
 
@@ -88,7 +89,11 @@ class ModelSpec:
         for name in _LABELED_SPLITS:
             labeled = is_labeled(dataset.split(name))
             if not labeled.all():
-                count = "no labels" if not labeled.any() else f"{int((~labeled).sum())} samples without labels"
+                count = (
+                    "no labels"
+                    if not labeled.any()
+                    else f"{format_count(int((~labeled).sum()), 'sample')} without a label"
+                )
                 raise DataError(
                     f"The {name} split of {dataset.name} has {count}, which a teacher cannot learn from. "
                     "Pass the file to edge-msa distill with --transfer."
@@ -173,10 +178,7 @@ class ModelSpec:
         """
         for name, dim in self.dims.items():
             if dataset.dims.get(name, dim) != dim:
-                raise DataError(
-                    f"{name} must have {dim} features per frame, got {dataset.dims[name]} in {dataset.name}. "
-                    "Pass data with the features that the model was trained on."
-                )
+                raise DataError(wrong_width(name, dim, dataset.dims[name], dataset.name))
         if dataset.task.outputs != self.task.outputs or dataset.task.is_score != self.task.is_score:
             raise DataError(
                 f"The task must be {self.task.kind}, which the model was trained for, got {dataset.task.kind} in "
@@ -231,6 +233,14 @@ class ModelSpec:
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
             raise RunError(f"The spec in run.json is invalid ({error}). Run the command that made it again.") from None
+
+
+def wrong_width(modality: str, expected: int, actual: int, source: str) -> str:
+    """Return the error message about a number of features that a model does not take."""
+    return (
+        f"{modality} must have {expected} features per frame, got {actual} in {source}. "
+        "Pass data with the features that the model was trained on."
+    )
 
 
 def drop_unused_modalities(dataset: Dataset, dims: Collection[str]) -> Dataset:

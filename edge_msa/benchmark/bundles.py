@@ -122,7 +122,8 @@ def _bench_in_new_process(session: Session) -> dict[str, Any]:
         ) from None
     if completed.returncode:
         lines = completed.stderr.strip().splitlines() or [f"exit code {completed.returncode}"]
-        raise BackendUnavailableError(f"Measuring {what} in a new process failed: {lines[-1].removeprefix('error: ')}")
+        reason = lines[-1].removeprefix("edge-msa-run: ")
+        raise BackendUnavailableError(f"Measuring {what} in a new process failed: {reason}")
     results: list[dict[str, Any]] = json.loads(completed.stdout.splitlines()[-1])
     return results[0]
 

@@ -97,7 +97,9 @@ class SshHost:
     def _script_error(self, output: str, code: int, action: str) -> RemoteError:
         if _NO_SPACE in output:
             return RemoteError(f"No space left on {self.address} while {action}. Free some space there (df -h).", 1)
-        return RemoteError(f"{self.address} failed while {action}: {_last_line(output).removeprefix('error: ')}", code)
+        return RemoteError(
+            f"{self.address} failed while {action}: {_last_line(output).removeprefix('edge-msa-run: ')}", code
+        )
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.inputs.frames import RawSplit, build_frames
 from edge_msa_runtime.inputs.sample_ids import make_unique, position_from_id, video_from_id
 from edge_msa_runtime.modalities import MODALITIES
+from edge_msa_runtime.wording import format_count, format_part
 
 
 def assemble(
@@ -66,7 +67,8 @@ def _assemble_split(name: SplitName, raw: RawSplit, task: Task, options: LoadOpt
     ids = tuple(make_unique(raw.ids))
     repeats = sum(name != stated for name, stated in zip(ids, raw.ids, strict=True))
     if repeats:
-        all_notes.append(f"{name}: {repeats} samples repeat an id and are renamed to id#2, id#3 and so on")
+        samples = "1 sample repeats an id and is" if repeats == 1 else f"{repeats} samples repeat an id and are"
+        all_notes.append(f"{name}: {samples} renamed to id#2, id#3 and so on")
     groups = [video_from_id(sample) for sample in raw.ids] if raw.groups is None else raw.groups
     labels, notes = convert_labels(raw.labels if options.labels else None, task, name, ids, clip=options.clip_labels)
     all_notes += notes
@@ -83,7 +85,9 @@ def _assemble_split(name: SplitName, raw: RawSplit, task: Task, options: LoadOpt
     masks = [frames.valid.any(axis=1) for frames in modalities.values()]
     empty = len(ids) - int(np.any(masks, axis=0).sum()) if masks else 0
     if empty:
-        all_notes.append(f"{name}: {empty} of {len(ids)} samples have no valid frame of any modality")
+        all_notes.append(
+            f"{name}: {format_part(empty, len(ids), 'sample', 'has', 'have')} no valid frame of any modality"
+        )
     return Split(ids, tuple(groups), labels, modalities, texts, _positions(raw, groups))
 
 
@@ -102,7 +106,9 @@ def clean_texts(texts: Sequence[Any], split: str) -> tuple[tuple[str, ...], list
     """
     clean = tuple("" if is_missing(text) else text_from_item(text) for text in texts)
     empty = sum(not text.strip() for text in clean)
-    return clean, [f"{split}: {empty} of {len(clean)} texts are missing or empty"] if empty else []
+    return clean, (
+        [f"{split}: {format_part(empty, len(clean), 'text', 'is', 'are')} missing or empty"] if empty else []
+    )
 
 
 def _check_dims(splits: Mapping[SplitName, Split]) -> None:
@@ -133,5 +139,6 @@ def _shared_groups(splits: Mapping[SplitName, Split]) -> list[str]:
         for other in names[index + 1 :]:
             shared = set(splits[one].groups) & set(splits[other].groups)
             if shared:
-                notes.append(f"{len(shared)} videos are in both {one} and {other}: their samples are not independent")
+                videos = f"{format_count(len(shared), 'video')} {'is' if len(shared) == 1 else 'are'}"
+                notes.append(f"{videos} in both {one} and {other}: their samples are not independent")
     return notes

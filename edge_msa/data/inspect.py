@@ -16,9 +16,12 @@ from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
 from edge_msa_runtime.modalities import MODALITIES
+from edge_msa_runtime.wording import merge_split_notes
 
 # The note of `assemble` about replaced values.
-_REPLACED = re.compile(r"(?P<modality>\w+): (?P<count>\d+) values in (?P<split>\w+) were (?P<kind>\S+), set to 0")
+_REPLACED = re.compile(
+    r"(?P<modality>\w+): (?P<count>\d+) values? in (?P<split>\w+) (?:was|were) (?P<kind>\S+), set to 0"
+)
 _BINS = 7
 _UNLABELED = "unlabeled"
 _TRAINING_SPLITS: tuple[SplitName, ...] = ("train", "valid")
@@ -236,7 +239,7 @@ def format_inspection(inspection: Inspection) -> str:
         lines.append("labels: " + ", ".join(f"{label}: {count}" for label, count in split.labels.items()))
     notes = [note for note in inspection.notes if not _REPLACED.fullmatch(note) and not is_printed(note)]
     if notes:
-        lines += ["", *(f"note: {note}" for note in notes)]
+        lines += ["", *(f"note: {note}" for note in merge_split_notes(notes))]
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import MOSI, NO_TASK, SIMS, TASKS, Task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa_runtime.inputs.frames import RawSplit
+from edge_msa_runtime.wording import format_part
 
 _ROUNDING = 1e-6  # 3.0 can become 3.0000002 when it passes through float32
 _MARGIN = 0.25
@@ -142,7 +143,7 @@ def convert_labels(
 
 def unlabeled_note(split: str, count: int, total: int) -> str:
     """Return the note about samples without a label."""
-    return f"{split}: {count} of {total} samples have no label"
+    return f"{split}: {format_part(count, total, 'sample', 'has', 'have')} no label"
 
 
 def _missing(labels: NDArray[Any]) -> NDArray[np.bool_]:
@@ -221,14 +222,12 @@ def _clip(
     row = int(excess.max(axis=1).argmax())
     count = int(beyond.any(axis=1).sum())
     what = (
-        f"{split}: {count} of {len(ids)} labels are beyond {task.low:g} to {task.high:g}, the most extreme is "
-        f"{labels[row, 0]:.6g} ({ids[row]})"
+        f"{split}: {format_part(count, len(ids), 'label', 'is', 'are')} beyond {task.low:g} to {task.high:g}, the "
+        f"most extreme is {labels[row, 0]:.6g} ({ids[row]})"
     )
     if not clip:
-        return labels, [f"{what}; they are kept as they are"]
-    return np.clip(labels, task.low, task.high), [
-        f"{what}; they are clipped (data convert --no-clip-labels keeps them)"
-    ]
+        return labels, [f"{what}; kept as stated"]
+    return np.clip(labels, task.low, task.high), [f"{what}; clipped (data convert --no-clip-labels keeps them)"]
 
 
 def _reject(

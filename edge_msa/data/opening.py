@@ -12,6 +12,7 @@ from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task, parse_task
 from edge_msa.errors import DataError, UsageError
+from edge_msa_runtime.inputs.media import media_hint
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_QUICK = "synthetic-quick"
@@ -63,8 +64,7 @@ def _load(path: Path, options: LoadOptions) -> Dataset:
     for suffix, load in _LOADERS.items():
         if path.name.lower().endswith(suffix):
             return load(path, options)
-    media = f" {_MEDIA_HINT}" if _is_media(path.name) else ""
-    raise UsageError(f"{path} has an unknown format. {_SUPPORTED}{media}")
+    raise UsageError(f"{path} has an unknown format. {media_hint([path.name])}{_SUPPORTED}")
 
 
 def open_and_report(
@@ -100,10 +100,6 @@ def is_transcripts(source: str | Path) -> bool:
     return str(source).lower().endswith(_TRANSCRIPTS)
 
 
-def _is_media(name: str) -> bool:
-    return name.lower().endswith(_MEDIA)
-
-
 def _suggestion(path: Path) -> str:
     """Suggest what the user may have meant: a similar file in the same folder, or the synthetic dataset."""
     try:
@@ -128,8 +124,9 @@ def _load_folder(path: Path, options: LoadOptions) -> Dataset:
     kinds = {"run.json": "a run", "manifest.json": "a bundle"}
     kind = next((kind for name, kind in kinds.items() if name in names), "a folder without .csd files")
     files = ", ".join(name for name in names if name.lower().endswith(tuple(_LOADERS))) or "none"
-    media = f" {_MEDIA_HINT}" if any(map(_is_media, names)) else ""
-    raise UsageError(f"{path} is {kind}, not a feature file. {_SUPPORTED} Feature files in it: {files:.200}.{media}")
+    raise UsageError(
+        f"{path} is {kind}, not a feature file. {media_hint(names)}{_SUPPORTED} Feature files in it: {files:.200}."
+    )
 
 
 def _load_npz(path: Path, options: LoadOptions) -> Dataset:
@@ -178,10 +175,6 @@ def _load_transcripts(path: Path, options: LoadOptions) -> Dataset:
 
 
 _TRANSCRIPTS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-_MEDIA = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4a", ".wav", ".mp3", ".flac", ".ogg")
-_MEDIA_HINT = (
-    "edge-msa reads features, not audio or video. The guide docs/how-to/own-video.md shows how to compute them."
-)
 _SUPPORTED = (
     "Supported: .npz (archives, public layouts), .pkl (MMSA, MulT), a folder of .csd files, .csv or .tsv (transcripts)."
 )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.errors import DataError
+from edge_msa_runtime.wording import format_part
 
 UNKNOWN = "[UNK]"
 
@@ -90,8 +91,8 @@ class TextTokenizer:
             return None
         lost = sum(longer) - room * len(longer)
         return (
-            f"{len(longer)} of {len(texts)} texts in {name} have more than {self.max_tokens} tokens; their end is not "
-            f"used ({lost} of {sum(counts)} tokens)"
+            f"in {name}, {format_part(len(longer), len(texts), 'text', 'has', 'have')} more than {self.max_tokens} "
+            f"tokens; the end is not used ({lost} of {sum(counts)} tokens)"
         )
 
     def _encode(self, texts: Sequence[str]) -> tuple[Sequence[Any], int]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_msa.console import format_count
 from edge_msa.data.dataset import Dataset, FloatArray, Split, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.tasks import Task
@@ -28,6 +27,7 @@ from edge_msa.evaluation.metrics import (
     gate_metric,
 )
 from edge_msa.evaluation.subsets import Predict, available_subsets
+from edge_msa_runtime.wording import format_count
 
 DO_NOT_SHIP = "Do not ship it"
 ENOUGH_VIDEOS = 20

@@ -70,6 +70,7 @@ from edge_msa.evaluation.subsets import Predict, available_subsets
 from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.wording import format_count
 
 SCHEMA = 4
 RESAMPLES = 500
@@ -498,8 +499,8 @@ def baseline_notes(evaluation: Evaluation) -> Iterator[str]:
     weak = [subset for subset in weak_subsets(evaluation.against_constants) if subset != complete]
     if weak:
         units = {item.unit for subset in weak for item in evaluation.estimates.get(subset, {}).values()}
-        cover = "".join(f" that cover the choice of {describe_unit(unit)}" for unit in sorted(units))
-        yield f"On {', '.join(weak)} the model does not beat a constant (95 % intervals{cover})."
+        cover = " and ".join(f"the choice of {describe_unit(unit)}" for unit in sorted(units)) or "no choice"
+        yield f"On {', '.join(weak)} the model does not beat a constant. The 95 % intervals cover {cover}."
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -530,7 +531,7 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
         yield f"\nSkipped subsets, because the model or the split lacks one of their modalities: {subsets}"
     for subset, count in evaluation.counts.items():
         if count < evaluation.samples:
-            yield f"{subset}: {evaluation.samples - count} samples without a valid frame excluded"
+            yield f"{subset}: {format_count(evaluation.samples - count, 'sample')} without a valid frame excluded"
     yield from (note for note in evaluation.notes if not is_printed(note))
     yield from baseline_notes(evaluation)
 

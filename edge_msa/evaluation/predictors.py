@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.artifacts.model_spec import drop_unused_modalities
+from edge_msa.artifacts.model_spec import drop_unused_modalities, wrong_width
 from edge_msa.artifacts.runs import Run
 from edge_msa.data.dataset import Dataset, FloatArray, Split
 from edge_msa.data.tokenization import TextTokenizer
@@ -134,10 +134,11 @@ def select_session_inputs(session: Session, dataset: Dataset) -> Dataset:
     for name, dim in dataset.dims.items():
         spec = manifest.modalities.get(name)
         if spec is not None and spec.dim != dim:
-            raise DataError(f"{name} must have {spec.dim} features per frame, got {dim} in {dataset.name}.")
+            raise DataError(wrong_width(name, spec.dim, dim, dataset.name))
     if (manifest.task.kind == "emotions") == dataset.task.is_score or manifest.task.outputs != dataset.task.outputs:
         raise DataError(
-            f"The task must be {manifest.task.kind}, as in the bundle, got {dataset.task.kind} in {dataset.name}."
+            f"The task must be {manifest.task.kind}, which the model was trained for, got {dataset.task.kind} in "
+            f"{dataset.name}. Pass the matching --task."
         )
     selected = drop_unused_modalities(dataset, tuple(manifest.modalities))
     expected = {name: spec.features for name, spec in manifest.modalities.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from edge_msa.reporting.templates import Table, render_template
 from edge_msa.reporting.tradeoff import NAME_COLUMNS, tradeoff_legend, tradeoff_rows
 from edge_msa.text_tables import ABSENT, format_number
 from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.wording import format_count
 
 BAYES_OPTIMUM_NOTE = (
     "The Bayes optimum is the expected result of the optimal predictor on this split. "
@@ -90,7 +92,7 @@ def render_report(report: Report) -> str:
         legend=tradeoff_legend(points),
         tradeoff=_tradeoff_table(points),
         tradeoff_plot=Markup(tradeoff_plot(points, subset)),  # noqa: S704
-        omitted=merge_remarks(omission_reason(point, subset) for point in points),
+        omitted=merge_remarks(_omission(point, subset) for point in points),
         robustness_plots=robustness,
         has_bayes_optimum=any(point.bayes_optimum for point in points),
         bayes_optimum_note=BAYES_OPTIMUM_NOTE,
@@ -101,6 +103,15 @@ def render_report(report: Report) -> str:
         evaluations=[_metrics_table(item) for item in report.evaluations],
         provenance=dict(_provenance(report)),
     )
+
+
+def _omission(point: ReportPoint, subset: str) -> str:
+    """Return why a point is not in the plot, and the command that measures its accuracy if that is what it lacks."""
+    reason = omission_reason(point, subset)
+    if not point.executed or point.by_subset or not point.target or point.p50(subset) is None or not point.on_target:
+        return reason
+    words = ["edge-msa", "evaluate", point.name, "--backend", point.backend, "--precision", point.precision]
+    return f"{reason} (`{shlex.join(words)} --output FILE`)"
 
 
 def _subtitle(report: Report) -> str:
@@ -158,7 +169,7 @@ def _metrics_notes(evaluation: Evaluation) -> Iterator[str]:
         yield f"Not evaluated: {subsets}. The model or the whole split lacks one of their modalities."
     for subset, count in evaluation.counts.items():
         if count < evaluation.samples:
-            yield f"{subset}: {evaluation.samples - count} samples without a valid frame are excluded."
+            yield f"{subset}: {format_count(evaluation.samples - count, 'sample')} without a valid frame excluded."
     if evaluation.context is not None:
         yield describe_context(evaluation.context)
     yield from evaluation.notes

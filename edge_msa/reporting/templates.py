@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,15 @@ def render_template(package: str, template: str, **content: Any) -> str:
     environment = Environment(
         loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["with_code"] = _with_code
     return environment.get_template(template).render(**content)
+
+
+def _with_code(text: str) -> str:
+    """Return a text as HTML, escaped, with the parts in backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped above
 
 
 def _load_text(package: str, name: str) -> str:

@@ -84,7 +84,7 @@ def _columns(subset: str, gate: str) -> list[_Column]:
     title = describe(gate).title if gate else "accuracy"
     return [
         _Column(f"{title} {subset}", lambda point: _gate_cell(gate, point.accuracy(subset))),
-        _Column("missing-average", lambda point: _gate_cell(gate, missing_average(point.by_subset).get(gate))),
+        _Column(f"{title} missing-average", lambda point: _gate_cell(gate, missing_average(point.by_subset).get(gate))),
         _Column(f"MAE {subset}", lambda point: format_number(point.by_subset.get(subset, {}).get("mae"))),
         *(_Column(f"{name} ms", _latency_cell(subset, name), name != "p90") for name in ("p50", "p90", "p99")),
         _Column("size KB", lambda point: format_kilobytes(point.size_bytes)),

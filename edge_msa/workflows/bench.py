@@ -23,6 +23,7 @@ from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
+from edge_msa_runtime.wording import format_count
 
 
 @dataclass(frozen=True, repr=False)
@@ -196,7 +197,7 @@ def _measure(paths: Sequence[Path], options: _Options, output: Path | None) -> B
         opened = [open_bundle(path) for path in paths]
         print_notes(note for bundle in opened for note in bundle.notes)
         for modalities, group in _group_by_modalities(opened).items():
-            print_progress(f"Measuring {len(group)} bundles with {', '.join(modalities)}.")
+            print_progress(f"Measuring {format_count(len(group), 'bundle')} with {', '.join(modalities)}.")
             records += bench_bundles(group, backend=options.backend, threads=threads, num_runs=repeats, rate=rate)
     if output is not None:
         write_records(output, *records)

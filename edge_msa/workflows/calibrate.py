@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import Counter
 from pathlib import Path
 
 from edge_msa.arguments import AnyPath, check_choice, check_count, check_seed, optional_source, path_of
@@ -182,15 +181,9 @@ def _print_fp32_layers(student: DeployableStudent, calibration: Calibration) -> 
         for name in student.spec.dims
         if name not in calibrated
     )
-    schemes: dict[str, list[str]] = {}
     for scheme, noisy in calibration.fp32_weights.items():
         for weight, reason in noisy.items():
-            schemes.setdefault(weight, []).append(scheme)
             print_detail(f"{weight} stays fp32 in int8 graphs of {scheme}: {reason}.")
-    for names, count in Counter(map(tuple, schemes.values())).items():
-        layers = "1 layer stays" if count == 1 else f"{count} layers stay"
-        where = "" if len(names) == len(SCHEMES) else f" of {', '.join(names)}"
-        print_note(f"{layers} fp32 in int8 graphs{where}, because int8 is too coarse there. --verbose lists them.")
 
 
 def _print_int8_layers(graphs: GraphsByKey, calibration: Calibration) -> None:
@@ -199,9 +192,9 @@ def _print_int8_layers(graphs: GraphsByKey, calibration: Calibration) -> None:
     for scheme, weights in calibration.fp32_weights.items():
         layers = count_int8_layers(graphs, scheme, calibration.ranges, weights)
         unusable = "" if layers.int8 else ", so export offers no int8"
-        schemes.setdefault(f"{layers}{unusable}", []).append(scheme)
+        schemes.setdefault(f"{layers.describe()}{unusable}", []).append(scheme)
     for text, names in schemes.items():
-        print_result(text if len(schemes) == 1 else f"{text} ({', '.join(names)})")
+        print_result(text if len(schemes) == 1 else f"{', '.join(names)}: {text}")
 
 
 def _print_drift(drifts: tuple[TensorDrift, ...]) -> None:

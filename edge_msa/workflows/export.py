@@ -34,7 +34,6 @@ from edge_msa.config.recipes import student_recipe
 from edge_msa.config.settings import Settings
 from edge_msa.console import (
     activity,
-    format_count,
     format_size,
     print_note,
     print_notes,
@@ -89,6 +88,7 @@ from edge_msa_runtime.features import FeatureSource, features_to_json
 from edge_msa_runtime.intervals import DEFAULT_COVERAGE, Intervals
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
+from edge_msa_runtime.wording import format_count
 
 BackendPrecision = Literal["auto", "fp32", "fp16", "int8"]
 DEFAULT_MODEL = Path("runs/calibrated")
@@ -706,7 +706,7 @@ def _notes(run: Run, profile: DeviceProfile) -> Iterator[str]:
 
 
 def _unknown_features(features: Mapping[str, FeatureSource], run: Run, options: Mapping[str, object]) -> Iterator[str]:
-    """Yield a note for each modality of which the bundle will not state what computes its features.
+    """Yield a note that lists the modalities of which the bundle will not state what computes their features.
 
     `options` are those of the command, which the command in the note repeats.
     """
@@ -716,11 +716,12 @@ def _unknown_features(features: Mapping[str, FeatureSource], run: Run, options: 
             arguments.append(option)
         elif value is not None and value is not False and (option, value) not in _DEFAULTS:
             arguments += [option, str(value)]
-    for name in unknown_modalities(features, run.spec.dims):
+    if unknown := unknown_modalities(features, run.spec.dims):
         command = shlex.join(["edge-msa", "export", *arguments, "--features", "features.toml", "--overwrite"])
+        tables = " ".join(f"[{name}]" for name in unknown)
         yield (
-            f"{name}: the bundle does not state what computes its features, so it cannot warn about other ones. State "
-            f"it in a TOML file, [{name}] with extractor = ..., and run: {command}"
+            f"{', '.join(unknown)}: the bundle does not state what computes these features, so it cannot warn about "
+            f"other ones. State it in a TOML file, {tables} with extractor = ..., and run: {command}"
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from edge_msa_runtime.atomic_files import write_file
 from edge_msa_runtime.errors import InferenceError, UsageError
 from edge_msa_runtime.features import mismatch_warning
+from edge_msa_runtime.wording import format_count, format_part
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import TaskSpec
@@ -145,12 +146,12 @@ def summarize(predicted: Sequence[PredictedSample]) -> list[str]:
     for item in done:
         labels[item.label] = labels.get(item.label, 0) + 1
     counts = ", ".join(f"{label} {count}" for label, count in sorted(labels.items()) if label)
-    lines = [f"{len(done)} samples predicted{f': {counts}' if counts else ''}"]
+    lines = [f"{format_count(len(done), 'sample')} predicted{f': {counts}' if counts else ''}"]
     if len(done) < len(predicted):
         reasons = dict.fromkeys(item.warnings[0] for item in predicted if not item.subset)
         lines.append(
-            f"{len(predicted) - len(done)} of {len(predicted)} samples have no prediction, see the warnings of their "
-            f"rows, e.g. {next(iter(reasons))}"
+            f"{format_part(len(predicted) - len(done), len(predicted), 'sample', 'has', 'have')} no prediction, see "
+            f"the warnings in the table, e.g. {next(iter(reasons))}"
         )
     return lines
 

@@ -133,7 +133,8 @@ class Session:
             language: frames (T, d): finite real numbers within 1e30, not normalized. A modality that is None, or has
                 no valid frame, is absent. Values outside the range seen in training are clipped; the prediction has a
                 warning if they are far outside (`inputs.validation.MAX_NORM_RATIO`).
-            audio: frames. T may differ between modalities.
+            audio: frames. T may differ between modalities, and may exceed the window of the bundle: the step graphs
+                then process all frames, as a stream does.
             vision: frames.
             valid: boolean masks (T,) by modality. Masked frames do not affect the prediction.
             truncate: what to do with a text of more tokens than the bundle takes. `end` drops its end and `start` its

@@ -157,7 +157,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("bench {nowhere}", 2, "nowhere"),
     ("bench {empty}", 2, "is not a bundle. It has no manifest.json"),
     ("bench {student}", 2, "is not a bundle. It is a run"),
-    ("bench long-windows {student}", 2, "unexpected extra argument"),
+    ("bench long-windows {student}", 2, "Unexpected argument"),
     ("bench", 2, "see edge-msa bench bundle --help"),
     ("bench {student} --output .", 2, ". is a folder"),
     ("bench {student} --backend tensort", 2, "did you mean 'tensorrt'"),

@@ -36,6 +36,7 @@ from edge_msa_runtime.inputs.frames import RawFrames, RawSplit
 from edge_msa_runtime.inputs.sample_ids import video_from_id
 from edge_msa_runtime.inputs.split_names import find_splits, ignored_split_note
 from edge_msa_runtime.modalities import MODALITIES
+from edge_msa_runtime.wording import format_count
 
 _LAYOUT = (
     "labels.csd, at least one of language.csd, audio.csd and vision.csd, and splits.json "
@@ -248,9 +249,10 @@ def _mismatch_notes(labels: Sequences, features: Mapping[str, Sequences]) -> lis
     for modality, sequences in features.items():
         lacking, extra = len(labels.keys() - sequences.keys()), len(sequences.keys() - labels.keys())
         if lacking:
-            notes.append(f"{modality}: {lacking} samples have labels but no frames, so they lack the modality")
+            samples = "1 sample has a label" if lacking == 1 else f"{lacking} samples have labels"
+            notes.append(f"{modality}: {samples} but no frames of this modality")
         if extra:
-            notes.append(f"{modality}: {extra} sequences without labels dropped")
+            notes.append(f"{modality}: {format_count(extra, 'sequence')} without a label dropped")
     return notes
 
 

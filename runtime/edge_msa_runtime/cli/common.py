@@ -11,6 +11,7 @@ from edge_msa_runtime.cli.parser import ARGUMENTS, BACKEND, GENERAL, OPTIONS, Pa
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.intervals import DEFAULT_COVERAGE
 from edge_msa_runtime.output_paths import FILE, check_output
+from edge_msa_runtime.wording import merge_split_notes
 
 if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
@@ -173,8 +174,8 @@ def print_note(note: str) -> None:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print each note once, on stderr."""
-    for note in dict.fromkeys(notes):
+    """Print each note once, on stderr. Notes that differ only in the split are one."""
+    for note in merge_split_notes(notes):
         print_note(note)
 
 

@@ -145,8 +145,12 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
     title = f"{description['name']} for {description['target']}: {predicts}{scale}{labels}{data}"
     lines = [f"{title}, {description['files']} files verified"]
     for name, spec in description["modalities"].items():
-        lines.append(f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']}")
+        lines.append(f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']} frames")
         lines.append(f"            features: {FeatureSource(**spec['features']).describe()}")
+    if description["modalities"]:
+        lines.append(
+            "            longer input is processed completely: step graphs take it chunk by chunk, as a stream does"
+        )
     text = description["language"]
     if text:
         size = f"{text['bytes'] / KILOBYTE:.1f} KB"

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _handle_error(error)
         else:
             return 0
-        print("interrupted", file=sys.stderr)
+        print("edge-msa-run: interrupted", file=sys.stderr)
         return interrupts.exit_code or _INTERRUPTED
 
 
@@ -58,7 +58,7 @@ def _handle_error(error: Exception) -> int:
         if os.environ.get("EDGE_MSA_TRACEBACK"):
             traceback.print_exception(type(error), error, error.__traceback__)
         else:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"edge-msa-run: {error}", file=sys.stderr)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
         # The program that received our output has ended, as `head` does. Redirect stdout to /dev/null, so that Python's
@@ -66,7 +66,7 @@ def _handle_error(error: Exception) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EdgeMsaError.exit_code
     if isinstance(error, OSError):
-        print(f"error: {error}. Check the path and the free disk space.", file=sys.stderr)
+        print(f"edge-msa-run: {error}. Check the path and the free disk space.", file=sys.stderr)
         return EdgeMsaError.exit_code
     raise error
 

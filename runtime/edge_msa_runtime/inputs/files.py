@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 import numpy as np
 
 from edge_msa_runtime.errors import DataError, UsageError, first_line
+from edge_msa_runtime.inputs.media import media_hint
 from edge_msa_runtime.inputs.npz_files import DAMAGE, damage_reason, load_arrays
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -73,7 +74,8 @@ def _load(path: str) -> NDArray[Any] | Arrays:
         # The file is opened here because np.load does not close it if it is not an archive.
         with Path(path).open("rb") as file:
             if not file.read(6).startswith(_SIGNATURES):
-                raise UsageError(f"{path} must be a .npy or .npz file. Write one with numpy.save or numpy.savez.")
+                advice = media_hint([path]) or "Write one with numpy.save or numpy.savez."
+                raise UsageError(f"{path} must be a .npy or .npz file. {advice.strip()}")
             file.seek(0)
             if file.read(2) == _ZIP:
                 return load_arrays(Path(path))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from edge_msa_runtime.errors import DataError, first_line
+from edge_msa_runtime.wording import format_count, format_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,7 +158,11 @@ def _replace_non_finite(values: FloatArray, split: str, modality: str) -> tuple[
             for kind in map(str, rows[bad]):
                 counts[kind] = counts.get(kind, 0) + 1
             rows[bad] = 0
-    return values, [f"{modality}: {counts[kind]} values in {split} were {kind}, set to 0" for kind in sorted(counts)]
+    notes = [
+        f"{modality}: {format_count(count, 'value')} in {split} {'was' if count == 1 else 'were'} {kind}, set to 0"
+        for kind, count in sorted(counts.items())
+    ]
+    return values, notes
 
 
 def _nonzero_frames(values: FloatArray) -> BoolArray:
@@ -204,13 +209,13 @@ def _stated_mask(raw: RawFrames, nonzero: BoolArray, split: str, modality: str) 
     notes = []
     if moved.any():
         notes.append(
-            f"{modality}: {int(moved.sum())} of {len(mask)} samples in {split} are not padded where their "
-            "lengths or mask say (e.g. on the left), so their frames are read from where they begin"
+            f"{modality}: in {split}, {format_part(int(moved.sum()), len(mask), 'sample', 'is', 'are')} not padded "
+            "where the lengths or the mask say (e.g. on the left), so the frames are read from where they begin"
         )
     if raw.valid is None and raw.ids is None and outside.any():
         notes.append(
-            f"{modality}: {int(outside.sum())} of {len(mask)} samples in {split} have frames that are not zero beyond "
-            "their length, which are ignored"
+            f"{modality}: in {split}, {format_part(int(outside.sum()), len(mask), 'sample', 'has', 'have')} frames "
+            "that are not zero beyond the length, which are ignored"
         )
     return mask, notes
 

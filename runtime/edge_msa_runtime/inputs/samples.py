@@ -17,11 +17,13 @@ from edge_msa_runtime.errors import DataError, UsageError
 from edge_msa_runtime.inputs.archives import HEADER, parse_archive
 from edge_msa_runtime.inputs.files import ARRAY_NAMES, load_inputs, separate_masks
 from edge_msa_runtime.inputs.frames import build_frames
+from edge_msa_runtime.inputs.media import media_hint
 from edge_msa_runtime.inputs.npz_files import load_arrays
 from edge_msa_runtime.inputs.public_npz import parse_public_npz
 from edge_msa_runtime.inputs.sample_ids import make_unique
 from edge_msa_runtime.inputs.transcripts import parse_transcripts
 from edge_msa_runtime.modalities import MODALITIES
+from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from edge_msa_runtime.features import FeatureSource
@@ -104,7 +106,7 @@ def open_samples(path: Path, *, split: str | None = None) -> Samples:
         return _open_table(path, split)
     if name.endswith(".npz"):
         return _open_npz(path, split)
-    raise UsageError(f"{path} has a format that this command cannot read. {_SUPPORTED}")
+    raise UsageError(f"{path} has a format that this command cannot read. {media_hint([name])}{_SUPPORTED}")
 
 
 def _open_table(path: Path, split: str | None) -> Samples:
@@ -197,9 +199,9 @@ def _open_folder(path: Path, split: str | None) -> Samples:
     if not names:
         raise UsageError(
             f"{path} must contain utterances: ID/audio.npy, ID.audio.npy or ID.npz, got "
-            f"{', '.join(ignored[:5]) or 'nothing'}. {_SUPPORTED}"
+            f"{', '.join(ignored[:5]) or 'nothing'}. {media_hint(ignored)}{_SUPPORTED}"
         )
-    notes = [f"{len(ignored)} other files in {path} are ignored, e.g. {ignored[0]}"] if ignored else []
+    notes = [f"{format_count(len(ignored), 'other file')} in {path} ignored, e.g. {ignored[0]}"] if ignored else []
     # The archives are not opened yet, so they may have every modality.
     available = MODALITIES if archives else tuple(m for m in MODALITIES if any(m in item for item in files.values()))
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Iterable
 
 from edge_msa_runtime.errors import DataError
+from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -76,6 +77,6 @@ def find_splits(keys: Iterable[Any], source: object) -> SplitKeys:
 def ignored_split_note(key: object, count: int) -> str:
     """Return the note about a split that is not used, with its number of samples."""
     return (
-        f"split {str(key)!r} with {count} samples is ignored: the splits are train, valid and test "
+        f"split {str(key)!r} with {format_count(count, 'sample')} is ignored: the splits are train, valid and test "
         "(also: training, val, validation, dev, testing)"
     )

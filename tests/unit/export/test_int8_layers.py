@@ -11,7 +11,7 @@ from edge_msa.models.student import Student
 from edge_msa_calibrate.layers import find_layers
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_bundle
-from edge_msa_export.int8_layers import count_int8_layers, representative_keys
+from edge_msa_export.int8_layers import Int8Layers, count_int8_layers, representative_keys
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import GraphKey
@@ -31,12 +31,22 @@ def heavy_tails(graphs: Graphs, *, keep: int) -> dict[str, dict[str, str]]:
 def test_int8_layers_are_counted(student_graphs: Graphs, laptop_request: ExportRequest) -> None:
     assert laptop_request.ranges is not None
     (key,) = representative_keys(student_graphs)
-    total = len(find_layers(student_graphs[key]))
+    found = find_layers(student_graphs[key])
+    total, narrow = len(found), sum(min(layer.in_channels, layer.out_channels) < 16 for layer in found)
     for keep in (0, 2):
         fp32_weights = heavy_tails(student_graphs, keep=keep)["openvino-x86"]
         layers = count_int8_layers(student_graphs, "openvino-x86", laptop_request.ranges, fp32_weights)
         assert (layers.int8, layers.total) == (keep, total)
         assert str(layers) == f"{keep} of {total} layers in int8"
+        coarse = total - layers.narrow - keep
+        assert (layers.narrow, layers.noisy) == (narrow, coarse)
+        reasons = f"; in fp32: {narrow} with fewer than 16 channels, {coarse} where int8 is too coarse"
+        assert layers.describe() == f"{layers}{reasons}"
+
+
+def test_layers_that_all_are_int8_need_no_reasons() -> None:
+    assert Int8Layers(4, 4).describe() == "4 of 4 layers in int8"
+    assert Int8Layers(2, 4, noisy=1).describe().endswith("1 where int8 is too coarse, 1 without calibration samples")
 
 
 @pytest.mark.case("F24")

@@ -117,7 +117,7 @@ def test_load_explains_a_package_built_for_numpy_1_in_one_line(fakes: FakePackag
     done = fakes.run_command("verify", str(shared_bundle), "--backend", "onnxruntime")
     assert done.returncode == 4
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: onnxruntime 1.16.3 was built for NumPy 1 and cannot run with NumPy ")
+    assert line.startswith("edge-msa-run: onnxruntime 1.16.3 was built for NumPy 1 and cannot run with NumPy ")
     assert line.endswith(". Run: pip install 'numpy<2'")
 
 

@@ -29,7 +29,7 @@ def test_a_slow_measurement_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.case("F38")
 def test_the_error_of_a_measurement_has_no_notes(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = subprocess.CompletedProcess([], 4, "", "note: skipped: openvino\nerror: No backend.\n")
+    result = subprocess.CompletedProcess([], 4, "", "note: skipped: openvino\nedge-msa-run: No backend.\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: result)
     with pytest.raises(BackendUnavailableError, match="in a new process failed: No backend"):
         bundles._bench_in_new_process(SESSION)

@@ -65,7 +65,10 @@ def test_a_wrong_option_names_the_help_of_its_command(capsys: pytest.CaptureFixt
         ("train --epochs x --output-dir x", "--epochs must be an integer, got 'x'."),
         ("export x --target y --max-drop z", "--max-drop must be a number, got 'z'."),
         ("train --model hrfl --output-dir x", "--model must be one of hrlf, almt, got 'hrfl'. Did you mean 'hrlf'?"),
-        ("pipeline x.toml", "Got unexpected extra argument(s) (x.toml). Example: edge-msa pipeline --data synthetic"),
+        ("pipeline x.toml", "Unexpected argument 'x.toml'. Did you mean --recipe x.toml? See edge-msa pipeline --help"),
+        ("train a.pkl --output-dir x", "Unexpected argument 'a.pkl'. Did you mean --data a.pkl?"),
+        ("devices show a b", "Unexpected argument 'b'. Example: edge-msa devices show"),
+        ("train --out x", "No such option: --out. Did you mean '--output-dir'?"),
     ],
 )
 def test_a_usage_error_names_the_nearest_option_or_an_example(

@@ -55,7 +55,7 @@ def test_non_finite_values_become_0_with_a_note() -> None:
     )
     assert dataset.notes == (
         "audio: 2 values in valid were -inf, set to 0",
-        "audio: 1 values in valid were nan, set to 0",
+        "audio: 1 value in valid was nan, set to 0",
     )
     assert np.isfinite(dataset.split("valid").modalities["audio"].take()).all()
 
@@ -67,7 +67,7 @@ def test_values_beyond_float32_are_noted_as_inf() -> None:
 def test_samples_without_any_frame_are_noted() -> None:
     values = _values(2, 4, 3)
     values[1] = 0
-    assert _one(values=values).notes == ("train: 1 of 2 samples have no valid frame of any modality",)
+    assert _one(values=values).notes == ("train: 1 of 2 samples has no valid frame of any modality",)
 
 
 def test_the_error_of_an_infinite_label_names_the_sample() -> None:
@@ -142,7 +142,7 @@ def test_videos_in_two_splits_are_noted() -> None:
         for name in ("train", "test")
     }
     dataset = assemble("x", MOSI, raw, digest="d")  # type: ignore[arg-type]
-    assert dataset.notes == ("1 videos are in both train and test: their samples are not independent",)
+    assert dataset.notes == ("1 video is in both train and test: their samples are not independent",)
 
 
 @pytest.mark.parametrize(

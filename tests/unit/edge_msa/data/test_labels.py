@@ -33,7 +33,7 @@ def _dataset(labels: Any, task: Task = MOSI, **options: Any) -> Dataset:
             SIMS,
             [0.5, -1.00005, 1],
             [0.5, -1, 1],
-            "test: 1 of 3 labels are beyond -1 to 1, the most extreme is -1.00005",
+            "test: 1 of 3 labels is beyond -1 to 1, the most extreme is -1.00005",
         ),
     ],
 )
@@ -86,7 +86,7 @@ def test_rounding_is_no_note() -> None:
 def test_missing_labels_are_nan_and_counted(missing: Any) -> None:
     labels, notes = convert_labels(np.array([1, missing], dtype=object), MOSI, "test", ["a", "b"])
     assert np.isnan(labels).tolist() == [False, True]
-    assert notes == ["test: 1 of 2 samples have no label"]
+    assert notes == ["test: 1 of 2 samples has no label"]
 
 
 @pytest.mark.case("F7")
@@ -99,6 +99,6 @@ def test_a_sample_with_an_unknown_emotion_is_unlabeled() -> None:
 def test_unlabeled_samples_are_left_out_with_one_note() -> None:
     dataset = keep_labeled(_dataset([1, np.nan, 2]))
     assert dataset.split("test").ids == ("s0", "s2")
-    assert dataset.notes == ("test: 1 of 3 samples have no label; left out",)
+    assert dataset.notes == ("test: 1 of 3 samples has no label; left out",)
     unlabeled = _dataset([np.nan, np.nan])
     assert len(keep_labeled(unlabeled).split("test")) == 2

@@ -54,11 +54,12 @@ def test_a_note_counts_the_tokens_that_are_not_used(special: bool, lost: int) ->
     texts = ["it", "it it it it it it", "", "it it it it"]
     longer = 2 if special else 1
     assert words.truncation_note("the test split", texts) == (
-        f"{longer} of 4 texts in the test split have more than 5 tokens; their end is not used ({lost} of 11 tokens)"
+        f"in the test split, {longer} of 4 texts {'have' if special else 'has'} more than 5 tokens; the end is not "
+        f"used ({lost} of 11 tokens)"
     )
     assert words.truncation_note("the test split", texts[:1]) is None
     assert words.truncation_note("the test split", ["it " * 500]) == (
-        f"1 of 1 texts in the test split have more than 5 tokens; their end is not used "
+        "in the test split, 1 of 1 text has more than 5 tokens; the end is not used "
         f"({497 if special else 495} of 500 tokens)"
     )
 

@@ -104,8 +104,8 @@ def test_references_inside_plots_resolve(html: str, outline: Parse) -> None:
         "3: not executed",
         "baseline: best constant (-1)",
         "The Bayes optimum is the expected result of the optimal predictor",
-        "missing-average",
-        "a: 2 samples without a valid frame are excluded.",
+        "Acc-2 Non0 missing-average",
+        "a: 2 samples without a valid frame excluded.",
         "lav 70.0 to 90.0",
         "With the conversation memory: 8 utterances of 2 videos have an earlier one.",
         "lav MAE -0.050 (-0.080 to -0.020)",
@@ -154,3 +154,17 @@ def test_equal_measurements_give_equal_bytes(tmp_path: Path) -> None:
     report = Report("twice", [point("fp32", 0.5, 0.8)])
     first, second = (write_report_page(report, tmp_path / name) for name in ("one.html", "two.html"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_backticks_become_code_and_the_rest_stays_escaped() -> None:
+    page = render_report(Report("Demo of `edge-msa demo` & <b>", (), (), {}))
+    assert "<h1>Demo of <code>edge-msa demo</code> &amp; &lt;b&gt;</h1>" in page
+    assert "<title>Demo of edge-msa demo &amp; &lt;b&gt;</title>" in page
+
+
+def test_a_row_without_accuracy_names_the_command_that_measures_it() -> None:
+    measured = point("fp32", 1.0, 0.8)
+    lacking = replace(point("int8", 0.5, 0.8), by_subset={}, gate_metric="", chosen=True)
+    page = render_report(Report("toy", (measured, lacking), (), {}))
+    command = "edge-msa evaluate bundle --backend onnxruntime --precision int8 --output FILE"
+    assert f"2: no accuracy measured on lav (<code>{command}</code>)" in page

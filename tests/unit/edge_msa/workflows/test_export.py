@@ -35,7 +35,7 @@ def test_the_gate_failure_names_the_precision_of_the_backend_that_failed() -> No
     assert _describe_failure(choices[:1]) == ""
 
 
-def test_a_note_per_modality_says_how_to_state_unknown_features(data: str, tmp_path: Path) -> None:
+def test_one_note_for_all_modalities_says_how_to_state_unknown_features(data: str, tmp_path: Path) -> None:
     run = load_run(write_teacher(tmp_path / "a student", data))
     features = {"language": FeatureSource("GloVe"), "audio": FeatureSource(rate_hz=100.0)}
     options = {
@@ -46,10 +46,10 @@ def test_a_note_per_modality_says_how_to_state_unknown_features(data: str, tmp_p
         "--ir": True,
         "--dla": False,
     }
-    audio, vision = _unknown_features(features, run, options)
-    assert audio.startswith("audio: the bundle does not state what computes its features")
-    assert vision.startswith("vision: the bundle does not state what computes its features")
-    command = shlex.split(vision.partition("run: ")[2])
+    (note,) = _unknown_features(features, run, options)
+    assert note.startswith("audio, vision: the bundle does not state what computes these features")
+    assert "in a TOML file, [audio] [vision] with extractor = ..." in note
+    command = shlex.split(note.partition("run: ")[2])
     assert command[:5] == ["edge-msa", "export", str(run.path), "--target", "laptop-x86"]
     assert command[5:] == ["--max-drop", "2", "--ir", "--features", "features.toml", "--overwrite"]
 

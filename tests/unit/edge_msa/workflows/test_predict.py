@@ -118,7 +118,7 @@ def test_evaluate_leaves_out_and_counts_unlabeled_samples(run: Path, data: str, 
     path = _pickle(tmp_path / "x.pkl", data, regression_labels=labels)
     evaluation = evaluate(run, data=str(path), predictions=tmp_path / "out.csv")
     assert evaluation.samples == 11
-    assert "test: 1 of 12 samples have no label; left out" in evaluation.notes
+    assert "test: 1 of 12 samples has no label; left out" in evaluation.notes
     assert "test4" not in {row["id"] for row in _rows(tmp_path / "out.csv")}
 
 

@@ -142,7 +142,7 @@ def test_a_failure_is_one_line_and_leaves_no_files(
     assert main(["build", bundle, *arguments]) == code
     captured = capsys.readouterr()
     assert message in captured.err
-    assert len([line for line in captured.err.splitlines() if line.startswith("error")]) == 1
+    assert len([line for line in captured.err.splitlines() if line.startswith("edge-msa-run: ")]) == 1
     assert captured.out == ""
     assert _cached_files(stand_in) == []
 
@@ -192,7 +192,7 @@ def test_a_full_disk_is_a_one_line_error(bundle: str, stand_in: Any) -> None:
     )
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: Cannot write to the backend cache")
+    assert last.startswith("edge-msa-run: Cannot write to the backend cache")
     assert "(File too large)" in last
     assert _cached_files(stand_in) == []
 

@@ -29,7 +29,7 @@ def test_the_side_of_the_padding_is_found_for_every_sample() -> None:
     values, notes = _build(samples, [3, 3, 2, 6])
     assert values == [[1, 2, 3], [1, 2, 3], [1, 2], [1, 2, 3, 4, 5, 6]]
     assert len(notes) == 1
-    assert notes[0].startswith("audio: 2 of 4 samples in test are not padded where")
+    assert notes[0].startswith("audio: in test, 2 of 4 samples are not padded where")
 
 
 def test_frames_padded_on_the_right_need_no_note() -> None:

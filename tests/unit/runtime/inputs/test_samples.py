@@ -66,7 +66,7 @@ def test_a_public_layout_is_read_without_labels(tmp_path: Path) -> None:
     audio[0, 0, 0] = -np.inf
     np.savez(tmp_path / "x.npz", test_audio=audio, test_vision=np.zeros((2, 3, 4), np.float32))
     samples = open_samples(tmp_path / "x.npz")
-    assert "audio: 1 values in test were -inf, set to 0" in samples.notes
+    assert "audio: 1 value in test was -inf, set to 0" in samples.notes
     assert [list(sample.frames) for sample in samples.read()] == [["audio"], ["audio"]]
 
 

@@ -270,7 +270,7 @@ def test_samples_without_labels_are_kept(tmp_path: Path) -> None:
     write_archive(dataset, tmp_path / "x.npz")
     loaded = open_dataset(tmp_path / "x.npz")
     np.testing.assert_array_equal(loaded.split("test").labels, dataset.split("test").labels)
-    assert "test: 1 of 5 samples have no label" in loaded.notes
+    assert "test: 1 of 5 samples has no label" in loaded.notes
 
 
 @pytest.mark.case("F10")

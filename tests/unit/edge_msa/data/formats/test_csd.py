@@ -89,8 +89,8 @@ def test_samples_without_a_sequence_lack_the_modality(folder: Path) -> None:
     dataset = open_dataset(folder, task=MOSI)
     assert dataset.split("train").modalities["audio"].lengths.tolist() == [2, 0, 0]
     assert dataset.notes == (
-        "audio: 4 samples have labels but no frames, so they lack the modality",
-        "audio: 1 sequences without labels dropped",
+        "audio: 4 samples have labels but no frames of this modality",
+        "audio: 1 sequence without a label dropped",
     )
 
 

@@ -229,7 +229,7 @@ def test_left_padded_frames_are_read_despite_lengths(tmp_path: Path) -> None:
     dataset = open_dataset(_write(tmp_path / "x.pkl", content))
     samples = [dataset.split("train").sample(row)["audio"] for row in range(5)]
     assert [frames[:, 0].tolist() for frames in samples] == [[row + 1.0] * (row + 1) for row in range(5)]
-    assert any(note.startswith("audio: 5 of 5 samples in train are not padded where") for note in dataset.notes)
+    assert any(note.startswith("audio: in train, 5 of 5 samples are not padded where") for note in dataset.notes)
 
 
 @pytest.mark.case("F12")

@@ -96,7 +96,7 @@ def test_a_half_known_pair_is_an_unknown_label(tmp_path: Path) -> None:
     pairs[1, 2, 0] = np.nan
     dataset = open_dataset(_write(tmp_path / "x.pkl", {"train": _split(2, pairs)}))
     assert np.isnan(dataset.split("train").labels).any(axis=1).tolist() == [False, True]
-    assert "train: 1 of 2 samples have no label" in dataset.notes
+    assert "train: 1 of 2 samples has no label" in dataset.notes
 
 
 @pytest.mark.parametrize("ids", [5, "names", np.array(3)])

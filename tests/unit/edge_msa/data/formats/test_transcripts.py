@@ -89,7 +89,7 @@ def test_the_task_emotions_is_refused(tmp_path: Path) -> None:
 def test_empty_scores_are_missing_labels(tmp_path: Path) -> None:
     dataset = open_dataset(written(tmp_path / "t.csv", "text,label\nyes,2\nno,\nwell,-1\n"))
     assert np.isnan(dataset.split("train").labels).tolist() == [False, True, False]
-    assert "train: 1 of 3 samples have no label" in dataset.notes
+    assert "train: 1 of 3 samples has no label" in dataset.notes
 
 
 @pytest.mark.case("F10")
@@ -161,4 +161,4 @@ def test_a_table_of_one_column_may_contain_delimiters(tmp_path: Path) -> None:
 def test_repeated_ids_are_renamed(tmp_path: Path) -> None:
     dataset = open_dataset(written(tmp_path / "t.csv", "id,text\na,one\na,two\n"), labels=False)
     assert dataset.split("train").ids == ("a", "a#2")
-    assert "train: 1 samples repeat an id and are renamed to id#2, id#3 and so on" in dataset.notes
+    assert "train: 1 sample repeats an id and is renamed to id#2, id#3 and so on" in dataset.notes

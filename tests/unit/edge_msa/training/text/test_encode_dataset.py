@@ -33,7 +33,7 @@ def test_encoding_a_dataset_notes_the_texts_that_are_cut(
         assert encoded.features == {"language": FeatureSource("toy")}
     notes = capsys.readouterr().err.splitlines()
     assert notes == [
-        "note: 1 of 6 texts in the test split of toy have more than 16 tokens; their end is not used (4 of 32 tokens)"
+        "note: in the test split of toy, 1 of 6 texts has more than 16 tokens; the end is not used (4 of 32 tokens)"
     ]
 
 
@@ -50,4 +50,4 @@ def test_training_a_text_model_notes_the_texts_that_are_cut(
     fit_text_model(text_input, corpora, valid, MOSI, recipe, seed=0, context=context, work_dir=tmp_path)
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
     assert len(notes) == 1
-    assert notes[0].startswith("note: 1 of 6 texts in the final stage have more than 16 tokens")
+    assert notes[0].startswith("note: in the final stage, 1 of 6 texts has more than 16 tokens")
