@@ -131,11 +131,13 @@ Transfer = Annotated[
     ),
     INPUT,
 ]
+EPOCHS_HELP = (
+    "Number of epochs of every training stage: it replaces epochs and robust_epochs of [hrlf], epochs of [almt], epochs "
+    "and qat_epochs of [student], and the epochs of both stages of [text]."
+)
 Epochs = Annotated[
     int | None,
-    typer.Option(
-        "--epochs", metavar="N", min=1, help="Number of epochs of each training stage.", show_default="the recipe's"
-    ),
+    typer.Option("--epochs", metavar="N", min=1, help=EPOCHS_HELP, show_default="the recipe's"),
 ]
 AllowWorse = Annotated[
     bool,

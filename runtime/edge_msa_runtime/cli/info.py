@@ -148,9 +148,7 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']} frames")
         lines.append(f"            features: {FeatureSource(**spec['features']).describe()}")
     if description["modalities"]:
-        lines.append(
-            "            longer input is processed completely: step graphs take it chunk by chunk, as a stream does"
-        )
+        lines.append("            input longer than a window is processed completely, chunk by chunk, as in a stream")
     text = description["language"]
     if text:
         size = f"{text['bytes'] / KILOBYTE:.1f} KB"
