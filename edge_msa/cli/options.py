@@ -132,8 +132,8 @@ Transfer = Annotated[
     INPUT,
 ]
 EPOCHS_HELP = (
-    "Number of epochs of every training stage: it replaces epochs and robust_epochs of [hrlf], epochs of [almt], epochs "
-    "and qat_epochs of [student], and the epochs of both stages of [text]."
+    "Number of epochs of every training stage: it replaces epochs and robust_epochs of [hrlf], epochs of [almt], "
+    "epochs and qat_epochs of [student], and the epochs of both stages of [text]."
 )
 Epochs = Annotated[
     int | None,
