@@ -668,8 +668,8 @@ def _remedies(run: Run, check: ConstantCheck) -> str:
     if check.samples_to_add and check.lacks_only_samples:
         return check.samples_to_add
     default, epochs = student_recipe({}, run.spec.data_source).epochs, run.training_epochs
-    lowered = epochs is not None and epochs < default
-    trained = f"The student was trained with {format_count(epochs, 'epoch')}. " if lowered else ""
+    lowered = epochs if epochs is not None and epochs < default else None
+    trained = "" if lowered is None else f"The student was trained with {format_count(lowered, 'epoch')}. "
     samples = f"{check.samples_to_add}. " if check.samples_to_add else ""
     return (
         f"{samples}{trained}Train a better model: pass more --epochs, more samples, or, for small data, a recipe with "
