@@ -138,7 +138,7 @@ def test_an_evaluation_warns_of_a_model_no_better_than_a_constant() -> None:
     assert evaluation.beats_constant is False
     text = format_evaluation(evaluation)
     assert "warning: student does not beat a constant on la of the test split. Do not ship it." in text
-    assert "On l the model does not beat a constant (95 % intervals that cover the choice of " in text
+    assert "On l the model does not beat a constant. The 95 % intervals cover the choice of " in text
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
 
 
