@@ -64,7 +64,7 @@ def _load(path: Path, options: LoadOptions) -> Dataset:
     for suffix, load in _LOADERS.items():
         if path.name.lower().endswith(suffix):
             return load(path, options)
-    raise UsageError(f"{path} has an unknown format. {media_hint([path.name])}{_SUPPORTED}")
+    raise UsageError(f"{path} has an unknown format. {media_hint([path.name]).rstrip() or _SUPPORTED}")
 
 
 def open_and_report(

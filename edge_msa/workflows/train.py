@@ -123,7 +123,7 @@ def train(
 def _unused_texts(dataset: Dataset, source: str) -> Iterator[str]:
     """Yield a note if the data has texts that the training does not use."""
     count = sum(bool(text.strip()) for text in dataset.split("train").texts)
-    if count and "language" not in dataset.dims:
+    if count and dataset.dims and "language" not in dataset.dims:
         yield (
             f"{count} training samples of {source} have texts, which are not used, because there are no language "
             f"features. To use them, run edge-msa text train --transcripts {source} --encoder wordpieces --output-dir "

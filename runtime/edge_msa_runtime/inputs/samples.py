@@ -106,7 +106,7 @@ def open_samples(path: Path, *, split: str | None = None) -> Samples:
         return _open_table(path, split)
     if name.endswith(".npz"):
         return _open_npz(path, split)
-    raise UsageError(f"{path} has a format that this command cannot read. {media_hint([name])}{_SUPPORTED}")
+    raise UsageError(f"{path} has a format that this command cannot read. {media_hint([name]).rstrip() or _SUPPORTED}")
 
 
 def _open_table(path: Path, split: str | None) -> Samples:

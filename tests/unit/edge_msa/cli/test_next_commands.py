@@ -113,6 +113,7 @@ def test_the_training_of_transcripts_without_a_split_says_what_to_add(
     error = capsys.readouterr().err
     assert "has only text, no frames of audio or vision." in error
     assert "edge-msa text train --transcripts FILE" in error
+    assert "which are not used" not in error
     assert "own-video" in error
 
 
