@@ -50,7 +50,7 @@ def _template(note: str) -> str:
     if len(_SPLIT.findall(note)) != 1:
         return note
     text = _NUMBER.sub("#", _SPLIT.sub("@", note))
-    return _WORD.sub(lambda word: _PLURALS.get(word[0], word[0].rstrip("s")), text)
+    return _WORD.sub(lambda word: _PLURALS.get(word[0], word[0]).rstrip("s"), text)
 
 
 def _merge(notes: list[str]) -> str:

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _handle_error(error)
         else:
             return 0
-        print("edge-msa-run: interrupted", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return interrupts.exit_code or _INTERRUPTED
 
 

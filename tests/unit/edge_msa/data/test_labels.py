@@ -41,14 +41,14 @@ def test_labels_slightly_beyond_the_scale_are_clipped(task: Task, labels: Any, c
     dataset = _dataset(labels, task)
     assert dataset.split("test").labels.tolist() == clipped
     assert dataset.notes[0].startswith(note)
-    assert "; they are clipped" in dataset.notes[0]
+    assert "; clipped" in dataset.notes[0]
 
 
 @pytest.mark.case("F13")
 def test_labels_beyond_the_scale_are_kept_on_request() -> None:
     dataset = _dataset([3.667, 0], clip_labels=False)
     np.testing.assert_allclose(dataset.split("test").labels, [3.667, 0])
-    assert dataset.notes[0].endswith("; they are kept as they are")
+    assert dataset.notes[0].endswith("; kept as stated")
 
 
 @pytest.mark.parametrize("clip", [True, None])

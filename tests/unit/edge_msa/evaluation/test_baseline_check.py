@@ -81,7 +81,7 @@ def test_too_few_samples_do_not_show_that_a_model_is_better() -> None:
     assert not beats_constant(comparisons)
     assert is_ahead(comparisons)
     assert needs_more_samples(small.split("valid"), comparisons) == (
-        "Add labeled samples to the valid split, best from 20 videos or more: it has 6 samples from 3 videos"
+        "Add labeled samples to the valid split, best from 20 videos or more: it has 6 samples from 2 videos"
     )
     assert needs_more_samples(dataset.split("valid"), comparisons) is None
 

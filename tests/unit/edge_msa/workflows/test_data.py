@@ -53,7 +53,7 @@ def test_clipping_is_a_choice_of_inspect_and_convert(tmp_path: Path, capsys: pyt
     content = {"train": {"audio": np.ones((2, 3, 4)), "regression_labels": np.array([3.667, 0])}}
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
     assert run(["data", "inspect", str(tmp_path / "x.pkl")]) == 0
-    assert "the most extreme is 3.667 (train-0); they are clipped" in capsys.readouterr().out
+    assert "the most extreme is 3.667 (train-0); clipped" in capsys.readouterr().out
     line = ["data", "convert", str(tmp_path / "x.pkl"), "--output", str(tmp_path / "x.npz"), "--no-clip-labels"]
     assert run(line) == 0
     np.testing.assert_allclose(open_dataset(tmp_path / "x.npz").split("train").labels, [3.667, 0])

@@ -83,7 +83,7 @@ def test_every_sample_is_predicted_from_what_it_has(
     predicted = predict(run, data=str(path))
     assert [item.subset for item in predicted] == ["la"] * 3 + ["a"] * 3 + [""] * 6
     captured = capsys.readouterr()
-    assert str(predicted).splitlines()[-1] == "test11,test,,,,no valid frame or word"
+    assert str(predicted).splitlines()[-1] == "test11,test,,,,,,no valid frame or word"
     assert "6 of 12 samples have no prediction" in captured.err
 
 

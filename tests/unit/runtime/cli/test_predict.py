@@ -143,7 +143,7 @@ def test_all_samples_of_a_file_are_predicted(
     assert main(["predict", str(shared_bundle), "--data", str(data), "--output", str(tmp_path / "out.csv")]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'out.csv'}: 1 sample predicted: {expected.label} 1\n"
-    assert "1 of 2 samples have no prediction" in captured.err
+    assert "1 of 2 samples has no prediction" in captured.err
     with (tmp_path / "out.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
     assert (first["id"], first["split"], first["subset"], first["label"]) == ("x,1", "test", "la", expected.label)

@@ -45,9 +45,7 @@ def test_other_samples_decide_where_both_sides_are_possible() -> None:
 def test_frames_beyond_the_length_are_counted() -> None:
     values, notes = _build([_padded(0, 5), _padded(0, 2)], [3, 2])
     assert values == [[1, 2, 3], [1, 2]]
-    assert notes == [
-        "audio: 1 of 2 samples in test have frames that are not zero beyond their length, which are ignored"
-    ]
+    assert notes == ["audio: in test, 1 of 2 samples has frames that are not zero beyond the length, which are ignored"]
 
 
 def test_the_id_that_fills_the_padding_is_found() -> None:

@@ -94,7 +94,7 @@ def test_a_folder_has_one_utterance_per_id(tmp_path: Path) -> None:
         ("b", ["audio"], []),
         ("c", ["audio"], ["audio"]),
     ]
-    assert samples.notes == (f"1 other files in {tmp_path} are ignored, e.g. notes.txt",)
+    assert samples.notes == (f"1 other file in {tmp_path} ignored, e.g. notes.txt",)
 
 
 def test_the_frames_of_one_utterance_are_one_sample(tmp_path: Path) -> None:

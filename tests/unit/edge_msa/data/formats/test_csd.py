@@ -181,7 +181,7 @@ def test_split_aliases_are_read_and_others_counted(folder: Path) -> None:
     dataset = open_dataset(folder, task=MOSI)
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 3, "valid": 1}
     assert len(dataset.notes) == 1
-    assert dataset.notes[0].startswith("split 'extra' with 1 samples is ignored")
+    assert dataset.notes[0].startswith("split 'extra' with 1 sample is ignored")
 
 
 def _describe(path: Path, metadata: dict[str, Any], steps: dict[str, Any] | None = None) -> None:
