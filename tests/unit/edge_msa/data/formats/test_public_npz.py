@@ -168,7 +168,7 @@ def test_split_aliases_are_read_and_others_counted(tmp_path: Path) -> None:
     arrays = _language_audio() | {"split": np.array(["training", "mix", "dev", "testing"])}
     dataset = open_dataset(_save(tmp_path / "x.npz", arrays))
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 1, "valid": 1, "test": 1}
-    assert any(note.startswith("split 'mix' with 1 samples") for note in dataset.notes)
+    assert any(note.startswith("split 'mix' with 1 sample") for note in dataset.notes)
 
 
 @pytest.mark.case("F11")
