@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import edge_msa
+from edge_msa.workflows import bench_streams
+from edge_msa.workflows.export import ExportedBundle
 
 if TYPE_CHECKING:
     from tests.integration.conftest import CommandResult, PipelineRun
@@ -69,3 +71,17 @@ def test_bundle_for_other_data_is_refused(exported_bundle: Callable[[str, str], 
     result = edge_msa("bench", "streams", bundle, "--utterances", "2")
     assert result.code == 1
     assert f"{bundle} is not a bundle for the synthetic data" in result.error_line
+
+
+def test_default_student_is_measured_if_no_bundle_is_passed(
+    pipeline_run: PipelineRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[dict[str, Any]] = []
+
+    def export(**options: Any) -> ExportedBundle:
+        exported.append(options)
+        return ExportedBundle.of(pipeline_run.folder / "bundle-laptop")
+
+    monkeypatch.setattr(bench_streams, "export", export)
+    assert edge_msa.bench_streams(scenarios="lagging", utterances=2).rows
+    assert exported == [{"target": "laptop", "output_dir": Path("runs/bundle-laptop")}]
