@@ -210,7 +210,9 @@ class _Channel:
         time = start - self._origin
         in_burst = self._in_burst(start)
         self.effects = ["sent"]
-        if time < faults.start or any(low <= time < high for low, high in faults.absent):
+        # A chunk can begin before the first one that was sent; without a start, it is sent too.
+        is_early = faults.start > 0 and time < faults.start
+        if is_early or any(low <= time < high for low, high in faults.absent):
             self.effects.append(ABSENT)
             return []
         if in_burst:

@@ -44,6 +44,13 @@ def test_without_faults_chunks_arrive_with_their_last_frame() -> None:
     assert [round(arrival.time, 6) for arrival in arrivals] == [0.4, 0.4, 0.9, 0.9, 1.4, 1.4]
 
 
+def test_chunk_that_begins_before_the_first_one_sent_is_not_lost() -> None:
+    """A word that ends early is sent before the frames that began before it."""
+    word = WordChunk(("good",), ((0.3, 0.35),))
+    frames = FrameChunk("audio", np.zeros((5, 3), np.float32), 0.0, PERIOD)
+    assert [arrival.item for arrival in play({"loss": 0.0}, [word, frames])] == [word, frames]
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_arrivals_are_in_order_and_a_function_of_the_seed(name: str) -> None:
     arrivals = list(arrive(chunks(), PRESETS[name], 3))
