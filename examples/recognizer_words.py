@@ -64,7 +64,7 @@ def main(bundle: str, recording: Path = RECORDING) -> None:
                 note = "end of the utterance" if result["final"] else note
                 print(f"{result['time']:5.1f} s  {stream.predict().score:+.2f}  {text:32} {note}".rstrip())
             if result["final"]:
-                stream.reset()  # otherwise the next utterance would continue this one
+                stream.end_utterance()  # otherwise the next utterance would continue this one
                 pushed = []
 
 

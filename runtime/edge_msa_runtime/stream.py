@@ -101,7 +101,7 @@ class Stream:
         self._latest = NEVER  # newest event time of any modality
         self._jump_limit = sys.float_info.max  # for timestamps
         self._earliest_at = NEVER  # for predictions
-        self._voice = NEVER  # when voice was last heard
+        self._voice = NEVER  # newest time with voice
 
     def __repr__(self) -> str:
         """Return what a prediction would use, e.g. `<Stream with la, 12 words>`. It changes nothing."""
@@ -405,7 +405,7 @@ class Stream:
         with self._encoding_lock, self._lock:
             self._check_usable()
             for name, channel in self._channels.items():
-                channel.floor = NEVER
+                channel.start = NEVER
                 self._clear(name)
             self._conversation.reset()
             self._start()
@@ -526,9 +526,9 @@ class Stream:
         return [
             name
             for name, channel in self._channels.items()
-            if channel.heard > NEVER
-            and now - channel.heard <= span
-            and now - max(channel.heard, channel.bound) <= options.max_gap[name]
+            if channel.last_valid > NEVER
+            and now - channel.last_valid <= span
+            and now - max(channel.last_valid, channel.bound) <= options.max_gap[name]
         ]
 
     def _note(self, kind: str, modality: str, count: int, timestamp: float, message: str) -> None:
@@ -760,9 +760,9 @@ class Stream:
                 return None
             if self._mode == _UNTIMED:  # frames that other threads push from now on belong to the next utterance
                 end = NEVER if self._options.window is None else moment
-            before = [(channel, channel.floor, channel.frontier) for channel in self._channels.values()]
+            before = [(channel, channel.start, channel.frontier) for channel in self._channels.values()]
             for channel in self._channels.values():
-                channel.floor = end
+                channel.start = end
                 channel.frontier = max(channel.frontier, end)
         try:
             prediction: Prediction | None = self._predict(at if self._mode == _UNTIMED else moment, is_final=True)
@@ -770,8 +770,8 @@ class Stream:
             prediction = None
         except BaseException:
             with self._lock:
-                for channel, floor, frontier in before:
-                    channel.floor, channel.frontier = floor, max(frontier, channel.newest)
+                for channel, start, frontier in before:
+                    channel.start, channel.frontier = start, max(frontier, channel.newest)
             raise
         with self._lock:
             for channel in self._channels.values():
@@ -799,8 +799,8 @@ class Stream:
         with self._lock:
             channel.forget_state()
             channel.is_absent = False
-            if channel.heard <= newest:
-                channel.heard = NEVER
+            if channel.last_valid <= newest:
+                channel.last_valid = NEVER
             message = f"{channel.name} was forgotten: nothing for more than {self._options.max_age:g} s"
             self._note("expired", channel.name, 0, moment, message)
 

@@ -189,7 +189,7 @@ def _format_code(manifest: Manifest) -> str:
             "    stream = session.create_stream()  # for frames and words as they arrive",
             *pushes,
             f"    print(stream.predict().{result})",
-            "    stream.reset()  # before the next utterance: a stream does not forget by itself",
+            "    stream.end_utterance()  # the next one starts: a stream does not forget by itself",
         ]
     )
 
@@ -363,7 +363,7 @@ def _list_limits(manifest: Manifest, provenance: Provenance) -> Iterator[str]:
         "A prediction is an estimate of how people would rate one utterance. Do not use it as the only basis of a "
         "decision about a person."
     )
-    yield "A stream uses every frame since it was created or reset. Call `reset()` between utterances."
+    yield "A stream uses every frame of an utterance. Call `end_utterance()` between utterances."
     if manifest.language is not None:
         yield (
             f"A text has at most {manifest.language.max_tokens} tokens. The end of a longer one is not used, and "

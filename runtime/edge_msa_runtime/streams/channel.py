@@ -33,9 +33,9 @@ class Channel(abc.ABC):
         encoding: what the items that were encoded for good have left.
         newest: largest event time of an item in seconds.
         bound: nothing before this time will come.
-        floor: end of the previous utterance.
+        start: the previous utterance ended here; only later items count.
         frontier: an item after this time is newer than everything known. It is at least 0.
-        heard: event time of the newest valid item.
+        last_valid: event time of the newest valid item.
         is_absent: whether the last prediction found the modality absent.
         is_closed: whether the stream was closed.
     """
@@ -44,7 +44,7 @@ class Channel(abc.ABC):
         self.name = name
         self.tally = Tally()
         self.encoding = Encoding()
-        self.newest = self.bound = self.floor = self.heard = NEVER
+        self.newest = self.bound = self.start = self.last_valid = NEVER
         self.frontier = 0.0
         self.is_absent = self.is_closed = False
         self._lateness = options.lateness[name]
@@ -139,8 +139,8 @@ class Channel(abc.ABC):
         self.tally.forgotten += self.tally.queued
         self.tally.queued = 0
         self.drop_queue()
-        self.newest = self.bound = self.heard = NEVER
-        self.frontier = max(self.floor, 0.0)
+        self.newest = self.bound = self.last_valid = NEVER
+        self.frontier = max(self.start, 0.0)
         self.is_absent = False
 
     def give_back(self, items: Sequence[Any]) -> None:
@@ -167,15 +167,15 @@ class Channel(abc.ABC):
         self.tally.encoded += used
         self.forget_state()
         if not self.tally.queued:
-            self.heard = NEVER
-        self.floor = at
+            self.last_valid = NEVER
+        self.start = at
         self.frontier = max(self.frontier, at)
         self.is_absent = False
 
     def inherit(self, other: Channel) -> None:
         """Continue the counters and times of an empty channel."""
         self.tally = other.tally
-        self.newest, self.bound, self.floor, self.frontier = other.newest, other.bound, other.floor, other.frontier
+        self.newest, self.bound, self.start, self.frontier = other.newest, other.bound, other.start, other.frontier
 
 
 def _ignore(*_: Any) -> None:

@@ -53,7 +53,7 @@ class FrameChannel(Channel):
         queue.held = held = queue.held + size
         self._changes += 1
         self.tally.queued += size
-        self.newest = self.heard = last
+        self.newest = self.last_valid = last
         self.frontier = last + _SAME_PERIODS * period + SAME_SECONDS
         return held
 
@@ -65,7 +65,7 @@ class FrameChannel(Channel):
         self.tally.queued += valid
         self.newest = chunk.last
         if valid:
-            self.heard = chunk.last
+            self.last_valid = chunk.last
         if valid < chunk.size:
             self._count_masked(chunk, note)
 
@@ -83,7 +83,7 @@ class FrameChannel(Channel):
         """
         times = chunk.all_times()
         same = _SAME_PERIODS * chunk.period + SAME_SECONDS
-        kept: Mask = (times > self.newest - self._lateness) & (times >= self.bound) & (times > self.floor)
+        kept: Mask = (times > self.newest - self._lateness) & (times >= self.bound) & (times > self.start)
         if times[0] <= self.frontier:
             repeated = self._known.find(times, self._queue, same)
             kept &= ~repeated
@@ -115,13 +115,13 @@ class FrameChannel(Channel):
         self.newest = max(self.newest, chunk.last)
         self.frontier = max(self.frontier, chunk.last + same)
         if len(chunk.rows):
-            self.heard = max(self.heard, float(chunk.valid_times()[-1]))
+            self.last_valid = max(self.last_valid, float(chunk.valid_times()[-1]))
 
     def _describe_rejection(self, chunk: Chunk, late: int, duplicates: int) -> str:
         if late:
             return (
                 f"{late} frames of {self.name} from {chunk.first:g} s came late: the watermark is "
-                f"{max(self.watermark, self.floor):g} s. Create the stream with a larger lateness to use such frames"
+                f"{max(self.watermark, self.start):g} s. Create the stream with a larger lateness to use such frames"
             )
         return f"{duplicates} frames of {self.name} from {chunk.first:g} s have the times of earlier frames"
 

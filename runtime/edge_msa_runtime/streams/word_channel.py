@@ -83,7 +83,7 @@ class WordChannel(Channel):
             accepted, late, duplicate = self._select(words, known)
         first = words[0][2] if words else math.nan
         late_text = (
-            f"{late} words came late: the watermark is {max(self.watermark, self.floor):g} s. "
+            f"{late} words came late: the watermark is {max(self.watermark, self.start):g} s. "
             "Create the stream with a larger lateness to use such words"
         )
         duplicate_text = f"{duplicate} words came again with the same times"
@@ -100,7 +100,7 @@ class WordChannel(Channel):
             self._changes += 1
             self.newest = max(self.newest, *(time for _, _, time in accepted)) if timed else first
             self.frontier = max(self.frontier, self.newest)
-            self.heard = max([self.heard, *(time for _, _, time in kept)])
+            self.last_valid = max([self.last_valid, *(time for _, _, time in kept)])
         tally = self.tally
         tally.queued += len(kept)
         tally.late += late
@@ -121,7 +121,7 @@ class WordChannel(Channel):
             word, _, time = item
             if word.end is not None and (word in self._known or word in known):
                 duplicate += 1
-            elif time < newest - self._lateness or time < self.bound or time <= self.floor:
+            elif time < newest - self._lateness or time < self.bound or time <= self.start:
                 late += 1
             else:
                 accepted.append(item)

@@ -52,7 +52,7 @@ def test_a_prediction_covers_the_frames_up_to_its_moment(session: Session) -> No
         stream.predict(8.5)
 
 
-def test_late_frames_and_duplicates_are_told_apart(session: Session) -> None:
+def test_late_frames_and_duplicates_count_separately(session: Session) -> None:
     events: list[StreamEvent] = []
     stream = session.create_stream(lateness=0.5, on_event=events.append)
     push(stream, 10, 20)
