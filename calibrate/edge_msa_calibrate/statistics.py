@@ -118,5 +118,5 @@ def _to_json(graph: GraphKey) -> str:
 
 
 def _from_json(text: str) -> GraphKey:
-    role, modalities, length = json.loads(str(text))
-    return GraphKey(role, tuple(modalities), length)
+    role, modalities, *sizes = json.loads(str(text))
+    return GraphKey(role, tuple(modalities), *sizes)

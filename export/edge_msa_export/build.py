@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_msa_export.errors import ExportError
 from edge_msa_export.graphs.protocols import StudentLike
-from edge_msa_export.graphs.student import StudentShapes, export_student, get_student_shapes
+from edge_msa_export.graphs.student import StudentShapes, export_batch_graphs, export_student, get_student_shapes
 from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.graphs.writer import GraphFile, GraphWriter
 from edge_msa_export.int8_layers import Int8Layers, count_int8_layers
@@ -73,6 +73,7 @@ def build_graphs(
         work_dir: folder for the graphs; created if it does not exist.
         exported: the graphs that `export_student` returned for the same student, normalization, chunks and windows, and
             optionally those that `export_text_encoders` returned for the same text encoder (default: export them now).
+            Graphs for several streams are exported too if they are not there.
 
     Raises:
         ExportError: a graph cannot be exported, the lint reports an error, or an fp32 graph does not reproduce torch.
@@ -127,7 +128,7 @@ def build_graphs(
                 parity=parity[key],
                 weights=files[key].weights,
             )
-            for key in graphs
+            for key in files
         )
     return GraphSet(
         root=work_dir,
@@ -178,6 +179,8 @@ def _export_missing(
         if exported is None
         else exported
     )
+    if not any(key.batch > 1 for key in graphs):
+        graphs.update(export_batch_graphs(student, request.normalization, request.chunks))
     if isinstance(request.text_model, TextGraph) and not any(key.role == "text_encoder" for key in graphs):
         graphs.update(export_text_encoders(request.text_model))
     return graphs

@@ -144,6 +144,11 @@ class GraphVariant:
         return f"graphs/{self.scheme or 'onnx'}/{self.precision}"
 
     @property
+    def takes_batches(self) -> bool:
+        """Whether the backend predicts several streams at once. TensorRT does not: nobody has measured a gain."""
+        return self.backend != "tensorrt"
+
+    @property
     def measured_by(self) -> str:
         """Backend that measures parity on the workstation.
 

@@ -163,6 +163,6 @@ def _parity(session: Session, case: GoldenCase, route: str) -> float:
                 text_encoders.append(spec.parity)
             elif spec.key.role == "window" and spec.key.subset is case.subset:
                 windows.append(spec.parity)
-            elif spec.key.role == "fuse":
+            elif spec.key.role == "fuse" and spec.key.batch == 1:
                 fuse = spec.parity
     return max(text_encoders) + max(windows if windows and route == "predict" else [fuse])

@@ -41,7 +41,8 @@ def load_graphs(folder: Path) -> GraphsByKey:
     try:
         for item in json.loads(path.read_text(encoding="utf-8")):
             path = folder / item["file"]
-            graphs[GraphKey(item["role"], tuple(item["modalities"]), item["length"])] = onnx.load(path)
+            key = GraphKey(item["role"], tuple(item["modalities"]), item["length"], item["batch"])
+            graphs[key] = onnx.load(path)
     except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
         raise ExportError(f"Cannot load {path} ({error}). Create the run again.") from None
     return graphs

@@ -36,6 +36,7 @@ class GraphWriter:
         self._root = root
         self._request = request
         self._folders: dict[str, dict[GraphKey, GraphFile]] = {}
+        self._weights: dict[str, WeightsFile] = {}
         self._findings: list[LintFinding] = []
 
     @property
@@ -44,19 +45,21 @@ class GraphWriter:
         return tuple(self._findings)
 
     def write(self, variant: GraphVariant, graphs: Mapping[GraphKey, onnx.ModelProto]) -> dict[GraphKey, GraphFile]:
-        """Write the graphs of one variant.
+        """Write the graphs of one variant, and return their files. Some backends do not use all graphs.
 
         Raises:
             ExportError: the lint reports an error for a graph, or the disk is full.
         """
-        existing = self._folders.get(variant.folder, {})
+        existing = self._folders.setdefault(variant.folder, {})
+        weights = self._weights.setdefault(variant.folder, WeightsFile())
         written: dict[GraphKey, GraphFile] = {}
-        weights = WeightsFile()
         check_dla = self._request.check_dla and variant.backend == "tensorrt"
         try:
             (self._root / variant.folder).mkdir(parents=True, exist_ok=True)
             target = LintTarget.from_profile(self._request.profile, variant.backend, dla=check_dla)
             for key, graph in graphs.items():
+                if key.batch > 1 and not variant.takes_batches:
+                    continue
                 file = f"{variant.folder}/{key.file_stem}.{variant.suffix}"
                 prepared = prepare_graph(variant, graph, self._request)
                 findings = lint(prepared, target)
@@ -67,7 +70,7 @@ class GraphWriter:
                 (self._root / variant.folder / WEIGHTS_NAME).write_bytes(weights.content)
         except OSError as error:
             raise to_export_error(error, self._root) from error
-        self._folders[variant.folder] = written
+        existing.update(written)
         return written
 
     def _write_file(self, prepared: onnx.ModelProto, file: str, weights: WeightsFile) -> GraphFile:

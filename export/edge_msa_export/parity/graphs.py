@@ -1,7 +1,8 @@
 """Runs graphs as a device would and compares their predictions with those of torch.
 
 Step and fuse graphs run together over chunks; a window graph runs in one call. Each golden sample is used twice, as it
-is and with gaps in its mask, because masked frames are where streaming errors show first.
+is and with gaps in its mask, because masked frames are where streaming errors show first. The graphs for several
+streams take all samples at once, as streams of different lengths.
 """
 
 from __future__ import annotations
@@ -65,9 +66,20 @@ def measure_parity(
             GraphKey.fuse(states): chunked_difference,
             **{GraphKey.step(name): chunked_difference for name in case.subset.modalities},
         }
-        for key, difference in differences.items():
-            worst[key] = float(np.maximum(worst[key], difference))  # np.maximum keeps NaN, max() may lose it
+        _keep_largest(worst, differences)
+    batch = max((key.batch for key in programs), default=1)
+    for start in range(0, len(cases) if batch > 1 else 0, batch):
+        group = cases[start : start + batch]
+        for case, prediction in zip(group, predict_batch(programs, group, states, chunks, batch), strict=True):
+            difference = _max_difference(prediction, case.prediction)
+            keys = [GraphKey.step(name, batch) for name in case.subset.modalities]
+            _keep_largest(worst, dict.fromkeys([*keys, GraphKey.fuse(states, batch)], difference))
     return worst
+
+
+def _keep_largest(worst: dict[GraphKey, float], differences: Mapping[GraphKey, float]) -> None:
+    for key, difference in differences.items():
+        worst[key] = float(np.maximum(worst[key], difference))  # np.maximum keeps NaN, max() may lose it
 
 
 def predict_in_chunks(
@@ -91,6 +103,26 @@ def predict_in_chunks(
         inputs[f"tokens.{name}"] = _run_steps(programs[GraphKey.step(name)], valid_frames, states[name], chunks[name])
     prediction = programs[GraphKey.fuse(states)]({**inputs, "available": available})["prediction"]
     return np.asarray(prediction[0])
+
+
+def predict_batch(
+    programs: Mapping[GraphKey, Program],
+    cases: Sequence[ParityCase],
+    states: Mapping[str, tuple[StateSpec, ...]],
+    chunks: Mapping[str, int],
+    batch: int,
+) -> list[Array]:
+    """Return the predictions (outputs,) of at most `batch` cases by the step and fuse graphs for `batch` streams."""
+    inputs: dict[str, Array] = {}
+    available = np.zeros((batch, len(MODALITIES)), dtype=np.float32)
+    for name, specs in states.items():
+        rows = {row: case.frames[name][case.valid[name]] for row, case in enumerate(cases) if name in case.frames}
+        frames = {row: values for row, values in rows.items() if len(values)}
+        available[list(frames), MODALITIES.index(name)] = 1
+        step = programs[GraphKey.step(name, batch)]
+        inputs[f"tokens.{name}"] = _run_batch_steps(step, frames, specs, chunks[name], batch)
+    prediction = programs[GraphKey.fuse(states, batch)]({**inputs, "available": available})["prediction"]
+    return list(prediction[: len(cases)])
 
 
 def predict_window(programs: Mapping[GraphKey, Program], case: ParityCase) -> Array:
@@ -119,6 +151,26 @@ def _run_steps(step: Program, frames: Array, specs: Sequence[StateSpec], chunk: 
         # Copy, because a backend may overwrite its outputs in the next call.
         state = {name: np.array(outputs[f"next.{name}"]) for name in state}
     return state["tokens"]
+
+
+def _run_batch_steps(
+    step: Program, frames: Mapping[int, Array], specs: Sequence[StateSpec], chunk: int, batch: int
+) -> Array:
+    """Run a step graph on frames by row until all are used, and return the tokens of each row after its last frame."""
+    state = {spec.name: np.repeat(_make_initial_state(spec), batch, axis=0) for spec in specs}
+    tokens = np.zeros_like(state["tokens"])
+    for start in range(0, max(map(len, frames.values()), default=0), chunk):
+        padded = np.zeros((batch, chunk, next(iter(frames.values())).shape[1]), np.float32)
+        valid = np.zeros((batch, chunk), np.float32)
+        for row, values in frames.items():
+            part = values[start : start + chunk]
+            padded[row, : len(part)], valid[row, : len(part)] = part, 1
+        outputs = step({"frames": padded, "valid": valid, **{f"state.{name}": value for name, value in state.items()}})
+        state = {name: np.array(outputs[f"next.{name}"]) for name in state}
+        for row, values in frames.items():
+            if start < len(values) <= start + chunk:
+                tokens[row] = state["tokens"][row]
+    return tokens
 
 
 def _make_initial_state(spec: StateSpec) -> Array:

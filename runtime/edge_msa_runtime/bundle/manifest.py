@@ -38,21 +38,23 @@ class GraphKey(NamedTuple):
             subset's for `window`, and `language` for `text_encoder`.
         length: for `text_encoder`, the number of tokens. For `window`, the number of frames if it is less than the
             modality's window, else None. None for `step` and `fuse`.
+        batch: number of streams that the graph takes at once. 1 for `window` and `text_encoder`.
     """
 
     role: Role
     modalities: tuple[str, ...]
     length: int | None = None
+    batch: int = 1
 
     @classmethod
-    def step(cls, modality: str) -> GraphKey:
-        """The key of a modality's step graph."""
-        return cls("step", (modality,))
+    def step(cls, modality: str, batch: int = 1) -> GraphKey:
+        """The key of a modality's step graph for `batch` streams."""
+        return cls("step", (modality,), batch=batch)
 
     @classmethod
-    def fuse(cls, modalities: Iterable[str]) -> GraphKey:
-        """The key of the fuse graph of a student with these modalities."""
-        return cls("fuse", Subset.of(modalities).modalities)
+    def fuse(cls, modalities: Iterable[str], batch: int = 1) -> GraphKey:
+        """The key of the fuse graph for `batch` streams of a student with these modalities."""
+        return cls("fuse", Subset.of(modalities).modalities, batch=batch)
 
     @classmethod
     def window(cls, subset: Subset, length: int | None = None) -> GraphKey:
@@ -71,13 +73,17 @@ class GraphKey(NamedTuple):
 
     @property
     def file_stem(self) -> str:
-        """File name without suffix, such as `step-audio`, `fuse`, `window-la`, `window-l-16`, `text_encoder-16`."""
+        """File name without suffix: `step-audio`, `step-audio-x8`, `fuse`, `window-la`, `window-l-16`, ...."""
         parts: list[str] = [self.role]
         if self.role == "step":
             parts.append(self.modalities[0])
         elif self.role == "window":
             parts.append(self.subset.value)
-        return "-".join(parts if self.length is None else [*parts, str(self.length)])
+        if self.length is not None:
+            parts.append(str(self.length))
+        if self.batch > 1:
+            parts.append(f"x{self.batch}")
+        return "-".join(parts)
 
     def __str__(self) -> str:
         return self.file_stem.replace("-", " ")
@@ -229,6 +235,8 @@ class GraphSpec:
       output `prediction` (1, outputs). A key with a length has that many frames instead of the window.
     - `text_encoder`: inputs `ids` (1, length) int64, `valid` (1, length); output `frames` (1, length, dim).
 
+    A key with a `batch` has that number in place of 1 as the first dimension of all inputs and outputs.
+
     `frames` are raw; the graph normalizes and clips them. `valid` is float32 0/1, with the ones first: the caller drops
     masked frames, so they cannot affect the prediction.
 
@@ -259,6 +267,7 @@ class GraphSpec:
             "role": self.key.role,
             "modalities": list(self.key.modalities),
             "length": self.key.length,
+            "batch": self.key.batch,
             "file": self.file,
             "parity": self.parity,
             "weights": self.weights,
@@ -267,7 +276,7 @@ class GraphSpec:
     @classmethod
     def from_json(cls, value: Any, path: str) -> GraphSpec:
         """Build from JSON; a ValueError names the invalid field."""
-        names = ("backend", "precision", "scheme", "role", "modalities", "length", "file", "parity", "weights")
+        names = ("backend", "precision", "scheme", "role", "modalities", "length", "batch", "file", "parity", "weights")
         fields = JsonFields(value, path, names)
         return cls(
             backend=fields.text("backend"),
@@ -398,4 +407,7 @@ def _graph_key(fields: JsonFields) -> GraphKey:
     needs_length, may_have_length = role == "text_encoder", role in {"window", "text_encoder"}
     if (length is None and needs_length) or (length is not None and (not may_have_length or length < 1)):
         raise ValueError(f"{fields.path('length')} of a {role} graph cannot be {length}")
-    return GraphKey(role, modalities, length)
+    batch = fields.integer("batch")
+    if batch < 1 or (batch > 1 and role not in ("step", "fuse")):
+        raise ValueError(f"{fields.path('batch')} of a {role} graph cannot be {batch}")
+    return GraphKey(role, modalities, length, batch)
