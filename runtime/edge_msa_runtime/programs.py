@@ -72,6 +72,75 @@ class StepProgram(RoleProgram):
             state[name][...] = next_buffer
 
 
+class StepJob:
+    """Frames that a step graph will add to the state of one stream's encoder.
+
+    Attributes:
+        frames: raw valid frames (n, dim), n > 0.
+        source: the state before the frames, which does not change; None before the first frame.
+        state: the state after the frames; empty until the graph has run.
+        error: why the graph failed; None if it did not.
+    """
+
+    __slots__ = ("error", "frames", "source", "state")
+
+    def __init__(self, frames: Frames, source: State | None) -> None:
+        self.frames = frames
+        self.source = source
+        self.state: State = {}
+        self.error: Exception | None = None
+
+
+class StepBatchProgram(RoleProgram):
+    """A modality's step graph for several streams: each row updates the state of one stream."""
+
+    def __init__(self, program: Program, file: str, spec: ModalitySpec, batch: int) -> None:
+        states = {state.name: (batch, *state.shape[1:]) for state in spec.states}
+        frames = {"frames": (batch, spec.chunk, spec.dim), "valid": (batch, spec.chunk)}
+        inputs = {**frames, **{f"state.{name}": shape for name, shape in states.items()}}
+        _check_signature(file, program, inputs, {f"next.{name}": shape for name, shape in states.items()})
+        super().__init__(program)
+        self._chunk = spec.chunk
+        self._frames, self._valid = program.inputs["frames"], program.inputs["valid"]
+        self._sizes = [0] * batch  # ones in each row of `valid`
+        self._states = [(name, program.inputs[f"state.{name}"], program.outputs[f"next.{name}"]) for name in states]
+        dtypes = {name: buffer.dtype for name, buffer, _ in self._states}
+        self._initial = {
+            state.name: np.full((1, *state.shape[1:]), state.initial, dtypes[state.name]) for state in spec.states
+        }
+
+    def run(self, jobs: Sequence[StepJob], chunks: int) -> list[State]:
+        """Return the states after the first `chunks` chunks of frames of each job. At most one job per row."""
+        count, chunk = len(jobs), self._chunk
+        sources = [self._initial if job.source is None else job.source for job in jobs]
+        for name, buffer, _ in self._states:
+            np.concatenate([state[name] for state in sources], out=buffer[:count])
+        lengths = [min(len(job.frames), chunks * chunk) for job in jobs]
+        results: list[State] = [{}] * count
+        for row in range(count, len(self._sizes)):
+            self._set_size(row, 0)
+        for start in range(0, max(lengths), chunk):
+            if start:
+                for _, buffer, next_buffer in self._states:
+                    buffer[...] = next_buffer
+            for row, job in enumerate(jobs):
+                size = max(0, min(lengths[row] - start, chunk))
+                self._frames[row, :size] = job.frames[start : start + size]
+                self._set_size(row, size)
+            self._program.run()
+            for row, length in enumerate(lengths):
+                if start < length <= start + chunk:
+                    # Later chunks of other rows would round the state of this one again.
+                    results[row] = {name: buffer[row : row + 1].copy() for name, _, buffer in self._states}
+        return results
+
+    def _set_size(self, row: int, size: int) -> None:
+        """Set the number of valid frames in a row. What follows them does not matter."""
+        if self._sizes[row] != size:
+            self._valid[row, :size], self._valid[row, size:] = 1, 0
+            self._sizes[row] = size
+
+
 class FuseProgram(RoleProgram):
     """The fuse graph: computes the outputs from the tokens of the available modalities."""
 
@@ -92,6 +161,35 @@ class FuseProgram(RoleProgram):
             self._available[column] = available
         self._program.run()
         outputs: list[float] = self._prediction.tolist()
+        return outputs
+
+
+class FuseBatchProgram(RoleProgram):
+    """The fuse graph for several streams: computes the outputs of one stream per row."""
+
+    def __init__(
+        self, program: Program, file: str, specs: Mapping[str, ModalitySpec], outputs: int, batch: int
+    ) -> None:
+        shapes = {name: next(s.shape for s in spec.states if s.name == "tokens") for name, spec in specs.items()}
+        tokens = {f"tokens.{name}": (batch, *shape[1:]) for name, shape in shapes.items()}
+        inputs = {**tokens, "available": (batch, len(MODALITIES))}
+        _check_signature(file, program, inputs, {"prediction": (batch, outputs)})
+        super().__init__(program)
+        self._available, self._prediction = program.inputs["available"], program.outputs["prediction"]
+        self._tokens = [
+            (name, MODALITIES.index(name), program.inputs[f"tokens.{name}"], np.zeros((1, *shape[1:]), np.float32))
+            for name, shape in shapes.items()
+        ]
+
+    def run(self, streams: Sequence[Mapping[str, State]]) -> list[list[float]]:
+        """Return the outputs of each stream from the states of its available modalities. At most one stream per row."""
+        count = len(streams)
+        for name, column, buffer, zeros in self._tokens:
+            rows = [states[name]["tokens"] if name in states else zeros for states in streams]
+            np.concatenate(rows, out=buffer[:count])
+            self._available[:count, column] = [name in states for states in streams]
+        self._program.run()
+        outputs: list[list[float]] = self._prediction[:count].tolist()
         return outputs
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, Mapping, NamedTuple, Sequence, cast
 
 import numpy as np
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.inputs.validation import Frames, InputValidator
     from edge_msa_runtime.intervals import ScoreIntervals
+    from edge_msa_runtime.streams.deferred_steps import DeferredSteps, StepGraphs
     from edge_msa_runtime.streams.options import StreamOptions
     from edge_msa_runtime.text.encoders import TextEncoder
 
@@ -47,6 +48,24 @@ class NothingToPredictError(UsageError):
 
     What to do: Push frames or words before calling predict().
     """
+
+
+class PreparedPrediction(NamedTuple):
+    """What a prediction needs besides the last graph. All but the last two are by modality.
+
+    Attributes:
+        states: states of the subset; with a window, their frames.
+        ages: ages in seconds.
+        masked: shares of masked frames.
+        arrived: when the newest frame of the subset arrived.
+        has_window: whether the stream has a window.
+    """
+
+    states: dict[str, Any]
+    ages: dict[str, float]
+    masked: dict[str, float]
+    arrived: float
+    has_window: bool
 
 
 class Stream:
@@ -437,6 +456,10 @@ class Stream:
     ) -> None:
         self.close()
 
+    def belongs_to(self, graphs: Graphs) -> bool:
+        """Return whether the stream uses these graphs, that is, whether it is a stream of their session."""
+        return self._graphs is graphs
+
     # What follows up to `_predict` needs the lock of the queues.
 
     def _check_usable(self) -> None:
@@ -596,7 +619,7 @@ class Stream:
             if excess <= 0:
                 return
             limit = min(channel.final_limit(math.inf), channel.time_of(excess - 1))
-        self._encode(channel, limit, is_final=True)
+        self._encode(channel, limit, self._graphs, is_final=True)
         with self._lock:
             self._earliest_at = max(self._earliest_at, limit)
 
@@ -611,23 +634,17 @@ class Stream:
                 channel.encoding, items, _NO_GRAPHS, self._note, timed=self._mode == _TIMED
             )
 
-    def _encode(self, channel: Channel, at: float, *, is_final: bool) -> Encoding:
+    def _encode(self, channel: Channel, at: float, graphs: StepGraphs, *, is_final: bool) -> Encoding:
         """Encode the frames of a modality up to a time, and return the encoding for a prediction.
 
         Frames that an earlier one can still precede are encoded in a copy, unless `is_final`.
         """
-        with self._lock:
-            limit = at if is_final or self._mode == _UNTIMED else channel.final_limit(at)
-            items = channel.take(limit)
-            pending = channel.peek(at) if limit < at and channel.held else ()
-            count = channel.count_valid(items)
-            channel.tally.queued -= count
-            channel.tally.encoded += count
+        items, pending = self._take(channel, at, is_final=is_final)
         if items:
             notes: list[tuple[str, str, int, float, str]] = []
             try:
                 missing = channel.extend(
-                    channel.encoding, items, self._graphs, lambda *note: notes.append(note), timed=self._mode == _TIMED
+                    channel.encoding, items, graphs, lambda *note: notes.append(note), timed=self._mode == _TIMED
                 )
             except BaseException:
                 with self._lock:
@@ -636,9 +653,57 @@ class Stream:
             channel.tally.missing += missing
             for note in notes:
                 self._note(*note)
-        encoding = channel.provisional(pending, self._graphs) if pending else channel.encoding
+        encoding = channel.provisional(pending, graphs) if pending else channel.encoding
         if isinstance(channel, WordChannel):
-            channel.finish(encoding, self._graphs)
+            channel.finish(encoding, graphs)
+        return encoding
+
+    def _take(self, channel: Channel, at: float, *, is_final: bool) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return the items to encode for good, which leave the queue, and those to encode in a copy."""
+        with self._lock:
+            limit = at if is_final or self._mode == _UNTIMED else channel.final_limit(at)
+            items = channel.take(limit)
+            count = channel.count_valid(items)
+            channel.tally.queued -= count
+            channel.tally.encoded += count
+            return items, channel.peek(at) if limit < at and channel.held else ()
+
+    def _encode_later(self, channel: Channel, at: float, steps: DeferredSteps) -> Encoding:
+        """Encode as `_encode` does, with steps that run later.
+
+        If one of them fails then, the encoding and the queue return to what they were.
+        """
+        first, encoding = steps.count, channel.encoding
+        saved = encoding.save()
+        items: Sequence[Any] = ()
+        missing = 0
+
+        def undo() -> None:
+            channel.revert(saved)
+            channel.tally.missing -= missing
+            if items:
+                with self._lock:
+                    channel.give_back(items)
+
+        try:
+            item = channel.encode_next(at, steps, self._lock)
+            if item is not None:
+                items = (item,)
+                return encoding
+            items, pending = self._take(channel, at, is_final=False)
+            if items:
+                missing = channel.extend(encoding, items, steps, self._note, timed=self._mode == _TIMED)
+                channel.tally.missing += missing
+            if pending:
+                encoding = channel.provisional(pending, steps)
+            if isinstance(channel, WordChannel):
+                channel.finish(encoding, steps)
+        except BaseException:
+            if steps.count == first:
+                undo()
+            raise
+        finally:
+            steps.undo_with(undo, first)
         return encoding
 
     def _encode_window(self, channel: Channel, at: float, moment: float) -> Encoding:
@@ -680,14 +745,28 @@ class Stream:
 
     def _predict(self, at: float | None, *, is_final: bool = False) -> Prediction:
         started = time.perf_counter()
+        graphs = self._graphs
+        prepared = self._prepare(at, graphs, is_final=is_final)
+        states = prepared.states
+        outputs = graphs.run(Subset.of(states), states) if prepared.has_window else graphs.fuse(states)
+        return self._finish(prepared, outputs, started, is_final=is_final)
+
+    def _prepare(self, at: float | None, graphs: StepGraphs, *, is_final: bool = False) -> PreparedPrediction:
+        """Encode what a prediction covers."""
         with self._lock:
             limit, moment = self._moment(at)
             self._earliest_at = moment
-        states, ages, masked, arrived = self._collect(limit, moment, is_final=is_final)
-        if not states:
+        prepared = self._collect(limit, moment, graphs, is_final=is_final)
+        if not prepared.states:
             raise self._nothing()
+        return prepared
+
+    def _finish(
+        self, prepared: PreparedPrediction, outputs: Sequence[float], started: float, *, is_final: bool = False
+    ) -> Prediction:
+        """Return the prediction with the outputs of the last graph. `started` is from `time.perf_counter`."""
+        states, ages, masked, arrived, _ = prepared
         graphs, shown, subset = self._graphs, self._shown, _SUBSETS[tuple(states)]
-        outputs = graphs.fuse(states) if self._options.window is None else graphs.run(Subset(subset), states)
         conversation = self._conversation
         with_context = conversation.adjusts(subset)
         prediction = make_prediction(
@@ -710,16 +789,8 @@ class Stream:
             conversation.add(outputs, subset)
         return prediction
 
-    def _collect(
-        self, limit: float, moment: float, *, is_final: bool
-    ) -> tuple[dict[str, Any], dict[str, float], dict[str, float], float]:
-        """Encode what counts for a prediction.
-
-        Returns:
-            The state of each modality that is present, or its frames if the stream has a window; the age of each
-            modality; its share of masked frames; and when the newest frame of those present arrived.
-        """
-        graphs, lock, options = self._graphs, self._lock, self._options
+    def _collect(self, limit: float, moment: float, graphs: StepGraphs, *, is_final: bool) -> PreparedPrediction:
+        lock, options, is_deferred = self._lock, self._options, graphs is not self._graphs
         max_age, max_gaps, has_window = options.max_age, options.max_gap, options.window is not None
         states: dict[str, Any] = {}
         ages: dict[str, float] = {}
@@ -729,10 +800,12 @@ class Stream:
         for name, channel in self._channels.items():
             if has_window:
                 encoding = self._encode_window(channel, limit, moment)
-            elif channel.encode_next(limit, graphs, lock):
+            elif is_deferred:
+                encoding = self._encode_later(channel, limit, cast("DeferredSteps", graphs))
+            elif channel.encode_next(limit, graphs, lock) is not None:
                 encoding = channel.encoding
             else:
-                encoding = self._encode(channel, limit, is_final=is_final)
+                encoding = self._encode(channel, limit, graphs, is_final=is_final)
             newest = encoding.newest_valid
             if newest == NEVER:
                 continue
@@ -750,7 +823,7 @@ class Stream:
                 if encoding.arrived > newest_arrival:  # noqa: PLR1730 - max is slower, and this is in every prediction
                     newest_arrival = encoding.arrived
         self._shown = shown
-        return states, ages, masked, newest_arrival
+        return PreparedPrediction(states, ages, masked, newest_arrival, has_window)
 
     def _end_utterance(self, at: float | None) -> Prediction | None:
         with self._lock:

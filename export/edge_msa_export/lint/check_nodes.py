@@ -19,9 +19,9 @@ def _split_names(text: str) -> frozenset[str]:
 _COMMON = _split_names(
     """
     Abs Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Erf Exp Expand Flatten
-    GRU Gather Gemm GlobalAveragePool Identity LSTM LayerNormalization LeakyRelu Log MatMul Max MaxPool Min Mul Neg Pow
-    QuantizeLinear ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Sigmoid Slice Softmax Split Sqrt Squeeze Sub
-    Tanh Transpose Unsqueeze Where
+    GRU Gather GatherElements Gemm GlobalAveragePool Identity LSTM LayerNormalization LeakyRelu Log MatMul Max MaxPool
+    Min Mul Neg Pow QuantizeLinear ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Sigmoid Slice Softmax Split
+    Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where
     """
 )
 

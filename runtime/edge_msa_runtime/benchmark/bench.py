@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from edge_msa_runtime.benchmark.conditions import describe_machine, measure_conditions
+from edge_msa_runtime.benchmark.stream_throughput import StreamThroughput, check_streams, measure_streams
 from edge_msa_runtime.benchmark.throughput import Throughput, measure_throughput
 from edge_msa_runtime.bundle.golden import load_golden
 from edge_msa_runtime.errors import UsageError
@@ -79,6 +80,7 @@ class BenchResult:
         latencies: latency of each subset.
         notes: notes about the bundle, and fallbacks of the session, such as a missing CUDA graph.
         throughput: of the last subset, if the session has several workers.
+        stream_throughput: of several streams, if requested.
         rate_hz: predictions per second; None if each prediction started when the previous one ended.
         machine: names and versions that do not change during the run.
         before: clocks, power mode and temperature before the run.
@@ -98,6 +100,7 @@ class BenchResult:
     latencies: tuple[Latency, ...]
     notes: tuple[str, ...] = ()
     throughput: Throughput | None = None
+    stream_throughput: StreamThroughput | None = None
     rate_hz: float | None = None
     machine: Mapping[str, str] = dataclasses.field(default_factory=dict)
     before: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -116,6 +119,7 @@ def bench_sessions(
     subsets: Sequence[Subset] | None = None,
     text: str | None = None,
     rate: float | None = None,
+    streams: int | None = None,
 ) -> tuple[BenchResult, ...]:
     """Measure sessions interleaved.
 
@@ -130,6 +134,7 @@ def bench_sessions(
         subsets: subsets to measure. None: all subsets of the first session's modalities.
         text: language input that replaces the golden one. Every bundle must then accept text.
         rate: predictions per second. None: each prediction starts when the previous one has ended.
+        streams: number of streams whose throughput is measured too, one after the other and at once. None: none.
 
     Raises:
         UsageError: an argument is out of range, or a session lacks a modality.
@@ -143,6 +148,8 @@ def bench_sessions(
         raise UsageError(f"warmup must be at least 0, got {warmup}.")
     if rate is not None and not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
         raise UsageError(f"rate must be between {_MIN_RATE_HZ:g} and {_MAX_RATE_HZ:g} Hz, got {rate:g}.")
+    if streams is not None:
+        check_streams(streams)
     selected = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
     for session in sessions:
         session.prepare(*selected)
@@ -158,10 +165,13 @@ def bench_sessions(
         measure_throughput(session, item[selected[-1]], repeats) if session.workers > 1 else None
         for session, item in zip(sessions, inputs)
     ]
+    streamed = [None if streams is None else measure_streams(session, streams, repeats) for session in sessions]
     after = measure_conditions()
     return tuple(
-        dataclasses.replace(_create_result(session, rows, rate, before, after), throughput=throughput)
-        for session, rows, throughput in zip(sessions, latencies, throughputs)
+        dataclasses.replace(
+            _create_result(session, rows, rate, before, after), throughput=throughput, stream_throughput=many
+        )
+        for session, rows, throughput, many in zip(sessions, latencies, throughputs, streamed)
     )
 
 

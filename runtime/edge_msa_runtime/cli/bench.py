@@ -63,6 +63,13 @@ def add_parser(commands: Any) -> None:
         help="Predictions that run on one graph at the same time. With several, the throughput of N threads is "
         "measured too. Default: 1.",
     )
+    parser.add(
+        OPTIONS,
+        "--streams",
+        type=int,
+        metavar="N",
+        help="Measure the throughput of N streams too: one after the other, and at once. Default: no streams.",
+    )
     add_all_option(parser)
     add_session_options(parser)
     parser.set_defaults(run=run)
@@ -82,7 +89,12 @@ def run(options: argparse.Namespace) -> None:
             else:
                 sessions.append(stack.enter_context(open_session(options, bundle)))
         results = bench_sessions(
-            sessions, repeats=options.repeats, warmup=options.warmup, text=options.text, rate=options.rate
+            sessions,
+            repeats=options.repeats,
+            warmup=options.warmup,
+            text=options.text,
+            rate=options.rate,
+            streams=options.streams,
         )
     print_result(format_results(results), [result.to_json() for result in results], options)
 
@@ -117,6 +129,13 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
                 f"  throughput of {result.latencies[-1].subset}: 1 thread {measured.one_thread_hz:.0f}/s, "
                 f"{measured.threads} threads {measured.threads_hz:.0f}/s; "
                 f"median of the quotients of {ROUNDS} rounds {measured.ratio:.2f}"
+            )
+        if result.stream_throughput is not None:
+            streamed = result.stream_throughput
+            lines.append(
+                f"  throughput of {streamed.streams} streams: one after the other {streamed.one_by_one_hz:.0f}/s, "
+                f"at once {streamed.at_once_hz:.0f}/s; median of the quotients of {streamed.rounds} rounds "
+                f"{streamed.ratio:.2f}; largest difference {streamed.largest_difference:.1g}"
             )
     if results:
         rate = results[0].rate_hz

@@ -15,7 +15,7 @@ from edge_msa_runtime.streams.events import Tally
 if TYPE_CHECKING:
     import threading
 
-    from edge_msa_runtime.graphs import Graphs
+    from edge_msa_runtime.streams.deferred_steps import StepGraphs
     from edge_msa_runtime.streams.options import StreamOptions
 
     Note = Callable[[str, str, int, float, str], None]
@@ -76,10 +76,9 @@ class Channel(abc.ABC):
     def take(self, limit: float) -> Sequence[Any]:
         """Remove and return the items up to a time, oldest first."""
 
-    def encode_next(self, at: float, graphs: Graphs, lock: threading.RLock) -> bool:
-        """Encode what is in the queue, if that is the most common case, and return whether it was."""
+    def encode_next(self, at: float, graphs: StepGraphs, lock: threading.RLock) -> Any:
+        """Encode the only item of the queue and return it, if that is the most common case; else return None."""
         del at, graphs, lock
-        return False
 
     @abc.abstractmethod
     def peek(self, limit: float) -> Sequence[Any]:
@@ -98,7 +97,7 @@ class Channel(abc.ABC):
         """Return the number of valid frames or words in items."""
 
     @abc.abstractmethod
-    def extend(self, encoding: Encoding, items: Sequence[Any], graphs: Graphs, note: Note, *, timed: bool) -> int:
+    def extend(self, encoding: Encoding, items: Sequence[Any], graphs: StepGraphs, note: Note, *, timed: bool) -> int:
         """Add items to an encoding, and return the number of frames that are missing between them.
 
         Args:
@@ -113,7 +112,7 @@ class Channel(abc.ABC):
     def drop_queue(self) -> None:
         """Empty the queue, and forget which times were seen."""
 
-    def provisional(self, items: Sequence[Any], graphs: Graphs) -> Encoding:
+    def provisional(self, items: Sequence[Any], graphs: StepGraphs) -> Encoding:
         """Return the encoding with items that may still change. The encoding for good stays as it is."""
         key = (self._changes, self.count_valid(items))
         if self._provisional is None or self._provisional[0] != key:
@@ -130,6 +129,12 @@ class Channel(abc.ABC):
     def forget_state(self) -> None:
         """Forget what was encoded."""
         self.encoding = Encoding()
+        self._provisional = None
+        self._changes += 1
+
+    def revert(self, encoding: Encoding) -> None:
+        """Return to an earlier encoding."""
+        self.encoding = encoding
         self._provisional = None
         self._changes += 1
 

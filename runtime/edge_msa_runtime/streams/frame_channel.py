@@ -13,9 +13,9 @@ from edge_msa_runtime.streams.frame_queue import Chunk, FrameQueue, KnownTimes
 if TYPE_CHECKING:
     import threading
 
-    from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.inputs.validation import Frames
     from edge_msa_runtime.streams.channel import Note
+    from edge_msa_runtime.streams.deferred_steps import StepGraphs
     from edge_msa_runtime.streams.encoding import Encoding
     from edge_msa_runtime.streams.frame_queue import Mask
     from edge_msa_runtime.streams.options import StreamOptions
@@ -134,13 +134,13 @@ class FrameChannel(Channel):
                 self._known.add(chunk)
         return chunks
 
-    def encode_next(self, at: float, graphs: Graphs, lock: threading.RLock) -> bool:
-        """Encode the only chunk of the queue if it follows the encoding without a gap."""
+    def encode_next(self, at: float, graphs: StepGraphs, lock: threading.RLock) -> Chunk | None:
+        """Encode the only chunk of the queue and return it, if it follows the encoding without a gap."""
         with lock:
             queue = self._queue
             chunks = queue.chunks
             if len(chunks) != 1 or self._lateness:
-                return False
+                return None
             chunk = chunks[0]
             encoding = self.encoding
             last, period = chunk.last, chunk.period
@@ -152,7 +152,7 @@ class FrameChannel(Channel):
                 or chunk.first - encoding.newest_valid > reach
                 or reach > self._max_age
             ):
-                return False
+                return None
             chunks.clear()
             queue.held = 0
             size = chunk.size
@@ -170,7 +170,7 @@ class FrameChannel(Channel):
         encoding.arrived = chunk.arrived
         if chunk.is_far:
             encoding.is_far = True
-        return True
+        return chunk
 
     def peek(self, limit: float) -> Sequence[Chunk]:
         """Return the frames up to a time."""
@@ -192,7 +192,7 @@ class FrameChannel(Channel):
         """Empty the queue, and forget which times were seen."""
         self._queue, self._known = FrameQueue(), KnownTimes()
 
-    def extend(self, encoding: Encoding, items: Sequence[Chunk], graphs: Graphs, note: Note, *, timed: bool) -> int:
+    def extend(self, encoding: Encoding, items: Sequence[Chunk], graphs: StepGraphs, note: Note, *, timed: bool) -> int:
         """Add chunks to an encoding, and return the number of frames that are missing between them."""
         rows: list[Frames] = []
         newest, newest_valid, max_age = encoding.newest, encoding.newest_valid, self._max_age

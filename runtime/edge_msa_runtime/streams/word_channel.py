@@ -14,8 +14,8 @@ from edge_msa_runtime.text.stream_text import StreamText
 from edge_msa_runtime.text.words import Word
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.streams.channel import Note
+    from edge_msa_runtime.streams.deferred_steps import StepGraphs
     from edge_msa_runtime.streams.encoding import Encoding
     from edge_msa_runtime.streams.options import StreamOptions
     from edge_msa_runtime.text.encoders import TextEncoder
@@ -166,7 +166,9 @@ class WordChannel(Channel):
         self._queue = []
         self._known = {}
 
-    def extend(self, encoding: Encoding, items: Sequence[TimedWord], graphs: Graphs, note: Note, *, timed: bool) -> int:
+    def extend(
+        self, encoding: Encoding, items: Sequence[TimedWord], graphs: StepGraphs, note: Note, *, timed: bool
+    ) -> int:
         """Add words to an encoding. No words are ever missing."""
         del timed
         previous, first = encoding.newest_valid, 0
@@ -189,11 +191,13 @@ class WordChannel(Channel):
         encoding.arrived = items[-1].arrived
         return 0
 
-    def finish(self, encoding: Encoding, graphs: Graphs) -> None:
+    def finish(self, encoding: Encoding, graphs: StepGraphs) -> None:
         """Encode all words again if the state is not that of the words. If this fails, the next prediction does it."""
         text = encoding.text
         if text is None or not text.is_stale:
             return
+        text = text.copy()  # steps that run later can fail, and then return to the words before
         frames = text.encode_all()
         encoding.state = graphs.step_one(self.name, frames, None) if len(frames) else None
         text.is_stale = False
+        encoding.text = text

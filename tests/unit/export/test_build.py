@@ -11,6 +11,7 @@ from onnx import ModelProto
 from edge_msa.models.student import Student
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.errors import ExportError
+from edge_msa_export.graphs.student import STREAM_BATCH
 from edge_msa_export.request import ExportRequest
 from edge_msa_runtime.bundle.manifest import WEIGHTS_NAME, GraphKey
 from edge_msa_runtime.modalities import Subset
@@ -23,7 +24,8 @@ def test_fp32_graphs_reproduce_torch(laptop_graphs: GraphSet, jetson_graphs: Gra
 
 
 def test_every_variant_has_every_graph(laptop_graphs: GraphSet) -> None:
-    keys = {*map(GraphKey.step, DIMS), GraphKey.fuse(DIMS), *map(GraphKey.window, Subset)}
+    batches = {*(GraphKey.step(name, STREAM_BATCH) for name in DIMS), GraphKey.fuse(DIMS, STREAM_BATCH)}
+    keys = {*map(GraphKey.step, DIMS), GraphKey.fuse(DIMS), *map(GraphKey.window, Subset), *batches}
     variants = {(spec.backend, spec.precision) for spec in laptop_graphs.specs}
     assert variants == {
         ("openvino", "fp32"),
@@ -43,6 +45,20 @@ def test_backends_with_the_same_graph_share_one_file(jetson_graphs: GraphSet) ->
     weights = {(spec.backend, spec.precision): spec.weights for spec in jetson_graphs.specs}
     assert weights["tensorrt", "fp32"] == weights["onnxruntime", "fp32"] == f"graphs/onnx/fp32/{WEIGHTS_NAME}"
     assert len(set(weights.values())) == 4  # fp32, fp16, and int8 for each of the two quantization schemes
+
+
+def test_tensorrt_gets_no_graphs_for_several_streams(jetson_graphs: GraphSet) -> None:
+    batches = {(spec.backend, spec.key.batch) for spec in jetson_graphs.specs}
+    assert batches == {("tensorrt", 1), ("onnxruntime", 1), ("onnxruntime", STREAM_BATCH)}
+
+
+def test_graphs_for_several_streams_are_exported_if_they_are_missing(
+    student: Student, laptop_request: ExportRequest, student_graphs: dict[GraphKey, ModelProto], tmp_path: Path
+) -> None:
+    single = {key: graph for key, graph in student_graphs.items() if key.batch == 1}
+    request = replace(laptop_request, precisions=("fp32",))
+    built = build_graphs(student, request, tmp_path, single)
+    assert {spec.key for spec in built.specs} == set(student_graphs)
 
 
 def test_int8_graphs_differ_by_quantization_scheme(laptop_graphs: GraphSet, jetson_graphs: GraphSet) -> None:

@@ -46,6 +46,7 @@ def write_bundle(
     task: TaskSpec = MOSI,
     names: Sequence[str] = MODALITIES,
     windows: bool = True,
+    batch: int = 1,
     golden_error: float = 0.0,
     intervals: Intervals | None = None,
     context: ContextHead | None = None,
@@ -58,11 +59,12 @@ def write_bundle(
         task: what the outputs mean.
         names: the modalities.
         windows: whether to write window graphs.
+        batch: number of streams for which to write step and fuse graphs too.
         golden_error: added to the golden predictions.
         intervals: half widths of the intervals of predictions.
         context: the context head.
     """
-    files = _write_graphs(folder, names, task.outputs, windows=windows)
+    files = _write_graphs(folder, names, task.outputs, windows=windows, batch=batch)
     _write_golden(folder, names, task.outputs, error=golden_error)
     manifest = Manifest(
         schema=SCHEMA,
@@ -195,7 +197,9 @@ class GraphBuilder:
         onnx.save(model, path)
 
 
-def _write_graphs(folder: Path, names: Sequence[str], outputs: int, *, windows: bool) -> dict[GraphKey, str]:
+def _write_graphs(
+    folder: Path, names: Sequence[str], outputs: int, *, windows: bool, batch: int
+) -> dict[GraphKey, str]:
     """Write all graphs and return their files by key."""
     files: dict[GraphKey, str] = {}
 
@@ -203,9 +207,10 @@ def _write_graphs(folder: Path, names: Sequence[str], outputs: int, *, windows: 
         files[key] = f"graphs/{key.file_stem}.onnx"
         return folder / files[key]
 
-    _write_fuse(add(GraphKey.fuse(names)), names, outputs)
-    for name in names:
-        _write_step(add(GraphKey.step(name)), name)
+    for size in dict.fromkeys((1, batch)):
+        _write_fuse(add(GraphKey.fuse(names, size)), names, outputs, size)
+        for name in names:
+            _write_step(add(GraphKey.step(name, size)), name, size)
     for subset in subsets_of(names) if windows else ():
         _write_window(add(GraphKey.window(subset)), subset.modalities, outputs, WINDOWS)
     if windows and "language" in names:
@@ -214,24 +219,24 @@ def _write_graphs(folder: Path, names: Sequence[str], outputs: int, *, windows: 
     return files
 
 
-def _write_step(path: Path, name: str) -> None:
-    graph, shapes = GraphBuilder(), {"count": (1, 1, 1), "tokens": (1, 1, WIDTH)}
+def _write_step(path: Path, name: str, batch: int) -> None:
+    graph, shapes = GraphBuilder(), {"count": (batch, 1, 1), "tokens": (batch, 1, WIDTH)}
     normalized = graph.normalize(name, "frames")
     graph.pool(name, (normalized, "valid", "state.tokens", "state.count"), ("next.tokens", "next.count"))
-    frames = {"frames": (1, CHUNKS[name], DIMS[name]), "valid": (1, CHUNKS[name])}
+    frames = {"frames": (batch, CHUNKS[name], DIMS[name]), "valid": (batch, CHUNKS[name])}
     states = {f"state.{state}": shape for state, shape in shapes.items()}
     graph.save(path, {**frames, **states}, {f"next.{state}": shape for state, shape in shapes.items()})
 
 
-def _write_fuse(path: Path, names: Sequence[str], outputs: int) -> None:
+def _write_fuse(path: Path, names: Sequence[str], outputs: int, batch: int) -> None:
     graph, parts = GraphBuilder(), []
     for name in names:
         column = graph.constant(f"{name}.column", np.array([MODALITIES.index(name)]))
         available = graph.add("Gather", ["available", column], axis=1)
         parts.append(graph.add("Mul", [graph.weigh(name, f"tokens.{name}", outputs), available]))
     graph.add("Sum", parts, "prediction")
-    tokens = {f"tokens.{name}": (1, 1, WIDTH) for name in names}
-    graph.save(path, {**tokens, "available": (1, 3)}, {"prediction": (1, outputs)})
+    tokens = {f"tokens.{name}": (batch, 1, WIDTH) for name in names}
+    graph.save(path, {**tokens, "available": (batch, 3)}, {"prediction": (batch, outputs)})
 
 
 def _write_window(path: Path, names: Sequence[str], outputs: int, lengths: Mapping[str, int]) -> None:

@@ -50,7 +50,7 @@ def add_text_encoder(folder: Path, text_encoder: str) -> None:
     for length in (SHORT_LENGTH, MAX_TOKENS) if text_encoder == "encoder" else ():
         added.append(f"graphs/text_encoder-{length}.onnx")
         _write_text_encoder(folder / added[-1], length)
-        key = {"role": "text_encoder", "modalities": ["language"], "length": length}
+        key = {"role": "text_encoder", "modalities": ["language"], "length": length, "batch": 1}
         manifest["graphs"] += [
             {**manifest["graphs"][0], "backend": backend, **key, "file": added[-1]} for backend in manifest["backends"]
         ]

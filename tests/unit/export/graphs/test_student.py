@@ -7,6 +7,7 @@ import torch
 from edge_msa.models.student import Student
 from edge_msa_export.graphs.onnx_export import export_onnx
 from edge_msa_export.graphs.student import (
+    STREAM_BATCH,
     build_student_modules,
     get_student_shapes,
     list_window_lengths,
@@ -22,12 +23,26 @@ STATES = ["conv0", "conv1", "peak", "mass", "tokens"]
 
 
 def test_every_graph_is_valid_at_opset_17_for_every_backend(student_graphs: Graphs) -> None:
-    assert len(student_graphs) == 3 + 1 + 7
-    for model in student_graphs.values():
+    assert len(student_graphs) == 2 * (3 + 1) + 7
+    for key, model in student_graphs.items():
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
         assert model.ir_version == 8
-        for target in (LintTarget("onnxruntime"), LintTarget("openvino"), LintTarget("tensorrt", (8, 6))):
+        targets = [LintTarget("onnxruntime"), LintTarget("openvino")]
+        for target in (*targets, LintTarget("tensorrt", (8, 6))) if key.batch == 1 else targets:
             assert lint(model, target) == []
+
+
+def test_graphs_for_several_streams_have_a_row_for_each(student_graphs: Graphs) -> None:
+    graphs = {key: model for key, model in student_graphs.items() if key.batch > 1}
+    assert {key.batch for key in graphs} == {STREAM_BATCH}
+    for key, model in graphs.items():
+        single = student_graphs[key._replace(batch=1)]
+        for value, other in zip(
+            (*model.graph.input, *model.graph.output), (*single.graph.input, *single.graph.output), strict=True
+        ):
+            shapes = [[dim.dim_value for dim in info.type.tensor_type.shape.dim] for info in (value, other)]
+            assert value.name == other.name
+            assert shapes == [[STREAM_BATCH, *shapes[1][1:]], [1, *shapes[1][1:]]]
 
 
 def test_weights_keep_their_names(student: Student, student_graphs: Graphs) -> None:

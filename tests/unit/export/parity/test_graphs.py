@@ -10,7 +10,13 @@ import torch
 
 from edge_msa.models.student import ModalitySizes, Student, StudentConfig
 from edge_msa_export.graphs.onnx_export import export_onnx
-from edge_msa_export.graphs.student import build_student_modules, get_student_shapes, predict_with_torch
+from edge_msa_export.graphs.student import (
+    STREAM_BATCH,
+    build_batch_modules,
+    build_student_modules,
+    get_student_shapes,
+    predict_with_torch,
+)
 from edge_msa_export.lint import LintTarget, lint
 from edge_msa_export.parity.graphs import (
     Array,
@@ -18,6 +24,7 @@ from edge_msa_export.parity.graphs import (
     Program,
     make_mask_with_gaps,
     measure_parity,
+    predict_batch,
     predict_in_chunks,
     predict_window,
 )
@@ -84,7 +91,8 @@ def varied_student() -> Student:
 def varied_graphs(varied_student: Student) -> Graphs:
     keys = [*map(GraphKey.step, DIMS), GraphKey.fuse(DIMS), GraphKey.window(Subset.LAV)]
     modules = build_student_modules(varied_student, NORMALIZATION, CHUNKS, WINDOWS)
-    return {key: export_onnx(modules[key]) for key in keys}
+    batches = build_batch_modules(varied_student, NORMALIZATION, CHUNKS)
+    return {key: export_onnx(module) for key, module in {**{key: modules[key] for key in keys}, **batches}.items()}
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -101,6 +109,9 @@ def test_gru_and_rows_of_frames_reproduce_torch(
         chunked = predict_in_chunks(programs, case.frames, case.valid, states, CHUNKS)
         assert_close(chunked, case.prediction, rtol=2e-5)
         assert_close(predict_window(programs, case), case.prediction, rtol=2e-5)
+    cases = [make_case(varied_student, subset, seed) for seed, subset in enumerate(Subset)]
+    for case, prediction in zip(cases, predict_batch(programs, cases, states, CHUNKS, STREAM_BATCH), strict=True):
+        assert_close(prediction, case.prediction, rtol=2e-5)
 
 
 @pytest.mark.parametrize("offset", [0.5, np.nan])
@@ -117,6 +128,20 @@ def test_parity_reports_a_graph_with_other_predictions(student: Student, program
     assert parity[wrong_key] == pytest.approx(offset, rel=1e-3, nan_ok=True)
     scale = max(float(np.abs(case.prediction).max()) for case in cases)
     assert max(value for key, value in parity.items() if key != wrong_key) < 2e-5 * scale
+
+
+def test_parity_reports_a_graph_for_several_streams_with_other_predictions(
+    student: Student, programs: Programs
+) -> None:
+    wrong_key = GraphKey.fuse(DIMS, STREAM_BATCH)
+    correct = programs[wrong_key]
+
+    def run_wrong(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        return {"prediction": correct(inputs)["prediction"] + np.float32(0.5)}
+
+    cases = [make_case(student, subset, seed) for seed in range(2) for subset in Subset]
+    parity = measure_parity({**programs, wrong_key: run_wrong}, cases, get_student_shapes(student).states, CHUNKS)
+    assert {key for key, value in parity.items() if value > 0.4} == {key for key in programs if key.batch > 1}
 
 
 @pytest.mark.parametrize(("length", "valid"), [(1, [True]), (5, [False, True, True, False, True])])

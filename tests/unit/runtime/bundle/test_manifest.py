@@ -98,6 +98,8 @@ def test_an_invalid_field_is_refused_by_name(
         ({"role": "window", "length": 0}, "graphs[0].length of a window graph cannot be 0."),
         ({"role": "window", "length": 2.0}, "graphs[0].length must be an integer, got 2.0."),
         ({"role": "step", "length": 4}, "graphs[0].length of a step graph cannot be 4."),
+        ({"role": "step", "batch": 0}, "graphs[0].batch of a step graph cannot be 0."),
+        ({"role": "window", "batch": 8}, "graphs[0].batch of a window graph cannot be 8."),
         ({"role": "text_encoder"}, "graphs[0].length of a text_encoder graph cannot be None."),
         (
             {"role": "text_encoder", "modalities": ["audio"], "length": 4},

@@ -54,3 +54,20 @@ def test_bench_measures_the_throughput_of_several_workers(
     assert throughput["threads"] == 2
     assert throughput["ratio"] > 0
     assert "throughput of lav: 1 thread" in out
+
+
+def test_bench_compares_streams_at_once_with_one_after_the_other(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(make_bundle(batch=4))
+    options = ["--streams", "5", "--repeats", "3", "--warmup", "0", "--backend", "onnxruntime", "--json"]
+    assert main(["bench", path, *options]) == 0
+    out = capsys.readouterr().out
+    (result,) = json.loads(out.splitlines()[-1])
+    measured = result["stream_throughput"]
+    assert (measured["streams"], measured["rounds"]) == (5, 3)
+    assert measured["ratio"] > 0
+    assert measured["largest_difference"] < 1e-5
+    assert "throughput of 5 streams: one after the other" in out
+    assert main(["bench", path, "--streams", "0"]) == 2
+    assert "streams must be between 1 and 10000, got 0" in capsys.readouterr().err
