@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, TypeVar
@@ -159,6 +160,11 @@ class Graphs:
         """Number of streams that a graph takes at once; 1 if the bundle has no such graphs for the backend."""
         return self._batch
 
+    @property
+    def min_batch(self) -> int:
+        """Number of streams from which some graph takes several at once."""
+        return _min_batch_steps(self._batch) if self._batch > 1 else sys.maxsize
+
     def step_many(self, name: str, jobs: Sequence[StepJob]) -> None:
         """Run the step graph of one modality for several streams, several at once where that is faster.
 
@@ -167,36 +173,38 @@ class Graphs:
         batch, chunk = self._batch, self._specs[name].chunk
         # Streams with equally many chunks run together.
         waiting = sorted(jobs, key=lambda job: len(job.frames), reverse=True)
-        while batch > 1 and len(waiting) >= _steps_worth_a_batch(batch):
+        while batch > 1 and len(waiting) >= _min_batch_steps(batch):
             group, waiting = waiting[:batch], waiting[batch:]
             # Chunks that too few streams have are left for the graph of single streams.
-            last = group[_steps_worth_a_batch(batch) - 1]
+            last = group[_min_batch_steps(batch) - 1]
             chunks = -(-len(last.frames) // chunk)
             try:
-                states = self._run_batch(name, group, chunks)
+                self._run_batch(name, group, chunks)
             except EdgeMsaError as error:
                 for job in group:
                     job.error = error
                 continue
-            for job, state in zip(group, states):
-                self._step_job(name, job, job.frames[chunks * chunk :], state)
+            for job in group:
+                if len(job.frames) > chunks * chunk:
+                    self._step_job(name, job, job.frames[chunks * chunk :], job.state)
         for job in waiting:
-            copied = None if job.source is None else {key: array.copy() for key, array in job.source.items()}
-            self._step_job(name, job, job.frames, copied)
+            self._step_job(name, job, job.frames, job.source)
 
-    def _run_batch(self, name: str, jobs: Sequence[StepJob], chunks: int) -> list[State]:
+    def _run_batch(self, name: str, jobs: Sequence[StepJob], chunks: int) -> None:
         pool = self._batch_steps.get(name) or self._batch_step_pool(name)
         program = pool.take()
         try:
-            return program.run(jobs, chunks)
+            program.run(jobs, chunks)
         finally:
             pool.give(program)
 
     def _step_job(self, name: str, job: StepJob, frames: Frames, state: State | None) -> None:
-        """Set the state of a job to a state that the rest of its frames has updated."""
+        """Set the state of a job to the state after some frames. `state`, before them, does not change."""
         try:
-            job.state.update(self.step_one(name, frames, state) if len(frames) else state or {})
+            copied = None if state is None else {key: array.copy() for key, array in state.items()}
+            job.state.update(self.step_one(name, frames, copied))
         except EdgeMsaError as error:
+            job.state.clear()
             job.error = error
 
     def fuse_many(self, streams: Sequence[Mapping[str, State]]) -> list[list[float] | EdgeMsaError]:
@@ -243,10 +251,9 @@ class Graphs:
         if "language" in subset.modalities:
             pools += [self._text_encoder_pool(length) for length in self._text_lengths]
         pools += [self._step_pool(name) for name in subset.modalities]
-        if self._batch > 1 < streams:
+        if streams >= self.min_batch:
+            pools += [self._batch_step_pool(name) for name in subset.modalities]
             pools.append(self._batch_fuse_pool())
-            if streams >= _steps_worth_a_batch(self._batch):
-                pools += [self._batch_step_pool(name) for name in subset.modalities]
         for pool in (*pools, self._fuse_pool()):
             pool.fill()
             pool.apply(lambda program: program.warm_up())
@@ -373,8 +380,8 @@ class Graphs:
         return [f"{self.backend.name} runs on {program.device} instead of {requested}"]
 
 
-def _steps_worth_a_batch(batch: int) -> int:
-    """Return the number of streams from which on one run for `batch` streams is faster than one run per stream.
+def _min_batch_steps(batch: int) -> int:
+    """Return the number of streams from which one run for `batch` streams is faster than one run per stream.
 
     It is 3 or 4 of 8, for the presets nano to small on ONNX Runtime and OpenVINO.
     """

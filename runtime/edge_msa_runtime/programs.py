@@ -109,14 +109,14 @@ class StepBatchProgram(RoleProgram):
             state.name: np.full((1, *state.shape[1:]), state.initial, dtypes[state.name]) for state in spec.states
         }
 
-    def run(self, jobs: Sequence[StepJob], chunks: int) -> list[State]:
-        """Return the states after the first `chunks` chunks of frames of each job. At most one job per row."""
+    def run(self, jobs: Sequence[StepJob], chunks: int) -> None:
+        """Set the states of jobs to those after their first `chunks` chunks of frames. At most one job per row."""
         count, chunk = len(jobs), self._chunk
         sources = [self._initial if job.source is None else job.source for job in jobs]
         for name, buffer, _ in self._states:
             np.concatenate([state[name] for state in sources], out=buffer[:count])
         lengths = [min(len(job.frames), chunks * chunk) for job in jobs]
-        results: list[State] = [{}] * count
+        results: list[tuple[StepJob, State]] = []
         for row in range(count, len(self._sizes)):
             self._set_size(row, 0)
         for start in range(0, max(lengths), chunk):
@@ -131,8 +131,10 @@ class StepBatchProgram(RoleProgram):
             for row, length in enumerate(lengths):
                 if start < length <= start + chunk:
                     # Later chunks of other rows would round the state of this one again.
-                    results[row] = {name: buffer[row : row + 1].copy() for name, _, buffer in self._states}
-        return results
+                    state = {name: buffer[row : row + 1].copy() for name, _, buffer in self._states}
+                    results.append((jobs[row], state))
+        for job, state in results:
+            job.state.update(state)
 
     def _set_size(self, row: int, size: int) -> None:
         """Set the number of valid frames in a row. What follows them does not matter."""

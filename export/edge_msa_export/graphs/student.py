@@ -5,7 +5,7 @@ graph, so `valid` has its ones first in every graph. What follows the valid fram
 
 Step and fuse graphs exist a second time for `STREAM_BATCH` streams at once. They are graphs of their own, because a
 symbolic batch dimension would make the step graphs of single streams 5 to 14 % slower on OpenVINO: each stream has
-another number of valid frames, so that they need GatherElements in place of Gather.
+another number of valid frames, so that they need the operator GatherElements.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LOGGER = logging.getLogger("edge_msa_export")
 S = TypeVar("S", bound=StudentLike)
 
 # Eight streams at once take 22 to 43 % of the time of eight single ones (presets nano to small, ONNX Runtime and
-# OpenVINO, fp32 and int8). Larger batches save little more, and need more streams to be worth it.
+# OpenVINO, fp32 and int8). Batches of 16 or 32 save little more, and few programs have that many streams.
 STREAM_BATCH = 8
 """Streams that the batched step and fuse graphs take at once."""
 

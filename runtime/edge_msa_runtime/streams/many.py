@@ -28,6 +28,8 @@ def predict_streams(graphs: Graphs, streams: Sequence[Stream], at: float | None)
         streams: different streams. Their locks are taken in an order that is the same for all threads.
         at: as in `Stream.predict`, for all streams.
     """
+    if len(streams) < graphs.min_batch:
+        return [_predict_one(stream, at) for stream in streams]
     started = time.perf_counter()
     with ExitStack() as stack:
         for stream in streams:
@@ -61,6 +63,15 @@ def predict_streams(graphs: Graphs, streams: Sequence[Stream], at: float | None)
             except EdgeMsaError as error:  # an output is not finite
                 results[number] = error
     return [results[number] for number in range(len(streams))]
+
+
+def _predict_one(stream: Stream, at: float | None) -> Result:
+    try:
+        return stream.predict(at)
+    except NothingToPredictError:
+        return None
+    except EdgeMsaError as error:
+        return error
 
 
 def _compute_outputs(
