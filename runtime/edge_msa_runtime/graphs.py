@@ -162,8 +162,11 @@ class Graphs:
 
     @property
     def min_batch(self) -> int:
-        """Number of streams from which some graph takes several at once."""
-        return _min_batch_steps(self._batch) if self._batch > 1 else sys.maxsize
+        """Number of streams from which one step for `batch` streams is faster than one step per stream.
+
+        It is 3 or 4 of 8, for the presets nano to small on ONNX Runtime and OpenVINO.
+        """
+        return self._batch // 2 if self._batch > 1 else sys.maxsize
 
     def step_many(self, name: str, jobs: Sequence[StepJob]) -> None:
         """Run the step graph of one modality for several streams, several at once where that is faster.
@@ -173,10 +176,10 @@ class Graphs:
         batch, chunk = self._batch, self._specs[name].chunk
         # Streams with equally many chunks run together.
         waiting = sorted(jobs, key=lambda job: len(job.frames), reverse=True)
-        while batch > 1 and len(waiting) >= _min_batch_steps(batch):
+        while len(waiting) >= self.min_batch:
             group, waiting = waiting[:batch], waiting[batch:]
             # Chunks that too few streams have are left for the graph of single streams.
-            last = group[_min_batch_steps(batch) - 1]
+            last = group[self.min_batch - 1]
             chunks = -(-len(last.frames) // chunk)
             try:
                 self._run_batch(name, group, chunks)
@@ -378,14 +381,6 @@ class Graphs:
                 "Turn strict off to accept that."
             )
         return [f"{self.backend.name} runs on {program.device} instead of {requested}"]
-
-
-def _min_batch_steps(batch: int) -> int:
-    """Return the number of streams from which one run for `batch` streams is faster than one run per stream.
-
-    It is 3 or 4 of 8, for the presets nano to small on ONNX Runtime and OpenVINO.
-    """
-    return batch // 2
 
 
 def _lengths(keys: list[GraphKey], graph: GraphKey) -> tuple[int, ...]:
