@@ -385,16 +385,20 @@ class Stream:
             now = self._clock()
         else:
             now = check_time("timestamp", timestamp)
-        with self._encoding_lock:
-            with self._lock:
-                self._check_usable()
-                if active:
-                    self._voice = max(self._voice, now)
+        with self._lock:
+            self._check_usable()
+            if active:
+                self._voice = max(self._voice, now)
+            if not self._is_pause(now):
+                return None
+        try:
+            with self._encoding_lock:
+                if not self._is_pause(now):  # another thread has ended the utterance meanwhile
                     return None
-                if self._voice == NEVER or now - self._voice < self._options.pause - SAME_SECONDS:
-                    return None
-                at = None if self._mode != _TIMED else max(now, self._earliest_at)
-            return self.end_utterance(at)
+                return self._end_utterance(max(now, self._earliest_at) if self._mode == _TIMED else None)
+        finally:
+            if self._events:
+                self._emit()
 
     def forget(self, *modalities: str) -> None:
         """Remove the frames of some modalities, and all words for `language`. They are absent until the next push.
@@ -534,6 +538,10 @@ class Stream:
         words = WordChannel("language", self._options, encoder)
         words.inherit(channel)
         return words
+
+    def _is_pause(self, now: float) -> bool:
+        """Return whether there was voice, but none for `pause` seconds."""
+        return self._voice > NEVER and now - self._voice >= self._options.pause - SAME_SECONDS
 
     def _clear(self, name: str) -> None:
         self._channels[name].clear()

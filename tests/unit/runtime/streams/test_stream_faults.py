@@ -278,3 +278,20 @@ def test_reset_starts_the_time_of_a_stream_again(session: Session) -> None:
     assert_close_to_scale(stream.predict().outputs, session.predict(audio=AUDIO[:6]).outputs)
     counters = stream.counters["audio"]
     assert (counters.used, counters.forgotten, counters.sent) == (10, 4, 14)
+
+
+def test_a_callback_runs_without_locks(session: Session) -> None:
+    found: list[bool] = []
+
+    def push_elsewhere(_: StreamEvent) -> None:
+        thread = threading.Thread(target=lambda: stream.forget("vision"))
+        thread.start()
+        thread.join(30)
+        found.append(not thread.is_alive())
+
+    stream = session.create_stream(pause=0.5, on_event=push_elsewhere)
+    stream.push("audio", AUDIO[:3], 0.0, period=0.1)
+    stream.push("audio", AUDIO[:3], 0.0, period=0.1)
+    stream.voice_activity(active=True, timestamp=0.0)
+    assert stream.voice_activity(active=False, timestamp=1.0) is not None
+    assert found == [True, True]
