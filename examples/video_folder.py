@@ -159,7 +159,7 @@ def main(folder: Path, labels: Path, *, output: Path, task: str = "mosi") -> Non
         check_program(program)
     rows = read_labels(labels, folder)
 
-    def save(frames: list[dict[str, np.ndarray]], archive: Path, features: dict[str, Any] | None = None) -> None:
+    def save(frames: list[dict[str, Any]], archive: Path, features: dict[str, Any] | None = None) -> None:
         clips = [
             em.Utterance(
                 row["file"],
