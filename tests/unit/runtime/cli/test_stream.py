@@ -231,7 +231,7 @@ def test_an_invalid_option_is_one_line(
     before = json_lines.read_bytes()
     assert main(["stream", str(shared_bundle), *arguments]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: ")
+    assert error.startswith("edge-msa-run: ")
     assert message in error
     assert json_lines.read_bytes() == before
 
