@@ -28,5 +28,5 @@ def test_doctor_exits_with_4_if_no_backend_can_run(
     assert main(["doctor", str(make_bundle(backends=("onnxruntime",), names=("language",)))]) == 4
     captured = capsys.readouterr()
     assert "Nothing can run until you fix:" in captured.out
-    message = "edge-msa-run: backend: no backend of the bundle can run (onnxruntime). Suggested fix: python3 -m pip install"
+    message = "edge-msa-run: backend: no backend of the bundle can run (onnxruntime). Suggested fix: python3 -m pip"
     assert captured.err.startswith(message)
