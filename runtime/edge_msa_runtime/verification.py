@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 
 from edge_msa_runtime.bundle.golden import GoldenCase, load_golden
 from edge_msa_runtime.errors import ParityError
+from edge_msa_runtime.prediction import Prediction
 from edge_msa_runtime.session import Session, load
+from edge_msa_runtime.stream import Stream
 from edge_msa_runtime.tolerances import largest_tolerance, tolerance_for
 from edge_msa_runtime.variants import Variants
 
-_ROUTES = ("predict", "stream")
+_ROUTES = ("predict", "stream", "streams")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Check:
 
     Attributes:
         subset: the modalities of the case, such as `la`.
-        route: `predict` for `Session.predict`, `stream` for a stream.
+        route: `predict` for `Session.predict`, `stream` for a stream, `streams` for as many streams at once as the
+            graphs take, if the bundle has such graphs.
         difference: the largest |prediction - prediction of torch|.
         tolerance: the largest allowed difference.
         stated: the tolerance that follows from the parity in the manifest. If it exceeds `tolerance`, the runtime does
@@ -95,7 +98,7 @@ class Verification:
 def verify_bundle(
     bundle: Session | str | os.PathLike[str], backend: str = "auto", precision: str | None = None
 ) -> Verification:
-    """Predict the golden cases with a session and with streams, and compare the predictions with those of torch.
+    """Predict the golden cases with a session, a stream and several streams, and compare with torch.
 
     The tolerance is max(1e-4, 2 * parity). The parity is that of the graph that predicts, plus that of the text encoder
     if the case has a text; the manifest states both. A check whose tolerance exceeds `largest_tolerance` fails.
@@ -112,7 +115,8 @@ def verify_bundle(
         with load(bundle, backend, precision=precision) as session:
             return verify_bundle(session)
     cases = load_golden(bundle.bundle)
-    checks = [_check(bundle, case, route, _limit(bundle, case, cases)) for case in cases for route in _ROUTES]
+    routes = _ROUTES if bundle.graphs.batch > 1 else _ROUTES[:-1]
+    checks = [_check(bundle, case, route, _limit(bundle, case, cases)) for case in cases for route in routes]
     notes = (*bundle.bundle.notes, *bundle.fallbacks)
     return Verification(bundle.backend, bundle.device, bundle.precision, tuple(checks), notes)
 
@@ -127,19 +131,28 @@ def verify_all(variants: Variants) -> tuple[Verification, ...]:
 
 
 def _check(session: Session, case: GoldenCase, route: str, limit: float) -> Check:
+    predictions: Sequence[Prediction | Exception | None]
     if route == "predict":
-        outputs = session.predict(**case.inputs).outputs
+        predictions = [session.predict(**case.inputs)]
+    elif route == "stream":
+        predictions = [_create_stream(session, case).predict()]
     else:
-        stream = session.create_stream()
-        for name, frames in case.frames.items():
-            if case.text is None or name != "language":
-                stream.push(name, frames)
-        if case.text is not None:
-            stream.push_text(case.text)
-        outputs = stream.predict().outputs
+        predictions = session.predict_many([_create_stream(session, case) for _ in range(session.graphs.batch)])
+    outputs = [prediction.outputs for prediction in predictions if isinstance(prediction, Prediction)]
     difference = float(np.abs(np.asarray(outputs) - case.prediction).max())
     stated = tolerance_for(_parity(session, case, route))
     return Check(case.subset.value, route, difference, min(stated, limit), stated)
+
+
+def _create_stream(session: Session, case: GoldenCase) -> Stream:
+    """Return a stream with the inputs of a golden case."""
+    stream = session.create_stream()
+    for name, frames in case.frames.items():
+        if case.text is None or name != "language":
+            stream.push(name, frames)
+    if case.text is not None:
+        stream.push_text(case.text)
+    return stream
 
 
 def _limit(session: Session, case: GoldenCase, cases: tuple[GoldenCase, ...]) -> float:
@@ -163,6 +176,6 @@ def _parity(session: Session, case: GoldenCase, route: str) -> float:
                 text_encoders.append(spec.parity)
             elif spec.key.role == "window" and spec.key.subset is case.subset:
                 windows.append(spec.parity)
-            elif spec.key.role == "fuse" and spec.key.batch == 1:
+            elif spec.key.role == "fuse" and (spec.key.batch > 1) == (route == "streams"):
                 fuse = spec.parity
     return max(text_encoders) + max(windows if windows and route == "predict" else [fuse])

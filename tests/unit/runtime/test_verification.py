@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.errors import ParityError
 from edge_msa_runtime.tolerances import largest_tolerance
@@ -145,3 +148,20 @@ def test_a_golden_text_is_predicted_from_the_text(make_text_bundle: Callable[[st
     assert [check.route for check in verification.checks] == ["predict", "stream"]
     fake_bundles.write_golden_text(folder, "i hate it", toy_text.encode_text(text, text_encoder))
     assert not verify_bundle(folder).passed
+
+
+def test_several_streams_at_once_are_verified(make_bundle: Callable[..., Path], seal: Callable[..., None]) -> None:
+    path = make_bundle(batch=4, names=("language", "audio"), backends=("onnxruntime",))
+    verification = verify_bundle(path)
+    assert verification.passed
+    assert {check.route for check in verification.checks} == {"predict", "stream", "streams"}
+    manifest = json.loads((path / "manifest.json").read_text("utf-8"))
+    files = {graph["batch"]: graph["file"] for graph in manifest["graphs"] if graph["role"] == "fuse"}
+    model = onnx.load(path / files[4])
+    for tensor in model.graph.initializer:
+        if tensor.name == "audio.weight":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + 1, tensor.name))
+    onnx.save(model, path / files[4])
+    seal(path, {"files": {**manifest["files"], files[4]: file_sha256(path / files[4])}})
+    failed = {(check.subset, check.route) for check in verify_bundle(path).checks if not check.passed}
+    assert failed == {("a", "streams"), ("la", "streams")}
