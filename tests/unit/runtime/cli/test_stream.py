@@ -309,12 +309,12 @@ def test_a_terminal_shows_a_live_table_if_rich_is_installed(
             while parts[-1:] != [b""]:
                 parts.append(os.read(main_end, 4096))
 
-    reader = threading.Thread(target=read)
-    reader.start()
+    thread = threading.Thread(target=read)
+    thread.start()
     with os.fdopen(terminal, "w", encoding="utf-8") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         assert main(["stream", str(shared_bundle), str(json_lines)]) == 0
-    reader.join(timeout=10)
+    thread.join(timeout=10)
     os.close(main_end)
     text = b"".join(parts).decode()
     assert ("modality" in text.partition("predictions")[0]) == has_rich
