@@ -17,11 +17,12 @@ from edge_msa.benchmark.streams.measure import (
     synthetic_utterances,
 )
 from edge_msa.console import report_progress
+from edge_msa.errors import UsageError
 from edge_msa.result_tables import Cell, Row, Table
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.export import DEFAULT_MODEL, export
 from edge_msa_runtime.backends import check_backend_name
-from edge_msa_runtime.replay.scenarios import open_scenario
+from edge_msa_runtime.replay.scenarios import Scenario, open_scenario
 
 DEFAULT_BUNDLE = DEFAULT_MODEL.parent / "bundle-laptop"
 """The bundle that is measured if none is passed. `edge-msa pipeline` makes it too."""
@@ -74,6 +75,13 @@ def _row(item: StreamRegret) -> Row:
     }
 
 
+def _check_names(scenarios: Sequence[Scenario]) -> None:
+    names = [scenario.name for scenario in scenarios]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"Scenarios must have different names, got {name!r} twice. Change the name in a file.")
+
+
 @api
 def bench_streams(
     bundles: AnyPath | Sequence[AnyPath] | None = None,
@@ -122,6 +130,8 @@ def bench_streams(
         check_backend_name(backend)
     names = SCENARIOS if scenarios is None else paths_of(scenarios, "scenarios", "a name or a path, or a list of them")
     played = [open_scenario(str(name)) for name in names]
+    _check_names(played)
+    paths = None if paths is None else list(dict.fromkeys(paths))
     if not paths:
         paths = [export(target="laptop", output_dir=DEFAULT_BUNDLE).path]
     models = stream_models(paths, backend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,21 @@ def test_scenario_can_be_a_file(pipeline_run: PipelineRun, tmp_path: Path) -> No
     table = edge_msa.bench_streams(bundle, scenarios=path, utterances=4)
     assert {row["scenario"] for row in table.rows} == {"silent"}
     assert repr(table) == "<StreamBenchmark of bundle-laptop fp32, bundle-laptop int8: silent>"
+
+
+def test_bundles_with_the_same_folder_name_have_different_names(pipeline_run: PipelineRun, tmp_path: Path) -> None:
+    bundle = pipeline_run.folder / "bundle-laptop"
+    other = shutil.copytree(bundle, tmp_path / "other" / "bundle-laptop")
+    table = edge_msa.bench_streams([bundle, other, bundle], scenarios="lagging", utterances=2)
+    models = [str(row["model"]) for row in table.rows if not row["baseline"]]
+    assert models == [f"{path} {precision}" for path in (bundle, other) for precision in ("fp32", "int8")]
+
+
+def test_scenarios_with_the_same_name_are_refused(edge_msa: Command, tmp_path: Path) -> None:
+    (tmp_path / "lossy.json").write_text("{}")
+    result = edge_msa("bench", "streams", tmp_path, "--scenario", "lossy", "--scenario", tmp_path / "lossy.json")
+    assert result.code == 2
+    assert "Scenarios must have different names, got 'lossy' twice" in result.error_line
 
 
 def test_unknown_scenario_is_refused_before_anything_is_measured(edge_msa: Command, tmp_path: Path) -> None:

@@ -64,11 +64,8 @@ class StreamModel:
 
     path: Path
     precision: str
-
-    @property
-    def name(self) -> str:
-        """Name for tables."""
-        return f"{self.path.name} {self.precision}"
+    name: str
+    """Name for tables."""
 
 
 def stream_models(paths: Sequence[Path], backend: str) -> list[StreamModel]:
@@ -80,14 +77,13 @@ def stream_models(paths: Sequence[Path], backend: str) -> list[StreamModel]:
         BackendUnavailableError: No backend of a bundle is available.
     """
     models = []
-    for path in paths:
+    folders = [path.resolve().name for path in paths]
+    for path, folder in zip(paths, folders, strict=True):
         _check_synthetic(path)
+        name = folder if folders.count(folder) == 1 else str(path)
         with load(path, backend) as session:
-            models += [
-                StreamModel(path, precision)
-                for precision in session.bundle.precisions(session.backend)
-                if precision != "fp16"
-            ]
+            precisions = [item for item in session.bundle.precisions(session.backend) if item != "fp16"]
+        models += [StreamModel(path, precision, f"{name} {precision}") for precision in precisions]
     return models
 
 
