@@ -63,7 +63,7 @@ class Graphs:
         self._load_times = [load_ms]
         self._fallbacks: dict[str, object] = {}
         keys = [s.key for s in bundle.manifest.graphs if (s.backend, s.precision) == (backend.name, precision)]
-        self._batch = max((key.batch for key in keys), default=1)
+        self._batch = max((key.batch for key in keys), default=1) if backend.gains_from_batches else 1
         # The window graphs of each subset, shortest first, with the frames of each modality that they take.
         self._window_lengths = {
             subset: tuple(

@@ -108,12 +108,14 @@ class Backend(abc.ABC):
         version: version of the library.
         device: the requested device.
         options: the options that the backend was opened with.
+        gains_from_batches: whether one run for several streams is faster than one run per stream.
     """
 
     name: str
     version: str
     device: str
     options: BackendOptions
+    gains_from_batches: bool = True
 
     def check_target(self, profile: Mapping[str, Any]) -> None:
         """Check that this version of the backend can run bundles for a device profile.

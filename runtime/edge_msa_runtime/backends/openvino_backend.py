@@ -33,6 +33,7 @@ class OpenVinoBackend(Backend):
         self.version = str(openvino.__version__).split("-", maxsplit=1)[0]
         self.device = options.device or "CPU"
         self.options = options
+        self.gains_from_batches = self.device == "CPU"  # on other devices, nobody has measured it
         available = tuple(self._core.available_devices)
         if not any(matches_device(name, self.device) for name in available):
             raise BackendUnavailableError(

@@ -164,6 +164,18 @@ def test_few_streams_and_bundles_without_batches_run_one_by_one(
             assert set(calls.take()) == {"step-audio", "fuse"}
 
 
+def test_backends_without_a_gain_predict_one_by_one(
+    batch_bundle: Path, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_msa_runtime.backends.base.Backend.gains_from_batches", False)
+    with load(batch_bundle, "onnxruntime") as session:
+        calls = CallCounter(session)
+        streams = [session.create_stream() for _ in range(BATCH)]
+        push_all(streams, frames, 0.0, {"audio": 5})
+        session.predict_many(streams)
+        assert calls.take() == {"step-audio": BATCH, "fuse": BATCH}
+
+
 def test_a_stream_with_nothing_to_predict_from_gives_none(session: Session, frames: Frames) -> None:
     streams = [session.create_stream() for _ in range(3)]
     assert session.predict_many(streams) == [None, None, None]
