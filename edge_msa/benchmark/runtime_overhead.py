@@ -134,11 +134,12 @@ def _measure_session(session: Session, num_runs: int) -> Iterator[RuntimeOverhea
             _fill(step, {"": values})
         fuse.inputs["available"][...] = 1
         stream, now = session.create_stream(), 0.0
+        pushes = [(name, values, _SECONDS / len(values)) for name, values in chunks.items()]
 
         def push_and_predict() -> None:
             nonlocal now
-            for name, values in chunks.items():
-                stream.push(name, values, now, period=_SECONDS / len(values))
+            for name, values, period in pushes:
+                stream.push(name, values, now, period=period)
             now += _SECONDS
             stream.predict()
 

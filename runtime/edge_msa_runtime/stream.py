@@ -110,6 +110,7 @@ class Stream:
         self._channels: dict[str, Channel] = {name: FrameChannel(name, options) for name in self._periods}
         self._shown: dict[str, Encoding] = {}  # what the last prediction used
         self._conversation = Conversation(manifest.context if options.context else None)
+        self._has_context = options.context and manifest.context is not None
         self._events: list[StreamEvent] = []
         self._may_warn = False  # whether predictions can have warnings
         self._start()
@@ -762,7 +763,12 @@ class Stream:
     def _prepare(self, at: float | None, graphs: StepGraphs, *, is_final: bool = False) -> PreparedPrediction:
         """Encode what a prediction covers."""
         with self._lock:
-            limit, moment = self._moment(at)
+            if at is None and self._mode == _TIMED and self._latest > self._earliest_at:  # the usual case
+                self._graphs.check_open()
+                moment = self._latest
+                limit = moment + SAME_SECONDS
+            else:
+                limit, moment = self._moment(at)
             self._earliest_at = moment
         prepared = self._collect(limit, moment, graphs, is_final=is_final)
         if not prepared.states:
@@ -776,7 +782,7 @@ class Stream:
         states, ages, masked, arrived, _ = prepared
         graphs, shown, subset = self._graphs, self._shown, _SUBSETS[tuple(states)]
         conversation = self._conversation
-        with_context = conversation.adjusts(subset)
+        with_context = self._has_context and conversation.adjusts(subset)
         prediction = make_prediction(
             conversation.adjust(outputs, subset) if with_context else outputs,
             self._task,

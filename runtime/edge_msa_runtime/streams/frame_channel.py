@@ -143,32 +143,31 @@ class FrameChannel(Channel):
                 return None
             chunk = chunks[0]
             encoding = self.encoding
-            last, period = chunk.last, chunk.period
+            first, last, size, rows, arrived, period, is_far, times, valid = chunk
             reach = _MAX_STEP * period if period else self._max_age
             if (
                 last > at
-                or chunk.times is not None
-                or chunk.valid is not None
-                or chunk.first - encoding.newest_valid > reach
+                or times is not None
+                or valid is not None
+                or first - encoding.newest_valid > reach
                 or reach > self._max_age
             ):
                 return None
             chunks.clear()
             queue.held = 0
-            size = chunk.size
-            self._known.chunks.append((chunk.first, last, size, period, None))
+            self._known.chunks.append((first, last, size, period, None))
             self.tally.queued -= size
             self.tally.encoded += size
         try:
-            encoding.state = graphs.step_one(self.name, chunk.rows, encoding.state)
+            encoding.state = graphs.step_one(self.name, rows, encoding.state)
         except BaseException:
             with lock:
                 self.give_back((chunk,))
             raise
         encoding.valid += size
         encoding.newest = encoding.newest_valid = last
-        encoding.arrived = chunk.arrived
-        if chunk.is_far:
+        encoding.arrived = arrived
+        if is_far:
             encoding.is_far = True
         return chunk
 
