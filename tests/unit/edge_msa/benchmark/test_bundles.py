@@ -47,4 +47,4 @@ def test_sessions_are_closed_after_an_error(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(InferenceError, match="out of memory"):
         bundles.bench_bundles([open_bundle(tmp_path / "bundle")])
     (session,) = measured
-    assert session._graphs._is_closed
+    assert session._graphs.is_closed
