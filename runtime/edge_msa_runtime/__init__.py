@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from edge_msa_runtime.modalities import Subset
     from edge_msa_runtime.prediction import Prediction
     from edge_msa_runtime.session import Session, load
-    from edge_msa_runtime.stream import Stream
     from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
+    from edge_msa_runtime.streams.stream import Stream
     from edge_msa_runtime.text.words import Word
 
 __version__ = "0.1.0"
@@ -60,7 +60,7 @@ _MODULES = {
     "Conversation": "conversation",
     "Prediction": "prediction",
     "Session": "session",
-    "Stream": "stream",
+    "Stream": "streams.stream",
     "StreamCounters": "streams.events",
     "StreamEvent": "streams.events",
     "Subset": "modalities",

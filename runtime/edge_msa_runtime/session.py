@@ -18,9 +18,9 @@ from edge_msa_runtime.intervals import DEFAULT_COVERAGE, ScoreIntervals, check_c
 from edge_msa_runtime.log_notes import LOGGER
 from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.prediction import Prediction, make_prediction
-from edge_msa_runtime.stream import Stream
 from edge_msa_runtime.streams.many import predict_streams
 from edge_msa_runtime.streams.options import parse_options
+from edge_msa_runtime.streams.stream import Stream
 from edge_msa_runtime.text.encoders import open_text_encoder, require_text_encoder
 from edge_msa_runtime.text.tokenizer import check_truncate, truncation_warnings
 from edge_msa_runtime.text.words import join_words

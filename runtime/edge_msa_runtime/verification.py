@@ -16,7 +16,7 @@ from edge_msa_runtime.bundle.golden import GoldenCase, load_golden
 from edge_msa_runtime.errors import ParityError
 from edge_msa_runtime.prediction import Prediction
 from edge_msa_runtime.session import Session, load
-from edge_msa_runtime.stream import Stream
+from edge_msa_runtime.streams.stream import Stream
 from edge_msa_runtime.tolerances import largest_tolerance, tolerance_for
 from edge_msa_runtime.variants import Variants
 

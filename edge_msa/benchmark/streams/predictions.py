@@ -13,7 +13,7 @@ from edge_msa.data.dataset import FloatArray
 from edge_msa.data.synthetic.world import Array
 from edge_msa_runtime.replay.items import FrameChunk
 from edge_msa_runtime.session import Session
-from edge_msa_runtime.stream import Stream
+from edge_msa_runtime.streams.stream import Stream
 
 HOLD, REPEAT, NO_MEMORY, PRIOR = "hold prediction", "repeat frame", "no memory", "prior"
 BASELINES = (HOLD, REPEAT, NO_MEMORY, PRIOR)

@@ -15,7 +15,7 @@ from edge_msa_runtime.prediction import Prediction
 
 if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
-    from edge_msa_runtime.stream import Stream
+    from edge_msa_runtime.streams.stream import Stream
 
     _Timed = Tuple[float, List[Tuple[float, ...]]]
 

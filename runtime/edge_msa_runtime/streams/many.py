@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Sequence
 
 from edge_msa_runtime.errors import EdgeMsaError
 from edge_msa_runtime.modalities import Subset
-from edge_msa_runtime.stream import NothingToPredictError
 from edge_msa_runtime.streams.deferred_steps import DeferredSteps
+from edge_msa_runtime.streams.stream import NothingToPredictError
 
 if TYPE_CHECKING:
     from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.prediction import Prediction
-    from edge_msa_runtime.stream import PreparedPrediction, Stream
+    from edge_msa_runtime.streams.stream import PreparedPrediction, Stream
 
     Result = Prediction | Exception | None
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 PERIODS = {"audio": 0.04, "vision": 0.1}
 COUNTS = {"audio": 40, "vision": 16}
 LATENESS = 0.5
-FRAMES = {name: random_frames(name, count) for name, count in COUNTS.items()}
+FRAMES: dict[str, Any] = {name: random_frames(name, count) for name, count in COUNTS.items()}
 FAULTS = (
     "nan",
     "width",
@@ -105,7 +105,7 @@ def test_chunks_and_the_moments_of_predictions_do_not_matter(
         push(stream, name, start, end)
         if rng.random() < 0.3 and stream.counters["audio"].used:
             at = max(at, float(rng.uniform(0, 1)))
-            stream.predict(at) if stream.counters["audio"].used else None
+            stream.predict(at)
     used = {name: FRAMES[name][: round(1.0 / period) + 1] for name, period in PERIODS.items()}
     assert_close_to_scale(stream.predict(1.0).outputs, session.predict(**used).outputs)
     assert_close_to_scale(stream.predict().outputs, session.predict(**FRAMES).outputs)
