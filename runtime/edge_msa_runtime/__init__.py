@@ -20,6 +20,7 @@ from edge_msa_runtime.errors import (
     CacheError,
     EdgeMsaError,
     InferenceError,
+    NothingToPredictError,
     ParityError,
     UsageError,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Conversation",
     "EdgeMsaError",
     "InferenceError",
+    "NothingToPredictError",
     "ParityError",
     "Prediction",
     "Session",

@@ -2,6 +2,8 @@
 
 EdgeMsaError                        exit code 1
 ├── UsageError                      exit code 2   an argument, option or input that cannot be used
+│   ├── BadTimeError                exit code 2   an event time or period that a stream cannot use
+│   ├── NothingToPredictError       exit code 2   a stream without a valid frame or word
 │   └── UnstatedTaskError           exit code 2   (edge_msa) a data file that does not name its task
 ├── BundleError                     exit code 1   a bundle that is damaged, incomplete or of another schema
 ├── InferenceError                  exit code 1   a backend that failed while running, or a non-finite output
@@ -46,6 +48,20 @@ class UsageError(EdgeMsaError):
     """
 
     exit_code = 2
+
+
+class BadTimeError(UsageError):
+    """A time or a period is invalid, or too far in the future of a stream.
+
+    What to do: Pass seconds, or create the stream with a larger max_jump.
+    """
+
+
+class NothingToPredictError(UsageError):
+    """No modality of a stream has a valid frame or word now.
+
+    What to do: Push frames or words before calling predict().
+    """
 
 
 class DataError(EdgeMsaError):

@@ -9,10 +9,9 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
 
-from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.errors import NothingToPredictError, UsageError
 from edge_msa_runtime.replay.items import BOUND, PREDICT, RESET, Control, FrameChunk, Item
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
-from edge_msa_runtime.streams.stream import NothingToPredictError
 
 if TYPE_CHECKING:
     from edge_msa_runtime.prediction import Prediction

@@ -7,10 +7,9 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Sequence
 
-from edge_msa_runtime.errors import EdgeMsaError
+from edge_msa_runtime.errors import EdgeMsaError, NothingToPredictError
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.streams.deferred_steps import DeferredSteps
-from edge_msa_runtime.streams.stream import NothingToPredictError
 
 if TYPE_CHECKING:
     from edge_msa_runtime.graphs import Graphs

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, Mapping, NamedTu
 import numpy as np
 
 from edge_msa_runtime.conversation import Conversation
-from edge_msa_runtime.errors import EdgeMsaError, UsageError
+from edge_msa_runtime.errors import BadTimeError, EdgeMsaError, NothingToPredictError, UsageError
 from edge_msa_runtime.inputs.validation import range_warnings
 from edge_msa_runtime.log_notes import LOGGER
 from edge_msa_runtime.modalities import MODALITIES, Subset
@@ -23,7 +23,7 @@ from edge_msa_runtime.streams.encoding import Encoding
 from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
 from edge_msa_runtime.streams.frame_channel import SAME_SECONDS, FrameChannel
 from edge_msa_runtime.streams.frame_queue import Chunk
-from edge_msa_runtime.streams.times import BadTimeError, check_period, check_time, count_frames, count_words
+from edge_msa_runtime.streams.times import check_period, check_time, count_frames, count_words
 from edge_msa_runtime.streams.word_channel import WordChannel
 from edge_msa_runtime.text.encoders import require_text_encoder
 from edge_msa_runtime.text.words import Word, parse_words
@@ -41,13 +41,6 @@ if TYPE_CHECKING:
 
 _SUBSETS = {subset.modalities: subset.value for subset in Subset}
 _UNDECIDED, _TIMED, _UNTIMED, _CLOSED = range(4)
-
-
-class NothingToPredictError(UsageError):
-    """No modality of a stream has a valid frame or word now.
-
-    What to do: Push frames or words before calling predict().
-    """
 
 
 class PreparedPrediction(NamedTuple):

@@ -5,14 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from edge_msa_runtime.errors import UsageError
-
-
-class BadTimeError(UsageError):
-    """A time or a period is invalid, or too far in the future of a stream.
-
-    What to do: Pass seconds, or create the stream with a larger max_jump.
-    """
+from edge_msa_runtime.errors import BadTimeError
 
 
 def check_time(what: str, value: Any) -> float:

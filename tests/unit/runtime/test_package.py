@@ -27,6 +27,7 @@ def test_the_public_names_are_pinned() -> None:
         "Conversation",
         "EdgeMsaError",
         "InferenceError",
+        "NothingToPredictError",
         "ParityError",
         "Prediction",
         "Session",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
@@ -18,8 +18,8 @@ def open_sessions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts, original_init, original_close = [0], Session.__init__, Session.close
     opened: list[Session] = []
 
-    def init(self: Session, *arguments: object) -> None:
-        original_init(self, *arguments)  # type: ignore[arg-type]
+    def init(self: Session, *arguments: Any, **options: Any) -> None:
+        original_init(self, *arguments, **options)
         opened.append(self)
         counts.append(len(opened))
 

@@ -77,9 +77,9 @@ def test_readme_for_a_desktop_installs_tensorrt_with_pip(jetson_manifest: Manife
 
 
 def test_readme_explains_the_conversation_memory_where_the_bundle_has_one(laptop_manifest: Manifest) -> None:
-    assert "stream.end_utterance()" not in format_readme(laptop_manifest, WHEEL)
+    assert "earlier utterances of the conversation" not in format_readme(laptop_manifest, WHEEL)
     manifest = dataclasses.replace(laptop_manifest, context=ContextHead(0.9, 2.0, {}, 229, 10))
-    assert "stream.end_utterance()" in format_readme(manifest, WHEEL)
+    assert "earlier utterances of the conversation" in format_readme(manifest, WHEEL)
 
 
 def test_readme_explains_intervals_where_the_bundle_has_them(laptop_manifest: Manifest) -> None:
