@@ -71,6 +71,7 @@ def _row(item: StreamRegret) -> Row:
         "high": item.regret.high,
         "optimal_error": item.optimal_error,
         "predictions": item.moments,
+        "coverage_90": None if item.coverage is None else item.coverage.value,
         **ratios,
     }
 

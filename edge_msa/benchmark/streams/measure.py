@@ -14,6 +14,7 @@ from edge_msa.benchmark.streams.predictions import (
     NO_MEMORY,
     PRIOR,
     REPEAT,
+    StreamPredictions,
     hold_predictions,
     no_memory_predictions,
     repeat_predictions,
@@ -50,6 +51,8 @@ class StreamRegret:
     """In the unit of the label, with its 95 % interval over utterances."""
     ratios: Mapping[str, Interval]
     """Of a bundle: its regret divided by that of each baseline in `LAST_VALUE`, where something is missing."""
+    coverage: Interval | None
+    """Of a bundle with intervals: share of labels in its 90 % intervals, 0 to 1, expected under the posterior."""
     by_time: tuple[tuple[float, float], ...]
     """Mean regret at each moment: seconds since the start of the utterance, regret."""
     optimal_error: float
@@ -107,30 +110,33 @@ def measure_scenario(
     utterances = split_utterances(split)
     playback = play(utterances, scenario, seed)
     best = optimum(split, playback.rows, playback.seen)
-    predictions: dict[str, Array] = {}
+    predictions: dict[str, StreamPredictions] = {}
     baselines: dict[str, Array] = {}
     for model in models:
         with load(model.path, backend, precision=model.precision) as session:
             predictions[model.name] = stream_predictions(session, playback)
-            baselines = baselines or _baselines(session, playback, predictions[model.name], _mean_frames(utterances))
+            baselines = baselines or _baselines(
+                session, playback, predictions[model.name].scores, _mean_frames(utterances)
+            )
     return list(results_of(playback, best, predictions, baselines))
 
 
 def results_of(
-    playback: Playback, best: Optimum, predictions: Mapping[str, Array], baselines: Mapping[str, Array]
+    playback: Playback, best: Optimum, predictions: Mapping[str, StreamPredictions], baselines: Mapping[str, Array]
 ) -> Iterator[StreamRegret]:
     """Yield the results of models, then those of baselines.
 
     Args:
         playback: What was predicted.
         best: The optimum at its moments.
-        predictions: Predictions of each model, (M,).
+        predictions: Predictions of each model.
         baselines: Predictions of each baseline, (M,).
     """
     rows, times = playback.rows, playback.times
     groups = [str(row) for row in range(len(playback.utterances))]
     moments = np.bincount(rows)
-    by_model = {name: best.regret(values) for name, values in {**predictions, **baselines}.items()}
+    scores = {name: values.scores for name, values in predictions.items()} | dict(baselines)
+    by_model = {name: best.regret(values) for name, values in scores.items()}
     by_utterance = {name: np.bincount(rows, weights=values) / moments for name, values in by_model.items()}
     # Where nothing is missing, there is no last value to fill in.
     compared = () if playback.is_complete.all() else LAST_VALUE
@@ -144,6 +150,7 @@ def results_of(
             is_baseline=is_baseline,
             regret=mean_interval(own, groups),
             ratios=ratios,
+            coverage=None if is_baseline else _coverage(playback, best, predictions[name].intervals),
             by_time=tuple((round(float(time), 6), float(regret[times == time].mean())) for time in np.unique(times)),
             optimal_error=float((np.bincount(rows, weights=best.error) / moments).mean()),
             moments=len(rows),
@@ -151,7 +158,7 @@ def results_of(
 
 
 def format_regrets(results: Sequence[StreamRegret]) -> str:
-    """Return two tables of models by scenarios: the regrets, and those of bundles relative to last-value baselines."""
+    """Return tables of models by scenarios: regrets, those relative to last values, and coverage."""
     scenarios = list(dict.fromkeys(item.scenario for item in results))
     cells = {(item.model, item.scenario): item for item in results}
     models = list(dict.fromkeys(item.model for item in results))
@@ -165,7 +172,28 @@ def format_regrets(results: Sequence[StreamRegret]) -> str:
         if not cells[model, scenarios[0]].is_baseline
         for baseline in LAST_VALUE
     ]
-    return text + ("\n\n" + text_table(["regret relative to", "", *missing], ratios, left=2) if missing else "")
+    tables = [text]
+    if missing:
+        tables.append(text_table(["regret relative to", "", *missing], ratios, left=2))
+    covered = [
+        [model, *(_percent(cells[model, name].coverage) for name in scenarios)]
+        for model in models
+        if any(cells[model, name].coverage is not None for name in scenarios)
+    ]
+    if covered:
+        tables.append(text_table(["% of labels in 90 % intervals", *scenarios], covered))
+    return "\n\n".join(tables)
+
+
+def _coverage(playback: Playback, best: Optimum, intervals: Array) -> Interval | None:
+    """Return the mean over utterances of the share of labels in the intervals; None if there are none."""
+    known = ~np.isnan(intervals).any(axis=1)
+    if not known.any():
+        return None
+    inside = best.coverage(intervals[:, 0], intervals[:, 1])[known]
+    rows, counts = np.unique(playback.rows[known], return_counts=True)
+    shares = np.bincount(playback.rows[known], weights=inside)[rows] / counts
+    return mean_interval(shares, [str(row) for row in rows])
 
 
 def _baselines(
@@ -196,6 +224,10 @@ def _check_synthetic(path: Path) -> None:
 
 def _plus_minus(interval: Interval) -> str:
     return f"{interval.value:.3f} ±{(interval.high - interval.low) / 2:.3f}"
+
+
+def _percent(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{100 * interval.value:.1f} ±{50 * (interval.high - interval.low):.1f}"
 
 
 def _with_interval(interval: Interval) -> str:

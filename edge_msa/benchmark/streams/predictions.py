@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,20 @@ HOLD, REPEAT, NO_MEMORY, PRIOR = "hold prediction", "repeat frame", "no memory",
 BASELINES = (HOLD, REPEAT, NO_MEMORY, PRIOR)
 
 
-def stream_predictions(session: Session, playback: Playback) -> Array:
-    """Return the predictions of streams that get every arrival, one stream per utterance, (M,).
+@dataclass(frozen=True, eq=False)
+class StreamPredictions:
+    """The predictions of a bundle at M moments."""
 
-    Before anything has arrived, the prediction is the prior's.
-    """
-    predictions = np.full(len(playback.rows), prior_prediction())
+    scores: Array
+    """(M,). Before anything has arrived, it is the prior's prediction."""
+    intervals: Array
+    """Low and high end of the prediction interval, (M, 2); NaN if the bundle states none, or nothing has arrived."""
+
+
+def stream_predictions(session: Session, playback: Playback) -> StreamPredictions:
+    """Return the predictions of streams that get every arrival, one stream per utterance."""
+    scores = np.full(len(playback.rows), prior_prediction())
+    intervals = np.full((len(playback.rows), 2), np.nan)
     any_seen = np.any([mask.any(axis=1) for mask in playback.seen.values()], axis=0)
     # Chunks can overtake each other by as much as their delays differ.
     lateness = {name: faults.jitter for name, faults in playback.scenario.faults.items()}
@@ -37,8 +46,11 @@ def stream_predictions(session: Session, playback: Playback) -> Array:
             if isinstance(chunk, FrameChunk):
                 stream.push(chunk.modality, chunk.frames, chunk.timestamp, period=chunk.period)
         if any_seen[moment]:
-            predictions[moment] = stream.predict(at=float(playback.times[moment])).score
-    return predictions
+            prediction = stream.predict(at=float(playback.times[moment]))
+            scores[moment] = prediction.score
+            if prediction.interval is not None:
+                intervals[moment] = prediction.interval
+    return StreamPredictions(scores, intervals)
 
 
 def hold_predictions(playback: Playback, predictions: Array) -> Array:

@@ -19,6 +19,8 @@ from edge_msa.data.synthetic.posterior import combine, log_likelihoods
 from edge_msa.data.synthetic.world import GRID, Array, world
 from edge_msa_runtime.modalities import Subset
 
+_SAME = 1e-6  # ends of intervals are rounded
+
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
@@ -40,6 +42,11 @@ class Optimum:
     def regret(self, predictions: ArrayLike) -> Array:
         """Return the regret of predictions, (M,), in the unit of the label; it is at least 0 up to rounding."""
         return self._expected_error(np.asarray(predictions, dtype=np.float64)) - self.error
+
+    def coverage(self, low: ArrayLike, high: ArrayLike) -> Array:
+        """Return the probability that the label is in each interval from `low` (M,) to `high` (M,), ends included."""
+        inside = (np.asarray(low)[:, None] - _SAME <= GRID) & (np.asarray(high)[:, None] + _SAME >= GRID)
+        return np.asarray((self.probability * inside).sum(axis=1))
 
     def _expected_error(self, predictions: Array) -> Array:
         return np.asarray((self.probability * np.abs(GRID - predictions[:, None])).sum(axis=1))

@@ -6,7 +6,7 @@ import pytest
 from edge_msa.benchmark.streams import measure
 from edge_msa.benchmark.streams.measure import StreamRegret, format_regrets
 from edge_msa.benchmark.streams.playback import play, split_utterances
-from edge_msa.benchmark.streams.predictions import HOLD, NO_MEMORY, PRIOR, REPEAT
+from edge_msa.benchmark.streams.predictions import HOLD, NO_MEMORY, PRIOR, REPEAT, StreamPredictions
 from edge_msa.benchmark.streams.regret import optimum
 from edge_msa_runtime.replay.scenarios import PRESETS
 
@@ -19,7 +19,12 @@ def results(name: str) -> list[StreamRegret]:
     best = optimum(SAMPLES, playback.rows, playback.seen)
     zeros = np.zeros(len(playback.rows))
     baselines = {HOLD: zeros, REPEAT: zeros + 1, NO_MEMORY: zeros, PRIOR: zeros}
-    return list(measure.results_of(playback, best, {"optimum fp32": best.prediction, "bundle int8": zeros}, baselines))
+    wide, unknown = (np.full((len(zeros), 2), ends) for ends in ((-3.0, 3.0), (np.nan, np.nan)))
+    predictions = {
+        "optimum fp32": StreamPredictions(best.prediction, wide),
+        "bundle int8": StreamPredictions(zeros, unknown),
+    }
+    return list(measure.results_of(playback, best, predictions, baselines))
 
 
 def test_ratios_are_those_of_the_mean_regrets() -> None:
@@ -44,9 +49,16 @@ def test_regret_over_time_has_every_moment() -> None:
     assert regrets[-1] > regrets[0] > 0
 
 
+def test_coverage_is_that_of_the_intervals() -> None:
+    perfect, bundle, *baselines = results("lossy")
+    assert perfect.coverage is not None
+    assert perfect.coverage.value == pytest.approx(1)
+    assert [item.coverage for item in (bundle, *baselines)] == [None] * 5
+
+
 def test_tables_have_a_row_per_model_and_baseline() -> None:
     text = format_regrets([*results("clean"), *results("lossy")])
-    regrets, ratios = text.split("\n\n")
+    regrets, ratios, coverage = text.split("\n\n")
     assert [line.split("  ")[0] for line in regrets.splitlines()[2:]] == [
         "optimum fp32",
         "bundle int8",
@@ -58,3 +70,4 @@ def test_tables_have_a_row_per_model_and_baseline() -> None:
     ]
     assert len(ratios.splitlines()) == 2 + 2 * 2
     assert "clean" not in ratios
+    assert [line.split()[:2] for line in coverage.splitlines()[2:]] == [["optimum", "fp32"]]

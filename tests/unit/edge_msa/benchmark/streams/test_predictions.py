@@ -47,7 +47,8 @@ class CountingStream:
         self.values += [(timestamp + index * period, frame[0]) for index, frame in enumerate(frames)]
 
     def predict(self, at: float) -> SimpleNamespace:
-        return SimpleNamespace(score=float(np.mean([value for time, value in self.values if time <= at])))
+        score = float(np.mean([value for time, value in self.values if time <= at]))
+        return SimpleNamespace(score=score, interval=(score - 1, score + 1) if at > 0.5 else None)
 
 
 def session() -> tuple[Session, list[dict[str, Any]]]:
@@ -72,7 +73,15 @@ def test_stream_predicts_from_the_frames_that_have_arrived() -> None:
     predictions = stream_predictions(session()[0], playback)
     for moment in (0, 3, 17):
         seen = [np.flatnonzero(mask[moment]) + 1 for mask in playback.seen.values()]
-        assert predictions[moment] == pytest.approx(np.concatenate(seen).mean())
+        assert predictions.scores[moment] == pytest.approx(np.concatenate(seen).mean())
+
+
+def test_intervals_are_those_of_the_stream_where_it_has_any() -> None:
+    playback = counted_playback(PRESETS["clean"])
+    predictions = stream_predictions(session()[0], playback)
+    late = playback.times > 0.5
+    assert np.isnan(predictions.intervals[~late]).all()
+    assert predictions.intervals[late] == pytest.approx(predictions.scores[late, None] + [-1, 1])
 
 
 def test_prediction_holds_while_a_modality_sends_nothing() -> None:
@@ -107,7 +116,7 @@ def test_nothing_is_repeated_without_faults() -> None:
     playback = counted_playback(PRESETS["clean"])
     fake, _ = session()
     start = {name: np.zeros(1, np.float32) for name in ("language", "audio", "vision")}
-    assert repeat_predictions(fake, playback, start) == pytest.approx(stream_predictions(fake, playback))
+    assert repeat_predictions(fake, playback, start) == pytest.approx(stream_predictions(fake, playback).scores)
 
 
 def test_without_memory_only_the_newest_frames_count() -> None:

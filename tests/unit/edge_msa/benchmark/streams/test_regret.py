@@ -38,6 +38,18 @@ def test_regret_of_other_predictions_is_positive() -> None:
     assert result.regret(np.full(len(PLAYBACK.rows), prior_prediction())).mean() > 0.2
 
 
+def test_coverage_is_the_probability_of_the_interval() -> None:
+    result = best()
+    count = len(PLAYBACK.rows)
+    assert result.coverage(np.full(count, -3), np.full(count, 3)) == pytest.approx(np.ones(count))
+    assert result.coverage(np.full(count, -3), np.full(count, -0.1)) + result.coverage(
+        np.zeros(count), np.full(count, 3)
+    ) == pytest.approx(np.ones(count))
+    assert result.coverage(result.prediction, result.prediction) == pytest.approx(
+        result.probability[np.arange(count), np.searchsorted(GRID, result.prediction - 0.05)]
+    )
+
+
 def test_prior_is_optimal_before_anything_arrives() -> None:
     nothing = {name: np.zeros((3, mask.shape[1]), dtype=np.bool_) for name, mask in PLAYBACK.seen.items()}
     result = optimum(SPLIT, np.array([0, 0, 7]), nothing)
