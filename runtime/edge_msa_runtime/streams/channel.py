@@ -58,6 +58,15 @@ class Channel(abc.ABC):
         """An item up to this time is late."""
         return max(self.newest - self._lateness, self.bound)
 
+    def explain_lateness(self, *, is_watermark: bool) -> str:
+        """Return why items are late: because of the watermark, or else because their utterance has ended."""
+        if is_watermark:
+            return (
+                f"came late: the watermark is {self.watermark:g} s. Create the stream with a larger lateness to use "
+                "such data"
+            )
+        return f"came after the end of their utterance at {round(self.start, 5):g} s"
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to predict from."""

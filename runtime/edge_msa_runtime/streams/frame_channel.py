@@ -87,13 +87,16 @@ class FrameChannel(Channel):
         if times[0] <= self.frontier:
             repeated = self._known.find(times, self._queue, same)
             kept &= ~repeated
-            repeated |= ~kept & self._known.find(times, self._queue, max(chunk.period / 2, same))
         else:
             repeated = ~kept
         valid = np.ones(chunk.size, np.bool_) if chunk.valid is None else chunk.valid
         duplicates, late = int((repeated & valid).sum()), int((~kept & ~repeated & valid).sum())
+        late_text = f"{late} frames of {self.name} from {chunk.first:g} s " + self.explain_lateness(
+            is_watermark=bool((~kept & ~repeated & (times > self.start)).any())
+        )
+        duplicate_text = f"{duplicates} frames of {self.name} from {chunk.first:g} s have the times of earlier frames"
         if self._rejects_late and (duplicates or late):
-            raise UsageError(self._describe_rejection(chunk, late, duplicates))
+            raise UsageError(late_text if late else duplicate_text)
         self._count_masked(chunk, note)
         self.tally.duplicate += duplicates
         self.tally.late += late
@@ -101,29 +104,21 @@ class FrameChannel(Channel):
             self._put(chunk if kept.all() else chunk.select(kept), same)
         first = chunk.first
         if late:
-            note("late", self.name, late, first, self._describe_rejection(chunk, late, 0))
+            note("late", self.name, late, first, late_text)
         if duplicates:
-            note("duplicate", self.name, duplicates, first, self._describe_rejection(chunk, 0, duplicates))
+            note("duplicate", self.name, duplicates, first, duplicate_text)
 
     def _put(self, chunk: Chunk, same: float) -> None:
-        if chunk.first > self.newest:
+        if chunk.first > self.newest + same:
             self._queue.append(chunk)
         else:
-            self._queue.insert(chunk)
+            self._queue.insert(chunk, same)
         self._changes += 1
         self.tally.queued += len(chunk.rows)
         self.newest = max(self.newest, chunk.last)
         self.frontier = max(self.frontier, chunk.last + same)
         if len(chunk.rows):
             self.last_valid = max(self.last_valid, float(chunk.valid_times()[-1]))
-
-    def _describe_rejection(self, chunk: Chunk, late: int, duplicates: int) -> str:
-        if late:
-            return (
-                f"{late} frames of {self.name} from {chunk.first:g} s came late: the watermark is "
-                f"{max(self.watermark, self.start):g} s. Create the stream with a larger lateness to use such frames"
-            )
-        return f"{duplicates} frames of {self.name} from {chunk.first:g} s have the times of earlier frames"
 
     def take(self, limit: float) -> Sequence[Chunk]:
         """Remove and return the frames up to a time."""

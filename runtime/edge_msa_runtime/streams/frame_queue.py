@@ -79,13 +79,14 @@ class FrameQueue:
         self.chunks.append(chunk)
         self.held += chunk.size
 
-    def insert(self, chunk: Chunk) -> None:
-        """Add a chunk where its times belong."""
-        self.held += chunk.size
+    def insert(self, chunk: Chunk, same: float) -> None:
+        """Add a chunk where its times belong. Masked frames within `same` seconds of a valid one are removed."""
         overlapping = [chunk]
-        while self.chunks and self.chunks[-1].last > chunk.first:
+        while self.chunks and self.chunks[-1].last >= chunk.first - same:
             overlapping.append(self.chunks.pop())
-        self.chunks.append(chunk if len(overlapping) == 1 else _merge(overlapping[::-1]))
+        merged = chunk if len(overlapping) == 1 else _merge(overlapping[::-1], same)
+        self.chunks.append(merged)
+        self.held += merged.size - sum(other.size for other in overlapping[1:])
 
     def take(self, limit: float) -> Sequence[Chunk]:
         """Remove and return the frames up to a time."""
@@ -131,7 +132,7 @@ class FrameQueue:
 
 
 class KnownTimes:
-    """Times of the newest chunks that were encoded, to tell duplicates from late frames. Its memory is bounded.
+    """Times of the newest valid frames that were encoded, to tell duplicates from late frames. Its memory is bounded.
 
     Attributes:
         chunks: first, last, size, period and times of each chunk.
@@ -145,19 +146,23 @@ class KnownTimes:
         self.chunks: deque[tuple[float, float, int, float, Times | None]] = deque(maxlen=self._MAX_CHUNKS)
 
     def add(self, chunk: Chunk) -> None:
-        """Remember a chunk."""
-        self.chunks.append((chunk.first, chunk.last, chunk.size, chunk.period, chunk.times))
+        """Remember the valid frames of a chunk."""
+        if chunk.valid is None:
+            self.chunks.append((chunk.first, chunk.last, chunk.size, chunk.period, chunk.times))
+        elif len(chunk.rows):
+            times = chunk.valid_times()
+            self.chunks.append((float(times[0]), float(times[-1]), len(times), chunk.period, times))
 
     def find(self, times: Times, queue: FrameQueue, tolerance: float) -> Mask:
-        """Return which of some ascending times (n,) are within `tolerance` of a remembered or a queued frame."""
+        """Return which of some ascending times (n,) are within `tolerance` of a remembered or queued valid frame."""
         found = np.zeros(len(times), np.bool_)
         earliest, latest = float(times[0]) - tolerance, float(times[-1]) + tolerance
         for first, last, count, period, known in self.chunks:
             if first <= latest and last >= earliest:
                 found |= _near(times, frame_times(first, period, count) if known is None else known, tolerance)
         for chunk in queue.chunks:
-            if chunk.first <= latest and chunk.last >= earliest:
-                found |= _near(times, chunk.all_times(), tolerance)
+            if chunk.first <= latest and chunk.last >= earliest and len(chunk.rows):
+                found |= _near(times, chunk.valid_times(), tolerance)
         return found
 
 
@@ -174,19 +179,26 @@ def _near(times: Times, known: Times, tolerance: float) -> Any:
     return below | (np.abs(known[np.minimum(after, len(known) - 1)] - times) <= tolerance)
 
 
-def _merge(chunks: Sequence[Chunk]) -> Chunk:
-    """Return one chunk with the frames of several, in the order of their times."""
+def _merge(chunks: Sequence[Chunk], same: float) -> Chunk:
+    """Return one chunk with the frames of several, in the order of their times.
+
+    A masked frame within `same` seconds of a valid one is left out: the valid one is the same frame, sent again.
+    """
     times = np.concatenate([chunk.all_times() for chunk in chunks])
     valid = np.concatenate([np.ones(c.size, np.bool_) if c.valid is None else c.valid for c in chunks])
     order = np.argsort(times, kind="stable")
     rows = np.concatenate([chunk.rows for chunk in chunks])
     row_of_frame = np.cumsum(valid) - 1
     times, in_order = times[order], valid[order]
+    rows = rows[row_of_frame[order][in_order]]
+    if not in_order.all() and in_order.any():
+        kept = in_order | ~_near(times, times[in_order], same)
+        times, in_order = times[kept], in_order[kept]
     return Chunk(
         first=float(times[0]),
         last=float(times[-1]),
         size=len(times),
-        rows=rows[row_of_frame[order][in_order]],
+        rows=rows,
         arrived=max(chunk.arrived for chunk in chunks),
         period=chunks[-1].period,
         is_far=any(chunk.is_far for chunk in chunks),

@@ -94,6 +94,7 @@ class Stream:
         self._masks_bad = options.bad_frames == "mask"
         self._max_queue = options.max_queue
         self._max_jump = options.max_jump
+        self._longest_lateness = max(options.lateness.values())
         rates = {name: manifest.modalities[name].features.rate_hz for name in MODALITIES if name in manifest.modalities}
         self._periods = {name: 1 / rate if rate else None for name, rate in rates.items()}
         # The first lock is held only to look at or change queues, counters and times, the second while graphs run.
@@ -115,6 +116,7 @@ class Stream:
         self._jump_limit = sys.float_info.max  # for timestamps
         self._earliest_at = NEVER  # for predictions
         self._voice = NEVER  # newest time with voice
+        self._end = math.inf  # of the utterance, while late frames and words of it may still come
 
     def __repr__(self) -> str:
         """Return what a prediction would use, e.g. `<Stream with la, 12 words>`. It changes nothing."""
@@ -359,7 +361,10 @@ class Stream:
                 self._emit()
 
     def voice_activity(self, active: bool, timestamp: float | None = None) -> Prediction | None:
-        """Report whether there is voice. After `pause` seconds without, this ends the utterance at `timestamp`.
+        """Report whether there is voice. After `pause` seconds without, the utterance ends at `timestamp`.
+
+        In a stream with a `lateness`, the final prediction waits for late frames and words: a later call returns it,
+        when the largest lateness has passed since the end. Until then, predictions cover only what is before the end.
 
         Args:
             active: whether there is voice.
@@ -367,7 +372,7 @@ class Stream:
                 timestamps.
 
         Returns:
-            The final prediction if the utterance has ended, else None.
+            The final prediction if the utterance has ended and nothing of it can come any more, else None.
 
         Raises:
             UsageError: `timestamp` is invalid, or the stream or its session is closed.
@@ -381,15 +386,17 @@ class Stream:
             now = check_time("timestamp", timestamp)
         with self._lock:
             self._check_usable()
+            if self._mode == _TIMED:
+                self._check_jump(now)
             if active:
                 self._voice = max(self._voice, now)
-            if not self._is_pause(now):
+            if not self._ends(now):
                 return None
         try:
             with self._encoding_lock:
-                if not self._is_pause(now):  # another thread has ended the utterance meanwhile
+                if not self._ends(now):  # another thread has ended the utterance meanwhile
                     return None
-                return self._end_utterance(max(now, self._earliest_at) if self._mode == _TIMED else None)
+                return self._end_utterance(self._end if self._mode == _TIMED else None)
         finally:
             if self._events:
                 self._emit()
@@ -405,7 +412,11 @@ class Stream:
         """
         with self._encoding_lock, self._lock:
             self._check_usable()
-            for name in modalities or ("",):
+            if not modalities:
+                raise UsageError(
+                    f"forget() needs at least one of {', '.join(self._channels)}. To forget all, call reset()."
+                )
+            for name in modalities:
                 if name not in self._channels:
                     raise UsageError(f"forget() needs names of {', '.join(self._channels)}, got {name!r}.")
             for name in modalities:
@@ -533,9 +544,11 @@ class Stream:
         words.inherit(channel)
         return words
 
-    def _is_pause(self, now: float) -> bool:
-        """Return whether there was voice, but none for `pause` seconds."""
-        return self._voice > NEVER and now - self._voice >= self._options.pause - SAME_SECONDS
+    def _ends(self, now: float) -> bool:
+        """Return whether the utterance is to end now: the voice has paused, and nothing of it can come any more."""
+        if self._end == math.inf and self._voice > NEVER and now - self._voice >= self._options.pause - SAME_SECONDS:
+            self._end = max(now, self._earliest_at)
+        return now >= self._end + self._longest_lateness - SAME_SECONDS
 
     def _clear(self, name: str) -> None:
         self._channels[name].clear()
@@ -620,7 +633,7 @@ class Stream:
             excess = channel.held - self._max_queue // 2
             if excess <= 0:
                 return
-            limit = min(channel.final_limit(math.inf), channel.time_of(excess - 1))
+            limit = min(channel.final_limit(self._end), channel.time_of(excess - 1))
         self._encode(channel, limit, self._graphs, is_final=True)
         with self._lock:
             self._earliest_at = max(self._earliest_at, limit)
@@ -729,8 +742,11 @@ class Stream:
             at = max(self._latest, self._earliest_at)
             if at == NEVER:
                 raise self._nothing()
-        elif type(at) is not float or not 0 <= at < math.inf:
+        else:
             at = check_time("at", at)
+            if self._mode == _TIMED:
+                self._check_jump(at)
+        at = min(at, self._end)
         if at < self._earliest_at:
             raise UsageError(
                 f"at must not go back: it must be at least {self._earliest_at:g} s, got {at:g}. Frames up to that time "
@@ -738,7 +754,15 @@ class Stream:
             )
         return at + SAME_SECONDS, at
 
-    def _nothing(self) -> NothingToPredictError:
+    def _nothing(self, moment: float = math.inf) -> NothingToPredictError:
+        """Return the error of a prediction that has nothing to predict from, at a moment."""
+        with self._lock:
+            waiting = [channel.time_of(0) for channel in self._channels.values() if channel.held]
+        if waiting and min(waiting) > moment:
+            return NothingToPredictError(
+                f"The stream has no valid frame up to {moment:g} s, because its oldest one is from {min(waiting):g} s. "
+                "Predict at a later time, on the clock of the timestamps."
+            )
         ages = [age for age in (self._options.max_age, self._options.window) if age is not None and age < math.inf]
         age = f" from the last {min(ages):g} s" if ages else ""
         return NothingToPredictError(
@@ -758,14 +782,14 @@ class Stream:
         with self._lock:
             if at is None and self._mode == _TIMED and self._latest > self._earliest_at:  # the usual case
                 self._graphs.check_open()
-                moment = self._latest
+                moment = min(self._latest, self._end)
                 limit = moment + SAME_SECONDS
             else:
                 limit, moment = self._moment(at)
             self._earliest_at = moment
         prepared = self._collect(limit, moment, graphs, is_final=is_final)
         if not prepared.states:
-            raise self._nothing()
+            raise self._nothing(moment)
         return prepared
 
     def _finish(
@@ -857,7 +881,9 @@ class Stream:
             for channel in self._channels.values():
                 channel.end_utterance(end)
             self._shown = {}
-            self._voice = NEVER
+            self._end = math.inf
+            if self._voice <= moment:
+                self._voice = NEVER
             if prediction is not None:
                 self._note("utterance", "", 0, moment, f"the utterance ended at {moment:g} s")
         return prediction

@@ -78,14 +78,10 @@ class WordChannel(Channel):
             UsageError: a word is late or a duplicate, and the stream refuses these. Nothing changes.
         """
         known: dict[Word, None] = {}
-        accepted, late, duplicate = words, 0, 0
-        if timed:
-            accepted, late, duplicate = self._select(words, known)
+        accepted, late_times, duplicate = self._select(words, known) if timed else (words, [], 0)
+        late, is_watermark = len(late_times), any(time > self.start for time in late_times)
         first = words[0][2] if words else math.nan
-        late_text = (
-            f"{late} words came late: the watermark is {max(self.watermark, self.start):g} s. "
-            "Create the stream with a larger lateness to use such words"
-        )
+        late_text = f"{late} words {self.explain_lateness(is_watermark=is_watermark)}"
         duplicate_text = f"{duplicate} words came again with the same times"
         if self._rejects_late and (late or duplicate):
             raise UsageError(late_text if late else duplicate_text)
@@ -114,15 +110,17 @@ class WordChannel(Channel):
             if count:
                 note(kind, self.name, count, first, message)
 
-    def _select(self, words: Sequence[_Word], known: dict[Word, None]) -> tuple[Sequence[_Word], int, int]:
-        """Return the words that are neither late nor known, and the numbers of late ones and of duplicates."""
-        newest, accepted, late, duplicate = self.newest, [], 0, 0
+    def _select(self, words: Sequence[_Word], known: dict[Word, None]) -> tuple[Sequence[_Word], list[float], int]:
+        """Return the words that are neither late nor known, the times of late ones, and the number of duplicates."""
+        accepted: list[_Word] = []
+        late: list[float] = []
+        newest, duplicate = self.newest, 0
         for item in words:
             word, _, time = item
             if word.end is not None and (word in self._known or word in known):
                 duplicate += 1
             elif time < newest - self._lateness or time < self.bound or time <= self.start:
-                late += 1
+                late.append(time)
             else:
                 accepted.append(item)
                 newest = max(newest, time)

@@ -165,6 +165,99 @@ def test_a_pause_of_the_voice_ends_the_utterance(session: Session) -> None:
     assert_close_to_scale(ended[1][1].outputs, session.predict(audio=AUDIO[8:18]).outputs)
 
 
+def test_the_end_after_a_pause_waits_for_late_frames(session: Session) -> None:
+    stream = session.create_stream(pause=0.3, lateness={"vision": 1.0})
+    ended: list[tuple[float, Prediction]] = []
+    for tick in range(30):
+        push(stream, tick, tick + 1)
+        if tick >= 8:
+            push(stream, tick - 8, tick - 7, "vision")  # 0.8 s late
+        prediction = stream.voice_activity(tick % 20 < 5, tick * PERIOD)
+        if prediction is not None:
+            ended.append((tick * PERIOD, prediction))
+        elif tick == 12:  # the utterance has ended at 0.7 s, but more of it may come
+            assert stream.predict().ages["audio"] == pytest.approx(0.0)
+            assert stream.predict(1.1).masked == {"audio": 0.0, "vision": 0.0}
+    ((moment, first),) = ended
+    assert moment == pytest.approx(1.7)
+    assert_close_to_scale(first.outputs, session.predict(audio=AUDIO[:8], vision=VISION[:8]).outputs)
+    assert_close_to_scale(stream.predict().outputs, session.predict(audio=AUDIO[8:28], vision=VISION[8:22]).outputs)
+    assert stream.counters["audio"].late == stream.counters["vision"].late == 0
+    assert stream.counters["audio"].queued == 2  # the second utterance has ended at 2.7 s
+
+
+def test_frames_that_wait_for_the_next_utterance_are_not_encoded_early(session: Session) -> None:
+    stream = session.create_stream(pause=0.3, lateness={"vision": 2.0}, max_queue=8)
+    for tick in range(5):
+        push(stream, tick, tick + 1)
+        stream.voice_activity(active=True, timestamp=tick * PERIOD)
+    stream.voice_activity(active=False, timestamp=0.8)
+    push(stream, 5, 20)  # more than can wait
+    ended = stream.voice_activity(active=False, timestamp=3.0)
+    assert ended is not None
+    assert_close_to_scale(ended.outputs, session.predict(audio=AUDIO[:9]).outputs)
+    counters = stream.counters["audio"]
+    assert (counters.sent, counters.overflow, counters.queued) == (20, 3, 8)
+
+
+def test_moments_far_in_the_future_are_refused(session: Session) -> None:
+    stream = session.create_stream(max_jump=60.0)
+    push(stream, 0, 5)
+    stream.voice_activity(active=True, timestamp=0.4)
+    calls: list[Callable[[], object]] = [
+        lambda: stream.voice_activity(active=False, timestamp=2400.0),
+        lambda: stream.end_utterance(1e9),
+        lambda: stream.predict(1e9),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match="at most 60 s after the newest time of the stream"):
+            call()
+    push(stream, 5, 10)
+    assert_close_to_scale(stream.predict().outputs, session.predict(audio=AUDIO[:10]).outputs)
+
+
+def test_frames_that_overlap_without_equal_times_are_late(session: Session) -> None:
+    events: list[StreamEvent] = []
+    stream = session.create_stream(on_event=events.append)
+    push(stream, 0, 10)
+    stream.push("audio", AUDIO[10:20], 0.85, period=PERIOD)
+    assert kinds(events) == [("late", "audio", 1)]
+    assert "larger lateness" in events[0].message
+    tolerant = session.create_stream(lateness=0.5)
+    push(tolerant, 0, 10)
+    tolerant.push("audio", AUDIO[10:20], 0.85, period=PERIOD)
+    assert tolerant.counters["audio"].used == 20
+
+
+@pytest.mark.parametrize("masked_first", [True, False])
+def test_a_valid_frame_replaces_a_masked_one_of_the_same_time(session: Session, masked_first: bool) -> None:
+    stream = session.create_stream(lateness=5.0)
+    masks = [np.arange(10) % 2 == 0, np.ones(10, np.bool_)]
+    for valid in masks if masked_first else masks[::-1]:
+        stream.push("audio", AUDIO[:10], 0.0, period=PERIOD, valid=valid)
+    prediction = stream.predict()
+    assert_close_to_scale(prediction.outputs, session.predict(audio=AUDIO[:10]).outputs)
+    assert prediction.masked == {"audio": 0.0}
+    counters = stream.counters["audio"]
+    assert (counters.used, counters.masked, counters.duplicate) == (10, 5, 5)
+
+
+def test_frames_after_the_end_of_their_utterance_say_so(session: Session) -> None:
+    events: list[StreamEvent] = []
+    stream = session.create_stream(lateness=1.0, on_event=events.append)
+    push(stream, 0, 10)
+    stream.end_utterance()
+    stream.push("audio", AUDIO[:3], 0.55, period=PERIOD)
+    assert events[-1].message == "3 frames of audio from 0.55 s came after the end of their utterance at 0.9 s"
+
+
+def test_a_moment_before_the_first_frame_names_its_time(session: Session) -> None:
+    stream = session.create_stream()
+    push(stream, 20, 25)
+    with pytest.raises(UsageError, match="no valid frame up to 1 s, because its oldest one is from 2 s"):
+        stream.predict(1.0)
+
+
 def test_a_stream_without_timestamps_measures_pauses_by_its_clock(session: Session) -> None:
     now = [0.0]
     stream = session.create_stream(pause=0.3, max_gap=1.0, clock=lambda: now[0])

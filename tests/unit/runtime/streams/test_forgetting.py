@@ -56,7 +56,7 @@ def test_a_forgotten_modality_is_absent_and_starts_again(session: Session, frame
         stream.predict()
 
 
-@pytest.mark.parametrize("names", [(), ("sound",), ("audio", "text")])
+@pytest.mark.parametrize("names", [("sound",), ("audio", "text")])
 def test_an_unknown_modality_cannot_be_forgotten(
     session: Session, frames: Callable[..., Any], names: tuple[str, ...]
 ) -> None:
