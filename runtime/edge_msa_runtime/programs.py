@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from edge_msa_runtime.backends.base import allocate_buffers, padded_size
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -52,24 +53,37 @@ class StepProgram(RoleProgram):
             (state.name, program.inputs[f"state.{state.name}"], program.outputs[f"next.{state.name}"])
             for state in spec.states
         ]
+        # A state is six to eight small arrays. Copying them one by one takes a third of the time around a step.
+        block = _joined([buffer for _, buffer, _ in self._states])
+        next_block = _joined([buffer for _, _, buffer in self._states])
+        self._blocks = None if block is None or next_block is None else (block, next_block)
 
     def initial_state(self) -> State:
-        """Return a new state, as before the first frame."""
-        dtypes = {name: buffer.dtype for name, buffer, _ in self._states}
-        return {state.name: np.full(state.shape, state.initial, dtypes[state.name]) for state in self._spec.states}
+        """Return a new state, as before the first frame. Its arrays are parts of one array, if they have one type."""
+        new = allocate_buffers((name, buffer.shape, buffer.dtype) for name, buffer, _ in self._states)
+        for state in self._spec.states:
+            new[state.name][...] = state.initial
+        return new
 
     def run(self, frames: Frames, state: State) -> None:
         """Update a state in place with raw valid frames (n, dim), n > 0."""
-        for name, buffer, _ in self._states:
-            buffer[...] = state[name]
-        for start in range(0, len(frames), self._spec.chunk):
+        size, chunk, blocks = len(frames), self._spec.chunk, self._blocks
+        whole = None if blocks is None else state["tokens"].base  # None: a copy, whose arrays are separate
+        parts: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
+        if blocks is None or whole is None:
+            parts = [(state[name], buffer, next_buffer) for name, buffer, next_buffer in self._states]
+        else:
+            parts = ((whole, blocks[0], blocks[1]),)
+        for array, buffer, _ in parts:
+            buffer[...] = array
+        for start in range(0, size, chunk):
             if start:
-                for _, buffer, next_buffer in self._states:
+                for _, buffer, next_buffer in parts:
                     buffer[...] = next_buffer
-            self._input.write(frames[start : start + self._spec.chunk])
+            self._input.write(frames if size <= chunk else frames[start : start + chunk])
             self._program.run()
-        for name, _, next_buffer in self._states:
-            state[name][...] = next_buffer
+        for array, _, next_buffer in parts:
+            array[...] = next_buffer
 
 
 class StepJob:
@@ -158,9 +172,9 @@ class FuseProgram(RoleProgram):
     def run(self, states: Mapping[str, State]) -> list[float]:
         """Return the outputs. `states` holds the modalities that have had a valid frame; the others are absent."""
         for name, column, buffer in self._tokens:
-            available = name in states
-            buffer[...] = states[name]["tokens"] if available else 0
-            self._available[column] = available
+            state = states.get(name)
+            buffer[...] = 0 if state is None else state["tokens"]
+            self._available[column] = state is not None
         self._program.run()
         outputs: list[float] = self._prediction.tolist()
         return outputs
@@ -264,6 +278,20 @@ class _FramesInput:
             self._valid[count:] = 0
             self._target = self._frames[:count]
         self._target[...] = frames
+
+
+def _joined(buffers: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+    """Return the part of one array that these buffers fill, if `allocate_buffers` returned them in this order."""
+    block, dtype = buffers[0].base, buffers[0].dtype
+    if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype != dtype:
+        return None
+    first = expected = (buffers[0].ctypes.data - block.ctypes.data) // dtype.itemsize
+    for buffer in buffers:
+        start = (buffer.ctypes.data - block.ctypes.data) // dtype.itemsize
+        if buffer.base is not block or start != expected:
+            return None
+        expected += padded_size(buffer.shape, dtype)
+    return block[first:expected] if expected <= len(block) else None
 
 
 def _check_signature(

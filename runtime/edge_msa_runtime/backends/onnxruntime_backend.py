@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program
+from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program, allocate_buffers
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
 from edge_msa_runtime.vendor_packages import import_package
 
@@ -81,12 +81,13 @@ class _OnnxRuntimeProgram(Program):
     def __init__(self, session: Any) -> None:
         self._session = session
         self.device = str(session.get_providers()[0]).replace("ExecutionProvider", "")
-        self.inputs = {
-            tensor.name: np.zeros(_static_shape(tensor), dtype=_DTYPES[tensor.type]) for tensor in session.get_inputs()
-        }
+        self.inputs = allocate_buffers(
+            (tensor.name, _static_shape(tensor), _DTYPES[tensor.type]) for tensor in session.get_inputs()
+        )
         names = [tensor.name for tensor in session.get_outputs()]
         # Run once: the declared shape of an output can be symbolic even if the shapes of all inputs are static.
-        self.outputs = {name: np.array(value) for name, value in zip(names, session.run(names, dict(self.inputs)))}
+        values = session.run(names, dict(self.inputs))
+        self.outputs = allocate_buffers((name, value.shape, value.dtype) for name, value in zip(names, values))
         self._binding = session.io_binding()
         for name, buffer in self.inputs.items():
             self._binding.bind_input(name, "cpu", 0, buffer.dtype.type, buffer.shape, _address(buffer))

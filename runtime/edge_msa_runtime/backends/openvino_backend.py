@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program, matches_device
+from edge_msa_runtime.backends.base import (
+    Backend,
+    BackendOptions,
+    CreateProgram,
+    Program,
+    allocate_buffers,
+    matches_device,
+)
 from edge_msa_runtime.backends.cache import cache_folder, ensure_writable, graph_digest
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
 from edge_msa_runtime.vendor_packages import import_package
@@ -102,13 +107,12 @@ class _OpenVinoProgram(Program):
     def __init__(self, openvino: Any, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
         self.device = ",".join(str(device) for device in compiled.get_property("EXECUTION_DEVICES"))
-        self.inputs = {
-            port.any_name: np.zeros(_static_shape(port), dtype=port.element_type.to_dtype()) for port in compiled.inputs
-        }
-        self.outputs = {
-            _output_name(port): np.zeros(_static_shape(port), dtype=port.element_type.to_dtype())
-            for port in compiled.outputs
-        }
+        self.inputs = allocate_buffers(
+            (port.any_name, _static_shape(port), port.element_type.to_dtype()) for port in compiled.inputs
+        )
+        self.outputs = allocate_buffers(
+            (_output_name(port), _static_shape(port), port.element_type.to_dtype()) for port in compiled.outputs
+        )
         for port in compiled.inputs:
             self._request.set_tensor(port, openvino.Tensor(self.inputs[port.any_name], shared_memory=True))
         for port in compiled.outputs:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa_runtime.backends.base import Program
+from edge_msa_runtime.backends.base import Program, allocate_buffers
 from edge_msa_runtime.bundle.manifest import ModalitySpec, StateSpec
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.programs import StepProgram, TextEncoderProgram, WindowProgram
@@ -50,6 +50,57 @@ def test_a_step_runs_once_per_chunk_and_passes_the_state_on() -> None:
     assert [run["valid"].sum() for run in program.runs] == [3, 3, 1]
     assert [run["state.tokens"][0, 0, 0] for run in program.runs] == [0.5, 1.5, 2.5]
     assert state["tokens"][0, 0].tolist() == [3.5, 3.5]
+
+
+STATES = {"phase": (1, 1), "tokens": (1, 1, 2), "memory": (1, 4, 5)}
+
+
+class AddingProgram(Program):
+    """A program that adds one to each state, in buffers that are separate or as those of a backend."""
+
+    device = "CPU"
+
+    def __init__(self, names: list[str], dtype: str = "float32", *, joined: bool) -> None:
+        inputs = {"frames": (1, 3, 2), "valid": (1, 3), **{f"state.{name}": STATES[name] for name in names}}
+        outputs = {f"next.{name}": STATES[name] for name in reversed(names)}
+        self.inputs, self.outputs = (
+            allocate_buffers((name, shape, dtype if name.endswith("phase") else "float32") for name, shape in shapes)
+            if joined
+            else {name: np.zeros(shape, dtype if name.endswith("phase") else np.float32) for name, shape in shapes}
+            for shapes in (tuple(inputs.items()), tuple(reversed(outputs.items())))
+        )
+
+    def run(self) -> None:
+        for name in STATES:
+            self.outputs[f"next.{name}"][...] = self.inputs[f"state.{name}"] + 1
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        AddingProgram([*STATES], joined=True),
+        AddingProgram([*STATES], joined=False),
+        AddingProgram([*STATES], "int64", joined=True),
+        AddingProgram([*reversed(STATES)], joined=True),
+    ],
+    ids=["joined", "separate", "two types", "another order"],
+)
+def test_a_state_and_its_copies_go_on_in_any_buffers(program: Program) -> None:
+    spec = ModalitySpec(2, 3, 4, tuple(StateSpec(name, shape, 3.0) for name, shape in STATES.items()))
+    step = StepProgram(program, "step.onnx", spec)
+    state, other, frames = step.initial_state(), step.initial_state(), np.ones((4, 2), np.float32)
+    assert {name: array.shape for name, array in state.items()} == STATES
+    step.run(frames, state)  # two chunks
+    copied = {name: array.copy() for name, array in state.items()}
+    step.run(frames[:2], copied)
+    step.run(frames, state)
+    for name in STATES:
+        assert np.all(state[name] == 7.0), name
+        assert np.all(copied[name] == 6.0), name
+        assert np.all(other[name] == 3.0), name
 
 
 @pytest.mark.parametrize(
