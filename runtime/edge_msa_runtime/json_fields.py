@@ -99,9 +99,14 @@ def _integer(value: Any, path: str) -> int:
 
 
 def _number(value: Any, path: str) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+    try:
+        is_finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of float
+        is_finite = False
+    if not is_finite:
         raise _wrong_type(path, "a finite number", value)
-    return value
+    number: float = value
+    return number
 
 
 def _wrong_type(path: str, expected: str, value: Any) -> ValueError:

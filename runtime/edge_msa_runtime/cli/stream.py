@@ -7,7 +7,7 @@ import math
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping
 
 from edge_msa_runtime.cli.common import (
     add_bundle_argument,
@@ -21,7 +21,7 @@ from edge_msa_runtime.cli.common import (
     print_warnings,
 )
 from edge_msa_runtime.cli.parser import ARGUMENTS, OPTIONS, STREAM
-from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.errors import EdgeMsaError, UsageError
 from edge_msa_runtime.inputs.split_names import SPLITS
 from edge_msa_runtime.output_paths import FILE, check_output
 from edge_msa_runtime.text.tokenizer import TRUNCATIONS
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _STDIN = "-"
 _MODES = ("drop", "mask")
+_SHORTEST_EVERY = 0.001
+"""Seconds that are added to any time of a stream without loss."""
 
 
 def add_parser(commands: Any) -> None:
@@ -204,8 +206,9 @@ def run(options: argparse.Namespace) -> None:
         header = _describe(options, session, play_options, scenario)
         log = None
         if options.log is not None:
-            file = stack.enter_context(open(options.log, "w", encoding="utf-8", errors="backslashreplace"))  # noqa: PTH123
-            log = LogWriter(file, header, flush=bool(options.speed) or options.input == _STDIN)
+            log = LogWriter(
+                _open_log(Path(options.log), stack), header, flush=bool(options.speed) or options.input == _STDIN
+            )
             observers.append(log)
         session.prepare()
         if options.metrics_port is not None:
@@ -215,15 +218,19 @@ def run(options: argparse.Namespace) -> None:
         player = Player(session, play_options, status, observers)
         counts: dict[str, Any] = {}
         interrupted = False
+        failure: EdgeMsaError | None = None
         try:
             player.play(_arrivals(source, player, scenario, options.seed, counts))
         except KeyboardInterrupt:
             interrupted = True
+        except EdgeMsaError as error:  # raised again after the summary
+            failure = error
         summary = {
             **header,
             **status.to_json(),
             "faults": {name: dict(item) for name, item in counts.items()},
             "interrupted": interrupted,
+            "failure": None if failure is None else str(failure),
             "conditions_after": measure_conditions(),
             "log": options.log,
         }
@@ -232,7 +239,22 @@ def run(options: argparse.Namespace) -> None:
     _print_summary(summary, status, options)
     if interrupted:
         raise KeyboardInterrupt  # `main` prints and exits with the code of the signal
+    if failure is not None:
+        raise failure
     _check_predictions(status)
+
+
+def _open_log(path: Path, stack: ExitStack) -> IO[str]:
+    """Open the log for writing, in a new folder if it is missing.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return stack.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace"))
+    except OSError as error:
+        raise UsageError(f"Cannot write the log {path} ({error.strerror}). Choose another path.") from error
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -251,6 +273,8 @@ def _check_options(options: argparse.Namespace) -> None:
         _check_seconds(options, name, "a positive number", lambda value: 0 < value < math.inf)
     for name in ("gap", "speed", "every"):
         _check_seconds(options, name, "0 or more", lambda value: 0 <= value < math.inf)
+    if 0 < options.every < _SHORTEST_EVERY:
+        raise UsageError(f"--every must be 0 or at least {_SHORTEST_EVERY:g}, got {options.every:g}.")
     if options.metrics_port is not None and not 0 <= options.metrics_port < 65536:
         raise UsageError(f"--metrics-port must be from 0 to 65535, got {options.metrics_port}.")
     if options.log is not None:
@@ -265,7 +289,8 @@ def _check_seconds(options: argparse.Namespace, name: str, wanted: str, accepts:
 
 
 def _play_options(options: argparse.Namespace) -> PlayOptions:
-    from edge_msa_runtime.replay.player import MAX_JUMP, PlayOptions
+    from edge_msa_runtime.replay.player import PlayOptions
+    from edge_msa_runtime.replay.timeline import MAX_JUMP
 
     lateness = parse_seconds("--lateness", options.lateness)
     hold = max(lateness.values(), default=0.0) if isinstance(lateness, dict) else lateness
@@ -359,7 +384,7 @@ class _Source:
     def read(self, player: Player) -> Iterator[Item]:
         """Yield the items, and report errors to the player."""
         from edge_msa_runtime.replay.json_lines import read_items
-        from edge_msa_runtime.replay.player import limit_times, stamp_arrivals
+        from edge_msa_runtime.replay.player import stamp_arrivals
         from edge_msa_runtime.replay.sample_source import play_samples
 
         if self._file is None:
@@ -367,7 +392,7 @@ class _Source:
         specs = self._session.manifest.modalities
         rates = {name: spec.features.rate_hz for name, spec in specs.items()}
         periods = {name: 1 / rate if rate else None for name, rate in rates.items()}
-        return limit_times(stamp_arrivals(read_items(self._file, periods, player.report_error)))
+        return stamp_arrivals(read_items(self._file, periods, player.report_error))
 
 
 def _rates(text: str | None, session: Session, features: Mapping[str, Any]) -> dict[str, float]:
@@ -448,9 +473,12 @@ def _print_summary(summary: Mapping[str, Any], status: Status, options: argparse
         print_note(f"{origin}: {message}")
     if status.errors > SHOWN_ERRORS:
         print_note(f"{status.errors - SHOWN_ERRORS} more errors of the input are not shown. --log writes all of them.")
-    lines = [] if options.json else format_summary(summary)
-    if options.log is not None and not options.json:
-        lines.append(f"log: {options.log}. Draw it with: edge-msa report --stream {options.log}")
+    has_input = any(item.sent for item in status.counters.values())
+    lines = format_summary(summary) if has_input and not options.json else []
+    if lines and options.log is not None:
+        lines.append(
+            f"log: {options.log}. Draw it on a workstation with the toolkit: edge-msa report --stream {options.log}"
+        )
     print_result(lines, summary, options)
 
 

@@ -37,11 +37,16 @@ class FrameChunk:
         return self.timestamp
 
     @property
+    def end(self) -> float | None:
+        """Event time of the last frame."""
+        if self.timestamp is None:
+            return None
+        return self.timestamp + max(0, len(self.frames) - 1) * (self.period or 0.0)
+
+    @property
     def due(self) -> float | None:
         """When the chunk arrives if nothing delays it: `arrival`, or the event time of the last frame."""
-        if self.arrival is not None or self.timestamp is None:
-            return self.arrival
-        return self.timestamp + max(0, len(self.frames) - 1) * (self.period or 0.0)
+        return self.end if self.arrival is None else self.arrival
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,11 +75,14 @@ class WordChunk:
         return self.times[0][0] if self.times else self.timestamp
 
     @property
+    def end(self) -> float | None:
+        """End of the last word."""
+        return self.times[-1][1] if self.times else self.timestamp
+
+    @property
     def due(self) -> float | None:
         """When the words arrive if nothing delays them: `arrival`, or the end of the last word."""
-        if self.arrival is not None:
-            return self.arrival
-        return self.times[-1][1] if self.times else self.timestamp
+        return self.end if self.arrival is None else self.arrival
 
 
 @dataclasses.dataclass(frozen=True)

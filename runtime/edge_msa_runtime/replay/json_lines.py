@@ -9,8 +9,8 @@
 | `reset` | `timestamp` | forget everything |
 | `predict` | `timestamp` | predict now |
 
-Times are in seconds. Every line may have an `arrival`. All fields but `type`, `modality`, `frames` and `words`, and the
-`timestamp` of a bound, are optional.
+Times are finite seconds of at least 0, on one clock. Every line may have an `arrival`. All fields but `type`,
+`modality`, `frames` and `words`, and the `timestamp` of a bound, are optional.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES
 from edge_msa_runtime.replay.items import BOUND, CONTROLS, Control, FrameChunk, Item, WordChunk
+from edge_msa_runtime.replay.timeline import MAX_JUMP, MAX_TIME, Timeline
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Longer lines are refused, so that a stream without line ends cannot fill the memory."""
@@ -35,13 +36,15 @@ def read_items(
 ) -> Iterator[Item]:
     """Yield the items of JSON lines as soon as each line is there. Empty lines are skipped.
 
+    All times of an item are close to those before it, so that no line can stop the clock of a replay.
+
     Args:
         file: the lines, in UTF-8.
         periods: seconds between frames by modality, for chunks that do not have a `period`.
         on_error: called with the origin (`line 3`) and the message for each line that is not an item. The next line is
             read then.
     """
-    number = 0
+    number, timeline = 0, Timeline()
     while True:
         line = file.readline(MAX_LINE_BYTES + 1)
         if not line:
@@ -51,7 +54,9 @@ def read_items(
         try:
             _check_length(file, line)
             if line.strip():
-                yield parse_item(line, periods, origin)
+                item = parse_item(line, periods, origin)
+                timeline.check(item)
+                yield item
         except ValueError as error:
             on_error(origin, f"{error}. Correct the line.")
 
@@ -75,7 +80,9 @@ def parse_item(line: bytes | str, periods: Mapping[str, float | None], origin: s
         return _parse_words(value, origin)
     fields = _fields(value, ("modality", "timestamp") if kind == BOUND else (), () if kind == BOUND else ("timestamp",))
     modality = _modality(fields) if kind == BOUND else None
-    return Control(str(kind), fields.optional_number("timestamp"), modality, fields.optional_number("arrival"), origin)
+    if kind == BOUND and fields.raw("timestamp") is None:
+        raise ValueError("timestamp must be a finite number of seconds, at least 0, got None")
+    return Control(str(kind), _time(fields, "timestamp"), modality, _time(fields, "arrival"), origin)
 
 
 def _load(line: bytes | str) -> Any:
@@ -88,6 +95,8 @@ def _load(line: bytes | str) -> Any:
         raise ValueError("the line has too many nested brackets") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"the line is not JSON ({error.msg} at column {error.colno})") from None
+    except ValueError:  # of Python itself, which limits the digits of an integer
+        raise ValueError("the line has an integer of too many digits") from None
 
 
 def _check_length(file: BinaryIO, line: bytes) -> None:
@@ -109,16 +118,14 @@ def _parse_frames(value: Mapping[str, Any], periods: Mapping[str, float | None],
     modality = _modality(fields)
     frames = _frames(fields)
     period = fields.optional_number("period")
-    if period is not None and period <= 0:
-        raise ValueError(f"period must be a positive number of seconds, got {period:g}")
-    timestamp = fields.optional_number("timestamp")
-    if period is None:
+    if period is not None and not 0 < period <= MAX_JUMP:
+        raise ValueError(f"period must be a positive number of seconds, at most {MAX_JUMP:g}, got {period:g}")
+    timestamp = _time(fields, "timestamp")
+    if period is None and timestamp is not None:  # without timestamps, frames have no times
         period = periods.get(modality)
     if period is None and timestamp is not None and len(frames) > 1:
         raise ValueError(f"period is missing, and the bundle does not state the rate of {modality}")
-    return FrameChunk(
-        modality, frames, timestamp, period, _mask(fields, len(frames)), fields.optional_number("arrival"), origin
-    )
+    return FrameChunk(modality, frames, timestamp, period, _mask(fields, len(frames)), _time(fields, "arrival"), origin)
 
 
 def _frames(fields: JsonFields) -> Any:
@@ -160,24 +167,35 @@ def _parse_words(value: Mapping[str, Any], origin: str) -> WordChunk:
     if not words:
         raise ValueError("words must be a list with at least one word, got an empty list")
     times = None if fields.raw("times") is None else tuple(_span(item, path) for item, path in fields.array("times"))
-    timestamp = fields.optional_number("timestamp")
+    timestamp = _time(fields, "timestamp")
     if times is not None and len(times) != len(words):
         raise ValueError(f"times must have {len(words)} pairs, one per word, got {len(times)}")
     if times is not None and timestamp is not None:
         raise ValueError("timestamp is for words without times. Remove one of them")
-    return WordChunk(words, times, timestamp, fields.optional_number("arrival"), origin)
+    return WordChunk(words, times, timestamp, _time(fields, "arrival"), origin)
 
 
 def _span(value: Any, path: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise ValueError(f"{path} must be [start, end], got {repr(value)[:40]}")
-    for index, number in enumerate(value):
-        if type(number) not in {float, int} or not math.isfinite(number):
-            raise ValueError(f"{path}[{index}] must be a finite number, got {repr(number)[:40]}")
-    start, end = value
+    start, end = (_check_time(number, f"{path}[{index}]") for index, number in enumerate(value))
     if start > end:
-        raise ValueError(f"{path} must be [start, end] with start <= end, got [{start:g}, {end:g}]")
-    return float(start), float(end)
+        raise ValueError(f"{path} must be [start, end] with start <= end, got [{start:.10g}, {end:.10g}]")
+    return start, end
+
+
+def _time(fields: JsonFields, name: str) -> float | None:
+    """Return a time in seconds that may be null."""
+    value = fields.raw(name)
+    return None if value is None else _check_time(value, fields.path(name))
+
+
+def _check_time(value: Any, path: str) -> float:
+    if type(value) not in {float, int} or not 0 <= value < math.inf:  # also false for NaN
+        raise ValueError(f"{path} must be a finite number of seconds, at least 0, got {repr(value)[:40]}")
+    if value > MAX_TIME:
+        raise ValueError(f"{path} must be in seconds, at most {MAX_TIME:g}, got {repr(value)[:40]}")
+    return float(value)
 
 
 def _modality(fields: JsonFields) -> str:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
 
 from edge_msa_runtime.errors import NothingToPredictError, UsageError
-from edge_msa_runtime.replay.items import BOUND, PREDICT, RESET, Control, FrameChunk, Item
+from edge_msa_runtime.replay.items import BOUND, PREDICT, RESET, Control, Data, FrameChunk, Item
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 COUNTERS_EVERY = 10.0
 """Seconds of stream time between two reports of the counters."""
-MAX_JUMP = 3600.0
-"""Times further ahead of the stream are wrong: the `max_jump` of its streams."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +60,7 @@ class Player:
         self._next_tick = math.inf
         self._next_report = COUNTERS_EVERY
         self._latest_at = -math.inf
+        self._newest = -math.inf  # event time of what arrived
         self._ends: collections.deque[tuple[float, Control]] = collections.deque()  # when they are due
         self._refusal: str | None = None  # why the newest item was refused
         self._is_timed: bool | None = None
@@ -70,6 +69,8 @@ class Player:
 
     def play(self, arrivals: Iterable[Arrival]) -> None:
         """Play all arrivals, then predict once more if something arrived since the last prediction.
+
+        What the stream refuses is reported as an error of its item, and the rest goes on.
 
         Raises:
             InferenceError: the backend failed.
@@ -85,7 +86,7 @@ class Player:
             is_new = self._is_new or bool(self._ends)  # what follows a held end has not been predicted
             self._end_all()
             if is_new:
-                self._predict(max(self._now, self._latest_at))
+                self._predict_or_report(max(self._now, self._latest_at, self._newest))
         finally:
             self._stream.close()
             self._report()
@@ -118,8 +119,8 @@ class Player:
             else:
                 self._next_tick = self._tick_after(due)
                 # While the end of an utterance is held, predictions are of that end.
-                at = min(due, self._ends[0][1].timestamp or due) if self._ends else due
-                self._predict(max(at, self._latest_at))
+                held = self._ends[0][1].timestamp if self._ends else None
+                self._predict_or_report(max(due if held is None else min(due, held), self._latest_at))
         self._pass(moment)
 
     def _pass(self, moment: float) -> None:
@@ -152,22 +153,30 @@ class Player:
             if isinstance(item, Control):
                 self._control(item)
                 return
-            if self._is_timed is None:
-                self._is_timed = item.start is not None
-            self._is_new = True
+            self._push(item)
+        except UsageError as error:
+            self._refusal = str(error)
+
+    def _push(self, item: Data) -> None:
+        was_timed = self._is_timed
+        if was_timed is None:
+            self._is_timed = item.start is not None
+        try:
             if isinstance(item, FrameChunk):
                 self._stream.push(item.modality, item.frames, item.timestamp, period=item.period, valid=item.valid)
             else:
                 self._stream.push_text(list(item.words), item.times, timestamp=item.timestamp)
-        except UsageError as error:
-            self._refusal = str(error)
+        except UsageError:
+            self._is_timed = was_timed
+            raise
+        if self._refusal is not None:  # with an event instead of an error
+            self._is_timed = was_timed
+            return
+        self._is_new = True
+        if item.end is not None:
+            self._newest = max(self._newest, item.end)
 
     def _control(self, item: Control) -> None:
-        if item.timestamp is not None and item.timestamp > self._now + MAX_JUMP:
-            raise UsageError(
-                f"timestamp must be at most {MAX_JUMP:g} s after the time of the stream, {self._now:g} s, "
-                f"got {item.timestamp:g}. Pass seconds."
-            )
         if item.kind == BOUND:
             self._stream.advance(item.modality or "", item.timestamp or 0.0)
         elif item.kind == PREDICT:
@@ -176,7 +185,8 @@ class Player:
             self._end_all()
             self._stream.reset()
             self._before_reset = self._now
-            self._now, self._latest_at, self._is_timed, self._is_new = -math.inf, -math.inf, None, False
+            self._now = self._latest_at = self._newest = -math.inf
+            self._is_timed, self._is_new = None, False
         elif item.timestamp is None or not self._options.hold:
             self._end(item)
         else:
@@ -189,7 +199,13 @@ class Player:
     def _end(self, item: Control) -> None:
         """End an utterance at the time of the message, or at that of the last prediction if it was later."""
         at = self._now if item.timestamp is None else item.timestamp
-        self._predict(max(at, self._latest_at), is_final=True)
+        self._predict_or_report(max(at, self._latest_at), item.origin, is_final=True)
+
+    def _predict_or_report(self, at: float, origin: str = "", *, is_final: bool = False) -> None:
+        try:
+            self._predict(at, is_final=is_final)
+        except UsageError as error:
+            self.report_error(origin or f"prediction at {at:.10g} s", str(error))
 
     def _predict(self, at: float, *, is_final: bool = False) -> None:
         self._is_new = False
@@ -202,7 +218,7 @@ class Player:
         if prediction is None:
             self._status.skipped += 1
             return
-        made = MadePrediction(self._status.seconds, at, is_final, prediction)
+        made = MadePrediction(self._status.seconds, at, self._now, is_final, prediction)
         for observer in self._observers:
             observer.on_prediction(made)
 
@@ -216,20 +232,6 @@ class Player:
         counters = self._stream.counters
         for observer in self._observers:
             observer.on_counters(self._status.seconds, counters)
-
-
-def limit_times(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items. One that is due long after the others arrives now instead, and the stream refuses its time."""
-    newest = -math.inf
-    for item in items:
-        due = item.due
-        if due is not None and newest > -math.inf and due > newest + MAX_JUMP:
-            item = dataclasses.replace(item, arrival=newest)  # noqa: PLW2901
-        elif due is not None:
-            newest = max(newest, due)
-        yield item
-        if isinstance(item, Control) and item.kind == RESET:
-            newest = -math.inf
 
 
 def stamp_arrivals(items: Iterable[Item]) -> Iterator[Item]:

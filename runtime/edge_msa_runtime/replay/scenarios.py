@@ -20,6 +20,7 @@ from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES
 from edge_msa_runtime.replay.items import END_UTTERANCE, RESET, Control, Data, FrameChunk, Item, WordChunk
+from edge_msa_runtime.replay.timeline import MAX_JUMP
 
 UTTERANCE, STREAM = "utterance", "stream"
 _ALL = "all"
@@ -352,8 +353,8 @@ def _parse_faults(value: Mapping[str, Any], path: str) -> Faults:
             )
     return Faults(
         start=_limited(fields, "start"),
-        lag=_limited(fields, "lag"),
-        jitter=_limited(fields, "jitter"),
+        lag=_limited(fields, "lag", MAX_JUMP),
+        jitter=_limited(fields, "jitter", MAX_JUMP),
         loss=_limited(fields, "loss", 1),
         burst_rate=rate,
         burst_length=length,

@@ -25,12 +25,15 @@ class MadePrediction:
     Attributes:
         elapsed: seconds of stream time since the start; unlike `at`, it goes on after a reset.
         at: its moment, in seconds of stream time.
+        made_at: stream time at which it was made. It differs from `at` while the end of an utterance waits for
+            late input, or if the input asked for another moment.
         is_final: whether it ended an utterance.
         prediction: the prediction.
     """
 
     elapsed: float
     at: float
+    made_at: float
     is_final: bool
     prediction: Prediction
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _REFRESH_SECONDS = 0.125
 _BAR_WIDTH = 31
+_SHOWN_SECONDS = 0.005
+"""Shorter times are 0.00 s in a line."""
 
 
 def has_rich() -> bool:
@@ -38,6 +40,8 @@ class LineView(Observer):
         prediction = made.prediction
         ages = " ".join(f"{name[0]} {age:.1f}" for name, age in prediction.ages.items())
         final = "  end of utterance" if made.is_final else ""
+        if abs(made.made_at - made.at) >= _SHOWN_SECONDS:
+            final += f"  made at {made.made_at:.2f} s"
         self._show(
             f"{made.at:10.2f} s  {prediction.subset:3}  {format_result(made):32}  ages {ages} s  "
             f"{prediction.latency_ms:.2f} ms{final}"

@@ -20,9 +20,10 @@ import pytest
 from edge_msa_runtime import load
 from edge_msa_runtime.cli.main import main
 from edge_msa_runtime.cli.stream import parse_seconds
-from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.errors import InferenceError, UsageError
 from edge_msa_runtime.replay import views
 from edge_msa_runtime.replay.player import Player
+from edge_msa_runtime.streams.stream import Stream
 
 
 def line(name: str, rows: Any, timestamp: float | None, **fields: Any) -> str:
@@ -91,7 +92,7 @@ def test_without_json_predictions_and_a_summary_are_printed(
     assert lines[0].lstrip().startswith("0.50 s  av ")
     assert lines[1].endswith("end of utterance")
     assert "2 predictions (av 2), 1 utterances" in lines[2]
-    assert lines[-1] == f"log: {log}. Draw it with: edge-msa report --stream {log}"
+    assert lines[-1] == f"log: {log}. Draw it on a workstation with the toolkit: edge-msa report --stream {log}"
 
 
 def test_malformed_lines_are_named_and_the_rest_goes_on(
@@ -192,6 +193,7 @@ def test_a_scenario_is_a_function_of_its_seed(
         ("FILE --duration 3", "--duration is for the utterances of --data"),
         ("nowhere.jsonl", "nowhere.jsonl is not a file"),
         ("--data nowhere", "nowhere does not exist"),
+        ("FILE --every 1e-9", "--every must be 0 or at least 0.001, got 1e-09"),
         ("FILE --every -1", "--every must be 0 or more, got -1"),
         ("FILE --speed nan", "--speed must be 0 or more, got nan"),
         ("--data DATA --chunk 0", "--chunk must be a positive number, got 0"),
@@ -234,6 +236,83 @@ def test_an_invalid_option_is_one_line(
     assert error.startswith("edge-msa-run: ")
     assert message in error
     assert json_lines.read_bytes() == before
+
+
+BAD_LINES: list[dict[str, Any]] = [
+    {"type": "frames", "modality": "audio", "frames": [[0, 0]], "timestamp": 0, "arrival": -3},
+    {"type": "frames", "modality": "audio", "frames": [[0, 0]], "timestamp": -1},
+    {"type": "frames", "modality": "audio", "frames": [[0, 0]], "timestamp": 10**400},
+    {"type": "frames", "modality": "audio", "frames": [[0, 0]], "timestamp": float("nan")},
+    {"type": "frames", "modality": "audio", "frames": [[0, 0]], "timestamp": "0.1"},
+    {"type": "words", "words": ["a"], "times": [[-2, -1]]},
+    {"type": "words", "words": ["\ud800"], "timestamp": 0.4},
+    {"type": "bound", "modality": "audio", "timestamp": -1},
+    {"type": "predict", "timestamp": -1},
+    {"type": "end_utterance", "arrival": -1},
+]
+
+
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("fields", BAD_LINES)
+def test_a_line_with_a_bad_time_is_named_and_changes_nothing_else(
+    shared_bundle: Path, json_lines: Path, capsys: pytest.CaptureFixture[str], place: int, fields: dict[str, Any]
+) -> None:
+    clean, _ = run_json([shared_bundle, json_lines], capsys)
+    lines = json_lines.read_text("utf-8").splitlines()
+    lines.insert(place, json.dumps(fields))
+    json_lines.write_text("\n".join(lines), "utf-8")
+    log = json_lines.with_suffix(".log")
+    summary, err = run_json([shared_bundle, json_lines, "--log", log], capsys)
+    assert err.startswith(f"note: line {place + 1}: ")
+    assert len(err.splitlines()) == summary["errors"] == 1
+    for name in ("predictions", "utterances", "subsets", "seconds"):
+        assert summary[name] == clean[name]
+    records = [json.loads(text) for text in log.read_text("utf-8").splitlines()]
+    assert [item["origin"] for item in records if item["record"] == "error"] == [f"line {place + 1}"]
+    assert records[-1]["record"] == "summary"
+
+
+def test_the_summary_comes_if_the_backend_fails(
+    shared_bundle: Path, json_lines: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise InferenceError("The backend failed.")
+
+    monkeypatch.setattr(Stream, "end_utterance", fail)
+    log = json_lines.with_suffix(".log")
+    assert main(["stream", str(shared_bundle), str(json_lines), "--json", "--log", str(log)]) == 1
+    captured = capsys.readouterr()
+    summary = json.loads(captured.out)
+    assert (summary["predictions"], summary["failure"]) == (1, "The backend failed.")
+    assert captured.err == "edge-msa-run: The backend failed.\n"
+    assert json.loads(log.read_text("utf-8").splitlines()[-1])["record"] == "summary"
+
+
+def test_an_empty_input_is_one_line_and_json_has_its_summary(
+    shared_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.touch()
+    assert main(["stream", str(shared_bundle), str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert "No frame or word arrived" in captured.err
+    assert main(["stream", str(shared_bundle), str(path), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["predictions"] == 0
+
+
+def test_the_log_is_written_to_a_new_folder_or_the_error_is_one_line(
+    shared_bundle: Path, json_lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "new" / "folder" / "log.jsonl"
+    run_json([shared_bundle, json_lines, "--log", log], capsys)
+    assert log.read_text("utf-8").count('"record":"summary"') == 1
+    if Path("/dev/full").exists():
+        assert main(["stream", str(shared_bundle), str(json_lines), "--log", "/proc/nope/log.jsonl"]) == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert error.startswith("edge-msa-run: Cannot write /proc/nope/log.jsonl")
+        assert "Errno" not in error
 
 
 def test_seconds_are_a_number_or_numbers_by_modality() -> None:

@@ -8,7 +8,9 @@ from edge_msa_runtime.prediction import Prediction
 from edge_msa_runtime.replay.status import MadePrediction
 
 
-def make(at: float, score: float | None, *, is_final: bool = False, **fields: Any) -> MadePrediction:
+def make(
+    at: float, score: float | None, *, made_at: float | None = None, is_final: bool = False, **fields: Any
+) -> MadePrediction:
     """Return a prediction at a time."""
     values: dict[str, Any] = {
         "score": score,
@@ -21,4 +23,4 @@ def make(at: float, score: float | None, *, is_final: bool = False, **fields: An
         "precision": "fp32",
         "latency_ms": 0.5,
     }
-    return MadePrediction(at, at, is_final, Prediction(**{**values, **fields}))
+    return MadePrediction(at, at, at if made_at is None else made_at, is_final, Prediction(**{**values, **fields}))

@@ -91,10 +91,23 @@ WORDS = {"type": "words", "words": ["a"]}
         ({**FRAMES, "frames": [[1], ["x"]]}, r"frames\[1\]\[0\] must be a number or null, got 'x'"),
         ({**FRAMES, "frames": [[True]]}, r"frames\[0\]\[0\] must be a number"),
         ({**FRAMES, "frames": [[10**400]]}, "frames must have numbers below 1e308"),
-        ({**FRAMES, "timestamp": "now"}, "timestamp must be a finite number, got 'now'"),
-        ({**FRAMES, "timestamp": float("nan")}, "timestamp must be a finite number, got nan"),
+        ({**FRAMES, "timestamp": "now"}, "timestamp must be a finite number of seconds, at least 0, got 'now'"),
+        ({**FRAMES, "timestamp": float("nan")}, "timestamp must be a finite number of seconds, at least 0, got nan"),
         ({**FRAMES, "arrival": float("inf")}, "arrival must be a finite number"),
-        ({**FRAMES, "period": 0}, "period must be a positive number of seconds, got 0"),
+        ({**FRAMES, "timestamp": -1}, "timestamp must be a finite number of seconds, at least 0, got -1"),
+        ({**FRAMES, "timestamp": True}, "timestamp must be a finite number of seconds, at least 0, got True"),
+        ({**FRAMES, "timestamp": 10**400}, "timestamp must be in seconds, at most 1e"),
+        ({**FRAMES, "timestamp": 1764434000000}, "timestamp must be in seconds, at most 1e.11, got 1764434000000"),
+        ({**FRAMES, "arrival": -3}, "arrival must be a finite number of seconds, at least 0, got -3"),
+        ({**FRAMES, "arrival": "3"}, "arrival must be a finite number of seconds, at least 0, got '3'"),
+        ({**FRAMES, "timestamp": 9000, "arrival": 1}, "arrival must be at most 3600 s from timestamp, 9000 s, got 1"),
+        ({**FRAMES, "period": 0}, "period must be a positive number of seconds, at most 3600, got 0"),
+        ({**FRAMES, "period": 10**400}, "period must be a finite number"),
+        ({**FRAMES, "period": 4000}, "period must be a positive number of seconds, at most 3600, got 4000"),
+        (
+            {**FRAMES, "timestamp": 1, "period": 3000, "frames": [[1], [1], [1]]},
+            "the time of the last frame must be at most 3600 s from timestamp, 1 s, got 6001",
+        ),
         ({**FRAMES, "valid": [1]}, r"valid\[0\] must be true or false, got 1"),
         ({**FRAMES, "valid": [True, True]}, "valid must have 1 values, one per frame, got 2"),
         (
@@ -107,12 +120,24 @@ WORDS = {"type": "words", "words": ["a"]}
         ({**WORDS, "times": [[0, 1], [1, 2]]}, "times must have 1 pairs, one per word, got 2"),
         ({**WORDS, "times": [[0]]}, r"times\[0\] must be \[start, end\], got \[0\]"),
         ({**WORDS, "times": [[0, None]]}, r"times\[0\]\[1\] must be a finite number"),
+        ({**WORDS, "times": [[-1, 1]]}, r"times\[0\]\[0\] must be a finite number of seconds, at least 0, got -1"),
+        ({**WORDS, "times": [[0, 10**400]]}, r"times\[0\]\[1\] must be in seconds"),
+        (
+            {**WORDS, "times": [[0, 5000]]},
+            r"times\[0\]\[1\] must be at most 3600 s from times\[0\]\[0\], 0 s, got 5000",
+        ),
         ({**WORDS, "times": [[2, 1]]}, r"times\[0\] must be \[start, end\] with start <= end, got \[2, 1\]"),
         ({**WORDS, "times": [[0, 1]], "timestamp": 1}, "timestamp is for words without times"),
         ({"type": "bound", "modality": "audio"}, "timestamp is missing"),
         ({"type": "bound", "timestamp": 1}, "modality is missing"),
         ({"type": "reset", "modality": "audio"}, "modality is not a known field"),
+        ({"type": "bound", "modality": "audio", "timestamp": None}, "timestamp must be a finite number of seconds"),
+        ({"type": "bound", "modality": "audio", "timestamp": -1}, "timestamp must be .* at least 0, got -1"),
         ({"type": "predict", "timestamp": [1]}, "timestamp must be a finite number"),
+        ({"type": "predict", "timestamp": -0.5}, "timestamp must be .* at least 0, got -0.5"),
+        ({"type": "end_utterance", "timestamp": float("nan")}, "timestamp must be .* at least 0, got nan"),
+        ({"type": "reset", "arrival": -1}, "arrival must be .* at least 0, got -1"),
+        ('{"type": "predict", "timestamp": ' + "9" * 5000 + "}", "timestamp must be in seconds|too many digits"),
     ],
 )
 def test_a_malformed_line_is_named_and_the_rest_goes_on(line: Any, message: str) -> None:
@@ -139,3 +164,43 @@ def test_a_line_that_is_not_utf8_or_too_long_is_named(monkeypatch: pytest.Monkey
 def test_a_byte_order_mark_and_windows_line_ends_are_accepted() -> None:
     items, errors = read(b'\xef\xbb\xbf{"type": "reset"}\r\n{"type": "predict"}\r\n')
     assert (len(items), errors) == (2, [])
+
+
+TIMED = {**FRAMES, "timestamp": 10}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({**TIMED, "timestamp": 5000}, "timestamp must be at most 3600 s after the newest time of the stream, 10 s"),
+        ({**TIMED, "arrival": 5000}, "arrival must be at most 3600 s after the newest time of the stream, 10 s"),
+        ({**WORDS, "times": [[1, 5000]]}, r"times\[0\]\[1\] must be at most 3600 s after"),
+        ({**WORDS, "timestamp": 1e9}, "timestamp must be at most 3600 s after .* 10 s, got 1000000000"),
+        ({"type": "bound", "modality": "audio", "timestamp": 1e9}, "timestamp must be at most 3600 s after"),
+        ({"type": "predict", "timestamp": 1e9}, "timestamp must be at most 3600 s after"),
+        ({"type": "end_utterance", "timestamp": 1, "arrival": 1e9}, "arrival must be at most 3600 s after"),
+        ({"type": "reset", "timestamp": 1e9}, "timestamp must be at most 3600 s after"),
+    ],
+)
+def test_a_time_far_from_the_others_is_named_and_does_not_move_them(fields: Any, message: str) -> None:
+    lines = [TIMED, fields, {**TIMED, "timestamp": 3000}, {**TIMED, "timestamp": 6500}]
+    items, errors = read("\n".join(map(json.dumps, lines)).encode())
+    assert [item.timestamp for item in items] == [10, 3000, 6500]
+    ((origin, reported),) = errors
+    assert origin == "line 2"
+    with pytest.raises(ValueError, match=message):
+        raise ValueError(reported)
+
+
+def test_times_may_start_again_after_a_reset_only() -> None:
+    late, early = {**TIMED, "timestamp": 9000}, {**TIMED, "timestamp": 1}
+    _, errors = read("\n".join(map(json.dumps, [late, early])).encode())
+    assert "timestamp must be at most 3600 s before the newest time of the stream, 9000 s, got 1" in errors[0][1]
+    items, errors = read("\n".join(map(json.dumps, [late, {"type": "reset"}, early])).encode())
+    assert (len(items), errors) == (3, [])
+
+
+def test_frames_without_a_timestamp_have_no_period_of_the_bundle() -> None:
+    item = parse(type="frames", modality="audio", frames=[[1], [2]])
+    assert isinstance(item, FrameChunk)
+    assert (item.period, item.due) == (None, None)

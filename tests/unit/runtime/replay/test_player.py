@@ -9,7 +9,7 @@ import pytest
 
 from edge_msa_runtime import Session, load
 from edge_msa_runtime.replay.items import Control, FrameChunk, Item, WordChunk
-from edge_msa_runtime.replay.player import Player, PlayOptions, limit_times, stamp_arrivals
+from edge_msa_runtime.replay.player import Player, PlayOptions, stamp_arrivals
 from edge_msa_runtime.replay.scenarios import PRESETS, arrive, parse_scenario
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
 
@@ -45,7 +45,7 @@ def play(session: Session, items: Iterable[Item], scenario: Any = CLEAN, **optio
     status, recorder = Status(), Recorder()
     stream = {"bad_frames": "drop", **options.pop("stream", {})}
     player = Player(session, PlayOptions(stream=stream, **options), status, [recorder])
-    player.play(arrive(limit_times(stamp_arrivals(items)), scenario, 0))
+    player.play(arrive(stamp_arrivals(items), scenario, 0))
     return status, recorder
 
 
@@ -103,6 +103,7 @@ def test_the_end_of_an_utterance_waits_for_what_is_on_its_way(session: Session, 
     assert final.at == 1.0
     # Until the utterance has ended, predictions are of its end. Then those of the next one follow.
     assert [made.at for made in recorder.made] == pytest.approx([0.5, 1.0, 1.0, 1.0, 2.0])
+    assert [made.made_at for made in recorder.made] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
 
 
 def test_reset_forgets_everything_and_times_may_start_again(session: Session, frames: Callable[..., Any]) -> None:
@@ -133,28 +134,58 @@ def test_what_the_stream_refuses_is_reported_and_the_rest_goes_on(session: Sessi
     bad: list[Item] = [
         FrameChunk("audio", frames("audio", 2), origin="untimed"),
         WordChunk(("hello",), timestamp=0.3, origin="words"),
-        Control("predict", 1e9, origin="far"),
-        Control("bound", 1e9, "audio", origin="bound"),
-        FrameChunk("audio", frames("audio", 2), 1e9, PERIOD, origin="future"),
+        Control("bound", -1.0, "audio", origin="bound"),
+        FrameChunk("audio", frames("audio", 2), -1.0, PERIOD, origin="past"),
         FrameChunk("audio", frames("audio", 2)[:, :1], 0.4, PERIOD, origin="narrow"),
         Control("predict", 0.01, origin="back"),
     ]
     status, recorder = play(session, [*chunks(frames, "audio", count=4), Control("predict", 0.35), *bad], every=0.0)
     clean, reference = play(session, chunks(frames, "audio", count=4), every=0.0)
     assert recorder.made[-1].prediction.outputs == reference.made[-1].prediction.outputs
-    assert [origin for origin, _ in recorder.errors] == ["untimed", "words", "far", "bound", "future", "narrow", "back"]
-    assert status.errors == 7
+    assert [origin for origin, _ in recorder.errors] == ["untimed", "words", "bound", "past", "narrow", "back"]
+    assert status.errors == 6
     audio = status.counters["audio"]
     assert (audio.used, audio.refused) == (clean.counters["audio"].used, 6)
     assert dict(recorder.errors)["narrow"].startswith("audio must be an array of shape (frames, 2), got (2, 1).")
 
 
-def test_a_far_timestamp_does_not_move_the_clock(session: Session, frames: Callable[..., Any]) -> None:
-    far = FrameChunk("audio", frames("audio", 1), 1e12, PERIOD)
-    started = time.monotonic()
-    status, _ = play(session, [*chunks(frames, "audio"), far, *chunks(frames, "audio", start=1.0)])
-    assert status.seconds == pytest.approx(1.8)
-    assert time.monotonic() - started < 5
+@pytest.mark.parametrize(
+    "first",
+    [
+        Control("bound", -1.0, "audio", origin="bad"),
+        FrameChunk("audio", np.zeros((1, 2)), -1.0, PERIOD, origin="bad"),
+        FrameChunk("audio", np.zeros((1, 2)), 0.0, PERIOD, arrival=-3.0, origin="bad"),
+        FrameChunk("audio", np.zeros((1, 1)), origin="bad"),  # without a time, and too narrow
+    ],
+)
+@pytest.mark.parametrize("mode", ["drop", "error"])
+def test_no_step_ends_the_replay(session: Session, frames: Callable[..., Any], first: Item, mode: str) -> None:
+    items = [first, *chunks(frames, "audio"), Control("end_utterance", 1.0)]
+    status, recorder = play(session, items, stream={"bad_frames": mode})
+    assert recorder.made[-1].is_final
+    assert recorder.made[-1].at == 1.0
+    assert recorder.made[-1].prediction.score is not None
+    assert status.errors == len(recorder.errors) > 0
+    assert all(origin == "bad" or origin.startswith("prediction at -") for origin, _ in recorder.errors)
+
+
+def test_a_refused_first_chunk_does_not_decide_whether_the_stream_has_times(
+    session: Session, frames: Callable[..., Any]
+) -> None:
+    narrow = FrameChunk("audio", np.zeros((1, 1)), arrival=0.0)
+    _, recorder = play(session, [narrow, *chunks(frames, "audio", count=8), Control("predict", 0.45)], every=0.0)
+    early = session.predict(audio=frames("audio", 8)[:5])
+    assert recorder.made[-1].at == 0.45
+    _, recorder = play(session, [narrow, *chunks(frames, "audio", count=8, step=8), Control("predict", 0.45)], every=0)
+    assert recorder.made[0].prediction.score == pytest.approx(early.score, abs=1e-5)
+
+
+def test_frames_that_arrive_before_their_times_count_from_then_on(session: Session, frames: Callable[..., Any]) -> None:
+    items = [FrameChunk("audio", frames("audio", 10), 1.0, PERIOD, arrival=0.25)]
+    _, recorder = play(session, items)
+    (made,) = recorder.made
+    assert made.at == pytest.approx(1.9)
+    assert made.prediction.score == pytest.approx(session.predict(audio=frames("audio", 10)).score, abs=1e-5)
 
 
 def test_messages_before_the_first_frame_do_nothing(session: Session) -> None:

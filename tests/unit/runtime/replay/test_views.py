@@ -30,8 +30,10 @@ def test_one_line_per_prediction() -> None:
     view = LineView(Status(), lines.append)
     view.on_prediction(make(2.5, -0.5, label="negative", subset="la", ages={"language": 0.25, "audio": 0.0}))
     view.on_prediction(make(3.0, 0.5, is_final=True))
+    view.on_prediction(make(3.0, 0.25, made_at=3.5))
     assert " ".join(lines[0].split()) == "2.50 s la -0.50 negative ages l 0.2 a 0.0 s 0.50 ms"
     assert lines[1].endswith("end of utterance")
+    assert lines[2].endswith("0.50 ms  made at 3.50 s")
 
 
 def test_an_emotion_is_shown_with_its_probability() -> None:
