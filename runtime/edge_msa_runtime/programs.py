@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import allocate_buffers, padded_size
+from edge_msa_runtime.backends.buffers import allocate_buffers, padded_size
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import MODALITIES
 

@@ -326,6 +326,7 @@ def training_command(data: Path, output: Path) -> list[str]:
     return [sys.executable, "-m", "edge_msa", "train", *options]
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_with_the_same_weights(
     archive: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

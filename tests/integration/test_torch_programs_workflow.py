@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     ("target", "install"),
     [
         ("jetson", "torch==2.8.0 torch-tensorrt==2.8.0 --index-url https://pypi.jetson-ai-lab.io"),
-        ("desktop-nvidia", "torch==2.9.0 torch-tensorrt==2.9.0 --extra-index-url https://download.pytorch.org"),
+        pytest.param(
+            "desktop-nvidia",
+            "torch==2.9.0 torch-tensorrt==2.9.0 --extra-index-url https://download.pytorch.org",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_programs_are_written_without_torch_tensorrt(

@@ -162,6 +162,7 @@ def test_a_modality_without_training_data_is_not_in_the_model(lacks: str, model:
         assert f"{lacks}: ignored, the model was trained without it" in evaluation["notes"]
 
 
+@pytest.mark.slow
 def test_a_bundle_ignores_that_modality_as_well(workspace: Workspace) -> None:
     data = workspace.write(make_dataset(lacking={"train": ("language",)}), "data.npz")
     _, student = workspace.train(data, "hrlf")

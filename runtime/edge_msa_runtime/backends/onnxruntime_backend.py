@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program, allocate_buffers
+from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program
+from edge_msa_runtime.backends.buffers import allocate_buffers
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
 from edge_msa_runtime.vendor_packages import import_package
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_msa_runtime.backends.base import (
-    Backend,
-    BackendOptions,
-    CreateProgram,
-    Program,
-    allocate_buffers,
-    matches_device,
-)
+from edge_msa_runtime.backends.base import Backend, BackendOptions, CreateProgram, Program, matches_device
+from edge_msa_runtime.backends.buffers import allocate_buffers
 from edge_msa_runtime.backends.cache import cache_folder, ensure_writable, graph_digest
 from edge_msa_runtime.errors import BackendUnavailableError, BundleError, InferenceError, first_line
 from edge_msa_runtime.vendor_packages import import_package

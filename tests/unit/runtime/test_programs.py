@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa_runtime.backends.base import Program, allocate_buffers
+from edge_msa_runtime.backends.base import Program
+from edge_msa_runtime.backends.buffers import allocate_buffers
 from edge_msa_runtime.bundle.manifest import ModalitySpec, StateSpec
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.programs import StepProgram, TextEncoderProgram, WindowProgram

@@ -72,6 +72,7 @@ def diverge_if_broken(setup: DistillationSetup, recipe: StudentRecipe, *argument
     return distill_on_setup(setup, recipe, *arguments, **named)
 
 
+@pytest.mark.slow
 def test_a_search_writes_answer_bundles_and_page(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_msa_runtime.backends.base import allocate_buffers, padded_size
+from edge_msa_runtime.backends.buffers import allocate_buffers, padded_size
 
 
 def test_buffers_of_one_type_are_parts_of_one_array() -> None:
