@@ -248,6 +248,7 @@ COMMANDS = {
     ),
     ("edge-msa", "pipeline"): ("--recipe", "recipe.toml", "--data", "data.npz", "--output-dir", "pipeline"),
     ("edge-msa", "demo"): ("--quick",),
+    ("edge-msa", "bench", "streams"): ("demo/bundle-laptop", "--scenario", "lossy", "--utterances", "2"),
     ("edge-msa", "bench", "students"): BENCH,
     ("edge-msa", "bench", "almt"): BENCH,
     ("edge-msa", "bench", "runtime"): ("./bundle", *BENCH),
