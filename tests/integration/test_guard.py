@@ -81,13 +81,18 @@ class Guarded:
     home: Path
     temporary: Path
 
+    @property
+    def cache(self) -> Path:
+        """The folder that `EDGE_MSA_CACHE` names."""
+        return self.work.parent / "cache"
+
     def events(self) -> list[str]:
         """Return requests that would have left the machine, each with its command."""
         return [f"{command}: {line}" for command, line in self._lines() if not line.startswith("create ")]
 
     def foreign_files(self) -> list[str]:
         """Return files that were created outside of the work folder, with their commands."""
-        own = [f"{folder}/" for folder in (self.work, self.temporary, self.work.parent / "guard")]
+        own = [f"{folder}/" for folder in (self.work, self.temporary, self.cache, self.work.parent / "guard")]
         created = [(command, line) for command, line in self._lines() if line.startswith("create ")]
         return [
             f"{command}: {line}"
@@ -119,6 +124,7 @@ def run_guarded(folder: Path, commands: Sequence[tuple[str, ...]]) -> Guarded:
         **{name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "HF_", "TORCH"))},
         "HOME": str(home),
         "TMPDIR": str(temporary),
+        "EDGE_MSA_CACHE": str(folder / "cache"),
         "LD_PRELOAD": str(library),
         "GUARD_LOG": str(log),
         "OMP_NUM_THREADS": "1",
@@ -292,6 +298,7 @@ def test_no_command_leaves_the_machine(guarded: Guarded) -> None:
 def test_no_command_writes_outside_of_its_output(guarded: Guarded) -> None:
     assert guarded.foreign_files() == []
     assert list(guarded.home.rglob("*")) == []
+    assert [path.name for path in guarded.cache.rglob("*")] == ["durations.json"]
 
 
 def test_no_temporary_file_remains(guarded: Guarded) -> None:
