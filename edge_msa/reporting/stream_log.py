@@ -145,6 +145,8 @@ class _Collected:
                     self.errors.append((float(record["elapsed"]), str(record["origin"]), str(record["message"])))
                 case "counters":
                     self._add_counters(record)
+                case "words":
+                    pass
                 case "summary":
                     self.summary = record
                 case _:

@@ -341,8 +341,9 @@ def _events_table(log: StreamLog) -> Table:
 
 def _subtitle(log: StreamLog) -> Iterator[str]:
     header = log.header
-    scenario = header.get("scenario", {})
-    yield f"scenario {scenario.get('name', 'unknown')}, seed {scenario.get('seed', 0)}"
+    scenario = header.get("scenario")
+    if scenario is not None:
+        yield f"scenario {scenario.get('name', 'unknown')}, seed {scenario.get('seed', 0)}"
     yield f"{header.get('backend', '')} {header.get('precision', '')}".strip()
     yield f"played from {header.get('source', 'unknown')}"
 

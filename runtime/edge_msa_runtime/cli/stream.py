@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping
 
 from edge_msa_runtime.cli.common import (
     add_bundle_argument,
@@ -17,14 +16,26 @@ from edge_msa_runtime.cli.common import (
     open_session,
     print_note,
     print_notes,
-    print_result,
     print_warnings,
 )
 from edge_msa_runtime.cli.parser import ARGUMENTS, OPTIONS, STREAM
-from edge_msa_runtime.errors import EdgeMsaError, UsageError
+from edge_msa_runtime.cli.playing import (
+    add_absence_options,
+    add_every_option,
+    add_window_options,
+    check_every,
+    check_number,
+    check_predictions,
+    describe_session,
+    open_log,
+    open_view,
+    parse_seconds,
+    play,
+    print_summary,
+)
+from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.split_names import SPLITS
 from edge_msa_runtime.output_paths import FILE, check_output
-from edge_msa_runtime.text.tokenizer import TRUNCATIONS
 
 if TYPE_CHECKING:
     from edge_msa_runtime.replay.items import Item
@@ -35,8 +46,6 @@ if TYPE_CHECKING:
 
 _STDIN = "-"
 _MODES = ("drop", "mask")
-_SHORTEST_EVERY = 0.001
-"""Seconds that are added to any time of a stream without loss."""
 
 
 def add_parser(commands: Any) -> None:
@@ -103,14 +112,7 @@ def add_parser(commands: Any) -> None:
         metavar="FACTOR",
         help="Factor of real time, for example 1. Default: 0, as fast as possible.",
     )
-    parser.add(
-        OPTIONS,
-        "--every",
-        type=float,
-        default=0.5,
-        metavar="SECONDS",
-        help="Stream time between predictions; 0 to predict only when the input asks for it. Default: 0.5.",
-    )
+    add_every_option(parser, "Stream time between predictions; 0 to predict only when the input asks for it")
     parser.add(
         OPTIONS,
         "--log",
@@ -139,26 +141,8 @@ def _add_stream_options(parser: Any) -> None:
         help="How late frames may come after newer ones of their modality: one number, or language=1,audio=0.1. "
         "The end of an utterance waits for the longest one. Default: 0.",
     )
-    parser.add(
-        STREAM,
-        "--max-gap",
-        metavar="SECONDS",
-        help="Time without data after which a modality is absent: one number, or numbers by modality. Default: never.",
-    )
-    parser.add(
-        STREAM,
-        "--max-age",
-        type=float,
-        metavar="SECONDS",
-        help="Time without data after which a modality is forgotten. Default: never.",
-    )
-    parser.add(
-        STREAM,
-        "--window",
-        type=float,
-        metavar="SECONDS",
-        help="Predict only from frames of this last time, for input without utterances. Default: the utterance.",
-    )
+    add_absence_options(parser, None)
+    add_window_options(parser)
     parser.add(
         STREAM,
         "--bad-frames",
@@ -167,21 +151,6 @@ def _add_stream_options(parser: Any) -> None:
         metavar="NAME",
         help="What to do with chunks that have bad values: drop them, or mask only their bad frames. "
         "One of: drop, mask. Default: drop.",
-    )
-    parser.add(
-        STREAM,
-        "--truncate",
-        choices=TRUNCATIONS,
-        default="end",
-        metavar="NAME",
-        help="What to do with an utterance of too many words: drop its end or its start. One of: end, start, window. "
-        "Default: end.",
-    )
-    parser.add(
-        STREAM,
-        "--no-context",
-        action="store_true",
-        help="Do not use the memory of earlier utterances of the conversation.",
     )
 
 
@@ -206,55 +175,31 @@ def run(options: argparse.Namespace) -> None:
         header = _describe(options, session, play_options, scenario)
         log = None
         if options.log is not None:
-            log = LogWriter(
-                _open_log(Path(options.log), stack), header, flush=bool(options.speed) or options.input == _STDIN
-            )
+            is_live = bool(options.speed) or options.input == _STDIN
+            log = LogWriter(open_log(Path(options.log), stack), header, flush=is_live)
             observers.append(log)
         session.prepare()
         if options.metrics_port is not None:
             _serve(options, header, status, stack)
         if not options.json:
-            observers.append(_open_view(session, header, status, stack))
+            title = f"{header['bundle']}: {session.backend} {session.precision}, scenario {scenario.name}"
+            observers.append(open_view(session, title, status, stack))
         player = Player(session, play_options, status, observers)
         counts: dict[str, Any] = {}
-        interrupted = False
-        failure: EdgeMsaError | None = None
-        try:
-            player.play(_arrivals(source, player, scenario, options.seed, counts))
-        except KeyboardInterrupt:
-            interrupted = True
-        except EdgeMsaError as error:  # raised again after the summary
-            failure = error
+        outcome = play(player, _arrivals(source, player, scenario, options.seed, counts))
         summary = {
             **header,
             **status.to_json(),
             "faults": {name: dict(item) for name, item in counts.items()},
-            "interrupted": interrupted,
-            "failure": None if failure is None else str(failure),
+            **outcome.to_json(),
             "conditions_after": measure_conditions(),
             "log": options.log,
         }
         if log is not None:
             log.finish(summary)
-    _print_summary(summary, status, options)
-    if interrupted:
-        raise KeyboardInterrupt  # `main` prints and exits with the code of the signal
-    if failure is not None:
-        raise failure
-    _check_predictions(status)
-
-
-def _open_log(path: Path, stack: ExitStack) -> IO[str]:
-    """Open the log for writing, in a new folder if it is missing.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return stack.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace"))
-    except OSError as error:
-        raise UsageError(f"Cannot write the log {path} ({error.strerror}). Choose another path.") from error
+    print_summary(summary, status, options, options.log)
+    outcome.raise_error()
+    check_predictions(status, "Check the input and the scenario.")
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -270,22 +215,15 @@ def _check_options(options: argparse.Namespace) -> None:
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name} is for the utterances of --data. Remove it.")
     for name in ("chunk", "duration", "max_age", "window"):
-        _check_seconds(options, name, "a positive number", lambda value: 0 < value < math.inf)
-    for name in ("gap", "speed", "every"):
-        _check_seconds(options, name, "0 or more", lambda value: 0 <= value < math.inf)
-    if 0 < options.every < _SHORTEST_EVERY:
-        raise UsageError(f"--every must be 0 or at least {_SHORTEST_EVERY:g}, got {options.every:g}.")
+        check_number(options, name)
+    for name in ("gap", "speed"):
+        check_number(options, name, zero=True)
+    check_every(options)
     if options.metrics_port is not None and not 0 <= options.metrics_port < 65536:
         raise UsageError(f"--metrics-port must be from 0 to 65535, got {options.metrics_port}.")
     if options.log is not None:
         inputs = [item for item in (options.bundle, options.input, options.data, options.scenario) if item]
         check_output(options.log, FILE, [item for item in inputs if item != _STDIN and Path(item).exists()])
-
-
-def _check_seconds(options: argparse.Namespace, name: str, wanted: str, accepts: Any) -> None:
-    value = getattr(options, name)
-    if value is not None and not accepts(value):
-        raise UsageError(f"--{name.replace('_', '-')} must be {wanted}, got {value:g}.")
 
 
 def _play_options(options: argparse.Namespace) -> PlayOptions:
@@ -305,28 +243,6 @@ def _play_options(options: argparse.Namespace) -> PlayOptions:
         "context": not options.no_context,
     }
     return PlayOptions(options.every, options.speed, hold, stream)
-
-
-def parse_seconds(option: str, text: str) -> float | dict[str, float]:
-    """Return the seconds of an option: one number, or a number by modality.
-
-    Raises:
-        UsageError: the text is neither.
-    """
-    try:
-        if "=" not in text:
-            return _number(text)
-        pairs = [part.partition("=") for part in text.split(",")]
-        return {name.strip(): _number(value) for name, _, value in pairs}
-    except ValueError:
-        raise UsageError(f"{option} must be a number, or NAME=NUMBER separated by commas, got {text!r:.60}.") from None
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise ValueError(text)
-    return value
 
 
 class _Source:
@@ -423,26 +339,10 @@ def _describe(
     options: argparse.Namespace, session: Session, play_options: PlayOptions, scenario: Scenario
 ) -> dict[str, Any]:
     """Return what is played, on what, and how, as plain JSON values."""
-    from edge_msa_runtime.benchmark.conditions import describe_machine, measure_conditions
-
-    manifest = session.manifest
-    task = manifest.task
     return {
-        "bundle": manifest.name,
-        "target": manifest.target,
-        "backend": session.backend,
-        "precision": session.precision,
-        "threads": options.threads,
-        "coverage": options.coverage,
-        "task": {"kind": task.kind, "labels": list(task.labels), "low": task.low, "high": task.high},
-        "modalities": list(manifest.modalities),
+        **describe_session(options, session, play_options),
         "source": options.input or options.data,
         "scenario": {**scenario.to_json(), "seed": scenario.seed if options.seed is None else options.seed},
-        "speed": play_options.speed,
-        "every": play_options.every,
-        "stream": dict(play_options.stream),
-        "machine": describe_machine(),
-        "conditions": measure_conditions(),
     }
 
 
@@ -452,49 +352,3 @@ def _serve(options: argparse.Namespace, header: Mapping[str, Any], status: Statu
     info = {name: str(header[name]) for name in ("bundle", "backend", "precision")}
     port = stack.enter_context(serve_metrics(status, info, options.metrics_port))
     print_note(f"metrics at http://{LOOPBACK}:{port}/metrics")
-
-
-def _open_view(session: Session, header: Mapping[str, Any], status: Status, stack: ExitStack) -> Observer:
-    from edge_msa_runtime.replay.views import LineView, LiveView, has_rich
-
-    if not (sys.stdout.isatty() and has_rich()):
-        return LineView(status, print)
-    task = session.manifest.task
-    scale = None if task.low is None or task.high is None else (task.low, task.high)
-    title = f"{header['bundle']}: {header['backend']} {header['precision']}, scenario {header['scenario']['name']}"
-    return stack.enter_context(LiveView(status, title, scale))
-
-
-def _print_summary(summary: Mapping[str, Any], status: Status, options: argparse.Namespace) -> None:
-    from edge_msa_runtime.replay.status import SHOWN_ERRORS
-    from edge_msa_runtime.replay.views import format_summary
-
-    for origin, message in status.first_errors:
-        print_note(f"{origin}: {message}")
-    if status.errors > SHOWN_ERRORS:
-        print_note(f"{status.errors - SHOWN_ERRORS} more errors of the input are not shown. --log writes all of them.")
-    has_input = any(item.sent for item in status.counters.values())
-    lines = format_summary(summary) if has_input and not options.json else []
-    if lines and options.log is not None:
-        lines.append(
-            f"log: {options.log}. Draw it on a workstation with the toolkit: edge-msa report --stream {options.log}"
-        )
-    print_result(lines, summary, options)
-
-
-def _check_predictions(status: Status) -> None:
-    """Raise an error if nothing was predicted, with the first reason.
-
-    Raises:
-        UsageError: there was no prediction.
-    """
-    if status.predictions:
-        return
-    if status.first_errors:
-        origin, message = status.first_errors[0]
-        reason = f"{origin}: {message}"
-    elif status.recent:
-        reason = status.recent[0][1].message
-    else:
-        reason = "No frame or word arrived. Check the input and the scenario."
-    raise UsageError(f"There was nothing to predict from. {reason}")

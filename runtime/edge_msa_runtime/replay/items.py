@@ -7,6 +7,8 @@ from typing import Any, Union
 
 BOUND, END_UTTERANCE, RESET, PREDICT = "bound", "end_utterance", "reset", "predict"
 CONTROLS = (BOUND, END_UTTERANCE, RESET, PREDICT)
+TIME = "time"
+"""Nothing but time passes. Live input sends it while no device delivers anything; it is not in JSON lines."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +92,8 @@ class Control:
     """A message that is never lost.
 
     Attributes:
-        kind: `bound` (nothing of `modality` before `timestamp` will come), `end_utterance`, `reset` or `predict`.
+        kind: `bound` (nothing of `modality` before `timestamp` will come), `end_utterance`, `reset`,
+            `predict` or `time`.
         timestamp: event time in seconds; None for now.
         modality: the modality of a bound.
         arrival: when it arrives in seconds; None for `timestamp`.

@@ -1,8 +1,8 @@
 """The log of a replayed stream: JSON lines that `edge-msa report --stream` draws.
 
-Every line has a `record`: `stream` (first: what was played, and the conditions), `prediction`, `event`, `error`,
-`counters` (every 10 seconds of stream time, with the memory of the process), and `summary` (last). All but the first
-and the last have `elapsed`, the seconds of stream time since the start.
+Every line has a `record`: `stream` (first: what was played, and the conditions), `prediction`, `words`, `event`,
+`error`, `counters` (every 10 seconds of stream time, with the memory of the process), and `summary` (last). All but the
+first and the last have `elapsed`, the seconds of stream time since the start.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from edge_msa_runtime.process_memory import resident_memory_bytes
 from edge_msa_runtime.replay.status import MadePrediction, Observer
 
 if TYPE_CHECKING:
+    from edge_msa_runtime.replay.items import WordChunk
     from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
 
 VERSION = 1
@@ -28,10 +29,12 @@ class LogWriter(Observer):
         file: an open text file.
         header: fields of the first line.
         flush: whether to flush each prediction to disk, for a replay in real time.
+        words: whether to write the words.
     """
 
-    def __init__(self, file: IO[str], header: Mapping[str, Any], *, flush: bool = False) -> None:
+    def __init__(self, file: IO[str], header: Mapping[str, Any], *, flush: bool = False, words: bool = False) -> None:
         self._file = file
+        self._has_words = words
         self._flush = flush
         self._write("stream", {"version": VERSION, **header})
 
@@ -42,6 +45,11 @@ class LogWriter(Observer):
         if prediction.warnings:
             fields["warnings"] = prediction.warnings
         self._write("prediction", {"elapsed": made.elapsed, "at": made.at, "final": made.is_final, **fields})
+
+    def on_words(self, elapsed: float, words: WordChunk) -> None:
+        """Write words, if they are wanted."""
+        if self._has_words:
+            self._write("words", {"elapsed": elapsed, "words": words.words, "times": words.times})
 
     def on_event(self, elapsed: float, event: StreamEvent) -> None:
         """Write an event."""

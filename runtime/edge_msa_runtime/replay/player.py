@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
 
 from edge_msa_runtime.errors import NothingToPredictError, UsageError
-from edge_msa_runtime.replay.items import BOUND, PREDICT, RESET, Control, Data, FrameChunk, Item
+from edge_msa_runtime.replay.items import BOUND, PREDICT, RESET, TIME, Control, Data, FrameChunk, Item, WordChunk
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
 
 if TYPE_CHECKING:
@@ -32,12 +32,15 @@ class PlayOptions:
         speed: factor of real time; 0 for as fast as possible.
         hold: seconds that the end of an utterance waits for what is still on its way.
         stream: arguments of `Session.create_stream`.
+        awaited: the modalities that it waits for: once a bound of each says that nothing of the utterance will come, it
+            ends before the hold has passed. Empty: it always waits.
     """
 
     every: float = 0.5
     speed: float = 0.0
     hold: float = 0.0
     stream: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    awaited: tuple[str, ...] = ()
 
 
 class Player:
@@ -62,6 +65,7 @@ class Player:
         self._latest_at = -math.inf
         self._newest = -math.inf  # event time of what arrived
         self._ends: collections.deque[tuple[float, Control]] = collections.deque()  # when they are due
+        self._bounds: dict[str, float] = {}
         self._refusal: str | None = None  # why the newest item was refused
         self._is_timed: bool | None = None
         self._is_new = False  # whether something arrived since the last prediction
@@ -175,10 +179,16 @@ class Player:
         self._is_new = True
         if item.end is not None:
             self._newest = max(self._newest, item.end)
+        if isinstance(item, WordChunk):
+            for observer in self._observers:
+                observer.on_words(self._status.seconds, item)
 
     def _control(self, item: Control) -> None:
         if item.kind == BOUND:
             self._stream.advance(item.modality or "", item.timestamp or 0.0)
+            self._bounds[item.modality or ""] = item.timestamp or 0.0
+            while self._ends and self._is_complete(self._ends[0][1]):
+                self._end(self._ends.popleft()[1])
         elif item.kind == PREDICT:
             self._predict(max(self._now, self._latest_at) if item.timestamp is None else item.timestamp)
         elif item.kind == RESET:
@@ -186,11 +196,18 @@ class Player:
             self._stream.reset()
             self._before_reset = self._now
             self._now = self._latest_at = self._newest = -math.inf
-            self._is_timed, self._is_new = None, False
-        elif item.timestamp is None or not self._options.hold:
+            self._is_timed, self._is_new, self._bounds = None, False, {}
+        elif item.kind == TIME:
+            return
+        elif item.timestamp is None or not self._options.hold or self._is_complete(item):
             self._end(item)
         else:
             self._ends.append((max(self._now, item.timestamp + self._options.hold), item))
+
+    def _is_complete(self, end: Control) -> bool:
+        """Return whether the bounds say that nothing from before the end of an utterance will come."""
+        awaited, moment = self._options.awaited, end.timestamp or 0.0
+        return bool(awaited) and all(self._bounds.get(name, -math.inf) >= moment for name in awaited)
 
     def _end_all(self) -> None:
         while self._ends:

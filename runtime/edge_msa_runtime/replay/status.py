@@ -12,6 +12,7 @@ from edge_msa_runtime.replay.percentiles import Percentiles
 
 if TYPE_CHECKING:
     from edge_msa_runtime.prediction import Prediction
+    from edge_msa_runtime.replay.items import WordChunk
     from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
 
 SHOWN_ERRORS = 10
@@ -43,6 +44,9 @@ class Observer:
 
     def on_prediction(self, made: MadePrediction) -> None:
         """Receive a prediction."""
+
+    def on_words(self, elapsed: float, words: WordChunk) -> None:
+        """Receive words that the stream has accepted."""
 
     def on_event(self, elapsed: float, event: StreamEvent) -> None:
         """Receive an event of the stream."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import importlib.util
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping
@@ -10,10 +11,12 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
 
 if TYPE_CHECKING:
+    from edge_msa_runtime.replay.items import WordChunk
     from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
 
 _REFRESH_SECONDS = 0.125
 _BAR_WIDTH = 31
+_SHOWN_WORDS = 12
 _SHOWN_SECONDS = 0.005
 """Shorter times are 0.00 s in a line."""
 
@@ -29,11 +32,19 @@ class LineView(Observer):
     Args:
         status: of the replay.
         show: prints a line.
+        words: whether to print words too.
     """
 
-    def __init__(self, status: Status, show: Callable[[str], object]) -> None:
+    def __init__(self, status: Status, show: Callable[[str], object], *, words: bool = False) -> None:
         self._status = status
         self._show = show
+        self._shows_words = words
+
+    def on_words(self, elapsed: float, words: WordChunk) -> None:
+        """Print words, if they are wanted."""
+        del elapsed
+        if self._shows_words:
+            self._show(f"{words.end or 0.0:10.2f} s  {' '.join(words.words)}")
 
     def on_prediction(self, made: MadePrediction) -> None:
         """Print a prediction."""
@@ -68,6 +79,7 @@ class LiveView(Observer):
         self._title = title
         self._scale = scale
         self._shown = 0.0
+        self._words: collections.deque[str] = collections.deque(maxlen=_SHOWN_WORDS)
         self._live: Any = Live(
             get_renderable=self.render, console=console or Console(), auto_refresh=False, transient=True
         )
@@ -78,6 +90,12 @@ class LiveView(Observer):
 
     def __exit__(self, *error: object) -> None:
         self._live.__exit__(*error)
+
+    def on_words(self, elapsed: float, words: WordChunk) -> None:
+        """Show the newest words."""
+        del elapsed
+        self._words += words.words
+        self._refresh()
 
     def on_prediction(self, made: MadePrediction) -> None:
         """Refresh the table."""
@@ -112,7 +130,8 @@ class LiveView(Observer):
         events = [Text(f"{elapsed:10.1f} s  {event.message}", "dim") for elapsed, event in recent]
         errors = f", {status.errors} errors of the input" if status.errors else ""
         foot = Text(f"{status.predictions} predictions, {status.finals} utterances{errors}")
-        lines = [self._headline(made), Text(self._latency()), Text(), self._table(made), Text(), *events, foot]
+        words = [Text(f"words  {' '.join(self._words)}")] if self._words else []
+        lines = [self._headline(made), *words, Text(self._latency()), Text(), self._table(made), Text(), *events, foot]
         return Panel(Group(*lines), title=Text(self._title), title_align="left", expand=False)
 
     def _table(self, made: MadePrediction | None) -> Any:

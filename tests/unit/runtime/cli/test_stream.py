@@ -19,7 +19,7 @@ import pytest
 
 from edge_msa_runtime import load
 from edge_msa_runtime.cli.main import main
-from edge_msa_runtime.cli.stream import parse_seconds
+from edge_msa_runtime.cli.playing import parse_seconds
 from edge_msa_runtime.errors import InferenceError, UsageError
 from edge_msa_runtime.replay import views
 from edge_msa_runtime.replay.player import Player

@@ -5,6 +5,7 @@ import json
 import math
 from typing import Any
 
+from edge_msa_runtime.replay.items import WordChunk
 from edge_msa_runtime.replay.log import LogWriter
 from edge_msa_runtime.streams.events import StreamEvent, Tally
 from tests.unit.runtime.replay.made_predictions import make
@@ -37,6 +38,14 @@ def test_every_line_is_a_record_of_plain_json() -> None:
     assert counters["counters"]["audio"]["sent"] == 0
     assert counters["memory_bytes"] is None or counters["memory_bytes"] > 1e6
     assert summary["predictions"] == 1
+
+
+def test_words_are_logged_only_if_they_are_wanted() -> None:
+    file = io.StringIO()
+    for has_words in (False, True):
+        LogWriter(file, {}, words=has_words).on_words(1.0, WordChunk(("love",), ((0.5, 0.75),)))
+    assert [item["record"] for item in parse(file.getvalue())] == ["stream", "stream", "words"]
+    assert parse(file.getvalue())[-1]["times"] == [[0.5, 0.75]]
 
 
 def test_a_flushed_log_is_complete_after_each_line() -> None:

@@ -106,6 +106,50 @@ def test_the_end_of_an_utterance_waits_for_what_is_on_its_way(session: Session, 
     assert [made.made_at for made in recorder.made] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
 
 
+def test_a_bound_releases_the_end_of_an_utterance(session: Session, frames: Callable[..., Any]) -> None:
+    items = [
+        *chunks(frames, "audio"),
+        Control("end_utterance", 1.0),
+        Control("bound", 0.8, "language", arrival=1.2),
+        Control("bound", 1.0, "language", arrival=1.6),
+        *chunks(frames, "audio", start=1.7),
+    ]
+    _, recorder = play(session, items, hold=5.0, awaited=("language",))
+    (final,) = [made for made in recorder.made if made.is_final]
+    assert (final.at, final.made_at) == (1.0, 1.6)
+    _, recorder = play(session, items, hold=0.5, awaited=("language",))
+    (final,) = [made for made in recorder.made if made.is_final]
+    assert (final.at, final.made_at) == (1.0, 1.5)
+
+
+def test_time_passes_without_input(session: Session, frames: Callable[..., Any]) -> None:
+    items = [Control("time", 0.0), *chunks(frames, "audio"), Control("time", 3.1)]
+    status, recorder = play(session, items, every=1.0, stream={"max_gap": 10.0})
+    assert [made.at for made in recorder.made] == [1.0, 2.0, 3.0]
+    assert status.seconds == pytest.approx(3.1)
+
+
+def test_observers_receive_the_words_that_the_stream_takes(make_text_bundle: Callable[[str], Path]) -> None:
+    class Words(Observer):
+        heard: list[str]
+
+        def on_words(self, elapsed: float, words: WordChunk) -> None:
+            del elapsed
+            self.heard.extend(words.words)
+
+    observer = Words()
+    observer.heard = []
+    with load(make_text_bundle("table"), "onnxruntime") as text_session:
+        player = Player(text_session, PlayOptions(stream={"bad_frames": "drop"}), Status(), [observer])
+        items = [
+            WordChunk(("love",), ((0.1, 0.4),)),
+            WordChunk(("it",), ((0.5, 0.2),)),
+            WordChunk(("film",), ((1, 2),)),
+        ]
+        player.play(arrive(items, CLEAN, 0))
+    assert observer.heard == ["love", "film"]
+
+
 def test_reset_forgets_everything_and_times_may_start_again(session: Session, frames: Callable[..., Any]) -> None:
     items = [*chunks(frames, "audio", start=50.0), Control("reset"), *chunks(frames, "vision")]
     status, recorder = play(session, items)

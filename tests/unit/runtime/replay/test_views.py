@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge_msa_runtime.replay import views
+from edge_msa_runtime.replay.items import WordChunk
 from edge_msa_runtime.replay.status import MadePrediction, Status
 from edge_msa_runtime.replay.views import LineView, LiveView, draw_bar, format_result, format_summary
 from edge_msa_runtime.streams.events import StreamEvent, Tally
@@ -34,6 +35,15 @@ def test_one_line_per_prediction() -> None:
     assert " ".join(lines[0].split()) == "2.50 s la -0.50 negative ages l 0.2 a 0.0 s 0.50 ms"
     assert lines[1].endswith("end of utterance")
     assert lines[2].endswith("0.50 ms  made at 3.50 s")
+
+
+def test_words_are_shown_if_they_are_wanted() -> None:
+    words = WordChunk(("love", "it"), ((0.1, 0.4), (0.5, 0.75)))
+    lines: list[str] = []
+    LineView(Status(), lines.append).on_words(0.75, words)
+    assert lines == []
+    LineView(Status(), lines.append, words=True).on_words(0.75, words)
+    assert lines == ["      0.75 s  love it"]
 
 
 def test_an_emotion_is_shown_with_its_probability() -> None:
