@@ -78,7 +78,7 @@ class CommandResult:
     def error_line(self) -> str:
         """The error message, which must be one line besides notes and the progress of trainings."""
         assert "Traceback" not in self.err
-        progress = re.compile(r"note:|\w+ epoch \d+/\d+: loss ")
+        progress = re.compile(r"note:|\w+ epoch \d+/\d+: loss |.* \(.* so far\)$")
         lines = [line for line in self.err.splitlines() if not progress.match(line)]
         assert len(lines) == 1, self.err
         assert lines[0].startswith("edge-msa: ")

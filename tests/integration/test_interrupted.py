@@ -154,7 +154,10 @@ def test_an_interrupted_step_leaves_no_output(
 
 
 @pytest.mark.case("F22")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow)],
+)
 def test_every_signal_keeps_the_progress_and_prints_one_line(
     number: signal.Signals, code: int, small_runs: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

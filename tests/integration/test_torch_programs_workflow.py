@@ -59,6 +59,7 @@ def test_programs_are_written_without_torch_tensorrt(
     assert json.loads((output / "programs.json").read_text())["precision"] == "fp16"
 
 
+@pytest.mark.slow
 def test_programs_are_kept_if_compilation_fails(
     small_runs: Path, edge_msa: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

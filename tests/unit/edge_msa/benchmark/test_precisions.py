@@ -121,6 +121,7 @@ def test_an_unknown_latency_is_not_faster() -> None:
 
 
 @pytest.mark.case("F9")
+@pytest.mark.slow
 def test_float16_for_tensorrt_is_measured_on_all_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU, the predictions are those of true float16 arithmetic."""
     dims, lengths, count = {"audio": 5}, {"audio": 6}, 150

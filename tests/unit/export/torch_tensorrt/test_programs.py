@@ -96,6 +96,7 @@ def test_truncated_program_is_a_one_line_error(programs: ProgramSet, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_program_with_other_predictions_is_an_error(
     small_student: Student, small_request: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +126,10 @@ def test_missing_gpu_is_an_error(
     assert not (programs.root / "compiled").exists()
 
 
-@pytest.mark.parametrize(("precision", "dtypes"), [("fp32", {torch.float32}), ("fp16", {torch.float16, torch.float32})])
+@pytest.mark.parametrize(
+    ("precision", "dtypes"),
+    [("fp32", {torch.float32}), pytest.param("fp16", {torch.float16, torch.float32}, marks=pytest.mark.slow)],
+)
 def test_every_program_is_compiled_and_measured(
     programs: ProgramSet,
     small_student: Student,
