@@ -98,7 +98,7 @@ Features = Annotated[
         "--features",
         metavar="FILE",
         help="TOML file that states what computed the features: a table per modality with extractor, version, rate_hz, "
-        "names and units.",
+        "names, units, parameters and model_sha256.",
         show_default="what the data states",
         rich_help_panel=ADVANCED,
     ),

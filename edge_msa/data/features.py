@@ -7,6 +7,7 @@ version = "1.4.2"
 rate_hz = 100
 names = ["F0", "VUV"]
 units = ["Hz", ""]
+parameters = { window_ms = 25 }
 ```
 
 Every field may be missing; see `edge_msa_runtime.features.FeatureSource`.

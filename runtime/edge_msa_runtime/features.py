@@ -15,6 +15,9 @@ from edge_msa_runtime.modalities import MODALITIES
 
 _RATE_TOLERANCE = 0.01  # relative; 29.97 Hz is commonly called 30 Hz
 _SHOWN_NAMES = 4
+_SHOWN_PARAMETERS = 6
+_SHOWN_DIGITS = 12
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"[^\W\d_]+|\d+")  # words and numbers
 
 
@@ -28,6 +31,9 @@ class FeatureSource:
         rate_hz: frames per second. None if unknown, or if frames are not evenly spaced, such as one per word.
         names: name of each feature, in order. Empty if unknown.
         units: unit of each feature, in the same order; an empty text for a feature without a unit. Empty if unknown.
+        parameters: settings of the extractor that change its features, by name: numbers or texts. Empty if unknown.
+        model_sha256: SHA-256 of the extractor's model file, 64 hexadecimal digits. Empty if unknown, or if the
+            extractor has no model file.
     """
 
     extractor: str = ""
@@ -35,6 +41,8 @@ class FeatureSource:
     rate_hz: float | None = None
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    parameters: Mapping[str, float | str] = dataclasses.field(default_factory=dict, hash=False)
+    model_sha256: str = ""
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> FeatureSource:
@@ -51,6 +59,8 @@ class FeatureSource:
             rate_hz=fields.optional_number("rate_hz"),
             names=fields.texts("names"),
             units=fields.texts("units"),
+            parameters=fields.scalar_mapping("parameters"),
+            model_sha256=fields.text("model_sha256").strip().lower(),
         )
         if source.rate_hz is not None and not source.rate_hz > 0:
             raise ValueError(f"{fields.path('rate_hz')} must be a positive number in Hz, got {source.rate_hz}")
@@ -59,10 +69,16 @@ class FeatureSource:
             ("version", (source.version,)),
             ("names", source.names),
             ("units", source.units),
+            ("parameters", [text for item in source.parameters.items() for text in item if isinstance(text, str)]),
         ):
             for text in texts:
                 if not text.isprintable():
                     raise ValueError(f"{fields.path(name)} must be printable text, got {text!r:.60}")
+        if not all(source.parameters):
+            raise ValueError(f"{fields.path('parameters')} must have a name for each value, got an empty name")
+        if source.model_sha256 and not _SHA256.fullmatch(source.model_sha256):
+            digest = source.model_sha256
+            raise ValueError(f"{fields.path('model_sha256')} must be 64 hexadecimal digits, got {digest!r:.80}")
         if not all(source.names) or len(set(source.names)) < len(source.names):
             raise ValueError(f"{fields.path('names')} must be a different name for each feature")
         counts = (len(source.names), len(source.units))
@@ -85,6 +101,13 @@ class FeatureSource:
         if self.is_empty:
             return "unknown"
         parts = [self.title, *([] if self.rate_hz is None else [f"{self.rate_hz:g} Hz"])]
+        if self.parameters:
+            settings = [f"{name}={_format_value(value)}" for name, value in self.parameters.items()]
+            rest = len(settings) - _SHOWN_PARAMETERS
+            more = f" and {rest} more {'parameter' if rest == 1 else 'parameters'}" if rest > 0 else ""
+            parts.append(" ".join(settings[:_SHOWN_PARAMETERS]) + more)
+        if self.model_sha256:
+            parts.append(f"model {self.model_sha256[:_SHOWN_DIGITS]}")
         if self.names:
             units = self.units or ("",) * len(self.names)
             named = [f"{name} ({unit})" if unit else name for name, unit in zip(self.names, units)]
@@ -120,19 +143,28 @@ class FeatureSource:
                 continue
             index = next(index for index, pair in enumerate(zip(expected, actual)) if pair[0] != pair[1])
             found.append(f"{kind} of feature {index}: {actual[index] or 'none'} instead of {expected[index] or 'none'}")
+        for name, value in self.parameters.items():
+            stated = other.parameters.get(name, value)
+            if stated != value:
+                found.append(f"{name}={_format_value(stated)} instead of {name}={_format_value(value)}")
+        if self.model_sha256 and other.model_sha256 and self.model_sha256 != other.model_sha256:
+            digests = (other.model_sha256[:_SHOWN_DIGITS], self.model_sha256[:_SHOWN_DIGITS])
+            found.append("model {} instead of {}".format(*digests))
         return found
 
     def filled_from(self, other: FeatureSource) -> FeatureSource:
         """Return this source with its unknown fields taken from another one, unless that contradicts this one."""
         if self.differences(other):
             return self
-        same = _tokens(self.extractor) == _tokens(other.extractor)
+        is_same = not self.extractor or _tokens(self.extractor) == _tokens(other.extractor)
         return FeatureSource(
             extractor=self.extractor or other.extractor,
-            version=self.version or (other.version if same or not self.extractor else ""),
+            version=self.version or (other.version if is_same else ""),
             rate_hz=self.rate_hz or other.rate_hz,
             names=self.names or other.names,
             units=self.units or other.units,
+            parameters={**(other.parameters if is_same else {}), **self.parameters},
+            model_sha256=self.model_sha256 or (other.model_sha256 if is_same else ""),
         )
 
 
@@ -201,6 +233,10 @@ def mismatch_warning(
 def _agree(title: str, other: str) -> bool:
     """Return whether one title starts with all words and numbers of the other."""
     return all(one == two for one, two in zip(_tokens(title), _tokens(other)))
+
+
+def _format_value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def _tokens(text: str) -> list[str]:

@@ -85,6 +85,10 @@ class JsonFields:
         """An object field with any field names and string values."""
         return {key: _text(item, f"{self.path(name)}.{key}") for key, item in self.mapping(name).items()}
 
+    def scalar_mapping(self, name: str) -> dict[str, float | str]:
+        """An object field with any field names, and finite numbers or strings as values."""
+        return {key: _scalar(item, f"{self.path(name)}.{key}") for key, item in self.mapping(name).items()}
+
 
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str):
@@ -107,6 +111,15 @@ def _number(value: Any, path: str) -> float:
         raise _wrong_type(path, "a finite number", value)
     number: float = value
     return number
+
+
+def _scalar(value: Any, path: str) -> float | str:
+    if isinstance(value, str):
+        return value
+    try:
+        return _number(value, path)
+    except ValueError:
+        raise _wrong_type(path, "a finite number or a string", value) from None
 
 
 def _wrong_type(path: str, expected: str, value: Any) -> ValueError:

@@ -268,6 +268,11 @@ def _format_sources(manifest: Manifest) -> str:
         rate = "" if source.rate_hz is None else f", {source.rate_hz:g} frames per second"
         computed = f"{source.title}{rate}" if source.extractor else f"not stated{rate}"
         lines.append(f"- {name}: {computed}")
+        if source.parameters:
+            settings = (f"{parameter} = {value}" for parameter, value in source.parameters.items())
+            lines.append(f"  - parameters: {', '.join(settings)}")
+        if source.model_sha256:
+            lines.append(f"  - SHA-256 of the model file: {source.model_sha256}")
         units = source.units or ("",) * len(source.names)
         named = [f"{feature} ({unit})" if unit else feature for feature, unit in zip(source.names, units, strict=True)]
         if named:

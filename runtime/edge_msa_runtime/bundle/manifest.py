@@ -16,7 +16,7 @@ from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-SCHEMA = 6
+SCHEMA = 7
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"

@@ -23,7 +23,11 @@ NORMALIZATION = {
     name: Normalization((FRAME_MEAN,) * dim, (FRAME_STD,) * dim, (-20.0,) * dim, (20.0,) * dim)
     for name, dim in DIMS.items()
 }
-FEATURES = {"audio": FeatureSource("COVAREP", "1.4", 100.0, tuple("abcde"), ("Hz", "", "", "dB", ""))}
+FEATURES = {
+    "audio": FeatureSource(
+        "COVAREP", "1.4", 100.0, tuple("abcde"), ("Hz", "", "", "dB", ""), {"window_ms": 25, "method": "SRH"}, "0f" * 32
+    )
+}
 
 TEXT = "I love the films, not it!"
 TEXT_WIDTH, MAX_TOKENS = 16, 20

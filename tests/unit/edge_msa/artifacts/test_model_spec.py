@@ -14,7 +14,7 @@ from edge_msa.errors import DataError, RunError
 from edge_msa_runtime.features import FeatureSource
 
 DIMS = {"language": 3, "audio": 2}
-COVAREP = FeatureSource("COVAREP", "1.4", 100.0, ("F0", "VUV"), ("Hz", ""))
+COVAREP = FeatureSource("COVAREP", "1.4", 100.0, ("F0", "VUV"), ("Hz", ""), {"window_ms": 25.5}, "0f" * 32)
 
 
 def toy(task: Task = MOSI, dims: dict[str, int] | None = None) -> Dataset:

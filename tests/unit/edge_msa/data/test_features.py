@@ -29,7 +29,9 @@ def _toml(folder: Path, text: str) -> Path:
 
 def test_a_toml_file_states_features(tmp_path: Path) -> None:
     text = '[audio]\nextractor = "COVAREP"\nversion = "1.4"\nrate_hz = 100\nnames = ["F0", "VUV"]\nunits = ["Hz", ""]\n'
-    expected = FeatureSource("COVAREP", "1.4", 100, ("F0", "VUV"), ("Hz", ""))
+    text += f'model_sha256 = "{"0F" * 32}"\n[audio.parameters]\nwindow_ms = 25\nwindow = "povey"\n'
+    parameters: dict[str, float | str] = {"window_ms": 25, "window": "povey"}
+    expected = FeatureSource("COVAREP", "1.4", 100, ("F0", "VUV"), ("Hz", ""), parameters, "0f" * 32)
     assert load_features(_toml(tmp_path, text)) == {"audio": expected}
     assert load_features({"audio": {"extractor": "COVAREP", "version": "1.4"}}) == {
         "audio": FeatureSource("COVAREP", "1.4")

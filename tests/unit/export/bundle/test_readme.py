@@ -149,7 +149,8 @@ def test_readme_explains_the_output(laptop_manifest: Manifest, task: TaskSpec, t
 
 def test_readme_says_what_the_features_are(laptop_manifest: Manifest) -> None:
     readme = format_readme(laptop_manifest, WHEEL)
-    assert "- audio: COVAREP 1.4, 100 frames per second\n  - a (Hz), b, c, d (dB), e\n- vision: not stated\n" in readme
+    assert "- audio: COVAREP 1.4, 100 frames per second\n  - parameters: window_ms = 25, method = SRH\n" in readme
+    assert f"  - SHA-256 of the model file: {'0f' * 32}\n  - a (Hz), b, c, d (dB), e\n- vision: not stated\n" in readme
 
 
 def test_readme_says_that_a_demo_is_no_model_for_real_input(laptop_manifest: Manifest) -> None:

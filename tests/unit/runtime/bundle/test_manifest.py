@@ -53,8 +53,8 @@ def test_the_order_of_modalities_does_not_change_a_key() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 9}, "schema must be 6, got 9. Install the edge-msa-runtime wheel from the bundle."),
-        ({"schema": 2}, "schema must be 6, got 2. Install the edge-msa-runtime wheel from the bundle."),
+        ({"schema": 9}, "schema must be 7, got 9. Install the edge-msa-runtime wheel from the bundle."),
+        ({"schema": 2}, "schema must be 7, got 2. Install the edge-msa-runtime wheel from the bundle."),
         ({"surprise": 1}, "surprise is not a known field. Export the bundle again."),
         ({"backends": 3}, "backends must be an array, got 3."),
         ({"modalities": 1.5}, "modalities must be an object, got 1.5."),

@@ -17,6 +17,7 @@ def test_info_describes_the_bundle(shared_bundle: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     description = json.loads(out.splitlines()[-1])
     features: dict[str, Any] = {"extractor": "", "version": "", "rate_hz": None, "names": [], "units": []}
+    features.update(parameters={}, model_sha256="")
     assert description["modalities"]["audio"] == {"dim": 2, "chunk": 5, "window": 15, "features": features}
     assert [backend["name"] for backend in description["backends"]] == ["onnxruntime", "openvino"]
     assert "fake for laptop-x86: sentiment (negative, neutral, positive), 13 files" in out
@@ -93,6 +94,7 @@ def test_info_shows_what_computed_the_features(
     bundle_path = make_bundle()
     modalities = json.loads((bundle_path / "manifest.json").read_text("utf-8"))["modalities"]
     stated = {"extractor": "COVAREP", "version": "1.4", "rate_hz": 100, "names": ["F0", "VUV"], "units": ["Hz", ""]}
+    stated.update({"parameters": {"window_ms": 25}, "model_sha256": "0f" * 32})
     modalities["audio"]["features"] = stated
     seal(bundle_path, {"modalities": modalities})
     assert main(["info", str(bundle_path), "--json"]) == 0
@@ -100,4 +102,4 @@ def test_info_shows_what_computed_the_features(
     assert json.loads(last)["modalities"]["audio"]["features"] == stated
     assert lines[1].startswith("  language")
     assert lines[2].strip() == "features: unknown"
-    assert lines[4].strip() == "features: COVAREP 1.4, 100 Hz, F0 (Hz) VUV"
+    assert lines[4].strip() == "features: COVAREP 1.4, 100 Hz, window_ms=25, model 0f0f0f0f0f0f, F0 (Hz) VUV"

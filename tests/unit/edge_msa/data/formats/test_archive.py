@@ -15,7 +15,7 @@ from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.features import FeatureSource
 
 _NAMES: tuple[SplitName, ...] = ("train", "valid", "test")
-_SOURCE = FeatureSource("COVAREP", "1.4", 12.5, ("F0", "VUV"), ("Hz", ""))
+_SOURCE = FeatureSource("COVAREP", "1.4", 12.5, ("F0", "VUV"), ("Hz", ""), {"window_ms": 25.5}, "0f" * 32)
 
 
 def _dataset(task: Task = MOSI) -> Dataset:
@@ -244,7 +244,7 @@ def test_a_changed_byte_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     write_archive(_dataset(), path)
     content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 0xFF
+    content[content.index(b"header.npy") + 60] ^= 0xFF  # inside the compressed data of the header
     path.write_bytes(content)
     with pytest.raises(DataError):
         open_dataset(path)
