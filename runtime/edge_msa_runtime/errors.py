@@ -11,6 +11,7 @@ EdgeMsaError                        exit code 1
 ├── CacheError                      exit code 1   a backend cache that cannot be written
 ├── ParityError                     exit code 3   golden predictions that differ by more than the tolerance
 ├── BackendUnavailableError         exit code 4   a backend, library or device that this machine does not have
+│   ├── CaptureError                exit code 4   a microphone or camera that cannot be used
 │   └── PackageImportError          exit code 4   a package that is not installed or cannot be imported
 ├── CalibrationError                exit code 1   (edge_msa_calibrate) unusable samples, statistics or graphs
 │   └── GateFailedError             exit code 3   (edge_msa_calibrate) a precision that fails the accuracy gate
@@ -19,6 +20,7 @@ EdgeMsaError                        exit code 1
 │   ├── LintError                   exit code 2   (edge_msa_export) no lint rules for a backend version, or no graph
 │   └── OutputError                 exit code 2   (edge_msa_export) an output folder that may not be replaced
 ├── DataError                       exit code 1   a data file that cannot be loaded or used
+│   └── MediaError                  exit code 1   a sound or video file that cannot be decoded
 ├── RunError                        exit code 1   (edge_msa) a run folder that is damaged or cannot be written
 │   └── RunUsageError               exit code 2   (edge_msa) a path that is not a run of the required kind
 ├── TrainingError                   exit code 1   (edge_msa) a training that diverged
@@ -71,6 +73,13 @@ class DataError(EdgeMsaError):
     """
 
 
+class MediaError(DataError):
+    """A sound or video file is empty, damaged, or not a recording.
+
+    What to do: Copy or record the file again, or convert it. `ffprobe FILE` shows its content.
+    """
+
+
 class BundleError(EdgeMsaError):
     """The bundle does not match its manifest, or its manifest is missing or invalid.
 
@@ -115,6 +124,13 @@ class BackendUnavailableError(EdgeMsaError):
     """
 
     exit_code = 4
+
+
+class CaptureError(BackendUnavailableError):
+    """A microphone or camera does not exist, is in use, may not be used, or stopped.
+
+    What to do: Connect it, close the program that uses it, or allow its use. The message lists the devices.
+    """
 
 
 class PackageImportError(BackendUnavailableError):

@@ -21,6 +21,10 @@ from edge_msa_runtime.errors import PackageImportError, first_line
 _REQUIREMENTS = {
     "tokenizers": "'edge-msa-runtime[text]'",
     "prometheus_client": "'edge-msa-runtime[metrics]'",
+    "av": "'edge-msa-runtime[audio]'",
+    "sounddevice": "'edge-msa-runtime[audio]'",
+    "faster_whisper": "'edge-msa-runtime[asr]'",
+    "ctranslate2": "'edge-msa-runtime[asr]'",
 }
 # Only one thread at a time may replace sys.stderr.
 _LOCK = threading.RLock()

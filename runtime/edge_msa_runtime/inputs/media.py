@@ -1,11 +1,14 @@
-"""Recognize audio and video files, which nothing here reads, to say so."""
+"""Recognize audio and video files where features are expected, to name the commands that read them."""
 
 from __future__ import annotations
 
 from typing import Iterable
 
 _MEDIA = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".m4a", ".aac", ".wav", ".mp3", ".flac", ".ogg", ".opus")
-_HINT = "edge-msa reads features, not audio or video. The guide docs/how-to/own-video.md shows how to compute them. "
+_HINT = (
+    "This command reads features, not audio or video. `edge-msa features extract FOLDER` computes them, and "
+    "`edge-msa-run watch FILE` predicts directly. "
+)
 
 
 def media_hint(names: Iterable[str]) -> str:

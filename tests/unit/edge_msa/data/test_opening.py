@@ -43,7 +43,7 @@ def test_an_unknown_format_lists_the_supported_ones(tmp_path: Path, name: str) -
 
 def test_video_files_point_to_the_guide(tmp_path: Path) -> None:
     (tmp_path / "clip.MP4").touch()
-    guide = r"reads features, not audio or video\. The guide docs/how-to/own-video\.md"
+    guide = "`edge-msa features extract FOLDER` computes them"
     for path in (tmp_path, tmp_path / "clip.MP4"):
         with pytest.raises(UsageError, match=guide):
             open_dataset(path)

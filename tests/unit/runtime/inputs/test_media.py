@@ -8,7 +8,7 @@ from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.files import load_inputs
 from edge_msa_runtime.inputs.samples import open_samples
 
-HINT = "edge-msa reads features, not audio or video. The guide docs/how-to/own-video.md shows how to compute them."
+HINT = "`edge-msa features extract FOLDER` computes them, and `edge-msa-run watch FILE` predicts directly."
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "CLIP.WAV", "a.opus"])

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from edge_msa_runtime.media.pictures import PictureClock
+
+
+def choose(rate: float | None, times: list[float]) -> list[float]:
+    clock = PictureClock(rate)
+    return [time for time in times if clock.choose(time)]
+
+
+def test_a_slow_camera_gives_every_picture_and_a_fast_one_the_first_of_each_tick() -> None:
+    slow = [0, 0.3, 0.65, 1.0]
+    assert choose(15, slow) == slow
+    assert choose(2, [0.1, 0.2, 0.5, 0.7, 1.2, 1.4, 1.5]) == [0.1, 0.5, 1.2, 1.5]
+    assert choose(None, slow) == slow
+
+
+def test_after_a_pause_missed_ticks_give_one_picture() -> None:
+    assert choose(10, [0, 5, 5.01, 5.1]) == [0, 5, 5.1]
