@@ -21,6 +21,7 @@ from edge_msa_runtime.errors import PackageImportError, first_line
 _REQUIREMENTS = {
     "tokenizers": "'edge-msa-runtime[text]'",
     "prometheus_client": "'edge-msa-runtime[metrics]'",
+    "PIL": "'pillow>=10.1'",
     "av": "'edge-msa-runtime[audio]'",
     "sounddevice": "'edge-msa-runtime[audio]'",
     "faster_whisper": "'edge-msa-runtime[asr]'",

@@ -6,6 +6,7 @@ import argparse
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Sequence
 
+from edge_msa_runtime.cli.bench_live import add_live_options, check_live_options, run_live
 from edge_msa_runtime.cli.common import (
     KILOBYTE,
     MEGABYTE,
@@ -70,6 +71,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="Measure the throughput of N streams too: one after the other, and at once. Default: no streams.",
     )
+    add_live_options(parser)
     add_all_option(parser)
     add_session_options(parser)
     parser.set_defaults(run=run)
@@ -77,6 +79,10 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    check_live_options(options)
+    if options.live is not None:
+        run_live(options)
+        return
     from edge_msa_runtime.benchmark.bench import bench_sessions
 
     with ExitStack() as stack:

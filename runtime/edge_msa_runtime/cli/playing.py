@@ -60,15 +60,13 @@ def add_every_option(parser: Parser, text: str = "Stream time between prediction
     parser.add(OPTIONS, "--every", type=float, default=0.5, metavar="SECONDS", help=f"{text}. Default: 0.5.")
 
 
-def add_absence_options(parser: Parser, gap: str | None) -> None:
-    """Add `--max-gap` and `--max-age`. `gap` is the default of the first one."""
+def add_absence_options(parser: Parser, gap: str = "never") -> None:
+    """Add `--max-gap` and `--max-age`. `gap` describes the default of the first one."""
     parser.add(
         STREAM,
         "--max-gap",
         metavar="SECONDS",
-        default=gap,
-        help="Time without data after which a modality is absent: one number, or numbers by modality. "
-        f"Default: {'never' if gap is None else gap}.",
+        help=f"Time without data after which a modality is absent: one number, or numbers by modality. Default: {gap}.",
     )
     parser.add(
         STREAM,

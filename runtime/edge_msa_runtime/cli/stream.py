@@ -141,7 +141,7 @@ def _add_stream_options(parser: Any) -> None:
         help="How late frames may come after newer ones of their modality: one number, or language=1,audio=0.1. "
         "The end of an utterance waits for the longest one. Default: 0.",
     )
-    add_absence_options(parser, None)
+    add_absence_options(parser)
     add_window_options(parser)
     parser.add(
         STREAM,

@@ -131,14 +131,14 @@ def test_time_passes_without_input(session: Session, frames: Callable[..., Any])
 
 def test_observers_receive_the_words_that_the_stream_takes(make_text_bundle: Callable[[str], Path]) -> None:
     class Words(Observer):
-        heard: list[str]
+        words: list[str]
 
         def on_words(self, elapsed: float, words: WordChunk) -> None:
             del elapsed
-            self.heard.extend(words.words)
+            self.words.extend(words.words)
 
     observer = Words()
-    observer.heard = []
+    observer.words = []
     with load(make_text_bundle("table"), "onnxruntime") as text_session:
         player = Player(text_session, PlayOptions(stream={"bad_frames": "drop"}), Status(), [observer])
         items = [
@@ -147,7 +147,7 @@ def test_observers_receive_the_words_that_the_stream_takes(make_text_bundle: Cal
             WordChunk(("film",), ((1, 2),)),
         ]
         player.play(arrive(items, CLEAN, 0))
-    assert observer.heard == ["love", "film"]
+    assert observer.words == ["love", "film"]
 
 
 def test_reset_forgets_everything_and_times_may_start_again(session: Session, frames: Callable[..., Any]) -> None:

@@ -1,0 +1,330 @@
+"""A microphone and a camera as the arrivals of a stream, in real time.
+
+A thread per device computes frames, and another one recognizes words, so that a slow recognizer delays no frame. Sound
+is never dropped between these threads. Pictures are: a camera delivers the newest one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+
+from edge_msa_runtime.errors import CaptureError, EdgeMsaError
+from edge_msa_runtime.live.converter import Converter, word_items
+from edge_msa_runtime.live.word_sources import join_all
+from edge_msa_runtime.replay.items import BOUND, TIME, Control, Item
+from edge_msa_runtime.replay.percentiles import Percentiles
+from edge_msa_runtime.replay.scenarios import Arrival
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.live.word_sources import WordSource
+    from edge_msa_runtime.media.signals import Picture, Sound
+    from edge_msa_runtime.text.words import Word
+
+MICROPHONE, CAMERA = "microphone", "camera"
+RETRY_SECONDS = 2.0
+"""Time between two attempts to open a device that has disappeared."""
+_HEARTBEAT = 0.1
+"""Longest time between two arrivals in seconds."""
+_SILENT_SECONDS = 1.0
+"""Sound that is so late does not hold back the end of an utterance."""
+_PATIENCE = 5.0
+"""A device that delivers nothing for so long, in seconds, has disappeared."""
+_JOIN_SECONDS = 5.0
+
+
+@dataclasses.dataclass
+class DeviceReport:
+    """What became of a device's signals.
+
+    Attributes:
+        name: `microphone` or `camera`.
+        received: blocks of sound or pictures that were used.
+        dropped: blocks or pictures that were not.
+        losses: how often the device disappeared.
+        notes: what was wrong with the signals, one line each.
+        busy_seconds: time spent on computing frames.
+    """
+
+    name: str
+    received: int = 0
+    dropped: int = 0
+    losses: int = 0
+    notes: tuple[str, ...] = ()
+    busy_seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {name: getattr(self, name) for name in ("received", "dropped", "losses")}
+
+
+@dataclasses.dataclass
+class _Device:
+    """A device and what is done with its signals.
+
+    Attributes:
+        report: what became of them.
+        open: opens the device for times since an origin.
+        take: computes items.
+        finish: computes the remaining items.
+        handle: the open device.
+    """
+
+    report: DeviceReport
+    open: Callable[[float], Any]
+    take: Callable[[Any], Sequence[Item]]
+    finish: Callable[[], Sequence[Item]]
+    handle: Any = None
+
+    @property
+    def lost(self) -> int:
+        """Signals that the device itself has dropped since it was opened."""
+        return int(self.handle.dropped if self.report.name == CAMERA else self.handle.lost_blocks)
+
+
+class DeviceInput:
+    """Plays devices until they end, `seconds` have passed, or `close` is called. Use it as a context manager.
+
+    Args:
+        converter: computes the frames.
+        words: delivers words; None without a recognizer.
+        seconds: when to stop; None for never.
+        notice: called with one line when a device disappears or is back, in the thread of the device.
+        on_picture: receives every picture after its frame was computed.
+        retry: seconds between attempts to open a device that has disappeared.
+
+    Attributes:
+        word_delay: from the end of a word to its arrival.
+    """
+
+    def __init__(
+        self,
+        converter: Converter,
+        words: WordSource | None = None,
+        *,
+        seconds: float | None = None,
+        notice: Callable[[str], object] = print,
+        on_picture: Callable[[Picture], object] | None = None,
+        retry: float = RETRY_SECONDS,
+    ) -> None:
+        self._converter = converter
+        self._words = words
+        self._seconds = seconds
+        self._notice = notice
+        self._on_picture = on_picture
+        self._retry = retry
+        self._origin = time.monotonic()
+        self._devices: dict[str, _Device] = {}
+        self._arrived: queue.Queue[Item | BaseException] = queue.Queue()
+        self._sounds: queue.Queue[Sound | None] = queue.Queue()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._sound_until = 0.0
+        self.word_delay = Percentiles()
+
+    def __enter__(self) -> DeviceInput:  # noqa: PYI034 - typing.Self needs Python 3.11
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def add_microphone(self, open_device: Callable[[float], Any]) -> None:
+        """Use a microphone. The function gets the origin of the times, also to open it again."""
+        report = DeviceReport(MICROPHONE)
+        self._devices[MICROPHONE] = _Device(report, open_device, self._take_sound, self._converter.finish_sound)
+
+    def add_camera(self, open_device: Callable[[float], Any]) -> None:
+        """Use a camera."""
+        report = DeviceReport(CAMERA)
+        self._devices[CAMERA] = _Device(report, open_device, self._take_picture, self._converter.finish_pictures)
+
+    def open(self) -> None:
+        """Open the devices, and start to read them.
+
+        Raises:
+            CaptureError: a device cannot be used.
+        """
+        self._origin = time.monotonic()
+        opened: list[Any] = []
+        try:
+            for device in self._devices.values():
+                device.handle = device.open(self._origin)
+                opened.append(device.handle)
+        except BaseException:
+            for handle in opened:
+                handle.close()
+            raise
+        for device in self._devices.values():
+            self._start(self._read, device)
+        if self.has_words:
+            self._start(self._recognize)
+
+    def close(self) -> None:
+        """End the input, and wait for its threads."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+
+    @property
+    def reports(self) -> dict[str, DeviceReport]:
+        """What became of the signals, by device."""
+        return {name: device.report for name, device in self._devices.items()}
+
+    @property
+    def has_words(self) -> bool:
+        """Whether a recognizer listens."""
+        return self._words is not None and MICROPHONE in self._devices
+
+    @property
+    def device_names(self) -> list[str]:
+        """Names of the open devices."""
+        return [str(device.handle.name) for device in self._devices.values()]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was wrong with the signals, one line each."""
+        return tuple(note for report in self.reports.values() for note in report.notes)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._origin
+
+    def describe(self) -> list[str]:
+        """Return a line about each device, and about the words."""
+        lines = []
+        for name, report in self.reports.items():
+            unit = "pictures" if name == CAMERA else "blocks of sound"
+            lost = "" if not report.losses else f", disappeared {report.losses} times"
+            lines.append(f"  {name}: {report.received} {unit} used, {report.dropped} dropped{lost}")
+        if self.word_delay.count:
+            delays = ", ".join(f"{key} {value / 1e3:.2f} s" for key, value in self.word_delay.to_json().items())
+            lines.append(f"  words after their ends: {delays}")
+        return lines
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Yield what arrives, as it arrives. The last utterance ends with the input.
+
+        Raises:
+            EdgeMsaError: a front end or the recognizer failed.
+        """
+        yield Arrival(0.0, Control(TIME))
+        while any(thread.is_alive() for thread in self._threads) or not self._arrived.empty():
+            if self._seconds is not None and self.now >= self._seconds:
+                self._stopping.set()
+            try:
+                arrived = self._arrived.get(timeout=_HEARTBEAT)
+            except queue.Empty:
+                arrived = Control(TIME)
+            if isinstance(arrived, BaseException):
+                raise arrived
+            now = self.now
+            yield Arrival(now, arrived)
+            if now - self._sound_until > _SILENT_SECONDS:
+                for end in self._converter.pass_time(now - _SILENT_SECONDS):
+                    yield Arrival(now, end)
+        now = self.now
+        for item in self._converter.end(now):
+            yield Arrival(now, item)
+
+    def _start(self, run: Callable[..., None], *arguments: Any) -> None:
+        def guarded() -> None:
+            try:
+                run(*arguments)
+            except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+                self._arrived.put(error)
+                self._stopping.set()
+
+        thread = threading.Thread(target=guarded, name=f"edge-msa {run.__name__.strip('_')}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _read(self, device: _Device) -> None:
+        """Read a device, and open it again when it disappears. A recording in its place just ends."""
+        try:
+            while True:
+                problem = self._read_until_lost(device)
+                for item in device.finish():
+                    self._arrived.put(item)
+                if problem is None or not self._open_again(device, problem):
+                    return
+        finally:
+            if device.report.name == MICROPHONE:
+                self._sounds.put(None)
+
+    def _read_until_lost(self, device: _Device) -> EdgeMsaError | None:
+        """Return why the device has disappeared; None if it has ended."""
+        report, dropped, notes = device.report, device.report.dropped, device.report.notes
+        delivered = time.monotonic()
+        try:
+            with device.handle as handle:
+                while not self._stopping.is_set():
+                    signal = handle.read(timeout=_HEARTBEAT)
+                    report.dropped = dropped + device.lost
+                    if signal is None:
+                        if handle.ended:
+                            return None
+                        if time.monotonic() - delivered > _PATIENCE:
+                            return CaptureError(f"{handle.name} has delivered nothing for {_PATIENCE:g} s.")
+                        continue
+                    started = time.perf_counter()
+                    items = device.take(signal)
+                    report.busy_seconds += time.perf_counter() - started
+                    report.received += 1
+                    for item in items:
+                        self._arrived.put(item)
+                    delivered = time.monotonic()
+        except CaptureError as error:
+            return error
+        finally:
+            report.notes = (*notes, *device.handle.notes)
+        return None
+
+    def _open_again(self, device: _Device, problem: EdgeMsaError) -> bool:
+        device.report.losses += 1
+        self._notice(f"{problem} Predictions go on without it. It is tried again every {self._retry:g} s.")
+        while not self._stopping.wait(self._retry):
+            try:
+                device.handle = device.open(self._origin)
+            except EdgeMsaError:
+                continue
+            self._notice(f"{device.handle.name} is back")
+            return True
+        return False
+
+    def _take_sound(self, sound: Sound) -> Sequence[Item]:
+        self._sound_until = sound.end
+        if self.has_words:
+            self._sounds.put(sound)
+        return self._converter.convert_sound(sound)
+
+    def _take_picture(self, picture: Picture) -> Sequence[Item]:
+        items = self._converter.convert_picture(picture)
+        if self._on_picture is not None:
+            self._on_picture(picture)
+        return items
+
+    def _recognize(self) -> None:
+        words = self._words
+        assert words is not None  # noqa: S101 - the thread runs only with words
+        has_ended = False
+        while not has_ended:
+            waiting = [self._sounds.get()]
+            with contextlib.suppress(queue.Empty):  # a recognizer that is late catches up with one long sound
+                while waiting[-1] is not None:
+                    waiting.append(self._sounds.get_nowait())
+            has_ended = waiting[-1] is None
+            for sound in join_all([sound for sound in waiting if sound is not None]):
+                self._send(words.push(sound))
+                self._arrived.put(Control(BOUND, words.known_until(sound.end), "language"))
+        self._send(words.finish())
+
+    def _send(self, words: Sequence[Word]) -> None:
+        for word, item in zip(words, word_items(words)):
+            if word.end is not None:
+                self.word_delay.add(max(0.0, self.now - word.end) * 1e3)
+            self._arrived.put(item)

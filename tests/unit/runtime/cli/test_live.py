@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterable
+
+import pytest
+
+from edge_msa_runtime.cli.main import main
+from edge_msa_runtime.text.words import Word
+from tests.media_files import gray_pictures, tone, write_media
+from tests.unit.runtime.live.stand_ins import use_stand_ins
+from tests.unit.runtime.toy_text import add_text_encoder
+
+pytest.importorskip("av")
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """0.6 seconds of voice, with pictures."""
+    path = tmp_path_factory.mktemp("talk") / "talk.mkv"
+    return write_media(path, sound=tone(0.6), codec="pcm_s16le", pictures=gray_pictures(15))
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_stand_ins(monkeypatch, [Word("love", 0.1, 0.2), Word("it", 0.3, 0.4)])
+
+
+def devices(talk: Path) -> list[str]:
+    return ["--camera", f"file:{talk}", "--microphone", f"file:{talk}"]
+
+
+def run_json(arguments: Iterable[object], capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], list[str]]:
+    code = main(["live", *map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    summary: dict[str, Any] = json.loads(captured.out)
+    return summary, captured.err.splitlines()
+
+
+def test_devices_become_a_timeline(
+    shared_bundle: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, page = tmp_path / "timeline.jsonl", tmp_path / "timeline.html"
+    options = ["--bundle", shared_bundle, "--every", 0.2, "--output", log, "--page", page]
+    summary, _ = run_json([*devices(talk), *options], capsys)
+    assert "av" in summary["subsets"]
+    assert summary["utterances"] == 1
+    assert summary["devices"]["microphone"] == {"received": 6, "dropped": 0, "losses": 0}
+    camera = summary["devices"]["camera"]
+    assert camera["received"] + camera["dropped"] >= 5
+    assert "<h1>file:" in page.read_text("utf-8")
+    assert summary["counters"]["audio"]["used"] == 60
+    records = [json.loads(line)["record"] for line in log.read_text("utf-8").splitlines()]
+    assert records[0] == "stream"
+    assert records[-1] == "summary"
+
+
+def test_either_device_may_be_absent(shared_bundle: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option, subset, name in (("--no-camera", "a", "microphone"), ("--no-microphone", "v", "camera")):
+        summary, _ = run_json([*devices(talk), "--bundle", shared_bundle, option, "--every", 0.2], capsys)
+        assert summary["subsets"].keys() == {subset}
+        assert summary["devices"].keys() == {name}
+
+
+def test_only_what_the_bundle_needs_is_opened(
+    make_bundle: Callable[..., Path], talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle(names=("vision",))
+    arguments = ["--camera", f"file:{talk}", "--microphone", "file:nowhere.wav", "--bundle", bundle, "--every", 0.2]
+    summary, _ = run_json(arguments, capsys)
+    assert summary["devices"].keys() == {"camera"}
+
+
+@pytest.mark.slow
+def test_a_recognizer_hears_words(
+    make_text_bundle: Callable[[str], Path], talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_text_bundle("table")
+    arguments = [*devices(talk), "--bundle", bundle, "--asr", "whisper:stand-in", "--every", "0.2"]
+    assert main(["live", *map(str, arguments)]) == 0
+    out = capsys.readouterr().out
+    assert " s  love\n" in out
+    assert " s  it\n" in out
+    assert "  microphone: 6 blocks of sound used, 0 dropped" in out
+    assert "  words after their ends: p50 " in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to a process")
+def test_an_interrupt_ends_with_the_summary(
+    shared_bundle: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, page = tmp_path / "timeline.jsonl", tmp_path / "timeline.html"
+    options = ["--bundle", shared_bundle, "--every", "0.1", "--output", log, "--page", page]
+
+    def interrupt() -> None:
+        while not log.exists() or "prediction" not in log.read_text("utf-8"):
+            time.sleep(0.02)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    assert main(["live", *map(str, [*devices(talk), *options])]) == 130
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1] == "interrupted"
+    assert "predictions" in captured.out
+    assert json.loads(log.read_text("utf-8").splitlines()[-1])["interrupted"] is True
+    assert page.is_file()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("edge-msa")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--no-camera --no-microphone", "There is nothing to predict from. Leave out --no-camera or --no-microphone."),
+        ("--asr whisper:x --no-microphone", "--asr needs a microphone"),
+        ("--seconds 0", "--seconds must be a positive number, got 0"),
+        ("--thumbnails", "--thumbnails are for the page"),
+        ("--camera file:nowhere.mp4", "nowhere.mp4 does not exist"),
+        ("--camera 99 --no-microphone", "does not exist"),
+        ("--microphone file:nowhere.wav", "nowhere.wav does not exist"),
+        ("--page BUNDLE", "is a folder"),
+        ("--output x.html --page x.html", "Two outputs have the path x.html"),
+        ("WORDS --no-camera", "needs words here, and there are none. Pass --asr."),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(
+    make_bundle: Callable[..., Path],
+    shared_bundle: Path,
+    talk: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+    message: str,
+) -> None:
+    words = options.split()
+    bundle = shared_bundle
+    if "WORDS" in words:
+        bundle = make_bundle(names=("language",))
+        add_text_encoder(bundle, "table")
+        words.remove("WORDS")
+    given = [str(shared_bundle) if word == "BUNDLE" else word for word in words]
+    assert main(["live", "--bundle", str(bundle), *devices(talk), *given]) in {1, 2, 4}
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("edge-msa-run: ")
+    assert message in error
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("edge-msa")]

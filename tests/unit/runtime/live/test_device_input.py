@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from edge_msa_runtime import Session, load
+from edge_msa_runtime.errors import CaptureError, InferenceError
+from edge_msa_runtime.live.converter import Converter
+from edge_msa_runtime.live.device_input import DeviceInput
+from edge_msa_runtime.live.history import History
+from edge_msa_runtime.live.utterances import UtteranceEnds
+from edge_msa_runtime.live.word_sources import RecognizedWords
+from edge_msa_runtime.media.signals import Picture, Sound
+from edge_msa_runtime.replay.player import Player, PlayOptions
+from edge_msa_runtime.replay.status import Status
+from edge_msa_runtime.text.words import Word
+from tests.unit.runtime.live.stand_ins import (
+    AudioStandIn,
+    DeviceStandIn,
+    ListenerStandIn,
+    VisionStandIn,
+    VoiceStandIn,
+    make_pictures,
+    make_sounds,
+)
+
+WORDS = [Word("love", 0.1, 0.3), Word("it", 0.4, 0.5)]
+
+
+@pytest.fixture(scope="module")
+def session(shared_bundle: Path) -> Iterator[Session]:
+    with load(shared_bundle, "onnxruntime") as opened:
+        yield opened
+
+
+def make_input(words: Any = None, vision: Any = None, **options: Any) -> DeviceInput:
+    ends = UtteranceEnds(0.3, 30.0)
+    converter = Converter(AudioStandIn(), vision or VisionStandIn(), VoiceStandIn(), ends)
+    return DeviceInput(converter, words, **options)
+
+
+def play(session: Session, source: DeviceInput) -> tuple[Status, History]:
+    status, history = Status(), History()
+    stream = {"bad_frames": "drop", "max_gap": {"audio": 0.3, "vision": 0.3}}
+    play_options = PlayOptions(every=0.1, stream=stream, hold=0.2)
+    with source:
+        Player(session, play_options, status, [history]).play(source.arrivals())
+    return status, history
+
+
+def test_devices_are_played_until_they_end(session: Session) -> None:
+    source = make_input()
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(0.6, [(0.0, 0.2)]), origin))
+    source.add_camera(lambda origin: DeviceStandIn("cam", make_pictures(0.6), origin))
+    source.open()
+    started = time.monotonic()
+    status, history = play(session, source)
+    assert 0.55 <= time.monotonic() - started < 3
+    assert status.counters["audio"].used == 60
+    assert status.counters["vision"].used == 6
+    assert [item.final.time for item in history.utterances] == pytest.approx([0.5], abs=0.11)
+    assert source.device_names == ["mic", "cam"]
+    assert source.reports["camera"].to_json() == {"received": 6, "dropped": 0, "losses": 0}
+
+
+@pytest.mark.slow
+def test_a_camera_that_disappears_is_absent_and_comes_back(session: Session) -> None:
+    notices: list[str] = []
+    opened: list[DeviceStandIn] = []
+
+    def open_camera(origin: float) -> DeviceStandIn:
+        if len(opened) == 1:  # the first attempt to open it again
+            opened.append(opened[0])
+            raise CaptureError("cam does not exist.")
+        pictures = [Picture(item.time + (1.4 if opened else 0.0), item.pixels) for item in make_pictures(0.5)]
+        opened.append(DeviceStandIn("cam", pictures, origin, fails=not opened))
+        return opened[-1]
+
+    source = make_input(notice=notices.append, retry=0.3)
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(2, [(0.0, 2.0)]), origin))
+    source.add_camera(open_camera)
+    source.open()
+    _, history = play(session, source)
+    assert notices == [
+        "cam stopped. Predictions go on without it. It is tried again every 0.3 s.",
+        "cam is back",
+    ]
+    assert all(device.is_closed for device in opened)
+    assert source.reports["camera"].losses == 1
+    assert {moment.subset for moment in history.moments if 0.95 <= moment.time <= 1.35} == {"a"}
+    assert "av" in {moment.subset for moment in history.moments if moment.time > 1.5}
+    assert "disappeared 1 times" in "\n".join(source.describe())
+
+
+def test_a_device_that_cannot_be_opened_closes_the_others() -> None:
+    opened: list[DeviceStandIn] = []
+
+    def open_microphone(origin: float) -> DeviceStandIn:
+        opened.append(DeviceStandIn("mic", [], origin))
+        return opened[0]
+
+    def open_camera(origin: float) -> DeviceStandIn:
+        raise CaptureError(f"cam does not exist at {origin > 0}.")
+
+    source = make_input()
+    source.add_microphone(open_microphone)
+    source.add_camera(open_camera)
+    with pytest.raises(CaptureError, match="cam does not exist"):
+        source.open()
+    assert opened[0].is_closed
+
+
+@pytest.mark.slow
+def test_words_are_waited_for_at_the_end_of_an_utterance(make_text_bundle: Any) -> None:
+    source = make_input(RecognizedWords(ListenerStandIn(WORDS, delay=0.6)))
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(1.8, [(0.0, 0.6)]), origin))
+    source.open()
+    with load(make_text_bundle("table"), "onnxruntime") as text_session:
+        status, history = Status(), History()
+        options = PlayOptions(every=0.1, hold=30.0, awaited=("language",), stream={"bad_frames": "drop"})
+        with source:
+            Player(text_session, options, status, [history]).play(source.arrivals())
+    assert status.counters["language"].used == 2
+    (utterance,) = history.utterances
+    assert [word.text for word in utterance.words] == ["love", "it"]
+    assert utterance.final.time == pytest.approx(0.9, abs=0.11)
+    assert source.word_delay.count == 2
+    assert 500 < (source.word_delay.percentile(0.5) or 0) < 1500
+
+
+@pytest.mark.slow
+def test_a_slow_front_end_delays_no_sound(session: Session) -> None:
+    class Slow(VisionStandIn):
+        def push(self, picture: Picture) -> Any:
+            time.sleep(0.25)
+            return super().push(picture)
+
+    source = make_input(vision=Slow())
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(1, [(0.0, 1.0)]), origin))
+    source.add_camera(lambda origin: DeviceStandIn("cam", make_pictures(0.5), origin))
+    source.open()
+    status, history = play(session, source)
+    assert status.counters["audio"].used == 100
+    in_time = [moment for moment in history.moments if "a" in moment.subset and moment.time <= 1]
+    assert len(in_time) >= 8
+
+
+@pytest.mark.slow
+def test_it_stops_after_so_many_seconds(session: Session) -> None:
+    source = make_input(seconds=0.4)
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(20, [(0.0, 20.0)]), origin))
+    source.open()
+    status, _ = play(session, source)
+    assert 0.4 <= status.seconds < 2
+    assert status.finals == 1
+
+
+def test_an_error_of_a_front_end_ends_the_input(session: Session) -> None:
+    class Broken(VisionStandIn):
+        def push(self, picture: Picture) -> Any:
+            raise InferenceError(f"the model failed at {picture.time:g} s")
+
+    source = make_input(vision=Broken())
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(20), origin))
+    source.add_camera(lambda origin: DeviceStandIn("cam", make_pictures(1), origin))
+    source.open()
+    with pytest.raises(InferenceError, match="the model failed"):
+        play(session, source)
+
+
+@pytest.mark.slow
+def test_a_microphone_that_is_silent_for_good_does_not_hold_back_the_end(session: Session) -> None:
+    sounds = make_sounds(0.4, [(0.0, 0.4)])
+    assert isinstance(sounds[0], Sound)
+    source = make_input(seconds=2.0)
+    source.add_microphone(lambda origin: DeviceStandIn("mic", sounds, origin))
+    source.add_camera(lambda origin: DeviceStandIn("cam", make_pictures(1.9), origin))
+    source.open()
+    _, history = play(session, source)
+    assert history.utterances[0].final.time < 1.9
