@@ -20,6 +20,7 @@ from edge_msa_runtime.errors import PackageImportError, first_line
 # What pip installs a package with if it is missing; by default its name.
 _REQUIREMENTS = {
     "tokenizers": "'edge-msa-runtime[text]'",
+    "ai_edge_litert": "'edge-msa-runtime[vision]'",
     "prometheus_client": "'edge-msa-runtime[metrics]'",
     "PIL": "'pillow>=10.1'",
     "av": "'edge-msa-runtime[audio]'",
