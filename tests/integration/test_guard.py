@@ -198,7 +198,7 @@ RUN = ("--data", "data.npz", "--recipe", "recipe.toml", "--device", "cpu")
 TEXT = ("--transcripts", "transcripts.csv", "--recipe", "recipe.toml", "--device", "cpu")
 BENCH = ("--repeats", "1")
 
-# In an order in which each command finds what it needs. GRAPH is a graph of the bundle.
+# In an order in which each command finds what it needs. GRAPH is a graph of the bundle, PORT a free port.
 COMMANDS = {
     ("edge-msa", "data", "inspect"): ("data.npz",),
     ("edge-msa", "data", "convert"): ("data.npz", "--output", "copy.npz"),
@@ -264,6 +264,7 @@ COMMANDS = {
     ("edge-msa-run", "verify"): ("bundle", "--all"),
     ("edge-msa-run", "predict"): ("bundle", "--audio", "audio.npy"),
     ("edge-msa-run", "stream"): ("bundle", "--data", "data.npz", "--scenario", "faulty"),
+    ("edge-msa-run", "serve"): ("bundle", "--no-media", "--port", "PORT"),
     ("edge-msa-run", "bench"): ("bundle", "--all", "--repeats", "1", "--warmup", "0"),
     ("edge-msa-run", "build"): ("bundle",),
     ("edge-msa-run", "doctor"): ("bundle",),

@@ -13,7 +13,7 @@ import traceback
 from typing import Sequence
 
 from edge_msa_runtime import __version__
-from edge_msa_runtime.cli import bench, build, doctor, info, live, predict, stream, verify, watch
+from edge_msa_runtime.cli import bench, build, doctor, info, live, predict, serve, stream, verify, watch
 from edge_msa_runtime.cli.common import check_outputs, print_note
 from edge_msa_runtime.cli.help_page import Row
 from edge_msa_runtime.cli.parser import COMMANDS, GENERAL, Parser
@@ -92,7 +92,7 @@ def create_parser() -> Parser:
     )
     parser.placeholders.append("COMMAND")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (info, verify, predict, stream, watch, live, bench, build, doctor):
+    for command in (info, verify, predict, stream, watch, live, serve, bench, build, doctor):
         command.add_parser(commands)
     parser.rows[COMMANDS] = [Row(name, str(child.description)) for name, child in commands.choices.items()]
     version = f"edge-msa-run {__version__}"

@@ -11,7 +11,7 @@ import dataclasses
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 
 from edge_msa_runtime.errors import CaptureError, EdgeMsaError
 from edge_msa_runtime.live.converter import Converter, word_items
@@ -96,6 +96,7 @@ class DeviceInput:
         notice: called with one line when a device disappears or is back, in the thread of the device.
         on_picture: receives every picture after its frame was computed.
         retry: seconds between attempts to open a device that has disappeared.
+        until_closed: whether to go on when no device is left, for items that `put` adds.
 
     Attributes:
         word_delay: from the end of a word to its arrival.
@@ -110,6 +111,7 @@ class DeviceInput:
         notice: Callable[[str], object] = print,
         on_picture: Callable[[Picture], object] | None = None,
         retry: float = RETRY_SECONDS,
+        until_closed: bool = False,
     ) -> None:
         self._converter = converter
         self._words = words
@@ -117,13 +119,14 @@ class DeviceInput:
         self._notice = notice
         self._on_picture = on_picture
         self._retry = retry
+        self._until_closed = until_closed
         self._origin = time.monotonic()
         self._devices: dict[str, _Device] = {}
         self._arrived: queue.Queue[Item | BaseException] = queue.Queue()
         self._sounds: queue.Queue[Sound | None] = queue.Queue()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._sound_until = 0.0
+        self._sound_until = self._recognized_until = 0.0
         self.word_delay = Percentiles()
 
     def __enter__(self) -> DeviceInput:  # noqa: PYI034 - typing.Self needs Python 3.11
@@ -169,6 +172,16 @@ class DeviceInput:
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
 
+    def put(self, items: Iterable[Item]) -> None:
+        """Add items that come from elsewhere, such as typed words. Any thread may call this."""
+        for item in items:
+            self._arrived.put(item)
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Seconds of sound that the recognizer has not processed; 0 without one."""
+        return max(0.0, self._sound_until - self._recognized_until) if self.has_words else 0.0
+
     @property
     def reports(self) -> dict[str, DeviceReport]:
         """What became of the signals, by device."""
@@ -213,7 +226,7 @@ class DeviceInput:
             EdgeMsaError: a front end or the recognizer failed.
         """
         yield Arrival(0.0, Control(TIME))
-        while any(thread.is_alive() for thread in self._threads) or not self._arrived.empty():
+        while self._is_open() or not self._arrived.empty():
             if self._seconds is not None and self.now >= self._seconds:
                 self._stopping.set()
             try:
@@ -230,6 +243,11 @@ class DeviceInput:
         now = self.now
         for item in self._converter.end(now):
             yield Arrival(now, item)
+
+    def _is_open(self) -> bool:
+        if self._until_closed:
+            return not self._stopping.is_set()
+        return any(thread.is_alive() for thread in self._threads)
 
     def _start(self, run: Callable[..., None], *arguments: Any) -> None:
         def guarded() -> None:
@@ -320,6 +338,7 @@ class DeviceInput:
             has_ended = waiting[-1] is None
             for sound in join_all([sound for sound in waiting if sound is not None]):
                 self._send(words.push(sound))
+                self._recognized_until = sound.end
                 self._arrived.put(Control(BOUND, words.known_until(sound.end), "language"))
         self._send(words.finish())
 

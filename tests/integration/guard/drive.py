@@ -9,11 +9,15 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
+import socket
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 EVENTS = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"}
 LOCAL = ("127.", "::1", "localhost", "0.0.0.0")  # noqa: S104 - nothing is bound
@@ -53,6 +57,39 @@ def shrink_benchmarks() -> None:
     random_bundles.FRAMES, random_bundles.CONFIG = 8, StudentConfig({"audio": 5}, width=8)
 
 
+def find_port() -> int:
+    """Return a free TCP port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def use_server(port: int) -> None:
+    """Ask a server for its pages and a prediction when it listens, then end it with Ctrl-C."""
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(600):
+        try:
+            urlopen(address).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps({"audio": [[0.0] * 16] * 4}).encode()
+    with urlopen(Request(f"{address}/predict", body, headers)) as response:  # noqa: S310 - our server
+        print(response.read().decode())
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def run_server(arguments: list[str]) -> int:
+    """Run the server until it is ended, and return 0 if it exits as after Ctrl-C."""
+    from edge_msa_runtime.cli import main
+
+    port = int(arguments[arguments.index("--port") + 1])
+    threading.Thread(target=use_server, args=(port,), daemon=True).start()
+    code = main(arguments)
+    return 0 if code == 128 + signal.SIGINT else code
+
+
 def run(program: str, arguments: list[str]) -> int:
     """Run one command and return its exit code, or -1 if it raised an error."""
     if program == "python":
@@ -62,6 +99,8 @@ def run(program: str, arguments: list[str]) -> int:
         from edge_msa.cli import run as run_toolkit
 
         return run_toolkit(arguments)
+    if "--port" in arguments and arguments[arguments.index("--port") + 1] != "0":
+        return run_server(arguments)
     from edge_msa_runtime.cli import main
 
     return main(arguments)
@@ -73,6 +112,7 @@ def drive(commands: list[list[str]]) -> list[int]:
     for program, *parts in commands:
         graphs = sorted(Path("bundle").rglob("*.onnx"))
         arguments = [str(graphs[0]) if part == "GRAPH" else part for part in parts]
+        arguments = [str(find_port()) if part == "PORT" else part for part in arguments]
         record(f"command {program} {' '.join(arguments)}")
         print("$", program, *arguments, flush=True)
         started = time.process_time()

@@ -1,0 +1,42 @@
+"""How much the web application accepts, so that no client can fill the memory or keep others out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+MEGABYTE = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Limits of the web application.
+
+    Attributes:
+        clients: live streams at the same time, one per browser.
+        uploads: media files that are read at the same time.
+        connections: connections at the same time, those of `clients` included.
+        json_bytes: body of a request with JSON.
+        media_bytes: uploaded media file.
+        media_seconds: length of an uploaded media file.
+        message_bytes: message of a live stream: up to a second of sound, or a picture.
+        picture_pixels: width times height of a picture.
+        start_seconds: time until a live stream must have started.
+        idle_seconds: time after which a live stream without messages ends.
+        body_seconds: time in which a request must arrive.
+        sound_seconds: sound that may wait to be processed. The browser waits to send more.
+        pictures: pictures that may wait to be processed. Older ones are dropped.
+    """
+
+    clients: int = 4
+    uploads: int = 2
+    connections: int = 64
+    json_bytes: int = 16 * MEGABYTE
+    media_bytes: int = 200 * MEGABYTE
+    media_seconds: float = 600.0
+    message_bytes: int = 2 * MEGABYTE
+    picture_pixels: int = 4_000_000
+    start_seconds: float = 10.0
+    idle_seconds: float = 60.0
+    body_seconds: float = 120.0
+    sound_seconds: float = 5.0
+    pictures: int = 2

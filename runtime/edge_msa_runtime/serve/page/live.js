@@ -1,0 +1,578 @@
+// The live page: sends sound and pictures to the server that it came from, and draws the predictions.
+"use strict";
+
+const SOUND = 1;
+const PICTURE = 2;
+const HEADER_BYTES = 16;
+const SHOWN_SECONDS = 60;
+const MAX_BUFFERED = 500000; // bytes that wait to be sent; above it, pictures are dropped
+const MAX_DRIFT = 0.1; // seconds between the clocks of sound and pictures
+const PICTURE_SIZE = 640; // pixels of the longer side
+const SVG = "http://www.w3.org/2000/svg";
+
+const find = (id) => document.getElementById(id);
+let bundle = null;
+let live = null;
+let shown = null;
+
+// ---------------------------------------------------------------- inputs
+
+class Live {
+  constructor(inputs) {
+    this.inputs = inputs;
+    this.started = 0;
+    this.tracks = [];
+    this.context = null;
+    this.socket = null;
+    this.isReady = false;
+    this.isClosing = false;
+    this.pictures = { sent: 0, dropped: 0 };
+    this.nextPicture = 0;
+    this.isEncoding = false;
+    this.offset = null; // seconds to add to the time of the sound, to get the time of the page
+    this.earliest = Infinity;
+    this.blocks = 0;
+  }
+
+  now() {
+    return (performance.now() - this.started) / 1000;
+  }
+
+  async open() {
+    const { microphone, camera } = this.inputs;
+    if (microphone || camera) {
+      await this.openMedia(microphone, camera);
+    }
+    await this.connect();
+  }
+
+  async openMedia(microphone, camera) {
+    if (!navigator.mediaDevices || !window.isSecureContext) {
+      throw new Error("The browser allows camera and microphone only on localhost or over HTTPS. Open the page there.");
+    }
+    const stream = await navigator.mediaDevices.getUserMedia({
+      audio: microphone && {
+        channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false,
+      },
+      video: camera && { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } },
+    });
+    this.tracks = stream.getTracks();
+    for (const track of this.tracks) {
+      track.addEventListener("ended", () => tell(`The ${track.kind === "audio" ? "microphone" : "camera"} stopped.`));
+    }
+    if (microphone) {
+      this.context = new AudioContext();
+      await this.context.audioWorklet.addModule("recorder.js");
+      await this.context.resume();
+      const source = this.context.createMediaStreamSource(new MediaStream(stream.getAudioTracks()));
+      this.recorder = new AudioWorkletNode(this.context, "recorder", { numberOfOutputs: 0 });
+      this.recorder.port.onmessage = (event) => this.sendSound(event.data);
+      source.connect(this.recorder);
+    }
+    if (camera) {
+      const preview = find("preview");
+      preview.srcObject = new MediaStream(stream.getVideoTracks());
+      preview.hidden = false;
+      await preview.play();
+      this.canvas = document.createElement("canvas");
+      this.waitForPicture();
+    }
+  }
+
+  connect() {
+    const address = new URL("live", location.href);
+    address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    this.socket = new WebSocket(address);
+    this.socket.binaryType = "arraybuffer";
+    return new Promise((resolve, reject) => {
+      let reason = "";
+      this.socket.onopen = () => {
+        this.started = performance.now();
+        const rate = this.context && this.context.sampleRate;
+        this.send({ type: "start", sound_rate: rate, pictures: this.inputs.camera, words: this.inputs.words });
+      };
+      this.socket.onmessage = (event) => {
+        const message = JSON.parse(event.data);
+        if (message.type === "ready") {
+          this.isReady = true;
+          resolve();
+        } else if (message.type === "error") {
+          reason = message.message;
+          tell(reason, true);
+        } else {
+          receive(message);
+        }
+      };
+      this.socket.onclose = () => {
+        reject(new Error(reason || "The server refused the connection."));
+        if (!this.isClosing && this.isReady) {
+          stop(reason || "The connection to the server ended.");
+        }
+      };
+    });
+  }
+
+  send(message) {
+    if (this.socket && this.socket.readyState === WebSocket.OPEN) {
+      this.socket.send(JSON.stringify(message));
+    }
+  }
+
+  sendMedia(kind, time, content) {
+    const message = new Uint8Array(HEADER_BYTES + content.byteLength);
+    const header = new DataView(message.buffer);
+    header.setUint8(0, kind);
+    header.setFloat64(8, Math.max(0, time), true);
+    message.set(content, HEADER_BYTES);
+    this.socket.send(message);
+  }
+
+  sendSound({ time, samples }) {
+    if (!this.isReady || this.socket.readyState !== WebSocket.OPEN) {
+      this.offset = null;
+      return;
+    }
+    const late = this.now() - time - samples.length / this.context.sampleRate;
+    if (this.offset === null) {
+      this.offset = late;
+    }
+    this.earliest = Math.min(this.earliest, late);
+    this.blocks += 1;
+    if (this.blocks === 50) {
+      if (Math.abs(this.earliest - this.offset) > MAX_DRIFT) {
+        this.offset = this.earliest;
+      }
+      this.blocks = 0;
+      this.earliest = Infinity;
+    }
+    this.sendMedia(SOUND, time + this.offset, new Uint8Array(samples.buffer));
+  }
+
+  waitForPicture() {
+    const preview = find("preview");
+    const next = (_, metadata) => {
+      if (this.isClosing) {
+        return;
+      }
+      const taken = metadata && (metadata.captureTime || metadata.presentationTime || metadata.expectedDisplayTime);
+      this.takePicture(preview, taken || performance.now());
+      this.waitForPicture();
+    };
+    if (preview.requestVideoFrameCallback) {
+      preview.requestVideoFrameCallback(next);
+    } else {
+      setTimeout(next, 1000 / (2 * bundle.picture_rate));
+    }
+  }
+
+  takePicture(preview, taken) {
+    const time = Math.min((taken - this.started) / 1000, this.now());
+    if (!this.isReady || time < this.nextPicture || !preview.videoWidth) {
+      return;
+    }
+    this.nextPicture = (Math.floor(time * bundle.picture_rate + 1e-6) + 1) / bundle.picture_rate;
+    if (this.isEncoding || this.socket.bufferedAmount > MAX_BUFFERED) {
+      this.pictures.dropped += 1;
+      return;
+    }
+    const scale = Math.min(1, PICTURE_SIZE / Math.max(preview.videoWidth, preview.videoHeight));
+    this.canvas.width = Math.round(preview.videoWidth * scale);
+    this.canvas.height = Math.round(preview.videoHeight * scale);
+    this.canvas.getContext("2d", { alpha: false }).drawImage(preview, 0, 0, this.canvas.width, this.canvas.height);
+    this.isEncoding = true;
+    this.canvas.toBlob(async (blob) => {
+      const content = blob && new Uint8Array(await blob.arrayBuffer());
+      this.isEncoding = false;
+      if (content && this.socket.readyState === WebSocket.OPEN) {
+        this.sendMedia(PICTURE, time, content);
+        this.pictures.sent += 1;
+      }
+    }, "image/jpeg", 0.9);
+  }
+
+  close() {
+    this.isClosing = true;
+    if (this.socket) {
+      this.socket.close();
+    }
+    if (this.recorder) {
+      this.recorder.port.onmessage = null;
+      this.recorder.disconnect();
+    }
+    if (this.context) {
+      this.context.close();
+    }
+    for (const track of this.tracks) {
+      track.stop();
+    }
+    const preview = find("preview");
+    preview.hidden = true;
+    preview.srcObject = null;
+  }
+}
+
+// ---------------------------------------------------------------- messages
+
+function tell(text, isError = false) {
+  find("message").textContent = text;
+  find("message").classList.toggle("error", isError);
+}
+
+function receive(message) {
+  if (message.type === "prediction") {
+    shown.predictions.push(message);
+    shown.latest = message;
+    shown.received = live.now();
+    showPrediction(message);
+  } else if (message.type === "words") {
+    showWords(message);
+  } else if (message.type === "status") {
+    shown.status = message;
+  } else if (message.type === "note") {
+    tell(message.message);
+  }
+  draw();
+}
+
+function showPrediction(message) {
+  const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+  find("label").textContent = (message.label || "score") + (message.final ? " (end of utterance)" : "");
+  if (message.score === null) {
+    const [name, value] = Object.entries(message.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
+    find("score").textContent = `${name} ${Math.round(100 * value)} %`;
+    find("label").textContent = "most probable emotion";
+  } else {
+    find("score").textContent = signed(message.score);
+  }
+  find("interval").textContent = message.interval
+    ? `${Math.round(100 * bundle.coverage)} % interval ${signed(message.interval[0])} to ${signed(message.interval[1])}`
+    : "";
+  if (message.warnings.length) {
+    tell(message.warnings.join(" "));
+  }
+  if (message.final) {
+    for (const part of find("words").querySelectorAll("span")) {
+      part.className = "past";
+    }
+  }
+}
+
+function showWords(message) {
+  const words = find("words");
+  const part = document.createElement("span");
+  part.textContent = `${message.words.join(" ")} `;
+  words.append(part);
+  while (words.childNodes.length > 200) {
+    words.firstChild.remove();
+  }
+  words.scrollTop = words.scrollHeight;
+}
+
+// ---------------------------------------------------------------- figures and chart
+
+function draw() {
+  drawModalities();
+  drawFigures();
+  drawChart();
+}
+
+function drawModalities() {
+  const latest = shown && shown.latest;
+  const items = Object.keys(bundle.modalities).map((name) => {
+    const item = document.createElement("li");
+    const title = document.createElement("b");
+    const detail = document.createElement("span");
+    title.textContent = name;
+    const age = latest && latest.ages[name];
+    const isUsed = Boolean(latest) && latest.subset.includes(name[0]);
+    item.className = isUsed ? "used" : "";
+    const missing = latest && latest.masked[name] ? `, ${Math.round(100 * latest.masked[name])} % missing` : "";
+    detail.textContent = age === undefined || age === null ? "absent" : `${isUsed ? "used" : "absent"}, ${age.toFixed(1)} s old${missing}`;
+    item.append(title, detail);
+    return item;
+  });
+  find("modalities").replaceChildren(...items);
+}
+
+function drawFigures() {
+  const rows = [];
+  if (shown) {
+    const latest = shown.latest;
+    rows.push(["time", live ? `${live.now().toFixed(0)} s` : "stopped"]);
+    if (latest) {
+      rows.push(["model", `${latest.latency_ms.toFixed(1)} ms, ${latest.subset} on ${bundle.backend} at ${bundle.precision}`]);
+      rows.push(["newest input to prediction", `${Math.max(0, 1000 * (shown.received - newestInput(latest))).toFixed(0)} ms`]);
+    }
+    const status = shown.status;
+    if (status) {
+      if (status.pictures.received) {
+        const dropped = status.pictures.dropped + shown.pictures.dropped;
+        rows.push(["pictures", `${status.pictures.received - status.pictures.dropped} used, ${dropped} dropped to keep real time`]);
+      }
+      if (status.sound_seconds) {
+        rows.push(["sound", `${status.sound_seconds.toFixed(0)} s, ${status.waiting_seconds.toFixed(1)} s waiting`]);
+      }
+      for (const [name, count] of Object.entries(status.counters)) {
+        const unused = ["late", "duplicate", "overflow", "refused", "missing"].filter((kind) => count[kind]);
+        const rest = unused.map((kind) => `, ${count[kind]} ${kind}`).join("");
+        const masked = count.masked ? `, ${count.masked} masked` : "";
+        rows.push([name, `${count.used} frames used${masked}${rest}`]);
+      }
+    }
+  }
+  find("figures").replaceChildren(...rows.flatMap(([name, value]) => {
+    const term = document.createElement("dt");
+    const detail = document.createElement("dd");
+    term.textContent = name;
+    detail.textContent = value;
+    return [term, detail];
+  }));
+}
+
+function newestInput(prediction) {
+  const ages = Object.values(prediction.ages);
+  return prediction.at - (ages.length ? Math.min(...ages) : 0);
+}
+
+function element(name, attributes, text) {
+  const created = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) {
+    created.setAttribute(key, value);
+  }
+  if (text !== undefined) {
+    created.textContent = text;
+  }
+  return created;
+}
+
+function drawChart() {
+  const chart = find("chart");
+  const width = chart.clientWidth;
+  const height = chart.clientHeight;
+  const task = bundle.task;
+  const isEmotions = task.kind === "emotions";
+  const end = Math.max(SHOWN_SECONDS, live ? live.now() : shown && shown.latest ? shown.latest.at : 0);
+  const begin = end - SHOWN_SECONDS;
+  const points = shown ? shown.predictions.filter((item) => item.at >= begin) : [];
+  if (shown) {
+    shown.predictions = shown.predictions.filter((item) => item.at >= begin - 5);
+  }
+  const [low, high] = chartScale(task, points, isEmotions);
+  const left = 34;
+  const bottom = height - 36;
+  const x = (time) => left + ((time - begin) / SHOWN_SECONDS) * (width - left - 8);
+  const y = (value) => 8 + ((high - Math.min(high, Math.max(low, value))) / (high - low)) * (bottom - 8);
+  const parts = [];
+  for (const value of isEmotions ? [0, 0.5, 1] : [low, (low + high) / 2, high]) {
+    const kind = !isEmotions && value === 0 ? "zero" : "grid";
+    parts.push(element("line", { class: kind, x1: left, x2: width - 8, y1: y(value), y2: y(value) }));
+    parts.push(element("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, String(Math.round(100 * value) / 100)));
+  }
+  for (let time = Math.ceil(begin / 15) * 15; time <= end; time += 15) {
+    const anchor = x(time) > width - 24 ? "end" : "middle";
+    parts.push(element("text", { x: anchor === "end" ? width - 2 : x(time), y: height - 4, "text-anchor": anchor }, `${time} s`));
+  }
+  for (const utterance of splitUtterances(points)) {
+    const last = utterance[utterance.length - 1];
+    if (isEmotions) {
+      task.labels.forEach((name, index) => {
+        const path = utterance.map((item) => `${x(item.at)},${y(item.probabilities[name])}`).join(" ");
+        parts.push(element("polyline", { class: `line c${index % 6}`, points: path }));
+      });
+    } else {
+      const band = utterance.filter((item) => item.interval);
+      if (band.length > 1) {
+        const upper = band.map((item) => `${x(item.at)},${y(item.interval[1])}`);
+        const lower = band.map((item) => `${x(item.at)},${y(item.interval[0])}`).reverse();
+        parts.push(element("polygon", { class: "band", points: [...upper, ...lower].join(" ") }));
+      }
+      const path = utterance.map((item) => `${x(item.at)},${y(item.score)}`).join(" ");
+      parts.push(element("polyline", { class: "line", points: path }));
+      parts.push(element("circle", { class: last.final ? "final" : "point", cx: x(last.at), cy: y(last.score), r: 4 }));
+    }
+    if (last.final) {
+      parts.push(element("line", { class: "end", x1: x(last.at), x2: x(last.at), y1: 8, y2: bottom }));
+    }
+  }
+  drawSubsets(parts, points, x, bottom);
+  chart.replaceChildren(...parts);
+}
+
+function chartScale(task, points, isEmotions) {
+  if (isEmotions) {
+    return [0, 1];
+  }
+  if (task.low !== null && task.high !== null) {
+    return [task.low, task.high];
+  }
+  const values = points.flatMap((item) => [item.score, ...(item.interval || [])]);
+  const low = Math.min(-1, ...values);
+  const high = Math.max(1, ...values);
+  return [low, high];
+}
+
+function splitUtterances(points) {
+  const utterances = [];
+  let isNew = true;
+  for (const point of points) {
+    if (isNew) {
+      utterances.push([]);
+    }
+    utterances[utterances.length - 1].push(point);
+    isNew = point.final;
+  }
+  return utterances;
+}
+
+function drawSubsets(parts, points, x, bottom) {
+  Object.keys(bundle.modalities).forEach((name, row) => {
+    const top = bottom + 2 + row * 5;
+    points.forEach((item, index) => {
+      if (item.subset.includes(name[0])) {
+        const next = index + 1 < points.length ? points[index + 1].at : item.at + 0.5;
+        const from = x(item.at);
+        const until = Math.min(x(next), x(item.at + 1));
+        parts.push(element("rect", { class: "subset", x: from, y: top, width: Math.max(1, until - from), height: 4 }));
+      }
+    });
+  });
+}
+
+function showLegend() {
+  const legend = find("legend");
+  legend.replaceChildren();
+  const add = (text, kind = "") => {
+    const part = document.createElement("span");
+    part.textContent = text;
+    part.className = kind;
+    legend.append(part, " ");
+  };
+  if (bundle.task.kind === "emotions") {
+    add("Probability of");
+    bundle.task.labels.forEach((name, index) => add(name, `k${index % 6}`));
+    add("over the last minute.");
+  } else {
+    add(`Score over the last minute. ${bundle.has_intervals ? "The band is its interval. " : ""}`);
+  }
+  const names = Object.keys(bundle.modalities);
+  if (names.length > 1) {
+    add(`Bars below, from top to bottom: ${names.join(", ")}.`, "k1");
+  }
+}
+
+// ---------------------------------------------------------------- controls
+
+async function start() {
+  const mode = find("words-mode").value || null;
+  const inputs = {
+    microphone: Boolean(bundle.needs.microphone) && find("microphone").checked,
+    camera: Boolean(bundle.needs.camera) && find("camera").checked,
+    words: bundle.needs.words.length ? mode : null,
+  };
+  if (inputs.words === "recognized" && !inputs.microphone) {
+    inputs.words = null;
+  }
+  if (!inputs.microphone && !inputs.camera && inputs.words !== "typed") {
+    tell("Choose at least one input.", true);
+    return;
+  }
+  find("start").disabled = true;
+  tell("Starting.");
+  find("words").replaceChildren();
+  live = new Live(inputs);
+  shown = { predictions: [], latest: null, received: 0, status: null, pictures: live.pictures };
+  try {
+    await live.open();
+  } catch (error) {
+    stop(explain(error));
+    return;
+  }
+  tell("Live.");
+  setRunning(true);
+}
+
+function explain(error) {
+  const reasons = {
+    NotAllowedError: "The browser denied the camera or the microphone. Allow it for this page, and start again.",
+    NotFoundError: "There is no such camera or microphone. Connect one, or remove its check mark.",
+    NotReadableError: "The camera or the microphone is used by another program. Close it, and start again.",
+  };
+  return reasons[error.name] || error.message;
+}
+
+function stop(problem = "") {
+  if (live) {
+    live.close();
+    live = null;
+  }
+  setRunning(false);
+  tell(problem || "Stopped.", Boolean(problem));
+  draw();
+}
+
+function setRunning(isRunning) {
+  find("start").disabled = false;
+  find("start").textContent = isRunning ? "Stop" : "Start";
+  find("end").disabled = find("reset").disabled = !isRunning;
+  find("typing").querySelector("button").disabled = !isRunning;
+  for (const id of ["microphone", "camera", "words-mode"]) {
+    find(id).disabled = isRunning;
+  }
+}
+
+function showWordsMode() {
+  find("typing").hidden = find("words-mode").value !== "typed";
+}
+
+function showBundle() {
+  find("title").textContent = `${bundle.name}, live`;
+  const scale = bundle.task.low === null ? "" : ` from ${bundle.task.low} to ${bundle.task.high}`;
+  const predicts = bundle.task.kind === "emotions" ? "emotions" : `sentiment${scale}`;
+  find("bundle").textContent = `Predicts ${predicts} from ${Object.keys(bundle.modalities).join(", ")}.`;
+  find("microphone-label").hidden = !bundle.needs.microphone;
+  find("camera-label").hidden = !bundle.needs.camera;
+  const modes = bundle.needs.words;
+  find("words-label").hidden = find("words-section").hidden = !modes.length;
+  for (const mode of [...modes, "none"]) {
+    const option = document.createElement("option");
+    option.value = mode === "none" ? "" : mode;
+    option.textContent = mode;
+    find("words-mode").append(option);
+  }
+  showWordsMode();
+  showLegend();
+  const canStart = bundle.needs.microphone || bundle.needs.camera || modes.length;
+  find("start").disabled = !canStart;
+  tell(canStart ? "" : "This server predicts from frames only. See the HTTP interface below.");
+  draw();
+}
+
+find("start").addEventListener("click", () => (live ? stop() : start()));
+find("end").addEventListener("click", () => live && live.send({ type: "end_utterance", time: live.now() }));
+find("reset").addEventListener("click", () => {
+  if (live) {
+    live.send({ type: "reset", time: live.now() });
+    shown.predictions = [];
+    shown.latest = null;
+    find("words").replaceChildren();
+    draw();
+  }
+});
+find("words-mode").addEventListener("change", showWordsMode);
+find("typing").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = find("typed").value.trim();
+  if (live && text) {
+    live.send({ type: "words", text, time: live.now() });
+    find("typed").value = "";
+  }
+});
+window.addEventListener("resize", () => bundle && draw());
+window.addEventListener("pagehide", () => live && live.close());
+fetch("bundle")
+  .then((response) => response.json())
+  .then((value) => {
+    bundle = value;
+    showBundle();
+  })
+  .catch(() => tell("The server does not answer. Start it again, and reload this page.", true));

@@ -1,0 +1,114 @@
+"""Run the web application on a socket until a signal ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Iterator
+
+from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.serve.application import create_application
+from edge_msa_runtime.vendor_packages import import_package
+
+if TYPE_CHECKING:
+    from edge_msa_runtime.serve.service import Service
+
+_BACKLOG = 64
+_GRACE_SECONDS = 3
+_HEADER_BYTES = 64 * 1024
+
+
+@contextlib.contextmanager
+def open_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen on an address while the context is active.
+
+    Args:
+        host: IP address or name of this machine.
+        port: TCP port; 0 for any free one.
+
+    Raises:
+        UsageError: the address cannot be used. The message says why.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror:
+        raise UsageError(f"--host must be an IP address or a name of this machine, got {host!r:.80}.") from None
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    with opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            opened.bind(address)
+            opened.listen(_BACKLOG)
+        except OSError as error:
+            reasons = {
+                errno.EADDRINUSE: (f"another program uses port {port}", "Choose another --port, or 0 for any."),
+                errno.EACCES: (f"port {port} needs rights of the system", "Choose a --port above 1023."),
+                errno.EADDRNOTAVAIL: (f"this machine does not have the address {host}", "Choose another --host."),
+            }
+            reason, fix = reasons.get(error.errno or 0, (str(error.strerror), "Choose another --host or --port."))
+            raise UsageError(f"Cannot listen on {host}: {reason}. {fix}") from None
+        yield opened
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the URL of a listening socket for a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+class Server:
+    """The web application on a socket, in a thread of its own. Use it as a context manager.
+
+    Args:
+        service: what is served.
+        listener: a socket of `open_socket`.
+        host: the host of that socket.
+
+    Raises:
+        PackageImportError: a package of the extra `serve` is not installed.
+    """
+
+    def __init__(self, service: Service, listener: socket.socket, host: str) -> None:
+        uvicorn: Any = import_package("uvicorn")
+        import_package("websockets")
+        limits = service.limits
+        config = uvicorn.Config(
+            create_application(service, host),
+            loop="asyncio",
+            http="h11",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            limit_concurrency=limits.connections,
+            ws_max_size=limits.message_bytes,
+            ws_per_message_deflate=False,
+            h11_max_incomplete_event_size=_HEADER_BYTES,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        self._server: Any = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="edge-msa server", daemon=True
+        )
+
+    def __enter__(self) -> Server:  # noqa: PYI034 - typing.Self needs Python 3.11
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(2 * _GRACE_SECONDS)
+
+    def wait(self) -> None:
+        """Wait until the server ends, which only a signal or an error causes."""
+        while self._thread.is_alive():
+            self._thread.join(0.5)

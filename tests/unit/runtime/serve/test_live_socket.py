@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+import struct
+import time
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import pytest
+
+from edge_msa_runtime.serve.live_socket import LiveStreams
+
+RATE = 16_000
+ADDRESS = "ws://127.0.0.1:8000/live"
+START = {"type": "start", "sound_rate": RATE, "pictures": False, "words": None}
+
+
+def sound(start: float, seconds: float, level: float = 0.5) -> bytes:
+    samples = np.full(int(seconds * RATE), level, "<f4")
+    return struct.pack("<B7xd", 1, start) + samples.tobytes()
+
+
+def messages(socket: Any, kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a type."""
+    while True:
+        message = socket.receive_json()
+        if message["type"] == kind:
+            yield message
+
+
+def first(socket: Any, kind: str, accept: Callable[[dict[str, Any]], object] = bool) -> dict[str, Any]:
+    return next(message for message in messages(socket, kind) if accept(message))
+
+
+def send_sound(socket: Any, seconds: float, level: float = 0.5, start: float = 0.0) -> None:
+    """Send sound in real time."""
+    began = time.monotonic() - start
+    for number in range(round(start * 10), round((start + seconds) * 10)):
+        time.sleep(max(0.0, began + number / 10 - time.monotonic()))
+        socket.send_bytes(sound(number / 10, 0.1, level))
+
+
+def closing(socket: Any) -> tuple[str, int]:
+    """Return the error and the code with which a stream ended."""
+    message = first(socket, "error")
+    return message["message"], socket.receive()["code"]
+
+
+def test_sound_is_predicted(make_client: Callable[..., Any]) -> None:
+    with make_client().websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        assert socket.receive_json() == {"type": "ready"}
+        send_sound(socket, 0.4)
+        prediction = first(socket, "prediction")
+        assert prediction["subset"] == "a"
+        assert prediction["at"] == pytest.approx(0.3, abs=0.3)
+        assert set(prediction["ages"]) == {"audio"}
+
+
+def test_pictures_are_predicted(make_client: Callable[..., Any], encode_jpeg: Callable[..., bytes]) -> None:
+    with make_client().websocket_connect(ADDRESS) as socket:
+        socket.send_json({**START, "pictures": True})
+        for number in range(4):
+            socket.send_bytes(struct.pack("<B7xd", 2, number / 10) + encode_jpeg())
+            time.sleep(0.1)
+        assert first(socket, "prediction")["subset"] == "v"
+        status = first(socket, "status")
+        assert status["pictures"]["received"] >= 1
+
+
+def test_a_bad_picture_gives_a_note_and_the_stream_goes_on(make_client: Callable[..., Any]) -> None:
+    with make_client().websocket_connect(ADDRESS) as socket:
+        socket.send_json({**START, "pictures": True})
+        socket.send_bytes(struct.pack("<B7xd", 2, 0.0) + b"no picture")
+        assert first(socket, "note")["message"] == "A picture was left out: it is not a JPEG picture."
+        send_sound(socket, 0.3)
+        assert first(socket, "prediction")["subset"] == "a"
+
+
+def test_utterances_end_with_a_pause(make_client: Callable[..., Any]) -> None:
+    with make_client().websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        send_sound(socket, 0.3)
+        send_sound(socket, 0.5, 0.0, start=0.3)
+        assert first(socket, "prediction", lambda item: item["final"])["at"] == pytest.approx(0.6, abs=0.05)
+
+
+def test_typed_words_are_predicted_at_once(make_client: Callable[..., Any]) -> None:
+    with make_client(text=True).websocket_connect(ADDRESS) as socket:
+        socket.send_json({**START, "sound_rate": None, "words": "typed"})
+        socket.send_json({"type": "words", "text": " i love \n it ", "time": 0.1})
+        assert first(socket, "words")["words"] == ["i", "love", "it"]
+        one = first(socket, "prediction")
+        assert one["subset"] == "l"
+        socket.send_json({"type": "words", "text": "", "time": 0.2})
+        socket.send_json({"type": "end_utterance", "time": 0.3})
+        final = first(socket, "prediction", lambda item: item["final"])
+        assert final["score"] == one["score"]
+        socket.send_json({"type": "reset", "time": 0.4})
+        socket.send_json({"type": "words", "text": "not at all", "time": 0.5})
+        assert first(socket, "prediction", lambda item: item["score"] != one["score"])["subset"] == "l"
+
+
+def test_recognized_words_are_predicted(make_client: Callable[..., Any]) -> None:
+    with make_client(text=True, words=True).websocket_connect(ADDRESS) as socket:
+        socket.send_json({**START, "words": "recognized"})
+        socket.send_bytes(sound(0.0, 1.0))
+        socket.send_bytes(sound(1.0, 0.2))
+        assert first(socket, "words") == {"type": "words", "words": ["love"], "times": [[0.0, 0.5]]}
+        assert first(socket, "prediction", lambda item: item["subset"] == "la")
+
+
+def test_each_browser_has_its_own_stream(make_client: Callable[..., Any]) -> None:
+    client = make_client(text=True)
+    start = {**START, "sound_rate": None, "words": "typed"}
+    with client.websocket_connect(ADDRESS) as one, client.websocket_connect(ADDRESS) as other:
+        scores = []
+        for socket, text in ((one, "i love it"), (other, "not at all")):
+            socket.send_json(start)
+            socket.send_json({"type": "words", "text": text, "time": 0.0})
+            scores.append(first(socket, "prediction")["score"])
+        assert scores[0] != scores[1]
+        expected = client.post("/predict", json={"text": "i love it"}).json()["score"]
+        assert scores[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_more_browsers_than_allowed_are_refused_in_one_line(make_client: Callable[..., Any]) -> None:
+    client = make_client(clients=1)
+    with client.websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        socket.receive_json()
+        with client.websocket_connect(ADDRESS) as other:
+            assert closing(other) == ("1 live streams are open, as many as allowed. Close one of them.", 1013)
+        assert client.get("/health").json()["live_streams"] == 1
+    with client.websocket_connect(ADDRESS) as socket:  # the place is free again
+        socket.send_json(START)
+        assert socket.receive_json() == {"type": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "problem"),
+    [
+        ({}, "{", "a text message must be JSON"),
+        ({}, '{"type":"reset","time":0}', "the first message must be of the type start"),
+        ({}, json.dumps({**START, "words": "typed"}), "words must be one of null, got typed"),
+        ({}, json.dumps({**START, "sound_rate": None}), "there must be sound, pictures or words"),
+        ({"text": True}, json.dumps({**START, "pictures": True}), "this server uses no pictures, so pictures must be"),
+        ({"media": False}, json.dumps(START), "this server uses no sound, so sound_rate must be null"),
+    ],
+)
+def test_a_wrong_start_is_refused_in_one_line(
+    make_client: Callable[..., Any], options: dict[str, Any], message: str, problem: str
+) -> None:
+    with make_client(**options).websocket_connect(ADDRESS) as socket:
+        socket.send_text(message)
+        text, code = closing(socket)
+        assert text.startswith(f"The message cannot be used: {problem}")
+        assert code == 1008
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (b"short", "a binary message must have more than 16 bytes, got 5"),
+        (struct.pack("<B7xd", 2, 0.0) + b"jpeg", "pictures were not announced at the start"),
+        (json.dumps(START), "the stream has started already"),
+        ('{"type":"words"}', "text is missing"),
+        ("\ud83d\ude00", "a text message must be JSON"),
+    ],
+)
+def test_a_wrong_message_ends_the_stream_in_one_line(
+    make_client: Callable[..., Any], message: bytes | str, problem: str
+) -> None:
+    with make_client().websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        if isinstance(message, bytes):
+            socket.send_bytes(message)
+        else:
+            socket.send_text(message)
+        assert closing(socket) == (f"The message cannot be used: {problem}.", 1008)
+
+
+def test_a_browser_that_sends_nothing_is_disconnected(make_client: Callable[..., Any]) -> None:
+    client = make_client(start_seconds=0.05, idle_seconds=0.05)
+    with client.websocket_connect(ADDRESS) as socket:
+        assert closing(socket) == ("The first message must come within 0.05 s. Connect again.", 1008)
+    with client.websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        assert closing(socket) == ("No message for 0.05 s. Connect again to go on.", 1008)
+
+
+def test_pages_of_others_cannot_connect(make_client: Callable[..., Any]) -> None:
+    from starlette.testclient import WebSocketDenialResponse
+
+    for headers in ({"origin": "http://evil.example"}, {"host": "evil.example"}, {"origin": "null"}):
+        with pytest.raises(WebSocketDenialResponse) as error, make_client().websocket_connect(ADDRESS, headers=headers):
+            pass
+        assert error.value.status_code == 403
+
+
+def test_a_failing_backend_ends_the_stream_in_one_line(
+    make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from starlette.testclient import TestClient
+
+    from edge_msa_runtime.serve.application import create_application
+    from edge_msa_runtime.serve.live_stream import LiveStream
+
+    def fail(_: LiveStream) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(LiveStream, "play", fail)
+    application: Any = create_application(make_service(), "127.0.0.1")
+    with TestClient(application).websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        assert closing(socket) == ("The server failed. Its terminal says why.", 1011)
+
+
+def test_a_stream_that_cannot_be_used_frees_its_place(make_service: Callable[..., Any]) -> None:
+    assert LiveStreams(make_service()).count == 0

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import struct
+import threading
+import time
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import pytest
+
+from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.serve.server import Server, address_of, open_socket
+
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+pytest.importorskip("websockets", reason="the extra serve is not installed")
+# Old versions of uvicorn, the newest for Python 3.8, use what websockets calls legacy.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def port(make_service: Callable[..., Any]) -> Iterator[int]:
+    """Serve a bundle of language and audio on a free port."""
+    service = make_service(text=True, message_bytes=100_000, json_bytes=1000)
+    with open_socket("127.0.0.1", 0) as listener, Server(service, listener, "127.0.0.1"):
+        yield listener.getsockname()[1]
+
+
+def ask(port: int, request: bytes, seconds: float = 5.0) -> bytes:
+    """Send bytes, and return the answer until the server closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), seconds) as connection:
+        with contextlib.suppress(ConnectionError):  # the server has refused it before its end
+            connection.sendall(request)
+        parts = []
+        while True:
+            try:
+                part = connection.recv(65536)
+            except ConnectionResetError:  # the server has not read everything
+                part = b""
+            parts.append(part)
+            if not part:
+                return b"".join(parts)
+
+
+def connect(port: int, **options: Any) -> Any:
+    from websockets.sync.client import connect as open_websocket
+
+    return open_websocket(f"ws://127.0.0.1:{port}/live", **options)
+
+
+def test_a_taken_port_is_refused_in_one_line() -> None:
+    with open_socket("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with (  # noqa: SIM117 - Python 3.8
+            pytest.raises(UsageError, match=f"Cannot listen on 127.0.0.1: another program uses port {port}")
+        ):
+            with open_socket("127.0.0.1", port):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("no such host", "--host must be an IP address or a name of this machine, got 'no such host'."),
+        ("192.0.2.1", "Cannot listen on 192.0.2.1: this machine does not have the address 192.0.2.1."),
+    ],
+)
+def test_an_address_of_another_machine_is_refused(host: str, message: str) -> None:
+    with pytest.raises(UsageError, match="^" + message), open_socket(host, 0):
+        pass
+
+
+def test_addresses_are_for_a_browser_on_this_machine() -> None:
+    with open_socket("0.0.0.0", 0) as listener:  # noqa: S104 - for a moment
+        assert address_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    with open_socket("localhost", 0) as listener:
+        assert address_of(listener).endswith(f":{listener.getsockname()[1]}/")
+
+
+def test_requests_are_answered(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("POST", "/predict", json.dumps({"text": "i love it"}), {"content-type": "application/json"})
+    assert json.load(connection.getresponse())["subset"] == "l"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
+    ],
+)
+def test_malformed_requests_are_refused_without_a_stack_trace(port: int, request_bytes: bytes) -> None:
+    answer = ask(port, request_bytes)
+    assert not answer or answer.split(b" ")[1] in {b"400", b"403"}
+    assert b"Traceback" not in answer
+
+
+def test_a_websocket_works_and_ends_cleanly(port: int) -> None:
+    samples = np.full(8000, 0.5, "<f4").tobytes()
+    with connect(port) as client:
+        client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": "typed"}))
+        assert json.loads(client.recv(5)) == {"type": "ready"}
+        client.send(struct.pack("<B7xd", 1, 0.0) + samples)
+        client.send(json.dumps({"type": "words", "text": "love", "time": 0.2}))
+        while json.loads(client.recv(5)).get("subset") != "la":
+            pass
+    end = time.monotonic() + 5
+    while json.loads(ask(port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")[2])[
+        "live_streams"
+    ]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_message_that_is_too_large_ends_the_stream(port: int) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    with connect(port) as client:
+        client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": None}))
+        client.send(b"x" * 200_000)
+        with contextlib.suppress(ConnectionClosed):  # 1009, unless the reset arrives first
+            for text in client:
+                assert json.loads(text)["type"] in {"ready", "status"}
+    assert ask(port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_other_origins_cannot_connect(port: int) -> None:
+    from websockets.exceptions import InvalidStatus
+
+    for origin in ("http://evil.example", f"http://localhost:{port}"):
+        with pytest.raises(InvalidStatus) as error, connect(port, origin=origin):
+            pass
+        assert error.value.response.status_code == 403
+    with connect(port, origin=f"http://127.0.0.1:{port}"):
+        pass
+
+
+def test_the_server_ends_while_a_browser_is_connected(make_service: Callable[..., Any]) -> None:
+    with open_socket("127.0.0.1", 0) as listener:
+        server = Server(make_service(), listener, "127.0.0.1")
+        with server:
+            client = connect(listener.getsockname()[1])
+            client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": None}))
+            assert json.loads(client.recv(5)) == {"type": "ready"}
+            started = time.monotonic()
+        assert time.monotonic() - started < 3
+        client.close()
+    names = {thread.name for thread in threading.enumerate()}
+    assert not {name for name in names if name.startswith("edge-msa")}
+
+
+def test_a_slow_request_does_not_keep_others_out(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 5) as slow:
+        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        slow.sendall(b"Content-Length: 100\r\n\r\n{")
+        assert ask(port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200")
