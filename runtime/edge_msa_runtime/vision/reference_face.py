@@ -54,7 +54,7 @@ class ReferenceFace:
             self._chosen = np.array([int.from_bytes(item[1], "little") for item in weights])
             self._weights = np.array([struct.unpack("<f", item[2])[0] for item in weights], np.float64)
             self._points = vertices[self._chosen]
-        except (ValueError, KeyError, IndexError, struct.error):
+        except (ValueError, KeyError, IndexError, OverflowError, struct.error):
             raise ValueError("the reference face cannot be read") from None
         if len(self._chosen) < 3 or not (np.isfinite(self._points).all() and (self._weights > 0).all()):
             raise ValueError("the reference face has invalid values")

@@ -63,7 +63,7 @@ def sample(pixels: NDArray[np.uint8], positions: NDArray[np.floating], *, fill: 
 
     The models expect what MediaPipe gives them (mediapipe/calculators/tensor/image_to_tensor_converter_opencv.cc):
     pixels are points at whole coordinates, positions are rounded to 1/32 pixel, and values to whole numbers. All steps
-    after the first are exact in float32, so every machine returns the same.
+    after the first use whole numbers, so every machine returns the same.
 
     Args:
         pixels: (height, width, 3).
@@ -74,24 +74,23 @@ def sample(pixels: NDArray[np.uint8], positions: NDArray[np.floating], *, fill: 
         (..., 3), whole numbers from 0 to 255.
     """
     height, width = pixels.shape[:2]
-    rounded = np.rint(positions * _STEPS).astype(np.int64)
+    rounded = np.rint(positions * _STEPS).astype(np.int32)
     x, y = rounded[..., 0], rounded[..., 1]
     left, top = x // _STEPS, y // _STEPS
-    flat: NDArray[np.uint8] = pixels.reshape(-1, 3)
-
-    def take(row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-        near = np.clip(row, 0, height - 1) * width + np.clip(column, 0, width - 1)
-        values: NDArray[np.float32] = flat.take(near, axis=0).astype(np.float32)
-        if fill:
-            values *= ((row >= 0) & (row < height) & (column >= 0) & (column < width))[..., None]
-        return values
-
-    across = ((x % _STEPS) / np.float32(_STEPS)).astype(np.float32)[..., None]
-    down = ((y % _STEPS) / np.float32(_STEPS)).astype(np.float32)[..., None]
-    upper, lower = take(top, left), take(top + 1, left)
-    upper += (take(top, left + 1) - upper) * across
-    lower += (take(top + 1, left + 1) - lower) * across
-    upper += (lower - upper) * down
-    upper += np.float32(0.5)
-    np.floor(upper, out=upper)
-    return upper
+    across, down = x - left * _STEPS, y - top * _STEPS
+    corners = []
+    for row, vertical in ((top, _STEPS - down), (top + 1, down)):
+        for column, horizontal in ((left, _STEPS - across), (left + 1, across)):
+            weights = vertical * horizontal
+            if fill:
+                weights *= (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            near = np.clip(row, 0, height - 1).astype(np.intp) * width + np.clip(column, 0, width - 1)
+            corners.append((near * 3, weights))
+    values = pixels.reshape(-1)
+    sampled = np.empty((*x.shape, 3), np.float32)
+    for channel in range(3):  # much faster than all three at once
+        total = np.full(x.shape, _STEPS**2 // 2, np.int32)
+        for near, weights in corners:
+            total += values[channel:].take(near) * weights
+        sampled[..., channel] = total // _STEPS**2
+    return sampled
