@@ -26,6 +26,7 @@ _REQUIREMENTS = {
     "starlette": "'edge-msa-runtime[serve]'",
     "uvicorn": "'edge-msa-runtime[serve]'",
     "websockets": "'edge-msa-runtime[serve]'",
+    "kaldi_native_fbank": "'edge-msa-runtime[audio]'",
     "av": "'edge-msa-runtime[audio]'",
     "sounddevice": "'edge-msa-runtime[audio]'",
     "faster_whisper": "'edge-msa-runtime[asr]'",
