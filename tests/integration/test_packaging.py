@@ -100,6 +100,13 @@ def test_device_profiles_and_templates_are_in_the_wheel(wheels: dict[str, Path])
     assert {path.relative_to(REPOSITORY).as_posix() for path in data} <= inside
 
 
+def test_pages_are_in_the_wheel_of_the_runtime(wheels: dict[str, Path]) -> None:
+    package = REPOSITORY / "runtime"
+    data = [path for path in package.rglob("*") if path.suffix in {".html", ".css", ".js", ".svg"}]
+    assert len(data) > 5
+    assert {path.relative_to(package).as_posix() for path in data} <= names(wheels["edge_msa_runtime"])
+
+
 @pytest.mark.parametrize("wheel", PROJECTS)
 def test_metadata_is_complete(wheel: str, wheels: dict[str, Path]) -> None:
     fields = Parser().parsestr(metadata(wheels[wheel], "METADATA"))

@@ -112,13 +112,14 @@ class Served:
             subprocess.run([compiler, "-shared", "-fPIC", "-o", library, GUARD / "preload.c", "-ldl"], check=True)
             environment["LD_PRELOAD"] = str(library)
         self.output = folder / "serve.log"
-        self._process = subprocess.Popen(
-            [sys.executable, str(GUARD / "drive.py"), str(commands), str(folder / "codes.json")],
-            stdout=self.output.open("w"),
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=folder,
-        )
+        with self.output.open("w") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, str(GUARD / "drive.py"), str(commands), str(folder / "codes.json")],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=folder,
+            )
         self.codes = folder / "codes.json"
 
     def address(self) -> str:
