@@ -15,6 +15,7 @@ from edge_msa_runtime.cli.common import (
     open_session,
     print_note,
     print_notes,
+    print_result,
     print_warnings,
 )
 from edge_msa_runtime.cli.media_options import (
@@ -27,6 +28,7 @@ from edge_msa_runtime.cli.media_options import (
 from edge_msa_runtime.cli.parser import OPTIONS
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.vendor_packages import import_package
+from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from edge_msa_runtime.live.opening import FrontEnds
@@ -99,8 +101,18 @@ def run(options: argparse.Namespace) -> None:
         session = stack.enter_context(open_session(options, options.bundle))
         server = Server(_create_service(options, session), listener, options.host)
         session.prepare()
-        _announce(options, address_of(listener), session.manifest.name)
-        stack.enter_context(server).wait()
+        address, name = address_of(listener), session.manifest.name
+        _announce(options, address, name)
+        interrupted = False
+        try:
+            stack.enter_context(server).wait()
+        except KeyboardInterrupt:
+            interrupted = True
+    counts = server.counts
+    line = f"{format_count(counts['requests'], 'request')}, {counts['refused']} refused"
+    print_result([] if options.json else [line], {"bundle": name, "address": address, **counts}, options)
+    if interrupted:
+        raise KeyboardInterrupt  # `main` prints this and exits with the code of the signal
 
 
 def _check_options(options: argparse.Namespace) -> None:

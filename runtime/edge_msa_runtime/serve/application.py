@@ -12,7 +12,7 @@ from edge_msa_runtime.serve.description import describe_service
 from edge_msa_runtime.serve.guard import Guard, RefusedError
 from edge_msa_runtime.serve.live_socket import LiveStreams
 from edge_msa_runtime.serve.openapi import describe_api
-from edge_msa_runtime.serve.security import Application, HostNames
+from edge_msa_runtime.serve.security import HostNames
 from edge_msa_runtime.serve.uploads import Uploads
 from edge_msa_runtime.vendor_packages import import_package
 
@@ -35,7 +35,7 @@ _TYPES = {
 _INPUTS = ("text", *MODALITIES, "valid", "truncate")
 
 
-def create_application(service: Service, host: str) -> Application:
+def create_application(service: Service, host: str) -> Guard:
     """Return the application.
 
     Args:

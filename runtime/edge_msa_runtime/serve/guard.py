@@ -41,11 +41,15 @@ class Guard:
     Args:
         application: the application.
         names: accepted host names.
+
+    Attributes:
+        counts: number of `requests`, WebSockets included, and of those that were `refused` because of their headers.
     """
 
     def __init__(self, application: Application, names: HostNames) -> None:
         self._application = application
         self._names = names
+        self.counts = {"requests": 0, "refused": 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or one WebSocket."""
@@ -56,7 +60,9 @@ class Guard:
         problem: str | None = "A request must have one Host header."
         if sum(key.lower() == b"host" for key, _ in scope["headers"]) == 1:
             problem = check_headers(scope.get("method", "GET"), headers, self._names)
+        self.counts["requests"] += 1
         if problem is not None:
+            self.counts["refused"] += 1
             await refuse(scope, send, 403, problem)
             return
         own = response_headers(headers["host"])

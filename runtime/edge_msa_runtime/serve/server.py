@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.serve.application import create_application
@@ -76,8 +76,9 @@ class Server:
         uvicorn: Any = import_package("uvicorn")
         import_package("websockets")
         limits = service.limits
+        self._application = create_application(service, host)
         config = uvicorn.Config(
-            create_application(service, host),
+            self._application,
             loop="asyncio",
             http="h11",
             lifespan="off",
@@ -107,6 +108,11 @@ class Server:
     def __exit__(self, *error: object) -> None:
         self._server.should_exit = True
         self._thread.join(2 * _GRACE_SECONDS)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of requests so far, and of those that were refused."""
+        return self._application.counts
 
     def wait(self) -> None:
         """Wait until the server ends, which only a signal or an error causes."""

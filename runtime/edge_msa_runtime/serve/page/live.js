@@ -316,7 +316,8 @@ function drawFigures() {
         const unused = ["late", "duplicate", "overflow", "refused", "missing"].filter((kind) => count[kind]);
         const rest = unused.map((kind) => `, ${count[kind]} ${kind}`).join("");
         const masked = count.masked ? `, ${count.masked} masked` : "";
-        rows.push([name, `${count.used} frames used${masked}${rest}`]);
+        const unit = name === "language" && bundle.accepts_text ? "words" : "frames";
+        rows.push([name, `${count.used} ${unit} used${masked}${rest}`]);
       }
     }
   }

@@ -35,7 +35,12 @@ def ask(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
 
         monkeypatch.setattr(Server, "wait", end)
         assert main(["serve", *arguments, "--port", "0"]) == 130
-        assert capfd.readouterr().err == "interrupted\n"
+        out, err = capfd.readouterr()
+        assert err == "interrupted\n"
+        if "--json" in arguments:
+            assert json.loads(out)["requests"] == 1
+        else:
+            assert out == "1 request, 0 refused\n"
         return answers[0], printed[0], printed[1]
 
     return run

@@ -87,11 +87,11 @@ class _Listener:
         self._words = 0
 
     def push(self, sound: Sound) -> list[Word]:
-        self.until = sound.end
         words = []
         while self._words + 1 <= sound.end:
             words.append(Word("love", float(self._words), self._words + 0.5))
             self._words += 1
+        self.until = float(self._words)
         return words
 
     def finish(self) -> list[Word]:
