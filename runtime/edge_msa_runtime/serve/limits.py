@@ -21,7 +21,9 @@ class Limits:
         message_bytes: message of a live stream: up to a second of sound, or a picture.
         picture_pixels: width times height of a picture.
         start_seconds: time until a live stream must have started.
-        idle_seconds: time after which a live stream without messages ends.
+        idle_seconds: time after which a live stream with sound or pictures ends if no message comes.
+        typing_seconds: the same for a live stream of typed words.
+        messages: typed words and commands of a live stream per second.
         body_seconds: time in which a request must arrive.
         sound_seconds: sound that may wait to be processed. The browser waits to send more.
         pictures: pictures that may wait to be processed. Older ones are dropped.
@@ -37,6 +39,8 @@ class Limits:
     picture_pixels: int = 4_000_000
     start_seconds: float = 10.0
     idle_seconds: float = 60.0
+    typing_seconds: float = 1800.0
+    messages: int = 50
     body_seconds: float = 120.0
     sound_seconds: float = 5.0
     pictures: int = 2

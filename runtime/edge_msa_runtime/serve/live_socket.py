@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge_msa_runtime.serve.service import Service
 
-_POLICY, _TOO_BIG, _INTERNAL, _TRY_LATER = 1008, 1009, 1011, 1013
+_POLICY, _INTERNAL, _TRY_LATER = 1008, 1011, 1013
 _JOIN_SECONDS = 10.0
 _MAX_OUTGOING = 200
 """Messages that wait for a browser that does not read. Then the stream ends."""
@@ -114,13 +114,20 @@ class _Conversation:
 
     async def _talk(self, start: Start) -> None:
         loop = asyncio.get_running_loop()
-        stream = LiveStream(self._service, start, lambda value: loop.call_soon_threadsafe(self._queue, value))
+
+        def send(value: Mapping[str, Any]) -> None:
+            loop.call_soon_threadsafe(self._queue, value)
+
+        try:  # in a thread, because front ends load models
+            stream = await loop.run_in_executor(None, LiveStream, self._service, start, send)
+        except Exception as error:
+            raise _StreamEndedError(_INTERNAL, explain(error)[1]) from error
         thread = threading.Thread(target=self._play, args=(stream, loop), name="edge-msa live stream", daemon=True)
         stream.open()
         self._queue({"type": "ready"})
         thread.start()
         sender = asyncio.ensure_future(self._send_all())
-        receiver = asyncio.ensure_future(self._receive_all(stream))
+        receiver = asyncio.ensure_future(self._receive_all(stream, start))
         try:
             done, _ = await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -162,15 +169,15 @@ class _Conversation:
                 return
             await self._socket.send_text(text)
 
-    async def _receive_all(self, stream: LiveStream) -> None:
+    async def _receive_all(self, stream: LiveStream, start: Start) -> None:
         limits = self._service.limits
+        has_media = start.sound_rate is not None or start.pictures
+        idle = limits.idle_seconds if has_media else limits.typing_seconds
         while True:
             try:
-                message = await asyncio.wait_for(self._socket.receive(), limits.idle_seconds)
+                message = await asyncio.wait_for(self._socket.receive(), idle)
             except asyncio.TimeoutError:
-                raise _StreamEndedError(
-                    _POLICY, f"No message for {limits.idle_seconds:g} s. Connect again to go on."
-                ) from None
+                raise _StreamEndedError(_POLICY, f"No message for {idle:g} s. Connect again to go on.") from None
             if message["type"] != "websocket.receive":
                 return
             try:

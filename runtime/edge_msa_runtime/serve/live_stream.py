@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Send = Callable[[Mapping[str, Any]], object]
 
 _STATUS_SECONDS = 1.0
+_AHEAD_SECONDS = 10.0
+"""Sound that may come before its time, in seconds: what a slow network has delayed comes at once."""
 _FIELDS = ("score", "label", "interval", "probabilities", "subset", "ages", "masked", "latency_ms", "delay_ms")
 _SHOWN_EVENTS = ("absent", "returned", "expired", "refused")
 """Events that the page shows. Others are in the counters."""
@@ -37,7 +39,8 @@ class LiveStream:
     """
 
     def __init__(self, service: Service, start: Start, send: Send) -> None:
-        limits = service.limits
+        self._limits = limits = service.limits
+        self._messages = (0, 0)  # in this second
         self._send = send
         self._start = start
         self._microphone = None if start.sound_rate is None else BrowserMicrophone(start.sound_rate)
@@ -71,12 +74,21 @@ class LiveStream:
             if self._microphone is None:
                 raise ValueError("sound was not announced at the start")
             self._microphone.push(received)
+            if self._microphone.seconds > self._input.now + _AHEAD_SECONDS:
+                raise ValueError("sound must not come faster than it is recorded")
         elif isinstance(received, RawPicture):
             if self._camera is None:
                 raise ValueError("pictures were not announced at the start")
             self._camera.push(received)
         else:
+            self._count_message()
             self._input.put(_items(received))
+
+    def _count_message(self) -> None:
+        second = int(self._input.now)
+        self._messages = (second, self._messages[1] + 1 if second == self._messages[0] else 1)
+        if self._messages[1] > self._limits.messages:
+            raise ValueError(f"there must be at most {self._limits.messages} words and commands per second")
 
     def open(self) -> None:
         """Let the time start now."""

@@ -189,6 +189,50 @@ def test_a_browser_that_sends_nothing_is_disconnected(make_client: Callable[...,
         assert closing(socket) == ("No message for 0.05 s. Connect again to go on.", 1008)
 
 
+def test_sound_faster_than_real_time_is_refused(make_client: Callable[..., Any]) -> None:
+    with make_client().websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        for number in range(12):
+            socket.send_bytes(sound(float(number), 1.0))
+        assert closing(socket) == ("The message cannot be used: sound must not come faster than it is recorded.", 1008)
+
+
+def test_a_flood_of_messages_is_refused(make_client: Callable[..., Any]) -> None:
+    with make_client(messages=5).websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        for _ in range(12):  # perhaps in two seconds
+            socket.send_json({"type": "end_utterance", "time": 0.0})
+        message = "The message cannot be used: there must be at most 5 words and commands per second."
+        assert closing(socket) == (message, 1008)
+
+
+def test_a_stream_whose_front_end_fails_ends_in_one_line(
+    make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from starlette.testclient import TestClient
+
+    from edge_msa_runtime.errors import BackendUnavailableError
+    from edge_msa_runtime.serve.application import create_application
+
+    def fail(_: object, *, sound: bool, pictures: bool) -> None:
+        raise BackendUnavailableError(f"no front end for {sound} and {pictures}")
+
+    service = make_service()
+    monkeypatch.setattr(type(service), "create_front_ends", fail)
+    application: Any = create_application(service, "127.0.0.1")
+    with TestClient(application).websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        assert closing(socket) == ("no front end for True and False", 1011)
+
+
+def test_somebody_may_type_slowly(make_client: Callable[..., Any]) -> None:
+    with make_client(text=True, idle_seconds=0.05).websocket_connect(ADDRESS) as socket:
+        socket.send_json({**START, "sound_rate": None, "words": "typed"})
+        time.sleep(0.15)
+        socket.send_json({"type": "words", "text": "i love it", "time": 0.1})
+        assert first(socket, "prediction")["subset"] == "l"
+
+
 def test_pages_of_others_cannot_connect(make_client: Callable[..., Any]) -> None:
     from starlette.testclient import WebSocketDenialResponse
 

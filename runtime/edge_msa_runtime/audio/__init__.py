@@ -1,1 +1,0 @@
-"""Features of sound: log-mel energies, pitch, voicing, energy and voice activity."""
