@@ -21,9 +21,11 @@ import pytest
 from edge_msa_runtime.bundle.golden import load_golden
 from edge_msa_runtime.bundle.loader import open_bundle
 from tests.locations import REPOSITORY
+from tests.unit.runtime.audio.sounds import make_noise, make_syllables, make_tones
 
 EMULATED_PYTHON = Path(os.environ.get("EDGE_MSA_AARCH64", REPOSITORY / ".aarch64")) / "python"
 SCRIPT = REPOSITORY / "tests/integration/aarch64/predict_all.py"
+AUDIO_SCRIPT = REPOSITORY / "tests/integration/aarch64/compute_audio.py"
 MISSING = [
     name
     for name, available in (
@@ -42,6 +44,8 @@ TEXT = "I love it, not at all!"
 MAX_DIFFERENCE = {"fp32": 1e-5, "int8": 5e-4}
 # Predictions that are almost equal to each other would agree for any computation.
 MIN_RANGE = 2e-3
+# Of a feature, in its unit: most log-mel energies differ by rounding of float32, those near the lower limit by more.
+MAX_AUDIO_DIFFERENCE = 1e-3
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -109,6 +113,36 @@ def test_every_subset_has_the_same_predictions_on_arm(
             print(f"\n{bundle.parent.name}, {len(differences)} predictions: {difference}", end="")
         assert max(differences.values()) <= MAX_DIFFERENCE[precision]
     assert np.ptp(list(predictions["local"].values())) > MIN_RANGE
+
+
+def test_audio_frames_are_the_same_on_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("kaldi_native_fbank")
+    speech = np.concatenate([np.zeros(8000), make_syllables(3.0), np.zeros(8000)])
+    sounds = {
+        "speech": speech,
+        "speech in noise": speech + make_noise(0.03, seconds=4),
+        "speech in music": speech + 0.3 * make_tones(4.0),
+        "noise": make_noise(0.1, seconds=2),
+        "silence": np.zeros(16_000),
+    }
+    np.savez(tmp_path / "sounds.npz", **{name: samples.astype(np.float32) for name, samples in sounds.items()})
+    frames = {}
+    for name, python in (("aarch64", EMULATED_PYTHON), ("local", Path(sys.executable))):
+        command = [str(python), str(AUDIO_SCRIPT), str(tmp_path / "sounds.npz"), str(tmp_path / f"{name}.npz")]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "runtime")}
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+        assert completed.returncode == 0, completed.stderr
+        frames[name] = dict(np.load(tmp_path / f"{name}.npz"))
+    assert frames["aarch64"].keys() == frames["local"].keys() == sounds.keys()
+    differences = {name: np.abs(value - frames["aarch64"][name]).max(axis=0) for name, value in frames["local"].items()}
+    with capsys.disabled():
+        for name, values in differences.items():
+            mels, rest = values[:-4].max(), ", ".join(f"{value:.1e}" for value in values[-4:])
+            print(
+                f"\n{name}: largest difference of log mels {mels:.1e}; pitch, voicing, energy, activity {rest}", end=""
+            )
+    assert max(values.max() for values in differences.values()) <= MAX_AUDIO_DIFFERENCE
+    assert np.ptp(frames["local"]["speech"][:, -1]) == 1
 
 
 def make_inputs(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set up an aarch64 Python that runs on any Linux, with the user-mode emulation of QEMU: Python 3.11 of Debian 12 with
-# NumPy, ONNX Runtime and tokenizers, as on a device. Add the wheel of a bundle with PYTHONPATH.
+# NumPy, ONNX Runtime, tokenizers and kaldi-native-fbank, as on a device. Add the wheel of a bundle with PYTHONPATH.
 #
 #   make_root.sh FOLDER        set up the folder once: about 600 MB and two minutes
 #   FOLDER/python SCRIPT ...   run a script; it cannot start other aarch64 programs
@@ -8,7 +8,7 @@
 # onnxruntime 1.31 crashes under this emulation; 1.23.2 works.
 set -euo pipefail
 folder=${1:?usage: make_root.sh FOLDER}
-packages=("numpy<2.4" "onnxruntime==1.23.2" "tokenizers<1")
+packages=("numpy<2.4" "onnxruntime==1.23.2" "tokenizers<1" "kaldi-native-fbank<2")
 python=${PYTHON:-python3}
 
 need() {
@@ -29,12 +29,12 @@ unpack_debian() {
 }
 
 install_packages() {
-  [[ -f $folder/site/.complete ]] && return
+  [[ $(cat "$folder/site/.complete" 2>/dev/null) == "${packages[*]}" ]] && return
   rm -rf "$folder/site"
   "$python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --target "$folder/site" \
     --implementation cp --python-version 3.11 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
     --platform manylinux2014_aarch64 "${packages[@]}"
-  date > "$folder/site/.complete"
+  echo "${packages[*]}" > "$folder/site/.complete"
 }
 
 write_launcher() {
