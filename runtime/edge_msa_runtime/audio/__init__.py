@@ -1,0 +1,1 @@
+"""Features of sound: log-mel energies, pitch, voicing, energy and voice activity."""
