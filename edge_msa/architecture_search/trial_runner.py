@@ -159,7 +159,9 @@ class TrialRunner:
         request = make_export_request(
             dataclasses.replace(calibrated, calibration=None), context.profile, "trial", precision="fp32"
         )
-        student = untrained_student(context.default_recipe.network_config(run.spec.dims, run.spec.task), seed=0)
+        spec = run.spec
+        config = context.default_recipe.network_config(spec.dims, spec.task, takes_text=spec.text_input is not None)
+        student = untrained_student(config, seed=0)
         graphs = build_graphs(student, request, folder / "graphs")
         bundle = open_bundle(write_candidate(folder / "reference", graphs, request))
         self._reference = open_session(bundle, context.backend, "fp32")

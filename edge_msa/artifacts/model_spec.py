@@ -59,7 +59,7 @@ class ModelSpec:
     dims: Mapping[str, int]
     """Features per frame, by modality. The keys are the model's modalities."""
     windows: Mapping[str, int]
-    """Valid frames of the longest sample, by modality."""
+    """Frames of the longest sample, by modality, see `Dataset.windows`."""
     features: Mapping[str, FeatureSource]
     """What computed the features that the model was trained on, by modality, where something is known."""
     normalization: FeatureNormalization

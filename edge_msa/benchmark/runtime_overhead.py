@@ -60,7 +60,7 @@ class RuntimeOverhead:
 @contextmanager
 def untrained_bundle() -> Iterator[Path]:
     """Yield a temporary bundle of an untrained student of size `tiny`, at fp32."""
-    config = student_recipe({"size": "tiny"}, "").network_config(DIMS, MOSI)
+    config = student_recipe({"size": "tiny"}, "").network_config(DIMS, MOSI, takes_text=False)
     with random_bundle("tiny", config, LENGTHS, ("fp32",)) as path:
         yield path
 

@@ -70,7 +70,7 @@ def measure_students(*, threads: int, num_runs: int) -> tuple[StudentLatency, ..
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-msa-")))
         variants = [_load_almt(folder, threads)]
         for size in SIZES:
-            config = student_recipe({"size": size}, "").network_config(DIMS, MOSI)
+            config = student_recipe({"size": size}, "").network_config(DIMS, MOSI, takes_text=False)
             bundle = stack.enter_context(random_bundle(size, config, LENGTHS, PRECISIONS))
             variants += _load_student(size, bundle, threads)
         with activity(f"Measuring latency: {len(variants)} graphs, interleaved", is_timed=True):

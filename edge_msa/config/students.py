@@ -66,6 +66,9 @@ class StudentRecipe(TrainingSchedule):
     """Sizes of the audio encoder that replace those above."""
     vision: ModalityRecipe = ModalityRecipe()
     """Sizes of the vision encoder that replace those above."""
+    gap_frames: bool = False
+    """Whether a gap frame takes the place of missing frames between two others, so that the frames around a lost one do
+    not look adjacent. Words that are passed as text have none."""
     dropout: DropoutRate = 0.3
     """Dropout rate of tokens."""
     epochs: Epochs = 25
@@ -111,8 +114,12 @@ class StudentRecipe(TrainingSchedule):
         share = min(1.0, epoch / growing) if growing else 1.0
         return self.msm.model_copy(update={"inter": self.msm.inter * share, "intra": self.msm.intra * share})
 
-    def network_config(self, dims: Mapping[str, int], task: Task) -> StudentConfig:
-        """Return the sizes of the student for data with `dims` features per frame."""
+    def network_config(self, dims: Mapping[str, int], task: Task, *, takes_text: bool) -> StudentConfig:
+        """Return the sizes of the student for data with `dims` features per frame.
+
+        With `takes_text`, a text encoder computes the language frames. Nothing tells which words of a text are missing.
+        """
+        with_gaps = [name for name in dims if name != "language" or not takes_text] if self.gap_frames else []
         overrides = {name: ModalitySizes(**getattr(self, name).model_dump()) for name in dims}
         return StudentConfig(
             dict(dims),
@@ -126,6 +133,7 @@ class StudentRecipe(TrainingSchedule):
             stride=self.stride,
             recurrence=self.recurrence,
             overrides={name: sizes for name, sizes in overrides.items() if sizes != ModalitySizes()},
+            gap_frames=tuple(with_gaps),
         )
 
 

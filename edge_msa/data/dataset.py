@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge_msa.data.tasks import Task
 from edge_msa.errors import DataError
 from edge_msa_runtime.features import FeatureSource
+from edge_msa_runtime.inputs.gaps import pack_frames, trim_mask
 from edge_msa_runtime.inputs.split_names import SPLITS
 from edge_msa_runtime.modalities import MODALITIES
 
@@ -85,6 +86,13 @@ class Frames:
         lengths: NDArray[np.int64] = self.valid.sum(axis=1, dtype=np.int64)
         return lengths
 
+    @property
+    def gaps(self) -> NDArray[np.int64]:
+        """Number of runs of frames that are missing between valid ones, of each sample, (N,)."""
+        begins = np.diff(self.valid.astype(np.int8), axis=1, prepend=0) == 1
+        gaps: NDArray[np.int64] = np.maximum(begins.sum(axis=1, dtype=np.int64) - 1, 0)
+        return gaps
+
     def take(self, rows: NDArray[np.integer] | slice = slice(None)) -> FloatArray:
         """Return the frames of the given samples, (n, T, d) float32; frames that are not valid are zero."""
         valid = self.valid[rows]
@@ -152,6 +160,29 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def packed_sample(self, row: int, gap_frames: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Return the rows of one sample for the graphs of a student, (n, d) for each modality that it has.
+
+        These are the valid frames, and the student's gap frame (d,) where frames between them are missing.
+        """
+        samples, masks = self.masked_sample(row)
+        packed = {name: pack_frames(samples[name], mask, gap_frames.get(name)) for name, mask in masks.items()}
+        return {**samples, **packed}
+
+    def masked_sample(self, row: int) -> tuple[dict[str, FloatArray], dict[str, BoolArray]]:
+        """Return the frames of one sample from its first to its last valid one, (T, d) for each modality that it has.
+
+        The second result is the mask (T,) of each modality in which frames between them are missing.
+        """
+        samples, masks = {}, {}
+        for name, frames in self.modalities.items():
+            if frames.valid[row].any():
+                part, mask = trim_mask(frames.valid[row])
+                samples[name] = frames.take(np.array([row]))[0][part]
+                if mask is not None:
+                    masks[name] = mask
+        return samples, masks
+
     def select(self, rows: NDArray[np.integer]) -> Split:
         """Return the given samples."""
         return Split(
@@ -200,15 +231,16 @@ class Dataset:
 
     @property
     def windows(self) -> dict[str, int]:
-        """Number of valid frames of the longest training or validation sample, by modality.
+        """Number of rows of the longest training or validation sample, by modality.
 
-        A model must not depend on the test split. Longer samples are processed in chunks.
+        Rows are valid frames, and a gap frame wherever frames between them are missing. A model must not depend on the
+        test split. Longer samples are processed in chunks.
         """
         longest = dict.fromkeys(self.dims, 1)
         for split_name, split in self.splits.items():
             if split_name != "test":
                 for name, frames in split.modalities.items():
-                    longest[name] = max(longest[name], int(frames.lengths.max(initial=0)))
+                    longest[name] = max(longest[name], int((frames.lengths + frames.gaps).max(initial=0)))
         return longest
 
     def split(self, name: SplitName) -> Split:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.artifacts.runs import Run
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, FloatArray
 from edge_msa.models.student import Student
 from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.quantization.calibration_files import Calibration, load_calibration
@@ -36,6 +36,11 @@ class DeployableStudent:
     def spec(self) -> ModelSpec:
         """What the student expects of its data."""
         return self.run.spec
+
+    @property
+    def gap_frames(self) -> dict[str, FloatArray]:
+        """The gap frames (d,) of the modalities that have one, not normalized."""
+        return {name: self.spec.normalization.mean[name] for name in self.network.config.gap_frames}
 
 
 def load_deployable_student(run: Run, dataset: Dataset) -> DeployableStudent:

@@ -55,12 +55,13 @@ def session_predictor(session: Session) -> Predict:
     def predict_split(split: Split, subset: Subset) -> FloatArray:
         predictions = np.empty((len(split), session.bundle.manifest.task.outputs), np.float32)
         for row in range(len(split)):
-            sample = split.sample(row)
+            sample, masks = split.masked_sample(row)
             inputs: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
             if text_input and "language" in inputs:
                 del inputs["language"]
                 inputs["text"] = split.texts[row]
-            predictions[row] = session.predict(**inputs).outputs
+            valid = {name: mask for name, mask in masks.items() if name in inputs}
+            predictions[row] = session.predict(**inputs, valid=valid).outputs
         return _squeeze_scores(predictions)
 
     return predict_split

@@ -20,7 +20,7 @@ from edge_msa.models.almt import AhlAttention, Almt, ModalityEmbedding
 from edge_msa.models.almt_layers import split_heads
 from edge_msa.models.hrlf import AttentionLayer, Hrlf, HrlfEncoder
 from edge_msa.models.student import Student
-from edge_msa.models.student_encoder import StudentEncoder, rows_of_frames
+from edge_msa.models.student_encoder import StudentEncoder, compact_order, find_gaps, rows_of_frames
 from edge_msa_runtime.modalities import MODALITIES
 
 GUIDED = ("audio", "vision")
@@ -82,14 +82,18 @@ def hrlf_attention(network: Hrlf, frames: TensorsByModality, valid: TensorsByMod
 def student_attention(network: Student, frames: TensorsByModality, valid: TensorsByModality) -> dict[str, Tensor]:
     """Return the pooling weights of each modality in `frames`, (B, tokens, T); they sum to 1 along T.
 
-    The weights of frames that are not valid are 0, also if a sample lacks the modality. The arguments are those of the
-    student's `forward`.
+    The weights of frames that are not valid are 0, also if a sample lacks the modality. A gap frame has its weight at
+    the last frame that it replaces. The arguments are those of the student's `forward`.
     """
     encoders = {name: cast("StudentEncoder", network.encoders[name]) for name in frames}
     with _recorded([encoder.score for encoder in encoders.values()]) as calls:
         network(frames, valid)
     return {
-        name: _pooling_weights(calls[encoder.score][0].output, valid[name], encoder.config.stride)
+        name: _pooling_weights(
+            calls[encoder.score][0].output,
+            valid[name] | find_gaps(valid[name]) if name in network.config.gap_frames else valid[name],
+            encoder.config.stride,
+        )
         for name, encoder in encoders.items()
     }
 
@@ -177,7 +181,7 @@ def _last_layer_weights(layer: AttentionLayer, queries: Tensor, hidden: Tensor, 
 
 
 def _pooling_weights(scores: Tensor, valid: Tensor, stride: int) -> Tensor:
-    """Return the softmax over the rows of valid frames, (B, tokens, T).
+    """Return the softmax over the rows of valid frames and gap frames, (B, tokens, T).
 
     Frames of one row share its weight equally. `scores` is (B, tokens, rows).
     """
@@ -188,7 +192,7 @@ def _pooling_weights(scores: Tensor, valid: Tensor, stride: int) -> Tensor:
     frames_in_row = torch.where(row == 0, 1, stride)  # the first frame is alone in its row
     shared = weights.gather(2, row.clamp(max=scores.shape[2] - 1).expand(*scores.shape[:2], -1)) / frames_in_row
     shared = shared * (row < (count + stride - 1) // stride)[:, None]
-    order = torch.argsort((~valid).to(torch.uint8), dim=1, stable=True)
+    order = compact_order(valid)
     return torch.zeros_like(shared).scatter(2, order[:, None].expand_as(shared), shared)
 
 

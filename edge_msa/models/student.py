@@ -60,14 +60,19 @@ class StudentConfig:
     """Whether a GRU follows the convolutions."""
     overrides: Mapping[str, ModalitySizes] = field(default_factory=dict)
     """Sizes of single modalities that replace those above."""
+    gap_frames: tuple[str, ...] = ()
+    """Modalities in which a gap frame takes the place of masked frames between two valid ones. It is the mean of the
+    training frames. Other modalities only drop masked frames."""
 
     def __post_init__(self) -> None:
-        for what, names in (("dims", set(self.dims)), ("overrides", set(self.overrides))):
+        named = {"dims": set(self.dims), "overrides": set(self.overrides), "gap_frames": set(self.gap_frames)}
+        for what, names in named.items():
             if (what == "dims" and not names) or names - set(MODALITIES):
                 raise ValueError(f"{what} must name some of {', '.join(MODALITIES)}, got {sorted(names)}.")
         # run.json contains them as plain objects.
         sizes = {n: ModalitySizes(**item) if isinstance(item, Mapping) else item for n, item in self.overrides.items()}
         object.__setattr__(self, "overrides", sizes)
+        object.__setattr__(self, "gap_frames", tuple(self.gap_frames))
 
     def encoder(self, modality: str) -> EncoderConfig:
         """Return the sizes of one modality's encoder."""
@@ -113,7 +118,7 @@ class Student(nn.Module):
             if name not in frames:
                 columns.append(batch.new_zeros(len(batch)))
                 continue
-            packed, prefix = compact(frames[name], valid[name])
+            packed, prefix = compact(frames[name], valid[name], gap_frames=name in self.config.gap_frames)
             available = prefix[:, :1]
             encoder = cast("StudentEncoder", self.encoders[name])
             tokens[name] = encoder.encode_whole(packed, prefix) * available[:, :, None]

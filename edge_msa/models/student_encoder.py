@@ -3,8 +3,9 @@
 Frames can be stacked, `stride` at a time, into one row. Rows pass through causal dilated convolutions and an optional
 GRU, and an online softmax pools them into a few tokens. The state holds everything that later frames need.
 
-Callers remove masked frames first (`compact`); `valid` then separates the real frames of the chunk from the padding
-after them. This keeps the convolutions dense, and masked frames cannot change the state.
+Callers remove masked frames first (`compact`), or replace them by a gap frame; `valid` then separates the real frames
+of the chunk from the padding after them. This keeps the convolutions dense, and the values of masked frames cannot
+change the state.
 """
 
 from __future__ import annotations
@@ -211,19 +212,35 @@ class StudentEncoder(nn.Module):
         return peak, mass, total / mass.clamp(min=1e-6)
 
 
-def compact(frames: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+def compact(frames: Tensor, valid: Tensor, *, gap_frames: bool = False) -> tuple[Tensor, Tensor]:
     """Move the valid frames of each sample to the beginning, in their order, and set the rest to zero.
 
     Args:
-        frames: (B, T, d).
+        frames: (B, T, d), normalized.
         valid: (B, T) bool.
+        gap_frames: Whether a gap frame takes the place of masked frames between two valid ones. It is zero, the mean of
+            the training frames.
 
     Returns:
         The frames (B, T, d), and their mask (B, T) as float, ones first.
     """
-    order = torch.argsort((~valid).to(torch.uint8), dim=1, stable=True)
-    prefix = valid.gather(1, order).to(frames.dtype)
-    return frames.gather(1, order[:, :, None].expand_as(frames)) * prefix[:, :, None], prefix
+    kept = valid | find_gaps(valid) if gap_frames else valid
+    order = compact_order(kept)
+    prefix = kept.gather(1, order).to(frames.dtype)
+    real = valid.gather(1, order)[:, :, None] if gap_frames else prefix[:, :, None]
+    return frames.gather(1, order[:, :, None].expand_as(frames)) * real, prefix
+
+
+def compact_order(kept: Tensor) -> Tensor:
+    """Return the frame at each position of a compacted sample, (B, T) int64: those that are kept (B, T) come first."""
+    return torch.argsort((~kept).to(torch.uint8), dim=1, stable=True)
+
+
+def find_gaps(valid: Tensor) -> Tensor:
+    """Return where gap frames are, (B, T) bool: at the last one of each run of masked frames between two valid ones."""
+    begun = valid.cumsum(dim=1) > 0
+    next_valid = torch.nn.functional.pad(valid[:, 1:], (0, 1))
+    return ~valid & begun & next_valid
 
 
 def rows_of_frames(length: int, stride: int) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from edge_msa.console import report_progress
-from edge_msa.data.dataset import Dataset, SplitName
+from edge_msa.data.dataset import Dataset, FloatArray, SplitName
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.training.text.encode_dataset import encoder_inputs
 from edge_msa_calibrate.collect import Sample
@@ -24,6 +24,7 @@ def draw_calibration_samples(
     dataset: Dataset,
     text: ExportableText | None,
     max_tokens: int,
+    gap_frames: Mapping[str, FloatArray],
     *,
     num_samples: int,
     seed: int,
@@ -35,13 +36,15 @@ def draw_calibration_samples(
         dataset: The data, not normalized.
         text: The student's text encoder, or None if it has none.
         max_tokens: Longest text, in tokens of the language window.
+        gap_frames: The student's gap frames (d,), not normalized, by modality.
         num_samples: Number of samples. For a text encoder, a quarter as many texts are drawn.
         seed: Seed of the draw.
         split_name: The split to draw from.
     """
     split = dataset.split(split_name)
     total = min(num_samples, len(split))
-    yield from _reported(draw_frames(dataset, num_samples, seed, split_name), total, f"{split_name} samples")
+    frames = draw_frames(dataset, gap_frames, num_samples, seed, split_name)
+    yield from _reported(frames, total, f"{split_name} samples")
     if isinstance(text, TextGraph):
         rows = np.random.default_rng(seed).permutation(len(split))[: -(-num_samples // SAMPLES_PER_TEXT)]
         tokenizer = TextTokenizer(text.tokenizer, text.max_tokens, special=True)
@@ -57,7 +60,13 @@ def _reported(samples: Iterable[Sample], total: int, what: str) -> Iterator[Samp
         yield sample
 
 
-def draw_frames(dataset: Dataset, num_samples: int, seed: int, split_name: SplitName = "train") -> Iterator[Sample]:
+def draw_frames(
+    dataset: Dataset,
+    gap_frames: Mapping[str, FloatArray],
+    num_samples: int,
+    seed: int,
+    split_name: SplitName = "train",
+) -> Iterator[Sample]:
     """Yield samples of a split in random order, each reduced to one subset of modalities, cycling through the subsets.
 
     A bundle must predict from every subset, so calibration uses a mix of them. Absent modalities are left out. Zeros in
@@ -67,7 +76,7 @@ def draw_frames(dataset: Dataset, num_samples: int, seed: int, split_name: Split
     subsets = subsets_of(split.modalities)
     rows = np.random.default_rng(seed).permutation(len(split))[:num_samples]
     for index, row in enumerate(rows):
-        sample = split.sample(int(row))
+        sample = split.packed_sample(int(row), gap_frames)
         names = [name for name in subsets[index % len(subsets)].modalities if name in sample] or list(sample)
         if names:
             yield {name: sample[name] for name in names}

@@ -22,7 +22,8 @@ from edge_msa_calibrate.sensitivity import PlanScore
 from edge_msa_export.graphs.files import Graph, GraphsByKey
 from edge_msa_export.int8_layers import representative_keys
 from edge_msa_export.request import GraphVariant
-from edge_msa_runtime.backends import Backend, open_backend
+from edge_msa_runtime.backends import open_backend
+from edge_msa_runtime.backends.base import Program
 from edge_msa_runtime.bundle.manifest import GraphKey
 from edge_msa_runtime.modalities import Subset
 
@@ -41,6 +42,7 @@ class PlanScorer:
         backend: Backend of the target. If it does not run on a workstation (TensorRT), another one replaces it.
         scheme: Quantization scheme of the backend.
         dataset: The data, not normalized. The samples come from its validation split.
+        gap_frames: The student's gap frames (d,), not normalized, by modality.
         text_encoder: The student's text encoder, or None if it has none.
         scratch: Folder for graph files.
         num_samples: Number of samples.
@@ -54,6 +56,7 @@ class PlanScorer:
         backend: str,
         scheme: str,
         dataset: Dataset,
+        gap_frames: Mapping[str, FloatArray],
         text_encoder: TextEncoderGraph | None,
         scratch: Path,
         *,
@@ -67,6 +70,7 @@ class PlanScorer:
         self._scheme = scheme
         self._task = dataset.task
         self._split = valid.select(rows)
+        self._gap_frames = gap_frames
         self._text_encoder = text_encoder
         self._scratch = scratch
         self._backend = open_backend(GraphVariant(backend, "int8", scheme).measured_by)
@@ -146,7 +150,13 @@ class PlanScorer:
         return self._encoded[1]
 
     def _predict(self, graph: Graph, split: Split, subset: Subset) -> FloatArray:
-        return predict_with_window(graph, split, subset, self._backend, self._scratch)
+        path = self._scratch / "graph.onnx"
+        path.write_bytes(graph.SerializeToString())
+        program = self._backend.load(path)
+        samples = (split.packed_sample(row, self._gap_frames) for row in range(len(split)))
+        predictions = [_predict_sample(program, sample, subset) for sample in samples]
+        program.close()
+        return np.stack(predictions)
 
     def _window(self, subset: Subset) -> Graph:
         return self._graphs[GraphKey.window(subset)]
@@ -164,23 +174,15 @@ class PlanScorer:
         }
 
 
-def predict_with_window(graph: Graph, split: Split, subset: Subset, backend: Backend, scratch: Path) -> FloatArray:
-    """Return the predictions (N, outputs) of a window graph on a split of raw frames. Samples are cut to the window."""
-    path = scratch / "graph.onnx"
-    path.write_bytes(graph.SerializeToString())
-    program = backend.load(path)
-    predictions = []
-    for row in range(len(split)):
-        sample = split.sample(row)
-        for name in subset.modalities:
-            buffer, valid = program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"]
-            frames = sample.get(name, buffer[0, :0])[: buffer.shape[1]]
-            buffer[...], valid[...] = 0, 0
-            buffer[0, : len(frames)], valid[0, : len(frames)] = frames, 1
-        program.run()
-        predictions.append(np.array(program.outputs["prediction"][0], np.float32))
-    program.close()
-    return np.stack(predictions)
+def _predict_sample(program: Program, sample: Mapping[str, FloatArray], subset: Subset) -> FloatArray:
+    """Return the prediction (outputs,) of a window graph on rows by modality. They are cut to the window."""
+    for name in subset.modalities:
+        buffer, valid = program.inputs[f"frames.{name}"], program.inputs[f"valid.{name}"]
+        frames = sample.get(name, buffer[0, :0])[: buffer.shape[1]]
+        buffer[...], valid[...] = 0, 0
+        buffer[0, : len(frames)], valid[0, : len(frames)] = frames, 1
+    program.run()
+    return np.array(program.outputs["prediction"][0], np.float32)
 
 
 def _squeeze(predictions: FloatArray) -> FloatArray:

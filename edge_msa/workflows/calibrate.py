@@ -107,6 +107,7 @@ def calibrate(
         student.dataset,
         student.text,
         student.spec.windows.get("language", 0),
+        student.gap_frames,
         seed=seed,
     )
     with new_run(run_dir, request.cache_key) as work:

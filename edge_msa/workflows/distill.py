@@ -143,7 +143,14 @@ def distill_on_setup(
     with new_shared_run(output_dir, request.cache_key, context) as work:
         targets = setup.targets(recipe, context)
         trained = train_student(
-            dataset, targets, recipe, seed=seed, context=context, work_dir=work, fingerprint=request.cache_key
+            dataset,
+            targets,
+            recipe,
+            seed=seed,
+            context=context,
+            work_dir=work,
+            fingerprint=request.cache_key,
+            takes_text=setup.text_model is not None,
         )
         context.exit_other_processes()
         if setup.text_model:

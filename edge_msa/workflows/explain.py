@@ -14,6 +14,7 @@ from edge_msa.data.dataset import Dataset, Split, SplitName
 from edge_msa.errors import DataError, UsageError
 from edge_msa.evaluation.predictors import run_predictor
 from edge_msa.models.almt import Almt
+from edge_msa.models.student import Student
 from edge_msa.reporting.explain.attention import (
     AttentionFigure,
     almt_figure,
@@ -294,9 +295,11 @@ def _sample_sections(subject: _Subject, predictions: Predictions, attention: Att
 def _attention_figure(subject: _Subject, attention: AttentionMaps, row: int, index: int) -> AttentionFigure:
     if isinstance(subject.model, Almt):
         return almt_figure(attention.frames, attention.guided, subject.split, row, index)
-    is_teacher = subject.kind == "hrlf"
-    row_name = "head" if is_teacher else "pooled token"
-    return masked_figure(attention.frames, subject.split, row, index, row_name=row_name, attends_gaps=is_teacher)
+    if isinstance(subject.model, Student):
+        row_name, attends_gaps = "pooled token", bool(subject.model.config.gap_frames)
+    else:
+        row_name, attends_gaps = "head", True
+    return masked_figure(attention.frames, subject.split, row, index, row_name=row_name, attends_gaps=attends_gaps)
 
 
 def _omissions(subject: _Subject, attention: AttentionMaps, results: _Results) -> Iterator[str]:

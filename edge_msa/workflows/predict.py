@@ -218,7 +218,8 @@ def _predict_with_bundle(
 def _samples(splits: Mapping[SplitName, Split], *, has_text: bool) -> Iterator[Sample]:
     for name, split in splits.items():
         for row, sample in enumerate(split.ids):
-            yield Sample(sample, name, split.sample(row), text=split.texts[row] if has_text else None)
+            frames, valid = split.masked_sample(row)
+            yield Sample(sample, name, frames, valid, text=split.texts[row] if has_text else None)
 
 
 def _open(data: str, task: Task, split: SplitName | None) -> Dataset:

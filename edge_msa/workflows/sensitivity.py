@@ -191,6 +191,7 @@ def _search(
             backend,
             scheme,
             student.dataset,
+            student.gap_frames,
             text_encoder,
             Path(scratch),
             num_samples=NUM_SAMPLES,

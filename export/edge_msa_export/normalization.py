@@ -60,6 +60,11 @@ class Normalization:
         return len(self.mean)
 
     @property
+    def mean_frame(self) -> tuple[float, ...]:
+        """The raw frame that normalizes to zeros, with the shortest numbers that are the same in float32."""
+        return tuple(float(str(value)) for value in self._arrays[0])
+
+    @property
     def clips(self) -> bool:
         """Whether frames are clipped."""
         return bool(np.isfinite(self.low).all())

@@ -73,6 +73,7 @@ class Session:
         self._validator = InputValidator(
             {name: spec.dim for name, spec in specs.items()},
             {name: spec.max_norm for name, spec in specs.items() if spec.max_norm is not None},
+            {name: spec.gap_frame for name, spec in specs.items() if spec.gap_frame is not None},
         )
         self._text_encoder = open_text_encoder(bundle, graphs)
         self.coverage = check_coverage(coverage)
@@ -137,7 +138,8 @@ class Session:
             audio: frames. T may differ between modalities, and may exceed the window of the bundle: the step graphs
                 then process all frames, as a stream does.
             vision: frames.
-            valid: boolean masks (T,) by modality. Masked frames do not affect the prediction.
+            valid: boolean masks (T,) by modality. The values of masked frames do not affect the prediction, but a
+                student with gap frames sees where some are missing between others.
             truncate: what to do with a text of more tokens than the bundle takes. `end` drops its end and `start` its
                 beginning; a warning of the prediction counts the tokens. `window` drops nothing: it splits the text
                 into parts, predicts each with all other frames, and averages the outputs, weighted by tokens.
@@ -151,7 +153,7 @@ class Session:
         """
         self._graphs.check_open()
         started = time.perf_counter()
-        frames, far = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
+        frames, far, gaps = self._validator.validate(language=language, audio=audio, vision=vision, valid=valid)
         if truncate != "end":
             self._check_truncate(truncate)
         tokens = None
@@ -175,6 +177,8 @@ class Session:
         counts = None
         if self._intervals is not None:
             counts = {name: len(rows) for name, rows in frames.items()}
+            for name, count in gaps.items():  # they say nothing
+                counts[name] -= count
             if tokens is not None:
                 counts["language"] = tokens.used + tokens.special
         return make_prediction(

@@ -38,6 +38,7 @@ epochs = 2
 width = 16
 blocks = 2
 hidden = 16
+gap_frames = true
 [pipeline]
 num_samples = 32
 max_drop = 100

@@ -22,7 +22,10 @@ import torch
 import edge_msa_runtime
 from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.precisions import PrecisionMeasurement
+from edge_msa.data.dataset import Frames, Split
 from edge_msa.data.opening import open_dataset
+from edge_msa.evaluation.intervals.frame_loss import lose_frames
+from edge_msa.evaluation.predictors import run_predictor, session_predictor
 from edge_msa.training.load import load_student
 from edge_msa.training.predict import predict
 from edge_msa_runtime.bundle.loader import open_bundle
@@ -200,6 +203,11 @@ def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline
                 for mask in valid.values():
                     mask[0] = True
                 whole = session.predict(**frames, valid=valid).outputs
+                masked = Split(
+                    ("",), ("",), np.zeros(1, np.float32), {n: Frames(valid[n][None], frames[n][None]) for n in frames}
+                )
+                torch_outputs = predict(student, run.spec.normalize_split(masked), subset)[0]
+                assert_close_to_scale(whole, torch_outputs)
                 stream = session.create_stream()
                 for name, value in frames.items():
                     start = 0
@@ -208,6 +216,18 @@ def test_windows_and_chunks_give_the_predictions_of_torch(backend: str, pipeline
                         stream.push(name, value[chunk], valid=valid[name][chunk])
                         start = chunk.stop
                 assert_close_to_scale(stream.predict().outputs, whole)
+
+
+def test_a_run_and_its_bundle_agree_where_frames_are_missing(pipeline_run: PipelineRun) -> None:
+    run = load_run(pipeline_run.folder / "student")
+    split = open_dataset(pipeline_run.data).split("test").select(np.arange(8))
+    lossy = lose_frames(split, np.random.default_rng(1))
+    assert any(frames.gaps.any() for frames in lossy.modalities.values())
+    with edge_msa_runtime.load(pipeline_run.folder / "bundle-laptop", precision="fp32") as session:
+        assert all(spec.gap_frame is not None for spec in session.manifest.modalities.values())
+        for subset in Subset:
+            expected = run_predictor(run)(lossy, subset)
+            assert_close_to_scale(session_predictor(session)(lossy, subset), expected)
 
 
 @pytest.mark.case("F15")

@@ -88,7 +88,8 @@ def masked_attention(rows: NDArray[np.float32], valid: BoolArray, *, attends_gap
     Args:
         rows: Weights of HRLF's heads or a student's tokens, (rows, T).
         valid: Valid frames, (T,).
-        attends_gaps: Whether the model attends to missing frames between valid ones. HRLF attends to them as zeros.
+        attends_gaps: Whether the model attends to missing frames between valid ones. HRLF attends to them as zeros, and
+            a student with gap frames to the last one of each gap.
             Their share is returned as `padding`.
     """
     positions = np.flatnonzero(valid)

@@ -59,6 +59,7 @@ def distill(
     work_dir: Path,
     fingerprint: str = "",
     start: Student | None = None,
+    takes_text: bool = False,
 ) -> TrainedStudent:
     """Train a student on labels and on the teachers' targets.
 
@@ -72,6 +73,7 @@ def distill(
         fingerprint: Identifies the inputs; a checkpoint with another fingerprint is ignored.
         start: Fake-quantized student (`edge_msa.training.distillation.qat`) to fine-tune with the recipe's
             `qat_epochs` and `qat_learning_rate`; None trains a new student.
+        takes_text: Whether a text encoder computes the language frames.
 
     Raises:
         DataError: The validation split has samples without labels.
@@ -83,7 +85,7 @@ def distill(
             "to choose the best epoch."
         )
     torch.manual_seed(seed)
-    student = _create_student(dataset, recipe) if start is None else start
+    student = _create_student(dataset, recipe, takes_text=takes_text) if start is None else start
     student.to(context.device)
     objective = _DistillationObjective(dataset, targets, student, recipe, seed, context, curriculum=start is None)
     schedule = recipe if start is None else recipe.schedule(recipe.qat_epochs, recipe.qat_learning_rate)
@@ -100,8 +102,8 @@ def distill(
     return TrainedStudent(student.config, weights_to_numpy(student), result.rows, metrics)
 
 
-def _create_student(dataset: Dataset, recipe: StudentRecipe) -> Student:
-    student = Student(recipe.network_config(dataset.dims, dataset.task))
+def _create_student(dataset: Dataset, recipe: StudentRecipe, *, takes_text: bool) -> Student:
+    student = Student(recipe.network_config(dataset.dims, dataset.task, takes_text=takes_text))
     labels = dataset.split("train").labels
     labels = labels[np.isfinite(labels.reshape(len(labels), -1)).all(axis=1)]
     if len(labels):

@@ -185,14 +185,15 @@ def _make_manifest(content: _BundleContent) -> Manifest:
 
 
 def _make_modality_spec(name: str, graphs: GraphSet, request: ExportRequest) -> ModalitySpec:
-    norm = request.normalization[name].norm
+    normalization = request.normalization[name]
     return ModalitySpec(
         dim=graphs.shapes.dims[name],
         chunk=request.chunks[name],
         window=request.windows[name],
         states=graphs.shapes.states[name],
-        max_norm=None if math.isinf(norm) else norm,
+        max_norm=None if math.isinf(normalization.norm) else normalization.norm,
         features=request.features.get(name, UNKNOWN),
+        gap_frame=normalization.mean_frame if name in graphs.shapes.gap_frames else None,
     )
 
 

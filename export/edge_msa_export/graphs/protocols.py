@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -56,6 +56,10 @@ class ConfigLike(Protocol):
     @property
     def outputs(self) -> int:
         """Number of values in a prediction."""
+
+    @property
+    def gap_frames(self) -> Collection[str]:
+        """Modalities in which the mean frame takes the place of masked frames between two valid ones."""
 
 
 class StudentLike(Protocol):

@@ -48,11 +48,13 @@ class StudentShapes:
         dims: features per frame, by modality.
         states: states of the step graphs, by modality.
         outputs: number of values in a prediction.
+        gap_frames: modalities in which the mean frame takes the place of masked frames between two valid ones.
     """
 
     dims: Mapping[str, int]
     states: Mapping[str, tuple[StateSpec, ...]]
     outputs: int
+    gap_frames: frozenset[str]
 
 
 def get_student_shapes(student: StudentLike) -> StudentShapes:
@@ -62,7 +64,8 @@ def get_student_shapes(student: StudentLike) -> StudentShapes:
         ExportError: the initial value of a state is not a single number, which a manifest cannot describe.
     """
     states = {name: _describe_states(_get_encoder(student, name)) for name in _list_modalities(student)}
-    return StudentShapes(dict(_get_dims(student)), states, int(student.config.outputs))
+    config = cast("ConfigLike", student.config)
+    return StudentShapes(dict(config.dims), states, config.outputs, frozenset(config.gap_frames))
 
 
 def export_student(

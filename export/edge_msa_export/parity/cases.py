@@ -16,6 +16,7 @@ from edge_msa_export.parity.graphs import ParityCase, make_mask_with_gaps
 from edge_msa_export.parity.text import EncodedText, encode_golden_texts
 from edge_msa_export.request import ExportRequest, GoldenSample
 from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.inputs.gaps import pack_frames
 
 # Far above the rounding of float32 (1e-6) and far below the effect of a wrong axis or state.
 FP32_TOLERANCE = 1e-4
@@ -80,10 +81,14 @@ def _build_cases(
     student: StudentLike, request: ExportRequest, sample: GoldenSample, text: EncodedText | None
 ) -> Iterator[ParityCase]:
     frames = dict(sample.frames) if text is None else {**sample.frames, "language": text.device_frames}
+    gap_frames = {
+        name: np.array(request.normalization[name].mean_frame, np.float32) for name in student.config.gap_frames
+    }
     for key, lengths in list_window_lengths(sample.subset, request.windows).items():
         truncated = {name: np.asarray(value[: lengths[name]], np.float32) for name, value in frames.items()}
         normalized = {name: request.normalization[name].apply(value) for name, value in truncated.items()}
         for make_mask in (np.ones, make_mask_with_gaps):
             valid = {name: np.asarray(make_mask(len(value)), dtype=np.bool_) for name, value in truncated.items()}
+            rows = {name: pack_frames(value, valid[name], gap_frames.get(name)) for name, value in truncated.items()}
             prediction = predict_with_torch(student, normalized, valid)
-            yield ParityCase(sample.subset, key, lengths, truncated, valid, prediction)
+            yield ParityCase(sample.subset, key, lengths, rows, prediction)

@@ -30,16 +30,15 @@ class ParityCase:
         subset: the modalities of the sample.
         window: key of the window graph that takes it.
         lengths: number of frames of that graph, by modality.
-        frames: raw frames (T, d) by modality; T is at most the number of frames of the graph.
-        valid: mask (T,) by modality.
+        rows: raw frames (n, d) for the graph by modality: valid ones, and gap frames if the student has them. n is at
+            most the number of frames of the graph, and may be 0.
         prediction: prediction (outputs,) of torch.
     """
 
     subset: Subset
     window: GraphKey
     lengths: Mapping[str, int]
-    frames: Mapping[str, Array]
-    valid: Mapping[str, NDArray[np.bool_]]
+    rows: Mapping[str, Array]
     prediction: Array
 
 
@@ -59,7 +58,7 @@ def measure_parity(
     """
     worst = {key: 0.0 for key in programs if key.role != "text_encoder"}
     for case in cases:
-        chunked = predict_in_chunks(programs, case.frames, case.valid, states, chunks)
+        chunked = predict_in_chunks(programs, case.rows, states, chunks)
         chunked_difference = _max_difference(chunked, case.prediction)
         differences = {
             case.window: _max_difference(predict_window(programs, case), case.prediction),
@@ -84,23 +83,20 @@ def _keep_largest(worst: dict[GraphKey, float], differences: Mapping[GraphKey, f
 
 def predict_in_chunks(
     programs: Mapping[GraphKey, Program],
-    frames: Mapping[str, Array],
-    valid: Mapping[str, NDArray[np.bool_]],
+    rows: Mapping[str, Array],
     states: Mapping[str, tuple[StateSpec, ...]],
     chunks: Mapping[str, int],
 ) -> Array:
-    """Return the prediction (outputs,) of the step graphs over chunks and the fuse graph. Masked frames are dropped."""
+    """Return the prediction (outputs,) of the step graphs over chunks and the fuse graph."""
     inputs: dict[str, Array] = {
         f"tokens.{name}": _make_initial_state(next(spec for spec in specs if spec.name == "tokens"))
         for name, specs in states.items()
     }
     available = np.zeros((1, len(MODALITIES)), dtype=np.float32)
-    for name, values in frames.items():
-        valid_frames = values[valid[name]]
-        if not len(valid_frames):
-            continue
-        available[0, MODALITIES.index(name)] = 1
-        inputs[f"tokens.{name}"] = _run_steps(programs[GraphKey.step(name)], valid_frames, states[name], chunks[name])
+    for name, values in rows.items():
+        if len(values):
+            available[0, MODALITIES.index(name)] = 1
+            inputs[f"tokens.{name}"] = _run_steps(programs[GraphKey.step(name)], values, states[name], chunks[name])
     prediction = programs[GraphKey.fuse(states)]({**inputs, "available": available})["prediction"]
     return np.asarray(prediction[0])
 
@@ -116,7 +112,7 @@ def predict_batch(
     inputs: dict[str, Array] = {}
     available = np.zeros((batch, len(MODALITIES)), dtype=np.float32)
     for name, specs in states.items():
-        rows = {row: case.frames[name][case.valid[name]] for row, case in enumerate(cases) if name in case.frames}
+        rows = {row: case.rows[name] for row, case in enumerate(cases) if name in case.rows}
         frames = {row: values for row, values in rows.items() if len(values)}
         available[list(frames), MODALITIES.index(name)] = 1
         step = programs[GraphKey.step(name, batch)]
@@ -128,9 +124,8 @@ def predict_batch(
 def predict_window(programs: Mapping[GraphKey, Program], case: ParityCase) -> Array:
     """Return the prediction (outputs,) of the window graph of a case."""
     inputs: dict[str, Array] = {}
-    for name, values in case.frames.items():
-        valid_frames = values[case.valid[name]]
-        inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _pad(valid_frames, case.lengths[name])
+    for name, values in case.rows.items():
+        inputs[f"frames.{name}"], inputs[f"valid.{name}"] = _pad(values, case.lengths[name])
     return np.asarray(programs[case.window](inputs)["prediction"][0])
 
 

@@ -16,7 +16,7 @@ from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-SCHEMA = 7
+SCHEMA = 8
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"
@@ -163,6 +163,8 @@ class ModalitySpec:
         max_norm: the largest Euclidean norm of a frame in training, None if it is not known. The graphs clip frames to
             the range of each feature in training.
         features: what computed the features in training, their names and units, and the number of frames per second.
+        gap_frame: the raw frame (dim,) that takes the place of masked or missing frames between two valid ones, as in
+            training; None if nothing does. `inputs.gaps` explains it.
     """
 
     dim: int
@@ -171,13 +173,17 @@ class ModalitySpec:
     states: tuple[StateSpec, ...]
     max_norm: float | None = None
     features: FeatureSource = UNKNOWN
+    gap_frame: tuple[float, ...] | None = None
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> ModalitySpec:
         """Build from JSON; a ValueError names the invalid field."""
-        fields = JsonFields(value, path, ("dim", "chunk", "window", "states", "max_norm", "features"))
+        fields = JsonFields(value, path, ("dim", "chunk", "window", "states", "max_norm", "features", "gap_frame"))
         dim, features = fields.integer("dim"), FeatureSource.from_json(fields.raw("features"), fields.path("features"))
         features.check_width(dim, fields.path("features"))
+        gap_frame = None if fields.raw("gap_frame") is None else fields.numbers("gap_frame")
+        if gap_frame is not None and len(gap_frame) != dim:
+            raise ValueError(f"{fields.path('gap_frame')} must have {dim} values, got {len(gap_frame)}")
         return cls(
             dim=dim,
             chunk=fields.integer("chunk"),
@@ -185,6 +191,7 @@ class ModalitySpec:
             states=tuple(StateSpec.from_json(item, item_path) for item, item_path in fields.array("states")),
             max_norm=fields.optional_number("max_norm"),
             features=features,
+            gap_frame=gap_frame,
         )
 
 
@@ -238,7 +245,7 @@ class GraphSpec:
     A key with a `batch` has that number in place of 1 as the first dimension of all inputs and outputs.
 
     `frames` are raw; the graph normalizes and clips them. `valid` is float32 0/1, with the ones first: the caller drops
-    masked frames, so they cannot affect the prediction.
+    masked frames, so that their values cannot affect the prediction. Where they were, it may put a `gap_frame`.
 
     Attributes:
         backend: one of `backend_info.BACKENDS`.

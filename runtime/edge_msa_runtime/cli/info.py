@@ -81,6 +81,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
                 "dim": spec.dim,
                 "chunk": spec.chunk,
                 "window": spec.window,
+                "gap_frames": spec.gap_frame is not None,
                 "features": dataclasses.asdict(spec.features),
             }
             for name, spec in manifest.modalities.items()
@@ -145,7 +146,10 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
     title = f"{description['name']} for {description['target']}: {predicts}{scale}{labels}{data}"
     lines = [f"{title}, {description['files']} files verified"]
     for name, spec in description["modalities"].items():
-        lines.append(f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']} frames")
+        gaps = ", gap frames" if spec["gap_frames"] else ""
+        lines.append(
+            f"  {name:9} {spec['dim']} features, chunks of {spec['chunk']}, window of {spec['window']} frames{gaps}"
+        )
         lines.append(f"            features: {FeatureSource(**spec['features']).describe()}")
     if description["modalities"]:
         lines.append("            input longer than a window is processed completely, chunk by chunk, as in a stream")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from edge_msa_runtime.errors import DataError, first_line
+from edge_msa_runtime.inputs.gaps import trim_mask
 from edge_msa_runtime.wording import format_count, format_part
 
 if TYPE_CHECKING:
@@ -86,14 +87,16 @@ class MaskedFrames:
     ids: IntArray | None = None
     table: FloatArray | None = None
 
-    def sample(self, row: int) -> FloatArray:
-        """Return the valid frames of one sample, (T_valid, d) float32."""
+    def sample(self, row: int) -> tuple[FloatArray, BoolArray | None]:
+        """Return the frames of one sample from its first to its last valid one, (T, d) float32.
+
+        The second result is their mask (T,), or None if all of them are valid.
+        """
+        part, mask = trim_mask(self.valid[row])
         if self.values is not None:
-            frames: FloatArray = self.values[row][self.valid[row]]
-            return frames
+            return self.values[row][part], mask
         assert self.ids is not None and self.table is not None  # noqa: S101, PT018 - set by build_frames
-        rows: FloatArray = self.table[self.ids[row][self.valid[row]]]
-        return rows
+        return self.table[self.ids[row][part]], mask
 
 
 def build_frames(raw: RawFrames, split: str, modality: str, count: int) -> tuple[MaskedFrames, list[str]]:

@@ -166,11 +166,12 @@ def _open_splits(splits: dict[Any, RawSplit], notes: list[str], path: Path, spli
         for name, ids, texts, modalities, raw in parts:
             videos, positions = raw.groups, raw.positions
             for row, sample in enumerate(ids):
-                frames = {modality: item.sample(row) for modality, item in modalities.items() if item.valid[row].any()}
+                stored = {modality: item.sample(row) for modality, item in modalities.items() if item.valid[row].any()}
                 yield Sample(
                     sample,
                     name,
-                    frames,
+                    {modality: values for modality, (values, _) in stored.items()},
+                    {modality: mask for modality, (_, mask) in stored.items() if mask is not None},
                     text=texts[row] if texts else None,
                     video=None if videos is None else videos[row],
                     position=None if positions is None else positions[row],

@@ -1,13 +1,14 @@
-"""Validate frames and drop masked ones before a graph runs on them."""
+"""Validate frames and drop masked ones before a graph runs on them, or put the gap frame in their place."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.arrays import as_array, as_float32
+from edge_msa_runtime.inputs.gaps import fill_gaps, find_gaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,19 +35,27 @@ class InputValidator:
     Args:
         dims: features per frame, by modality.
         max_norms: the largest Euclidean norm of a frame in training, by modality; others have no limit.
+        gap_frames: the raw frame (d,) that takes the place of masked ones, by modality; others have none.
     """
 
-    def __init__(self, dims: Mapping[str, int], max_norms: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        max_norms: Mapping[str, float] | None = None,
+        gap_frames: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
         self._dims = dict(dims)
+        self.gap_frames = {name: np.array(frame, np.float32) for name, frame in (gap_frames or {}).items()}
         self._limits = {name: (MAX_NORM_RATIO * norm) ** 2 for name, norm in (max_norms or {}).items()}
 
     def validate(
         self, *, language: Any, audio: Any, vision: Any, valid: Mapping[str, Any] | None
-    ) -> tuple[dict[str, Frames], tuple[str, ...]]:
-        """Return the valid frames (n, d) of each modality that has any, n > 0, in float32.
+    ) -> tuple[dict[str, Frames], tuple[str, ...], dict[str, int]]:
+        """Return the rows (n, d) for a graph of each modality that has a valid frame, n > 0, in float32.
 
-        The second result names the modalities whose frames are far out of the range seen in training
-        (`MAX_NORM_RATIO`).
+        They are the valid frames, and a gap frame wherever masked frames are between two of them. The second result
+        names the modalities whose frames are far out of the range seen in training (`MAX_NORM_RATIO`). The third is the
+        number of gap frames of each modality that has any.
 
         Frames and masks may be NumPy arrays, tensors of torch or of any library with DLPack, buffers or nested lists. A
         frame of a NumPy masked array is valid if none of its values is masked.
@@ -63,17 +72,21 @@ class InputValidator:
         """
         validated = {}
         far: tuple[str, ...] = ()
+        gaps: dict[str, int] = {}
         inputs = (("language", language), ("audio", audio), ("vision", vision))
         if valid is not None:
             _check_masks(valid, dict(inputs))
         for name, frames in inputs:
             if frames is not None:
-                rows, energy = self._valid_frames(name, frames, None if valid is None else valid.get(name))
+                rows, mask, energy = self._valid_frames(name, frames, None if valid is None else valid.get(name))
                 if len(rows):
                     validated[name] = rows
                     if energy > self._limits.get(name, _INFINITY) * len(rows):
                         far += (name,)
-        return validated, far
+                    if mask is not None and name in self.gap_frames and len(found := find_gaps(mask)):
+                        validated[name] = fill_gaps(rows, found, self.gap_frames[name])
+                        gaps[name] = len(found)
+        return validated, far, gaps
 
     def validate_chunk(
         self, name: str, frames: Any, mask: Any, mask_bad: bool = False
@@ -118,8 +131,11 @@ class InputValidator:
             valid = None
         return rows, valid, bool(energy > self._limits.get(name, _INFINITY) * len(rows))
 
-    def _valid_frames(self, name: str, frames: Any, mask: Any) -> tuple[Frames, float]:
-        """Return the valid frames of a modality and the sum of the squares of their values."""
+    def _valid_frames(self, name: str, frames: Any, mask: Any) -> tuple[Frames, NDArray[np.bool_] | None, float]:
+        """Return the valid frames of a modality, which ones they are, and the sum of the squares of their values.
+
+        The second result is None if all frames are valid.
+        """
         is_exact = type(frames) is np.ndarray and frames.dtype == _FLOAT32
         array: Frames = frames if is_exact else as_float32(name, frames)
         shape = array.shape
@@ -135,7 +151,7 @@ class InputValidator:
         energy: Any = np.vdot(rows, rows)
         if not energy < _INFINITY:
             _check_values(name, np.asarray(array), valid, as_array(name, frames))
-        return rows, energy
+        return rows, valid, energy
 
     def _shape_error(self, name: str, array: Frames) -> UsageError:
         if name not in self._dims:

@@ -22,16 +22,17 @@ class Encoding:
         valid: number of valid frames or words.
         masked: number of masked and of missing frames.
         is_far: whether frames were far out of the range seen in training.
+        has_gap: whether frames after the newest valid one are masked or missing.
     """
 
-    __slots__ = ("arrived", "is_far", "masked", "newest", "newest_valid", "state", "text", "valid")
+    __slots__ = ("arrived", "has_gap", "is_far", "masked", "newest", "newest_valid", "state", "text", "valid")
 
     def __init__(self) -> None:
         self.state: State | None = None
         self.text: StreamText | None = None
         self.newest = self.newest_valid = self.arrived = -math.inf
         self.valid = self.masked = 0
-        self.is_far = False
+        self.is_far = self.has_gap = False
 
     @property
     def frames(self) -> int:
@@ -53,6 +54,7 @@ class Encoding:
             self.newest_valid,
         )
         other.arrived, other.valid, other.masked, other.is_far = self.arrived, self.valid, self.masked, self.is_far
+        other.has_gap = self.has_gap
         return other
 
     def fork(self) -> Encoding:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 import numpy as np
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.inputs.gaps import fill_gaps
 from edge_msa_runtime.streams.channel import NEVER, Channel
 from edge_msa_runtime.streams.frame_queue import Chunk, FrameQueue, KnownTimes
 
 if TYPE_CHECKING:
     import threading
+
+    from numpy.typing import NDArray
 
     from edge_msa_runtime.inputs.validation import Frames
     from edge_msa_runtime.streams.channel import Note
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from edge_msa_runtime.streams.frame_queue import Mask
     from edge_msa_runtime.streams.options import StreamOptions
 
+    Counts = NDArray[np.float64]
+
 # Times of the same frame differ a little if they were computed from the first frames of different chunks.
 _SAME_PERIODS, SAME_SECONDS = 0.01, 1e-6
 _new_chunk = tuple.__new__
@@ -27,10 +32,17 @@ _MAX_STEP = 1.5  # periods from a frame to the next one, if none is missing
 
 
 class FrameChannel(Channel):
-    """A modality of a stream that gets frames."""
+    """A modality of a stream that gets frames.
 
-    def __init__(self, name: str, options: StreamOptions) -> None:
+    Args:
+        name: the modality.
+        options: those of the stream.
+        gap_frame: the frame (d,) that takes the place of masked or missing ones; None if nothing does.
+    """
+
+    def __init__(self, name: str, options: StreamOptions, gap_frame: Frames | None) -> None:
         super().__init__(name, options)
+        self._gap_frame = gap_frame
         self._queue = FrameQueue()
         self._known = KnownTimes()
 
@@ -144,6 +156,7 @@ class FrameChannel(Channel):
                 last > at
                 or times is not None
                 or valid is not None
+                or encoding.has_gap
                 or first - encoding.newest_valid > reach
                 or reach > self._max_age
             ):
@@ -189,54 +202,98 @@ class FrameChannel(Channel):
     def extend(self, encoding: Encoding, items: Sequence[Chunk], graphs: StepGraphs, note: Note, *, timed: bool) -> int:
         """Add chunks to an encoding, and return the number of frames that are missing between them."""
         rows: list[Frames] = []
+        gaps: list[int] = []  # rows before which frames are masked or missing
         newest, newest_valid, max_age = encoding.newest, encoding.newest_valid, self._max_age
-        missing = masked = 0
-        expires, arrived, is_far = False, encoding.arrived, encoding.is_far
+        missing = masked = count = 0
+        expires, arrived, is_far, has_gap = False, encoding.arrived, encoding.is_far, encoding.has_gap
         for chunk in items:
             values, masked_here = chunk.rows, chunk.size - len(chunk.rows)
-            old = 0  # frames of the chunk that are too old when a later one comes
-            if chunk.times is None and chunk.valid is None:
-                gone = _count_missing(chunk.first - newest, chunk.period) if timed and newest > NEVER else 0
-                is_old = chunk.first - newest_valid > max_age
-                if chunk.period > max_age and chunk.size > 1:
-                    old, is_old = chunk.size - 1, True
-                last_valid = chunk.last
-            else:
-                gone = _count_gaps(chunk, newest) if timed else 0
-                valid_times = chunk.valid_times()
-                if len(valid_times):
-                    steps = np.diff(valid_times, prepend=newest_valid if newest_valid > NEVER else valid_times[0])
-                    apart = np.flatnonzero(steps > max_age)
-                    is_old, old = bool(len(apart)), int(apart[-1]) if len(apart) else 0
-                    last_valid = float(valid_times[-1])
-                else:
-                    is_old, last_valid = False, newest_valid
-            is_old = is_old and (newest_valid > NEVER or old > 0)
+            view = _look_at(chunk, newest if timed else None, newest_valid, max_age, has_gap=has_gap)
+            gone, found, has_gap, old, is_old, last_valid = view
             if gone and not is_old:
                 note("gap", self.name, gone, chunk.first, f"{gone} frames of {self.name} are missing")
             if is_old:
                 note("expired", self.name, 0, chunk.first, f"{self.name} was older than max_age, {max_age:g} s")
                 rows.clear()
+                gaps.clear()
                 values, expires, missing, masked, gone, masked_here, is_far = values[old:], True, 0, 0, 0, 0, False
+                count = 0
             missing, masked = missing + gone, masked + masked_here
             if len(values):
+                # Nothing is missing before the first frame of an utterance, or of a modality that was forgotten.
+                first = old + 1 if is_old or newest_valid == NEVER else 0
+                gaps.extend(count + row - old for row in found if row >= first)
                 rows.append(values)
+                count += len(values)
                 arrived = chunk.arrived
             is_far = is_far or chunk.is_far
             newest, newest_valid = chunk.last, last_valid
         if rows:
             state = None if expires else encoding.state
             joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
+            if gaps and self._gap_frame is not None:
+                joined = fill_gaps(joined, gaps, self._gap_frame)
             encoding.state = graphs.step_one(self.name, joined, state)
-            encoding.valid = (0 if expires else encoding.valid) + len(joined)
+            encoding.valid = (0 if expires else encoding.valid) + count
         encoding.masked = (0 if expires else encoding.masked) + masked + missing
-        encoding.newest, encoding.newest_valid, encoding.arrived, encoding.is_far = (
-            newest,
-            newest_valid,
-            arrived,
-            is_far,
-        )
+        encoding.newest, encoding.newest_valid, encoding.arrived = newest, newest_valid, arrived
+        encoding.is_far, encoding.has_gap = is_far, has_gap
         return missing
+
+
+class _ChunkView(NamedTuple):
+    """What follows from the times and the mask of a chunk, and from the frames before it.
+
+    Attributes:
+        missing: number of frames that are missing before and in the chunk.
+        gaps: its valid frames before which frames are masked or missing.
+        ends_masked: whether frames after the newest valid one are masked.
+        old: number of its valid frames that are older than the maximum age when a later one of it comes.
+        is_old: whether everything before its valid frame number `old` is too old.
+        newest_valid: time of the newest valid frame.
+    """
+
+    missing: int
+    gaps: Sequence[int]
+    ends_masked: bool
+    old: int
+    is_old: bool
+    newest_valid: float
+
+
+def _look_at(chunk: Chunk, newest: float | None, newest_valid: float, max_age: float, *, has_gap: bool) -> _ChunkView:
+    """Look at a chunk.
+
+    Args:
+        chunk: the chunk.
+        newest: time of the frame before it, `NEVER` if there is none; None if times say nothing about missing frames.
+        newest_valid: the same of the newest valid frame.
+        max_age: seconds after which a modality is forgotten.
+        has_gap: whether frames between the newest valid frame and the chunk are masked.
+    """
+    if chunk.times is None and chunk.valid is None:
+        missing = _count_missing(chunk.first - newest, chunk.period) if newest is not None and newest > NEVER else 0
+        gaps: Sequence[int] = (0,) if has_gap or missing else ()
+        old = chunk.size - 1 if chunk.period > max_age else 0
+        is_old = old > 0 or (newest_valid > NEVER and chunk.first - newest_valid > max_age)
+        return _ChunkView(missing, gaps, False, old, is_old, chunk.last)
+    before = np.zeros(chunk.size) if newest is None else _count_before(chunk, newest)
+    used = np.arange(chunk.size) if chunk.valid is None else np.flatnonzero(chunk.valid)
+    if not len(used):
+        return _ChunkView(int(before.sum()), (), True, 0, False, newest_valid)
+    follows_gap = before[used] > 0
+    follows_gap[1:] |= np.diff(used) > 1
+    follows_gap[0] |= has_gap or used[0] > 0
+    times = chunk.valid_times()
+    apart = np.flatnonzero(np.diff(times, prepend=newest_valid if newest_valid > NEVER else times[0]) > max_age)
+    return _ChunkView(
+        missing=int(before.sum()),
+        gaps=np.flatnonzero(follows_gap).tolist(),
+        ends_masked=bool(used[-1] < chunk.size - 1),
+        old=int(apart[-1]) if len(apart) else 0,
+        is_old=len(apart) > 0,
+        newest_valid=float(times[-1]),
+    )
 
 
 def _count_missing(step: float, period: float) -> int:
@@ -244,11 +301,13 @@ def _count_missing(step: float, period: float) -> int:
     return round(step / period) - 1 if step > _MAX_STEP * period > 0 else 0
 
 
-def _count_gaps(chunk: Chunk, newest: float) -> int:
-    """Return the number of frames that are missing before and in a chunk; `newest` is the time of the frame before."""
+def _count_before(chunk: Chunk, newest: float) -> Counts:
+    """Return the number of frames that are missing before each frame of a chunk, (size,).
+
+    `newest` is the time of the frame before the chunk.
+    """
     if not chunk.period:
-        return 0
+        return np.zeros(chunk.size)
     times = chunk.all_times()
     steps = np.diff(times, prepend=newest if newest > NEVER else times[0])
-    wide = steps[steps > _MAX_STEP * chunk.period]
-    return int((np.rint(wide / chunk.period) - 1).sum())
+    return np.where(steps > _MAX_STEP * chunk.period, np.rint(steps / chunk.period) - 1, 0.0)

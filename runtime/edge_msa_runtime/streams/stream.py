@@ -92,6 +92,7 @@ class Stream:
         self._options = options
         self._clock = options.clock
         self._validate = validator.validate_chunk
+        self._gap_frames = validator.gap_frames
         self._masks_bad = options.bad_frames == "mask"
         self._max_queue = options.max_queue
         self._max_jump = options.max_jump
@@ -102,7 +103,9 @@ class Stream:
         # A thread that needs both takes the second one first.
         self._lock = threading.RLock()
         self._encoding_lock = threading.RLock()
-        self._channels: dict[str, Channel] = {name: FrameChannel(name, options) for name in self._periods}
+        self._channels: dict[str, Channel] = {
+            name: FrameChannel(name, options, self._gap_frames.get(name)) for name in self._periods
+        }
         self._shown: dict[str, Encoding] = {}  # what the last prediction used
         self._conversation = Conversation(manifest.context if options.context else None)
         self._has_context = options.context and manifest.context is not None
@@ -529,7 +532,7 @@ class Stream:
             return channel
         if not channel.is_empty:
             raise UsageError("This stream has text already. Continue with push_text, or reset the stream.")
-        frames = FrameChannel(modality, self._options)
+        frames = FrameChannel(modality, self._options, self._gap_frames.get(modality))
         frames.inherit(channel)
         return frames
 

@@ -54,7 +54,9 @@ def empty_folder(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def student() -> Student:
     torch.manual_seed(7)
-    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8)).eval()
+    return Student(
+        StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, gap_frames=("language", "vision"))
+    ).eval()
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ MEAN = {name: RNG.normal(size=dim).astype("f4") for name, dim in DIMS.items()}
 STD = {name: RNG.uniform(0.5, 2, size=dim).astype("f4") for name, dim in DIMS.items()}
 LOW = {name: MEAN[name] - 8 * STD[name] for name in DIMS}
 HIGH = {name: MEAN[name] + 8 * STD[name] for name in DIMS}
+GAP_FRAMES = {name: MEAN[name] + STD[name] for name in DIMS}
 MAX_NORMS = {name: float(np.linalg.norm(np.maximum(np.abs(LOW[name]), np.abs(HIGH[name])))) for name in DIMS}
 
 
@@ -50,6 +51,7 @@ def write_bundle(
     golden_error: float = 0.0,
     intervals: Intervals | None = None,
     context: ContextHead | None = None,
+    gap_frames: Sequence[str] = (),
 ) -> None:
     """Write a bundle.
 
@@ -63,6 +65,7 @@ def write_bundle(
         golden_error: added to the golden predictions.
         intervals: half widths of the intervals of predictions.
         context: the context head.
+        gap_frames: the modalities with a gap frame, `GAP_FRAMES`.
     """
     files = _write_graphs(folder, names, task.outputs, windows=windows, batch=batch)
     _write_golden(folder, names, task.outputs, error=golden_error)
@@ -72,7 +75,7 @@ def write_bundle(
         target="laptop-x86",
         profile={},
         task=task,
-        modalities={name: _modality_spec(name) for name in names},
+        modalities={name: _modality_spec(name, has_gap_frame=name in gap_frames) for name in names},
         language=None,
         backends=tuple(backends),
         precision=dict.fromkeys(backends, "fp32"),
@@ -264,6 +267,7 @@ def _write_golden(folder: Path, names: Sequence[str], outputs: int, *, error: fl
     np.savez(folder / "golden.npz", **arrays)
 
 
-def _modality_spec(name: str) -> ModalitySpec:
+def _modality_spec(name: str, *, has_gap_frame: bool) -> ModalitySpec:
     count, tokens = StateSpec("count", (1, 1, 1), PRIOR_COUNT), StateSpec("tokens", (1, 1, WIDTH), PRIOR)
-    return ModalitySpec(DIMS[name], CHUNKS[name], WINDOWS[name], (count, tokens), MAX_NORMS[name])
+    gap_frame = tuple(GAP_FRAMES[name].tolist()) if has_gap_frame else None
+    return ModalitySpec(DIMS[name], CHUNKS[name], WINDOWS[name], (count, tokens), MAX_NORMS[name], gap_frame=gap_frame)

@@ -177,13 +177,23 @@ def test_other_keys_take_precedence_over_the_size() -> None:
     changed = student_recipe(table, "films.npz")
     assert changed.hidden == 7
     assert changed.audio == ModalityRecipe(stride=2, width=20)
-    config = changed.network_config({"language": 5, "audio": 4}, MOSI)
+    config = changed.network_config({"language": 5, "audio": 4}, MOSI, takes_text=False)
     assert (config.encoder("audio").width, config.encoder("language").width) == (20, 32)
     assert (config.encoder("audio").stride, config.encoder("language").recurrence) == (2, "gru")
 
 
+def test_texts_have_no_gap_frames() -> None:
+    recipe = student_recipe({}, "synthetic")
+    assert recipe.network_config(DIMS, MOSI, takes_text=False).gap_frames == tuple(DIMS)
+    assert recipe.network_config(DIMS, MOSI, takes_text=True).gap_frames == ("audio", "vision")
+    assert student_recipe({}, "films.npz").network_config(DIMS, MOSI, takes_text=False).gap_frames == ()
+
+
 def test_sizes_are_in_the_order_of_parameters() -> None:
-    counts = [count_parameters(student_recipe({"size": name}, "x").network_config(DIMS, MOSI)) for name in SIZES]
+    counts = [
+        count_parameters(student_recipe({"size": name}, "x").network_config(DIMS, MOSI, takes_text=False))
+        for name in SIZES
+    ]
     assert counts == sorted(counts)
     assert counts[SIZES.index("tiny")] < 64_000
 

@@ -18,7 +18,7 @@ from edge_msa.models.introspection import (
     student_attention,
 )
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.models.student_encoder import StudentEncoder
+from edge_msa.models.student_encoder import StudentEncoder, find_gaps
 from tests.tolerances import assert_close_to_scale
 
 DIMS = {"language": 6, "audio": 5, "vision": 3}
@@ -122,8 +122,11 @@ def test_hrlf_weights_reproduce_the_last_layer_outputs(inputs: Inputs, layers: i
 
 def test_student_weights_reproduce_the_tokens(inputs: Inputs) -> None:
     frames, valid = inputs
-    network = cast("Student", randomized(Student(StudentConfig(DIMS, width=8, blocks=2, hidden=10))))
+    config = StudentConfig(DIMS, width=8, blocks=2, hidden=10, gap_frames=("language",))
+    network = cast("Student", randomized(Student(config)))
     weights = student_attention(network, frames, valid)
+    valid = {**valid, "language": valid["language"] | find_gaps(valid["language"])}
+    assert valid["language"][2, 1]
     with torch.no_grad():
         tokens, _ = network.encode(frames, valid)
     scores: dict[nn.Module, str] = {cast("StudentEncoder", network.encoders[name]).score: name for name in weights}

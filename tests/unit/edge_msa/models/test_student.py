@@ -4,12 +4,14 @@ import dataclasses
 import json
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from edge_msa.models.student import ModalitySizes, Student, StudentConfig, untrained_student
-from edge_msa.models.student_encoder import EncoderState, StudentEncoder, compact
+from edge_msa.models.student_encoder import EncoderState, StudentEncoder, compact, find_gaps
+from edge_msa_runtime.inputs.gaps import pack_frames
 from edge_msa_runtime.modalities import Subset
 from tests.tolerances import assert_close_to_scale, relative_error
 
@@ -225,7 +227,7 @@ def test_state_survives_conversion_to_names(override: ModalitySizes) -> None:
 
 def test_overrides_survive_json() -> None:
     overrides = {"language": ModalitySizes(width=24, blocks=1, recurrence="gru"), "vision": ModalitySizes(stride=2)}
-    config = StudentConfig(DIMS, width=8, overrides=overrides)
+    config = StudentConfig(DIMS, width=8, overrides=overrides, gap_frames=("language", "vision"))
     torch.manual_seed(0)
     student = Student(config).eval()
     widths = {name: tuple(encoder_of(student, name).initial_state(1).tokens.shape) for name in DIMS}
@@ -245,12 +247,47 @@ def test_compacting_keeps_the_order_of_frames() -> None:
     assert prefix.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
 
 
+def test_gap_frames_are_where_the_runtime_puts_them() -> None:
+    generator = torch.Generator().manual_seed(3)
+    frames = torch.randn(200, 7, 2, generator=generator)
+    valid = torch.rand(200, 7, generator=generator) < 0.5
+    packed, prefix = compact(frames, valid, gap_frames=True)
+    for row, mask in enumerate(valid.numpy()):
+        rows = pack_frames(frames[row].numpy(), mask, np.zeros(2, np.float32))
+        assert packed[row, : len(rows)].tolist() == rows.tolist()
+        assert prefix[row].tolist() == [1.0] * len(rows) + [0.0] * (7 - len(rows))
+        assert not packed[row, len(rows) :].any()
+        assert int((valid | find_gaps(valid))[row].sum()) == len(rows)
+
+
+def test_only_modalities_with_gap_frames_see_gaps() -> None:
+    student = Student(StudentConfig(DIMS, width=8, gap_frames=("audio",))).eval()
+    frames, _ = sample()
+    frames = {name: values[:1] for name, values in frames.items()}
+    for name, values in frames.items():
+        mask = torch.ones(1, values.shape[1], dtype=torch.bool)
+        mask[:, 2:4] = False
+        adjacent = torch.cat([values[:, :2], values[:, 4:]], dim=1)
+        same = torch.allclose(
+            student({name: values}, {name: mask}),
+            student({name: adjacent}, {name: torch.ones(1, adjacent.shape[1], dtype=torch.bool)}),
+            atol=1e-6,
+        )
+        assert same == (name != "audio")
+        with_zeros = torch.cat([values[:, :2], torch.zeros_like(values[:, :1]), values[:, 4:]], dim=1)
+        if not same:
+            whole = torch.ones(1, with_zeros.shape[1], dtype=torch.bool)
+            assert_close_to_scale(student({name: values}, {name: mask}), student({name: with_zeros}, {name: whole}))
+
+
 @pytest.mark.parametrize("dims", [{}, {"text": 3}])
 def test_unknown_modalities_raise_an_error(dims: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="language, audio, vision"):
         StudentConfig(dims)
     with pytest.raises(ValueError, match=r"overrides must name some of .* got \['text'\]"):
         StudentConfig(DIMS, overrides={"text": ModalitySizes()})
+    with pytest.raises(ValueError, match=r"gap_frames must name some of .* got \['text'\]"):
+        StudentConfig(DIMS, gap_frames=("text",))
 
 
 def test_untrained_student_depends_on_its_seed_only() -> None:

@@ -26,16 +26,29 @@ def small_dataset(*, audio_of_first: bool = True) -> Dataset:
 
 
 def drawn_subsets(dataset: Dataset, num_samples: int) -> list[str]:
-    return [graph_for_sample(sample).subset.value for sample in draw_frames(dataset, num_samples, 0)]
+    return [graph_for_sample(sample).subset.value for sample in draw_frames(dataset, {}, num_samples, 0)]
 
 
 def test_samples_cycle_through_the_subsets() -> None:
     assert drawn_subsets(small_dataset(), 9) == ["l", "a", "la"] * 3
 
 
+def test_samples_have_the_gap_frames_of_the_student() -> None:
+    dataset = small_dataset()
+    valid = dataset.split("train").modalities["audio"].valid
+    valid[:, :6] = [False, True, False, False, True, True]
+    gap_frame = np.array([7.0, -7.0], np.float32)
+    counts = [
+        int((sample["audio"] == gap_frame).all(axis=1).sum())
+        for sample in draw_frames(dataset, {"audio": gap_frame}, 20, 0)
+        if "audio" in sample
+    ]
+    assert set(counts) == {1}
+
+
 def test_samples_contain_only_valid_frames() -> None:
     lengths = {name: set(item.lengths.tolist()) for name, item in small_dataset().split("train").modalities.items()}
-    for sample in draw_frames(small_dataset(), 20, 0):
+    for sample in draw_frames(small_dataset(), {}, 20, 0):
         for name, frames in sample.items():
             assert len(frames) in lengths[name]
             assert frames.shape[1:] == (2,)
@@ -52,7 +65,7 @@ def test_sample_without_its_subset_keeps_what_it_has() -> None:
 
 def test_seed_decides_which_samples_are_drawn() -> None:
     def sums(seed: int) -> list[float]:
-        samples = draw_frames(small_dataset(), 5, seed)
+        samples = draw_frames(small_dataset(), {}, 5, seed)
         return [float(sum(frames.sum() for frames in sample.values())) for sample in samples]
 
     assert sums(0) == sums(0)

@@ -41,12 +41,12 @@ def graphs() -> GraphsByKey:
 @pytest.fixture(scope="module")
 def calibration(dataset: Dataset, graphs: GraphsByKey) -> Calibration:
     windows = {key: graph for key, graph in graphs.items() if key.role == "window"}
-    statistics = collect_statistics(windows, draw_frames(dataset, COUNT, 0))
+    statistics = collect_statistics(windows, draw_frames(dataset, {}, COUNT, 0))
     return Calibration(compute_ranges(statistics, "minmax"))
 
 
 def make_scorer(graphs: GraphsByKey, calibration: Calibration, dataset: Dataset, scratch: Path) -> PlanScorer:
-    return PlanScorer(graphs, calibration, "onnxruntime", SCHEME, dataset, None, scratch, num_samples=COUNT, seed=0)
+    return PlanScorer(graphs, calibration, "onnxruntime", SCHEME, dataset, {}, None, scratch, num_samples=COUNT, seed=0)
 
 
 @pytest.fixture
@@ -81,6 +81,6 @@ def test_layers_that_calibration_keeps_in_fp32_are_not_searched(
 def test_samples_are_drawn_from_validation(
     graphs: GraphsByKey, calibration: Calibration, dataset: Dataset, tmp_path: Path
 ) -> None:
-    scorer = PlanScorer(graphs, calibration, "tensorrt", "tensorrt", dataset, None, tmp_path, num_samples=8, seed=0)
+    scorer = PlanScorer(graphs, calibration, "tensorrt", "tensorrt", dataset, {}, None, tmp_path, num_samples=8, seed=0)
     assert scorer.num_samples == 8
     assert scorer.backend_name == "onnxruntime"

@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from edge_msa_runtime.bundle.manifest import Manifest
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.modalities import Subset
 from tests.unit.export.onnx_models import assert_close
-from tests.unit.export.students import FEATURES
+from tests.unit.export.students import DIMS, FEATURES, NORMALIZATION, WINDOWS, make_frames
 
 FP32 = {"openvino": "fp32", "onnxruntime": "fp32"}
 
@@ -52,6 +53,35 @@ def test_every_file_has_its_hash_in_the_manifest(bundle: Path) -> None:
 
 def test_runtime_opens_the_bundle(bundle: Path) -> None:
     assert open_bundle(bundle).precisions("openvino") == ("fp32", "int8")
+
+
+def test_gap_frames_are_the_mean_frames_and_predict_as_in_torch(student: Student, bundle: Path) -> None:
+    modalities = load_manifest(bundle).modalities
+    mean = NORMALIZATION["vision"].mean
+    assert {name: spec.gap_frame for name, spec in modalities.items()} == {
+        "language": NORMALIZATION["language"].mean,
+        "audio": None,
+        "vision": mean,
+    }
+    rng = np.random.default_rng(4)
+    frames = {name: make_frames(rng, WINDOWS[name], DIMS[name]) for name in DIMS}
+    valid = {name: rng.random(WINDOWS[name]) < 0.6 for name in DIMS}
+    normalized = {name: NORMALIZATION[name].apply(values) for name, values in frames.items()}
+    expected = predict_with_torch(student, normalized, valid)
+    for backend in ("onnxruntime", "openvino"):
+        with edge_msa_runtime.load(bundle, backend, precision="fp32") as session:
+            inputs: dict[str, Any] = dict(frames)
+            assert_close(np.array(session.predict(**inputs, valid=valid).outputs), expected, rtol=2e-5)
+            masked, missing = session.create_stream(), session.create_stream()
+            for name, values in frames.items():
+                for start in range(0, len(values), 3):
+                    part = slice(start, start + 3)
+                    masked.push(name, values[part], start * 0.1, period=0.1, valid=valid[name][part])
+                    masked.predict()
+                for frame in np.flatnonzero(valid[name]):
+                    missing.push(name, values[frame : frame + 1], frame * 0.1, period=0.1)
+            for stream in (masked, missing):
+                assert_close(np.array(stream.predict().outputs), expected, rtol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["graph", "golden.npz", "manifest.json"])

@@ -30,6 +30,7 @@ from edge_msa_export.parity.graphs import (
 )
 from edge_msa_runtime.backends import open_backend
 from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.inputs.gaps import pack_frames
 from edge_msa_runtime.modalities import Subset
 from tests.unit.export.onnx_models import assert_close
 from tests.unit.export.students import CHUNKS, DIMS, NORMALIZATION, WINDOWS, make_frames
@@ -62,7 +63,11 @@ def make_case(student: Student, subset: Subset, seed: int) -> ParityCase:
     for mask in valid.values():
         mask[0], mask[-1] = False, True
     prediction = predict_with_torch(student, normalized, valid)
-    return ParityCase(subset, GraphKey.window(subset), WINDOWS, frames, valid, prediction)
+    rows = {}
+    for name, value in frames.items():
+        mean = np.array(NORMALIZATION[name].mean_frame, np.float32)
+        rows[name] = pack_frames(value, valid[name], mean if name in student.config.gap_frames else None)
+    return ParityCase(subset, GraphKey.window(subset), WINDOWS, rows, prediction)
 
 
 @pytest.mark.parametrize("subset", list(Subset))
@@ -70,21 +75,24 @@ def test_steps_and_window_reproduce_torch_with_gaps(student: Student, programs: 
     states = get_student_shapes(student).states
     for seed in range(3):
         case = make_case(student, subset, seed)
-        chunked = predict_in_chunks(programs, case.frames, case.valid, states, CHUNKS)
+        chunked = predict_in_chunks(programs, case.rows, states, CHUNKS)
         assert_close(chunked, case.prediction, rtol=2e-5)
         assert_close(predict_window(programs, case), case.prediction, rtol=2e-5)
 
 
 @pytest.fixture(scope="module")
 def varied_student() -> Student:
-    """A student with a GRU and with rows of frames; neither chunks nor windows are multiples of a row."""
+    """A student with a GRU, rows of frames, and gap frames; neither chunks nor windows are multiples of a row."""
     torch.manual_seed(3)
     sizes = {
         "language": ModalitySizes(width=20, blocks=1, recurrence="gru"),
         "audio": ModalitySizes(stride=4),
         "vision": ModalitySizes(),
     }
-    return Student(StudentConfig(DIMS, width=16, blocks=2, tokens=2, hidden=8, stride=2, overrides=sizes)).eval()
+    config = StudentConfig(
+        DIMS, width=16, blocks=2, tokens=2, hidden=8, stride=2, overrides=sizes, gap_frames=("language", "audio")
+    )
+    return Student(config).eval()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +114,7 @@ def test_gru_and_rows_of_frames_reproduce_torch(
     assert [state.initial for state in states["audio"] if state.name == "phase"] == [3.0]
     for seed in range(4):
         case = make_case(varied_student, Subset.LAV, seed)
-        chunked = predict_in_chunks(programs, case.frames, case.valid, states, CHUNKS)
+        chunked = predict_in_chunks(programs, case.rows, states, CHUNKS)
         assert_close(chunked, case.prediction, rtol=2e-5)
         assert_close(predict_window(programs, case), case.prediction, rtol=2e-5)
     cases = [make_case(varied_student, subset, seed) for seed, subset in enumerate(Subset)]

@@ -53,8 +53,8 @@ def test_the_order_of_modalities_does_not_change_a_key() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 9}, "schema must be 7, got 9. Install the edge-msa-runtime wheel from the bundle."),
-        ({"schema": 2}, "schema must be 7, got 2. Install the edge-msa-runtime wheel from the bundle."),
+        ({"schema": 9}, "schema must be 8, got 9. Install the edge-msa-runtime wheel from the bundle."),
+        ({"schema": 2}, "schema must be 8, got 2. Install the edge-msa-runtime wheel from the bundle."),
         ({"surprise": 1}, "surprise is not a known field. Export the bundle again."),
         ({"backends": 3}, "backends must be an array, got 3."),
         ({"modalities": 1.5}, "modalities must be an object, got 1.5."),
@@ -84,6 +84,18 @@ def test_an_invalid_field_is_refused_by_name(
     with pytest.raises(BundleError, match=re.escape(f"manifest.json: {message}")) as caught:
         open_bundle(bundle_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_gap_frame_has_one_number_per_feature(bundle_path: Path, seal: Callable[..., None]) -> None:
+    language = _manifest(bundle_path)["modalities"]["language"]
+    for gap_frame, message in (
+        ([1.0, 2.0], "modalities.language.gap_frame must have 4 values, got 2"),
+        ([0.0, 0.0, 0.0, None], "modalities.language.gap_frame[3] must be a finite number, got None"),
+        (0.0, "modalities.language.gap_frame must be an array, got 0.0"),
+    ):
+        seal(bundle_path, {"modalities": {"language": {**language, "gap_frame": gap_frame}}})
+        with pytest.raises(BundleError, match=re.escape(f"manifest.json: {message}")):
+            open_bundle(bundle_path)
 
 
 @pytest.mark.parametrize(

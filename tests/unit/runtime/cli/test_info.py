@@ -12,13 +12,15 @@ from edge_msa_runtime.conversation import ContextHead, SubsetContext
 from tests.unit.runtime.fake_bundles import seal
 
 
-def test_info_describes_the_bundle(shared_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["info", str(shared_bundle), "--json"]) == 0
+def test_info_describes_the_bundle(make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(make_bundle(gap_frames=("audio",))), "--json"]) == 0
     out = capsys.readouterr().out
     description = json.loads(out.splitlines()[-1])
     features: dict[str, Any] = {"extractor": "", "version": "", "rate_hz": None, "names": [], "units": []}
     features.update(parameters={}, model_sha256="")
-    assert description["modalities"]["audio"] == {"dim": 2, "chunk": 5, "window": 15, "features": features}
+    sizes = {"dim": 2, "chunk": 5, "window": 15}
+    assert description["modalities"]["audio"] == {**sizes, "gap_frames": True, "features": features}
+    assert not description["modalities"]["vision"]["gap_frames"]
     assert [backend["name"] for backend in description["backends"]] == ["onnxruntime", "openvino"]
     assert "fake for laptop-x86: sentiment (negative, neutral, positive), 13 files" in out
 

@@ -21,7 +21,7 @@ def _build(samples: list[Any], lengths: Any) -> tuple[list[list[float]], list[st
     """Return the valid frames of every sample, by their first feature, and the notes."""
     raw = RawFrames(values=np.stack(samples), lengths=np.asarray(lengths))
     frames, notes = build_frames(raw, "test", "audio", len(samples))
-    return [frames.sample(row)[:, 0].tolist() for row in range(len(samples))], notes
+    return [frames.sample(row)[0][:, 0].tolist() for row in range(len(samples))], notes
 
 
 def test_the_side_of_the_padding_is_found_for_every_sample() -> None:

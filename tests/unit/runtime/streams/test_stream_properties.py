@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
@@ -52,6 +52,12 @@ def session(shared_bundle: Path) -> Iterator[Session]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def gap_session(make_bundle: Callable[..., Path]) -> Iterator[Session]:
+    with load(make_bundle(gap_frames=("audio",)), "onnxruntime") as opened:
+        yield opened
+
+
 @st.composite
 def chunkings(draw: st.DrawFn, name: str) -> list[tuple[int, int]]:
     """Ranges of frames that cover a modality."""
@@ -73,8 +79,8 @@ def arrivals(draw: st.DrawFn) -> list[tuple[str, int, int]]:
     return [(name, start, end) for _, name, start, end in sorted(delayed)]
 
 
-def push(stream: Stream, name: str, start: int, end: int, offset: float = 0.0) -> None:
-    stream.push(name, FRAMES[name][start:end], offset + start * PERIODS[name], period=PERIODS[name])
+def push(stream: Stream, name: str, start: int, end: int, offset: float = 0.0, valid: Any = None) -> None:
+    stream.push(name, FRAMES[name][start:end], offset + start * PERIODS[name], period=PERIODS[name], valid=valid)
 
 
 @few
@@ -201,3 +207,41 @@ def test_a_refused_push_leaves_the_next_prediction_unchanged(session: Session, f
         one, two = stream.predict(), alone.predict()
         assert (one.outputs, one.subset, one.ages, one.masked) == (two.outputs, two.subset, two.ages, two.masked)
     assert stream.counters["audio"].refused > 0
+
+
+@st.composite
+def lossy_arrivals(draw: st.DrawFn) -> tuple[Any, list[tuple[int, int, bool]]]:
+    """A mask of frames, and the chunks in an order within the lateness: first, last, and whether it is masked."""
+    valid = np.array(draw(st.lists(st.booleans(), min_size=COUNTS["audio"], max_size=COUNTS["audio"])))
+    cuts = draw(st.sets(st.integers(1, COUNTS["audio"] - 1), max_size=15))
+    edges = [0, *sorted(cuts), COUNTS["audio"]]
+    chunks = []
+    for begin, end in zip(edges, edges[1:]):
+        for first in range(begin, end, 10):
+            last = min(end, first + 10)
+            delay = draw(st.floats(0, LATENESS - (last - 1 - first) * PERIODS["audio"] - 1e-3))
+            chunks += [(last * PERIODS["audio"] + delay, first, last, draw(st.booleans()))] * draw(
+                st.sampled_from([1, 1, 2])
+            )
+    return valid, [chunk[1:] for chunk in sorted(chunks)]
+
+
+@few
+@given(arrived=lossy_arrivals(), moments=st.sets(st.integers(0, 20), max_size=6))
+def test_gap_frames_depend_on_the_frames_only(
+    gap_session: Session, arrived: tuple[Any, list[tuple[int, int, bool]]], moments: set[int]
+) -> None:
+    """Frames that are not valid are masked in some chunks, and missing in others."""
+    valid, chunks = arrived
+    stream = gap_session.create_stream(lateness=LATENESS)
+    for index, (first, last, is_masked) in enumerate(chunks):
+        if is_masked:
+            push(stream, "audio", first, last, valid=valid[first:last])
+        else:
+            for frame in np.flatnonzero(valid[first:last]) + first:
+                push(stream, "audio", int(frame), int(frame) + 1)
+        if index in moments and stream.subset:
+            stream.predict()
+    if valid.any():
+        whole = gap_session.predict(audio=FRAMES["audio"], valid={"audio": valid})
+        assert_close_to_scale(stream.predict().outputs, whole.outputs)

@@ -174,7 +174,7 @@ def test_curriculum_does_not_restart_in_quantization_aware_training(
 
     monkeypatch.setattr(module, "draw_missing", record)
     recipe = tiny(epochs=2, qat_epochs=3, curriculum=1.0)
-    student = Student(recipe.network_config(toy_dataset().dims, toy_dataset().task))
+    student = Student(recipe.network_config(toy_dataset().dims, toy_dataset().task, takes_text=False))
     distill(toy_dataset(), None, recipe, seed=0, context=CONTEXT, work_dir=tmp_path, start=student)
     assert drawn == [recipe.msm.inter] * 3
 
