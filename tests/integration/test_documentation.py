@@ -33,6 +33,8 @@ def files(pipeline_run: PipelineRun, exported_bundle: ExportedBundle, request: p
     page = next(iter(request.node.callspec.params.values()))
     if any("bundle-words" in block.text for block in PYTHON if block.page == page):
         found["bundle-words"] = exported_bundle("laptop-x86", "table")
+    if any("face_landmarker.task" in block.text for block in PYTHON if block.page == page):
+        found["face_landmarker.task"] = request.getfixturevalue("face_model")
     return found
 
 
