@@ -9,6 +9,7 @@ Needs only NumPy, kaldi-native-fbank and the runtime. `SOUNDS.npz` contains samp
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ _PIECE = 1600  # samples
 
 def main(sounds_path: str, frames_path: str) -> None:
     """Compute the frames of all sounds and write them."""
-    frames = {}
+    frames: dict[str, Any] = {}
     for name, samples in np.load(sounds_path).items():
         front_end = AudioFrontEnd()
         pieces = [
