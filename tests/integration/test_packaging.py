@@ -95,7 +95,7 @@ def test_every_module_is_in_a_wheel(wheels: dict[str, Path]) -> None:
 def test_device_profiles_and_templates_are_in_the_wheel(wheels: dict[str, Path]) -> None:
     inside = names(wheels["edge_msa"])
     assert {f"edge_msa_export/devices/{path.name}" for path in (REPOSITORY / "devices").glob("*.toml")} <= inside
-    data = [path for path in (REPOSITORY / "edge_msa").rglob("*") if path.suffix in {".j2", ".css", ".toml"}]
+    data = [path for path in (REPOSITORY / "edge_msa").rglob("*") if path.suffix in {".j2", ".css", ".toml", ".jpg"}]
     assert data
     assert {path.relative_to(REPOSITORY).as_posix() for path in data} <= inside
 

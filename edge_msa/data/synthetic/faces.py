@@ -34,10 +34,15 @@ _REACH = 3.5  # spreads, beyond which a shift moves pixels by less than 1/450 of
 class Expression:
     """How a face looks. Values outside of the ranges exaggerate it.
 
+    Blendshapes of the Face Landmarker follow the parameters monotonically, as measured at 640 x 480 pixels.
+
     Attributes:
-        smile: from 0, no smile, to 1, the smile of the photo.
-        brows: from -1, low, over 0, as in the photo, to 1, raised.
-        jaw: from 0, as in the photo, to 1, open.
+        smile: from 0, no smile, to 1, the smile of the photo. `mouthSmileLeft` and `mouthSmileRight` are .01 at 0, .15
+            at .2, .5 at .4, .67 at .6, .80 at .8, and .90 at 1.
+        brows: from -1, low, over 0, as in the photo, to 1, raised. `browInnerUp` is .01 at 0, .14 at .5, and .47 at 1;
+            `browDownLeft` is .04 at 0, .11 at -.5, and .18 at -1.
+        jaw: from 0, as in the photo, to 1, open. `jawOpen` is .02 at 0, .08 at .5, and .17 at 1. A jaw of 1 also lets a
+            face without a smile seem to smile (.53).
     """
 
     smile: float = 1.0

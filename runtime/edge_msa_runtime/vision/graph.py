@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
-from edge_msa_runtime.errors import InferenceError, first_line
+from edge_msa_runtime.errors import BackendUnavailableError, InferenceError, first_line
 from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ class Graph:
         outputs: names and shapes of the outputs to return.
 
     Raises:
-        BackendUnavailableError: LiteRT is not installed.
+        BackendUnavailableError: LiteRT is not installed, or has no version for this Python.
         ValueError: the model cannot be loaded, or has other inputs or outputs.
     """
 
     def __init__(
         self, content: bytes, name: str, inputs: tuple[int, ...], outputs: Sequence[tuple[str, tuple[int, ...]]]
     ) -> None:
-        interpreter = import_package("ai_edge_litert.interpreter")
+        interpreter = _import_litert()
         self._name = name
         try:
             with _LOCK, _without_notes():
@@ -69,6 +70,15 @@ class Graph:
         if not all(np.isfinite(output).all() for output in outputs):
             raise InferenceError(f"{self._name} returned values that are not finite.")
         return outputs
+
+
+def _import_litert() -> Any:
+    if sys.version_info < (3, 9):
+        raise BackendUnavailableError(
+            f"The face models need LiteRT, which has no version for Python 3.8, got {sys.version.split()[0]}. "
+            "Use Python 3.9 or later."
+        )
+    return import_package("ai_edge_litert.interpreter")
 
 
 @contextmanager

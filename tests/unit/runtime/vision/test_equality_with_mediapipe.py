@@ -15,6 +15,7 @@ from tests.locations import REPOSITORY
 if TYPE_CHECKING:
     from edge_msa_runtime.vision.front_end import FaceFrontEnd
 
+pytest.importorskip("ai_edge_litert")
 face_pictures = pytest.importorskip("tests.face_pictures", exc_type=ImportError)
 
 SCORES: dict[str, Any] = json.loads((REPOSITORY / "tests" / "face_scores.json").read_text())
