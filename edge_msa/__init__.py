@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         bench_students,
         bench_training,
     )
+    from edge_msa.workflows.bench_asr import RecognizerBenchmark, bench_asr
     from edge_msa.workflows.bench_streams import StreamBenchmark, bench_streams
     from edge_msa.workflows.calibrate import calibrate
     from edge_msa.workflows.compare import StudentComparison, compare
@@ -85,6 +86,7 @@ __all__ = [
     "PipelineResult",
     "Predictions",
     "Progress",
+    "RecognizerBenchmark",
     "ReportPage",
     "ReproductionResult",
     "Run",
@@ -101,6 +103,7 @@ __all__ = [
     "__version__",
     "bench",
     "bench_almt",
+    "bench_asr",
     "bench_long_windows",
     "bench_runtime",
     "bench_streams",
@@ -158,6 +161,7 @@ _MODULES = {
         "bench_students",
         "bench_training",
     ),
+    "edge_msa.workflows.bench_asr": ("RecognizerBenchmark", "bench_asr"),
     "edge_msa.workflows.bench_streams": ("StreamBenchmark", "bench_streams"),
     "edge_msa.workflows.calibrate": ("calibrate",),
     "edge_msa.workflows.compare": ("StudentComparison", "compare"),

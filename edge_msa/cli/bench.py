@@ -23,13 +23,16 @@ from edge_msa.cli.options import (
     RemotePython,
     Repeats,
     Seed,
+    Split,
     SshOption,
+    TaskName,
     Threads,
 )
-from edge_msa.cli.paths import INPUT
+from edge_msa.cli.paths import FILE, INPUT, Output
 
 if TYPE_CHECKING:
     from edge_msa.workflows.bench import Benchmark, Measurements
+    from edge_msa.workflows.bench_asr import RecognizerBenchmark
     from edge_msa.workflows.bench_streams import StreamBenchmark
 
 Rate = Annotated[
@@ -233,6 +236,83 @@ def bench_streams(
     _print_table(benchmark, json=json)
 
 
+@bench_app.command("asr", cls=Command)
+def bench_asr(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle with text input."), INPUT],
+    data: Annotated[
+        str,
+        typer.Option("--data", metavar="FILE", help="Transcripts with labels: a CSV, or a feature file that has them."),
+        INPUT,
+    ],
+    asr: Annotated[
+        str,
+        typer.Option(
+            "--asr", metavar="NAME", help="Recognizer: whisper:FOLDER, or whisper:NAME of a model in the local cache."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="JSON file to write. The recognized words are kept in FILE's folder, to continue from them.",
+        ),
+        Output(FILE),
+    ],
+    split: Split = "test",
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--voice",
+            metavar="NAME",
+            help="Voice of espeak-ng. Repeat the option for several: each video gets one.",
+            show_default="en-us, en-us+f3, en-gb and en-gb+f4",
+        ),
+    ] = None,
+    language: Annotated[
+        str, typer.Option("--language", metavar="CODE", help="Language of the recognizer.", rich_help_panel=ADVANCED)
+    ] = "en",
+    threads: Annotated[
+        int, typer.Option("--threads", metavar="N", min=1, max=256, help="CPU threads of the recognizer.")
+    ] = 1,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=2, help="Number of samples to use, from the first.", show_default="all"
+        ),
+    ] = None,
+    task: TaskName = None,
+    json: Json = False,
+) -> None:
+    """Measure what a speech recognizer costs in accuracy and time.
+
+    espeak-ng speaks the transcripts of a split, the recognizer turns the sound into words, and the bundle predicts from
+    the given and from the recognized words. Prints metrics with the interval of their difference, the word error rate,
+    and the real-time factor. An interrupted command continues.
+
+    Example:
+        edge-msa bench asr bundle-words --data mosi.npz --asr whisper:models/tiny.en --output asr.json
+    """
+    from edge_msa.console import print_output
+    from edge_msa.workflows.bench_asr import VOICES
+    from edge_msa.workflows.bench_asr import bench_asr as run
+
+    benchmark = run(
+        bundle,
+        data=data,
+        asr=asr,
+        output=output,
+        split=split,
+        voices=voice or VOICES,
+        language=language,
+        threads=threads,
+        limit=limit,
+        task=task,
+    )
+    _print_table(benchmark, json=json)
+    print_output("measurements", output)
+
+
 @bench_app.command("training", cls=Command)
 def bench_training(json: Json = False) -> None:
     """Measure the training throughput of both teachers.
@@ -257,7 +337,7 @@ def _print_benchmark(benchmark: Benchmark, output: Path | None, *, json: bool) -
         print_json(benchmark.to_json())
 
 
-def _print_table(table: Measurements | StreamBenchmark, *, json: bool) -> None:
+def _print_table(table: Measurements | RecognizerBenchmark | StreamBenchmark, *, json: bool) -> None:
     from edge_msa.console import print_json, print_result
 
     print_result(str(table))

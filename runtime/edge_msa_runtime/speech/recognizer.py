@@ -49,6 +49,10 @@ class Recognizer(Protocol):
     def name(self) -> str:
         """Name of the model, such as `whisper:tiny.en`."""
 
+    @property
+    def version(self) -> str:
+        """Versions of program and model. With the same version, the same sound gives the same words."""
+
     def transcribe(self, samples: NDArray[np.float32]) -> list[Word]:
         """Return the words of a whole recording.
 

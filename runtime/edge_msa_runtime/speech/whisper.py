@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.errors import UsageError, first_line
 from edge_msa_runtime.media.signals import SAMPLE_RATE
 from edge_msa_runtime.speech.listener import BufferedListener
@@ -47,6 +48,7 @@ class WhisperRecognizer:
 
     Attributes:
         name: `whisper:` and the name of the model or of its folder.
+        version: versions of faster-whisper and the model, and the language.
 
     Raises:
         UsageError: the model does not exist, is incomplete, or does not know the language.
@@ -74,6 +76,8 @@ class WhisperRecognizer:
                 f"{self.name} does not know the language {language!r}. "
                 f"It knows: {', '.join(sorted(self._model.supported_languages)[:120])}."
             )
+        digest = file_sha256(folder / "model.bin")[:12]
+        self.version = f"faster-whisper {package.__version__}, model {digest}, language {language}"
         self._language = language
         self._voice = package.vad.get_vad_model()
         self._lock = threading.Lock()  # the window belongs to one call
