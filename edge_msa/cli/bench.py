@@ -293,8 +293,8 @@ def bench_asr(
     Example:
         edge-msa bench asr bundle-words --data mosi.npz --asr whisper:models/tiny.en --output asr.json
     """
+    from edge_msa.benchmark.recognition import VOICES
     from edge_msa.console import print_output
-    from edge_msa.workflows.bench_asr import VOICES
     from edge_msa.workflows.bench_asr import bench_asr as run
 
     benchmark = run(

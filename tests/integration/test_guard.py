@@ -255,6 +255,9 @@ COMMANDS = {
     ("edge-msa", "pipeline"): ("--recipe", "recipe.toml", "--data", "data.npz", "--output-dir", "pipeline"),
     ("edge-msa", "demo"): ("--quick",),
     ("edge-msa", "bench", "streams"): ("demo/bundle-laptop", "--scenario", "lossy", "--utterances", "2"),
+    ("edge-msa", "bench", "asr"): (
+        *("text-bundle", "--data", "transcripts.csv", "--asr", "whisper:whisper", "--output", "asr.json"),
+    ),
     ("edge-msa", "bench", "students"): BENCH,
     ("edge-msa", "bench", "almt"): BENCH,
     ("edge-msa", "bench", "runtime"): ("./bundle", *BENCH),
@@ -272,12 +275,19 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def guarded(inputs: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Guarded:
+def guarded(
+    inputs: Callable[[Path], Path],
+    exported_bundle: Callable[[str, str], Path],
+    whisper_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Guarded:
     """Run all commands."""
     import numpy as np
 
     folder = tmp_path_factory.mktemp("guarded")
     inputs(folder / "work")
+    shutil.copytree(exported_bundle("laptop-x86", "table"), folder / "work" / "text-bundle")
+    (folder / "work" / "whisper").symlink_to(whisper_model)
     np.save(folder / "work" / "audio.npy", np.zeros((4, 16), np.float32))
     commands = [(*names, *arguments) for names, arguments in COMMANDS.items()]
     return run_guarded(folder, commands)

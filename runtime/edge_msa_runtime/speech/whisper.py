@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
@@ -27,8 +27,10 @@ _VOICE_START, _VOICE_END = 0.5, 0.35
 # Frames of the spectrogram per second, and those of the window that Whisper was trained on.
 _FRAMES, _WINDOW = 100, 3000
 # The encoder gets this much more sound than there is, in frames, or it makes up words at the end.
-_PADDING = 100
-_SHORTEST = 500
+_PADDING = 300
+_SHORTEST = 1000
+# Nobody says more tokens per second. A text that repeats itself ends there.
+_TOKENS, _SPARE_TOKENS = 10, 16
 # Whisper's own limits for text that repeats itself, and for sound that is no speech.
 _MAX_REPETITION = 2.4
 _NO_SPEECH = 0.6
@@ -105,12 +107,18 @@ class WhisperRecognizer:
         return voiced
 
     def _recognize(self, samples: NDArray[np.float32], *, beams: int) -> list[Word]:
+        duration = len(samples) / SAMPLE_RATE
+        segments: list[Any] = []
         with self._lock:
-            return _words(self._decode(samples, beams), len(samples) / SAMPLE_RATE)
+            for window, options in _attempts(duration):
+                self._model.window = window
+                decoded = self._decode(samples, beams, options)
+                segments = [segment for segment in decoded if _is_speech(segment)]
+                if segments and len(segments) == len(decoded):
+                    break
+        return _words(segments, duration)
 
-    def _decode(self, samples: NDArray[np.float32], beams: int) -> list[Any]:
-        long = len(samples) > (_WINDOW - _PADDING) / _FRAMES * SAMPLE_RATE
-        self._model.window = _WINDOW if long else _window(len(samples))
+    def _decode(self, samples: NDArray[np.float32], beams: int, options: dict[str, Any]) -> list[Any]:
         segments, _ = self._model.transcribe(
             samples,
             language=self._language,
@@ -120,9 +128,26 @@ class WhisperRecognizer:
             condition_on_previous_text=False,
             no_speech_threshold=_NO_SPEECH,
             log_prob_threshold=_UNLIKELY,
-            vad_filter=long,
+            **options,
         )
-        return [segment for segment in segments if _is_speech(segment)]
+        return list(segments)
+
+
+def _attempts(duration: float) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the window of the encoder in frames and the options of each attempt to recognize some seconds of sound.
+
+    In a short window, Whisper sometimes repeats a sentence until the text is full, or finds nothing. It then gets a
+    longer window, and at last it must not repeat three words.
+    """
+    frames = math.ceil(duration * _FRAMES) + _PADDING
+    if frames > _WINDOW:
+        yield _WINDOW, {"vad_filter": True}
+        return
+    tokens = {"max_new_tokens": _SPARE_TOKENS + math.ceil(_TOKENS * duration)}
+    window = max(_SHORTEST, -(-frames // 100) * 100)
+    yield window, tokens
+    yield min(_WINDOW, 2 * window), tokens
+    yield _WINDOW, {**tokens, "no_repeat_ngram_size": 3}
 
 
 def _is_speech(segment: Any) -> bool:
@@ -143,12 +168,6 @@ def _words(segments: list[Any], duration: float) -> list[Word]:
                 until = max(start, min(float(word.end), duration))
                 words.append(Word(text, start, until))
     return words
-
-
-def _window(samples: int) -> int:
-    """Return the frames that the encoder processes: those of the sound and some more."""
-    frames = math.ceil(samples / SAMPLE_RATE * _FRAMES) + _PADDING
-    return min(_WINDOW, max(_SHORTEST, -(-frames // 100) * 100))
 
 
 def _short_windows(package: Any) -> Any:
