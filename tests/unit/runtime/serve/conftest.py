@@ -15,9 +15,6 @@ from tests.unit.runtime.serve.stand_ins import Beeps, Color, Level, Loudness
 if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
 
-pytest.importorskip("starlette", reason="the extra serve is not installed")
-pytest.importorskip("av", reason="the extra audio is not installed")
-
 HOST = "127.0.0.1"
 
 

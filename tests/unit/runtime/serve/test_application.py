@@ -13,6 +13,9 @@ from edge_msa_runtime.serve import application as module
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime.fake_bundles import random_frames, reference_prediction
 
+pytest.importorskip("starlette", reason="the extra serve is not installed")
+pytest.importorskip("av", reason="the extra audio is not installed")
+
 AUDIO, VISION = random_frames("audio", 6), random_frames("vision", 4)
 JSON = {"content-type": "application/json"}
 PAGES = Path(module.__file__).with_name("page")

@@ -10,6 +10,8 @@ from edge_msa_runtime.errors import CaptureError
 from edge_msa_runtime.serve.browser_devices import BrowserCamera, BrowserMicrophone, SoundClock, decode_jpeg, jpeg_size
 from edge_msa_runtime.serve.wire import RawPicture, RawSound
 
+pytest.importorskip("av", reason="the extra audio is not installed")
+
 RATE = 48_000
 SOUND = np.sin(np.arange(RATE) / 20).astype(np.float32)
 

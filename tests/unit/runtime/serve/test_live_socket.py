@@ -10,6 +10,9 @@ import pytest
 
 from edge_msa_runtime.serve.live_socket import LiveStreams
 
+pytest.importorskip("starlette", reason="the extra serve is not installed")
+pytest.importorskip("av", reason="the extra audio is not installed")
+
 RATE = 16_000
 ADDRESS = "ws://127.0.0.1:8000/live"
 START = {"type": "start", "sound_rate": RATE, "pictures": False, "words": None}

@@ -15,6 +15,8 @@ import pytest
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.serve.server import Server, address_of, open_socket
 
+pytest.importorskip("starlette", reason="the extra serve is not installed")
+pytest.importorskip("av", reason="the extra audio is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 pytest.importorskip("websockets", reason="the extra serve is not installed")
 # Old versions of uvicorn, the newest for Python 3.8, use what websockets calls legacy.
