@@ -196,7 +196,7 @@ def test_the_page_sends_what_the_microphone_and_the_camera_deliver(folder: Path)
     from edge_msa_runtime.replay.player import PlayOptions
     from edge_msa_runtime.serve.server import Server, address_of, open_socket
     from edge_msa_runtime.serve.service import Service
-    from tests.unit.runtime.serve.stand_ins import Color, Level, Loudness
+    from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES, Color, Level, Loudness
 
     seen: list[NDArray[np.uint8]] = []
 
@@ -223,7 +223,7 @@ def test_the_page_sends_what_the_microphone_and_the_camera_deliver(folder: Path)
         )
         address = address_of(listener)
         with (
-            Server(service, listener, "127.0.0.1"),
+            Server(service, listener, LOCAL_NAMES),
             Browser(folder / "browser", microphone=folder / "microphone.wav", camera=folder / "camera.y4m") as browser,
         ):
             browser.open(address)
@@ -266,6 +266,7 @@ def test_a_prediction_arrives_within_two_seconds_of_the_first_word(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from edge_msa_runtime.audio.front_end import AudioFrontEnd
+
     from edge_msa_runtime.vision.front_end import FaceFrontEnd
 
     sizes = [len(front_end.source.names) for front_end in (AudioFrontEnd(), FaceFrontEnd(face_model))]

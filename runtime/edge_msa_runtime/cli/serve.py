@@ -60,6 +60,15 @@ def add_parser(commands: Any) -> None:
     )
     parser.add(
         OPTIONS,
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Further name under which browsers reach the server, such as that of a proxy. May be repeated. "
+        "Default: only names of this machine.",
+    )
+    parser.add(
+        OPTIONS,
         "--no-media",
         action="store_true",
         help="Take frames and text only: no camera, no microphone, no files. For features of another program.",
@@ -93,13 +102,15 @@ def run(options: argparse.Namespace) -> None:
     """Run the command until a signal ends it."""
     from contextlib import ExitStack
 
+    from edge_msa_runtime.serve.security import HostNames
     from edge_msa_runtime.serve.server import Server, address_of, open_socket
 
     _check_options(options)
     with ExitStack() as stack:
         listener = stack.enter_context(open_socket(options.host, options.port))
         session = stack.enter_context(open_session(options, options.bundle))
-        server = Server(_create_service(options, session), listener, options.host)
+        names = HostNames(options.host, options.host_name)
+        server = Server(_create_service(options, session), listener, names)
         session.prepare()
         address, name = address_of(listener), session.manifest.name
         _announce(options, address, name)

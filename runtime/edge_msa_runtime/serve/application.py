@@ -12,7 +12,6 @@ from edge_msa_runtime.serve.description import describe_service
 from edge_msa_runtime.serve.guard import Guard, RefusedError
 from edge_msa_runtime.serve.live_socket import LiveStreams
 from edge_msa_runtime.serve.openapi import describe_api
-from edge_msa_runtime.serve.security import HostNames
 from edge_msa_runtime.serve.uploads import Uploads
 from edge_msa_runtime.vendor_packages import import_package
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from edge_msa_runtime.serve.security import HostNames
     from edge_msa_runtime.serve.service import Service
 
 _PAGES = Path(__file__).with_name("page")
@@ -35,12 +35,12 @@ _TYPES = {
 _INPUTS = ("text", *MODALITIES, "valid", "truncate")
 
 
-def create_application(service: Service, host: str) -> Guard:
+def create_application(service: Service, names: HostNames) -> Guard:
     """Return the application.
 
     Args:
         service: what it serves.
-        host: address that the server is bound to, which decides which `Host` headers are accepted.
+        names: host names that requests may use.
     """
     import_package("starlette")
     from starlette.routing import Route, Router, WebSocketRoute
@@ -55,7 +55,7 @@ def create_application(service: Service, host: str) -> Guard:
         Route("/", handlers.page),
         Route("/{name}", handlers.page),
     ]
-    return Guard(Router(routes, redirect_slashes=False), HostNames(host))
+    return Guard(Router(routes, redirect_slashes=False), names)
 
 
 class _Handlers:

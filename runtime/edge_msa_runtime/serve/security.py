@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import Any, Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
@@ -53,12 +53,14 @@ class HostNames:
     Args:
         host: the address that the server is bound to. On the loopback interface, only its own names are accepted; else
             also any IP address, which no DNS server can change, the name of this machine, and `host`.
+        others: further names, such as that of a proxy.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, others: Sequence[str] = ()) -> None:
         self._is_loopback = is_loopback(host)
         name = socket.gethostname().lower()
-        self._names = set() if self._is_loopback else {host.lower(), name, f"{name}.local"}
+        own = () if self._is_loopback else (host, name, f"{name}.local")
+        self._names = {item.lower() for item in (*own, *others)}
 
     def accepts(self, header: str) -> bool:
         """Return whether a `Host` header, with or without a port, is accepted."""

@@ -14,6 +14,7 @@ from edge_msa_runtime.serve.application import create_application
 from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
+    from edge_msa_runtime.serve.security import HostNames
     from edge_msa_runtime.serve.service import Service
 
 _BACKLOG = 64
@@ -66,17 +67,17 @@ class Server:
     Args:
         service: what is served.
         listener: a socket of `open_socket`.
-        host: the host of that socket.
+        names: host names that requests may use.
 
     Raises:
         PackageImportError: a package of the extra `serve` is not installed.
     """
 
-    def __init__(self, service: Service, listener: socket.socket, host: str) -> None:
+    def __init__(self, service: Service, listener: socket.socket, names: HostNames) -> None:
         uvicorn: Any = import_package("uvicorn")
         import_package("websockets")
         limits = service.limits
-        self._application = create_application(service, host)
+        self._application = create_application(service, names)
         config = uvicorn.Config(
             self._application,
             loop="asyncio",

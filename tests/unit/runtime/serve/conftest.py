@@ -10,7 +10,7 @@ import pytest
 
 from edge_msa_runtime import load
 from edge_msa_runtime.replay.player import PlayOptions
-from tests.unit.runtime.serve.stand_ins import Beeps, Color, Level, Loudness
+from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES, Beeps, Color, Level, Loudness
 
 if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
@@ -59,7 +59,7 @@ def make_client(make_service: Callable[..., Any]) -> Callable[..., Any]:
     from edge_msa_runtime.serve.application import create_application
 
     def make(**options: Any) -> TestClient:
-        application: Any = create_application(make_service(**options), HOST)
+        application: Any = create_application(make_service(**options), LOCAL_NAMES)
         return TestClient(application, base_url=f"http://{HOST}:8000", raise_server_exceptions=True)
 
     return make

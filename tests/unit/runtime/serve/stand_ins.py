@@ -9,8 +9,10 @@ import numpy as np
 from edge_msa_runtime.features import FeatureSource
 from edge_msa_runtime.front_ends import TimedFrames
 from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
+from edge_msa_runtime.serve.security import HostNames
 from edge_msa_runtime.text.words import Word
 
+LOCAL_NAMES = HostNames("127.0.0.1")
 PICTURE_RATE = 10.0
 
 

@@ -12,6 +12,7 @@ import pytest
 from edge_msa_runtime.serve import application as module
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime.fake_bundles import random_frames, reference_prediction
+from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("av", reason="the extra audio is not installed")
@@ -124,7 +125,7 @@ def test_a_failure_shows_no_stack_trace(
         raise RuntimeError("secret\nin two lines")
 
     monkeypatch.setattr(service.session, "predict", fail)
-    client = TestClient(module.create_application(service, "127.0.0.1"), base_url="http://127.0.0.1")
+    client = TestClient(module.create_application(service, LOCAL_NAMES), base_url="http://127.0.0.1")
     response = client.post("/predict", json={})
     assert response.status_code == 500
     assert response.json() == {"error": "The server failed. Its terminal says why."}

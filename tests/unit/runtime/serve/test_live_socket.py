@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.serve.live_socket import LiveStreams
+from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("av", reason="the extra audio is not installed")
@@ -222,7 +223,7 @@ def test_a_stream_whose_front_end_fails_ends_in_one_line(
 
     service = make_service()
     monkeypatch.setattr(type(service), "create_front_ends", fail)
-    application: Any = create_application(service, "127.0.0.1")
+    application: Any = create_application(service, LOCAL_NAMES)
     with TestClient(application).websocket_connect(ADDRESS) as socket:
         socket.send_json(START)
         assert closing(socket) == ("no front end for True and False", 1011)
@@ -257,7 +258,7 @@ def test_a_failing_backend_ends_the_stream_in_one_line(
         raise RuntimeError("secret")
 
     monkeypatch.setattr(LiveStream, "play", fail)
-    application: Any = create_application(make_service(), "127.0.0.1")
+    application: Any = create_application(make_service(), LOCAL_NAMES)
     with TestClient(application).websocket_connect(ADDRESS) as socket:
         socket.send_json(START)
         assert closing(socket) == ("The server failed. Its terminal says why.", 1011)

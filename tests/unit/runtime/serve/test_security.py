@@ -55,6 +55,14 @@ def test_a_server_of_the_network_accepts_addresses_and_its_name_only() -> None:
     assert HostNames("lab.example").accepts("lab.example:8000")
 
 
+def test_a_local_server_accepts_the_name_of_its_proxy() -> None:
+    names = HostNames("127.0.0.1", ("Talk.example",))
+    assert names.accepts("talk.example")
+    assert not names.accepts("other.example")
+    headers = {"host": "talk.example", "origin": "https://talk.example", "sec-fetch-site": "same-origin"}
+    assert check_headers("POST", headers, names) is None
+
+
 @pytest.mark.parametrize(
     ("headers", "is_refused"),
     [

@@ -14,6 +14,7 @@ import pytest
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.serve.server import Server, address_of, open_socket
+from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("av", reason="the extra audio is not installed")
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def port(make_service: Callable[..., Any]) -> Iterator[int]:
     """Serve a bundle of language and audio on a free port."""
     service = make_service(text=True, message_bytes=100_000, json_bytes=1000)
-    with open_socket("127.0.0.1", 0) as listener, Server(service, listener, "127.0.0.1"):
+    with open_socket("127.0.0.1", 0) as listener, Server(service, listener, LOCAL_NAMES):
         yield listener.getsockname()[1]
 
 
@@ -146,7 +147,7 @@ def test_other_origins_cannot_connect(port: int) -> None:
 
 def test_the_server_ends_while_a_browser_is_connected(make_service: Callable[..., Any]) -> None:
     with open_socket("127.0.0.1", 0) as listener:
-        server = Server(make_service(), listener, "127.0.0.1")
+        server = Server(make_service(), listener, LOCAL_NAMES)
         with server:
             client = connect(listener.getsockname()[1])
             client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": None}))
