@@ -280,8 +280,8 @@ def test_a_prediction_arrives_within_two_seconds_of_the_first_word(
             browser.open(address)
             browser.wait(lambda: not browser.evaluate("document.querySelector('#start').disabled"))
             browser.click("#start")
-            finals = lambda: [item for _, item in browser.received("prediction") if item["final"]]  # noqa: E731
-            browser.wait(lambda: len(finals()) >= UTTERANCES)  # the fake microphone repeats its file
+            # The fake microphone repeats its file.
+            browser.wait(lambda: sum(item["final"] for _, item in browser.received("prediction")) >= UTTERANCES)
             words = browser.received("words")
             predictions = browser.received("prediction")
             status = browser.received("status")[-1][1]
