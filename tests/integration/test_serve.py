@@ -266,7 +266,6 @@ def test_a_prediction_arrives_within_two_seconds_of_the_first_word(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from edge_msa_runtime.audio.front_end import AudioFrontEnd
-
     from edge_msa_runtime.vision.front_end import FaceFrontEnd
 
     sizes = [len(front_end.source.names) for front_end in (AudioFrontEnd(), FaceFrontEnd(face_model))]

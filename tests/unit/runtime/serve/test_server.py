@@ -153,10 +153,12 @@ def test_the_server_ends_while_a_browser_is_connected(make_service: Callable[...
             client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": None}))
             assert json.loads(client.recv(5)) == {"type": "ready"}
             started = time.monotonic()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 6
         client.close()
-    names = {thread.name for thread in threading.enumerate()}
-    assert not {name for name in names if name.startswith("edge-msa")}
+    end = time.monotonic() + 10
+    while any(thread.name.startswith("edge-msa") for thread in threading.enumerate()):
+        assert time.monotonic() < end, threading.enumerate()
+        time.sleep(0.02)
 
 
 def test_a_slow_request_does_not_keep_others_out(port: int) -> None:
