@@ -37,7 +37,8 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     turn = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
     look = np.array([[1, 0, 0], [0, math.cos(pitch), math.sin(pitch)], [0, -math.sin(pitch), math.cos(pitch)]])
     tilt = np.array([[math.cos(roll), math.sin(roll), 0], [-math.sin(roll), math.cos(roll), 0], [0, 0, 1]])
-    return turn @ look @ tilt
+    turned: np.ndarray = turn @ look @ tilt
+    return turned
 
 
 @pytest.mark.parametrize(
