@@ -25,7 +25,7 @@ def sessions(shared_bundle: Path, make_text_bundle: Callable[[str], Path]) -> It
         yield {False: frames, True: text}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_service(sessions: dict[bool, Session]) -> Callable[..., Any]:
     """Return a function that creates a service: `make_service(text=..., media=..., words=..., **limits)`."""
     from edge_msa_runtime.live.opening import FrontEnds

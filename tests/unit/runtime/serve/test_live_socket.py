@@ -68,8 +68,6 @@ def test_pictures_are_predicted(make_client: Callable[..., Any], encode_jpeg: Ca
             socket.send_bytes(struct.pack("<B7xd", 2, number / 10) + encode_jpeg())
             time.sleep(0.1)
         assert first(socket, "prediction")["subset"] == "v"
-        status = first(socket, "status")
-        assert status["pictures"]["received"] >= 1
 
 
 def test_a_bad_picture_gives_a_note_and_the_stream_goes_on(make_client: Callable[..., Any]) -> None:

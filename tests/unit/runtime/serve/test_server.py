@@ -24,7 +24,7 @@ pytest.importorskip("websockets", reason="the extra serve is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def port(make_service: Callable[..., Any]) -> Iterator[int]:
     """Serve a bundle of language and audio on a free port."""
     service = make_service(text=True, message_bytes=100_000, json_bytes=1000)
@@ -146,6 +146,7 @@ def test_other_origins_cannot_connect(port: int) -> None:
 
 
 def test_the_server_ends_while_a_browser_is_connected(make_service: Callable[..., Any]) -> None:
+    before = set(threading.enumerate())
     with open_socket("127.0.0.1", 0) as listener:
         server = Server(make_service(), listener, LOCAL_NAMES)
         with server:
@@ -156,7 +157,7 @@ def test_the_server_ends_while_a_browser_is_connected(make_service: Callable[...
         assert time.monotonic() - started < 6
         client.close()
     end = time.monotonic() + 10
-    while any(thread.name.startswith("edge-msa") for thread in threading.enumerate()):
+    while any(thread.name.startswith("edge-msa") for thread in set(threading.enumerate()) - before):
         assert time.monotonic() < end, threading.enumerate()
         time.sleep(0.02)
 
