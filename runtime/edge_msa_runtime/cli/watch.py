@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.live.file_input import FileInput
     from edge_msa_runtime.live.history import History
     from edge_msa_runtime.live.thumbnails import Thumbnails
+    from edge_msa_runtime.live.utterances import UtteranceEnds
     from edge_msa_runtime.live.word_sources import WordSource
     from edge_msa_runtime.media.files import MediaFile
     from edge_msa_runtime.replay.status import Observer
@@ -223,16 +224,13 @@ def _open_input(
     )
     print_notes(front_ends.notes)
     others = front_ends.audio is not None or front_ends.vision is not None
-    words = _open_words(options, session, given, has_sound=media.has_sound)
+    ends = UtteranceEnds(options.pause, options.longest)
+    words = _open_words(options, session, given, ends, has_sound=media.has_sound)
     advice = _ADVICE if options.asr is None else "The file has no sound for --asr. Pass --transcript."
     require_words(session, words is not None, others, advice)
     _note_missing(options, session.manifest.modalities, media)
-    converter = Converter(
-        front_ends.audio,
-        front_ends.vision,
-        open_voice() if media.has_sound else None,
-        UtteranceEnds(options.pause, options.longest),
-    )
+    voice = open_voice() if media.has_sound else None
+    converter = Converter(front_ends.audio, front_ends.vision, voice, ends)
     thumbnails = Thumbnails(front_ends.vision) if options.thumbnails else None
     on_picture = None if thumbnails is None else thumbnails.add
     source = FileInput(media, converter, words, has_sound=media.has_sound, on_picture=on_picture)
@@ -240,11 +238,16 @@ def _open_input(
 
 
 def _open_words(
-    options: argparse.Namespace, session: Session, given: list[Word] | None, *, has_sound: bool
+    options: argparse.Namespace,
+    session: Session,
+    given: list[Word] | None,
+    ends: UtteranceEnds,
+    *,
+    has_sound: bool,
 ) -> WordSource | None:
     """Return where words come from; None without words, or if the bundle takes none."""
     from edge_msa_runtime.live.opening import takes_words
-    from edge_msa_runtime.live.word_sources import FILE_BLOCK, GivenWords, RecognizedWords
+    from edge_msa_runtime.live.word_sources import GivenWords, RecognizedWords, TranscribedWords
 
     if not takes_words(session.manifest):
         if given is not None or options.asr is not None:
@@ -256,7 +259,10 @@ def _open_words(
         return None
     from edge_msa_runtime.speech.recognizer import open_recognizer
 
-    return RecognizedWords(open_recognizer(options.asr, threads=options.threads).listen(), FILE_BLOCK)
+    recognizer = open_recognizer(options.asr, threads=options.threads)
+    if options.speed:  # words come while an utterance goes on
+        return RecognizedWords(recognizer.listen())
+    return TranscribedWords(recognizer, lambda: ends.voice_since)
 
 
 def _note_missing(options: argparse.Namespace, modalities: Mapping[str, Any], media: MediaFile) -> None:

@@ -71,8 +71,10 @@ class FileInput:
     def _read(self, signal: Sound | Picture) -> None:
         if isinstance(signal, Sound):
             self.seconds = max(self.seconds, signal.end)
-            self._add(self._converter.convert_sound(signal))
-            self._hear(() if self._words is None else self._words.push(signal))
+            items = self._converter.convert_sound(signal)
+            self._add(items)
+            if self._words is not None:
+                self._listen(self._words, signal, items)
         else:
             self.seconds = max(self.seconds, signal.time)
             self._add(self._converter.convert_picture(signal))
@@ -82,6 +84,12 @@ class FileInput:
             self._hear(self._words.take(self.seconds))
         if not self._has_sound:
             self._add(self._converter.pass_time(self.seconds))
+
+    def _listen(self, words: WordSource, sound: Sound, items: Sequence[Item]) -> None:
+        self._hear(words.push(sound))
+        for item in items:
+            if isinstance(item, Control) and item.timestamp is not None:
+                self._hear(words.end_utterance(item.timestamp))
 
     def _hear(self, words: Sequence[Word]) -> None:
         for word in words:

@@ -25,6 +25,11 @@ class UtteranceEnds:
         """Whether there was voice since the last end, or no utterance has ended yet."""
         return self._first is not None or not self._has_ended
 
+    @property
+    def voice_since(self) -> float | None:
+        """Time of the first voice of the current utterance; None without voice."""
+        return self._first
+
     def update(self, time: float, *, active: bool) -> float | None:
         """Note whether there is voice at a time. Return the end of the utterance if it has ended.
 

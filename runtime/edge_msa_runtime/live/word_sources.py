@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Sequence
+import math
+from typing import TYPE_CHECKING, Callable, Protocol, Sequence
+
+from edge_msa_runtime.text.words import Word
 
 if TYPE_CHECKING:
     from edge_msa_runtime.media.signals import Sound
-    from edge_msa_runtime.speech.recognizer import Listener
-    from edge_msa_runtime.text.words import Word
+    from edge_msa_runtime.speech.recognizer import Listener, Recognizer
 
 _GAP = 0.05
 """Longest time between two sounds that belong together, in seconds."""
-FILE_BLOCK = 4.0
-"""Seconds of a file that a recognizer gets at once."""
 
 
 class WordSource(Protocol):
@@ -20,6 +20,9 @@ class WordSource(Protocol):
 
     def push(self, sound: Sound) -> Sequence[Word]:
         """Return the words that became known with this sound."""
+
+    def end_utterance(self, time: float) -> Sequence[Word]:
+        """Return the words that became known because an utterance has ended."""
 
     def finish(self) -> Sequence[Word]:
         """Return the remaining words at the end of the recording."""
@@ -44,6 +47,11 @@ class GivenWords:
         del sound
         return ()
 
+    def end_utterance(self, time: float) -> Sequence[Word]:
+        """Return nothing."""
+        del time
+        return ()
+
     def finish(self) -> Sequence[Word]:
         """Return nothing."""
         return ()
@@ -66,35 +74,69 @@ class GivenWords:
 
 
 class RecognizedWords:
-    """The words that a recognizer returns.
+    """The words that a listener returns while it listens.
 
     Args:
-        listener: of the recognizer.
-        block: seconds of sound that it gets at once. A listener recognizes at most once per call, so longer blocks
-            take less time, and words become known later.
+        listener: of a recognizer.
     """
 
-    def __init__(self, listener: Listener, block: float = 0.0) -> None:
+    def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._block = block
-        self._waiting: list[Sound] = []
 
     def push(self, sound: Sound) -> Sequence[Word]:
         """Return the words that became final."""
-        self._waiting.append(sound)
-        return self._flush() if sound.end - self._waiting[0].time >= self._block - 1e-6 else ()
+        return self._listener.push(sound)
+
+    def end_utterance(self, time: float) -> Sequence[Word]:
+        """Return nothing: the listener finds pauses itself."""
+        del time
+        return ()
 
     def finish(self) -> Sequence[Word]:
         """Return the remaining words."""
-        return [*self._flush(), *self._listener.finish()]
+        return self._listener.finish()
 
     def known_until(self, time: float) -> float:
-        """Return until when the recognizer is certain."""
+        """Return until when the listener is certain."""
         return min(time, self._listener.until)
 
-    def _flush(self) -> list[Word]:
-        sounds, self._waiting = join_all(self._waiting), []
-        return [word for sound in sounds for word in self._listener.push(sound)]
+
+class TranscribedWords:
+    """The words of whole utterances. This takes less time than a listener, and is more accurate.
+
+    Args:
+        recognizer: the recognizer.
+        voice_since: returns since when there is voice in the current utterance; None if there is none.
+    """
+
+    def __init__(self, recognizer: Recognizer, voice_since: Callable[[], float | None]) -> None:
+        self._recognizer = recognizer
+        self._voice_since = voice_since
+        self._sounds: list[Sound] = []
+
+    def push(self, sound: Sound) -> Sequence[Word]:
+        """Return nothing until the utterance ends."""
+        self._sounds.append(sound)
+        return ()
+
+    def end_utterance(self, time: float) -> Sequence[Word]:
+        """Return the words of the utterance."""
+        before = [sound for sound in self._sounds if sound.time < time]
+        self._sounds = self._sounds[len(before) :]
+        return [word for sound in join_all(before) for word in self._transcribe(sound)]
+
+    def finish(self) -> Sequence[Word]:
+        """Return the words of the last utterance."""
+        return self.end_utterance(math.inf)
+
+    def known_until(self, time: float) -> float:
+        """Return the start of the voice of the current utterance."""
+        since = self._voice_since()
+        return time if since is None else min(time, since)
+
+    def _transcribe(self, sound: Sound) -> list[Word]:
+        words = self._recognizer.transcribe(sound.samples)
+        return [Word(word.text, sound.time + (word.start or 0.0), sound.time + (word.end or 0.0)) for word in words]
 
 
 def join_all(sounds: Sequence[Sound]) -> list[Sound]:

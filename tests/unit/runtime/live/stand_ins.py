@@ -80,6 +80,24 @@ class ListenerStandIn:
         return found
 
 
+class RecognizerStandIn:
+    """Returns given words, those of each utterance in the order of the utterances."""
+
+    name = "stand-in"
+
+    def __init__(self, words: Sequence[Word]) -> None:
+        self._words = list(words)
+        self._until = 0.0
+
+    def listen(self) -> ListenerStandIn:
+        return ListenerStandIn(self._words)
+
+    def transcribe(self, samples: Any) -> list[Word]:
+        start, self._until = self._until, self._until + len(samples) / SAMPLE_RATE
+        found = [word for word in self._words if start < (word.end or 0.0) <= self._until]
+        return [Word(word.text, (word.start or 0.0) - start, (word.end or 0.0) - start) for word in found]
+
+
 def use_stand_ins(monkeypatch: pytest.MonkeyPatch, words: Sequence[Word] = ()) -> None:
     """Let commands compute the features of the bundles in `fake_bundles`, and `--asr` hear these words."""
 
@@ -91,7 +109,7 @@ def use_stand_ins(monkeypatch: pytest.MonkeyPatch, words: Sequence[Word] = ()) -
 
     monkeypatch.setattr(opening, "open_front_ends", open_front_ends)
     monkeypatch.setattr(voice, "open_voice", VoiceStandIn)
-    recognizer = SimpleNamespace(listen=lambda: ListenerStandIn(words))
+    recognizer = RecognizerStandIn(words)
     monkeypatch.setitem(
         sys.modules,
         "edge_msa_runtime.speech.recognizer",

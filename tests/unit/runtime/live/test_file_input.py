@@ -11,7 +11,7 @@ from edge_msa_runtime.live.converter import Converter
 from edge_msa_runtime.live.file_input import FileInput
 from edge_msa_runtime.live.history import History
 from edge_msa_runtime.live.utterances import UtteranceEnds
-from edge_msa_runtime.live.word_sources import GivenWords, RecognizedWords, WordSource
+from edge_msa_runtime.live.word_sources import GivenWords, RecognizedWords, TranscribedWords, WordSource
 from edge_msa_runtime.replay.items import Control, WordChunk
 from edge_msa_runtime.replay.player import Player, PlayOptions
 from edge_msa_runtime.replay.status import Status
@@ -19,6 +19,7 @@ from edge_msa_runtime.text.words import Word
 from tests.unit.runtime.live.stand_ins import (
     AudioStandIn,
     ListenerStandIn,
+    RecognizerStandIn,
     VisionStandIn,
     VoiceStandIn,
     make_pictures,
@@ -98,10 +99,15 @@ def test_pictures_without_a_face_are_missing(session: Session) -> None:
     assert status.counters["vision"].masked == 30
 
 
-@pytest.mark.parametrize("kind", ["given", "recognized"])
+@pytest.mark.parametrize("kind", ["given", "recognized", "transcribed"])
 def test_words_count_from_their_ends(text_session: Session, kind: str) -> None:
-    words = GivenWords(WORDS) if kind == "given" else RecognizedWords(ListenerStandIn(WORDS, delay=0.7))
-    source = make_input(make_sounds(5, VOICE), words, has_pictures=False)
+    ends = UtteranceEnds(0.6, 30.0)
+    words: WordSource = GivenWords(WORDS)
+    if kind != "given":
+        words = RecognizedWords(ListenerStandIn(WORDS, delay=0.7))
+    if kind == "transcribed":
+        words = TranscribedWords(RecognizerStandIn(WORDS), lambda: ends.voice_since)
+    source = FileInput(make_sounds(5, VOICE), Converter(AudioStandIn(), None, VoiceStandIn(), ends), words)
     status, history = play(text_session, source, every=0.1)
     assert status.counters["language"].used == 3
     assert status.counters["language"].late == 0
