@@ -111,7 +111,7 @@ def _legend(history: History, header: Mapping[str, Any]) -> str:
     has_score = any(moment.score is not None for moment in history.moments)
     entries = [("--score", "score")] if has_score else []
     if any(moment.interval is not None for moment in history.moments):
-        entries.append(("--band", f"interval that contains the label with {header.get('coverage', 0.9):.0%}"))
+        entries.append(("--band", f"interval that contains {100 * header.get('coverage', 0.9):g} % of the labels"))
     entries += [(_COLORS[name], name) for name in MODALITIES if name in header["modalities"]]
     items = [f'<li><i style="background:var({color})"></i>{html.escape(text)}</li>' for color, text in entries]
     labels = list(dict.fromkeys(label for moment in history.moments for label in moment.probabilities))

@@ -12,7 +12,14 @@ import pytest
 import edge_msa as em
 from edge_msa.errors import DataError
 from edge_msa.reporting.stream_log import StreamLog, load_stream_log, parse_stream_log
-from edge_msa.reporting.stream_timeline import MAX_POINTS, memory_growth, subset_rows, summarize_stream, timeline_plot
+from edge_msa.reporting.stream_timeline import (
+    MAX_POINTS,
+    memory_growth,
+    subset_rows,
+    summarize_stream,
+    timeline_plot,
+    write_stream_page,
+)
 
 HEADER: dict[str, Any] = {
     "record": "stream",
@@ -87,6 +94,15 @@ def test_a_log_of_a_killed_process_is_read(write_log: Callable[..., Path]) -> No
     log = load_stream_log(write_log(records()[:-1], '\n{"record": "predic'))
     assert (len(log.times), log.summary, log.unreadable) == (40, None, 1)
     assert "The log has no end: the replay was killed, or still runs." in list(summarize_stream(log))
+
+
+def test_the_log_of_a_recording_has_words_and_no_scenario(write_log: Callable[..., Path], tmp_path: Path) -> None:
+    header, *rows = records(3)
+    words = {"record": "words", "elapsed": 1.0, "words": ["love"], "times": [[0.5, 1.0]]}
+    log = load_stream_log(write_log([{name: header[name] for name in header if name != "scenario"}, words, *rows]))
+    assert log.unreadable == 0
+    page = write_stream_page(log, tmp_path / "page.html", "talk").read_text("utf-8")
+    assert "scenario" not in page.split("<h2")[0]
 
 
 def test_invalid_records_are_counted() -> None:
