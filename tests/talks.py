@@ -1,6 +1,6 @@
 """Talks that are made on the spot, for tests of watch and live: voices of espeak-ng, and a face that smiles.
 
-The label of a training clip is 1.5 for a positive sentence, -1.5 for a negative one and 0 for another one, plus 1.5 for a
+The label of a training clip is 1.5 for a positive sentence, -1.5 for a negative one, 0 for another one, plus 1.5 for a
 smile, and minus 1.5 for the opposite.
 """
 
