@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         bench_training,
     )
     from edge_msa.workflows.bench_asr import RecognizerBenchmark, bench_asr
+    from edge_msa.workflows.bench_live import LiveMeasurement, bench_live
     from edge_msa.workflows.bench_streams import StreamBenchmark, bench_streams
     from edge_msa.workflows.calibrate import calibrate
     from edge_msa.workflows.compare import StudentComparison, compare
@@ -82,6 +83,7 @@ __all__ = [
     "GateFailedError",
     "GraphInspection",
     "Inspection",
+    "LiveMeasurement",
     "Pipeline",
     "PipelineResult",
     "Predictions",
@@ -104,6 +106,7 @@ __all__ = [
     "bench",
     "bench_almt",
     "bench_asr",
+    "bench_live",
     "bench_long_windows",
     "bench_runtime",
     "bench_streams",
@@ -162,6 +165,7 @@ _MODULES = {
         "bench_training",
     ),
     "edge_msa.workflows.bench_asr": ("RecognizerBenchmark", "bench_asr"),
+    "edge_msa.workflows.bench_live": ("LiveMeasurement", "bench_live"),
     "edge_msa.workflows.bench_streams": ("StreamBenchmark", "bench_streams"),
     "edge_msa.workflows.calibrate": ("calibrate",),
     "edge_msa.workflows.compare": ("StudentComparison", "compare"),

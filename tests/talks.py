@@ -131,9 +131,10 @@ def make_bundle(folder: Path, face_model: Path) -> Path:
 
     clips = write_clips(folder / "clips.npz", face_model)
     words = em.train_text(clips, encoder="wordpieces", output_dir=folder / "words", recipe=RECIPE, epochs=30)
-    options = {"recipe": RECIPE, "text_model": words, "device": "cpu"}
-    teacher = em.train(clips, output_dir=folder / "teacher", epochs=15, **options)
-    student = em.distill(teacher, output_dir=folder / "student", epochs=60, **options)
+    teacher = em.train(clips, output_dir=folder / "teacher", recipe=RECIPE, epochs=15, text_model=words, device="cpu")
+    student = em.distill(
+        teacher, output_dir=folder / "student", recipe=RECIPE, epochs=60, text_model=words, device="cpu"
+    )
     calibrated = em.calibrate(student, output_dir=folder / "calibrated")
     bundle = em.export(calibrated, target="laptop-x86", precision="fp32", output_dir=folder / "bundle")
     return Path(bundle)

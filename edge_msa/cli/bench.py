@@ -33,6 +33,7 @@ from edge_msa.cli.paths import FILE, INPUT, Output
 if TYPE_CHECKING:
     from edge_msa.workflows.bench import Benchmark, Measurements
     from edge_msa.workflows.bench_asr import RecognizerBenchmark
+    from edge_msa.workflows.bench_live import LiveMeasurement
     from edge_msa.workflows.bench_streams import StreamBenchmark
 
 Rate = Annotated[
@@ -194,6 +195,60 @@ def bench_almt(threads: Threads = 1, repeats: Repeats = 200, json: Json = False)
     _print_table(run(threads=threads, repeats=repeats), json=json)
 
 
+@bench_app.command("live", cls=Command)
+def bench_live(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="Bundle of a model of voices, faces or words."), INPUT
+    ],
+    media: Annotated[
+        Path,
+        typer.Option(
+            "--media", metavar="FILE", help="Video with a face and speech. It is repeated as often as needed."
+        ),
+        INPUT,
+    ],
+    minutes: Annotated[
+        float, typer.Option("--minutes", metavar="N", help="Length of the run in real time.", min=0.01)
+    ] = 1.0,
+    asr: Annotated[
+        str | None,
+        typer.Option(
+            "--asr",
+            metavar="NAME",
+            help="Speech recognizer for the words: whisper:FOLDER|NAME.",
+            show_default="no words",
+        ),
+    ] = None,
+    face_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--face-model",
+            metavar="FILE",
+            help="Face Landmarker model, face_landmarker.task.",
+            show_default="the one in the folder of EDGE_MSA_CACHE",
+        ),
+        INPUT,
+    ] = None,
+    backend: BundleBackend = "auto",
+    threads: Threads = 1,
+    json: Json = False,
+) -> None:
+    """Measure what live prediction from a microphone and a camera costs on this machine.
+
+    A video takes their place. Each front end runs alone on one core, then everything runs in real time on two: delay of
+    predictions and words, dropped pictures, memory. On a device, use `edge-msa-run bench BUNDLE --live VIDEO`.
+
+    Example:
+        edge-msa bench live bundle-talk --media talk.mp4 --minutes 10 --asr whisper:tiny.en
+    """
+    from edge_msa.workflows.bench_live import bench_live as run
+
+    measurement = run(
+        bundle, media=media, minutes=minutes, asr=asr, face_model=face_model, backend=backend, threads=threads
+    )
+    _print_table(measurement, json=json)
+
+
 @bench_app.command("streams", cls=Command)
 def bench_streams(
     bundles: Annotated[
@@ -337,7 +392,7 @@ def _print_benchmark(benchmark: Benchmark, output: Path | None, *, json: bool) -
         print_json(benchmark.to_json())
 
 
-def _print_table(table: Measurements | RecognizerBenchmark | StreamBenchmark, *, json: bool) -> None:
+def _print_table(table: Measurements | RecognizerBenchmark | StreamBenchmark | LiveMeasurement, *, json: bool) -> None:
     from edge_msa.console import print_json, print_result
 
     print_result(str(table))

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.live.converter import Converter, Voice
 from edge_msa_runtime.live.device_input import DeviceInput
+from edge_msa_runtime.live.opening import check_media_bundle, open_front_ends, picture_rate, takes_words
 from edge_msa_runtime.live.utterances import UtteranceEnds
+from edge_msa_runtime.live.voice import open_voice
+from edge_msa_runtime.live.word_sources import RecognizedWords
 from edge_msa_runtime.media.signals import Picture, Sound
 from edge_msa_runtime.process_memory import resident_memory_bytes
 from edge_msa_runtime.replay.percentiles import Percentiles
@@ -22,6 +25,8 @@ from edge_msa_runtime.replay.player import Player, PlayOptions
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_msa_runtime.front_ends import FrontEnd
     from edge_msa_runtime.live.word_sources import WordSource
     from edge_msa_runtime.replay.items import WordChunk
@@ -50,6 +55,7 @@ class Stages:
         pictures: pictures that were measured.
         face_share: share of them with a face. A picture without one takes less time.
         vision_ms: p50, p90, p99 and largest time per picture.
+        vision_cpu_ms: mean processor time per picture; what other processes take is not in it.
     """
 
     sound_seconds: float
@@ -58,6 +64,7 @@ class Stages:
     pictures: int
     face_share: float | None
     vision_ms: Mapping[str, float | None]
+    vision_cpu_ms: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +107,7 @@ class LiveBenchmark:
         cores: processor cores that the run could use; None where that cannot be set.
         pictures: pictures that were used.
         dropped: pictures that were dropped.
+        notes: what is not known about the bundle's features, one line each.
     """
 
     stages: Stages
@@ -112,10 +120,64 @@ class LiveBenchmark:
     cores: int | None
     pictures: int
     dropped: int
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return dataclasses.asdict(self)
+
+
+def bench_live(
+    session: Session,
+    media: Path,
+    *,
+    asr: str | None = None,
+    face_model: Path | None = None,
+    minutes: float = 1.0,
+    on_window: Callable[[Window], object] | None = None,
+) -> LiveBenchmark:
+    """Open what the bundle needs, and measure.
+
+    Args:
+        session: an open session.
+        media: a video with a face and speech, which is repeated as often as needed.
+        asr: speech recognizer; None for no words.
+        face_model: file of the Face Landmarker; None for the one in the cache folder.
+        minutes: length of the run in real time.
+        on_window: called after each minute of the run; None for nothing.
+
+    Raises:
+        UsageError: the file has nothing that the bundle uses, or the bundle was trained on other features.
+        EdgeMsaError: the file cannot be read, a package is missing, or a stage failed.
+    """
+    from edge_msa_runtime.media.files import open_media
+
+    manifest = session.manifest
+    check_media_bundle(manifest)
+    with open_media(media, sound=False, pictures=False) as probe:
+        has_sound, has_pictures = probe.has_sound, probe.has_pictures
+    front_ends = open_front_ends(manifest, sound=has_sound, pictures=has_pictures, face_model=face_model)
+    words = None
+    if asr is not None and has_sound and takes_words(manifest):
+        from edge_msa_runtime.speech.recognizer import open_recognizer
+
+        words = RecognizedWords(open_recognizer(asr, threads=session.threads).listen())
+    if front_ends.audio is None and front_ends.vision is None and words is None:
+        raise UsageError(
+            f"{media} has nothing that {manifest.name} uses. Pass a video with sound, or a recognizer for words."
+        )
+    rate = picture_rate(manifest)
+    result = measure_live(
+        session,
+        lambda sound, pictures: open_media(media, sound=sound, pictures=pictures, picture_rate=rate),
+        audio=front_ends.audio,
+        vision=front_ends.vision,
+        voice=open_voice(),
+        words=words,
+        minutes=minutes,
+        on_window=on_window,
+    )
+    return dataclasses.replace(result, notes=front_ends.notes)
 
 
 def measure_live(
@@ -195,13 +257,14 @@ def measure_stages(open_media: OpenMedia, audio: FrontEnd | None, vision: FrontE
             busy += time.perf_counter() - started
             seconds += len(sound.samples) / 16_000
         audio.finish()
-    times, faces, size, count = Percentiles(), 0, None, 0
+    times, faces, size, count, used = Percentiles(), 0, None, 0, 0.0
     if vision is not None:
         for index, picture in enumerate(_first_pictures(open_media)):
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             frames = vision.push(picture)
             if index >= _FIRST_PICTURES:  # the first ones allocate memory
                 times.add((time.perf_counter() - started) * 1e3)
+                used += time.process_time() - cpu
                 faces += bool(frames.valid is None or frames.valid.all())
                 count += 1
             size = (picture.pixels.shape[1], picture.pixels.shape[0])
@@ -215,6 +278,7 @@ def measure_stages(open_media: OpenMedia, audio: FrontEnd | None, vision: FrontE
         count,
         faces / count if count else None,
         times.to_json(),
+        used / count * 1e3 if count else None,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.live import RepeatedCamera, RepeatedMicrophone, measure_live, measure_stages, use_cores
-from edge_msa_runtime.cli.bench_live import format_live
+from edge_msa_runtime.benchmark.live_report import format_live
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.live.word_sources import RecognizedWords
 from edge_msa_runtime.media.signals import Picture, Sound

@@ -75,6 +75,9 @@ class ListenerStandIn:
         self._words = self._words[len(found) :]
         return found
 
+    def pause(self) -> list[Word]:
+        return []
+
     def finish(self) -> list[Word]:
         found, self._words = self._words, []
         return found
