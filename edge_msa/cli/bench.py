@@ -215,7 +215,7 @@ def bench_live(
         typer.Option(
             "--asr",
             metavar="NAME",
-            help="Speech recognizer for the words: whisper:FOLDER|NAME.",
+            help="Speech recognizer: whisper:FOLDER, or whisper:NAME for a cached model.",
             show_default="no words",
         ),
     ] = None,
@@ -224,8 +224,8 @@ def bench_live(
         typer.Option(
             "--face-model",
             metavar="FILE",
-            help="Face Landmarker model, face_landmarker.task.",
-            show_default="the one in the folder of EDGE_MSA_CACHE",
+            help="MediaPipe's face_landmarker.task.",
+            show_default="face_landmarker.task in the cache folder",
         ),
         INPUT,
     ] = None,
@@ -239,7 +239,7 @@ def bench_live(
     predictions and words, dropped pictures, memory. On a device, use `edge-msa-run bench BUNDLE --live VIDEO`.
 
     Example:
-        edge-msa bench live bundle-talk --media talk.mp4 --minutes 10 --asr whisper:tiny.en
+        edge-msa bench live bundle-talk --media talk.mp4 --minutes 10
     """
     from edge_msa.workflows.bench_live import bench_live as run
 

@@ -23,6 +23,7 @@ ARGUMENTS = {
     "report": ["[FOLDERS]"],
     "explain": ["RUN"],
     "bench bundle": ["BUNDLES"],
+    "bench live": ["BUNDLE"],
     "bench runtime": ["[BUNDLE]"],
     "bench streams": ["[BUNDLES]"],
     "config show": ["[MODEL]"],
