@@ -91,9 +91,8 @@ def write_talk(path: Path, parts: Sequence[Part], *, without: tuple[float, float
 
 def write_clips(path: Path, face_model: Path, *, clips: int = 160, seed: int = 0) -> Path:
     """Write an archive of labeled clips with the features of the front ends, two clips per video."""
-    from edge_msa_runtime.audio.front_end import AudioFrontEnd
-
     import edge_msa as em
+    from edge_msa_runtime.audio.front_end import AudioFrontEnd
     from edge_msa_runtime.features import features_to_json
     from edge_msa_runtime.vision.front_end import FaceFrontEnd
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 import typer.main
@@ -26,9 +27,12 @@ import typer.main
 from edge_msa.cli.app import app
 from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
+from edge_msa_runtime.audio.front_end import SOURCE, WIDTH
 from edge_msa_runtime.cli.main import create_parser
+from tests.media_files import tone, write_media
 
 if TYPE_CHECKING:
+    from edge_msa.data.dataset import Dataset
     from tests.conftest import Once
 
 GUARD = Path(__file__).with_name("guard")
@@ -163,8 +167,8 @@ def inputs(toy_encoder: Path, once: Once) -> Callable[[Path], Path]:
     """Return a function that copies all inputs into a folder."""
 
     def create(folder: Path) -> None:
-        dataset = generate_dataset(SyntheticConfig(train=96, valid=32, test=32)).without(["language", "vision"])
-        write_archive(dataclasses.replace(dataset, name="small"), folder / "data.npz")  # one modality: few graphs
+        write_archive(small_dataset(), folder / "data.npz")
+        write_media(folder / "talk.wav", sound=tone(1.5), codec="pcm_s16le")
         shutil.copytree(toy_encoder, folder / "encoder")
         (folder / "recipe.toml").write_text(RECIPE)
         (folder / "variants.toml").write_text(VARIANTS)
@@ -184,6 +188,18 @@ def inputs(toy_encoder: Path, once: Once) -> Callable[[Path], Path]:
         return shutil.copytree(source, folder, dirs_exist_ok=True)
 
     return copy
+
+
+def small_dataset() -> Dataset:
+    """Return a dataset of one modality, so that there are few graphs, with the features that devices compute."""
+    dataset = generate_dataset(SyntheticConfig(train=96, valid=32, test=32)).without(["language", "vision"])
+    splits = {}
+    for name, split in dataset.splits.items():
+        frames = split.modalities["audio"]
+        repeats = -(-WIDTH // frames.dim)
+        wide = np.tile(frames.values, (1, 1, repeats))[..., :WIDTH]
+        splits[name] = dataclasses.replace(split, modalities={"audio": dataclasses.replace(frames, values=wide)})
+    return dataclasses.replace(dataset, name="small", splits=splits, features={"audio": SOURCE})
 
 
 def write_almt_checkpoint(path: Path) -> None:
@@ -258,6 +274,7 @@ COMMANDS = {
     ("edge-msa", "bench", "asr"): (
         *("text-bundle", "--data", "transcripts.csv", "--asr", "whisper:whisper", "--output", "asr.json"),
     ),
+    ("edge-msa", "bench", "live"): ("bundle", "--media", "talk.wav", "--minutes", "0.02"),
     ("edge-msa", "bench", "students"): BENCH,
     ("edge-msa", "bench", "almt"): BENCH,
     ("edge-msa", "bench", "runtime"): ("./bundle", *BENCH),
@@ -267,6 +284,8 @@ COMMANDS = {
     ("edge-msa-run", "verify"): ("bundle", "--all"),
     ("edge-msa-run", "predict"): ("bundle", "--audio", "audio.npy"),
     ("edge-msa-run", "stream"): ("bundle", "--data", "data.npz", "--scenario", "faulty"),
+    ("edge-msa-run", "watch"): ("talk.wav", "--bundle", "bundle", "--output", "talk.jsonl", "--page", "talk.html"),
+    ("edge-msa-run", "live"): ("--bundle", "bundle", "--microphone", "file:talk.wav"),
     ("edge-msa-run", "serve"): ("bundle", "--no-media", "--port", "PORT"),
     ("edge-msa-run", "bench"): ("bundle", "--all", "--repeats", "1", "--warmup", "0"),
     ("edge-msa-run", "build"): ("bundle",),
@@ -282,13 +301,11 @@ def guarded(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Guarded:
     """Run all commands."""
-    import numpy as np
-
     folder = tmp_path_factory.mktemp("guarded")
     inputs(folder / "work")
     shutil.copytree(exported_bundle("laptop-x86", "table"), folder / "work" / "text-bundle")
     (folder / "work" / "whisper").symlink_to(whisper_model)
-    np.save(folder / "work" / "audio.npy", np.zeros((4, 16), np.float32))
+    np.save(folder / "work" / "audio.npy", np.zeros((4, WIDTH), np.float32))
     commands = [(*names, *arguments) for names, arguments in COMMANDS.items()]
     return run_guarded(folder, commands)
 
