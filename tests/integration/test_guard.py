@@ -196,6 +196,7 @@ def small_dataset() -> Dataset:
     splits = {}
     for name, split in dataset.splits.items():
         frames = split.modalities["audio"]
+        assert frames.values is not None
         repeats = -(-WIDTH // frames.dim)
         wide = np.tile(frames.values, (1, 1, repeats))[..., :WIDTH]
         splits[name] = dataclasses.replace(split, modalities={"audio": dataclasses.replace(frames, values=wide)})
