@@ -215,7 +215,7 @@ def bench_live(
         typer.Option(
             "--asr",
             metavar="NAME",
-            help="Speech recognizer: whisper:FOLDER, or whisper:NAME for a cached model.",
+            help="Recognizer: whisper:FOLDER, or whisper:NAME of a model in the local cache.",
             show_default="no words",
         ),
     ] = None,
