@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +163,22 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "kaldi_native_fbank", None)
     with pytest.raises(Exception, match=r"pip install 'edge-msa-runtime\[audio\]'"):
         AudioFrontEnd()
+
+
+@pytest.mark.slow
+def test_the_front_end_makes_no_network_call(tmp_path: Path) -> None:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed: sudo apt-get install strace")
+    code = (
+        "import numpy as np; from edge_msa_runtime.audio.front_end import AudioFrontEnd, Sound;"
+        "print(len(AudioFrontEnd().push(Sound(0.0, np.ones(16_000, np.float32))).frames))"
+    )
+    command = [strace, "-f", "-e", "trace=network", "-o", str(tmp_path / "calls"), sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "98\n"
+    calls = [line for line in (tmp_path / "calls").read_text("utf-8").splitlines() if "(" in line]
+    assert calls == []
 
 
 def test_importing_the_front_end_imports_no_package() -> None:
