@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from edge_msa.workflows.evaluate import evaluate
     from edge_msa.workflows.explain import ExplanationPage, explain
     from edge_msa.workflows.export import ExportedBundle, ExportedPrograms, export, export_programs
+    from edge_msa.workflows.features import Extraction, FailedSegment, extract_features
     from edge_msa.workflows.import_almt import import_almt
     from edge_msa.workflows.inspect import GraphInspection, devices, inspect
     from edge_msa.workflows.pipeline import Pipeline, PipelineResult
@@ -80,6 +81,8 @@ __all__ = [
     "ExplanationPage",
     "ExportedBundle",
     "ExportedPrograms",
+    "Extraction",
+    "FailedSegment",
     "GateFailedError",
     "GraphInspection",
     "Inspection",
@@ -124,6 +127,7 @@ __all__ = [
     "explain",
     "export",
     "export_programs",
+    "extract_features",
     "import_almt",
     "inspect",
     "inspect_data",
@@ -174,6 +178,7 @@ _MODULES = {
     "edge_msa.workflows.evaluate": ("evaluate",),
     "edge_msa.workflows.explain": ("ExplanationPage", "explain"),
     "edge_msa.workflows.export": ("ExportedBundle", "ExportedPrograms", "export", "export_programs"),
+    "edge_msa.workflows.features": ("Extraction", "FailedSegment", "extract_features"),
     "edge_msa.workflows.import_almt": ("import_almt",),
     "edge_msa.workflows.inspect": ("GraphInspection", "devices", "inspect"),
     "edge_msa.workflows.pipeline": ("Pipeline", "PipelineResult"),

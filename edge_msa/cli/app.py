@@ -19,6 +19,7 @@ from edge_msa.cli.devices import devices_app
 from edge_msa.cli.distill import compare, distill
 from edge_msa.cli.evaluate import evaluate
 from edge_msa.cli.export import export
+from edge_msa.cli.features import features_app
 from edge_msa.cli.help import (
     HELP,
     QUIET,
@@ -90,6 +91,7 @@ for section, commands in {
 for section, name, group in (
     ("Start", "devices", devices_app),
     ("Start", "config", config_app),
+    ("Data", "features", features_app),
     ("Data", "data", data_app),
     ("Data", "import", import_app),
     ("Train", "text", text_app),

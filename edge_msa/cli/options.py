@@ -71,7 +71,7 @@ Transcripts = Annotated[
     typer.Option(
         "--transcripts",
         metavar="FILE",
-        help="CSV or feature file with transcripts. Repeat the option for several files, the target corpus last.",
+        help="File with transcripts: CSV or features. Repeat the option for several files, the target corpus last.",
     ),
     INPUT,
 ]

@@ -55,3 +55,30 @@ def draw_missing_splits(dataset: Dataset, *, seed: int = 0) -> Dataset:
     note = f"{' and '.join(missing)} drawn at random, 15 % of the {count} training videos each" if missing else ""
     notes = (*dataset.notes, *([note] if note else []))
     return replace(dataset, splits={name: split for name, split in splits.items() if split is not None}, notes=notes)
+
+
+def group_together(names: Sequence[Sequence[str]]) -> list[int]:
+    """Return a group for each sample, so that samples that share a name are in the same group, directly or by others.
+
+    Args:
+        names: Names of each sample, such as its video and its speaker. An empty text is no name. A video and a speaker
+            of the same name are different if they are at different places.
+
+    Returns:
+        Numbers from 0, in the order in which the groups occur.
+    """
+    parents = list(range(len(names)))
+
+    def root(sample: int) -> int:
+        while parents[sample] != sample:
+            parents[sample] = parents[parents[sample]]
+            sample = parents[sample]
+        return sample
+
+    first: dict[tuple[int, str], int] = {}
+    for sample, stated in enumerate(names):
+        for place, name in enumerate(stated):
+            if name:
+                parents[root(sample)] = root(first.setdefault((place, name), sample))
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(root(sample), len(numbers)) for sample in range(len(names))]

@@ -133,7 +133,7 @@ def convert_data(
         splits = {"train": dataclasses.replace(train, labels=np.full_like(train.labels, np.nan))}
     written = dataclasses.replace(dataset, splits=splits)
     write_archive(written, archive)
-    print_output("archive", archive, _next_command(archive, written))
+    print_output("archive", archive, next_command(archive, written))
     return archive
 
 
@@ -185,7 +185,7 @@ def save_data(
     dataset = replace_features(build_dataset(archive.stem, meaning, splits), stated)
     print_notes(dataset.notes)
     write_archive(dataset, archive)
-    print_output("archive", archive, _next_command(archive, dataset))
+    print_output("archive", archive, next_command(archive, dataset))
     return archive
 
 
@@ -245,7 +245,7 @@ def encode_data(
     print_progress(f"Encoding with {loaded.name}: {loaded.width} features per token.")
     written = encode_with(loaded, dataset, max_tokens=max_tokens)
     write_archive(written, archive)
-    print_output("archive", archive, _next_command(archive, written))
+    print_output("archive", archive, next_command(archive, written))
     return archive
 
 
@@ -259,7 +259,7 @@ def encode_with(encoder: PretrainedEncoder, dataset: Dataset, *, max_tokens: int
     return encode_texts(dataset, text_input, FeatureSource(encoder.name, encoder.version))
 
 
-def _next_command(archive: Path, dataset: Dataset) -> str | None:
+def next_command(archive: Path, dataset: Dataset) -> str | None:
     """Return the command that uses an archive. A note says why, if a model cannot be trained on it."""
     inspection = inspect_dataset(dataset)
     if not inspection.is_labeled:

@@ -31,6 +31,7 @@ _REQUIREMENTS = {
     "sounddevice": "'edge-msa-runtime[audio]'",
     "faster_whisper": "'edge-msa-runtime[asr]'",
     "ctranslate2": "'edge-msa-runtime[asr]'",
+    "distributed": "'edge-msa[cluster]'",
 }
 # Only one thread at a time may replace sys.stderr.
 _LOCK = threading.RLock()

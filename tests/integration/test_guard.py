@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import wave
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +182,7 @@ def inputs(toy_encoder: Path, once: Once) -> Callable[[Path], Path]:
                         [f"{text} {name[0]}", split, score] for score, text in ((2, "love it"), (-2, "not at all"))
                     )
         write_almt_checkpoint(folder / "almt.pth")
+        write_sounds(folder)
 
     source = once("guard-inputs", create)
 
@@ -211,6 +213,18 @@ def write_almt_checkpoint(path: Path) -> None:
     torch.save(Almt(config).state_dict(), path)
 
 
+def write_sounds(folder: Path) -> None:
+    """Write a folder of sounds, and a table of their labels."""
+    (folder / "sounds").mkdir()
+    rows = ["file,label,text"]
+    for name in "abcd":
+        with wave.open(str(folder / "sounds" / f"{name}.wav"), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes((np.sin(np.arange(8000) / 9) * 9999).astype("<i2").tobytes())
+        rows.append(f"{name}.wav,{ord(name) - ord('b')},a text")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
 RUN = ("--data", "data.npz", "--recipe", "recipe.toml", "--device", "cpu")
 TEXT = ("--transcripts", "transcripts.csv", "--recipe", "recipe.toml", "--device", "cpu")
 BENCH = ("--repeats", "1")
@@ -219,6 +233,10 @@ BENCH = ("--repeats", "1")
 COMMANDS = {
     ("edge-msa", "data", "inspect"): ("data.npz",),
     ("edge-msa", "data", "convert"): ("data.npz", "--output", "copy.npz"),
+    ("edge-msa", "features", "extract"): (
+        *("sounds", "--labels", "labels.csv", "--draw-splits", "--task", "mosi", "--modalities", "audio"),
+        *("--workers", "2", "--output", "sounds.npz"),
+    ),
     ("edge-msa", "train"): ("--output-dir", "teacher", *RUN),
     ("edge-msa", "distill"): ("--teacher", "teacher", "--output-dir", "student", *RUN),
     ("edge-msa", "compare"): (
@@ -350,6 +368,28 @@ def test_no_temporary_file_remains(guarded: Guarded) -> None:
 def test_the_guard_sees_requests(code: str, event: str, tmp_path: Path) -> None:
     result = run_guarded(tmp_path, [("python", code)])
     assert any(line.endswith(event) for line in result.events())
+
+
+CLUSTER = """
+import edge_msa as em
+from distributed import LocalCluster
+
+with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+    em.extract_features(
+        "sounds", labels="labels.csv", output="sounds.npz", draw_splits=True, task="mosi", modalities=["audio"],
+        scheduler=cluster.scheduler_address,
+    )
+"""
+
+
+def test_a_cluster_on_this_machine_does_not_leave_it(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    write_sounds(tmp_path / "work")
+    (tmp_path / "work" / "cluster.py").write_text(CLUSTER)
+    result = run_guarded(tmp_path, [("python", "import runpy; runpy.run_path('cluster.py')")])
+    assert result.codes == (0,), result.output
+    assert (result.work / "sounds.npz").is_file()
+    assert result.events() == []
 
 
 def test_the_guard_sees_files(tmp_path: Path) -> None:

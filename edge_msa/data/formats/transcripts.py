@@ -6,7 +6,6 @@ model can learn from it only through a teacher.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from edge_msa.errors import DataError
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.inputs.frames import RawSplit
 from edge_msa_runtime.inputs.sample_ids import parse_position
+from edge_msa_runtime.inputs.tables import parse_number
 from edge_msa_runtime.inputs.transcripts import Transcripts, parse_transcripts
-
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 def load_transcripts(path: Path, options: LoadOptions) -> Dataset:
@@ -69,7 +67,7 @@ def _parse_score(cell: str, line: int, path: Path, *, decimal_comma: bool) -> fl
     if not cell:
         return float("nan")
     try:
-        return float(cell.replace(",", ".") if decimal_comma and _DECIMAL_COMMA.fullmatch(cell) else cell)
+        return parse_number(cell, decimal_comma=decimal_comma)
     except ValueError:
         raise DataError(
             f"{path}, line {line}: the score must be a number, got {cell!r}. Without scores, omit the column."

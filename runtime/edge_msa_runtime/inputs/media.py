@@ -14,3 +14,8 @@ _HINT = (
 def media_hint(names: Iterable[str]) -> str:
     """Return what to do with audio and video, with a space at the end; "" if no name is that of such a file."""
     return _HINT if any(name.lower().endswith(_MEDIA) for name in names) else ""
+
+
+def is_media(name: str) -> bool:
+    """Return whether a name is that of an audio or video file."""
+    return name.lower().endswith(_MEDIA)

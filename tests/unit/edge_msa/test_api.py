@@ -22,12 +22,13 @@ from tests.unit.edge_msa.toy_runs import SMALL, write_dataset, write_teacher
 FUNCTIONS = sorted(name for name in em.__all__ if name.islower() and name not in {"errors", "__version__"})
 PUBLIC = """
 BackendUnavailableError Benchmark DataError EdgeMsaError Evaluation ExplanationPage ExportedBundle ExportedPrograms
-GateFailedError GraphInspection Inspection LiveMeasurement Pipeline PipelineResult Predictions Progress
-RecognizerBenchmark ReportPage ReproductionResult Run RunError RunUsageError SearchResult StreamBenchmark StreamPage
-StudentComparison SweepResult TrainingError UsageError Utterance __version__ bench bench_almt bench_asr bench_live
-bench_long_windows bench_runtime bench_streams bench_students bench_training calibrate compare convert_data devices
-distill distill_text encode_data errors evaluate explain export export_programs import_almt inspect inspect_data
-load_run predict report report_stream reproduce save_data search sensitivity sweep_text train train_text
+Extraction FailedSegment GateFailedError GraphInspection Inspection LiveMeasurement Pipeline PipelineResult
+Predictions Progress RecognizerBenchmark ReportPage ReproductionResult Run RunError RunUsageError SearchResult
+StreamBenchmark StreamPage StudentComparison SweepResult TrainingError UsageError Utterance __version__ bench
+bench_almt bench_asr bench_live bench_long_windows bench_runtime bench_streams bench_students bench_training
+calibrate compare convert_data devices distill distill_text encode_data errors evaluate explain export
+export_programs extract_features import_almt inspect inspect_data load_run predict report report_stream reproduce
+save_data search sensitivity sweep_text train train_text
 """
 
 

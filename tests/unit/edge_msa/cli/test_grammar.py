@@ -32,6 +32,7 @@ ARGUMENTS = {
     "data convert": ["FILE"],
     "data encode": ["FILE"],
     "devices show": ["TARGET"],
+    "features extract": ["FOLDER"],
     "import almt": ["FILE"],
 }
 """Arguments of the commands that have any."""
