@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 from edge_msa_runtime.serve.guard import explain
 from edge_msa_runtime.serve.live_stream import LiveStream
 from edge_msa_runtime.serve.wire import Start, parse_control, parse_media
+from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
@@ -44,7 +45,9 @@ class LiveStreams:
         limit = self._service.limits.clients
         await socket.accept()
         if len(self._open) >= limit:
-            await _refuse(socket, _TRY_LATER, f"{limit} live streams are open, as many as allowed. Close one of them.")
+            await _refuse(
+                socket, _TRY_LATER, f"The limit of {format_count(limit, 'live stream')} is reached. Close one of them."
+            )
             return
         conversation = _Conversation(self._service, socket)
         self._open.add(conversation)

@@ -257,6 +257,13 @@ function showPrediction(message) {
   }
 }
 
+function clearResult() {
+  find("label").textContent = "no prediction yet";
+  for (const id of ["score", "interval", "words"]) {
+    find(id).replaceChildren();
+  }
+}
+
 function showWords(message) {
   const words = find("words");
   const part = document.createElement("span");
@@ -479,7 +486,7 @@ async function start() {
   }
   find("start").disabled = true;
   tell("Starting.");
-  find("words").replaceChildren();
+  clearResult();
   live = new Live(inputs);
   shown = { predictions: [], latest: null, received: 0, status: null, pictures: live.pictures };
   try {
@@ -555,7 +562,7 @@ find("reset").addEventListener("click", () => {
     live.send({ type: "reset", time: live.now() });
     shown.predictions = [];
     shown.latest = null;
-    find("words").replaceChildren();
+    clearResult();
     draw();
   }
 });

@@ -132,7 +132,7 @@ def test_more_browsers_than_allowed_are_refused_in_one_line(make_client: Callabl
         socket.send_json(START)
         socket.receive_json()
         with client.websocket_connect(ADDRESS) as other:
-            assert closing(other) == ("1 live streams are open, as many as allowed. Close one of them.", 1013)
+            assert closing(other) == ("The limit of 1 live stream is reached. Close one of them.", 1013)
         assert client.get("/health").json()["live_streams"] == 1
     with client.websocket_connect(ADDRESS) as socket:  # the place is free again
         socket.send_json(START)
