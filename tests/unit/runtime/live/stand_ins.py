@@ -87,6 +87,7 @@ class RecognizerStandIn:
     """Returns given words, those of each utterance in the order of the utterances."""
 
     name = "stand-in"
+    version = "1"
 
     def __init__(self, words: Sequence[Word]) -> None:
         self._words = list(words)

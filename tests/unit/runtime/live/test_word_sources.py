@@ -31,6 +31,7 @@ def test_an_utterance_is_transcribed_as_a_whole_with_its_times() -> None:
 
     class Recognizer:
         name = "stand-in"
+        version = "1"
 
         def listen(self) -> Any:
             raise NotImplementedError
