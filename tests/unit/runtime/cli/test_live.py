@@ -61,6 +61,7 @@ def test_devices_become_a_timeline(
     assert records[-1] == "summary"
 
 
+@pytest.mark.slow
 def test_either_device_may_be_absent(shared_bundle: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option, subset, name in (("--no-camera", "a", "microphone"), ("--no-microphone", "v", "camera")):
         summary, _ = run_json([*devices(talk), "--bundle", shared_bundle, option, "--every", 0.2], capsys)

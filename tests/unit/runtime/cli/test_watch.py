@@ -208,6 +208,7 @@ def test_an_interrupt_ends_with_the_summary(
     assert page.is_file()
 
 
+@pytest.mark.slow
 def test_the_video_is_annotated(
     shared_bundle: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
