@@ -56,8 +56,8 @@ def features_extract(
         typer.Option(
             "--asr",
             metavar="NAME",
-            help="Recognizer: whisper:FOLDER, or whisper:NAME of a model in the local cache. It is for segments without "
-            "words.",
+            help="Recognizer: whisper:FOLDER, or whisper:NAME of a model in the local cache. It is for segments "
+            "without words.",
             show_default="none",
         ),
     ] = None,
