@@ -51,15 +51,17 @@ class Stages:
     Attributes:
         sound_seconds: sound that was measured.
         audio_share: time for the audio front end and voice activity, divided by the time of the sound; None without.
+        audio_cpu_share: the same in processor time, without what other processes take.
         picture_size: width and height of the pictures; None without.
         pictures: pictures that were measured.
         face_share: share of them with a face. A picture without one takes less time.
         vision_ms: p50, p90, p99 and largest time per picture.
-        vision_cpu_ms: mean processor time per picture; what other processes take is not in it.
+        vision_cpu_ms: mean processor time per picture.
     """
 
     sound_seconds: float
     audio_share: float | None
+    audio_cpu_share: float | None
     picture_size: tuple[int, int] | None
     pictures: int
     face_share: float | None
@@ -249,12 +251,13 @@ def measure_stages(open_media: OpenMedia, audio: FrontEnd | None, vision: FrontE
     Raises:
         UsageError: the recording is empty.
     """
-    seconds, busy = 0.0, 0.0
+    seconds, busy, sound_cpu = 0.0, 0.0, 0.0
     if audio is not None:
         for sound in _first_sounds(open_media):
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             voice.push(sound, audio.push(sound))
             busy += time.perf_counter() - started
+            sound_cpu += time.process_time() - cpu
             seconds += len(sound.samples) / 16_000
         audio.finish()
     times, faces, size, count, used = Percentiles(), 0, None, 0, 0.0
@@ -274,6 +277,7 @@ def measure_stages(open_media: OpenMedia, audio: FrontEnd | None, vision: FrontE
     return Stages(
         round(seconds, 3),
         busy / seconds if seconds else None,
+        sound_cpu / seconds if seconds else None,
         size,
         count,
         faces / count if count else None,

@@ -46,7 +46,8 @@ def format_live(result: LiveBenchmark) -> list[str]:
 def _format_stages(stages: Stages) -> Iterator[str]:
     if stages.audio_share is not None:
         budget = _budget(stages.audio_share, AUDIO_SHARE, f"{AUDIO_SHARE:g}")
-        yield f"audio   {stages.audio_share:.4f} of real time, over {stages.sound_seconds:.0f} s of sound {budget}"
+        cpu = f"{_number(stages.audio_cpu_share, 4)} in processor time"
+        yield f"audio   {stages.audio_share:.4f} of real time, {cpu}, over {stages.sound_seconds:.0f} s {budget}"
     if stages.picture_size is not None and stages.face_share is not None:
         size = "x".join(map(str, stages.picture_size))
         p50 = stages.vision_ms["p50"] or 0.0
