@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import numpy as np
+
 EVENTS = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"}
 LOCAL = ("127.", "::1", "localhost", "0.0.0.0")  # noqa: S104 - nothing is bound
 
@@ -74,10 +76,12 @@ def use_server(port: int) -> None:
         except OSError:
             time.sleep(0.1)
     headers = {"Content-Type": "application/json"}
-    body = json.dumps({"audio": [[0.0] * 16] * 4}).encode()
-    with urlopen(Request(f"{address}/predict", body, headers)) as response:  # noqa: S310 - our server
-        print(response.read().decode())
-    os.kill(os.getpid(), signal.SIGINT)
+    body = json.dumps({"audio": np.load("audio.npy").tolist()}).encode()
+    try:
+        with urlopen(Request(f"{address}/predict", body, headers)) as response:  # noqa: S310 - our server
+            print(response.read().decode())
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def run_server(arguments: list[str]) -> int:
