@@ -368,7 +368,16 @@ def _provenance(log: StreamLog) -> Iterator[tuple[str, str]]:
     for name, fields in faults.items():
         active = {key: value for key, value in fields.items() if value not in (0, [], {"rate": 0, "length": 0})}
         if active:
-            yield f"faults of {name}", ", ".join(f"{key} {value}" for key, value in active.items())
+            yield f"faults of {name}", ", ".join(f"{key} {_format_fault(value)}" for key, value in active.items())
+
+
+def _format_fault(value: Any) -> str:
+    """Return the value of a field of a scenario: `rate 0.05, length 2`, or `3 to 0.5 and 5 to 1`."""
+    if isinstance(value, Mapping):
+        return " and ".join(f"{name} {_format_fault(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return " and ".join(" to ".join(map(_format_fault, pair)) for pair in value)
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _format_option(value: Any) -> str:

@@ -13,10 +13,13 @@ import dataclasses
 import math
 from typing import Any, Mapping, Sequence
 
+import numpy as np
+
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES, subsets_of
 
+_SUBSETS = tuple(subset.value for subset in subsets_of(MODALITIES))
 MAX_DEVIATION = 4.0
 """Deviations from the mean count up to this many standard deviations, so that one output cannot dominate."""
 
@@ -143,9 +146,13 @@ class Conversation:
         """Return the outputs of the current utterance, adjusted by the earlier ones. The memory does not change.
 
         Args:
-            outputs: the outputs of a graph: (score,), before it is clamped.
+            outputs: the outputs of a graph: (score,), before it is clamped. The result is not clamped either.
             subset: the modalities that they were predicted from, such as `la`.
+
+        Raises:
+            UsageError: an argument is invalid.
         """
+        _check(outputs, subset)
         head, weight = self._head, self._weight
         parameters = None if head is None or weight == 0.0 else head.subsets.get(subset)
         if head is None or parameters is None:
@@ -162,8 +169,9 @@ class Conversation:
             subset: the modalities that they were predicted from.
 
         Raises:
-            UsageError: an output is not finite. The memory is unchanged.
+            UsageError: an argument is invalid, or an output is not finite. The memory is unchanged.
         """
+        _check(outputs, subset)
         if not all(map(math.isfinite, outputs)):
             raise UsageError(f"Outputs of an utterance must be finite, got {tuple(outputs)}. Leave the utterance out.")
         self._count += 1
@@ -178,6 +186,26 @@ class Conversation:
         """Forget all utterances, as at the start of a conversation."""
         self._weight = self._evidence = 0.0
         self._count = 0
+
+
+def _check(outputs: Any, subset: Any) -> None:
+    """Check the arguments of `adjust` and `add`.
+
+    Raises:
+        UsageError: outputs are not numbers, or the subset does not exist.
+    """
+    if subset not in _SUBSETS:
+        raise UsageError(f"subset must be one of {', '.join(_SUBSETS)}, got {subset!r:.60}.")
+    try:
+        is_valid = len(outputs) > 0 and all(map(_is_number, outputs))
+    except TypeError:
+        is_valid = False
+    if not is_valid or isinstance(outputs, Mapping):
+        raise UsageError(f"outputs must be the outputs of a prediction, such as (0.5,), got {outputs!r:.60}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (float, int, np.floating)) and not isinstance(value, bool)
 
 
 def _deviation(score: float, parameters: SubsetContext) -> float:

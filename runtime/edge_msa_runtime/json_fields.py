@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Collection, Mapping
 
+_NAMES = {"None": "null", "True": "true", "False": "false"}
+"""JSON's names of what Python calls otherwise."""
+
 
 class JsonFields:
     """The fields of one JSON object. Every check raises a ValueError that names the field, such as `graphs[3].parity`.
@@ -123,4 +126,5 @@ def _scalar(value: Any, path: str) -> float | str:
 
 
 def _wrong_type(path: str, expected: str, value: Any) -> ValueError:
-    return ValueError(f"{path} must be {expected}, got {repr(value)[:40]}")
+    shown = _NAMES.get(repr(value), repr(value))
+    return ValueError(f"{path} must be {expected}, got {shown[:40]}")

@@ -6,7 +6,7 @@ import operator
 import os
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Collection, Iterable, Mapping, Sequence
 
 from edge_msa_runtime.backends import Backend, BackendOptions, check_backend_name, open_backend
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
@@ -299,6 +299,8 @@ class Session:
                 frame is lost: you may predict again.
         """
         self._graphs.check_open()
+        if isinstance(streams, (str, bytes)) or not isinstance(streams, Iterable):
+            raise UsageError(f"streams must be a list of streams, got {streams!r:.60}.")
         chosen = list(streams)
         for number, stream in enumerate(chosen):
             if not isinstance(stream, Stream) or not stream.belongs_to(self._graphs):

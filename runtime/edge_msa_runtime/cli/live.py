@@ -29,6 +29,7 @@ from edge_msa_runtime.cli.playing import (
     check_number,
     check_predictions,
     describe_session,
+    finish_log,
     open_log,
     open_view,
     play,
@@ -140,8 +141,7 @@ def run(options: argparse.Namespace) -> None:
             "conditions_after": measure_conditions(),
             "log": options.output,
         }
-        if log is not None:
-            log.finish(summary)
+        outcome = finish_log(log, summary, outcome)
     print_notes(source.notes)
     lines = list(source.describe())
     if options.page is not None and status.predictions:

@@ -7,6 +7,7 @@ those of `edge_msa_runtime.errors`. A signal exits with 128 + its number: 130 fo
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -63,6 +64,10 @@ def _handle_error(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         # The program that received our output has ended, as `head` does. Redirect stdout to /dev/null, so that Python's
         # flush at exit does not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EdgeMsaError.exit_code
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        print(f"edge-msa-run: Cannot write to stdout ({error.strerror}). Free disk space.", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EdgeMsaError.exit_code
     if isinstance(error, OSError):

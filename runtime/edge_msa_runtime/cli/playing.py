@@ -12,15 +12,18 @@ from typing import IO, TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
 from edge_msa_runtime.cli.common import print_note, print_result
 from edge_msa_runtime.cli.parser import OPTIONS, STREAM, Parser
-from edge_msa_runtime.errors import EdgeMsaError, UsageError
+from edge_msa_runtime.errors import DataError, EdgeMsaError, UsageError
 from edge_msa_runtime.text.tokenizer import TRUNCATIONS
 
 if TYPE_CHECKING:
+    from edge_msa_runtime.replay.log import LogWriter
     from edge_msa_runtime.replay.player import Player, PlayOptions
     from edge_msa_runtime.replay.scenarios import Arrival
     from edge_msa_runtime.replay.status import Observer, Status
     from edge_msa_runtime.session import Session
 
+LOG_START = b'{"record":"stream"'
+"""How logs begin. Only they are replaced."""
 SHORTEST_EVERY = 0.001
 """Seconds that are added to any time of a stream without loss."""
 
@@ -136,6 +139,10 @@ def parse_seconds(option: str, text: str) -> float | dict[str, float]:
         if "=" not in text:
             return _number(text)
         pairs = [part.partition("=") for part in text.split(",")]
+        names = [name.strip() for name, _, _ in pairs]
+        if len(set(names)) < len(names):
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise UsageError(f"{option} must have one number for {repeated}, got {text!r:.60}.")
         return {name.strip(): _number(value) for name, _, value in pairs}
     except ValueError:
         raise UsageError(f"{option} must be a number, or NAME=NUMBER separated by commas, got {text!r:.60}.") from None
@@ -152,9 +159,14 @@ def open_log(path: Path, stack: ExitStack) -> IO[str]:
     """Open the log for writing, in a new folder if it is missing.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or is another one than a log.
     """
     try:
+        if path.exists():
+            with path.open("rb") as file:
+                start = file.read(len(LOG_START))
+            if start and start != LOG_START:
+                raise UsageError(f"{path} exists, and is no log. Choose another path, or delete the file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         return stack.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace"))
     except OSError as error:
@@ -203,7 +215,21 @@ def play(player: Player, arrivals: Iterable[Arrival]) -> Outcome:
         return Outcome(interrupted=True)
     except EdgeMsaError as error:  # raised again after the summary
         return Outcome(failure=error)
+    except OSError as error:
+        if error.filename is not None or isinstance(error, BrokenPipeError):
+            raise
+        return Outcome(failure=DataError(f"Cannot write to stdout ({error.strerror}). Free disk space."))
     return Outcome()
+
+
+def finish_log(log: LogWriter | None, summary: Mapping[str, Any], outcome: Outcome) -> Outcome:
+    """Write the summary to the log, if there is one. Return the outcome, which may be that this failed."""
+    if log is not None:
+        try:
+            log.finish(summary)
+        except EdgeMsaError as error:  # raised again after the summary was printed
+            return outcome if outcome != Outcome() else Outcome(failure=error)
+    return outcome
 
 
 def print_summary(

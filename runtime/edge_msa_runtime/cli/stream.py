@@ -27,6 +27,7 @@ from edge_msa_runtime.cli.playing import (
     check_number,
     check_predictions,
     describe_session,
+    finish_log,
     open_log,
     open_view,
     parse_seconds,
@@ -195,8 +196,7 @@ def run(options: argparse.Namespace) -> None:
             "conditions_after": measure_conditions(),
             "log": options.log,
         }
-        if log is not None:
-            log.finish(summary)
+        outcome = finish_log(log, summary, outcome)
     print_summary(summary, status, options, options.log)
     outcome.raise_error()
     check_predictions(status, "Check the input and the scenario.")

@@ -28,6 +28,7 @@ from edge_msa_runtime.cli.playing import (
     check_number,
     check_predictions,
     describe_session,
+    finish_log,
     open_log,
     open_view,
     play,
@@ -148,8 +149,7 @@ def run(options: argparse.Namespace) -> None:
             "conditions_after": measure_conditions(),
             "log": options.output,
         }
-        if log is not None:
-            log.finish(summary)
+        outcome = finish_log(log, summary, outcome)
     print_notes(f"{options.media}: {note}" for note in notes)
     written = []
     if status.predictions:

@@ -109,7 +109,10 @@ class InputValidator:
         array: Frames = frames.copy() if is_exact else as_float32(name, frames)
         shape = array.shape
         if len(shape) != 2 or shape[1] != self._dims[name]:
-            raise self._shape_error(name, array)
+            if shape != (0,):  # an empty list says nothing about the width
+                raise self._shape_error(name, array)
+            array = np.zeros((0, self._dims[name]), np.float32)
+            shape = array.shape
         if is_exact and mask is None:  # what sensors send most of the time
             power: Any = np.vdot(array, array)
             if power < _INFINITY:

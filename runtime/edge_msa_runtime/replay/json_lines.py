@@ -69,10 +69,10 @@ def parse_item(line: bytes | str, periods: Mapping[str, float | None], origin: s
     """
     value = _load(line)
     if not isinstance(value, Mapping):
-        raise ValueError(f"the line must be a JSON object, got {repr(value)[:40]}")  # noqa: TRY004
+        raise ValueError(f"the line must be a JSON object, got {_show(value)}")  # noqa: TRY004
     kind = value.get("type")
     if kind not in _TYPES:
-        problem = "type is missing" if "type" not in value else f"type is {repr(kind)[:40]}"
+        problem = "type is missing" if "type" not in value else f"type is {_show(kind)}"
         raise ValueError(f"{problem}. It must be one of {', '.join(_TYPES)}")
     if kind == "frames":
         return _parse_frames(value, periods, origin)
@@ -81,14 +81,28 @@ def parse_item(line: bytes | str, periods: Mapping[str, float | None], origin: s
     fields = _fields(value, ("modality", "timestamp") if kind == BOUND else (), () if kind == BOUND else ("timestamp",))
     modality = _modality(fields) if kind == BOUND else None
     if kind == BOUND and fields.raw("timestamp") is None:
-        raise ValueError("timestamp must be a finite number of seconds, at least 0, got None")
+        raise ValueError("timestamp must be a finite number of seconds, at least 0, got null")
     return Control(str(kind), _time(fields, "timestamp"), modality, _time(fields, "arrival"), origin)
+
+
+class _RepeatedFieldError(Exception):
+    """An object has a field twice. The message is its name."""
+
+
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedFieldError(next(name for name in names if names.count(name) > 1)[:40])
+    return fields
 
 
 def _load(line: bytes | str) -> Any:
     try:
         text = line.decode("utf-8-sig") if isinstance(line, bytes) else line
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique_fields)
+    except _RepeatedFieldError as error:
+        raise ValueError(f"{error} is there twice. Remove one of them") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"the line is not UTF-8 (byte {error.start})") from None
     except RecursionError:
@@ -107,6 +121,11 @@ def _check_length(file: BinaryIO, line: bytes) -> None:
         raise ValueError(f"the line must have at most {MAX_LINE_BYTES} bytes. Split its frames into chunks")
 
 
+def _show(value: Any) -> str:
+    """Return a value as it is in the line, at most 40 characters. Strings have the quotes of other messages."""
+    return (repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:40]
+
+
 def _fields(value: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...]) -> JsonFields:
     """Return the fields of a line; optional ones that are missing are null."""
     optional = (*optional, "arrival")
@@ -121,6 +140,8 @@ def _parse_frames(value: Mapping[str, Any], periods: Mapping[str, float | None],
     if period is not None and not 0 < period <= MAX_JUMP:
         raise ValueError(f"period must be a positive number of seconds, at most {MAX_JUMP:g}, got {period:g}")
     timestamp = _time(fields, "timestamp")
+    if fields.raw("period") is not None and timestamp is None:
+        raise ValueError("period needs a timestamp. Add one, or remove the period")
     if period is None and timestamp is not None:  # without timestamps, frames have no times
         period = periods.get(modality)
     if period is None and timestamp is not None and len(frames) > 1:
@@ -136,12 +157,12 @@ def _frames(fields: JsonFields) -> Any:
     width = len(rows[0][0]) if isinstance(rows[0][0], list) else 0
     for row, path in rows:
         if not isinstance(row, list) or not row:
-            raise ValueError(f"{path} must be a list of numbers, got {repr(row)[:40]}")
+            raise ValueError(f"{path} must be a list of numbers, got {_show(row)}")
         if len(row) != width:
             raise ValueError(f"{path} must have {width} numbers, as frames[0] has, got {len(row)}")
         for index, number in enumerate(row):
             if number is not None and type(number) not in {float, int}:
-                raise ValueError(f"{path}[{index}] must be a number or null, got {repr(number)[:40]}")
+                raise ValueError(f"{path}[{index}] must be a number or null, got {_show(number)}")
     try:
         # float64, so that a value beyond float32 is named in the error of the stream
         return np.array([row for row, _ in rows], dtype=np.float64)
@@ -155,7 +176,7 @@ def _mask(fields: JsonFields, count: int) -> Any:
     mask = fields.array("valid")
     for item, path in mask:
         if not isinstance(item, bool):
-            raise ValueError(f"{path} must be true or false, got {repr(item)[:40]}")  # noqa: TRY004
+            raise ValueError(f"{path} must be true or false, got {_show(item)}")  # noqa: TRY004
     if len(mask) != count:
         raise ValueError(f"valid must have {count} values, one per frame, got {len(mask)}")
     return np.array([item for item, _ in mask], dtype=np.bool_)
@@ -177,7 +198,7 @@ def _parse_words(value: Mapping[str, Any], origin: str) -> WordChunk:
 
 def _span(value: Any, path: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{path} must be [start, end], got {repr(value)[:40]}")
+        raise ValueError(f"{path} must be [start, end], got {_show(value)}")
     start, end = (_check_time(number, f"{path}[{index}]") for index, number in enumerate(value))
     if start > end:
         raise ValueError(f"{path} must be [start, end] with start <= end, got [{start:.10g}, {end:.10g}]")
@@ -192,9 +213,9 @@ def _time(fields: JsonFields, name: str) -> float | None:
 
 def _check_time(value: Any, path: str) -> float:
     if type(value) not in {float, int} or not 0 <= value < math.inf:  # also false for NaN
-        raise ValueError(f"{path} must be a finite number of seconds, at least 0, got {repr(value)[:40]}")
+        raise ValueError(f"{path} must be a finite number of seconds, at least 0, got {_show(value)}")
     if value > MAX_TIME:
-        raise ValueError(f"{path} must be in seconds, at most {MAX_TIME:g}, got {repr(value)[:40]}")
+        raise ValueError(f"{path} must be in seconds, at most {MAX_TIME:g}, got {_show(value)}")
     return float(value)
 
 

@@ -7,10 +7,12 @@ first and the last have `elapsed`, the seconds of stream time since the start.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import IO, TYPE_CHECKING, Any, Mapping
 
+from edge_msa_runtime.errors import DataError
 from edge_msa_runtime.process_memory import resident_memory_bytes
 from edge_msa_runtime.replay.status import MadePrediction, Observer
 
@@ -25,6 +27,9 @@ _FIELDS = ("score", "label", "interval", "probabilities", "subset", "ages", "mas
 class LogWriter(Observer):
     """Writes the log. Lines are complete at any time, so that a log of a killed process can be read.
 
+    If the file cannot be written, for example because the disk is full, the first write raises a DataError. Later ones
+    do nothing.
+
     Args:
         file: an open text file.
         header: fields of the first line.
@@ -34,6 +39,7 @@ class LogWriter(Observer):
 
     def __init__(self, file: IO[str], header: Mapping[str, Any], *, flush: bool = False, words: bool = False) -> None:
         self._file = file
+        self._has_failed = False
         self._has_words = words
         self._flush = flush
         self._write("stream", {"version": VERSION, **header})
@@ -66,14 +72,25 @@ class LogWriter(Observer):
         self._write("counters", {"elapsed": elapsed, "memory_bytes": resident_memory_bytes(), "counters": values})
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the last line."""
+        """Write the last line, and all to the disk."""
+        self._flush = True
         self._write("summary", summary)
 
     def _write(self, record: str, fields: Mapping[str, Any]) -> None:
         line = json.dumps({"record": record, **_rounded(fields)}, separators=(",", ":"), ensure_ascii=False)
-        self._file.write(line + "\n")
-        if self._flush:
-            self._file.flush()
+        if self._has_failed:
+            return
+        try:
+            self._file.write(line + "\n")
+            if self._flush:
+                self._file.flush()
+        except OSError as error:
+            self._has_failed = True
+            with contextlib.suppress(OSError):  # what is left cannot be written either
+                self._file.close()
+            raise DataError(
+                f"Cannot write the log {self._file.name} ({error.strerror}). Free disk space, or choose another path."
+            ) from error
 
 
 def _rounded(value: Any) -> Any:

@@ -57,7 +57,6 @@ class Player:
         self._options = options
         self._status = status
         self._observers = (status, *observers)
-        self._stream = session.create_stream(**options.stream, on_event=self._on_event, clock=self._clock)
         self._now = -math.inf  # stream time
         self._before_reset = -math.inf
         self._next_tick = math.inf
@@ -68,6 +67,7 @@ class Player:
         self._bounds: dict[str, float] = {}
         self._refusal: str | None = None  # why the newest item was refused
         self._is_timed: bool | None = None
+        self._stream = session.create_stream(**options.stream, on_event=self._on_event, clock=self._clock)
         self._is_new = False  # whether something arrived since the last prediction
         self._anchor: tuple[float, float] | None = None  # the same moment in stream time and on the wall clock
 

@@ -277,6 +277,8 @@ def _damage(item: Data, kind: float, where: float) -> Data:
     return dataclasses.replace(item, frames=frames)
 
 
+_MAX_BURSTS = 100.0
+"""Bursts per second. More are no bursts, and each of them takes time, also between two chunks."""
 _FIELDS = ("start", "lag", "jitter", "loss", "bursts", "absent", "bad", "duplicate", "clock_step")
 
 
@@ -341,7 +343,7 @@ def parse_scenario(value: Any, name: str = "scenario") -> Scenario:
 def _parse_faults(value: Mapping[str, Any], path: str) -> Faults:
     fields = _fields(value, path, {**dict.fromkeys(_FIELDS, 0), "bursts": {}, "absent": [], "clock_step": []})
     bursts = _fields(fields.raw("bursts"), f"{path}.bursts", {"rate": 0, "length": 0})
-    rate, length = _limited(bursts, "rate"), _limited(bursts, "length")
+    rate, length = _limited(bursts, "rate", _MAX_BURSTS), _limited(bursts, "length")
     if bool(rate) != bool(length):
         missing = "length" if rate else "rate"
         raise ValueError(f"{bursts.path(missing)} must be more than 0, as the other field of bursts is")

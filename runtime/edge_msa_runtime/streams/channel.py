@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Hashable, Sequence
 
 from edge_msa_runtime.streams.encoding import Encoding
 from edge_msa_runtime.streams.events import Tally
+from edge_msa_runtime.streams.times import SAME_SECONDS, format_time
 
 if TYPE_CHECKING:
     import threading
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     """Reports an event: kind, modality, count, timestamp and message."""
 
 NEVER = -math.inf
+_MAX_COVERED = 1_000_000
 
 
 class Channel(abc.ABC):
@@ -37,35 +39,55 @@ class Channel(abc.ABC):
         frontier: an item after this time is newer than everything known. It is at least 0.
         last_valid: event time of the newest valid item.
         is_absent: whether the last prediction found the modality absent.
+        capacity: frames or words that the queue may have: `max_queue`, and those that a window needs again.
+        lost_until: newest time of the frames that were dropped because more waited.
         is_closed: whether the stream was closed.
     """
+
+    unit = "frames"
 
     def __init__(self, name: str, options: StreamOptions) -> None:
         self.name = name
         self.tally = Tally()
         self.encoding = Encoding()
-        self.newest = self.bound = self.start = self.last_valid = NEVER
+        self.newest = self.bound = self.start = self.last_valid = self.lost_until = NEVER
         self.frontier = 0.0
         self.is_absent = self.is_closed = False
+        self.capacity = self._max_queue = options.max_queue
         self._lateness = options.lateness[name]
         self._max_age = options.max_age
+        self._oldest = options.max_age + SAME_SECONDS
+        self._max_jump = options.max_jump
         self._rejects_late = options.late_frames == "error"
         self._changes = 0  # of the queue
         self._provisional: tuple[Hashable, Encoding] | None = None
 
     @property
     def watermark(self) -> float:
-        """An item up to this time is late."""
+        """No item from before this time is accepted any more."""
         return max(self.newest - self._lateness, self.bound)
 
-    def explain_lateness(self, *, is_watermark: bool) -> str:
-        """Return why items are late: because of the watermark, or else because their utterance has ended."""
+    def explain_lateness(self, first: float, *, is_watermark: bool) -> str:
+        """Return why items are late: because of the watermark, or else because their utterance has ended.
+
+        Args:
+            first: time of the first item in seconds.
+            is_watermark: whether the watermark is the reason.
+        """
+        limit = self.watermark if is_watermark else self.start - SAME_SECONDS
+        reason = "late: the watermark is" if is_watermark else "after the end of their utterance at"
+        text = f"came {reason} {format_time(limit)} s. "
+        if limit - first > self._max_jump:
+            return text + "If the clock of an earlier push or call was wrong, call reset()"
         if is_watermark:
-            return (
-                f"came late: the watermark is {self.watermark:g} s. Create the stream with a larger lateness to use "
-                "such data"
-            )
-        return f"came after the end of their utterance at {round(self.start, 5):g} s"
+            return text + f"Create the stream with a larger lateness to use such {self.unit}"
+        return text + f"End utterances later, when all {self.unit} have arrived"
+
+    def _explain_expiry(self, count: int) -> str:
+        return (
+            f"{count} {self.unit} of {self.name} were forgotten: the next one came more than max_age, "
+            f"{self._max_age:g} s, after them"
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -90,8 +112,8 @@ class Channel(abc.ABC):
         del at, graphs, lock
 
     @abc.abstractmethod
-    def peek(self, limit: float) -> Sequence[Any]:
-        """Return the items up to a time, oldest first."""
+    def peek(self, limit: float, after: float = NEVER) -> Sequence[Any]:
+        """Return the items up to a time, oldest first, without those up to the time `after`."""
 
     @abc.abstractmethod
     def time_of(self, index: int) -> float:
@@ -104,6 +126,10 @@ class Channel(abc.ABC):
     @abc.abstractmethod
     def count_valid(self, items: Sequence[Any]) -> int:
         """Return the number of valid frames or words in items."""
+
+    @abc.abstractmethod
+    def count_held(self, items: Sequence[Any]) -> int:
+        """Return the number of frames or words in items, masked ones included."""
 
     @abc.abstractmethod
     def extend(self, encoding: Encoding, items: Sequence[Any], graphs: StepGraphs, note: Note, *, timed: bool) -> int:
@@ -153,7 +179,8 @@ class Channel(abc.ABC):
         self.tally.forgotten += self.tally.queued
         self.tally.queued = 0
         self.drop_queue()
-        self.newest = self.bound = self.last_valid = NEVER
+        self.newest = self.bound = self.last_valid = self.lost_until = NEVER
+        self.capacity = self._max_queue
         self.frontier = max(self.start, 0.0)
         self.is_absent = False
 
@@ -174,9 +201,16 @@ class Channel(abc.ABC):
         self.tally.queued = 0
         self.drop_queue()
 
+    def cover(self, count: int) -> None:
+        """Keep frames or words that a prediction of a window has covered, besides those that wait."""
+        self.capacity = self._max_queue + min(count, _MAX_COVERED)
+
     def end_utterance(self, at: float) -> None:
         """Forget the encoding and the items up to a time. They are counted as used."""
         used = self.count_valid(self.take(at))
+        self.capacity = self._max_queue
+        if self.lost_until <= at:
+            self.lost_until = NEVER
         self.tally.queued -= used
         self.tally.encoded += used
         self.forget_state()

@@ -26,10 +26,10 @@ class StreamEvent:
     Attributes:
         kind: one of `streams.events.KINDS`. `late`, `duplicate`, `overflow`, `refused` and `masked`: frames that were
             not used. `gap`: frames that never came. `absent`, `returned`: a modality without data for longer than
-            `max_gap`, and its return. `expired`: a modality was forgotten after `max_age`. `utterance`: an utterance
-            ended.
+            `max_gap` or `max_age`, and its return. `expired`: what a modality had before was forgotten, because its
+            next valid frame came more than `max_age` after it. `utterance`: an utterance ended.
         modality: the modality; empty for `utterance`.
-        count: number of frames, of words for text; 0 for `absent`, `returned`, `expired` and `utterance`.
+        count: number of frames, of words for text; 0 for `absent`, `returned` and `utterance`.
         timestamp: event time in seconds; NaN if it is not known, such as for a refused push with a bad timestamp.
         message: the same in words.
     """

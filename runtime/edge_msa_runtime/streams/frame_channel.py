@@ -10,6 +10,7 @@ from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.gaps import fill_gaps
 from edge_msa_runtime.streams.channel import NEVER, Channel
 from edge_msa_runtime.streams.frame_queue import Chunk, FrameQueue, KnownTimes
+from edge_msa_runtime.streams.times import SAME_SECONDS, format_time
 
 if TYPE_CHECKING:
     import threading
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Counts = NDArray[np.float64]
 
 # Times of the same frame differ a little if they were computed from the first frames of different chunks.
-_SAME_PERIODS, SAME_SECONDS = 0.01, 1e-6
+_SAME_PERIODS = 0.01
 _new_chunk = tuple.__new__
 _MAX_STEP = 1.5  # periods from a frame to the next one, if none is missing
 
@@ -53,7 +54,12 @@ class FrameChannel(Channel):
 
     def final_limit(self, at: float) -> float:
         """Return the time up to which frames can be encoded for good before a prediction at `at`."""
-        return min(at, self.watermark)
+        return min(at, self._late_until)
+
+    @property
+    def _late_until(self) -> float:
+        """A frame up to this time is late. One at the time of a bound is not."""
+        return max(self.newest - self._lateness + SAME_SECONDS, self.bound - SAME_SECONDS)
 
     def append(
         self, first: float, last: float, size: int, rows: Frames, arrived: float, period: float, is_far: bool
@@ -95,18 +101,28 @@ class FrameChannel(Channel):
         """
         times = chunk.all_times()
         same = _SAME_PERIODS * chunk.period + SAME_SECONDS
-        kept: Mask = (times > self.newest - self._lateness) & (times >= self.bound) & (times > self.start)
+        valid = np.ones(chunk.size, np.bool_) if chunk.valid is None else chunk.valid
+        kept: Mask = times > max(self._late_until, self.start)
         if times[0] <= self.frontier:
             repeated = self._known.find(times, self._queue, same)
             kept &= ~repeated
+            if chunk.valid is not None:
+                kept &= valid | ~self._known.find_masked(times, same)
         else:
             repeated = ~kept
-        valid = np.ones(chunk.size, np.bool_) if chunk.valid is None else chunk.valid
         duplicates, late = int((repeated & valid).sum()), int((~kept & ~repeated & valid).sum())
-        late_text = f"{late} frames of {self.name} from {chunk.first:g} s " + self.explain_lateness(
-            is_watermark=bool((~kept & ~repeated & (times > self.start)).any())
-        )
-        duplicate_text = f"{duplicates} frames of {self.name} from {chunk.first:g} s have the times of earlier frames"
+        late_text = duplicate_text = ""
+        if late or duplicates:  # each kind from the time of its own first frame
+            text = f"{{}} frames of {self.name} from {{}} s "
+            lost = ~kept & ~repeated & valid
+            if late:
+                first_late = float(times[lost][0])
+                late_text = text.format(late, format_time(first_late)) + self.explain_lateness(
+                    first_late, is_watermark=bool((lost & (times > self.start)).any())
+                )
+            if duplicates:
+                first_again = float(times[repeated & valid][0])
+                duplicate_text = text.format(duplicates, format_time(first_again)) + "have the times of earlier frames"
         if self._rejects_late and (duplicates or late):
             raise UsageError(late_text if late else duplicate_text)
         self._count_masked(chunk, note)
@@ -151,14 +167,14 @@ class FrameChannel(Channel):
             chunk = chunks[0]
             encoding = self.encoding
             first, last, size, rows, arrived, period, is_far, times, valid = chunk
-            reach = _MAX_STEP * period if period else self._max_age
+            reach = _MAX_STEP * period if period else self._oldest
             if (
                 last > at
                 or times is not None
                 or valid is not None
                 or encoding.has_gap
                 or first - encoding.newest_valid > reach
-                or reach > self._max_age
+                or reach > self._oldest
             ):
                 return None
             chunks.clear()
@@ -179,9 +195,9 @@ class FrameChannel(Channel):
             encoding.is_far = True
         return chunk
 
-    def peek(self, limit: float) -> Sequence[Chunk]:
-        """Return the frames up to a time."""
-        return self._queue.peek(limit)
+    def peek(self, limit: float, after: float = NEVER) -> Sequence[Chunk]:
+        """Return the frames up to a time, without those up to the time `after`."""
+        return self._queue.peek(limit, after)
 
     def time_of(self, index: int) -> float:
         """Return the time of a frame in the queue; 0 is the oldest."""
@@ -195,6 +211,10 @@ class FrameChannel(Channel):
         """Return the number of valid frames in chunks."""
         return sum(len(chunk.rows) for chunk in items)
 
+    def count_held(self, items: Sequence[Chunk]) -> int:
+        """Return the number of frames in chunks, masked ones included."""
+        return sum(chunk.size for chunk in items)
+
     def drop_queue(self) -> None:
         """Empty the queue, and forget which times were seen."""
         self._queue, self._known = FrameQueue(), KnownTimes()
@@ -203,28 +223,30 @@ class FrameChannel(Channel):
         """Add chunks to an encoding, and return the number of frames that are missing between them."""
         rows: list[Frames] = []
         gaps: list[int] = []  # rows before which frames are masked or missing
-        newest, newest_valid, max_age = encoding.newest, encoding.newest_valid, self._max_age
-        missing = masked = count = 0
+        newest, newest_valid, max_age = encoding.newest, encoding.newest_valid, self._oldest
+        missing, valid, masked = 0, encoding.valid, encoding.masked  # the last two since the modality was forgotten
         expires, arrived, is_far, has_gap = False, encoding.arrived, encoding.is_far, encoding.has_gap
+        earlier = valid  # frames before `rows`
         for chunk in items:
-            values, masked_here = chunk.rows, chunk.size - len(chunk.rows)
+            values = chunk.rows
             view = _look_at(chunk, newest if timed else None, newest_valid, max_age, has_gap=has_gap)
-            gone, found, has_gap, old, is_old, last_valid = view
-            if gone and not is_old:
+            gone, found, has_gap, old, is_old, lost_since, last_valid = view
+            missing += gone
+            if gone:
                 note("gap", self.name, gone, chunk.first, f"{gone} frames of {self.name} are missing")
             if is_old:
-                note("expired", self.name, 0, chunk.first, f"{self.name} was older than max_age, {max_age:g} s")
+                note("expired", self.name, valid + old, chunk.first, self._explain_expiry(valid + old))
                 rows.clear()
                 gaps.clear()
-                values, expires, missing, masked, gone, masked_here, is_far = values[old:], True, 0, 0, 0, 0, False
-                count = 0
-            missing, masked = missing + gone, masked + masked_here
+                values, expires, is_far, valid, masked, earlier = values[old:], True, False, 0, lost_since, 0
+            else:
+                masked += chunk.size - len(chunk.rows) + gone
             if len(values):
                 # Nothing is missing before the first frame of an utterance, or of a modality that was forgotten.
                 first = old + 1 if is_old or newest_valid == NEVER else 0
-                gaps.extend(count + row - old for row in found if row >= first)
+                gaps.extend(valid - earlier + row - old for row in found if row >= first)
                 rows.append(values)
-                count += len(values)
+                valid += len(values)
                 arrived = chunk.arrived
             is_far = is_far or chunk.is_far
             newest, newest_valid = chunk.last, last_valid
@@ -234,8 +256,7 @@ class FrameChannel(Channel):
             if gaps and self._gap_frame is not None:
                 joined = fill_gaps(joined, gaps, self._gap_frame)
             encoding.state = graphs.step_one(self.name, joined, state)
-            encoding.valid = (0 if expires else encoding.valid) + count
-        encoding.masked = (0 if expires else encoding.masked) + masked + missing
+        encoding.valid, encoding.masked = valid, masked
         encoding.newest, encoding.newest_valid, encoding.arrived = newest, newest_valid, arrived
         encoding.is_far, encoding.has_gap = is_far, has_gap
         return missing
@@ -250,6 +271,7 @@ class _ChunkView(NamedTuple):
         ends_masked: whether frames after the newest valid one are masked.
         old: number of its valid frames that are older than the maximum age when a later one of it comes.
         is_old: whether everything before its valid frame number `old` is too old.
+        lost_since: number of frames of the chunk that are masked or missing after that one.
         newest_valid: time of the newest valid frame.
     """
 
@@ -258,6 +280,7 @@ class _ChunkView(NamedTuple):
     ends_masked: bool
     old: int
     is_old: bool
+    lost_since: int
     newest_valid: float
 
 
@@ -276,22 +299,25 @@ def _look_at(chunk: Chunk, newest: float | None, newest_valid: float, max_age: f
         gaps: Sequence[int] = (0,) if has_gap or missing else ()
         old = chunk.size - 1 if chunk.period > max_age else 0
         is_old = old > 0 or (newest_valid > NEVER and chunk.first - newest_valid > max_age)
-        return _ChunkView(missing, gaps, False, old, is_old, chunk.last)
+        return _ChunkView(missing, gaps, False, old, is_old, 0, chunk.last)
     before = np.zeros(chunk.size) if newest is None else _count_before(chunk, newest)
     used = np.arange(chunk.size) if chunk.valid is None else np.flatnonzero(chunk.valid)
     if not len(used):
-        return _ChunkView(int(before.sum()), (), True, 0, False, newest_valid)
+        return _ChunkView(int(before.sum()), (), True, 0, False, 0, newest_valid)
     follows_gap = before[used] > 0
     follows_gap[1:] |= np.diff(used) > 1
     follows_gap[0] |= has_gap or used[0] > 0
     times = chunk.valid_times()
     apart = np.flatnonzero(np.diff(times, prepend=newest_valid if newest_valid > NEVER else times[0]) > max_age)
+    old = int(apart[-1]) if len(apart) else 0
+    after = int(used[old]) + 1
     return _ChunkView(
         missing=int(before.sum()),
         gaps=np.flatnonzero(follows_gap).tolist(),
         ends_masked=bool(used[-1] < chunk.size - 1),
-        old=int(apart[-1]) if len(apart) else 0,
+        old=old,
         is_old=len(apart) > 0,
+        lost_since=int(before[after:].sum()) + (chunk.size - after) - (len(used) - old - 1),
         newest_valid=float(times[-1]),
     )
 

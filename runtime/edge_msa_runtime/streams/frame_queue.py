@@ -80,7 +80,7 @@ class FrameQueue:
         self.held += chunk.size
 
     def insert(self, chunk: Chunk, same: float) -> None:
-        """Add a chunk where its times belong. Masked frames within `same` seconds of a valid one are removed."""
+        """Add a chunk where its times belong. Masked frames within `same` seconds of another one are removed."""
         overlapping = [chunk]
         while self.chunks and self.chunks[-1].last >= chunk.first - same:
             overlapping.append(self.chunks.pop())
@@ -107,13 +107,19 @@ class FrameQueue:
         self.held -= sum(chunk.size for chunk in taken)
         return taken
 
-    def peek(self, limit: float) -> list[Chunk]:
-        """Return the frames up to a time without removing them."""
+    def peek(self, limit: float, after: float) -> list[Chunk]:
+        """Return the frames up to a time, and after another one, without removing them."""
         found = []
         for chunk in self.chunks:
             if chunk.first > limit:
                 break
-            found.append(chunk if chunk.last <= limit else chunk.select(chunk.all_times() <= limit))
+            if chunk.first > after and chunk.last <= limit:
+                found.append(chunk)
+            elif chunk.last > after:
+                times = chunk.all_times()
+                kept: Mask = (times > after) & (times <= limit)
+                if kept.any():
+                    found.append(chunk.select(kept))
         return found
 
     def restore(self, chunks: Iterable[Chunk]) -> None:
@@ -132,24 +138,29 @@ class FrameQueue:
 
 
 class KnownTimes:
-    """Times of the newest valid frames that were encoded, to tell duplicates from late frames. Its memory is bounded.
+    """Times of the newest frames that were encoded, to tell duplicates from late frames. Its memory is bounded.
 
     Attributes:
-        chunks: first, last, size, period and times of each chunk.
+        chunks: first, last, size, period and times of the valid frames of each chunk.
+        masked: times of the masked frames of each chunk with any.
     """
 
-    __slots__ = ("chunks",)
+    __slots__ = ("chunks", "masked")
 
     _MAX_CHUNKS = 256
 
     def __init__(self) -> None:
         self.chunks: deque[tuple[float, float, int, float, Times | None]] = deque(maxlen=self._MAX_CHUNKS)
+        self.masked: deque[Times] = deque(maxlen=self._MAX_CHUNKS)
 
     def add(self, chunk: Chunk) -> None:
-        """Remember the valid frames of a chunk."""
+        """Remember the frames of a chunk."""
         if chunk.valid is None:
             self.chunks.append((chunk.first, chunk.last, chunk.size, chunk.period, chunk.times))
-        elif len(chunk.rows):
+            return
+        if len(chunk.rows) < chunk.size:
+            self.masked.append(chunk.all_times()[~chunk.valid])
+        if len(chunk.rows):
             times = chunk.valid_times()
             self.chunks.append((float(times[0]), float(times[-1]), len(times), chunk.period, times))
 
@@ -163,6 +174,14 @@ class KnownTimes:
         for chunk in queue.chunks:
             if chunk.first <= latest and chunk.last >= earliest and len(chunk.rows):
                 found |= _near(times, chunk.valid_times(), tolerance)
+        return found
+
+    def find_masked(self, times: Times, tolerance: float) -> Mask:
+        """Return which of some ascending times (n,) are within `tolerance` of a remembered masked frame."""
+        found = np.zeros(len(times), np.bool_)
+        for known in self.masked:
+            if known[0] <= times[-1] + tolerance and known[-1] >= times[0] - tolerance:
+                found |= _near(times, known, tolerance)
         return found
 
 
@@ -182,7 +201,8 @@ def _near(times: Times, known: Times, tolerance: float) -> Any:
 def _merge(chunks: Sequence[Chunk], same: float) -> Chunk:
     """Return one chunk with the frames of several, in the order of their times.
 
-    A masked frame within `same` seconds of a valid one is left out: the valid one is the same frame, sent again.
+    A masked frame within `same` seconds of another one is left out, because it is the same frame, sent again. If one of
+    them is valid, that one remains.
     """
     times = np.concatenate([chunk.all_times() for chunk in chunks])
     valid = np.concatenate([np.ones(c.size, np.bool_) if c.valid is None else c.valid for c in chunks])
@@ -191,8 +211,12 @@ def _merge(chunks: Sequence[Chunk], same: float) -> Chunk:
     row_of_frame = np.cumsum(valid) - 1
     times, in_order = times[order], valid[order]
     rows = rows[row_of_frame[order][in_order]]
-    if not in_order.all() and in_order.any():
-        kept = in_order | ~_near(times, times[in_order], same)
+    if not in_order.all():
+        masked = ~in_order
+        if in_order.any():
+            masked &= ~_near(times, times[in_order], same)
+        masked[masked] = np.diff(times[masked], prepend=-np.inf) > same
+        kept = in_order | masked
         times, in_order = times[kept], in_order[kept]
     return Chunk(
         first=float(times[0]),

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, Union
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.streams.times import check_clock
 
 if TYPE_CHECKING:
     from edge_msa_runtime.streams.events import StreamEvent
@@ -63,11 +64,14 @@ def parse_options(
     for option, value, choices in (("bad_frames", bad_frames, BAD_FRAMES), ("late_frames", late_frames, LATE_FRAMES)):
         if value not in choices:
             raise UsageError(f"{option} must be one of {', '.join(choices)}, got {value!r}.")
+    if not isinstance(context, bool):
+        raise UsageError(f"context must be true or false, got {context!r:.60}.")
     if isinstance(max_queue, bool) or not isinstance(max_queue, int) or max_queue < 1:
         raise UsageError(f"max_queue must be a positive number of frames, got {max_queue!r}.")
     for option, function in (("on_event", on_event), ("clock", clock)):
         if not callable(function) and (option == "clock" or function is not None):
             raise UsageError(f"{option} must be a function, got {function!r}.")
+    check_clock(clock())
     return StreamOptions(
         lateness=_per_modality("lateness", lateness, names, 0.0),
         max_gap=_per_modality("max_gap", max_gap, names, math.inf),
@@ -78,7 +82,7 @@ def parse_options(
         max_jump=_seconds("max_jump", max_jump),
         window=None if window is None else _seconds("window", window, " or None"),
         pause=_seconds("pause", pause),
-        context=bool(context),
+        context=context,
         truncate=truncate,
         on_event=on_event,
         clock=clock,

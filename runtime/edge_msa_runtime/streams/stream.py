@@ -6,8 +6,8 @@ import math
 import sys
 import threading
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, Mapping, NamedTuple, Sequence, cast
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterable, Mapping, NamedTuple, Sequence, cast
 
 import numpy as np
 
@@ -21,9 +21,17 @@ from edge_msa_runtime.streams.asynchronous import predict_regularly
 from edge_msa_runtime.streams.channel import NEVER, Channel
 from edge_msa_runtime.streams.encoding import Encoding
 from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
-from edge_msa_runtime.streams.frame_channel import SAME_SECONDS, FrameChannel
+from edge_msa_runtime.streams.frame_channel import FrameChannel
 from edge_msa_runtime.streams.frame_queue import Chunk
-from edge_msa_runtime.streams.times import check_period, check_time, count_frames, count_words
+from edge_msa_runtime.streams.times import (
+    SAME_SECONDS,
+    check_clock,
+    check_period,
+    check_time,
+    count_frames,
+    count_words,
+    format_time,
+)
 from edge_msa_runtime.streams.word_channel import WordChannel
 from edge_msa_runtime.text.encoders import require_text_encoder
 from edge_msa_runtime.text.words import Word, parse_words
@@ -94,9 +102,9 @@ class Stream:
         self._validate = validator.validate_chunk
         self._gap_frames = validator.gap_frames
         self._masks_bad = options.bad_frames == "mask"
-        self._max_queue = options.max_queue
         self._max_jump = options.max_jump
         self._longest_lateness = max(options.lateness.values())
+        self._oldest = {name: min(gap, options.max_age) + SAME_SECONDS for name, gap in options.max_gap.items()}
         rates = {name: manifest.modalities[name].features.rate_hz for name in MODALITIES if name in manifest.modalities}
         self._periods = {name: 1 / rate if rate else None for name, rate in rates.items()}
         # The first lock is held only to look at or change queues, counters and times, the second while graphs run.
@@ -107,9 +115,11 @@ class Stream:
             name: FrameChannel(name, options, self._gap_frames.get(name)) for name in self._periods
         }
         self._shown: dict[str, Encoding] = {}  # what the last prediction used
+        self._incomplete: list[Channel] = []  # of which the last prediction lacks frames that were dropped
         self._conversation = Conversation(manifest.context if options.context else None)
         self._has_context = options.context and manifest.context is not None
         self._events: list[StreamEvent] = []
+        self._closing: list[Callable[[], object]] = []  # called by `close`
         self._may_warn = False  # whether predictions can have warnings
         self._start()
 
@@ -121,6 +131,7 @@ class Stream:
         self._earliest_at = NEVER  # for predictions
         self._voice = NEVER  # newest time with voice
         self._end = math.inf  # of the utterance, while late frames and words of it may still come
+        self._end_of_voice = NEVER  # in that utterance
 
     def __repr__(self) -> str:
         """Return what a prediction would use, e.g. `<Stream with la, 12 words>`. It changes nothing."""
@@ -204,20 +215,20 @@ class Stream:
                     and type(channel) is FrameChannel
                     and mask is None
                     and size
-                    and channel.frontier < timestamp <= self._jump_limit
+                    and channel.frontier < timestamp
                     and 0.0 < step <= self._max_jump
+                    and (last := timestamp + step * (size - 1)) <= self._jump_limit
                     and self._mode == _TIMED
                     and not self._graphs.is_closed
                 ):
-                    last = timestamp + step * (size - 1)
-                    is_full = channel.append(timestamp, last, size, rows, arrived, step, is_far) > self._max_queue
+                    is_full = channel.append(timestamp, last, size, rows, arrived, step, is_far) > channel.capacity
                     if last > self._latest:
                         self._latest = last
-                        self._jump_limit = last + self._max_jump
+                        self._jump_limit = last + self._max_jump + SAME_SECONDS
                 else:
                     chunk = Chunk(arrived, arrived, size, rows, arrived, 0.0, is_far, None, mask)
                     channel = self._insert(modality, chunk, timestamp, period)
-                    is_full = channel.held > self._max_queue
+                    is_full = channel.held > channel.capacity
         except UsageError as error:
             self._refuse(channel, size, error, is_soft=isinstance(error, BadTimeError))
             return
@@ -272,15 +283,16 @@ class Stream:
                 timed = times is not None or timestamp is not None
                 if timed:
                     newest = max((item[2] for item in timed_words), default=0.0)
-                    self._check_jump(min((item[2] for item in timed_words), default=0.0))
-                    self._check_jump(newest)
+                    self._check_span(min((item[2] for item in timed_words), default=0.0), newest)
+                else:
+                    check_clock(arrived)
                 self._decide(timed=timed)
                 channel.insert(timed_words, arrived, self._note, timed=timed)
                 self._channels["language"] = channel
                 self._may_warn = True
                 if timed and timed_words:
                     self._move_on(newest)
-                is_full = channel.held > self._max_queue
+                is_full = channel.held > channel.capacity
         except UsageError as error:
             self._refuse(channel, count, error, is_soft=isinstance(error, BadTimeError))
             return
@@ -338,7 +350,7 @@ class Stream:
         """
         if isinstance(every, bool) or not isinstance(every, (int, float)) or not 0 < every < math.inf:
             raise UsageError(f"every must be a positive number of seconds, got {every!r}.")
-        async for prediction in predict_regularly(self._predict_if_possible, self._is_closed, every):
+        async for prediction in predict_regularly(self._predict_if_possible, self._is_closed, self._closing, every):
             yield prediction
 
     def end_utterance(self, at: float | None = None) -> Prediction | None:
@@ -382,10 +394,12 @@ class Stream:
             UsageError: `timestamp` is invalid, or the stream or its session is closed.
             InferenceError: the backend failed. The utterance goes on.
         """
+        if not isinstance(active, (bool, np.bool_)):
+            raise UsageError(f"active must be true or false, got {active!r:.60}. Compare a level to a threshold.")
         if timestamp is None:
             if self._mode == _TIMED:
                 raise UsageError("voice_activity needs a timestamp, because the frames of this stream have timestamps.")
-            now = self._clock()
+            now = check_clock(self._clock())
         else:
             now = check_time("timestamp", timestamp)
         with self._lock:
@@ -400,7 +414,7 @@ class Stream:
             with self._encoding_lock:
                 if not self._ends(now):  # another thread has ended the utterance meanwhile
                     return None
-                return self._end_utterance(self._end if self._mode == _TIMED else None)
+                return self._end_utterance(self._end if self._mode == _TIMED else None, self._end_of_voice)
         finally:
             if self._events:
                 self._emit()
@@ -421,8 +435,11 @@ class Stream:
                     f"forget() needs at least one of {', '.join(self._channels)}. To forget all, call reset()."
                 )
             for name in modalities:
-                if name not in self._channels:
-                    raise UsageError(f"forget() needs names of {', '.join(self._channels)}, got {name!r}.")
+                if not isinstance(name, str) or name not in self._channels:
+                    raise UsageError(
+                        f"forget() needs names of {', '.join(self._channels)}, got {name!r:.60}. Pass each as an "
+                        "argument."
+                    )
             for name in modalities:
                 self._clear(name)
 
@@ -451,6 +468,8 @@ class Stream:
             self._mode = _CLOSED
             for channel in self._channels.values():
                 channel.close()
+        for wake in tuple(self._closing):
+            wake()
         if self._encoding_lock.acquire(blocking=False):  # else a prediction still needs the states
             try:
                 for channel in self._channels.values():
@@ -496,14 +515,25 @@ class Stream:
     def _check_jump(self, time: float) -> None:
         if time > self._jump_limit:
             raise BadTimeError(
-                f"A time must be at most {self._max_jump:g} s after the newest time of the stream, {self._latest:g} s, "
-                f"got {time:g}. Pass seconds, or create the stream with a larger max_jump."
+                f"A time must be at most {self._max_jump:g} s after the newest time of the stream, "
+                f"{format_time(self._latest)} s, got {format_time(time)}. Pass seconds, or create the stream with a "
+                "larger max_jump."
+            )
+
+    def _check_span(self, first: float, last: float) -> None:
+        """Check the first and the last time of a push, also of the first one."""
+        self._check_jump(first)
+        self._check_jump(last)
+        if self._latest == NEVER and last - first > self._max_jump + SAME_SECONDS:
+            raise BadTimeError(
+                f"The times of a push must be at most {self._max_jump:g} s apart, got {format_time(first)} "
+                f"to {format_time(last)}. Pass seconds, or create the stream with a larger max_jump."
             )
 
     def _move_on(self, time: float) -> None:
         if time > self._latest:
             self._latest = time
-            self._jump_limit = time + self._max_jump
+            self._jump_limit = time + self._max_jump + SAME_SECONDS
 
     def _insert(self, modality: str, chunk: Chunk, timestamp: Any, period: Any) -> FrameChannel:
         """Queue a chunk that has no times yet, in any case that `push` does not treat itself."""
@@ -513,10 +543,13 @@ class Stream:
             first = check_time("timestamp", timestamp)
             known = self._periods[modality]
             step = known if period is None and known else check_period(modality, period, chunk.size, self._max_jump)
-            self._check_jump(first)
-            chunk = chunk._replace(first=first, last=first + step * (chunk.size - 1), period=step)
+            last = first + step * max(0, chunk.size - 1)
+            self._check_span(first, last)
+            chunk = chunk._replace(first=first, last=last, period=step)
         elif period is not None:
             raise UsageError("period needs a timestamp. Pass both, or none.")
+        else:
+            check_clock(chunk.arrived)
         self._decide(timed=timestamp is not None)
         self._channels[modality] = channel
         if chunk.size and timestamp is None:
@@ -551,7 +584,7 @@ class Stream:
     def _ends(self, now: float) -> bool:
         """Return whether the utterance is to end now: the voice has paused, and nothing of it can come any more."""
         if self._end == math.inf and self._voice > NEVER and now - self._voice >= self._options.pause - SAME_SECONDS:
-            self._end = max(now, self._earliest_at)
+            self._end, self._end_of_voice = max(now, self._earliest_at), self._voice
         return now >= self._end + self._longest_lateness - SAME_SECONDS
 
     def _clear(self, name: str) -> None:
@@ -569,8 +602,8 @@ class Stream:
             name
             for name, channel in self._channels.items()
             if channel.last_valid > NEVER
-            and now - channel.last_valid <= span
-            and now - max(channel.last_valid, channel.bound) <= options.max_gap[name]
+            and now - channel.last_valid <= span + SAME_SECONDS
+            and now - max(channel.last_valid, channel.bound) <= options.max_gap[name] + SAME_SECONDS
         ]
 
     def _note(self, kind: str, modality: str, count: int, timestamp: float, message: str) -> None:
@@ -618,23 +651,30 @@ class Stream:
                 latest = self._latest if self._mode == _TIMED else channel.newest
                 self._earliest_at = max(self._earliest_at, latest)
                 self._discard(channel, latest - self._options.window)
-            excess = channel.held - self._max_queue
+            excess = channel.held - channel.capacity
             if excess > 0:
-                first = channel.time_of(0)
-                items = channel.take(channel.time_of(excess - 1))
+                first, last = channel.time_of(0), channel.time_of(excess - 1)
+                items = channel.take(last)
                 count = channel.count_valid(items)
                 channel.tally.queued -= count
                 channel.tally.overflow += count
-                message = f"{count} frames of {channel.name} were dropped: more than {self._max_queue} wait"
                 if count:
+                    channel.lost_until, self._may_warn = max(channel.lost_until, last), True
+                    message = f"{count} {channel.unit} of {channel.name} were dropped: {self._explain_overflow()}"
                     self._note("overflow", channel.name, count, first, message)
+
+    def _explain_overflow(self) -> str:
+        return (
+            f"more than max_queue, {self._options.max_queue}, waited for a prediction. Predict more often, or create "
+            "the stream with a larger max_queue"
+        )
 
     # What follows needs the lock for encoding.
 
     def _encode_oldest(self, channel: Channel) -> None:
         """Encode the oldest half of a full queue, as far as no earlier frame can come."""
         with self._lock:
-            excess = channel.held - self._max_queue // 2
+            excess = channel.held - self._options.max_queue // 2
             if excess <= 0:
                 return
             limit = min(channel.final_limit(self._end), channel.time_of(excess - 1))
@@ -642,9 +682,12 @@ class Stream:
         with self._lock:
             self._earliest_at = max(self._earliest_at, limit)
 
-    def _discard(self, channel: Channel, limit: float) -> None:
-        """Remove frames that are older than the window."""
-        items = channel.take(limit)
+    def _discard(self, channel: Channel, limit: float, *, is_final: bool = False) -> bool:
+        """Remove the frames up to a time that no earlier one can precede, or all of them if `is_final`.
+
+        Return whether there were any.
+        """
+        items = channel.take(limit if is_final else channel.final_limit(limit))
         count = channel.count_valid(items)
         channel.tally.queued -= count
         channel.tally.encoded += count
@@ -652,6 +695,7 @@ class Stream:
             channel.tally.missing += channel.extend(
                 channel.encoding, items, _NO_GRAPHS, self._note, timed=self._mode == _TIMED
             )
+        return count > 0
 
     def _encode(self, channel: Channel, at: float, graphs: StepGraphs, *, is_final: bool) -> Encoding:
         """Encode the frames of a modality up to a time, and return the encoding for a prediction.
@@ -728,8 +772,10 @@ class Stream:
     def _encode_window(self, channel: Channel, at: float, moment: float) -> Encoding:
         """Return an encoding whose state is the frames of a modality in the window before a moment."""
         with self._lock:
-            self._discard(channel, moment - (self._options.window or 0.0) + SAME_SECONDS)
-            items = channel.peek(at)
+            start = moment - (self._options.window or 0.0) + SAME_SECONDS
+            self._discard(channel, start)
+            items = channel.peek(at, start)
+            channel.cover(channel.count_held(items))
         encoding = Encoding()
         if items:
             channel.extend(encoding, items, _FRAMES, _ignore, timed=self._mode == _TIMED)
@@ -742,7 +788,7 @@ class Stream:
         self._check_usable()
         if at is None:
             if self._mode == _UNTIMED:
-                return math.inf, self._clock()
+                return math.inf, check_clock(self._clock())
             at = max(self._latest, self._earliest_at)
             if at == NEVER:
                 raise self._nothing()
@@ -751,39 +797,65 @@ class Stream:
             if self._mode == _TIMED:
                 self._check_jump(at)
         at = min(at, self._end)
-        if at < self._earliest_at:
+        if at < self._earliest_at - SAME_SECONDS:
             raise UsageError(
-                f"at must not go back: it must be at least {self._earliest_at:g} s, got {at:g}. Frames up to that time "
-                "are encoded already. Predict in the order of time, before more than max_queue frames wait."
+                f"at must not go back: it must be at least {format_time(self._earliest_at)} s, got {format_time(at)}. "
+                "Frames up to that time are encoded already. Predict in the order of time, before more than max_queue "
+                "frames wait."
             )
+        at = max(at, self._earliest_at)
         return at + SAME_SECONDS, at
 
-    def _nothing(self, moment: float = math.inf) -> NothingToPredictError:
-        """Return the error of a prediction that has nothing to predict from, at a moment."""
+    def _nothing(
+        self, moment: float = math.inf, ages: Mapping[str, float] = MappingProxyType({})
+    ) -> NothingToPredictError:
+        """Return the error of a prediction that has nothing to predict from.
+
+        Args:
+            moment: of the prediction.
+            ages: those of the modalities, which are all absent.
+        """
+        if ages:
+            name = min(ages, key=lambda name: ages[name])
+            limits = {"max_gap": self._options.max_gap[name], "max_age": self._options.max_age}
+            option = min(limits, key=lambda option: limits[option])
+            return NothingToPredictError(
+                f"The stream has no valid frame from the last {limits[option]:g} s ({option}): its newest one is from "
+                f"{ages[name]:.4g} s before. Push frames or words before calling predict()."
+            )
         with self._lock:
             waiting = [channel.time_of(0) for channel in self._channels.values() if channel.held]
         if waiting and min(waiting) > moment:
             return NothingToPredictError(
-                f"The stream has no valid frame up to {moment:g} s, because its oldest one is from {min(waiting):g} s. "
-                "Predict at a later time, on the clock of the timestamps."
+                f"The stream has no valid frame up to {format_time(moment)} s, because its oldest one is from "
+                f"{format_time(min(waiting))} s. Predict at a later time, on the clock of the timestamps."
             )
-        ages = [age for age in (self._options.max_age, self._options.window) if age is not None and age < math.inf]
-        age = f" from the last {min(ages):g} s" if ages else ""
+        span = "" if self._options.window is None else f" from the last {self._options.window:g} s"
         return NothingToPredictError(
-            f"The stream has no valid frame{age}. Push frames or words before calling predict()."
+            f"The stream has no valid frame{span}. Push frames or words before calling predict()."
         )
 
-    def _predict(self, at: float | None, *, is_final: bool = False) -> Prediction:
+    def _predict(self, at: float | None, *, is_final: bool = False, lapse: float = 0.0) -> Prediction:
         started = time.perf_counter()
         graphs = self._graphs
-        prepared = self._prepare(at, graphs, is_final=is_final)
+        prepared = self._prepare(at, graphs, is_final=is_final, lapse=lapse)
         states = prepared.states
         outputs = graphs.run(Subset.of(states), states) if prepared.has_window else graphs.fuse(states)
         return self._finish(prepared, outputs, started, is_final=is_final)
 
-    def _prepare(self, at: float | None, graphs: StepGraphs, *, is_final: bool = False) -> PreparedPrediction:
-        """Encode what a prediction covers."""
+    def _prepare(
+        self, at: float | None, graphs: StepGraphs, *, is_final: bool = False, lapse: float = 0.0
+    ) -> PreparedPrediction:
+        """Encode what a prediction covers.
+
+        Args:
+            at: as in `predict`.
+            graphs: the graphs.
+            is_final: whether the utterance ends.
+            lapse: seconds before the moment, in which no frames of the utterance are expected.
+        """
         with self._lock:
+            before = self._earliest_at
             if at is None and self._mode == _TIMED and self._latest > self._earliest_at:  # the usual case
                 self._graphs.check_open()
                 moment = min(self._latest, self._end)
@@ -791,10 +863,19 @@ class Stream:
             else:
                 limit, moment = self._moment(at)
             self._earliest_at = moment
-        prepared = self._collect(limit, moment, graphs, is_final=is_final)
+        prepared = self._collect(limit, moment, graphs, is_final=is_final, lapse=lapse)
         if not prepared.states:
-            raise self._nothing(moment)
+            if not is_final:
+                self._go_back(before)
+            raise self._nothing(moment, prepared.ages)
         return prepared
+
+    def _go_back(self, before: float) -> None:
+        """After a prediction that had nothing to predict from, allow earlier ones that the encoded frames allow."""
+        with self._lock:
+            window = self._options.window or 0.0
+            encoded = [channel.encoding.newest + window for channel in self._channels.values()]
+            self._earliest_at = min(self._earliest_at, max([before, *encoded]))
 
     def _finish(
         self, prepared: PreparedPrediction, outputs: Sequence[float], started: float, *, is_final: bool = False
@@ -812,7 +893,7 @@ class Stream:
             device=graphs.device,
             precision=graphs.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
-            warnings=_warnings(states, shown) if self._may_warn else (),
+            warnings=self._warnings(states) if self._may_warn else (),
             intervals=self._intervals,
             counts=None if self._intervals is None else {name: shown[name].frames for name in states},
             with_context=with_context,
@@ -824,9 +905,24 @@ class Stream:
             conversation.add(outputs, subset)
         return prediction
 
-    def _collect(self, limit: float, moment: float, graphs: StepGraphs, *, is_final: bool) -> PreparedPrediction:
-        lock, options, is_deferred = self._lock, self._options, graphs is not self._graphs
-        max_age, max_gaps, has_window = options.max_age, options.max_gap, options.window is not None
+    def _warnings(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the warnings of a prediction from some modalities."""
+        shown = self._shown
+        text = shown["language"].text if "language" in names else None
+        lost = tuple(
+            f"{channel.unit} of {channel.name} up to {format_time(channel.lost_until)} s were dropped: "
+            + self._explain_overflow()
+            for channel in self._incomplete
+            if channel.name in names
+        )
+        far = range_warnings([name for name in names if shown[name].is_far])
+        return far + (() if text is None else text.warnings) + lost
+
+    def _collect(
+        self, limit: float, moment: float, graphs: StepGraphs, *, is_final: bool, lapse: float
+    ) -> PreparedPrediction:
+        lock, is_deferred, oldest = self._lock, graphs is not self._graphs, self._oldest
+        has_window = self._options.window is not None
         states: dict[str, Any] = {}
         ages: dict[str, float] = {}
         masked: dict[str, float] = {}
@@ -845,23 +941,24 @@ class Stream:
             if newest == NEVER:
                 continue
             age = moment - newest if moment > newest else 0.0
-            if age > max_age:
-                self._expire(channel, newest, moment)
-                continue
             shown[name] = encoding
             ages[name] = age
             masked[name] = encoding.masked_share if encoding.masked else 0.0
-            if (age > max_gaps[name] or channel.is_absent) and self._check_absent(channel, age, moment):
+            if (age > oldest[name] or channel.is_absent) and self._check_absent(channel, age, moment, lapse):
                 continue
             if encoding.state is not None:
                 states[name] = encoding.state
                 if encoding.arrived > newest_arrival:  # noqa: PLR1730 - max is slower, and this is in every prediction
                     newest_arrival = encoding.arrived
         self._shown = shown
+        if self._may_warn:
+            since = moment - (self._options.window or math.inf)
+            self._incomplete = [channel for channel in self._channels.values() if channel.lost_until > since]
         # The constructor of a named tuple takes twice as long.
         return _new_tuple(PreparedPrediction, (states, ages, masked, newest_arrival, has_window))
 
-    def _end_utterance(self, at: float | None) -> Prediction | None:
+    def _end_utterance(self, at: float | None, voice: float = math.inf) -> Prediction | None:
+        """End the utterance. Modalities are absent in its prediction if they were when the voice ended."""
         with self._lock:
             try:
                 end, moment = self._moment(at)
@@ -874,7 +971,9 @@ class Stream:
                 channel.start = end
                 channel.frontier = max(channel.frontier, end)
         try:
-            prediction: Prediction | None = self._predict(at if self._mode == _UNTIMED else moment, is_final=True)
+            prediction: Prediction | None = self._predict(
+                at if self._mode == _UNTIMED else moment, is_final=True, lapse=max(0.0, moment - voice)
+            )
         except NothingToPredictError:
             prediction = None
         except BaseException:
@@ -882,16 +981,23 @@ class Stream:
                 for channel, start, frontier in before:
                     channel.start, channel.frontier = start, max(frontier, channel.newest)
             raise
+        self._start_utterance(end, moment, "" if prediction is not None else " without a prediction: all were absent")
+        return prediction
+
+    def _start_utterance(self, end: float, moment: float, suffix: str) -> None:
+        """Forget the utterance that has ended, and report its end with a suffix if it had frames."""
         with self._lock:
+            had_frames = any(channel.encoding.newest_valid > NEVER for channel in self._channels.values())
             for channel in self._channels.values():
+                if self._options.window is not None:
+                    had_frames |= self._discard(channel, end, is_final=True)
                 channel.end_utterance(end)
             self._shown = {}
             self._end = math.inf
             if self._voice <= moment:
                 self._voice = NEVER
-            if prediction is not None:
-                self._note("utterance", "", 0, moment, f"the utterance ended at {moment:g} s")
-        return prediction
+            if had_frames:
+                self._note("utterance", "", 0, moment, f"the utterance ended at {format_time(moment)} s{suffix}")
 
     def _predict_if_possible(self) -> Prediction | None:
         try:
@@ -906,31 +1012,19 @@ class Stream:
     def _is_closed(self) -> bool:
         return self._mode == _CLOSED
 
-    def _expire(self, channel: Channel, newest: float, moment: float) -> None:
-        with self._lock:
-            channel.forget_state()
-            channel.is_absent = False
-            if channel.last_valid <= newest:
-                channel.last_valid = NEVER
-            message = f"{channel.name} was forgotten: nothing for more than {self._options.max_age:g} s"
-            self._note("expired", channel.name, 0, moment, message)
+    def _check_absent(self, channel: Channel, age: float, moment: float, lapse: float) -> bool:
+        """Return whether a modality is absent, and report it if it was not before, or is back.
 
-    def _check_absent(self, channel: Channel, age: float, moment: float) -> bool:
-        """Return whether a modality is absent, and report it if it was not before, or is back."""
-        max_gap = self._options.max_gap[channel.name]
-        is_absent = age > max_gap and moment - channel.bound > max_gap
-        if is_absent != channel.is_absent:
+        Its state remains: frames that arrive late can still precede those that are too old now.
+        """
+        max_gap, max_age = self._options.max_gap[channel.name] + SAME_SECONDS, self._options.max_age + SAME_SECONDS
+        is_absent = age - lapse > max_age or (age - lapse > max_gap and moment - lapse - channel.bound > max_gap)
+        if is_absent != channel.is_absent and not lapse:
             channel.is_absent = is_absent
             kind = "absent" if is_absent else "returned"
-            message = f"{channel.name} is {'absent' if is_absent else 'back'}: its newest frame is {age:g} s old"
+            message = f"{channel.name} is {'absent' if is_absent else 'back'}: its newest frame is {age:.4g} s old"
             self._note(kind, channel.name, 0, moment, message)
         return is_absent
-
-
-def _warnings(names: Iterable[str], shown: Mapping[str, Encoding]) -> tuple[str, ...]:
-    """Return the warnings of a prediction from some modalities."""
-    text = shown["language"].text if "language" in names else None
-    return range_warnings([name for name in names if shown[name].is_far]) + (() if text is None else text.warnings)
 
 
 class _FrameCollector:

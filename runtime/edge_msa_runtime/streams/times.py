@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from edge_msa_runtime.errors import BadTimeError
+from edge_msa_runtime.errors import BadTimeError, UsageError
+
+SAME_SECONDS = 1e-6
+"""Times that differ by less are the same: they can be sums of other times."""
+
+
+def format_time(seconds: float) -> str:
+    """Return a time for a message, to a microsecond, also that of a clock that counts from 1970: `1764441000.7`."""
+    return f"{round(seconds, 6):.16g}"
 
 
 def check_time(what: str, value: Any) -> float:
@@ -19,8 +27,19 @@ def check_time(what: str, value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise BadTimeError(f"{what} must be a finite number of seconds, at least 0, got {value!r:.60}.")
+        raise BadTimeError(f"{what} must be a finite number of seconds, at least 0, got {value!r:.60}. Pass seconds.")
     return seconds
+
+
+def check_clock(seconds: Any) -> float:
+    """Return a time of the clock of a stream.
+
+    Raises:
+        UsageError: it is not a finite number.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        raise UsageError(f"clock must return a finite number of seconds, got {seconds!r:.60}. Correct the function.")
+    return float(seconds)
 
 
 def check_period(modality: str, period: Any, count: int, longest: float) -> float:

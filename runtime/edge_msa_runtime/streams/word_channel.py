@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.streams.channel import NEVER, Channel
+from edge_msa_runtime.streams.times import SAME_SECONDS
 from edge_msa_runtime.text.stream_text import StreamText
 from edge_msa_runtime.text.words import Word
 
@@ -40,6 +41,8 @@ class TimedWord(NamedTuple):
 class WordChannel(Channel):
     """The language modality of a stream that gets words."""
 
+    unit = "words"
+
     def __init__(self, name: str, options: StreamOptions, text_encoder: TextEncoder) -> None:
         super().__init__(name, options)
         self._text_encoder = text_encoder
@@ -62,8 +65,8 @@ class WordChannel(Channel):
     def final_limit(self, at: float) -> float:
         """Return the time up to which words can be encoded for good before a prediction at `at`."""
         # Several words may have the same time, so one at the watermark may still come.
-        watermark = float(np.nextafter(self.watermark, -math.inf)) if self._lateness else self.watermark
-        return min(at, watermark)
+        watermark = self.watermark
+        return min(at, float(np.nextafter(watermark - SAME_SECONDS, -math.inf)) if self._lateness else watermark)
 
     def insert(self, words: Sequence[_Word], arrived: float, note: Note, *, timed: bool) -> None:
         """Queue the words that are neither late nor known.
@@ -81,7 +84,7 @@ class WordChannel(Channel):
         accepted, late_times, duplicate = self._select(words, known) if timed else (words, [], 0)
         late, is_watermark = len(late_times), any(time > self.start for time in late_times)
         first = words[0][2] if words else math.nan
-        late_text = f"{late} words {self.explain_lateness(is_watermark=is_watermark)}"
+        late_text = f"{late} words {self.explain_lateness(late_times[0], is_watermark=is_watermark)}" if late else ""
         duplicate_text = f"{duplicate} words came again with the same times"
         if self._rejects_late and (late or duplicate):
             raise UsageError(late_text if late else duplicate_text)
@@ -119,7 +122,7 @@ class WordChannel(Channel):
             word, _, time = item
             if word.end is not None and (word in self._known or word in known):
                 duplicate += 1
-            elif time < newest - self._lateness or time < self.bound or time <= self.start:
+            elif time < max(newest - self._lateness, self.bound) - SAME_SECONDS or time <= self.start:
                 late.append(time)
             else:
                 accepted.append(item)
@@ -141,11 +144,12 @@ class WordChannel(Channel):
             self._changes += 1
         return taken
 
-    def peek(self, limit: float) -> Sequence[TimedWord]:
-        """Return the words up to a time."""
-        if self._queue and self._queue[-1].time <= limit:
+    def peek(self, limit: float, after: float = NEVER) -> Sequence[TimedWord]:
+        """Return the words up to a time, without those up to the time `after`."""
+        if self._queue and self._queue[-1].time <= limit and after == NEVER:
             return list(self._queue)
-        return self._queue[: bisect.bisect_right([item.time for item in self._queue], limit)]
+        times = [item.time for item in self._queue]
+        return self._queue[bisect.bisect_right(times, after) : bisect.bisect_right(times, limit)]
 
     def time_of(self, index: int) -> float:
         """Return the time of a word in the queue; 0 is the oldest."""
@@ -159,6 +163,10 @@ class WordChannel(Channel):
         """Return the number of words."""
         return len(items)
 
+    def count_held(self, items: Sequence[TimedWord]) -> int:
+        """Return the number of words."""
+        return len(items)
+
     def drop_queue(self) -> None:
         """Empty the queue, and forget which words were seen."""
         self._queue = []
@@ -169,14 +177,14 @@ class WordChannel(Channel):
     ) -> int:
         """Add words to an encoding. No words are ever missing."""
         del timed
-        previous, first = encoding.newest_valid, 0
+        previous, first, kept = encoding.newest_valid, 0, -encoding.valid
         for index, item in enumerate(items):
-            if previous > NEVER and item.time - previous > self._max_age:
-                first = index
-                note("expired", self.name, 0, item.time, f"the words were older than max_age, {self._max_age:g} s")
+            if previous > NEVER and item.time - previous > self._oldest:
+                note("expired", self.name, index - kept, item.time, self._explain_expiry(index - kept))
+                first = kept = index
             previous = item.time
         before = encoding.text
-        is_fresh = before is None or first > 0 or items[0].time - encoding.newest_valid > self._max_age
+        is_fresh = before is None or first > 0 or items[0].time - encoding.newest_valid > self._oldest
         text = StreamText(self._text_encoder, self._truncate) if before is None or is_fresh else before.copy()
         added = text.push((item.word, item.ids) for item in items[first:])
         if added is not None:

@@ -33,7 +33,7 @@ def join_words(text: Any) -> str:
     if isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text):
         text = " ".join(text)
     if not isinstance(text, str):
-        raise UsageError(f"text must be a string or a list of words, got {type(text).__name__}.")
+        raise UsageError(f"text must be a string or a list of words, got {text!r:.60}.")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise UsageError(
             f"text must have at most {MAX_TEXT_CHARACTERS} characters, got {len(text)}. Pass one utterance at a time."
@@ -71,5 +71,5 @@ def parse_words(text: Any, times: Any) -> list[Word]:
 def _pairs(times: Any) -> list[tuple[float, float]]:
     try:
         return [(float(start), float(end)) for start, end in times]
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"times must be a list of (start, end) in seconds: {error}.") from error
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"times must be a list of (start, end) in seconds, got {times!r:.60}.") from None

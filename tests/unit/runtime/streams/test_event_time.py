@@ -131,10 +131,10 @@ def test_a_modality_older_than_max_age_starts_again(session: Session) -> None:
     push(stream, 0, 10)
     push(stream, 25, 30)  # even if no prediction was made in between
     assert_close_to_scale(stream.predict().outputs, session.predict(audio=AUDIO[25:30]).outputs)
-    with pytest.raises(UsageError, match=r"has no valid frame from the last 1 s\. Push"):
+    with pytest.raises(UsageError, match=r"last 1 s \(max_age\): its newest one is from 1\.6 s before\. Push"):
         stream.predict(4.5)
-    assert kinds(events) == [("expired", "audio", 0), ("expired", "audio", 0)]
-    assert stream.counters["audio"].missing == 0
+    assert kinds(events) == [("gap", "audio", 15), ("expired", "audio", 10), ("absent", "audio", 0)]
+    assert stream.counters["audio"].missing == 15
 
 
 def test_an_utterance_ends_at_a_moment(session: Session) -> None:
@@ -248,7 +248,10 @@ def test_frames_after_the_end_of_their_utterance_say_so(session: Session) -> Non
     push(stream, 0, 10)
     stream.end_utterance()
     stream.push("audio", AUDIO[:3], 0.55, period=PERIOD)
-    assert events[-1].message == "3 frames of audio from 0.55 s came after the end of their utterance at 0.9 s"
+    assert events[-1].message == (
+        "3 frames of audio from 0.55 s came after the end of their utterance at 0.9 s. "
+        "End utterances later, when all frames have arrived"
+    )
 
 
 def test_a_moment_before_the_first_frame_names_its_time(session: Session) -> None:
