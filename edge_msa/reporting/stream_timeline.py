@@ -372,11 +372,11 @@ def _provenance(log: StreamLog) -> Iterator[tuple[str, str]]:
 
 
 def _format_fault(value: Any) -> str:
-    """Return the value of a field of a scenario: `rate 0.05, length 2`, or `3 to 0.5 and 5 to 1`."""
+    """Return the value of a field of a scenario: `0.25`, `rate 0.05 and length 2`, or `(4, 6) and (8, 9)`."""
     if isinstance(value, Mapping):
         return " and ".join(f"{name} {_format_fault(item)}" for name, item in value.items())
     if isinstance(value, list):
-        return " and ".join(" to ".join(map(_format_fault, pair)) for pair in value)
+        return " and ".join(f"({', '.join(map(_format_fault, pair))})" for pair in value)
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

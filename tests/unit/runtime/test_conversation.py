@@ -211,3 +211,22 @@ def test_forgetting_a_modality_keeps_the_conversation(session: emr.Session) -> N
     stream.push("language", _utterance(1))
     alone = session.predict(language=_utterance(1)).outputs
     assert stream.predict().outputs != pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "subset", "message"),
+    [
+        ({}, "l", r"outputs must be the outputs of a prediction, such as \(0\.5,\), got \{\}"),
+        ("x", "l", "outputs must be .* got 'x'"),
+        (0.5, "l", "outputs must be .* got 0.5"),
+        ((), "l", r"outputs must be .* got \(\)"),
+        ((0.5,), "foo", "subset must be one of l, a, v, la, lv, av, lav, got 'foo'"),
+        ((0.5,), ["l"], r"subset must be one of .* got \['l'\]"),
+    ],
+)
+def test_what_is_no_prediction_is_refused(outputs: Any, subset: Any, message: str) -> None:
+    conversation = emr.Conversation(None)
+    for use in (conversation.adjust, conversation.add):
+        with pytest.raises(emr.UsageError, match=message):
+            use(outputs, subset)
+    assert conversation.count == 0

@@ -21,6 +21,7 @@ from edge_msa.reporting.stream_timeline import (
     write_stream_page,
 )
 
+FAULTS = {"loss": 0.25, "absent": [], "bursts": {"rate": 0.05, "length": 2.0}, "clock_step": [[3.0, 0.5], [5, 1]]}
 HEADER: dict[str, Any] = {
     "record": "stream",
     "version": 1,
@@ -30,7 +31,7 @@ HEADER: dict[str, Any] = {
     "task": {"low": -3.0, "high": 3.0},
     "modalities": ["language", "audio", "vision"],
     "source": "data.npz",
-    "scenario": {"name": "lossy", "seed": 3, "modalities": {"audio": {"loss": 0.25, "absent": []}}},
+    "scenario": {"name": "lossy", "seed": 3, "modalities": {"audio": FAULTS}},
     "speed": 0,
     "every": 0.5,
     "coverage": 0.9,
@@ -174,6 +175,7 @@ def test_the_page_works_offline_and_escapes_texts(write_log: Callable[..., Path]
     assert "edge-msa: stream of bundle &lt;1&gt;" in html
     assert "line 3: type is missing &lt;b&gt;" in html
     assert "scenario lossy, seed 3 · openvino int8 · played from data.npz" in html
+    assert "loss 0.25, bursts rate 0.05 and length 2, clock_step (3, 0.5) and (5, 1)" in html
     assert "audio 0.1 s" in html
     assert "loss 0.25" in html
     assert "<dt>governor at the end</dt><dd>performance</dd>" in html

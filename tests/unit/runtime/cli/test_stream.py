@@ -52,6 +52,9 @@ def samples(tmp_path: Path, frames: Callable[..., Any]) -> Path:
     return folder
 
 
+COMMAND = "import sys; from edge_msa_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
 def run_json(arguments: Iterable[object], capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
     assert main(["stream", *map(str, arguments), "--json"]) == 0
     captured = capsys.readouterr()
@@ -320,9 +323,44 @@ def test_seconds_are_a_number_or_numbers_by_modality() -> None:
     assert parse_seconds("--lateness", "audio=1, vision=0.5") == {"audio": 1.0, "vision": 0.5}
     with pytest.raises(UsageError):
         parse_seconds("--lateness", "inf")
+    with pytest.raises(UsageError, match="--lateness must have one number for audio, got 'audio=1,audio=2'"):
+        parse_seconds("--lateness", "audio=1,audio=2")
 
 
-COMMAND = "import sys; from edge_msa_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+def test_the_log_replaces_logs_only(
+    shared_bundle: Path, json_lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.jsonl"
+    log.touch()
+    for _ in range(2):
+        run_json([shared_bundle, json_lines, "--log", log], capsys)
+    for name, content in (("data.npz", b"PK"), ("other.jsonl", json_lines.read_bytes())):
+        other = tmp_path / name
+        other.write_bytes(content)
+        assert main(["stream", str(shared_bundle), str(json_lines), "--log", str(other)]) == 2
+        assert f"{name} exists, and is no log. Choose another path" in capsys.readouterr().err
+        assert other.read_bytes() == content
+
+
+def test_a_full_disk_names_the_log_and_keeps_the_summary(shared_bundle: Path, json_lines: Path, tmp_path: Path) -> None:
+    script = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    script += "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); " + COMMAND
+    log = tmp_path / "log.jsonl"
+    command = [sys.executable, "-c", script, "stream", str(shared_bundle), str(json_lines), "--json", "--log", str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert f"Cannot write the log {log} (File too large). Free disk space" in done.stderr
+    assert json.loads(done.stdout)["failure"].startswith("Cannot write the log")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_full_stdout_is_named(shared_bundle: Path, json_lines: Path, option: list[str]) -> None:
+    command = [sys.executable, "-c", COMMAND, "stream", str(shared_bundle), str(json_lines), *option]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "edge-msa-run: Cannot write to stdout (No space left on device). Free disk space.\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

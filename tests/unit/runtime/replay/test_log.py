@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
 from typing import Any
 
+import pytest
+
+from edge_msa_runtime.errors import DataError
 from edge_msa_runtime.replay.items import WordChunk
 from edge_msa_runtime.replay.log import LogWriter
 from edge_msa_runtime.streams.events import StreamEvent, Tally
@@ -59,3 +63,19 @@ def test_a_flushed_log_is_complete_after_each_line() -> None:
     log = LogWriter(file, {}, flush=True)
     log.on_prediction(make(1.0, 0.5))
     assert len(parse(file.flushed)) == 2
+
+
+def test_a_full_disk_names_the_log_once() -> None:
+    class Full(io.StringIO):
+        name = "stream.jsonl"
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = LogWriter(Full(), {})
+    with pytest.raises(
+        DataError, match=r"Cannot write the log stream\.jsonl \(No space left on device\)\. Free disk space"
+    ):
+        log.finish({})
+    log.on_error(1.0, "line 1", "bad")  # nothing more happens
+    log.finish({})

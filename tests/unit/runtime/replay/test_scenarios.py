@@ -215,3 +215,8 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     path.write_text('{"seed": 1', "utf-8")
     with pytest.raises(UsageError, match="is not valid JSON"):
         open_scenario(str(path))
+
+
+def test_bursts_have_a_largest_rate() -> None:
+    with pytest.raises(ValueError, match=r"modalities\.all\.bursts\.rate must be from 0 to 100, got 1e\+09"):
+        parse_scenario({"modalities": {"all": {"bursts": {"rate": 1e9, "length": 1e-9}}}})

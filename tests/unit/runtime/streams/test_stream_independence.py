@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any, Callable
 
 import numpy as np
@@ -304,3 +306,20 @@ def test_a_push_of_no_frames_does_nothing(session: Session, empty: Any) -> None:
 def test_bad_words_and_times_are_shown(text_session: Session, text: Any, options: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         text_session.create_stream().push_text(text, **options)
+
+
+@pytest.mark.parametrize("from_thread", [False, True])
+def test_predictions_end_at_once_when_the_stream_is_closed(session: Session, from_thread: bool) -> None:
+    async def count() -> int:
+        stream = session.create_stream()
+        found = 0
+        if from_thread:
+            timer = threading.Timer(0.02, stream.close)
+            timer.start()
+        else:
+            asyncio.get_running_loop().call_later(0.02, stream.close)
+        async for _ in stream.predictions(every=60.0):
+            found += 1
+        return found
+
+    assert asyncio.run(asyncio.wait_for(count(), 10)) == 0
