@@ -234,14 +234,16 @@ class Session:
                 modality. Frames that come later are dropped. It needs timestamps.
             max_gap: seconds without a valid frame after which a modality is absent: predictions go on without it, and
                 it comes back with its next frame. One number, or numbers by modality; None: never.
-            max_age: seconds without a valid frame, or word, after which a modality is forgotten. None: never.
+            max_age: seconds without a valid frame, or word, after which a modality is absent. When its next one comes,
+                what was before is forgotten. None: never.
             bad_frames: what to do with a push that has bad values, a wrong width or type, or a bad timestamp: `error`
                 raises a UsageError, `drop` only counts and reports it. `mask` masks the frames with bad values, and
                 drops the other pushes.
             late_frames: what to do with frames that are late or come again: `drop` counts and reports them, `error`
                 refuses the push with a UsageError.
-            max_queue: frames, or words, of a modality that can wait for a prediction.
-            max_jump: seconds by which a timestamp may exceed the newest time of the stream.
+            max_queue: frames, or words, of a modality that can wait for a prediction. Those that one has covered, and
+                that a window needs again, do not count.
+            max_jump: seconds by which the times of a push may exceed the newest time of the stream.
             window: seconds before the moment of a prediction that it covers, for input without utterances. None: the
                 whole utterance.
             pause: seconds without voice after which `voice_activity` ends the utterance.
@@ -249,7 +251,7 @@ class Session:
             truncate: which tokens of a text to use if it has more than the bundle takes: `end` drops the words that
                 arrive then, `start` and `window` drop the oldest words.
             on_event: called with each `StreamEvent`, in the thread that caused it. An exception in it is logged.
-            clock: returns the time in seconds; it must not go backwards.
+            clock: returns the time in seconds; it must not go backwards. It is called once to check it.
 
         Raises:
             UsageError: an option is invalid, the bundle does not accept text but `truncate` is passed, or the session

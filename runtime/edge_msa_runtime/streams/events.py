@@ -48,15 +48,16 @@ class StreamCounters:
     `sent` is `used + dropped + refused` at any time.
 
     Attributes:
-        used: frames that a prediction uses or will use, `queued` included. Also frames of earlier utterances.
+        used: frames that a prediction uses or will use, `queued` included. Also frames of earlier utterances, and words
+            beyond the maximum number of tokens.
         queued: frames that wait for a prediction.
         late: frames that came after the watermark of the modality had passed them.
-        duplicate: frames whose time equals that of an earlier frame.
+        duplicate: valid frames whose time equals that of an earlier valid frame.
         overflow: frames that were dropped because the queue was full.
         masked: frames with a false mask, or with bad values if the stream masks these; words without tokens.
         forgotten: queued frames that `forget`, `reset` or `close` removed.
         refused: frames of pushes that were refused. A chunk whose frames cannot be counted is one.
-        missing: frames that never came, judged by the period. They were not sent.
+        missing: frames that never came between two others of an utterance, judged by the period. They were not sent.
     """
 
     used: int

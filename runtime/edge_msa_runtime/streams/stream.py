@@ -382,6 +382,9 @@ class Stream:
         In a stream with a `lateness`, the final prediction waits for late frames and words: a later call returns it,
         when the largest lateness has passed since the end. Until then, predictions cover only what is before the end.
 
+        The final prediction uses the modalities that were present when the voice ended: `max_gap` and `max_age` do not
+        count the pause.
+
         Args:
             active: whether there is voice.
             timestamp: event time in seconds. None: now, by the stream's clock, if the stream is used without
