@@ -41,7 +41,7 @@ def test_missing_fields_are_unknown() -> None:
         ({"audio": {"names": ["a", ""]}}, r"features\.audio\.names must be a different name for each feature"),
         ({"audio": {"names": ["a"], "units": ["Hz", "dB"]}}, r"features\.audio\.units must be 1 texts"),
         ({"audio": {"parameters": [1]}}, r"features\.audio\.parameters must be an object, got \[1\]"),
-        ({"audio": {"parameters": {"x": True}}}, r"parameters\.x must be a finite number or a string, got True"),
+        ({"audio": {"parameters": {"x": True}}}, r"parameters\.x must be a finite number or a string, got true"),
         ({"audio": {"parameters": {"x": float("inf")}}}, r"parameters\.x must be a finite number or a string, got inf"),
         ({"audio": {"parameters": {"": 1}}}, r"parameters must have a name for each value, got an empty name"),
         ({"audio": {"parameters": {"a\n": 1}}}, r"features\.audio\.parameters must be printable text, got 'a\\n'"),

@@ -149,7 +149,7 @@ def test_abstaining_needs_intervals_and_a_sign(make_bundle: MakeBundle, shared_b
         ({"coverages": [0.5, 0.5, 0.9]}, "intervals.coverages[1] must be greater than 0.5 and less than 1, got 0.5"),
         ({"coverages": [0.5, 0.8, 1.0]}, "intervals.coverages[2] must be greater than 0.8 and less than 1, got 1.0"),
         ({"coverages": [0.5, 0.8, math.nan]}, "intervals.coverages[2] must be a finite number, got nan"),
-        ({"edges": [True]}, "intervals.edges[0] must be a finite number, got True"),
+        ({"edges": [True]}, "intervals.edges[0] must be a finite number, got true"),
         ({"edges": [-0.1]}, "intervals.edges[0] must be greater than 0 and less than 1, got -0.1"),
         ({"typical_frames": {"smell": 1.0}}, "intervals.typical_frames.smell must be one of language, audio, vision"),
         ({"typical_frames": {"audio": 0}}, "intervals.typical_frames.audio must be a positive number, got 0"),

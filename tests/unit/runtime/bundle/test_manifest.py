@@ -68,12 +68,12 @@ def test_the_order_of_modalities_does_not_change_a_key() -> None:
         ({"int8_layers": {"a": 3}}, "int8_layers.a must be the number of int8 layers and of all layers, got 3."),
         ({"files": []}, "files must be an object, got []."),
         ({"files": {"x": 3}}, "files.x must be a string, got 3."),
-        ({"name": None}, "name must be a string, got None."),
-        ({"task": {**TASK, "outputs": True}}, "task.outputs must be an integer, got True."),
+        ({"name": None}, "name must be a string, got null."),
+        ({"task": {**TASK, "outputs": True}}, "task.outputs must be an integer, got true."),
         ({"task": {**TASK, "outputs": 1.0}}, "task.outputs must be an integer, got 1.0."),
         ({"task": {**TASK, "labels": [3]}}, "task.labels[0] must be a string, got 3."),
         ({"task": {**TASK, "edges": [0.5, float("inf")]}}, "task.edges[1] must be a finite number, got inf."),
-        ({"task": {**TASK, "edges": [True]}}, "task.edges[0] must be a finite number, got True."),
+        ({"task": {**TASK, "edges": [True]}}, "task.edges[0] must be a finite number, got true."),
         ({"task": {"kind": "mosi"}}, "task.outputs is missing."),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_gap_frame_has_one_number_per_feature(bundle_path: Path, seal: Callabl
     language = _manifest(bundle_path)["modalities"]["language"]
     for gap_frame, message in (
         ([1.0, 2.0], "modalities.language.gap_frame must have 4 values, got 2"),
-        ([0.0, 0.0, 0.0, None], "modalities.language.gap_frame[3] must be a finite number, got None"),
+        ([0.0, 0.0, 0.0, None], "modalities.language.gap_frame[3] must be a finite number, got null"),
         (0.0, "modalities.language.gap_frame must be an array, got 0.0"),
     ):
         seal(bundle_path, {"modalities": {"language": {**language, "gap_frame": gap_frame}}})
