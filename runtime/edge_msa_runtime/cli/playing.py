@@ -222,13 +222,14 @@ def play(player: Player, arrivals: Iterable[Arrival]) -> Outcome:
     return Outcome()
 
 
-def finish_log(log: LogWriter | None, summary: Mapping[str, Any], outcome: Outcome) -> Outcome:
-    """Write the summary to the log, if there is one. Return the outcome, which may be that this failed."""
+def finish_log(log: LogWriter | None, summary: dict[str, Any], outcome: Outcome) -> Outcome:
+    """Write the summary to the log, if there is one. Return the outcome, also in the summary: this may have failed."""
     if log is not None:
         try:
             log.finish(summary)
         except EdgeMsaError as error:  # raised again after the summary was printed
-            return outcome if outcome != Outcome() else Outcome(failure=error)
+            outcome = outcome if outcome != Outcome() else Outcome(failure=error)
+            summary.update(outcome.to_json())
     return outcome
 
 
