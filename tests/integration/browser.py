@@ -199,7 +199,7 @@ class Browser:
 
     def screenshot(self, path: Path, *, width: int, height: int, dark: bool = False) -> None:
         """Write a picture of the whole page."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        size: dict[str, Any] = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.send("Emulation.setDeviceMetricsOverride", **size)
         scheme = "dark" if dark else "light"
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

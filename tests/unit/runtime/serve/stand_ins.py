@@ -73,6 +73,7 @@ class Beeps:
     """A recognizer that hears `love` in every full second."""
 
     name = "beeps"
+    version = "1"
 
     def transcribe(self, samples: Any) -> list[Word]:
         """Return the words of a recording."""
