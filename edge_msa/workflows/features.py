@@ -34,6 +34,7 @@ from edge_msa.data.extraction.scheduling import Workers, open_workers
 from edge_msa.data.extraction.segment_dataset import Sample, build_segment_dataset
 from edge_msa.data.extraction.segment_job import (
     FACTS,
+    TRUNCATED,
     Job,
     Outcome,
     SegmentResult,
@@ -460,6 +461,9 @@ class _Run:
         total = len(self._table.segments)
         if left_out := total - len(samples):
             notes.append(f"{format_part(left_out, total, 'segment', 'is', 'are')} left out: the files are not usable")
+        if truncated := sum(TRUNCATED in result.facts for _, result in samples):
+            limit = f"{self.recipe.settings.max_seconds:g} s"
+            notes.append(f"{format_part(truncated, total, 'segment', 'is', 'are')} longer than {limit} and end there")
         recognized = sum(result.text is not None for _, result in samples)
         if recognized:
             notes.append(

@@ -53,7 +53,7 @@ def open_workers(count: int, scheduler: str | None) -> Iterator[Workers]:
         scheduler: Address of a dask scheduler, whose workers are used instead.
 
     Raises:
-        UsageError: There is no scheduler at the address.
+        UsageError: There is no scheduler at the address, or the processes cannot start.
         PackageImportError: dask.distributed is not installed.
     """
     if scheduler is not None:
@@ -81,6 +81,14 @@ class _Pool:
     def __init__(self, count: int) -> None:
         self._count = count
         self._executor = self._open(count)
+        try:
+            self._executor.submit(os.getpid).result()
+        except BrokenProcessPool:
+            self._executor.shutdown()
+            raise UsageError(
+                "The processes of --workers cannot start. In a script, call the function under "
+                'if __name__ == "__main__", because each process imports the script. Or pass --workers 1.'
+            ) from None
 
     def run(self, function: Function, calls: Calls) -> Iterator[tuple[int, Outcome]]:
         remaining = list(range(len(calls)))[::-1]

@@ -238,6 +238,12 @@ def test_what_is_special_is_counted_and_said(capsys: pytest.CaptureFixture[str])
     assert "1 file is not in labels.csv: extra.mp4" in err
 
 
+def test_long_segments_are_truncated_with_a_note() -> None:
+    extraction = extract(max_seconds=1.5)
+    assert extraction.facts == {"truncated": 8}
+    assert "8 of 12 segments are longer than 1.5 s and end there" in open_dataset("clips.npz").notes
+
+
 def test_one_modality_can_be_computed() -> None:
     extract(modalities=["audio"])
     assert open_dataset("clips.npz").dims == {"audio": 2}

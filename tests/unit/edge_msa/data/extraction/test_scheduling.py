@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +49,16 @@ def test_work_that_crashes_its_process_is_given_up() -> None:
         number: number**2 for number in range(9) if number != 3
     }
     assert os.getpid() not in {value[1] for value in results.values()}  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_gets_advice(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from edge_msa.data.extraction.scheduling import open_workers\nopen_workers(2, None).__enter__()\n"
+    )
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert 'call the function under if __name__ == "__main__"' in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow
