@@ -62,7 +62,7 @@ def features_extract(
         ),
     ] = None,
     language: Annotated[
-        str, typer.Option("--language", metavar="NAME", help="Language that --asr hears.", rich_help_panel=ADVANCED)
+        str, typer.Option("--language", metavar="CODE", help="Language of the recognizer.", rich_help_panel=ADVANCED)
     ] = "en",
     modalities: Annotated[
         str,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _SHORT = 0.5
 """Seconds that do not matter where a file or segment ends."""
+_ROUNDING = 0.1
+"""Seconds by which the duration that a file states may be wrong."""
 _VOICE = 0.5
 """Voice activity from which on a frame has a voice."""
 
@@ -302,7 +304,7 @@ class _Computation:
             available = math.inf if self._reached > limit - _SHORT else self._reached
         wanted = math.inf if job.end is None else job.end - job.start
         return {
-            TRUNCATED: min(available, wanted) > limit + (_SHORT if job.end is None else 0.0),
+            TRUNCATED: min(available, wanted) > limit + (_ROUNDING if job.end is None else 0.0),
             SHORT: job.end is not None and wanted > available + _SHORT,
         }
 
