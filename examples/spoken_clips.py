@@ -81,7 +81,7 @@ def draw_part(label: float, rng: np.random.Generator) -> Part:
 
 
 def draw_talk() -> list[Part]:
-    """Return a talk: a smile from 8 to 24 s, good things from 16 to 24 s, bad ones from 24 to 40 s, nobody from 32 to 40 s."""
+    """Return a talk: smiles from 8 to 24 s, good things from 16 s, bad ones from 24 to 40 s, nobody from 32 to 40 s."""
     good, bad = (SENTENCES[0].format(*things[:3]) for things in (GOOD_THINGS, BAD_THINGS))
     mixed = SENTENCES[1].format(GOOD_THINGS[3], BAD_THINGS[3], BAD_THINGS[4])
     parts = []
