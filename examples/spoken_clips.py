@@ -41,7 +41,7 @@ SENTENCES = (
     "he draws the {}, the {} and one {}",
     "she has a {}, and a {} behind the {}",
 )
-VOICES = {"en-us": 50, "en-gb": 40, "en-us+f3": 60, "en-gb+m3": 35}  # espeak-ng's voice, and its pitch from 0 to 99
+VOICES = {"en-us": 50, "en-gb": 45, "en-us+f3": 55}  # espeak-ng's voice, and its pitch from 0 to 99
 SAMPLE_RATE = 16_000
 PICTURE_RATE = 15  # pictures per second
 WIDTH, HEIGHT = 320, 240
@@ -75,7 +75,7 @@ def draw_part(label: float, rng: np.random.Generator) -> Part:
     share = 1 / (1 + math.exp(-1.2 * label))
     things = [rng.choice(GOOD_THINGS if rng.random() < share else BAD_THINGS) for _ in range(3)]
     voice = str(rng.choice(list(VOICES)))
-    pitch = round(VOICES[voice] + 9 * label + rng.normal(0, 5))
+    pitch = round(VOICES[voice] + 14 * label + rng.normal(0, 4))
     smile = float(np.clip(0.5 + label / 6 + rng.normal(0, 0.12), 0, 1))
     return Part(str(rng.choice(SENTENCES)).format(*things), voice, min(max(pitch, 0), 99), smile)
 
@@ -88,9 +88,9 @@ def draw_talk() -> list[Part]:
     for text, pitch, smile in (
         (mixed, 50, 0.5),
         (mixed, 50, 1.0),
-        (good, 65, 1.0),
-        (bad, 30, 0.1),
-        (bad, 30, None),
+        (good, 85, 1.0),
+        (bad, 15, 0.1),
+        (bad, 15, None),
         (mixed, 50, 0.5),
     ):
         parts += [Part(text, "en-us", pitch, smile, seconds=4.0)] * 2
