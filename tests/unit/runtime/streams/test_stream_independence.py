@@ -13,7 +13,7 @@ from edge_msa_runtime import NothingToPredictError, Prediction, Session, Stream,
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime.fake_bundles import random_frames
 
-FRAMES = {name: random_frames(name, 40) for name in ("language", "audio", "vision")}
+FRAMES = {name: random_frames(name, 60) for name in ("language", "audio", "vision")}
 PERIOD = 0.1
 
 
@@ -32,14 +32,14 @@ def predict(stream: Stream) -> Prediction | None:
 @pytest.mark.parametrize("options", [{"max_age": 0.55}, {"max_gap": 0.55}, {"max_age": 0.55, "max_gap": 0.3}])
 def test_predictions_do_not_decide_what_is_forgotten(session: Session, options: dict[str, Any], predicts: bool) -> None:
     stream = session.create_stream(lateness=2.0, **options)
-    for first in (0, 10, 20):
+    for first in range(0, 60, 10):
         push(stream, first, first + 10)
         if predicts:
             predict(stream)  # vision is older than its limit now, but what comes next is within the lateness
         push(stream, first, first + 10, "vision")
-    prediction = stream.end_utterance(2.95)
+    prediction = stream.end_utterance(5.95)
     assert prediction is not None
-    expected = session.predict(audio=FRAMES["audio"][:30], vision=FRAMES["vision"][:30])
+    expected = session.predict(audio=FRAMES["audio"], vision=FRAMES["vision"])
     assert_close_to_scale(prediction.outputs, expected.outputs)
 
 
@@ -182,7 +182,7 @@ def test_a_period_in_milliseconds_is_refused(session: Session, starts: bool) -> 
     if starts:
         push(stream, 0, 5)
     with pytest.raises(UsageError, match=r"at most 60 s .*, got .*780.* larger max_jump"):
-        stream.push("audio", FRAMES["audio"], 0.5 if starts else 0.0, period=20)
+        stream.push("audio", FRAMES["audio"][:40], 0.5 if starts else 0.0, period=20)
     push(stream, 5, 10)
     assert stream.counters["audio"].refused == 40
     assert stream.predict().ages["audio"] == 0.0
