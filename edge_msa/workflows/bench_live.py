@@ -101,7 +101,8 @@ def bench_live(
         >>> print(em.bench_live("bundle-talk", media="talk.mp4", minutes=10, asr="whisper:tiny.en"))
     """
     folder, video = path_of(bundle, "bundle", "the path of a bundle"), path_of(media, "media", "the path of a video")
-    check_backend_name(backend)
+    if backend != "auto":
+        check_backend_name(backend)
     check_count(threads, "threads")
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < math.inf:
         raise UsageError(f"minutes must be a positive number, got {minutes!r:.60}.")
