@@ -466,10 +466,9 @@ class _Run:
             notes.append(f"{format_part(truncated, total, 'segment', 'is', 'are')} longer than {limit} and end there")
         recognized = sum(result.text is not None for _, result in samples)
         if recognized:
-            notes.append(
-                f"the words of {format_count(recognized, 'sample')} were recognized by "
-                f"{self.recipe.settings.recognizer}"
-            )
+            kind, _, model = (self.recipe.settings.recognizer or "").partition(":")
+            name = f"{kind}:{Path(model).name}"  # not where it is
+            notes.append(f"the words of {format_count(recognized, 'sample')} were recognized by {name}")
         return notes
 
     def _failures(self) -> int:
