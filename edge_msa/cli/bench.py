@@ -294,9 +294,9 @@ def bench_streams(
 @bench_app.command("asr", cls=Command)
 def bench_asr(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle with text input."), INPUT],
-    data: Annotated[
+    transcripts: Annotated[
         str,
-        typer.Option("--data", metavar="FILE", help="Transcripts with labels: a CSV, or a feature file that has them."),
+        typer.Option("--transcripts", metavar="FILE", help="File with transcripts: CSV or features, with labels."),
         INPUT,
     ],
     asr: Annotated[
@@ -310,7 +310,7 @@ def bench_asr(
         typer.Option(
             "--output",
             metavar="FILE",
-            help="JSON file to write. The recognized words are kept in FILE's folder, to continue from them.",
+            help="File to write: the results as JSON. The recognized words are kept beside it, to continue from them.",
         ),
         Output(FILE),
     ],
@@ -328,7 +328,7 @@ def bench_asr(
         str, typer.Option("--language", metavar="CODE", help="Language of the recognizer.", rich_help_panel=ADVANCED)
     ] = "en",
     threads: Annotated[
-        int, typer.Option("--threads", metavar="N", min=1, max=256, help="CPU threads of the recognizer.")
+        int, typer.Option("--asr-threads", metavar="N", min=1, max=256, help="CPU threads of the recognizer.")
     ] = 1,
     limit: Annotated[
         int | None,
@@ -339,14 +339,15 @@ def bench_asr(
     task: TaskName = None,
     json: Json = False,
 ) -> None:
-    """Measure what a speech recognizer costs in accuracy and time.
+    r"""Measure what a speech recognizer costs in accuracy and time.
 
     espeak-ng speaks the transcripts of a split, the recognizer turns the sound into words, and the bundle predicts from
     the given and from the recognized words. Prints metrics with the interval of their difference, the word error rate,
     and the real-time factor. An interrupted command continues.
 
     Example:
-        edge-msa bench asr bundle-words --data mosi.npz --asr whisper:models/tiny.en --output asr.json
+        edge-msa bench asr bundle-words --transcripts mosi.npz \
+            --asr whisper:tiny.en --output asr.json
     """
     from edge_msa.benchmark.recognition import VOICES
     from edge_msa.console import print_output
@@ -354,7 +355,7 @@ def bench_asr(
 
     benchmark = run(
         bundle,
-        data=data,
+        data=transcripts,
         asr=asr,
         output=output,
         split=split,

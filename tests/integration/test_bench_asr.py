@@ -79,7 +79,7 @@ def test_the_cost_of_a_recognizer_is_measured(
     bundle: Path, transcripts: Path, tmp_path: Path, edge_msa: Command, recognizer: FakeRecognizer
 ) -> None:
     output = tmp_path / "asr.json"
-    command = ("bench", "asr", bundle, "--data", transcripts, "--asr", "whisper:x", "--output", output, "--json")
+    command = ("bench", "asr", bundle, "--transcripts", transcripts, "--asr", "whisper:x", "--output", output, "--json")
     result = edge_msa(*command)
     assert result.code == 0, result.err
     record = json.loads(result.out)
@@ -125,7 +125,7 @@ def test_bad_input_is_refused_before_anything_is_recognized(
 ) -> None:
     def fail(model: Path, data: Path, *more: str) -> str:
         output = tmp_path / "asr.json"
-        result = edge_msa("bench", "asr", model, "--data", data, "--asr", "whisper:x", "--output", output, *more)
+        result = edge_msa("bench", "asr", model, "--transcripts", data, "--asr", "whisper:x", "--output", output, *more)
         assert result.code in {1, 2}
         return result.error_line
 

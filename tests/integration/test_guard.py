@@ -291,7 +291,7 @@ COMMANDS = {
     ("edge-msa", "demo"): ("--quick",),
     ("edge-msa", "bench", "streams"): ("demo/bundle-laptop", "--scenario", "lossy", "--utterances", "2"),
     ("edge-msa", "bench", "asr"): (
-        *("text-bundle", "--data", "transcripts.csv", "--asr", "whisper:whisper", "--output", "asr.json"),
+        *("text-bundle", "--transcripts", "transcripts.csv", "--asr", "whisper:whisper", "--output", "asr.json"),
     ),
     ("edge-msa", "bench", "live"): ("bundle", "--media", "talk.wav", "--minutes", "0.02"),
     ("edge-msa", "bench", "students"): BENCH,
