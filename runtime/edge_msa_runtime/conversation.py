@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from numbers import Real
 from typing import Any, Mapping, Sequence
-
-import numpy as np
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.json_fields import JsonFields
@@ -205,7 +204,7 @@ def _check(outputs: Any, subset: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (float, int, np.floating)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)  # NumPy's numbers are real numbers, too
 
 
 def _deviation(score: float, parameters: SubsetContext) -> float:
