@@ -197,9 +197,7 @@ def bench_almt(threads: Threads = 1, repeats: Repeats = 200, json: Json = False)
 
 @bench_app.command("live", cls=Command)
 def bench_live(
-    bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="Bundle of a model of voices, faces or words."), INPUT
-    ],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle with audio, vision or text input."), INPUT],
     media: Annotated[
         Path,
         typer.Option(
@@ -233,10 +231,11 @@ def bench_live(
     threads: Threads = 1,
     json: Json = False,
 ) -> None:
-    """Measure what live prediction from a microphone and a camera costs on this machine.
+    """Measure live prediction from a microphone and a camera on this machine.
 
-    A video takes their place. Each front end runs alone on one core, then everything runs in real time on two: delay of
-    predictions and words, dropped pictures, memory. On a device, use `edge-msa-run bench BUNDLE --live VIDEO`.
+    A video replaces both. First, each front end runs alone on one core. Then everything runs in real time on two cores,
+    to measure the delay of predictions and words, dropped pictures, and memory. On a device, use
+    `edge-msa-run bench BUNDLE --live VIDEO`.
 
     Example:
         edge-msa bench live bundle-talk --media talk.mp4 --minutes 10
@@ -296,7 +295,7 @@ def bench_asr(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle with text input."), INPUT],
     transcripts: Annotated[
         str,
-        typer.Option("--transcripts", metavar="FILE", help="File with transcripts: CSV or features, with labels."),
+        typer.Option("--transcripts", metavar="FILE", help="File with transcripts and labels: CSV or features."),
         INPUT,
     ],
     asr: Annotated[
@@ -310,7 +309,7 @@ def bench_asr(
         typer.Option(
             "--output",
             metavar="FILE",
-            help="File to write: the results as JSON. The recognized words are kept beside it, to continue from them.",
+            help="File to write: the results as JSON. The recognized words are kept beside it, to resume from them.",
         ),
         Output(FILE),
     ],
@@ -325,7 +324,7 @@ def bench_asr(
         ),
     ] = None,
     language: Annotated[
-        str, typer.Option("--language", metavar="CODE", help="Language of the recognizer.", rich_help_panel=ADVANCED)
+        str, typer.Option("--language", metavar="CODE", help="Language of the speech.", rich_help_panel=ADVANCED)
     ] = "en",
     threads: Annotated[
         int, typer.Option("--asr-threads", metavar="N", min=1, max=256, help="CPU threads of the recognizer.")
@@ -333,7 +332,7 @@ def bench_asr(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=2, help="Number of samples to use, from the first.", show_default="all"
+            "--limit", metavar="N", min=2, help="Number of samples to use, starting with the first.", show_default="all"
         ),
     ] = None,
     task: TaskName = None,

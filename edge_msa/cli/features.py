@@ -56,17 +56,17 @@ def features_extract(
         typer.Option(
             "--asr",
             metavar="NAME",
-            help="Recognizer: whisper:FOLDER, or whisper:NAME of a model in the local cache. It is for segments "
-            "without words.",
+            help="Recognizer for segments without words: whisper:FOLDER, or whisper:NAME of a model in the local "
+            "cache.",
             show_default="none",
         ),
     ] = None,
     language: Annotated[
-        str, typer.Option("--language", metavar="CODE", help="Language of the recognizer.", rich_help_panel=ADVANCED)
+        str, typer.Option("--language", metavar="CODE", help="Language of the speech.", rich_help_panel=ADVANCED)
     ] = "en",
     modalities: Annotated[
         str,
-        typer.Option("--modalities", metavar="NAMES", help="What to compute: audio, vision, or both with a comma."),
+        typer.Option("--modalities", metavar="NAMES", help="Modalities to compute: audio, vision, or audio,vision."),
     ] = "audio,vision",
     face_model: Annotated[
         Path | None,
@@ -97,7 +97,7 @@ def features_extract(
         bool,
         typer.Option(
             "--draw-splits",
-            help="If valid or test is missing, draw it at random: 15 % of the training videos for each.",
+            help="Draw missing splits, valid and test, at random: 15 % of the training videos for each.",
         ),
     ] = False,
     seed: Seed = 0,
@@ -107,7 +107,7 @@ def features_extract(
             "--task",
             metavar="NAME",
             help=TASK_HELP,
-            show_default="mosi if the scores fit nothing else",
+            show_default="mosi, if the scores fit only this task",
             rich_help_panel=ADVANCED,
         ),
     ] = None,
@@ -130,8 +130,8 @@ def features_extract(
 ) -> None:
     r"""Compute the features and words of audio and video files.
 
-    Files that cannot be decoded are listed at the end and do not stop the command. The exit code is then 1. Results are
-    kept: the same command resumes after an interruption, and computes only what has changed.
+    Files that cannot be decoded do not stop the command. They are listed at the end, and the exit code is 1. After an
+    interruption, run the same command again: it keeps the results, and computes only what is missing or has changed.
 
     Example:
         edge-msa features extract videos --labels labels.csv --draw-splits \

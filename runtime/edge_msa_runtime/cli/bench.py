@@ -34,7 +34,10 @@ def add_parser(commands: Any) -> None:
         "bench bundle-laptop --all",
     )
     add_bundle_argument(
-        parser, metavar="BUNDLES", nargs="+", help="Folders of one or several bundles. Several are measured together."
+        parser,
+        metavar="BUNDLES",
+        nargs="+",
+        help="Folders of one or more bundles. Several are measured together.",
     )
     parser.add(OPTIONS, "--text", metavar="WORDS", help="Text to predict. Default: the bundle's golden inputs.")
     parser.add(
@@ -61,15 +64,15 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="Predictions that run on one graph at the same time. With several, the throughput of N threads is "
-        "measured too. Default: 1.",
+        help="Predictions that run on one graph at the same time. If N is above 1, also measure the throughput of N "
+        "threads. Default: 1.",
     )
     parser.add(
         OPTIONS,
         "--streams",
         type=int,
         metavar="N",
-        help="Measure the throughput of N streams too: one after the other, and at once. Default: no streams.",
+        help="Also measure the throughput of N streams, one after the other and together. Default: no streams.",
     )
     add_live_options(parser)
     add_all_option(parser)

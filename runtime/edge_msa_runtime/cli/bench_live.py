@@ -20,14 +20,17 @@ def add_live_options(parser: Parser) -> None:
         OPTIONS,
         "--live",
         metavar="FILE",
-        help="Measure live prediction instead, with this video in place of a camera and a microphone. It should have "
-        "a face and speech, and is repeated as often as needed. Default: measure predictions alone.",
+        help="Measure live prediction instead. This video replaces the camera and the microphone. It should show a "
+        "face and contain speech, and is repeated as often as needed. Default: measure predictions alone.",
     )
     parser.add(
         OPTIONS, "--minutes", type=float, metavar="N", help="Length of the run of --live in real time. Default: 1."
     )
     parser.add(
-        OPTIONS, "--asr", metavar="NAME", help="Speech recognizer of --live: whisper:FOLDER|NAME. Default: no words."
+        OPTIONS,
+        "--asr",
+        metavar="NAME",
+        help="Speech recognizer of --live: whisper:FOLDER, or whisper:NAME of a model in the cache. Default: no words.",
     )
     parser.add(
         OPTIONS,

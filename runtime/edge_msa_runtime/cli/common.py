@@ -106,13 +106,13 @@ def add_interval_options(parser: Parser) -> None:
         type=float,
         default=DEFAULT_COVERAGE,
         metavar="SHARE",
-        help="Share of the intervals of predictions, between 0 and 1, that contain the label. Default: 0.9.",
+        help="Share of prediction intervals that contain the label, between 0 and 1. Default: 0.9.",
     )
     parser.add(
         OPTIONS,
         "--abstain",
         action="store_true",
-        help="Label a prediction uncertain if its interval has values on both sides of zero.",
+        help="Label a prediction uncertain if its interval contains both negative and positive values.",
     )
 
 

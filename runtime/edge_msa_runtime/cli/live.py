@@ -70,10 +70,10 @@ def add_parser(commands: Any) -> None:
         "--microphone",
         default="default",
         metavar="NAME",
-        help="Microphone: default, a number, or a part of a name; file:PATH plays a sound instead. Default: default.",
+        help="Microphone: default, a number, or part of a name; file:PATH plays a file instead. Default: default.",
     )
-    parser.add(OPTIONS, "--no-camera", action="store_true", help="Use no camera.")
-    parser.add(OPTIONS, "--no-microphone", action="store_true", help="Use no microphone.")
+    parser.add(OPTIONS, "--no-camera", action="store_true", help="Do not use a camera.")
+    parser.add(OPTIONS, "--no-microphone", action="store_true", help="Do not use a microphone.")
     parser.add(OPTIONS, "--seconds", type=float, metavar="SECONDS", help="Time to run. Default: until Ctrl-C.")
     parser.add(
         OPTIONS,
@@ -88,7 +88,7 @@ def add_parser(commands: Any) -> None:
         help="Page to write at the end: the timeline, which works offline. Default: not written.",
     )
     parser.add(
-        OPTIONS, "--thumbnails", action="store_true", help="Put small pictures of the camera into the page of --page."
+        OPTIONS, "--thumbnails", action="store_true", help="Add small pictures of the camera to the page of --page."
     )
     add_media_options(parser)
     add_interval_options(parser)

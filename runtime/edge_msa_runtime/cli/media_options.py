@@ -37,7 +37,7 @@ def add_media_options(parser: Parser) -> None:
         OPTIONS,
         "--asr",
         metavar="NAME",
-        help="Speech recognizer for the words: whisper:FOLDER, or whisper:NAME of a model that is in the cache. "
+        help="Speech recognizer for the words: whisper:FOLDER, or whisper:NAME of a model in the cache. "
         "Default: no words.",
     )
     parser.add(
@@ -61,7 +61,7 @@ def add_media_options(parser: Parser) -> None:
         type=float,
         default=30.0,
         metavar="SECONDS",
-        help="Time after which an utterance ends, also without a pause. Default: 30.",
+        help="Time after which an utterance ends even without a pause. Default: 30.",
     )
     add_absence_options(parser, f"{_MAX_GAP:g} for audio and vision")
     add_window_options(parser)

@@ -69,7 +69,8 @@ def add_absence_options(parser: Parser, gap: str = "never") -> None:
         STREAM,
         "--max-gap",
         metavar="SECONDS",
-        help=f"Time without data after which a modality is absent: one number, or numbers by modality. Default: {gap}.",
+        help="Time without data after which a modality is absent: one number, or numbers by modality such as vision=2. "
+        f"Default: {gap}.",
     )
     parser.add(
         STREAM,
@@ -87,7 +88,7 @@ def add_window_options(parser: Parser) -> None:
         "--window",
         type=float,
         metavar="SECONDS",
-        help="Predict only from frames of this last time, for input without utterances. Default: the utterance.",
+        help="Predict only from the last SECONDS, for input without utterances. Default: the utterance.",
     )
     parser.add(
         STREAM,
@@ -95,14 +96,13 @@ def add_window_options(parser: Parser) -> None:
         choices=TRUNCATIONS,
         default="end",
         metavar="NAME",
-        help="What to do with an utterance of too many words: drop its end or its start. One of: end, start, window. "
-        "Default: end.",
+        help="Part to drop if an utterance has too many words: end, or start (window does the same). Default: end.",
     )
     parser.add(
         STREAM,
         "--no-context",
         action="store_true",
-        help="Do not use the memory of earlier utterances of the conversation.",
+        help="Predict without the conversation memory of earlier utterances.",
     )
 
 

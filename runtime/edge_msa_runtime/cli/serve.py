@@ -1,4 +1,4 @@
-"""`edge-msa-run serve`: a web page that predicts live from camera, microphone and words, and an HTTP interface."""
+"""`edge-msa-run serve`: an HTTP interface, and a web page that predicts live from camera, microphone and words."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "serve",
-        "Serve a web page that predicts live from camera, microphone and words, and an HTTP interface.",
+        "Serve an HTTP interface, and a web page that predicts live from camera, microphone and words.",
         "serve bundle-talk --asr whisper:tiny.en",
     )
     add_bundle_argument(parser)
@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="Address to listen on; 0.0.0.0 for every network of this machine. "
+        help="Address to listen on; 0.0.0.0 for all networks of this machine. "
         "Default: 127.0.0.1, for this machine only.",
     )
     parser.add(
@@ -64,17 +64,22 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="Further name under which browsers reach the server, such as that of a proxy. May be repeated. "
+        help="Additional host name of the server, such as that of a proxy. Repeat the option for several. "
         "Default: only names of this machine.",
     )
     parser.add(
         OPTIONS,
         "--no-media",
         action="store_true",
-        help="Take frames and text only: no camera, no microphone, no files. For features of another program.",
+        help="Accept only frames and text: no camera, microphone or files. For features of another program.",
     )
     parser.add(
-        OPTIONS, "--max-streams", type=int, default=4, metavar="N", help="Live streams at the same time. Default: 4."
+        OPTIONS,
+        "--max-streams",
+        type=int,
+        default=4,
+        metavar="N",
+        help="Maximum number of live streams. Default: 4.",
     )
     parser.add(
         OPTIONS,
@@ -90,7 +95,7 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=2,
         metavar="N",
-        help="Predictions of one subset at the same time; others wait. Default: 2.",
+        help="Maximum number of predictions per subset at a time; others wait. Default: 2.",
     )
     add_media_options(parser)
     add_interval_options(parser)

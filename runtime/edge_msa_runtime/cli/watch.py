@@ -77,7 +77,7 @@ def add_parser(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="FACTOR",
-        help="Factor of real time, for example 1. Default: 0, as fast as possible.",
+        help="Playback speed: 1 is real time. Default: 0, as fast as possible.",
     )
     parser.add(
         OPTIONS,
@@ -92,13 +92,13 @@ def add_parser(commands: Any) -> None:
         help="Page to write: the timeline, which works offline. Default: not written.",
     )
     parser.add(
-        OPTIONS, "--thumbnails", action="store_true", help="Put small pictures of the video into the page of --page."
+        OPTIONS, "--thumbnails", action="store_true", help="Add small pictures of the video to the page of --page."
     )
     parser.add(
         OPTIONS,
         "--annotate",
         metavar="FILE.mp4",
-        help="Video to write: the file with score, modalities and words in the picture. Default: not written.",
+        help="Video to write: FILE with score, modalities and words in the picture. Default: not written.",
     )
     add_media_options(parser)
     add_interval_options(parser)
