@@ -213,7 +213,7 @@ def extract_features(
         asr: What recognizes the words of segments without words: `"whisper:FOLDER"`, or `"whisper:NAME"` for a model
             that is in the cache of the Hugging Face Hub already (default: they have none).
         language: The language that `asr` hears.
-        modalities: What to compute: `"audio"`, `"vision"` or both.
+        modalities: Modalities to compute: `"audio"`, `"vision"` or both.
         face_model: MediaPipe's Face Landmarker (default: `face_landmarker.task` in the cache folder).
         picture_rate: Pictures per second that are used.
         max_seconds: Longer segments end there.

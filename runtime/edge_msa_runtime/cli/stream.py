@@ -111,7 +111,7 @@ def add_parser(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="FACTOR",
-        help="Factor of real time, for example 1. Default: 0, as fast as possible.",
+        help="Playback speed: 1 is real time. Default: 0, as fast as possible.",
     )
     add_every_option(parser, "Stream time between predictions; 0 to predict only when the input asks for it")
     parser.add(
