@@ -225,7 +225,8 @@ def measure_live(
         gaps = {name: 1.0 for name in ("audio", "vision") if name in session.manifest.modalities}
         stream = {"bad_frames": "drop", "max_gap": gaps or None}
         has_words = words is not None
-        options = PlayOptions(0.5, 0.0, 10.0 if has_words else 0.5, stream, ("language",) if has_words else ())
+        awaited = ("language",) if has_words else ()
+        options = PlayOptions(0.5, 0.0, 10.0 if has_words else 0.5, stream, awaited, real_time=True)
         source.open()
         with source:
             Player(session, options, status, [meter]).play(source.arrivals())

@@ -37,6 +37,7 @@ from edge_msa_runtime.cli.playing import (
 )
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.output_paths import FILE, check_distinct_outputs, check_output
+from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import Manifest
@@ -113,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
         source, thumbnails = _open_input(options, session, stack)
         has_words = source.has_words
         hold = WORD_DELAY if has_words else PICTURE_DELAY
-        play_options = media_play_options(options, session, speed=0.0, hold=hold, words=has_words)
+        play_options = media_play_options(options, session, speed=0.0, hold=hold, words=has_words, real_time=True)
         header = {
             **describe_session(options, session, play_options),
             "source": " and ".join(source.device_names),
@@ -135,6 +136,7 @@ def run(options: argparse.Namespace) -> None:
         summary = {
             **header,
             **status.to_json(),
+            "overdue": status.overdue,
             "devices": {name: report.to_json() for name, report in source.reports.items()},
             "word_delay_ms": source.word_delay.to_json(),
             **outcome.to_json(),
@@ -144,6 +146,8 @@ def run(options: argparse.Namespace) -> None:
         outcome = finish_log(log, summary, outcome)
     print_notes(source.notes)
     lines = list(source.describe())
+    if status.overdue:
+        lines.append(f"  {format_count(status.overdue, 'prediction')} left out to keep up")
     if options.page is not None and status.predictions:
         write_media_page(
             Path(options.page),

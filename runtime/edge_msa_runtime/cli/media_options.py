@@ -83,7 +83,13 @@ def check_media_options(options: argparse.Namespace) -> None:
 
 
 def media_play_options(
-    options: argparse.Namespace, session: Session, *, speed: float, hold: float, words: bool = False
+    options: argparse.Namespace,
+    session: Session,
+    *,
+    speed: float,
+    hold: float,
+    words: bool = False,
+    real_time: bool = False,
 ) -> PlayOptions:
     """Return how the stream is played. With `words`, the end of an utterance waits for them, at most for `hold`."""
     from edge_msa_runtime.replay.player import PlayOptions
@@ -105,7 +111,7 @@ def media_play_options(
         "truncate": options.truncate,
         "context": not options.no_context,
     }
-    return PlayOptions(options.every, speed, hold, stream, ("language",) if words else ())
+    return PlayOptions(options.every, speed, hold, stream, ("language",) if words else (), real_time)
 
 
 def write_media_page(

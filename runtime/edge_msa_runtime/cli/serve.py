@@ -159,7 +159,9 @@ def _create_service(options: argparse.Namespace, session: Session) -> Service:
     limits = Limits(clients=options.max_streams, media_bytes=options.max_upload * MEGABYTE)
     has_words = options.asr is not None
     fields: dict[str, Any] = {
-        "play_options": media_play_options(options, session, speed=0.0, hold=WORD_DELAY, words=has_words),
+        "play_options": media_play_options(
+            options, session, speed=0.0, hold=WORD_DELAY, words=has_words, real_time=True
+        ),
         "typed_hold": PICTURE_DELAY,
         "pause": options.pause,
         "longest": options.longest,

@@ -93,6 +93,7 @@ class Painter:
         self._moments = sorted(history.moments, key=lambda moment: moment.time)
         self._times = [moment.time for moment in self._moments]
         self._words = sorted(history.words, key=lambda word: word.start or 0.0)
+        self._starts = [word.start or 0.0 for word in self._words]
         self._ends = [moment.time for moment in self._moments if moment.is_final]
         self._names = [name for name in MODALITIES if name in header["modalities"]]
         task = header["task"]
@@ -129,7 +130,8 @@ class Painter:
         """Return the words of the utterance up to a time."""
         ended = bisect.bisect_right(self._ends, time)
         since = max(self._ends[ended - 1] if ended else 0.0, time - _SHOWN_SECONDS)
-        return " ".join(word.text for word in self._words if since <= (word.start or 0.0) <= time)
+        shown = slice(bisect.bisect_left(self._starts, since), bisect.bisect_right(self._starts, time))
+        return " ".join(word.text for word in self._words[shown])
 
     def _draw_score(self, draw: Any, moment: Moment | None, box: tuple[float, float, float, float], unit: int) -> None:
         left, top, right, bottom = box

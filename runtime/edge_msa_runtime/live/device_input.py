@@ -1,7 +1,8 @@
 """A microphone and a camera as the arrivals of a stream, in real time.
 
 A thread per device computes frames, and another one recognizes words, so that a slow recognizer delays no frame. Sound
-is never dropped between these threads. Pictures are: a camera delivers the newest one.
+is never dropped between these threads: it waits in memory for a slow recognizer, 4 MB per minute. Pictures are dropped:
+a camera delivers the newest one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 from edge_msa_runtime.errors import CaptureError, EdgeMsaError
 from edge_msa_runtime.live.converter import Converter, word_items
 from edge_msa_runtime.live.word_sources import join_all
+from edge_msa_runtime.media.signals import SAMPLE_RATE
 from edge_msa_runtime.replay.items import BOUND, TIME, Control, Item
 from edge_msa_runtime.replay.percentiles import Percentiles
 from edge_msa_runtime.replay.scenarios import Arrival
@@ -35,6 +37,11 @@ _SILENT_SECONDS = 1.0
 _PATIENCE = 5.0
 """A device that delivers nothing for so long, in seconds, has disappeared."""
 _JOIN_SECONDS = 5.0
+_PIECE = 15.0
+"""Sound that is recognized at once, in seconds. With the sound before it, it fits into one window of Whisper, so that
+the memory of a recognizer does not depend on how late it is."""
+_LATE_SECONDS = 30.0
+"""A recognizer that is so late is reported."""
 
 
 @dataclasses.dataclass
@@ -126,7 +133,9 @@ class DeviceInput:
         self._sounds: queue.Queue[Sound | None] = queue.Queue()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._sound_until = self._recognized_until = 0.0
+        self._sound_until = 0.0
+        self._sent = self._recognized = 0  # samples
+        self._is_late = False
         self.word_delay = Percentiles()
 
     def __enter__(self) -> DeviceInput:  # noqa: PYI034 - typing.Self needs Python 3.11
@@ -180,7 +189,7 @@ class DeviceInput:
     @property
     def waiting_seconds(self) -> float:
         """Seconds of sound that the recognizer has not processed; 0 without one."""
-        return max(0.0, self._sound_until - self._recognized_until) if self.has_words else 0.0
+        return (self._sent - self._recognized) / SAMPLE_RATE
 
     @property
     def reports(self) -> dict[str, DeviceReport]:
@@ -229,20 +238,28 @@ class DeviceInput:
         while self._is_open() or not self._arrived.empty():
             if self._seconds is not None and self.now >= self._seconds:
                 self._stopping.set()
-            try:
-                arrived = self._arrived.get(timeout=_HEARTBEAT)
-            except queue.Empty:
-                arrived = Control(TIME)
-            if isinstance(arrived, BaseException):
-                raise arrived
+            # All that waits arrives now: predictions that are slower than it comes must not let it pile up.
+            waiting = self._wait_for_items()
             now = self.now
-            yield Arrival(now, arrived)
+            for arrived in waiting:
+                if isinstance(arrived, BaseException):
+                    raise arrived
+                yield Arrival(now, arrived)
             if now - self._sound_until > _SILENT_SECONDS:
                 for end in self._converter.pass_time(now - _SILENT_SECONDS):
                     yield Arrival(now, end)
         now = self.now
         for item in self._converter.end(now):
             yield Arrival(now, item)
+
+    def _wait_for_items(self) -> list[Item | BaseException]:
+        """Return all items that wait, or a heartbeat if none comes."""
+        try:
+            waiting = [self._arrived.get(timeout=_HEARTBEAT)]
+        except queue.Empty:
+            return [Control(TIME)]
+        waiting += [self._arrived.get_nowait() for _ in range(self._arrived.qsize())]
+        return waiting
 
     def _is_open(self) -> bool:
         if self._until_closed:
@@ -317,8 +334,20 @@ class DeviceInput:
     def _take_sound(self, sound: Sound) -> Sequence[Item]:
         self._sound_until = sound.end
         if self.has_words:
+            self._sent += len(sound.samples)
             self._sounds.put(sound)
+            self._report_lateness()
         return self._converter.convert_sound(sound)
+
+    def _report_lateness(self) -> None:
+        """Say once that the recognizer is late, and again if it has caught up in between."""
+        late = self.waiting_seconds
+        if late >= _LATE_SECONDS and not self._is_late:
+            self._notice(
+                f"The recognizer is {late:.0f} s late, too late for predictions. The sound is not dropped: it waits "
+                "in memory, 4 MB per minute. Choose a smaller model."
+            )
+        self._is_late = late >= (_LATE_SECONDS / 2 if self._is_late else _LATE_SECONDS)
 
     def _take_picture(self, picture: Picture) -> Sequence[Item]:
         items = self._converter.convert_picture(picture)
@@ -331,14 +360,18 @@ class DeviceInput:
         assert words is not None  # noqa: S101 - the thread runs only with words
         has_ended = False
         while not has_ended:
-            waiting = [self._sounds.get()]
-            with contextlib.suppress(queue.Empty):  # a recognizer that is late catches up with one long sound
-                while waiting[-1] is not None:
-                    waiting.append(self._sounds.get_nowait())
-            has_ended = waiting[-1] is None
-            for sound in join_all([sound for sound in waiting if sound is not None]):
+            newest, waiting, count = self._sounds.get(), [], 0
+            with contextlib.suppress(queue.Empty):  # a recognizer that is late catches up with long sounds
+                while newest is not None:
+                    waiting.append(newest)
+                    count += len(newest.samples)
+                    if count >= _PIECE * SAMPLE_RATE:
+                        break
+                    newest = self._sounds.get_nowait()
+            has_ended = newest is None
+            for sound in join_all(waiting):
                 self._send(words.push(sound))
-                self._recognized_until = sound.end
+                self._recognized += len(sound.samples)
                 self._arrived.put(Control(BOUND, words.known_until(sound.end), "language"))
         self._send(words.finish())
 

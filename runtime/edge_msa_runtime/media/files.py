@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 from edge_msa_runtime.errors import MediaError, UsageError, first_line
-from edge_msa_runtime.media.pictures import PictureClock, upright_pixels
+from edge_msa_runtime.media.pictures import MAX_PIXELS, PictureClock, upright_pixels
 from edge_msa_runtime.media.resampling import Resampler, average_channels
 from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
 from edge_msa_runtime.vendor_packages import import_package
@@ -40,6 +40,8 @@ _SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "wav"}
 _PREROLL = 1.0
 # A difference in seconds between the time of sound and the number of samples before it that is a gap.
 _GAP = 0.05
+# A lower rate than this holds no speech, and would need thousands of times its memory at 16 kHz.
+_LOWEST_RATE = 1_000
 # A jump of the times of a file that is no gap: a clock that was set, or a damaged time.
 _CLOCK_JUMP = 3600.0
 # A sound that starts so much earlier than the end of the sound before it is a restart of the clock.
@@ -169,7 +171,15 @@ class MediaFile:
         av = import_package("av")
         still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
         videos = [stream for stream in container.streams if stream.type == "video" and not stream.disposition & still]
-        return self._choose("pictures", videos)
+        index = self._choose("pictures", videos)
+        if index is not None:
+            context = container.streams[index].codec_context
+            if context.width * context.height > MAX_PIXELS:
+                self._first_notes.append(
+                    f"pictures left out: {context.width} x {context.height} are more than {MAX_PIXELS} pixels"
+                )
+                return None
+        return index
 
     def _choose(self, name: str, streams: list[Any]) -> int | None:
         """Return the index of the stream that players would choose: the default one, or else the first."""
@@ -211,6 +221,8 @@ class MediaFile:
                 container = self._seek(container, origin)
             stream = container.streams[index]
             _discard_others(container, stream)
+            if name == "pictures":  # a video may state another size later; the decoder then refuses it
+                stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             for frame in self._frames(container, stream, name):
                 time = None if frame.pts is None else float(frame.pts * frame.time_base) - origin
                 if time is not None:
@@ -322,7 +334,10 @@ class _Aligned:
         for raw_time, frame, _ in self._decoded:
             rate = int(frame.sample_rate)
             samples = average_channels(frame)
-            if rate <= 0 or not len(samples):
+            if not len(samples):
+                continue
+            if rate < _LOWEST_RATE:
+                self._note(f"sound of {rate} samples per second left out: {_LOWEST_RATE} are needed")
                 continue
             time = self._corrected(raw_time)
             expected = self._expected

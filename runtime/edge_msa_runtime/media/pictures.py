@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 # Containers round times, often to milliseconds.
 _ROUNDING = 1e-3
+MAX_PIXELS = 8192 * 4608
+"""Largest width times height of a picture of a file: larger than any camera takes, and 113 MB once decoded."""
 # Pixels are made square only if they are far from it: a difference of 1 % changes no face.
 _SQUARE = 0.01
+# A wider or narrower pixel than this is an error in the file, and not used.
+_MOST_STRETCHED = 4.0
 
 
 class PictureClock:
@@ -48,7 +52,7 @@ def upright_pixels(frame: Any, pixel_shape: float = 1.0) -> NDArray[np.uint8]:
         pixel_shape: width of a pixel divided by its height. Other pictures than those with square pixels are widened.
     """
     width = frame.width
-    if pixel_shape > 0 and abs(pixel_shape - 1) > _SQUARE:
+    if abs(pixel_shape - 1) > _SQUARE and 1 / _MOST_STRETCHED <= pixel_shape <= _MOST_STRETCHED:
         width = max(2, round(width * pixel_shape))
     pixels = frame.reformat(width=width, format="rgb24").to_ndarray()
     quarter_turns = round(frame.rotation / 90) % 4

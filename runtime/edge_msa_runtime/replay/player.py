@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COUNTERS_EVERY = 10.0
 """Seconds of stream time between two reports of the counters."""
+_LATE_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,8 @@ class PlayOptions:
         stream: arguments of `Session.create_stream`.
         awaited: the modalities that it waits for: once a bound of each says that nothing of the utterance will come, it
             ends before the hold has passed. Empty: it always waits.
+        real_time: whether predictions are left out that are late by more than `every`, and by more than 0.5 s. Without,
+            predictions that take longer than `every` would be later and later.
     """
 
     every: float = 0.5
@@ -41,6 +44,7 @@ class PlayOptions:
     hold: float = 0.0
     stream: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     awaited: tuple[str, ...] = ()
+    real_time: bool = False
 
 
 class Player:
@@ -120,6 +124,9 @@ class Player:
             self._pass(due)
             if due == end:
                 self._end(self._ends.popleft()[1])
+            elif self._options.real_time and due < moment - max(self._options.every, _LATE_SECONDS):
+                self._next_tick = self._tick_after(due)
+                self._status.overdue += 1
             else:
                 self._next_tick = self._tick_after(due)
                 # While the end of an utterance is held, predictions are of that end.

@@ -68,6 +68,7 @@ class Status(Observer):
         subsets: number of predictions by subset.
         finals: number of utterances that ended with a prediction.
         skipped: number of moments without anything to predict from.
+        overdue: number of predictions that were left out because the device was too slow.
         events: number of events by kind and modality.
         errors: number of errors of the input.
         first_errors: the first ones, with their origin.
@@ -85,7 +86,7 @@ class Status(Observer):
         self.seconds = 0.0
         self.subsets: Counter[str] = collections.Counter()
         self.finals = 0
-        self.skipped = 0
+        self.skipped = self.overdue = 0
         self.events: Counter[tuple[str, str]] = collections.Counter()
         self.errors = 0
         self.first_errors: list[tuple[str, str]] = []

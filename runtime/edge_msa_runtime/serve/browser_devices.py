@@ -210,6 +210,7 @@ def decode_jpeg(jpeg: bytes, max_pixels: int) -> NDArray[np.uint8]:
         raise ValueError(f"it must have at most {max_pixels} pixels, got {width} x {height}")
     context = av.CodecContext.create("mjpeg", "r")  # a new one, so that a damaged picture cannot change the next
     context.thread_count = 1
+    context.options = {"max_pixels": str(max_pixels)}  # a second header may state another size
     try:
         frames = context.decode(av.Packet(jpeg))
     except av.FFmpegError:

@@ -26,6 +26,7 @@ class Limits:
         messages: typed words and commands of a live stream per second.
         body_seconds: time in which a request must arrive.
         sound_seconds: sound that may wait to be processed. The browser waits to send more.
+        unrecognized_seconds: sound that may wait to be recognized, 64 kB per second. Then the live stream ends.
         pictures: pictures that may wait to be processed. Older ones are dropped.
     """
 
@@ -43,4 +44,5 @@ class Limits:
     messages: int = 50
     body_seconds: float = 120.0
     sound_seconds: float = 5.0
+    unrecognized_seconds: float = 300.0
     pictures: int = 2

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.serve.guard import explain
-from edge_msa_runtime.serve.live_stream import LiveStream
+from edge_msa_runtime.serve.live_stream import LiveStream, TooLateError
 from edge_msa_runtime.serve.wire import Start, parse_control, parse_media
 from edge_msa_runtime.wording import format_count
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _POLICY, _INTERNAL, _TRY_LATER = 1008, 1011, 1013
 _JOIN_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
+"""Time in which a browser must take the last message."""
 _MAX_OUTGOING = 200
 """Messages that wait for a browser that does not read. Then the stream ends."""
 
@@ -74,6 +76,7 @@ class _Conversation:
         self._socket = socket
         self._outgoing: asyncio.Queue[str | None] = asyncio.Queue()
         self._problem: tuple[int, str] | None = None
+        self._is_full = asyncio.Event()
 
     async def run(self) -> None:
         """Talk until one side ends."""
@@ -131,15 +134,16 @@ class _Conversation:
         thread.start()
         sender = asyncio.ensure_future(self._send_all())
         receiver = asyncio.ensure_future(self._receive_all(stream, start))
+        full = asyncio.ensure_future(self._is_full.wait())  # the sender waits for the browser then
         try:
-            done, _ = await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({sender, receiver, full}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
             closed = loop.run_in_executor(None, _end_thread, stream, thread)  # also if this task is canceled
-            for task in (sender, receiver):
+            for task in (sender, receiver, full):
                 task.cancel()
-            await asyncio.gather(sender, receiver, closed, return_exceptions=True)
+            await asyncio.gather(sender, receiver, full, closed, return_exceptions=True)
         if self._problem is not None:
             raise _StreamEndedError(*self._problem)
 
@@ -161,7 +165,7 @@ class _Conversation:
     def _queue(self, value: Mapping[str, Any]) -> None:
         if self._outgoing.qsize() >= _MAX_OUTGOING:
             self._problem = (_POLICY, "The browser does not read its messages. Connect again.")
-            self._outgoing.put_nowait(None)
+            self._is_full.set()
             return
         self._outgoing.put_nowait(json.dumps(value, separators=(",", ":")))
 
@@ -190,6 +194,8 @@ class _Conversation:
                     stream.push(parse_control(_text(message)))
             except ValueError as error:
                 raise _StreamEndedError(_POLICY, f"The message cannot be used: {error}.") from None
+            except TooLateError as error:
+                raise _StreamEndedError(_TRY_LATER, str(error)) from None
             while stream.waiting_seconds > limits.sound_seconds:  # noqa: ASYNC110 - of a thread
                 # Nothing more is read meanwhile, so the browser waits.
                 await asyncio.sleep(0.02)
@@ -211,8 +217,11 @@ async def _refuse(socket: WebSocket, code: int, message: str) -> None:
     """Say why the stream ends, and close it."""
     from starlette.websockets import WebSocketDisconnect
 
-    try:
+    async def send() -> None:
         await socket.send_text(json.dumps({"type": "error", "message": message}))
         await socket.close(code)
-    except (WebSocketDisconnect, RuntimeError):  # the browser has left
+
+    try:
+        await asyncio.wait_for(send(), _CLOSE_SECONDS)
+    except (WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):  # the browser has left, or does not read
         return

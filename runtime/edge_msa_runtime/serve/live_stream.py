@@ -29,6 +29,10 @@ _SHOWN_EVENTS = ("absent", "returned", "expired", "refused")
 """Events that the page shows. Others are in the counters."""
 
 
+class TooLateError(Exception):
+    """The server is too slow for a live stream. The text is one line."""
+
+
 class LiveStream:
     """Turns what a browser sends into predictions.
 
@@ -67,6 +71,7 @@ class LiveStream:
 
         Raises:
             ValueError: it was not announced at the start.
+            TooLateError: too much sound waits for the recognizer.
         """
         if isinstance(received, Start):
             raise ValueError("the stream has started already")  # noqa: TRY004
@@ -76,6 +81,11 @@ class LiveStream:
             self._microphone.push(received)
             if self._microphone.seconds > self._input.now + _AHEAD_SECONDS:
                 raise ValueError("sound must not come faster than it is recorded")
+            if self._input.waiting_seconds > self._limits.unrecognized_seconds:
+                raise TooLateError(
+                    f"The recognizer is {self._limits.unrecognized_seconds:g} s late. Close other live streams, or "
+                    "start the server with a smaller model."
+                )
         elif isinstance(received, RawPicture):
             if self._camera is None:
                 raise ValueError("pictures were not announced at the start")

@@ -97,11 +97,10 @@ class Uploads:
             end=limit + 1.0,
         ) as media:
             if media.duration is not None and media.duration > limit:
-                raise UsageError(
-                    f"A file must have at most {limit:g} s, got {media.duration:.1f} s. Cut it into utterances, or use "
-                    "edge-msa-run watch."
-                )
+                raise _too_long(limit, f"{media.duration:.1f} s")
             for signal in media:
+                if signal.time > limit:  # the file does not state its length, or states another one
+                    raise _too_long(limit, "more")
                 is_sound = isinstance(signal, Sound)
                 name = "audio" if is_sound else "vision"
                 if name in front_ends:
@@ -130,6 +129,12 @@ class Uploads:
                 "notes": notes,
             },
         }
+
+
+def _too_long(limit: float, got: str) -> UsageError:
+    return UsageError(
+        f"A file must have at most {limit:g} s, got {got}. Cut it into utterances, or use edge-msa-run watch."
+    )
 
 
 def _join(pieces: list[TimedFrames]) -> tuple[NDArray[Any], NDArray[Any] | None]:

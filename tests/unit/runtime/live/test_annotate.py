@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from edge_msa_runtime.errors import PackageImportError, UsageError
 from edge_msa_runtime.live.annotate import Painter, check_annotated, write_annotated
 from edge_msa_runtime.live.history import History
+from edge_msa_runtime.text.words import Word
 from tests.media_files import tone, write_media
 from tests.unit.runtime.live.histories import HEADER, make_history
 
@@ -97,3 +99,14 @@ def test_a_missing_pillow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_module_imports_no_package() -> None:
     code = "import sys, edge_msa_runtime.live.annotate; sys.exit('av' in sys.modules or 'PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_words_of_a_long_talk_are_found_quickly() -> None:
+    history = History()
+    history.words = [Word(str(index), index * 0.4, index * 0.4 + 0.3) for index in range(30_000)]
+    painter = Painter(history, HEADER)
+    assert painter.words(8000.0).split() == [str(index) for index in range(19_985, 20_001)]
+    started = time.perf_counter()
+    for _ in range(1000):
+        painter.words(8000.0)
+    assert time.perf_counter() - started < 1

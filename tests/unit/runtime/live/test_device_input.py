@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any, Iterator
@@ -13,9 +14,9 @@ from edge_msa_runtime.live.device_input import DeviceInput
 from edge_msa_runtime.live.history import History
 from edge_msa_runtime.live.utterances import UtteranceEnds
 from edge_msa_runtime.live.word_sources import RecognizedWords
-from edge_msa_runtime.media.signals import Picture, Sound
+from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
 from edge_msa_runtime.replay.player import Player, PlayOptions
-from edge_msa_runtime.replay.status import Status
+from edge_msa_runtime.replay.status import Observer, Status
 from edge_msa_runtime.text.words import Word
 from tests.unit.runtime.live.stand_ins import (
     AudioStandIn,
@@ -146,6 +147,64 @@ def test_a_slow_front_end_delays_no_sound(session: Session) -> None:
     assert status.counters["audio"].used == 100
     in_time = [moment for moment in history.moments if "a" in moment.subset and moment.time <= 1]
     assert len(in_time) >= 8
+
+
+def test_a_recognizer_that_is_late_gets_pieces_of_bounded_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    notices: list[str] = []
+    pieces: list[float] = []
+    release = threading.Event()
+
+    class Slow(ListenerStandIn):
+        def push(self, sound: Sound) -> list[Word]:
+            release.wait(5)
+            pieces.append(len(sound.samples) / SAMPLE_RATE)
+            return super().push(sound)
+
+    monkeypatch.setattr("edge_msa_runtime.live.device_input._LATE_SECONDS", 2.0)
+    monkeypatch.setattr("edge_msa_runtime.live.device_input._PIECE", 1.0)
+    source = make_input(RecognizedWords(Slow([])), notice=notices.append)
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(4.0), origin - 10))
+    with source:
+        source.open()
+        while source.reports["microphone"].received < 40:
+            time.sleep(0.01)
+        waiting = source.waiting_seconds
+        release.set()
+        list(source.arrivals())
+    assert waiting == pytest.approx(4.0)
+    assert source.waiting_seconds == 0
+    assert sum(pieces) == pytest.approx(4.0)
+    assert max(pieces) <= 1.01
+    assert [line.partition(",")[0] for line in notices] == ["The recognizer is 2 s late"]
+
+
+def test_sound_after_a_long_gap_is_not_late() -> None:
+    source = make_input(RecognizedWords(ListenerStandIn([])))
+    sounds = [item._replace(time=item.time + 500) for item in make_sounds(0.2)]
+    source.add_microphone(lambda origin: DeviceStandIn("mic", sounds, origin - 1000))
+    with source:
+        source.open()
+        list(source.arrivals())
+    assert source.waiting_seconds == 0
+
+
+@pytest.mark.slow
+def test_slow_predictions_do_not_let_items_pile_up(session: Session) -> None:
+    class Slow(Observer):
+        def on_prediction(self, made: Any) -> None:
+            del made
+            time.sleep(0.3)
+
+    source = make_input(seconds=2.0)
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(20, [(0.0, 20.0)]), origin))
+    source.open()
+    status = Status()
+    options = PlayOptions(every=0.1, stream={"bad_frames": "drop"}, real_time=True)
+    started = time.monotonic()
+    with source:
+        Player(session, options, status, [Slow()]).play(source.arrivals())
+    assert status.overdue
+    assert time.monotonic() - started < 8
 
 
 @pytest.mark.slow

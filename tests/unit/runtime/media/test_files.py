@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import wave
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -277,6 +278,33 @@ def test_the_content_decides_what_a_file_is(tmp_path: Path) -> None:
     path = write_media(tmp_path / "x.wav", sound=tone(1), codec="pcm_s16le")
     assert len(samples(open_media(path.rename(tmp_path / "x.mp4")))) == SAMPLE_RATE
     assert len(samples(open_media((tmp_path / "x.mp4").rename(tmp_path / "http:x.mkv")))) == SAMPLE_RATE
+
+
+def test_a_video_of_too_many_pixels_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_media(tmp_path / "x.mkv", sound=tone(1), pictures=gray_pictures(3))
+    monkeypatch.setattr("edge_msa_runtime.media.files.MAX_PIXELS", 1000)
+    with open_media(path) as file:
+        assert not pictures(file)
+    assert not file.has_pictures
+    assert file.notes == ("pictures left out: 64 x 48 are more than 1000 pixels",)
+
+
+def test_a_video_that_grows_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_media(tmp_path / "x.mkv", sound=tone(1), pictures=gray_pictures(3))
+    file = open_media(path)
+    monkeypatch.setattr("edge_msa_runtime.media.files.MAX_PIXELS", 1000)  # as if it had become larger
+    assert not pictures(file)
+
+
+def test_sound_of_a_few_samples_per_second_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(1)
+        file.writeframes(bytes(range(200)))
+    with pytest.raises(MediaError, match="sound of 1 samples per second left out: 1000 are needed"):
+        list(open_media(path))
 
 
 def test_empty_missing_and_odd_files_get_one_line(tmp_path: Path) -> None:

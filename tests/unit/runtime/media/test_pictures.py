@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from edge_msa_runtime.media.pictures import PictureClock
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_msa_runtime.media.pictures import PictureClock, upright_pixels
 
 
 def choose(rate: float | None, times: list[float]) -> list[float]:
@@ -17,3 +23,14 @@ def test_a_slow_camera_gives_every_picture_and_a_fast_one_the_first_of_each_tick
 
 def test_after_a_pause_missed_ticks_give_one_picture() -> None:
     assert choose(10, [0, 5, 5.01, 5.1]) == [0, 5, 5.1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "width"), [(1.0, 64), (1.009, 64), (1.5, 96), (0.5, 32), (5.0, 64), (1e-5, 64), (65535.0, 64)]
+)
+def test_pixels_are_made_square_unless_their_shape_is_impossible(shape: float, width: int) -> None:
+    def reformat(width: int, **_: Any) -> Any:
+        return SimpleNamespace(to_ndarray=lambda: np.zeros((48, width, 3), np.uint8))
+
+    frame = SimpleNamespace(width=64, rotation=0, reformat=reformat)
+    assert upright_pixels(frame, shape).shape == (48, width, 3)

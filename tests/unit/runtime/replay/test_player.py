@@ -232,6 +232,16 @@ def test_frames_that_arrive_before_their_times_count_from_then_on(session: Sessi
     assert made.prediction.score == pytest.approx(session.predict(audio=frames("audio", 10)).score, abs=1e-5)
 
 
+def test_in_real_time_late_predictions_are_left_out(session: Session, frames: Callable[..., Any]) -> None:
+    items = [*chunks(frames, "audio"), Control("time", 4.0)]
+    every, _ = play(session, items, every=0.5)
+    status, recorder = play(session, items, every=0.5, real_time=True)
+    assert every.overdue == 0
+    assert status.overdue > 0
+    assert status.overdue + status.predictions + status.skipped == every.predictions + every.skipped
+    assert [made.at for made in recorder.made] == sorted(made.at for made in recorder.made)
+
+
 def test_messages_before_the_first_frame_do_nothing(session: Session) -> None:
     status, recorder = play(session, [Control("predict"), Control("end_utterance"), Control("reset")])
     assert (recorder.made, recorder.errors, status.skipped) == ([], [], 2)

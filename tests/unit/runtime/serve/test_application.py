@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.serve import application as module
+from tests.media_files import tone, write_media
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime.fake_bundles import random_frames, reference_prediction
 from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES
@@ -231,6 +232,9 @@ def test_long_and_large_files_are_refused(make_client: Callable[..., Any], tmp_p
     long = make_client(media_seconds=1.0).post("/predict", content=body, headers=headers)
     assert long.status_code == 422
     assert long.json()["error"].startswith("A file must have at most 1 s, got 2.0 s.")
+    unstated = write_media(tmp_path / "unstated.mkv", sound=tone(2), options={"live": "1"}).read_bytes()
+    longer = make_client(media_seconds=1.0).post("/predict", content=unstated, headers=headers)
+    assert longer.json()["error"].startswith("A file must have at most 1 s, got more.")
     large = make_client(media_bytes=1000).post("/predict", content=iter([body]), headers=headers)
     assert large.status_code == 413
 

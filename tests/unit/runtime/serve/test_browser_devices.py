@@ -106,6 +106,15 @@ def test_a_picture_that_claims_to_be_huge_is_not_decoded(encode_jpeg: Callable[.
         decode_jpeg(bytes(jpeg), 1_000_000)
 
 
+def test_a_second_header_cannot_make_a_picture_huge(encode_jpeg: Callable[..., bytes]) -> None:
+    jpeg = encode_jpeg()
+    start = jpeg.index(b"\xff\xc0")
+    header = jpeg[start : start + 19]
+    huge = header[:5] + struct.pack(">HH", 4_000, 4_000) + header[9:]
+    with pytest.raises(ValueError, match="it cannot be decoded"):
+        decode_jpeg(jpeg[:start] + header + huge + jpeg[start + 19 :], 1_000_000)
+
+
 @pytest.mark.parametrize(
     "jpeg", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00\x00" * 3, b"\xff\xd8\xff\xff\xff\xff", b"x" * 99]
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 import time
@@ -260,6 +261,54 @@ def test_a_failing_backend_ends_the_stream_in_one_line(
     with TestClient(application).websocket_connect(ADDRESS) as socket:
         socket.send_json(START)
         assert closing(socket) == ("The server failed. Its terminal says why.", 1011)
+
+
+def test_a_recognizer_that_is_too_late_ends_the_stream(
+    make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_msa_runtime.live.device_input import DeviceInput
+
+    monkeypatch.setattr(DeviceInput, "waiting_seconds", 301.0)
+    with make_client(text=True, words=True).websocket_connect(ADDRESS) as socket:
+        socket.send_json({**START, "words": "recognized"})
+        socket.send_bytes(sound(0.0, 0.1))
+        message, code = closing(socket)
+    assert message.startswith("The recognizer is 300 s late. Close other live streams")
+    assert code == 1013
+
+
+def test_a_browser_that_reads_nothing_frees_its_place(
+    make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Socket:
+        """Takes the first message, and then no other one."""
+
+        def __init__(self) -> None:
+            self._sent = 0
+            self._received = [{"type": "websocket.receive", "text": json.dumps(START)}]
+
+        async def accept(self) -> None:
+            return
+
+        async def receive(self) -> Any:
+            if not self._received:
+                await asyncio.sleep(60)
+            return self._received.pop()
+
+        async def send_text(self, text: str) -> None:
+            del text
+            self._sent += 1
+            if self._sent > 1:
+                await asyncio.sleep(60)
+
+        async def close(self, code: int) -> None:
+            del code
+
+    monkeypatch.setattr("edge_msa_runtime.serve.live_socket._MAX_OUTGOING", 0)
+    monkeypatch.setattr("edge_msa_runtime.serve.live_socket._CLOSE_SECONDS", 0.05)
+    streams = LiveStreams(make_service())
+    asyncio.run(asyncio.wait_for(streams.serve(Socket()), 10))  # type: ignore[arg-type]
+    assert streams.count == 0
 
 
 def test_a_stream_that_cannot_be_used_frees_its_place(make_service: Callable[..., Any]) -> None:
