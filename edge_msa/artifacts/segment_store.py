@@ -55,10 +55,6 @@ class ResultStore:
         except Exception:  # noqa: BLE001 - how a damaged file fails depends on the damage
             return None
 
-    def has(self, key: str) -> bool:
-        """Return whether there is a result. It may be damaged."""
-        return self._path(key).is_file()
-
     def save(self, key: str, content: bytes) -> None:
         """Keep a result.
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from edge_msa.data.extraction.settings import Settings, check_versions, digest_file
 from edge_msa.errors import BackendUnavailableError, EdgeMsaError
 from edge_msa_runtime.errors import first_line
-from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
+from edge_msa_runtime.media.frame_grid import FrameGrid, join_samples
+from edge_msa_runtime.media.signals import Picture, Sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_msa_runtime.front_ends import FrontEnd, TimedFrames
+    from edge_msa_runtime.front_ends import FrontEnd
 
 _SHORT = 0.5
 """Seconds that do not matter where a file or segment ends."""
@@ -247,7 +248,7 @@ class _Computation:
     def __init__(self, job: Job, tools: Tools) -> None:
         self._job, self._tools = job, tools
         self._grids = {name: FrameGrid(front_end.period) for name, front_end in tools.front_ends.items()}
-        self._samples: list[NDArray[np.float32]] = []
+        self._sounds: list[Sound] = []
         self._reached = self._loudest = 0.0
 
     def add_sound(self, sound: Sound) -> None:
@@ -255,9 +256,8 @@ class _Computation:
         self._loudest = max(self._loudest, float(np.abs(sound.samples).max(initial=0)))
         if self._tools.audio is not None:
             self._grids["audio"].add(self._tools.audio.push(sound))
-        if self._job.recognize:  # silence for what is missing before the sound: words keep their times
-            missing = round(sound.time * SAMPLE_RATE) - sum(map(len, self._samples))
-            self._samples += [np.zeros(max(missing, 0), np.float32), sound.samples]
+        if self._job.recognize:
+            self._sounds.append(sound)
 
     def add_picture(self, picture: Picture) -> None:
         self._reached = max(self._reached, picture.time)
@@ -313,50 +313,5 @@ class _Computation:
             return None
         if not self._loudest:
             return ""
-        words = self._tools.recognizer.transcribe(np.concatenate(self._samples))
+        words = self._tools.recognizer.transcribe(join_samples(self._sounds))
         return " ".join(word.text.strip() for word in words if word.text.strip())
-
-
-class FrameGrid:
-    """Puts frames at even times, from the time of the first one. Times without a frame are masked."""
-
-    def __init__(self, period: float) -> None:
-        """Start with nothing.
-
-        Args:
-            period: Seconds between two frames.
-        """
-        self._period = period
-        self._start: float | None = None
-        self._rows: list[int] = []
-        self._frames: list[NDArray[np.float32]] = []
-        self._valid: list[NDArray[np.bool_]] = []
-
-    @property
-    def count(self) -> int:
-        """Number of frames that were added."""
-        return len(self._rows)
-
-    def add(self, timed: TimedFrames) -> None:
-        """Add consecutive frames. Frames come in the order of their times."""
-        count = len(timed.frames)
-        if not count:
-            return
-        if self._start is None:
-            self._start = math.floor(timed.time / self._period + 1e-3) * self._period
-        first = math.floor((timed.time - self._start) / self._period + 1e-3)
-        first = max(first, self._rows[-1] + 1) if self._rows else first
-        self._rows += range(first, first + count)
-        frames = np.asarray(timed.frames, np.float32)
-        valid = np.ones(count, np.bool_) if timed.valid is None else np.asarray(timed.valid, np.bool_)
-        self._frames.append(np.where(valid[:, None], frames, np.float32(0)))
-        self._valid.append(valid)
-
-    def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return frames (T, d) and mask (T,)."""
-        values = np.concatenate(self._frames)
-        frames = np.zeros((self._rows[-1] + 1, values.shape[1]), np.float32)
-        valid = np.zeros(len(frames), np.bool_)
-        frames[self._rows] = values
-        valid[self._rows] = np.concatenate(self._valid)
-        return frames, valid

@@ -6,18 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.media.frame_grid import FrameGrid, join_samples
 from edge_msa_runtime.media.signals import Sound
 from edge_msa_runtime.serve.bodies import read_chunks
 from edge_msa_runtime.serve.guard import RefusedError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from starlette.requests import Request
 
-    from edge_msa_runtime.front_ends import TimedFrames
     from edge_msa_runtime.serve.service import Service
 
 _NO_MEDIA = (
@@ -87,8 +84,8 @@ class Uploads:
         front_ends = {front_end.modality: front_end for front_end in (opened.audio, opened.vision) if front_end}
         takes_text = session.manifest.language is not None
         recognizer = service.recognizer if takes_text and text is None else None
-        collected: dict[str, list[TimedFrames]] = {name: [] for name in front_ends}
-        samples: list[NDArray[np.float32]] = []
+        grids = {name: FrameGrid(front_end.period) for name, front_end in front_ends.items()}
+        sounds: list[Sound] = []
         with open_media(
             path,
             sound=service.needs_sound,
@@ -104,21 +101,21 @@ class Uploads:
                 is_sound = isinstance(signal, Sound)
                 name = "audio" if is_sound else "vision"
                 if name in front_ends:
-                    collected[name].append(front_ends[name].push(signal))
+                    grids[name].add(front_ends[name].push(signal))
                 if isinstance(signal, Sound) and recognizer is not None:
-                    samples.append(signal.samples)
+                    sounds.append(signal)
             for name, front_end in front_ends.items():
-                collected[name].append(front_end.finish())
+                grids[name].add(front_end.finish())
             notes = list(media.notes)
             duration = media.duration
         words = None
-        if recognizer is not None and samples:
-            words = recognizer.transcribe(np.concatenate(samples))
+        if recognizer is not None and sounds:
+            words = recognizer.transcribe(join_samples(sounds))
             text = " ".join(word.text for word in words)
-        inputs: dict[str, Any] = {name: _join(pieces) for name, pieces in collected.items()}
-        valid = {name: mask for name, (_, mask) in inputs.items() if mask is not None}
-        frames = {name: rows for name, (rows, _) in inputs.items() if len(rows)}
-        prediction = session.predict(text=text or None, **frames, valid={k: v for k, v in valid.items() if k in frames})
+        inputs = {name: grid.arrays() for name, grid in grids.items() if grid.count}
+        frames: dict[str, Any] = {name: rows for name, (rows, _) in inputs.items()}
+        valid = {name: mask for name, (_, mask) in inputs.items()}
+        prediction = session.predict(text=text or None, **frames, valid=valid)
         return {
             **prediction.to_json(),
             "media": {
@@ -135,15 +132,3 @@ def _too_long(limit: float, got: str) -> UsageError:
     return UsageError(
         f"A file must have at most {limit:g} s, got {got}. Cut it into utterances, or use edge-msa-run watch."
     )
-
-
-def _join(pieces: list[TimedFrames]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return all frames, and their mask if any piece has one."""
-    pieces = [piece for piece in pieces if len(piece.frames)]
-    if not pieces:
-        return np.zeros((0, 0), np.float32), None
-    frames = np.concatenate([piece.frames for piece in pieces])
-    if all(piece.valid is None for piece in pieces):
-        return frames, None
-    masks = [np.ones(len(piece.frames), np.bool_) if piece.valid is None else piece.valid for piece in pieces]
-    return frames, np.concatenate(masks)

@@ -216,6 +216,14 @@ def test_a_sound_file_is_predicted(make_client: Callable[..., Any], tmp_path: Pa
     assert given["score"] != answer["score"]
 
 
+def test_frames_and_words_after_a_gap_keep_their_times(make_client: Callable[..., Any], tmp_path: Path) -> None:
+    path = write_media(tmp_path / "gap.mkv", sound=tone(2), codec="pcm_s16le", sound_times=[0, 3])
+    client = make_client(text=True, words=True)
+    answer = client.post("/predict", content=path.read_bytes(), headers={"content-type": "video/x-matroska"}).json()
+    assert answer["media"]["frames"] == {"audio": 400}
+    assert answer["media"]["words"][-1] == ["love", 3.0, 3.5]
+
+
 @pytest.mark.parametrize("body", [b"", b"no media at all", b"RIFF\x00\x00\x00\x00WAVE", b"\x00" * 1000])
 def test_a_file_that_is_no_media_is_refused_in_one_line(make_client: Callable[..., Any], body: bytes) -> None:
     headers = {"content-type": "application/octet-stream"}

@@ -10,7 +10,6 @@ import pytest
 from edge_msa.data.extraction import segment_job
 from edge_msa.data.extraction.segment_job import (
     FACTS,
-    FrameGrid,
     Job,
     SegmentResult,
     compute_segment,
@@ -163,31 +162,3 @@ def test_files_are_hashed(tmp_path: Path) -> None:
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert hash_file(str(tmp_path / "a"), "a").value == digest
     assert hash_file(str(tmp_path / "b"), "b").reason == "b cannot be read (No such file or directory)."
-
-
-@pytest.mark.parametrize(
-    ("times", "rows"),
-    [
-        ([0.025, 0.035, 0.045], [0, 1, 2]),
-        ([0.025, 0.125, 0.1351], [0, 10, 11]),
-        ([0.0, 0.0333, 0.0667], [0, 3, 6]),
-        ([0.5, 0.5001, 0.5002], [0, 1, 2]),
-    ],
-)
-def test_frames_are_put_at_even_times(times: list[float], rows: list[int]) -> None:
-    grid = FrameGrid(0.01)
-    for number, time in enumerate(times, 1):
-        grid.add(TimedFrames(time, np.full((1, 2), number, np.float32)))
-    frames, valid = grid.arrays()
-    assert np.flatnonzero(valid).tolist() == rows
-    assert frames[rows, 0].tolist() == list(range(1, len(times) + 1))
-    assert not frames[~valid].any()
-
-
-def test_the_grid_does_not_depend_on_the_division_into_pushes() -> None:
-    times = [0.025 + 0.01 * k for k in range(1000)]
-    one, many = FrameGrid(0.01), FrameGrid(0.01)
-    one.add(TimedFrames(times[0], np.ones((1000, 1), np.float32)))
-    for time in times:
-        many.add(TimedFrames(time, np.ones((1, 1), np.float32)))
-    assert all(np.array_equal(a, b) for a, b in zip(one.arrays(), many.arrays(), strict=True))
