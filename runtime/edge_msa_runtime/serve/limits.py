@@ -24,6 +24,7 @@ class Limits:
         idle_seconds: time after which a live stream with sound or pictures ends if no message comes.
         typing_seconds: the same for a live stream of typed words.
         messages: typed words and commands of a live stream per second.
+        header_seconds: time in which the header of a request must arrive, at most.
         body_seconds: time in which a request must arrive.
         sound_seconds: sound that may wait to be processed. The browser waits to send more.
         unrecognized_seconds: sound that may wait to be recognized, 64 kB per second. Then the live stream ends.
@@ -42,6 +43,7 @@ class Limits:
     idle_seconds: float = 60.0
     typing_seconds: float = 1800.0
     messages: int = 50
+    header_seconds: float = 20.0
     body_seconds: float = 120.0
     sound_seconds: float = 5.0
     unrecognized_seconds: float = 300.0

@@ -81,7 +81,7 @@ class Server:
         config = uvicorn.Config(
             self._application,
             loop="asyncio",
-            http="h11",
+            http=_impatient_protocol(limits.header_seconds),
             lifespan="off",
             log_config=None,
             log_level="critical",
@@ -119,3 +119,29 @@ class Server:
         """Wait until the server ends, which only a signal or an error causes."""
         while self._thread.is_alive():
             self._thread.join(0.5)
+
+
+def _impatient_protocol(seconds: float) -> Any:
+    """Return uvicorn's protocol for HTTP, which closes a connection that sends no complete header for so long.
+
+    Otherwise, connections that send nothing would count as open for ever, and keep others out.
+    """
+    h11: Any = import_package("h11")
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Protocol(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._check(None)
+
+        def _check(self, waiting: Any) -> None:
+            """Close the connection if no header came since the call before."""
+            if self not in self.connections or self.transport.is_closing():  # a WebSocket has another protocol
+                return
+            state = (self.cycle,) if self.conn.their_state is h11.IDLE else None
+            if state is not None and waiting is not None and state[0] is waiting[0]:
+                self.transport.close()
+            else:
+                self.loop.call_later(seconds / 2, self._check, state)
+
+    return Protocol

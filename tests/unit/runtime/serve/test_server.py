@@ -167,3 +167,30 @@ def test_a_slow_request_does_not_keep_others_out(port: int) -> None:
         slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         slow.sendall(b"Content-Length: 100\r\n\r\n{")
         assert ask(port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_connections_without_a_request_do_not_keep_others_out(make_service: Callable[..., Any]) -> None:
+    service = make_service(text=True, connections=4, header_seconds=0.2)
+    get = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    with open_socket("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
+        stack.enter_context(Server(service, listener, LOCAL_NAMES))
+        port = listener.getsockname()[1]
+        for start in (b"", b"GET / HTTP/1.1\r\n", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /", b""):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.sendall(start)
+        assert b" 503 " in ask(port, get)
+        deadline = time.monotonic() + 5
+        while b" 200 " not in ask(port, get):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_websocket_is_not_closed_as_a_connection_without_a_request(make_service: Callable[..., Any]) -> None:
+    service = make_service(text=True, header_seconds=0.1)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(open_socket("127.0.0.1", 0))
+        stack.enter_context(Server(service, listener, LOCAL_NAMES))
+        opened = stack.enter_context(connect(listener.getsockname()[1]))
+        time.sleep(0.3)
+        opened.send(json.dumps({"type": "start", "sound_rate": None, "pictures": False, "words": "typed"}))
+        assert json.loads(opened.recv(5)) == {"type": "ready"}
