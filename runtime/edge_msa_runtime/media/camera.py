@@ -175,7 +175,10 @@ class Camera:
 def _open(device: str, rate: float) -> tuple[str, Any]:
     av = import_package("av")
     if device.startswith(_GENERATED):
-        return device, av.open(device[len(_GENERATED) :], format="lavfi")
+        try:
+            return device, av.open(device[len(_GENERATED) :], format="lavfi")
+        except av.FFmpegError as wrong:
+            raise CaptureError(f"{device} is no source of pictures of FFmpeg ({one_line(wrong.strerror)}).") from wrong
     form = _FORMATS.get(sys.platform, "v4l2")
     address = _address(device, form)
     name = f"camera {address}"

@@ -121,3 +121,8 @@ def test_a_camera_that_delivers_nothing_is_reported(monkeypatch: pytest.MonkeyPa
 def test_a_rate_of_zero_is_refused() -> None:
     with pytest.raises(UsageError, match="rate must be a number above 0, got 0"):
         Camera("0", rate=0)
+
+
+def test_a_wrong_generated_source_is_refused_in_one_line() -> None:
+    with pytest.raises(CaptureError, match="lavfi:nonsense is no source of pictures of FFmpeg"):
+        Camera("lavfi:nonsense")
