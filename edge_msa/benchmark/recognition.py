@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -80,8 +81,7 @@ class Synthesizer:
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
-            command = [self._program, "-v", voice, "-w", str(path), "--stdin"]
-            completed = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+            completed = self._run(folder, "-v", voice, "-w", str(path), "--stdin", text=text)
             if completed.returncode or not path.is_file():
                 reason = " ".join(completed.stderr.split()) or f"exit code {completed.returncode}"
                 raise EdgeMsaError(f"{PROGRAM} cannot speak {text:.60} ({reason}).")
@@ -89,7 +89,20 @@ class Synthesizer:
         return np.concatenate(sounds)
 
     def _list(self, option: str) -> str:
-        return subprocess.run([self._program, option], capture_output=True, text=True, check=False).stdout
+        with tempfile.TemporaryDirectory() as folder:
+            return self._run(folder, option).stdout
+
+    def _run(self, folder: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run espeak-ng. It starts PulseAudio's client, whose files are in the folder instead of the user's home."""
+        homes = ("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+        return subprocess.run(
+            [self._program, *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **dict.fromkeys(homes, folder)},
+        )
 
 
 class RecognitionCache:
