@@ -295,7 +295,7 @@ def bench_asr(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle with text input."), INPUT],
     transcripts: Annotated[
         str,
-        typer.Option("--transcripts", metavar="FILE", help="File with transcripts and labels: CSV or features."),
+        typer.Option("--transcripts", metavar="FILE", help="File with transcripts: CSV or features, with labels."),
         INPUT,
     ],
     asr: Annotated[

@@ -56,8 +56,8 @@ def features_extract(
         typer.Option(
             "--asr",
             metavar="NAME",
-            help="Recognizer for segments without words: whisper:FOLDER, or whisper:NAME of a model in the local "
-            "cache.",
+            help="Recognizer: whisper:FOLDER, or whisper:NAME of a model in the local cache. It recognizes words "
+            "of segments that have none.",
             show_default="none",
         ),
     ] = None,
@@ -97,7 +97,7 @@ def features_extract(
         bool,
         typer.Option(
             "--draw-splits",
-            help="Draw missing splits, valid and test, at random: 15 % of the training videos for each.",
+            help="If valid or test is missing, draw it at random: 15 % of the training videos for each.",
         ),
     ] = False,
     seed: Seed = 0,
