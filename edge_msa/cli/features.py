@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_msa.cli.help import Command, Group
-from edge_msa.cli.options import ADVANCED, HARDWARE, TASK_HELP, ClipLabels, Json, Seed
+from edge_msa.cli.options import ADVANCED, HARDWARE, TASK_HELP, ClipLabels, FaceModel, Json, Seed
 from edge_msa.cli.paths import FILE, INPUT, Output
 
 features_app = typer.Typer(
@@ -68,16 +68,7 @@ def features_extract(
         str,
         typer.Option("--modalities", metavar="NAMES", help="Modalities to compute: audio, vision, or audio,vision."),
     ] = "audio,vision",
-    face_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--face-model",
-            metavar="FILE",
-            help="MediaPipe's face_landmarker.task.",
-            show_default="face_landmarker.task in the cache folder",
-        ),
-        INPUT,
-    ] = None,
+    face_model: FaceModel = None,
     picture_rate: Annotated[
         float,
         typer.Option(

@@ -216,6 +216,16 @@ MaxDrop = Annotated[
     ),
 ]
 Split = Annotated[Literal["train", "valid", "test"], typer.Option("--split", metavar="NAME", help=SPLIT_HELP)]
+FaceModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--face-model",
+        metavar="FILE",
+        help="MediaPipe's face_landmarker.task.",
+        show_default="face_landmarker.task in the cache folder",
+    ),
+    INPUT,
+]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=256, help="CPU threads of one prediction.")]
 Repeats = Annotated[
     int, typer.Option("--repeats", metavar="N", min=1, help="Timed calls of each graph or modality subset.")

@@ -42,7 +42,7 @@ from edge_msa.data.extraction.segment_job import (
     hash_file,
     open_tools,
 )
-from edge_msa.data.extraction.settings import MODALITIES, Recipe, Settings, digest_file, digest_files, find_versions
+from edge_msa.data.extraction.settings import MODALITIES, Recipe, Settings, digest_file, find_versions
 from edge_msa.data.extraction.table import LabelTable, Segment, describe_unnamed, read_labels
 from edge_msa.data.extraction.transcripts import add_transcripts
 from edge_msa.data.formats.archive import check_archive_path, write_archive
@@ -319,9 +319,7 @@ def _recipe(settings: Settings) -> Recipe:
             hint = f", or pass --modalities {other}" if other in settings.modalities else ""
             raise BackendUnavailableError(f"{error}{hint}") from None
     features = {name: front_end.source for name, front_end in tools.front_ends.items()}
-    folder = Path((settings.recognizer or "").partition(":")[2])
-    digest = digest_files(folder) if settings.recognizer and folder.is_dir() else ""
-    return Recipe(settings, features, digest)
+    return Recipe(settings, features, "" if tools.recognizer is None else tools.recognizer.version)
 
 
 def _requested(recipe: Recipe, options: LoadOptions, table: LabelTable) -> dict[str, Any]:

@@ -61,8 +61,8 @@ class Recipe:
     settings: Settings
     features: Mapping[str, FeatureSource]
     """What computes the frames of each modality."""
-    recognizer_digest: str = ""
-    """SHA-256 of the recognizer's files; nothing if it is not a folder."""
+    recognizer_version: str = ""
+    """Versions of the recognizer and its model; nothing without a recognizer."""
 
     def key(self, content: str, start: float, end: float | None, *, recognize: bool) -> str:
         """Return the name under which the result of a segment is kept.
@@ -75,7 +75,7 @@ class Recipe:
         """
         settings = self.to_json()
         if not recognize:
-            settings = {**settings, "recognizer": None, "language": "", "recognizer_digest": ""}
+            settings = {**settings, "recognizer": None, "language": "", "recognizer_version": ""}
         parts = {"content": content, "start": start, "end": end, "settings": settings}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_KEY_DIGITS]
 
@@ -85,7 +85,7 @@ class Recipe:
             **asdict(self.settings),
             "face_model": None,
             "features": features_to_json(self.features),
-            "recognizer_digest": self.recognizer_digest,
+            "recognizer_version": self.recognizer_version,
         }
 
 
@@ -109,14 +109,6 @@ def check_versions(settings: Settings) -> None:
                 f"All workers must have {name} {version}, as the machine that runs the command has, got "
                 f"{here[name] or 'none'}. Install the same versions of edge-msa and its packages on all machines."
             )
-
-
-def digest_files(folder: Path) -> str:
-    """Return the SHA-256 over the names and contents of all files in a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(item for item in folder.rglob("*") if item.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{digest_file(path)}\0".encode())
-    return digest.hexdigest()
 
 
 def digest_file(path: Path) -> str:

@@ -19,6 +19,7 @@ from edge_msa_runtime.cli.media_options import (
     PICTURE_DELAY,
     WORD_DELAY,
     add_media_options,
+    add_output_options,
     check_media_options,
     media_play_options,
     require_words,
@@ -76,21 +77,7 @@ def add_parser(commands: Any) -> None:
     parser.add(OPTIONS, "--no-camera", action="store_true", help="Do not use a camera.")
     parser.add(OPTIONS, "--no-microphone", action="store_true", help="Do not use a microphone.")
     parser.add(OPTIONS, "--seconds", type=float, metavar="SECONDS", help="Time to run. Default: until Ctrl-C.")
-    parser.add(
-        OPTIONS,
-        "--output",
-        metavar="FILE.jsonl",
-        help="File to write: predictions, words and events, for `edge-msa report --stream`. Default: not written.",
-    )
-    parser.add(
-        OPTIONS,
-        "--page",
-        metavar="FILE.html",
-        help="Page to write at the end: the timeline, which works offline. Default: not written.",
-    )
-    parser.add(
-        OPTIONS, "--thumbnails", action="store_true", help="Add small pictures of the camera to the page of --page."
-    )
+    add_output_options(parser)
     add_media_options(parser)
     add_interval_options(parser)
     add_session_options(parser)

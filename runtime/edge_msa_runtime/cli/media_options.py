@@ -67,6 +67,23 @@ def add_media_options(parser: Parser) -> None:
     add_window_options(parser)
 
 
+def add_output_options(parser: Parser) -> None:
+    """Add the options of the log and the page."""
+    parser.add(
+        OPTIONS,
+        "--output",
+        metavar="FILE.jsonl",
+        help="File to write: predictions, words and events, for `edge-msa report --stream`. Default: not written.",
+    )
+    parser.add(
+        OPTIONS,
+        "--page",
+        metavar="FILE.html",
+        help="Page to write at the end: the timeline, which works offline. Default: not written.",
+    )
+    parser.add(OPTIONS, "--thumbnails", action="store_true", help="Add small pictures to the page of --page.")
+
+
 def check_media_options(options: argparse.Namespace) -> None:
     """Check the options of `add_media_options`.
 

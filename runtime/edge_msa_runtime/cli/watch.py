@@ -17,6 +17,7 @@ from edge_msa_runtime.cli.common import (
 )
 from edge_msa_runtime.cli.media_options import (
     add_media_options,
+    add_output_options,
     check_media_options,
     media_play_options,
     require_words,
@@ -79,21 +80,7 @@ def add_parser(commands: Any) -> None:
         metavar="FACTOR",
         help="Playback speed: 1 is real time. Default: 0, as fast as possible.",
     )
-    parser.add(
-        OPTIONS,
-        "--output",
-        metavar="FILE.jsonl",
-        help="File to write: predictions, words and events, for `edge-msa report --stream`. Default: not written.",
-    )
-    parser.add(
-        OPTIONS,
-        "--page",
-        metavar="FILE.html",
-        help="Page to write: the timeline, which works offline. Default: not written.",
-    )
-    parser.add(
-        OPTIONS, "--thumbnails", action="store_true", help="Add small pictures of the video to the page of --page."
-    )
+    add_output_options(parser)
     parser.add(
         OPTIONS,
         "--annotate",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 from edge_msa_runtime.errors import CaptureError, EdgeMsaError
 from edge_msa_runtime.live.converter import Converter, word_items
 from edge_msa_runtime.live.word_sources import join_all
+from edge_msa_runtime.media.capture import PATIENCE
 from edge_msa_runtime.media.signals import SAMPLE_RATE
 from edge_msa_runtime.replay.items import BOUND, TIME, Control, Item
 from edge_msa_runtime.replay.percentiles import Percentiles
@@ -34,8 +35,6 @@ _HEARTBEAT = 0.1
 """Longest time between two arrivals in seconds."""
 _SILENT_SECONDS = 1.0
 """Sound that is so late does not hold back the end of an utterance."""
-_PATIENCE = 5.0
-"""A device that delivers nothing for so long, in seconds, has disappeared."""
 _JOIN_SECONDS = 5.0
 _PIECE = 15.0
 """Sound that is recognized at once, in seconds. With the sound before it, it fits into one window of Whisper, so that
@@ -303,8 +302,8 @@ class DeviceInput:
                     if signal is None:
                         if handle.ended:
                             return None
-                        if time.monotonic() - delivered > _PATIENCE:
-                            return CaptureError(f"{handle.name} has delivered nothing for {_PATIENCE:g} s.")
+                        if time.monotonic() - delivered > PATIENCE:
+                            return CaptureError(f"{handle.name} has delivered nothing for {PATIENCE:g} s.")
                         continue
                     started = time.perf_counter()
                     items = device.take(signal)

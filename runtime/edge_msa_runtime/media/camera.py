@@ -8,20 +8,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Iterator
 
 import numpy as np
 
 from edge_msa_runtime.errors import CaptureError, MediaError, UsageError
-from edge_msa_runtime.media.capture import BoundedQueue, Pacer, one_line, stand_in_file
+from edge_msa_runtime.media.capture import PATIENCE, BoundedQueue, CaptureDevice, Pacer, one_line, stand_in_file
 from edge_msa_runtime.media.files import open_media
 from edge_msa_runtime.media.pictures import PictureClock, upright_pixels
 from edge_msa_runtime.media.signals import Picture
 from edge_msa_runtime.vendor_packages import import_package
 
-# A camera that delivers nothing for so long, in seconds, was probably unplugged.
-_PATIENCE = 5.0
 _SIZE = "640x480"
 _FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 # FFmpeg's pictures without a camera: `lavfi:testsrc2=size=640x480:rate=30`.
@@ -30,7 +27,7 @@ _VIDEO_DEVICES = Path("/dev")
 _VIDEO_NAMES = Path("/sys/class/video4linux")
 
 
-class Camera:
+class Camera(CaptureDevice[Picture]):
     """Takes pictures with a camera. Iterate, or call `read`, to get the newest `Picture`.
 
     A thread receives pictures from the moment that the object is created. It keeps only the newest one: a program that
@@ -92,7 +89,7 @@ class Camera:
         """What is wrong with the pictures so far, one line each."""
         return (f"{self.dropped} pictures of {self.name} dropped to keep up",) if self.dropped else ()
 
-    def read(self, timeout: float | None = _PATIENCE) -> Picture | None:
+    def read(self, timeout: float | None = PATIENCE) -> Picture | None:
         """Return the newest picture that was not read yet.
 
         Args:
@@ -104,37 +101,22 @@ class Camera:
         Raises:
             CaptureError: the camera stopped.
         """
-        newest = self._newest.get(_PATIENCE if timeout is None else timeout)
+        newest = self._newest.get(PATIENCE if timeout is None else timeout)
         if newest is None:
             if timeout is None and not self.ended:
                 raise CaptureError(
-                    f"{self.name} has delivered no picture for {_PATIENCE:g} s. Check that it is connected."
+                    f"{self.name} has delivered no picture for {PATIENCE:g} s. Check that it is connected."
                 )
             return None
         taken, frame = newest
         return Picture(taken, frame if isinstance(frame, np.ndarray) else upright_pixels(frame))
-
-    def __iter__(self) -> Iterator[Picture]:
-        while True:
-            picture = self.read(timeout=None)
-            if picture is None:
-                return
-            yield picture
-
-    def __enter__(self) -> Camera:  # noqa: PYI034 - typing.Self needs Python 3.11
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the camera. `read` then returns the last picture, if it was not read."""
         self._stopping.set()
         self._pacer.stop()
         # A camera that was unplugged may block its thread for ever; the thread ends with the program.
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
         self._newest.end()
 
     def _run(self, source: Iterator[tuple[float, Any]]) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import threading
 import time
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Iterator, TypeVar
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 FILE_PREFIX = "file:"
 """`file:PATH` as the name of a device plays a file at its own speed, to try a command without the device."""
 
+PATIENCE = 5.0
+"""A device that delivers nothing for so many seconds has probably been unplugged."""
+
 _T = TypeVar("_T")
+_Device = TypeVar("_Device", bound="CaptureDevice[Any]")
 
 
 class BoundedQueue(Generic[_T]):
@@ -75,6 +83,33 @@ class BoundedQueue(Generic[_T]):
         """Whether no more items come."""
         with self._changed:
             return self._ended and not self._items
+
+
+class CaptureDevice(abc.ABC, Generic[_T]):
+    """A microphone or a camera. Iterate until the recording ends, and use it in a `with` block, which releases it."""
+
+    @abc.abstractmethod
+    def read(self, timeout: float | None = PATIENCE) -> _T | None:
+        """Return the next item; None after the timeout, or if the recording has ended."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release the device."""
+
+    def __iter__(self) -> Iterator[_T]:
+        while True:
+            item = self.read(timeout=None)
+            if item is None:
+                return
+            yield item
+
+    def __enter__(self: _Device) -> _Device:  # noqa: PYI019 - typing.Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Pacer:

@@ -7,13 +7,12 @@ import os
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_msa_runtime.errors import BackendUnavailableError, CaptureError, MediaError, PackageImportError, UsageError
-from edge_msa_runtime.media.capture import BoundedQueue, Pacer, one_line, stand_in_file
+from edge_msa_runtime.media.capture import PATIENCE, BoundedQueue, CaptureDevice, Pacer, one_line, stand_in_file
 from edge_msa_runtime.media.files import BLOCK, open_media
 from edge_msa_runtime.media.resampling import Resampler, mean_of_channels
 from edge_msa_runtime.media.signals import SAMPLE_RATE, Sound
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 # The program may be busy for so long, in blocks of 0.1 s, before sound is lost.
 _QUEUE_BLOCKS = 100
 _BLOCK_SECONDS = BLOCK / SAMPLE_RATE
-# A microphone that delivers nothing for so long, in seconds, was probably unplugged.
-_PATIENCE = 5.0
 # So many seconds of exact zeros come from no microphone that is on.
 _SILENCE = 3.0
 # Times of blocks are counted in samples unless they differ from the device's clock by so much, in seconds.
@@ -34,7 +31,7 @@ _GAP = 0.05
 _SOUND_DEVICES = Path("/dev/snd")
 
 
-class Microphone:
+class Microphone(CaptureDevice[Sound]):
     """Records from a microphone. Iterate, or call `read`, to get `Sound` of 0.1 s at 16 kHz.
 
     Recording starts when the object is created. The device fills a queue of 10 s. If the program takes longer, new
@@ -102,7 +99,7 @@ class Microphone:
             notes.append(f"{self.name} delivers only zeros: it is muted, or this program may not use it")
         return tuple(notes)
 
-    def read(self, timeout: float | None = _PATIENCE) -> Sound | None:
+    def read(self, timeout: float | None = PATIENCE) -> Sound | None:
         """Return the next block of sound.
 
         Args:
@@ -114,25 +111,10 @@ class Microphone:
         Raises:
             CaptureError: the device stopped.
         """
-        sound = self._queue.get(_PATIENCE if timeout is None else timeout)
+        sound = self._queue.get(PATIENCE if timeout is None else timeout)
         if sound is None and timeout is None and not self.ended:
-            raise CaptureError(f"{self.name} has delivered no sound for {_PATIENCE:g} s. Check that it is connected.")
+            raise CaptureError(f"{self.name} has delivered no sound for {PATIENCE:g} s. Check that it is connected.")
         return sound
-
-    def __iter__(self) -> Iterator[Sound]:
-        while True:
-            sound = self.read(timeout=None)
-            if sound is None:
-                return
-            yield sound
-
-    def __enter__(self) -> Microphone:  # noqa: PYI034 - typing.Self needs Python 3.11
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop recording. `read` then returns what is in the queue."""

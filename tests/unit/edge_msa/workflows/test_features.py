@@ -223,6 +223,16 @@ def test_missing_words_are_recognized() -> None:
     assert "the words of 1 sample were recognized by whisper:fake" in dataset.notes
 
 
+def test_another_recognizer_under_the_same_name_recognizes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("labels.csv").write_text("file,text,split\n0.mp4,given,train\n1.mp4,,train\n")
+    extract(asr="whisper:fake", draw_splits=False)
+    names = computed(monkeypatch)
+    monkeypatch.setitem(stand_ins.VERSION, "recognizer", "2")
+    monkeypatch.setattr(segment_job._kept, "settings", None)
+    extract(asr="whisper:fake", draw_splits=False, overwrite=True)
+    assert names == ["1.mp4"]
+
+
 def test_what_is_special_is_counted_and_said(capsys: pytest.CaptureFixture[str]) -> None:
     for clip in (1, 2):
         write_media(Path("videos", f"{clip}.mp4"), face=False)

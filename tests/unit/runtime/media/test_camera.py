@@ -111,7 +111,7 @@ def test_a_camera_that_stops_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_camera_that_delivers_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(camera, "_PATIENCE", 0.2)
+    monkeypatch.setattr(camera, "PATIENCE", 0.2)
     with Camera("lavfi:testsrc2=rate=1", rate=1) as device, pytest.raises(
         CaptureError, match="has delivered no picture"
     ):

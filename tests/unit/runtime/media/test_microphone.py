@@ -179,7 +179,7 @@ def test_a_device_that_is_unplugged_ends_the_recording(devices: FakeSoundDevice)
 
 
 def test_a_device_that_goes_silent_is_reported(devices: FakeSoundDevice, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microphone, "_PATIENCE", 0.05)
+    monkeypatch.setattr(microphone, "PATIENCE", 0.05)
     with Microphone() as recording, pytest.raises(CaptureError, match=r"has delivered no sound for 0\.05 s"):
         next(iter(recording))
     assert len(devices.opened) == 1

@@ -92,11 +92,15 @@ class FakeFrontEnd:
 class FakeRecognizer:
     name = "fake"
 
+    @property
+    def version(self) -> str:
+        return VERSION["recognizer"]
+
     def transcribe(self, samples: Any) -> list[Any]:
         return [types.SimpleNamespace(text=f" {len(samples) / SAMPLE_RATE:g}"), types.SimpleNamespace(text=" seconds")]
 
 
-VERSION = {"audio": "1"}
+VERSION = {"audio": "1", "recognizer": "1"}
 
 
 def open_fakes(settings: Settings) -> Tools:
