@@ -162,12 +162,11 @@ def test_every_signal_keeps_the_progress_and_prints_one_line(
     number: signal.Signals, code: int, small_runs: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     command = [*WRITERS["train"].command(small_runs, tmp_path), "--epochs", "400"]
-    # Background jobs of a shell ignore SIGINT, and those of nohup SIGHUP. The subprocess would inherit that.
-    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    script += "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGTERM, signal.SIG_DFL); "
-    script += "from edge_msa.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *command], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", "from edge_msa.cli import main; main()", *command],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".run.partial/**/checkpoint.pt")):

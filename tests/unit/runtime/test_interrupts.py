@@ -6,7 +6,6 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
@@ -15,17 +14,6 @@ from edge_msa_runtime.cli.main import main
 from edge_msa_runtime.interrupts import handle_interrupts, raise_if_interrupted
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-
-
-@pytest.fixture(autouse=True)
-def _default_handlers() -> Iterator[None]:
-    """Set the default handlers. A shell that starts the tests in the background ignores SIGINT."""
-    before = {number: signal.getsignal(number) for number, _ in SIGNALS}
-    for number in before:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.case("F22")

@@ -174,13 +174,11 @@ def test_a_read_only_cache_still_provides_plans(
 
 def _command(*arguments: str) -> list[str]:
     runtime = Path(edge_msa_runtime.__path__[0]).parent
-    # If these tests run as a background job of a shell, SIGINT and SIGHUP are ignored. Restore the default handlers.
-    handlers = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); s.signal(s.SIGHUP, s.SIG_DFL); "
     imports = (
         f"import sys; sys.path[:0] = [{str(runtime)!r}, {str(STAND_INS)!r}]; "
         "from edge_msa_runtime.cli.main import main; "
     )
-    return [sys.executable, "-c", f"{handlers}{imports}sys.exit(main({list(arguments)!r}))"]
+    return [sys.executable, "-c", f"{imports}sys.exit(main({list(arguments)!r}))"]
 
 
 def test_a_full_disk_is_a_one_line_error(bundle: str, stand_in: Any) -> None:

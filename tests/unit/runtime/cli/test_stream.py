@@ -368,10 +368,7 @@ def test_a_signal_ends_the_replay_with_its_summary(
     shared_bundle: Path, json_lines: Path, tmp_path: Path, number: int, code: int
 ) -> None:
     log = tmp_path / "log.jsonl"
-    # Background jobs of a shell ignore SIGINT, and the subprocess would inherit that.
-    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    script += "signal.signal(signal.SIGTERM, signal.SIG_DFL); " + COMMAND
-    command = [sys.executable, "-c", script, "stream", str(shared_bundle), "-", "--json", "--log", str(log)]
+    command = [sys.executable, "-c", COMMAND, "stream", str(shared_bundle), "-", "--json", "--log", str(log)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(json_lines.read_bytes() + b"\n")
