@@ -30,11 +30,14 @@ def test_every_signal_raises_keyboard_interrupt(number: int, code: int) -> None:
 
 @pytest.mark.case("F22")
 def test_an_ignored_signal_stays_ignored() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with handle_interrupts() as received:
-        signal.raise_signal(signal.SIGHUP)
-    assert received.exit_code is None
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with handle_interrupts() as received:
+            signal.raise_signal(signal.SIGHUP)
+        assert received.exit_code is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.case("F22")
