@@ -165,8 +165,8 @@ def test_ctrl_c_says_that_the_command_resumes(corpus: Path, tmp_path: Path) -> N
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("edge-msa: Interrupted. Progress is kept in ")
     assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("edge-msa: Interrupted. Progress is kept in ")
     wait_until_empty(process.pid)
 
 

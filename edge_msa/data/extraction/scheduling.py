@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Protocol
 
 from edge_msa.data.extraction.segment_job import Outcome
@@ -75,6 +76,26 @@ class _ThisProcess:
             yield index, function(*arguments)
 
 
+class _WorkerProcess(SpawnProcess):
+    """A process that inherits blocked interrupts: a Ctrl-C while Python starts would print a traceback."""
+
+    def start(self) -> None:
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _WorkerContext(SpawnContext):
+    """Starts new processes instead of forks, which would copy threads and locks of libraries."""
+
+    Process = _WorkerProcess
+
+
 class _Pool:
     """Processes of this machine. If one crashes, the others continue, and the work that crashes it is given up."""
 
@@ -122,8 +143,7 @@ class _Pool:
 
     @staticmethod
     def _open(count: int) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")  # a fork would copy threads and locks of libraries
-        return ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+        return ProcessPoolExecutor(count, mp_context=_WorkerContext(), initializer=_start_worker)
 
 
 class _ClusterWorkers:
