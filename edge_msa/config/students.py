@@ -166,18 +166,44 @@ class TextRecipe(OptimizerConfig):
     """Width of the fusion."""
     dropout: DropoutRate = 0.1
     """Dropout rate of tokens."""
+    encoder_dropout: DropoutRate | None = None
+    """Dropout rate of hidden states and attention in a Transformer encoder; omit it for the rates in the encoder's
+    config."""
     unknown_rate: DropoutRate = 0.0
     """Fraction of tokens that training replaces with the unknown token."""
     max_tokens: Annotated[int, Field(ge=3)] = 128
     """Maximum number of tokens, including up to two special tokens. Longer texts are truncated."""
     freeze_embeddings: bool = True
     """Whether the word embeddings of a Transformer encoder stay fixed. Most words never occur in the training texts."""
+    reset_layers: Annotated[int, Field(ge=0)] = 0
+    """Number of last layers of a pre-trained Transformer encoder that start with new random weights (Zhang et al.
+    2021). Encoders that come from a teacher keep all weights."""
+    augment: Probability = 0.0
+    """Share of the texts whose words are changed in each epoch. Each one loses a span of words, or random words of the
+    corpus replace some of its words. Its label stays. Texts with a prediction of teachers are not changed, because the
+    prediction would not fit; `transfer_copies` is for distillation."""
+    augment_words: Annotated[int, Field(ge=1)] = 2
+    """Maximum number of words that `augment` changes in a text. It changes at most a quarter of the words, so texts of
+    fewer than four words stay as they are."""
+    transfer_copies: Annotated[int, Field(ge=0)] = 0
+    """Number of changed copies of each text that distillation adds to the transfer stage, with the teachers'
+    predictions for the copies as the only targets. At most half of the words change: a copy loses a span
+    of words, is a part of the text, or has random words of the corpus in place of some of its words."""
+    mix: Annotated[int, Field(ge=0)] = 0
+    """How many times more the transfer stage contains the texts of the target corpus. With 0, training has the other
+    corpora only, and distillation has every corpus once."""
     transfer: TextStage = TextStage(epochs=2, learning_rate=5e-5)
     """The first stage, on the transfer corpora."""
     final: TextStage = TextStage(epochs=6, learning_rate=5e-5, teacher_share=0.5)
     """The second stage, on the last corpus."""
     student_rate_factor: Annotated[float, Field(gt=0)] = 10.0
     """Learning rate of the student on top of a pre-trained Transformer encoder, relative to that of the encoder."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of each layer of a Transformer encoder, relative to that of the layer above it. The last layer has
+    the full rate, and the embeddings are below the first layer. 1 gives all layers the same rate."""
+    r_drop: LossWeight = 0.0
+    """Weight of the mean squared difference between two predictions of the same texts with different dropout (R-Drop,
+    Liang et al. 2021). It doubles the time of a training step; 0 disables it."""
     batch_size: BatchSize = 32
     weight_decay: WeightDecay = 1e-2
     score_loss: ScoreLoss = "l1"

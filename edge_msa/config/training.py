@@ -36,6 +36,16 @@ Patience = Annotated[
         description="Stop after this many epochs without a better validation metric; omit it to run all epochs.",
     ),
 ]
+Ema = Annotated[
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        description="Decay per step of an exponential moving average of the weights (EMA). Validation, the best epoch "
+        "and the result use the average. In the first steps the decay is lower, so that the initial weights do not "
+        "dominate the average. 0 disables it.",
+    ),
+]
 
 
 class OptimizerConfig(RecipeSection):
@@ -50,6 +60,7 @@ class OptimizerConfig(RecipeSection):
     weight_decay: WeightDecay = 0.0
     clip: Clip = 1.0
     patience: Patience = None
+    ema: Ema = 0.0
 
     def schedule(self, epochs: int, learning_rate: float) -> TrainingSchedule:
         """Return the schedule of one stage with these settings."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from edge_msa.errors import UsageError
 from edge_msa.models.student import Student
 
 # Subtracted from the scores of padding: far below any score, and still finite in float16.
@@ -61,8 +62,18 @@ class TransformerTextEncoder(nn.Module):
 
     @property
     def layers(self) -> int:
-        """Number of Transformer layers."""
-        return len(self.encoder.encoder.layer)
+        """Number of Transformer layers.
+
+        Raises:
+            UsageError: The model has no list of layers as BERT has.
+        """
+        stack = getattr(getattr(self.encoder, "encoder", None), "layer", None)
+        if stack is None:
+            raise UsageError(
+                "The layers of this encoder cannot be chosen, because the model has no encoder.layer. "
+                "Omit --layers, reset_layers and layer_decay, or pass an encoder like BERT."
+            )
+        return len(stack)
 
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
         """Return the frames (B, T, dim) of ids (B, T) int64, zero where `valid` (B, T), bool or float 0/1, is 0."""
@@ -79,6 +90,38 @@ class TransformerTextEncoder(nn.Module):
         """Switch to the attention implementation whose operators backends support, and return the encoder."""
         self.encoder.set_attn_implementation("eager")
         return self
+
+    def rate_factors(self, decay: float) -> dict[str, float]:
+        """Return factors on the learning rate by prefix of the weights' names.
+
+        The factor of the last layer is 1. Each layer has the factor of the layer above it times `decay`, and the
+        embeddings come below the first layer.
+        """
+        layers = {f"encoder.encoder.layer.{index}.": decay ** (self.layers - 1 - index) for index in range(self.layers)}
+        return layers | {"encoder.embeddings.": decay**self.layers}
+
+    def set_dropout(self, rate: float) -> int:
+        """Set the rate of all dropout layers, and return their number."""
+        found = [module for module in self.encoder.modules() if isinstance(module, nn.Dropout)]
+        for module in found:
+            module.p = rate
+        return len(found)
+
+    def reset_layers(self, count: int, seed: int) -> None:
+        """Give the last `count` layers new random weights, those of a new model with the same config.
+
+        Raises:
+            UsageError: The encoder has fewer layers.
+        """
+        if not count:
+            return
+        if count > self.layers:
+            raise UsageError(f"text.reset_layers must be from 0 to {self.layers} for this encoder, got {count}.")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            new = type(self.encoder)(self.encoder.config)
+        for layer, fresh in zip(self.encoder.encoder.layer[-count:], new.encoder.layer[-count:], strict=True):
+            layer.load_state_dict(fresh.state_dict())
 
     def keep_layers(self, count: int) -> None:
         """Remove all but the first `count` layers."""

@@ -26,6 +26,7 @@ class TrainingState:
     """
 
     weights: dict[str, Tensor]
+    """The weights that training continues with. They are not averaged."""
     optimizer: dict[str, Any]
     adversary: dict[str, Any] | None = None
     """The state of the objective's adversary, if it has one."""
@@ -36,7 +37,9 @@ class TrainingState:
     best_epoch: int = -1
     """The epoch of the lowest validation metric, counted from 0."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
-    """The weights after that epoch."""
+    """The weights after that epoch, averaged if the schedule has an average."""
+    average: dict[str, Tensor] | None = None
+    """The moving average of the weights, if the schedule has one."""
     rows: list[LogRow] = field(default_factory=list)
     """One log row per epoch."""
 

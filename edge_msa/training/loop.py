@@ -12,6 +12,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from edge_msa.training.adversary import Adversary
 from edge_msa.training.checkpoint import LogRow, TrainingState
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.randomness import generator_of, seed_of
+from edge_msa.training.weight_average import WeightAverage
 
 _ORDER, _DROPOUT = 1, 2
 _POOL = 50
@@ -121,13 +123,17 @@ def fit(
         optimizer.load_state_dict(state.optimizer)
         if adversary is not None and state.adversary is not None:
             adversary.load_state_dict(state.adversary)
+    average = WeightAverage(objective, schedule.ema) if schedule.ema else None
+    if average is not None and state.average is not None:
+        average.load_state_dict(state.average)
     with torch.random.fork_rng(), activity(f"{stage}: first steps"):
-        loop = _Loop(objective, module, schedule, context, optimizer, seed, stage)
+        loop = _Loop(objective, module, schedule, context, optimizer, seed, stage, average)
         loggers = context.loggers(stage)
         while state.epoch < schedule.epochs and not _out_of_patience(state, schedule):
             loop.run_epoch(state)
             state.weights, state.optimizer = objective.state_dict(), optimizer.state_dict()
             state.adversary = adversary.state_dict() if adversary is not None else None
+            state.average = average.state_dict() if average is not None else None
             if context.is_first:
                 checkpoint.save(state, fingerprint, work_dir)
             line = _format_epoch(state, schedule)
@@ -155,6 +161,7 @@ class _Loop:
     optimizer: Any
     seed: int
     stage: str
+    average: WeightAverage | None = None
 
     def run_epoch(self, state: TrainingState) -> None:
         """Train one epoch, validate, and update the state."""
@@ -163,15 +170,16 @@ class _Loop:
         torch.manual_seed(seed_of(self.seed, epoch, _DROPOUT, *self._process_key()))
         terms = self._train(state)
         self.objective.eval()
-        with torch.no_grad():
+        with torch.no_grad(), nullcontext() if self.average is None else self.average.applied():
             # One process decides, because on different machines the last bits of a metric may differ.
             metrics = self.context.broadcast(dict(self.objective.validate()))
-        metric = metrics["metric"]
-        if not math.isfinite(metric):
-            raise _diverged("validation metric", metric, f"after epoch {epoch + 1}", self.schedule)
-        if metric < state.best:
-            state.best, state.best_epoch = metric, epoch
-            state.best_weights = {name: value.detach().clone() for name, value in self.objective.state_dict().items()}
+            metric = metrics["metric"]
+            if not math.isfinite(metric):
+                raise _diverged("validation metric", metric, f"after epoch {epoch + 1}", self.schedule)
+            if metric < state.best:
+                state.best, state.best_epoch = metric, epoch
+                weights = self.objective.state_dict()
+                state.best_weights = {name: value.detach().clone() for name, value in weights.items()}
         row: LogRow = {"stage": self.stage, "epoch": epoch + 1}
         row |= {name: round(value, 6) for name, value in terms.items()}
         row |= {f"valid_{name}": round(value, 6) for name, value in metrics.items()}
@@ -191,8 +199,11 @@ class _Loop:
         best = f", best {state.best:.4f}" if state.rows else ""
         totals: dict[str, Tensor] = {}
         for index, rows in enumerate(batches):
-            self._set_rate(learning_rate_at(epoch * len(batches) + index, epochs * len(batches), self.schedule))
+            step = epoch * len(batches) + index
+            self._set_rate(learning_rate_at(step, epochs * len(batches), self.schedule))
             terms = train_step(self.objective, self.module, rows, self.optimizer, self.context, self.schedule.clip)
+            if self.average is not None:
+                self.average.update(step)
             for name, value in terms.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
             is_last = index == len(batches) - 1

@@ -25,6 +25,7 @@ from edge_msa.data.tasks import Task, parse_task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.training.context import Precision, TrainingContext
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
+from edge_msa.training.text.augmentation import changed_copies
 from edge_msa.training.text.initial_encoders import is_table, text_encoder_from_source, text_encoder_from_teacher
 from edge_msa.training.text.load import require_text_model
 from edge_msa.training.text.teacher_outputs import load_or_compute_outputs
@@ -147,7 +148,8 @@ def train_text(
     text_input = text_encoder_from_source(
         encoder, [text for split in corpora.train for text in split.texts], settings, layers, seed
     )
-    stages = {"transfer": Corpus.concatenate(corpora.train[:-1])} if len(corpora.train) > 1 else {}
+    others, target = corpora.train[:-1], corpora.train[-1]
+    stages = {"transfer": Corpus.concatenate([*others, *[target] * settings.mix])} if others else {}
     stages |= {"final": Corpus.concatenate(corpora.train[-1:])}
     origin = Path(encoder).name if Path(encoder).exists() else encoder
     run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin)
@@ -237,15 +239,27 @@ def distill_text(
     outputs = [load_or_compute_outputs(source, all_texts.texts, cache_dir) for source in sources]
     predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
     text_input = text_encoder_from_teacher(text_encoder, sources[0], outputs[0], all_texts.texts, settings, layers)
-    last = len(corpora.train[-1])
+    target = Corpus.concatenate(corpora.train[-1:], predictions[-len(corpora.train[-1]) :])
+    copies = changed_copies(all_texts.texts, settings.transfer_copies, seed) if settings.transfer_copies else ()
     stages = {
-        "transfer": dataclasses.replace(all_texts, predictions=predictions),
-        "final": Corpus.concatenate(corpora.train[-1:], predictions[-last:]),
+        "transfer": Corpus.join(
+            dataclasses.replace(all_texts, predictions=predictions),
+            *[target] * settings.mix,
+            *([_predict_copies(copies, sources, cache_dir)] if copies else []),
+        ),
+        "final": target,
     }
     origin = sources[0].spec.features.get("language", UNKNOWN).extractor.partition(_ORIGIN)[2]
     run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin)
     print_output("text model", run_dir, next_step(_next_command(run_dir)))
     return run
+
+
+def _predict_copies(texts: tuple[str, ...], teachers: Sequence[Run], cache_dir: Path) -> Corpus:
+    """Return unlabeled texts with the mean prediction of the teachers."""
+    outputs = [load_or_compute_outputs(teacher, texts, cache_dir) for teacher in teachers]
+    predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
+    return Corpus(texts, np.full(len(texts), np.nan, np.float32), predictions)
 
 
 def _train(

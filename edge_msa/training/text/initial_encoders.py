@@ -22,13 +22,14 @@ from edge_msa.data.tokenization import (
 from edge_msa.errors import DataError, UsageError
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import EmbeddingTableEncoder, TransformerTextEncoder
-from edge_msa.training.randomness import generator_of
+from edge_msa.training.randomness import generator_of, seed_of
 from edge_msa.training.text.load import load_text_input
 from edge_msa.training.text.teacher_outputs import TeacherOutputs, compute_table
 from edge_msa.training.text.text_input import TextInput
 from edge_msa_runtime.inputs.npz_files import load_arrays
 
 WORDPIECES = "wordpieces"
+_RESET_LAYERS = 12
 _VECTORS = ("glove", "vectors", "table")
 
 
@@ -48,17 +49,19 @@ def text_encoder_from_source(
         texts: Training texts.
         recipe: Recipe of the text model.
         layers: Number of first layers to keep (default: all).
-        seed: Seed of a random table.
+        seed: Seed of random weights.
 
     Raises:
-        UsageError: The source is unknown, or `layers` does not fit it.
+        UsageError: The source is unknown, or `layers` or the number of reset layers does not fit it.
         DataError: The file of word vectors is unusable.
     """
     if not is_table(source):
         loaded = load_encoder(source, layers=layers)
         text = ignore_case_and_punctuation(loaded.tokenizer)
         max_tokens = min(recipe.max_tokens, loaded.max_tokens)
-        return TextInput(TextTokenizer(text, max_tokens, special=True), TransformerTextEncoder(loaded.model))
+        text_encoder = TransformerTextEncoder(loaded.model)
+        text_encoder.reset_layers(recipe.reset_layers, seed_of(seed, _RESET_LAYERS))
+        return TextInput(TextTokenizer(text, max_tokens, special=True), text_encoder)
     if layers is not None:
         raise UsageError(f"--layers cannot be used with an embedding table, got {layers}. Omit it.")
     if source == WORDPIECES:

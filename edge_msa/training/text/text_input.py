@@ -45,7 +45,14 @@ def pad_ids(ids: Sequence[NDArray[np.int64]], device: torch.device) -> tuple[Ten
     valid = np.zeros((len(ids), longest), np.bool_)
     for row, item in enumerate(ids):
         padded[row, : len(item)], valid[row, : len(item)] = item, True
-    return torch.from_numpy(padded).to(device), torch.from_numpy(valid).to(device)
+    return to_device(torch.from_numpy(padded), device), to_device(torch.from_numpy(valid), device)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Return values of the CPU on a device, without waiting for a GPU to finish its work."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def batches_by_length(ids: Sequence[NDArray[np.int64]], batch_size: int) -> Iterator[NDArray[np.int64]]:

@@ -15,26 +15,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from edge_msa.config.students import TextRecipe, TextStage
 from edge_msa.console import print_notes
 from edge_msa.data.dataset import FloatArray, Split
 from edge_msa.data.tasks import Task
+from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
-from edge_msa.models.text_encoders import TextModel, TransformerTextEncoder
+from edge_msa.models.text_encoders import TextEncoder, TextModel, TransformerTextEncoder
 from edge_msa.training.checkpoint import LogRow
 from edge_msa.training.context import TrainingContext
 from edge_msa.training.initialization import init_bias_to_prior
 from edge_msa.training.loop import Objective, fit
 from edge_msa.training.losses import task_loss
 from edge_msa.training.predict import weights_to_numpy
-from edge_msa.training.randomness import generator_of
-from edge_msa.training.text.text_input import TextInput, batches_by_length
+from edge_msa.training.randomness import generator_of, seed_of
+from edge_msa.training.text.augmentation import change_some_texts
+from edge_msa.training.text.text_input import TextInput, batches_by_length, to_device
 
-_UNKNOWN_TOKENS = 11
+_UNKNOWN_TOKENS, _AUGMENTATION = 11, 13
 TOKENS_PER_PASS = 1024
-"""Maximum number of tokens, with padding, whose activations are in memory during training."""
+"""Maximum number of tokens, with padding, whose activations are in memory during training on a CPU."""
+_BYTES_PER_TOKEN_AND_CHANNEL = 150
+"""Memory of activations per token, layer and channel of a Transformer encoder during training, in bytes."""
+_SHARE_OF_GPU = 0.25
+"""Share of the memory of a GPU that activations may take."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,13 @@ class Corpus:
         """Return the texts of several splits, one after the other."""
         texts = tuple(text for split in splits for text in split.texts)
         return cls(texts, np.concatenate([split.labels for split in splits]), predictions)
+
+    @classmethod
+    def join(cls, *corpora: Corpus) -> Corpus:
+        """Return the texts of several corpora with predictions, one after the other."""
+        texts = tuple(text for corpus in corpora for text in corpus.texts)
+        predictions = [corpus.predictions for corpus in corpora if corpus.predictions is not None]
+        return cls(texts, np.concatenate([corpus.labels for corpus in corpora]), np.concatenate(predictions))
 
 
 @dataclass(frozen=True)
@@ -97,13 +111,14 @@ def fit_text_model(
         valid: Validation split, which decides the best epoch of each stage.
         task: Task of the labels, which must be scores.
         recipe: Recipe of the text model.
-        seed: Seed of initial weights, order, dropout and unknown tokens.
+        seed: Seed of initial weights, order, dropout, unknown tokens and changed texts.
         context: Hardware to train on.
         work_dir: Folder of the checkpoints.
         fingerprint: Identifies the inputs; a checkpoint with another fingerprint is ignored.
 
     Raises:
         TrainingError: The loss is not finite.
+        UsageError: The recipe does not fit the text encoder.
     """
     all_stages = {"transfer": recipe.transfer, "final": recipe.final}
     stages = {name: stage for name, stage in all_stages.items() if name in corpora and stage.epochs}
@@ -113,8 +128,8 @@ def fit_text_model(
     torch.manual_seed(seed)
     student = Student(config)
     init_bias_to_prior(student.fusion.output, corpora["final" if "final" in corpora else "transfer"].targets, task)
-    if isinstance(text_input.text_encoder, TransformerTextEncoder) and recipe.freeze_embeddings:
-        text_input.text_encoder.encoder.embeddings.word_embeddings.weight.requires_grad_(requires_grad=False)
+    if isinstance(text_input.text_encoder, TransformerTextEncoder):
+        _prepare_encoder(text_input.text_encoder, recipe)
     model = TextModel(text_input.text_encoder, student).to(context.device)
     log: list[LogRow] = []
     metrics: dict[str, float | int] = {}
@@ -135,6 +150,26 @@ def fit_text_model(
     return TrainedTextModel(text_input, config, weights_to_numpy(student), log, metrics)
 
 
+def _prepare_encoder(text_encoder: TransformerTextEncoder, recipe: TextRecipe) -> None:
+    """Freeze the word embeddings and set the dropout rate as the recipe says."""
+    if recipe.freeze_embeddings:
+        text_encoder.encoder.embeddings.word_embeddings.weight.requires_grad_(requires_grad=False)
+    if recipe.encoder_dropout is not None and not text_encoder.set_dropout(recipe.encoder_dropout):
+        raise UsageError(
+            f"text.encoder_dropout must be omitted for this encoder, which has no dropout layers, got "
+            f"{recipe.encoder_dropout:g}. Omit it."
+        )
+
+
+def _tokens_per_pass(text_encoder: TextEncoder, device: torch.device) -> int:
+    """Return the maximum number of tokens, with padding, whose activations may be in memory."""
+    if device.type != "cuda" or not isinstance(text_encoder, TransformerTextEncoder):
+        return TOKENS_PER_PASS
+    per_token = _BYTES_PER_TOKEN_AND_CHANNEL * text_encoder.layers * text_encoder.dim
+    available = torch.cuda.get_device_properties(device).total_memory * _SHARE_OF_GPU
+    return max(TOKENS_PER_PASS, int(available / per_token))
+
+
 class _TextObjective(Objective):
     """The loss of predictions for texts, on labels and on the teachers' predictions."""
 
@@ -153,47 +188,76 @@ class _TextObjective(Objective):
         super().__init__()
         self.model = model
         self._text_input, self._task, self._recipe, self._seed, self._context = text_input, task, recipe, seed, context
+        self._corpus = corpus
         self._ids = text_input.tokenizer.ids(corpus.texts)
+        self._epoch_ids = self._ids
+        self._tokens_per_pass = _tokens_per_pass(text_input.text_encoder, context.device)
         self._special = torch.tensor(sorted(text_input.tokenizer.special_ids), device=context.device, dtype=torch.long)
         self._unknown = text_input.tokenizer.unknown
         self.lengths = torch.tensor([len(item) for item in self._ids])
         self.size = len(self._ids)
         self._labels = torch.from_numpy(corpus.labels.reshape(-1, 1)).to(context.device)
-        self._targets = None if corpus.predictions is None else torch.from_numpy(corpus.predictions.reshape(-1, 1))
+        self._has_label = torch.from_numpy(np.isfinite(corpus.labels))
+        self._targets = None
+        if corpus.predictions is not None:
+            self._targets = torch.from_numpy(corpus.predictions.reshape(-1, 1)).to(context.device)
         self._teacher_share = 0.0 if corpus.predictions is None else stage.teacher_share
         self._valid = valid
         self._generator = torch.Generator()
 
     @property
     def rate_factors(self) -> Mapping[str, float]:
-        """Factors on the learning rate: the student on top of a pre-trained encoder learns faster than the encoder."""
-        is_pretrained = isinstance(self.model.text_encoder, TransformerTextEncoder)
-        return {"model.student.": self._recipe.student_rate_factor} if is_pretrained else {}
+        """Factors on the learning rate.
+
+        The student on top of a pre-trained encoder learns faster than the encoder, and the encoder's first layers
+        slower than its last ones.
+        """
+        text_encoder, recipe = self.model.text_encoder, self._recipe
+        if not isinstance(text_encoder, TransformerTextEncoder):
+            return {}
+        by_layer = text_encoder.rate_factors(recipe.layer_decay) if recipe.layer_decay < 1 else {}
+        in_model = {f"model.text_encoder.{prefix}": factor for prefix, factor in by_layer.items()}
+        return {"model.student.": recipe.student_rate_factor} | in_model
 
     def begin(self, epoch: int) -> None:
-        """Seed the generator of the epoch's unknown tokens."""
+        """Seed the generator of the epoch's unknown tokens, and change some texts."""
         self._generator = generator_of(self._seed, epoch, _UNKNOWN_TOKENS)
+        recipe, corpus = self._recipe, self._corpus
+        if recipe.augment and corpus.predictions is None:
+            rng = np.random.default_rng(seed_of(self._seed, epoch, _AUGMENTATION))
+            changed = change_some_texts(corpus.texts, recipe.augment, recipe.augment_words, rng)
+            self._epoch_ids = list(self._ids)
+            for row, ids in zip(changed, self._text_input.tokenizer.ids(list(changed.values())), strict=True):
+                self._epoch_ids[row] = ids
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the loss terms of the texts `rows`."""
         context = self._context
-        ids, valid = self._text_input.batch([self._ids[row] for row in context.share(rows).tolist()])
+        ids, valid = self._text_input.batch([self._epoch_ids[row] for row in context.share(rows).tolist()])
         if self._recipe.unknown_rate:
             unknown = torch.rand(ids.shape, generator=self._generator) < self._recipe.unknown_rate
             special = torch.isin(ids, self._special)
             ids = ids.masked_fill(unknown.to(ids.device) & ~special, self._unknown)
-        predictions = context.merge_shares(self._predict(ids, valid), len(rows))
-        labels = self._labels[rows.to(self._labels.device)]
-        known = torch.isfinite(labels[:, 0])
+        passes = 2 if self._recipe.r_drop else 1
+        parts = self._predict(ids.repeat(passes, 1), valid.repeat(passes, 1)).chunk(passes)
+        predictions = torch.cat([context.merge_shares(part, len(rows)) for part in parts])
+        rows = rows.repeat(passes)
+        labeled = self._has_label[rows].nonzero()[:, 0]  # on the CPU, which would otherwise wait for a GPU
         terms: dict[str, Tensor] = {}
         loss = predictions.new_zeros(())
-        if self._teacher_share < 1 and known.any():
-            terms["labels"] = task_loss(predictions[known], labels[known], self._task, self._recipe.score_loss)
+        if self._teacher_share < 1 and len(labeled):
+            labels = self._labels[to_device(rows[labeled], context.device)]
+            selected = predictions[to_device(labeled, context.device)]
+            terms["labels"] = task_loss(selected, labels, self._task, self._recipe.score_loss)
             loss = loss + (1 - self._teacher_share) * terms["labels"]
         if self._targets is not None and self._teacher_share:
-            targets = self._targets[rows].to(predictions.device)
+            targets = self._targets[to_device(rows, context.device)]
             terms["teachers"] = task_loss(predictions, targets, self._task, self._recipe.score_loss)
             loss = loss + self._teacher_share * terms["teachers"]
+        if self._recipe.r_drop:
+            first, second = predictions.chunk(2)
+            terms["consistency"] = F.mse_loss(first, second)
+            loss = loss + self._recipe.r_drop * terms["consistency"]
         return {"loss": loss} | terms
 
     def _predict(self, ids: Tensor, valid: Tensor) -> Tensor:
@@ -203,7 +267,7 @@ class _TextObjective(Objective):
         texts, parts are therefore computed one after the other, and again in the backward pass. Without dropout,
         the gradients are the same.
         """
-        part = max(1, TOKENS_PER_PASS // ids.shape[1])
+        part = max(1, self._tokens_per_pass // ids.shape[1])
         if part >= len(ids) or not isinstance(self.model.text_encoder, TransformerTextEncoder):
             predictions: Tensor = self.model(ids, valid)
             return predictions

@@ -62,19 +62,50 @@ def test_loss_falls_and_every_epoch_is_logged(tmp_path: Path) -> None:
     assert result.best == pytest.approx(min(float(row["valid_metric"]) for row in result.rows), rel=1e-5)
 
 
-@pytest.mark.parametrize("interrupted_at", [1, 3, 5])
-def test_resumed_training_gives_identical_weights(tmp_path: Path, interrupted_at: int) -> None:
-    whole = Line()
-    expected = fit(whole, SCHEDULE, context=CONTEXT, seed=3, work_dir=tmp_path / "whole")
+@pytest.mark.parametrize(("interrupted_at", "ema"), [(1, 0.0), (3, 0.0), (5, 0.0), (1, 0.95), (5, 0.95)])
+def test_resumed_training_gives_identical_weights(tmp_path: Path, interrupted_at: int, ema: float) -> None:
+    whole, schedule = Line(), SCHEDULE.model_copy(update={"ema": ema})
+    expected = fit(whole, schedule, context=CONTEXT, seed=3, work_dir=tmp_path / "whole")
     with pytest.raises(Interrupted):
-        fit(Line(interrupted_at), SCHEDULE, context=CONTEXT, seed=3, work_dir=tmp_path / "cut")
+        fit(Line(interrupted_at), schedule, context=CONTEXT, seed=3, work_dir=tmp_path / "cut")
     torch.manual_seed(12345)  # a new process has another state of the global generator
     resumed = Line()
-    result = fit(resumed, SCHEDULE, context=CONTEXT, seed=3, work_dir=tmp_path / "cut")
+    result = fit(resumed, schedule, context=CONTEXT, seed=3, work_dir=tmp_path / "cut")
     assert sum(resumed.seen) < sum(whole.seen)
     assert without_seconds(result.rows) == without_seconds(expected.rows)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])
+
+
+class Recorded(Line):
+    """Records the weights at the start of each epoch and at each validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained: list[Tensor] = []
+        self.validated: list[Tensor] = []
+
+    def begin(self, epoch: int) -> None:
+        super().begin(epoch)
+        self.trained.append(nn.utils.parameters_to_vector(self.parameters()).detach())
+
+    def validate(self) -> dict[str, float]:
+        self.validated.append(nn.utils.parameters_to_vector(self.parameters()).detach())
+        return super().validate()
+
+
+def test_averaged_weights_are_validated_and_returned(tmp_path: Path) -> None:
+    line = Recorded()
+    schedule = TrainingSchedule(epochs=4, batch_size=33, learning_rate=1e-2, ema=0.15)
+    result = fit(line, schedule, context=CONTEXT, seed=0, work_dir=tmp_path)
+    average = line.trained[0]
+    for step, (weights, validated) in enumerate(zip(line.trained[1:], line.validated, strict=False)):
+        decay = min(0.15, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weights
+        torch.testing.assert_close(validated, average)
+        assert not torch.equal(validated, weights)
+    final = nn.utils.parameters_to_vector(line.parameters())
+    assert torch.equal(final, line.validated[result.best_epoch])
 
 
 def test_finished_training_does_not_run_again(tmp_path: Path) -> None:

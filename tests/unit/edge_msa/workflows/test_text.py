@@ -21,6 +21,9 @@ from edge_msa.data.tasks import SIMS
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
+from edge_msa.training.text.load import load_text_model
+from edge_msa.training.text.train import Corpus, predict_texts
+from edge_msa.workflows import text as text_workflow
 from edge_msa.workflows.calibrate import calibrate
 from edge_msa.workflows.distill import distill
 from edge_msa.workflows.evaluate import evaluate
@@ -258,6 +261,49 @@ def test_texts_without_scores_need_teachers(teacher: Run, transcripts: Path, tmp
     )
     with pytest.raises(DataError, match="has no scores"):
         train_text([str(unscored), str(transcripts)], output_dir=tmp_path / "other", encoder="wordpieces", recipe=QUICK)
+
+
+class Captured(Exception):  # noqa: N818 - not an error of the code
+    """Carries the corpora of a training instead of training."""
+
+
+@pytest.fixture
+def capture_corpora(monkeypatch: pytest.MonkeyPatch) -> None:
+    def capture(_input: object, corpora: dict[str, Corpus], *_others: object, **_options: object) -> None:
+        raise Captured(corpora)
+
+    monkeypatch.setattr(text_workflow, "fit_text_model", capture)
+
+
+@pytest.mark.usefixtures("capture_corpora")
+def test_distillation_adds_changed_copies_with_predictions(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+    recipe = {"text": {**QUICK["text"], "transfer_copies": 3}}
+    with pytest.raises(Captured) as caught:
+        distill_text([teacher.path], transcripts=[str(transcripts)], output_dir=tmp_path / "run", recipe=recipe)
+    transfer, final = (caught.value.args[0][name] for name in ("transfer", "final"))
+    count = len(final.texts)
+    copies = transfer.texts[count:]
+    assert transfer.texts[:count] == final.texts
+    assert len(copies) > count
+    assert not set(copies) & set(final.texts)
+    assert np.isnan(transfer.labels[count:]).all()
+    expected = predict_texts(*load_text_model(teacher), copies)[:, 0]
+    np.testing.assert_allclose(transfer.predictions[count:], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("capture_corpora")
+def test_transfer_contains_the_target_corpus_several_times(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+    files = [str(transcripts), str(transcripts)]
+    recipe = {"text": {**QUICK["text"], "mix": 2}}
+    with pytest.raises(Captured) as caught:
+        train_text(files, encoder="wordpieces", output_dir=tmp_path / "run", recipe=recipe)
+    stages = caught.value.args[0]
+    assert stages["transfer"].texts == 3 * stages["final"].texts
+    with pytest.raises(Captured) as caught:
+        distill_text([teacher.path], transcripts=files, output_dir=tmp_path / "run", recipe=recipe)
+    stages = caught.value.args[0]
+    assert stages["transfer"].texts == 4 * stages["final"].texts
+    assert np.array_equal(stages["transfer"].predictions, np.tile(stages["final"].predictions, 4))
 
 
 def test_unusable_teachers_and_transcripts_raise_an_error(transcripts: Path, table: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from edge_msa.config.students import TextRecipe, TextStage
 from edge_msa.data.tasks import MOSI
@@ -13,6 +14,7 @@ from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.student import Student
 from edge_msa.models.text_encoders import TextModel, TransformerTextEncoder
 from edge_msa.training.context import Hardware
+from edge_msa.training.loop import _parameter_groups
 from edge_msa.training.text import train
 from edge_msa.training.text.text_input import TextInput
 from edge_msa.training.text.train import Corpus, _TextObjective, fit_text_model, predict_texts
@@ -118,3 +120,62 @@ def test_long_texts_are_computed_in_parts_with_the_same_gradients(
     assert tokens == [4 * 7] + 4 * [2 * 7]  # each part twice: forward and backward
     for name, value in gradients[0].items():
         assert_close_to_scale(gradients[1][name], value, scale=max(float(value.abs().max()), 1e-3))
+
+
+def make_objective(text_input: TextInput, recipe: TextRecipe, corpus: Corpus | None = None) -> _TextObjective:
+    corpus = corpus or Corpus(("i love it", "not at all", "love it all", "not"), np.arange(4, dtype=np.float32))
+    torch.manual_seed(0)
+    model = TextModel(text_input.text_encoder, Student(recipe.network_config(text_input.text_encoder.dim, MOSI)))
+    valid = split_of(("love", "not"), np.array([2.0, -2.0], np.float32))
+    return _TextObjective(model, text_input, corpus, valid, MOSI, recipe, STAGE, 0, Hardware("cpu").start())
+
+
+def test_lower_layers_learn_slower(toy_encoder: Path) -> None:
+    objective = make_objective(make_encoder_input(toy_encoder), TextRecipe(width=8, hidden=8, layer_decay=0.5))
+    groups = _parameter_groups(objective)
+    factor_of = {id(item): group["factor"] for group in groups for item in group["params"]}
+    factors = {name: factor_of[id(item)] for name, item in objective.model.named_parameters()}
+    layers = "text_encoder.encoder.encoder.layer."
+    assert {factor for name, factor in factors.items() if name.startswith(layers + "1.")} == {1.0}
+    assert {factor for name, factor in factors.items() if name.startswith(layers + "0.")} == {0.5}
+    assert {factor for name, factor in factors.items() if ".embeddings." in name} == {0.25}
+    assert {factor for name, factor in factors.items() if name.startswith("student.")} == {10.0}
+
+
+def test_encoder_has_the_dropout_rate_of_the_recipe(toy_encoder: Path, tmp_path: Path) -> None:
+    text_input = make_encoder_input(toy_encoder)
+    corpora = {"final": Corpus(("i love it", "not at all"), np.array([2.0, -2.0], np.float32))}
+    recipe = TextRecipe(width=8, hidden=8, encoder_dropout=0.25, final=TextStage(epochs=1, learning_rate=1e-3))
+    context, valid = Hardware("cpu").start(), split_of(("love", "not"), np.array([2.0, -2.0], np.float32))
+    fit_text_model(text_input, corpora, valid, MOSI, recipe, seed=0, context=context, work_dir=tmp_path)
+    rates = [module.p for module in text_input.text_encoder.modules() if isinstance(module, nn.Dropout)]
+    assert set(rates) == {0.25}
+    assert len(rates) == 1 + 2 * 3  # the embeddings, and attention, its output and the output of each layer
+
+
+def test_r_drop_adds_the_difference_of_two_passes(toy_encoder: Path) -> None:
+    recipe = TextRecipe(width=8, hidden=8, dropout=0.5, r_drop=3.0)
+    objective = make_objective(make_encoder_input(toy_encoder), recipe)
+    terms = objective.train()(torch.arange(4))
+    assert terms["consistency"] > 0
+    torch.testing.assert_close(terms["loss"], terms["labels"] + 3 * terms["consistency"])
+    without_dropout = objective.eval()(torch.arange(4))
+    assert without_dropout["consistency"] < 1e-10
+    plain = make_objective(make_encoder_input(toy_encoder), TextRecipe(width=8, hidden=8)).eval()(torch.arange(4))
+    torch.testing.assert_close(without_dropout["labels"], plain["labels"])
+
+
+def test_texts_are_changed_in_every_epoch_only_without_teachers(toy_encoder: Path) -> None:
+    text_input, labels = make_encoder_input(toy_encoder), np.zeros(2, np.float32)
+    texts = ("i love it all i love it", "not at all not it at")
+    recipe = TextRecipe(width=8, hidden=8, augment=1.0)
+    lengths = []
+    text_input.text_encoder.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[1].sum().item()))
+    for corpus in (Corpus(texts, labels), Corpus(texts, labels, labels)):
+        objective = make_objective(text_input, recipe, corpus)
+        for epoch in range(8):
+            objective.begin(epoch)
+            objective(torch.arange(2))
+    whole = 7 + 6 + 2 * 2  # with two special tokens each
+    assert len(set(lengths[:8])) > 1
+    assert set(lengths[8:]) == {whole}
