@@ -6,6 +6,7 @@ Text encoder graphs are too large to store, so they are exported each time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from edge_msa.artifacts.model_spec import ModelSpec
 from edge_msa.console import activity
@@ -15,14 +16,29 @@ from edge_msa_export.graphs.student import export_student
 from edge_msa_export.graphs.text_encoder import export_text_encoders
 from edge_msa_export.normalization import Normalization
 from edge_msa_export.text import TextGraph
+from edge_msa_runtime.features import FeatureSource
 
 CHUNK_LENGTHS = {"language": 4, "audio": 10, "vision": 10}
-"""Frames per call of a step graph: a few words, or a third of a second of video at 30 Hz."""
+"""Least frames per call of a step graph: a few words, or a third of a second of video at 30 Hz."""
+_CHUNK_SECONDS = 0.5
+"""Duration of the frames per call where the frame rate is known: between two predictions, programs often wait as long,
+and after a pause every call costs more than its arithmetic."""
 
 
-def chunk_lengths(windows: Mapping[str, int]) -> dict[str, int]:
-    """Return the frames per call of each modality's step graph, at most the frames of its window."""
-    return {name: min(CHUNK_LENGTHS[name], window) for name, window in windows.items()}
+def chunk_lengths(
+    windows: Mapping[str, int], features: Mapping[str, FeatureSource] = MappingProxyType({})
+) -> dict[str, int]:
+    """Return the frames per call of each modality's step graph, at most the frames of its window.
+
+    Args:
+        windows: Frames of the window of each modality.
+        features: What computed the frames, by modality, with their rate if it is known.
+    """
+    lengths = {}
+    for name, window in windows.items():
+        rate = features[name].rate_hz if name in features else None
+        lengths[name] = min(window, max(CHUNK_LENGTHS[name], round(_CHUNK_SECONDS * (rate or 0))))
+    return lengths
 
 
 def make_normalization(spec: ModelSpec) -> dict[str, Normalization]:
@@ -49,7 +65,7 @@ def load_student_graphs(student: DeployableStudent) -> GraphsByKey:
     spec = student.spec
     with activity("Exporting the student's graphs"):
         return load_graphs(student.run.path) or export_student(
-            student.network, make_normalization(spec), chunk_lengths(spec.windows), spec.windows
+            student.network, make_normalization(spec), chunk_lengths(spec.windows, spec.features), spec.windows
         )
 
 

@@ -56,7 +56,7 @@ def make_export_request(
         profile=profile,
         task=make_task_spec(spec.task),
         normalization=make_normalization(spec),
-        chunks=chunk_lengths(spec.windows),
+        chunks=chunk_lengths(spec.windows, spec.features),
         windows=spec.windows,
         golden_samples=choose_golden_samples(student.dataset, spec.dims, text_input=spec.text_input is not None),
         provenance=_make_provenance(student, plan),
