@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Callable, Protocol, Sequence
 
+from edge_msa_runtime.media.signals import GAP_SECONDS
 from edge_msa_runtime.text.words import Word
 
 if TYPE_CHECKING:
     from edge_msa_runtime.media.signals import Sound
     from edge_msa_runtime.speech.recognizer import Listener, Recognizer
-
-_GAP = 0.05
-"""Longest time between two sounds that belong together, in seconds."""
 
 
 class WordSource(Protocol):
@@ -145,7 +143,7 @@ def join_all(sounds: Sequence[Sound]) -> list[Sound]:
 
     groups: list[list[Sound]] = []
     for sound in sounds:
-        if groups and abs(sound.time - groups[-1][-1].end) <= _GAP:
+        if groups and abs(sound.time - groups[-1][-1].end) <= GAP_SECONDS:
             groups[-1].append(sound)
         else:
             groups.append([sound])

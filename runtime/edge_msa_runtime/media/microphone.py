@@ -13,9 +13,10 @@ import numpy as np
 
 from edge_msa_runtime.errors import BackendUnavailableError, CaptureError, MediaError, PackageImportError, UsageError
 from edge_msa_runtime.media.capture import PATIENCE, BoundedQueue, CaptureDevice, Pacer, one_line, stand_in_file
+from edge_msa_runtime.media.device_clock import DeviceClock
 from edge_msa_runtime.media.files import BLOCK, open_media
-from edge_msa_runtime.media.resampling import Resampler, mean_of_channels
-from edge_msa_runtime.media.signals import SAMPLE_RATE, Sound
+from edge_msa_runtime.media.resampling import mean_of_channels
+from edge_msa_runtime.media.signals import GAP_SECONDS, SAMPLE_RATE, Sound
 from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ _QUEUE_BLOCKS = 100
 _BLOCK_SECONDS = BLOCK / SAMPLE_RATE
 # So many seconds of exact zeros come from no microphone that is on.
 _SILENCE = 3.0
-# Times of blocks are counted in samples unless they differ from the device's clock by so much, in seconds.
-_GAP = 0.05
 _SOUND_DEVICES = Path("/dev/snd")
 
 
@@ -139,7 +138,7 @@ class Microphone(CaptureDevice[Sound]):
         settings = [(SAMPLE_RATE, 1), (device_rate, 1), (device_rate, channels)]
         error: Exception | None = None
         for rate, count in dict.fromkeys(settings):
-            recorder = _Recorder(rate, self._origin, self._receive)
+            recorder = _Recorder(rate, self._origin, self._receive, self._note_overflow)
             try:
                 stream = sounddevice.InputStream(
                     samplerate=rate,
@@ -171,7 +170,7 @@ class Microphone(CaptureDevice[Sound]):
                 for sound in file:
                     if not self._pacer.wait(sound.end):  # type: ignore[union-attr]
                         return
-                    self._receive(Sound(started + sound.time, sound.samples), overflow=False)  # type: ignore[union-attr]
+                    self._receive(Sound(started + sound.time, sound.samples))  # type: ignore[union-attr]
             except Exception as error:  # noqa: BLE001, whatever it is, the program must learn of it
                 self._queue.end(error)
             else:
@@ -180,13 +179,14 @@ class Microphone(CaptureDevice[Sound]):
         self._thread = threading.Thread(target=play, name="edge-msa microphone", daemon=True)
         self._thread.start()
 
-    def _receive(self, sound: Sound, *, overflow: bool) -> None:
-        self._overflows += overflow
+    def _note_overflow(self) -> None:
+        self._overflows += 1
+
+    def _receive(self, sound: Sound) -> None:
         if not self._audible:
             self._audible = bool(sound.samples.any())
             self._zeros += len(sound.samples) / SAMPLE_RATE
-        if len(sound.samples):
-            self._queue.put(sound)
+        self._queue.put(sound)
 
     def _stopped(self) -> None:
         self._queue.end(
@@ -197,25 +197,22 @@ class Microphone(CaptureDevice[Sound]):
 class _Recorder:
     """The callback of a device: turns its blocks into `Sound` with times."""
 
-    def __init__(self, rate: int, origin: float, receive: Any) -> None:
+    def __init__(self, rate: int, origin: float, receive: Any, overflowed: Any) -> None:
         self._rate = rate
         self._origin = origin
         self._receive = receive
-        self._resampler = Resampler(rate)
-        self._start: float | None = None
-        self._count = 0
+        self._overflowed = overflowed
+        self._clock = DeviceClock(rate)
 
     def __call__(self, data: NDArray[np.float32], frames: int, times: Any, status: Any) -> None:
         """Receive samples (frames, channels). PortAudio calls this in a thread of its own."""
         overflow = bool(status and status.input_overflow)
         time_of_first = self._time_of_first(frames, times)
-        if self._start is None or (overflow and time_of_first - (self._start + self._count / SAMPLE_RATE) > _GAP):
-            self._start, self._count = max(0.0, time_of_first), 0
-            self._resampler = Resampler(self._rate)
-        samples = self._resampler.push(mean_of_channels(np.array(data, np.float32)))
-        sound = Sound(self._start + self._count / SAMPLE_RATE, samples)
-        self._count += len(samples)
-        self._receive(sound, overflow=overflow)
+        is_gap = overflow and self._clock.lateness(time_of_first) > GAP_SECONDS
+        for sound in self._clock.push(time_of_first, mean_of_channels(np.array(data, np.float32)), is_gap=is_gap):
+            self._receive(sound)
+        if overflow:
+            self._overflowed()
 
     def _time_of_first(self, frames: int, times: Any) -> float:
         """Return when the first sample was recorded, by the device's clock if that is plausible."""

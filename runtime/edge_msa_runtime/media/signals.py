@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16_000
 """Samples per second of all sound."""
+GAP_SECONDS = 0.05
+"""A sound whose time differs by at most so much from the end of the sound before it continues that sound."""
 
 
 class Sound(NamedTuple):

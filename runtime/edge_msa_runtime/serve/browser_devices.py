@@ -9,57 +9,19 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from edge_msa_runtime.errors import CaptureError
 from edge_msa_runtime.media.capture import BoundedQueue
+from edge_msa_runtime.media.device_clock import DeviceClock
 from edge_msa_runtime.media.pictures import upright_pixels
-from edge_msa_runtime.media.resampling import Resampler
-from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
+from edge_msa_runtime.media.signals import GAP_SECONDS, Picture
 from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edge_msa_runtime.media.signals import Sound
     from edge_msa_runtime.serve.wire import RawPicture, RawSound
 
 _UNLIMITED = sys.maxsize
-_GAP = 0.05
-"""A difference in seconds between the time of sound and the number of samples before it that is a gap."""
-
-
-class SoundClock:
-    """Resamples the sound of a browser. The times of its blocks jitter, so samples are counted instead.
-
-    Args:
-        rate: samples per second.
-    """
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._resampler = Resampler(rate)
-        self._start: float | None = None
-        self._expected = 0.0
-        self._count = 0
-
-    def push(self, sound: RawSound) -> list[Sound]:
-        """Return the sound at 16 kHz that a block completes. After a gap, it has a later time."""
-        sounds = []
-        if self._start is not None and abs(sound.time - self._expected) > _GAP:
-            if sound.time < self._expected:  # the clock of the browser went back: the samples count
-                sound = sound._replace(time=self._expected)
-            else:
-                sounds += self._timed(self._resampler.finish())
-                self._resampler = Resampler(self._rate)
-                self._start = None
-        if self._start is None:
-            self._start, self._expected, self._count = sound.time, sound.time, 0
-        self._expected += len(sound.samples) / self._rate
-        return sounds + self._timed(self._resampler.push(sound.samples))
-
-    def _timed(self, samples: Any) -> list[Sound]:
-        if not len(samples):
-            return []
-        sound = Sound((self._start or 0.0) + self._count / SAMPLE_RATE, samples)
-        self._count += len(samples)
-        return [sound]
 
 
 class BrowserDevice:
@@ -137,7 +99,7 @@ class BrowserMicrophone(BrowserDevice):
     def __init__(self, rate: int) -> None:
         super().__init__()
         self._rate = rate
-        self._clock = SoundClock(rate)
+        self._clock = DeviceClock(rate)
         self._ready: collections.deque[Sound] = collections.deque()
         self._samples = self._used = 0
 
@@ -163,7 +125,8 @@ class BrowserMicrophone(BrowserDevice):
             if block is None:
                 return None
             self._used += len(block.samples)
-            self._ready.extend(self._clock.push(block))
+            is_gap = self._clock.lateness(block.time) > GAP_SECONDS
+            self._ready.extend(self._clock.push(block.time, block.samples, is_gap=is_gap))
         return self._ready.popleft() if self._ready else None
 
 

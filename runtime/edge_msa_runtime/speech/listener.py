@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
-from edge_msa_runtime.media.signals import SAMPLE_RATE, Sound
+from edge_msa_runtime.media.signals import GAP_SECONDS, SAMPLE_RATE, Sound
 from edge_msa_runtime.speech.agreement import LocalAgreement
 from edge_msa_runtime.text.words import Word
 
@@ -29,8 +29,6 @@ _COMFORTABLE = 6.0
 _CONTEXT = 2.0
 # Silence that is kept before speech, in seconds.
 _LEAD = 0.3
-# A later start of new sound than this, in seconds, is a gap.
-_GAP = 0.05
 # Shorter voiced sound than this, in seconds, is no word.
 _SHORTEST = 0.1
 
@@ -79,7 +77,7 @@ class BufferedListener:
         words: list[Word] = []
         if not len(self._samples):
             self._start = sound.time
-        elif sound.time - self._end > _GAP:
+        elif sound.time - self._end > GAP_SECONDS:
             words = self._flush()
             self._keep(0.0)
             self._start = sound.time

@@ -23,7 +23,10 @@ class PortAudioError(Exception):
 
 
 class FakeSoundDevice(types.ModuleType):
-    """A stand-in for sounddevice with three devices; `problem(rate, channels)` returns why a stream cannot open."""
+    """A stand-in for sounddevice with three devices; `problem(rate, channels)` returns why a stream cannot open.
+
+    `now` is the time of the computer. It passes while the stand-in delivers sound, by `drift` faster than the device says.
+    """
 
     PortAudioError = PortAudioError
 
@@ -35,6 +38,7 @@ class FakeSoundDevice(types.ModuleType):
             {"index": 2, "name": "USB Microphone", "max_input_channels": 1, "default_samplerate": 44_100.0},
         ]
         self.opened: list[dict[str, Any]] = []
+        self.now, self.drift = 100.0, 0.0
         self.problem: Callable[[int, int], str] = lambda _rate, _channels: ""
 
     def query_devices(self, device: int | None = None, kind: str | None = None) -> Any:
@@ -52,6 +56,7 @@ class FakeSoundDevice(types.ModuleType):
     def deliver(self, samples: Any, *, overflow: bool = False) -> None:
         """Call the callback as PortAudio does."""
         data = np.asarray(samples, np.float32).reshape(len(samples), -1)
+        self.now += (1 + self.drift) * len(data) / self.opened[-1]["samplerate"]
         times = types.SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
         self.opened[-1]["callback"](data, len(data), times, types.SimpleNamespace(input_overflow=overflow))
 
@@ -60,6 +65,7 @@ class FakeSoundDevice(types.ModuleType):
 def devices(monkeypatch: pytest.MonkeyPatch) -> FakeSoundDevice:
     module = FakeSoundDevice()
     monkeypatch.setitem(sys.modules, "sounddevice", module)
+    monkeypatch.setattr(microphone, "time", types.SimpleNamespace(monotonic=lambda: module.now))
     return module
 
 
@@ -99,6 +105,17 @@ def test_lost_blocks_are_counted_and_later_sound_has_its_time(devices: FakeSound
     assert last is not None
     assert last.time - recorded[0].time == pytest.approx(10.5)
     assert recording.notes == ("0.5 s of sound from microphone 1 (Built-in Microphone) lost: the program was too slow",)
+
+
+def test_a_microphone_whose_clock_drifts_stays_in_time(devices: FakeSoundDevice) -> None:
+    devices.drift = 2e-3
+    with Microphone(origin=devices.now) as recording:
+        for _ in range(600):
+            devices.deliver(np.full(1600, 0.1))
+            sound = recording.read(0)
+            assert sound is not None
+            assert sound.end == pytest.approx(devices.now - 100.0, abs=0.02)
+    assert devices.now - 100.0 == pytest.approx(60.12)
 
 
 def test_sound_that_the_device_lost_is_counted(devices: FakeSoundDevice) -> None:

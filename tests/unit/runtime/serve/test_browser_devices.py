@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.errors import CaptureError
-from edge_msa_runtime.serve.browser_devices import BrowserCamera, BrowserMicrophone, SoundClock, decode_jpeg, jpeg_size
+from edge_msa_runtime.serve.browser_devices import BrowserCamera, BrowserMicrophone, decode_jpeg, jpeg_size
 from edge_msa_runtime.serve.wire import RawPicture, RawSound
 
 pytest.importorskip("av", reason="the extra audio is not installed")
@@ -16,46 +16,10 @@ RATE = 48_000
 SOUND = np.sin(np.arange(RATE) / 20).astype(np.float32)
 
 
-def blocks(size: int, jitter: float = 0.0) -> list[RawSound]:
-    """Return one second of sound in blocks whose times jitter."""
-    rng = np.random.default_rng(0)
-    return [
-        RawSound(1.0 + first / RATE + rng.uniform(-jitter, jitter) * bool(first), SOUND[first : first + size])
-        for first in range(0, RATE, size)
-    ]
-
-
-@pytest.mark.parametrize(("size", "jitter"), [(2048, 0.0), (480, 0.02), (7, 0.04), (RATE, 0.0)])
-def test_blocks_of_any_size_and_jitter_give_the_same_sound(size: int, jitter: float) -> None:
-    clock, whole = SoundClock(RATE), SoundClock(RATE)
-    (expected,) = whole.push(RawSound(1.0, SOUND))
-    sounds = [sound for block in blocks(size, jitter) for sound in clock.push(block)]
-    for sound, following in zip(sounds, sounds[1:]):
-        assert sound.end == pytest.approx(following.time, abs=1e-9)
-    assert sounds[0].time == 1.0
-    joined = np.concatenate([sound.samples for sound in sounds])
-    np.testing.assert_array_equal(joined[: len(expected.samples)], expected.samples[: len(joined)])
-
-
-def test_sound_after_a_gap_has_a_later_time() -> None:
-    clock = SoundClock(RATE)
-    clock.push(RawSound(0.0, SOUND))
-    rest, later = clock.push(RawSound(1.2, SOUND))
-    assert rest.end == pytest.approx(1.0, abs=1e-3)
-    assert later.time == 1.2
-
-
-def test_a_clock_that_goes_back_does_not_repeat_sound() -> None:
-    clock = SoundClock(RATE)
-    (first,) = clock.push(RawSound(5.0, SOUND))
-    (second,) = clock.push(RawSound(2.0, SOUND))
-    assert second.time == pytest.approx(first.end)
-
-
 def test_no_sound_is_lost() -> None:
     microphone = BrowserMicrophone(RATE)
-    for block in blocks(480):
-        microphone.push(block)
+    for first in range(0, RATE, 480):
+        microphone.push(RawSound(1.0 + first / RATE, SOUND[first : first + 480]))
     assert microphone.seconds == pytest.approx(1.0)
     assert microphone.waiting_seconds == pytest.approx(1.0)
     sounds = [microphone.read(0.0) for _ in range(100)]
@@ -63,6 +27,15 @@ def test_no_sound_is_lost() -> None:
     assert microphone.waiting_seconds == 0.0
     assert microphone.dropped == 0
     assert microphone.read(0.0) is None
+
+
+def test_sound_after_a_gap_has_a_later_time() -> None:
+    microphone = BrowserMicrophone(RATE)
+    for time in (0.0, 1.0, 2.2, 3.2):
+        microphone.push(RawSound(time, SOUND))
+    sounds = [sound for sound in (microphone.read(0.0) for _ in range(9)) if sound is not None]
+    starts = [sounds[0].time, *(b.time for a, b in zip(sounds, sounds[1:]) if b.time - a.end > 0.1)]
+    assert starts == [0.0, 2.2]
 
 
 def test_old_pictures_are_dropped(encode_jpeg: Callable[..., bytes]) -> None:
