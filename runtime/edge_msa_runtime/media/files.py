@@ -6,6 +6,7 @@ import heapq
 import math
 import stat
 from pathlib import Path
+from time import thread_time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterator
 
@@ -14,7 +15,7 @@ import numpy as np
 from edge_msa_runtime.errors import MediaError, UsageError, first_line
 from edge_msa_runtime.media.pictures import MAX_PIXELS, PictureClock, upright_pixels
 from edge_msa_runtime.media.resampling import Resampler, average_channels
-from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
+from edge_msa_runtime.media.signals import GAP_SECONDS, SAMPLE_RATE, Picture, Sound
 from edge_msa_runtime.vendor_packages import import_package
 from edge_msa_runtime.wording import format_count
 
@@ -38,17 +39,20 @@ _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)
 _SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "wav"}
 # Decoding starts so many seconds before `start`, because decoders of sound need some packets until they are exact.
 _PREROLL = 1.0
-# A difference in seconds between the time of sound and the number of samples before it that is a gap.
-_GAP = 0.05
 # A lower rate than this holds no speech, and would need thousands of times its memory at 16 kHz.
 _LOWEST_RATE = 1_000
 # A jump of the times of a file that is no gap: a clock that was set, or a damaged time.
 _CLOCK_JUMP = 3600.0
 # A sound that starts so much earlier than the end of the sound before it is a restart of the clock.
 _RESTART = 1.0
+# Why pictures are left out.
+_NO_TIME, _AFTER_JUMP = "without an increasing time", "after a jump of more than 1 hour in their times"
 # A file that ends so much before its stated duration, in seconds and as a share, was probably cut off.
 _CUT_OFF = (1.0, 0.02)
 _MICROSECONDS = 1_000_000
+# Boxes of an MP4 file that are examined to explain why it cannot be opened. Recordings have fewer than 10 before the
+# index or the data.
+_MOST_BOXES = 1_000
 
 
 class MediaFile:
@@ -64,9 +68,10 @@ class MediaFile:
         duration: seconds that the file states from its beginning to its end; None if it does not.
         has_sound: whether the file has sound that can be decoded.
         has_pictures: whether the file has a video that can be decoded. The cover of a song is none.
+        sound_index: number of the track whose sound is read; None if there is none, or if no sound was wanted.
 
     Raises:
-        MediaError: while iterating, if nothing at all can be decoded.
+        MediaError: while iterating, if nothing at all can be decoded, or if it takes more than `busy_seconds`.
     """
 
     def __init__(
@@ -78,12 +83,16 @@ class MediaFile:
         sound: bool,
         pictures: bool,
         picture_rate: float | None,
+        busy_seconds: float | None,
     ) -> None:
         self.path = path
+        self._busy_seconds = busy_seconds
+        self._busy_until = math.inf
         self._start = start
         self._end = math.inf if end is None else end
         self._rate = picture_rate
         self._damaged = {"sound": 0, "pictures": 0}
+        self._untimely = {_NO_TIME: 0, _AFTER_JUMP: 0}
         self._later_notes: dict[str, None] = {}
         self._reached = 0.0
         self._open: list[Any] = []
@@ -101,7 +110,7 @@ class MediaFile:
             raise MediaError(f"{path} has neither sound nor a video{self._reason_of_nothing()}. Choose another file.")
         if self.duration is not None and start >= self.duration:
             raise UsageError(f"start must be before the end of {path} ({self.duration:.1f} s), got {start:g}.")
-        self._sound_index = sound_index if sound else None
+        self.sound_index = sound_index if sound else None
         self._picture_index = picture_index if pictures else None
 
     @property
@@ -112,14 +121,20 @@ class MediaFile:
             for name, count in self._damaged.items()
             if count
         ]
-        return (*self._first_notes, *self._later_notes, *damaged)
+        untimely = [
+            f"{format_count(count, 'picture')} {reason} left out" for reason, count in self._untimely.items() if count
+        ]
+        return (*self._first_notes, *self._later_notes, *damaged, *untimely)
 
     def __iter__(self) -> Iterator[Sound | Picture]:
         self._damaged = {"sound": 0, "pictures": 0}
+        self._untimely = {_NO_TIME: 0, _AFTER_JUMP: 0}
         self._later_notes = {}
+        if self._busy_seconds is not None:
+            self._busy_until = thread_time() + self._busy_seconds
         sources: list[Iterator[tuple[float, int, Sound | Picture]]] = []
-        if self._sound_index is not None:
-            sources.append(self._sounds(self._sound_index))
+        if self.sound_index is not None:
+            sources.append(self._sounds(self.sound_index))
         if self._picture_index is not None:
             sources.append(self._pictures(self._picture_index))
         empty = True
@@ -148,14 +163,7 @@ class MediaFile:
             self._close_container(container)
 
     def _open_container(self) -> Any:
-        av = import_package("av")
-        try:
-            # The prefix prevents that a name with a colon is taken for a protocol.
-            container = av.open(
-                f"file:{self.path.absolute()}", options=_OPTIONS, metadata_errors="replace", timeout=None
-            )
-        except av.FFmpegError as error:
-            raise MediaError(f"{self.path} {explain_unreadable(self.path, error)}") from error
+        container = open_container(self.path)
         self._open.append(container)
         return container
 
@@ -223,6 +231,8 @@ class MediaFile:
             _discard_others(container, stream)
             if name == "pictures":  # a video may state another size later; the decoder then refuses it
                 stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            if self._busy_seconds is not None:  # processor time of other threads would not count
+                stream.codec_context.thread_count = 1
             for frame in self._frames(container, stream, name):
                 time = None if frame.pts is None else float(frame.pts * frame.time_base) - origin
                 if time is not None:
@@ -236,6 +246,7 @@ class MediaFile:
         av = import_package("av")
         packets = iter(container.demux(stream))
         while True:
+            self._check_busy()
             try:
                 packet = next(packets)
             except StopIteration:
@@ -249,6 +260,13 @@ class MediaFile:
                 self._damaged[name] += packet is not None
             if packet is None:
                 return
+
+    def _check_busy(self) -> None:
+        if self._busy_until < math.inf and thread_time() > self._busy_until:
+            raise MediaError(
+                f"{self.path} needs more than {self._busy_seconds:g} s of processor time. Cut it, or convert it to "
+                "smaller or fewer pictures."
+            )
 
     def _seek(self, container: Any, origin: float) -> Any:
         """Return the container shortly before `start`; at its beginning if its index does not work."""
@@ -265,8 +283,11 @@ class MediaFile:
         last = -math.inf
         end = self._end - self._start
         for time, frame, stream in self._decoded(index, "pictures"):
-            if time is None or time <= last or (last > -math.inf and time - last > _CLOCK_JUMP):
-                self._note("pictures without an increasing time left out")
+            if time is None or time <= last:
+                self._untimely[_NO_TIME] += 1
+                continue
+            if last > -math.inf and time - last > _CLOCK_JUMP:
+                self._untimely[_AFTER_JUMP] += 1
                 continue
             last = time
             if time >= end:
@@ -325,7 +346,7 @@ class _Aligned:
             piece = self._next()
             if piece is None:
                 return
-            if piece[1] != rate or expected is None or piece[0] - expected > _GAP:
+            if piece[1] != rate or expected is None or piece[0] - expected > GAP_SECONDS:
                 self._pending = piece
                 return
             yield piece[2]
@@ -341,7 +362,7 @@ class _Aligned:
                 continue
             time = self._corrected(raw_time)
             expected = self._expected
-            if expected is not None and time < expected - _GAP:
+            if expected is not None and time < expected - GAP_SECONDS:
                 # The sound before was longer than its times say: what is too much is left out.
                 skip = round((expected - time) * rate)
                 self._note("sound that overlaps the sound before it left out")
@@ -351,7 +372,7 @@ class _Aligned:
                 samples, time = samples[skip:], time + skip / rate
             if not len(samples):
                 continue
-            if expected is not None and abs(time - expected) <= _GAP and rate == self._rate:
+            if expected is not None and abs(time - expected) <= GAP_SECONDS and rate == self._rate:
                 self._expected = expected + len(samples) / rate
             else:
                 self._expected = time + len(samples) / rate
@@ -380,6 +401,7 @@ def open_media(
     sound: bool = True,
     pictures: bool = True,
     picture_rate: float | None = 15.0,
+    busy_seconds: float | None = None,
 ) -> MediaFile:
     """Open a sound or video file.
 
@@ -394,6 +416,8 @@ def open_media(
         pictures: whether to read the pictures.
         picture_rate: pictures per second, at most: for each tick k / picture_rate the first picture at or after it,
             each at most once and with its own time. None reads every picture.
+        busy_seconds: processor time that an iteration may take, with what the caller does in the same thread between
+            two items. It is checked after each packet. None sets no limit.
 
     Raises:
         UsageError: the file does not exist, or an argument is not a number in its range.
@@ -421,7 +445,30 @@ def open_media(
         raise UsageError(f"{path} does not exist. Pass a sound or video file.") from error
     except OSError as error:
         raise MediaError(f"Cannot read {path}: {error.strerror or first_line(error)}.") from error
-    return MediaFile(path, start=start, end=end, sound=sound, pictures=pictures, picture_rate=picture_rate)
+    return MediaFile(
+        path,
+        start=start,
+        end=end,
+        sound=sound,
+        pictures=pictures,
+        picture_rate=picture_rate,
+        busy_seconds=busy_seconds,
+    )
+
+
+def open_container(path: Path) -> Any:
+    """Open a file with PyAV, if it has one of the formats of recordings. Nothing but the file itself is opened.
+
+    Raises:
+        MediaError: it cannot be opened.
+        PackageImportError: PyAV is not installed.
+    """
+    av = import_package("av")
+    try:
+        # The prefix prevents that a name with a colon is taken for a protocol.
+        return av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace", timeout=None)
+    except av.FFmpegError as error:
+        raise MediaError(f"{path} {explain_unreadable(path, error)}") from error
 
 
 def explain_unreadable(path: Path, error: Exception) -> str:
@@ -439,9 +486,9 @@ def explain_unreadable(path: Path, error: Exception) -> str:
 def _lacks_index(path: Path) -> bool:
     """Return whether a file is an MP4 or QuickTime file without the box `moov`."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         position = 0
-        while True:
+        for _ in range(_MOST_BOXES):
             file.seek(position)
             header = file.read(16)
             kind = header[4:8]
@@ -455,6 +502,7 @@ def _lacks_index(path: Path) -> bool:
             if length < 8 or position + length >= size:
                 return True
             position += length
+    return False
 
 
 def _has_decoder(stream: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.modalities import MODALITIES
-from edge_msa_runtime.serve.bodies import read_chunks
+from edge_msa_runtime.serve.bodies import Bodies, Turns
 from edge_msa_runtime.serve.description import describe_service
 from edge_msa_runtime.serve.guard import Guard, RefusedError
 from edge_msa_runtime.serve.live_socket import LiveStreams
@@ -64,6 +64,8 @@ class _Handlers:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._uploads = Uploads(service)
+        self._bodies = Bodies(service.limits.json_total_bytes)
+        self._turns = Turns(service.limits.json_bytes)
         self._description = describe_service(service)
         self._api = describe_api(service.session.manifest, service.limits, accepts_media=self._uploads.are_accepted)
         self.streams = LiveStreams(service)
@@ -96,8 +98,12 @@ class _Handlers:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
             limits = self._service.limits
-            chunks = [chunk async for chunk in read_chunks(request, limits.json_bytes, limits.body_seconds)]
-            return _json(await run_in_threadpool(self._predict_json, b"".join(chunks)))
+            body = await self._bodies.read(request, limits.json_bytes, limits.body_seconds)
+            try:
+                async with self._turns.take(len(body)):
+                    return _json(await run_in_threadpool(self._predict_json, body))
+            finally:
+                self._bodies.release(len(body))
         if kind.startswith(("audio/", "video/")) or kind == "application/octet-stream":
             return _json(await self._uploads.predict(request))
         raise RefusedError(

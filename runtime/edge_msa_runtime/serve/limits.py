@@ -13,11 +13,15 @@ class Limits:
 
     Attributes:
         clients: live streams at the same time, one per browser.
-        uploads: media files that are read at the same time.
+        uploads: media files that arrive, wait or are read at the same time. One is read at a time.
         connections: connections at the same time, those of `clients` included.
-        json_bytes: body of a request with JSON.
+        json_bytes: body of a request with JSON. Bodies of this size together are parsed and predicted at the same time.
+        json_total_bytes: all bodies with JSON that have arrived in part and are not answered yet.
         media_bytes: uploaded media file.
         media_seconds: length of an uploaded media file.
+        busy_seconds: processor time for the sound and the pictures of an uploaded media file. Recognizing its words
+            needs time in addition, about a tenth of its length.
+        turn_seconds: time that an uploaded media file waits for the one before it.
         message_bytes: message of a live stream: up to a second of sound, or a picture.
         picture_pixels: width times height of a picture.
         start_seconds: time until a live stream must have started.
@@ -35,8 +39,11 @@ class Limits:
     uploads: int = 2
     connections: int = 64
     json_bytes: int = 16 * MEGABYTE
+    json_total_bytes: int = 32 * MEGABYTE
     media_bytes: int = 200 * MEGABYTE
     media_seconds: float = 600.0
+    busy_seconds: float = 300.0
+    turn_seconds: float = 60.0
     message_bytes: int = 2 * MEGABYTE
     picture_pixels: int = 4_000_000
     start_seconds: float = 10.0

@@ -80,6 +80,8 @@ class _Conversation:
 
     async def run(self) -> None:
         """Talk until one side ends."""
+        from starlette.websockets import WebSocketDisconnect
+
         try:
             start = await self._start()
             if start is None:
@@ -87,6 +89,8 @@ class _Conversation:
             await self._talk(start)
         except _StreamEndedError as end:
             await _refuse(self._socket, end.code, end.message)
+        except WebSocketDisconnect:  # while something was sent
+            return
 
     async def _start(self) -> Start | None:
         limits = self._service.limits

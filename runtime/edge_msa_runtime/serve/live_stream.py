@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _STATUS_SECONDS = 1.0
 _AHEAD_SECONDS = 10.0
-"""Sound that may come before its time, in seconds: what a slow network has delayed comes at once."""
+"""Sound and pictures may come so many seconds before their times: what a slow network has delayed comes at once."""
 _FIELDS = ("score", "label", "interval", "probabilities", "subset", "ages", "masked", "latency_ms", "delay_ms")
 _SHOWN_EVENTS = ("absent", "returned", "expired", "refused")
 """Events that the page shows. Others are in the counters."""
@@ -89,6 +89,8 @@ class LiveStream:
         elif isinstance(received, RawPicture):
             if self._camera is None:
                 raise ValueError("pictures were not announced at the start")
+            if received.time > self._input.now + _AHEAD_SECONDS:  # later ones would count as old
+                raise ValueError("pictures must not come before they are taken")
             self._camera.push(received)
         else:
             self._count_message()
@@ -134,6 +136,7 @@ class LiveStream:
             "sound_seconds": round(microphone.seconds, 3) if microphone else 0.0,
             "waiting_seconds": round(self.waiting_seconds, 3),
             "unrecognized_seconds": round(self._input.waiting_seconds, 3),
+            "overdue": self._status.overdue,
             "counters": {name: item.to_json() for name, item in self._status.counters.items()},
         }
 

@@ -62,7 +62,7 @@ def _describe_predict(manifest: Manifest, limits: Limits, *, accepts_media: bool
         "408": "The body did not arrive in time.",
         "413": "The body is too large.",
         "422": "The input does not fit the bundle.",
-        "503": "Too many files are being read. Send it again later.",
+        "503": "Too many files or bytes are being processed. Send it again later.",
     }
     return {
         "summary": "Predict the sentiment of one utterance.",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _BACKLOG = 64
 _GRACE_SECONDS = 3
 _HEADER_BYTES = 64 * 1024
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds without data, seconds between pings, and number of pings, after which a connection has no peer."""
 
 
 @contextlib.contextmanager
@@ -40,6 +42,10 @@ def open_socket(host: str, port: int) -> Iterator[socket.socket]:
     opened = socket.socket(family, socket.SOCK_STREAM)
     with opened:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted connections inherit it
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         try:
             opened.bind(address)
             opened.listen(_BACKLOG)
@@ -91,6 +97,9 @@ class Server:
             backlog=_BACKLOG,
             limit_concurrency=limits.connections,
             ws_max_size=limits.message_bytes,
+            # While sound waits, nothing is read, so that the answer to a ping is not seen in time. The limits of idle
+            # time, and TCP's own pings, end connections without a peer.
+            ws_ping_timeout=None,
             ws_per_message_deflate=False,
             h11_max_incomplete_event_size=_HEADER_BYTES,
             timeout_graceful_shutdown=_GRACE_SECONDS,

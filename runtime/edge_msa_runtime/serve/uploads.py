@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.media.frame_grid import FrameGrid, join_samples
 from edge_msa_runtime.media.signals import Sound
-from edge_msa_runtime.serve.bodies import read_chunks
+from edge_msa_runtime.serve.bodies import Turns, read_chunks
 from edge_msa_runtime.serve.guard import RefusedError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _NO_MEDIA = (
 
 
 class Uploads:
-    """Reads files one after the other, a few at the same time.
+    """Reads files one after the other. A few may arrive and wait at the same time.
 
     Args:
         service: what is served.
@@ -33,6 +34,7 @@ class Uploads:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._open = 0
+        self._turns = Turns(1)
 
     @property
     def are_accepted(self) -> bool:
@@ -55,7 +57,7 @@ class Uploads:
             raise RefusedError(415, _NO_MEDIA)
         text = request.query_params.get("text")
         if self._open >= limits.uploads:
-            raise RefusedError(503, f"{limits.uploads} files are being read. Send this one again in a while.")
+            raise RefusedError(503, f"{limits.uploads} files are being processed. Send this one again later.")
         self._open += 1
         try:
             with tempfile.TemporaryDirectory(prefix="edge-msa-upload-") as folder:
@@ -63,7 +65,12 @@ class Uploads:
                 with path.open("wb") as file:
                     async for chunk in read_chunks(request, limits.media_bytes, limits.body_seconds):
                         file.write(chunk)
-                return await run_in_threadpool(self._predict, path, text)
+                async with self._turns.take(1, limits.turn_seconds):
+                    return await run_in_threadpool(self._predict, path, text)
+        except asyncio.TimeoutError:
+            raise RefusedError(
+                503, f"Another file was read for {limits.turn_seconds:g} s. Send this one again later."
+            ) from None
         finally:
             self._open -= 1
 
@@ -92,6 +99,7 @@ class Uploads:
             pictures=service.needs_pictures,
             picture_rate=service.picture_rate,
             end=limit + 1.0,
+            busy_seconds=service.limits.busy_seconds,
         ) as media:
             if media.duration is not None and media.duration > limit:
                 raise _too_long(limit, f"{media.duration:.1f} s")

@@ -11,8 +11,9 @@ A binary message begins with 16 bytes, little endian: the kind (1 byte), 7 unuse
 come the samples of one channel (kind 1, float32 from -1 to 1), recorded from this time on, or a JPEG picture (kind 2)
 that was taken at this time.
 
-The server sends JSON: `ready`, `prediction`, `words`, `status` (counts, every second), `note` and `error` (a line
-each).
+The server sends JSON: `ready`, `prediction`, `words`, `status` (every second), `note` and `error` (a line each). A
+status has the pictures that came and that were dropped, the seconds of sound that came, that wait for the front ends,
+and that wait for the recognizer, the predictions that were left out, and the frames by modality.
 """
 
 from __future__ import annotations

@@ -43,6 +43,9 @@ class WhisperRecognizer:
     The encoder processes only as much of Whisper's window of 30 s as there is sound, which makes short pieces several
     times faster. Sound without voice is not decoded. The same sound gives the same words: nothing is drawn at random.
 
+    Several threads may use a recognizer. CTranslate2 processes their windows one after the other, in the order of their
+    arrival, so a long recording delays each window of another thread by one window at most.
+
     Args:
         model: folder of a model for CTranslate2, or the name of one in the cache of the Hugging Face Hub.
         language: code of the language of the speech.
@@ -82,7 +85,6 @@ class WhisperRecognizer:
         self.version = f"faster-whisper {package.__version__}, model {digest}, language {language}"
         self._language = language
         self._voice = package.vad.get_vad_model()
-        self._lock = threading.Lock()  # the window belongs to one call
 
     def transcribe(self, samples: NDArray[np.float32]) -> list[Word]:
         """Return the words of a whole recording. See `Recognizer.transcribe`."""
@@ -109,13 +111,12 @@ class WhisperRecognizer:
     def _recognize(self, samples: NDArray[np.float32], *, beams: int) -> list[Word]:
         duration = len(samples) / SAMPLE_RATE
         segments: list[Any] = []
-        with self._lock:
-            for window, options in _attempts(duration):
-                self._model.window = window
-                decoded = self._decode(samples, beams, options)
-                segments = [segment for segment in decoded if _is_speech(segment)]
-                if segments and len(segments) == len(decoded):
-                    break
+        for window, options in _attempts(duration):
+            self._model.windows.frames = window
+            decoded = self._decode(samples, beams, options)
+            segments = [segment for segment in decoded if _is_speech(segment)]
+            if segments and len(segments) == len(decoded):
+                break
         return _words(segments, duration)
 
     def _decode(self, samples: NDArray[np.float32], beams: int, options: dict[str, Any]) -> list[Any]:
@@ -170,14 +171,20 @@ def _words(segments: list[Any], duration: float) -> list[Word]:
     return words
 
 
+class _Windows(threading.local):
+    """The window of the call that runs in this thread, in frames."""
+
+    frames = _WINDOW
+
+
 def _short_windows(package: Any) -> Any:
     """Return faster-whisper's model class with an encoder that processes `window` frames instead of 30 s."""
 
     class Model(package.WhisperModel):  # type: ignore[misc]
-        window = _WINDOW
+        windows = _Windows()
 
         def encode(self, features: Any) -> Any:
-            return super().encode(np.ascontiguousarray(features[..., : self.window]))
+            return super().encode(np.ascontiguousarray(features[..., : self.windows.frames]))
 
     return Model
 

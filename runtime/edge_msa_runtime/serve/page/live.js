@@ -6,7 +6,7 @@ const PICTURE = 2;
 const HEADER_BYTES = 16;
 const SHOWN_SECONDS = 60;
 const MAX_BUFFERED = 500000; // bytes that wait to be sent; above it, pictures are dropped
-const MAX_DRIFT = 0.1; // seconds between the clocks of sound and pictures
+const CLOCK_BLOCKS = 50; // blocks of sound whose least lateness gives the difference between the clocks
 const PICTURE_SIZE = 640; // pixels of the longer side
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -138,10 +138,8 @@ class Live {
     }
     this.earliest = Math.min(this.earliest, late);
     this.blocks += 1;
-    if (this.blocks === 50) {
-      if (Math.abs(this.earliest - this.offset) > MAX_DRIFT) {
-        this.offset = this.earliest;
-      }
+    if (this.blocks === CLOCK_BLOCKS) {
+      this.offset = this.earliest; // the server corrects the difference slowly
       this.blocks = 0;
       this.earliest = Infinity;
     }
@@ -318,6 +316,12 @@ function drawFigures() {
       }
       if (status.sound_seconds) {
         rows.push(["sound", `${status.sound_seconds.toFixed(0)} s, ${status.waiting_seconds.toFixed(1)} s waiting`]);
+      }
+      if (live && live.inputs.words === "recognized") {
+        rows.push(["speech recognizer", `${status.unrecognized_seconds.toFixed(1)} s of sound waiting`]);
+      }
+      if (status.overdue) {
+        rows.push(["predictions", `${status.overdue} left out to keep real time`]);
       }
       for (const [name, count] of Object.entries(status.counters)) {
         const unused = ["late", "duplicate", "overflow", "refused", "missing"].filter((kind) => count[kind]);

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import wave
 from pathlib import Path
 from typing import Any, Iterator
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.errors import MediaError, UsageError
-from edge_msa_runtime.media.files import BLOCK, MediaFile, open_media
+from edge_msa_runtime.media.files import BLOCK, MediaFile, _lacks_index, open_media
 from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
 from tests.media_files import gray_pictures, tone, write_media
 
@@ -253,6 +254,16 @@ def test_a_recording_without_an_index_says_so(tmp_path: Path, clip: Path) -> Non
         open_media(path)
 
 
+def test_many_boxes_are_refused_quickly(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_bytes(b"\0\0\0\x08ftyp" + b"\0\0\0\x08free" * 500_000)
+    with pytest.raises(MediaError, match="is not a sound or video file, or it is damaged"):
+        open_media(path)
+    started = time.process_time()
+    assert not _lacks_index(path)
+    assert time.process_time() - started < 0.1
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -294,6 +305,25 @@ def test_a_video_that_grows_is_not_decoded(tmp_path: Path, monkeypatch: pytest.M
     file = open_media(path)
     monkeypatch.setattr("edge_msa_runtime.media.files.MAX_PIXELS", 1000)  # as if it had become larger
     assert not pictures(file)
+
+
+def test_pictures_after_a_jump_of_their_times_are_counted(tmp_path: Path) -> None:
+    stated = [0, 0.1, 0.2, *(4000 + 0.1 * index for index in range(5))]
+    path = write_media(tmp_path / "x.mkv", sound=tone(1), pictures=gray_pictures(8), picture_times=stated)
+    with open_media(path) as file:
+        assert len(pictures(file)) == 3
+    assert "5 pictures after a jump of more than 1 hour in their times left out" in file.notes
+
+
+def test_decoding_has_a_limit_of_processor_time_although_nothing_is_returned(tmp_path: Path) -> None:
+    stated = [0, *(4000 + index / 100 for index in range(100))]  # all but the first are left out
+    path = write_media(tmp_path / "x.mkv", pictures=gray_pictures(101), picture_times=stated)
+    items: list[Any] = []
+    with pytest.raises(MediaError, match=r"needs more than 1e-06 s of processor time\. Cut it, or convert it") as error:
+        items += open_media(path, busy_seconds=1e-6)
+    assert len(items) <= 1
+    assert "\n" not in str(error.value)
+    assert len(pictures(open_media(path, busy_seconds=60))) == 1
 
 
 def test_sound_of_a_few_samples_per_second_is_left_out(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ class PortAudioError(Exception):
 class FakeSoundDevice(types.ModuleType):
     """A stand-in for sounddevice with three devices; `problem(rate, channels)` returns why a stream cannot open.
 
-    `now` is the time of the computer. It passes while the stand-in delivers sound, by `drift` faster than the device says.
+    `now` is the time of the computer. It passes while the stand-in delivers sound, by `drift` more than the sound has.
     """
 
     PortAudioError = PortAudioError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.serve import application as module
-from tests.media_files import tone, write_media
+from tests.media_files import gray_pictures, tone, write_media
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime.fake_bundles import random_frames, reference_prediction
 from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES
@@ -245,6 +245,17 @@ def test_long_and_large_files_are_refused(make_client: Callable[..., Any], tmp_p
     assert longer.json()["error"].startswith("A file must have at most 1 s, got more.")
     large = make_client(media_bytes=1000).post("/predict", content=iter([body]), headers=headers)
     assert large.status_code == 413
+
+
+def test_a_file_that_takes_too_much_processor_time_is_refused(make_client: Callable[..., Any], tmp_path: Path) -> None:
+    path = write_media(tmp_path / "video.mkv", pictures=gray_pictures(200), picture_rate=1000.0)
+    response = make_client(busy_seconds=0.001).post(
+        "/predict", content=path.read_bytes(), headers={"content-type": "video/x-matroska"}
+    )
+    assert response.status_code == 422
+    assert response.json()["error"] == (
+        "The file needs more than 0.001 s of processor time. Cut it, or convert it to smaller or fewer pictures."
+    )
 
 
 def test_no_file_remains(make_client: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,6 +277,22 @@ def test_a_recognizer_that_is_too_late_ends_the_stream(
     assert code == 1013
 
 
+def test_the_page_shows_all_counts_of_the_status(make_client: Callable[..., Any]) -> None:
+    with make_client().websocket_connect(ADDRESS) as socket:
+        socket.send_json(START)
+        send_sound(socket, 0.1)
+        status = first(socket, "status")
+    page = make_client().get("/live.js").text
+    assert {name for name in status if f"status.{name}" not in page} == {"type"}
+
+
+def test_pictures_of_the_future_are_refused(make_client: Callable[..., Any], encode_jpeg: Callable[..., bytes]) -> None:
+    with make_client().websocket_connect(ADDRESS) as socket:
+        socket.send_json({**START, "pictures": True})
+        socket.send_bytes(struct.pack("<B7xd", 2, 4000.0) + encode_jpeg())
+        assert closing(socket)[0] == "The message cannot be used: pictures must not come before they are taken."
+
+
 def test_a_browser_that_reads_nothing_frees_its_place(
     make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,13 +7,16 @@ import socket
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.serve.live_stream import LiveStream
 from edge_msa_runtime.serve.server import Server, address_of, open_socket
+from edge_msa_runtime.serve.uploads import Uploads
 from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
@@ -132,6 +135,50 @@ def test_a_message_that_is_too_large_ends_the_stream(port: int) -> None:
             for text in client:
                 assert json.loads(text)["type"] in {"ready", "status"}
     assert ask(port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_one_file_is_read_at_a_time(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    running: list[int] = []
+    most: list[int] = []
+
+    def predict(*_: object) -> dict[str, object]:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.1)
+        running.pop()
+        return {}
+
+    monkeypatch.setattr(Uploads, "_predict", predict)
+    request = b"POST /predict HTTP/1.0\r\nHost: localhost\r\nContent-Type: audio/wav\r\nContent-Length: 1\r\n\r\nx"
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: ask(port, request), range(2)))
+    assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 2
+    assert most == [1, 1]
+
+
+def test_a_browser_whose_sound_waits_stays_connected(
+    make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import uvicorn
+
+    class Config(uvicorn.Config):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{"ws_ping_timeout": 0.1, "ws_ping_interval": 0.1, **options})
+
+    monkeypatch.setattr(uvicorn, "Config", Config)
+    monkeypatch.setattr(LiveStream, "waiting_seconds", 100.0)  # so that nothing more is read
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(open_socket("127.0.0.1", 0))
+        stack.enter_context(Server(make_service(text=True), listener, LOCAL_NAMES))
+        client = stack.enter_context(connect(listener.getsockname()[1], close_timeout=0.1))
+        client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": None}))
+        samples = np.full(1600, 0.5, "<f4").tobytes()
+        for index in range(5):
+            client.send(struct.pack("<B7xd", 1, index / 10) + samples)
+        started = time.monotonic()
+        while time.monotonic() - started < 0.4:
+            client.send(struct.pack("<B7xd", 1, time.monotonic() - started) + samples)
+            time.sleep(0.05)
 
 
 def test_other_origins_cannot_connect(port: int) -> None:
