@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _SA_ONSTACK = 0x08000000
@@ -29,6 +29,8 @@ class Interrupts:
     def __init__(self) -> None:
         self._signal: int | None = None
         self._time = 0.0
+        self.call: Callable[[], object] | None = None
+        """What the first signal calls, instead of raising KeyboardInterrupt."""
 
     @property
     def exit_code(self) -> int | None:
@@ -39,15 +41,20 @@ class Interrupts:
         """Handle a signal.
 
         Raises:
-            KeyboardInterrupt: always, unless the signal repeats an earlier one. Then nothing happens.
+            KeyboardInterrupt: always, unless the signal repeats an earlier one, so that nothing happens, or is the
+                first one and something is called instead.
         """
         now = time.monotonic()
         if self._signal is not None and now - self._time < _REPEAT_SECONDS:
             return
         self._time = now
-        if self._signal is None:
+        is_first = self._signal is None
+        if is_first:
             self._signal = number
-        raise KeyboardInterrupt
+        if is_first and self.call is not None:
+            self.call()
+        else:
+            raise KeyboardInterrupt
 
 
 _active: list[Interrupts] = []
@@ -74,6 +81,22 @@ def handle_interrupts() -> Iterator[Interrupts]:
         _active.remove(interrupts)
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def call_on_interrupt(function: Callable[[], object]) -> Iterator[None]:
+    """Let the first signal call a function, so that the body can end by itself. A later one raises KeyboardInterrupt.
+
+    Args:
+        function: it is called between any two instructions of the main thread, so it must not wait for a lock.
+    """
+    for item in _active:
+        item.call = function
+    try:
+        yield
+    finally:
+        for item in _active:
+            item.call = None
 
 
 def _run_on_normal_stack(number: int) -> None:

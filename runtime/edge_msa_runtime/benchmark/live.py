@@ -109,6 +109,7 @@ class LiveBenchmark:
         cores: processor cores that the run could use; None where that cannot be set.
         pictures: pictures that were used.
         dropped: pictures that were dropped.
+        overdue: predictions that were left out to keep real time.
         notes: what is not known about the bundle's features, one line each.
     """
 
@@ -122,6 +123,7 @@ class LiveBenchmark:
     cores: int | None
     pictures: int
     dropped: int
+    overdue: int = 0
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -243,6 +245,7 @@ def measure_live(
         cores,
         0 if report is None else report.received,
         0 if report is None else report.dropped,
+        status.overdue,
     )
 
 

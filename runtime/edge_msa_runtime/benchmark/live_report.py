@@ -16,7 +16,8 @@ def format_live(result: LiveBenchmark) -> list[str]:
     """Format the stages with their budgets, then the minutes of the run."""
     lines = ["  one core:", *(f"    {line}" for line in _format_stages(result.stages))]
     cores = "all cores" if result.cores is None else "1 core" if result.cores == 1 else f"{result.cores} cores"
-    lines.append(f"  in real time on {cores}: {result.pictures} pictures used, {result.dropped} dropped")
+    overdue = f", {result.overdue} predictions left out to keep real time" if result.overdue else ""
+    lines.append(f"  in real time on {cores}: {result.pictures} pictures used, {result.dropped} dropped{overdue}")
     lines += [f"    {line}" for line in _format_model(result)]
     heads = ("minute", "predictions", "model p50", "p99 ms", "late ms", "words p50", "max s", "dropped", "cores", "MB")
     lines.append("  " + "".join(f"{head:>12}" for head in heads))

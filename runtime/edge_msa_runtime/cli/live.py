@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from edge_msa_runtime.cli.parser import OPTIONS
 from edge_msa_runtime.cli.playing import (
     check_number,
     check_predictions,
+    describe_overdue,
     describe_session,
     finish_log,
     open_log,
@@ -37,8 +39,8 @@ from edge_msa_runtime.cli.playing import (
     print_summary,
 )
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.interrupts import call_on_interrupt
 from edge_msa_runtime.output_paths import FILE, check_distinct_outputs, check_output
-from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import Manifest
@@ -118,12 +120,13 @@ def run(options: argparse.Namespace) -> None:
         if not options.json:
             title = f"{header['bundle']}: {session.backend} {session.precision}, {header['source']}"
             observers.append(open_view(session, title, status, stack, words=True))
-        outcome = play(Player(session, play_options, status, observers), source.arrivals())
+        with call_on_interrupt(source.stop):  # the words that are known by then are not lost
+            outcome = play(Player(session, play_options, status, observers), source.arrivals())
+        outcome = dataclasses.replace(outcome, interrupted=outcome.interrupted or source.is_stopped)
         source.close()
         summary = {
             **header,
             **status.to_json(),
-            "overdue": status.overdue,
             "devices": {name: report.to_json() for name, report in source.reports.items()},
             "word_delay_ms": source.word_delay.to_json(),
             **outcome.to_json(),
@@ -133,8 +136,6 @@ def run(options: argparse.Namespace) -> None:
         outcome = finish_log(log, summary, outcome)
     print_notes(source.notes)
     lines = list(source.describe())
-    if status.overdue:
-        lines.append(f"  {format_count(status.overdue, 'prediction')} left out to keep up")
     if options.page is not None and status.predictions:
         write_media_page(
             Path(options.page),
@@ -142,7 +143,7 @@ def run(options: argparse.Namespace) -> None:
             header,
             title=header["source"],
             seconds=status.seconds,
-            notes=source.notes,
+            notes=(*source.notes, *describe_overdue(status)),
             thumbnails=thumbnails,
         )
         lines.append(f"page: {options.page}")
@@ -186,6 +187,7 @@ def _open_input(
     from edge_msa_runtime.live.voice import open_voice
     from edge_msa_runtime.media.camera import Camera
     from edge_msa_runtime.media.microphone import Microphone
+    from edge_msa_runtime.vision.front_end import parse_face
 
     manifest = session.manifest
     front_ends = open_front_ends(
@@ -193,6 +195,7 @@ def _open_input(
         sound=not options.no_microphone,
         pictures=not options.no_camera,
         face_model=None if options.face_model is None else Path(options.face_model),
+        face=parse_face(options.face),
     )
     print_notes(front_ends.notes)
     words = _open_words(options, manifest)

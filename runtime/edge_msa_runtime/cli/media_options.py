@@ -46,6 +46,14 @@ def add_media_options(parser: Parser) -> None:
         metavar="FILE",
         help="Face Landmarker model, face_landmarker.task. Default: the one in the folder of EDGE_MSA_CACHE.",
     )
+    parser.add(
+        OPTIONS,
+        "--face",
+        default="largest",
+        metavar="NAME",
+        help="Face of a picture: largest, or X,Y for the one nearest to this point. X and Y are shares of the width "
+        "and the height, from the upper left corner. Default: largest.",
+    )
     add_every_option(parser)
     parser.add(
         STREAM,
@@ -90,6 +98,8 @@ def check_media_options(options: argparse.Namespace) -> None:
     Raises:
         UsageError: one is invalid.
     """
+    from edge_msa_runtime.vision.front_end import parse_face
+
     check_every(options)
     if not options.every:
         raise UsageError("--every must be a positive number, got 0.")
@@ -97,6 +107,7 @@ def check_media_options(options: argparse.Namespace) -> None:
         check_number(options, name)
     if options.longest <= options.pause:
         raise UsageError(f"--longest must be more than --pause, {options.pause:g} s, got {options.longest:g}.")
+    parse_face(options.face)
 
 
 def media_play_options(

@@ -14,6 +14,7 @@ from edge_msa_runtime.cli.common import print_note, print_result
 from edge_msa_runtime.cli.parser import OPTIONS, STREAM, Parser
 from edge_msa_runtime.errors import DataError, EdgeMsaError, UsageError
 from edge_msa_runtime.text.tokenizer import TRUNCATIONS
+from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from edge_msa_runtime.replay.log import LogWriter
@@ -263,6 +264,13 @@ def print_summary(
     if lines and log is not None:
         lines.append(f"log: {log}. Draw it on a workstation with the toolkit: edge-msa report --stream {log}")
     print_result(lines, summary, options)
+
+
+def describe_overdue(status: Status) -> list[str]:
+    """Return a note if predictions were left out."""
+    if not status.overdue:
+        return []
+    return [f"{format_count(status.overdue, 'prediction')} left out to keep real time"]
 
 
 def check_predictions(status: Status, advice: str) -> None:

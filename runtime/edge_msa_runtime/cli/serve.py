@@ -174,8 +174,11 @@ def _create_service(options: argparse.Namespace, session: Session) -> Service:
 
     def open_all(sound: bool, pictures: bool) -> FrontEnds:
         from edge_msa_runtime.live.opening import open_front_ends
+        from edge_msa_runtime.vision.front_end import parse_face
 
-        return open_front_ends(manifest, sound=sound, pictures=pictures, face_model=face_model)
+        return open_front_ends(
+            manifest, sound=sound, pictures=pictures, face_model=face_model, face=parse_face(options.face)
+        )
 
     try:
         front_ends = open_all(sound=True, pictures=True)

@@ -200,6 +200,7 @@ def _open_input(
     from edge_msa_runtime.live.transcript_files import read_transcript
     from edge_msa_runtime.live.utterances import UtteranceEnds
     from edge_msa_runtime.live.voice import open_voice
+    from edge_msa_runtime.vision.front_end import parse_face
 
     given = None if options.transcript is None else read_transcript(Path(options.transcript))
     face_model = None if options.face_model is None else Path(options.face_model)
@@ -208,6 +209,7 @@ def _open_input(
         sound=media.has_sound and not options.no_audio,
         pictures=media.has_pictures and not options.no_vision,
         face_model=face_model,
+        face=parse_face(options.face),
     )
     print_notes(front_ends.notes)
     others = front_ends.audio is not None or front_ends.vision is not None

@@ -35,7 +35,10 @@ _HEARTBEAT = 0.1
 """Longest time between two arrivals in seconds."""
 _SILENT_SECONDS = 1.0
 """Sound that is so late does not hold back the end of an utterance."""
-_JOIN_SECONDS = 5.0
+_LAST_SECONDS = 1.5
+"""Time after `stop` in which words of sound that was recorded before may still come."""
+_CLOSE_SECONDS = 2.0
+"""Time after `stop` or `close` in which all threads together must end. One that does not ends with the program."""
 _PIECE = 15.0
 """Sound that is recognized at once, in seconds. With the sound before it, it fits into one window of Whisper, so that
 the memory of a recognizer does not depend on how late it is."""
@@ -131,6 +134,8 @@ class DeviceInput:
         self._arrived: queue.Queue[Item | BaseException] = queue.Queue()
         self._sounds: queue.Queue[Sound | None] = queue.Queue()
         self._stopping = threading.Event()
+        self._stopped_at: float | None = None
+        self._is_aborted = False
         self._threads: list[threading.Thread] = []
         self._sound_until = 0.0
         self._sent = self._recognized = 0  # samples
@@ -174,11 +179,26 @@ class DeviceInput:
         if self.has_words:
             self._start(self._recognize)
 
+    def stop(self) -> None:
+        """End the input soon. The devices stop, and words of what they recorded may still come for 1.5 s.
+
+        A handler of signals may call this, also more than once.
+        """
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped_at is not None
+
     def close(self) -> None:
-        """End the input, and wait for its threads."""
+        """End the input now, and wait for its threads, at most until 2 s after this or the call of `stop`."""
+        self._is_aborted = True
         self._stopping.set()
+        end = (time.monotonic() if self._stopped_at is None else self._stopped_at) + _CLOSE_SECONDS
         for thread in self._threads:
-            thread.join(_JOIN_SECONDS)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def put(self, items: Iterable[Item]) -> None:
         """Add items that come from elsewhere, such as typed words. Any thread may call this."""
@@ -235,7 +255,7 @@ class DeviceInput:
         """
         yield Arrival(0.0, Control(TIME))
         while self._is_open() or not self._arrived.empty():
-            if self._seconds is not None and self.now >= self._seconds:
+            if self.is_stopped or (self._seconds is not None and self.now >= self._seconds):
                 self._stopping.set()
             # All that waits arrives now: predictions that are slower than it comes must not let it pile up.
             waiting = self._wait_for_items()
@@ -263,7 +283,12 @@ class DeviceInput:
     def _is_open(self) -> bool:
         if self._until_closed:
             return not self._stopping.is_set()
-        return any(thread.is_alive() for thread in self._threads)
+        return not self._is_over() and any(thread.is_alive() for thread in self._threads)
+
+    def _is_over(self) -> bool:
+        """Return whether nothing may come any more."""
+        stopped = self._stopped_at
+        return self._is_aborted or (stopped is not None and time.monotonic() >= stopped + _LAST_SECONDS)
 
     def _start(self, run: Callable[..., None], *arguments: Any) -> None:
         def guarded() -> None:
@@ -369,6 +394,8 @@ class DeviceInput:
                     newest = self._sounds.get_nowait()
             has_ended = newest is None
             for sound in join_all(waiting):
+                if self._is_over():
+                    return
                 self._send(words.push(sound))
                 self._recognized += len(sound.samples)
                 self._arrived.put(Control(BOUND, words.known_until(sound.end), "language"))

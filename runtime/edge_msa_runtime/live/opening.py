@@ -58,7 +58,12 @@ def check_media_bundle(manifest: Manifest) -> None:
 
 
 def open_front_ends(
-    manifest: Manifest, *, sound: bool = True, pictures: bool = True, face_model: Path | None = None
+    manifest: Manifest,
+    *,
+    sound: bool = True,
+    pictures: bool = True,
+    face_model: Path | None = None,
+    face: str | tuple[float, float] = "largest",
 ) -> FrontEnds:
     """Open the front ends that compute the features of a bundle. A modality that it does not have is not computed.
 
@@ -67,6 +72,7 @@ def open_front_ends(
         sound: whether there is sound.
         pictures: whether there are pictures.
         face_model: file of the Face Landmarker; None for the one in the cache folder.
+        face: which face of a picture: the `largest` one, or the one nearest to a point (x, y) from 0 to 1.
 
     Raises:
         UsageError: the bundle was trained on other features, or the face model cannot be used.
@@ -84,7 +90,7 @@ def open_front_ends(
         from edge_msa_runtime.vision.task_file import default_model_path
 
         path = default_model_path() if face_model is None else face_model
-        vision = FaceFrontEnd(path, rate=picture_rate(manifest))
+        vision = FaceFrontEnd(path, rate=picture_rate(manifest), face=face)
         notes += check_features(manifest, vision)
     return FrontEnds(audio, vision, tuple(notes))
 

@@ -146,6 +146,7 @@ class Status(Observer):
             "predictions": self.predictions,
             "utterances": self.finals,
             "skipped": self.skipped,
+            "overdue": self.overdue,
             "subsets": dict(self.subsets),
             "latency_ms": self.latency.to_json(),
             "delay_ms": self.delay.to_json(),

@@ -128,8 +128,9 @@ class LiveView(Observer):
         with status.lock:
             made, recent = status.latest, list(status.recent)
         events = [Text(f"{elapsed:10.1f} s  {event.message}", "dim") for elapsed, event in recent]
+        overdue = f", {status.overdue} left out to keep real time" if status.overdue else ""
         errors = f", {status.errors} errors of the input" if status.errors else ""
-        foot = Text(f"{status.predictions} predictions, {status.finals} utterances{errors}")
+        foot = Text(f"{status.predictions} predictions{overdue}, {status.finals} utterances{errors}")
         words = [Text(f"words  {' '.join(self._words)}")] if self._words else []
         lines = [self._headline(made), *words, Text(self._latency()), Text(), self._table(made), Text(), *events, foot]
         return Panel(Group(*lines), title=Text(self._title), title_align="left", expand=False)
@@ -203,7 +204,8 @@ def format_summary(summary: Mapping[str, Any]) -> list[str]:
     subsets = ", ".join(f"{name} {count}" for name, count in summary["subsets"].items())
     predictions = f"{summary['predictions']} predictions" + (f" ({subsets})" if subsets else "")
     times = f"{summary['seconds']:.1f} s of stream time in {summary['wall_seconds']:.1f} s"
-    lines = [f"{times}: {predictions}, {summary['utterances']} utterances"]
+    overdue = f", {summary['overdue']} left out to keep real time" if summary["overdue"] else ""
+    lines = [f"{times}: {predictions}{overdue}, {summary['utterances']} utterances"]
     for name in ("latency", "delay"):
         values = summary[f"{name}_ms"]
         if values["p50"] is not None:

@@ -53,7 +53,7 @@ class FaceFrontEnd:
     def __init__(self, model: Path, *, rate: float = 15.0, face: str | tuple[float, float] = LARGEST) -> None:
         if not 0 < rate < np.inf:
             raise UsageError(f"rate must be a positive number of pictures per second, got {rate}")
-        self._point = _check_choice(face)
+        self._point = check_face(face)
         task = read_task_file(model)
         try:
             self._detector = detector.FaceDetector(task.detector)
@@ -121,11 +121,36 @@ class FaceFrontEnd:
         return float(np.linalg.norm((upper + lower) / 2 - point))
 
 
-def _check_choice(face: str | tuple[float, float]) -> tuple[float, float] | None:
-    """Return the point, or None for the largest face."""
+def check_face(face: str | tuple[float, float]) -> tuple[float, float] | None:
+    """Return the point, or None for the largest face.
+
+    Raises:
+        UsageError: it is neither.
+    """
     if isinstance(face, str):
         if face == LARGEST:
             return None
-    elif len(face) == 2 and all(0 <= value <= 1 for value in face):
-        return face
+    elif isinstance(face, (tuple, list)) and len(face) == 2 and all(_is_share(value) for value in face):
+        return (float(face[0]), float(face[1]))
     raise UsageError(f"face must be {LARGEST!r} or a point (x, y) from 0 to 1, got {face!r}")
+
+
+def parse_face(text: str) -> str | tuple[float, float]:
+    """Return the face that an option names: `largest`, or `X,Y`.
+
+    Raises:
+        UsageError: the text is something else.
+    """
+    if text == LARGEST:
+        return LARGEST
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = -1.0
+    if not (_is_share(x) and _is_share(y)):
+        raise UsageError(f"--face must be {LARGEST}, or X,Y with numbers from 0 to 1, got {text!r:.40}.")
+    return (x, y)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 1

@@ -11,7 +11,7 @@ import pytest
 
 from edge_msa_runtime import interrupts
 from edge_msa_runtime.cli.main import main
-from edge_msa_runtime.interrupts import handle_interrupts, raise_if_interrupted
+from edge_msa_runtime.interrupts import call_on_interrupt, handle_interrupts, raise_if_interrupted
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
@@ -50,6 +50,21 @@ def test_a_second_signal_does_not_interrupt_the_cleanup(monkeypatch: pytest.Monk
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert received.exit_code == 143
+
+
+def test_the_first_signal_can_call_a_function_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    with handle_interrupts() as received:
+        with call_on_interrupt(lambda: calls.append(1)):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # a repetition, as of `timeout`
+            assert (calls, received.exit_code) == ([1], 143)
+            monkeypatch.setattr(interrupts, "_REPEAT_SECONDS", 0.0)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert calls == [1]
 
 
 @pytest.mark.case("F22")

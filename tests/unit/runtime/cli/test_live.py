@@ -114,6 +114,53 @@ def test_an_interrupt_ends_with_the_summary(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("edge-msa")]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to a process")
+def test_words_that_are_known_at_an_interrupt_are_printed(
+    make_text_bundle: Callable[[str], Path], talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "timeline.jsonl"
+    options = ["--bundle", make_text_bundle("table"), "--every", 0.1, "--output", log, "--asr", "whisper:stand-in"]
+
+    def interrupt() -> None:
+        while not log.exists() or "prediction" not in log.read_text("utf-8"):
+            time.sleep(0.01)
+        assert '"love"' not in log.read_text("utf-8")  # the recognizer knows it 0.3 s after its end
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    assert main(["live", *map(str, [*devices(talk), *options])]) == 130
+    captured = capsys.readouterr()
+    assert " s  love\n" in captured.out
+    assert captured.err.splitlines()[-1] == "interrupted"
+    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert records[-1]["interrupted"] is True
+    assert [item for item in records if item["record"] == "prediction"][-1]["subset"] == "la"
+
+
+@pytest.mark.slow
+def test_predictions_that_were_left_out_are_counted_everywhere(
+    shared_bundle: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_msa_runtime.replay import player
+    from edge_msa_runtime.streams.stream import Stream
+
+    predict = Stream.predict
+
+    def slow(self: Stream, at: float | None = None) -> Any:
+        time.sleep(0.15)
+        return predict(self, at)
+
+    monkeypatch.setattr(Stream, "predict", slow)
+    monkeypatch.setattr(player, "_LATE_SECONDS", 0.0)
+    page = tmp_path / "timeline.html"
+    options = ["--bundle", shared_bundle, "--every", 0.05, "--page", page]
+    assert main(["live", *map(str, [*devices(talk), *options])]) == 0
+    assert " left out to keep real time, " in capsys.readouterr().out
+    assert " left out to keep real time" in page.read_text("utf-8")
+    summary, _ = run_json([*devices(talk), *options], capsys)
+    assert summary["overdue"] > 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

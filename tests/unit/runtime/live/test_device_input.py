@@ -15,6 +15,7 @@ from edge_msa_runtime.live.history import History
 from edge_msa_runtime.live.utterances import UtteranceEnds
 from edge_msa_runtime.live.word_sources import RecognizedWords
 from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
+from edge_msa_runtime.replay.items import WordChunk
 from edge_msa_runtime.replay.player import Player, PlayOptions
 from edge_msa_runtime.replay.status import Observer, Status
 from edge_msa_runtime.text.words import Word
@@ -186,6 +187,56 @@ def test_sound_after_a_long_gap_is_not_late() -> None:
         source.open()
         list(source.arrivals())
     assert source.waiting_seconds == 0
+
+
+def test_threads_that_do_not_end_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    class Stuck(VisionStandIn):
+        def push(self, picture: Picture) -> Any:
+            release.wait(10)
+            return super().push(picture)
+
+    class StuckListener(ListenerStandIn):
+        def push(self, sound: Sound) -> list[Word]:
+            release.wait(10)
+            return super().push(sound)
+
+    monkeypatch.setattr("edge_msa_runtime.live.device_input._CLOSE_SECONDS", 0.2)
+    source = make_input(RecognizedWords(StuckListener([])), Stuck())
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(20), origin - 20))
+    source.add_camera(lambda origin: DeviceStandIn("cam", make_pictures(20), origin - 20))
+    source.open()
+    time.sleep(0.05)
+    started = time.monotonic()
+    source.close()
+    assert 0.15 < time.monotonic() - started < 0.5
+    release.set()
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_words_of_earlier_sound_come_for_a_while_after_a_stop(monkeypatch: pytest.MonkeyPatch, is_fast: bool) -> None:
+    class Slow(ListenerStandIn):
+        def push(self, sound: Sound) -> list[Word]:
+            time.sleep(0.02 if is_fast else 0.2)
+            return super().push(sound)
+
+    monkeypatch.setattr("edge_msa_runtime.live.device_input._PIECE", 1.0)
+    monkeypatch.setattr("edge_msa_runtime.live.device_input._LAST_SECONDS", 0.3)
+    words = [Word(f"word{index}", index + 0.1, index + 0.2) for index in range(6)]
+    source = make_input(RecognizedWords(Slow(words)))
+    source.add_microphone(lambda origin: DeviceStandIn("mic", make_sounds(6.0), origin - 6))
+    with source:
+        source.open()
+        while source.reports["microphone"].received < 60:
+            time.sleep(0.005)
+        source.stop()
+        started = time.monotonic()
+        items = [arrival.item for arrival in source.arrivals()]
+    found = [item.words[0] for item in items if isinstance(item, WordChunk)]
+    assert time.monotonic() - started < 1
+    assert found == [word.text for word in words[: len(found)]]
+    assert len(found) == 6 if is_fast else 1 <= len(found) < 6
 
 
 @pytest.mark.slow

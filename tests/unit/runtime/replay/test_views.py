@@ -61,6 +61,7 @@ def test_the_bar_shows_the_score_on_the_scale(score: float, place: int) -> None:
 def test_the_live_view_shows_everything_and_leaves_nothing() -> None:
     rich: Any = pytest.importorskip("rich.console")
     status = filled_status()
+    status.overdue = 2
     output = io.StringIO()
     console = rich.Console(file=output, force_terminal=True, width=100)
     with LiveView(status, "bundle: scenario lossy", (-3.0, 3.0), console) as view:
@@ -73,7 +74,7 @@ def test_the_live_view_shows_everything_and_leaves_nothing() -> None:
     text = plain.export_text()
     for part in ("bundle: scenario lossy", "+1.25 positive", "●", "from la", "100", "late", "[bold] are late", "3.0 s"):
         assert part in text
-    assert "1 predictions, 0 utterances" in text
+    assert "1 predictions, 2 left out to keep real time, 0 utterances" in text
     assert output.getvalue().count("\x1b[?25h") == 1  # the cursor is back
 
 
@@ -92,6 +93,7 @@ def test_the_summary_has_percentiles_and_counters() -> None:
     assert "audio           100        90        10" in "\n".join(lines)
     faults = {"audio": {"sent": 10, "lost": 2, "bad": 1}, "vision": {"sent": 5}}
     assert "  faults of audio: 2 lost, 1 bad of 10 chunks" in format_summary({**Status().to_json(), "faults": faults})
+    assert ", 3 left out to keep real time, " in format_summary({**Status().to_json(), "overdue": 3})[0]
     empty = format_summary(Status().to_json())
     assert len(empty) == 1
 

@@ -15,7 +15,7 @@ from edge_msa_runtime.media.signals import Picture
 from edge_msa_runtime.vision.landmarks import BLENDSHAPES
 
 pytest.importorskip("ai_edge_litert")
-from edge_msa_runtime.vision.front_end import FaceFrontEnd
+from edge_msa_runtime.vision.front_end import FaceFrontEnd, parse_face
 
 face_pictures = pytest.importorskip("tests.face_pictures", exc_type=ImportError)
 
@@ -85,6 +85,14 @@ def test_the_largest_or_the_nearest_of_two_faces_is_used(
 def test_another_choice_of_a_face_is_refused(face: Any, face_model: Path) -> None:
     with pytest.raises(UsageError, match="face must be 'largest' or a point"):
         FaceFrontEnd(face_model, face=face)
+
+
+def test_an_option_names_a_face() -> None:
+    assert parse_face("largest") == "largest"
+    assert parse_face("0.25, 1") == (0.25, 1.0)
+    for text in ("", "smallest", "0.5", "0.5,1.5", "nan,0", "0,0,0"):
+        with pytest.raises(UsageError, match=r"--face must be largest, or X,Y with numbers from 0 to 1, got "):
+            parse_face(text)
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
