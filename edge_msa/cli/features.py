@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.help import Command, Group
+from edge_msa.cli.help import Group, SlowCommand
 from edge_msa.cli.options import ADVANCED, HARDWARE, TASK_HELP, ClipLabels, FaceModel, Json, Seed
 from edge_msa.cli.paths import FILE, INPUT, Output
 
@@ -19,7 +19,7 @@ features_app = typer.Typer(
 )
 
 
-@features_app.command("extract", cls=Command)
+@features_app.command("extract", cls=SlowCommand)
 def features_extract(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with audio and video files."), INPUT],
     labels: Annotated[
@@ -69,6 +69,15 @@ def features_extract(
         typer.Option("--modalities", metavar="NAMES", help="Modalities to compute: audio, vision, or audio,vision."),
     ] = "audio,vision",
     face_model: FaceModel = None,
+    face: Annotated[
+        str,
+        typer.Option(
+            "--face",
+            metavar="NAME",
+            help="Face of a picture: largest, or X,Y for the one nearest to this point. X and Y are shares of the "
+            "width and the height, from the upper left corner.",
+        ),
+    ] = "largest",
     picture_rate: Annotated[
         float,
         typer.Option(
@@ -131,6 +140,7 @@ def features_extract(
     from edge_msa.console import print_json
     from edge_msa.errors import DataError
     from edge_msa.workflows.features import extract_features
+    from edge_msa_runtime.vision.front_end import parse_face
     from edge_msa_runtime.wording import format_part
 
     extraction = extract_features(
@@ -142,6 +152,7 @@ def features_extract(
         language=language,
         modalities=[name.strip() for name in modalities.split(",") if name.strip()],
         face_model=face_model,
+        face=parse_face(face),
         picture_rate=picture_rate,
         max_seconds=max_seconds,
         draw_splits=draw_splits,

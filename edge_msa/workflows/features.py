@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_msa.arguments import AnyPath, check_choice, check_count, check_seed, describe_value, path_of
+from edge_msa.artifacts.dry_run import is_dry_run, report_lookup
+from edge_msa.artifacts.durations import record_seconds
 from edge_msa.artifacts.locks import exclusive
 from edge_msa.artifacts.requests import Request, check_may_replace, check_may_replace_file
 from edge_msa.artifacts.segment_store import ResultStore, StoredRequest
@@ -35,6 +39,7 @@ from edge_msa.data.extraction.segment_dataset import Sample, build_segment_datas
 from edge_msa.data.extraction.segment_job import (
     FACTS,
     TRUNCATED,
+    FileState,
     Job,
     Outcome,
     SegmentResult,
@@ -55,6 +60,7 @@ from edge_msa.workflows.api import OnProgress, api, next_step
 from edge_msa.workflows.data import next_command
 from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime.errors import PackageImportError
+from edge_msa_runtime.vision.front_end import check_face
 from edge_msa_runtime.wording import format_count, format_part
 
 _SHOWN = 5
@@ -185,6 +191,7 @@ def extract_features(
     language: str = "en",
     modalities: Sequence[str] = MODALITIES,
     face_model: AnyPath | None = None,
+    face: str | tuple[float, float] = "largest",
     picture_rate: float = 15.0,
     max_seconds: float = 60.0,
     draw_splits: bool = False,
@@ -215,6 +222,8 @@ def extract_features(
         language: The language that `asr` hears.
         modalities: Modalities to compute: `"audio"`, `"vision"` or both.
         face_model: MediaPipe's Face Landmarker (default: `face_landmarker.task` in the cache folder).
+        face: Which face of a picture: the `"largest"` one, or the one nearest to a point (x, y), in shares of the width
+            and the height of the picture.
         picture_rate: Pictures per second that are used.
         max_seconds: Longer segments end there.
         draw_splits: Whether to draw the splits valid and test, where missing, from the training lines: 15 % of the
@@ -247,7 +256,7 @@ def extract_features(
     archive = output_file(output, "output", [source, table_path, words, face_model], replaceable="*.npz")
     check_archive_path(archive)
     check_seed(seed)
-    settings = _settings(modalities, face_model, picture_rate, max_seconds, asr, language)
+    settings = _settings(modalities, face_model, face, picture_rate, max_seconds, asr, language)
     check_count(workers, "workers", most=_MAX_WORKERS)
     if scheduler is not None and workers > 1:
         raise UsageError("--workers and --scheduler exclude each other. Pass one of them.")
@@ -260,7 +269,8 @@ def extract_features(
         seed if draw_splits else 0,
         {"labels": digest_file(table_path), **({"transcripts": digest_file(words)} if words else {})},
     )
-    with exclusive(archive):
+    started = time.monotonic()
+    with contextlib.nullcontext() if is_dry_run() else exclusive(archive):
         store = ResultStore(archive)
         existing = store.request()
         if archive.exists():
@@ -272,16 +282,21 @@ def extract_features(
         with activity("Starting"), open_workers(workers, scheduler) as processes:
             run.hash_files(processes)
             state = run.state()
-            if archive.exists() and existing is not None and existing.is_current(request, state, archive):
+            is_current = archive.exists() and existing is not None and existing.is_current(request, state, archive)
+            report_lookup(archive, request, is_current=is_current, resumes=is_dry_run() and run.has_results())
+            if is_current:
                 print_up_to_date(archive)
                 return run.result(archive)
             run.compute(processes)
-        return _write(run, table, archive, options, request)
+        extraction = _write(run, table, archive, options, request)
+    record_seconds(archive, request.command, request.recipe, time.monotonic() - started)
+    return extraction
 
 
 def _settings(
     modalities: Sequence[str],
     face_model: AnyPath | None,
+    face: str | tuple[float, float],
     picture_rate: float,
     max_seconds: float,
     asr: str | None,
@@ -297,11 +312,13 @@ def _settings(
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise UsageError(f"--{name} must be a number above 0, got {describe_value(value)}.")
     chosen = tuple(name for name in MODALITIES if name in names)
+    point = check_face(face)
     model = None if face_model is None else path_of(face_model, "face_model").absolute()
     return Settings(
         chosen,
         None if model is None or "vision" not in chosen else str(model),
         float(picture_rate),
+        point if "vision" in chosen else None,
         asr,
         language,
         float(max_seconds),
@@ -372,7 +389,7 @@ class _Run:
     def __init__(self, folder: Path, table: LabelTable, recipe: Recipe, store: ResultStore, *, recognize: bool) -> None:
         self._folder, self._table, self.recipe, self.store = folder, table, recipe, store
         self._recognize = recognize
-        self._content: dict[str, str] = {}
+        self._states: dict[str, FileState] = {}
         self._reasons: dict[str, str] = {}
         """Why a file cannot be read, or the result of a key cannot be computed."""
         self.reused = 0
@@ -385,19 +402,24 @@ class _Run:
             if outcome.reason:
                 self._reasons[names[index]] = outcome.reason
             else:
-                self._content[names[index]] = outcome.value
+                self._states[names[index]] = outcome.value
 
     def key(self, segment: Segment) -> str | None:
         """Return the key of a segment's result; None if its file cannot be read."""
-        content = self._content.get(segment.file)
-        if content is None:
+        state = self._states.get(segment.file)
+        if state is None:
             return None
-        return self.recipe.key(content, segment.start, segment.end, recognize=self._recognizes(segment))
+        return self.recipe.key(state.content, segment.start, segment.end, recognize=self._recognizes(segment))
 
     def state(self) -> str:
         """Return the SHA-256 of the keys of all segments, in order."""
         keys = [[segment.id, self.key(segment)] for segment in self._table.segments]
         return hashlib.sha256(json.dumps(keys).encode()).hexdigest()
+
+    def has_results(self) -> bool:
+        """Return whether a result that is needed is kept already."""
+        keys = (self.key(segment) for segment in self._table.segments)
+        return any(key is not None and self.store.load(key) is not None for key in keys)
 
     def compute(self, workers: Workers) -> None:
         """Compute and keep the results that are not kept yet."""
@@ -483,6 +505,7 @@ class _Run:
             segment.end,
             self._recognizes(segment),
             self.recipe.settings,
+            self._states[segment.file],
         )
 
 

@@ -34,6 +34,16 @@ _VOICE = 0.5
 
 
 @dataclass(frozen=True)
+class FileState:
+    """What a file contains, and how to find out quickly that it still does."""
+
+    content: str
+    """SHA-256 of the content."""
+    stamp: tuple[int, ...]
+    """Size, times of change, and number of the file, which change with the content."""
+
+
+@dataclass(frozen=True)
 class Job:
     """One segment to compute."""
 
@@ -46,6 +56,8 @@ class Job:
     recognize: bool
     """Whether to recognize the words."""
     settings: Settings
+    state: FileState
+    """The state of the file whose result is wanted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +139,13 @@ class Outcome:
 
 
 def hash_file(path: str, name: str) -> Outcome:
-    """Return the SHA-256 of a file, or why it cannot be read."""
+    """Return the `FileState` of a file, or why it cannot be read."""
     try:
-        return Outcome(digest_file(Path(path)))
+        stamp = _stamp(path)
+        state = FileState(digest_file(Path(path)), stamp)
+        return Outcome(state) if _stamp(path) == stamp else Outcome(reason=_changed(name))
     except OSError as error:
-        return Outcome(reason=f"{name} cannot be read ({error.strerror or error}).")
+        return Outcome(reason=_unreadable(name, error))
 
 
 def compute_segment(job: Job) -> Outcome:
@@ -142,14 +156,47 @@ def compute_segment(job: Job) -> Outcome:
     """
     try:
         check_versions(job.settings)
-        return Outcome(_compute(job, open_tools(job.settings)).to_bytes())
+        tools = open_tools(job.settings)
+        outcome = _compute_outcome(job, tools)
     except BackendUnavailableError as error:  # exceptions with more arguments cannot be sent to another process
         raise BackendUnavailableError(str(error)) from None
+    problem = _find_change(job)
+    return Outcome(reason=problem) if problem else outcome
+
+
+def _compute_outcome(job: Job, tools: Tools) -> Outcome:
+    try:
+        return Outcome(_compute(job, tools).to_bytes())
+    except BackendUnavailableError:
+        raise
     except EdgeMsaError as error:
         return Outcome(reason=str(error).replace(job.path, job.name))
     except Exception as error:  # noqa: BLE001 - one file must not stop the others, whatever a decoder raises
         reason = f"{type(error).__name__}: {first_line(error)}".replace(job.path, job.name)
         return Outcome(reason=f"{job.name} cannot be processed ({reason}).")
+
+
+def _find_change(job: Job) -> str:
+    """Return why the file is not the one whose result is wanted, or nothing. It is read again only if it may not be."""
+    try:
+        if _stamp(job.path) == job.state.stamp or digest_file(Path(job.path)) == job.state.content:
+            return ""
+    except OSError as error:
+        return _unreadable(job.name, error)
+    return _changed(job.name)
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    status = Path(path).stat()
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _changed(name: str) -> str:
+    return f"{name} changed while it was read. Run the same command again when nothing writes to the file."
+
+
+def _unreadable(name: str, error: OSError) -> str:
+    return f"{name} cannot be read ({error.strerror or error})."
 
 
 @dataclass(frozen=True)
@@ -191,9 +238,10 @@ def _open_tools(settings: Settings) -> Tools:
 
         audio = AudioFrontEnd()
     if "vision" in settings.modalities:
-        from edge_msa_runtime.vision.front_end import FaceFrontEnd
+        from edge_msa_runtime.vision.front_end import LARGEST, FaceFrontEnd
 
-        vision = FaceFrontEnd(_face_model(settings), rate=settings.picture_rate)
+        face = LARGEST if settings.face is None else settings.face
+        vision = FaceFrontEnd(_face_model(settings), rate=settings.picture_rate, face=face)
     if settings.recognizer is not None:
         from edge_msa_runtime.speech import open_recognizer
 

@@ -44,6 +44,8 @@ class Settings:
     """Absolute path of the Face Landmarker; None for the one in the cache folder."""
     picture_rate: float = 15.0
     """Pictures per second."""
+    face: tuple[float, float] | None = None
+    """Point, in shares of width and height, to which the face of a picture is nearest; None for the largest face."""
     recognizer: str | None = None
     """What recognizes the words of segments without words, as `whisper:FOLDER`; None for nothing."""
     language: str = "en"

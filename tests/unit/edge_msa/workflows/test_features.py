@@ -189,6 +189,71 @@ def test_files_that_fail_are_listed_and_the_others_used(
     assert run([*arguments, "--overwrite"]) == 0
 
 
+def test_a_file_that_changes_between_hash_and_result_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = segment_job._compute
+
+    def change(job: segment_job.Job, tools: segment_job.Tools) -> segment_job.SegmentResult:
+        if job.name == "4.mp4":
+            write_media(Path(job.path), seconds=9)
+        return original(job, tools)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_job, "_compute", change)
+        extraction = extract()
+    assert [(item.id, item.reason.partition(".")[0]) for item in extraction.failed] == [("4.mp4", "4")]
+    assert extraction.failed[0].reason.startswith("4.mp4 changed while it was read.")
+    names = computed(monkeypatch)
+    assert extract().failed == ()
+    assert names == ["4.mp4"]
+
+
+def test_the_face_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    extract()
+    with pytest.raises(em.RunUsageError, match=r"another request .* face none -> \[0\.2, 0\.5\]"):
+        extract(face=(0.2, 0.5))
+    chosen: list[Any] = []
+
+    def open_tools(settings: Settings) -> segment_job.Tools:
+        chosen.append(settings.face)
+        return stand_ins.open_fakes(settings)
+
+    monkeypatch.setattr(segment_job, "_open_tools", open_tools)
+    monkeypatch.setattr(segment_job._kept, "settings", None)
+    names = computed(monkeypatch)
+    arguments = ["features", "extract", "videos", "--labels", "labels.csv", "--draw-splits", "--output", "clips.npz"]
+    assert run([*arguments, "--face", "0.2,0.5", "--overwrite"]) == 0
+    assert (chosen, len(names)) == ([(0.2, 0.5)], CLIPS)
+    assert run([*arguments, "--face", "0.2,5"]) == 2
+    extract(face=(0.2, 0.5), modalities=["audio"], output="audio.npz")
+    extract(modalities=["audio"], output="audio.npz")  # the same request: no face is looked for
+
+
+def test_a_dry_run_writes_nothing_and_says_what_would_run(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "features",
+        "extract",
+        "videos",
+        "--labels",
+        "labels.csv",
+        "--draw-splits",
+        "--output",
+        "new/clips.npz",
+    ]
+
+    def states() -> list[str]:
+        capsys.readouterr()
+        assert run([*arguments, "--dry-run", "--json"]) == 0
+        return [step["state"] for step in json.loads(capsys.readouterr().out.splitlines()[-1])["steps"]]
+
+    before = sorted(Path().rglob("*"))
+    assert states() == ["runs"]
+    assert sorted(Path().rglob("*")) == before
+    assert run(arguments) == 0
+    assert states() == ["cached"]
+    write_media(Path("videos/3.mp4"), seconds=2, level=0.9)
+    assert states() == ["resumes"]
+
+
 def test_nothing_usable_is_an_error() -> None:
     for clip in range(CLIPS):
         Path("videos", f"{clip}.mp4").write_text("no video")

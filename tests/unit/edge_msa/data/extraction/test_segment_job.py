@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from edge_msa.data.extraction import segment_job
 from edge_msa.data.extraction.segment_job import (
     FACTS,
+    FileState,
     Job,
     SegmentResult,
     compute_segment,
@@ -26,7 +28,8 @@ BOTH = Settings(("audio", "vision"), recognizer="fake", versions=find_versions((
 
 def job(path: Path, start: float = 0.0, end: float | None = None, **others: Any) -> Job:
     recognize = others.pop("recognize", False)
-    return Job(str(path), path.name, start, end, recognize, dataclasses.replace(BOTH, **others))
+    state: FileState = hash_file(str(path), path.name).value
+    return Job(str(path), path.name, start, end, recognize, dataclasses.replace(BOTH, **others), state)
 
 
 def compute(path: Path, start: float = 0.0, end: float | None = None, **others: Any) -> SegmentResult:
@@ -120,6 +123,48 @@ def test_files_that_cannot_be_used_have_a_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fakes")
+def test_a_file_that_changed_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_media(tmp_path / "a.mp4", level=0.5)
+    before = job(path)
+    reason = "a.mp4 changed while it was read. Run the same command again when nothing writes to the file."
+    write_media(path, level=0.6)
+    assert compute_segment(before).reason == reason
+    original = segment_job._compute
+
+    def change(item: Job, tools: segment_job.Tools) -> SegmentResult:
+        result = original(item, tools)
+        times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+        write_media(path, level=0.7)  # the same size and time of change
+        os.utime(path, ns=times)
+        return result
+
+    monkeypatch.setattr(segment_job, "_compute", change)
+    assert compute_segment(job(path)).reason == reason
+    path.unlink()
+    assert compute_segment(before).reason == "a.mp4 cannot be read (No such file or directory)."
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_copy_of_the_same_content_is_no_change(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "a.mp4")
+    before = job(path)
+    path.unlink()
+    write_media(path)
+    assert compute_segment(before).reason == ""
+
+
+def test_a_file_that_changes_while_it_is_hashed_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+
+    def write(path: Path) -> str:
+        path.write_bytes(b"abcd")
+        return ""
+
+    monkeypatch.setattr(segment_job, "digest_file", write)
+    assert hash_file(str(tmp_path / "a"), "a").reason.startswith("a changed while it was read.")
+
+
+@pytest.mark.usefixtures("fakes")
 def test_a_failed_file_does_not_affect_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_media(tmp_path / "a.mp4")
     expected = compute(path).to_bytes()
@@ -160,5 +205,5 @@ def test_another_version_stops_the_work(tmp_path: Path) -> None:
 def test_files_are_hashed(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert hash_file(str(tmp_path / "a"), "a").value == digest
+    assert hash_file(str(tmp_path / "a"), "a").value.content == digest
     assert hash_file(str(tmp_path / "b"), "b").reason == "b cannot be read (No such file or directory)."
