@@ -22,7 +22,7 @@ _REQUIREMENTS = {
     "tokenizers": "'edge-msa-runtime[text]'",
     "ai_edge_litert": "'edge-msa-runtime[vision]'",
     "prometheus_client": "'edge-msa-runtime[metrics]'",
-    "PIL": "'pillow>=10.1'",
+    "PIL": "'edge-msa-runtime[annotate]'",
     "starlette": "'edge-msa-runtime[serve]'",
     "uvicorn": "'edge-msa-runtime[serve]'",
     "websockets": "'edge-msa-runtime[serve]'",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import errno
 import itertools
 import uuid
 from fractions import Fraction
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 import numpy as np
 
-from edge_msa_runtime.errors import DataError, UsageError
+from edge_msa_runtime.errors import DataError, PackageImportError, UsageError, first_line
 from edge_msa_runtime.live.page import describe_moment
-from edge_msa_runtime.media.files import open_media
+from edge_msa_runtime.media.files import open_container, open_media
 from edge_msa_runtime.media.signals import Picture
 from edge_msa_runtime.modalities import MODALITIES
 from edge_msa_runtime.vendor_packages import import_package
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _TICKS = 90_000
 """Units of time of the pictures per second."""
 _CODECS = ("libx264", "mpeg4")
+_SMALLEST_TEXT = 6
 _SHOWN_SECONDS = 6.0
 """Words are shown for so long, or until their utterance has ended."""
 _SUFFIXES = (".mp4", ".mkv", ".mov")
@@ -36,15 +38,21 @@ _COLORS = {"language": (180, 148, 236), "audio": (92, 196, 141), "vision": (243,
 
 
 def check_annotated(path: Path) -> None:
-    """Check the name of an annotated video, and that Pillow is installed.
+    """Check the name of an annotated video, and that the packages of the extra `annotate` are installed.
 
     Raises:
         UsageError: the container is unknown.
-        PackageImportError: Pillow is not installed.
+        PackageImportError: Pillow or PyAV is not installed, or Pillow cannot write text.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--annotate must be a file that ends in {', '.join(_SUFFIXES)}, got {path.name!r:.60}.")
     import_package("PIL.ImageDraw")
+    import_package("av")
+    try:
+        import_package("PIL.ImageFont").load_default(_SMALLEST_TEXT)
+    except (TypeError, ImportError, OSError) as error:  # before version 10.1, or built without FreeType
+        reason = f"The installed Pillow cannot write text in any size ({first_line(error)})"
+        raise PackageImportError(reason, "--upgrade 'edge-msa-runtime[annotate]'", "pillow") from error
 
 
 def write_annotated(source: Path, output: Path, history: History, header: Mapping[str, Any]) -> None:
@@ -66,19 +74,46 @@ def write_annotated(source: Path, output: Path, history: History, header: Mappin
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
+            with open_media(source, pictures=False) as probe:
+                track = probe.sound_index
             media = stack.enter_context(open_media(source, sound=False, picture_rate=None))
-            writer = _Writer(av, stack.enter_context(av.open(str(partial), "w")), source, stack)
+            sound = _open_sound(source, stack)
+            writer = _Writer(av, stack.enter_context(av.open(str(partial), "w")), sound, track)
             painter = Painter(history, header)
+            size = None
             for picture in media:
                 if isinstance(picture, Picture):
-                    writer.add(painter.paint(picture.pixels, picture.time), picture.time)
+                    pixels = picture.pixels if size is None else fit_picture(picture.pixels, *size)
+                    size = (pixels.shape[1], pixels.shape[0])
+                    writer.add(painter.paint(pixels, picture.time), picture.time)
             writer.finish()
         partial.replace(output)
     except (av.FFmpegError, OSError) as error:
-        raise DataError(f"Cannot write {output} ({error.strerror or error}). Check the free disk space.") from error
+        has_space = error.errno not in {errno.ENOSPC, errno.EDQUOT}
+        fix = f"Pass --annotate {output.stem}.mkv, or convert the video first." if has_space else "Free disk space."
+        raise DataError(f"Cannot write {output} ({error.strerror or error}). {fix}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def fit_picture(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Return a picture in a size, with black borders if it has another shape: a video may change its size."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    scale = min(height / pixels.shape[0], width / pixels.shape[1])
+    rows, columns = max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
+    frame = import_package("av").VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+    fitted = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    fitted[top : top + rows, left : left + columns] = frame.reformat(width=columns, height=rows).to_ndarray()
+    return fitted
+
+
+def _open_sound(source: Path, stack: contextlib.ExitStack) -> Any:
+    container = open_container(source)
+    stack.callback(container.close)
+    return container
 
 
 class Painter:
@@ -182,16 +217,23 @@ class Painter:
 
 
 class _Writer:
-    """Writes pictures, and the sound of the source between them."""
+    """Writes pictures, and the sound of the source between them.
 
-    def __init__(self, av: Any, container: Any, source: Path, stack: contextlib.ExitStack) -> None:
+    Args:
+        av: PyAV.
+        container: what is written.
+        source: the open source.
+        track: number of the track with the sound; None without sound.
+    """
+
+    def __init__(self, av: Any, container: Any, source: Any, track: int | None) -> None:
         self._av = av
         self._container = container
         self._video: Any = None
         self._last = -1
-        self._input = stack.enter_context(av.open(f"file:{source.absolute()}", metadata_errors="replace"))
+        self._input = source
         self._origin = Fraction(self._input.start_time or 0, 1_000_000)
-        self._source = next((item for item in self._input.streams.audio if item.codec_context is not None), None)
+        self._source = None if track is None else self._input.streams[track]
         self._packets: Iterator[tuple[float, Any]] = iter(())
         if self._source is not None and self._source.codec_context.name in container.supported_codecs:
             self._packets = self._copied_packets(container.add_stream_from_template(self._source))

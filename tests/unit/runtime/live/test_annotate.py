@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import subprocess
 import sys
 import time
@@ -9,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa_runtime.errors import PackageImportError, UsageError
-from edge_msa_runtime.live.annotate import Painter, check_annotated, write_annotated
+from edge_msa_runtime.errors import DataError, MediaError, PackageImportError, UsageError
+from edge_msa_runtime.live import annotate
+from edge_msa_runtime.live.annotate import Painter, check_annotated, fit_picture, write_annotated
 from edge_msa_runtime.live.history import History
+from edge_msa_runtime.media.files import open_media
+from edge_msa_runtime.media.signals import Picture
 from edge_msa_runtime.text.words import Word
 from tests.media_files import tone, write_media
 from tests.unit.runtime.live.histories import HEADER, make_history
@@ -92,8 +97,82 @@ def test_other_containers_are_refused() -> None:
 def test_a_missing_pillow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.ImageDraw", None)
-    with pytest.raises(PackageImportError, match=r"pip install 'pillow>=10\.1'"):
+    with pytest.raises(PackageImportError, match=r"pip install 'edge-msa-runtime\[annotate\]'"):
         check_annotated(Path("out.mp4"))
+
+
+def test_a_pillow_without_fonts_of_any_size_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageFont
+
+    def load_default() -> None:
+        return
+
+    monkeypatch.setattr(ImageFont, "load_default", load_default)  # as before version 10.1
+    with pytest.raises(PackageImportError, match=r"^The installed Pillow .* pip install --upgrade 'edge-msa-runtime\["):
+        check_annotated(Path("out.mp4"))
+
+
+def test_the_track_that_is_used_is_copied(tmp_path: Path) -> None:
+    write_video(tmp_path / "first.mkv", codec="aac")
+    second = write_media(tmp_path / "second.mkv", sound=tone(1.0, hertz=880))
+    path = tmp_path / "talk.mkv"
+    with av.open(str(tmp_path / "first.mkv")) as one, av.open(str(second)) as other, av.open(str(path), "w") as writer:
+        copies = {stream: writer.add_stream_from_template(stream) for stream in (*one.streams, *other.streams)}
+        copies[one.streams.audio[0]].disposition = av.stream.Disposition(0)
+        copies[other.streams.audio[0]].disposition = av.stream.Disposition.default
+        for file in (one, other):
+            for packet in file.demux():
+                if packet.dts is not None:
+                    packet.stream = copies[packet.stream]
+                    writer.mux(packet)
+    with open_media(path, pictures=False) as media:
+        assert media.sound_index == 2
+    write_annotated(path, tmp_path / "out.mp4", History(), HEADER)
+    assert read_packets(tmp_path / "out.mp4") == read_packets(second)
+
+
+def test_pictures_of_another_size_are_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "talk.mp4")
+    sizes = iter([(64, 96), (64, 96), (96, 64), (128, 192), (11, 400)])
+    original = annotate.open_media
+
+    def open_changing(*arguments: Any, **options: Any) -> Any:
+        media = original(*arguments, **options)
+        if options.get("pictures") is False:
+            return media
+        items = [Picture(index / 10, np.full((*size, 3), 128, "u1")) for index, size in enumerate(sizes)]
+        return contextlib.nullcontext(items)
+
+    monkeypatch.setattr(annotate, "open_media", open_changing)
+    write_annotated(tmp_path / "talk.mp4", tmp_path / "out.mp4", History(), HEADER)
+    shapes = [pixels.shape for _, pixels in read_pictures(tmp_path / "out.mp4")]
+    assert shapes == [(64, 96, 3)] * 5
+    fitted = fit_picture(np.full((96, 64, 3), 128, "u1"), 96, 64)
+    assert fitted.shape == (64, 96, 3)
+    assert np.flatnonzero(fitted[32, :, 0]).tolist() == list(range(26, 69))
+
+
+def test_a_source_that_refers_to_other_files_is_refused(tmp_path: Path) -> None:
+    write_video(tmp_path / "talk.mp4")
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text("ffconcat version 1.0\nfile talk.mp4\n")
+    with pytest.raises(MediaError, match="is not a sound or video file"), contextlib.ExitStack() as stack:
+        annotate._open_sound(playlist, stack)
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"), [(errno.ENOSPC, "Free disk space."), (errno.EINVAL, "Pass --annotate out.mkv, or convert")]
+)
+def test_what_cannot_be_written_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fix: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, "no")
+
+    write_video(tmp_path / "talk.mp4")
+    monkeypatch.setattr(annotate._Writer, "add", fail)
+    with pytest.raises(DataError, match=rf"Cannot write .*out\.mp4 \(no\)\. {fix}"):
+        write_annotated(tmp_path / "talk.mp4", tmp_path / "out.mp4", History(), HEADER)
 
 
 def test_the_module_imports_no_package() -> None:
