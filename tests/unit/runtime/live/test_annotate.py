@@ -134,16 +134,15 @@ def test_the_track_that_is_used_is_copied(tmp_path: Path) -> None:
 def test_pictures_of_another_size_are_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_video(tmp_path / "talk.mp4")
     sizes = iter([(64, 96), (64, 96), (96, 64), (128, 192), (11, 400)])
-    original = annotate.open_media
 
     def open_changing(*arguments: Any, **options: Any) -> Any:
-        media = original(*arguments, **options)
+        media = open_media(*arguments, **options)
         if options.get("pictures") is False:
             return media
         items = [Picture(index / 10, np.full((*size, 3), 128, "u1")) for index, size in enumerate(sizes)]
         return contextlib.nullcontext(items)
 
-    monkeypatch.setattr(annotate, "open_media", open_changing)
+    monkeypatch.setattr("edge_msa_runtime.live.annotate.open_media", open_changing)
     write_annotated(tmp_path / "talk.mp4", tmp_path / "out.mp4", History(), HEADER)
     shapes = [pixels.shape for _, pixels in read_pictures(tmp_path / "out.mp4")]
     assert shapes == [(64, 96, 3)] * 5

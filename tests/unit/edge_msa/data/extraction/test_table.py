@@ -68,6 +68,12 @@ def test_the_name_of_a_clip_states_its_position(folder: Path) -> None:
     assert [item.position for item in table.segments] == [2.0, 1.0]
     table = read(folder, "file,video,position\na.mp4,talk,7\n", LoadOptions())
     assert [item.position for item in table.segments] == [7.0]
+    lines = ["file,video,position,start,end", "talk_1.mp4,talk,7,3,4", "talk_1.mp4,talk,,0,1", "talk_2.mp4,talk,,,"]
+    table = read(folder, "\n".join(lines), LoadOptions())
+    assert [item.position for item in table.segments] == [7.0, 0.0, 2.0]
+    table = read(folder, "file,video,clip_id,start\ntalk_1.mp4,talk,5,3\na.mp4,talk,,\n", LoadOptions())
+    assert [item.position for item in table.segments][:1] == [5.0]
+    assert math.isnan(table.segments[1].position)
 
 
 def test_all_errors_are_reported_with_their_lines(folder: Path) -> None:
