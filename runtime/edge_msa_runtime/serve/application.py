@@ -113,16 +113,23 @@ class _Handlers:
         )
 
     def _predict_json(self, body: bytes) -> dict[str, Any]:
-        inputs = parse_utterance(body)
+        inputs = parse_utterance(body, self._service.limits.json_containers)
         return self._service.session.predict(**inputs).to_json()
 
 
-def parse_utterance(body: bytes) -> dict[str, Any]:
+def parse_utterance(body: bytes, most_containers: int) -> dict[str, Any]:
     """Return the arguments of `Session.predict` that a JSON body has.
+
+    Args:
+        body: the body.
+        most_containers: arrays and objects that it may have. Brackets in texts count, too.
 
     Raises:
         RefusedError: the body is not an utterance.
     """
+    count = body.count(b"[") + body.count(b"{")
+    if count > most_containers:
+        raise RefusedError(422, f"The body must have at most {most_containers} arrays and objects, got {count}.")
     try:
         value = json.loads(body.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -16,6 +16,7 @@ class Limits:
         uploads: media files that arrive, wait or are read at the same time. One is read at a time.
         connections: connections at the same time, those of `clients` included.
         json_bytes: body of a request with JSON. Bodies of this size together are parsed and predicted at the same time.
+        json_containers: arrays and objects of such a body. An empty one takes more than 40 times its bytes in memory.
         json_total_bytes: all bodies with JSON that have arrived in part and are not answered yet.
         media_bytes: uploaded media file.
         media_seconds: length of an uploaded media file.
@@ -39,6 +40,7 @@ class Limits:
     uploads: int = 2
     connections: int = 64
     json_bytes: int = 16 * MEGABYTE
+    json_containers: int = 500_000
     json_total_bytes: int = 32 * MEGABYTE
     media_bytes: int = 200 * MEGABYTE
     media_seconds: float = 600.0

@@ -55,6 +55,7 @@ def test_text_is_predicted(make_client: Callable[..., Any]) -> None:
         ('{"audio": [[1, 2, 3]]}', "audio must be an array of shape (frames, 2), got (1, 3)."),
         ('{"audio": [[NaN, 1]]}', "audio must have finite values"),
         ('{"audio": [[1, 2], [3]]}', "audio must be"),
+        ('{"audio": [' + "[]," * 500_000 + "[]]}", "The body must have at most 500000 arrays and objects, got 500003."),
         ('{"audio": "AAAA"}', "audio must be an array, got a string"),
         ('{"audio": 1e999}', "audio must"),
         ('{"audio": [[1' + "0" * 5000 + "]]}", "The body must be JSON"),
