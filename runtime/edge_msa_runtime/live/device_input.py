@@ -35,9 +35,9 @@ _HEARTBEAT = 0.1
 """Longest time between two arrivals in seconds."""
 _SILENT_SECONDS = 1.0
 """Sound that is so late does not hold back the end of an utterance."""
-_LAST_SECONDS = 1.5
+_LAST_SECONDS = 1.2
 """Time after `stop` in which words of sound that was recorded before may still come."""
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 1.6
 """Time after `stop` or `close` in which all threads together must end. One that does not ends with the program."""
 _PIECE = 15.0
 """Sound that is recognized at once, in seconds. With the sound before it, it fits into one window of Whisper, so that
@@ -180,7 +180,7 @@ class DeviceInput:
             self._start(self._recognize)
 
     def stop(self) -> None:
-        """End the input soon. The devices stop, and words of what they recorded may still come for 1.5 s.
+        """End the input soon. The devices stop, and words of what they recorded may still come for 1.2 s.
 
         A handler of signals may call this, also more than once.
         """
@@ -193,7 +193,7 @@ class DeviceInput:
         return self._stopped_at is not None
 
     def close(self) -> None:
-        """End the input now, and wait for its threads, at most until 2 s after this or the call of `stop`."""
+        """End the input now, and wait for its threads, at most until 1.6 s after this or the call of `stop`."""
         self._is_aborted = True
         self._stopping.set()
         end = (time.monotonic() if self._stopped_at is None else self._stopped_at) + _CLOSE_SECONDS
