@@ -45,14 +45,17 @@ _LOWEST_RATE = 1_000
 _CLOCK_JUMP = 3600.0
 # A sound that starts so much earlier than the end of the sound before it is a restart of the clock.
 _RESTART = 1.0
+_FOUND, _MISSING, _TOO_MANY = "found", "missing", "too many"
+_NO_RECORDING = "is not a sound or video file, or it is damaged. Check what it contains, or copy it again."
 # Why pictures are left out.
 _NO_TIME, _AFTER_JUMP = "without an increasing time", "after a jump of more than 1 hour in their times"
 # A file that ends so much before its stated duration, in seconds and as a share, was probably cut off.
 _CUT_OFF = (1.0, 0.02)
 _MICROSECONDS = 1_000_000
-# Boxes of an MP4 file that are examined to explain why it cannot be opened. Recordings have fewer than 10 before the
-# index or the data.
+# Boxes of an MP4 file before its index. Recordings have fewer than 10, and FFmpeg needs seconds for millions of them.
 _MOST_BOXES = 1_000
+# Time in which a file must be open, if there is a limit of processor time: FFmpeg reads the whole index then.
+_OPEN_SECONDS = 20.0
 
 
 class MediaFile:
@@ -163,7 +166,7 @@ class MediaFile:
             self._close_container(container)
 
     def _open_container(self) -> Any:
-        container = open_container(self.path)
+        container = open_container(self.path, None if self._busy_seconds is None else _OPEN_SECONDS)
         self._open.append(container)
         return container
 
@@ -456,35 +459,47 @@ def open_media(
     )
 
 
-def open_container(path: Path) -> Any:
+def open_container(path: Path, seconds: float | None = None) -> Any:
     """Open a file with PyAV, if it has one of the formats of recordings. Nothing but the file itself is opened.
+
+    Args:
+        path: the file.
+        seconds: time in which it must be open; None for no limit.
 
     Raises:
         MediaError: it cannot be opened.
         PackageImportError: PyAV is not installed.
     """
     av = import_package("av")
+    if _find_index(path) == _TOO_MANY:
+        raise MediaError(f"{path} {_NO_RECORDING}")
+    timeout = None if seconds is None else (seconds, None)
     try:
         # The prefix prevents that a name with a colon is taken for a protocol.
-        return av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace", timeout=None)
+        return av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace", timeout=timeout)
+    except av.error.ExitError as error:
+        raise MediaError(f"{path} was not open after {seconds:g} s: its index is too large. Convert it.") from error
     except av.FFmpegError as error:
         raise MediaError(f"{path} {explain_unreadable(path, error)}") from error
 
 
 def explain_unreadable(path: Path, error: Exception) -> str:
     """Return why FFmpeg cannot open a file, and what to do."""
-    if _lacks_index(path):
+    if _find_index(path) == _MISSING:
         return (
             "has no index, as after an interrupted download or a recording that was not ended. "
             "Copy it again, or repair it."
         )
     if "not found" in str(error) or "Invalid" in str(error):
-        return "is not a sound or video file, or it is damaged. Check what it contains, or copy it again."
+        return _NO_RECORDING
     return f"cannot be opened ({first_line(error)}). Copy it again, or convert it."
 
 
-def _lacks_index(path: Path) -> bool:
-    """Return whether a file is an MP4 or QuickTime file without the box `moov`."""
+def _find_index(path: Path) -> str:
+    """Return whether the index of an MP4 or QuickTime file, the box `moov`, is there.
+
+    It is `_FOUND`, also for files of other formats, `_MISSING`, or `_TOO_MANY` if too many boxes are before it.
+    """
     size = path.stat().st_size
     with path.open("rb", buffering=0) as file:
         position = 0
@@ -493,16 +508,16 @@ def _lacks_index(path: Path) -> bool:
             header = file.read(16)
             kind = header[4:8]
             if position == 0 and kind not in {b"ftyp", b"mdat", b"wide", b"free"}:
-                return False
+                return _FOUND
             if kind == b"moov":
-                return position + int.from_bytes(header[:4], "big") > size
+                return _MISSING if position + int.from_bytes(header[:4], "big") > size else _FOUND
             length = int.from_bytes(header[:4], "big")
             if length == 1:
                 length = int.from_bytes(header[8:16], "big")
             if length < 8 or position + length >= size:
-                return True
+                return _MISSING
             position += length
-    return False
+    return _TOO_MANY
 
 
 def _has_decoder(stream: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_msa_runtime.errors import MediaError, UsageError
-from edge_msa_runtime.media.files import BLOCK, MediaFile, _lacks_index, open_media
+from edge_msa_runtime.media.files import BLOCK, MediaFile, open_media
 from edge_msa_runtime.media.signals import SAMPLE_RATE, Picture, Sound
 from tests.media_files import gray_pictures, tone, write_media
 
@@ -254,14 +254,25 @@ def test_a_recording_without_an_index_says_so(tmp_path: Path, clip: Path) -> Non
         open_media(path)
 
 
-def test_many_boxes_are_refused_quickly(tmp_path: Path) -> None:
+def test_many_boxes_without_an_index_are_refused_quickly(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
-    path.write_bytes(b"\0\0\0\x08ftyp" + b"\0\0\0\x08free" * 500_000)
+    path.write_bytes(b"\0\0\0\x14ftypisom\0\0\2\0isom" + b"\0\0\0\x08free" * 1_000_000)
+    started = time.process_time()
     with pytest.raises(MediaError, match="is not a sound or video file, or it is damaged"):
         open_media(path)
+    assert time.process_time() - started < 0.2
+
+
+def test_an_index_that_takes_long_is_refused_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_msa_runtime.media.files._OPEN_SECONDS", 0.05)
+    path = tmp_path / "x.mp4"
+    boxes = b"\0\0\0\x08free" * 3_000_000
+    index = (len(boxes) + 8).to_bytes(4, "big") + b"moov" + boxes
+    path.write_bytes(b"\0\0\0\x14ftypisom\0\0\2\0isom" + index)
     started = time.process_time()
-    assert not _lacks_index(path)
-    assert time.process_time() - started < 0.1
+    with pytest.raises(MediaError, match=r"was not open after 0\.05 s|has neither sound nor a video"):
+        open_media(path, busy_seconds=60)
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
