@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_msa_export.bundle.wheel import write_runtime_wheel
 from tests.locations import REPOSITORY
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ def test_device_profiles_and_templates_are_in_the_wheel(wheels: dict[str, Path])
     data = [path for path in (REPOSITORY / "edge_msa").rglob("*") if path.suffix in {".j2", ".css", ".toml", ".jpg"}]
     assert data
     assert {path.relative_to(REPOSITORY).as_posix() for path in data} <= inside
+
+
+def test_the_wheel_in_bundles_has_the_same_package(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """A bundle's wheel is written without a build backend."""
+    expected = {name for name in names(wheels["edge_msa_runtime"]) if ".dist-info/" not in name}
+    assert {name for name in names(write_runtime_wheel(tmp_path)) if ".dist-info/" not in name} == expected
 
 
 def test_pages_are_in_the_wheel_of_the_runtime(wheels: dict[str, Path]) -> None:

@@ -16,7 +16,6 @@ _PACKAGE = "edge_msa_runtime"
 # The oldest time that zip files support. A fixed time makes the wheel reproducible byte for byte.
 _FILE_TIME = (1980, 1, 1, 0, 0, 0)
 _WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: edge-msa\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-_PACKAGE_SUFFIXES = (".py", ".typed")
 
 
 def write_runtime_wheel(folder: Path) -> Path:
@@ -42,8 +41,13 @@ def write_runtime_wheel(folder: Path) -> Path:
 
 def _read_package_files() -> dict[str, bytes]:
     root = Path(edge_msa_runtime.__path__[0])
-    paths = sorted(path for path in root.rglob("*") if path.suffix in _PACKAGE_SUFFIXES and path.is_file())
-    return {f"{_PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in paths}
+    files = {path.relative_to(root): path for path in sorted(root.rglob("*")) if path.is_file()}
+    return {f"{_PACKAGE}/{name.as_posix()}": path.read_bytes() for name, path in files.items() if not _is_cache(name)}
+
+
+def _is_cache(name: Path) -> bool:
+    """Return whether a file is left by Python or a tool, such as `__pycache__` and `.ruff_cache`."""
+    return any(part == "__pycache__" or part.startswith(".") for part in name.parts)
 
 
 def _read_metadata_files(info: str, version: str) -> dict[str, bytes]:

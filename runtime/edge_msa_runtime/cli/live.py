@@ -22,6 +22,7 @@ from edge_msa_runtime.cli.media_options import (
     add_media_options,
     add_output_options,
     check_media_options,
+    check_media_outputs,
     media_play_options,
     require_words,
     write_media_page,
@@ -40,7 +41,6 @@ from edge_msa_runtime.cli.playing import (
 )
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.interrupts import call_on_interrupt
-from edge_msa_runtime.output_paths import FILE, check_distinct_outputs, check_output
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import Manifest
@@ -166,9 +166,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("--asr needs a microphone. Leave out --no-microphone.")
     if options.thumbnails and options.page is None:
         raise UsageError("--thumbnails are for the page. Pass --page FILE.html too.")
-    check_distinct_outputs(path for path in (options.output, options.page) if path is not None)
-    if options.page is not None:
-        check_output(options.page, FILE, [path for path in (options.bundle, options.face_model) if path])
+    check_media_outputs(options, ("output", "page"))
 
 
 def _open_input(

@@ -19,6 +19,7 @@ from edge_msa_runtime.cli.media_options import (
     add_media_options,
     add_output_options,
     check_media_options,
+    check_media_outputs,
     media_play_options,
     require_words,
     write_media_page,
@@ -36,7 +37,6 @@ from edge_msa_runtime.cli.playing import (
     print_summary,
 )
 from edge_msa_runtime.errors import UsageError
-from edge_msa_runtime.output_paths import FILE, check_distinct_outputs, check_output
 
 if TYPE_CHECKING:
     from edge_msa_runtime.live.file_input import FileInput
@@ -159,12 +159,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("Pass --asr or --transcript, not both.")
     if options.thumbnails and options.page is None:
         raise UsageError("--thumbnails are for the page. Pass --page FILE.html too.")
-    given = {name: getattr(options, name) for name in _OUTPUTS if getattr(options, name) is not None}
-    check_distinct_outputs(given.values())
-    inputs = [path for name in options.inputs for path in [getattr(options, name)] if path]
-    for name in ("page", "annotate"):
-        if name in given:
-            check_output(given[name], FILE, inputs)
+    check_media_outputs(options, _OUTPUTS)
     if options.annotate is not None:
         from edge_msa_runtime.live.annotate import check_annotated
 

@@ -96,5 +96,5 @@ def wrong_file(path: Path, reason: str) -> UsageError:
     """Return the error for a file that is not the expected one."""
     return UsageError(
         f"The face model must be the {FILE_NAME} of MediaPipe, got {str(path)!r} ({reason}). "
-        f"Download it with: {download_command(path)}"
+        f"Download it with: {download_command(default_model_path())}"
     )

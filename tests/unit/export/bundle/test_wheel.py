@@ -36,6 +36,14 @@ def test_record_lists_every_file(tmp_path: Path) -> None:
         assert not [name for name in names if name.endswith(".pyc") or "direct_url" in name]
 
 
+def test_wheel_has_the_pages_and_no_caches(tmp_path: Path) -> None:
+    with zipfile.ZipFile(write_runtime_wheel(tmp_path)) as archive:
+        names = archive.namelist()
+    pages = {"live/page.html", "serve/page/index.html", "serve/page/live.js", "serve/page/style.css"}
+    assert {f"edge_msa_runtime/{page}" for page in pages} <= set(names)
+    assert not [name for name in names if "__pycache__" in name or "/." in name]
+
+
 def test_wheel_installs_without_network(tmp_path: Path) -> None:
     wheel = write_runtime_wheel(tmp_path)
     target = tmp_path / "site"

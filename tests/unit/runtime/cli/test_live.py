@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import threading
@@ -172,6 +173,9 @@ def test_predictions_that_were_left_out_are_counted_everywhere(
         ("--camera 99 --no-microphone", "does not exist"),
         ("--microphone file:nowhere.wav", "nowhere.wav does not exist"),
         ("--page BUNDLE", "is a folder"),
+        ("--camera file:TALK --page TALK", "would overwrite an input"),
+        ("--microphone file:TALK --output TALK", "would overwrite an input"),
+        ("--page FACE", "would overwrite an input"),
         ("--output x.html --page x.html", "Two outputs have the path x.html"),
         ("WORDS --no-camera", "needs words here, and there are none. Pass --asr."),
     ],
@@ -180,6 +184,8 @@ def test_what_cannot_be_used_is_one_line(
     make_bundle: Callable[..., Path],
     shared_bundle: Path,
     talk: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     options: str,
     message: str,
@@ -190,7 +196,11 @@ def test_what_cannot_be_used_is_one_line(
         bundle = make_bundle(names=("language",))
         add_text_encoder(bundle, "table")
         words.remove("WORDS")
-    given = [str(shared_bundle) if word == "BUNDLE" else word for word in words]
+    monkeypatch.setenv("EDGE_MSA_CACHE", str(tmp_path))
+    face_model = tmp_path / "face_landmarker.task"
+    face_model.write_bytes(b"a face model")
+    paths = {"BUNDLE": shared_bundle, "TALK": talk, "FACE": face_model}
+    given = [re.sub("|".join(paths), lambda found: str(paths[found[0]]), word) for word in words]
     assert main(["live", "--bundle", str(bundle), *devices(talk), *given]) in {1, 2, 4}
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("edge-msa-run: ")
