@@ -178,7 +178,11 @@ def build_word_tokenizer(vocabulary: Sequence[str]) -> str:
 
 
 def train_wordpiece_tokenizer(texts: Iterable[str], size: int = 8000) -> str:
-    """Return a WordPiece tokenizer trained on the texts, with at most `size` pieces."""
+    """Return a WordPiece tokenizer trained on the texts, with at most `size` pieces.
+
+    The trainer numbers the continuations of words, such as `##a`, in a random order, and breaks ties by these numbers.
+    They are therefore given in order, so that the same texts give the same tokenizer in every process.
+    """
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
     from tokenizers.pre_tokenizers import BertPreTokenizer
@@ -187,10 +191,14 @@ def train_wordpiece_tokenizer(texts: Iterable[str], size: int = 8000) -> str:
     value = json.loads(Tokenizer(WordPiece(unk_token=UNKNOWN)).to_str())
     tokenizer = Tokenizer.from_str(json.dumps(value | {"normalizer": TEXT_NORMALIZER}))
     tokenizer.pre_tokenizer = BertPreTokenizer()
-    trainer = WordPieceTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    text: str = tokenizer.to_str()
-    return text
+    normalized = [tokenizer.normalizer.normalize_str(text) for text in texts]
+    words = {word for text in normalized for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
+    continuations = sorted({f"##{character}" for word in words for character in word[1:]})
+    trainer = WordPieceTrainer(vocab_size=size, special_tokens=[UNKNOWN, *continuations], show_progress=False)
+    tokenizer.train_from_iterator(normalized, trainer)
+    trained = json.loads(tokenizer.to_str())
+    trained["added_tokens"] = [token for token in trained["added_tokens"] if token["content"] == UNKNOWN]
+    return json.dumps(trained)
 
 
 def _special_token(token: str, index: int) -> dict[str, Any]:

@@ -102,3 +102,9 @@ def test_unusual_texts_can_be_encoded(text: str) -> None:
     ids = TextTokenizer(ignore_case_and_punctuation(wordpieces()), 16, special=False).ids([text])[0]
     assert ids.ndim == 1
     assert len(ids) <= 16
+
+
+def test_the_same_texts_give_the_same_wordpieces() -> None:
+    texts = [f"{first}{second}{last}" for first in "abcdef" for second in "aeiou" for last in "klmnop"]
+    assert len({train_wordpiece_tokenizer(texts, size=60) for _ in range(4)}) == 1
+    assert "[UNK]" in train_wordpiece_tokenizer(texts)
