@@ -224,8 +224,6 @@ def test_the_face_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run([*arguments, "--face", "0.2,0.5", "--overwrite"]) == 0
     assert (chosen, len(names)) == ([(0.2, 0.5)], CLIPS)
     assert run([*arguments, "--face", "0.2,5"]) == 2
-    extract(face=(0.2, 0.5), modalities=["audio"], output="audio.npz")
-    extract(modalities=["audio"], output="audio.npz")  # the same request: no face is looked for
 
 
 def test_a_dry_run_writes_nothing_and_says_what_would_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,7 +246,7 @@ def test_a_dry_run_writes_nothing_and_says_what_would_run(capsys: pytest.Capture
     before = sorted(Path().rglob("*"))
     assert states() == ["runs"]
     assert sorted(Path().rglob("*")) == before
-    assert run(arguments) == 0
+    extract(output="new/clips.npz")
     assert states() == ["cached"]
     write_media(Path("videos/3.mp4"), seconds=2, level=0.9)
     assert states() == ["resumes"]

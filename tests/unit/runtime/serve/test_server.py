@@ -170,13 +170,13 @@ def test_a_browser_whose_sound_waits_stays_connected(
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(open_socket("127.0.0.1", 0))
         stack.enter_context(Server(make_service(text=True), listener, LOCAL_NAMES))
-        client = stack.enter_context(connect(listener.getsockname()[1], close_timeout=0.1))
+        client = stack.enter_context(connect(listener.getsockname()[1], close_timeout=0.05))
         client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": None}))
         samples = np.full(1600, 0.5, "<f4").tobytes()
         for index in range(5):
             client.send(struct.pack("<B7xd", 1, index / 10) + samples)
         started = time.monotonic()
-        while time.monotonic() - started < 0.4:
+        while time.monotonic() - started < 0.3:
             client.send(struct.pack("<B7xd", 1, time.monotonic() - started) + samples)
             time.sleep(0.05)
 
