@@ -9,14 +9,18 @@ import textwrap
 from collections.abc import Iterator
 
 from edge_msa_export.provenance import Provenance
+from edge_msa_runtime.audio.front_end import SOURCE
 from edge_msa_runtime.backend_info import BACKEND_INFO, PIP_BACKENDS, tensorrt_requirement
 from edge_msa_runtime.bundle.manifest import Manifest, ModalitySpec, TaskSpec
 from edge_msa_runtime.modalities import Subset
+from edge_msa_runtime.vision.front_end import EXTRACTOR
 
 _TEXT = "i love it"
 _DEMO = "This is a demo model, trained on synthetic data: it is useless on real input."
 _SYNTHETIC = "edge-msa synthetic data"
 """What computed the features of synthetic data."""
+_FRONT_ENDS = {SOURCE.extractor: "audio", EXTRACTOR: "vision"}
+"""Extras of the runtime that compute features themselves, by extractor."""
 _METRICS = {
     "Acc-2 Non0": "Acc-2 Non0 is the share of the samples with the right sign, without samples labeled 0.",
     "MAE": "MAE is the mean absolute error of the score; lower is better.",
@@ -90,7 +94,7 @@ trust. If something fails, `edge-msa-run doctor {folder}` examines the device an
 To predict many samples, run `edge-msa-run predict {folder} --data samples --output predictions.csv`. `samples` is
 a folder with `ID/audio.npy`, `ID/vision.npy` and so on for each utterance (or `ID.audio.npy`, or `ID.npz`){archive}.
 A `.npz` of stacked arrays (samples, frames, features) is not accepted.
-
+{_format_media(manifest, wheel)}
 ## Measure
 
 ```
@@ -145,6 +149,36 @@ def _format_installation(manifest: Manifest, wheel: str) -> str:
         limit = f"<{int(major) + 1}" if major else ""
         commands.append(f"python3 -m pip install 'cuda-python{limit}'")
     return "\n".join(commands)
+
+
+def _format_media(manifest: Manifest, wheel: str) -> str:
+    """Return the section on videos and devices; empty if the features come from other programs."""
+    frames = _frame_modalities(manifest)
+    extras = [
+        _FRONT_ENDS[spec.features.extractor] for spec in frames.values() if spec.features.extractor in _FRONT_ENDS
+    ]
+    if not extras or len(extras) < len(frames):
+        return ""
+    extras += ["asr"] if manifest.language else []
+    folder = shlex.quote(manifest.name)
+    asr = " --asr whisper:FOLDER" if manifest.language else ""
+    models = ["Vision needs the face model: if it is missing, the commands print the line that downloads it."]
+    models = models if "vision" in extras else []
+    models += ["`FOLDER` holds a Whisper model for faster-whisper."] if manifest.language else []
+    return f"""
+## Predict from a video, a camera and a microphone
+
+```
+python3 -m pip install {_quote(f"./{manifest.name}/{wheel}[{','.join(extras)}]")}
+```
+
+```sh
+edge-msa-run watch talk.mp4 --bundle {folder}{asr} --page timeline.html
+edge-msa-run live --bundle {folder}{asr}
+```
+
+{_wrap(" ".join(["The runtime computes the features of this bundle itself.", *models]))}
+"""
 
 
 def _quote(requirement: str) -> str:

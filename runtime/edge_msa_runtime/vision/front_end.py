@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from edge_msa_runtime.vision.landmarks import Face
 
 LARGEST = "largest"
+EXTRACTOR = "edge-msa face"
+"""Name of what computes the features."""
 VERSION = "1"
 """Of the features. A change of what they mean changes the version."""
 
@@ -63,7 +65,7 @@ class FaceFrontEnd:
             raise wrong_file(model, str(error)) from None
         names = [*((name, "") for name in landmarks.BLENDSHAPES), *NAMES_AND_UNITS]
         self.source = FeatureSource(
-            extractor="edge-msa face",
+            extractor=EXTRACTOR,
             version=VERSION,
             rate_hz=rate,
             names=tuple(name for name, _ in names),

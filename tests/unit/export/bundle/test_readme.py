@@ -169,3 +169,20 @@ def test_readme_quotes_a_name_with_spaces(laptop_manifest: Manifest) -> None:
     assert "edge-msa-run verify 'my bundle'\n" in readme
     assert 'load("my bundle")' in read_code(readme)
     assert f"'./my bundle/{WHEEL}[openvino]'" in readme
+
+
+def test_readme_says_how_to_predict_from_a_video_where_the_runtime_computes_the_features(
+    laptop_manifest: Manifest,
+) -> None:
+    assert "edge-msa-run watch" not in format_readme(laptop_manifest, WHEEL)
+    sources = {"language": "words", "audio": "edge-msa audio", "vision": "edge-msa face"}
+    modalities = {
+        name: dataclasses.replace(spec, features=FeatureSource(sources[name]))
+        for name, spec in laptop_manifest.modalities.items()
+    }
+    manifest = dataclasses.replace(laptop_manifest, modalities=modalities, language=LANGUAGE)
+    readme = format_readme(manifest, WHEEL)
+    assert f"{WHEEL}[audio,vision,asr]" in readme
+    assert f"edge-msa-run watch talk.mp4 --bundle {manifest.name} --asr whisper:FOLDER --page timeline.html" in readme
+    others = modalities | {"vision": dataclasses.replace(modalities["vision"], features=FeatureSource("openface"))}
+    assert "edge-msa-run watch" not in format_readme(dataclasses.replace(manifest, modalities=others), WHEEL)
