@@ -1,4 +1,8 @@
-"""The accuracy gate: decide whether a lower precision may replace FP32."""
+"""The accuracy gate: decide whether a lower precision may replace FP32.
+
+It must be as accurate, and predict the same. On a small validation split, accuracy alone would not notice predictions
+that change at random.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,31 @@ import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_msa_calibrate.errors import CalibrationError
+
+S = TypeVar("S")
+Predictions = Mapping[S, npt.NDArray[np.float32]]
+"""Predictions of the samples of a split, by modality subset."""
+
+MAX_DISTANCE = 0.1
+"""Largest distance from the predictions of FP32. Predictions at this distance correlate with them by about .992."""
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """What a lower precision may lose.
+
+    `drop`: points of the metric on the worst subset. `distance`: mean distance from the predictions of FP32, see
+    `measure_distance`.
+    """
+
+    drop: float = 1.0
+    distance: float = MAX_DISTANCE
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,31 @@ def check_accuracy(
     passed = drop <= max_drop + 1e-9
     limit = f"within the allowed {max_drop:g}" if passed else f"more than the allowed {max_drop:g}"
     return GateResult(passed, worst, drop, f"{_describe_drop(drop)} on subset {worst}, {limit}")
+
+
+def check_agreement(
+    reference: Predictions[S], candidate: Predictions[S], max_distance: float = MAX_DISTANCE
+) -> GateResult:
+    """Compare the predictions of a candidate with those of FP32, see `measure_distance`."""
+    distance = measure_distance(reference, candidate)
+    passed = distance <= max_distance
+    limit = f"within the allowed {max_distance:g}" if passed else f"more than the allowed {max_distance:g}"
+    reason = f"predictions differ from fp32 by {distance:.3f} standard deviations on average, {limit}"
+    return GateResult(passed, None, 0.0, reason)
+
+
+def measure_distance(reference: Predictions[S], candidate: Predictions[S]) -> float:
+    """Return the mean absolute difference of predictions, averaged over the subsets of the reference.
+
+    The unit is the standard deviation of all predictions of the reference. The result is 0 without predictions, and
+    infinite if a prediction is not finite.
+    """
+    if not reference:
+        return 0.0
+    deviation = max(float(np.std(np.concatenate(list(reference.values())))), 1e-9)
+    distances = [np.abs(candidate[subset] - values).mean() / deviation for subset, values in reference.items()]
+    distance = float(np.mean(distances))
+    return distance if math.isfinite(distance) else math.inf
 
 
 def _describe_drop(drop: float) -> str:

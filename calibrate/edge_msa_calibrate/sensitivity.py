@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edge_msa_calibrate.errors import CalibrationError
+from edge_msa_calibrate.gate import GateLimits
 from edge_msa_runtime.atomic_files import write_file
 
 _CANDIDATES = 3
@@ -33,10 +34,9 @@ class PlanScore:
 
 
 @dataclass(frozen=True)
-class PlanLimits:
-    """The largest drop and distance of a plan that passes."""
+class PlanLimits(GateLimits):
+    """The largest drop and distance of a plan that passes. The accuracy gate of `export` allows twice the distance."""
 
-    drop: float = 1.0
     distance: float = 0.05
 
     def allow(self, score: PlanScore) -> bool:

@@ -27,6 +27,7 @@ from edge_msa.evaluation.metrics import gate_metric
 from edge_msa.evaluation.predictors import open_session, run_predictor
 from edge_msa.models.student import untrained_student
 from edge_msa_calibrate.errors import CalibrationError, GateFailedError
+from edge_msa_calibrate.gate import GateLimits
 from edge_msa_export.build import build_graphs
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.errors import ExportError
@@ -143,7 +144,7 @@ class TrialRunner:
         if reason := graphs.refused.get((context.backend, precision)):
             raise ExportError(f"{precision} is not available for {context.backend}: {reason}")
         measurements = measure_precisions(graphs, request, student.dataset, run_predictor(run), scratch, skip_latency)
-        choice = choose_precision(context.backend, measurements, precision, context.pipeline.max_drop)
+        choice = choose_precision(context.backend, measurements, precision, GateLimits(context.pipeline.max_drop))
         if choice.failure:
             raise GateFailedError(f"gate: {choice.failure}")
         (measured,) = (item for item in measurements if item.precision == precision)

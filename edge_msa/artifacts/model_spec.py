@@ -131,12 +131,13 @@ class ModelSpec:
             text_input=self.text_input if "language" in dims else None,
         )
 
-    def widen(self, train: Split) -> ModelSpec:
-        """Return this spec with ranges that also cover the valid frames of a training split, not normalized.
+    def complete(self, train: Split) -> ModelSpec:
+        """Return this spec with the statistics of a training split, not normalized, where it has none.
 
-        Language frames that a text encoder computes have no range, because its weights bound its outputs.
+        An imported teacher has none. Language frames that a text encoder computes need none, because its weights bound
+        its outputs.
         """
-        return dataclasses.replace(self, normalization=self.normalization.widen(train, self.feature_modalities))
+        return dataclasses.replace(self, normalization=self.normalization.complete(train, self.feature_modalities))
 
     def merge(self, other: ModelSpec) -> ModelSpec:
         """Return this spec plus the modalities that only the other spec has, in the fixed order of modalities."""

@@ -39,7 +39,7 @@ from edge_msa_runtime.atomic_files import replace_folder, restore_folder, write_
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME as BUNDLE_MANIFEST_NAME
 
-SCHEMA = 5
+SCHEMA = 6
 INFO_NAME = "run.json"
 WEIGHTS_NAME = "weights.safetensors"
 LOG_NAME = "log.jsonl"

@@ -23,7 +23,7 @@ from edge_msa.data.tasks import Task
 from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.predictors import open_session, session_predictor
 from edge_msa.evaluation.subsets import Predict, available_subsets, subsets_with_signal
-from edge_msa_calibrate.gate import check_accuracy
+from edge_msa_calibrate.gate import GateLimits, GateResult, check_accuracy, check_agreement
 from edge_msa_export.build import GraphSet
 from edge_msa_export.bundle.write import write_candidate
 from edge_msa_export.request import REFERENCE, ExportRequest
@@ -91,10 +91,12 @@ class PrecisionChoice:
     """Precisions that the bundle contains."""
     failure: str | None = None
     """Why the requested precision was rejected."""
+    rejected: tuple[str, ...] = ()
+    """Precisions that failed the accuracy gate."""
 
 
 def choose_precision(
-    backend: str, measurements: tuple[PrecisionMeasurement, ...], requested: str, max_drop: float
+    backend: str, measurements: tuple[PrecisionMeasurement, ...], requested: str, limits: GateLimits
 ) -> PrecisionChoice:
     """Choose the default precision of a backend: the fastest that passes the accuracy gate, or the requested one.
 
@@ -102,22 +104,20 @@ def choose_precision(
         backend: Name of the backend.
         measurements: Measurements of all backends. Every backend has fp32.
         requested: `auto`, or the name of a precision.
-        max_drop: Largest loss in percentage points of the gate's metric on the worst subset that has signal.
+        limits: What a precision may lose on the worst subset that has signal, and how far its predictions may be from
+            those of fp32.
     """
     by_precision = {item.precision: item for item in measurements if item.backend == backend}
     reference = by_precision["fp32"]
-    decisions = {
-        name: check_accuracy(reference.points, item.points, set(reference.signal), max_drop)
-        for name, item in by_precision.items()
-        if name != "fp32"
-    }
+    decisions = {name: _check_gate(reference, item, limits) for name, item in by_precision.items() if name != "fp32"}
     passing = ("fp32", *(name for name, decision in decisions.items() if decision.passed))
+    failed = tuple(name for name, decision in decisions.items() if not decision.passed)
     if requested != "auto":
         if requested not in by_precision:
             return PrecisionChoice(backend, "fp32", f"{requested} is not available", ("fp32",))
         if requested not in passing:
             reason = decisions[requested].reason
-            return PrecisionChoice(backend, "fp32", reason, ("fp32",), f"{backend} {reason}")
+            return PrecisionChoice(backend, "fp32", reason, ("fp32",), f"{backend} {reason}", failed)
         gate = f", {decisions[requested].reason}" if requested in decisions else ""
         return PrecisionChoice(backend, requested, f"requested{gate}", (requested,))
     latencies = {name: latency for name in passing if (latency := by_precision[name].p50_ms) is not None}
@@ -127,7 +127,7 @@ def choose_precision(
             f"latency unknown, because neither this machine nor a --host has the backend; "
             f"{', '.join(passing)} pass the gate"
         )
-        return PrecisionChoice(backend, default, reason, passing)
+        return PrecisionChoice(backend, default, reason, passing, rejected=failed)
     faster = [name for name in latencies if name != "fp32" and by_precision[name].is_faster_than(reference)]
     fastest = min(faster, key=lambda name: latencies[name], default="fp32")
     speedup = f"at least {MIN_SPEEDUP:.0%} faster than fp32 in every round"
@@ -136,10 +136,15 @@ def choose_precision(
     measured = ", ".join(f"{name} {latency:.3f} ms" for name, latency in latencies.items())
     if reference.measured_on:
         measured += f" on {reference.measured_on}, not on the target: use --host, or bench on the target"
-    rejected = "".join(
-        f"; {name} rejected: {decision.reason}" for name, decision in decisions.items() if not decision.passed
-    )
-    return PrecisionChoice(backend, fastest, f"{reason} ({measured}){rejected}", passing)
+    rejected = "".join(f"; {name} rejected: {decisions[name].reason}" for name in failed)
+    return PrecisionChoice(backend, fastest, f"{reason} ({measured}){rejected}", passing, rejected=failed)
+
+
+def _check_gate(reference: PrecisionMeasurement, candidate: PrecisionMeasurement, limits: GateLimits) -> GateResult:
+    """Return whether a precision is accurate enough and predicts the same as fp32; the first failure if not."""
+    accuracy = check_accuracy(reference.points, candidate.points, set(reference.signal), limits.drop)
+    agreement = check_agreement(reference.predictions, candidate.predictions, limits.distance)
+    return agreement if accuracy.passed and not agreement.passed else accuracy
 
 
 def measure_precisions(
@@ -165,7 +170,7 @@ def measure_precisions(
     with activity("Measuring which subsets have signal on validation"):
         signal = frozenset(subsets_with_signal(dataset.task, split, torch_predictions))
     if not signal:
-        print_note("Too little signal on validation to compare precisions: the gate rejects none.")
+        print_note("Too little signal on validation to compare accuracy: the gate only compares predictions with fp32.")
     bundle = open_bundle(write_candidate(scratch / "candidate", graphs, request))
     latencies = None if measure_latency is None else measure_latency(bundle.path)
     total = sum(len(bundle.precisions(backend)) for backend in bundle.manifest.backends)

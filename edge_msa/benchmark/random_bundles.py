@@ -68,10 +68,7 @@ def random_bundle(
         for subset in subsets_of(config.dims)
     ]
     # The values are arbitrary, but every node of a normalization must be in the graphs.
-    normalization = {
-        name: Normalization((0.5,) * dim, (2.0,) * dim, (-10.0,) * dim, (10.0,) * dim)
-        for name, dim in config.dims.items()
-    }
+    normalization = {name: Normalization((0.5,) * dim, (2.0,) * dim, 4.0) for name, dim in config.dims.items()}
     exported = export_student(student, normalization, chunk_lengths(windows), windows)
     graphs = {key: graph for key, graph in exported.items() if key.role == "window" and key.length is None}
     request = ExportRequest(

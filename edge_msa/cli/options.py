@@ -215,6 +215,15 @@ MaxDrop = Annotated[
         help="Accuracy gate: largest loss, in percentage points, that a precision may have on its worst subset.",
     ),
 ]
+MaxDistance = Annotated[
+    float,
+    typer.Option(
+        "--max-distance",
+        metavar="X",
+        min=0,
+        help="Accuracy gate: largest mean distance from the fp32 predictions, in standard deviations of those.",
+    ),
+]
 Split = Annotated[Literal["train", "valid", "test"], typer.Option("--split", metavar="NAME", help=SPLIT_HELP)]
 FaceModel = Annotated[
     Path | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_msa.cli.options import MaxDrop, OutputDir, RunData, Seed, Target, TaskName
+from edge_msa.cli.options import MaxDistance, MaxDrop, OutputDir, RunData, Seed, Target, TaskName
 from edge_msa.cli.paths import INPUT
 
 
@@ -26,15 +26,7 @@ def sensitivity(
         ),
     ] = 120.0,
     max_drop: MaxDrop = 1.0,
-    max_distance: Annotated[
-        float,
-        typer.Option(
-            "--max-distance",
-            metavar="X",
-            min=0,
-            help="Largest distance from the fp32 predictions, in standard deviations of those predictions.",
-        ),
-    ] = 0.05,
+    max_distance: MaxDistance = 0.05,
     seed: Seed = 0,
     task: TaskName = None,
 ) -> None:

@@ -1,13 +1,14 @@
-"""Clip and normalize features with statistics of the training frames, in the same float32 arithmetic as on the device.
+"""Normalize and clip features with robust statistics of the training frames, in the same arithmetic as on the device.
 
-Every network gets its frames through `FeatureNormalization`, so a value far outside the range that a network was
-trained on cannot make its prediction meaningless. Training frames are inside the range, so clipping does not change
-training.
+Every network gets its frames through `FeatureNormalization`, in training and afterwards, so a value far outside the
+range that a network was trained on cannot make its prediction meaningless. All features have the same limits in units
+of their standard deviation. Frames are one INT8 tensor with one scale, which the outliers of a few features would
+otherwise determine for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,31 +18,42 @@ from numpy.typing import NDArray
 from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.errors import DataError
 
-_KEYS = ("mean", "std", "low", "high")
+LIMIT = 6.0
+"""Normalized features are clipped to plus or minus this value, or to the largest one in training if that is less."""
+_TAIL = 0.01
+_STRETCH = 2.0
+"""The moments of a feature are those of its values clipped to `_STRETCH` times the distances from the median to the
+quantiles of `_TAIL` and 1 - `_TAIL`. In a normal distribution these are 4.7 standard deviations, so the moments of
+features without heavy tails are the usual ones."""
+_QUANTILE_FRAMES = 100_000
+"""Largest number of frames that quantiles are computed from. They are evenly spaced over the split."""
 _CHUNK = 256  # samples per step: limits the size of float64 copies of a large array
 
 
 @dataclass(frozen=True)
 class FeatureNormalization:
-    """Statistics of every feature: a normalized frame is (clip(frame, low, high) - mean) / std."""
+    """Statistics of every feature: a normalized frame is clip((frame - mean) / std, -limit, limit)."""
 
     mean: Mapping[str, FloatArray]
     """(d,) float32, by modality."""
     std: Mapping[str, FloatArray]
-    """(d,) float32, by modality."""
-    low: Mapping[str, FloatArray]
-    """The smallest value of each feature, (d,) float32, by modality; -inf if the modality is not clipped."""
-    high: Mapping[str, FloatArray]
-    """The largest value of each feature, (d,) float32, by modality; inf if the modality is not clipped."""
+    """(d,) float32, by modality. It is infinite for a feature that is constant in training: networks see zeros."""
+    limit: Mapping[str, float]
+    """The largest absolute value of a normalized feature, by modality; inf if the modality is not clipped."""
     norm: Mapping[str, float]
-    """The largest Euclidean norm of a frame, by modality; inf if the modality is not clipped."""
+    """The largest Euclidean norm of a training frame, clipped but not normalized, by modality; inf if not known."""
     notes: tuple[str, ...] = ()
-    """What could not be fitted, for the user."""
+    """What is not normalized or not used, for the user."""
+
+    @property
+    def spread(self) -> dict[str, FloatArray]:
+        """The standard deviation of each feature, (d,) float32, by modality; 0 for a constant feature."""
+        return {name: np.where(np.isinf(std), np.float32(0), std) for name, std in self.std.items()}
 
     def normalize_dataset(self, dataset: Dataset) -> Dataset:
-        """Return the dataset with all valid frames clipped and normalized.
+        """Return the dataset with all valid frames normalized and clipped.
 
-        An embedding table is clipped and normalized, and its ids are kept.
+        An embedding table is normalized and clipped, and its ids are kept.
 
         Raises:
             DataError: A modality is unknown, or has another number of features.
@@ -65,29 +77,27 @@ class FeatureNormalization:
         return replace(split, modalities=modalities)
 
     def normalize_frames(self, modality: str, values: FloatArray) -> FloatArray:
-        """Return frames (..., d) of that modality clipped and normalized."""
-        result: FloatArray = np.clip(values, self.low[modality], self.high[modality])
-        result -= self.mean[modality]
-        result /= self.std[modality]
-        return result
+        """Return frames (..., d) of that modality normalized and clipped."""
+        with np.errstate(over="ignore", invalid="ignore"):  # clipping makes infinite values finite
+            result: FloatArray = (values - self.mean[modality]) / self.std[modality]
+        limit = np.float32(self.limit[modality])
+        return np.clip(result, -limit, limit, out=result)
 
-    def widen(self, split: Split, modalities: Collection[str]) -> FeatureNormalization:
-        """Return the normalization with ranges that also cover the split's valid frames of the named modalities.
+    def complete(self, split: Split, modalities: Collection[str]) -> FeatureNormalization:
+        """Return the normalization with the statistics of a split for those of the named modalities that have none.
 
-        A modality that was not clipped gets the range of the split; frames of a text encoder have none. Mean and
-        standard deviation stay.
+        For the others, limit and norm also cover the frames of the split. Mean and standard deviation stay. Frames of a
+        text encoder are not normalized.
         """
-        low, high, norm = dict(self.low), dict(self.high), dict(self.norm)
+        missing = {name: len(self.mean[name]) for name in modalities if np.isinf(self.limit[name])}
+        limit, norm = dict(self.limit), dict(self.norm)
         for name in modalities:
             frames = split.modalities.get(name)
-            if frames is not None and frames.encoder is None and frames.valid.any():
-                smallest, largest = _compute_range(frames)
-                is_clipped = np.isfinite(low[name]).all()
-                low[name] = np.minimum(low[name], smallest) if is_clipped else smallest
-                high[name] = np.maximum(high[name], largest) if is_clipped else largest
-                largest_norm = _compute_norm(frames)
-                norm[name] = max(norm[name], largest_norm) if is_clipped else largest_norm
-        return replace(self, low=low, high=high, norm=norm)
+            if name not in missing and frames is not None and frames.encoder is None and frames.valid.any():
+                found, largest = _compute_range(frames, self.mean[name], self.std[name])
+                limit[name], norm[name] = max(limit[name], found), max(norm[name], largest)
+        wider = replace(self, limit=limit, norm=norm)
+        return fit_normalization(split, missing).merge(wider) if missing else wider
 
     def _normalize(self, name: str, frames: Frames, tables: dict[int, FloatArray]) -> Frames:
         if frames.table is not None:
@@ -108,28 +118,40 @@ class FeatureNormalization:
 
     def select(self, modalities: Collection[str]) -> FeatureNormalization:
         """Return the normalization of the named modalities only."""
-        mean, std, low, high = ({name: part[name] for name in modalities} for part in self._parts)
-        return FeatureNormalization(mean, std, low, high, {name: self.norm[name] for name in modalities}, self.notes)
+        return FeatureNormalization(
+            {name: self.mean[name] for name in modalities},
+            {name: self.std[name] for name in modalities},
+            {name: self.limit[name] for name in modalities},
+            {name: self.norm[name] for name in modalities},
+            self.notes,
+        )
 
     @classmethod
     def identity(cls, dims: Mapping[str, int]) -> FeatureNormalization:
         """Return a normalization that leaves frames with these numbers of features unchanged."""
-        mean, std, low, high = (
-            {name: np.full(dim, fill, np.float32) for name, dim in dims.items()} for fill in (0, 1, -np.inf, np.inf)
-        )
-        return cls(mean, std, low, high, dict.fromkeys(dims, np.inf))
+        mean = {name: np.zeros(dim, np.float32) for name, dim in dims.items()}
+        std = {name: np.ones(dim, np.float32) for name, dim in dims.items()}
+        return cls(mean, std, dict.fromkeys(dims, np.inf), dict.fromkeys(dims, np.inf))
 
     def merge(self, other: FeatureNormalization) -> FeatureNormalization:
         """Return this normalization plus the other's for the modalities that this one lacks."""
-        parts = zip(self._parts, other._parts, strict=True)
-        mean, std, low, high = ({**theirs, **ours} for ours, theirs in parts)
-        return FeatureNormalization(mean, std, low, high, {**other.norm, **self.norm}, self.notes)
+        return FeatureNormalization(
+            {**other.mean, **self.mean},
+            {**other.std, **self.std},
+            {**other.limit, **self.limit},
+            {**other.norm, **self.norm},
+            self.notes,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, each the shortest one that parses to the same float32; an infinite one is None."""
         modalities = {
-            name: {key: _to_list(part[name]) for key, part in zip(_KEYS, self._parts, strict=True)}
-            | {"norm": self.norm[name] if np.isfinite(self.norm[name]) else None}
+            name: {
+                "mean": _to_list(self.mean[name]),
+                "std": _to_list(self.std[name]),
+                "limit": self.limit[name] if np.isfinite(self.limit[name]) else None,
+                "norm": self.norm[name] if np.isfinite(self.norm[name]) else None,
+            }
             for name in self.mean
         }
         return {"modalities": modalities, "notes": list(self.notes)}
@@ -143,31 +165,28 @@ class FeatureNormalization:
         """
         try:
             modalities = value["modalities"]
-            mean, std, low, high = (
-                {name: _to_array(part[key], fill) for name, part in modalities.items()}
-                for key, fill in zip(_KEYS, (np.nan, np.nan, -np.inf, np.inf), strict=True)
+            mean = {name: np.array(part["mean"], np.float32) for name, part in modalities.items()}
+            std = {name: _to_array(part["std"]) for name, part in modalities.items()}
+            limit, norm = (
+                {name: np.inf if part[key] is None else float(part[key]) for name, part in modalities.items()}
+                for key in ("limit", "norm")
             )
-            norms = {name: part["norm"] for name, part in modalities.items()}
-            norm = {name: np.inf if value is None else float(value) for name, value in norms.items()}
-            return cls(mean, std, low, high, norm, tuple(str(note) for note in value["notes"]))
+            return cls(mean, std, limit, norm, tuple(str(note) for note in value["notes"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"invalid normalization ({type(error).__name__}: {error})") from None
-
-    @property
-    def _parts(self) -> tuple[Mapping[str, FloatArray], ...]:
-        return self.mean, self.std, self.low, self.high
 
 
 def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormalization:
     """Return the statistics of the split's valid frames.
 
-    A constant feature gets std 1. A modality of `dims` without a valid frame in the split is neither clipped nor
-    normalized and gets a note: other splits are not training data, so their statistics are not used. The frames of a
-    text encoder are not clipped or normalized either.
+    Mean and standard deviation are those of values without far outliers. A constant feature gets an infinite standard
+    deviation, so networks see zeros. A modality of `dims` without a valid frame in the split is neither normalized nor
+    clipped and gets a note: other splits are not training data, so their statistics are not used. The frames of a text
+    encoder are not normalized or clipped either.
     """
     unchanged = FeatureNormalization.identity(dims)
-    mean, std, low, high = (dict(part) for part in (unchanged.mean, unchanged.std, unchanged.low, unchanged.high))
-    norm = dict(unchanged.norm)
+    mean, std = dict(unchanged.mean), dict(unchanged.std)
+    limit, norm = dict(unchanged.limit), dict(unchanged.norm)
     notes = []
     for modality in dims:
         frames = split.modalities.get(modality)
@@ -176,21 +195,45 @@ def fit_normalization(split: Split, dims: Mapping[str, int]) -> FeatureNormaliza
             continue
         if frames.encoder is not None:
             continue
-        center, deviation = _compute_moments(frames)
+        center, deviation = _compute_moments(frames, *_outlier_limits(frames))
         # Rounding leaves a tiny deviation in a constant feature; dividing by less than 1e-12 overflows float32.
         constant = (deviation <= 1e-6 * np.abs(center)) | (deviation <= 1e-12)
+        if constant.any():
+            notes.append(f"{modality}: {constant.sum()} of {len(constant)} features not used, constant in training")
         mean[modality] = center.astype(np.float32)
-        std[modality] = np.where(constant, 1, deviation).astype(np.float32)
-        low[modality], high[modality] = _compute_range(frames)
-        norm[modality] = _compute_norm(frames)
-    return FeatureNormalization(mean, std, low, high, norm, tuple(notes))
+        std[modality] = np.where(constant, np.inf, deviation).astype(np.float32)
+        limit[modality], norm[modality] = _compute_range(frames, mean[modality], std[modality])
+    return FeatureNormalization(mean, std, limit, norm, tuple(notes))
 
 
-def _compute_moments(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation (d,) in float64; in two passes, because audio features are not centered."""
+def _outlier_limits(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the values (d,) to which the values of each feature are clipped to compute its moments."""
+    rows, places = np.nonzero(frames.valid)
+    if len(rows) > _QUANTILE_FRAMES:
+        chosen = np.linspace(0, len(rows) - 1, _QUANTILE_FRAMES).astype(np.int64)
+        rows, places = rows[chosen], places[chosen]
+    if frames.ids is not None and frames.table is not None:
+        values = frames.table[frames.ids[rows, places]]
+    else:
+        assert frames.values is not None  # noqa: S101 - checked by Frames
+        values = frames.values[rows, places]
+    low, median, high = np.quantile(values, [_TAIL, 0.5, 1 - _TAIL], axis=0).astype(np.float64)
+    low, high = median - _STRETCH * (median - low), median + _STRETCH * (high - median)
+    # A feature that is almost always the same keeps its rare values. The limit of normalized values bounds them.
+    sparse = low >= high
+    return np.where(sparse, -np.inf, low), np.where(sparse, np.inf, high)
+
+
+def _compute_moments(
+    frames: Frames, low: NDArray[np.float64], high: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation (d,) in float64 of the values clipped to [low, high].
+
+    They are computed in two passes, because audio features are not centered.
+    """
     if frames.ids is not None and frames.table is not None:
         counts = np.bincount(frames.ids[frames.valid], minlength=len(frames.table)).astype(np.float64)
-        table = frames.table.astype(np.float64)
+        table = np.clip(frames.table.astype(np.float64), low, high)
         mean = counts @ table / counts.sum()
         return mean, np.sqrt(counts @ (table - mean) ** 2 / counts.sum())
     assert frames.values is not None  # noqa: S101 - checked by Frames
@@ -198,38 +241,32 @@ def _compute_moments(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.fl
     count = int(frames.valid.sum())
     total = np.zeros(frames.dim)
     for start in starts:
-        total += _valid_frames(frames.values, frames.valid, start).sum(axis=0)
+        total += np.clip(_valid_frames(frames.values, frames.valid, start), low, high).sum(axis=0)
     mean = total / count
     square = np.zeros(frames.dim)
     for start in starts:
-        square += ((_valid_frames(frames.values, frames.valid, start) - mean) ** 2).sum(axis=0)
+        square += ((np.clip(_valid_frames(frames.values, frames.valid, start), low, high) - mean) ** 2).sum(axis=0)
     return mean, np.sqrt(square / count)
 
 
-def _compute_range(frames: Frames) -> tuple[FloatArray, FloatArray]:
-    """Return the minimum and maximum of every feature over the valid frames, (d,)."""
-    if frames.ids is not None and frames.table is not None:
-        rows = frames.table[np.unique(frames.ids[frames.valid])]
-        return rows.min(axis=0), rows.max(axis=0)
-    assert frames.values is not None  # noqa: S101 - checked by Frames
-    valid = frames.valid[:, :, None]
-    return (
-        frames.values.min(axis=(0, 1), where=valid, initial=np.inf),
-        frames.values.max(axis=(0, 1), where=valid, initial=-np.inf),
-    )
+def _compute_range(frames: Frames, mean: FloatArray, std: FloatArray) -> tuple[float, float]:
+    """Return the limit of normalized features, and the largest Euclidean norm of a valid frame clipped to it."""
+    center, scale = mean.astype(np.float64), std.astype(np.float64)
+    largest = max(float(np.abs((rows - center) / scale).max(initial=0)) for rows in _iterate_rows(frames))
+    limit = min(LIMIT, float(np.float32(largest))) or LIMIT  # if no feature varies, any limit will do
+    reach = np.where(np.isinf(scale), 0.0, scale * limit)
+    clipped = (np.clip(rows, center - reach, center + reach) for rows in _iterate_rows(frames))
+    return limit, float(np.sqrt(max(np.einsum("nd,nd->n", rows, rows).max(initial=0) for rows in clipped)))
 
 
-def _compute_norm(frames: Frames) -> float:
-    """Return the largest Euclidean norm of a valid frame."""
+def _iterate_rows(frames: Frames) -> Iterator[NDArray[np.float64]]:
+    """Yield the valid frames (n, d) of some samples at a time, or once the rows of a table that occur."""
     if frames.ids is not None and frames.table is not None:
-        rows = frames.table[np.unique(frames.ids[frames.valid])].astype(np.float64)
-        return float(np.sqrt(np.einsum("nd,nd->n", rows, rows).max()))
+        yield frames.table[np.unique(frames.ids[frames.valid])].astype(np.float64)
+        return
     assert frames.values is not None  # noqa: S101 - checked by Frames
-    largest = 0.0
     for start in range(0, len(frames.valid), _CHUNK):
-        rows = _valid_frames(frames.values, frames.valid, start)
-        largest = max(largest, float(np.einsum("nd,nd->n", rows, rows).max(initial=0)))
-    return float(np.sqrt(largest))
+        yield _valid_frames(frames.values, frames.valid, start)
 
 
 def _valid_frames(values: FloatArray, valid: NDArray[np.bool_], start: int) -> NDArray[np.float64]:
@@ -240,5 +277,5 @@ def _to_list(values: FloatArray) -> list[float | None]:
     return [float(np.format_float_scientific(value)) if np.isfinite(value) else None for value in values]
 
 
-def _to_array(values: list[float | None], fill: float) -> FloatArray:
-    return np.array([fill if value is None else value for value in values], np.float32)
+def _to_array(values: list[float | None]) -> FloatArray:
+    return np.array([np.inf if value is None else value for value in values], np.float32)

@@ -48,8 +48,7 @@ def make_normalization(spec: ModelSpec) -> dict[str, Normalization]:
         name: Normalization(
             mean=tuple(fitted.mean[name].tolist()),
             std=tuple(fitted.std[name].tolist()),
-            low=tuple(fitted.low[name].tolist()),
-            high=tuple(fitted.high[name].tolist()),
+            limit=fitted.limit[name],
             norm=fitted.norm[name],
         )
         for name in spec.dims

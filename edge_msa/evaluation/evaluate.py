@@ -104,7 +104,7 @@ class Source:
 
     @property
     def title(self) -> str:
-        """The precision for people, e.g. `int8: 5 of 9 layers`."""
+        """The precision for people, e.g. `int8: 5 of 9 layers, 80 % of MACs`."""
         return self.precision_title or self.precision
 
 

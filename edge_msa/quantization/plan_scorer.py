@@ -13,7 +13,7 @@ from edge_msa.evaluation.metrics import gate_points, measure
 from edge_msa.evaluation.subsets import available_subsets, subsets_with_signal
 from edge_msa.quantization.calibration_files import Calibration
 from edge_msa.quantization.text_encoder_graph import TextEncoderGraph
-from edge_msa_calibrate.gate import check_accuracy
+from edge_msa_calibrate.gate import check_accuracy, measure_distance
 from edge_msa_calibrate.layers import encoder_of
 from edge_msa_calibrate.plan import make_plan
 from edge_msa_calibrate.qdq import quantize
@@ -113,12 +113,7 @@ class PlanScorer:
             for subset, rows in available_subsets(self._split)
         }
         gate = check_accuracy(self._points(self._reference), self._points(predictions), self._signal, 0.0)
-        deviation = max(float(np.std(np.concatenate(list(self._reference.values())))), 1e-9)
-        distances = [
-            np.abs(predictions[subset] - reference).mean() / deviation for subset, reference in self._reference.items()
-        ]
-        distance = float(np.mean(distances))
-        return PlanScore(gate.drop, distance if np.isfinite(distance) else float("inf"))
+        return PlanScore(gate.drop, measure_distance(self._reference, predictions))
 
     @property
     def _always_fp32(self) -> Mapping[str, str]:

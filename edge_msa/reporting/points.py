@@ -43,7 +43,7 @@ class ReportPoint:
         executed: Whether the graphs ran.
         on_target: Whether the machine has the architecture of the target. If not, the latency is shown but excluded
             from the Pareto front and from comparisons.
-        precision_title: The precision for people, e.g. `int8: 5 of 9 layers`. Empty if it is `precision`.
+        precision_title: The precision for people, e.g. `int8: 5 of 9 layers, 80 % of MACs`. Empty if it is `precision`.
         note: A remark of the benchmark.
         estimates: Metrics with the contribution of each video, by subset and metric, to compare two points.
         warning: A warning if the model does not beat a constant, else "".

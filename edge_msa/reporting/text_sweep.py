@@ -57,7 +57,7 @@ class SweepPoint:
         variant: Name of the variant.
         title: Title of the variant.
         precision: Precision of the graphs.
-        precision_title: The precision for people, e.g. `int8: 5 of 9 layers`.
+        precision_title: The precision for people, e.g. `int8: 5 of 9 layers, 80 % of MACs`.
         backend: Backend that executed them.
         parameters: Number of parameters.
         size_bytes: Size of the files that the backend needs at this precision.

@@ -29,7 +29,6 @@ from edge_msa.workflows.outputs import output_folder
 from edge_msa_calibrate.collect import Checkpoint, collect_statistics
 from edge_msa_calibrate.drift import TensorDrift, measure_drift, significant_drift
 from edge_msa_calibrate.layers import encoder_of
-from edge_msa_calibrate.quantization_noise import find_noisy_layers
 from edge_msa_calibrate.ranges import Method, compute_ranges, format_ranges
 from edge_msa_calibrate.schemes import SCHEMES
 from edge_msa_calibrate.smoothing import compute_smoothing
@@ -119,7 +118,7 @@ def calibrate(
         statistics.save(work / STATISTICS_NAME)
         samples = min(num_samples, len(unencoded.split("train")))
         _write_calibration(work, request, source, graphs, calibration, samples)
-    _print_fp32_layers(student, calibration)
+    _print_fp32_encoders(student, calibration)
     _print_int8_layers({**graphs, **observed}, calibration)
     validation = list(draw_samples(num_samples=VALIDATION_SAMPLES, split_name="valid"))
     if validation:
@@ -165,37 +164,26 @@ def _observed_graphs(graphs: GraphsByKey, student: DeployableStudent) -> GraphsB
 
 
 def _calibrate(statistics: Statistics, method: Method) -> Calibration:
-    """Choose ranges and smoothing factors, and find the layers whose INT8 steps are too coarse under every scheme."""
+    """Choose ranges and smoothing factors. Every layer with a range becomes INT8."""
     smoothing = compute_smoothing(statistics)
-    ranges = compute_ranges(statistics, method, smoothing)
-    noisy = {
-        scheme.name: find_noisy_layers(statistics.histograms, ranges, scheme.activations) for scheme in SCHEMES.values()
-    }
-    return Calibration(ranges, smoothing, noisy)
+    return Calibration(compute_ranges(statistics, method, smoothing), smoothing)
 
 
-def _print_fp32_layers(student: DeployableStudent, calibration: Calibration) -> None:
-    """Print which parts stay FP32 in INT8 graphs, and why."""
+def _print_fp32_encoders(student: DeployableStudent, calibration: Calibration) -> None:
+    """Print which encoders stay FP32 in INT8 graphs, and why."""
     calibrated = {encoder_of(key) for key in calibration.ranges}
     print_notes(
         f"The {name} encoder stays fp32 in int8 graphs: no training sample has a frame of {name}."
         for name in student.spec.dims
         if name not in calibrated
     )
-    for scheme, noisy in calibration.fp32_weights.items():
-        for weight, reason in noisy.items():
-            print_detail(f"{weight} stays fp32 in int8 graphs of {scheme}: {reason}.")
 
 
 def _print_int8_layers(graphs: GraphsByKey, calibration: Calibration) -> None:
-    """Print how many layers compute in INT8 under each quantization scheme."""
-    schemes: dict[str, list[str]] = {}
-    for scheme, weights in calibration.fp32_weights.items():
-        layers = count_int8_layers(graphs, scheme, calibration.ranges, weights)
-        unusable = "" if layers.int8 else ", so export offers no int8"
-        schemes.setdefault(f"{layers.describe()}{unusable}", []).append(scheme)
-    for text, names in schemes.items():
-        print_result(text if len(schemes) == 1 else f"{', '.join(names)}: {text}")
+    """Print how much computes in INT8. Without a mixed-precision plan, it is the same under every scheme."""
+    layers = count_int8_layers(graphs, next(iter(SCHEMES)), calibration.ranges, {})
+    unusable = "" if layers.share.layers else ", so export offers no int8"
+    print_result(f"{layers.describe()}{unusable}")
 
 
 def _print_drift(drifts: tuple[TensorDrift, ...]) -> None:

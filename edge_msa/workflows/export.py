@@ -71,6 +71,7 @@ from edge_msa.workflows.distill import distill
 from edge_msa.workflows.outputs import output_folder
 from edge_msa.workflows.train import train
 from edge_msa_calibrate.errors import GateFailedError
+from edge_msa_calibrate.gate import MAX_DISTANCE, GateLimits
 from edge_msa_export.build import GraphSet, build_graphs
 from edge_msa_export.bundle.write import is_bundle, write_bundle
 from edge_msa_export.folders import check_destination
@@ -95,7 +96,7 @@ DEFAULT_MODEL = Path("runs/calibrated")
 _MIN_VIDEOS = 19
 """With fewer, 95 % coverage is not supported."""
 _KEY, _FAILURE = "cache_key", "gate_failure"
-_DEFAULTS = {("--precision", "auto"), ("--max-drop", "1")}
+_DEFAULTS = {("--precision", "auto"), ("--max-drop", "1"), ("--max-distance", f"{MAX_DISTANCE:g}")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -223,6 +224,7 @@ def export(
     data: AnyPath | None = None,
     precision: BackendPrecision = "auto",
     max_drop: float = 1.0,
+    max_distance: float = MAX_DISTANCE,
     allow_worse_than_constant: bool = False,
     ir: bool = False,
     dla: bool = False,
@@ -251,6 +253,8 @@ def export(
         data: Data whose validation split measures accuracy (default: the student's training data).
         precision: `"fp32"`, `"fp16"` or `"int8"`, or `"auto"` to measure all and choose.
         max_drop: Accuracy gate: largest loss, in percentage points, that a precision may have on its worst subset.
+        max_distance: Accuracy gate: largest mean distance of the predictions from those of fp32, in standard deviations
+            of the latter.
         allow_worse_than_constant: Whether to export a model that does not beat a constant on validation.
         ir: Whether to store the OpenVINO graphs as OpenVINO IR, for use in other programs.
         dla: Whether to check TensorRT graphs for the target's deep learning accelerator as well.
@@ -293,6 +297,7 @@ def export(
         data=data,
         precision=precision,
         max_drop=max_drop,
+        max_distance=max_distance,
         allow_worse_than_constant=allow_worse_than_constant,
         ir=ir,
         dla=dla,
@@ -313,6 +318,7 @@ def export_bundle(
     data: AnyPath | None = None,
     precision: str = "auto",
     max_drop: float = 1.0,
+    max_distance: float = MAX_DISTANCE,
     allow_worse_than_constant: bool = False,
     ir: bool = False,
     dla: bool = False,
@@ -341,6 +347,7 @@ def export_bundle(
         "target": profile.name,
         "precision": precision,
         "max_drop": max_drop,
+        "max_distance": max_distance,
         "allow_worse_than_constant": allow_worse_than_constant,
         "ir": ir,
         "dla": dla,
@@ -362,10 +369,11 @@ def export_bundle(
     request = make_request(graphs=graphs)
     print_notes(_notes(student.run, profile))
     options: dict[str, object] = {"--target": profile.name, "--output-dir": output, "--data": source, "--task": task}
-    options |= {"--precision": precision, "--max-drop": f"{max_drop:g}"}
+    limits = GateLimits(max_drop, max_distance)
+    options |= {"--precision": precision, "--max-drop": f"{max_drop:g}", "--max-distance": f"{max_distance:g}"}
     flags = {"--allow-worse-than-constant": allow_worse_than_constant, "--ir": ir, "--dla": dla}
     print_notes(_unknown_features(known, run, {**options, **flags}))
-    failure = _build_and_write(output, student, request, requested, graphs, precision, max_drop, remote)
+    failure = _build_and_write(output, student, request, requested, graphs, precision, limits, remote)
     record_seconds(output, requested.command, requested.recipe, time.monotonic() - started)
     runs_here = any(unavailable_reason(item.name) is None for item in profile.backends)
     next_command = f"edge-msa-run verify {output}" if runs_here else f"edge-msa bench {output} --host USER@DEVICE"
@@ -380,7 +388,7 @@ def _build_and_write(
     requested: Request,
     graphs: GraphsByKey,
     precision: str,
-    max_drop: float,
+    limits: GateLimits,
     remote: RemoteConfig | None,
 ) -> str:
     """Build and measure every precision, choose one per backend, and write the bundle.
@@ -396,7 +404,7 @@ def _build_and_write(
         measure_latency = _latency_measurement(remote, precision)
         measurements = measure_precisions(built, request, student.dataset, predict, scratch, measure_latency)
         backends = [item.name for item in request.profile.backends]
-        choices = tuple(choose_precision(name, measurements, precision, max_drop) for name in backends)
+        choices = tuple(choose_precision(name, measurements, precision, limits) for name in backends)
         failure = _describe_failure(choices)
         with activity("Fitting the conversation memory"):
             memory = find_context(predict, student.dataset)
@@ -413,6 +421,7 @@ def _build_and_write(
             intervals=intervals,
         )
     _print_choices(output, choices)
+    print_notes(_advice_for_int8(student.run, request.profile, choices))
     return failure
 
 
@@ -434,6 +443,15 @@ def _print_choices(output: Path, choices: Sequence[PrecisionChoice]) -> None:
     for choice in choices:
         title = manifest.describe_precision(choice.backend, choice.precision)
         print_result(f"{choice.backend}: {title}, {choice.reason}")
+
+
+def _advice_for_int8(run: Run, profile: DeviceProfile, choices: Sequence[PrecisionChoice]) -> Iterator[str]:
+    """Yield what to do if int8 failed the accuracy gate."""
+    if any("int8" in choice.rejected for choice in choices):
+        yield (
+            "To find the layers that must stay in floating point, run: "
+            f"edge-msa sensitivity {run.path} --target {profile.name} --output-dir mixed"
+        )
 
 
 def _describe_failure(choices: Sequence[PrecisionChoice]) -> str:

@@ -350,7 +350,7 @@ def predict_test(run: Run, variant: Variant, dataset: Dataset, context: Training
         )
     predictor = run_predictor(run, context)
     by_condition = dict(
-        predict_conditions(predictor, split, conditions, run.spec.normalization.std, seed=run.info.seed)
+        predict_conditions(predictor, split, conditions, run.spec.normalization.spread, seed=run.info.seed)
     )
     metrics = {
         condition.key: measure(dataset.task, split.labels[condition.rows(split)], values)

@@ -44,7 +44,7 @@ class GraphSet:
         golden: arrays of golden.npz.
         measured_by: for each backend and precision, the backend that measured its parity.
         refused: why a precision that the device supports is not in `specs`, by (backend, precision).
-        int8_layers: number of layers in int8, by quantization scheme.
+        int8_layers: the layers in int8, by quantization scheme.
         findings: warnings and notes of the lint.
     """
 
@@ -100,8 +100,8 @@ def build_graphs(
     }
     for variant in variants:
         layers = int8_layers.get(variant.scheme)
-        if layers is not None and not layers.int8:
-            refused[variant.backend, variant.precision] = f"{layers}, so it would compute as fp32 does"
+        if layers is not None and not layers.share.layers:
+            refused[variant.backend, variant.precision] = f"{layers.describe()}, so it would compute as fp32 does"
             continue
         _LOGGER.info("Writing the %s graphs for %s", variant.precision, variant.backend)
         files = writer.write(variant, graphs)

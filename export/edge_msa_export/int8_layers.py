@@ -1,4 +1,4 @@
-"""Count the layers of a student that compute in INT8 under a quantization scheme."""
+"""Count the layers of a student that compute in INT8 under a quantization scheme, and their share of its operations."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from dataclasses import dataclass
 import onnx
 
 from edge_msa_calibrate.layers import encoder_of, find_layers
+from edge_msa_calibrate.macs import count_macs
 from edge_msa_calibrate.plan import MIN_CHANNELS, make_plan
 from edge_msa_calibrate.schemes import scheme_named
-from edge_msa_runtime.bundle.manifest import GraphKey
+from edge_msa_runtime.bundle.manifest import GraphKey, Int8Share
 
 
 @dataclass(frozen=True)
 class Int8Layers:
-    """Number of layers in INT8."""
+    """The layers in INT8, and how many others stay in float for which reason."""
 
-    int8: int
-    """Layers that compute in INT8."""
-    total: int
-    """Convolutions of encoders and linear layers of a text encoder. Other layers are never INT8 and do not count."""
+    share: Int8Share
+    """Number of layers, and share of the multiply-accumulate operations (MACs)."""
     narrow: int = 0
     """Layers that are never INT8, because they have fewer than `MIN_CHANNELS` input or output channels."""
-    noisy: int = 0
-    """Other layers that stay in float, because INT8 is too coarse for their values."""
+    kept: int = 0
+    """Other layers that a mixed-precision plan keeps in float."""
 
     def __str__(self) -> str:
-        return f"{self.int8} of {self.total} layers in int8"
+        return f"int8 computes {self.share}"
 
     def describe(self) -> str:
-        """Return the number of INT8 layers, and why each other layer stays in float. The numbers add up."""
+        """Return the share, and why each other layer stays in float. The numbers of layers add up."""
         others = {
             f"with fewer than {MIN_CHANNELS} channels": self.narrow,
-            "where int8 is too coarse": self.noisy,
-            "without calibration samples": self.total - self.int8 - self.narrow - self.noisy,
+            "kept by the mixed-precision plan": self.kept,
+            "without calibration samples": self.share.all_layers - self.share.layers - self.narrow - self.kept,
         }
         parts = [f"{count} {reason}" for reason, count in others.items() if count]
         return f"{self}{'; in fp32: ' if parts else ''}{', '.join(parts)}"
@@ -46,7 +45,7 @@ def count_int8_layers(
     ranges: Iterable[str],
     fp32_weights: Mapping[str, str],
 ) -> Int8Layers:
-    """Return the number of INT8 layers.
+    """Return the INT8 layers.
 
     Args:
         graphs: float32 graphs of the student.
@@ -55,13 +54,20 @@ def count_int8_layers(
         fp32_weights: weights whose layers stay in float, each with the reason.
     """
     calibrated = {encoder_of(key) for key in ranges}
-    representative = [graphs[key] for key in representative_keys(graphs)]
-    plans = [make_plan(graph, scheme_named(scheme), calibrated, fp32_weights) for graph in representative]
-    layers = [layer for graph in representative for layer in find_layers(graph)]
-    wide = [layer for layer in layers if min(layer.in_channels, layer.out_channels) >= MIN_CHANNELS]
-    noisy = [layer for layer in wide if layer.encoder in calibrated and layer.weight in fp32_weights]
-    int8 = sum(len(plan.layers) for plan in plans)
-    return Int8Layers(int8, len(layers), narrow=len(layers) - len(wide), noisy=len(noisy))
+    layers = int8_layers = narrow = kept = 0
+    macs = int8_macs = 0
+    for key in representative_keys(graphs):
+        found = find_layers(graphs[key])
+        int8 = make_plan(graphs[key], scheme_named(scheme), calibrated, fp32_weights).layers
+        counts = count_macs(graphs[key])
+        wide = [layer for layer in found if min(layer.in_channels, layer.out_channels) >= MIN_CHANNELS]
+        layers += len(found)
+        int8_layers += len(int8)
+        narrow += len(found) - len(wide)
+        kept += sum(layer.encoder in calibrated and layer.weight in fp32_weights for layer in wide)
+        macs += sum(counts.values())
+        int8_macs += sum(counts[layer.node] for layer in int8)
+    return Int8Layers(Int8Share(int8_layers, layers, int8_macs / max(macs, 1)), narrow, kept)
 
 
 def representative_keys(graphs: Iterable[GraphKey]) -> tuple[GraphKey, ...]:
@@ -71,6 +77,6 @@ def representative_keys(graphs: Iterable[GraphKey]) -> tuple[GraphKey, ...]:
     """
     windows = [key for key in graphs if key.role == "window"]
     text_encoders = [key for key in graphs if key.role == "text_encoder"]
-    largest = [max(windows, key=lambda key: len(key.modalities))] if windows else []
+    largest = [max(windows, key=lambda key: (len(key.modalities), key.length is None))] if windows else []
     longest = [max(text_encoders, key=lambda key: key.length or 0)] if text_encoders else []
     return (*largest, *longest)

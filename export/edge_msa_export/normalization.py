@@ -1,4 +1,4 @@
-"""The range and normalization of raw frames. Graphs apply it themselves; here it is in NumPy, for torch's side."""
+"""The normalization and range of raw frames. Graphs apply it themselves; here it is in NumPy, for torch's side."""
 
 from __future__ import annotations
 
@@ -13,46 +13,43 @@ from edge_msa_export.errors import ExportError
 Frames = NDArray[np.float32]
 
 PREFIX = "normalization."
-"""Start of the names of a graph's constants that clip and normalize frames. They are float32 at every precision: raw
-features may be beyond the range of float16, and the differences between them beyond its precision."""
+"""Start of the names of a graph's constants that normalize frames. They are float32 at every precision: raw features
+may be beyond the range of float16, and the differences between them beyond its precision."""
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Statistics of the features of one modality: normalized frame = (clip(frame, low, high) - mean) / std.
+    """Statistics of the features of one modality: normalized frame = clip((frame - mean) / std, -limit, limit).
 
-    `low` and `high` are the smallest and largest values in training, all finite, or all infinite if frames are not
-    clipped. `norm` is the largest Euclidean norm of a frame in training, infinite if it is not known.
+    `std` is infinite for features that are not used: their normalized value is always 0. `limit` is infinite if frames
+    are not clipped. `norm` is the largest Euclidean norm of a clipped frame in training, infinite if it is not known.
 
     Raises:
-        ExportError: the numbers of values differ, a value is invalid, or a range does not fit a feature.
+        ExportError: the numbers of values differ, or a value is invalid.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    limit: float = math.inf
     norm: float = math.inf
 
     def __post_init__(self) -> None:
-        mean, std, low, high = self._arrays
-        if not len(mean) == len(std) == len(low) == len(high):
+        mean, std = self._arrays
+        if len(mean) != len(std):
             raise ExportError(
-                f"A normalization must have as many values of std, low and high as of mean ({len(mean)}), got "
-                f"{len(std)}, {len(low)} and {len(high)}."
+                f"A normalization must have as many values of std as of mean ({len(mean)}), got {len(std)}."
             )
-        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-            raise ExportError("mean and std of a normalization must be finite, and std above 0.")
+        if not (np.isfinite(mean).all() and (std > 0).all()):
+            raise ExportError("mean of a normalization must be finite, and std above 0.")
+        if not self.limit > 0:
+            raise ExportError(f"limit of a normalization must be above 0, got {self.limit}.")
         if not self.norm >= 0:
             raise ExportError(f"norm of a normalization must be at least 0, got {self.norm}.")
-        bounds = np.concatenate([low, high])
-        if not (np.isfinite(bounds).all() or np.isinf(bounds).all()) or not (low <= high).all():
-            raise ExportError("low and high of a normalization must be all finite or all infinite, with low <= high.")
 
     @classmethod
     def identity(cls, dim: int) -> Normalization:
         """Return the normalization that changes nothing."""
-        return cls((0.0,) * dim, (1.0,) * dim, (-np.inf,) * dim, (np.inf,) * dim)
+        return cls((0.0,) * dim, (1.0,) * dim)
 
     @property
     def dim(self) -> int:
@@ -64,16 +61,14 @@ class Normalization:
         """The raw frame that normalizes to zeros, with the shortest numbers that are the same in float32."""
         return tuple(float(str(value)) for value in self._arrays[0])
 
-    @property
-    def clips(self) -> bool:
-        """Whether frames are clipped."""
-        return bool(np.isfinite(self.low).all())
-
     def apply(self, frames: Frames) -> Frames:
-        """Clip and normalize frames (T, d) in float32."""
-        mean, std, low, high = self._arrays
-        return np.asarray((np.clip(frames, low, high) - mean) / std, dtype=np.float32)
+        """Normalize and clip frames (T, d) in float32."""
+        mean, std = self._arrays
+        with np.errstate(over="ignore"):  # the clipping makes infinite values finite
+            normalized = (frames - mean) / std
+        return np.asarray(np.clip(normalized, -self.limit, self.limit), dtype=np.float32)
 
     @property
-    def _arrays(self) -> tuple[Frames, ...]:
-        return tuple(np.asarray(part, dtype=np.float32) for part in (self.mean, self.std, self.low, self.high))
+    def _arrays(self) -> tuple[Frames, Frames]:
+        mean, std = (np.asarray(part, dtype=np.float32) for part in (self.mean, self.std))
+        return mean, std

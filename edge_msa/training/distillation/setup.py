@@ -79,9 +79,9 @@ def prepare_distillation(
     """Load the teachers and the data, and derive the student's spec.
 
     The student has the modalities of all teachers. If several teachers normalize the same modality, the student uses
-    the normalization of the first one. Its ranges also cover the transfer files. What the data does not state about its
-    features is known from the teachers. A later teacher does not use a
-    modality whose number of features in the data differs from the number that it was trained on.
+    the normalization of the first one. If that one is imported and normalizes nothing, the student's is fitted on its
+    training data. What the data does not state about its features is known from the teachers. A later teacher does not
+    use a modality whose number of features in the data differs from the number that it was trained on.
 
     Args:
         data: Feature file (default: the data that the first teacher was trained on).
@@ -114,7 +114,7 @@ def prepare_distillation(
         spec = spec.merge(text_spec.select(["language"])).with_text_input(text_spec)
         student_dataset = _dataset_of(encoder_run, text_spec, source, transfers)
     unnormalized = spec.select_inputs(student_dataset)
-    spec = spec.narrow_to(unnormalized).widen(unnormalized.split("train"))
+    spec = spec.narrow_to(unnormalized).complete(unnormalized.split("train"))
     spec = dataclasses.replace(
         spec,
         data_source=data_source_for_run(runs[0], data),

@@ -170,8 +170,8 @@ def _make_manifest(content: _BundleContent) -> Manifest:
         backends=tuple(content.precision),
         precision=dict(content.precision),
         graphs=content.specs,
-        int8_layers={
-            scheme: (layers.int8, layers.total)
+        int8={
+            scheme: layers.share
             for scheme, layers in graphs.int8_layers.items()
             if any(spec.scheme == scheme for spec in content.specs)
         },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -18,19 +20,14 @@ class Normalize(nn.Module):
 
     mean: Tensor
     scale: Tensor
-    low: Tensor
-    high: Tensor
     zero_frames: Tensor
 
     def __init__(self, normalization: Normalization, stride: int = 1) -> None:
         super().__init__()
-        self.clips = normalization.clips
+        self.limit = normalization.limit
         self.normalizes = any(normalization.mean) or any(value != 1 for value in normalization.std)
-        mean, std, low, high = (
-            torch.tensor(getattr(normalization, name), dtype=torch.float64) for name in ("mean", "std", "low", "high")
-        )
-        constants = {"mean": mean, "scale": 1 / std, "low": (low - mean) / std, "high": (high - mean) / std}
-        for name, value in constants.items():
+        mean, std = (torch.tensor(getattr(normalization, name), dtype=torch.float64) for name in ("mean", "std"))
+        for name, value in {"mean": mean, "scale": 1 / std}.items():
             self.register_buffer(name, value.float().repeat(stride))
         # The raw frames (1, stride - 1, d) that normalize to zeros, for the row of the first frame.
         self.register_buffer("zero_frames", mean.float().repeat(1, stride - 1, 1))
@@ -38,4 +35,4 @@ class Normalize(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Return the frames normalized and clipped, in the same shape."""
         normalized = (frames - self.mean) * self.scale if self.normalizes else frames
-        return torch.minimum(torch.maximum(normalized, self.low), self.high) if self.clips else normalized
+        return normalized if math.isinf(self.limit) else normalized.clamp(-self.limit, self.limit)

@@ -8,6 +8,7 @@ lists every file except the two manifest files, with its SHA-256 digest.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Iterable, Literal, Mapping, NamedTuple
 
 from edge_msa_runtime.conversation import ContextHead
@@ -16,7 +17,7 @@ from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.json_fields import JsonFields
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-SCHEMA = 8
+SCHEMA = 9
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 GOLDEN_NAME = "golden.npz"
@@ -160,8 +161,8 @@ class ModalitySpec:
         chunk: frames per call of the step graph.
         window: frames of the window graphs.
         states: state tensors of the step graph, in the order of the graph. One is `tokens`, the fuse graph's input.
-        max_norm: the largest Euclidean norm of a frame in training, None if it is not known. The graphs clip frames to
-            the range of each feature in training.
+        max_norm: the largest Euclidean norm of a training frame, clipped as the graphs clip frames; None if it is not
+            known.
         features: what computed the features in training, their names and units, and the number of frames per second.
         gap_frame: the raw frame (dim,) that takes the place of masked or missing frames between two valid ones, as in
             training; None if nothing does. `inputs.gaps` explains it.
@@ -297,6 +298,38 @@ class GraphSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class Int8Share:
+    """How much of a student computes in int8 under one quantization scheme.
+
+    Attributes:
+        layers: number of layers in int8.
+        all_layers: number of convolutions of the encoders and of linear layers of the text encoder.
+        macs: share of all multiply-accumulate operations (MACs), 0 to 1, that these layers compute. The operations are
+            those of the window graph with the most modalities and of the longest text encoder graph.
+    """
+
+    layers: int
+    all_layers: int
+    macs: float
+
+    def __str__(self) -> str:
+        """Return for example `11 of 15 layers, 97 % of MACs`."""
+        # Rounded down: 100 % means all.
+        return f"{self.layers} of {self.all_layers} layers, {math.floor(100 * self.macs + 1e-9)} % of MACs"
+
+    @classmethod
+    def from_json(cls, value: Any, path: str) -> Int8Share:
+        """Build from JSON; a ValueError names the invalid field."""
+        fields = JsonFields(value, path, ("layers", "all_layers", "macs"))
+        share = cls(fields.integer("layers"), fields.integer("all_layers"), fields.number("macs"))
+        if not 0 <= share.layers <= share.all_layers:
+            raise ValueError(f"{fields.path('layers')} must be 0 to {share.all_layers}, got {share.layers}")
+        if not 0 <= share.macs <= 1:
+            raise ValueError(f"{fields.path('macs')} must be 0 to 1, got {share.macs:g}")
+        return share
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """The content of `manifest.json`. Unknown fields are refused, so a newer schema is never loaded in part.
 
@@ -311,7 +344,7 @@ class Manifest:
         backends: names of backends in the target's order of preference.
         precision: by backend, the precision that the accuracy gate chose.
         graphs: every graph for every backend and precision.
-        int8_layers: by quantization scheme, the number of layers in int8 and of those that could be.
+        int8: how much computes in int8, by quantization scheme of the graphs.
         intervals: half widths of prediction intervals; None for emotions, and if there were no data to calibrate them.
         context: how earlier utterances of a conversation adjust a score; None if this was not shown to help.
         accuracy: `accuracy[backend][precision][subset]` are metrics on the validation split, in free form.
@@ -330,7 +363,7 @@ class Manifest:
     backends: tuple[str, ...]
     precision: Mapping[str, str]
     graphs: tuple[GraphSpec, ...]
-    int8_layers: Mapping[str, tuple[int, int]]
+    int8: Mapping[str, Int8Share]
     intervals: Intervals | None
     context: ContextHead | None
     accuracy: Mapping[str, Any]
@@ -339,12 +372,10 @@ class Manifest:
     files: Mapping[str, str]
 
     def describe_precision(self, backend: str, precision: str) -> str:
-        """Return a precision as text: `int8: 5 of 9 layers` if the other layers of int8 compute in float."""
+        """Return a precision as text; of int8, with its share: `int8: 11 of 15 layers, 97 % of MACs`."""
         schemes = {spec.scheme for spec in self.graphs if (spec.backend, spec.precision) == (backend, precision)}
-        counts = [self.int8_layers[scheme] for scheme in sorted(schemes) if scheme in self.int8_layers]
-        if not counts or counts[0][0] == counts[0][1]:
-            return precision
-        return f"{precision}: {counts[0][0]} of {counts[0][1]} layers"
+        shares = [self.int8[scheme] for scheme in sorted(schemes) if scheme in self.int8]
+        return f"{precision}: {shares[0]}" if shares else precision
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values."""
@@ -375,7 +406,9 @@ class Manifest:
             backends=fields.texts("backends"),
             precision=fields.text_mapping("precision"),
             graphs=tuple(GraphSpec.from_json(item, path) for item, path in fields.array("graphs")),
-            int8_layers=_int8_layers(fields),
+            int8={
+                scheme: Int8Share.from_json(item, f"int8.{scheme}") for scheme, item in fields.mapping("int8").items()
+            },
             intervals=None if intervals is None else Intervals.from_json(intervals, "intervals"),
             context=None if context is None else ContextHead.from_json(context, "context"),
             accuracy=fields.mapping("accuracy"),
@@ -383,22 +416,6 @@ class Manifest:
             license=fields.text("license"),
             files=fields.text_mapping("files"),
         )
-
-
-def _int8_layers(fields: JsonFields) -> dict[str, tuple[int, int]]:
-    """Return the numbers of int8 layers by scheme. A ValueError names a wrong one."""
-    counts = {}
-    for scheme, value in fields.mapping("int8_layers").items():
-        path = fields.path(f"int8_layers.{scheme}")
-        if (
-            not isinstance(value, (list, tuple))
-            or len(value) != 2
-            or any(not isinstance(number, int) or isinstance(number, bool) for number in value)
-            or not 0 <= value[0] <= value[1]
-        ):
-            raise ValueError(f"{path} must be the number of int8 layers and of all layers, got {value!r}")
-        counts[scheme] = (value[0], value[1])
-    return counts
 
 
 def _graph_key(fields: JsonFields) -> GraphKey:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from edge_msa_calibrate.errors import CalibrationError, GateFailedError
-from edge_msa_calibrate.gate import check_accuracy
+from edge_msa_calibrate.gate import check_accuracy, check_agreement, measure_distance
 
 FP32 = {"l": 80.0, "a": 61.0, "v": 50.0}
 
@@ -42,6 +43,19 @@ def test_gate_passes_without_signal() -> None:
 def test_nan_metric_fails() -> None:
     result = check_accuracy({"l": 70.0}, {"l": math.nan}, {"l"}, 100.0)
     assert not result.passed
+
+
+def test_distance_is_in_standard_deviations_of_all_reference_predictions() -> None:
+    reference = {"l": np.array([-2, 2], np.float32), "a": np.array([-1, 1], np.float32)}
+    candidate = {"l": np.array([-2, 2.2], np.float32), "a": np.array([-1, 1], np.float32)}
+    assert measure_distance(reference, candidate) == pytest.approx(0.05 / np.sqrt(2.5))
+    assert measure_distance({}, {}) == 0
+
+
+def test_predictions_that_are_not_finite_do_not_agree() -> None:
+    reference, broken = {"l": np.array([-2, 2], np.float32)}, {"l": np.array([-2, np.nan], np.float32)}
+    assert check_agreement(reference, reference).passed
+    assert not check_agreement(reference, broken, 100.0).passed
 
 
 def test_invalid_arguments_are_rejected() -> None:

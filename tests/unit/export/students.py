@@ -19,10 +19,7 @@ CHUNKS = {"language": 4, "audio": 5, "vision": 3}
 WINDOWS = {"language": 14, "audio": 17, "vision": 12}
 
 FRAME_MEAN, FRAME_STD = 2.0, 3.0
-NORMALIZATION = {
-    name: Normalization((FRAME_MEAN,) * dim, (FRAME_STD,) * dim, (-20.0,) * dim, (20.0,) * dim)
-    for name, dim in DIMS.items()
-}
+NORMALIZATION = {name: Normalization((FRAME_MEAN,) * dim, (FRAME_STD,) * dim, 6.0) for name, dim in DIMS.items()}
 FEATURES = {
     "audio": FeatureSource(
         "COVAREP", "1.4", 100.0, tuple("abcde"), ("Hz", "", "", "dB", ""), {"window_ms": 25, "method": "SRH"}, "0f" * 32

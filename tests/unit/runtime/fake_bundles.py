@@ -82,7 +82,7 @@ def write_bundle(
         graphs=tuple(
             GraphSpec(backend, "fp32", "", key, file, 1e-6) for backend in backends for key, file in files.items()
         ),
-        int8_layers={},
+        int8={},
         intervals=intervals,
         context=context,
         accuracy={},

@@ -277,7 +277,7 @@ def test_a_damaged_run_json_gives_a_one_line_error(text: str, message: str, tmp_
 def test_a_run_of_another_schema_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "run").path / INFO_NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    with pytest.raises(RunError, match="schema must be 5, got 99"):
+    with pytest.raises(RunError, match="schema must be 6, got 99"):
         load_run(tmp_path / "run")
 
 

@@ -12,6 +12,7 @@ from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split
 from edge_msa.data.tasks import MOSI, Task
 from edge_msa.evaluation.metrics import measure
 from edge_msa.models.student import StudentConfig, untrained_student
+from edge_msa_calibrate.gate import GateLimits
 from edge_msa_export.build import build_graphs
 from edge_msa_export.request import GoldenSample
 from edge_msa_runtime.modalities import Subset
@@ -38,7 +39,7 @@ FP32, FP16, INT8 = measurement("fp32", 85, 2.0), measurement("fp16", 84.8, 1.5),
 def choose(
     *measurements: PrecisionMeasurement, requested: str = "auto", max_drop: float = 1.0, backend: str = "onnxruntime"
 ) -> PrecisionChoice:
-    return choose_precision(backend, measurements, requested, max_drop)
+    return choose_precision(backend, measurements, requested, GateLimits(max_drop))
 
 
 def test_the_fastest_precision_that_passes_the_gate_is_chosen() -> None:
@@ -71,6 +72,17 @@ def test_a_requested_precision_that_fails_the_gate_becomes_fp32(max_drop: float,
 def test_subsets_without_signal_do_not_count_for_the_gate() -> None:
     worse = replace(INT8, points={"l": 0.0, "lav": 85.0})
     assert choose(FP32, worse, max_drop=0.0).precision == "int8"
+
+
+@pytest.mark.parametrize("requested", ["auto", "int8"])
+def test_a_precision_that_predicts_otherwise_is_rejected(requested: str) -> None:
+    values = np.linspace(-2, 2, 9, dtype=np.float32)
+    reference = replace(FP32, predictions={"lav": values})
+    near, far = (replace(measurement("int8", 85, 1.0), predictions={"lav": values + shift}) for shift in (0.02, 0.2))
+    assert choose(reference, near, requested=requested).precision == "int8"
+    choice = choose(reference, far, requested=requested)
+    assert choice.precision == "fp32"
+    assert "differ from fp32 by 0.155 standard deviations on average, more than the allowed 0.1" in choice.reason
 
 
 def test_a_precision_that_the_backend_lacks_becomes_fp32() -> None:

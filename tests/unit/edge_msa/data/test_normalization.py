@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa.data.dataset import Dataset, Frames, Split, SplitName
-from edge_msa.data.normalization import FeatureNormalization, fit_normalization
+from edge_msa.data.dataset import Dataset, FloatArray, Frames, Split, SplitName
+from edge_msa.data.normalization import LIMIT, FeatureNormalization, fit_normalization
 from edge_msa.data.tasks import REGRESSION
 from edge_msa.errors import DataError
 
@@ -40,6 +40,16 @@ def dataset() -> Dataset:
     return Dataset("x", REGRESSION, splits, "d", notes=("first",))
 
 
+def _fit_one(values: FloatArray, *, table: bool = False) -> FeatureNormalization:
+    """Return the statistics of audio frames (N, T, d), stored as values or as ids into a table."""
+    valid = np.ones(values.shape[:2], np.bool_)
+    rows = values.reshape(-1, values.shape[-1])
+    frames = (
+        Frames(valid, ids=np.arange(len(rows)).reshape(valid.shape), table=rows) if table else Frames(valid, values)
+    )
+    return fit_normalization(_split(len(values), 0, {"audio": frames}), {"audio": values.shape[-1]})
+
+
 def _valid_frames(dataset: Dataset, split: SplitName, modality: str) -> np.ndarray[Any, Any]:
     frames = dataset.split(split).modalities[modality]
     return frames.take()[frames.valid]
@@ -49,22 +59,25 @@ def test_training_frames_have_mean_0_and_std_1(dataset: Dataset) -> None:
     applied = fit_normalization(dataset.split("train"), dataset.dims).normalize_dataset(dataset)
     for modality, varying in (("language", [0, 1]), ("audio", [0, 1])):
         frames = _valid_frames(applied, "train", modality)[:, varying]
-        np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
-        np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-4)
+        np.testing.assert_allclose(frames.mean(axis=0), 0, atol=2e-3)
+        np.testing.assert_allclose(frames.std(axis=0), 1, atol=2e-3)
 
 
-def test_a_constant_feature_keeps_unit_divisor(dataset: Dataset) -> None:
+def test_networks_see_zeros_in_place_of_a_constant_feature(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
-    assert fitted.std["audio"][2] == 1
+    assert fitted.std["audio"][2] == np.inf
+    assert fitted.spread["audio"][2] == 0
     assert fitted.mean["audio"][2] == np.float32(0.1)
+    frames = np.array([[5, -300, 1e30], [np.inf, np.nan, np.inf]], np.float32)
+    assert fitted.normalize_frames("audio", frames)[0, 2] == 0
 
 
 def test_a_modality_without_training_frames_is_noted(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
     applied = fitted.normalize_dataset(dataset)
     np.testing.assert_array_equal(_valid_frames(applied, "valid", "vision"), _valid_frames(dataset, "valid", "vision"))
-    note = "vision: not normalized, the train split has no frame of it"
-    assert applied.notes == ("first", note)
+    constant = "audio: 1 of 3 features not used, constant in training"
+    assert applied.notes == ("first", constant, "vision: not normalized, the train split has no frame of it")
 
 
 def test_a_table_is_normalized_once_and_keeps_its_ids(dataset: Dataset) -> None:
@@ -96,7 +109,8 @@ def test_json_keeps_float32_values_exactly(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
     loaded = FeatureNormalization.from_json(json.loads(json.dumps(fitted.to_json())))
     assert loaded.notes == fitted.notes
-    for part in ("mean", "std", "low", "high"):
+    assert (loaded.limit, loaded.norm) == (fitted.limit, fitted.norm)
+    for part in ("mean", "std"):
         for modality, values in getattr(fitted, part).items():
             actual = getattr(loaded, part)[modality]
             np.testing.assert_array_equal(actual, values)
@@ -117,30 +131,52 @@ def test_another_number_of_features_is_refused(dataset: Dataset) -> None:
 @pytest.mark.case("F15")
 def test_values_outside_the_range_of_training_are_clipped(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
-    frames = _valid_frames(dataset, "train", "audio")
-    low, high = frames.min(axis=0), frames.max(axis=0)
-    np.testing.assert_array_equal(fitted.low["audio"], low)
-    np.testing.assert_array_equal(fitted.high["audio"], high)
-    far = np.stack([low - 1e6, high + 1e6, frames[0]]).astype(np.float32)
-    expected = (np.stack([low, high, frames[0]]) - fitted.mean["audio"]) / fitted.std["audio"]
-    np.testing.assert_array_equal(fitted.normalize_frames("audio", far), expected)
+    limit = fitted.limit["audio"]
+    far = np.array([[-1e30, -1e30, 0.1], [1e30, 1e30, 0.1]], np.float32)
+    expected = [[-limit, -limit, 0], [limit, limit, 0]]
+    np.testing.assert_array_equal(fitted.normalize_frames("audio", far), np.array(expected, np.float32))
+    frames = fitted.normalize_frames("audio", _valid_frames(dataset, "train", "audio"))
+    assert limit < LIMIT
+    np.testing.assert_allclose(np.abs(frames).max(), limit, rtol=1e-6)
 
 
-@pytest.mark.case("F15")
-def test_training_frames_are_not_clipped(dataset: Dataset) -> None:
+@pytest.mark.parametrize("table", [False, True])
+def test_outliers_do_not_change_the_scale_of_a_feature(*, table: bool) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(500, 4, 3)).astype(np.float32)
+    spoiled = values.copy()
+    spoiled[::100, 0, 1] = 1e4
+    spoiled[::100, 0, 2] = -1e6
+    plain, robust = (_fit_one(part, table=table) for part in (values, spoiled))
+    np.testing.assert_allclose(robust.mean["audio"], plain.mean["audio"], atol=0.02)
+    np.testing.assert_allclose(robust.std["audio"], plain.std["audio"], rtol=0.05)
+    assert robust.norm["audio"] < 3 * plain.norm["audio"]
+
+
+def test_every_feature_uses_a_good_part_of_the_range_that_int8_has_for_all() -> None:
+    rng = np.random.default_rng(0)
+    tails = [rng.standard_cauchy(size=(500, 4)), np.exp(3 * rng.normal(size=(500, 4))), rng.normal(size=(500, 4)) ** 5]
+    values = (np.stack(tails, axis=2) * [1e-3, 1, 1e6]).astype(np.float32)
+    normalized = _fit_one(values).normalize_frames("audio", values)
+    assert np.abs(normalized).max() == LIMIT
+    assert (normalized.std(axis=(0, 1)) > 0.5).all()
+
+
+def test_a_feature_that_is_rarely_active_is_kept_within_the_limit() -> None:
+    values = np.zeros((500, 4, 1), np.float32)
+    values[::200, 0] = 1  # in 1 of 800 frames
+    fitted = _fit_one(values)
+    active = fitted.normalize_frames("audio", np.ones((1, 1), np.float32))
+    assert active == LIMIT
+    assert abs(fitted.normalize_frames("audio", np.zeros((1, 1), np.float32))) < 0.1
+
+
+def test_completing_fits_only_modalities_without_statistics(dataset: Dataset) -> None:
     fitted = fit_normalization(dataset.split("train"), dataset.dims)
-    applied = fitted.normalize_dataset(dataset)
-    for modality in ("language", "audio"):
-        frames = _valid_frames(dataset, "train", modality)
-        expected = (frames - fitted.mean[modality]) / fitted.std[modality]
-        np.testing.assert_array_equal(_valid_frames(applied, "train", modality), expected)
-
-
-def test_a_wider_range_covers_another_split_and_keeps_the_moments(dataset: Dataset) -> None:
-    fitted = fit_normalization(dataset.split("train"), dataset.dims)
-    widened = fitted.widen(dataset.split("valid"), ["audio", "vision"])
-    frames = np.concatenate([_valid_frames(dataset, name, "audio") for name in ("train", "valid")])
-    np.testing.assert_array_equal(widened.low["audio"], frames.min(axis=0))
-    np.testing.assert_array_equal(widened.high["vision"], _valid_frames(dataset, "valid", "vision").max(axis=0))
-    assert widened.mean is fitted.mean
-    np.testing.assert_array_equal(widened.low["language"], fitted.low["language"])
+    mixed = fitted.select(["audio"]).merge(FeatureNormalization.identity({"vision": 3}))
+    completed = mixed.complete(dataset.split("valid"), ["audio", "vision"])
+    expected = fit_normalization(dataset.split("valid"), {"vision": 3})
+    np.testing.assert_array_equal(completed.mean["vision"], expected.mean["vision"])
+    assert completed.limit["vision"] == expected.limit["vision"]
+    np.testing.assert_array_equal(completed.std["audio"], fitted.std["audio"])
+    assert completed.norm["audio"] >= fitted.norm["audio"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from edge_msa.artifacts.runs import load_run
 from edge_msa.benchmark.precisions import PrecisionChoice
 from edge_msa.errors import UsageError
 from edge_msa.workflows.data import convert_data
-from edge_msa.workflows.export import _describe_failure, _unknown_features, bundle_name, export
+from edge_msa.workflows.export import _advice_for_int8, _describe_failure, _unknown_features, bundle_name, export
+from edge_msa_export.profiles import find_profile
 from edge_msa_runtime.features import FeatureSource
 from tests.unit.edge_msa.toy_runs import write_dataset, write_teacher
 
@@ -33,6 +35,14 @@ def test_the_gate_failure_names_the_precision_of_the_backend_that_failed() -> No
     failure = _describe_failure(choices)
     assert failure == "openvino int8 loses 3 points. The bundle contains fp32 for openvino, the best that passed"
     assert _describe_failure(choices[:1]) == ""
+
+
+def test_a_rejected_int8_has_the_command_that_finds_the_layers(data: str, tmp_path: Path) -> None:
+    run, profile = load_run(write_teacher(tmp_path / "calibrated", data)), find_profile("laptop-x86")
+    choice = PrecisionChoice("openvino", "fp32", "int8 rejected: loses 3 points", ("fp32",), rejected=("int8",))
+    (note,) = _advice_for_int8(run, profile, [choice])
+    assert f"edge-msa sensitivity {run.path} --target laptop-x86 --output-dir mixed" in note
+    assert not list(_advice_for_int8(run, profile, [replace(choice, rejected=("fp16",))]))
 
 
 def test_one_note_for_all_modalities_says_how_to_state_unknown_features(data: str, tmp_path: Path) -> None:

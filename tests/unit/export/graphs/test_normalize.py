@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -16,7 +18,7 @@ from edge_msa_runtime.modalities import Subset
 from tests.tolerances import assert_close_to_scale
 from tests.unit.export.students import CHUNKS, DIMS, NORMALIZATION, WINDOWS
 
-RANGE = Normalization((0.0, 0.0, 5.0), (1.0, 2.0, 1.0), (-1.0, -2.0, 5.0), (1.0, 2.0, 5.0))
+RANGE = Normalization((0.0, 0.5, 5.0), (1.0, 2.0, np.inf), 1.5)
 
 
 @pytest.mark.case("F15")
@@ -24,8 +26,22 @@ RANGE = Normalization((0.0, 0.0, 5.0), (1.0, 2.0, 1.0), (-1.0, -2.0, 5.0), (1.0,
 def test_module_and_numpy_normalize_alike(stride: int) -> None:
     frames = np.random.default_rng(0).normal(scale=3, size=(40, 3)).astype(np.float32)
     rows = torch.from_numpy(frames).reshape(1, 40 // stride, -1)
-    normalized = Normalize(RANGE, stride)(rows)
-    assert_close_to_scale(normalized.reshape(40, 3).numpy(), RANGE.apply(frames))
+    normalized = Normalize(RANGE, stride)(rows).reshape(40, 3).numpy()
+    assert_close_to_scale(normalized, RANGE.apply(frames))
+    assert np.abs(normalized).max() == 1.5
+    assert not normalized[:, 2].any()  # a feature that is not used
+
+
+def test_normalization_takes_at_most_three_nodes_per_modality() -> None:
+    student = Student(StudentConfig(DIMS, width=16, blocks=1, tokens=2, hidden=8)).eval()
+    counts = {}
+    for name, normalization in (
+        ("none", {k: Normalization.identity(d) for k, d in DIMS.items()}),
+        ("all", NORMALIZATION),
+    ):
+        modules = build_student_modules(student, normalization, CHUNKS, WINDOWS)
+        counts[name] = len(export_onnx(modules[GraphKey.window(Subset.AV)]).graph.node)
+    assert counts["all"] - counts["none"] == 2 * 3
 
 
 def test_zero_frames_normalize_to_zeros() -> None:
@@ -39,7 +55,7 @@ def test_constants_of_graphs_keep_the_names_by_which_they_stay_float32() -> None
     modules = build_student_modules(student, NORMALIZATION, CHUNKS, WINDOWS)
     kinds = {item.name: item.data_type for item in export_onnx(modules[GraphKey.window(Subset.AV)]).graph.initializer}
     for modality in ("audio", "vision"):
-        names = {f"{PREFIX}{modality}.{name}" for name in ("mean", "scale", "low", "high", "zero_frames")}
+        names = {f"{PREFIX}{modality}.{name}" for name in ("mean", "scale", "zero_frames")}
         assert {kinds.get(name) for name in names} == {onnx.TensorProto.FLOAT}
 
 
@@ -77,11 +93,11 @@ def test_padding_has_no_influence(stride: int) -> None:
     [
         ({"std": (1.0,)}, "as many values"),
         ({"std": (1.0, 0.0)}, "std above 0"),
-        ({"low": (0.0, -np.inf)}, "all finite or all infinite"),
-        ({"low": (2.0, 2.0)}, "low <= high"),
+        ({"mean": (1.0, np.inf)}, "mean of a normalization must be finite"),
+        ({"limit": 0.0}, "limit of a normalization must be above 0"),
     ],
 )
-def test_invalid_normalization_is_an_error(changes: dict[str, tuple[float, ...]], message: str) -> None:
-    values = {"mean": (0.0, 0.0), "std": (1.0, 1.0), "low": (-1.0, -1.0), "high": (1.0, 1.0), **changes}
+def test_invalid_normalization_is_an_error(changes: dict[str, Any], message: str) -> None:
+    values: dict[str, Any] = {"mean": (0.0, 0.0), "std": (1.0, 1.0), "limit": 4.0, **changes}
     with pytest.raises(ExportError, match=message):
-        Normalization(values["mean"], values["std"], values["low"], values["high"])
+        Normalization(**values)

@@ -50,7 +50,7 @@ def test_info_names_the_conversation_memory(
 @pytest.mark.case("F24")
 def test_info_names_a_partial_plan(bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = json.loads((bundle_path / "manifest.json").read_text("utf-8"))
-    manifest["int8_layers"] = {"ort-x86-vnni": [5, 9]}
+    manifest["int8"] = {"ort-x86-vnni": {"layers": 5, "all_layers": 9, "macs": 0.8199}}
     int8 = [
         {**spec, "precision": "int8", "scheme": "ort-x86-vnni"}
         for spec in manifest["graphs"]
@@ -60,7 +60,7 @@ def test_info_names_a_partial_plan(bundle_path: Path, capsys: pytest.CaptureFixt
     (bundle_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     seal(bundle_path)
     assert main(["info", str(bundle_path)]) == 0
-    assert "int8: 5 of 9 layers" in capsys.readouterr().out
+    assert "int8: 5 of 9 layers, 81 % of MACs" in capsys.readouterr().out
 
 
 def test_info_describes_the_text_encoder(
