@@ -90,7 +90,8 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         _keep_layers(model, layers, source)
     text = tokenizer.backend_tokenizer.to_str()
     name = Path(source).resolve().name if local else source
-    return PretrainedEncoder(name, text, model.eval().to(device or torch.device("cpu")))
+    model = model.float().eval().to(device or torch.device("cpu"))  # checkpoints may be in float16 or bfloat16
+    return PretrainedEncoder(name, text, model)
 
 
 def import_transformers(purpose: str) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -46,6 +47,17 @@ def test_features_do_not_depend_on_the_batch(toy_encoder: Path) -> None:
     alone = frames_of(toy_encoder, ["not"]).take()
     together = frames_of(toy_encoder, ["i love it at all", "not", "it"]).take()
     assert_close_to_scale(together[1, :3], alone[0])
+
+
+def test_weights_of_half_precision_become_float32(toy_encoder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(toy_encoder, tmp_path / "half")
+    weights = load_file(folder / "model.safetensors")
+    halves = {name: value.astype(np.float16) for name, value in weights.items()}
+    save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
+    assert {str(value.dtype) for value in load_encoder(str(folder)).model.parameters()} == {"torch.float32"}
+    assert relative_error(frames_of(folder, ["I love it"]).take(), frames_of(toy_encoder, ["I love it"]).take()) < 0.01
 
 
 def test_long_texts_are_truncated(toy_encoder: Path) -> None:
