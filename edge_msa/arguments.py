@@ -14,6 +14,9 @@ AnyPath = str | os.PathLike[str]
 """A path. Runs and exported bundles are path-like objects too, so you can pass them wherever a path is expected."""
 
 _SHOWN_LENGTH = 80
+_LAYERS_MESSAGE = (
+    "--layers must be the number of first layers, such as 3, or increasing indices from 0, such as 0,4,8, got {}."
+)
 
 
 def path_of(value: object, name: str, expected: str = "a path") -> Path:
@@ -134,6 +137,30 @@ def check_seed(value: object) -> None:
         UsageError: It is something else.
     """
     check_count(value, "seed", least=0, most=2**32 - 1)
+
+
+def layers_of(value: object) -> int | tuple[int, ...] | None:
+    """Return an argument that chooses layers of an encoder: a number of layers, or the indices of layers as a tuple.
+
+    Args:
+        value: A number, indices, text such as `"3"` or `"0,4,8"`, or None for all layers.
+
+    Raises:
+        UsageError: It is something else, a number below 1, or indices that do not increase.
+    """
+    found: Any = value
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.removesuffix(",").split(",")]
+        if not all(part.isascii() and part.isdecimal() for part in parts):
+            raise UsageError(_LAYERS_MESSAGE.format(describe_value(value)))
+        found = [int(part) for part in parts] if "," in value else int(parts[0])
+    if found is None or (isinstance(found, int) and not isinstance(found, bool) and found >= 1):
+        return found
+    indices = tuple(found) if isinstance(found, Sequence) and not isinstance(found, str | bytes) else ()
+    is_increasing = all(first < second for first, second in zip((-1, *indices), indices, strict=False))
+    if not indices or not all(type(index) is int for index in indices) or not is_increasing:
+        raise UsageError(_LAYERS_MESSAGE.format(repr(value)))
+    return indices
 
 
 def describe_value(value: object) -> str:

@@ -77,10 +77,8 @@ Transcripts = Annotated[
 ]
 ENCODER_HELP = "BERT-like encoder: a folder or a name on the Hugging Face Hub."
 Encoder = Annotated[str, typer.Option("--encoder", metavar="NAME", help=ENCODER_HELP), INPUT]
-LAYERS_HELP = "Number of encoder layers to keep, from the first."
-EncoderLayers = Annotated[
-    int | None, typer.Option("--layers", metavar="N", min=1, help=LAYERS_HELP, show_default="all")
-]
+LAYERS_HELP = "Encoder layers to keep: a number, such as 3 for the first three, or indices from 0, such as 0,4,8."
+EncoderLayers = Annotated[str | None, typer.Option("--layers", metavar="LAYERS", help=LAYERS_HELP, show_default="all")]
 TextModel = Annotated[
     Path | None,
     typer.Option(

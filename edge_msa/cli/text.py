@@ -28,6 +28,10 @@ from edge_msa.cli.options import (
 )
 from edge_msa.cli.paths import INPUT
 
+_OTHER_ENCODERS = (
+    "Or a run of `edge-msa text`, an .npz file with word vectors, or `wordpieces` for a table of new wordpieces."
+)
+
 text_app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
@@ -45,7 +49,7 @@ def text_train(
         typer.Option(
             "--encoder",
             metavar="NAME",
-            help=f"{ENCODER_HELP} Or an .npz file with word vectors, or `wordpieces` for a trained table.",
+            help=f"{ENCODER_HELP} {_OTHER_ENCODERS}",
         ),
         INPUT,
     ],
@@ -91,9 +95,19 @@ def text_distill(
         typer.Option(
             "--text-encoder",
             metavar="NAME",
-            help="Text encoder of the student: table (static embeddings) or encoder (first layers of the teacher's).",
+            help="Text encoder of the student: table (static embeddings) or encoder (layers of a Transformer).",
         ),
     ] = "table",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            metavar="NAME",
+            help=f"{ENCODER_HELP} {_OTHER_ENCODERS} The student starts from it.",
+            show_default="that of the first teacher",
+        ),
+        INPUT,
+    ] = None,
     layers: EncoderLayers = None,
     recipe: Recipe = None,
     epochs: Epochs = None,
@@ -104,7 +118,8 @@ def text_distill(
 ) -> None:
     """Distill one or several text models into a smaller one.
 
-    The student learns from the teachers' predictions on all transcripts, with or without scores.
+    The student learns from the teachers' predictions on all transcripts, with or without scores. It starts from the
+    first teacher, or from --encoder.
 
     Example:
         edge-msa text distill --teacher words --transcripts mosi.csv --output-dir out
@@ -116,6 +131,7 @@ def text_distill(
         transcripts=transcripts,
         output_dir=output_dir,
         text_encoder=text_encoder,
+        encoder=encoder,
         layers=layers,
         recipe=recipe,
         epochs=epochs,
@@ -133,11 +149,10 @@ def text_sweep(
     encoder: Encoder,
     seeds: Seeds = 3,
     layers: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
             "--layers",
-            metavar="N",
-            min=1,
+            metavar="LAYERS",
             help=f"{LAYERS_HELP} Repeat the option for several sizes.",
             show_default="3 and 1",
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,7 @@ ALIGNMENT_TERMS = ("hint", "hmi", "hal", "relations")
 """Loss terms on representations, by the names of their weights in the recipe."""
 
 Size = Annotated[int, Field(ge=1)]
+InitialRows = Literal["mean_frames", "embeddings"]
 
 
 class ModalityRecipe(RecipeSection):
@@ -147,6 +148,32 @@ class TextStage(RecipeSection):
     """Share of the loss that comes from the teachers' predictions, if there are teachers."""
 
 
+class IntermediateTargets(RecipeSection):
+    """What a distilled Transformer encoder imitates inside the first teacher, in addition to predictions.
+
+    Both terms apply to the transfer stage only, and need a first teacher that splits texts into the same tokens. Static
+    tables and `text train` do not use them.
+    """
+
+    hidden: LossWeight = 0.0
+    """Weight of 1 minus the cosine between the last hidden states of student and teacher, the mean over tokens. If
+    their widths differ, a linear map of the student's is trained with it, and dropped afterwards."""
+    relations: LossWeight = 0.0
+    """Weight of the self-attention relations of MiniLMv2 (Wang et al. 2021): in the last layer of the student, the
+    distributions of queries over queries, keys over keys and values over values imitate those of the teacher."""
+    relation_heads: Size | None = None
+    """Number of heads that the relations are computed with, which must divide both widths; omit it for one per 16
+    features of the teacher, as in the paper."""
+    relation_layer: Annotated[int, Field(ge=0)] | None = None
+    """Layer of the teacher whose relations are imitated, counted from 0; omit it for the last but an eighth of them, as
+    in the paper for 24 layers."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether a term has a weight."""
+        return bool(self.hidden or self.relations)
+
+
 class TextRecipe(OptimizerConfig):
     """How a text model is built and trained."""
 
@@ -177,7 +204,7 @@ class TextRecipe(OptimizerConfig):
     """Whether the word embeddings of a Transformer encoder stay fixed. Most words never occur in the training texts."""
     reset_layers: Annotated[int, Field(ge=0)] = 0
     """Number of last layers of a pre-trained Transformer encoder that start with new random weights (Zhang et al.
-    2021). Encoders that come from a teacher keep all weights."""
+    2021). Encoders that come from a teacher, without `--encoder`, keep all weights."""
     augment: Probability = 0.0
     """Share of the texts whose words are changed in each epoch. Each one loses a span of words, or random words of the
     corpus replace some of its words. Its label stays. Texts with a prediction of teachers are not changed, because the
@@ -196,6 +223,11 @@ class TextRecipe(OptimizerConfig):
     """The first stage, on the transfer corpora."""
     final: TextStage = TextStage(epochs=6, learning_rate=5e-5, teacher_share=0.5)
     """The second stage, on the last corpus."""
+    intermediate: IntermediateTargets = IntermediateTargets()
+    """Targets inside the first teacher, for the transfer stage of `text distill`."""
+    initial_rows: InitialRows = "mean_frames"
+    """What the initial rows of a distilled table are: the mean last hidden state of each wordpiece over the
+    transcripts, or its embedding before the first layer. A PCA reduces both to `dim`."""
     student_rate_factor: Annotated[float, Field(gt=0)] = 10.0
     """Learning rate of the student on top of a pre-trained Transformer encoder, relative to that of the encoder."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -13,6 +13,7 @@ import torch
 
 from edge_msa.console import is_verbose
 from edge_msa.errors import BackendUnavailableError, UsageError
+from edge_msa.models.encoder_layers import Layers, keep_layers
 
 _DIGITS = 12
 
@@ -47,17 +48,17 @@ class PretrainedEncoder:
         return int(getattr(self.model.config, "max_position_embeddings", 512))
 
 
-def load_encoder(source: str, *, layers: int | None = None, device: torch.device | None = None) -> PretrainedEncoder:
+def load_encoder(source: str, *, layers: Layers | None = None, device: torch.device | None = None) -> PretrainedEncoder:
     """Load a pre-trained encoder.
 
     Args:
         source: A folder with config.json, weights and tokenizer, or a model name on the Hugging Face hub.
-        layers: Number of first layers to keep (default: all).
+        layers: Layers to keep: the first N, or those with these indices (default: all).
         device: Device to move the model to (default: the CPU).
 
     Raises:
         BackendUnavailableError: transformers is not installed, or the hub cannot be reached.
-        UsageError: The source is not such a model, or has fewer layers.
+        UsageError: The source is not such a model, or does not have these layers.
     """
     transformers = import_transformers("Encoding text")
     local = Path(source).is_dir()
@@ -87,7 +88,7 @@ def load_encoder(source: str, *, layers: int | None = None, device: torch.device
         raise UsageError(f"{source} has no fast tokenizer. Pass a folder with tokenizer.json.")
     _check_weights(report, source)
     if layers is not None:
-        _keep_layers(model, layers, source)
+        keep_layers(model, layers, source)
     text = tokenizer.backend_tokenizer.to_str()
     name = Path(source).resolve().name if local else source
     model = model.float().eval().to(device or torch.device("cpu"))  # checkpoints may be in float16 or bfloat16
@@ -131,15 +132,3 @@ def _check_weights(report: Mapping[str, Any], source: str) -> None:
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise UsageError(f"{source} {problem} {names[0]}{more}. Pass a complete checkpoint of an encoder.")
-
-
-def _keep_layers(model: Any, layers: int, source: str) -> None:
-    stack = getattr(getattr(model, "encoder", None), "layer", None)
-    if stack is None:
-        raise UsageError(
-            f"The layers of {source} cannot be truncated, because the model has no encoder.layer. Omit --layers."
-        )
-    if not 1 <= layers <= len(stack):
-        raise UsageError(f"--layers must be from 1 to {len(stack)} for {source}, got {layers}.")
-    model.encoder.layer = stack[:layers]
-    model.config.num_hidden_layers = layers

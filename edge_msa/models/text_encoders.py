@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_msa.errors import UsageError
+from edge_msa.models.encoder_layers import Layers, keep_layers, layer_stack
 from edge_msa.models.student import Student
 
 # Subtracted from the scores of padding: far below any score, and still finite in float16.
@@ -67,7 +68,7 @@ class TransformerTextEncoder(nn.Module):
         Raises:
             UsageError: The model has no list of layers as BERT has.
         """
-        stack = getattr(getattr(self.encoder, "encoder", None), "layer", None)
+        stack = layer_stack(self.encoder)
         if stack is None:
             raise UsageError(
                 "The layers of this encoder cannot be chosen, because the model has no encoder.layer. "
@@ -123,10 +124,9 @@ class TransformerTextEncoder(nn.Module):
         for layer, fresh in zip(self.encoder.encoder.layer[-count:], new.encoder.layer[-count:], strict=True):
             layer.load_state_dict(fresh.state_dict())
 
-    def keep_layers(self, count: int) -> None:
-        """Remove all but the first `count` layers."""
-        self.encoder.encoder.layer = self.encoder.encoder.layer[:count]
-        self.encoder.config.num_hidden_layers = count
+    def keep_layers(self, layers: Layers, source: str) -> None:
+        """Remove all other layers; see `keep_layers` of `edge_msa.models.encoder_layers`."""
+        keep_layers(self.encoder, layers, source)
 
 
 TextEncoder = EmbeddingTableEncoder | TransformerTextEncoder

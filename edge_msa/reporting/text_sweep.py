@@ -40,13 +40,14 @@ class SweepVariant:
         title: Used in tables.
         text_encoder: `teacher` is the fine-tuned Transformer itself, `encoder` a distilled Transformer, `table` a
             distilled static table.
-        layers: Number of leading Transformer layers that a distilled encoder keeps. None for other text encoders.
+        layers: Transformer layers that a distilled encoder keeps: a number from the first, or indices. None for other
+            text encoders.
     """
 
     name: str
     title: str
     text_encoder: Literal["teacher", "encoder", "table"]
-    layers: int | None = None
+    layers: int | tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

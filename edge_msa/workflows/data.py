@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_msa.arguments import AnyPath, check_seed, path_or_tables, source_of
+from edge_msa.arguments import AnyPath, check_seed, layers_of, path_or_tables, source_of
 from edge_msa.artifacts.model_spec import TEXT_ONLY_HINT
 from edge_msa.console import print_note, print_notes, print_output, print_progress
 from edge_msa.data.dataset import Dataset, SplitName
@@ -196,7 +196,7 @@ def encode_data(
     output: AnyPath,
     encoder: str,
     max_tokens: int = 64,
-    layers: int | None = None,
+    layers: int | str | Sequence[int] | None = None,
     device: str = "auto",
     task: str | None = None,
     clip_labels: bool | None = None,
@@ -211,7 +211,7 @@ def encode_data(
         output: Archive to write; its name ends in `.npz`.
         encoder: BERT-like encoder, a folder or a name on the Hugging Face Hub.
         max_tokens: Maximum number of tokens per text, including two special tokens.
-        layers: Number of first encoder layers to use (default: all).
+        layers: Encoder layers to use: a number from the first, or indices from 0, such as `[0, 4, 8]` (default: all).
         device: Device to run the encoder on: `"auto"`, `"cpu"` or `"cuda"`.
         task: What the labels mean (default: what the file states).
         clip_labels: As in `inspect_data`. The archive keeps the choice.
@@ -232,6 +232,7 @@ def encode_data(
     source = source_of(data)
     archive = output_file(output, "output", [source])
     check_archive_path(archive)
+    kept = layers_of(layers)
     if max_tokens < 3:
         raise UsageError(f"--max-tokens must be at least 3, because two tokens are special, got {max_tokens}.")
     dataset = _open_any(source, task, clip_labels)
@@ -239,7 +240,7 @@ def encode_data(
     for name, split in dataset.splits.items():
         if not split.texts:
             raise UsageError(f"The {name} split of {source} has no texts (raw_text). Pass a file with texts.")
-    loaded = load_encoder(str(encoder), layers=layers, device=resolve_device(device))
+    loaded = load_encoder(str(encoder), layers=kept, device=resolve_device(device))
     if max_tokens > loaded.max_tokens:
         raise UsageError(f"--max-tokens must be at most {loaded.max_tokens} for {encoder}, got {max_tokens}.")
     print_progress(f"Encoding with {loaded.name}: {loaded.width} features per token.")

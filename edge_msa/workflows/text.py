@@ -10,25 +10,40 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edge_msa.arguments import AnyPath, check_choice, check_seed, paths_of, source_of, sources_of
+from edge_msa.arguments import AnyPath, check_choice, check_seed, layers_of, paths_of, source_of, sources_of
 from edge_msa.artifacts.model_spec import ModelSpec, TextInputSpec
 from edge_msa.artifacts.requests import Request
 from edge_msa.artifacts.runs import Run, RunInfo, load_run, write_run
 from edge_msa.config.recipes import load_table, text_recipe
 from edge_msa.config.students import TextRecipe
-from edge_msa.console import format_metrics, print_notes, print_output, print_result, print_up_to_date
+from edge_msa.console import format_metrics, print_note, print_notes, print_output, print_result, print_up_to_date
 from edge_msa.data.dataset import SPLITS, Dataset, Split, SplitName
 from edge_msa.data.labeled import keep_labeled
 from edge_msa.data.normalization import FeatureNormalization
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import Task, parse_task
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
+from edge_msa.models.encoder_layers import Layers
+from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.context import Precision, TrainingContext
 from edge_msa.training.shared_runs import find_current_shared_run, new_shared_run
 from edge_msa.training.text.augmentation import changed_copies
-from edge_msa.training.text.initial_encoders import is_table, text_encoder_from_source, text_encoder_from_teacher
-from edge_msa.training.text.load import require_text_model
-from edge_msa.training.text.teacher_outputs import load_or_compute_outputs
+from edge_msa.training.text.initial_encoders import (
+    is_run,
+    is_table,
+    load_base,
+    select_layers,
+    table_from_rows,
+    text_encoder_from_source,
+)
+from edge_msa.training.text.intermediate import IntermediateTeacher, check_same_tokens
+from edge_msa.training.text.load import load_text_input, require_text_model
+from edge_msa.training.text.teacher_outputs import (
+    TeacherOutputs,
+    load_or_compute_mean_frames,
+    load_or_compute_outputs,
+    token_embeddings,
+)
 from edge_msa.training.text.text_input import TextInput, write_text_input
 from edge_msa.training.text.train import Corpus, TrainedTextModel, fit_text_model
 from edge_msa.workflows.api import OnProgress, api, next_step
@@ -75,7 +90,7 @@ def train_text(
     *,
     encoder: AnyPath,
     output_dir: AnyPath,
-    layers: int | None = None,
+    layers: int | str | Sequence[int] | None = None,
     recipe: AnyPath | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -93,10 +108,10 @@ def train_text(
     Args:
         transcripts: CSV or feature files with transcripts and scores. The last one is the target corpus: its validation
             split selects the best epoch.
-        encoder: BERT-like encoder (a folder or a name on the Hugging Face Hub), `.npz` file with word vectors, or
-            `"wordpieces"` for a trained table.
+        encoder: BERT-like encoder (a folder, a name on the Hugging Face Hub, or a run of this module), `.npz` file with
+            word vectors, or `"wordpieces"` for a trained table.
         output_dir: Folder of the run. It appears only when it is complete.
-        layers: Number of encoder layers to keep, from the first (default: all).
+        layers: Encoder layers to keep: a number from the first, or indices from 0, such as `[0, 4, 8]` (default: all).
         recipe: Settings of the text model, or a TOML file (default: the preset for the kind of encoder).
         epochs: Number of epochs of each of the two training stages, instead of the recipe's.
         seed: Seed of every random choice, 0 to 2**32 - 1.
@@ -120,6 +135,7 @@ def train_text(
     """
     files = sources_of(transcripts, "transcripts")
     encoder = source_of(encoder, "encoder", "a folder, a file or a name")
+    kept = layers_of(layers)
     check_seed(seed)
     run_dir = output_folder(output_dir, "output_dir", [*files, encoder, recipe])
     context = start_hardware(device, precision)
@@ -137,7 +153,7 @@ def train_text(
     inputs["task"] = corpora.target.task.kind
     request = Request(
         "text train",
-        settings.model_dump() | {"layers": layers},
+        settings.model_dump() | {"layers": kept},
         seed,
         inputs,
         corpora.input_names | {"encoder": encoder},
@@ -146,13 +162,12 @@ def train_text(
         print_up_to_date(run_dir)
         return run
     text_input = text_encoder_from_source(
-        encoder, [text for split in corpora.train for text in split.texts], settings, layers, seed
+        encoder, [text for split in corpora.train for text in split.texts], settings, kept, seed
     )
     others, target = corpora.train[:-1], corpora.train[-1]
     stages = {"transfer": Corpus.concatenate([*others, *[target] * settings.mix])} if others else {}
     stages |= {"final": Corpus.concatenate(corpora.train[-1:])}
-    origin = Path(encoder).name if Path(encoder).exists() else encoder
-    run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin)
+    run = _train(text_input, stages, corpora, settings, request, run_dir, context, _origin(encoder))
     print_output("text model", run_dir, next_step(_next_command(run_dir)))
     return run
 
@@ -164,7 +179,8 @@ def distill_text(
     transcripts: AnyPath | Sequence[AnyPath],
     output_dir: AnyPath,
     text_encoder: TextEncoderKind = "table",
-    layers: int | None = None,
+    encoder: AnyPath | None = None,
+    layers: int | str | Sequence[int] | None = None,
     recipe: AnyPath | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -183,8 +199,10 @@ def distill_text(
         teachers: One run or several of `train_text` or `distill_text`, whose predictions are averaged.
         transcripts: CSV or feature files with transcripts, with or without scores; the last one is the target corpus.
         output_dir: Folder of the run. The teachers' outputs are cached next to it.
-        text_encoder: `"table"` for a static embedding table, or `"encoder"` for the first layers of the teacher's.
-        layers: Number of encoder layers to keep, from the first (default: all).
+        text_encoder: `"table"` for a static embedding table, or `"encoder"` for layers of an encoder.
+        encoder: What the student's encoder or table starts from, as in `train_text` (default: the first teacher).
+        layers: Encoder layers to keep: a number from the first, or indices from 0, such as `[0, 4, 8]` (default: all).
+            For a table, the layers of `encoder` whose frames are averaged.
         recipe: Settings of the text model, or a TOML file (default: the preset for the kind of encoder).
         epochs: Number of epochs of each of the two training stages, instead of the recipe's.
         seed: Seed of every random choice, 0 to 2**32 - 1.
@@ -209,10 +227,13 @@ def distill_text(
     teacher_paths = paths_of(teachers, "teachers", "a run, or a list of runs")
     files = sources_of(transcripts, "transcripts")
     check_choice(text_encoder, "text_encoder", TextEncoderKind)
+    base = None if encoder is None else source_of(encoder, "encoder", "a folder, a file or a name")
+    kept = layers_of(layers)
     check_seed(seed)
-    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files, recipe])
+    run_dir = output_folder(output_dir, "output_dir", [*teacher_paths, *files, base, recipe])
     context = start_hardware(device, precision)
     settings = text_recipe(load_table(recipe, "text"), text_encoder, epochs=epochs)
+    _check_base(text_encoder, base, kept, settings)
     sources = [load_run(path) for path in teacher_paths]
     for source in sources:
         require_text_model(source)
@@ -228,38 +249,122 @@ def distill_text(
             )
     inputs = corpora.input_digests | {f"teacher {index}": source.digest for index, source in enumerate(sources)}
     inputs |= {"precision": context.precision, "task": corpora.target.task.kind}
-    key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": layers}
+    key_settings = settings.model_dump() | {"text_encoder": text_encoder, "layers": kept}
     names = corpora.input_names | {f"teacher {index}": str(source.path) for index, source in enumerate(sources)}
+    if base is not None:
+        inputs["encoder"], names["encoder"] = _encoder_digest(base), base
     request = Request("text distill", key_settings, seed, inputs, names)
     if run := find_current_shared_run(run_dir, request, context):
         print_up_to_date(run_dir)
         return run
     all_texts = Corpus.concatenate(corpora.train)
     cache_dir = run_dir.parent / "predictions"
-    outputs = [load_or_compute_outputs(source, all_texts.texts, cache_dir) for source in sources]
+    start = _Start(sources[0], base, kept, all_texts.texts, settings, seed)
+    encoder_input = start.encoder() if text_encoder == "encoder" else None
+    imitated = None if encoder_input is None else start.imitated(encoder_input)
+    outputs = [load_or_compute_outputs(source, all_texts.texts, cache_dir, context.device) for source in sources]
     predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
-    text_input = text_encoder_from_teacher(text_encoder, sources[0], outputs[0], all_texts.texts, settings, layers)
+    text_input = encoder_input or start.table(outputs[0], cache_dir, context)
     target = Corpus.concatenate(corpora.train[-1:], predictions[-len(corpora.train[-1]) :])
     copies = changed_copies(all_texts.texts, settings.transfer_copies, seed) if settings.transfer_copies else ()
     stages = {
         "transfer": Corpus.join(
             dataclasses.replace(all_texts, predictions=predictions),
             *[target] * settings.mix,
-            *([_predict_copies(copies, sources, cache_dir)] if copies else []),
+            *([_predict_copies(copies, sources, cache_dir, context)] if copies else []),
         ),
         "final": target,
     }
-    origin = sources[0].spec.features.get("language", UNKNOWN).extractor.partition(_ORIGIN)[2]
-    run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin)
+    origin = _origin(str(sources[0].path) if base is None else base)
+    run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin, imitated)
     print_output("text model", run_dir, next_step(_next_command(run_dir)))
     return run
 
 
-def _predict_copies(texts: tuple[str, ...], teachers: Sequence[Run], cache_dir: Path) -> Corpus:
+def _predict_copies(
+    texts: tuple[str, ...], teachers: Sequence[Run], cache_dir: Path, context: TrainingContext
+) -> Corpus:
     """Return unlabeled texts with the mean prediction of the teachers."""
-    outputs = [load_or_compute_outputs(teacher, texts, cache_dir) for teacher in teachers]
+    outputs = [load_or_compute_outputs(teacher, texts, cache_dir, context.device) for teacher in teachers]
     predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
     return Corpus(texts, np.full(len(texts), np.nan, np.float32), predictions)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """What a distilled text encoder starts from: an encoder, a table, or parts of the first teacher."""
+
+    teacher: Run
+    base: str | None
+    """The encoder or table of `--encoder`; None for the teacher."""
+    layers: Layers | None
+    texts: tuple[str, ...]
+    settings: TextRecipe
+    seed: int
+
+    def encoder(self) -> TextInput:
+        """Return the layers of an encoder."""
+        if self.base is not None:
+            return text_encoder_from_source(self.base, self.texts, self.settings, self.layers, self.seed)
+        return select_layers(load_text_input(self.teacher), str(self.teacher.path), self.settings, self.layers)
+
+    def imitated(self, student: TextInput) -> IntermediateTeacher | None:
+        """Return the teacher whose states the student imitates, or None without such terms."""
+        config = self.settings.intermediate
+        if not config.enabled:
+            return None
+        source = load_text_input(self.teacher)
+        if not isinstance(source.text_encoder, TransformerTextEncoder):
+            raise UsageError(
+                f"text.intermediate needs a first teacher with an encoder, but {self.teacher.path} has an embedding "
+                "table. Pass another teacher first, or set text.intermediate.hidden and relations to 0."
+            )
+        check_same_tokens(source, student, self.texts, str(self.teacher.path))
+        return IntermediateTeacher(source.text_encoder, config)
+
+    def table(self, outputs: TeacherOutputs, cache_dir: Path, context: TrainingContext) -> TextInput:
+        """Return a table. `outputs` are those of the teacher."""
+        if self.base is not None and is_table(self.base):
+            return text_encoder_from_source(self.base, self.texts, self.settings, self.layers, self.seed)
+        source, name = self._load()
+        if self.base is not None and isinstance(source.text_encoder, TransformerTextEncoder):
+            source = select_layers(source, name, self.settings, self.layers)
+        elif self.layers is not None:
+            raise UsageError(f"--layers cannot be used with {name}, which has an embedding table. Omit it.")
+        if self.settings.initial_rows == "embeddings":
+            rows = token_embeddings(source, self.texts)
+        elif self.base is None:
+            rows = outputs.mean_frames
+        else:
+            digest = f"{_encoder_digest(self.base)} {self.layers} {source.tokenizer.max_tokens}"
+            rows = load_or_compute_mean_frames(source, name, digest, self.texts, cache_dir, context.device)
+        return table_from_rows(rows, source.tokenizer, self.texts, self.settings)
+
+    def _load(self) -> tuple[TextInput, str]:
+        """Return what the student starts from, and its name in messages."""
+        if self.base is None:
+            return load_text_input(self.teacher), str(self.teacher.path)
+        return load_base(self.base), self.base
+
+
+def _check_base(text_encoder: TextEncoderKind, base: str | None, layers: Layers | None, settings: TextRecipe) -> None:
+    """Check what a distilled student starts from, before slow work."""
+    if text_encoder == "encoder":
+        if base is not None and is_table(base):
+            raise UsageError(f"{base} is an embedding table and no encoder. Pass --text-encoder table.")
+        if settings.intermediate.enabled and not settings.transfer.epochs:
+            raise UsageError(
+                "text.transfer.epochs must be at least 1 with text.intermediate, which the transfer stage trains with, "
+                "got 0. Raise it, or set text.intermediate.hidden and relations to 0."
+            )
+        return
+    if settings.intermediate.enabled:
+        print_note("text.intermediate has no effect on an embedding table")
+    if layers is not None and (base is None or is_table(base) or settings.initial_rows == "embeddings"):
+        raise UsageError(
+            "--layers can be used with an embedding table only if its rows are mean frames of another --encoder. "
+            "Omit it."
+        )
 
 
 def _train(
@@ -271,6 +376,7 @@ def _train(
     output_dir: Path,
     context: TrainingContext,
     origin: str,
+    imitated: IntermediateTeacher | None = None,
 ) -> Run:
     text_input.text_encoder.to(context.device)
     target = corpora.target
@@ -285,6 +391,7 @@ def _train(
             context=context,
             work_dir=work,
             fingerprint=request.cache_key,
+            teacher=imitated,
         )
         context.exit_other_processes()
         digest = write_text_input(work, trained.text_input)
@@ -377,7 +484,9 @@ def _describe_task(task: Task) -> str:
 
 
 def _encoder_digest(encoder: str) -> str:
-    """Return the digest of an encoder's files, or its name on the hub."""
+    """Return the digest of a run or of an encoder's files, or its name on the hub."""
+    if is_run(encoder):
+        return load_run(encoder).digest
     path = Path(encoder)
     if not path.exists():
         return encoder
@@ -386,6 +495,13 @@ def _encoder_digest(encoder: str) -> str:
         if file.is_file():
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
+
+
+def _origin(encoder: str) -> str:
+    """Return the name of an encoder, or for a run that of the encoder that it was trained from."""
+    if is_run(encoder):
+        return load_run(encoder).spec.features.get("language", UNKNOWN).extractor.partition(_ORIGIN)[2]
+    return Path(encoder).name if Path(encoder).exists() else encoder
 
 
 def _next_command(output_dir: Path) -> str:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from edge_msa.arguments import AnyPath, check_count, source_of, sources_of
+from edge_msa.arguments import AnyPath, check_count, layers_of, source_of, sources_of
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
 from edge_msa.artifacts.dry_run import declare_steps, end_dry_run, independent_step, is_dry_run
 from edge_msa.artifacts.files import write_text
@@ -22,6 +22,7 @@ from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
 from edge_msa.evaluation.metrics import Method, compare_methods, compare_paired
 from edge_msa.evaluation.predictors import select_session_inputs, session_predictor, session_source
 from edge_msa.evaluation.reproduction.record import SeedSummary
+from edge_msa.models.encoder_layers import Layers
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.reporting.text_sweep import (
     RECORD_NAME,
@@ -134,7 +135,7 @@ def sweep_text(
     encoder: AnyPath,
     output_dir: AnyPath,
     seeds: int = 3,
-    layers: Sequence[int] = (3, 1),
+    layers: Sequence[int | str | Sequence[int]] = (3, 1),
     target: str = "laptop-x86",
     recipe: AnyPath | Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -154,7 +155,7 @@ def sweep_text(
         encoder: BERT-like encoder, a folder or a name on the Hugging Face Hub.
         output_dir: Folder for runs, bundles, the record and the page.
         seeds: Number of trainings per size, with seeds 0, 1, ..., at most 100.
-        layers: Numbers of layers of the smaller encoders.
+        layers: Layers of each smaller encoder: a number from the first, or indices from 0, such as `[0, 4, 8]`.
         target: Device to export for.
         recipe: Settings of the text models, or a TOML file (default: the presets).
         device: Device to train on: `"auto"`, `"cpu"` or `"cuda"`.
@@ -177,8 +178,7 @@ def sweep_text(
     files = sources_of(transcripts, "transcripts")
     encoder = source_of(encoder, "encoder", "a folder or a name")
     check_count(seeds, "seeds", most=100)
-    for count in layers:
-        check_count(count, "layers")
+    choices = _layer_choices(layers)
     inputs = [*files, encoder, recipe]
     folder = output_container(output_dir, "output_dir", inputs)
     config = _SweepConfig(tuple(files), encoder, folder, tuple(range(seeds)), target, recipe, device, precision, task)
@@ -200,7 +200,7 @@ def sweep_text(
         if is_dry_run() and not all((config.teacher(seed) / INFO_NAME).is_file() for seed in config.seeds):
             declare_steps([("distill, calibrate and export smaller models", None), ("test and bench", None)])
             end_dry_run()
-        variants = list(_variants(config, layers))
+        variants = list(_variants(config, choices))
         runs: dict[str, list[Path]] = {}
         bundles: dict[str, list[Path]] = {}
         for variant in variants:
@@ -236,14 +236,31 @@ def _steps(variant: SweepVariant, config: _SweepConfig) -> list[tuple[str, Path 
     return steps
 
 
-def _variants(config: _SweepConfig, layers: Sequence[int]) -> Iterator[SweepVariant]:
+def _layer_choices(values: Sequence[object]) -> list[Layers]:
+    """Return what each smaller encoder keeps, without repetitions, the largest first."""
+    choices = {choice for value in values if (choice := layers_of(value)) is not None}
+    return sorted(choices, key=lambda item: (-_count(item), str(item)))
+
+
+def _count(layers: Layers) -> int:
+    """Return how many layers are kept."""
+    return layers if isinstance(layers, int) else len(layers)
+
+
+def _variants(config: _SweepConfig, layers: Sequence[Layers]) -> Iterator[SweepVariant]:
     """Yield the teachers, the encoders with fewer layers, and the static table."""
     text_encoder = load_text_input(load_run(config.teacher(config.seeds[0]))).text_encoder
     all_layers = text_encoder.layers if isinstance(text_encoder, TransformerTextEncoder) else 0
     yield SweepVariant(f"layers-{all_layers}", f"encoder, {all_layers} layers", "teacher")
-    for count in sorted(set(layers), reverse=True):
+    for kept in layers:
+        count = _count(kept)
         if count < all_layers:
-            yield SweepVariant(f"layers-{count}", f"encoder, {count} layer{'s' * (count > 1)}", "encoder", count)
+            title = f"encoder, {count} layer{'s' * (count > 1)}"
+            name = f"layers-{count}"
+            if not isinstance(kept, int):
+                title += f" ({', '.join(map(str, kept))})"
+                name = f"layer{'s' * (count > 1)}-{'-'.join(map(str, kept))}"
+            yield SweepVariant(name, title, "encoder", kept)
     yield SweepVariant("table", "static table", "table")
 
 

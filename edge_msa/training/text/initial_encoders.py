@@ -1,4 +1,4 @@
-"""Initial text encoders: pre-trained ones, tables of word vectors, new tables, or parts of a teacher."""
+"""Initial text encoders: pre-trained ones, layers of them, tables of word vectors, and new tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edge_msa.artifacts.runs import Run
+from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.config.students import TextRecipe
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tokenization import (
@@ -20,11 +20,12 @@ from edge_msa.data.tokenization import (
     train_wordpiece_tokenizer,
 )
 from edge_msa.errors import DataError, UsageError
+from edge_msa.models.encoder_layers import Layers
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import EmbeddingTableEncoder, TransformerTextEncoder
 from edge_msa.training.randomness import generator_of, seed_of
 from edge_msa.training.text.load import load_text_input
-from edge_msa.training.text.teacher_outputs import TeacherOutputs, compute_table
+from edge_msa.training.text.teacher_outputs import TokenRows, compute_table
 from edge_msa.training.text.text_input import TextInput
 from edge_msa_runtime.inputs.npz_files import load_arrays
 
@@ -38,17 +39,22 @@ def is_table(source: str) -> bool:
     return source == WORDPIECES or source.endswith(".npz")
 
 
+def is_run(source: str) -> bool:
+    """Return whether a source is the folder of a run."""
+    return (Path(source) / INFO_NAME).is_file()
+
+
 def text_encoder_from_source(
-    source: str, texts: Sequence[str], recipe: TextRecipe, layers: int | None, seed: int
+    source: str, texts: Sequence[str], recipe: TextRecipe, layers: Layers | None, seed: int
 ) -> TextInput:
     """Create a text encoder, pre-trained or not, and its tokenizer.
 
     Args:
         source: `wordpieces` for a random table of wordpieces that are learned from the texts; an .npz file with `vocab`
-            and word vectors; or a BERT-like model as a folder or a name on the Hugging Face hub.
+            and word vectors; or a source of `load_base`.
         texts: Training texts.
         recipe: Recipe of the text model.
-        layers: Number of first layers to keep (default: all).
+        layers: Layers to keep: the first N, or those with these indices (default: all).
         seed: Seed of random weights.
 
     Raises:
@@ -56,14 +62,12 @@ def text_encoder_from_source(
         DataError: The file of word vectors is unusable.
     """
     if not is_table(source):
-        loaded = load_encoder(source, layers=layers)
-        text = ignore_case_and_punctuation(loaded.tokenizer)
-        max_tokens = min(recipe.max_tokens, loaded.max_tokens)
-        text_encoder = TransformerTextEncoder(loaded.model)
-        text_encoder.reset_layers(recipe.reset_layers, seed_of(seed, _RESET_LAYERS))
-        return TextInput(TextTokenizer(text, max_tokens, special=True), text_encoder)
+        text_input = select_layers(load_base(source), source, recipe, layers)
+        if isinstance(text_input.text_encoder, TransformerTextEncoder):
+            text_input.text_encoder.reset_layers(recipe.reset_layers, seed_of(seed, _RESET_LAYERS))
+        return text_input
     if layers is not None:
-        raise UsageError(f"--layers cannot be used with an embedding table, got {layers}. Omit it.")
+        raise UsageError("--layers cannot be used with an embedding table. Omit it.")
     if source == WORDPIECES:
         tokenizer = TextTokenizer(train_wordpiece_tokenizer(texts), recipe.max_tokens, special=False)
         rows = torch.randn(tokenizer.size, recipe.dim, generator=generator_of(seed)).numpy()
@@ -73,44 +77,58 @@ def text_encoder_from_source(
     return TextInput(tokenizer, _table(vectors))
 
 
-def text_encoder_from_teacher(
-    text_encoder: str,
-    teacher: Run,
-    outputs: TeacherOutputs,
-    texts: Sequence[str],
-    recipe: TextRecipe,
-    layers: int | None,
-) -> TextInput:
-    """Create a text encoder from a teacher: its first layers, or a table of its mean frames.
+def load_base(source: str) -> TextInput:
+    """Return the tokenizer and encoder that a text encoder starts from, with the encoder's own token limit.
 
     Args:
-        text_encoder: `encoder` or `table`.
-        teacher: Run of the teacher.
-        outputs: Outputs of the teacher for the texts.
-        texts: Training texts.
-        recipe: Recipe of the text model.
-        layers: Number of first layers to keep (default: all).
+        source: A BERT-like model as a folder or a name on the Hugging Face hub, or a run of `edge-msa text`.
 
     Raises:
-        UsageError: The teacher has fewer layers, or it has a table, from which no encoder can be created.
+        UsageError: The source is something else, or a run with an embedding table.
     """
-    source = load_text_input(teacher)
-    if text_encoder == "table":
-        if layers is not None:
-            raise UsageError(f"--layers cannot be used with an embedding table, got {layers}. Omit it.")
-        tokenizer = TextTokenizer(
-            restrict_vocabulary(source.tokenizer.tokenizer, texts), recipe.max_tokens, special=False
-        )
-        return TextInput(tokenizer, _table(compute_table(outputs, tokenizer, recipe.dim)))
-    if not isinstance(source.text_encoder, TransformerTextEncoder):
-        raise UsageError(f"{teacher.path} has an embedding table and no encoder. Pass --text-encoder table.")
-    available = source.text_encoder.layers
-    count = available if layers is None else layers
-    if not 1 <= count <= available:
-        raise UsageError(f"--layers must be from 1 to {available} for {teacher.path}, got {count}.")
-    source.text_encoder.keep_layers(count)
-    max_tokens = min(recipe.max_tokens, source.text_encoder.max_tokens)
-    return TextInput(dataclasses.replace(source.tokenizer, max_tokens=max_tokens), source.text_encoder)
+    if not is_run(source):
+        loaded = load_encoder(source)
+        tokenizer = ignore_case_and_punctuation(loaded.tokenizer)
+        encoder = TransformerTextEncoder(loaded.model)
+        return TextInput(TextTokenizer(tokenizer, encoder.max_tokens, special=True), encoder)
+    return load_text_input(load_run(source))
+
+
+def select_layers(base: TextInput, name: str, recipe: TextRecipe, layers: Layers | None) -> TextInput:
+    """Return a base with fewer layers, changed in place, and the token limit of the recipe.
+
+    Args:
+        base: Tokenizer and encoder.
+        name: Name of the base in error messages.
+        recipe: Recipe of the text model.
+        layers: Layers to keep: the first N, or those with these indices (default: all).
+
+    Raises:
+        UsageError: The base does not have these layers, or it has a table.
+    """
+    encoder = base.text_encoder
+    if not isinstance(encoder, TransformerTextEncoder):
+        raise UsageError(f"{name} has an embedding table and no encoder. Pass --text-encoder table.")
+    if layers is not None:
+        encoder.keep_layers(layers, name)
+    max_tokens = min(recipe.max_tokens, encoder.max_tokens)
+    return TextInput(dataclasses.replace(base.tokenizer, max_tokens=max_tokens), encoder)
+
+
+def table_from_rows(rows: TokenRows, base: TextTokenizer, texts: Sequence[str], recipe: TextRecipe) -> TextInput:
+    """Create an embedding table whose vocabulary are the tokens of the training texts.
+
+    Args:
+        rows: Vectors of tokens, from which the initial rows are reduced.
+        base: Tokenizer of these tokens.
+        texts: Training texts.
+        recipe: Recipe of the text model.
+
+    Raises:
+        DataError: The tokenizer is not a WordPiece tokenizer.
+    """
+    tokenizer = TextTokenizer(restrict_vocabulary(base.tokenizer, texts), recipe.max_tokens, special=False)
+    return TextInput(tokenizer, _table(compute_table(rows, tokenizer, recipe.dim)))
 
 
 def _table(rows: FloatArray) -> EmbeddingTableEncoder:

@@ -2,7 +2,8 @@
 
 There are two stages. `transfer` trains on all corpora but the last one or, with teachers, on all corpora. `final`
 trains on the last corpus only. The validation split of the last corpus decides the best epoch of both stages. Targets
-are labels, the teachers' predictions, or both; texts without a label use only the teachers.
+are labels, the teachers' predictions, or both; texts without a label use only the teachers. In `transfer`, an encoder
+can also imitate the states of a teacher's encoder.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ from edge_msa.training.losses import task_loss
 from edge_msa.training.predict import weights_to_numpy
 from edge_msa.training.randomness import generator_of, seed_of
 from edge_msa.training.text.augmentation import change_some_texts
+from edge_msa.training.text.intermediate import (
+    EncoderStates,
+    IntermediateLoss,
+    IntermediateTeacher,
+    encode_with_states,
+)
 from edge_msa.training.text.text_input import TextInput, batches_by_length, to_device
 
 _UNKNOWN_TOKENS, _AUGMENTATION = 11, 13
@@ -102,6 +109,7 @@ def fit_text_model(
     context: TrainingContext,
     work_dir: Path,
     fingerprint: str = "",
+    teacher: IntermediateTeacher | None = None,
 ) -> TrainedTextModel:
     """Train a text encoder and a student on top of it.
 
@@ -115,10 +123,11 @@ def fit_text_model(
         context: Hardware to train on.
         work_dir: Folder of the checkpoints.
         fingerprint: Identifies the inputs; a checkpoint with another fingerprint is ignored.
+        teacher: Teacher whose states a Transformer encoder imitates in the stage `transfer`.
 
     Raises:
         TrainingError: The loss is not finite.
-        UsageError: The recipe does not fit the text encoder.
+        UsageError: The recipe does not fit the text encoder, or the encoder cannot imitate the teacher.
     """
     all_stages = {"transfer": recipe.transfer, "final": recipe.final}
     stages = {name: stage for name, stage in all_stages.items() if name in corpora and stage.epochs}
@@ -134,7 +143,18 @@ def fit_text_model(
     log: list[LogRow] = []
     metrics: dict[str, float | int] = {}
     for name, stage in stages.items():
-        objective = _TextObjective(model, text_input, corpora[name], valid, task, recipe, stage, seed, context)
+        objective = _TextObjective(
+            model,
+            text_input,
+            corpora[name],
+            valid,
+            task,
+            recipe,
+            stage,
+            seed,
+            context,
+            teacher if name == "transfer" else None,
+        )
         result = fit(
             objective,
             recipe.schedule(stage.epochs, stage.learning_rate),
@@ -184,9 +204,14 @@ class _TextObjective(Objective):
         stage: TextStage,
         seed: int,
         context: TrainingContext,
+        teacher: IntermediateTeacher | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self._teacher, self.intermediate = teacher, None
+        if teacher is not None and isinstance(model.text_encoder, TransformerTextEncoder):
+            teacher.to(context.device)
+            self.intermediate = IntermediateLoss(model.text_encoder, teacher).to(context.device)
         self._text_input, self._task, self._recipe, self._seed, self._context = text_input, task, recipe, seed, context
         self._corpus = corpus
         self._ids = text_input.tokenizer.ids(corpus.texts)
@@ -217,7 +242,8 @@ class _TextObjective(Objective):
             return {}
         by_layer = text_encoder.rate_factors(recipe.layer_decay) if recipe.layer_decay < 1 else {}
         in_model = {f"model.text_encoder.{prefix}": factor for prefix, factor in by_layer.items()}
-        return {"model.student.": recipe.student_rate_factor} | in_model
+        factor = recipe.student_rate_factor
+        return {"model.student.": factor, "intermediate.": factor} | in_model
 
     def begin(self, epoch: int) -> None:
         """Seed the generator of the epoch's unknown tokens, and change some texts."""
@@ -240,7 +266,8 @@ class _TextObjective(Objective):
             ids = ids.masked_fill(unknown.to(ids.device) & ~special, self._unknown)
         passes = 2 if self._recipe.r_drop else 1
         parts = self._predict(ids.repeat(passes, 1), valid.repeat(passes, 1)).chunk(passes)
-        predictions = torch.cat([context.merge_shares(part, len(rows)) for part in parts])
+        outputs = torch.cat([context.merge_shares(part, len(rows)) for part in parts])
+        predictions = outputs[:, : self.model.student.config.outputs]
         rows = rows.repeat(passes)
         labeled = self._has_label[rows].nonzero()[:, 0]  # on the CPU, which would otherwise wait for a GPU
         terms: dict[str, Tensor] = {}
@@ -258,21 +285,39 @@ class _TextObjective(Objective):
             first, second = predictions.chunk(2)
             terms["consistency"] = F.mse_loss(first, second)
             loss = loss + self._recipe.r_drop * terms["consistency"]
+        if self.intermediate is not None:
+            count = sum(len(self._epoch_ids[row]) for row in rows.tolist())
+            sums = outputs[:, predictions.shape[1] :].sum(dim=0) / max(1, count)
+            for (name, weight), term in zip(self.intermediate.weights.items(), sums, strict=True):
+                terms[name] = term
+                loss = loss + weight * term
         return {"loss": loss} | terms
 
     def _predict(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Return the predictions for a batch.
+        """Return the predictions for a batch, (B, outputs), followed by the terms of intermediate targets, (B, terms).
 
         For the backward pass, an encoder of 6 layers and width 384 keeps about 330 KB per token. In batches of long
         texts, parts are therefore computed one after the other, and again in the backward pass. Without dropout,
         the gradients are the same.
         """
+        inputs = [ids, valid]
+        if self.intermediate is not None and self._teacher is not None:
+            inputs += [item for item in self._teacher(ids, valid) if item is not None]
         part = max(1, self._tokens_per_pass // ids.shape[1])
         if part >= len(ids) or not isinstance(self.model.text_encoder, TransformerTextEncoder):
+            return self._compute(*inputs)
+        parts = zip(*(torch.split(item, part) for item in inputs), strict=True)
+        return torch.cat([checkpoint(self._compute, *items, use_reentrant=False) for items in parts])
+
+    def _compute(self, ids: Tensor, valid: Tensor, *targets: Tensor) -> Tensor:
+        """Return what `_predict` returns for a part of a batch, with the teacher's states for it."""
+        if self.intermediate is None or not isinstance(self.model.text_encoder, TransformerTextEncoder):
             predictions: Tensor = self.model(ids, valid)
             return predictions
-        parts = zip(torch.split(ids, part), torch.split(valid, part), strict=True)
-        return torch.cat([checkpoint(self.model, *inputs, use_reentrant=False) for inputs in parts])
+        layer = -1 if "relations" in self.intermediate.weights else None
+        states = encode_with_states(self.model.text_encoder, ids, valid, layer)
+        predictions = self.model.student({"language": states.hidden}, {"language": valid})
+        return torch.cat([predictions, self.intermediate(states, EncoderStates(*targets), valid)], dim=1)
 
     def validate(self) -> dict[str, float]:
         """Return the task loss on the validation split as the metric."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from edge_msa.console import command_messages
@@ -14,6 +15,7 @@ from edge_msa.data.dataset import Dataset, Frames, Split
 from edge_msa.data.tasks import MOSI
 from edge_msa.data.tokenization import TextTokenizer
 from edge_msa.errors import BackendUnavailableError, UsageError
+from edge_msa.models.encoder_layers import Layers
 from edge_msa.models.pretrained import load_encoder
 from edge_msa.models.text_encoders import TransformerTextEncoder
 from edge_msa.training.text.frame_encoder import text_frames
@@ -28,7 +30,7 @@ def one_split(texts: tuple[str, ...]) -> Split:
     return Split(ids, ids, np.zeros(len(texts), np.float32), {"audio": audio}, texts)
 
 
-def frames_of(folder: Path, texts: list[str], *, max_tokens: int = 16, layers: int | None = None) -> Frames:
+def frames_of(folder: Path, texts: list[str], *, max_tokens: int = 16, layers: Layers | None = None) -> Frames:
     loaded = load_encoder(str(folder), layers=layers)
     tokenizer = TextTokenizer(loaded.tokenizer, max_tokens, special=True)
     return text_frames(TextInput(tokenizer, TransformerTextEncoder(loaded.model)))(texts)
@@ -70,6 +72,17 @@ def test_fewer_layers_change_the_features(toy_encoder: Path) -> None:
     assert relative_error(first, whole) > 1e-3
     with pytest.raises(UsageError, match=r"--layers must be from 1 to 2 .* got 3"):
         load_encoder(str(toy_encoder), layers=3)
+
+
+def test_layers_are_chosen_by_index(toy_encoder: Path) -> None:
+    whole, chosen = load_encoder(str(toy_encoder)).model, load_encoder(str(toy_encoder), layers=(1,)).model
+    assert chosen.config.num_hidden_layers == 1
+    last = whole.encoder.layer[1].state_dict()
+    assert all(torch.equal(value, last[name]) for name, value in chosen.encoder.layer[0].state_dict().items())
+    both = frames_of(toy_encoder, ["i love it"], layers=(0, 1)).take()
+    np.testing.assert_array_equal(both, frames_of(toy_encoder, ["i love it"]).take())
+    with pytest.raises(UsageError, match=r"--layers must be layers from 0 to 1 for .* got 0,2"):
+        load_encoder(str(toy_encoder), layers=(0, 2))
 
 
 def test_language_frames_are_replaced(toy_encoder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_msa.artifacts.runs import Run
 from edge_msa.cli import run as run_cli
@@ -19,9 +20,11 @@ from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.opening import open_dataset
 from edge_msa.data.tasks import SIMS
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
+from edge_msa.models.pretrained import load_encoder
+from edge_msa.models.text_encoders import EmbeddingTableEncoder
 from edge_msa.reporting.text_sweep import RECORD_NAME, TextSweep
 from edge_msa.training.text.encode_dataset import encode_texts_with_run
-from edge_msa.training.text.load import load_text_model
+from edge_msa.training.text.load import load_text_input, load_text_model
 from edge_msa.training.text.train import Corpus, predict_texts
 from edge_msa.workflows import text as text_workflow
 from edge_msa.workflows.calibrate import calibrate
@@ -37,6 +40,8 @@ from edge_msa.workflows.text_sweep import PAGE, sweep_text
 from edge_msa.workflows.train import train
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
+from tests.tolerances import assert_close_to_scale
+from tests.unit.edge_msa.training.text.toy_text import encoder_of, make_teacher_input
 
 QUICK = {
     "text": {
@@ -349,6 +354,93 @@ def test_distilled_encoder_has_the_token_limit_of_the_recipe(teacher: Run, trans
     )
     assert run.spec.text_input is not None
     assert run.spec.text_input.max_tokens == 4
+
+
+@pytest.fixture(scope="module")
+def other_encoder(toy_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder with the tokens of the toy encoder, another width and three layers."""
+    folder = tmp_path_factory.mktemp("other") / "other-encoder"
+    shutil.copytree(toy_encoder, folder)
+    encoder_of(make_teacher_input(toy_encoder)).encoder.save_pretrained(folder)
+    return folder
+
+
+def test_a_student_starts_from_chosen_layers_of_another_encoder(
+    teacher: Run, other_encoder: Path, transcripts: Path, tmp_path: Path
+) -> None:
+    recipe = {"text": {**QUICK["text"], "transfer": {"epochs": 1, "learning_rate": 1e-9}, "final": {"epochs": 0}}}
+    options: dict[str, Any] = {"transcripts": [str(transcripts)], "text_encoder": "encoder", "recipe": recipe}
+    run = distill_text([teacher], output_dir=tmp_path / "run", encoder=other_encoder, layers="0,2", **options)
+    whole = load_encoder(str(other_encoder)).model.encoder.layer
+    kept = encoder_of(load_text_input(run)).encoder.encoder.layer
+    for layer, index in zip(kept, (0, 2), strict=True):
+        assert_close_to_scale(layer.output.dense.weight, whole[index].output.dense.weight)
+    assert run.spec.dims == {"language": 24}
+    assert run.spec.features["language"].extractor == "edge-msa text encoder from other-encoder"
+    assert run.info.recipe["layers"] == [0, 2]
+    again = distill_text([teacher], output_dir=tmp_path / "again", encoder=run, **options)
+    assert again.spec.features["language"].extractor == "edge-msa text encoder from other-encoder"
+    assert again.spec.dims == {"language": 24}
+
+
+def test_a_student_imitates_the_states_of_its_first_teacher(
+    teacher: Run, table: Run, other_encoder: Path, transcripts: Path, tmp_path: Path
+) -> None:
+    terms = {"intermediate": {"hidden": 1.0, "relations": 1.0, "relation_heads": 2}}
+    options: dict[str, Any] = {"transcripts": [str(transcripts)], "text_encoder": "encoder", "encoder": other_encoder}
+    recipe = {"text": {**QUICK["text"], **terms}}
+    run = distill_text([teacher], output_dir=tmp_path / "run", recipe=recipe, **options)
+    log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+    assert [sorted({"hidden", "relations"} & set(row)) for row in log] == [["hidden", "relations"], []]
+    assert not any("projection" in name for name in run.weights)
+    with pytest.raises(UsageError, match=r"needs a first teacher with an encoder, but .*table has an embedding table"):
+        distill_text([table], output_dir=tmp_path / "other", recipe=recipe, **options)
+    recipe["text"]["transfer"] = {"epochs": 0}
+    with pytest.raises(UsageError, match=r"text\.transfer\.epochs must be at least 1 with text\.intermediate"):
+        distill_text([teacher], output_dir=tmp_path / "other", recipe=recipe, **options)
+
+
+def test_rows_of_a_table_come_from_a_chosen_place(
+    teacher: Run, other_encoder: Path, mosi_like: Path, tmp_path: Path
+) -> None:
+    still = {"transfer": {"epochs": 1, "learning_rate": 1e-9}, "final": {"epochs": 0}}
+
+    def rows(name: str, **options: Any) -> NDArray[np.float32]:
+        recipe = {"text": {**QUICK["text"], **still, "initial_rows": options.pop("initial_rows", "mean_frames")}}
+        run = distill_text([teacher], transcripts=str(mosi_like), output_dir=tmp_path / name, recipe=recipe, **options)
+        encoder = load_text_input(run).text_encoder
+        assert isinstance(encoder, EmbeddingTableEncoder)
+        return np.asarray(encoder.table.weight.detach().numpy(), np.float32)
+
+    tables = [
+        rows("teacher"),
+        rows("embeddings", initial_rows="embeddings"),
+        rows("frames", encoder=other_encoder),
+        rows("first", encoder=other_encoder, layers=1),
+        rows("other", encoder=other_encoder, initial_rows="embeddings"),
+        rows("pieces", encoder="wordpieces"),
+    ]
+    for index, first in enumerate(tables):
+        assert all(first.shape != second.shape or not np.allclose(first, second) for second in tables[:index])
+    assert rows("vectors", encoder=str(mosi_like)).shape == (2, 4)
+
+
+def test_bases_and_layers_that_do_not_fit_raise_an_error(
+    teacher: Run, table: Run, toy_encoder: Path, transcripts: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"transcripts": [str(transcripts)], "output_dir": tmp_path / "run", "recipe": QUICK}
+    with pytest.raises(
+        UsageError, match=r"wordpieces is an embedding table and no encoder\. Pass text_encoder='table'"
+    ):
+        distill_text([teacher], text_encoder="encoder", encoder="wordpieces", **options)
+    with pytest.raises(UsageError, match="layers can be used with an embedding table only if"):
+        distill_text([teacher], layers=1, **options)
+    with pytest.raises(UsageError, match="has an embedding table and no encoder"):
+        distill_text([teacher], text_encoder="encoder", encoder=table, **options)
+    with pytest.raises(UsageError, match=r"layers must be from 1 to 2 .*, got 3"):
+        distill_text([teacher], text_encoder="encoder", encoder=toy_encoder, layers="3", **options)
+    with pytest.raises(UsageError, match="layers must be the number of first layers"):
+        train_text([str(transcripts)], encoder=toy_encoder, output_dir=tmp_path / "run", layers="first")
 
 
 def test_sweep_under_torchrun_is_rejected(transcripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

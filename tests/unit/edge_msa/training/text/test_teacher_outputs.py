@@ -8,14 +8,21 @@ import torch
 from edge_msa.data.tasks import MOSI
 from edge_msa.data.tokenization import TextTokenizer, train_wordpiece_tokenizer
 from edge_msa.models.student import Student
-from edge_msa.models.text_encoders import TextModel
+from edge_msa.models.text_encoders import EmbeddingTableEncoder, TextModel, TransformerTextEncoder
 from edge_msa.training.text.frame_encoder import text_frames
-from edge_msa.training.text.teacher_outputs import TeacherOutputs, compute_outputs, compute_table
+from edge_msa.training.text.teacher_outputs import (
+    TokenRows,
+    compute_outputs,
+    compute_table,
+    load_or_compute_mean_frames,
+    token_embeddings,
+)
 from edge_msa.training.text.train import predict_texts
 from tests.tolerances import assert_close_to_scale
 from tests.unit.edge_msa.training.text.toy_text import (
     QUICK,
     make_encoder_input,
+    make_table_input,
 )
 
 
@@ -23,8 +30,7 @@ def test_table_rows_of_similar_tokens_are_close() -> None:
     tokenizer = TextTokenizer(train_wordpiece_tokenizer(["aa bb cc"] * 3), 16, special=False)
     tokens = ("aa", "bb", "cc", "elsewhere")
     means = np.array([[1, 0, 5], [1.1, 0, 5], [-1, 0.5, 5], [0, 0, 5]], np.float32)
-    outputs = TeacherOutputs(np.zeros((1, 1), np.float32), tokens, means, np.array([5, 5, 5, 1]))
-    rows = compute_table(outputs, tokenizer, 2)
+    rows = compute_table(TokenRows(tokens, means, np.array([5, 5, 5, 1])), tokenizer, 2)
     by_token = {token: rows[tokenizer.vocabulary.index(token)] for token in ("aa", "bb", "cc")}
     assert np.linalg.norm(by_token["aa"] - by_token["bb"]) < 0.2 * np.linalg.norm(by_token["aa"] - by_token["cc"])
     assert not rows[tokenizer.unknown].any()
@@ -40,6 +46,35 @@ def test_teacher_outputs_contain_predictions_and_mean_frames(toy_encoder: Path) 
         torch.from_numpy(outputs.predictions), torch.from_numpy(predict_texts(model, text_input, texts))
     )
     frames = text_frames(text_input)(texts).take()
-    index = outputs.tokens.index("it")
-    assert outputs.counts[index] == 2
-    assert_close_to_scale(torch.from_numpy(outputs.means[index]), torch.from_numpy((frames[0, 2] + frames[1, 1]) / 2))
+    index = outputs.mean_frames.tokens.index("it")
+    assert outputs.mean_frames.counts[index] == 2
+    mean = torch.from_numpy((frames[0, 2] + frames[1, 1]) / 2)
+    assert_close_to_scale(torch.from_numpy(outputs.mean_frames.rows[index]), mean)
+
+
+def test_mean_frames_of_an_encoder_are_those_of_a_teacher_and_cached(toy_encoder: Path, tmp_path: Path) -> None:
+    text_input, texts = make_encoder_input(toy_encoder), ["love it", "it"]
+    model = TextModel(text_input.text_encoder, Student(QUICK.network_config(text_input.text_encoder.dim, MOSI)))
+    expected = compute_outputs(model, text_input, texts).mean_frames
+    for name in ("first", "second"):
+        rows = load_or_compute_mean_frames(text_input, name, "digest", texts, tmp_path, torch.device("cpu"))
+        assert rows.tokens == expected.tokens
+        np.testing.assert_array_equal(rows.rows, expected.rows)
+        np.testing.assert_array_equal(rows.counts, expected.counts)
+        assert len(list(tmp_path.iterdir())) == 1
+    load_or_compute_mean_frames(text_input, "other", "other digest", texts, tmp_path, torch.device("cpu"))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_token_embeddings_are_rows_of_the_encoder_and_of_a_table(toy_encoder: Path) -> None:
+    text_input = make_encoder_input(toy_encoder)
+    assert isinstance(text_input.text_encoder, TransformerTextEncoder)
+    rows = token_embeddings(text_input, ["love it", "it"])
+    index = rows.tokens.index("it")
+    word = text_input.tokenizer.vocabulary.index("it")
+    assert rows.counts[index] == 2
+    weights = text_input.text_encoder.encoder.embeddings.word_embeddings.weight.detach().numpy()
+    np.testing.assert_array_equal(rows.rows[index], weights[word])
+    table = make_table_input()
+    assert isinstance(table.text_encoder, EmbeddingTableEncoder)
+    assert len(token_embeddings(table, ["good film"]).rows) == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import BertConfig, BertModel
 
 from edge_msa.config.students import TextRecipe, TextStage
 from edge_msa.data.dataset import Split
@@ -30,6 +31,27 @@ def make_table_input(dim: int = 8) -> TextInput:
 def make_encoder_input(folder: Path, layers: int | None = None) -> TextInput:
     loaded = load_encoder(str(folder), layers=layers)
     return TextInput(TextTokenizer(loaded.tokenizer, 16, special=True), TransformerTextEncoder(loaded.model))
+
+
+def make_teacher_input(folder: Path, width: int = 24, layers: int = 3) -> TextInput:
+    """Return a random encoder with the tokenizer of another one."""
+    tokenizer = make_encoder_input(folder).tokenizer
+    config = BertConfig(
+        vocab_size=tokenizer.size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+    )
+    torch.manual_seed(1)
+    return TextInput(tokenizer, TransformerTextEncoder(BertModel(config)))
+
+
+def encoder_of(text_input: TextInput) -> TransformerTextEncoder:
+    """Return the Transformer encoder of a text input."""
+    assert isinstance(text_input.text_encoder, TransformerTextEncoder)
+    return text_input.text_encoder
 
 
 def split_of(texts: tuple[str, ...], labels: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Split:
