@@ -8,6 +8,7 @@ otherwise determine for all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -253,7 +254,8 @@ def _compute_range(frames: Frames, mean: FloatArray, std: FloatArray) -> tuple[f
     """Return the limit of normalized features, and the largest Euclidean norm of a valid frame clipped to it."""
     center, scale = mean.astype(np.float64), std.astype(np.float64)
     largest = max(float(np.abs((rows - center) / scale).max(initial=0)) for rows in _iterate_rows(frames))
-    limit = min(LIMIT, float(np.float32(largest))) or LIMIT  # if no feature varies, any limit will do
+    # Rounded up, so that it clips no training frame. If no feature varies, any limit will do.
+    limit = min(LIMIT, math.ceil(100 * largest) / 100) or LIMIT
     reach = np.where(np.isinf(scale), 0.0, scale * limit)
     clipped = (np.clip(rows, center - reach, center + reach) for rows in _iterate_rows(frames))
     return limit, float(np.sqrt(max(np.einsum("nd,nd->n", rows, rows).max(initial=0) for rows in clipped)))

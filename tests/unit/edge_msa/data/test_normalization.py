@@ -136,8 +136,7 @@ def test_values_outside_the_range_of_training_are_clipped(dataset: Dataset) -> N
     expected = [[-limit, -limit, 0], [limit, limit, 0]]
     np.testing.assert_array_equal(fitted.normalize_frames("audio", far), np.array(expected, np.float32))
     frames = fitted.normalize_frames("audio", _valid_frames(dataset, "train", "audio"))
-    assert limit < LIMIT
-    np.testing.assert_allclose(np.abs(frames).max(), limit, rtol=1e-6)
+    assert limit - 0.01 < np.abs(frames).max() <= limit < LIMIT
 
 
 @pytest.mark.parametrize("table", [False, True])
