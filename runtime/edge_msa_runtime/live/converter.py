@@ -43,6 +43,11 @@ class Converter:
         self._time = 0.0
         self._lock = threading.Lock()
 
+    @property
+    def voice_since(self) -> float | None:
+        """Time of the first voice of the current utterance; None without voice."""
+        return self._ends.voice_since
+
     def convert_sound(self, sound: Sound) -> list[Item]:
         """Return what a piece of sound completes: frames, and the end of an utterance."""
         items: list[Item] = []

@@ -7,6 +7,7 @@ a camera delivers the newest one.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import queue
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 
 from edge_msa_runtime.errors import CaptureError, EdgeMsaError
 from edge_msa_runtime.live.converter import Converter, word_items
+from edge_msa_runtime.live.utterances import shorten_word
 from edge_msa_runtime.live.word_sources import join_all
 from edge_msa_runtime.media.capture import PATIENCE
 from edge_msa_runtime.media.signals import SAMPLE_RATE
@@ -42,6 +44,8 @@ _CLOSE_SECONDS = 1.6
 _PIECE = 15.0
 """Sound that is recognized at once, in seconds. With the sound before it, it fits into one window of Whisper, so that
 the memory of a recognizer does not depend on how late it is."""
+_LATEST_ENDS = 16
+"""Ends of utterances that are kept. Words come at most some seconds after them."""
 _LATE_SECONDS = 30.0
 """A recognizer that is so late is reported."""
 
@@ -140,6 +144,8 @@ class DeviceInput:
         self._sound_until = 0.0
         self._sent = self._recognized = 0  # samples
         self._is_late = False
+        self._ends: collections.deque[float] = collections.deque(maxlen=_LATEST_ENDS)
+        self._bound = 0.0  # of the words
         self.word_delay = Percentiles()
 
     def __enter__(self) -> DeviceInput:  # noqa: PYI034 - typing.Self needs Python 3.11
@@ -361,7 +367,9 @@ class DeviceInput:
             self._sent += len(sound.samples)
             self._sounds.put(sound)
             self._report_lateness()
-        return self._converter.convert_sound(sound)
+        items = self._converter.convert_sound(sound)
+        self._ends.extend(item.timestamp or 0.0 for item in items if isinstance(item, Control))
+        return items
 
     def _report_lateness(self) -> None:
         """Say once that the recognizer is late, and again if it has caught up in between."""
@@ -398,11 +406,14 @@ class DeviceInput:
                     return
                 self._send(words.push(sound))
                 self._recognized += len(sound.samples)
-                self._arrived.put(Control(BOUND, words.known_until(sound.end), "language"))
+                self._bound = words.known_until(sound.end)
+                self._arrived.put(Control(BOUND, self._bound, "language"))
         self._send(words.finish())
 
     def _send(self, words: Sequence[Word]) -> None:
-        for word, item in zip(words, word_items(words)):
+        # An utterance ends only when the bound has passed its end.
+        ends = [end for end in tuple(self._ends) if end > self._bound]
+        for word, item in zip(words, word_items(shorten_word(word, ends) for word in words)):
             if word.end is not None:
                 self.word_delay.add(max(0.0, self.now - word.end) * 1e3)
             self._arrived.put(item)

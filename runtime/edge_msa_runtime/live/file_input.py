@@ -1,19 +1,28 @@
-"""A recording as the arrivals of a stream. Words arrive at their ends, as if a recognizer returned them at once."""
+"""A recording as the arrivals of a stream. Words arrive at their ends, as if a recognizer returned them at once.
+
+A word belongs to the utterance in which it starts, and the words of a subtitle to the one in which the subtitle starts:
+subtitles stay after the voice has stopped, and recognizers often end the last word too late. Words that end after their
+utterance get its end. If the voice goes on while a subtitle is shown, its later words belong to the next utterance.
+"""
 
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence
+from typing import Callable, Iterable, Iterator, Sequence
 
 from edge_msa_runtime.errors import EdgeMsaError
 from edge_msa_runtime.live.converter import Converter, word_items
+from edge_msa_runtime.live.utterances import shorten_word
 from edge_msa_runtime.live.word_sources import GivenWords, WordSource
 from edge_msa_runtime.media.signals import Picture, Sound
-from edge_msa_runtime.replay.items import TIME, Control, Item
+from edge_msa_runtime.replay.items import END_UTTERANCE, TIME, Control, Item
 from edge_msa_runtime.replay.scenarios import Arrival
+from edge_msa_runtime.text.words import Word
 
-if TYPE_CHECKING:
-    from edge_msa_runtime.text.words import Word
+_AHEAD = 0.25
+"""Seconds by which the recording is read ahead: voice and the end of an utterance are known so late."""
+_REMAINDER = 0.1
+"""Seconds after the last utterance that belong to it. They are too short for a prediction of their own."""
 
 
 class FileInput:
@@ -46,6 +55,8 @@ class FileInput:
         self._has_sound = has_sound
         self._on_picture = on_picture
         self._waiting: list[tuple[float, bool, int, Item]] = []
+        self._heard: list[Word] = []  # that did not arrive yet
+        self._undecided: tuple[float, list[Word]] | None = None  # an end, and words of a subtitle after it
         self._count = 0
         self._now = 0.0
         self.failure: EdgeMsaError | None = None
@@ -57,15 +68,24 @@ class FileInput:
         try:
             for signal in self._signals:
                 self._read(signal)
-                words = self._words
-                yield from self._release(self.seconds if words is None else words.known_until(self.seconds))
+                self._decide()
+                until = self.seconds - _AHEAD
+                yield from self._release(until if self._words is None else min(until, self._words.known_until(until)))
         except EdgeMsaError as error:  # raised after the summary
             self.failure = error
         self._add([*self._converter.finish_sound(), *self._converter.finish_pictures()])
         self._hear(() if self._words is None else self._words.finish())
+        if isinstance(self._words, GivenWords):
+            self._hear(self._words.take(self.seconds))
+        self._decide(is_over=True)
+        last = self._converter.end(self.seconds)
+        if last:
+            self._end_words(self.seconds)
+            self._decide(is_over=True)
+        self._extend_last()
         yield from self._release(float("inf"))
         self._now = max(self._now, self.seconds)
-        for item in self._converter.end(self._now):
+        for item in last:
             yield Arrival(self._now, item)
 
     def _read(self, signal: Sound | Picture) -> None:
@@ -81,7 +101,7 @@ class FileInput:
             if self._on_picture is not None:
                 self._on_picture(signal)
         if isinstance(self._words, GivenWords):
-            self._hear(self._words.take(self.seconds))
+            self._hear(self._words.take(self.seconds if not self._has_sound else self.seconds - _AHEAD))
         if not self._has_sound:
             self._add(self._converter.pass_time(self.seconds))
 
@@ -90,12 +110,58 @@ class FileInput:
         for item in items:
             if isinstance(item, Control) and item.timestamp is not None:
                 self._hear(words.end_utterance(item.timestamp))
+                self._end_words(item.timestamp)
 
     def _hear(self, words: Sequence[Word]) -> None:
+        ends = self._waiting_ends() if words else []
         for word in words:
             if not self._has_sound:
                 self._add(self._converter.note_voice(word))
-            self._add(word_items([word]))
+            self._heard.append(shorten_word(word, ends))
+
+    def _end_words(self, end: float) -> None:
+        """Shorten the words that started before the end of an utterance. Wait for the voice after it with others."""
+        self._decide(is_over=True)
+        later: list[Word] = []
+        if isinstance(self._words, GivenWords):
+            later = [word for word in self._heard if word.cue < end < (word.end or 0.0)]
+            self._heard = [word for word in self._heard if word not in later]
+            later += self._words.take_cue(end)
+        self._heard = [shorten_word(word, [end]) for word in self._heard]
+        self._heard += [shorten_word(word, [end]) for word in later if (word.start or 0.0) < end]
+        later = [word for word in later if (word.start or 0.0) >= end]
+        if later:
+            self._undecided = (end, later)
+
+    def _decide(self, *, is_over: bool = False) -> None:
+        """Find out to which utterance the words of a subtitle after the end of an utterance belong.
+
+        They belong to the next one if its voice has started before them.
+        """
+        if self._undecided is None:
+            return
+        end, words = self._undecided
+        voice = self._converter.voice_since
+        if voice is None and not is_over and self.seconds - _AHEAD < max(word.start or 0.0 for word in words):
+            return
+        starts = float("inf") if voice is None else voice
+        self._heard += [word if (word.start or 0.0) >= starts else Word(word.text, end, end) for word in words]
+        self._undecided = None
+
+    def _extend_last(self) -> None:
+        """Let the last utterance end with the recording if almost nothing comes after it."""
+        ends = self._waiting_ends()
+        if not ends or self.seconds - max(ends) >= _REMAINDER:
+            return
+        for index, (_, is_control, count, item) in enumerate(self._waiting):
+            if _is_end(item) and item.timestamp == max(ends):
+                end = Control(END_UTTERANCE, self.seconds)
+                self._waiting[index] = (self.seconds, is_control, count, end)
+        heapq.heapify(self._waiting)
+
+    def _waiting_ends(self) -> list[float]:
+        """Return the ends of utterances that did not arrive yet."""
+        return [item.timestamp or 0.0 for _, _, _, item in self._waiting if _is_end(item)]
 
     def _add(self, items: Iterable[Item]) -> None:
         for item in items:
@@ -105,7 +171,17 @@ class FileInput:
             heapq.heappush(self._waiting, (due, isinstance(item, Control), self._count, item))
 
     def _release(self, until: float) -> Iterator[Arrival]:
+        if self._undecided is not None:
+            until = min(until, self._undecided[0])
+        arrived = [word for word in self._heard if (word.end or 0.0) < until]
+        self._heard = [word for word in self._heard if (word.end or 0.0) >= until]
+        for word in arrived:
+            self._add(word_items([word]))
         while self._waiting and self._waiting[0][0] < until:
             due, _, _, item = heapq.heappop(self._waiting)
             self._now = max(self._now, due)
             yield Arrival(self._now, item)
+
+
+def _is_end(item: Item) -> bool:
+    return isinstance(item, Control) and item.kind == END_UTTERANCE

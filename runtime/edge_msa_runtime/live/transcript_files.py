@@ -105,7 +105,7 @@ def _spread(text: str, start: float, end: float) -> Iterator[Word]:
     for word in words:
         first = start + (end - start) * done / total
         done += len(word) + 1
-        yield Word(word, first, start + (end - start) * done / total)
+        yield Word(word, first, start + (end - start) * done / total, start)
 
 
 def _seconds(groups: Any) -> float:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
+from edge_msa_runtime.text.words import Word
+
 
 class UtteranceEnds:
     """Finds the ends of utterances from voice activity.
@@ -51,3 +55,20 @@ class UtteranceEnds:
             if self._first is None:
                 self._first = time
         return end
+
+
+def shorten_word(word: Word, ends: Sequence[float]) -> Word:
+    """Return a word that starts before the end of an utterance, and ends after it, with this end. Others are unchanged.
+
+    Recognizers and subtitles often end the last word of an utterance too late.
+
+    Args:
+        word: the word.
+        ends: ends of utterances in seconds.
+    """
+    if word.start is None or word.end is None:
+        return word
+    for end in ends:
+        if word.start < end < word.end:
+            return Word(word.text, word.start, end)
+    return word

@@ -65,6 +65,12 @@ class GivenWords:
             self._next += 1
         return self._words[first : self._next]
 
+    def take_cue(self, time: float) -> list[Word]:
+        """Return the words that come later, of a subtitle that started before a time."""
+        found = [word for word in self._words[self._next :] if word.cue < time]
+        self._words[self._next :] = [word for word in self._words[self._next :] if word.cue >= time]
+        return found
+
     @property
     def left(self) -> int:
         """Number of words that were not returned yet."""
@@ -118,10 +124,11 @@ class TranscribedWords:
         return ()
 
     def end_utterance(self, time: float) -> Sequence[Word]:
-        """Return the words of the utterance."""
+        """Return the words of the utterance. None of them ends after it."""
         before = [sound for sound in self._sounds if sound.time < time]
         self._sounds = self._sounds[len(before) :]
-        return [word for sound in join_all(before) for word in self._transcribe(sound)]
+        words = [word for sound in join_all(before) for word in self._transcribe(sound)]
+        return [Word(word.text, min(word.start or 0.0, time), min(word.end or 0.0, time)) for word in words]
 
     def finish(self) -> Sequence[Word]:
         """Return the words of the last utterance."""

@@ -14,11 +14,24 @@ MAX_TEXT_CHARACTERS = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-    """A word with its start and end in seconds; both are None if no times were passed."""
+    """A word with its start and end in seconds; both are None if no times were passed.
+
+    Attributes:
+        text: the word.
+        start: its start.
+        end: its end.
+        cue_start: start of the subtitle that it is from; None for a word with times of its own.
+    """
 
     text: str
     start: float | None = None
     end: float | None = None
+    cue_start: float | None = None
+
+    @property
+    def cue(self) -> float:
+        """Start of its subtitle, or else of the word itself."""
+        return (self.start or 0.0) if self.cue_start is None else self.cue_start
 
 
 def join_words(text: Any) -> str:

@@ -10,6 +10,7 @@ from edge_msa_runtime.errors import DataError
 from edge_msa_runtime.live.converter import Converter
 from edge_msa_runtime.live.file_input import FileInput
 from edge_msa_runtime.live.history import History
+from edge_msa_runtime.live.transcript_files import read_transcript
 from edge_msa_runtime.live.utterances import UtteranceEnds
 from edge_msa_runtime.live.word_sources import GivenWords, RecognizedWords, TranscribedWords, WordSource
 from edge_msa_runtime.replay.items import Control, WordChunk
@@ -128,6 +129,53 @@ def test_words_are_voice_where_there_is_no_sound(text_session: Session) -> None:
     source = make_input(make_pictures(5), GivenWords(WORDS), has_sound=False, has_pictures=False)
     _, history = play(text_session, source)
     assert [item.final.time for item in history.utterances] == pytest.approx([1.9, 4.0])
+
+
+def spoken(text_session: Session, words: WordSource, voice: Any, seconds: float = 6.0) -> list[list[str]]:
+    source = make_input(make_sounds(seconds, voice), words, has_pictures=False)
+    status, history = play(text_session, source, every=0.1)
+    assert status.counters["language"].late == 0
+    return [[word.text for word in item.words] for item in history.utterances]
+
+
+def test_words_of_a_subtitle_stay_in_its_utterance(text_session: Session, tmp_path: Path) -> None:
+    def cue(start: str, end: str, text: str) -> str:
+        return f"1\n00:00:0{start} --> 00:00:0{end}\n{text}\n\n"
+
+    def read(*cues: str) -> GivenWords:
+        (tmp_path / "a.srt").write_text("".join(cues))
+        return GivenWords(read_transcript(tmp_path / "a.srt"))
+
+    voice = [(0.5, 1.4), (3.0, 3.5)]  # the first utterance ends at 2.0
+    stays = (cue("0,500", "2,100", "love it"), cue("3,000", "5,000", "hate this movie"))
+    assert spoken(text_session, read(*stays), voice) == [["love", "it"], ["hate", "this", "movie"]]
+    assert spoken(text_session, read(cue("0,500", "2,900", "love it so much")), voice)[0] == [
+        "love",
+        "it",
+        "so",
+        "much",
+    ]
+    # One subtitle for both: the words after the voice has started again belong to the second utterance.
+    both = read(cue("0,500", "4,500", "love it really much hate it"))
+    assert spoken(text_session, both, voice) == [["love", "it", "really", "much"], ["hate", "it"]]
+    # A subtitle that stays until after the end of the recording
+    assert spoken(text_session, read(cue("0,500", "9,000", "love it so")), [(0.5, 1.4)], 2.5) == [["love", "it", "so"]]
+
+
+def test_recognized_words_that_end_late_stay_in_their_utterance(text_session: Session) -> None:
+    given = [Word("love", 0.5, 0.9), Word("it", 1.0, 2.05), Word("hate", 3.0, 3.4)]
+    words = RecognizedWords(ListenerStandIn(given, delay=0.7))
+    assert spoken(text_session, words, VOICE) == [["love", "it"], ["hate"]]
+
+
+def test_the_last_utterance_ends_with_the_recording_if_nothing_follows(session: Session) -> None:
+    converter = Converter(AudioStandIn(), VisionStandIn(), VoiceStandIn(), UtteranceEnds(0.55, 30.0))
+    source = FileInput(merge(make_sounds(2.0, [(0.5, 1.4)]), make_pictures(2)), converter)
+    status, history = play(session, source)
+    assert [item.final.time for item in history.utterances] == pytest.approx([2.0])  # not 1.95
+    for name in ("audio", "vision"):
+        assert status.counters[name].forgotten == 0
+        assert status.counters[name].used == status.counters[name].sent
 
 
 def test_words_after_the_end_are_not_used(text_session: Session) -> None:

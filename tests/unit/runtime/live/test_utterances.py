@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge_msa_runtime.live.utterances import UtteranceEnds
+from edge_msa_runtime.live.utterances import UtteranceEnds, shorten_word
+from edge_msa_runtime.text.words import Word
 
 
 def find_ends(moments: list[tuple[float, bool]], pause: float = 0.6, longest: float = 30.0) -> list[float]:
@@ -39,3 +40,9 @@ def test_long_silence_ends_too() -> None:
 
 def test_a_gap_of_the_input_counts_as_a_pause() -> None:
     assert find_ends([(0.0, True), (0.1, True), (5.0, True), (5.1, False)]) == pytest.approx([0.7])
+
+
+def test_a_word_ends_with_the_utterance_in_which_it_starts() -> None:
+    assert shorten_word(Word("it", 1.0, 2.1), [0.5, 2.0]) == Word("it", 1.0, 2.0)
+    for word in (Word("it", 1.0, 2.0), Word("it", 2.0, 2.1), Word("it")):
+        assert shorten_word(word, [2.0]) == word

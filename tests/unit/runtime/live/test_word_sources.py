@@ -8,7 +8,7 @@ import pytest
 from edge_msa_runtime.live.word_sources import GivenWords, TranscribedWords, join_all
 from edge_msa_runtime.media.signals import Sound
 from edge_msa_runtime.text.words import Word
-from tests.unit.runtime.live.stand_ins import make_sounds
+from tests.unit.runtime.live.stand_ins import RecognizerStandIn, make_sounds
 
 
 def test_sounds_are_joined_up_to_gaps() -> None:
@@ -61,3 +61,10 @@ def test_an_utterance_is_transcribed_as_a_whole_with_its_times() -> None:
 def test_joined_sound_is_that_of_the_pieces() -> None:
     (joined,) = join_all(make_sounds(0.5, [(0.2, 0.4)]))
     assert np.flatnonzero(joined.samples)[[0, -1]].tolist() == [3200, 6399]
+
+
+def test_a_transcribed_word_ends_with_its_utterance() -> None:
+    words = TranscribedWords(RecognizerStandIn([Word("it", 0.1, 1.7)]), lambda: None)
+    for sound in make_sounds(1.8):
+        words.push(sound)
+    assert words.end_utterance(1.65) == [Word("it", 0.1, 1.65)]
