@@ -41,6 +41,17 @@ def check_output(path: os.PathLike[str] | str, kind: str, inputs: Iterable[os.Pa
         raise UsageError(f"{str(output)!r} is not a valid path ({error}). Choose another path.") from None
 
 
+def check_may_replace(path: os.PathLike[str] | str, *, overwrite: bool) -> None:
+    """Check that a command may write to a path, because nothing is there, or an HTML page, or `--overwrite` was passed.
+
+    Raises:
+        UsageError: a file exists that may not be replaced.
+    """
+    output = Path(path)
+    if not overwrite and output.suffix.lower() != ".html" and _exists(output):
+        raise UsageError(f"{output} exists. Pass --overwrite to replace it, or choose another path.")
+
+
 def check_distinct_outputs(paths: Iterable[os.PathLike[str] | str]) -> None:
     """Check that no two outputs of a command are the same file.
 

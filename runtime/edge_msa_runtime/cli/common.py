@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 from edge_msa_runtime.cli.parser import ARGUMENTS, BACKEND, GENERAL, OPTIONS, Parser
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.intervals import DEFAULT_COVERAGE
-from edge_msa_runtime.output_paths import FILE, check_output
+from edge_msa_runtime.output_paths import FILE, check_distinct_outputs, check_may_replace, check_output
 from edge_msa_runtime.wording import merge_split_notes
 
 if TYPE_CHECKING:
@@ -116,28 +117,33 @@ def add_interval_options(parser: Parser) -> None:
     )
 
 
-def add_output_option(parser: Parser, metavar: str, text: str, inputs: Sequence[str]) -> None:
-    """Add `--output`, the file that a command writes besides stdout. `check_outputs` checks it before slow work.
+def add_overwrite_option(parser: Parser, outputs: Sequence[str], inputs: Sequence[str]) -> None:
+    """Add `--overwrite`. `check_outputs` checks the files that a command writes besides stdout, before slow work.
 
     Args:
         parser: the parser of the command.
-        metavar: placeholder for the path.
-        text: what is written, for the help.
+        outputs: names of the options with files to write.
         inputs: names of the options with paths that the command reads.
     """
-    parser.add(OPTIONS, "--output", metavar=metavar, help=f"File to write: {text}. Default: not written.")
-    parser.set_defaults(inputs=inputs)
+    parser.add(OPTIONS, "--overwrite", action="store_true", help="Replace existing files. HTML pages always are.")
+    parser.set_defaults(inputs=inputs, outputs=outputs)
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """Check the file of `add_output_option` before the command starts.
+    """Check the files of `add_overwrite_option` before the command starts.
 
     Raises:
-        UsageError: the file cannot be written, is an input, or is inside the bundle.
+        UsageError: one cannot be written, exists, is an input, is inside the bundle, or is the same as another one.
     """
-    output = getattr(options, "output", None)
-    if output is not None:
-        check_output(output, FILE, [path for name in options.inputs for path in [getattr(options, name)] if path])
+    outputs = [path for name in getattr(options, "outputs", ()) for path in [getattr(options, name)] if path]
+    if not outputs:
+        return
+    inputs = [Path(path) for name in options.inputs for path in [getattr(options, name)] if path]
+    inputs += options.more_inputs(options) if hasattr(options, "more_inputs") else []
+    check_distinct_outputs(outputs)
+    for path in outputs:
+        check_output(path, FILE, inputs)
+        check_may_replace(path, overwrite=options.overwrite)
 
 
 def open_session(options: argparse.Namespace, bundle: str) -> Session:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_msa_runtime.cli.common import (
     add_command,
     add_interval_options,
+    add_overwrite_option,
     add_session_options,
     open_session,
     print_note,
@@ -22,7 +23,7 @@ from edge_msa_runtime.cli.media_options import (
     add_media_options,
     add_output_options,
     check_media_options,
-    check_media_outputs,
+    list_media_inputs,
     media_play_options,
     require_words,
     write_media_page,
@@ -80,10 +81,11 @@ def add_parser(commands: Any) -> None:
     parser.add(OPTIONS, "--no-microphone", action="store_true", help="Do not use a microphone.")
     parser.add(OPTIONS, "--seconds", type=float, metavar="SECONDS", help="Time to run. Default: until Ctrl-C.")
     add_output_options(parser)
+    add_overwrite_option(parser, ("output", "page"), ("bundle", "face_model"))
     add_media_options(parser)
     add_interval_options(parser)
     add_session_options(parser)
-    parser.set_defaults(run=run, inputs=("bundle", "face_model"))
+    parser.set_defaults(run=run, more_inputs=list_media_inputs)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -166,7 +168,6 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("--asr needs a microphone. Leave out --no-microphone.")
     if options.thumbnails and options.page is None:
         raise UsageError("--thumbnails are for the page. Pass --page FILE.html too.")
-    check_media_outputs(options, ("output", "page"))
 
 
 def _open_input(

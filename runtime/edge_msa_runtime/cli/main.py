@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             check_arguments(sys.argv[1:] if arguments is None else arguments)
             options = parse(arguments)
-            check_outputs(options)
             if options.command not in _WITHOUT_NUMPY:
                 import_package("numpy")
+            check_outputs(options)
             options.run(options)
             sys.stdout.flush()
         except KeyboardInterrupt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.cli.common import print_note
 from edge_msa_runtime.cli.parser import OPTIONS, STREAM, Parser
@@ -17,7 +17,6 @@ from edge_msa_runtime.cli.playing import (
     parse_seconds,
 )
 from edge_msa_runtime.errors import UsageError
-from edge_msa_runtime.output_paths import FILE, check_distinct_outputs, check_output
 
 if TYPE_CHECKING:
     from edge_msa_runtime.live.history import History
@@ -143,28 +142,14 @@ def media_play_options(
     return PlayOptions(options.every, speed, hold, stream, ("language",) if words else (), real_time)
 
 
-def check_media_outputs(options: argparse.Namespace, names: Iterable[str]) -> None:
-    """Check that a command can write its outputs, and that none of them replaces a file that it reads.
-
-    Args:
-        options: the parsed options.
-        names: names of the options that hold outputs.
-
-    Raises:
-        UsageError: an output cannot be written, equals another one, or is an input.
-    """
+def list_media_inputs(options: argparse.Namespace) -> list[Path]:
+    """Return the files that are read without being the value of an option: files of devices, and the face model."""
     from edge_msa_runtime.media.capture import stand_in_file
     from edge_msa_runtime.vision.task_file import default_model_path
 
-    inputs = [Path(path) for name in options.inputs for path in [getattr(options, name)] if path]
-    if options.face_model is None:
-        inputs.append(default_model_path())
     devices = [getattr(options, name, None) for name in ("camera", "microphone")]
-    inputs += [file for device in devices if device for file in [stand_in_file(device)] if file is not None]
-    outputs = [path for name in names for path in [getattr(options, name)] if path is not None]
-    check_distinct_outputs(outputs)
-    for path in outputs:
-        check_output(path, FILE, inputs)
+    files = [file for device in devices if device for file in [stand_in_file(device)] if file is not None]
+    return files if options.face_model is not None else [*files, default_model_path()]
 
 
 def write_media_page(

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from edge_msa_runtime.replay.status import Observer, Status
     from edge_msa_runtime.session import Session
 
-LOG_START = b'{"record":"stream"'
-"""How logs begin. Only they are replaced."""
 SHORTEST_EVERY = 0.001
 """Seconds that are added to any time of a stream without loss."""
 
@@ -160,14 +158,9 @@ def open_log(path: Path, stack: ExitStack) -> IO[str]:
     """Open the log for writing, in a new folder if it is missing.
 
     Raises:
-        UsageError: the file cannot be written, or is another one than a log.
+        UsageError: the file cannot be written.
     """
     try:
-        if path.exists():
-            with path.open("rb") as file:
-                start = file.read(len(LOG_START))
-            if start and start != LOG_START:
-                raise UsageError(f"{path} exists, and is no log. Choose another path, or delete the file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         return stack.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace"))
     except OSError as error:

@@ -10,7 +10,7 @@ from edge_msa_runtime.cli.common import (
     add_bundle_argument,
     add_command,
     add_interval_options,
-    add_output_option,
+    add_overwrite_option,
     add_session_options,
     open_session,
     print_notes,
@@ -74,7 +74,13 @@ def add_parser(commands: Any) -> None:
     )
     add_interval_options(parser)
     inputs = ("bundle", "input", "data", *MODALITIES)
-    add_output_option(parser, "FILE", ".csv or .json with the predictions of many samples", inputs)
+    parser.add(
+        OPTIONS,
+        "--output",
+        metavar="FILE",
+        help="File to write: .csv or .json with the predictions of many samples. Default: not written.",
+    )
+    add_overwrite_option(parser, ("output",), inputs)
     add_session_options(parser)
     parser.set_defaults(run=run)
 

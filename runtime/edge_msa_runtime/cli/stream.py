@@ -12,6 +12,7 @@ from edge_msa_runtime.cli.common import (
     add_bundle_argument,
     add_command,
     add_interval_options,
+    add_overwrite_option,
     add_session_options,
     open_session,
     print_note,
@@ -36,7 +37,6 @@ from edge_msa_runtime.cli.playing import (
 )
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.inputs.split_names import SPLITS
-from edge_msa_runtime.output_paths import FILE, check_output
 
 if TYPE_CHECKING:
     from edge_msa_runtime.replay.items import Item
@@ -120,6 +120,7 @@ def add_parser(commands: Any) -> None:
         metavar="FILE.jsonl",
         help="File to write: predictions, events and counters, for `edge-msa report --stream`. Default: not written.",
     )
+    add_overwrite_option(parser, ("log",), ("bundle", "input", "data", "scenario"))
     parser.add(
         OPTIONS,
         "--metrics-port",
@@ -221,9 +222,6 @@ def _check_options(options: argparse.Namespace) -> None:
     check_every(options)
     if options.metrics_port is not None and not 0 <= options.metrics_port < 65536:
         raise UsageError(f"--metrics-port must be from 0 to 65535, got {options.metrics_port}.")
-    if options.log is not None:
-        inputs = [item for item in (options.bundle, options.input, options.data, options.scenario) if item]
-        check_output(options.log, FILE, [item for item in inputs if item != _STDIN and Path(item).exists()])
 
 
 def _play_options(options: argparse.Namespace) -> PlayOptions:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 from edge_msa_runtime.cli.common import (
     add_command,
     add_interval_options,
+    add_overwrite_option,
     add_session_options,
     open_session,
     print_note,
@@ -19,7 +20,7 @@ from edge_msa_runtime.cli.media_options import (
     add_media_options,
     add_output_options,
     check_media_options,
-    check_media_outputs,
+    list_media_inputs,
     media_play_options,
     require_words,
     write_media_page,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from edge_msa_runtime.session import Session
     from edge_msa_runtime.text.words import Word
 
-_OUTPUTS = ("output", "page", "annotate")
 _ADVICE = "Pass --transcript or --asr."
 
 
@@ -87,10 +87,11 @@ def add_parser(commands: Any) -> None:
         metavar="FILE.mp4",
         help="Video to write: FILE with score, modalities and words in the picture. Default: not written.",
     )
+    add_overwrite_option(parser, ("output", "page", "annotate"), ("media", "bundle", "transcript", "face_model"))
     add_media_options(parser)
     add_interval_options(parser)
     add_session_options(parser)
-    parser.set_defaults(run=run, inputs=("media", "bundle", "transcript", "face_model"))
+    parser.set_defaults(run=run, more_inputs=list_media_inputs)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -159,7 +160,6 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("Pass --asr or --transcript, not both.")
     if options.thumbnails and options.page is None:
         raise UsageError("--thumbnails are for the page. Pass --page FILE.html too.")
-    check_media_outputs(options, _OUTPUTS)
     if options.annotate is not None:
         from edge_msa_runtime.live.annotate import check_annotated
 
@@ -279,7 +279,9 @@ def _write_results(
             thumbnails=thumbnails,
         )
         written.append(f"page: {options.page}")
-    if options.annotate is not None and not interrupted:
+    if options.annotate is not None and interrupted:
+        written.append("video: not written, because the command was interrupted")
+    elif options.annotate is not None:
         from edge_msa_runtime.live.annotate import write_annotated
 
         write_annotated(Path(options.media), Path(options.annotate), history, header)

@@ -55,7 +55,7 @@ class FileInput:
         self._has_sound = has_sound
         self._on_picture = on_picture
         self._waiting: list[tuple[float, bool, int, Item]] = []
-        self._heard: list[Word] = []  # that did not arrive yet
+        self._known: list[Word] = []  # that did not arrive yet
         self._undecided: tuple[float, list[Word]] | None = None  # an end, and words of a subtitle after it
         self._count = 0
         self._now = 0.0
@@ -117,18 +117,18 @@ class FileInput:
         for word in words:
             if not self._has_sound:
                 self._add(self._converter.note_voice(word))
-            self._heard.append(shorten_word(word, ends))
+            self._known.append(shorten_word(word, ends))
 
     def _end_words(self, end: float) -> None:
         """Shorten the words that started before the end of an utterance. Wait for the voice after it with others."""
         self._decide(is_over=True)
         later: list[Word] = []
         if isinstance(self._words, GivenWords):
-            later = [word for word in self._heard if word.cue < end < (word.end or 0.0)]
-            self._heard = [word for word in self._heard if word not in later]
+            later = [word for word in self._known if word.cue < end < (word.end or 0.0)]
+            self._known = [word for word in self._known if word not in later]
             later += self._words.take_cue(end)
-        self._heard = [shorten_word(word, [end]) for word in self._heard]
-        self._heard += [shorten_word(word, [end]) for word in later if (word.start or 0.0) < end]
+        self._known = [shorten_word(word, [end]) for word in self._known]
+        self._known += [shorten_word(word, [end]) for word in later if (word.start or 0.0) < end]
         later = [word for word in later if (word.start or 0.0) >= end]
         if later:
             self._undecided = (end, later)
@@ -145,7 +145,7 @@ class FileInput:
         if voice is None and not is_over and self.seconds - _AHEAD < max(word.start or 0.0 for word in words):
             return
         starts = float("inf") if voice is None else voice
-        self._heard += [word if (word.start or 0.0) >= starts else Word(word.text, end, end) for word in words]
+        self._known += [word if (word.start or 0.0) >= starts else Word(word.text, end, end) for word in words]
         self._undecided = None
 
     def _extend_last(self) -> None:
@@ -173,8 +173,8 @@ class FileInput:
     def _release(self, until: float) -> Iterator[Arrival]:
         if self._undecided is not None:
             until = min(until, self._undecided[0])
-        arrived = [word for word in self._heard if (word.end or 0.0) < until]
-        self._heard = [word for word in self._heard if (word.end or 0.0) >= until]
+        arrived = [word for word in self._known if (word.end or 0.0) < until]
+        self._known = [word for word in self._known if (word.end or 0.0) >= until]
         for word in arrived:
             self._add(word_items([word]))
         while self._waiting and self._waiting[0][0] < until:

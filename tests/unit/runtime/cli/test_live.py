@@ -176,6 +176,7 @@ def test_predictions_that_were_left_out_are_counted_everywhere(
         ("--camera file:TALK --page TALK", "would overwrite an input"),
         ("--microphone file:TALK --output TALK", "would overwrite an input"),
         ("--page FACE", "would overwrite an input"),
+        ("--output LOG", "log.jsonl exists. Pass --overwrite to replace it"),
         ("--output x.html --page x.html", "Two outputs have the path x.html"),
         ("WORDS --no-camera", "needs words here, and there are none. Pass --asr."),
     ],
@@ -199,7 +200,8 @@ def test_what_cannot_be_used_is_one_line(
     monkeypatch.setenv("EDGE_MSA_CACHE", str(tmp_path))
     face_model = tmp_path / "face_landmarker.task"
     face_model.write_bytes(b"a face model")
-    paths = {"BUNDLE": shared_bundle, "TALK": talk, "FACE": face_model}
+    paths = {"BUNDLE": shared_bundle, "TALK": talk, "FACE": face_model, "LOG": tmp_path / "log.jsonl"}
+    paths["LOG"].touch()
     given = [re.sub("|".join(paths), lambda found: str(paths[found[0]]), word) for word in words]
     assert main(["live", "--bundle", str(bundle), *devices(talk), *given]) in {1, 2, 4}
     error = capsys.readouterr().err.splitlines()[-1]

@@ -151,6 +151,8 @@ def test_all_samples_of_a_file_are_predicted(
     assert (second["id"], second["subset"], second["score"]) == ("y", "", "")
     assert main(["predict", str(shared_bundle), "--data", str(data), "--output", str(tmp_path / "out.json")]) == 0
     content = json.loads((tmp_path / "out.json").read_text())
+    assert main(["predict", str(shared_bundle), "--data", str(data), "--output", str(tmp_path / "out.json")]) == 2
+    assert "out.json exists. Pass --overwrite to replace it, or choose another path." in capsys.readouterr().err
     assert [item["id"] for item in content["predictions"]] == ["x,1", "y"]
     assert content["predictions"][0]["score"] == expected.score
 

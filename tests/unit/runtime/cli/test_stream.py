@@ -327,19 +327,17 @@ def test_seconds_are_a_number_or_numbers_by_modality() -> None:
         parse_seconds("--lateness", "audio=1,audio=2")
 
 
-def test_the_log_replaces_logs_only(
+def test_a_log_is_replaced_only_with_overwrite(
     shared_bundle: Path, json_lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "log.jsonl"
-    log.touch()
-    for _ in range(2):
-        run_json([shared_bundle, json_lines, "--log", log], capsys)
-    for name, content in (("data.npz", b"PK"), ("other.jsonl", json_lines.read_bytes())):
-        other = tmp_path / name
-        other.write_bytes(content)
-        assert main(["stream", str(shared_bundle), str(json_lines), "--log", str(other)]) == 2
-        assert f"{name} exists, and is no log. Choose another path" in capsys.readouterr().err
-        assert other.read_bytes() == content
+    run_json([shared_bundle, json_lines, "--log", log], capsys)
+    content = log.read_bytes()
+    assert main(["stream", str(shared_bundle), str(json_lines), "--log", str(log)]) == 2
+    assert "log.jsonl exists. Pass --overwrite to replace it, or choose another path." in capsys.readouterr().err
+    assert log.read_bytes() == content
+    run_json([shared_bundle, json_lines, "--log", log, "--overwrite"], capsys)
+    assert log.read_bytes() != content
 
 
 def test_a_full_disk_names_the_log_and_keeps_the_summary(shared_bundle: Path, json_lines: Path, tmp_path: Path) -> None:

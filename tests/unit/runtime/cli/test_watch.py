@@ -11,6 +11,7 @@ import pytest
 
 from edge_msa_runtime.cli.main import main
 from edge_msa_runtime.errors import InferenceError
+from edge_msa_runtime.live import annotate
 from edge_msa_runtime.streams.stream import Stream
 from edge_msa_runtime.text.words import Word
 from tests.media_files import gray_pictures, tone, write_media
@@ -201,9 +202,15 @@ def test_an_interrupt_ends_with_the_summary(
 
     monkeypatch.setattr(Stream, "predict", interrupt)
     log, page = tmp_path / "timeline.jsonl", tmp_path / "timeline.html"
-    arguments = [talk, "--bundle", shared_bundle, "--output", log, "--page", page]
+    page.touch()  # a page is always replaced
+    video = tmp_path / "out.mp4"
+    arguments = [talk, "--bundle", shared_bundle, "--output", log, "--page", page, "--annotate", video]
+    monkeypatch.setattr(annotate, "check_annotated", lambda _: None)
     assert main(["watch", *map(str, arguments)]) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "interrupted"
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == "interrupted"
+    assert "video: not written, because the command was interrupted" in printed.out
+    assert not video.exists()
     assert read_log(log)[-1]["interrupted"] is True
     assert page.is_file()
 
@@ -234,6 +241,9 @@ def test_the_video_is_annotated(
         ("TALK --bundle BUNDLE --page TALK", "would overwrite an input"),
         ("TALK --bundle BUNDLE --annotate TALK", "would overwrite an input"),
         ("TALK --bundle BUNDLE --output x.html --page x.html", "Two outputs have the path x.html"),
+        ("TALK --bundle BUNDLE --output LIAR", "exists. Pass --overwrite to replace it"),
+        ("TALK --bundle BUNDLE --annotate SOUND", "exists. Pass --overwrite to replace it"),
+        ("TALK --bundle BUNDLE --page LIAR", "exists. Pass --overwrite to replace it"),
         ("TALK --bundle BUNDLE --annotate out.gif", "--annotate must be a file that ends in .mp4, .mkv, .mov"),
         ("SOUND --bundle BUNDLE --annotate out.mp4", "has no pictures. --annotate needs a video."),
         ("TALK --bundle TEXT --transcript LIAR", "has no words with times"),

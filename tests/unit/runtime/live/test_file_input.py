@@ -131,7 +131,7 @@ def test_words_are_voice_where_there_is_no_sound(text_session: Session) -> None:
     assert [item.final.time for item in history.utterances] == pytest.approx([1.9, 4.0])
 
 
-def spoken(text_session: Session, words: WordSource, voice: Any, seconds: float = 6.0) -> list[list[str]]:
+def words_by_utterance(text_session: Session, words: WordSource, voice: Any, seconds: float = 6.0) -> list[list[str]]:
     source = make_input(make_sounds(seconds, voice), words, has_pictures=False)
     status, history = play(text_session, source, every=0.1)
     assert status.counters["language"].late == 0
@@ -148,8 +148,8 @@ def test_words_of_a_subtitle_stay_in_its_utterance(text_session: Session, tmp_pa
 
     voice = [(0.5, 1.4), (3.0, 3.5)]  # the first utterance ends at 2.0
     stays = (cue("0,500", "2,100", "love it"), cue("3,000", "5,000", "hate this movie"))
-    assert spoken(text_session, read(*stays), voice) == [["love", "it"], ["hate", "this", "movie"]]
-    assert spoken(text_session, read(cue("0,500", "2,900", "love it so much")), voice)[0] == [
+    assert words_by_utterance(text_session, read(*stays), voice) == [["love", "it"], ["hate", "this", "movie"]]
+    assert words_by_utterance(text_session, read(cue("0,500", "2,900", "love it so much")), voice)[0] == [
         "love",
         "it",
         "so",
@@ -157,15 +157,16 @@ def test_words_of_a_subtitle_stay_in_its_utterance(text_session: Session, tmp_pa
     ]
     # One subtitle for both: the words after the voice has started again belong to the second utterance.
     both = read(cue("0,500", "4,500", "love it really much hate it"))
-    assert spoken(text_session, both, voice) == [["love", "it", "really", "much"], ["hate", "it"]]
+    assert words_by_utterance(text_session, both, voice) == [["love", "it", "really", "much"], ["hate", "it"]]
     # A subtitle that stays until after the end of the recording
-    assert spoken(text_session, read(cue("0,500", "9,000", "love it so")), [(0.5, 1.4)], 2.5) == [["love", "it", "so"]]
+    stays = (cue("0,500", "9,000", "love it so"),)
+    assert words_by_utterance(text_session, read(*stays), [(0.5, 1.4)], 2.5) == [["love", "it", "so"]]
 
 
 def test_recognized_words_that_end_late_stay_in_their_utterance(text_session: Session) -> None:
     given = [Word("love", 0.5, 0.9), Word("it", 1.0, 2.05), Word("hate", 3.0, 3.4)]
     words = RecognizedWords(ListenerStandIn(given, delay=0.7))
-    assert spoken(text_session, words, VOICE) == [["love", "it"], ["hate"]]
+    assert words_by_utterance(text_session, words, VOICE) == [["love", "it"], ["hate"]]
 
 
 def test_the_last_utterance_ends_with_the_recording_if_nothing_follows(session: Session) -> None:
