@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODELS := $(VENV)/.models
 
-.PHONY: help install demo demo-media test test-all coverage test-aarch64 test-pythons soak docs docs-serve lint format bench clean
+.PHONY: help install pretrained demo demo-media test test-all coverage test-aarch64 test-pythons soak docs docs-serve lint format bench clean
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -16,11 +16,11 @@ install: $(STAMP) ## create .venv with edge-msa, edge-msa-run and the developmen
 	@echo 'Without activation, the command is $(BIN)/edge-msa.'
 
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
-PROJECTS := -e './runtime[onnxruntime,openvino,text]' -e '.[dev]'
+PROJECTS := -e './runtime[onnxruntime,openvino,text]' -e ./pretrained -e '.[dev]'
 # $(call step,WHAT,COMMAND) prints what a slow command does, and how long it took.
 step = @printf '%s ... ' '$(1)'; start=$$(date +%s); $(2) && echo "done in $$(( $$(date +%s) - start )) s"
 
-$(STAMP): pyproject.toml runtime/pyproject.toml constraints.txt
+$(STAMP): pyproject.toml runtime/pyproject.toml pretrained/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "edge-msa needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
 	$(call step,1/3 Creating $(VENV) with $(PYTHON) (a few seconds),$(PYTHON) -m venv $(VENV))
 	$(call step,2/3 Installing torch: the largest download (one to a few minutes),$(PIP) 'torch==2.13.0')
@@ -74,6 +74,13 @@ test-aarch64: $(STAMP) ## run ARM bundles on an emulated ARM processor, set up o
 
 test-pythons: $(STAMP) ## run the runtime's tests under Python 3.8 and 3.10, where they are installed
 	$(BIN)/python -m pytest -q -rs tests/integration/test_pythons.py
+
+# The transcripts are not in the repository. ENCODER is a folder or a name on the hub; TEACHER="RUN RUN" replaces it.
+ENCODER ?= sentence-transformers/all-MiniLM-L6-v2
+LAYERS ?= 2
+pretrained: $(STAMP) ## train the bundle of edge-msa-pretrained again: MOSEI=mosei.csv MOSI=mosi.npz, ENCODER or TEACHER
+	$(BIN)/python pretrained/build.py --mosei '$(MOSEI)' --mosi '$(MOSI)' --work-dir build/pretrained \
+		$(if $(TEACHER),$(foreach run,$(TEACHER),--teacher $(run)),--encoder '$(ENCODER)' --layers $(LAYERS))
 
 BUNDLE ?= demo/bundle-laptop
 HOURS ?= 24

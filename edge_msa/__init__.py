@@ -61,6 +61,14 @@ if TYPE_CHECKING:
     from edge_msa.workflows.inspect import GraphInspection, devices, inspect
     from edge_msa.workflows.pipeline import Pipeline, PipelineResult
     from edge_msa.workflows.predict import Predictions, predict
+    from edge_msa.workflows.pretrained import (
+        PretrainedCard,
+        PretrainedModels,
+        describe_pretrained,
+        get_pretrained,
+        list_pretrained,
+        push_bundle,
+    )
     from edge_msa.workflows.report import ReportPage, report
     from edge_msa.workflows.report_stream import StreamPage, report_stream
     from edge_msa.workflows.reproduce import ReproductionResult, reproduce
@@ -90,6 +98,8 @@ __all__ = [
     "Pipeline",
     "PipelineResult",
     "Predictions",
+    "PretrainedCard",
+    "PretrainedModels",
     "Progress",
     "RecognizerBenchmark",
     "ReportPage",
@@ -118,6 +128,7 @@ __all__ = [
     "calibrate",
     "compare",
     "convert_data",
+    "describe_pretrained",
     "devices",
     "distill",
     "distill_text",
@@ -128,11 +139,14 @@ __all__ = [
     "export",
     "export_programs",
     "extract_features",
+    "get_pretrained",
     "import_almt",
     "inspect",
     "inspect_data",
+    "list_pretrained",
     "load_run",
     "predict",
+    "push_bundle",
     "report",
     "report_stream",
     "reproduce",
@@ -183,6 +197,14 @@ _MODULES = {
     "edge_msa.workflows.inspect": ("GraphInspection", "devices", "inspect"),
     "edge_msa.workflows.pipeline": ("Pipeline", "PipelineResult"),
     "edge_msa.workflows.predict": ("Predictions", "predict"),
+    "edge_msa.workflows.pretrained": (
+        "PretrainedCard",
+        "PretrainedModels",
+        "describe_pretrained",
+        "get_pretrained",
+        "list_pretrained",
+        "push_bundle",
+    ),
     "edge_msa.workflows.report": ("ReportPage", "report"),
     "edge_msa.workflows.report_stream": ("StreamPage", "report_stream"),
     "edge_msa.workflows.reproduce": ("ReproductionResult", "reproduce"),

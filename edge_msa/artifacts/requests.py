@@ -151,10 +151,10 @@ def check_may_replace(path: Path, existing: Request | None, requested: Request) 
 
 
 def check_may_replace_file(path: Path, replaceable: str | None = None) -> None:
-    """Check that a command may write a file that is no result of a request, such as a table or a page.
+    """Check that a command may write a file or folder that is no result of a request, such as a table or a page.
 
     Args:
-        path: The file.
+        path: The file or folder.
         replaceable: Pattern of the existing files that may always be replaced, as `*.html`.
 
     Raises:

@@ -13,6 +13,8 @@ from edge_msa_runtime.benchmark import conditions
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.errors import BackendUnavailableError, EdgeMsaError
 
+ANY_ARCHITECTURE = "any"
+"""The architecture of profiles whose graphs run on all CPUs."""
 _ARCHITECTURES = {"AMD64": "x86_64", "arm64": "aarch64"}  # the names that Windows and macOS use
 
 
@@ -21,7 +23,7 @@ def matches_profile(profile: Mapping[str, Any]) -> bool:
 
     Latency that is measured on another architecture says nothing about the device.
     """
-    return normalize_architecture(platform.machine()) == profile.get("architecture")
+    return profile.get("architecture") in (normalize_architecture(platform.machine()), ANY_ARCHITECTURE)
 
 
 def can_run(bundle: Path) -> bool:

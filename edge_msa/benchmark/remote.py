@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_msa.benchmark.machine import normalize_architecture
+from edge_msa.benchmark.machine import ANY_ARCHITECTURE, normalize_architecture
 from edge_msa.benchmark.records import BenchRecord, bench_record
 from edge_msa.benchmark.ssh import RemoteError, SshHost, copy_files, temporary_folder
 from edge_msa.console import print_note, print_notes, print_progress
@@ -182,7 +182,7 @@ def probe_host(remote: RemoteConfig, profile: Mapping[str, Any]) -> str:
         raise BackendUnavailableError(
             f"Python on {host.address} must be 3.8 or newer, got {dotted}. Pass another interpreter with --python."
         )
-    if architecture != expected:
+    if expected not in (architecture, ANY_ARCHITECTURE):
         raise BackendUnavailableError(
             f"The bundle is for {expected}, but {host.address} is {architecture}. Export a bundle for {architecture}."
         )

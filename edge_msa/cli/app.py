@@ -35,6 +35,7 @@ from edge_msa.cli.help import (
 from edge_msa.cli.inspect import inspect
 from edge_msa.cli.pipeline import pipeline
 from edge_msa.cli.predict import predict
+from edge_msa.cli.pretrained import pretrained_app
 from edge_msa.cli.report import explain, report
 from edge_msa.cli.reproduce import reproduce
 from edge_msa.cli.search import search
@@ -89,6 +90,7 @@ for section, commands in {
         app.command(cls=SlowCommand if command in SLOW else Command, rich_help_panel=section)(command)
 
 for section, name, group in (
+    ("Start", "pretrained", pretrained_app),
     ("Start", "devices", devices_app),
     ("Start", "config", config_app),
     ("Data", "features", features_app),

@@ -28,7 +28,7 @@ DEVICES_VARIABLE = "EDGE_MSA_DEVICES"
 Backend = Literal["onnxruntime", "openvino", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8"]
 Scheme = Literal["ort-x86-vnni", "ort-x86-avx2", "ort-arm", "openvino-x86", "tensorrt"]
-Architecture = Literal["x86_64", "aarch64"]
+Architecture = Literal["x86_64", "aarch64", "any"]
 
 BACKENDS: tuple[str, ...] = get_args(Backend)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -81,7 +81,7 @@ class DeviceProfile(_Model):
     description: str = Field(description="Description of the device, in one line.")
     family: str = Field(default="", description="Family of devices, a target too. By default, the name of the device.")
     family_default: bool = Field(default=False, description="Whether the name of the family selects this device.")
-    architecture: Architecture = Field(description="Architecture of the CPU.")
+    architecture: Architecture = Field(description="Architecture of the CPU; `any` if the graphs run on all of them.")
     backends: Annotated[tuple[BackendProfile, ...], _FromList] = Field(
         min_length=1, description="Backends that the device can run, in order of preference."
     )

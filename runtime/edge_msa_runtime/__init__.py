@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.conversation import Conversation
     from edge_msa_runtime.modalities import Subset
     from edge_msa_runtime.prediction import Prediction
+    from edge_msa_runtime.pretrained import pretrained_bundle
     from edge_msa_runtime.session import Session, load
     from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
     from edge_msa_runtime.streams.stream import Stream
@@ -56,6 +57,7 @@ __all__ = [
     "UsageError",
     "Word",
     "load",
+    "pretrained_bundle",
 ]
 
 _MODULES = {
@@ -68,6 +70,7 @@ _MODULES = {
     "Subset": "modalities",
     "Word": "text.words",
     "load": "session",
+    "pretrained_bundle": "pretrained",
 }
 
 

@@ -30,6 +30,7 @@ from edge_msa.data.formats.archive import write_archive
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa_runtime.audio.front_end import SOURCE, WIDTH
 from edge_msa_runtime.cli.main import create_parser
+from tests.locations import REPOSITORY
 from tests.media_files import tone, write_media
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def run_guarded(folder: Path, commands: Sequence[tuple[str, ...]]) -> Guarded:
         "GUARD_LOG": str(log),
         "OMP_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join([*sys.path, str(REPOSITORY / "pretrained")]),
     }
     command = [sys.executable, str(GUARD / "drive.py"), str(own / "commands.json"), str(own / "codes.json")]
     completed = subprocess.run(
@@ -258,6 +260,10 @@ COMMANDS = {
     ("edge-msa", "config", "list"): (),
     ("edge-msa", "config", "show"): ("hrlf",),
     ("edge-msa", "config", "validate"): ("recipe.toml",),
+    ("edge-msa", "pretrained", "list"): (),
+    ("edge-msa", "pretrained", "info"): ("text-nano",),
+    ("edge-msa", "pretrained", "get"): ("text-nano", "--output-dir", "pretrained"),
+    ("edge-msa", "pretrained", "push"): ("bundle", "--repo", "someone/small"),
     ("edge-msa", "devices", "list"): (),
     ("edge-msa", "devices", "show"): ("jetson",),
     ("edge-msa", "inspect"): ("GRAPH", "--tensorrt", "10.3"),

@@ -29,8 +29,9 @@ def make(tmp_path: Path) -> list[str]:
         pytest.skip("make is not installed")
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(REPOSITORY / name, tmp_path / name)
-    (tmp_path / "runtime").mkdir()
-    shutil.copy(REPOSITORY / "runtime" / "pyproject.toml", tmp_path / "runtime")
+    for name in ("runtime", "pretrained"):
+        (tmp_path / name).mkdir()
+        shutil.copy(REPOSITORY / name / "pyproject.toml", tmp_path / name)
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\ncase $2 in venv) mkdir -p $3/bin; cp $0 $3/bin/python;; esac\n")
     python.chmod(0o755)

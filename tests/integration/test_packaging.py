@@ -1,4 +1,4 @@
-"""Both wheels: built offline from a copy of the repository, and installed without a network."""
+"""The wheels: built offline from a copy of the repository, and installed without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from tests.conftest import Once
     from tests.integration.conftest import PipelineRun
 
-PARTS = ("edge_msa", "export", "calibrate", "runtime", "devices", "pyproject.toml", "README.md", "LICENSE")
+PARTS = (
+    "edge_msa",
+    "export",
+    "calibrate",
+    "runtime",
+    "pretrained",
+    "devices",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +46,7 @@ def wheels(once: Once) -> dict[str, Path]:
                 shutil.copytree(REPOSITORY / name, tree / name, ignore=ignore)
             else:
                 shutil.copy(REPOSITORY / name, tree / name)
-        for project in (tree, tree / "runtime"):
+        for project in (tree, tree / "runtime", tree / "pretrained"):
             command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "dist")]
             subprocess.run(command, cwd=project, check=True, capture_output=True)
 
@@ -45,7 +55,7 @@ def wheels(once: Once) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def installed(wheels: dict[str, Path], once: Once) -> Path:
-    """Return a folder with both wheels installed, and nothing else."""
+    """Return a folder with all wheels installed, and nothing else."""
 
     def create(folder: Path) -> None:
         options = ["-q", "--disable-pip-version-check", "--no-deps", "--no-index", "--target", str(folder)]
@@ -55,7 +65,11 @@ def installed(wheels: dict[str, Path], once: Once) -> Path:
     return once("installed-wheels", create)
 
 
-PROJECTS = {"edge_msa": REPOSITORY, "edge_msa_runtime": REPOSITORY / "runtime"}
+PROJECTS = {
+    "edge_msa": REPOSITORY,
+    "edge_msa_runtime": REPOSITORY / "runtime",
+    "edge_msa_pretrained": REPOSITORY / "pretrained",
+}
 
 
 def names(wheel: Path) -> set[str]:
@@ -73,14 +87,38 @@ def top_level(wheel: Path) -> set[str]:
     return {name.partition("/")[0] for name in names(wheel) if ".dist-info/" not in name}
 
 
-def test_both_wheels_have_the_same_version(wheels: dict[str, Path]) -> None:
-    assert set(wheels) == {"edge_msa", "edge_msa_runtime"}
+def test_all_wheels_have_the_same_version(wheels: dict[str, Path]) -> None:
+    assert set(wheels) == set(PROJECTS)
     assert len({path.name.split("-")[1] for path in wheels.values()}) == 1
 
 
 def test_each_wheel_contains_its_packages(wheels: dict[str, Path]) -> None:
     assert top_level(wheels["edge_msa"]) == {"edge_msa", "edge_msa_export", "edge_msa_calibrate"}
     assert top_level(wheels["edge_msa_runtime"]) == {"edge_msa_runtime"}
+    assert top_level(wheels["edge_msa_pretrained"]) == {"edge_msa_pretrained"}
+
+
+def test_the_pretrained_wheel_is_small_data_without_code_and_dependencies(wheels: dict[str, Path]) -> None:
+    wheel = wheels["edge_msa_pretrained"]
+    package = REPOSITORY / "pretrained"
+    data = {path.relative_to(package).as_posix() for path in (package / "edge_msa_pretrained").rglob("*.*")}
+    assert {name for name in data if "__pycache__" not in name} <= names(wheel)
+    assert [name for name in names(wheel) if name.endswith(".py")] == ["edge_msa_pretrained/__init__.py"]
+    assert not re.search(r"\bimport\b", (package / "edge_msa_pretrained" / "__init__.py").read_text())
+    assert Parser().parsestr(metadata(wheel, "METADATA")).get_all("Requires-Dist") is None
+    assert wheel.stat().st_size < 2e6
+    assert "research" in metadata(wheel, "licenses/TERMS.md")
+
+
+def test_the_installed_runtime_finds_the_installed_bundle(installed: Path) -> None:
+    code = (
+        "import sys\nfrom edge_msa_runtime.cli import main\n"
+        "assert main(['predict', '--pretrained', 'text-nano', 'i love it']) == 0\n"
+        "print(sorted({'torch', 'onnx', 'edge_msa', 'edge_msa_pretrained', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    lines = run_installed(installed, code).splitlines()
+    assert lines[0].endswith("positive")
+    assert lines[-1] == "[]"
 
 
 def test_every_module_is_in_a_wheel(wheels: dict[str, Path]) -> None:
@@ -117,8 +155,10 @@ def test_pages_are_in_the_wheel_of_the_runtime(wheels: dict[str, Path]) -> None:
 @pytest.mark.parametrize("wheel", PROJECTS)
 def test_metadata_is_complete(wheel: str, wheels: dict[str, Path]) -> None:
     fields = Parser().parsestr(metadata(wheels[wheel], "METADATA"))
-    assert fields["License-Expression"] == "MIT"
-    assert fields["License-File"] == "LICENSE"
+    extra = {"edge_msa_pretrained": ("MIT AND LicenseRef-Research-Data", ["LICENSE", "TERMS.md"])}
+    expression, files = extra.get(wheel, ("MIT", ["LICENSE"]))
+    assert fields["License-Expression"] == expression
+    assert fields.get_all("License-File") == files
     assert fields["Author"] == "The edge-msa developers"
     assert fields["Keywords"]
     assert "multimodal sentiment" in f"{fields['Summary']} {fields['Keywords']}".lower()
@@ -189,7 +229,8 @@ def test_a_bundle_gets_the_license_and_the_readme_of_the_installed_runtime(insta
 
 def test_wheels_contain_no_tests_and_caches(wheels: dict[str, Path]) -> None:
     for wheel in wheels.values():
-        assert not [name for name in names(wheel) if "__pycache__" in name or "/test" in name or name.endswith(".npz")]
+        assert not [name for name in names(wheel) if "__pycache__" in name or "/test" in name]
+        assert not [name for name in names(wheel) if name.endswith(".npz") and "_pretrained/" not in name]
 
 
 def test_the_runtime_depends_on_numpy_only(wheels: dict[str, Path]) -> None:

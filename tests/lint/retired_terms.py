@@ -16,7 +16,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGELOG = "CHANGELOG.md"
-_SKIPPED = {CHANGELOG, "LICENSE", "runtime/LICENSE", "constraints.txt"}
+_SKIPPED = {CHANGELOG, "LICENSE", "runtime/LICENSE", "pretrained/LICENSE", "constraints.txt"}
 _SUFFIXES = {".py", ".md", ".toml", ".j2", ".css", ".sh", ".ipynb", ".yml", ".yaml", ""}
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[_\-\s]+")

@@ -143,7 +143,7 @@ def _write(output_dir: Path, content: _BundleContent) -> Path:
         wheel = write_runtime_wheel(folder)
         manifest = _make_manifest(content)
         (folder / "README.md").write_text(format_readme(manifest, wheel.name), encoding="utf-8", newline="\n")
-        _write_manifest(folder, manifest)
+        write_manifest(folder, manifest)
     return output_dir
 
 
@@ -197,7 +197,7 @@ def _make_modality_spec(name: str, graphs: GraphSet, request: ExportRequest) -> 
     )
 
 
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Hash every file in the folder, write the manifest, parse it again, and write its digest."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}

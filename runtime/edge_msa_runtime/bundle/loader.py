@@ -218,7 +218,7 @@ def _inconsistent(message: str) -> BundleError:
 def _check_files(root: Path, manifest: Manifest) -> tuple[str, ...]:
     """Check the listed files, and return notes on the others."""
     for name in manifest.files:
-        _check_plain_name(name)
+        check_file_name(name)
     notes = check_unlisted_files(root, {MANIFEST_NAME, DIGEST_NAME, *manifest.files})
     for name, expected in manifest.files.items():
         _check_inside(root, name)
@@ -226,7 +226,12 @@ def _check_files(root: Path, manifest: Manifest) -> tuple[str, ...]:
     return notes
 
 
-def _check_plain_name(name: str) -> None:
+def check_file_name(name: str) -> None:
+    """Check that a name of a manifest's `files` is a path inside the bundle, and no code.
+
+    Raises:
+        BundleError: it is not.
+    """
     pure = PurePosixPath(name)
     # A backslash or a colon is an ordinary character on Linux, but leads out of the folder on Windows.
     if not name or pure.is_absolute() or ".." in pure.parts or str(pure) != name or set(name) & set("\\:"):

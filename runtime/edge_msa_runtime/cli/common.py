@@ -40,6 +40,40 @@ def add_bundle_argument(parser: Parser, **arguments: Any) -> None:
     parser.add(ARGUMENTS, "bundle", **{"metavar": "BUNDLE", "help": "Folder of the bundle.", **arguments})
 
 
+def add_bundle_or_pretrained(parser: Parser) -> None:
+    """Add BUNDLE and `--pretrained`, of which exactly one is needed. `find_bundle` sets `bundle` from either."""
+    add_bundle_argument(parser, nargs="?", help="Folder of the bundle. Default: the bundle of --pretrained.")
+    parser.add(
+        OPTIONS,
+        "--pretrained",
+        metavar="NAME",
+        help="Use a bundle of the package edge-msa-pretrained, such as text-nano. Default: the folder BUNDLE.",
+    )
+
+
+def find_bundle(options: argparse.Namespace) -> None:
+    """Replace `--pretrained` by the folder of its bundle, in `options.bundle`.
+
+    Raises:
+        UsageError: both or neither of BUNDLE and `--pretrained` were passed, or there is no such pretrained bundle.
+        PackageImportError: the package of the pretrained bundles is not installed.
+        BundleError: it is damaged.
+    """
+    if not hasattr(options, "pretrained"):
+        return
+    if options.pretrained is None:
+        if options.bundle is None:
+            options.parser.error("the following arguments are required: BUNDLE")
+        return
+    if options.bundle is not None:
+        raise UsageError(
+            f"BUNDLE and --pretrained exclude each other, got {options.bundle!r} and {options.pretrained!r}. Pass one."
+        )
+    from edge_msa_runtime.pretrained import pretrained_bundle
+
+    options.bundle = str(pretrained_bundle(options.pretrained))
+
+
 def add_general_options(parser: Parser) -> None:
     """Add `--json` and `--help`."""
     parser.add(

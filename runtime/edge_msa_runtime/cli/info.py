@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 from edge_msa_runtime.backend_info import BACKEND_INFO
 from edge_msa_runtime.cli.common import (
     KILOBYTE,
-    add_bundle_argument,
+    add_bundle_or_pretrained,
     add_command,
     add_general_options,
     print_notes,
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
         "Show what a bundle contains and which of its backends can be imported.",
         "info bundle-laptop",
     )
-    add_bundle_argument(parser)
+    add_bundle_or_pretrained(parser)
     add_general_options(parser)
     parser.set_defaults(run=run)
 

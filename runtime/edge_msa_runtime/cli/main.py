@@ -15,7 +15,7 @@ from typing import Sequence
 
 from edge_msa_runtime import __version__
 from edge_msa_runtime.cli import bench, build, doctor, info, live, predict, serve, stream, verify, watch
-from edge_msa_runtime.cli.common import check_outputs, print_note
+from edge_msa_runtime.cli.common import check_outputs, find_bundle, print_note
 from edge_msa_runtime.cli.help_page import Row
 from edge_msa_runtime.cli.parser import COMMANDS, GENERAL, Parser
 from edge_msa_runtime.encodings import check_arguments, escape_unprintable_output
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = parse(arguments)
             if options.command not in _WITHOUT_NUMPY:
                 import_package("numpy")
+            find_bundle(options)
             check_outputs(options)
             options.run(options)
             sys.stdout.flush()
@@ -85,6 +86,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options, unknown = create_parser().parse_known_args(arguments)
     if unknown:
         options.parser.refuse(unknown)
+    if hasattr(options, "read_arguments"):
+        options.read_arguments(options)
     return options
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_msa_runtime.cli.common import (
-    add_bundle_argument,
+    add_bundle_or_pretrained,
     add_command,
     add_interval_options,
     add_overwrite_option,
@@ -35,7 +36,7 @@ def add_parser(commands: Any) -> None:
         "Predict the sentiment of one utterance, or of all samples of a file.",
         "predict bundle-laptop --audio audio.npy --vision vision.npy",
     )
-    add_bundle_argument(parser)
+    add_bundle_or_pretrained(parser)
     parser.add(
         ARGUMENTS,
         "input",
@@ -44,7 +45,12 @@ def add_parser(commands: Any) -> None:
         help="Arrays language, audio and vision (T, d), and optionally masks valid.language, valid.audio and "
         "valid.vision. Default: none.",
     )
-    parser.add(OPTIONS, "--text", metavar="WORDS", help="Text of the utterance. Default: none.")
+    parser.add(
+        OPTIONS,
+        "--text",
+        metavar="WORDS",
+        help="Text of the utterance. With --pretrained, it can be the argument. Default: none.",
+    )
     parser.add(
         OPTIONS,
         "--truncate",
@@ -82,7 +88,30 @@ def add_parser(commands: Any) -> None:
     )
     add_overwrite_option(parser, ("output",), inputs)
     add_session_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, read_arguments=read_arguments)
+
+
+def read_arguments(options: argparse.Namespace) -> None:
+    """With `--pretrained`, read the argument as the text: `predict --pretrained text-nano "i love it"`.
+
+    Raises:
+        UsageError: there is more than one text or a file instead of a text.
+    """
+    if options.pretrained is None or options.bundle is None:
+        return
+    text, options.bundle = options.bundle, None
+    if options.input is not None or options.text is not None:
+        more = options.input if options.input is not None else options.text
+        raise UsageError(
+            f"With --pretrained, the only argument is the text, got {text!r} and {more!r}. Quote the text: "
+            '--pretrained text-nano "i love it"'
+        )
+    if os.path.exists(text):  # noqa: PTH110 - a text is not always a path, for which Path.exists raises an error
+        raise UsageError(
+            f"With --pretrained, the argument is the text, but {text!r} is a file or a folder. Pass a text, or "
+            "the folder of a bundle without --pretrained. For a text of this name, use --text."
+        )
+    options.text = text
 
 
 def run(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_msa_runtime.cli.common import (
-    add_bundle_argument,
+    add_bundle_or_pretrained,
     add_command,
     add_interval_options,
     add_session_options,
@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         "Serve an HTTP interface, and a web page that predicts live from camera, microphone and words.",
         "serve bundle-talk --asr whisper:tiny.en",
     )
-    add_bundle_argument(parser)
+    add_bundle_or_pretrained(parser)
     parser.add(
         OPTIONS,
         "--host",

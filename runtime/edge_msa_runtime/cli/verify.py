@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_msa_runtime.cli.common import (
     add_all_option,
-    add_bundle_argument,
+    add_bundle_or_pretrained,
     add_command,
     add_session_options,
     open_session,
@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
         "Check the digest of every file, and compare predictions on this device with the golden predictions.",
         "verify bundle-laptop --all",
     )
-    add_bundle_argument(parser)
+    add_bundle_or_pretrained(parser)
     add_all_option(parser)
     add_session_options(parser)
     parser.set_defaults(run=run)

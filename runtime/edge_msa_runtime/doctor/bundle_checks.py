@@ -44,8 +44,8 @@ def _check_target_hardware(manifest: Manifest, system: System, interpreter: Inte
     profile = manifest.profile
     architecture = _ARCHITECTURES.get(interpreter.architecture, interpreter.architecture)
     target = profile.get("architecture", architecture)
-    if target == architecture:
-        yield Finding("bundle processor", OK, f"{target}, same as this device")
+    if target in (architecture, "any"):
+        yield Finding("bundle processor", OK, f"{target}, same as this device" if target != "any" else "any")
     else:
         detail = f"the bundle is for {target}, this device is {architecture}; int8 graphs depend on it"
         yield Finding("bundle processor", PROBLEM, detail, _OTHER_TARGET)

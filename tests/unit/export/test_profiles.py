@@ -30,6 +30,7 @@ else:
     import tomli as tomllib
 
 PROFILE_NAMES = {
+    "any-cpu",
     "jetson-orin-nano",
     "jetson-orin-nx",
     "jetson-agx-orin",
@@ -198,7 +199,7 @@ def test_duplicate_name_is_an_error(board: Path, monkeypatch: pytest.MonkeyPatch
         (
             '"aarch64"',
             '"arm64"',
-            "architecture must be one of x86_64, aarch64, got 'arm64'. Did you mean 'aarch64'?",
+            "architecture must be one of x86_64, aarch64, any, got 'arm64'. Did you mean 'aarch64'?",
         ),
         ('"my-board"', '"My Board"', "name must be lowercase letters, digits and hyphens, got 'My Board'."),
         ('"onnxruntime"', '"onnxruntim"', "backends.0.name must be one of onnxruntime, openvino, tensorrt, got"),

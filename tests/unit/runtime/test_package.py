@@ -38,6 +38,7 @@ def test_the_public_names_are_pinned() -> None:
         "UsageError",
         "Word",
         "load",
+        "pretrained_bundle",
     ]
     assert all(hasattr(edge_msa_runtime, name) for name in edge_msa_runtime.__all__)
     assert set(edge_msa_runtime.__all__) <= set(dir(edge_msa_runtime))

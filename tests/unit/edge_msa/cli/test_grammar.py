@@ -34,6 +34,9 @@ ARGUMENTS = {
     "data encode": ["FILE"],
     "devices show": ["TARGET"],
     "features extract": ["FOLDER"],
+    "pretrained get": ["NAME"],
+    "pretrained info": ["NAME"],
+    "pretrained push": ["BUNDLE"],
     "import almt": ["FILE"],
 }
 """Arguments of the commands that have any."""

@@ -19,7 +19,7 @@ WIDTH = 78
 
 
 def test_all_groups_have_sub_commands() -> None:
-    for group in ("data", "import", "text", "bench", "devices", "config"):
+    for group in ("data", "import", "text", "bench", "devices", "config", "pretrained"):
         assert any(command.startswith(f"{group} ") for command in COMMANDS)
 
 

@@ -289,6 +289,14 @@ def test_a_desktop_installs_the_tensorrt_of_the_bundle_with_pip(tmp_path: Path, 
     assert _find(report, "GPU").fix == "Install NVIDIA's driver."
 
 
+def test_a_bundle_for_any_processor_fits_every_device(tmp_path: Path, manifest: Manifest) -> None:
+    bundle = dataclasses.replace(manifest, profile={"architecture": "any"})
+    for architecture in ("x86_64", "aarch64"):
+        python = _create_python({"numpy": "2", "onnxruntime": "1"}, (3, 11), architecture)
+        report = examine_device(bundle, _create_system(tmp_path / architecture, LAPTOP, {}), python)
+        assert _find(report, "bundle processor").status == "ok"
+
+
 def test_another_processor_or_less_memory_is_a_problem(tmp_path: Path, manifest: Manifest) -> None:
     small = {**LAPTOP, "proc/meminfo": MEMORY.format(total=4000000, free=300000)}
     python = _create_python({"numpy": "2", "onnxruntime": "1"}, (3, 11), "x86_64")
