@@ -161,11 +161,12 @@ def _open_hub() -> tuple[Any, Any]:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         hub: Any = importlib.import_module("huggingface_hub")
+        utils: Any = importlib.import_module("huggingface_hub.utils")
     except ImportError:
         raise BackendUnavailableError(
             "The hub needs the huggingface_hub package. Install it with pip install 'edge-msa[hub]'."
         ) from None
-    (hub.utils.enable_progress_bars if is_verbose() else hub.utils.disable_progress_bars)()
+    (utils.enable_progress_bars if is_verbose() else utils.disable_progress_bars)()
     endpoint = os.environ.get("HF_ENDPOINT") or None
     return hub, hub.HfApi(endpoint, library_name="edge-msa", library_version=__version__)
 
