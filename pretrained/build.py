@@ -5,6 +5,7 @@ Anybody who has the transcripts of CMU-MOSEI and CMU-MOSI can run it again; they
     python pretrained/build.py --mosei mosei.csv --mosi mosi.npz --encoder FOLDER --work-dir work
 
 Steps that are up to date are skipped. With --teacher, runs of `edge-msa text` are distilled instead of new teachers.
+With --table too, nothing is trained: after a change of the schema of bundles, the same table is exported again.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ NOT_FOR = (
     "decisions about a person, such as hiring, admission, credit, insurance, policing or medical assessment",
     "monitoring of employees, pupils or other people who did not agree to it",
     "statements about what somebody feels: it predicts how strangers rated a sentence",
-    "languages other than English, and texts unlike spoken opinions, such as news, law or irony, without a test first",
+    "languages other than English, and texts unlike such opinions, as news, law or irony, without a test first",
     "products, before the terms of the data are checked",
 )
 
@@ -105,7 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recipe = options.teacher_recipe or TEACHER
         source: dict[str, Any] = {"encoder": options.encoder, "layers": options.layers, "recipe": recipe}
         teachers = [em.train_text(output_dir=work / "teacher", **source, **common).path]
-    table = em.distill_text(teachers, recipe=options.recipe, output_dir=work / "table", **common)
+    if options.table:
+        table = load_run(options.table)
+    else:
+        table = em.distill_text(teachers, recipe=options.recipe, output_dir=work / "table", **common)
     calibrated = em.calibrate(table, output_dir=work / "calibrated", verbose=True, overwrite=True)
     exported = em.export(
         calibrated, target=TARGET, precision="int8", output_dir=work / "bundle", verbose=True, overwrite=True
@@ -123,6 +127,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--encoder", help="encoder to train a teacher from: a folder, or a name on the hub")
     parser.add_argument("--layers", type=int, help="number of first layers of the encoder to keep (default: all)")
     parser.add_argument("--teacher", action="append", default=[], help="run of a teacher; repeat it for several")
+    parser.add_argument("--table", type=Path, help="run that --teacher was distilled into before, to export it again")
     parser.add_argument("--teacher-recipe", help="TOML file with settings of the teacher (default: TEACHER here)")
     parser.add_argument("--recipe", help="TOML file with settings of the table")
     parser.add_argument("--seed", type=int, default=0)
@@ -135,6 +140,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if bool(options.encoder) == bool(options.teacher):
         parser.error("pass either --encoder or --teacher")
+    if options.table and not options.teacher:
+        parser.error("--table needs its --teacher")
     return options
 
 
