@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import edge_msa as em
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.machine import describe_machine
-from edge_msa.data.dataset import Dataset
 from edge_msa.deployment.request import make_export_request
 from edge_msa.deployment.student import load_deployable_student
 from edge_msa.evaluation.evaluate import Source, evaluate
@@ -38,6 +38,7 @@ from edge_msa_export.bundle.repack import repack_bundle
 from edge_msa_export.parity.cases import build_golden_arrays
 from edge_msa_export.profiles import find_profile
 from edge_msa_export.request import GoldenSample
+from edge_msa_export.text import TextTable, quantize_rows
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import bench_sessions
 from edge_msa_runtime.bundle.hashing import file_sha256
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     tested = [test(exported.path, calibrated, file, title) for file, title in zip(files, CORPORA, strict=True)]
     card = describe_model(exported.path, teachers, tested, options)
-    publish(options.name, exported.path, golden_arrays(calibrated), card, options.package)
+    publish(options.name, exported.path, calibrated, card, options.package)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -165,17 +166,22 @@ def test(bundle: Path, run: Run, file: str, title: str) -> Tested:
     return Tested(title, len(labels), len(set(groups)), describe_unit(unit), metrics, baseline)
 
 
-def golden_arrays(run: Run) -> dict[str, Any]:
-    """Return the golden vectors of a sentence that is not from the corpus."""
-    dataset: Dataset = open_dataset_for_run(run, None, None)
-    student = load_deployable_student(run, dataset)
-    text_input = load_text_input(run)
-    ids = torch.from_numpy(text_input.tokenizer.ids([SENTENCE])[0])[None]
-    with torch.no_grad():
-        frames = text_input.text_encoder(ids, torch.ones(ids.shape, dtype=torch.bool))[0].numpy()
+def golden_arrays(run: Run) -> tuple[dict[str, Any], float]:
+    """Return the golden vectors of a sentence that is not from the corpus, and what the int8 rows change of them."""
+    student = load_deployable_student(run, open_dataset_for_run(run, None, None))
+    table = student.text
+    if not isinstance(table, TextTable):
+        raise TypeError(f"The run must have an embedding table, got {type(table).__name__}. Pass a table.")
+    (ids,) = load_text_input(run).tokenizer.ids([SENTENCE])
+    rows, scales = quantize_rows(table.rows)
     request = make_export_request(student, find_profile(TARGET), "golden")
-    sample = GoldenSample(Subset.L, {"language": np.asarray(frames, np.float32)}, SENTENCE)
-    return dict(build_golden_arrays(student.network, dataclasses.replace(request, golden_samples=[sample])))
+
+    def predict(frames: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        sample = GoldenSample(Subset.L, {"language": frames}, SENTENCE)
+        return build_golden_arrays(student.network, dataclasses.replace(request, golden_samples=[sample]))
+
+    exact, on_device = predict(table.rows[ids]), predict(rows[ids].astype(np.float32) * scales[ids, None])
+    return exact, float(np.abs(exact["l/prediction"] - on_device["l/prediction"]).max())
 
 
 def describe_model(
@@ -279,12 +285,12 @@ def _format_tested(tested: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def publish(name: str, bundle: Path, golden: Mapping[str, Any], card: dict[str, Any], package: Path) -> None:
+def publish(name: str, bundle: Path, run: Run, card: dict[str, Any], package: Path) -> None:
     """Write the bundle into the package, and its entry in the index."""
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file() and path.suffix != ".whl")
-    folder = repack_bundle(
-        bundle, package / name, name=name, license_text=LICENSE, card=format_card(name, card, size), golden=golden
-    )
+    golden, parity = golden_arrays(run)
+    statements: dict[str, Any] = {"name": name, "license_text": LICENSE, "card": format_card(name, card, size)}
+    folder = repack_bundle(bundle, package / name, golden=golden, text_parity=parity, **statements)
     path = package / INDEX_NAME
     models = json.loads(path.read_text(encoding="utf-8"))["models"] if path.exists() else {}
     models[name] = {

@@ -178,7 +178,7 @@ def get_pretrained(
                 f"Nobody vouches for {found.repository}: the index does not have it, and --sha256 was not passed. Use "
                 "bundles of people you trust."
             )
-    print_output(f"bundle {origin}", output, next_step(f"edge-msa inspect {output}"))
+    print_output(f"bundle {origin}", output, next_step(f"edge-msa-run info {output}"))
     return ExportedBundle.of(output)
 
 

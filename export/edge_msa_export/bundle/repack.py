@@ -21,7 +21,14 @@ _LOCAL = ("request",)
 
 
 def repack_bundle(
-    source: Path, output_dir: Path, *, name: str, license_text: str, card: str, golden: Mapping[str, Any]
+    source: Path,
+    output_dir: Path,
+    *,
+    name: str,
+    license_text: str,
+    card: str,
+    golden: Mapping[str, Any],
+    text_parity: float = 0.0,
 ) -> Path:
     """Write a copy of a bundle without the wheel of the runtime and without paths of this machine.
 
@@ -32,6 +39,7 @@ def repack_bundle(
         license_text: license of the copy, which `edge-msa-run info` shows.
         card: model card in Markdown; it becomes `README.md`.
         golden: arrays of the golden vectors. Those of `export` contain a sample of the validation split.
+        text_parity: how much the int8 rows of an embedding table change a prediction of `golden`.
 
     Returns:
         `output_dir`.
@@ -43,6 +51,9 @@ def repack_bundle(
     """
     bundle = open_bundle(source)
     manifest = bundle.manifest
+    language = manifest.language
+    if language is not None:
+        language = dataclasses.replace(language, parity=max(language.parity, text_parity))
     provenance = {key: value for key, value in manifest.provenance.items() if key not in _LOCAL}
     with atomic_folder(output_dir, is_bundle) as folder:
         for file in manifest.files:
@@ -51,7 +62,6 @@ def repack_bundle(
                 shutil.copyfile(source / file, folder / file)
         np.savez_compressed(folder / GOLDEN_NAME, **golden)
         (folder / CARD_NAME).write_text(card, encoding="utf-8", newline="\n")
-        write_manifest(
-            folder, dataclasses.replace(manifest, name=name, license=license_text, provenance=provenance, files={})
-        )
+        changes: dict[str, Any] = {"name": name, "license": license_text, "language": language, "files": {}}
+        write_manifest(folder, dataclasses.replace(manifest, provenance=provenance, **changes))
     return output_dir

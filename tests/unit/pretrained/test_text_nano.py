@@ -38,9 +38,9 @@ def test_the_package_has_the_version_of_the_runtime_and_imports_nothing() -> Non
     assert f"edge_msa_pretrained-{__version__}-py3" in (PROJECT / "README.md").read_text()
 
 
-def test_the_bundle_reproduces_its_golden_prediction_at_int8() -> None:
-    with load(pretrained_bundle("text-nano"), "onnxruntime") as session:
-        assert session.precision == "int8"
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_the_bundle_reproduces_its_golden_predictions(precision: str) -> None:
+    with load(pretrained_bundle("text-nano"), "onnxruntime", precision=precision) as session:
         verify_bundle(session).raise_if_failed()
 
 

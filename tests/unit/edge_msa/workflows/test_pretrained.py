@@ -86,7 +86,7 @@ def test_the_card_states_accuracy_terms_and_what_the_model_is_not_for(
 def test_a_bundle_of_the_package_is_copied(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["pretrained", "get", "toy"]) == 0
     assert files_of(Path("toy")) == files_of(package / "toy")
-    assert capsys.readouterr().out.splitlines()[-1] == "next: edge-msa inspect toy"
+    assert capsys.readouterr().out.splitlines()[-1] == "next: edge-msa-run info toy"
     assert run(["pretrained", "get", "toy"]) == 2
     assert "toy exists. Pass --overwrite" in capsys.readouterr().err
     assert run(["pretrained", "get", "toy", "--overwrite"]) == 0
