@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.documents import all_blocks
+from tests.locations import REPOSITORY
 
 if TYPE_CHECKING:
     from tests.integration.conftest import PipelineRun
@@ -49,7 +50,7 @@ def test_the_python_code_of_a_page_runs(page: str, files: Files, tmp_path: Path,
     for block in blocks:
         if block.title:
             (tmp_path / block.title).write_text(block.text, encoding="utf-8")
-    variables = {**environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    variables = {**environment, "PYTHONPATH": os.pathsep.join([*sys.path, str(REPOSITORY / "pretrained")])}
     for block in blocks:
         if not block.marker:
             script = block.title or "block.py"
