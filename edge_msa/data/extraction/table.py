@@ -26,16 +26,19 @@ from edge_msa_runtime.inputs.frames import RawSplit
 from edge_msa_runtime.inputs.media import is_media
 from edge_msa_runtime.inputs.sample_ids import parse_position, position_from_id
 from edge_msa_runtime.inputs.split_names import find_split
-from edge_msa_runtime.inputs.tables import LINE, Row, Table, load_table, parse_number
+from edge_msa_runtime.inputs.tables import LINE, Row, Table, check_spelling, load_table, parse_number
 from edge_msa_runtime.inputs.transcripts import CLIP, SCORE, SPLIT, START, TEXT, VIDEO
-from edge_msa_runtime.wording import format_count
+from edge_msa_runtime.wording import format_count, format_part
 
 FILE = ("file",)
 END = ("end", "end_time")
 SPEAKER = ("speaker", "speaker_id")
 POSITION = ("position", *CLIP)
+_COLUMNS = (FILE, ("video", "video_id"), CLIP, START, END, SCORE, TEXT, SPEAKER, ("split", "mode"), POSITION)
 _SHOWN_ERRORS = 8
 _SHOWN_FILES = 5
+_IGNORED = ("label_t", "label_a", "label_v", "annotation", "id")
+"""Columns of the tables of MMSA's corpora that are not used."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,10 @@ def read_labels(path: Path, folder: Path, options: LoadOptions, *, ignored: Iter
     """
     table = load_table(path, (*FILE, *VIDEO), "label")
     errors = ErrorList(path)
+    emotions = (
+        [(name,) for name in options.task.labels] if options.task is not None and not options.task.is_score else []
+    )
+    check_spelling(table.columns, (*_COLUMNS, *emotions), path)
     files = list_media(folder)
     resolver = FileResolver(table, folder, files, path)
     names = _label_columns(table, options.task, path)
@@ -151,13 +158,17 @@ def read_labels(path: Path, folder: Path, options: LoadOptions, *, ignored: Iter
             errors.add(segment.line, f"{segment.id} is in line {first} already")
         segments.append(segment)
     errors.check()
-    notes: list[str] = []
+    notes = _describe_columns(table, [*names, *(name for group in _COLUMNS for name in group)], path)
     labels = np.array([segment.label for segment in segments], np.float64) if names else None
     task = _find_task(options, path, labels, notes)
     if labels is not None and options.labels:
         for segment in segments:
             _check_label(segment, task, options, errors)
         errors.check()
+        notes += _describe_unlabeled(segments, names, path)
+    elif options.labels:
+        wanted = options.task.labels if options.task is not None and not options.task.is_score else SCORE[:1]
+        notes.append(f"no segment has a label, because {path.name} has no column {', '.join(map(repr, wanted))}")
     named = {segment.file for segment in segments}
     other = {os.path.relpath(item, folder).replace(os.sep, "/") for item in (path, *ignored)}
     unnamed = tuple(name for name in files if name not in named and name not in other)
@@ -325,6 +336,28 @@ def _read_segment(
         split=split,
         position=position,
     )
+
+
+def _describe_columns(table: Table, known: Sequence[str], path: Path) -> list[str]:
+    """Return a note about the columns that are not used."""
+    other = [name for name in table.columns if name and name not in known and name not in _IGNORED]
+    if not other:
+        return []
+    are = "column is" if len(other) == 1 else "columns are"
+    rest = f" and {len(other) - _SHOWN_FILES} more" if len(other) > _SHOWN_FILES else ""
+    return [f"{len(other)} {are} not used in {path.name}: {', '.join(other[:_SHOWN_FILES])}{rest}"]
+
+
+def _describe_unlabeled(segments: Sequence[Segment], names: Sequence[str], path: Path) -> list[str]:
+    """Return a note about the segments without a label."""
+    found = [segment for segment in segments if any(math.isnan(value) for value in segment.label)]
+    if not found:
+        return []
+    columns = f"the column{'s' * (len(names) > 1)} {', '.join(map(repr, names))} of {path.name}"
+    if len(found) == len(segments):
+        return [f"no segment has a label: {columns} {'is' if len(names) == 1 else 'are'} empty or nan"]
+    first = f"{'it is' if len(found) == 1 else 'the first is'} {found[0].id} in line {found[0].line}"
+    return [f"{format_part(len(found), len(segments), 'segment', 'has', 'have')} no label: {first}"]
 
 
 def _find_task(options: LoadOptions, path: Path, labels: Any, notes: list[str]) -> Task:

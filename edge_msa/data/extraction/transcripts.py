@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_msa.data.extraction.table import (
+    END,
     FILE,
     ErrorList,
     FileResolver,
@@ -21,9 +22,9 @@ from edge_msa.data.extraction.table import (
     read_times,
 )
 from edge_msa.errors import DataError
-from edge_msa_runtime.inputs.tables import LINE, load_table
+from edge_msa_runtime.inputs.tables import LINE, check_spelling, load_table
 from edge_msa_runtime.inputs.transcripts import START, TEXT, VIDEO
-from edge_msa_runtime.wording import format_count
+from edge_msa_runtime.wording import format_count, format_part
 
 
 class Piece(NamedTuple):
@@ -43,7 +44,7 @@ class Piece(NamedTuple):
 
 
 def add_transcripts(table: LabelTable, path: Path, folder: Path) -> LabelTable:
-    """Return a table of labels with the words of a table of transcripts. Words in the table of labels win.
+    """Return a table of labels with the words of a table of transcripts. Segments without any keep their own words.
 
     Args:
         table: The table of labels.
@@ -73,6 +74,10 @@ def add_transcripts(table: LabelTable, path: Path, folder: Path) -> LabelTable:
         lines = format_count(total, "line")
         notes = [f"{other} of {lines} of {path.name} {are} for files that the table of labels does not name"]
     segments = tuple(_with_text(item, pieces.get(item.file, ())) for item in table.segments)
+    used = [new for old, new in zip(table.segments, segments, strict=True) if old.text and old.text != new.text]
+    if used:
+        count = format_part(len(used), len(segments), "segment", "has", "have")
+        notes.append(f"{count} other words in {path.name} than in the column `text`, which are not used: {_list(used)}")
     return replace(table, segments=segments, notes=(*table.notes, *notes))
 
 
@@ -82,6 +87,7 @@ def _read_pieces(path: Path, folder: Path, used: set[str]) -> tuple[dict[str, li
     text_column = table.find(TEXT)
     if text_column is None:
         raise DataError(f"{path} must have a column 'text' with the words, got {', '.join(table.columns[:8])}.")
+    check_spelling(table.columns, (START, END), path)
     resolver, errors = FileResolver(table, folder, list_media(folder), path), ErrorList(path)
     start_column = table.find(START)
     pieces: dict[str, list[Piece]] = {}
@@ -105,4 +111,9 @@ def _read_pieces(path: Path, folder: Path, used: set[str]) -> tuple[dict[str, li
 
 def _with_text(segment: Segment, pieces: Sequence[Piece]) -> Segment:
     words = " ".join(piece.text for piece in pieces if piece.text and piece.is_in(segment))
-    return segment if segment.text or not words else replace(segment, text=words)
+    return replace(segment, text=words) if words else segment
+
+
+def _list(segments: Sequence[Segment]) -> str:
+    rest = f" and {len(segments) - 1} more" if len(segments) > 1 else ""
+    return f"{segments[0].id}{rest}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import difflib
 import gzip
 import io
 import re
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 LINE = "\0line"
 """Key under which a row stores the number of its last line. No column can have this name."""
 _MAX_CELL = 1 << 24
+_SIMILAR = 0.8
+"""Similarity of two names, from 0 to 1, from which on one of them is probably misspelt."""
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _NONE = "\x1f"  # a delimiter for files with one column; cannot be in text
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
@@ -100,6 +103,27 @@ def load_table(path: Path, needed: Sequence[str], kind: str) -> Table:
 def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
     """Return the first of several names that is a column; None if none is."""
     return next((name for name in names if name in columns), None)
+
+
+def check_spelling(columns: Sequence[str], known: Sequence[Sequence[str]], path: Path) -> None:
+    """Check that no column has almost the name of one that the table lacks: it would be ignored.
+
+    Args:
+        columns: the columns of the table.
+        known: the names of each column that is used if it is there. Only the first name of each is compared.
+        path: the table, for the message.
+
+    Raises:
+        DataError: a name is probably misspelt.
+    """
+    absent = [names[0] for names in known if find_column(columns, names) is None]
+    used = {name for names in known for name in names}
+    for column in columns:
+        close = [] if column in used else difflib.get_close_matches(column, absent, n=1, cutoff=_SIMILAR)
+        if close:
+            raise DataError(
+                f"{path} has a column {column!r}, which is not used. Did you mean {close[0]!r}? Rename or remove it."
+            )
 
 
 def parse_number(cell: str, *, decimal_comma: bool) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Sequence
 
 from edge_msa_runtime.errors import DataError
 from edge_msa_runtime.inputs.split_names import SPLITS, find_split, find_splits, ignored_split_note
-from edge_msa_runtime.inputs.tables import LINE, find_column, load_table
+from edge_msa_runtime.inputs.tables import LINE, check_spelling, find_column, load_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,7 @@ def parse_transcripts(path: Path) -> tuple[dict[SplitName, Transcripts], list[st
         DataError: The file is not a table of transcripts. The message names the delimiter, the columns or the line.
     """
     table = load_table(path, TEXT, "transcript")
+    check_spelling(table.columns, (SCORE, ("split", "mode"), VIDEO, CLIP, START), path)
     rows, split_column = table.rows, table.find(SPLIT)
     keys = [row[split_column].strip() if split_column else "" for row in rows]
     names = find_splits(dict.fromkeys(key.lower() for key in keys if key), path)

@@ -110,6 +110,9 @@ def test_more_errors_are_reported_by_their_lines(folder: Path) -> None:
         ("file,label\na.mp4,7\n", r"line 2: The label of sample 'a\.mp4' in train must be within -3\.0 to 3\.0"),
         ("file,label\na.mp4,inf\n", r"line 2: .* must be a finite number"),
         ("file,label\n", "must have at least one label, got only the header"),
+        ("file,lable\na.mp4,1\n", r"has a column 'lable', which is not used\. Did you mean 'label'\? Rename or remove"),
+        ("file,labels,spilt\na.mp4,1,train\n", "has a column 'labels', which is not used"),
+        ("file,label,spilt\na.mp4,1,train\n", r"Did you mean 'split'\?"),
     ],
 )
 def test_a_wrong_table_is_refused(folder: Path, content: str, message: str) -> None:
@@ -129,6 +132,18 @@ def test_labels_may_be_missing(folder: Path) -> None:
         table = read(folder, content, LoadOptions())
         assert table.task == NO_TASK
         assert not table.is_labeled
+
+
+def test_what_is_ignored_or_has_no_label_is_said(folder: Path) -> None:
+    table = read(folder, "file,label,Age,model,label_T\na.mp4,nan,3,x,1\nb.mp4,1,4,y,1\n")
+    assert table.notes == (
+        "2 columns are not used in labels.csv: age, model",
+        "1 of 2 segments has no label: it is a.mp4 in line 2",
+    )
+    assert read(folder, "file,label\na.mp4,\n").notes == (
+        "no segment has a label: the column 'label' of labels.csv is empty or nan",
+    )
+    assert read(folder, "file\na.mp4\n").notes == ("no segment has a label, because labels.csv has no column 'label'",)
 
 
 def test_emotions_have_a_column_each(folder: Path) -> None:

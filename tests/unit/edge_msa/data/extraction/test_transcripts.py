@@ -7,6 +7,7 @@ import pytest
 from edge_msa.data.extraction.table import read_labels
 from edge_msa.data.extraction.transcripts import add_transcripts
 from edge_msa.data.options import LoadOptions
+from edge_msa.data.tasks import MOSI
 from edge_msa.errors import DataError
 
 
@@ -38,11 +39,15 @@ def test_segments_get_the_pieces_whose_middle_is_inside(folder: Path) -> None:
     assert texts(folder, labels, pieces) == ["this is", "so good"]
 
 
-def test_words_in_the_table_of_labels_win(folder: Path) -> None:
-    assert texts(folder, "file,text\na.mp4,mine\nb.mp4,\n", "file,text\na.mp4,other\nb.mp4,other\n") == [
-        "mine",
-        "other",
-    ]
+def test_the_words_of_transcripts_replace_those_of_the_table_of_labels(folder: Path) -> None:
+    (folder.parent / "labels.csv").write_text("file,text\na.mp4,mine\nb.mp4,kept\n")
+    (folder.parent / "words.csv").write_text("file,text\na.mp4,other\nb.mp4,\n")
+    table = add_transcripts(
+        read_labels(folder.parent / "labels.csv", folder, LoadOptions(MOSI)), folder.parent / "words.csv", folder
+    )
+    assert [item.text for item in table.segments] == ["other", "kept"]
+    note = "1 of 2 segments has other words in words.csv than in the column `text`, which are not used: a.mp4"
+    assert table.notes[-1] == note
 
 
 def test_parts_of_a_file_need_times(folder: Path) -> None:
@@ -55,13 +60,14 @@ def test_lines_of_other_files_are_counted(folder: Path) -> None:
     (folder.parent / "words.csv").write_text("file,text\na.mp4,yes\nb.mp4,no\nc.mp4,no\n")
     table = read_labels(folder.parent / "labels.csv", folder, LoadOptions())
     table = add_transcripts(table, folder.parent / "words.csv", folder)
-    assert table.notes == ("2 of 3 lines of words.csv are for files that the table of labels does not name",)
+    assert table.notes[-1:] == ("2 of 3 lines of words.csv are for files that the table of labels does not name",)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("file,words\na.mp4,hi\n", "must have a column 'text'"),
+        ("file,strat,end,text\na.mp4,0,1,hi\n", "has a column 'strat', which is not used. Did you mean 'start'?"),
         ("file,start,end,text\na.mp4,2,1,hi\n", r"words\.csv, line 2: end must be after start"),
     ],
 )
