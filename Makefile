@@ -53,6 +53,7 @@ demo-media: $(MODELS) ## from raw video to a prediction over time: clips are mad
 	edge-msa export calibrated --target laptop-x86 --output-dir bundle; \
 	edge-msa evaluate bundle --data clips.npz; \
 	edge-msa-run watch talk.mp4 --bundle bundle --transcript talk.srt --face-model $(FACE_MODEL) --page timeline.html
+	@echo 'Open $(MEDIA)/timeline.html in a browser.'
 
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 

@@ -16,7 +16,7 @@ from edge_msa.result_tables import Row, Table
 from edge_msa.text_tables import ABSENT, text_table
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
 from edge_msa_runtime.modalities import MODALITIES
-from edge_msa_runtime.wording import merge_split_notes
+from edge_msa_runtime.wording import format_count, merge_split_notes
 
 # The note of `assemble` about replaced values.
 _REPLACED = re.compile(
@@ -224,9 +224,12 @@ def _histogram(labels: FloatArray, task: Task, edges: FloatArray) -> dict[str, i
 
 def format_inspection(inspection: Inspection) -> str:
     """Return the statistics as text, with one table per split."""
+    texts = sum(split.texts for split in inspection.splits.values())
+    only_texts = f"language ({format_count(texts, 'sample')} with texts)" if texts else "language"
+    absent = [only_texts if name == "language" else name for name in inspection.absent]
     lines = [
         f"{inspection.name}   task {inspection.task}   sha256 {inspection.digest[:12]}",
-        f"absent modalities: {', '.join(inspection.absent) or 'none'}",
+        f"modalities without frames: {', '.join(absent) or 'none'}",
         f"NaN and inf: {', '.join(f'{n} in {where}' for where, n in inspection.non_finite.items()) or 'none'}",
     ]
     if inspection.features:
@@ -234,7 +237,10 @@ def format_inspection(inspection: Inspection) -> str:
         lines += [f"  {modality:<10}{source.describe()}" for modality, source in inspection.features.items()]
     for name, split in inspection.splits.items():
         texts = f", {split.texts} with text" if split.texts else ""
-        lines += ["", f"{name}: {split.samples} samples from {split.groups} videos{texts}"]
+        lines += [
+            "",
+            f"{name}: {format_count(split.samples, 'sample')} from {format_count(split.groups, 'video')}{texts}",
+        ]
         lines += ["", _modality_table(split), ""]
         lines.append("labels: " + ", ".join(f"{label}: {count}" for label, count in split.labels.items()))
     notes = [note for note in inspection.notes if not _REPLACED.fullmatch(note) and not is_printed(note)]

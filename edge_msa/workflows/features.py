@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -157,8 +158,9 @@ class Extraction(Table):
 
     def _summary(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self._splits().items())
-        modalities = ", ".join(f"{name} {count}" for name, count in self.counts.items())
-        return f"{format_count(len(self.segments), 'sample')}: {splits}; with {modalities}"
+        frames = ", ".join(f"{name} {count}" for name, count in self.counts.items() if name != "language")
+        with_frames = f"; with texts {self.counts['language']}; with frames of {frames}"
+        return f"{format_count(len(self.segments), 'sample')}: {splits}{with_frames}"
 
     def _splits(self) -> dict[str, int]:
         names = [str(row["split"]) for row in self.segments]
@@ -362,6 +364,8 @@ def _read_table(
     """
     if not path.is_file():
         raise UsageError(f"--labels must be a table (CSV), got {path}, which does not exist.")
+    if transcripts is not None and not transcripts.is_file():
+        raise UsageError(f"--transcripts must be a table (CSV), got {transcripts}, which does not exist.")
     table = read_labels(path, folder, options, ignored=[] if transcripts is None else [transcripts])
     if transcripts is not None:
         table = add_transcripts(table, transcripts, folder)
@@ -480,7 +484,13 @@ class _Run:
         notes = list(self._table.notes)
         total = len(self._table.segments)
         if left_out := total - len(samples):
-            notes.append(f"{format_part(left_out, total, 'segment', 'is', 'are')} left out: the files are not usable")
+            used = collections.Counter(segment.split for segment, _ in samples)
+            drawn = collections.Counter(segment.split for segment in self._table.segments)
+            splits = ", ".join(f"{name} {count - used[name]}" for name, count in drawn.items() if count > used[name])
+            part = format_part(left_out, total, "segment", "is", "are")
+            notes.append(f"{part} left out ({splits}): the files are not usable")
+            empty = [name for name in drawn if not used[name]]
+            notes += [f"the split {name} is empty: none of its files is usable. Move segments to it" for name in empty]
         if truncated := sum(TRUNCATED in result.facts for _, result in samples):
             limit = f"{self.recipe.settings.max_seconds:g} s"
             notes.append(f"{format_part(truncated, total, 'segment', 'is', 'are')} longer than {limit} and end there")

@@ -124,7 +124,7 @@ FACTS = {
     NO_PICTURES: "without pictures",
     NO_FACE: "without a face",
     TRUNCATED: "longer than --max-seconds, of which the rest is not used",
-    SHORT: "that end after their file",
+    SHORT: "whose end is after that of the file",
 }
 """What can be special about a segment, with words that follow `samples`."""
 

@@ -21,7 +21,7 @@ from edge_msa.data.dataset import SPLITS, SplitName
 from edge_msa.data.labels import convert_labels, implied_task, resolve_task
 from edge_msa.data.options import LoadOptions
 from edge_msa.data.tasks import Task
-from edge_msa.errors import DataError, UsageError
+from edge_msa.errors import DataError, UnstatedTaskError, UsageError
 from edge_msa_runtime.inputs.frames import RawSplit
 from edge_msa_runtime.inputs.media import is_media
 from edge_msa_runtime.inputs.sample_ids import parse_position, position_from_id
@@ -35,6 +35,10 @@ END = ("end", "end_time")
 SPEAKER = ("speaker", "speaker_id")
 POSITION = ("position", *CLIP)
 _COLUMNS = (FILE, ("video", "video_id"), CLIP, START, END, SCORE, TEXT, SPEAKER, ("split", "mode"), POSITION)
+_MOSI_LIMIT = 3.75
+"""Scores beyond this do not fit the task mosi."""
+_SIMILAR = 0.75
+"""Similarity of the names of two files, without their suffixes, from which on one of them is suggested."""
 _SHOWN_ERRORS = 8
 _SHOWN_FILES = 5
 _IGNORED = ("label_t", "label_a", "label_v", "annotation", "id")
@@ -160,7 +164,10 @@ def read_labels(path: Path, folder: Path, options: LoadOptions, *, ignored: Iter
     errors.check()
     notes = _describe_columns(table, [*names, *(name for group in _COLUMNS for name in group)], path)
     labels = np.array([segment.label for segment in segments], np.float64) if names else None
-    task = _find_task(options, path, labels, notes)
+    try:
+        task = _find_task(options, path, labels, notes)
+    except UnstatedTaskError as error:
+        raise UnstatedTaskError(f"{error}{_describe_beyond(segments)}", unlabeled=error.unlabeled) from None
     if labels is not None and options.labels:
         for segment in segments:
             _check_label(segment, task, options, errors)
@@ -245,8 +252,9 @@ class FileResolver:
             return "", f"the file must be inside {self._folder}, got {name!r}"
         name = str(pure)
         if not (self._folder / name).is_file():
-            close = get_close_matches(name, self._files, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
+            by_stem = {str(PurePosixPath(item).with_suffix("")).lower(): item for item in self._files}
+            close = get_close_matches(str(PurePosixPath(name).with_suffix("")).lower(), by_stem, n=1, cutoff=_SIMILAR)
+            hint = f" (did you mean {by_stem[close[0]]}?)" if close else ""
             return "", f"{self._folder / name} does not exist{hint}"
         return name, ""
 
@@ -346,6 +354,14 @@ def _describe_columns(table: Table, known: Sequence[str], path: Path) -> list[st
     are = "column is" if len(other) == 1 else "columns are"
     rest = f" and {len(other) - _SHOWN_FILES} more" if len(other) > _SHOWN_FILES else ""
     return [f"{len(other)} {are} not used in {path.name}: {', '.join(other[:_SHOWN_FILES])}{rest}"]
+
+
+def _describe_beyond(segments: Sequence[Segment]) -> str:
+    """Return a sentence about the first score that is far outside the scale of the task mosi, or nothing."""
+    for segment in segments:
+        if len(segment.label) == 1 and abs(segment.label[0]) > _MOSI_LIMIT:
+            return f" The first score beyond -3 to 3 is {segment.label[0]:g} in line {segment.line}."
+    return ""
 
 
 def _describe_unlabeled(segments: Sequence[Segment], names: Sequence[str], path: Path) -> list[str]:

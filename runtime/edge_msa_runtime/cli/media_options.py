@@ -165,7 +165,8 @@ def write_media_page(
     """Write the page of a recording."""
     from edge_msa_runtime.live.page import write_page
 
-    subtitle = f"bundle {header['bundle']}, {header['backend']} {header['precision']}"
+    named = "" if "bundle" in header["bundle"] else "bundle "
+    subtitle = f"{named}{header['bundle']}, {header['backend']} {header['precision']}"
     fields = {**header, "title": title, "subtitle": subtitle, "seconds": seconds, "notes": notes}
     write_page(path, history, fields, () if thumbnails is None else thumbnails.items)
 

@@ -220,7 +220,7 @@ class MediaFile:
         if self._reached < expected - max(_CUT_OFF[0], _CUT_OFF[1] * expected):
             self._note(
                 f"ends after {self._reached + self._start:.1f} of {self.duration:.1f} s: "
-                "cut off, as by an interrupted download, or damaged"
+                "cut off, as by an interrupted download, or damaged. The part before is used"
             )
 
     def _decoded(self, index: int, name: str) -> Iterator[tuple[float | None, Any, Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
+from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
     from edge_msa_runtime.replay.items import WordChunk
@@ -130,7 +131,11 @@ class LiveView(Observer):
         events = [Text(f"{elapsed:10.1f} s  {event.message}", "dim") for elapsed, event in recent]
         overdue = f", {status.overdue} left out to keep real time" if status.overdue else ""
         errors = f", {status.errors} errors of the input" if status.errors else ""
-        foot = Text(f"{status.predictions} predictions{overdue}, {status.finals} utterances{errors}")
+        predictions, utterances = (
+            format_count(status.predictions, "prediction"),
+            format_count(status.finals, "utterance"),
+        )
+        foot = Text(f"{predictions}{overdue}, {utterances}{errors}")
         words = [Text(f"words  {' '.join(self._words)}")] if self._words else []
         lines = [self._headline(made), *words, Text(self._latency()), Text(), self._table(made), Text(), *events, foot]
         return Panel(Group(*lines), title=Text(self._title), title_align="left", expand=False)
@@ -202,10 +207,10 @@ def draw_bar(made: MadePrediction, scale: tuple[float, float]) -> str:
 def format_summary(summary: Mapping[str, Any]) -> list[str]:
     """Return the result of a replay for people: `Status.to_json`, with the `faults` of a scenario if there are any."""
     subsets = ", ".join(f"{name} {count}" for name, count in summary["subsets"].items())
-    predictions = f"{summary['predictions']} predictions" + (f" ({subsets})" if subsets else "")
+    predictions = format_count(summary["predictions"], "prediction") + (f" ({subsets})" if subsets else "")
     times = f"{summary['seconds']:.1f} s of stream time in {summary['wall_seconds']:.1f} s"
     overdue = f", {summary['overdue']} left out to keep real time" if summary["overdue"] else ""
-    lines = [f"{times}: {predictions}{overdue}, {summary['utterances']} utterances"]
+    lines = [f"{times}: {predictions}{overdue}, {format_count(summary['utterances'], 'utterance')}"]
     for name in ("latency", "delay"):
         values = summary[f"{name}_ms"]
         if values["p50"] is not None:

@@ -203,6 +203,8 @@ def _check_folder(folder: Path) -> None:
 
 def _find_cached(package: Any, name: str) -> Path:
     """Return the folder of a model in the cache of the Hugging Face Hub."""
+    if name[0] in "/.~\\" or name.count("/") > 1:  # names of the Hub are NAME or OWNER/NAME
+        raise UsageError(f"There is no folder {name}. Pass whisper:FOLDER with a Whisper model for CTranslate2.")
     command = f"python -c \"import faster_whisper; faster_whisper.download_model('{name}')\""
     try:
         return Path(package.download_model(name, local_files_only=True))

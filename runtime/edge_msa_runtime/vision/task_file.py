@@ -64,7 +64,11 @@ def read_task_file(path: Path) -> TaskFile:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(f"There is no face model {str(path)!r}. Download it with: {download_command(path)}") from None
+        raise UsageError(
+            f"There is no face model {str(path)!r}. Pass --face-model FILE, or leave out vision (`features extract "
+            f"--modalities audio`, `watch --no-vision`, `live --no-camera`), or download it with: "
+            f"{download_command(path)}"
+        ) from None
     except OSError as error:
         raise UsageError(f"Cannot read the face model {str(path)!r} ({error.strerror or error}).") from None
     if len(content) > _MAX_BYTES:

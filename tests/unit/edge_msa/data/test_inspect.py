@@ -55,7 +55,7 @@ def test_an_inspection_converts_to_json_and_text() -> None:
     text = format_inspection(result)
     for part in (
         "corpus",
-        "absent modalities: vision",
+        "modalities without frames: vision",
         "1 in train/audio/-inf",
         "4 x 4 x 2",
         "2       4    4",
@@ -84,4 +84,5 @@ def test_texts_are_counted() -> None:
     result = inspect_dataset(assemble("x", MOSI, {"test": raw}, digest="d"))
     assert result.splits["test"].texts == 1
     assert "test: 3 samples from 3 videos, 1 with text" in format_inspection(result)
+    assert "modalities without frames: language (1 sample with texts), audio, vision" in format_inspection(result)
     assert "with text" not in format_inspection(inspect_dataset(_dataset(MOSI, [0.0, 1.0])))

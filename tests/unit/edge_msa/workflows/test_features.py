@@ -180,7 +180,7 @@ def test_files_that_fail_are_listed_and_the_others_used(
     assert "line 6, 4.mp4: 4.mp4 is not audio or video. Choose another file." in err
     assert "line 9, 7.mp4: 7.mp4 cannot be processed (ValueError: deep inside)." in err
     assert "edge-msa: 2 of 12 segments are not in clips.npz. Replace their files" in err
-    assert "2 of 12 segments are left out" in " ".join(open_dataset("clips.npz").notes)
+    assert "2 of 12 segments are left out (" in " ".join(open_dataset("clips.npz").notes)
     write_media(Path("videos/4.mp4"))
     names = computed(monkeypatch)
     assert run(arguments) == 1
@@ -252,6 +252,15 @@ def test_a_dry_run_writes_nothing_and_says_what_would_run(capsys: pytest.Capture
     assert states() == ["resumes"]
 
 
+def test_a_split_without_a_usable_file_is_named() -> None:
+    Path("labels.csv").write_text("file,split\n0.mp4,train\n1.mp4,valid\n2.mp4,train\n")
+    Path("videos/1.mp4").write_text("no video")
+    extract(draw_splits=False)
+    notes = open_dataset("clips.npz", labels=False).notes
+    assert "1 of 3 segments is left out (valid 1): the files are not usable" in notes
+    assert "the split valid is empty: none of its files is usable. Move segments to it" in notes
+
+
 def test_nothing_usable_is_an_error() -> None:
     for clip in range(CLIPS):
         Path("videos", f"{clip}.mp4").write_text("no video")
@@ -282,6 +291,11 @@ def test_missing_words_are_recognized() -> None:
     extraction = extract(asr="whisper:fake", transcripts="words.csv", draw_splits=False)
     dataset = open_dataset("clips.npz", labels=False)
     assert dataset.splits["train"].texts == ("given", "2 seconds", "from the table")
+    assert str(extraction).splitlines()[0] == "3 samples: train 3; with texts 3; with frames of audio 3, vision 3"
+    with pytest.raises(
+        em.UsageError, match=r"transcripts must be a table \(CSV\), got nope\.csv, which does not exist"
+    ):
+        extract(transcripts="nope.csv", output="other.npz")
     assert [row["recognized"] for row in extraction.rows] == [False, True, False]
     assert "the words of 1 sample were recognized by whisper:fake" in dataset.notes
 

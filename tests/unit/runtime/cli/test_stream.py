@@ -94,7 +94,7 @@ def test_without_json_predictions_and_a_summary_are_printed(
     assert captured.err == ""
     assert lines[0].lstrip().startswith("0.50 s  av ")
     assert lines[1].endswith("end of utterance")
-    assert "2 predictions (av 2), 1 utterances" in lines[2]
+    assert "2 predictions (av 2), 1 utterance" in lines[2]
     assert lines[-1] == f"log: {log}. Draw it on a workstation with the toolkit: edge-msa report --stream {log}"
 
 

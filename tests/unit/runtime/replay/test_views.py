@@ -74,7 +74,7 @@ def test_the_live_view_shows_everything_and_leaves_nothing() -> None:
     text = plain.export_text()
     for part in ("bundle: scenario lossy", "+1.25 positive", "●", "from la", "100", "late", "[bold] are late", "3.0 s"):
         assert part in text
-    assert "1 predictions, 2 left out to keep real time, 0 utterances" in text
+    assert "1 prediction, 2 left out to keep real time, 0 utterances" in text
     assert output.getvalue().count("\x1b[?25h") == 1  # the cursor is back
 
 
@@ -88,7 +88,7 @@ def test_the_live_view_without_predictions() -> None:
 def test_the_summary_has_percentiles_and_counters() -> None:
     lines = format_summary(filled_status().to_json())
     assert lines[0].startswith("12.0 s of stream time in 0.")
-    assert "1 predictions (la 1), 0 utterances" in lines[0]
+    assert "1 prediction (la 1), 0 utterances" in lines[0]
     assert lines[1].split()[:3] == ["latency", "p50", "0.50"]
     assert "audio           100        90        10" in "\n".join(lines)
     faults = {"audio": {"sent": 10, "lost": 2, "bad": 1}, "vision": {"sent": 5}}

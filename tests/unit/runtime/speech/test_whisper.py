@@ -98,6 +98,9 @@ def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch, whisper_model:
 
 
 def test_a_wrong_name_or_language_and_a_damaged_model_get_one_line(whisper_model: Path, tmp_path: Path) -> None:
+    for folder in ("/nope", "./nope", "models/whisper/nope"):
+        with pytest.raises(UsageError, match=f"^There is no folder {folder}"):
+            open_recognizer(f"whisper:{folder}")
     with pytest.raises(UsageError, match=r"^tiny\.de is neither a folder nor a Whisper model\. Models: tiny\.en, tiny"):
         open_recognizer("whisper:tiny.de")
     with pytest.raises(UsageError, match="does not know the language 'de'"):

@@ -37,7 +37,9 @@ def test_a_missing_file_is_refused_with_the_command_that_downloads_it(tmp_path: 
     with pytest.raises(UsageError) as error:
         read_task_file(path)
     assert str(error.value) == (
-        f"There is no face model {str(path)!r}. Download it with: curl -fL --create-dirs -o {path} "
+        f"There is no face model {str(path)!r}. Pass --face-model FILE, or leave out vision (`features extract "
+        "--modalities audio`, `watch --no-vision`, `live --no-camera`), or download it with: "
+        f"curl -fL --create-dirs -o {path} "
         "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
     )
 

@@ -110,6 +110,7 @@ def test_more_errors_are_reported_by_their_lines(folder: Path) -> None:
         ("file,label\na.mp4,7\n", r"line 2: The label of sample 'a\.mp4' in train must be within -3\.0 to 3\.0"),
         ("file,label\na.mp4,inf\n", r"line 2: .* must be a finite number"),
         ("file,label\n", "must have at least one label, got only the header"),
+        ("file,label\nclip.mp3,1\n", r"line 2: .*clip\.mp3 does not exist\. Correct"),
         ("file,lable\na.mp4,1\n", r"has a column 'lable', which is not used\. Did you mean 'label'\? Rename or remove"),
         ("file,labels,spilt\na.mp4,1,train\n", "has a column 'labels', which is not used"),
         ("file,label,spilt\na.mp4,1,train\n", r"Did you mean 'split'\?"),
@@ -125,6 +126,12 @@ def test_the_task_is_stated_or_implied(folder: Path) -> None:
     assert read(folder, "file,label\na.mp4,-.2\nb.mp4,.3\n", LoadOptions(SIMS)).task == SIMS
     with pytest.raises(UnstatedTaskError, match="fits the task mosi, sims or regression"):
         read(folder, "file,label\na.mp4,-.2\nb.mp4,.3\n", LoadOptions())
+
+
+def test_the_first_score_outside_the_task_is_named(folder: Path) -> None:
+    message = r"fits the task regression\. .* The first score beyond -3 to 3 is 80 in line 3\."
+    with pytest.raises(UnstatedTaskError, match=message):
+        read(folder, "file,label\na.mp4,1\nb.mp4,80\n", LoadOptions())
 
 
 def test_labels_may_be_missing(folder: Path) -> None:
