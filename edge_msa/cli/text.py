@@ -11,7 +11,6 @@ from edge_msa.cli.options import (
     ENCODER_HELP,
     LAYERS_HELP,
     Device,
-    Encoder,
     EncoderLayers,
     Epochs,
     Json,
@@ -146,7 +145,25 @@ def text_distill(
 def text_sweep(
     transcripts: Transcripts,
     output_dir: ResultsDir,
-    encoder: Encoder,
+    encoder: Annotated[
+        list[str],
+        typer.Option(
+            "--encoder",
+            metavar="NAME",
+            help=f"{ENCODER_HELP} Repeat the option for teachers with different encoders.",
+        ),
+        INPUT,
+    ],
+    student_encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--student-encoder",
+            metavar="NAME",
+            help="Encoder that the smaller models start from, as --encoder of `edge-msa text distill`.",
+            show_default="that of the best teacher",
+        ),
+        INPUT,
+    ] = None,
     seeds: Seeds = 3,
     layers: Annotated[
         list[str] | None,
@@ -166,8 +183,8 @@ def text_sweep(
 ) -> None:
     r"""Train, distill, export and compare text models of several sizes.
 
-    Trains the whole encoder, distills it into smaller encoders and a static table, exports and measures each size, and
-    plots accuracy over latency on one page.
+    Trains the whole encoders, distills those that are best on validation into smaller encoders and a static table,
+    exports and measures each size, and plots accuracy over latency on one page.
 
     Example:
         edge-msa text sweep --transcripts mosi.csv --output-dir sizes \
@@ -180,6 +197,7 @@ def text_sweep(
         transcripts,
         encoder=encoder,
         output_dir=output_dir,
+        student_encoder=student_encoder,
         seeds=seeds,
         layers=layers or (3, 1),
         target=target,

@@ -23,7 +23,7 @@ from edge_msa.text_tables import ABSENT, format_kilobytes, format_number, text_t
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SCHEMA = 4
+SCHEMA = 5
 RECORD_NAME = "sweep.json"
 _METRICS = ("mae", "corr", "acc2_non0", "acc7")
 _NAME_COLUMNS = 3
@@ -58,7 +58,7 @@ class SweepPoint:
         variant: Name of the variant.
         title: Title of the variant.
         precision: Precision of the graphs.
-        precision_title: The precision for people, e.g. `int8: 5 of 9 layers, 80 % of MACs`.
+        precision_title: The precision for people, e.g. `int8: 5 of 9 layers`.
         backend: Backend that executed them.
         parameters: Number of parameters.
         size_bytes: Size of the files that the backend needs at this precision.
@@ -93,6 +93,8 @@ class TextSweep:
         target: Device profile of the bundles.
         points: Results.
         baselines: Metrics of constant predictions, by baseline.
+        teacher_bases: The encoders of the teachers from which the smaller encoders are distilled.
+        student_base: The encoder that the smaller models start from.
         machine: The machine that measured the latencies.
     """
 
@@ -102,6 +104,8 @@ class TextSweep:
     target: str
     points: tuple[SweepPoint, ...]
     baselines: Mapping[str, Metrics]
+    teacher_bases: tuple[str, ...]
+    student_base: str
     machine: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -121,7 +125,8 @@ class TextSweep:
         fields = {name: item for name, item in value.items() if name not in {"record", "schema"}}
         try:
             points = tuple(_parse_point(item) for item in fields.pop("points"))
-            return cls(points=points, seeds=tuple(fields.pop("seeds")), **fields)
+            bases = tuple(fields.pop("teacher_bases"))
+            return cls(points=points, seeds=tuple(fields.pop("seeds")), teacher_bases=bases, **fields)
         except (KeyError, TypeError) as error:
             raise EdgeMsaError(f"The sweep record is not valid ({error}). Run the sweep again.") from None
 
@@ -226,6 +231,10 @@ def _notes(sweep: TextSweep) -> list[str]:
         f"Accuracy: test split of {sweep.dataset}, {sweep.samples} samples, predicted from raw text by bundles for "
         f"{sweep.target}. Mean and standard deviation over seeds {seeds}; epochs are selected on validation."
     )
+    smaller = (
+        f"Smaller models: distilled from teachers with {' and '.join(sweep.teacher_bases)}. They start from "
+        f"{sweep.student_base}. The teachers of each are selected on validation."
+    )
     latency = (
         f"Latency: from raw text to prediction including tokenization, one thread, an utterance of {tokens} tokens. "
         "Measurements of all text models are interleaved."
@@ -234,6 +243,7 @@ def _notes(sweep: TextSweep) -> list[str]:
     return [
         "† On the Pareto front, no other row is both faster and has a lower MAE.",
         *([f"MAE - first row: {describe_coverage(differences)}"] if differences else []),
+        smaller,
         accuracy,
         latency,
     ]

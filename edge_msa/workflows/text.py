@@ -497,10 +497,15 @@ def _encoder_digest(encoder: str) -> str:
     return digest.hexdigest()
 
 
+def base_name(run: Run) -> str:
+    """Return the name of the encoder that a text model was trained from."""
+    return run.spec.features.get("language", UNKNOWN).extractor.partition(_ORIGIN)[2]
+
+
 def _origin(encoder: str) -> str:
     """Return the name of an encoder, or for a run that of the encoder that it was trained from."""
     if is_run(encoder):
-        return load_run(encoder).spec.features.get("language", UNKNOWN).extractor.partition(_ORIGIN)[2]
+        return base_name(load_run(encoder))
     return Path(encoder).name if Path(encoder).exists() else encoder
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edge_msa.arguments import AnyPath, check_count, layers_of, source_of, sources_of
 from edge_msa.artifacts.cache import compute_cache_key, load_cached, save_cached
@@ -17,7 +21,8 @@ from edge_msa.artifacts.requests import allow_replacing
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.benchmark.machine import describe_machine, unavailable_reason
 from edge_msa.console import print_result, print_step
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, FloatArray, Split
+from edge_msa.errors import UsageError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate, merge_equal
 from edge_msa.evaluation.metrics import Method, compare_methods, compare_paired
 from edge_msa.evaluation.predictors import select_session_inputs, session_predictor, session_source
@@ -34,14 +39,16 @@ from edge_msa.reporting.text_sweep import (
 )
 from edge_msa.result_tables import Row, Table
 from edge_msa.training.context import Precision
+from edge_msa.training.device import resolve_device
 from edge_msa.training.run_data import open_unencoded_dataset_for_run
 from edge_msa.training.shared_runs import require_single_process
-from edge_msa.training.text.load import load_text_input
+from edge_msa.training.text.load import load_text_input, load_text_model
+from edge_msa.training.text.teacher_outputs import compute_outputs, load_or_compute_outputs
 from edge_msa.workflows.api import OnProgress, api
 from edge_msa.workflows.calibrate import calibrate
 from edge_msa.workflows.export import export
 from edge_msa.workflows.outputs import output_container
-from edge_msa.workflows.text import distill_text, train_text
+from edge_msa.workflows.text import base_name, distill_text, train_text
 from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
 from edge_msa_runtime.benchmark.bench import BenchResult, bench_sessions
@@ -52,6 +59,7 @@ from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 
 PAGE = "sweep.html"
+_ALL_TEACHERS = "all teachers"
 TOKENS = 24
 """Number of tokens of the timed text. The validation text whose length is closest is used."""
 
@@ -61,7 +69,9 @@ class _SweepConfig:
     """The options of a sweep."""
 
     transcripts: tuple[str, ...]
-    encoder: str
+    encoders: Mapping[str, str]
+    """The bases of the teachers by name; the name is empty if there is only one."""
+    student_encoder: str | None
     output_dir: Path
     seeds: tuple[int, ...]
     target: str
@@ -70,9 +80,18 @@ class _SweepConfig:
     precision: Precision
     task: str | None = None
 
-    def teacher(self, seed: int) -> Path:
-        """Return the folder of the teacher with a seed."""
-        return self.output_dir / f"teacher-{seed}"
+    def teacher(self, base: str, seed: int) -> Path:
+        """Return the folder of the teacher with a base and a seed."""
+        return self.output_dir / "-".join(filter(None, ("teacher", base, str(seed))))
+
+    def teachers(self, base: str) -> list[Path]:
+        """Return the folders of the teachers with a base."""
+        return [self.teacher(base, seed) for seed in self.seeds]
+
+    @property
+    def all_teachers(self) -> list[Path]:
+        """The folders of all teachers."""
+        return [path for base in self.encoders for path in self.teachers(base)]
 
     def run(self, variant: SweepVariant, seed: int) -> Path:
         """Return the folder of the run of a variant that is no teacher."""
@@ -132,8 +151,9 @@ class SweepResult(Table):
 def sweep_text(
     transcripts: AnyPath | Sequence[AnyPath],
     *,
-    encoder: AnyPath,
+    encoder: AnyPath | Sequence[AnyPath],
     output_dir: AnyPath,
+    student_encoder: AnyPath | None = None,
     seeds: int = 3,
     layers: Sequence[int | str | Sequence[int]] = (3, 1),
     target: str = "laptop-x86",
@@ -147,13 +167,16 @@ def sweep_text(
 ) -> SweepResult:
     """Compare text models of all sizes: train, distill, export and measure them, and write a page.
 
-    The whole encoder is trained, and distilled into smaller encoders and a static table. Results that are up to date
-    are reused, so an interrupted sweep continues where it stopped.
+    The whole encoders are trained, and distilled into smaller encoders and a static table. The targets are the mean
+    predictions of the teachers with one base, or of all teachers, whichever has the lowest error on validation. Results
+    that are up to date are reused, so an interrupted sweep continues where it stopped.
 
     Args:
         transcripts: CSV or feature files with transcripts and scores; the last one is the target corpus.
-        encoder: BERT-like encoder, a folder or a name on the Hugging Face Hub.
+        encoder: Bases of the teachers: BERT-like encoders, each a folder or a name on the Hugging Face Hub.
         output_dir: Folder for runs, bundles, the record and the page.
+        student_encoder: What the smaller encoders and the table start from, as `encoder` of `distill_text` (default:
+            the best teacher).
         seeds: Number of trainings per size, with seeds 0, 1, ..., at most 100.
         layers: Layers of each smaller encoder: a number from the first, or indices from 0, such as `[0, 4, 8]`.
         target: Device to export for.
@@ -176,31 +199,45 @@ def sweep_text(
     """
     require_single_process("text sweep")
     files = sources_of(transcripts, "transcripts")
-    encoder = source_of(encoder, "encoder", "a folder or a name")
+    bases = _named_encoders(encoder)
+    student = None if student_encoder is None else source_of(student_encoder, "student_encoder", "a folder or a name")
     check_count(seeds, "seeds", most=100)
     choices = _layer_choices(layers)
-    inputs = [*files, encoder, recipe]
+    inputs = [*files, *bases.values(), student, recipe]
     folder = output_container(output_dir, "output_dir", inputs)
-    config = _SweepConfig(tuple(files), encoder, folder, tuple(range(seeds)), target, recipe, device, precision, task)
+    config = _SweepConfig(
+        tuple(files), bases, student, folder, tuple(range(seeds)), target, recipe, device, precision, task
+    )
     with allow_replacing("upstream"):
-        declare_steps([(f"train, seed {seed}", config.teacher(seed)) for seed in config.seeds])
-        for seed in config.seeds:
-            print_step(f"teacher, seed {seed}")
+        steps = [(base, seed) for base in config.encoders for seed in config.seeds]
+        declare_steps(
+            [(f"train {base}".strip() + f", seed {seed}", config.teacher(base, seed)) for base, seed in steps]
+        )
+        for base, seed in steps:
+            print_step(f"teacher {base}".strip() + f", seed {seed}")
             with independent_step():
                 train_text(
                     files,
-                    encoder=encoder,
-                    output_dir=config.teacher(seed),
+                    encoder=config.encoders[base],
+                    output_dir=config.teacher(base, seed),
                     recipe=recipe,
                     seed=seed,
                     device=device,
                     precision=precision,
                     task=task,
                 )
-        if is_dry_run() and not all((config.teacher(seed) / INFO_NAME).is_file() for seed in config.seeds):
+        if is_dry_run() and not all((path / INFO_NAME).is_file() for path in config.all_teachers):
             declare_steps([("distill, calibrate and export smaller models", None), ("test and bench", None)])
             end_dry_run()
-        variants = list(_variants(config, choices))
+        validation = _Validation(config)
+        teacher_variants = [_teacher_variant(base, config) for base in config.encoders]
+        candidates = {
+            item.name: config.teachers(base) for item, base in zip(teacher_variants, config.encoders, strict=True)
+        }
+        if len(candidates) > 1:
+            candidates[_ALL_TEACHERS] = config.all_teachers
+        chosen = teachers = candidates[validation.choose("The smaller models are distilled", candidates)]
+        variants = [*teacher_variants, *_student_variants(config, choices, chosen[0])]
         runs: dict[str, list[Path]] = {}
         bundles: dict[str, list[Path]] = {}
         for variant in variants:
@@ -208,19 +245,21 @@ def sweep_text(
             with independent_step():
                 if variant.text_encoder == "table" and len(runs) < len(variants) - 1:
                     end_dry_run()  # the table depends on all others, which do not exist yet
-                teachers = (
-                    _best_runs(runs)
-                    if variant.text_encoder == "table"
-                    else [config.teacher(seed) for seed in config.seeds]
+                if variant.text_encoder == "table":
+                    candidates |= runs
+                    teachers = candidates[validation.choose("The static table is distilled", candidates)]
+                runs[variant.name] = (
+                    list(candidates[variant.name])
+                    if variant.text_encoder == "teacher"
+                    else [_run(variant, seed, teachers, config) for seed in config.seeds]
                 )
-                runs[variant.name] = [_run(variant, seed, teachers, config) for seed in config.seeds]
                 bundles[variant.name] = [
                     _bundle(variant, seed, run, config)
                     for seed, run in zip(config.seeds, runs[variant.name], strict=True)
                 ]
     declare_steps([("test and bench", None)])
     end_dry_run()
-    sweep = _measure(variants, bundles, config)
+    sweep = _measure(variants, bundles, config, sorted({base_name(load_run(path)) for path in chosen}))
     record = write_text(folder / RECORD_NAME, json.dumps(sweep.to_json(), indent=1) + "\n")
     return SweepResult(sweep, record, write_sweep_page(sweep, folder / PAGE))
 
@@ -247,41 +286,93 @@ def _count(layers: Layers) -> int:
     return layers if isinstance(layers, int) else len(layers)
 
 
-def _variants(config: _SweepConfig, layers: Sequence[Layers]) -> Iterator[SweepVariant]:
-    """Yield the teachers, the encoders with fewer layers, and the static table."""
-    text_encoder = load_text_input(load_run(config.teacher(config.seeds[0]))).text_encoder
-    all_layers = text_encoder.layers if isinstance(text_encoder, TransformerTextEncoder) else 0
-    yield SweepVariant(f"layers-{all_layers}", f"encoder, {all_layers} layers", "teacher")
+def _named_encoders(values: AnyPath | Sequence[AnyPath]) -> dict[str, str]:
+    """Return the bases of the teachers by a name for folders, which is empty for a single base."""
+    encoders = sources_of(values, "encoder")
+    if not encoders:
+        raise UsageError("encoder must be a folder, a name or a list of them, got an empty list.")
+    if len(encoders) == 1:
+        return {"": encoders[0]}
+    named = {re.sub(r"[^\w.-]", "-", Path(encoder).resolve().name): encoder for encoder in encoders}
+    if len(named) < len(encoders):
+        raise UsageError(f"The names of --encoder must differ, got {', '.join(encoders)}. Rename a folder.")
+    return named
+
+
+def _teacher_variant(base: str, config: _SweepConfig) -> SweepVariant:
+    """Return the variant of the teachers with a base."""
+    count = _layers_of_run(config.teacher(base, config.seeds[0]))
+    if not base and config.student_encoder is None:
+        return SweepVariant(f"layers-{count}", f"encoder, {count} layers", "teacher")
+    return SweepVariant(f"teacher-{base}".rstrip("-"), f"teacher {base}".strip() + f", {count} layers", "teacher")
+
+
+def _student_variants(config: _SweepConfig, layers: Sequence[Layers], teacher: Path) -> Iterator[SweepVariant]:
+    """Yield the distilled encoders, and the static table.
+
+    Without another base, students that would keep all layers of the teacher are left out.
+    """
+    most = _layers_of_run(teacher) if config.student_encoder is None else None
     for kept in layers:
         count = _count(kept)
-        if count < all_layers:
-            title = f"encoder, {count} layer{'s' * (count > 1)}"
-            name = f"layers-{count}"
+        if most is None or count < most:
+            name, title = f"layers-{count}", f"encoder, {count} layer{'s' * (count > 1)}"
             if not isinstance(kept, int):
-                title += f" ({', '.join(map(str, kept))})"
                 name = f"layer{'s' * (count > 1)}-{'-'.join(map(str, kept))}"
+                title += f" ({', '.join(map(str, kept))})"
             yield SweepVariant(name, title, "encoder", kept)
     yield SweepVariant("table", "static table", "table")
 
 
-def _best_runs(runs: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
-    """Return the runs of the variant with the best validation metric, to distill the static table from.
+def _layers_of_run(run: Path) -> int:
+    text_encoder = load_text_input(load_run(run)).text_encoder
+    return text_encoder.layers if isinstance(text_encoder, TransformerTextEncoder) else 0
 
-    A smaller encoder that was distilled from several teachers can be better than each of them.
-    """
-    means = {
-        name: sum(load_run(path).info.validation_metric for path in paths) / len(paths) for name, paths in runs.items()
-    }
-    best = min(means, key=lambda name: means[name])
-    listed = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
-    print_result(f"The static table is distilled from {best} (validation: {listed}).")
-    return runs[best]
+
+class _Validation:
+    """Chooses teachers by the validation error of their mean prediction."""
+
+    def __init__(self, config: _SweepConfig) -> None:
+        self._config = config
+        self._predictions: dict[Path, FloatArray] = {}
+
+    def choose(self, what: str, candidates: Mapping[str, Sequence[Path]]) -> str:
+        """Return the name of the runs whose mean prediction has the lowest MAE, and print the choice.
+
+        A student of several teachers can be better than each of them, and so can the mean of several students.
+        """
+        if len(candidates) == 1:
+            return next(iter(candidates))
+        errors = {name: self._error(runs) for name, runs in candidates.items()}
+        best = min(errors, key=lambda name: errors[name])
+        listed = ", ".join(f"{name} {error:.4f}" for name, error in errors.items())
+        print_result(f"{what} from {best} (MAE of the mean prediction on validation: {listed}).")
+        return best
+
+    def _error(self, runs: Sequence[Path]) -> float:
+        mean = np.mean([self._predict(path) for path in runs], axis=0)
+        return float(np.abs(mean - self._split.labels).mean())
+
+    def _predict(self, path: Path) -> FloatArray:
+        if path not in self._predictions:
+            run, device = load_run(path), resolve_device(self._config.device)
+            if is_dry_run():
+                model, text_input = load_text_model(run)
+                outputs = compute_outputs(model.to(device), text_input, self._split.texts)
+            else:
+                folder = self._config.output_dir / "predictions"
+                outputs = load_or_compute_outputs(run, self._split.texts, folder, device)
+            self._predictions[path] = outputs.predictions[:, 0]
+        return self._predictions[path]
+
+    @functools.cached_property
+    def _split(self) -> Split:
+        run = load_run(self._config.all_teachers[0])
+        return open_unencoded_dataset_for_run(run, self._config.transcripts[-1], self._config.task).split("valid")
 
 
 def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _SweepConfig) -> Path:
-    """Return the run of a variant and a seed. Distill it unless it is up to date."""
-    if variant.text_encoder == "teacher":
-        return config.teacher(seed)
+    """Return the run of a student and a seed. Distill it unless it is up to date."""
     print_step(f"{variant.title}, seed {seed}")
     run = config.run(variant, seed)
     distill_text(
@@ -289,6 +380,7 @@ def _run(variant: SweepVariant, seed: int, teachers: Sequence[Path], config: _Sw
         transcripts=config.transcripts,
         output_dir=run,
         text_encoder="table" if variant.text_encoder == "table" else "encoder",
+        encoder=config.student_encoder,
         layers=variant.layers,
         recipe=config.recipe,
         seed=seed,
@@ -310,15 +402,18 @@ def _bundle(variant: SweepVariant, seed: int, run: Path, config: _SweepConfig) -
 
 
 def _measure(
-    variants: Sequence[SweepVariant], bundles: Mapping[str, Sequence[Path]], config: _SweepConfig
+    variants: Sequence[SweepVariant],
+    bundles: Mapping[str, Sequence[Path]],
+    config: _SweepConfig,
+    teacher_bases: Sequence[str],
 ) -> TextSweep:
     """Evaluate all bundles on the test split, and measure the latency of one bundle per variant."""
     print_step("test and bench")
-    trained = load_run(config.teacher(config.seeds[0]))
+    trained = load_run(config.all_teachers[0])
     dataset = open_unencoded_dataset_for_run(trained, config.transcripts[-1], config.task)
     first_bundles = [open_bundle(bundles[variant.name][0]) for variant in variants]
     backend = next(name for name in first_bundles[0].manifest.backends if unavailable_reason(name) is None)
-    text = _timed_text(dataset, config.teacher(config.seeds[0]))
+    text = _timed_text(dataset, config.all_teachers[0])
     names = [
         (variant, bundle, precision)
         for variant, bundle in zip(variants, first_bundles, strict=True)
@@ -345,6 +440,8 @@ def _measure(
         target=first_bundles[0].manifest.target,
         points=_with_differences(points, estimates),
         baselines=merge_equal(evaluations[0].baselines),
+        teacher_bases=tuple(teacher_bases),
+        student_base=base_name(load_run(config.run(variants[-1], config.seeds[0]))),
         machine=describe_machine(),
     )
 

@@ -31,6 +31,8 @@ SWEEP = TextSweep(
     target="laptop-x86",
     points=(point("encoder", "fp32", 8.0, 0.7), point("encoder", "int8", 9.0, 0.8), point("table", "fp32", 0.1, 0.9)),
     baselines={"median": {"mae": 1.4}, "best constant": {"mae": 1.3}},
+    teacher_bases=("bge", "minilm"),
+    student_base="minilm",
     machine={"machine": "a laptop"},
 )
 
@@ -40,7 +42,7 @@ def test_a_sweep_survives_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{"record": "run"}, {"record": "sweep", "schema": 0}, {"record": "sweep", "schema": 4}]
+    "value", [{"record": "run"}, {"record": "sweep", "schema": 0}, {"record": "sweep", "schema": 5}]
 )
 def test_an_invalid_record_is_rejected(value: dict[str, object]) -> None:
     with pytest.raises(EdgeMsaError, match="Run the sweep again"):
@@ -53,6 +55,10 @@ def test_the_table_marks_the_pareto_front() -> None:
     assert ["†" in line for line in lines[2:5]] == [True, False, True]
     assert lines[5].startswith("baseline: median")
     assert "0.700 ± 0.010" in lines[2]
+
+
+def test_notes_name_the_bases_of_teachers_and_students() -> None:
+    assert "distilled from teachers with bge and minilm. They start from minilm." in format_sweep(SWEEP)
 
 
 @pytest.mark.case("E1")

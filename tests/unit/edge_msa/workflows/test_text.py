@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_msa.artifacts.runs import Run
+from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.cli import run as run_cli
 from edge_msa.data import contextual_features
 from edge_msa.data.formats.archive import write_archive
@@ -36,7 +36,7 @@ from edge_msa.workflows.predict import predict
 from edge_msa.workflows.reproduce import reproduce
 from edge_msa.workflows.sensitivity import sensitivity
 from edge_msa.workflows.text import distill_text, train_text
-from edge_msa.workflows.text_sweep import PAGE, sweep_text
+from edge_msa.workflows.text_sweep import PAGE, _named_encoders, _SweepConfig, _Validation, sweep_text
 from edge_msa.workflows.train import train
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
@@ -493,6 +493,47 @@ def test_second_sweep_reuses_all_results(
     printed = capsys.readouterr().out
     assert printed.count("is up to date") == 2 + 4 + 6 + 6  # teachers, students, calibrations, bundles
     assert [point.metrics for point in again.sweep.points] == [point.metrics for point in sweep.points]
+
+
+@pytest.mark.slow
+def test_sweep_over_bases_distills_the_best_teachers_into_another_base(
+    toy_encoder: Path, other_encoder: Path, transcripts: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"output_dir": tmp_path / "sweep", "seeds": 1, "recipe": QUICK}
+    options |= {"student_encoder": other_encoder, "layers": ["0,2"]}
+    sweep = sweep_text(transcripts, encoder=[toy_encoder, other_encoder], **options).sweep
+    names = [f"teacher-{toy_encoder.name}", "teacher-other-encoder", "layers-0-2", "table"]
+    assert list(dict.fromkeys(point.variant for point in sweep.points)) == names
+    assert sweep.student_base == "other-encoder"
+    assert set(sweep.teacher_bases) <= {toy_encoder.name, "other-encoder"}
+    student = load_run(tmp_path / "sweep" / "layers-0-2-0")
+    assert student.spec.dims == {"language": 24}
+    assert encoder_of(load_text_input(student)).layers == 2
+
+
+def test_teachers_are_chosen_by_the_error_of_their_mean_prediction(
+    teacher: Run, table: Run, transcripts: Path, tmp_path: Path
+) -> None:
+    config = _SweepConfig((str(transcripts),), {"": "base"}, None, tmp_path, (0,), "laptop-x86", None, "cpu", "32")
+    shutil.copytree(teacher.path, config.teacher("", 0))
+    candidates = {"encoder": [teacher.path], "table": [table.path], "both": [teacher.path, table.path]}
+    valid = open_dataset(transcripts).split("valid")
+    means = {
+        name: np.mean([predict_texts(*load_text_model(load_run(path)), valid.texts)[:, 0] for path in paths], axis=0)
+        for name, paths in candidates.items()
+    }
+    errors = {name: float(np.abs(mean - valid.labels).mean()) for name, mean in means.items()}
+    assert len(set(errors.values())) == 3
+    assert _Validation(config).choose("chosen", candidates) == min(errors, key=lambda name: errors[name])
+
+
+def test_bases_of_a_sweep_have_different_names() -> None:
+    assert _named_encoders("bert-base") == {"": "bert-base"}
+    assert _named_encoders(["models/bge small", "org/mini"]) == {"bge-small": "models/bge small", "mini": "org/mini"}
+    with pytest.raises(UsageError, match=r"--encoder must differ, got a/bge, b/bge"):
+        _named_encoders(["a/bge", "b/bge"])
+    with pytest.raises(UsageError, match="got an empty list"):
+        _named_encoders([])
 
 
 @pytest.mark.case("F23")
