@@ -99,6 +99,12 @@ def call_on_interrupt(function: Callable[[], object]) -> Iterator[None]:
             item.call = None
 
 
+def exit_code() -> int:
+    """Return 128 + the number of the signal that ends the command; that of Ctrl-C if there was none."""
+    codes = [item.exit_code for item in _active if item.exit_code is not None]
+    return codes[0] if codes else 128 + signal.SIGINT
+
+
 def _run_on_normal_stack(number: int) -> None:
     """Let the handler of a signal run on the normal stack, on Linux.
 

@@ -18,8 +18,14 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from edge_msa_runtime import load
+from edge_msa_runtime.live.opening import FrontEnds
+from edge_msa_runtime.replay.player import PlayOptions
+from edge_msa_runtime.serve.server import Server, address_of, open_socket
+from edge_msa_runtime.serve.service import Service
 from tests.integration.browser import PROGRAM, Browser
 from tests.unit.runtime import fake_bundles, toy_text
+from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES, Color, Level, Loudness
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -191,13 +197,6 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_page_sends_what_the_microphone_and_the_camera_deliver(folder: Path) -> None:
     """A tone after two seconds, and an orange picture, arrive as such; predictions follow in real time."""
-    from edge_msa_runtime import load
-    from edge_msa_runtime.live.opening import FrontEnds
-    from edge_msa_runtime.replay.player import PlayOptions
-    from edge_msa_runtime.serve.server import Server, address_of, open_socket
-    from edge_msa_runtime.serve.service import Service
-    from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES, Color, Level, Loudness
-
     seen: list[NDArray[np.uint8]] = []
 
     class Recorded(Color):
@@ -255,6 +254,48 @@ def test_the_page_sends_what_the_microphone_and_the_camera_deliver(folder: Path)
     np.testing.assert_allclose(color, [230, 120, 40], atol=6)
     assert {pixels.shape for pixels in seen} == {(480, 640, 3)}
     assert foreign_requests(browser.net_log, address) == []
+
+
+def test_devices_that_are_unplugged_are_absent(folder: Path) -> None:
+    """A browser would go on with silence and the last picture."""
+    with wave.open(str(folder / "microphone.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((16_000 * np.sin(np.arange(4 * RATE) / 10)).astype("<i2").tobytes())
+    draw_video(folder / "camera.y4m", np.full((480, 640, 3), 100, np.uint8))
+    fake_bundles.write_bundle(folder / "bundle")
+    with load(folder / "bundle") as session, open_socket("127.0.0.1", 0) as listener:
+        service = Service(
+            session,
+            lambda sound, pictures: FrontEnds(Loudness() if sound else None, Color() if pictures else None, ()),
+            play_options=PlayOptions(0.2, stream={"max_gap": 0.5, "bad_frames": "drop"}),
+        )
+        with (
+            Server(service, listener, LOCAL_NAMES) as server,
+            Browser(folder / "browser", microphone=folder / "microphone.wav", camera=folder / "camera.y4m") as browser,
+        ):
+            browser.open(address_of(listener))
+            browser.wait(lambda: not browser.evaluate("document.querySelector('#start').disabled"))
+            browser.evaluate("document.querySelector('#start').focus()")
+            browser.click("#start")
+            browser.wait(lambda: any(item["subset"] == "av" for _, item in browser.received("prediction")))
+            assert browser.evaluate("document.activeElement.id") == "start"
+            browser.evaluate("live.tracks.find((track) => track.kind === 'audio').stop()")  # no event, only silence
+            browser.wait(lambda: "The microphone stopped." in browser.text("#lost"))
+            kinds = len(browser.sent_media())
+            browser.wait(lambda: browser.received("prediction")[-1][1]["subset"] == "v")
+            assert {message[0] for _, message in browser.sent_media()[kinds:]} == {2}
+            assert browser.text("#modalities").startswith("audio\nabsent")
+            browser.evaluate("live.tracks.find((track) => track.kind === 'video').dispatchEvent(new Event('ended'))")
+            browser.wait(lambda: browser.text("#start") == "Start")
+            stopped = "The microphone and the camera stopped. Connect them, and start again."
+            assert browser.text("#message") == stopped
+            assert browser.text("#modalities").split("\n")[1::2] == ["stopped", "stopped"]
+            assert browser.problems() == []
+            server.end()
+            browser.click("#start")
+            browser.wait(lambda: "The server does not answer. Start it again." in browser.text("#message"))
 
 
 @pytest.mark.skipif(ESPEAK is None, reason="espeak-ng is not installed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from edge_msa_runtime.cli.media_options import (
 )
 from edge_msa_runtime.cli.parser import OPTIONS
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.interrupts import exit_code
 from edge_msa_runtime.vendor_packages import import_package
 from edge_msa_runtime.wording import format_count
 
@@ -127,8 +129,18 @@ def run(options: argparse.Namespace) -> None:
     counts = server.counts
     line = f"{format_count(counts['requests'], 'request')}, {counts['refused']} refused"
     print_result([] if options.json else [line], {"bundle": name, "address": address, **counts}, options)
+    if not server.has_ended:
+        _leave()
     if interrupted:
         raise KeyboardInterrupt  # `main` prints this and exits with the code of the signal
+
+
+def _leave() -> None:
+    """End the process although threads still compute, as after a second Ctrl-C. The end of Python would abort it."""
+    print("interrupted", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code())
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -137,11 +149,18 @@ def _check_options(options: argparse.Namespace) -> None:
     Raises:
         UsageError: an option is invalid.
     """
+    from edge_msa_runtime.serve.security import host_name
+
     check_media_options(options)
     for name, (low, high) in _RANGES.items():
         value = getattr(options, name)
         if not low <= value <= high:
             raise UsageError(f"--{name.replace('_', '-')} must be from {low} to {high}, got {value}.")
+    for name in options.host_name:
+        if host_name(name) != name.lower():
+            raise UsageError(
+                f"--host-name must be a host name without http:// and port, such as talk.example.org, got {name!r:.80}."
+            )
     if options.no_media and (options.asr is not None or options.face_model is not None):
         raise UsageError("--asr and --face-model are for media. Leave out --no-media.")
 

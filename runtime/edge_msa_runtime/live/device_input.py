@@ -82,14 +82,12 @@ class _Device:
     Attributes:
         report: what became of them.
         open: opens the device for times since an origin.
-        take: computes items.
         finish: computes the remaining items.
         handle: the open device.
     """
 
     report: DeviceReport
     open: Callable[[float], Any]
-    take: Callable[[Any], Sequence[Item]]
     finish: Callable[[], Sequence[Item]]
     handle: Any = None
 
@@ -141,6 +139,7 @@ class DeviceInput:
         self._stopped_at: float | None = None
         self._is_aborted = False
         self._threads: list[threading.Thread] = []
+        self._active: set[str] = set()  # devices
         self._sound_until = 0.0
         self._sent = self._recognized = 0  # samples
         self._is_late = False
@@ -157,12 +156,12 @@ class DeviceInput:
     def add_microphone(self, open_device: Callable[[float], Any]) -> None:
         """Use a microphone. The function gets the origin of the times, also to open it again."""
         report = DeviceReport(MICROPHONE)
-        self._devices[MICROPHONE] = _Device(report, open_device, self._take_sound, self._converter.finish_sound)
+        self._devices[MICROPHONE] = _Device(report, open_device, self._converter.finish_sound)
 
     def add_camera(self, open_device: Callable[[float], Any]) -> None:
         """Use a camera."""
         report = DeviceReport(CAMERA)
-        self._devices[CAMERA] = _Device(report, open_device, self._take_picture, self._converter.finish_pictures)
+        self._devices[CAMERA] = _Device(report, open_device, self._converter.finish_pictures)
 
     def open(self) -> None:
         """Open the devices, and start to read them.
@@ -180,6 +179,7 @@ class DeviceInput:
             for handle in opened:
                 handle.close()
             raise
+        self._active = set(self._devices)
         for device in self._devices.values():
             self._start(self._read, device)
         if self.has_words:
@@ -205,6 +205,11 @@ class DeviceInput:
         end = (time.monotonic() if self._stopped_at is None else self._stopped_at) + _CLOSE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+
+    def wait(self) -> None:
+        """Wait for all threads after `close`, however long a recognizer needs for the sound that it has begun."""
+        for thread in self._threads:
+            thread.join()
 
     def put(self, items: Iterable[Item]) -> None:
         """Add items that come from elsewhere, such as typed words. Any thread may call this."""
@@ -318,12 +323,24 @@ class DeviceInput:
                 if problem is None or not self._open_again(device, problem):
                     return
         finally:
+            self._active.discard(device.report.name)
             if device.report.name == MICROPHONE:
                 self._sounds.put(None)
+            if device.handle.ended:
+                self._report_end(device)
+
+    def _report_end(self, device: _Device) -> None:
+        """Say that a recording in the place of a device has ended, unless all of them end at about the same time."""
+        end = time.monotonic() + _SILENT_SECONDS
+        while self._active and not self._stopping.wait(_HEARTBEAT):
+            if time.monotonic() >= end:
+                self._notice(f"{device.handle.name} has ended. Predictions go on without it.")
+                return
 
     def _read_until_lost(self, device: _Device) -> EdgeMsaError | None:
         """Return why the device has disappeared; None if it has ended."""
         report, dropped, notes = device.report, device.report.dropped, device.report.notes
+        take: Callable[[Any], Sequence[Item]] = self._take_sound if report.name == MICROPHONE else self._take_picture
         delivered = time.monotonic()
         try:
             with device.handle as handle:
@@ -337,7 +354,7 @@ class DeviceInput:
                             return CaptureError(f"{handle.name} has delivered nothing for {PATIENCE:g} s.")
                         continue
                     started = time.perf_counter()
-                    items = device.take(signal)
+                    items = take(signal)
                     report.busy_seconds += time.perf_counter() - started
                     report.received += 1
                     for item in items:

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_msa_runtime.errors import CaptureError, MediaError, UsageError
 from edge_msa_runtime.media.capture import PATIENCE, BoundedQueue, CaptureDevice, Pacer, one_line, stand_in_file
-from edge_msa_runtime.media.files import open_media
+from edge_msa_runtime.media.files import MediaFile, open_media
 from edge_msa_runtime.media.pictures import PictureClock, upright_pixels
 from edge_msa_runtime.media.signals import Picture
 from edge_msa_runtime.vendor_packages import import_package
@@ -56,12 +56,14 @@ class Camera(CaptureDevice[Picture]):
         self._newest: BoundedQueue[tuple[float, Any]] = BoundedQueue(1)
         self._pacer = Pacer()
         self._stopping = threading.Event()
+        self._file: MediaFile | None = None
         path = stand_in_file(device)
         if path is not None:
             self.name = device
             file = open_media(path, sound=False, picture_rate=None)
             if not file.has_pictures:
                 raise MediaError(f"{path} has no pictures. Choose another file.")
+            self._file = file
             source: Any = self._play(file)
         else:
             self.name, container = _open(device, rate)
@@ -87,7 +89,8 @@ class Camera(CaptureDevice[Picture]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is wrong with the pictures so far, one line each."""
-        return (f"{self.dropped} pictures of {self.name} dropped to keep up",) if self.dropped else ()
+        dropped = (f"{self.dropped} pictures of {self.name} dropped to keep up",) if self.dropped else ()
+        return dropped + tuple(f"{self.name}: {note}" for note in (self._file.notes if self._file else ()))
 
     def read(self, timeout: float | None = PATIENCE) -> Picture | None:
         """Return the newest picture that was not read yet.

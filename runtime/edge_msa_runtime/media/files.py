@@ -255,7 +255,7 @@ class MediaFile:
             except StopIteration:
                 return
             except av.FFmpegError as error:
-                self._note(f"{name}: the file cannot be read to its end ({first_line(error)})")
+                self._note(f"{name}: the file cannot be read to its end ({_reason(error)})")
                 packet = None  # the decoder may still hold frames
             try:
                 yield from stream.decode(packet)
@@ -447,7 +447,7 @@ def open_media(
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist. Pass a sound or video file.") from error
     except OSError as error:
-        raise MediaError(f"Cannot read {path}: {error.strerror or first_line(error)}.") from error
+        raise MediaError(f"Cannot read {path}: {_reason(error)}.") from error
     return MediaFile(
         path,
         start=start,
@@ -492,7 +492,7 @@ def explain_unreadable(path: Path, error: Exception) -> str:
         )
     if "not found" in str(error) or "Invalid" in str(error):
         return _NO_RECORDING
-    return f"cannot be opened ({first_line(error)}). Copy it again, or convert it."
+    return f"cannot be opened ({_reason(error)}). Copy it again, or convert it."
 
 
 def _find_index(path: Path) -> str:
@@ -562,3 +562,8 @@ def _blocks(pieces: Iterator[NDArray[np.float32]], limit: int | None) -> Iterato
     tail = rest[: int(min(left, len(rest)))]
     if len(tail):
         yield tail
+
+
+def _reason(error: Any) -> str:
+    """Return what FFmpeg or the system says, without its number."""
+    return str(getattr(error, "strerror", None) or first_line(error))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Containers round times, often to milliseconds.
 _ROUNDING = 1e-3
 MAX_PIXELS = 8192 * 4608
-"""Largest width times height of a picture of a file: larger than any camera takes, and 113 MB once decoded."""
+"""Largest width times height of a picture: larger than any camera takes, and 113 MB as red, green and blue."""
 # Pixels are made square only if they are far from it: a difference of 1 % changes no face.
 _SQUARE = 0.01
 # A wider or narrower pixel than this is an error in the file, and not used.
@@ -50,11 +50,15 @@ def upright_pixels(frame: Any, pixel_shape: float = 1.0) -> NDArray[np.uint8]:
     Args:
         frame: an `av.VideoFrame`. A rotation that its metadata state, as those of phones do, is applied.
         pixel_shape: width of a pixel divided by its height. Other pictures than those with square pixels are widened.
+            A picture that would then have more than `MAX_PIXELS` pixels becomes smaller.
     """
-    width = frame.width
+    width, height = frame.width, frame.height
     if abs(pixel_shape - 1) > _SQUARE and 1 / _MOST_STRETCHED <= pixel_shape <= _MOST_STRETCHED:
         width = max(2, round(width * pixel_shape))
-    pixels = frame.reformat(width=width, format="rgb24").to_ndarray()
+    if width * height > MAX_PIXELS:
+        scale = math.sqrt(MAX_PIXELS / (width * height))
+        width, height = max(2, int(width * scale)), max(2, int(height * scale))
+    pixels = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
     quarter_turns = round(frame.rotation / 90) % 4
     if quarter_turns:
         pixels = np.ascontiguousarray(np.rot90(pixels, quarter_turns))

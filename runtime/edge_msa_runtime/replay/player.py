@@ -7,7 +7,8 @@ import contextlib
 import dataclasses
 import math
 import time
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
+import weakref
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from edge_msa_runtime.errors import NothingToPredictError, UsageError
 from edge_msa_runtime.replay.items import BOUND, PREDICT, RESET, TIME, Control, Data, FrameChunk, Item, WordChunk
@@ -71,7 +72,10 @@ class Player:
         self._bounds: dict[str, float] = {}
         self._refusal: str | None = None  # why the newest item was refused
         self._is_timed: bool | None = None
-        self._stream = session.create_stream(**options.stream, on_event=self._on_event, clock=self._clock)
+        # The stream does not keep the player, so that the memory of both is free as soon as nothing uses the player.
+        self._stream = session.create_stream(
+            **options.stream, on_event=_weakly(self._on_event), clock=_weakly(self._clock)
+        )
         self._is_new = False  # whether something arrived since the last prediction
         self._anchor: tuple[float, float] | None = None  # the same moment in stream time and on the wall clock
 
@@ -83,7 +87,8 @@ class Player:
         Raises:
             InferenceError: the backend failed.
         """
-        self._status.start(lambda: self._stream.counters)
+        stream = self._stream
+        self._status.start(lambda: stream.counters)
         try:
             for arrival in arrivals:
                 self._go_to(arrival.time)
@@ -266,3 +271,14 @@ def stamp_arrivals(items: Iterable[Item]) -> Iterator[Item]:
             yield dataclasses.replace(item, arrival=time.monotonic() - started)
         else:
             yield item
+
+
+def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls a method, but does not keep its object in memory."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> Any:
+        found = reference()
+        return None if found is None else found(*arguments)
+
+    return call

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any
 
-from edge_msa_runtime.modalities import MODALITIES
 from edge_msa_runtime.serve.bodies import Bodies, Turns
 from edge_msa_runtime.serve.description import describe_service
 from edge_msa_runtime.serve.guard import Guard, RefusedError
+from edge_msa_runtime.serve.json_inputs import parse_utterance
 from edge_msa_runtime.serve.live_socket import LiveStreams
 from edge_msa_runtime.serve.openapi import describe_api
 from edge_msa_runtime.serve.uploads import Uploads
@@ -18,6 +18,7 @@ from edge_msa_runtime.vendor_packages import import_package
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.websockets import WebSocket
 
     from edge_msa_runtime.serve.security import HostNames
     from edge_msa_runtime.serve.service import Service
@@ -32,7 +33,6 @@ _TYPES = {
     "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-_INPUTS = ("text", *MODALITIES, "valid", "truncate")
 
 
 def create_application(service: Service, names: HostNames) -> Guard:
@@ -48,10 +48,13 @@ def create_application(service: Service, names: HostNames) -> Guard:
     handlers = _Handlers(service)
     routes = [
         Route("/predict", handlers.predict, methods=["POST"]),
+        Route("/predict", _refuse_method),
         Route("/bundle", handlers.bundle),
         Route("/health", handlers.health),
         Route("/openapi.json", handlers.openapi),
         WebSocketRoute("/live", handlers.streams.serve),
+        Route("/live", _refuse_http),
+        WebSocketRoute("/{path:path}", _refuse_websocket),
         Route("/", handlers.page),
         Route("/{name}", handlers.page),
     ]
@@ -93,15 +96,13 @@ class _Handlers:
 
     async def predict(self, request: Request) -> Response:
         """Predict one utterance from JSON, or from a media file."""
-        from starlette.concurrency import run_in_threadpool
-
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
             limits = self._service.limits
             body = await self._bodies.read(request, limits.json_bytes, limits.body_seconds)
             try:
                 async with self._turns.take(len(body)):
-                    return _json(await run_in_threadpool(self._predict_json, body))
+                    return _json(await self._service.work.run(self._predict_json, body))
             finally:
                 self._bodies.release(len(body))
         if kind.startswith(("audio/", "video/")) or kind == "application/octet-stream":
@@ -117,38 +118,21 @@ class _Handlers:
         return self._service.session.predict(**inputs).to_json()
 
 
-def parse_utterance(body: bytes, most_containers: int) -> dict[str, Any]:
-    """Return the arguments of `Session.predict` that a JSON body has.
+async def _refuse_method(_: Request) -> Response:
+    raise RefusedError(405, "Send POST to /predict. The interface is described at /api.html.", {"allow": "POST"})
 
-    Args:
-        body: the body.
-        most_containers: arrays and objects that it may have. Brackets in texts count, too.
 
-    Raises:
-        RefusedError: the body is not an utterance.
-    """
-    count = body.count(b"[") + body.count(b"{")
-    if count > most_containers:
-        raise RefusedError(422, f"The body must have at most {most_containers} arrays and objects, got {count}.")
-    try:
-        value = json.loads(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise RefusedError(422, f"The body must be UTF-8, but byte {error.start} is not.") from None
-    except RecursionError:
-        raise RefusedError(422, "The body has too many nested brackets.") from None
-    except json.JSONDecodeError as error:
-        raise RefusedError(422, f"The body must be JSON: {error.msg} at column {error.colno}.") from None
-    except ValueError as error:
-        raise RefusedError(422, f"The body must be JSON: {error}.") from None
-    if not isinstance(value, Mapping):
-        raise RefusedError(422, f"The body must be a JSON object, got {repr(value)[:40]}.")
-    for name in value:
-        if name not in _INPUTS:
-            raise RefusedError(422, f"Unknown field {name!r:.40}. Known fields: {', '.join(_INPUTS)}.")
-    inputs = {name: item for name, item in value.items() if item is not None}
-    if not isinstance(inputs.get("valid", {}), Mapping):
-        raise RefusedError(422, f"valid must be an object with masks by modality, got {repr(inputs['valid'])[:40]}.")
-    return inputs
+async def _refuse_websocket(_: WebSocket) -> None:
+    raise RefusedError(404, "WebSockets are at /live. The interface is described at /api.html.")
+
+
+async def _refuse_http(_: Request) -> Response:
+    raise RefusedError(
+        426,
+        "/live is a WebSocket of version 13, and the request has no valid Sec-WebSocket-Key. Open it with a library "
+        "for WebSockets.",
+        {"upgrade": "websocket", "connection": "upgrade"},
+    )
 
 
 def _json(value: Any) -> Response:

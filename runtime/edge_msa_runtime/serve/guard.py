@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Mapping
 
 from edge_msa_runtime.errors import EdgeMsaError, UsageError, first_line
 from edge_msa_runtime.serve.security import (
@@ -18,6 +19,7 @@ from edge_msa_runtime.serve.security import (
 )
 
 LOGGER = logging.getLogger("edge_msa_runtime.serve")
+_STARTS = {"http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close"}
 INTERNAL = "The server failed. Its terminal says why."
 
 
@@ -27,12 +29,14 @@ class RefusedError(Exception):
     Attributes:
         status: status of HTTP.
         message: what is wrong, and what to do.
+        headers: further headers of the response.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.headers = headers or {}
 
 
 class Guard:
@@ -71,8 +75,8 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
-            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-                started = True
+            started = started or message["type"] in _STARTS
+            if message["type"].endswith("http.response.start"):
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
@@ -80,9 +84,11 @@ class Guard:
             # With an `app`, Starlette raises an error for an unknown path instead of answering it.
             await self._application({**scope, "app": self}, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001 - no client gets a stack trace
+            if _has_left(scope, error):
+                return
             status, text = explain(error)
-            if scope["type"] == "http" and not started:
-                await refuse(scope, send_with_headers, status, text)
+            if not started:
+                await refuse(scope, send_with_headers, status, text, headers=_headers_of(error))
 
 
 def explain(error: Exception) -> tuple[int, str]:
@@ -103,7 +109,27 @@ def explain(error: Exception) -> tuple[int, str]:
     return 500, INTERNAL
 
 
-async def refuse(scope: Scope, send: Send, status: int, message: str) -> None:
+def _has_left(scope: Scope, error: Exception) -> bool:
+    """Return whether a client has closed its connection."""
+    from starlette.requests import ClientDisconnect
+    from starlette.websockets import WebSocketDisconnect
+
+    gone = (ClientDisconnect, WebSocketDisconnect, *((OSError,) if scope["type"] == "websocket" else ()))
+    return isinstance(error, gone)
+
+
+def _headers_of(error: Exception) -> Mapping[str, str]:
+    return getattr(error, "headers", None) or {}
+
+
+def error_body(message: str) -> bytes:
+    """Return the body of a response that is an error."""
+    return json.dumps({"error": message}).encode()
+
+
+async def refuse(
+    scope: Scope, send: Send, status: int, message: str, *, headers: Mapping[str, str] | None = None
+) -> None:
     """Answer with a status and `{"error": message}`; a WebSocket is not accepted."""
     kind = "http.response"
     if scope["type"] == "websocket":
@@ -111,7 +137,8 @@ async def refuse(scope: Scope, send: Send, status: int, message: str) -> None:
         if kind not in (scope.get("extensions") or {}):
             await send({"type": "websocket.close", "code": 1008, "reason": message[:120]})
             return
-    body = json.dumps({"error": message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    body = error_body(message)
+    stated = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in stated.items()]
+    await send({"type": f"{kind}.start", "status": status, "headers": encoded})
     await send({"type": f"{kind}.body", "body": body})

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
-import threading
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edge_msa_runtime.serve.guard import explain
 from edge_msa_runtime.serve.live_stream import LiveStream, TooLateError
+from edge_msa_runtime.serve.memory import release_free_memory
 from edge_msa_runtime.serve.wire import Start, parse_control, parse_media
 from edge_msa_runtime.wording import format_count
 
 if TYPE_CHECKING:
+    import threading
+
     from starlette.websockets import WebSocket
 
     from edge_msa_runtime.serve.service import Service
@@ -57,6 +60,7 @@ class LiveStreams:
             await conversation.run()
         finally:
             self._open.discard(conversation)
+            self._service.work.start(release_free_memory, "memory")
 
 
 class _StreamEndedError(Exception):
@@ -124,18 +128,19 @@ class _Conversation:
 
     async def _talk(self, start: Start) -> None:
         loop = asyncio.get_running_loop()
+        work = self._service.work
 
         def send(value: Mapping[str, Any]) -> None:
             loop.call_soon_threadsafe(self._queue, value)
 
         try:  # in a thread, because front ends load models
-            stream = await loop.run_in_executor(None, LiveStream, self._service, start, send)
+            stream = await work.run(LiveStream, self._service, start, send)
         except Exception as error:
             raise _StreamEndedError(_INTERNAL, explain(error)[1]) from error
-        thread = threading.Thread(target=self._play, args=(stream, loop), name="edge-msa live stream", daemon=True)
         stream.open()
         self._queue({"type": "ready"})
-        thread.start()
+        thread = work.start(functools.partial(self._play, stream, loop), "live stream")
+        done: set[asyncio.Future[Any]] = set()
         sender = asyncio.ensure_future(self._send_all())
         receiver = asyncio.ensure_future(self._receive_all(stream, start))
         full = asyncio.ensure_future(self._is_full.wait())  # the sender waits for the browser then
@@ -144,10 +149,14 @@ class _Conversation:
             for task in done:
                 task.result()
         finally:
-            closed = loop.run_in_executor(None, _end_thread, stream, thread)  # also if this task is canceled
+            closed = work.run(_close, stream, thread)  # also if this task is canceled
             for task in (sender, receiver, full):
                 task.cancel()
-            await asyncio.gather(sender, receiver, full, closed, return_exceptions=True)
+            await asyncio.gather(sender, receiver, full, return_exceptions=True)
+            await asyncio.wait({closed}, timeout=_JOIN_SECONDS)
+            # Exceptions refer to this function, and what it refers to would stay in memory.
+            done.clear()
+            del stream, thread, task, sender, receiver, full, closed
         if self._problem is not None:
             raise _StreamEndedError(*self._problem)
 
@@ -205,9 +214,9 @@ class _Conversation:
                 await asyncio.sleep(0.02)
 
 
-def _end_thread(stream: LiveStream, thread: threading.Thread) -> None:
+def _close(stream: LiveStream, thread: threading.Thread) -> None:
     stream.close()
-    thread.join(_JOIN_SECONDS)
+    thread.join()
 
 
 def _text(message: Mapping[str, Any]) -> str:

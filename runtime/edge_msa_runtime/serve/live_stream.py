@@ -44,18 +44,23 @@ class LiveStream:
 
     def __init__(self, service: Service, start: Start, send: Send) -> None:
         self._limits = limits = service.limits
+        self._work = service.work
+
+        def tell(message: str) -> None:  # no method: its object would refer to itself, and stay in memory
+            send({"type": "note", "message": message})
+
         self._messages = (0, 0)  # in this second
         self._send = send
         self._start = start
         self._microphone = None if start.sound_rate is None else BrowserMicrophone(start.sound_rate)
-        self._camera = BrowserCamera(limits.pictures, limits.picture_pixels, self._tell) if start.pictures else None
+        self._camera = BrowserCamera(limits.pictures, limits.picture_pixels, tell) if start.pictures else None
         self._status = Status()
         is_recognized = start.words == RECOGNIZED
         options = service.choose_play_options(recognized=is_recognized)
         self._player = Player(service.session, options, self._status, [_Sender(send)])
         words = service.listen() if is_recognized else None
         converter = service.create_converter(sound=start.sound_rate is not None, pictures=start.pictures)
-        self._input = DeviceInput(converter, words, notice=self._tell, until_closed=True)
+        self._input = DeviceInput(converter, words, notice=tell, until_closed=True)
         if self._microphone is not None:
             self._input.add_microphone(self._microphone.open)
         if self._camera is not None:
@@ -107,11 +112,12 @@ class LiveStream:
         self._input.open()
 
     def close(self) -> None:
-        """End `play` soon, and wait for the threads."""
+        """End `play` soon, and wait for the threads, which complete what they are computing."""
         self._input.close()
+        self._input.wait()
 
     def play(self) -> None:
-        """Predict until `close` is called.
+        """Predict until `close` is called, or the server ends.
 
         Raises:
             EdgeMsaError: the backend, a front end or the recognizer failed.
@@ -123,6 +129,8 @@ class LiveStream:
         due = 0.0
         for arrival in arrivals:
             yield arrival
+            if self._work.is_ending:
+                return
             now = time.monotonic()
             if now >= due:
                 due = now + _STATUS_SECONDS
@@ -139,9 +147,6 @@ class LiveStream:
             "overdue": self._status.overdue,
             "counters": {name: item.to_json() for name, item in self._status.counters.items()},
         }
-
-    def _tell(self, message: str) -> None:
-        self._send({"type": "note", "message": message})
 
 
 def _items(received: TypedWords | Command) -> list[Item]:

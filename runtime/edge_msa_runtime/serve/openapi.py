@@ -58,6 +58,7 @@ def _describe_predict(manifest: Manifest, limits: Limits, *, accepts_media: bool
         )
         parameters = [_text_parameter()] if manifest.language is not None else []
     errors = {
+        "400": "The connection ended before the body was complete.",
         "403": "The request came from another web page, or with another host name.",
         "408": "The body did not arrive in time.",
         "413": "The body is too large.",

@@ -12,9 +12,9 @@ A web page that somebody visits can send requests to servers on the same machine
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import Any, Awaitable, Callable, Mapping, MutableMapping, Sequence
-from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,6 +22,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# A name, an IPv4 address, or an IPv6 address in brackets, and a port. The header is a part of the policy that browsers
+# get, so it must have no other characters.
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
+_HIGHEST_PORT = 65_535
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -74,13 +78,15 @@ class HostNames:
 
 def host_name(header: str) -> str | None:
     """Return the host name of a `Host` header in lower case, without the port; None if the header is invalid."""
+    found = _HOST.fullmatch(header)
+    if found is None or int(found["port"] or 0) > _HIGHEST_PORT:
+        return None
+    if found["address"] is None:
+        return found["name"].lower()
     try:
-        parts = urlsplit(f"//{header}")
-        parts.port  # noqa: B018 - raises an error for an invalid port
+        return str(ipaddress.IPv6Address(found["address"]))
     except ValueError:
         return None
-    is_plain = not (parts.username or parts.password or parts.path or parts.query or parts.fragment)
-    return parts.hostname if is_plain and "@" not in header else None
 
 
 def check_headers(method: str, headers: Mapping[str, str], names: HostNames) -> str | None:

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 from edge_msa_runtime.errors import UsageError
 from edge_msa_runtime.serve.application import create_application
+from edge_msa_runtime.serve.connections import create_protocol
 from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
     from edge_msa_runtime.serve.security import HostNames
     from edge_msa_runtime.serve.service import Service
 
-_BACKLOG = 64
+_BACKLOG = 256
 _GRACE_SECONDS = 3
+_END_SECONDS = 10.0
+"""Time in which all threads must end. A recognizer needs some seconds for the sound that it has begun."""
 _HEADER_BYTES = 64 * 1024
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds without data, seconds between pings, and number of pings, after which a connection has no peer."""
@@ -75,6 +78,9 @@ class Server:
         listener: a socket of `open_socket`.
         names: host names that requests may use.
 
+    Attributes:
+        has_ended: whether all its threads have ended. If not, Python must not end normally: it would abort.
+
     Raises:
         PackageImportError: a package of the extra `serve` is not installed.
     """
@@ -83,11 +89,13 @@ class Server:
         uvicorn: Any = import_package("uvicorn")
         import_package("websockets")
         limits = service.limits
+        self._work = service.work
+        self.has_ended = False
         self._application = create_application(service, names)
         config = uvicorn.Config(
             self._application,
             loop="asyncio",
-            http=_impatient_protocol(limits.header_seconds),
+            http=create_protocol(limits),
             lifespan="off",
             log_config=None,
             log_level="critical",
@@ -95,7 +103,6 @@ class Server:
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
-            limit_concurrency=limits.connections,
             ws_max_size=limits.message_bytes,
             # While sound waits, nothing is read, so that the answer to a ping is not seen in time. The limits of idle
             # time, and TCP's own pings, end connections without a peer.
@@ -105,19 +112,32 @@ class Server:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         self._server: Any = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listener]}, name="edge-msa server", daemon=True
-        )
+        # `Thread.join` of Python 3.11 takes a thread for ended if a signal interrupts it.
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(listener,), name="edge-msa server", daemon=True)
+
+    def _run(self, listener: socket.socket) -> None:
+        try:
+            self._server.run(sockets=[listener])
+        finally:
+            self._is_over.set()
 
     def __enter__(self) -> Server:  # noqa: PYI034 - typing.Self needs Python 3.11
         self._thread.start()
-        while not self._server.started and self._thread.is_alive():
+        while not (self._server.started or self._is_over.is_set()):
             time.sleep(0.01)
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End all live streams and requests, and wait for their threads for up to 10 s."""
+        end = time.monotonic() + _END_SECONDS
         self._server.should_exit = True
-        self._thread.join(2 * _GRACE_SECONDS)
+        self._work.end()
+        with contextlib.suppress(KeyboardInterrupt):  # of somebody who does not want to wait
+            self.has_ended = self._is_over.wait(_END_SECONDS) and self._work.wait(end - time.monotonic())
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -126,31 +146,5 @@ class Server:
 
     def wait(self) -> None:
         """Wait until the server ends, which only a signal or an error causes."""
-        while self._thread.is_alive():
-            self._thread.join(0.5)
-
-
-def _impatient_protocol(seconds: float) -> Any:
-    """Return uvicorn's protocol for HTTP, which closes a connection that sends no complete header for so long.
-
-    Otherwise, connections that send nothing would count as open for ever, and keep others out.
-    """
-    h11: Any = import_package("h11")
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-
-    class Protocol(H11Protocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._check(None)
-
-        def _check(self, waiting: Any) -> None:
-            """Close the connection if no header came since the call before."""
-            if self not in self.connections or self.transport.is_closing():  # a WebSocket has another protocol
-                return
-            state = (self.cycle,) if self.conn.their_state is h11.IDLE else None
-            if state is not None and waiting is not None and state[0] is waiting[0]:
-                self.transport.close()
-            else:
-                self.loop.call_later(seconds / 2, self._check, state)
-
-    return Protocol
+        while not self._is_over.wait(0.5):
+            pass

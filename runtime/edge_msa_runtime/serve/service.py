@@ -13,6 +13,7 @@ from edge_msa_runtime.live.word_sources import RecognizedWords
 from edge_msa_runtime.replay.player import PlayOptions
 from edge_msa_runtime.serve.limits import Limits
 from edge_msa_runtime.serve.wire import RECOGNIZED, TYPED
+from edge_msa_runtime.serve.work import Work
 
 if TYPE_CHECKING:
     from edge_msa_runtime.live.converter import Voice
@@ -35,6 +36,7 @@ class Service:
         pause: seconds without voice after which an utterance ends.
         longest: seconds after which it ends anyway.
         limits: what is accepted.
+        work: the threads in which it computes.
     """
 
     session: Session
@@ -46,6 +48,7 @@ class Service:
     pause: float = 0.6
     longest: float = 30.0
     limits: Limits = dataclasses.field(default_factory=Limits)
+    work: Work = dataclasses.field(default_factory=Work)
 
     @property
     def needs_sound(self) -> bool:

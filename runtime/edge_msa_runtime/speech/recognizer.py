@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Callable, Protocol
 
 from edge_msa_runtime.errors import UsageError
 
@@ -53,11 +53,12 @@ class Recognizer(Protocol):
     def version(self) -> str:
         """Versions of program and model. With the same version, the same sound gives the same words."""
 
-    def transcribe(self, samples: NDArray[np.float32]) -> list[Word]:
+    def transcribe(self, samples: NDArray[np.float32], *, check: Callable[[], object] | None = None) -> list[Word]:
         """Return the words of a whole recording.
 
         Args:
             samples: (n,) float32 from -1 to 1 at 16 kHz.
+            check: called after each window of at most 30 s. It raises an exception if nobody wants the words any more.
 
         Returns:
             The words with times in seconds since the first sample. The same sound gives the same words.

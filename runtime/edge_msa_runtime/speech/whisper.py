@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import numpy as np
 
@@ -86,9 +86,9 @@ class WhisperRecognizer:
         self._language = language
         self._voice = package.vad.get_vad_model()
 
-    def transcribe(self, samples: NDArray[np.float32]) -> list[Word]:
+    def transcribe(self, samples: NDArray[np.float32], *, check: Callable[[], object] | None = None) -> list[Word]:
         """Return the words of a whole recording. See `Recognizer.transcribe`."""
-        return self._recognize(samples, beams=5) if self.find_voice(samples).any() else []
+        return self._recognize(samples, beams=5, check=check) if self.find_voice(samples).any() else []
 
     def listen(self) -> BufferedListener:
         """Return a listener. See `Recognizer.listen`."""
@@ -108,19 +108,23 @@ class WhisperRecognizer:
             voiced[k] = speaking
         return voiced
 
-    def _recognize(self, samples: NDArray[np.float32], *, beams: int) -> list[Word]:
+    def _recognize(
+        self, samples: NDArray[np.float32], *, beams: int, check: Callable[[], object] | None = None
+    ) -> list[Word]:
         duration = len(samples) / SAMPLE_RATE
         segments: list[Any] = []
         for window, options in _attempts(duration):
             self._model.windows.frames = window
-            decoded = self._decode(samples, beams, options)
+            decoded = self._decode(samples, beams, options, check)
             segments = [segment for segment in decoded if _is_speech(segment)]
             if segments and len(segments) == len(decoded):
                 break
         return _words(segments, duration)
 
-    def _decode(self, samples: NDArray[np.float32], beams: int, options: dict[str, Any]) -> list[Any]:
-        segments, _ = self._model.transcribe(
+    def _decode(
+        self, samples: NDArray[np.float32], beams: int, options: dict[str, Any], check: Callable[[], object] | None
+    ) -> list[Any]:
+        found, _ = self._model.transcribe(
             samples,
             language=self._language,
             beam_size=beams,
@@ -131,7 +135,12 @@ class WhisperRecognizer:
             log_prob_threshold=_UNLIKELY,
             **options,
         )
-        return list(segments)
+        segments = []
+        for segment in found:  # each window is recognized when its first segment is taken
+            segments.append(segment)
+            if check is not None:
+                check()
+        return segments
 
 
 def _attempts(duration: float) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -8,6 +8,8 @@ const SHOWN_SECONDS = 60;
 const MAX_BUFFERED = 500000; // bytes that wait to be sent; above it, pictures are dropped
 const CLOCK_BLOCKS = 50; // blocks of sound whose least lateness gives the difference between the clocks
 const PICTURE_SIZE = 640; // pixels of the longer side
+const DEVICES = { audio: "microphone", vision: "camera" };
+const NO_SERVER = "The server does not answer. Start it again.";
 const SVG = "http://www.w3.org/2000/svg";
 
 const find = (id) => document.getElementById(id);
@@ -32,6 +34,7 @@ class Live {
     this.offset = null; // seconds to add to the time of the sound, to get the time of the page
     this.earliest = Infinity;
     this.blocks = 0;
+    this.lost = new Set(); // devices that were unplugged
   }
 
   now() {
@@ -40,8 +43,14 @@ class Live {
 
   async open() {
     const { microphone, camera } = this.inputs;
+    await fetch("health").catch(() => {
+      throw new Error(NO_SERVER);
+    });
     if (microphone || camera) {
       await this.openMedia(microphone, camera);
+    }
+    if (this.isClosing) { // a device was unplugged meanwhile
+      throw new Error(find("message").textContent);
     }
     await this.connect();
   }
@@ -58,7 +67,7 @@ class Live {
     });
     this.tracks = stream.getTracks();
     for (const track of this.tracks) {
-      track.addEventListener("ended", () => tell(`The ${track.kind === "audio" ? "microphone" : "camera"} stopped.`));
+      track.addEventListener("ended", () => this.lose(track.kind === "audio" ? "microphone" : "camera"));
     }
     if (microphone) {
       this.context = new AudioContext();
@@ -79,6 +88,38 @@ class Live {
     }
   }
 
+  // Stop to use a device that delivers nothing any more. A browser would go on with silence and the last picture.
+  lose(device) {
+    if (this.isClosing || this.lost.has(device)) {
+      return;
+    }
+    this.lost.add(device);
+    if (device === "microphone") {
+      this.closeRecorder();
+    } else {
+      closePreview();
+    }
+    const names = [...this.lost].sort().reverse().join(" and the ");
+    const text = `The ${names} stopped. Connect ${this.lost.size > 1 ? "them" : "it"}, and start again.`;
+    const { microphone, camera, words } = this.inputs;
+    if ((!microphone || this.lost.has("microphone")) && (!camera || this.lost.has("camera")) && words !== "typed") {
+      stop(text);
+      return;
+    }
+    find("lost").textContent = `${text} Predictions go on without ${this.lost.size > 1 ? "them" : "it"}.`;
+    draw();
+  }
+
+  closeRecorder() {
+    if (this.recorder) {
+      this.recorder.port.onmessage = null;
+      this.recorder.disconnect();
+    }
+    if (this.context && this.context.state !== "closed") {
+      this.context.close();
+    }
+  }
+
   connect() {
     const address = new URL("live", location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -86,7 +127,9 @@ class Live {
     this.socket.binaryType = "arraybuffer";
     return new Promise((resolve, reject) => {
       let reason = "";
+      let wasOpen = false;
       this.socket.onopen = () => {
+        wasOpen = true;
         this.started = performance.now();
         const rate = this.context && this.context.sampleRate;
         this.send({ type: "start", sound_rate: rate, pictures: this.inputs.camera, words: this.inputs.words });
@@ -104,7 +147,8 @@ class Live {
         }
       };
       this.socket.onclose = () => {
-        reject(new Error(reason || "The server refused the connection."));
+        const silent = wasOpen ? "The server ended the connection." : NO_SERVER;
+        reject(new Error(reason || silent));
         if (!this.isClosing && this.isReady) {
           stop(reason || "The connection to the server ended.");
         }
@@ -128,6 +172,10 @@ class Live {
   }
 
   sendSound({ time, samples }) {
+    if (this.tracks.some((track) => track.kind === "audio" && track.readyState === "ended")) {
+      this.lose("microphone");
+      return;
+    }
     if (!this.isReady || this.socket.readyState !== WebSocket.OPEN) {
       this.offset = null;
       return;
@@ -149,7 +197,11 @@ class Live {
   waitForPicture() {
     const preview = find("preview");
     const next = (_, metadata) => {
-      if (this.isClosing) {
+      if (this.isClosing || this.lost.has("camera")) {
+        return;
+      }
+      if (this.tracks.some((track) => track.kind === "video" && track.readyState === "ended")) {
+        this.lose("camera");
         return;
       }
       const taken = metadata && (metadata.captureTime || metadata.presentationTime || metadata.expectedDisplayTime);
@@ -193,20 +245,18 @@ class Live {
     if (this.socket) {
       this.socket.close();
     }
-    if (this.recorder) {
-      this.recorder.port.onmessage = null;
-      this.recorder.disconnect();
-    }
-    if (this.context) {
-      this.context.close();
-    }
+    this.closeRecorder();
     for (const track of this.tracks) {
       track.stop();
     }
-    const preview = find("preview");
-    preview.hidden = true;
-    preview.srcObject = null;
+    closePreview();
   }
+}
+
+function closePreview() {
+  const preview = find("preview");
+  preview.hidden = true;
+  preview.srcObject = null;
 }
 
 // ---------------------------------------------------------------- messages
@@ -288,11 +338,17 @@ function drawModalities() {
     const title = document.createElement("b");
     const detail = document.createElement("span");
     title.textContent = name;
-    const age = latest && latest.ages[name];
-    const isUsed = Boolean(latest) && latest.subset.includes(name[0]);
+    const known = latest && latest.ages[name];
+    const isKnown = Boolean(live) && known !== undefined && known !== null;
+    const isLost = Boolean(live) && live.lost.has(DEVICES[name]);
+    const isUsed = isKnown && !isLost && latest.subset.includes(name[0]);
     item.className = isUsed ? "used" : "";
     const missing = latest && latest.masked[name] ? `, ${Math.round(100 * latest.masked[name])} % missing` : "";
-    detail.textContent = age === undefined || age === null ? "absent" : `${isUsed ? "used" : "absent"}, ${age.toFixed(1)} s old${missing}`;
+    const age = isKnown ? known + live.now() - shown.received : 0;
+    detail.textContent = isKnown ? `${isUsed ? "used" : "absent"}, ${age.toFixed(1)} s old${missing}` : live ? "absent" : "stopped";
+    if (!shown) {
+      detail.textContent = "";
+    }
     item.append(title, detail);
     return item;
   });
@@ -306,7 +362,10 @@ function drawFigures() {
     rows.push(["time", live ? `${live.now().toFixed(0)} s` : "stopped"]);
     if (latest) {
       rows.push(["model", `${latest.latency_ms.toFixed(1)} ms, ${latest.subset} on ${bundle.backend} at ${bundle.precision}`]);
-      rows.push(["newest input to prediction", `${Math.max(0, 1000 * (shown.received - newestInput(latest))).toFixed(0)} ms`]);
+      const newest = newestInput(latest);
+      if (newest !== null) {
+        rows.push(["newest input to prediction", `${Math.max(0, 1000 * (shown.received - newest)).toFixed(0)} ms`]);
+      }
     }
     const status = shown.status;
     if (status) {
@@ -342,8 +401,9 @@ function drawFigures() {
 }
 
 function newestInput(prediction) {
-  const ages = Object.values(prediction.ages);
-  return prediction.at - (ages.length ? Math.min(...ages) : 0);
+  // Words are older than sound and pictures: somebody types them, or the recognizer waits for more sound.
+  const ages = Object.keys(DEVICES).map((name) => prediction.ages[name]).filter((age) => age !== undefined && age !== null);
+  return ages.length ? prediction.at - Math.min(...ages) : null;
 }
 
 function element(name, attributes, text) {
@@ -488,7 +548,8 @@ async function start() {
     tell("Choose at least one input.", true);
     return;
   }
-  find("start").disabled = true;
+  find("start").setAttribute("aria-disabled", "true"); // a disabled button would lose the focus
+  find("lost").textContent = "";
   tell("Starting.");
   clearResult();
   live = new Live(inputs);
@@ -518,12 +579,13 @@ function stop(problem = "") {
     live = null;
   }
   setRunning(false);
+  find("lost").textContent = "";
   tell(problem || "Stopped.", Boolean(problem));
   draw();
 }
 
 function setRunning(isRunning) {
-  find("start").disabled = false;
+  find("start").removeAttribute("aria-disabled");
   find("start").textContent = isRunning ? "Stop" : "Start";
   find("end").disabled = find("reset").disabled = !isRunning;
   find("typing").querySelector("button").disabled = !isRunning;
@@ -540,7 +602,16 @@ function showBundle() {
   find("title").textContent = `${bundle.name}, live`;
   const scale = bundle.task.low === null ? "" : ` from ${bundle.task.low} to ${bundle.task.high}`;
   const predicts = bundle.task.kind === "emotions" ? "emotions" : `sentiment${scale}`;
-  find("bundle").textContent = `Predicts ${predicts} from ${Object.keys(bundle.modalities).join(", ")}.`;
+  const names = Object.keys(bundle.modalities);
+  const isSentiment = bundle.task.kind !== "emotions";
+  const meaning = isSentiment
+    ? "A score below 0 means negative sentiment, a score above 0 positive sentiment, and the distance from 0 how strong it is."
+    : "The page shows the most probable emotion, and the probability of each one.";
+  find("bundle").textContent = `Predicts ${predicts} from ${names.join(", ")}. ${meaning}`;
+  const letters = { language: "l is language (words)", audio: "a is audio (sound)", vision: "v is vision (pictures)" };
+  const explained = names.map((name) => letters[name]).join(", ");
+  const all = names.map((name) => name[0]).join("");
+  find("letters").textContent = `Letters name the modalities of a prediction: ${explained}${names.length > 1 ? `; ${all} is ${names.join(" and ")} together` : ""}.`;
   find("microphone-label").hidden = !bundle.needs.microphone;
   find("camera-label").hidden = !bundle.needs.camera;
   const modes = bundle.needs.words;
@@ -555,11 +626,20 @@ function showBundle() {
   showLegend();
   const canStart = bundle.needs.microphone || bundle.needs.camera || modes.length;
   find("start").disabled = !canStart;
+  find("privacy").hidden = !canStart;
   tell(canStart ? "" : "This server predicts from frames only. See the HTTP interface below.");
   draw();
 }
 
-find("start").addEventListener("click", () => (live ? stop() : start()));
+find("start").addEventListener("click", () => {
+  if (!find("start").hasAttribute("aria-disabled")) {
+    if (live) {
+      stop();
+    } else {
+      start();
+    }
+  }
+});
 find("end").addEventListener("click", () => live && live.send({ type: "end_utterance", time: live.now() }));
 find("reset").addEventListener("click", () => {
   if (live) {

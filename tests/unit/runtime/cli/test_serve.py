@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Callable
@@ -79,6 +80,20 @@ def test_a_server_of_the_network_warns(ask: Callable[..., Any], shared_bundle: P
         (["--pause", "-1"], "--pause must be a positive number, got -1."),
         (["--no-media", "--asr", "whisper:x"], "--asr and --face-model are for media. Leave out --no-media."),
         (["--host", "no such host"], "--host must be an IP address or a name of this machine, got 'no such host'."),
+        (
+            ["--host-name", "http://talk.example.org/"],
+            (
+                "--host-name must be a host name without http:// and port, such as talk.example.org, got "
+                "'http://talk.example.org/'."
+            ),
+        ),
+        (
+            ["--host-name", "talk.example.org:443"],
+            (
+                "--host-name must be a host name without http:// and port, such as talk.example.org, got "
+                "'talk.example.org:443'."
+            ),
+        ),
         (["--port", "eighty"], "argument --port: invalid int value: 'eighty'. See edge-msa-run serve --help"),
     ],
 )
@@ -122,3 +137,26 @@ def test_other_features_than_those_of_sound_are_refused(
     error = capsys.readouterr().err
     assert "44 features instead of 2" in error
     assert error.endswith("Or pass --no-media to take frames and text only.\n")
+
+
+@pytest.mark.slow
+def test_the_process_ends_although_a_thread_still_computes(shared_bundle: Path) -> None:
+    """Without an end of its own, a thread that computes in C++ while Python ends would abort the process."""
+    script = """
+import os, signal, sys, threading, time
+from edge_msa_runtime.cli.main import main
+from edge_msa_runtime.serve import server
+server._END_SECONDS = 0.1
+def wait(self):
+    self._work.start(lambda: time.sleep(60), "test")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+server.Server.wait = wait
+sys.exit(main(["serve", sys.argv[1], "--no-media", "--port", "0"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(shared_bundle)], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 143, done.stderr
+    assert done.stdout.endswith("0 requests, 0 refused\n")
+    assert done.stderr == "interrupted\n"

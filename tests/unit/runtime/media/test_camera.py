@@ -50,6 +50,15 @@ def test_a_video_is_played_in_place_of_a_camera(tmp_path: Path) -> None:
         Camera(f"file:{sound}")
 
 
+def test_a_video_that_was_cut_off_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_msa_runtime.media.files._CUT_OFF", (0.1, 0.02))
+    path = write_media(tmp_path / "x.mkv", pictures=gray_pictures(15))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with Camera(f"file:{path}", rate=100) as device:
+        list(device)
+    assert any(note.startswith(f"file:{path}: ends after ") for note in device.notes), device.notes
+
+
 def test_a_missing_camera_lists_those_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera, "_VIDEO_DEVICES", tmp_path)
     monkeypatch.setattr(camera, "_VIDEO_NAMES", tmp_path / "names")

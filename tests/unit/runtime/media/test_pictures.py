@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_msa_runtime.media.pictures import PictureClock, upright_pixels
+from edge_msa_runtime.media.pictures import MAX_PIXELS, PictureClock, upright_pixels
 
 
 def choose(rate: float | None, times: list[float]) -> list[float]:
@@ -32,5 +32,18 @@ def test_pixels_are_made_square_unless_their_shape_is_impossible(shape: float, w
     def reformat(width: int, **_: Any) -> Any:
         return SimpleNamespace(to_ndarray=lambda: np.zeros((48, width, 3), np.uint8))
 
-    frame = SimpleNamespace(width=64, rotation=0, reformat=reformat)
+    frame = SimpleNamespace(width=64, height=48, rotation=0, reformat=reformat)
     assert upright_pixels(frame, shape).shape == (48, width, 3)
+
+
+def test_a_widened_picture_has_no_more_pixels_than_allowed() -> None:
+    sizes = []
+
+    def reformat(width: int, height: int, **_: Any) -> Any:
+        sizes.append((width, height))
+        return SimpleNamespace(to_ndarray=lambda: np.zeros((1, 1, 3), np.uint8))
+
+    upright_pixels(SimpleNamespace(width=8192, height=4608, rotation=0, reformat=reformat), 4.0)
+    width, height = sizes[0]
+    assert width * height <= MAX_PIXELS
+    assert width / height == pytest.approx(4 * 8192 / 4608, rel=1e-3)

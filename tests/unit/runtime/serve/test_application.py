@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
+import time
 import wave
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, AsyncIterator, Callable
 
 import numpy as np
 import pytest
 
+from edge_msa_runtime.front_ends import TimedFrames
 from edge_msa_runtime.serve import application as module
 from tests.media_files import gray_pictures, tone, write_media
 from tests.tolerances import assert_close_to_scale
 from tests.unit.runtime.fake_bundles import random_frames, reference_prediction
-from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES
+from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES, Color, Loudness
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("av", reason="the extra audio is not installed")
@@ -47,6 +51,7 @@ def test_text_is_predicted(make_client: Callable[..., Any]) -> None:
     ("body", "message"),
     [
         ("", "The body must be JSON: Expecting value at column 1."),
+        ("null", "The body must be a JSON object, got null."),
         ("{", "The body must be JSON: Expecting property name enclosed in double quotes at column 2."),
         ("[1]", "The body must be a JSON object, got [1]."),
         ("[" * 100_000, "The body "),
@@ -54,14 +59,24 @@ def test_text_is_predicted(make_client: Callable[..., Any]) -> None:
         ("{}", "No modality has a valid frame. Pass at least one of language, audio, vision."),
         ('{"audio": [[1, 2, 3]]}', "audio must be an array of shape (frames, 2), got (1, 3)."),
         ('{"audio": [[NaN, 1]]}', "audio must have finite values"),
-        ('{"audio": [[1, 2], [3]]}', "audio must be"),
+        ('{"audio": [[1, 2], [3]]}', "The frames of audio must be lists of as many numbers each."),
+        ('{"audio": [["1", "2"]]}', 'The frames of audio must be lists of numbers of float32, got [["1", '),
+        ('{"audio": [[true, false]]}', "The frames of audio must be lists of numbers of float32, got [[true, false]]."),
+        ('{"audio": [[null, 1]]}', "The frames of audio must be lists of numbers of float32, got [[null, 1]]."),
         ('{"audio": [' + "[]," * 500_000 + "[]]}", "The body must have at most 500000 arrays and objects, got 500003."),
-        ('{"audio": "AAAA"}', "audio must be an array, got a string"),
+        ('{"audio": "AAAA"}', 'audio must be a list of frames, each a list of numbers, got "AAAA".'),
         ('{"audio": 1e999}', "audio must"),
-        ('{"audio": [[1' + "0" * 5000 + "]]}", "The body must be JSON"),
+        ('{"audio": [[1' + "0" * 5000 + "]]}", "The body has a number with too many digits."),
         ('{"text": "i love it"}', "This bundle does not accept text."),
-        ('{"audio": [[1, 2]], "valid": [true]}', "valid must be an object with masks by modality, got [True]."),
-        ('{"audio": [[1, 2]], "valid": {"audio": [1, 2]}}', "The mask of audio must be bool"),
+        ('{"audio": [[1, 2]], "valid": [true]}', "valid must be an object with masks by modality, got [true]."),
+        (
+            '{"audio": [[1, 2]], "valid": {"audio": [true, false]}}',
+            "The mask of audio must be a list with true or false for each frame (1), got 2 values.",
+        ),
+        (
+            '{"audio": [[1, 2]], "valid": {"audio": [1]}}',
+            "The mask of audio must be a list with true or false for each frame (1), got [1].",
+        ),
         ('{"audio": [[1, 2]], "truncate": []}', "truncate"),
     ],
 )
@@ -94,14 +109,22 @@ def test_another_content_type_is_refused(make_client: Callable[..., Any]) -> Non
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("GET", "/a/b", 404), ("GET", "/../application.py", 404), ("PUT", "/predict", 405)],
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/a/b", 404),
+        ("GET", "/../application.py", 404),
+        ("PUT", "/predict", 405),
+        ("GET", "/predict", 405),
+        ("GET", "/live", 426),
+    ],
 )
 def test_unknown_requests_are_answered_in_one_line(
     make_client: Callable[..., Any], method: str, path: str, status: int
 ) -> None:
     response = make_client().request(method, path)
     assert response.status_code == status
-    assert response.json()["error"].endswith("The interface is described at /api.html.")
+    assert response.json()["error"].count("\n") == 0
+    assert {405: "allow", 426: "upgrade"}.get(status, "content-type") in response.headers
 
 
 @pytest.mark.parametrize(
@@ -230,7 +253,7 @@ def test_a_file_that_is_no_media_is_refused_in_one_line(make_client: Callable[..
     headers = {"content-type": "application/octet-stream"}
     response = make_client().post("/predict", content=body, headers=headers)
     assert response.status_code == 422
-    assert response.json()["error"].startswith(("The file", "Nothing of The file"))
+    assert response.json()["error"].startswith(("The file", "Nothing of the file"))
     assert "\n" not in response.json()["error"]
     assert "/tmp" not in response.text  # noqa: S108 - not used
 
@@ -257,6 +280,59 @@ def test_a_file_that_takes_too_much_processor_time_is_refused(make_client: Calla
     assert response.json()["error"] == (
         "The file needs more than 0.001 s of processor time. Cut it, or convert it to smaller or fewer pictures."
     )
+
+
+def test_a_file_without_a_face_is_refused_with_the_reason(
+    make_client: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(_: Color, picture: Any) -> TimedFrames:
+        return TimedFrames(picture.time, np.zeros((1, 3), np.float32), np.array([False]))
+
+    monkeypatch.setattr(Color, "push", find_nothing)
+    path = write_media(tmp_path / "video.mkv", pictures=gray_pictures(3))
+    response = make_client().post("/predict", content=path.read_bytes(), headers={"content-type": "video/x-matroska"})
+    assert response.status_code == 422
+    assert response.json()["error"].startswith("There is nothing to predict from: no face was found. Send another file")
+
+
+def test_nothing_is_computed_for_a_client_that_has_left(
+    make_service: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_msa_runtime.serve.guard import RefusedError
+    from edge_msa_runtime.serve.uploads import Uploads
+
+    pushed: list[float] = []
+    left = threading.Event()
+
+    def push(_: Loudness, sound: Any) -> TimedFrames:
+        pushed.append(sound.time)
+        left.set()
+        return TimedFrames(sound.time, np.zeros((10, 2), np.float32))
+
+    class Request:
+        """Sends a file, and leaves when its sound is read."""
+
+        def __init__(self) -> None:
+            self.headers: dict[str, str] = {}
+            self.query_params: dict[str, str] = {}
+
+        async def stream(self) -> AsyncIterator[bytes]:
+            yield write_sound(tmp_path / "sound.wav", 5.0)
+
+        async def receive(self) -> dict[str, str]:
+            await asyncio.get_running_loop().run_in_executor(None, left.wait, 5)
+            return {"type": "http.disconnect"}
+
+    def slowly(front_end: Loudness, sound: Any) -> TimedFrames:
+        frames = push(front_end, sound)
+        time.sleep(0.02)
+        return frames
+
+    monkeypatch.setattr(Loudness, "push", slowly)
+    request: Any = Request()
+    with pytest.raises(RefusedError, match="The connection ended before the file was read"):
+        asyncio.run(Uploads(make_service(text=True)).predict(request))
+    assert len(pushed) < 25  # of 50
 
 
 def test_no_file_remains(make_client: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

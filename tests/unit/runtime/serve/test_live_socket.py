@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import struct
 import time
+import weakref
 from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
 
+from edge_msa_runtime.live.converter import Converter
+from edge_msa_runtime.live.device_input import DeviceInput
+from edge_msa_runtime.replay.player import Player
+from edge_msa_runtime.serve.application import create_application
 from edge_msa_runtime.serve.live_socket import LiveStreams
-from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES
+from edge_msa_runtime.serve.live_stream import LiveStream
+from edge_msa_runtime.streams.stream import Stream
+from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES, Color, Loudness
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("av", reason="the extra audio is not installed")
@@ -329,3 +337,58 @@ def test_a_browser_that_reads_nothing_frees_its_place(
 
 def test_a_stream_that_cannot_be_used_frees_its_place(make_service: Callable[..., Any]) -> None:
     assert LiveStreams(make_service()).count == 0
+
+
+def test_nothing_of_a_stream_that_has_ended_stays_in_memory(
+    make_client: Callable[..., Any], encode_jpeg: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = (LiveStream, DeviceInput, Converter, Player, Stream, Loudness, Color)
+    created: list[tuple[str, weakref.ref[Any]]] = []
+
+    def watch(kind: type) -> None:
+        initialize = kind.__init__
+
+        def record(item: object, *arguments: Any, **options: Any) -> None:
+            created.append((kind.__name__, weakref.ref(item)))
+            initialize(item, *arguments, **options)
+
+        monkeypatch.setattr(kind, "__init__", record)
+
+    for kind in kinds:
+        watch(kind)
+    gc.collect()
+    gc.disable()  # what refers to itself would stay
+    try:
+        with make_client() as client:
+            with client.websocket_connect(ADDRESS) as socket:
+                socket.send_json({**START, "pictures": True})
+                socket.send_bytes(struct.pack("<B7xd", 2, 0.0) + encode_jpeg())
+                send_sound(socket, 0.3)
+                first(socket, "prediction")
+            with client.websocket_connect(ADDRESS) as socket:  # one that ends with an error
+                socket.send_json({**START, "pictures": True})
+                socket.send_text("{")
+                closing(socket)
+            end = time.monotonic() + 5
+            while (alive := {name for name, item in created if item() is not None}) and time.monotonic() < end:
+                time.sleep(0.02)
+    finally:
+        gc.enable()
+    assert {name for name, _ in created} == {kind.__name__ for kind in kinds}
+    assert alive == set()
+
+
+def test_a_browser_that_leaves_at_once_causes_no_note(
+    make_service: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    application = create_application(make_service(), LOCAL_NAMES)
+    scope = {"type": "websocket", "path": "/live", "headers": [(b"host", b"127.0.0.1:8000")]}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(_: Any) -> None:
+        raise OSError("the connection is closed")
+
+    asyncio.run(application(scope, receive, send))
+    assert caplog.records == []

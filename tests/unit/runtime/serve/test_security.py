@@ -40,6 +40,14 @@ def test_a_local_server_accepts_its_names(header: str) -> None:
         "localhost:99999",
         "localhost; script-src *",
         "[::1",
+        "[::1].evil.example",
+        "[::1]evil.example:8000",
+        "[::1] ; script-src *",
+        "localhost:8000 ",
+        "localhost:",
+        "localhost'",
+        "[127.0.0.1]",
+        "l\u00f6calhost",
     ],
 )
 def test_a_local_server_refuses_other_names(header: str) -> None:

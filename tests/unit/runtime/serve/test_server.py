@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import signal
 import socket
 import struct
 import threading
@@ -24,7 +25,23 @@ pytest.importorskip("av", reason="the extra audio is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 pytest.importorskip("websockets", reason="the extra serve is not installed")
 # Old versions of uvicorn, the newest for Python 3.8, use what websockets calls legacy.
+UPGRADE = (
+    b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+class Endless:
+    """A server that does not end when it should."""
+
+    started = True
+    should_exit = False
+    end = threading.Event()
+
+    def run(self, sockets: object) -> None:
+        del sockets
+        self.end.wait(5)
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +117,24 @@ def test_requests_are_answered(port: int) -> None:
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n",
+        (
+            b"GET /live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
+            b"Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ),
     ],
 )
 def test_malformed_requests_are_refused_without_a_stack_trace(port: int, request_bytes: bytes) -> None:
     answer = ask(port, request_bytes)
-    assert not answer or answer.split(b" ")[1] in {b"400", b"403"}
-    assert b"Traceback" not in answer
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] in {b"400", b"403", b"426"}
+    assert set(json.loads(body)) == {"error"}
+
+
+def test_a_websocket_elsewhere_is_refused_in_one_line(port: int) -> None:
+    head, _, body = ask(port, UPGRADE.replace(b"/live", b"/health")).partition(b"\r\n\r\n")
+    assert b" 404 " in head
+    assert json.loads(body)["error"].startswith("WebSockets are at /live.")
 
 
 def test_a_websocket_works_and_ends_cleanly(port: int) -> None:
@@ -217,19 +246,94 @@ def test_a_slow_request_does_not_keep_others_out(port: int) -> None:
 
 
 def test_connections_without_a_request_do_not_keep_others_out(make_service: Callable[..., Any]) -> None:
-    service = make_service(text=True, connections=4, header_seconds=0.2)
+    service = make_service(text=True, connections=4, header_seconds=60.0)
     get = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     with open_socket("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
         stack.enter_context(Server(service, listener, LOCAL_NAMES))
         port = listener.getsockname()[1]
+        waiting = []
         for start in (b"", b"GET / HTTP/1.1\r\n", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /", b""):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            connection.sendall(start)
-        assert b" 503 " in ask(port, get)
-        deadline = time.monotonic() + 5
-        while b" 200 " not in ask(port, get):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            waiting.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)))
+            waiting[-1].sendall(start)
+        assert b" 200 " in ask(port, get)
+        assert waiting[0].recv(1) == b""  # the oldest one
+
+
+def test_connections_without_a_request_end(make_service: Callable[..., Any]) -> None:
+    with open_socket("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
+        stack.enter_context(Server(make_service(text=True, header_seconds=0.1), listener, LOCAL_NAMES))
+        assert ask(listener.getsockname()[1], b"GET / HTTP/1.1\r\n") == b""
+
+
+def test_too_many_connections_are_refused_in_one_line(make_service: Callable[..., Any]) -> None:
+    service = make_service(text=True, connections=1)
+    with open_socket("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
+        stack.enter_context(Server(service, listener, LOCAL_NAMES))
+        port = listener.getsockname()[1]
+        stack.enter_context(connect(port))
+        for request in (b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", UPGRADE):
+            head, _, body = ask(port, request).partition(b"\r\n\r\n")
+            assert b" 503 " in head
+            assert json.loads(body) == {"error": "Too many connections are open. Try again later."}
+
+
+def test_the_server_waits_for_a_recognizer_that_still_computes(
+    make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def push(_: object, sound: object) -> list[object]:
+        del sound
+        begun.set()
+        time.sleep(0.5)
+        ended.set()
+        return []
+
+    monkeypatch.setattr("edge_msa_runtime.live.device_input._CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("tests.unit.runtime.serve.stand_ins._Listener.push", push)
+    before = set(threading.enumerate())
+    with open_socket("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
+        server = Server(make_service(text=True, words=True), listener, LOCAL_NAMES)
+        with server:
+            client = stack.enter_context(connect(listener.getsockname()[1], close_timeout=0.1))
+            client.send(json.dumps({"type": "start", "sound_rate": 16000, "pictures": False, "words": "recognized"}))
+            client.send(struct.pack("<B7xd", 1, 0.0) + np.full(8000, 0.5, "<f4").tobytes())
+            assert begun.wait(5)
+        assert ended.is_set()
+        assert server.has_ended
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith("edge-msa"):
+                thread.join(0.5)
+                assert not thread.is_alive()
+
+
+def test_ctrl_c_does_not_make_the_server_seem_ended(
+    make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_msa_runtime.serve.server._END_SECONDS", 0.3)
+    service = make_service()
+    with open_socket("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
+        server = Server(service, listener, LOCAL_NAMES)
+        monkeypatch.setattr(server, "_server", Endless())
+        threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,)).start()
+        with pytest.raises(KeyboardInterrupt):
+            stack.enter_context(server).wait()
+        stack.close()
+        assert not server.has_ended
+        Endless.end.set()
+
+
+def test_the_server_does_not_wait_for_ever(make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_msa_runtime.serve.server._END_SECONDS", 0.2)
+    service = make_service()
+    blocked = threading.Event()
+    with open_socket("127.0.0.1", 0) as listener:
+        server = Server(service, listener, LOCAL_NAMES)
+        with server:
+            service.work.start(blocked.wait, "test")
+    assert not server.has_ended
+    blocked.set()
+    assert service.work.wait(5)
 
 
 def test_a_websocket_is_not_closed_as_a_connection_without_a_request(make_service: Callable[..., Any]) -> None:
