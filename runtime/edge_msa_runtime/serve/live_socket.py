@@ -131,7 +131,8 @@ class _Conversation:
         work = self._service.work
 
         def send(value: Mapping[str, Any]) -> None:
-            loop.call_soon_threadsafe(self._queue, value)
+            with contextlib.suppress(RuntimeError):  # the server has ended
+                loop.call_soon_threadsafe(self._queue, value)
 
         try:  # in a thread, because front ends load models
             stream = await work.run(LiveStream, self._service, start, send)
