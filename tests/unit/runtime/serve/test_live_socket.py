@@ -346,7 +346,7 @@ def test_nothing_of_a_stream_that_has_ended_stays_in_memory(
     created: list[tuple[str, weakref.ref[Any]]] = []
 
     def watch(kind: type) -> None:
-        initialize = kind.__init__
+        initialize: Any = kind.__init__  # type: ignore[misc]
 
         def record(item: object, *arguments: Any, **options: Any) -> None:
             created.append((kind.__name__, weakref.ref(item)))
