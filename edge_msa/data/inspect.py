@@ -224,8 +224,8 @@ def _histogram(labels: FloatArray, task: Task, edges: FloatArray) -> dict[str, i
 
 def format_inspection(inspection: Inspection) -> str:
     """Return the statistics as text, with one table per split."""
-    texts = sum(split.texts for split in inspection.splits.values())
-    only_texts = f"language ({format_count(texts, 'sample')} with texts)" if texts else "language"
+    total = sum(split.texts for split in inspection.splits.values())
+    only_texts = f"language ({format_count(total, 'sample')} with texts)" if total else "language"
     absent = [only_texts if name == "language" else name for name in inspection.absent]
     lines = [
         f"{inspection.name}   task {inspection.task}   sha256 {inspection.digest[:12]}",

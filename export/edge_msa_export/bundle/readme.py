@@ -73,8 +73,9 @@ edge-msa-run verify {folder}
 ```
 
 `verify` checks the hash of every file, and compares the predictions on this device with those of the original model,
-which are stored in this folder. It finds damage, not forgery: the bundle is not signed. Use bundles of people you
-trust. If something fails, `edge-msa-run doctor {folder}` examines the device and suggests fixes.
+which are stored in this folder. It finds damaged files. It cannot tell who made the bundle, because bundles are not
+signed. Use bundles of people you trust. If something fails, `edge-msa-run doctor {folder}` examines the device and
+suggests fixes.
 {build if "tensorrt" in manifest.backends else ""}
 ## Predict in Python
 

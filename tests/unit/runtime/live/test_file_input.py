@@ -159,8 +159,8 @@ def test_words_of_a_subtitle_stay_in_its_utterance(text_session: Session, tmp_pa
     both = read(cue("0,500", "4,500", "love it really much hate it"))
     assert words_by_utterance(text_session, both, voice) == [["love", "it", "really", "much"], ["hate", "it"]]
     # A subtitle that stays until after the end of the recording
-    stays = (cue("0,500", "9,000", "love it so"),)
-    assert words_by_utterance(text_session, read(*stays), [(0.5, 1.4)], 2.5) == [["love", "it", "so"]]
+    longer = read(cue("0,500", "9,000", "love it so"))
+    assert words_by_utterance(text_session, longer, [(0.5, 1.4)], 2.5) == [["love", "it", "so"]]
 
 
 def test_recognized_words_that_end_late_stay_in_their_utterance(text_session: Session) -> None:
