@@ -79,9 +79,9 @@ test-pythons: $(STAMP) ## run the runtime's tests under Python 3.8 and 3.10, whe
 # The transcripts are not in the repository. ENCODER is a folder or a name on the hub; TEACHER="RUN RUN" replaces it.
 ENCODER ?= sentence-transformers/all-MiniLM-L6-v2
 LAYERS ?= 2
-pretrained: $(STAMP) ## train the bundle of edge-msa-pretrained again: MOSEI=mosei.csv MOSI=mosi.npz, ENCODER or TEACHER
+pretrained: $(STAMP) ## train the bundle of edge-msa-pretrained again: MOSEI=mosei.csv MOSI=mosi.npz, ENCODER or TEACHER (and TABLE)
 	$(BIN)/python pretrained/build.py --mosei '$(MOSEI)' --mosi '$(MOSI)' --work-dir build/pretrained \
-		$(if $(TEACHER),$(foreach run,$(TEACHER),--teacher $(run)),--encoder '$(ENCODER)' --layers $(LAYERS))
+		$(if $(TABLE),--table '$(TABLE)') $(if $(TEACHER),$(foreach run,$(TEACHER),--teacher $(run)),--encoder '$(ENCODER)' --layers $(LAYERS))
 
 BUNDLE ?= demo/bundle-laptop
 HOURS ?= 24
