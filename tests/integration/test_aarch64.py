@@ -115,6 +115,28 @@ def test_every_subset_has_the_same_predictions_on_arm(
     assert np.ptp(list(predictions["local"].values())) > MIN_RANGE
 
 
+@pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a76"])
+def test_the_pretrained_bundle_runs_on_arm(cpu: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bundle has one int8 graph for x86 and ARM, with unsigned activations and weights of 7 bits."""
+    path = os.pathsep.join(str(REPOSITORY / name) for name in ("runtime", "pretrained"))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "QEMU_CPU": cpu}
+    scores = {}
+    for name, python in (("aarch64", EMULATED_PYTHON), ("local", Path(sys.executable))):
+        for arguments in (
+            ["verify", "--backend", "onnxruntime", "--all"],
+            ["predict", TEXT, "--backend", "onnxruntime"],
+        ):
+            command = [str(python), "-m", "edge_msa_runtime", *arguments, "--pretrained", "text-nano", "--json"]
+            completed = subprocess.run(
+                command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+            )
+            assert completed.returncode == 0, completed.stderr
+        scores[name] = json.loads(completed.stdout.splitlines()[-1])["score"]
+    with capsys.disabled():
+        print(f"\ntext-nano, int8, {cpu}: aarch64 {scores['aarch64']:.7f}, x86 {scores['local']:.7f}", end="")
+    assert abs(scores["aarch64"] - scores["local"]) <= MAX_DIFFERENCE["int8"]
+
+
 def test_audio_frames_are_the_same_on_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("kaldi_native_fbank")
     speech = np.concatenate([np.zeros(8000), make_syllables(3.0), np.zeros(8000)])
