@@ -57,6 +57,7 @@ from edge_msa.deployment.torch_programs import (
     write_programs,
 )
 from edge_msa.errors import BackendUnavailableError, RunError, UsageError
+from edge_msa.evaluation.baseline_check import DO_NOT_SHIP
 from edge_msa.evaluation.conversation_memory import ContextFit, find_context
 from edge_msa.evaluation.intervals import calibrate_intervals, collect_scores
 from edge_msa.evaluation.predictors import run_predictor
@@ -674,8 +675,10 @@ def _check_student(student: DeployableStudent, *, allowed: bool) -> None:
     """
     check = check_against_constants(student.run, student.dataset)
     if check.warning and not allowed:
+        reason, _, details = check.warning.partition(f". {DO_NOT_SHIP}. ")
+        print_notes(filter(None, [details]))
         raise GateFailedError(
-            f"gate: {check.warning} Nothing was written. {_remedies(student.run, check)}, or pass "
+            f"{reason.rstrip('.')}. Nothing was written. {_remedies(student.run, check)}, or pass "
             "--allow-worse-than-constant to export anyway."
         )
     print_notes(filter(None, (check.warning, check.note)))

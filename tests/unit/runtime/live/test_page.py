@@ -79,3 +79,9 @@ def test_an_empty_history_is_a_page_too() -> None:
     page = render_page(History(), HEADER)
     assert read_data(page)["times"] == []
     assert "No utterance has ended." in page
+
+
+def test_the_words_of_an_utterance_get_a_line_of_their_own_in_narrow_windows() -> None:
+    page = render_page(make_history(), HEADER)
+    narrow = page[page.index("@media (max-width: 40rem)") :]
+    assert "td.words { flex: 1 0 100%;" in narrow[: narrow.index("</style>")]
