@@ -65,6 +65,7 @@ from edge_msa_runtime.vision.front_end import check_face
 from edge_msa_runtime.wording import format_count, format_part
 
 _SHOWN = 5
+_EMPTY = "without a valid frame"
 _WITHOUT = {"kaldi-native-fbank": "vision", "kaldi_native_fbank": "vision", "ai_edge_litert": "audio"}
 """What can still be computed without a package."""
 _MAX_WORKERS = 1024
@@ -168,9 +169,12 @@ class Extraction(Table):
 
     def _facts(self) -> list[str]:
         lines = []
-        for name, ids in self._ids_by_fact().items():
+        empty = [str(row["id"]) for row in self.segments if not any(row.get(f"{name}_valid") for name in MODALITIES)]
+        for name, ids in [*self._ids_by_fact().items(), *([("", empty)] if empty else [])]:
             rest = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-            lines.append(f"{format_count(len(ids), 'sample')} {FACTS[name]}: {', '.join(ids[:_SHOWN])}{rest}")
+            lines.append(
+                f"{format_count(len(ids), 'sample')} {FACTS.get(name, _EMPTY)}: {', '.join(ids[:_SHOWN])}{rest}"
+            )
         return lines
 
     def _ids_by_fact(self) -> dict[str, list[str]]:

@@ -52,7 +52,7 @@ class LineView(Observer):
         prediction = made.prediction
         ages = " ".join(f"{name[0]} {age:.1f}" for name, age in prediction.ages.items())
         final = "  end of utterance" if made.is_final else ""
-        if abs(made.made_at - made.at) >= _SHOWN_SECONDS:
+        if made.made_at - made.at >= _SHOWN_SECONDS:
             final += f"  made at {made.made_at:.2f} s"
         self._show(
             f"{made.at:10.2f} s  {prediction.subset:3}  {format_result(made):32}  ages {ages} s  "

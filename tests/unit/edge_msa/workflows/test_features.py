@@ -314,14 +314,16 @@ def test_what_is_special_is_counted_and_said(capsys: pytest.CaptureFixture[str])
     for clip in (1, 2):
         write_media(Path("videos", f"{clip}.mp4"), face=False)
     write_media(Path("videos/3.mp4"), level=None)
+    write_media(Path("videos/4.mp4"), level=None, face=False)
     write_media(Path("videos/extra.mp4"))
     extraction = extract(verbose=True)
-    assert extraction.facts == {"no sound": 1, "no face": 2}
-    assert extraction.counts == {"language": 12, "audio": 11, "vision": 10}
+    assert extraction.facts == {"no sound": 2, "no face": 3}
+    assert extraction.counts == {"language": 12, "audio": 10, "vision": 9}
     assert extraction.unnamed == ("extra.mp4",)
     out, err = capsys.readouterr()
-    assert "2 samples without a face: 1.mp4, 2.mp4" in out
-    assert "1 sample without sound: 3.mp4" in out
+    assert "3 samples without a face: 1.mp4, 2.mp4, 4.mp4" in out
+    assert "2 samples without sound: 3.mp4, 4.mp4" in out
+    assert "1 sample without a valid frame: 4.mp4" in out
     assert "1 file is not in labels.csv: extra.mp4" in err
 
 

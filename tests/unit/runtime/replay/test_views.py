@@ -35,6 +35,8 @@ def test_one_line_per_prediction() -> None:
     assert " ".join(lines[0].split()) == "2.50 s la -0.50 negative ages l 0.2 a 0.0 s 0.50 ms"
     assert lines[1].endswith("end of utterance")
     assert lines[2].endswith("0.50 ms  made at 3.50 s")
+    view.on_prediction(make(4.11, 0.25, made_at=4.06))  # input that is ahead of the clock
+    assert "made at" not in lines[3]
 
 
 def test_words_are_shown_if_they_are_wanted() -> None:
