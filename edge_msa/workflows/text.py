@@ -168,7 +168,7 @@ def train_text(
     stages = {"transfer": Corpus.concatenate([*others, *[target] * settings.mix])} if others else {}
     stages |= {"final": Corpus.concatenate(corpora.train[-1:])}
     run = _train(text_input, stages, corpora, settings, request, run_dir, context, _origin(encoder))
-    print_output("text model", run_dir, next_step(_next_command(run_dir)))
+    print_output("text model", run_dir, next_step(_next_command(run_dir, corpora)))
     return run
 
 
@@ -277,7 +277,7 @@ def distill_text(
     }
     origin = _origin(str(sources[0].path) if base is None else base)
     run = _train(text_input, stages, corpora, settings, request, run_dir, context, origin, imitated)
-    print_output("text model", run_dir, next_step(_next_command(run_dir)))
+    print_output("text model", run_dir, next_step(_next_command(run_dir, corpora)))
     return run
 
 
@@ -509,5 +509,8 @@ def _origin(encoder: str) -> str:
     return Path(encoder).name if Path(encoder).exists() else encoder
 
 
-def _next_command(output_dir: Path) -> str:
+def _next_command(output_dir: Path, corpora: _Corpora) -> str:
+    """Return the next command: for a corpus with frames, that of a teacher that uses the text model."""
+    if corpora.target.dims:
+        return f"edge-msa train --data {corpora.sources[-1]} --text-model {output_dir} --output-dir teacher"
     return f"edge-msa calibrate {output_dir} --output-dir calibrated"

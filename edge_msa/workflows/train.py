@@ -116,7 +116,8 @@ def train(
         features=stated,
     )
     if is_new:
-        print_output("teacher", run_dir, next_step(f"edge-msa distill --teacher {run_dir} --output-dir student"))
+        words = "" if text_model is None else f" --text-model {text_model}"
+        print_output("teacher", run_dir, next_step(f"edge-msa distill --teacher {run_dir}{words} --output-dir student"))
     return run
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import edge_msa as em
 from edge_msa.cli import run
 from edge_msa.cli.next_commands import suggest_next
+from edge_msa.workflows.text import _next_command
 from tests.unit.edge_msa.cli.commands import LEAVES, find_context
 
 
@@ -170,3 +172,12 @@ def test_a_command_ends_with_the_next_one_unless_it_is_quiet(capsys: pytest.Capt
     assert capsys.readouterr().out.splitlines()[-1] == "next: edge-msa devices show laptop-x86"
     assert run(["devices", "-q"]) == 0
     assert "next:" not in capsys.readouterr().out
+
+
+def test_after_a_text_model_of_a_corpus_with_frames_its_teacher_is_trained() -> None:
+    def corpora(dims: dict[str, int]) -> Any:
+        return SimpleNamespace(target=SimpleNamespace(dims=dims), sources=("clips.npz",))
+
+    expected = "edge-msa train --data clips.npz --text-model words --output-dir teacher"
+    assert _next_command(Path("words"), corpora({"audio": 44})) == expected
+    assert _next_command(Path("words"), corpora({})) == "edge-msa calibrate words --output-dir calibrated"
