@@ -84,14 +84,19 @@ def compute_every_token(network: Almt, frames: Mapping[str, Tensor]) -> Tensor:
     return outputs
 
 
-class EveryToken(nn.Module):
-    """ALMT with random weights that computes every token: language, audio and vision (1, T, dim) -> (1, outputs)."""
+def random_almt(config: AlmtConfig) -> Almt:
+    """Return a network with random weights, always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Almt(config).eval()
 
-    def __init__(self, config: AlmtConfig) -> None:
+
+class EveryToken(nn.Module):
+    """ALMT that computes every token: language, audio and vision (1, T, dim) -> (1, outputs)."""
+
+    def __init__(self, network: Almt) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.network = Almt(config).eval()
+        self.network = network
 
     @property
     def inputs(self) -> dict[str, Tensor]:
@@ -121,7 +126,7 @@ def measure_almt(config: AlmtConfig = MOSI, *, threads: int = 1, num_runs: int =
         threads: Threads of torch.
         num_runs: Timed forward passes of each computation.
     """
-    with torch.random.fork_rng(devices=[]), _torch_threads(threads), torch.inference_mode():
+    with torch.random.fork_rng(devices=[]), torch_threads(threads), torch.inference_mode():
         torch.manual_seed(0)
         network = Almt(config).eval()
         return tuple(_measure(network, batch, num_runs) for batch in BATCHES)
@@ -155,7 +160,8 @@ def _every_position(embedding: torch.nn.Module, frames: Tensor) -> Tensor:
 
 
 @contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """Set the number of threads of torch."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

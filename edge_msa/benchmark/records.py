@@ -40,6 +40,7 @@ class BenchRecord:
         chosen: Whether the bundle uses this precision by default on this backend.
         executed: Whether the graphs ran.
         on_target: Whether the machine has the architecture of the target.
+        reference: Whether this is the teacher that tables compare speed with.
         precision_title: The precision for people, e.g. `int8: 5 of 9 layers, 80 % of MACs`. Empty if it is `precision`.
         note: A remark that reports show.
         machine: What you need to interpret the numbers: CPU, system, versions, threads.
@@ -58,6 +59,7 @@ class BenchRecord:
     chosen: bool = False
     executed: bool = True
     on_target: bool = True
+    reference: bool = False
     precision_title: str = ""
     note: str = ""
     machine: Mapping[str, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_msa.benchmark.almt import EveryToken
+from edge_msa.benchmark.almt import EveryToken, random_almt
 from edge_msa.benchmark.random_bundles import random_bundle
 from edge_msa.config.recipes import SIZES, student_recipe
 from edge_msa.console import activity
@@ -115,7 +115,7 @@ def format_latencies(latencies: Sequence[StudentLatency]) -> str:
 
 
 def _load_almt(folder: Path, threads: int) -> _Variant:
-    network = EveryToken(AlmtConfig(DIMS, LENGTHS))
+    network = EveryToken(random_almt(AlmtConfig(DIMS, LENGTHS)))
     path = folder / "almt.onnx"
     path.write_bytes(export_onnx(ExportableModule(network, network.inputs, ("prediction",))).SerializeToString())
     program = open_backend("onnxruntime", BackendOptions(threads=threads)).load(path, "fp32")

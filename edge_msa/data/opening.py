@@ -1,4 +1,4 @@
-"""Open a dataset by its path, or by the name `synthetic` or `synthetic-quick`."""
+"""Open a dataset by its path, or by the name `synthetic`, `synthetic-quick` or `synthetic-long`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from edge_msa_runtime.inputs.media import media_hint
 SYNTHETIC = "synthetic"
 SYNTHETIC_QUICK = "synthetic-quick"
 """The same task with fewer samples, for a quick demo."""
+SYNTHETIC_LONG = "synthetic-long"
+"""The same task with utterances as long as at real rates: 50 words, 375 audio frames, 500 vision frames."""
 
 Loader = Callable[[Path, LoadOptions], Dataset]
 
 
 def is_synthetic(source: str | Path) -> bool:
     """Return whether a data source is the name of synthetic data."""
-    return str(source) in {SYNTHETIC, SYNTHETIC_QUICK}
+    return str(source) in {SYNTHETIC, SYNTHETIC_QUICK, SYNTHETIC_LONG}
 
 
 def open_dataset(
@@ -37,7 +39,7 @@ def open_dataset(
     """Open a feature file, a folder of .csd files, or the synthetic data.
 
     Args:
-        source: A path, `synthetic`, or `synthetic-quick`.
+        source: A path, `synthetic`, `synthetic-quick`, or `synthetic-long`.
         task: Overrides the task that the format states.
         seed: Seed of the synthetic generator; files do not depend on it.
         clip_labels: Whether labels slightly beyond the task's scale are set to its nearest end. None: as an archive
@@ -90,9 +92,10 @@ def open_and_report(
 def _load_synthetic(name: str, task: Task | None, seed: int) -> Dataset:
     if task is not None:
         raise UsageError("The synthetic dataset has a fixed task. Omit --task.")
-    from edge_msa.data.synthetic.generator import DEFAULT, QUICK, generate_dataset
+    from edge_msa.data.synthetic.generator import DEFAULT, LONG, QUICK, generate_dataset
 
-    return generate_dataset(QUICK if name == SYNTHETIC_QUICK else DEFAULT, seed, name=name)
+    configs = {SYNTHETIC: DEFAULT, SYNTHETIC_QUICK: QUICK, SYNTHETIC_LONG: LONG}
+    return generate_dataset(configs[name], seed, name=name)
 
 
 def is_transcripts(source: str | Path) -> bool:

@@ -43,6 +43,7 @@ class ReportPoint:
         executed: Whether the graphs ran.
         on_target: Whether the machine has the architecture of the target. If not, the latency is shown but excluded
             from the Pareto front and from comparisons.
+        reference: Whether this is the teacher that the table compares speed with.
         precision_title: The precision for people, e.g. `int8: 5 of 9 layers, 80 % of MACs`. Empty if it is `precision`.
         note: A remark of the benchmark.
         estimates: Metrics with the contribution of each video, by subset and metric, to compare two points.
@@ -66,6 +67,7 @@ class ReportPoint:
     chosen: bool = False
     executed: bool = True
     on_target: bool = True
+    reference: bool = False
     precision_title: str = ""
     note: str = ""
     estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)

@@ -20,6 +20,9 @@ NAME_COLUMNS = 4
 """Number of leading columns that hold names: row number, target, backend, precision."""
 
 
+SPEEDUP_TITLE = "x teacher"
+
+
 class _Column(NamedTuple):
     title: str
     cell: Callable[[ReportPoint], str]
@@ -42,6 +45,8 @@ def tradeoff_legend(points: Sequence[ReportPoint]) -> str:
         text += " Rows measured on a machine with another architecture than the target are not considered."
     if any(chosen_precision(point, points) and not point.chosen for point in points):
         text += " Only the chosen precision of each bundle can have a star."
+    if any(point.reference for point in points):
+        text += f" {SPEEDUP_TITLE}: how many times as fast as the teacher in ONNX Runtime, by p50."
     if any(point.warning for point in points):
         text += " Models that do not beat a constant are not considered."
     return text
@@ -59,7 +64,7 @@ def tradeoff_rows(points: Sequence[ReportPoint], *, for_terminal: bool = False) 
         [f"{number}{'*' if point in best else ''}", _target(point, points), point.backend, _precision(point)]
         for number, point in enumerate(points, 1)
     ]
-    for column in _columns(subset, shared_gate_metric(points)):
+    for column in _columns(subset, shared_gate_metric(points), points):
         cells = [column.cell(point) for point in points]
         if (for_terminal and not column.in_terminal) or all(cell == ABSENT for cell in cells):
             continue
@@ -80,18 +85,26 @@ def _precision(point: ReportPoint) -> str:
     return f"{point.title} (chosen)" if point.chosen else point.title
 
 
-def _columns(subset: str, gate: str) -> list[_Column]:
+def _columns(subset: str, gate: str, points: Sequence[ReportPoint]) -> list[_Column]:
     title = describe(gate).title if gate else "accuracy"
+    teacher = min((point.p50(subset) or 0.0 for point in points if point.reference), default=0.0)
     return [
         _Column(f"{title} {subset}", lambda point: _gate_cell(gate, point.accuracy(subset))),
         _Column(f"{title} missing-average", lambda point: _gate_cell(gate, missing_average(point.by_subset).get(gate))),
         _Column(f"MAE {subset}", lambda point: format_number(point.by_subset.get(subset, {}).get("mae"))),
         *(_Column(f"{name} ms", _latency_cell(subset, name), name != "p90") for name in ("p50", "p90", "p99")),
+        _Column(SPEEDUP_TITLE, lambda point: _speedup(point, subset, teacher)),
         _Column("size KB", lambda point: format_kilobytes(point.size_bytes)),
         _Column("load ms", lambda point: format_number(point.load_ms), in_terminal=False),
         _Column("peak MiB", lambda point: format_number(point.peak_memory_mib), in_terminal=False),
         _Column("parity", lambda point: format_number(point.parity, 2)),
     ]
+
+
+def _speedup(point: ReportPoint, subset: str, teacher: float) -> str:
+    """Return how many times as fast a row is as the teacher, whose p50 is `teacher` milliseconds; 0 is unknown."""
+    p50 = point.p50(subset)
+    return f"{teacher / p50:.1f}" if teacher and p50 and point.on_target else ABSENT
 
 
 def _gate_cell(gate: str, value: float | None) -> str:

@@ -15,7 +15,7 @@ from edge_msa.console import activity, print_notes
 from edge_msa.data.conversations import why_no_conversations
 from edge_msa.data.dataset import SPLITS, Dataset, SplitName
 from edge_msa.data.labeled import is_labeled
-from edge_msa.data.opening import SYNTHETIC, is_synthetic, open_and_report
+from edge_msa.data.opening import SYNTHETIC, SYNTHETIC_LONG, is_synthetic, open_and_report
 from edge_msa.errors import DataError, RunUsageError, UnstatedTaskError, UsageError
 from edge_msa.evaluation.conversation_memory import ContextFit, find_context
 from edge_msa.evaluation.evaluate import Evaluation, Source, compare_evaluations, write_predictions
@@ -218,8 +218,11 @@ def find_bayes_optimum(source: str, dataset: Dataset, split: SplitName) -> dict[
     if not is_synthetic(source):
         return None
     from edge_msa.data.synthetic.bayes_optimum import compute_bayes_optima
+    from edge_msa.data.synthetic.world import world
 
-    return {subset: asdict(optimum) for subset, optimum in compute_bayes_optima(dataset.split(split)).items()}
+    task = world(real_lengths=source == SYNTHETIC_LONG)
+    optima = compute_bayes_optima(dataset.split(split), task=task)
+    return {subset: asdict(optimum) for subset, optimum in optima.items()}
 
 
 def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, Dataset]:

@@ -17,9 +17,10 @@ from edge_msa.artifacts.requests import Request, allow_replacing
 from edge_msa.artifacts.runs import Run, load_run
 from edge_msa.benchmark.bundles import bench_bundles
 from edge_msa.benchmark.records import BenchRecord, load_records, write_records
+from edge_msa.benchmark.teachers import bench_teacher, onnxruntime_source
 from edge_msa.config.settings import PipelineRecipe, load_settings
 from edge_msa.console import print_step, print_up_to_date
-from edge_msa.data.dataset import SPLITS
+from edge_msa.data.dataset import SPLITS, Dataset
 from edge_msa.data.opening import is_synthetic, open_and_report
 from edge_msa.errors import EdgeMsaError
 from edge_msa.evaluation.evaluate import Evaluation, evaluate
@@ -65,7 +66,7 @@ class PipelineResult:
     evaluations: tuple[Evaluation, ...]
     """Metrics on the test split: of the teacher, and of every bundle on every backend at every precision."""
     benchmark: Benchmark
-    """Latencies and sizes of the bundles."""
+    """Latencies and sizes of the bundles and of the teacher."""
     report: ReportPage
     """The report page."""
 
@@ -209,7 +210,7 @@ def _export(target: str, calibrated: Run, output_dir: Path, options: PipelineRec
 def _measure(
     paths: Sequence[Path], output_dir: Path, options: PipelineRecipe
 ) -> tuple[tuple[Evaluation, ...], tuple[BenchRecord, ...]]:
-    """Evaluate the teacher and every bundle on the test split, measure the bundles together, and return the records."""
+    """Evaluate the teacher and every bundle on the test split, and measure them. Return the records."""
     print_step("evaluate and bench")
     folder, teacher = output_dir / MEASUREMENTS, output_dir / "teacher"
     inputs = {path.name: file_sha256(path / MANIFEST_NAME) for path in paths}
@@ -222,8 +223,12 @@ def _measure(
         return records.evaluations, records.benches
     started = time.monotonic()
     bundles = [open_bundle(path) for path in paths]
-    evaluations = _evaluate(teacher, bundles, options)
-    benches = bench_bundles(bundles)
+    dataset = open_and_report(options.data, options.task, labeled=SPLITS)
+    evaluations, benches = _evaluate(teacher, bundles, dataset, options.data), bench_bundles(bundles)
+    run, source = load_run(teacher), evaluations[0].source
+    benches += bench_teacher(run, source, run.spec.select_inputs(dataset).split("test"))
+    if any(record.reference for record in benches):
+        evaluations.insert(1, dataclasses.replace(evaluations[0], source=onnxruntime_source(source)))
     evaluation_file, bench_file = (folder / name for name in _RECORD_FILES)
     write_records(evaluation_file, *evaluations)
     write_records(bench_file, *benches)
@@ -232,12 +237,11 @@ def _measure(
     return tuple(evaluations), tuple(benches)
 
 
-def _evaluate(teacher: Path, bundles: Sequence[Bundle], options: PipelineRecipe) -> list[Evaluation]:
+def _evaluate(teacher: Path, bundles: Sequence[Bundle], dataset: Dataset, data: str) -> list[Evaluation]:
     """Evaluate the teacher, and every bundle at every precision. Identical graphs on a backend are evaluated once."""
-    dataset = open_and_report(options.data, options.task, labeled=SPLITS)
     with open_predictor(teacher, dataset, backend="auto", precision=None) as model:
         dataset = model.dataset
-        optimum = find_bayes_optimum(options.data, dataset, "test")
+        optimum = find_bayes_optimum(data, dataset, "test")
         evaluations = [evaluate(model.predict, dataset, "test", model.source, bayes_optimum=optimum)[0]]
     by_graphs: dict[tuple[str, ...], Evaluation] = {}
     variants = [

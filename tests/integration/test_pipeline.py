@@ -96,6 +96,9 @@ def test_the_trade_off_is_printed_as_table_and_json(pipeline_run: PipelineRun) -
         assert text in pipeline_run.err
     summary = only_line(pipeline_run.out)
     assert {record["record"] for record in summary["records"]} == {"evaluation", "bench"}
+    (reference,) = (record for record in summary["records"] if record.get("reference"))
+    assert (reference["name"], reference["backend"]) == ("teacher", "onnxruntime")
+    assert "x teacher" in pipeline_run.err
     assert Path(summary["report"]).is_file()
 
 

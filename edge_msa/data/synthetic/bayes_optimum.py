@@ -16,7 +16,7 @@ import numpy as np
 from edge_msa.console import activity
 from edge_msa.data.dataset import BoolArray, Split
 from edge_msa.data.synthetic.posterior import combine, log_likelihoods
-from edge_msa.data.synthetic.world import GRID, Array
+from edge_msa.data.synthetic.world import GRID, Array, World
 from edge_msa_runtime.modalities import Subset
 
 
@@ -32,18 +32,21 @@ class BayesOptimum:
     """Share of samples with a label other than 0 whose sign has more mass than the other sign."""
 
 
-def compute_bayes_optima(split: Split, valid: Mapping[str, BoolArray] | None = None) -> dict[str, BayesOptimum]:
+def compute_bayes_optima(
+    split: Split, valid: Mapping[str, BoolArray] | None = None, *, task: World | None = None
+) -> dict[str, BayesOptimum]:
     """Return the optimum of all seven subsets, by the subset's value.
 
     Args:
         split: A split of the synthetic dataset, not normalized, with at least 2 samples.
         valid: Masks (N, T) by modality; other frames are dropped.
+        task: The distributions that the samples were drawn from (default: those of `world()`).
 
     Raises:
         DataError: The split is not synthetic, or a mask has the wrong shape.
     """
     with activity("Computing the Bayes optimum"):
-        logs = log_likelihoods(split, valid=valid)
+        logs = log_likelihoods(split, valid=valid, task=task)
         labels = split.labels.astype(np.float64)
         return {subset.value: _optimum(labels, combine(logs, subset)) for subset in Subset}
 

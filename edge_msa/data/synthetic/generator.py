@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.data.dataset import SPLITS, BoolArray, Dataset, Frames, Split, SplitName
+from edge_msa.data.dataset import SPLITS, BoolArray, Dataset, FloatArray, Frames, Split, SplitName
 from edge_msa.data.synthetic.world import (
     EXPRESSED,
     EXPRESSED_INDEX,
@@ -26,6 +26,7 @@ from edge_msa.data.synthetic.world import (
     Array,
     FrameChain,
     TokenChain,
+    World,
     world,
 )
 from edge_msa.data.tasks import MOSI
@@ -38,7 +39,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """Number of samples of each split."""
+    """Number of samples of each split, and how long the utterances are."""
 
     train: int = 64000
     """Training samples."""
@@ -46,16 +47,22 @@ class SyntheticConfig:
     """Validation samples."""
     test: int = 4000
     """Test samples."""
+    real_lengths: bool = False
+    """Whether utterances are as long as at real rates: up to 50 words, 375 audio frames and 500 vision frames."""
 
     def __post_init__(self) -> None:
-        for name, count in asdict(self).items():
-            if count < 1:
+        for name in SPLITS:
+            if (count := getattr(self, name)) < 1:
                 raise DataError(f"The synthetic {name} split must have at least 1 sample, got {count}.")
 
 
 DEFAULT = SyntheticConfig()
 QUICK = SyntheticConfig(train=8000, valid=500, test=1000)
 """Enough to train a student that beats a constant within seconds."""
+LONG = SyntheticConfig(train=6000, valid=500, test=1000, real_lengths=True)
+"""Utterances at real rates: 340 MB of frames, drawn in seconds."""
+
+_FRAMES_AT_ONCE = 64000 * 20  # limits memory; a change would change the samples
 
 
 def generate_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0, *, name: str = "synthetic") -> Dataset:
@@ -68,25 +75,30 @@ def generate_dataset(config: SyntheticConfig = DEFAULT, seed: int = 0, *, name: 
 
     Returns:
         A dataset with the task MOSI and labels on `GRID`: language as ids into a table (40, 24) with 10 to 14 tokens,
-        audio (20, 16) and vision (20, 12) with 16 to 20 frames, padded at the end. Each sample is its own group.
+        audio (20, 16) and vision (20, 12) with 16 to 20 frames, padded at the end. With `real_lengths`: 30 to 50
+        tokens, audio (375, 16) with 225 to 375 frames and vision (500, 12) with 300 to 500. Each sample is its own
+        group.
 
     Raises:
         DataError: `seed` is negative.
     """
     if seed < 0:
         raise DataError(f"The seed of the synthetic data must be at least 0, got {seed}.")
+    task = world(real_lengths=config.real_lengths)
     splits: dict[SplitName, Split] = {
-        name: _draw_split(name, getattr(config, name), np.random.default_rng([seed, index]))
+        name: _draw_split(name, getattr(config, name), task, np.random.default_rng([seed, index]))
         for index, name in enumerate(SPLITS)
     }
-    parameters = json.dumps({"synthetic": VERSION, "seed": seed, **asdict(config)}, sort_keys=True)
-    source = FeatureSource("edge-msa synthetic data", str(VERSION))
+    lengths = {"real_lengths": True} if config.real_lengths else {}
+    sizes = {name: getattr(config, name) for name in SPLITS}
+    parameters = json.dumps({"synthetic": VERSION, "seed": seed, **sizes, **lengths}, sort_keys=True)
+    extractor = "edge-msa synthetic data" + (" at real lengths" if config.real_lengths else "")
+    source = FeatureSource(extractor, str(VERSION))
     features = dict.fromkeys(MODALITIES, source)
     return Dataset(name, MOSI, splits, hashlib.sha256(parameters.encode()).hexdigest(), features)
 
 
-def _draw_split(name: SplitName, count: int, rng: np.random.Generator) -> Split:
-    task = world()
+def _draw_split(name: SplitName, count: int, task: World, rng: np.random.Generator) -> Split:
     label = rng.choice(len(GRID), size=count, p=task.prior)
     polite = rng.integers(2, size=count)
     modalities = {
@@ -114,6 +126,19 @@ def _draw_language(language: TokenChain, expressed: Indices, rng: np.random.Gene
 
 def _draw_frames(chain: FrameChain, label: Indices, polite: Indices, rng: np.random.Generator) -> Frames:
     """Draw frames (N, T, d) that show `GRID[label]`."""
+    count = max(1, _FRAMES_AT_ONCE // chain.longest)
+    parts = [
+        _draw_part(chain, label[start : start + count], polite[start : start + count], rng)
+        for start in range(0, len(label), count)
+    ]
+    valid, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Frames(valid, values=values)
+
+
+def _draw_part(
+    chain: FrameChain, label: Indices, polite: Indices, rng: np.random.Generator
+) -> tuple[BoolArray, FloatArray]:
+    """Draw the mask (N, T) and the frames (N, T, d) of some of the samples."""
     valid = _draw_lengths(chain.shortest, chain.longest, len(label), rng)
     informative = _draw_informative(chain, len(label), rng)
     axes = rng.standard_normal((*valid.shape, len(chain.basis)))
@@ -123,7 +148,7 @@ def _draw_frames(chain: FrameChain, label: Indices, polite: Indices, rng: np.ran
     axes[..., 2] += chain.manner * (2 * polite[:, None] - 1)
     axes[..., 3:] *= chain.hum
     frames: Array = np.where(valid[..., None], axes @ chain.basis, 0.0)
-    return Frames(valid, values=frames.astype(np.float32))
+    return valid, frames.astype(np.float32)
 
 
 def _draw_informative(chain: FrameChain, count: int, rng: np.random.Generator) -> BoolArray:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_msa.data.dataset import BoolArray, FloatArray, Frames, Split
-from edge_msa.data.synthetic.world import EXPRESSED_INDEX, GRID, Array, FrameChain, TokenChain, world
+from edge_msa.data.synthetic.world import EXPRESSED_INDEX, GRID, Array, FrameChain, TokenChain, World, world
 from edge_msa.errors import DataError
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
-_CHUNK = 512  # samples per step: limits memory to about 100 MB
+_FRAMES_AT_ONCE = 512 * 20  # limits memory to about 100 MB
 
 
 def log_likelihoods(
@@ -27,6 +27,7 @@ def log_likelihoods(
     modalities: Iterable[str] = MODALITIES,
     valid: Mapping[str, BoolArray] | None = None,
     rows: NDArray[np.integer] | None = None,
+    task: World | None = None,
 ) -> dict[str, Array]:
     """Return log p(frames | label, manner) of each modality, up to a constant per sample.
 
@@ -36,6 +37,7 @@ def log_likelihoods(
         valid: Masks (N, T) by modality; other frames are dropped. Modalities without a mask keep all their frames.
         rows: The sample of each row of the masks, (M,), for several masks per sample (default: one mask per sample, in
             their order).
+        task: The distributions that the samples were drawn from (default: those of `world()`).
 
     Returns:
         By modality, (N, 2, 61), or (M, 2, 61) with `rows`: manner (blunt, polite), label.
@@ -44,7 +46,9 @@ def log_likelihoods(
         DataError: The split is not synthetic, or a mask has the wrong shape.
     """
     samples = np.arange(len(split)) if rows is None else np.asarray(rows)
-    return {name: _in_chunks(name, split, None if valid is None else valid.get(name), samples) for name in modalities}
+    task = task or world()
+    masks = {} if valid is None else valid
+    return {name: _in_chunks(name, task, split, masks.get(name), samples) for name in modalities}
 
 
 def combine(logs: Mapping[str, Array], subset: Subset) -> Array:
@@ -62,44 +66,40 @@ def combine(logs: Mapping[str, Array], subset: Subset) -> Array:
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
-def _in_chunks(name: str, split: Split, mask: BoolArray | None, rows: NDArray[np.integer]) -> Array:
+def _in_chunks(name: str, task: World, split: Split, mask: BoolArray | None, rows: NDArray[np.integer]) -> Array:
     frames = split.modalities.get(name)
     if frames is None:
         return np.zeros((len(rows), 2, len(GRID)))
-    _check(name, frames, mask, len(rows))
+    _check(name, task, frames, mask, len(rows))
     parts = []
-    for start in range(0, len(rows), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    count = max(1, _FRAMES_AT_ONCE // max(1, frames.length))
+    for start in range(0, len(rows), count):
+        part = slice(start, start + count)
         # Masks of the same sample share the densities of its frames.
         samples, inverse = np.unique(rows[part], return_inverse=True)
         used = frames.select(samples)
         seen = used.valid[inverse] & (True if mask is None else mask[part])
         if name == "language":
             assert used.ids is not None  # noqa: S101 - checked by _check
-            parts.append(language_likelihood(world().language, used.ids[inverse], seen)[:, EXPRESSED_INDEX])
+            parts.append(language_likelihood(task.language, used.ids[inverse], seen)[:, EXPRESSED_INDEX])
         else:
             assert used.values is not None  # noqa: S101 - checked by _check
-            chain = _frame_chain(name)
+            chain = task.audio if name == "audio" else task.vision
             parts.append(_chain_likelihood(chain, _densities(chain, used.values), inverse, seen))
     return np.concatenate(parts)
 
 
-def _check(name: str, frames: Frames, mask: BoolArray | None, count: int) -> None:
-    task = world()
+def _check(name: str, task: World, frames: Frames, mask: BoolArray | None, count: int) -> None:
     if name == "language":
         fits = frames.ids is not None and frames.table is not None and len(frames.table) == len(task.language.table)
     else:
-        fits = frames.values is not None and frames.dim == len(_frame_chain(name).basis)
+        chain = task.audio if name == "audio" else task.vision
+        fits = frames.values is not None and frames.dim == len(chain.basis)
     if not fits:
         raise DataError(f"{name} is not synthetic. The posterior is known only for --data synthetic.")
     expected = (count, frames.valid.shape[1])
     if mask is not None and mask.shape != expected:
         raise DataError(f"The mask of {name} must have the shape {expected} of its frames, got {mask.shape}.")
-
-
-def _frame_chain(name: str) -> FrameChain:
-    task = world()
-    return task.audio if name == "audio" else task.vision
 
 
 def language_likelihood(language: TokenChain, ids: NDArray[np.integer], seen: BoolArray) -> Array:

@@ -123,15 +123,30 @@ class World:
 
 
 @cache
-def world() -> World:
-    """Return the parameters of the task, which are the same in every process."""
+def world(*, real_lengths: bool = False) -> World:
+    """Return the parameters of the task, which are the same in every process.
+
+    With `real_lengths`, utterances are as long as at real rates: up to 50 words, 375 audio frames and 500 vision
+    frames. Words, directions and curves are the same. A tenth of the audio frames and 8 % of the vision frames are
+    informative, in runs of 4 and 5 frames on average.
+    """
     rng = np.random.default_rng(_WORLD_SEED)
     density = np.exp(-0.5 * (GRID / PRIOR_STD) ** 2)
+    prior, joint, vectors = density / density.sum(), _joint(), _vectors(rng)
+    audio, vision = _basis(rng, 16), _basis(rng, 12)
+    loudness, smile = 0.42 * GRID, 1.0 * np.tanh(GRID / 2.0)
+    if real_lengths:
+        return World(
+            prior,
+            TokenChain(joint, vectors, shortest=30, longest=50),
+            FrameChain(audio, loudness, manner=2.0, enter=1 / 36, stay=3 / 4, shortest=225, longest=375),
+            FrameChain(vision, smile, manner=0.0, enter=2 / 115, stay=4 / 5, shortest=300, longest=500),
+        )
     return World(
-        prior=density / density.sum(),
-        language=TokenChain(_joint(), _vectors(rng)),
-        audio=FrameChain(_basis(rng, 16), 0.42 * GRID, manner=2.0, enter=0.33, stay=0.0),
-        vision=FrameChain(_basis(rng, 12), 1.0 * np.tanh(GRID / 2.0), manner=0.0, enter=0.2, stay=0.4),
+        prior,
+        TokenChain(joint, vectors),
+        FrameChain(audio, loudness, manner=2.0, enter=0.33, stay=0.0),
+        FrameChain(vision, smile, manner=0.0, enter=0.2, stay=0.4),
     )
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from edge_msa.data import open_dataset
+from edge_msa.data.synthetic import generator
+from edge_msa.data.synthetic.generator import SyntheticConfig
 from edge_msa.data.tasks import MOSI
 from edge_msa.errors import DataError, UsageError
 
@@ -92,3 +94,12 @@ def test_importing_the_package_is_light() -> None:
     code = "import sys, edge_msa.data; print([m for m in ('h5py', 'torch', 'onnx') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_synthetic_long_is_the_task_at_real_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert generator.LONG.real_lengths
+    monkeypatch.setattr(generator, "LONG", SyntheticConfig(train=4, valid=4, test=4, real_lengths=True))
+    dataset = open_dataset("synthetic-long")
+
+    assert dataset.name == "synthetic-long"
+    assert dataset.split("test").modalities["vision"].length == 500

@@ -94,3 +94,12 @@ def test_a_model_no_better_than_a_constant_is_not_marked() -> None:
 def test_a_partial_plan_is_named() -> None:
     point = replace(INT8, precision_title="int8: 5 of 9 layers")
     assert "int8: 5 of 9 layers (chosen)" in format_tradeoff([point])
+
+
+def test_speed_is_compared_with_the_teacher_in_onnxruntime() -> None:
+    teacher = replace(FP32, name="teacher", target="", reference=True, latency_ms={"lav": {"p50": 12.5}})
+    lines = format_tradeoff([FP32, INT8, teacher, IDLE]).splitlines()
+    column = lines[0].index("x teacher")
+    assert [line[column:].split()[0] for line in lines[2:6]] == ["25.0", "50.0", "1.0", "-"]
+    assert any("x teacher: how many times as fast as the teacher in ONNX Runtime" in line for line in lines)
+    assert "x teacher" not in format_tradeoff([FP32, INT8])

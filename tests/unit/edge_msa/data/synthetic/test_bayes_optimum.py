@@ -7,10 +7,11 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from edge_msa.data.dataset import Dataset, FloatArray, Split
+from edge_msa.data.synthetic import posterior
 from edge_msa.data.synthetic.bayes_optimum import BayesOptimum, compute_bayes_optima, mean, median, sign_mass
-from edge_msa.data.synthetic.generator import generate_dataset
+from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.data.synthetic.posterior import combine, log_likelihoods
-from edge_msa.data.synthetic.world import GRID
+from edge_msa.data.synthetic.world import GRID, world
 from edge_msa_runtime.modalities import MODALITIES, Subset
 
 
@@ -95,3 +96,27 @@ def test_median_mean_and_sign_of_a_known_distribution() -> None:
     assert median(probability) == pytest.approx([0.0])
     assert mean(probability) == pytest.approx([-0.45])
     assert sign_mass(probability) == pytest.approx([0.15])
+
+
+def test_the_optimum_at_real_lengths_needs_its_own_distributions() -> None:
+    split = generate_dataset(SyntheticConfig(train=1, valid=1, test=60, real_lengths=True), seed=1).split("test")
+    optima = compute_bayes_optima(split, task=world(real_lengths=True))
+    constant = np.abs(split.labels - np.median(split.labels)).mean()
+
+    assert optima["lav"].mae < 0.3 * constant
+    for subset in ("l", "a", "v"):
+        assert optima["lav"].mae < optima[subset].mae < 0.85 * constant
+    assert optima["lav"].mae < compute_bayes_optima(split)["lav"].mae
+
+
+def test_the_posterior_does_not_depend_on_how_many_samples_are_computed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    split = generate_dataset(SyntheticConfig(train=1, valid=1, test=4, real_lengths=True)).split("test")
+    task = world(real_lengths=True)
+    whole = log_likelihoods(split, task=task)
+    monkeypatch.setattr(posterior, "_FRAMES_AT_ONCE", 1)
+    single = log_likelihoods(split, task=task)
+
+    for name, logs in whole.items():
+        assert single[name] == pytest.approx(logs)

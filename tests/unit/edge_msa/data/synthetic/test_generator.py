@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from edge_msa.data.synthetic import generator
 from edge_msa.data.synthetic.generator import SyntheticConfig, generate_dataset
 from edge_msa.data.synthetic.world import FACTORS, GRID, world
 from edge_msa.data.tasks import MOSI
@@ -108,3 +111,35 @@ def test_a_word_after_a_negator_means_the_opposite() -> None:
     for state, factor in enumerate(FACTORS):
         sentiment = values @ joint[:, state, 0] / joint[:, state, 0].sum(axis=0)
         assert np.sign(sentiment[-1]) == np.sign(factor)
+
+
+def test_real_lengths_have_the_frames_of_real_rates() -> None:
+    long = generate_dataset(replace(SMALL, real_lengths=True))
+    short = generate_dataset(SMALL)
+
+    modalities = long.split("train").modalities
+    assert {name: frames.length for name, frames in modalities.items()} == {"language": 50, "audio": 375, "vision": 500}
+    assert long.dims == short.dims
+    assert long.digest != short.digest
+    assert long.features != short.features
+    for frames in modalities.values():
+        assert frames.lengths.min() >= 0.6 * frames.length
+        assert not frames.take()[~frames.valid].any()
+
+
+def test_all_samples_are_drawn_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(SMALL, valid=1, test=5, real_lengths=True)
+    monkeypatch.setattr(generator, "_FRAMES_AT_ONCE", 1000)
+    split = generate_dataset(config).split("test")
+
+    assert split.modalities["vision"].take().shape == (5, 500, 12)
+    assert split.modalities["audio"].take().any(axis=(1, 2)).all()
+
+
+def test_the_share_of_informative_frames_and_their_runs_are_as_stated() -> None:
+    task = world(real_lengths=True)
+
+    assert (task.audio.informative, task.vision.informative) == pytest.approx((0.1, 0.08))
+    assert [1 / (1 - chain.stay) for chain in (task.audio, task.vision)] == pytest.approx([4, 5])
+    assert np.array_equal(task.audio.basis, world().audio.basis)
+    assert np.array_equal(task.language.table, world().language.table)
