@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODELS := $(VENV)/.models
 
-.PHONY: help install pretrained demo demo-media test test-all coverage test-aarch64 test-pythons soak docs docs-serve lint format bench clean
+.PHONY: help install pretrained demo demo-long demo-media test test-all coverage test-aarch64 test-pythons soak docs docs-serve lint format bench clean
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -36,6 +36,9 @@ $(MODELS): $(STAMP) Makefile
 demo: $(STAMP) ## train, distill, calibrate, export, measure and report on the synthetic default dataset
 	$(BIN)/edge-msa demo
 	@command -v edge-msa > /dev/null || echo 'To use these commands in this shell, first run: . $(BIN)/activate'
+
+demo-long: $(STAMP) ## the same with utterances as long as at real rates, and ALMT as the teacher
+	$(BIN)/edge-msa demo --real-lengths --output-dir demo-long
 
 MEDIA := demo-media
 # The shell finds the folder of the Python version.
@@ -111,4 +114,4 @@ bench: $(STAMP) ## benchmark int8 against fp32 on long windows, ALMT, and traini
 	$(BIN)/edge-msa bench training
 
 clean: ## remove the environments and the demo
-	rm -rf $(VENV) .aarch64 .pythons .import_linter_cache .coverage demo build dist site .cache
+	rm -rf $(VENV) .aarch64 .pythons .import_linter_cache .coverage demo demo-long build dist site .cache

@@ -17,6 +17,14 @@ def demo(
         bool,
         typer.Option("--quick", help="Run in about a minute: fewer samples, fewer epochs and the smallest student."),
     ] = False,
+    real_lengths: Annotated[
+        bool,
+        typer.Option(
+            "--real-lengths",
+            help="Use utterances as long as at real rates (50 words, 375 audio and 500 vision frames) and ALMT as the "
+            "teacher. Takes up to 8 minutes.",
+        ),
+    ] = False,
     output_dir: Annotated[
         Path,
         typer.Option("--output-dir", metavar="DIR", help=f"{OUTPUT_DIR_HELP} An earlier demo there is replaced."),
@@ -34,12 +42,16 @@ def demo(
     """
     import time
 
-    from edge_msa.config.recipes import quick_demo_recipe
+    from edge_msa.config.recipes import long_demo_recipe, quick_demo_recipe
     from edge_msa.console import print_json, print_next, print_output, print_result
+    from edge_msa.errors import UsageError
     from edge_msa.workflows.pipeline import Pipeline, is_on_synthetic_data
 
+    if quick and real_lengths:
+        raise UsageError("--quick and --real-lengths exclude each other. Pass one of the two.")
     started = time.monotonic()
-    pipeline = Pipeline(output_dir=output_dir, recipe=quick_demo_recipe() if quick else None)
+    recipe = quick_demo_recipe() if quick else long_demo_recipe() if real_lengths else None
+    pipeline = Pipeline(output_dir=output_dir, recipe=recipe)
     result = pipeline.run(overwrite=is_on_synthetic_data(output_dir))
     print_result(str(result))
     print_output("report", result.report.path)

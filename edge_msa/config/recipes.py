@@ -116,8 +116,12 @@ def _has_settings(content: Mapping[str, Any], own: str) -> bool:
 
 def quick_demo_recipe() -> dict[str, Any]:
     """Return the tables of the recipe of `edge-msa demo --quick`."""
-    text = (resources.files(__package__) / "quick-demo.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return _own_recipe("quick-demo")
+
+
+def long_demo_recipe() -> dict[str, Any]:
+    """Return the tables of the recipe of `edge-msa demo --real-lengths`."""
+    return _own_recipe("long-demo")
 
 
 def preset_names(table: str) -> tuple[str, ...]:
@@ -269,6 +273,10 @@ def _from_preset(defaults: SectionType, table: str, name: str) -> SectionType:
 def _preset_table(folder: str, name: str, table: str) -> Mapping[str, Any]:
     tables: Mapping[str, Mapping[str, Any]] = tomllib.loads(_preset_file(folder, name))
     return tables[table]
+
+
+def _own_recipe(name: str) -> dict[str, Any]:
+    return tomllib.loads((resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _preset_file(folder: str, name: str) -> str:

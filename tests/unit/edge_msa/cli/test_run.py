@@ -264,3 +264,9 @@ def test_a_report_draws_records_or_a_stream(tmp_path: Path, capsys: pytest.Captu
     assert run(["report", "--stream", str(log), "--output", str(page)]) == 0
     assert "0 predictions" in capsys.readouterr().out
     assert page.is_file()
+
+
+def test_a_demo_is_quick_or_has_real_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--quick", "--real-lengths", "--output-dir", str(tmp_path / "demo")]) == 2
+    assert "--quick and --real-lengths exclude each other" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge_msa.config.recipes import long_demo_recipe, quick_demo_recipe, teacher_recipe
 from edge_msa.config.settings import PipelineRecipe, Settings, load_settings
 from edge_msa.errors import UsageError
 from edge_msa_export.errors import ProfileError
@@ -61,3 +63,12 @@ def test_unreadable_settings_raise_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.toml", tmp_path):
         with pytest.raises(UsageError, match="Cannot read"):
             load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data"), [(quick_demo_recipe(), "synthetic-quick"), (long_demo_recipe(), "synthetic-long")]
+)
+def test_recipes_of_the_demos_are_valid(recipe: dict[str, Any], data: str) -> None:
+    settings = load_settings(recipe)
+    assert settings.pipeline.data == data
+    teacher_recipe(settings.pipeline.teacher, getattr(settings, settings.pipeline.teacher), data)
