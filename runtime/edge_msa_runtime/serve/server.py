@@ -123,9 +123,13 @@ class Server:
             self._is_over.set()
 
     def __enter__(self) -> Server:  # noqa: PYI034 - typing.Self needs Python 3.11
-        self._thread.start()
-        while not (self._server.started or self._is_over.is_set()):
-            time.sleep(0.01)
+        try:
+            self._thread.start()
+            while not (self._server.started or self._is_over.is_set()):
+                time.sleep(0.01)
+        except BaseException:  # Ctrl-C at the start
+            self.end()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -134,6 +138,8 @@ class Server:
     def end(self) -> None:
         """End all live streams and requests, and wait for their threads for up to 10 s."""
         end = time.monotonic() + _END_SECONDS
+        if self._thread.ident is None:
+            self._is_over.set()
         self._server.should_exit = True
         self._work.end()
         with contextlib.suppress(KeyboardInterrupt):  # of somebody who does not want to wait

@@ -91,9 +91,10 @@ def test_elsewhere_a_line_appears_when_nothing_else_does(
         time.sleep(0.3)
     out, err = capsys.readouterr()
     assert not out
-    lines = err.splitlines()
-    assert lines[0] == "Building int8 (0 s so far)"
-    assert lines[-1] == "Building int8: 3 of 7 graphs (0 s so far)"
+    # On a slow machine, a line may come before the activity has its name.
+    texts = [line.partition(" (")[0] for line in err.splitlines() if not line.startswith("Working")]
+    assert texts[0] == "Building int8"
+    assert texts[-1] == "Building int8: 3 of 7 graphs"
 
 
 def test_nothing_appears_without_messages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -323,6 +323,18 @@ def test_ctrl_c_does_not_make_the_server_seem_ended(
         Endless.end.set()
 
 
+def test_ctrl_c_at_the_start_ends_the_server(make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with open_socket("127.0.0.1", 0) as listener:
+        server = Server(make_service(), listener, LOCAL_NAMES)
+        monkeypatch.setattr("edge_msa_runtime.serve.server.time.sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt), server:
+            pass
+        assert server.has_ended
+
+
 def test_the_server_does_not_wait_for_ever(make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_msa_runtime.serve.server._END_SECONDS", 0.2)
     service = make_service()
