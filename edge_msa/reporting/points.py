@@ -79,6 +79,11 @@ class ReportPoint:
         return self.precision_title or self.precision
 
     @property
+    def short_title(self) -> str:
+        """The precision for people, without the share of int8."""
+        return self.title.partition(":")[0]
+
+    @property
     def remark(self) -> str:
         """What you must know to interpret the numbers, "" if nothing."""
         missing = _MISSING_MODULE.search(self.note)
@@ -158,7 +163,7 @@ def eligible_points(points: Sequence[ReportPoint]) -> tuple[ReportPoint, ...]:
 
 def chosen_precision(point: ReportPoint, points: Sequence[ReportPoint]) -> str:
     """Return the precision that export chose for the same bundle, backend and device, or "" if that is unknown."""
-    return next((other.title for other in points if other.chosen and _group(other) == _group(point)), "")
+    return next((other.short_title for other in points if other.chosen and _group(other) == _group(point)), "")
 
 
 def _group(point: ReportPoint) -> tuple[str, str, str, str]:
@@ -214,7 +219,7 @@ def short_names(points: Sequence[ReportPoint]) -> tuple[str, ...]:
     with_name = len(names) > len(targets)
 
     def parts(point: ReportPoint) -> tuple[str, ...]:
-        return (point.name if with_name or not point.target else "", point.target, point.backend, point.title)
+        return (point.name if with_name or not point.target else "", point.target, point.backend, point.short_title)
 
     return tuple(" · ".join(part for part in parts(point) if part) for point in points)
 

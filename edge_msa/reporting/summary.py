@@ -116,7 +116,7 @@ def _precisions(points: Sequence[ReportPoint], subset: str) -> Iterator[str]:
             parts.append(f"export chose {chosen}")
         if parts:
             where = _name(point, points).rpartition(" · ")[0]
-            yield f"{point.title} compared with fp32 on {where}: {'; '.join(parts)}."
+            yield f"{point.short_title} compared with fp32 on {where}: {'; '.join(parts)}."
 
 
 def _speed(point: ReportPoint, base: ReportPoint, subset: str) -> Iterator[str]:

@@ -121,6 +121,11 @@ def test_short_names_contain_the_bundle_only_if_needed() -> None:
     )
 
 
+def test_short_names_leave_out_the_share_of_int8() -> None:
+    int8 = replace(INT8, precision_title="int8: 11 of 15 layers, 88 % of MACs")
+    assert short_names([FP32, int8])[1] == "laptop-x86 · onnxruntime · int8"
+
+
 def test_a_benchmark_is_joined_with_its_evaluation() -> None:
     fp32 = replace(BENCH, precision="fp32")
     torch = replace(EVALUATION, source=Source("student", "run"))
