@@ -324,12 +324,15 @@ def test_ctrl_c_does_not_make_the_server_seem_ended(
 
 
 def test_ctrl_c_at_the_start_ends_the_server(make_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
     with open_socket("127.0.0.1", 0) as listener:
         server = Server(make_service(), listener, LOCAL_NAMES)
-        monkeypatch.setattr("edge_msa_runtime.serve.server.time.sleep", interrupt)
+        start = server._thread.start
+
+        def start_and_interrupt() -> None:
+            start()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(server._thread, "start", start_and_interrupt)
         with pytest.raises(KeyboardInterrupt), server:
             pass
         assert server.has_ended
