@@ -175,7 +175,7 @@ def get_pretrained(
         origin = str(found)
         if model is None and sha256 is None:
             print_note(
-                f"Nobody vouches for {found.repository}: the index does not have it, and --sha256 was not passed. Use "
+                f"Nothing shows who made {found.repository}: it is not in the index, and --sha256 was not passed. Use "
                 "bundles of people you trust."
             )
     print_output(f"bundle {origin}", output, next_step(f"edge-msa-run info {output}"))

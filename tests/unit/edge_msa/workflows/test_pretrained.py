@@ -126,7 +126,7 @@ def test_a_bundle_travels_over_the_hub(
     assert run(last.split()[2:]) == 0
     assert files_of(Path("far")) == files_of(fake_bundle)
     assert list(Path().iterdir()) == [Path("far")]
-    assert "Nobody vouches" not in capsys.readouterr().err
+    assert "Nothing shows who made" not in capsys.readouterr().err
 
 
 @pytest.mark.slow
