@@ -127,6 +127,8 @@ def test_a_bundle_travels_over_the_hub(
     assert files_of(Path("far")) == files_of(fake_bundle)
     assert list(Path().iterdir()) == [Path("far")]
     assert "Nothing shows who made" not in capsys.readouterr().err
+    assert run(["pretrained", "get", REPOSITORY, "--output-dir", "unchecked"]) == 0
+    assert "Nothing shows who made" in capsys.readouterr().err
 
 
 @pytest.mark.slow
