@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch_tensorrt") is not None, reason="torch-tensorrt is installed here")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "install"),
     [
         ("jetson", "torch==2.8.0 torch-tensorrt==2.8.0 --index-url https://pypi.jetson-ai-lab.io"),
-        pytest.param(
-            "desktop-nvidia",
-            "torch==2.9.0 torch-tensorrt==2.9.0 --extra-index-url https://download.pytorch.org",
-            marks=pytest.mark.slow,
-        ),
+        ("desktop-nvidia", "torch==2.9.0 torch-tensorrt==2.9.0 --extra-index-url https://download.pytorch.org"),
     ],
 )
 def test_programs_are_written_without_torch_tensorrt(

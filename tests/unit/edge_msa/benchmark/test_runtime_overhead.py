@@ -23,6 +23,7 @@ def test_overhead_is_what_a_call_takes_beyond_its_graphs() -> None:
     assert format_overhead([item]).splitlines()[-1].split()[-2:] == ["28.0", "7.0"]
 
 
+@pytest.mark.slow
 def test_every_backend_predicts_and_streams() -> None:
     config = StudentConfig({"audio": 4}, width=8, blocks=1, tokens=1, hidden=4)
     with random_bundle("one-modality", config, {"audio": 6}, ("fp32",)) as path:
@@ -32,6 +33,7 @@ def test_every_backend_predicts_and_streams() -> None:
     assert all(item.bare_us > 0 for item in results)
 
 
+@pytest.mark.slow
 def test_the_bare_call_runs_the_graph_that_the_runtime_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Language alone has graphs for short texts."""
 
