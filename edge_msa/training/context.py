@@ -140,6 +140,12 @@ class Hardware:
         return TrainingContext(_launch(device, precision), precision, self.compiled, self.log_dir)
 
 
+def cpu_has_bf16() -> bool:
+    """Return whether torch knows that the processor has instructions for products of bf16 matrices."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+
+
 def _launch(device: torch.device, precision: str) -> Fabric:
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy

@@ -311,17 +311,19 @@ def bench_almt(
 
 @api
 def bench_training(*, verbose: bool = False, on_progress: OnProgress | None = None) -> Measurements:
-    """Measure the training throughput of both teachers on each device of this machine, in samples per second.
+    """Measure the training throughput of both teachers and of a text model, in samples per second.
+
+    Measures the CPU, and a GPU if there is one. The text model needs the package transformers.
 
     Args:
         verbose: Whether to print progress.
         on_progress: Not called: the measurement is one step.
     """
-    for model in throughput.MODELS:
-        shapes = ", ".join(f"{name} {frames} x {width}" for name, (frames, width) in throughput.SHAPES[model].items())
-        print_progress(f"{model}: random features ({shapes}), published batch size, complete training steps.")
+    models = throughput.available_models()
+    for model in models:
+        print_progress(f"{model}: {throughput.describe_inputs(model)}; complete training steps.")
     hardware = throughput.available_hardware()
-    results = [throughput.measure_throughput(item, model) for model in throughput.MODELS for item in hardware]
+    results = [throughput.measure_throughput(item, model) for model in models for item in hardware]
     rows = tuple(dataclasses.asdict(result) for result in results)
     return Measurements("training", rows, throughput.format_throughput(results))
 

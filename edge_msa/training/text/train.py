@@ -27,7 +27,7 @@ from edge_msa.errors import UsageError
 from edge_msa.models.student import Student, StudentConfig
 from edge_msa.models.text_encoders import TextEncoder, TextModel, TransformerTextEncoder
 from edge_msa.training.checkpoint import LogRow
-from edge_msa.training.context import TrainingContext
+from edge_msa.training.context import TrainingContext, cpu_has_bf16
 from edge_msa.training.initialization import init_bias_to_prior
 from edge_msa.training.loop import Objective, fit
 from edge_msa.training.losses import task_loss
@@ -44,6 +44,8 @@ from edge_msa.training.text.text_input import TextInput, batches_by_length, to_d
 
 _UNKNOWN_TOKENS, _AUGMENTATION = 11, 13
 TOKENS_PER_PASS = 1024
+_BF16_WIDTH = 128
+"""Minimum width of an encoder that gains from bf16 on a CPU."""
 """Maximum number of tokens, with padding, whose activations are in memory during training on a CPU."""
 _BYTES_PER_TOKEN_AND_CHANNEL = 150
 """Memory of activations per token, layer and channel of a Transformer encoder during training, in bytes."""
@@ -139,11 +141,12 @@ def fit_text_model(
     init_bias_to_prior(student.fusion.output, corpora["final" if "final" in corpora else "transfer"].targets, task)
     if isinstance(text_input.text_encoder, TransformerTextEncoder):
         _prepare_encoder(text_input.text_encoder, recipe)
+        print_notes(_faster_precision(text_input.text_encoder, context))
     model = TextModel(text_input.text_encoder, student).to(context.device)
     log: list[LogRow] = []
     metrics: dict[str, float | int] = {}
     for name, stage in stages.items():
-        objective = _TextObjective(
+        objective = TextObjective(
             model,
             text_input,
             corpora[name],
@@ -181,6 +184,14 @@ def _prepare_encoder(text_encoder: TransformerTextEncoder, recipe: TextRecipe) -
         )
 
 
+def _faster_precision(text_encoder: TransformerTextEncoder, context: TrainingContext) -> list[str]:
+    """Return a note if this processor would train the encoder faster in bf16."""
+    is_wide = text_encoder.dim >= _BF16_WIDTH
+    if not is_wide or context.device.type != "cpu" or context.precision != "32" or not cpu_has_bf16():
+        return []
+    return ["this processor multiplies in bf16: --training-precision bf16 trains an encoder 2 to 3 times as fast"]
+
+
 def _tokens_per_pass(text_encoder: TextEncoder, device: torch.device) -> int:
     """Return the maximum number of tokens, with padding, whose activations may be in memory."""
     if device.type != "cuda" or not isinstance(text_encoder, TransformerTextEncoder):
@@ -190,7 +201,7 @@ def _tokens_per_pass(text_encoder: TextEncoder, device: torch.device) -> int:
     return max(TOKENS_PER_PASS, int(available / per_token))
 
 
-class _TextObjective(Objective):
+class TextObjective(Objective):
     """The loss of predictions for texts, on labels and on the teachers' predictions."""
 
     def __init__(

@@ -23,7 +23,7 @@ from edge_msa.training.text.intermediate import (
     encode_with_states,
     relation_divergence,
 )
-from edge_msa.training.text.train import Corpus, _TextObjective, fit_text_model
+from edge_msa.training.text.train import Corpus, TextObjective, fit_text_model
 from tests.tolerances import assert_close_to_scale
 from tests.unit.edge_msa.training.text.toy_text import (
     STAGE,
@@ -129,7 +129,7 @@ def test_parts_of_a_batch_have_the_gradients_of_the_whole(toy_encoder: Path, mon
         torch.manual_seed(0)
         model = TextModel(student.text_encoder, Student(recipe.network_config(16, MOSI))).eval()
         corpus, valid = Corpus(TEXTS, LABELS, LABELS), split_of(TEXTS, LABELS)
-        objective = _TextObjective(model, student, corpus, valid, MOSI, recipe, STAGE, 0, context, teacher)
+        objective = TextObjective(model, student, corpus, valid, MOSI, recipe, STAGE, 0, context, teacher)
         terms.append(objective(torch.arange(4)))
         terms[-1]["loss"].backward()
         gradients.append({name: item.grad for name, item in objective.named_parameters() if item.grad is not None})

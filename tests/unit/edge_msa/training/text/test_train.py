@@ -17,13 +17,14 @@ from edge_msa.training.context import Hardware
 from edge_msa.training.loop import _parameter_groups
 from edge_msa.training.text import train
 from edge_msa.training.text.text_input import TextInput
-from edge_msa.training.text.train import Corpus, _TextObjective, fit_text_model, predict_texts
+from edge_msa.training.text.train import Corpus, TextObjective, fit_text_model, predict_texts
 from tests.tolerances import assert_close_to_scale
 from tests.unit.edge_msa.training.text.toy_text import (
     LABELS,
     QUICK,
     STAGE,
     TEXTS,
+    encoder_of,
     make_encoder_input,
     make_table_input,
     split_of,
@@ -112,7 +113,7 @@ def test_long_texts_are_computed_in_parts_with_the_same_gradients(
         text_input.text_encoder.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].numel()))
         torch.manual_seed(0)
         model = TextModel(text_input.text_encoder, Student(recipe.network_config(text_input.text_encoder.dim, MOSI)))
-        objective = _TextObjective(
+        objective = TextObjective(
             model.eval(), text_input, Corpus(texts, labels), split_of(texts, labels), MOSI, recipe, STAGE, 0, context
         )
         objective(torch.arange(4))["loss"].backward()
@@ -122,12 +123,12 @@ def test_long_texts_are_computed_in_parts_with_the_same_gradients(
         assert_close_to_scale(gradients[1][name], value, scale=max(float(value.abs().max()), 1e-3))
 
 
-def make_objective(text_input: TextInput, recipe: TextRecipe, corpus: Corpus | None = None) -> _TextObjective:
+def make_objective(text_input: TextInput, recipe: TextRecipe, corpus: Corpus | None = None) -> TextObjective:
     corpus = corpus or Corpus(("i love it", "not at all", "love it all", "not"), np.arange(4, dtype=np.float32))
     torch.manual_seed(0)
     model = TextModel(text_input.text_encoder, Student(recipe.network_config(text_input.text_encoder.dim, MOSI)))
     valid = split_of(("love", "not"), np.array([2.0, -2.0], np.float32))
-    return _TextObjective(model, text_input, corpus, valid, MOSI, recipe, STAGE, 0, Hardware("cpu").start())
+    return TextObjective(model, text_input, corpus, valid, MOSI, recipe, STAGE, 0, Hardware("cpu").start())
 
 
 def test_lower_layers_learn_slower(toy_encoder: Path) -> None:
@@ -179,3 +180,16 @@ def test_texts_are_changed_in_every_epoch_only_without_teachers(toy_encoder: Pat
     whole = 7 + 6 + 2 * 2  # with two special tokens each
     assert len(set(lengths[:8])) > 1
     assert set(lengths[8:]) == {whole}
+
+
+@pytest.mark.parametrize(("has_bf16", "count"), [(True, 1), (False, 0)])
+def test_a_processor_with_bf16_is_noted_for_wide_encoders(
+    has_bf16: bool, count: int, toy_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "cpu_has_bf16", lambda: has_bf16)
+    encoder = encoder_of(make_encoder_input(toy_encoder))
+    context = Hardware("cpu").start()
+    assert train._faster_precision(encoder, context) == []
+    monkeypatch.setattr(train, "_BF16_WIDTH", encoder.dim)
+    assert len(train._faster_precision(encoder, context)) == count
+    assert train._faster_precision(encoder, Hardware("cpu", "bf16").start()) == []
