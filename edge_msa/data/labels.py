@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.options import LoadOptions
@@ -139,6 +139,18 @@ def convert_labels(
         flat[missing] = np.nan
         notes.append(unlabeled_note(split, int(missing.sum()), len(ids)))
     return (flat[:, 0].copy() if task.is_score else flat), notes
+
+
+def class_shares(labels: ArrayLike, task: Task) -> FloatArray:
+    """Return the share of the samples of each class, (K,). A class that does not occur counts as half a sample.
+
+    Args:
+        labels: Indices of classes, (N,), without NaN.
+        task: A task of the kind `classes`.
+    """
+    indices = np.asarray(labels, np.float32).astype(np.int64)
+    counts = np.bincount(indices, minlength=task.outputs)
+    return (np.maximum(counts, 0.5) / len(indices)).astype(np.float32)
 
 
 def unlabeled_note(split: str, count: int, total: int) -> str:

@@ -5,26 +5,37 @@ A task belongs to a dataset. Commands can override it with `--task`; it is never
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
 from edge_msa.errors import UsageError
 
-TaskKind = Literal["mosi", "sims", "regression", "emotions", "none"]
+TaskKind = Literal["mosi", "sims", "regression", "emotions", "classes", "none"]
+
+
+NAMES_HINT = "classes:NAME,NAME,..."
+"""How `--task` states the names of classes, for messages."""
 
 
 @dataclass(frozen=True)
 class Task:
     """The meaning of labels.
 
-    Score tasks have one float label per sample. The task `emotions` has one label, 0 or 1, for each emotion.
+    Score tasks have one float label per sample. The task `emotions` has one label, 0 or 1, for each emotion; models
+    predict one logit per emotion, each with a sigmoid. The task `classes` has one label per sample, the index of its
+    class; models predict one logit per class, with a softmax over all. Without names, the task `classes` is a request:
+    the data must state them.
+
+    Raises:
+        UsageError: Names of classes repeat, are fewer than two, or contain characters that `--task` cannot state.
     """
 
     kind: TaskKind
     """Selects the family of metrics, see `edge_msa.evaluation.metrics.families`."""
     labels: tuple[str, ...] = ()
-    """Emotions, or names of score ranges: `labels[i]` is the range `edges[i-1] <= score < edges[i]`."""
+    """Classes, emotions, or names of score ranges: `labels[i]` is the range `edges[i-1] <= score < edges[i]`."""
     edges: tuple[float, ...] = ()
     """Bounds between the named score ranges."""
     low: float | None = None
@@ -32,40 +43,82 @@ class Task:
     high: float | None = None
     """The highest score; None if unbounded."""
 
+    def __post_init__(self) -> None:
+        if self.kind == "classes" and self.labels:
+            _check_names(self.labels)
+
     @property
     def outputs(self) -> int:
-        """Number of model outputs: 1 for a score, one logit per emotion otherwise."""
-        return len(self.labels) if self.kind == "emotions" else 1
+        """Number of model outputs: 1 for a score, one logit per emotion or class otherwise."""
+        return 1 if self.is_score else len(self.labels)
 
     @property
     def is_score(self) -> bool:
-        """Whether labels are scores, not emotions."""
-        return self.kind != "emotions"
+        """Whether labels are scores, not emotions or classes."""
+        return self.kind not in {"emotions", "classes"}
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of the label of one sample: (E,) for emotions, () for scores and classes."""
+        return (self.outputs,) if self.kind == "emotions" else ()
+
+    @property
+    def option(self) -> str:
+        """The value of `--task` that states this task: the kind, and the names of classes."""
+        return f"classes:{','.join(self.labels)}" if self.kind == "classes" and self.labels else self.kind
 
 
 MOSI = Task("mosi", ("negative", "neutral", "positive"), (-0.5, 0.5), -3.0, 3.0)
 SIMS = Task("sims", ("negative", "neutral", "positive"), (-0.1, 0.1), -1.0, 1.0)
 REGRESSION = Task("regression")
 EMOTIONS = Task("emotions", ("neutral", "happy", "sad", "angry"))
+CLASSES = Task("classes")
+"""A request for the task `classes` with the names that the data states."""
 NO_TASK = Task("none")
 """The task of unlabeled data that states none. Such data can be inspected, converted and predicted."""
 
-TASKS: dict[str, Task] = {"mosi": MOSI, "sims": SIMS, "regression": REGRESSION, "emotions": EMOTIONS}
+TASKS: dict[str, Task] = {
+    "mosi": MOSI,
+    "sims": SIMS,
+    "regression": REGRESSION,
+    "emotions": EMOTIONS,
+    "classes": CLASSES,
+}
 
 
 def find_task(name: str) -> Task:
-    """Return the task of that name.
+    """Return the task of that name. `classes:NAME,NAME,...` states the names of classes, in their order.
 
     Raises:
-        UsageError: No task has that name. The message lists all names.
+        UsageError: No task has that name, or the names of classes are wrong. The message lists all tasks.
     """
+    kind, separator, names = name.partition(":")
+    if separator and kind == "classes":
+        return Task("classes", tuple(part.strip() for part in names.split(",")))
     if name in TASKS:
         return TASKS[name]
     close = get_close_matches(name, TASKS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise UsageError(f"Unknown task {name!r}.{hint} Available: {', '.join(TASKS)}.")
+    raise UsageError(f"Unknown task {name!r}.{hint} Available: {', '.join(TASKS)}, {NAMES_HINT}.")
 
 
 def parse_task(name: str | None) -> Task | None:
     """Return the task that `--task` names, or None if the option was not used. Raises the errors of `find_task`."""
     return None if name is None else find_task(name)
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    stated = ", ".join(map(repr, names))
+    if len(names) < 2:
+        raise UsageError(f"A task needs at least two classes, got {stated}. Pass --task {NAMES_HINT}.")
+    wrong = [
+        name for name in names if not name.strip() or name != name.strip() or "," in name or not name.isprintable()
+    ]
+    if wrong:
+        raise UsageError(
+            f"Names of classes must be text without commas, line breaks or blanks at the ends, got {wrong[0]!r}. "
+            "Rename the class."
+        )
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise UsageError(f"Names of classes must be unique, got {repeated[0]!r} more than once. Rename one of them.")

@@ -25,12 +25,14 @@ def sample_losses(predictions: Tensor, labels: Tensor, task: Task, score_loss: S
     """Return the loss of each sample, (B,).
 
     Args:
-        predictions: Scores or logits of emotions, (B, outputs).
-        labels: Scores, or emotions as 0/1, (B, outputs).
-        task: Whether they are scores or emotions.
+        predictions: Scores, or logits of emotions or classes, (B, outputs).
+        labels: Scores (B, 1), emotions as 0/1 (B, E), or indices of classes (B, 1).
+        task: What they are.
         score_loss: Loss for scores: `l1`, whose optimum is the posterior median, which minimizes the MAE; `smooth_l1`;
-            or `mse`, whose optimum is the posterior mean. Emotions always use binary cross-entropy.
+            or `mse`, whose optimum is the posterior mean. Emotions use binary cross-entropy, classes cross-entropy.
     """
+    if task.kind == "classes":
+        return F.cross_entropy(predictions, labels[:, 0].long(), reduction="none")
     if not task.is_score:
         each = F.binary_cross_entropy_with_logits(predictions, labels, reduction="none")
     elif score_loss == "mse":
@@ -45,15 +47,19 @@ def prediction_divergence(student: Tensor, teacher: Tensor, task: Task) -> Tenso
 
     The paper defines KL over logits, which does not apply to a scalar. Here a score is the mean of a Gaussian with
     variance 1, for which KL is half the squared difference; another variance would only change the weight. An
-    emotion is a Bernoulli distribution with that logit, at temperature 1.
+    emotion is a Bernoulli distribution with that logit, at temperature 1. Classes have the distribution of the paper,
+    at temperature 1.
 
     Args:
-        student: Scores or logits of emotions, (B, outputs).
+        student: Scores, or logits of emotions or classes, (B, outputs).
         teacher: Likewise, without a gradient.
-        task: Whether they are scores or emotions.
+        task: What they are.
     """
     if task.is_score:
         return 0.5 * F.mse_loss(student, teacher)
+    if task.kind == "classes":
+        logs = F.log_softmax(student, dim=1), F.log_softmax(teacher, dim=1)
+        return F.kl_div(*logs, reduction="batchmean", log_target=True)
     p = torch.sigmoid(teacher)
     on = p * (F.logsigmoid(teacher) - F.logsigmoid(student))
     off = (1 - p) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))

@@ -2,6 +2,7 @@
 
 from edge_msa.evaluation.metrics.baselines import (
     BEST_CONSTANT,
+    FROM_TRAINING,
     MEDIAN,
     baseline_constants,
     better_baseline,
@@ -29,12 +30,20 @@ from edge_msa.evaluation.metrics.comparison import (
     estimate_metrics,
     seed_interval,
 )
-from edge_msa.evaluation.metrics.families import gate_metric, gate_points, measure, metric_functions, missing_average
+from edge_msa.evaluation.metrics.families import (
+    confusion_matrix,
+    gate_metric,
+    gate_points,
+    measure,
+    metric_functions,
+    missing_average,
+)
 from edge_msa.evaluation.metrics.names import MetricName, describe
 from edge_msa.evaluation.metrics.units import Unit, Units
 
 __all__ = [
     "BEST_CONSTANT",
+    "FROM_TRAINING",
     "MEDIAN",
     "MIN_UNITS",
     "Comparison",
@@ -50,6 +59,7 @@ __all__ = [
     "bootstrap_interval",
     "compare_methods",
     "compare_paired",
+    "confusion_matrix",
     "constant_predictions",
     "describe",
     "describe_constant",

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.metrics.families import check_pair, metric_function
+from edge_msa.evaluation.metrics.families import check_pair, metric_function, one_hot
+from edge_msa.evaluation.metrics.probabilities import log_softmax
 from edge_msa.evaluation.metrics.scores import Values, Weights, correlation, equal_weights, is_constant
 from edge_msa.evaluation.metrics.units import Unit, assign_units
 
@@ -111,12 +112,14 @@ def has_signal(
     """Return whether predictions from one subset contain information about the labels.
 
     They do if the lower end of the 90 % bootstrap interval of Corr is above 0. For emotions, Corr is the mean
-    correlation of logits and labels. This test is one-sided, so noise passes in one of twenty cases. Unlike Acc-2, Corr
-    needs no threshold: predictions with a constant bias still contain information. The accuracy gate compares
-    accuracies only for subsets with signal. For the others, accuracy is chance, and `prediction_correlation` shows what
-    changed.
+    correlation of logits and labels; for classes, that of the probability of a class and whether a sample is of it.
+    This test is one-sided, so noise passes in one of twenty cases. Unlike Acc-2, Corr needs no threshold: predictions
+    with a constant bias still contain information. The accuracy gate compares accuracies only for subsets with signal.
+    For the others, accuracy is chance, and `prediction_correlation` shows what changed.
     """
     labels, predictions = check_pair(task, truth, prediction)
+    if task.kind == "classes":
+        labels, predictions = one_hot(task, labels), np.exp(log_softmax(predictions)).astype(np.float32)
 
     def signal(weights: Weights) -> Values:
         pairs = zip(_columns(labels), _columns(predictions), strict=True)

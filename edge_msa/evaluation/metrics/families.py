@@ -1,4 +1,4 @@
-"""Four families of metrics, one per kind of task, as MMSA defines them.
+"""Five families of metrics, one per kind of task. Those of scores and emotions are as MMSA defines them.
 
 Truth and prediction are compared as float32, as in the code of the literature. In float32, the score 0.1 equals the
 edge 0.1 of the bins of SIMS; in float64 it does not.
@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tasks import Task, TaskKind
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.metrics import scores
+from edge_msa.evaluation.metrics import probabilities, scores
 from edge_msa.evaluation.metrics.scores import Array, Values, Weights, equal_weights
 from edge_msa_runtime.modalities import Subset
 
@@ -28,7 +28,13 @@ _Score = Callable[[Array, Array, Weights], Values]
 SIMS_EDGES: dict[int, tuple[float, ...]] = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
 """Inner edges of the classes of SIMS, by number of classes. An edge belongs to the class below it: (low, high]."""
 
-_GATE: dict[TaskKind, str] = {"mosi": "acc2_non0", "sims": "acc2", "regression": "corr", "emotions": "f1_average"}
+_GATE: dict[TaskKind, str] = {
+    "mosi": "acc2_non0",
+    "sims": "acc2",
+    "regression": "corr",
+    "emotions": "f1_average",
+    "classes": "weighted_f1",
+}
 
 
 def measure(task: Task, truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
@@ -36,13 +42,15 @@ def measure(task: Task, truth: ArrayLike, prediction: ArrayLike) -> dict[str, fl
 
     Args:
         task: Its kind selects the family.
-        truth: Labels: scores (N,), or emotions (N, E) with values 0 and 1.
-        prediction: Predictions of the same shape, or (N, 1) for scores. Emotions are logits with the threshold 0.
+        truth: Labels: scores (N,), emotions (N, E) with values 0 and 1, or indices of classes (N,).
+        prediction: Scores (N,) or (N, 1), logits of emotions (N, E) with the threshold 0, or logits of classes (N, K).
 
     Returns:
         Finite floats. mosi: mae, corr, acc7, acc5, acc2_has0, acc2_non0, f1_has0, f1_non0. sims: mae, corr, acc2, acc3,
         acc5, f1. regression: mae, rmse, corr, r2. emotions: acc_<label>, f1_<label>, acc_average, f1_average.
-        Accuracies and F1 are shares in [0, 1], MAE and RMSE are in the unit of the labels, undefined values are 0.0.
+        classes: accuracy, weighted_f1, macro_f1, f1_<label>, precision_<label>, recall_<label>, ece, nll. Accuracies,
+        F1, precision, recall and ECE are shares in [0, 1], MAE and RMSE are in the unit of the labels, NLL is in nats,
+        undefined values are 0.0.
 
     Raises:
         EdgeMsaError: Shapes differ, there are no samples, or a value is not finite.
@@ -56,6 +64,8 @@ def metric_functions(task: Task) -> dict[str, Metric]:
     """Return the metrics of the task's family by key."""
     if task.kind == "emotions":
         return _emotions(task)
+    if task.kind == "classes":
+        return _classes(task)
     return dict(_FAMILIES[task.kind])
 
 
@@ -75,8 +85,8 @@ def metric_function(task: Task, name: str | None = None) -> Metric:
 def gate_metric(task: Task) -> str:
     """Return the key of the metric that the accuracy gate uses. It is in [-1, 1], and higher is better.
 
-    mosi: acc2_non0, sims: acc2, emotions: f1_average. Plain regression has no classes and uses corr, which, unlike MAE,
-    does not depend on the unit of the labels.
+    mosi: acc2_non0, sims: acc2, emotions: f1_average, classes: weighted_f1. Plain regression has no classes and uses
+    corr, which, unlike MAE, does not depend on the unit of the labels.
     """
     return _GATE[task.kind]
 
@@ -101,24 +111,41 @@ def missing_average(by_subset: Mapping[str, Mapping[str, float]]) -> dict[str, f
 
 
 def check_pair(task: Task, truth: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return both as float32 arrays of the same shape, (N,) or (N, E).
+    """Return both as float32 arrays: scores (N,) twice, emotions (N, E) twice, or classes (N,) and logits (N, K).
 
     Raises:
         EdgeMsaError: Shapes differ, there are no samples, or a value is not finite.
     """
-    first = _shaped(task, truth, "truth")
-    second = _shaped(task, prediction, "prediction")
-    if first.shape != second.shape:
-        raise EdgeMsaError(f"Prediction must have the shape {first.shape} of the truth, got {second.shape}.")
+    first = _shaped(task, truth, "truth", task.label_shape)
+    second = _shaped(task, prediction, "prediction", () if task.is_score else (task.outputs,))
+    if len(first) != len(second):
+        raise EdgeMsaError(f"Prediction must have the {len(first)} samples of the truth, got {len(second)}.")
     return first, second
 
 
-def _shaped(task: Task, values: ArrayLike, what: str) -> FloatArray:
+def one_hot(task: Task, classes: FloatArray) -> FloatArray:
+    """Return indices of classes (N,) as (N, K) with a 1 at the class of each sample."""
+    return np.eye(task.outputs, dtype=np.float32)[classes.astype(np.int64)]
+
+
+def confusion_matrix(task: Task, truth: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:
+    """Return the number of samples by class, (K, K): rows are the classes of the labels, columns those of the model.
+
+    Raises:
+        EdgeMsaError: Shapes differ, there are no samples, or a value is not finite.
+    """
+    first, second = check_pair(task, truth, prediction)
+    pairs = first.astype(np.int64) * task.outputs + np.argmax(second, axis=1)
+    return np.bincount(pairs, minlength=task.outputs**2).reshape(task.outputs, task.outputs)
+
+
+def _shaped(task: Task, values: ArrayLike, what: str, shape: tuple[int, ...]) -> FloatArray:
+    """Return the array (N, *shape). A column of one score or class per sample becomes (N,)."""
     array = np.asarray(values, dtype=np.float32)
-    if task.is_score and array.ndim == 2 and array.shape[1] == 1:
+    if shape == () and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    expected = "(N,)" if task.is_score else f"(N, {task.outputs})"
-    if array.ndim != (1 if task.is_score else 2) or (not task.is_score and array.shape[1] != task.outputs):
+    if array.ndim != 1 + len(shape) or array.shape[1:] != shape:
+        expected = "(N,)" if shape == () else f"(N, {task.outputs})"
         raise EdgeMsaError(f"{what} of a {task.kind} task must have shape {expected}, got {array.shape}.")
     if not len(array):
         raise EdgeMsaError(f"{what} must have at least one sample, got none.")
@@ -203,3 +230,25 @@ def _emotions(task: Task) -> dict[str, Metric]:
     family["acc_average"] = partial(_average, of=scores.accuracy)
     family["f1_average"] = partial(_average, of=scores.weighted_f1)
     return family
+
+
+def _argmax(truth: FloatArray, logits: FloatArray, weights: Weights, *, of: _Score) -> Values:
+    return of(truth, np.argmax(logits, axis=1), weights)
+
+
+def _class(truth: FloatArray, logits: FloatArray, weights: Weights, *, of: _Score, number: int) -> Values:
+    return of(truth == number, np.argmax(logits, axis=1) == number, weights)
+
+
+def _classes(task: Task) -> dict[str, Metric]:
+    family: dict[str, Metric] = {
+        "accuracy": partial(_argmax, of=scores.accuracy),
+        "weighted_f1": partial(_argmax, of=scores.weighted_f1),
+        "macro_f1": partial(_argmax, of=scores.macro_f1),
+    }
+    for key, metric in (("f1", scores.f1), ("precision", scores.precision), ("recall", scores.recall)):
+        family |= {f"{key}_{label}": partial(_class, of=metric, number=n) for n, label in enumerate(task.labels)}
+    return family | {
+        "ece": probabilities.expected_calibration_error,
+        "nll": probabilities.negative_log_likelihood,
+    }

@@ -21,9 +21,14 @@ _TITLES = {
     "f1_non0": "F1 Non0",
     "acc_average": "Acc average",
     "f1_average": "F1 average",
+    "accuracy": "Accuracy",
+    "weighted_f1": "Weighted F1",
+    "macro_f1": "Macro F1",
+    "ece": "ECE",
+    "nll": "NLL",
 }
-_ERRORS = frozenset({"mae", "rmse"})
-_PLAIN = _ERRORS | {"corr", "r2"}
+_ERRORS = frozenset({"mae", "rmse", "ece", "nll"})
+_PLAIN = frozenset({"mae", "rmse", "nll", "corr", "r2"})
 
 
 @dataclass(frozen=True)

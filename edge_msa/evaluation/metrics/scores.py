@@ -75,6 +75,37 @@ def weighted_f1(truth: Array, prediction: Array, weights: Weights) -> Values:
     return _ratio(total, weights.sum(axis=1))
 
 
+def macro_f1(truth: Array, prediction: Array, weights: Weights) -> Values:
+    """Return the mean F1 of the classes that occur in truth or prediction, in [0, 1]; 0.0 without samples.
+
+    Equals `sklearn.metrics.f1_score(truth, prediction, average="macro")`. In a resample, a class that it does not
+    contain does not count.
+    """
+    total, classes = np.zeros(len(weights)), np.zeros(len(weights))
+    for label in np.union1d(truth, prediction):
+        actual, predicted = _float64(truth == label), _float64(prediction == label)
+        both, in_truth, in_prediction = (weights @ np.stack([actual * predicted, actual, predicted], axis=1)).T
+        total += _ratio(2.0 * both, in_truth + in_prediction)
+        classes += in_truth + in_prediction > 0
+    return _ratio(total, classes)
+
+
+def f1(truth: Array, prediction: Array, weights: Weights) -> Values:
+    """Return the F1 of one class, (R,), from booleans (N,): whether samples are of the class; 0.0 if none is."""
+    both = weights @ _float64(truth & prediction)
+    return _ratio(2.0 * both, weights @ _float64(truth) + weights @ _float64(prediction))
+
+
+def precision(truth: Array, prediction: Array, weights: Weights) -> Values:
+    """Return the share of the predicted samples that are of the class, (R,), from booleans; 0.0 if none is."""
+    return _ratio(weights @ _float64(truth & prediction), weights @ _float64(prediction))
+
+
+def recall(truth: Array, prediction: Array, weights: Weights) -> Values:
+    """Return the share of the samples of the class that are predicted, (R,), from booleans; 0.0 if none is."""
+    return _ratio(weights @ _float64(truth & prediction), weights @ _float64(truth))
+
+
 def is_constant(values: Array) -> bool:
     """Return whether the values of a one-dimensional array are equal up to float32 rounding."""
     return bool(_is_constant(_float64(values), equal_weights(len(values)))[0])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_msa.config.training import ScoreLoss
-from edge_msa.data.tasks import EMOTIONS, MOSI
+from edge_msa.data.tasks import EMOTIONS, MOSI, Task
 from edge_msa.training.losses import (
     adversarial_loss,
     euclidean_distance,
@@ -17,6 +17,8 @@ from edge_msa.training.losses import (
     reverse_gradient,
     task_loss,
 )
+
+CLASSES = Task("classes", ("negative", "neutral", "positive"))
 
 
 def test_optimum_of_l1_is_the_median_and_of_mse_the_mean() -> None:
@@ -36,6 +38,18 @@ def test_emotions_use_binary_cross_entropy() -> None:
     labels = torch.tensor([[1.0, 0.0, 0.0, 1.0]])
     assert task_loss(torch.zeros(1, 4), labels, EMOTIONS).item() == pytest.approx(math.log(2))
     assert task_loss((labels - 0.5) * 40, labels, EMOTIONS).item() < 1e-6
+
+
+def test_classes_use_cross_entropy_of_their_index() -> None:
+    labels = torch.tensor([[2.0], [0.0]])
+    assert task_loss(torch.zeros(2, 3), labels, CLASSES).item() == pytest.approx(math.log(3))
+    assert task_loss(torch.eye(3)[[2, 0]] * 40, labels, CLASSES).item() < 1e-6
+
+
+def test_divergence_of_classes_is_the_kl_of_their_distributions() -> None:
+    teacher, student = torch.log(torch.tensor([[0.5, 0.3, 0.2]])), torch.log(torch.tensor([[0.2, 0.2, 0.6]]))
+    expected = 0.5 * math.log(0.5 / 0.2) + 0.3 * math.log(0.3 / 0.2) + 0.2 * math.log(0.2 / 0.6)
+    assert prediction_divergence(student + 7, teacher, CLASSES).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_divergence_of_scores_is_half_the_squared_difference() -> None:

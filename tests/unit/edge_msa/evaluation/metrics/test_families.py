@@ -6,13 +6,34 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    precision_recall_fscore_support,
+    r2_score,
+)
+from sklearn.metrics import (
+    confusion_matrix as sklearn_confusion_matrix,
+)
 
-from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, TASKS, Task
+from edge_msa.data.tasks import EMOTIONS, MOSI, REGRESSION, SIMS, Task
 from edge_msa.errors import EdgeMsaError
-from edge_msa.evaluation.metrics import describe, gate_metric, gate_points, measure, missing_average
+from edge_msa.evaluation.metrics import (
+    bootstrap_interval,
+    confusion_matrix,
+    describe,
+    gate_metric,
+    gate_points,
+    has_signal,
+    measure,
+    missing_average,
+)
+from edge_msa.evaluation.metrics.probabilities import log_softmax
 from tests.locations import SHARED_DATA
 
+MELD = Task("classes", ("neutral", "joy", "anger", "sadness"))
 GOLDEN = SHARED_DATA / "golden/metrics.json"
 MMSA_NAMES = {
     "MOSI": {
@@ -123,6 +144,36 @@ def test_emotions_are_logits_with_threshold_0() -> None:
     assert result["acc_sad"] == pytest.approx(accuracy_score(truth[:, 2] > 0, logits[:, 2] > 0))
 
 
+def test_metrics_of_classes_equal_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    truth, logits = rng.integers(0, 4, 80).astype(np.float32), rng.normal(size=(80, 4))
+    logits[:, 2] -= 9  # a class that is never predicted
+    predicted = logits.argmax(axis=1)
+    result = measure(MELD, truth, logits)
+    precision, recall, f1, _ = precision_recall_fscore_support(truth, predicted, zero_division=0)
+    assert result["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+    assert result["weighted_f1"] == pytest.approx(f1_score(truth, predicted, average="weighted"))
+    assert result["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+    for key, expected in (("f1", f1), ("precision", precision), ("recall", recall)):
+        assert [result[f"{key}_{label}"] for label in MELD.labels] == pytest.approx(expected)
+    assert result["nll"] == pytest.approx(log_loss(truth, np.exp(log_softmax(logits))), rel=1e-5)
+    assert (confusion_matrix(MELD, truth, logits) == sklearn_confusion_matrix(truth, predicted)).all()
+    assert gate_metric(MELD) == "weighted_f1"
+
+
+def test_classes_have_signal_and_intervals_by_video() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 4, 100).astype(np.float32)
+    groups = [f"video{number // 5}" for number in range(100)]
+    noise = rng.normal(size=(100, 4))
+    informed = noise + 2 * np.eye(4)[truth.astype(int)]
+    assert has_signal(MELD, truth, informed, groups)
+    assert not has_signal(MELD, truth, noise, groups)
+    interval = bootstrap_interval(MELD, truth, informed, groups, metric="macro_f1", resamples=200)
+    assert interval.low < interval.value < interval.high
+    assert interval.unit == "groups"
+
+
 def test_f1_is_not_symmetric_in_its_arguments() -> None:
     truth = np.array([1.0] * 6 + [-1.0] * 4)
     constant = np.ones(10)
@@ -130,10 +181,9 @@ def test_f1_is_not_symmetric_in_its_arguments() -> None:
     assert measure(MOSI, constant, truth)["f1_non0"] == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+@pytest.mark.parametrize("task", [MOSI, SIMS, REGRESSION, EMOTIONS, MELD], ids=lambda task: task.kind)
 def test_constant_predictions_and_labels_stay_finite(task: Task) -> None:
-    shape = (6,) if task.is_score else (6, task.outputs)
-    result = measure(task, np.zeros(shape), np.zeros(shape))
+    result = measure(task, np.zeros((6, *task.label_shape)), np.zeros((6, task.outputs)))
     assert all(np.isfinite(value) for value in result.values())
     assert gate_metric(task) in result
     assert result.get("corr", 0.0) == 0.0
@@ -148,7 +198,7 @@ def test_a_constant_up_to_float_rounding_has_no_correlation() -> None:
 @pytest.mark.parametrize(
     ("truth", "prediction", "message"),
     [
-        ([1.0, 2.0], [1.0], "shape"),
+        ([1.0, 2.0], [1.0], "the 2 samples of the truth, got 1"),
         ([], [], "at least one sample"),
         ([1.0, 2.0], [1.0, float("nan")], "sample 1 must be finite, got nan"),
         ([[1.0, 2.0]], [[1.0, 2.0]], r"must have shape \(N,\)"),
