@@ -85,9 +85,10 @@ from edge_msa_runtime import load
 from edge_msa_runtime.atomic_files import restore_folder
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
+from edge_msa_runtime.conformal import DEFAULT_COVERAGE
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.features import FeatureSource, features_to_json
-from edge_msa_runtime.intervals import DEFAULT_COVERAGE, Intervals
+from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.session import Session
 from edge_msa_runtime.wording import format_count

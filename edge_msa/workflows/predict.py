@@ -25,6 +25,7 @@ from edge_msa.workflows.outputs import output_file
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME, TaskSpec
 from edge_msa_runtime.inputs.samples import Sample
+from edge_msa_runtime.interpretation import make_interpreter
 from edge_msa_runtime.modalities import MODALITIES, Subset
 from edge_msa_runtime.prediction import make_prediction
 from edge_msa_runtime.prediction_files import (
@@ -172,6 +173,7 @@ def _predict_with_run(
 
 def _predict_splits(predict: Predict, dataset: Dataset, task: TaskSpec) -> list[PredictedSample]:
     predicted: list[PredictedSample] = []
+    interpreter = make_interpreter(task)
     for name, part in dataset.splits.items():
         rows = {row: PredictedSample(part.ids[row], name, warnings=(NO_FRAME,)) for row in range(len(part))}
         for subset, members in _rows_by_subset(part).items():
@@ -179,7 +181,7 @@ def _predict_splits(predict: Predict, dataset: Dataset, task: TaskSpec) -> list[
             for row, outputs in zip(members.tolist(), scores.tolist(), strict=True):
                 prediction = make_prediction(
                     outputs,
-                    task,
+                    interpreter,
                     subset=subset.value,
                     backend="torch",
                     device="cpu",

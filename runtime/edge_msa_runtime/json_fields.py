@@ -16,9 +16,10 @@ class JsonFields:
         value: the JSON value, which must be an object.
         path: path of the object in the document; empty for the document itself.
         names: the field names. Every one must be present, and no other.
+        optional: names of further fields, which may be missing. `raw` is then None.
     """
 
-    def __init__(self, value: Any, path: str, names: Collection[str]) -> None:
+    def __init__(self, value: Any, path: str, names: Collection[str], optional: Collection[str] = ()) -> None:
         if not isinstance(value, Mapping):
             raise _wrong_type(path or "the document", "an object", value)
         self._value = value
@@ -27,7 +28,7 @@ class JsonFields:
             if name not in value:
                 raise ValueError(f"{self.path(name)} is missing")
         for name in value:
-            if name not in names:
+            if name not in names and name not in optional:
                 raise ValueError(f"{self.path(str(name))} is not a known field")
 
     def path(self, name: str) -> str:
@@ -35,8 +36,8 @@ class JsonFields:
         return f"{self._path}.{name}" if self._path else name
 
     def raw(self, name: str) -> Any:
-        """The value of a field, unchecked."""
-        return self._value[name]
+        """The value of a field, unchecked; None for an optional field that is missing."""
+        return self._value.get(name)
 
     def text(self, name: str) -> str:
         """A string field."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Callable, Collection, Iterable, Mapping, Seque
 from edge_msa_runtime.backends import Backend, BackendOptions, check_backend_name, open_backend
 from edge_msa_runtime.bundle.loader import Bundle, open_bundle
 from edge_msa_runtime.bundle.manifest import Manifest
+from edge_msa_runtime.conformal import DEFAULT_COVERAGE, check_coverage
 from edge_msa_runtime.errors import BackendUnavailableError, PackageImportError, UsageError
 from edge_msa_runtime.graphs import Graphs
 from edge_msa_runtime.inputs.validation import InputValidator, range_warnings
-from edge_msa_runtime.intervals import DEFAULT_COVERAGE, ScoreIntervals, check_coverage
+from edge_msa_runtime.interpretation import open_interpreter
 from edge_msa_runtime.log_notes import LOGGER
 from edge_msa_runtime.modalities import Subset, subsets_of
 from edge_msa_runtime.prediction import Prediction, make_prediction
@@ -48,7 +49,7 @@ class Session:
         precision: `fp32`, `fp16` or `int8`.
         threads: CPU threads for one prediction.
         workers: predictions that run on one graph at the same time.
-        coverage: share of `Prediction.interval` that contain the label.
+        coverage: share of `Prediction.interval`, or of `Prediction.prediction_set`, that contain the label.
     """
 
     def __init__(
@@ -68,7 +69,6 @@ class Session:
         self.workers = graphs.backend.options.workers
         self._fallbacks = fallbacks
         self._graphs = graphs
-        self._task = bundle.manifest.task
         specs = bundle.manifest.modalities
         self._validator = InputValidator(
             {name: spec.dim for name, spec in specs.items()},
@@ -77,7 +77,9 @@ class Session:
         )
         self._text_encoder = open_text_encoder(bundle, graphs)
         self.coverage = check_coverage(coverage)
-        self._intervals = _open_intervals(bundle.manifest, self.backend, self.precision, self.coverage, abstain=abstain)
+        self._interpreter = open_interpreter(
+            bundle.manifest, self.backend, self.precision, self.coverage, abstain=abstain
+        )
 
     def __repr__(self) -> str:
         """Return what the session runs, e.g. `<Session bundle-laptop: openvino int8 on CPU, lav>`."""
@@ -175,7 +177,7 @@ class Session:
         if tokens is not None:
             warnings += self._truncation_warnings(tokens, truncate)
         counts = None
-        if self._intervals is not None:
+        if self._interpreter.needs_counts:
             counts = {name: len(rows) for name, rows in frames.items()}
             for name, count in gaps.items():  # they say nothing
                 counts[name] -= count
@@ -183,14 +185,13 @@ class Session:
                 counts["language"] = tokens.used + tokens.special
         return make_prediction(
             outputs,
-            self._task,
+            self._interpreter,
             subset=subset.value,
             backend=self.backend,
             device=self._graphs.device,
             precision=self.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
             warnings=warnings,
-            intervals=self._intervals,
             counts=counts,
         )
 
@@ -275,7 +276,7 @@ class Session:
             on_event=on_event,
             clock=clock,
         )
-        return Stream(self._graphs, self._validator, self._text_encoder, self.manifest, options, self._intervals)
+        return Stream(self._graphs, self._validator, self._text_encoder, self.manifest, options, self._interpreter)
 
     def predict_many(
         self, streams: Sequence[Stream], at: float | None = None, *, return_errors: bool = False
@@ -384,26 +385,6 @@ def _describe_absence(**inputs: ArrayLike | None) -> str:
     return "No modality has a valid frame" + (f": 0 frames in {', '.join(passed)}" if passed else "")
 
 
-def _open_intervals(
-    manifest: Manifest, backend: str, precision: str, coverage: float, *, abstain: bool
-) -> ScoreIntervals | None:
-    """Return what computes the intervals of predictions; None if the bundle has none for the backend and precision."""
-    task, intervals = manifest.task, manifest.intervals
-    has_intervals = intervals is not None and precision in intervals.half_widths.get(backend, ())
-    if abstain and not task.has_sign:
-        raise UsageError(
-            f"abstain needs scores with a sign, but the task of this bundle is {task.kind}. Load it without abstain."
-        )
-    if abstain and not has_intervals:
-        raise UsageError(
-            f"abstain needs intervals, which this bundle does not have for {backend} at {precision}. Load it without "
-            "abstain."
-        )
-    if intervals is None or not has_intervals:
-        return None
-    return ScoreIntervals(intervals, backend, precision, (task.low, task.high), coverage=coverage, abstain=abstain)
-
-
 def load(
     bundle: str | os.PathLike[str],
     backend: str = "auto",
@@ -439,14 +420,15 @@ def load(
             different graphs and are not limited together.
         spin: let the idle CPU threads of ONNX Runtime spin between predictions. With `threads` above 1 this saves a few
             microseconds per prediction and keeps the CPU busy all the time.
-        coverage: share of the intervals of predictions, between 0 and 1, that contain the label. Bundles state
-            intervals for some coverages; the next larger one counts. Beyond the largest, an interval is the whole
-            scale.
-        abstain: whether a prediction gets the label `uncertain` if its interval has values on both sides of zero.
+        coverage: share of the intervals or sets of predictions, between 0 and 1, that contain the label. Bundles state
+            them for some coverages; the next larger one counts. Beyond the largest, an interval is the whole scale, and
+            a set has all classes.
+        abstain: whether a prediction gets the label `uncertain` if its interval has values on both sides of zero, or if
+            its prediction set has more than one class.
 
     Raises:
         UsageError: the folder is not a bundle; there is no such backend or precision; `coverage` is not between 0 and
-            1; or `abstain` is set, and the bundle has no intervals or its scores have no sign.
+            1; or `abstain` is set, and the bundle has no intervals or sets, or its scores have no sign.
         BundleError: the bundle is damaged.
         BackendUnavailableError: none of the allowed backends can be opened. The message says how to install one.
     """

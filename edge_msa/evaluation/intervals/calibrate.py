@@ -20,7 +20,8 @@ from edge_msa.data.tasks import Task
 from edge_msa.evaluation.intervals.conformal import half_widths
 from edge_msa.evaluation.intervals.frame_loss import lose_frames
 from edge_msa.evaluation.subsets import Predict, sample_rows
-from edge_msa_runtime.intervals import HalfWidths, Intervals
+from edge_msa_runtime.conformal import Thresholds
+from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import Subset, subsets_of
 
 COVERAGES = (0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
@@ -126,8 +127,8 @@ def calibrate_intervals(
         memory: What the conversation memory adds to these predictions, by subset, as if its parameters had been fitted
             without the video; 0 where it adds nothing. Scores with missing frames change by the same numbers.
     """
-    tables: dict[str, dict[str, HalfWidths]] = {}
-    tables_with_context: dict[str, dict[str, HalfWidths]] = {}
+    tables: dict[str, dict[str, Thresholds]] = {}
+    tables_with_context: dict[str, dict[str, Thresholds]] = {}
     for (backend, precision), by_subset in predictions.items():
         table, with_context = {}, {}
         for name, item in scores.by_subset.items():

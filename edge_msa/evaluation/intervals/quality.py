@@ -12,7 +12,8 @@ from edge_msa.data.dataset import BoolArray, FloatArray, Split
 from edge_msa.data.tasks import Task
 from edge_msa.evaluation.intervals.calibrate import measure_evidence
 from edge_msa.text_tables import ABSENT, text_table
-from edge_msa_runtime.intervals import HalfWidths, Intervals
+from edge_msa_runtime.conformal import Thresholds
+from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import Subset
 
 COMPLETE, MISSING_FRAMES, WITH_CONTEXT = "complete", "missing frames", "with context"
@@ -183,7 +184,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _sample_widths(counts: Counts, subset: Subset, intervals: Intervals, table: HalfWidths) -> NDArray[np.float64]:
+def _sample_widths(counts: Counts, subset: Subset, intervals: Intervals, table: Thresholds) -> NDArray[np.float64]:
     """Return the half width of each sample and coverage, (n, C), infinite where the bundle states none."""
     present = {name: counts[name] > 0 for name in subset.modalities if name in counts}
     widths = np.full((len(next(iter(present.values()))), len(intervals.coverages)), np.inf)

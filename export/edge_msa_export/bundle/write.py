@@ -32,8 +32,9 @@ from edge_msa_runtime.bundle.manifest import (
     Manifest,
     ModalitySpec,
 )
+from edge_msa_runtime.conformal import Tables, Thresholds
 from edge_msa_runtime.features import UNKNOWN
-from edge_msa_runtime.intervals import HalfWidths, Intervals, Tables
+from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import MODALITIES
 
 
@@ -96,7 +97,7 @@ def write_bundle(
     return _write(output_dir, content)
 
 
-def _select_tables(tables: Tables, built: Collection[tuple[str, str]]) -> dict[str, dict[str, HalfWidths]]:
+def _select_tables(tables: Tables, built: Collection[tuple[str, str]]) -> dict[str, dict[str, Thresholds]]:
     """Return the half widths of the backends and precisions that a bundle has."""
     selected = {
         backend: {name: table for name, table in precisions.items() if (backend, name) in built}

@@ -172,7 +172,7 @@ def _check_consistency(manifest: Manifest) -> None:
             names = ", ".join(state.name for state in spec.states)
             raise _inconsistent(f"modalities.{name}.states must contain tokens, got {names or 'none'}")
     _check_text(manifest)
-    _check_intervals(manifest)
+    _check_calibration(manifest)
     files = [name for graph in manifest.graphs for name in (graph.file, graph.weights) if name]
     if manifest.language is not None:
         files += [name for name in (manifest.language.tokenizer, manifest.language.table) if name]
@@ -200,15 +200,20 @@ def _check_text(manifest: Manifest) -> None:
         raise _inconsistent(f"language.max_tokens must be at least 1, got {text.max_tokens}")
 
 
-def _check_intervals(manifest: Manifest) -> None:
-    intervals = manifest.intervals
-    if intervals is None:
-        return
-    if manifest.task.kind == "emotions":
-        raise _inconsistent("intervals must be null for emotions")
-    unknown = sorted(set(intervals.typical_frames) - set(manifest.modalities))
-    if unknown:
-        raise _inconsistent(f"intervals.typical_frames must not have {', '.join(unknown)}, which modalities lacks")
+def _check_calibration(manifest: Manifest) -> None:
+    """Check that what was calibrated belongs to the task and the modalities."""
+    task, classes = manifest.task, manifest.class_calibration
+    if task.kind in {"classes", "emotions"}:
+        for name, value in (("intervals", manifest.intervals), ("context", manifest.context)):
+            if value is not None:
+                raise _inconsistent(f"{name} must be null for {task.kind}")
+    if classes is not None and task.kind != "classes":
+        raise _inconsistent(f"class_calibration must be left out for {task.kind}")
+    tables = {"intervals": manifest.intervals, "class_calibration.sets": None if classes is None else classes.sets}
+    for name, calibration in tables.items():
+        unknown = sorted(set(calibration.typical_frames if calibration else ()) - set(manifest.modalities))
+        if unknown:
+            raise _inconsistent(f"{name}.typical_frames must not have {', '.join(unknown)}, which modalities lacks")
 
 
 def _inconsistent(message: str) -> BundleError:

@@ -11,6 +11,7 @@ import dataclasses
 import math
 from typing import Any, Iterable, Literal, Mapping, NamedTuple
 
+from edge_msa_runtime.classes import ClassCalibration
 from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.features import UNKNOWN, FeatureSource
 from edge_msa_runtime.intervals import Intervals
@@ -25,6 +26,11 @@ GOLDEN_NAME = "golden.npz"
 WEIGHTS_NAME = "w.bin"
 
 TEXT_ENCODERS = ("table", "encoder")
+
+_SCORES = ("mosi", "sims", "regression")
+# Smallest number of labels of the tasks that predict one logit per label.
+_MIN_LABELS: Mapping[str, int] = {"classes": 2, "emotions": 1}
+_MAX_LABEL = 100
 
 Role = Literal["step", "fuse", "window", "text_encoder"]
 ROLES: tuple[Role, ...] = ("step", "fuse", "window", "text_encoder")
@@ -95,12 +101,13 @@ class TaskSpec:
     """What the outputs mean.
 
     Attributes:
-        kind: `mosi`, `sims`, `regression` or `emotions`. The first three predict a score, `emotions` predicts one logit
-            per label, whose probability is its sigmoid.
-        outputs: number of outputs: 1 for a score, one per label for `emotions`.
-        labels: names of the emotions; for a score, names for its ranges, or empty.
+        kind: `mosi`, `sims` and `regression` predict a score. `classes` predicts one logit per label, of which exactly
+            one is right: their softmax are the probabilities. `emotions` predicts one logit per label, of which any
+            number is right: the probability of each is the sigmoid of its logit.
+        outputs: number of outputs: 1 for a score, one per label for `classes` and `emotions`.
+        labels: names of the classes or emotions; for a score, names for its ranges, or empty.
         edges: scores that separate the ranges, ascending: len(edges) == len(labels) - 1. A score on an edge has the
-            upper label. Empty for `emotions`.
+            upper label. Empty for `classes` and `emotions`.
         low: lower end of the scale of the score, None if there is none.
         high: upper end of the scale of the score, None if there is none.
     """
@@ -121,7 +128,7 @@ class TaskSpec:
     def from_json(cls, value: Any, path: str) -> TaskSpec:
         """Build from JSON; a ValueError names the invalid field."""
         fields = JsonFields(value, path, ("kind", "outputs", "labels", "edges", "low", "high"))
-        return cls(
+        task = cls(
             kind=fields.text("kind"),
             outputs=fields.integer("outputs"),
             labels=fields.texts("labels"),
@@ -129,6 +136,46 @@ class TaskSpec:
             low=fields.optional_number("low"),
             high=fields.optional_number("high"),
         )
+        task._check(fields)
+        return task
+
+    def _check(self, fields: JsonFields) -> None:
+        """Raise a ValueError that names the field that does not fit the others."""
+        kinds = (*_SCORES, *_MIN_LABELS)
+        if self.kind not in kinds:
+            raise ValueError(f"{fields.path('kind')} must be one of {', '.join(kinds)}, got {self.kind!r:.40}")
+        labels = fields.path("labels")
+        for index, label in enumerate(self.labels):
+            if not label.strip() or not label.isprintable() or len(label) > _MAX_LABEL:
+                raise ValueError(
+                    f"{labels}[{index}] must have 1 to {_MAX_LABEL} printable characters, got {label!r:.40}"
+                )
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"{labels} must be different names, got {', '.join(self.labels):.80}")
+        if self.kind in _SCORES:
+            self._check_score(fields)
+            return
+        least = _MIN_LABELS[self.kind]
+        if len(self.labels) < least:
+            raise ValueError(f"{labels} of {self.kind} must have at least {least} names, got {len(self.labels)}")
+        if self.outputs != len(self.labels):
+            raise ValueError(
+                f"{fields.path('outputs')} must be {len(self.labels)}, the number of labels, got {self.outputs}"
+            )
+        if self.edges or self.low is not None or self.high is not None:
+            raise ValueError(f"{fields.path('edges')} must be empty, and low and high null, for {self.kind}")
+
+    def _check_score(self, fields: JsonFields) -> None:
+        if self.outputs != 1:
+            raise ValueError(f"{fields.path('outputs')} of {self.kind} must be 1, got {self.outputs}")
+        expected = max(len(self.labels) - 1, 0)
+        if len(self.edges) != expected or list(self.edges) != sorted(set(self.edges)):
+            raise ValueError(
+                f"{fields.path('edges')} must be {expected} ascending scores, one less than labels, got "
+                f"{list(self.edges)!r:.60}"
+            )
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"{fields.path('low')} must be less than high, {self.high:g}, got {self.low:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,12 +392,15 @@ class Manifest:
         precision: by backend, the precision that the accuracy gate chose.
         graphs: every graph for every backend and precision.
         int8: how much computes in int8, by quantization scheme of the graphs.
-        intervals: half widths of prediction intervals; None for emotions, and if there were no data to calibrate them.
+        intervals: half widths of prediction intervals; None for classes and emotions, and if there were no data to
+            calibrate them.
         context: how earlier utterances of a conversation adjust a score; None if this was not shown to help.
         accuracy: `accuracy[backend][precision][subset]` are metrics on the validation split, in free form.
         provenance: how the bundle was made, in free form.
         license: license of the weights.
         files: SHA-256 of every other file by its path in the bundle.
+        class_calibration: the temperature of probabilities and the prediction sets of classes. None for other tasks,
+            and if there were no data to calibrate them. The field is left out if it is None.
     """
 
     schema: int
@@ -370,6 +420,7 @@ class Manifest:
     provenance: Mapping[str, Any]
     license: str
     files: Mapping[str, str]
+    class_calibration: ClassCalibration | None = None
 
     def describe_precision(self, backend: str, precision: str) -> str:
         """Return a precision as text; of int8, with its share: `int8: 11 of 15 layers, 97 % of MACs`."""
@@ -379,7 +430,10 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values."""
-        return {**dataclasses.asdict(self), "graphs": [graph.to_json() for graph in self.graphs]}
+        value = {**dataclasses.asdict(self), "graphs": [graph.to_json() for graph in self.graphs]}
+        if self.class_calibration is None:
+            del value["class_calibration"]
+        return value
 
     @classmethod
     def from_json(cls, value: Any) -> Manifest:
@@ -390,8 +444,10 @@ class Manifest:
         """
         if isinstance(value, Mapping) and value.get("schema") != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}, got {value.get('schema')!r}")
-        fields = JsonFields(value, "", [field.name for field in dataclasses.fields(cls)])
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "class_calibration"]
+        fields = JsonFields(value, "", names, optional=("class_calibration",))
         language, intervals, context = (fields.raw(name) for name in ("language", "intervals", "context"))
+        classes = fields.raw("class_calibration")
         return cls(
             schema=fields.integer("schema"),
             name=fields.text("name"),
@@ -415,6 +471,7 @@ class Manifest:
             provenance=fields.mapping("provenance"),
             license=fields.text("license"),
             files=fields.text_mapping("files"),
+            class_calibration=None if classes is None else ClassCalibration.from_json(classes, "class_calibration"),
         )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 from edge_msa_runtime.cli.parser import ARGUMENTS, BACKEND, GENERAL, OPTIONS, Parser
+from edge_msa_runtime.conformal import DEFAULT_COVERAGE
 from edge_msa_runtime.errors import UsageError
-from edge_msa_runtime.intervals import DEFAULT_COVERAGE
 from edge_msa_runtime.output_paths import FILE, check_distinct_outputs, check_may_replace, check_output
 from edge_msa_runtime.wording import merge_split_notes
 
@@ -134,20 +134,21 @@ def add_session_options(parser: Parser) -> None:
 
 
 def add_interval_options(parser: Parser) -> None:
-    """Add the options of the intervals of predictions."""
+    """Add the options of the intervals and sets of predictions."""
     parser.add(
         OPTIONS,
         "--coverage",
         type=float,
         default=DEFAULT_COVERAGE,
         metavar="SHARE",
-        help="Share of prediction intervals that contain the label, between 0 and 1. Default: 0.9.",
+        help="Share of the intervals, or sets of classes, that contain the label, between 0 and 1. Default: 0.9.",
     )
     parser.add(
         OPTIONS,
         "--abstain",
         action="store_true",
-        help="Label a prediction uncertain if its interval contains both negative and positive values.",
+        help="Label a prediction uncertain if its interval has both negative and positive values, or its set several "
+        "classes.",
     )
 
 

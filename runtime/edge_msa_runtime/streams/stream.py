@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from edge_msa_runtime.bundle.manifest import Manifest
     from edge_msa_runtime.graphs import Graphs
     from edge_msa_runtime.inputs.validation import Frames, InputValidator
-    from edge_msa_runtime.intervals import ScoreIntervals
+    from edge_msa_runtime.interpretation import Interpreter
     from edge_msa_runtime.streams.deferred_steps import DeferredSteps, StepGraphs
     from edge_msa_runtime.streams.options import StreamOptions
     from edge_msa_runtime.text.encoders import TextEncoder
@@ -91,12 +91,11 @@ class Stream:
         text_encoder: TextEncoder | None,
         manifest: Manifest,
         options: StreamOptions,
-        intervals: ScoreIntervals | None = None,
+        interpreter: Interpreter,
     ) -> None:
         self._graphs = graphs
         self._text_encoder = text_encoder
-        self._task = manifest.task
-        self._intervals = intervals
+        self._interpreter = interpreter
         self._options = options
         self._clock = options.clock
         self._validate = validator.validate_chunk
@@ -890,15 +889,14 @@ class Stream:
         with_context = self._has_context and conversation.adjusts(subset)
         prediction = make_prediction(
             conversation.adjust(outputs, subset) if with_context else outputs,
-            self._task,
+            self._interpreter,
             subset=subset,
             backend=graphs.backend.name,
             device=graphs.device,
             precision=graphs.precision,
             latency_ms=(time.perf_counter() - started) * 1e3,
             warnings=self._warnings(states) if self._may_warn else (),
-            intervals=self._intervals,
-            counts=None if self._intervals is None else {name: shown[name].frames for name in states},
+            counts={name: shown[name].frames for name in states} if self._interpreter.needs_counts else None,
             with_context=with_context,
             ages=ages,
             masked=masked,

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import SCHEMA, GraphKey, GraphSpec, Manifest, ModalitySpec, StateSpec, TaskSpec
+from edge_msa_runtime.classes import ClassCalibration
 from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.intervals import Intervals
 from edge_msa_runtime.modalities import MODALITIES, Subset, subsets_of
@@ -30,8 +31,13 @@ WINDOWS = {"language": 12, "audio": 15, "vision": 10}
 SHORT_WINDOW = 5  # frames of the shorter window graph of language
 MOSI = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5))
 RNG = np.random.default_rng(11)
+CLASS_RNG = np.random.default_rng(12)
 PROJECTIONS = {name: RNG.normal(size=(dim, WIDTH)).astype("f4") for name, dim in DIMS.items()}
-WEIGHTS = {name: RNG.normal(size=(WIDTH, 2)).astype("f4") for name in DIMS}
+OUTPUTS = 4  # largest number
+WEIGHTS = {
+    name: np.hstack([RNG.normal(size=(WIDTH, 2)), CLASS_RNG.normal(size=(WIDTH, OUTPUTS - 2))]).astype("f4")
+    for name in DIMS
+}
 MEAN = {name: RNG.normal(size=dim).astype("f4") for name, dim in DIMS.items()}
 STD = {name: RNG.uniform(0.5, 2, size=dim).astype("f4") for name, dim in DIMS.items()}
 LOW = {name: MEAN[name] - 8 * STD[name] for name in DIMS}
@@ -51,6 +57,7 @@ def write_bundle(
     golden_error: float = 0.0,
     intervals: Intervals | None = None,
     context: ContextHead | None = None,
+    class_calibration: ClassCalibration | None = None,
     gap_frames: Sequence[str] = (),
 ) -> None:
     """Write a bundle.
@@ -65,6 +72,7 @@ def write_bundle(
         golden_error: added to the golden predictions.
         intervals: half widths of the intervals of predictions.
         context: the context head.
+        class_calibration: temperature and prediction sets of classes.
         gap_frames: the modalities with a gap frame, `GAP_FRAMES`.
     """
     files = _write_graphs(folder, names, task.outputs, windows=windows, batch=batch)
@@ -88,6 +96,7 @@ def write_bundle(
         accuracy={},
         provenance={},
         license="MIT",
+        class_calibration=class_calibration,
         files={
             path.relative_to(folder).as_posix(): file_sha256(path)
             for path in sorted(folder.rglob("*"))

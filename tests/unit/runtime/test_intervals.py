@@ -12,6 +12,7 @@ import edge_msa_runtime as emr
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.errors import BundleError, UsageError
+from edge_msa_runtime.interpretation import ScoreInterpreter
 from edge_msa_runtime.intervals import Intervals, ScoreIntervals
 from edge_msa_runtime.modalities import MODALITIES, subsets_of
 from edge_msa_runtime.prediction import make_prediction
@@ -114,13 +115,12 @@ def test_a_session_that_abstains_is_uncertain_about_the_sign(score: float, label
     intervals = ScoreIntervals(_intervals(), "openvino", "fp32", (-3.0, 3.0), abstain=True)
     prediction = make_prediction(
         [score],
-        MOSI,
+        ScoreInterpreter(MOSI, intervals),
         subset="l",
         backend="openvino",
         device="CPU",
         precision="fp32",
         latency_ms=1.0,
-        intervals=intervals,
         counts={"language": 4},
     )
     assert prediction.label == label
@@ -136,7 +136,9 @@ def test_abstaining_needs_intervals_and_a_sign(make_bundle: MakeBundle, shared_b
     with pytest.raises(UsageError, match="abstain needs intervals, which this bundle does not have"):
         emr.load(shared_bundle, abstain=True)
     regression = make_bundle(task=TaskSpec("regression", 1), names=("language",))
-    with pytest.raises(UsageError, match="abstain needs scores with a sign, but the task of this bundle is regression"):
+    with pytest.raises(
+        UsageError, match="abstain needs classes, or scores with a sign, but the task of this bundle is"
+    ):
         emr.load(regression, abstain=True)
     with emr.load(shared_bundle) as session:
         assert session.predict(language=random_frames("language", 4)).interval is None

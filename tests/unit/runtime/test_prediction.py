@@ -8,6 +8,7 @@ import pytest
 
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.errors import InferenceError
+from edge_msa_runtime.interpretation import make_interpreter
 from edge_msa_runtime.prediction import Prediction, make_prediction
 
 MOSI = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5))
@@ -16,7 +17,7 @@ MOSI = TaskSpec("mosi", 1, ("negative", "neutral", "positive"), (-0.5, 0.5))
 def _prediction(outputs: list[float], task: TaskSpec) -> Prediction:
     return make_prediction(
         outputs,
-        task,
+        make_interpreter(task),
         subset="l",
         backend="onnxruntime",
         device="CPU",
@@ -64,6 +65,7 @@ def test_json_has_every_field() -> None:
         "latency_ms": 1.0,
         "warnings": ["language: 3 tokens were cut off"],
         "interval": None,
+        "prediction_set": None,
         "ages": {},
         "masked": {},
         "delay_ms": 1.0,
