@@ -29,9 +29,9 @@ class StreamLog:
     Attributes:
         header: What was played, on what and how.
         times: (N,) Moments of the predictions, ascending.
-        scores: (N,) Scores; NaN for emotions.
+        scores: (N,) Scores; NaN for classes and emotions.
         intervals: (N, 2) Bounds of the intervals; NaN without intervals.
-        probabilities: (N,) Probability of each emotion, by label; empty for scores.
+        probabilities: (N,) Probability of each class or emotion, by label; empty for scores.
         subsets: N subsets.
         finals: (N,) Which predictions ended an utterance.
         latency_ms: (N,) Latencies.

@@ -26,6 +26,7 @@ from edge_msa.reporting.canvas import (
 from edge_msa.reporting.stream_log import MISSING, UNUSED, Array, StreamLog
 from edge_msa.reporting.templates import Table, render_template
 from edge_msa.text_tables import ABSENT, format_number
+from edge_msa_runtime.live.colors import label_color
 from edge_msa_runtime.modalities import Subset
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ _KIND_COLORS = {
     MISSING: MUTED,
 }
 _KIND_TITLES = {MISSING: "missing (never arrived)"}
-_EMOTION_COLORS = (*PRECISION_COLORS.values(), OTHER_COLOR, REFERENCE, MUTED)
 _COUNTERS = ("sent", "used", "late", "duplicate", "overflow", "masked", "forgotten", "refused", "missing")
 _MAX_ERRORS = 50
 
@@ -179,10 +179,11 @@ def _draw_scores(axes: Axes, log: StreamLog, scale: float) -> None:
     color = PRECISION_COLORS["fp32"]
     times = log.times * scale
     if log.probabilities:
-        axes.set_title("probability of each emotion", loc="left", fontsize=11)
-        for (label, values), line in zip(log.probabilities.items(), _cycle(_EMOTION_COLORS), strict=False):
+        what = "class" if log.header.get("task", {}).get("kind") == "classes" else "emotion"
+        axes.set_title(f"probability of each {what}", loc="left", fontsize=11)
+        for number, (label, values) in enumerate(log.probabilities.items()):
             x, y, _, _ = _summarize(times, values, log.finals)
-            axes.plot(x, y, color=line, linewidth=1.2, label=label)
+            axes.plot(x, y, color=label_color(number), linewidth=1.2, label=label)
         axes.set_ylim(-0.02, 1.02)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
         return
@@ -404,8 +405,3 @@ def _format_time(seconds: float) -> str:
 def _quantile(values: Array, share: float) -> float:
     finite = values[np.isfinite(values)]
     return float(np.quantile(finite, share)) if len(finite) else np.nan
-
-
-def _cycle(colors: Sequence[str]) -> Iterator[str]:
-    while True:
-        yield from colors

@@ -35,10 +35,11 @@ class PredictedSample:
         id: name of the sample.
         split: name of its split, as in `Sample`.
         subset: the modalities that the prediction is based on; empty without a prediction.
-        score: sentiment on the task's scale; None for emotions and without a prediction.
-        label: name of the range that contains the score, or the most probable emotion.
-        probabilities: probability of each emotion; empty for scores.
+        score: sentiment on the task's scale; None for classes and emotions, and without a prediction.
+        label: name of the range that contains the score, or the most probable class or emotion.
+        probabilities: probability of each class or emotion; empty for scores.
         interval: (low, high) around the score, as in `Prediction`; None if there is none.
+        prediction_set: classes among which the label is, as in `Prediction`; None if there is no set.
         warnings: what was done to the inputs, or why there is no prediction.
     """
 
@@ -49,6 +50,7 @@ class PredictedSample:
     label: str = ""
     probabilities: Mapping[str, float] = dataclasses.field(default_factory=dict)
     interval: tuple[float, float] | None = None
+    prediction_set: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -62,6 +64,7 @@ class PredictedSample:
             prediction.label,
             prediction.probabilities,
             prediction.interval,
+            prediction.prediction_set,
             prediction.warnings,
         )
 
@@ -157,17 +160,22 @@ def summarize(predicted: Sequence[PredictedSample]) -> list[str]:
 
 
 def format_csv(predicted: Sequence[PredictedSample], task: TaskSpec) -> str:
-    """Return a table: id, split, subset, score, label, the interval of a score or all probabilities, and warnings."""
+    """Return a table: id, split, subset, score, label, what is known about its uncertainty, and warnings.
+
+    That is the interval of a score, or all probabilities, and for classes the prediction set.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    is_emotions = task.kind == "emotions"
-    names = [f"probability.{name}" for name in task.labels] if is_emotions else ["low", "high"]
+    names = ["low", "high"] if task.is_score else [f"probability.{name}" for name in task.labels]
+    has_sets = task.kind == "classes"
+    names += ["prediction_set"] if has_sets else []
     writer.writerow(["id", "split", "subset", "score", "label", *names, "warnings"])
     for item in predicted:
         probabilities = [item.probabilities.get(name) for name in task.labels]
-        numbers = map(_number, probabilities if is_emotions else item.interval or (None, None))
+        cells = [_number(value) for value in (item.interval or (None, None) if task.is_score else probabilities)]
+        cells += ["; ".join(item.prediction_set or ())] if has_sets else []
         score = _number(item.score)
-        writer.writerow([item.id, item.split, item.subset, score, item.label, *numbers, "; ".join(item.warnings)])
+        writer.writerow([item.id, item.split, item.subset, score, item.label, *cells, "; ".join(item.warnings)])
     return text.getvalue()
 
 

@@ -203,7 +203,7 @@ def _check_text(manifest: Manifest) -> None:
 def _check_calibration(manifest: Manifest) -> None:
     """Check that what was calibrated belongs to the task and the modalities."""
     task, classes = manifest.task, manifest.class_calibration
-    if task.kind in {"classes", "emotions"}:
+    if not task.is_score:
         for name, value in (("intervals", manifest.intervals), ("context", manifest.context)):
             if value is not None:
                 raise _inconsistent(f"{name} must be null for {task.kind}")

@@ -120,6 +120,11 @@ class TaskSpec:
     high: float | None = None
 
     @property
+    def is_score(self) -> bool:
+        """Whether the output is a score. If not, predictions have probabilities."""
+        return self.kind in _SCORES
+
+    @property
     def has_sign(self) -> bool:
         """Whether scores below and above zero mean opposite sentiments."""
         return self.kind in {"mosi", "sims"}
@@ -152,7 +157,7 @@ class TaskSpec:
                 )
         if len(set(self.labels)) < len(self.labels):
             raise ValueError(f"{labels} must be different names, got {', '.join(self.labels):.80}")
-        if self.kind in _SCORES:
+        if self.is_score:
             self._check_score(fields)
             return
         least = _MIN_LABELS[self.kind]

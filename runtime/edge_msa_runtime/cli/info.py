@@ -21,6 +21,7 @@ from edge_msa_runtime.vendor_packages import import_package, package_version
 
 if TYPE_CHECKING:
     from edge_msa_runtime.bundle.loader import Bundle
+    from edge_msa_runtime.conformal import Calibration
 
 
 def add_parser(commands: Any) -> None:
@@ -57,6 +58,7 @@ def describe_bundle(path: str) -> dict[str, Any]:
 
     bundle = open_bundle(path)
     manifest = bundle.manifest
+    classes = manifest.class_calibration
     backends = [
         {
             "name": name,
@@ -87,7 +89,9 @@ def describe_bundle(path: str) -> dict[str, Any]:
             for name, spec in manifest.modalities.items()
         },
         "language": _describe_text_input(bundle),
-        "intervals": _describe_intervals(bundle),
+        "intervals": _describe_tables(manifest.intervals),
+        "temperature": None if classes is None else classes.temperature,
+        "prediction_sets": None if classes is None else _describe_tables(classes.sets),
         "context": _describe_context(bundle),
         "backends": backends,
         "license": manifest.license,
@@ -115,9 +119,8 @@ def _describe_text_input(bundle: Bundle) -> dict[str, Any] | None:
     }
 
 
-def _describe_intervals(bundle: Bundle) -> dict[str, Any] | None:
-    intervals = bundle.manifest.intervals
-    return None if intervals is None else {"coverages": list(intervals.coverages), "videos": intervals.videos}
+def _describe_tables(calibration: Calibration | None) -> dict[str, Any] | None:
+    return None if calibration is None else {"coverages": list(calibration.coverages), "videos": calibration.videos}
 
 
 def _describe_context(bundle: Bundle) -> dict[str, Any] | None:
@@ -139,7 +142,7 @@ def _import_state(package: str) -> dict[str, Any]:
 
 def _format_description(description: Mapping[str, Any]) -> list[str]:
     labels = f" ({', '.join(description['labels'])})" if description["labels"] else ""
-    predicts = "emotions" if description["task"] == "emotions" else "sentiment"
+    predicts = description["task"] if description["task"] in {"classes", "emotions"} else "sentiment"
     low, high = description["scale"]
     scale = "" if low is None or high is None else f" from {low:g} to {high:g}"
     data = f", trained on {description['data']}" if description["data"] else ""
@@ -160,10 +163,16 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
             f"  text      {text['text_encoder']} encoder, up to {text['max_tokens']} tokens, {size}, "
             f"tokenizers {_format_import_state(text)}"
         )
-    intervals = description["intervals"]
-    if intervals:
-        low, high = intervals["coverages"][0], intervals["coverages"][-1]
-        lines.append(f"  intervals for coverages from {low:g} to {high:g}, calibrated on {intervals['videos']} videos")
+    if description["temperature"] is not None:
+        lines.append(f"  probabilities at temperature {description['temperature']:.3g}")
+    for name in ("intervals", "prediction_sets"):
+        stated = description[name]
+        if stated:
+            low, high = stated["coverages"][0], stated["coverages"][-1]
+            lines.append(
+                f"  {name.replace('_', ' ')} for coverages from {low:g} to {high:g}, calibrated on {stated['videos']} "
+                "videos"
+            )
     context = description["context"]
     if context:
         fitted = f"fitted on {context['utterances']} utterances of {context['videos']} videos"

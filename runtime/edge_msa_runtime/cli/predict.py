@@ -183,12 +183,14 @@ def _predict_file(options: argparse.Namespace) -> None:
 
 
 def format_prediction(prediction: Prediction, coverage: float) -> list[str]:
-    """Format a prediction: score, label and interval, the probability of each emotion, and how it was computed."""
+    """Format a prediction: score, label and interval, or all probabilities and the set, and how it was computed."""
     score = "" if prediction.score is None else f"{prediction.score:+.4f} "
     lines = [f"{score}{prediction.label}".strip()]
     if prediction.interval is not None:
         low, high = prediction.interval
         lines.append(f"{100 * coverage:.4g} % interval {low:+.2f} to {high:+.2f}")
+    if prediction.prediction_set is not None:
+        lines.append(f"{100 * coverage:.4g} % set: {', '.join(prediction.prediction_set)}")
     lines.extend(f"  {label:12} {probability:.3f}" for label, probability in prediction.probabilities.items())
     executed = f"{prediction.backend} on {prediction.device} at {prediction.precision}"
     return [*lines, f"subset {prediction.subset}, {executed}, latency {prediction.latency_ms:.3f} ms"]

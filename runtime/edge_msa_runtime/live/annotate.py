@@ -1,4 +1,4 @@
-"""A copy of a video with the score, the modalities and the words in the picture. The sound is copied."""
+"""A copy of a video with the predictions, the modalities and the words in the picture. The sound is copied."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping
 import numpy as np
 
 from edge_msa_runtime.errors import DataError, PackageImportError, UsageError, first_line
+from edge_msa_runtime.live.colors import label_rgb
 from edge_msa_runtime.live.page import describe_moment
 from edge_msa_runtime.media.files import open_container, open_media
 from edge_msa_runtime.media.signals import Picture
@@ -181,12 +182,15 @@ class Painter:
             right -= round(1.3 * unit)
         if moment is None:
             return
-        text = describe_moment(moment)
+        text = f"{moment.label} {_top(moment):.2f}" if moment.probabilities else describe_moment(moment)
         font = self._font(unit)
         draw.text((left, middle), text, _INK, font, "lm")
         left += round(max(draw.textlength(text, font), 6 * unit)) + unit
         right -= unit // 2
-        if moment.score is None or right - left < 3 * unit:
+        if right - left < 3 * unit:
+            return
+        if moment.score is None:
+            self._draw_probabilities(draw, moment, (left, top, right, bottom))
             return
         low, high = self._scale
 
@@ -203,6 +207,17 @@ class Painter:
         at, radius = place(moment.score), 0.32 * unit
         draw.ellipse((at - radius, middle - radius, at + radius, middle + radius), fill=_SCORE, outline=_INK)
 
+    @staticmethod
+    def _draw_probabilities(draw: Any, moment: Moment, box: tuple[float, float, float, float]) -> None:
+        """Draw one bar for each probability, side by side. Those of classes fill the box."""
+        left, top, right, bottom = box
+        total = max(1.0, sum(moment.probabilities.values()))
+        for number, value in enumerate(moment.probabilities.values()):
+            end = left + value / total * (right - box[0])
+            if end - left >= 1:
+                draw.rectangle((left, top, end, bottom), fill=label_rgb(number))
+            left = end
+
     def _font(self, size: int) -> Any:
         if size not in self._fonts:
             self._fonts[size] = import_package("PIL.ImageFont").load_default(size)
@@ -214,6 +229,11 @@ class Painter:
         while len(words) > 1 and draw.textlength(" ".join(words), font) > width:
             words.pop(0)
         return " ".join(words)
+
+
+def _top(moment: Moment) -> float:
+    """Return the largest probability."""
+    return max(moment.probabilities.values())
 
 
 class _Writer:

@@ -23,10 +23,11 @@ class Moment:
 
     Attributes:
         time: its moment in seconds.
-        score: None for emotions.
-        label: the class, or the most probable emotion.
+        score: None for classes and emotions.
+        label: name of the range of the score, or the most probable class or emotion.
         interval: of the score; None without one.
-        probabilities: by emotion; empty for scores.
+        probabilities: by class or emotion; empty for scores.
+        prediction_set: of classes; None without one.
         subset: the modalities.
         is_final: whether it ended an utterance.
     """
@@ -36,6 +37,7 @@ class Moment:
     label: str
     interval: tuple[float, float] | None
     probabilities: Mapping[str, float]
+    prediction_set: tuple[str, ...] | None
     subset: str
     is_final: bool
 
@@ -78,6 +80,7 @@ class History(Observer):
             prediction.label,
             prediction.interval,
             prediction.probabilities,
+            prediction.prediction_set,
             prediction.subset,
             made.is_final,
         )

@@ -1,4 +1,4 @@
-"""One offline page of a recording: scores with intervals, words, modalities and utterances over time."""
+"""One offline page of a recording: scores or probabilities, words, modalities and utterances over time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 from edge_msa_runtime.atomic_files import write_file
+from edge_msa_runtime.classes import describe_classes
+from edge_msa_runtime.live.colors import label_color
 from edge_msa_runtime.modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ def write_page(path: Path, history: History, header: Mapping[str, Any], thumbnai
     Args:
         path: HTML file.
         history: what was predicted.
-        header: `title`, `subtitle`, `task` (`labels`, `low`, `high`), `modalities`, `every`, `seconds`, and `notes`.
+        header: `title`, `subtitle`, `task` (`kind`, `labels`, `low`, `high`), `modalities`, `every`, `seconds`, and
+            `notes`.
         thumbnails: pictures to show.
 
     Raises:
@@ -56,16 +59,18 @@ def render_page(history: History, header: Mapping[str, Any], thumbnails: Sequenc
 def _data(history: History, header: Mapping[str, Any], thumbnails: Sequence[Thumbnail]) -> dict[str, Any]:
     moments = history.moments
     words = sorted(history.words, key=lambda word: word.start or 0.0)
-    is_score = any(moment.score is not None for moment in moments) or not any(m.probabilities for m in moments)
-    labels = list(dict.fromkeys(label for moment in moments for label in moment.probabilities))
-    if is_score:
-        series = [{"name": "score", "values": [_number(moment.score) for moment in moments]}]
-    else:
-        series = [
-            {"name": label, "values": [_number(moment.probabilities.get(label)) for moment in moments]}
-            for label in labels
-        ]
-    scale = _scale(moments, header["task"]) if is_score else (0.0, 1.0)
+    labels = _class_labels(header)
+    series: list[dict[str, Any]] = [
+        {
+            "name": label,
+            "color": label_color(number),
+            "values": [_number(moment.probabilities.get(label)) for moment in moments],
+        }
+        for number, label in enumerate(labels)
+    ]
+    if not labels:
+        series = [{"name": "score", "color": "var(--score)", "values": [_number(moment.score) for moment in moments]}]
+    scale = (0.0, 1.0) if labels else _scale(moments, header["task"])
     last = [moment.time for moment in moments] + [word.end or 0.0 for word in words]
     return {
         "seconds": max([_number(header.get("seconds")) or 0.0, *last, 0.1]),
@@ -74,22 +79,35 @@ def _data(history: History, header: Mapping[str, Any], thumbnails: Sequence[Thum
         "scale": scale,
         "ticks": _ticks(*scale),
         "series": series,
+        "stacked": header["task"]["kind"] == "classes",
+        "sure": [moment.prediction_set is None or len(moment.prediction_set) == 1 for moment in moments],
         "times": [_number(moment.time) for moment in moments],
         "low": [None if moment.interval is None else _number(moment.interval[0]) for moment in moments],
         "high": [None if moment.interval is None else _number(moment.interval[1]) for moment in moments],
         "subsets": [moment.subset for moment in moments],
         "finals": [moment.is_final for moment in moments],
         "titles": [describe_moment(moment) for moment in moments],
+        "results": [moment.label if moment.score is None else _signed(moment.score) for moment in moments],
         "words": [[word.text, _number(word.start), _number(word.end)] for word in words],
         "faces": [[_number(item.time), _data_uri(item.jpeg), item.width] for item in thumbnails],
     }
 
 
 def describe_moment(moment: Moment) -> str:
-    """Return the result of a prediction, such as `+1.20 positive`."""
+    """Return the result of a prediction, such as `+1.20 positive` or `happy 0.55 (or sad)`."""
     if moment.score is None:
-        return f"{moment.label} {moment.probabilities.get(moment.label, 0.0):.2f}"
+        return describe_classes(moment.label, moment.probabilities, moment.prediction_set)
     return f"{moment.score:+.2f} {moment.label}".strip()
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "\u2212")
+
+
+def _class_labels(header: Mapping[str, Any]) -> list[str]:
+    """Return the names of classes or emotions; nothing for scores."""
+    task = header["task"]
+    return list(task["labels"]) if task["kind"] in {"classes", "emotions"} else []
 
 
 def _scale(moments: Iterable[Moment], task: Mapping[str, Any]) -> tuple[float, float]:
@@ -114,11 +132,13 @@ def _legend(history: History, header: Mapping[str, Any]) -> str:
         entries.append(("--band", f"interval that contains {100 * header.get('coverage', 0.9):g} % of the labels"))
     entries += [(_COLORS[name], name) for name in MODALITIES if name in header["modalities"]]
     items = [f'<li><i style="background:var({color})"></i>{html.escape(text)}</li>' for color, text in entries]
-    labels = list(dict.fromkeys(label for moment in history.moments for label in moment.probabilities))
     items += [
-        f'<li><i style="background:hsl({number * 67 % 360} 60% 50%)"></i>{html.escape(label)}</li>'
-        for number, label in enumerate(labels)
+        f'<li><i style="background:{label_color(number)}"></i>{html.escape(label)}</li>'
+        for number, label in enumerate(_class_labels(header))
     ]
+    if any(moment.prediction_set is not None for moment in history.moments):
+        coverage = f"{100 * header.get('coverage', 0.9):g} %"
+        items.append(f"<li>pale: several classes are needed to contain {coverage} of the labels</li>")
     return "".join([*items, "<li>dashed: end of an utterance</li>"])
 
 
@@ -126,14 +146,15 @@ def _utterances(utterances: Sequence[Utterance]) -> str:
     if not utterances:
         return '<p class="note">No utterance has ended.</p>'
     rows = []
+    shown_as = "interval" if all(item.final.prediction_set is None for item in utterances) else "set"
     for item in utterances:
         words = " ".join(word.text for word in item.words)
-        interval = item.final.interval
-        shown = "" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
+        interval, labels = item.final.interval, item.final.prediction_set
+        shown = ", ".join(labels or ()) if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
         cells = [f"{item.start:.1f} to {item.final.time:.1f} s", describe_moment(item.final), shown, item.final.subset]
         numbers = "".join(f'<td class="number">{html.escape(cell)}</td>' for cell in cells)
         rows.append(f'<tr>{numbers}<td class="words">{html.escape(words)}</td></tr>')
-    head = "".join(f"<th>{name}</th>" for name in ("time", "prediction", "interval", "from", "words"))
+    head = "".join(f"<th>{name}</th>" for name in ("time", "prediction", shown_as, "from", "words"))
     body = "".join(rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
 
 VERSION = 1
-_FIELDS = ("score", "label", "interval", "probabilities", "subset", "ages", "masked", "latency_ms", "delay_ms")
+_FIELDS = (
+    "score",
+    "label",
+    "interval",
+    "probabilities",
+    "prediction_set",
+    "subset",
+    "ages",
+    "masked",
+    "latency_ms",
+    "delay_ms",
+)
 
 
 class LogWriter(Observer):

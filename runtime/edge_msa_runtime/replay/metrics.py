@@ -6,6 +6,7 @@ import contextlib
 from typing import Any, Iterator, Mapping
 
 from edge_msa_runtime.errors import UsageError
+from edge_msa_runtime.prediction import Prediction
 from edge_msa_runtime.replay.percentiles import Percentiles
 from edge_msa_runtime.replay.status import Status
 from edge_msa_runtime.vendor_packages import import_package
@@ -92,13 +93,22 @@ class _Collector:
         yield _histogram(core, "edge_msa_latency_seconds", "Time of a prediction.", status.latency)
         yield _histogram(core, "edge_msa_delay_seconds", "From the newest frame to the prediction.", status.delay)
         if status.latest is not None:
-            prediction = status.latest.prediction
-            ages = core.GaugeMetricFamily("edge_msa_age_seconds", "Age of the newest frame.", labels=["modality"])
-            for name, age in prediction.ages.items():
-                ages.add_metric([name], age)
-            yield ages
-            if prediction.score is not None:
-                yield core.GaugeMetricFamily("edge_msa_score", "Newest score.", value=prediction.score)
+            yield from _newest(core, status.latest.prediction)
+
+
+def _newest(core: Any, prediction: Prediction) -> Iterator[Any]:
+    """Yield what the newest prediction is, and what it is based on."""
+    ages = core.GaugeMetricFamily("edge_msa_age_seconds", "Age of the newest frame.", labels=["modality"])
+    for name, age in prediction.ages.items():
+        ages.add_metric([name], age)
+    yield ages
+    if prediction.score is not None:
+        yield core.GaugeMetricFamily("edge_msa_score", "Newest score.", value=prediction.score)
+    if prediction.probabilities:
+        shares = core.GaugeMetricFamily("edge_msa_probability", "Newest probabilities.", labels=["label"])
+        for label, value in prediction.probabilities.items():
+            shares.add_metric([label], value)
+        yield shares
 
 
 def _histogram(core: Any, name: str, text: str, durations: Percentiles) -> Any:

@@ -7,6 +7,7 @@ import importlib.util
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
+from edge_msa_runtime.classes import describe_classes
 from edge_msa_runtime.modalities import Subset
 from edge_msa_runtime.replay.status import MadePrediction, Observer, Status
 from edge_msa_runtime.wording import format_count
@@ -66,7 +67,7 @@ class LiveView(Observer):
     Args:
         status: of the replay.
         title: what is played.
-        scale: lowest and highest score; None for emotions.
+        scale: lowest and highest score; None without bounds, and for classes and emotions.
         console: console of rich to print to; None for stdout.
     """
 
@@ -137,7 +138,9 @@ class LiveView(Observer):
         )
         foot = Text(f"{predictions}{overdue}, {utterances}{errors}")
         words = [Text(f"words  {' '.join(self._words)}")] if self._words else []
-        lines = [self._headline(made), *words, Text(self._latency()), Text(), self._table(made), Text(), *events, foot]
+        shares = [] if made is None else [Text(line) for line in draw_probabilities(made.prediction.probabilities)]
+        lines = [self._headline(made), *shares, *words, Text(self._latency()), Text(), self._table(made), Text()]
+        lines += [*events, foot]
         return Panel(Group(*lines), title=Text(self._title), title_align="left", expand=False)
 
     def _table(self, made: MadePrediction | None) -> Any:
@@ -179,10 +182,10 @@ class LiveView(Observer):
 
 
 def format_result(made: MadePrediction) -> str:
-    """Return the score, its interval if it has one, and the label, or the most probable emotion."""
+    """Return the score, its interval if it has one, and the label; or the class or emotion, and what is in its set."""
     prediction = made.prediction
     if prediction.score is None:
-        return f"{prediction.label} {prediction.probabilities.get(prediction.label, 0.0):.2f}"
+        return describe_classes(prediction.label, prediction.probabilities, prediction.prediction_set)
     interval = prediction.interval
     shown = "" if interval is None else f" ({interval[0]:+.2f} to {interval[1]:+.2f})"
     return f"{prediction.score:+.2f}{shown} {prediction.label}".strip()
@@ -202,6 +205,13 @@ def draw_bar(made: MadePrediction, scale: tuple[float, float]) -> str:
             bar[index] = "━"
     bar[place(made.prediction.score or 0.0)] = "●"
     return "".join(bar)
+
+
+def draw_probabilities(probabilities: Mapping[str, float]) -> list[str]:
+    """Return each probability as a bar, such as `happy  ━━━━━━━━━━   0.33`; nothing for scores."""
+    width = max(map(len, probabilities), default=0)
+    bars = {name: "━" * round(_BAR_WIDTH * value) for name, value in probabilities.items()}
+    return [f"{name:{width}}  {bar:{_BAR_WIDTH}} {probabilities[name]:.2f}" for name, bar in bars.items()]
 
 
 def format_summary(summary: Mapping[str, Any]) -> list[str]:

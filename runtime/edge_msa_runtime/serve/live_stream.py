@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 _STATUS_SECONDS = 1.0
 _AHEAD_SECONDS = 10.0
 """Sound and pictures may come so many seconds before their times: what a slow network has delayed comes at once."""
-_FIELDS = ("score", "label", "interval", "probabilities", "subset", "ages", "masked", "latency_ms", "delay_ms")
+_FIELDS = (
+    "score",
+    "label",
+    "interval",
+    "probabilities",
+    "prediction_set",
+    "subset",
+    "ages",
+    "masked",
+    "latency_ms",
+    "delay_ms",
+)
 _SHOWN_EVENTS = ("absent", "returned", "expired", "refused")
 """Events that the page shows. Others are in the counters."""
 

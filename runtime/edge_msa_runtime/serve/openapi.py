@@ -8,7 +8,7 @@ from edge_msa_runtime import __version__
 from edge_msa_runtime.text.tokenizer import TRUNCATIONS
 
 if TYPE_CHECKING:
-    from edge_msa_runtime.bundle.manifest import Manifest
+    from edge_msa_runtime.bundle.manifest import Manifest, TaskSpec
     from edge_msa_runtime.serve.limits import Limits
 
 _NUMBER_OR_NULL = {"type": ["number", "null"]}
@@ -145,15 +145,22 @@ def _prediction_schema(manifest: Manifest) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "score": {**score, "description": "Null for emotions."},
+            "score": {**score, "description": "Null for classes and emotions."},
             "label": {"type": "string"},
-            "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
+            "probabilities": _probabilities_schema(manifest.task),
             "interval": {
                 "type": ["array", "null"],
                 "items": {"type": "number"},
                 "minItems": 2,
                 "maxItems": 2,
-                "description": "Contains the label with the coverage of the server.",
+                "description": "Contains the label with the coverage of the server. Null for classes and emotions.",
+            },
+            "prediction_set": {
+                "type": ["array", "null"],
+                "items": {"type": "string"},
+                "minItems": 1,
+                "description": "Classes that contain the label with the coverage of the server, the most probable "
+                "first. Null for scores and emotions.",
             },
             "subset": {"type": "string", "description": "Modalities that were used, such as la."},
             "latency_ms": {"type": "number"},
@@ -163,8 +170,25 @@ def _prediction_schema(manifest: Manifest) -> dict[str, Any]:
                 "description": "Only for a file: its duration, frames by modality, words, and notes.",
             },
         },
-        "required": ["score", "label", "probabilities", "interval", "subset", "latency_ms", "warnings"],
+        "required": [
+            "score",
+            "label",
+            "probabilities",
+            "interval",
+            "prediction_set",
+            "subset",
+            "latency_ms",
+            "warnings",
+        ],
     }
+
+
+def _probabilities_schema(task: TaskSpec) -> dict[str, Any]:
+    if task.is_score:
+        return {"type": "object", "maxProperties": 0, "description": "Empty for scores."}
+    probability = {"type": "number", "minimum": 0, "maximum": 1}
+    what = "class; their sum is 1" if task.kind == "classes" else "emotion, independent of the others"
+    return {**_object(dict.fromkeys(task.labels, probability), task.labels), "description": f"Of each {what}."}
 
 
 def example_utterance(manifest: Manifest) -> dict[str, Any]:

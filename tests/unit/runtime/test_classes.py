@@ -12,30 +12,20 @@ import pytest
 import edge_msa_runtime as emr
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import TaskSpec
-from edge_msa_runtime.classes import ClassCalibration, PredictionSets, select_labels, softmax
+from edge_msa_runtime.classes import ClassCalibration, select_labels, softmax
 from edge_msa_runtime.errors import BundleError, UsageError
-from edge_msa_runtime.modalities import MODALITIES, subsets_of
+from edge_msa_runtime.modalities import MODALITIES
 from edge_msa_runtime.tolerances import largest_tolerance
 from edge_msa_runtime.verification import verify_bundle
+from tests.unit.runtime.class_tasks import CLASSES, LABELS, TEMPERATURE, make_calibration
 from tests.unit.runtime.fake_bundles import random_frames, reference_prediction
 
 MakeBundle = Callable[..., Path]
-LABELS = ("neutral", "happy", "sad", "angry")
-CLASSES = TaskSpec("classes", 4, LABELS)
-TEMPERATURE = 2.0
-
-
-def _calibration(**changes: Any) -> ClassCalibration:
-    table = {subset.value: ((None, None), (0.5, 0.9)) for subset in subsets_of(MODALITIES)}
-    typical = {"language": 4.0, "audio": 8.0, "vision": 8.0}
-    tables = {name: {"fp32": table} for name in ("onnxruntime", "openvino")}
-    sets = PredictionSets((0.5, 0.9), (0.6,), typical, 120, tables)
-    return dataclasses.replace(ClassCalibration(TEMPERATURE, sets), **changes)
 
 
 @pytest.fixture(scope="module")
 def bundle(make_bundle: MakeBundle) -> Path:
-    return make_bundle(task=CLASSES, class_calibration=_calibration(), batch=2)
+    return make_bundle(task=CLASSES, class_calibration=make_calibration(), batch=2)
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +112,13 @@ def test_a_bundle_without_calibration_has_plain_probabilities(make_bundle: MakeB
 
 def test_a_class_named_uncertain_cannot_abstain(make_bundle: MakeBundle) -> None:
     task = TaskSpec("classes", 2, ("certain", "uncertain"))
-    folder = make_bundle(task=task, names=MODALITIES, class_calibration=_calibration())
+    folder = make_bundle(task=task, names=MODALITIES, class_calibration=make_calibration())
     with pytest.raises(UsageError, match="abstain needs a bundle without a class named 'uncertain'"):
         emr.load(folder, abstain=True)
 
 
 def test_the_manifest_keeps_the_calibration(bundle: Path, shared_bundle: Path) -> None:
-    assert open_bundle(bundle).manifest.class_calibration == _calibration()
+    assert open_bundle(bundle).manifest.class_calibration == make_calibration()
     assert "class_calibration" not in json.loads((shared_bundle / "manifest.json").read_text("utf-8"))
 
 
@@ -145,14 +135,14 @@ def test_the_manifest_keeps_the_calibration(bundle: Path, shared_bundle: Path) -
     ],
 )
 def test_an_invalid_calibration_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
-    value = json.loads(json.dumps(dataclasses.asdict(_calibration())))
+    value = json.loads(json.dumps(dataclasses.asdict(make_calibration())))
     with pytest.raises(ValueError, match="class_calibration") as caught:
         ClassCalibration.from_json({**value, **changes}, "class_calibration")
     assert message in str(caught.value)
 
 
 def test_descending_thresholds_are_refused_by_name() -> None:
-    value = json.loads(json.dumps(dataclasses.asdict(_calibration())))
+    value = json.loads(json.dumps(dataclasses.asdict(make_calibration())))
     value["sets"]["thresholds"]["openvino"]["fp32"]["l"][1] = [0.9, 0.5]
     with pytest.raises(ValueError, match=r"openvino\.fp32\.l\[1\] must have ascending thresholds, or null, got 0\.5"):
         ClassCalibration.from_json(value, "class_calibration")
@@ -191,7 +181,7 @@ def test_calibrations_of_other_tasks_are_refused(
     seal(emotions, {"class_calibration": stated})
     with pytest.raises(BundleError, match="class_calibration must be left out for emotions"):
         open_bundle(emotions)
-    classes = make_bundle(task=CLASSES, names=("language",), class_calibration=_calibration())
+    classes = make_bundle(task=CLASSES, names=("language",), class_calibration=make_calibration())
     with pytest.raises(BundleError, match=r"class_calibration\.sets\.typical_frames must not have audio, vision"):
         open_bundle(classes)
     head = {"decay": 0.5, "prior": 1.0, "subsets": {}, "utterances": 1, "videos": 1}

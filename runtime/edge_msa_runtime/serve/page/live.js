@@ -11,6 +11,8 @@ const PICTURE_SIZE = 640; // pixels of the longer side
 const DEVICES = { audio: "microphone", vision: "camera" };
 const NO_SERVER = "The server does not answer. Start it again.";
 const SVG = "http://www.w3.org/2000/svg";
+const PROBABILITIES = ["classes", "emotions"]; // tasks without a score
+const COLORS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb"]; // as in live/colors.py
 
 const find = (id) => document.getElementById(id);
 let bundle = null;
@@ -284,17 +286,21 @@ function receive(message) {
 
 function showPrediction(message) {
   const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
-  find("label").textContent = (message.label || "score") + (message.final ? " (end of utterance)" : "");
+  let label = message.label || "score";
   if (message.score === null) {
     const [name, value] = Object.entries(message.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
     find("score").textContent = `${name} ${Math.round(100 * value)} %`;
-    find("label").textContent = "most probable emotion";
+    label = message.label === name ? `most probable ${bundle.task.kind === "classes" ? "class" : "emotion"}` : message.label;
   } else {
     find("score").textContent = signed(message.score);
   }
+  find("label").textContent = label + (message.final ? " (end of utterance)" : "");
+  const covered = `${Math.round(100 * bundle.coverage)} %`;
   find("interval").textContent = message.interval
-    ? `${Math.round(100 * bundle.coverage)} % interval ${signed(message.interval[0])} to ${signed(message.interval[1])}`
-    : "";
+    ? `${covered} interval ${signed(message.interval[0])} to ${signed(message.interval[1])}`
+    : message.prediction_set
+      ? `${covered} set: ${message.prediction_set.join(", ")}`
+      : "";
   if (message.warnings.length) {
     tell(message.warnings.join(" "));
   }
@@ -422,21 +428,21 @@ function drawChart() {
   const width = chart.clientWidth;
   const height = chart.clientHeight;
   const task = bundle.task;
-  const isEmotions = task.kind === "emotions";
+  const isScore = !PROBABILITIES.includes(task.kind);
   const end = Math.max(SHOWN_SECONDS, live ? live.now() : shown && shown.latest ? shown.latest.at : 0);
   const begin = end - SHOWN_SECONDS;
   const points = shown ? shown.predictions.filter((item) => item.at >= begin) : [];
   if (shown) {
     shown.predictions = shown.predictions.filter((item) => item.at >= begin - 5);
   }
-  const [low, high] = chartScale(task, points, isEmotions);
+  const [low, high] = chartScale(task, points, isScore);
   const left = 34;
   const bottom = height - 36;
   const x = (time) => left + ((time - begin) / SHOWN_SECONDS) * (width - left - 8);
   const y = (value) => 8 + ((high - Math.min(high, Math.max(low, value))) / (high - low)) * (bottom - 8);
   const parts = [];
-  for (const value of isEmotions ? [0, 0.5, 1] : [low, (low + high) / 2, high]) {
-    const kind = !isEmotions && value === 0 ? "zero" : "grid";
+  for (const value of [low, (low + high) / 2, high]) {
+    const kind = isScore && value === 0 ? "zero" : "grid";
     parts.push(element("line", { class: kind, x1: left, x2: width - 8, y1: y(value), y2: y(value) }));
     parts.push(element("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, String(Math.round(100 * value) / 100)));
   }
@@ -446,10 +452,12 @@ function drawChart() {
   }
   for (const utterance of splitUtterances(points)) {
     const last = utterance[utterance.length - 1];
-    if (isEmotions) {
+    if (task.kind === "classes") {
+      drawStack(parts, utterance, x, y);
+    } else if (!isScore) {
       task.labels.forEach((name, index) => {
         const path = utterance.map((item) => `${x(item.at)},${y(item.probabilities[name])}`).join(" ");
-        parts.push(element("polyline", { class: `line c${index % 6}`, points: path }));
+        parts.push(element("polyline", { class: "share", stroke: labelColor(index), points: path }));
       });
     } else {
       const band = utterance.filter((item) => item.interval);
@@ -470,8 +478,27 @@ function drawChart() {
   chart.replaceChildren(...parts);
 }
 
-function chartScale(task, points, isEmotions) {
-  if (isEmotions) {
+// Bars of probabilities that add up to 1. A prediction stands for the time since the one before, at most a second.
+function drawStack(parts, utterance, x, y) {
+  utterance.forEach((item, index) => {
+    const from = Math.max(item.at - 1, index ? utterance[index - 1].at : item.at - 0.5, 0);
+    const isSure = !item.prediction_set || item.prediction_set.length === 1;
+    let sum = 0;
+    bundle.task.labels.forEach((name, number) => {
+      const bottom = y(sum);
+      sum += item.probabilities[name];
+      const size = { x: x(from), y: y(sum), width: Math.max(1, x(item.at) - x(from)), height: Math.max(0, bottom - y(sum)) };
+      parts.push(element("rect", { ...size, fill: labelColor(number), opacity: isSure ? 1 : 0.45 }));
+    });
+  });
+}
+
+function labelColor(number) {
+  return number < COLORS.length ? COLORS[number] : `hsl(${(number * 67) % 360} 60% 50%)`;
+}
+
+function chartScale(task, points, isScore) {
+  if (!isScore) {
     return [0, 1];
   }
   if (task.low !== null && task.high !== null) {
@@ -513,22 +540,27 @@ function drawSubsets(parts, points, x, bottom) {
 function showLegend() {
   const legend = find("legend");
   legend.replaceChildren();
-  const add = (text, kind = "") => {
+  const add = (text, color = null) => {
     const part = document.createElement("span");
-    part.textContent = text;
-    part.className = kind;
+    if (color) {
+      const mark = document.createElement("span");
+      mark.textContent = "\u25a0 ";
+      mark.style.color = color;
+      part.append(mark);
+    }
+    part.append(text);
     legend.append(part, " ");
   };
-  if (bundle.task.kind === "emotions") {
+  if (PROBABILITIES.includes(bundle.task.kind)) {
     add("Probability of");
-    bundle.task.labels.forEach((name, index) => add(name, `k${index % 6}`));
-    add("over the last minute.");
+    bundle.task.labels.forEach((name, index) => add(name, labelColor(index)));
+    add(`over the last minute.${bundle.has_prediction_sets ? " Pale: the set has several classes." : ""}`);
   } else {
     add(`Score over the last minute. ${bundle.has_intervals ? "The band is its interval. " : ""}`);
   }
   const names = Object.keys(bundle.modalities);
   if (names.length > 1) {
-    add(`Bars below, from top to bottom: ${names.join(", ")}.`, "k1");
+    add(`Bars below, from top to bottom: ${names.join(", ")}.`, "var(--green)");
   }
 }
 
@@ -601,12 +633,12 @@ function showWordsMode() {
 function showBundle() {
   find("title").textContent = `${bundle.name}, live`;
   const scale = bundle.task.low === null ? "" : ` from ${bundle.task.low} to ${bundle.task.high}`;
-  const predicts = bundle.task.kind === "emotions" ? "emotions" : `sentiment${scale}`;
+  const isSentiment = !PROBABILITIES.includes(bundle.task.kind);
+  const predicts = isSentiment ? `sentiment${scale}` : `${bundle.task.kind} (${bundle.task.labels.join(", ")})`;
   const names = Object.keys(bundle.modalities);
-  const isSentiment = bundle.task.kind !== "emotions";
   const meaning = isSentiment
     ? "A score below 0 means negative sentiment, a score above 0 positive sentiment, and the distance from 0 how strong it is."
-    : "The page shows the most probable emotion, and the probability of each one.";
+    : `The page shows the most probable ${bundle.task.kind === "classes" ? "class" : "emotion"}, and the probability of each one.`;
   find("bundle").textContent = `Predicts ${predicts} from ${names.join(", ")}. ${meaning}`;
   const letters = { language: "l is language (words)", audio: "a is audio (sound)", vision: "v is vision (pictures)" };
   const explained = names.map((name) => letters[name]).join(", ");

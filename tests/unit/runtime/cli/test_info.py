@@ -9,6 +9,7 @@ import pytest
 
 from edge_msa_runtime.cli.main import main
 from edge_msa_runtime.conversation import ContextHead, SubsetContext
+from tests.unit.runtime.class_tasks import CLASSES, make_calibration
 from tests.unit.runtime.fake_bundles import seal
 
 
@@ -35,6 +36,19 @@ def test_info_states_the_scale_and_the_training_data(
     assert main(["info", str(bundle_path)]) == 0
     out = capsys.readouterr().out
     assert ": sentiment from -3 to 3 (negative, neutral, positive), trained on synthetic, " in out
+
+
+def test_info_names_classes_and_their_calibration(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(make_bundle(task=CLASSES, class_calibration=make_calibration())), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "fake for laptop-x86: classes (neutral, happy, sad, angry), " in out
+    assert "  probabilities at temperature 2\n" in out
+    assert "  prediction sets for coverages from 0.5 to 0.9, calibrated on 120 videos\n" in out
+    description = json.loads(out.splitlines()[-1])
+    assert description["temperature"] == 2.0
+    assert description["prediction_sets"] == {"coverages": [0.5, 0.9], "videos": 120}
 
 
 def test_info_names_the_conversation_memory(

@@ -13,6 +13,7 @@ from edge_msa_runtime import InferenceError, Prediction, Session, load
 from edge_msa_runtime.bundle.manifest import TaskSpec
 from edge_msa_runtime.cli.main import main
 from edge_msa_runtime.intervals import Intervals
+from tests.unit.runtime.class_tasks import CLASSES, LABELS, make_calibration
 from tests.unit.runtime.fake_bundles import seal
 
 
@@ -88,6 +89,26 @@ def test_predict_prints_the_interval_and_abstains(
     header, row = csv.reader(capsys.readouterr().out.splitlines())
     assert header == ["id", "split", "subset", "score", "label", "low", "high", "warnings"]
     assert row[4:7] == ["uncertain", "-3.0", "3.0"]
+
+
+def test_classes_are_printed_and_written_with_their_set(
+    make_bundle: Callable[..., Path], tmp_path: Path, frames: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle(task=CLASSES, class_calibration=make_calibration(), backends=("onnxruntime",))
+    np.save(tmp_path / "id.vision.npy", frames("vision", 1))
+    expected = load(bundle).predict(vision=frames("vision", 1))
+    assert main(["predict", str(bundle), "--vision", str(tmp_path / "id.vision.npy"), "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [expected.label, f"90 % set: {', '.join(expected.prediction_set or ())}"]
+    assert [line.split()[0] for line in lines[2:6]] == list(LABELS)
+    assert json.loads(lines[-1])["prediction_set"] == list(expected.prediction_set or ())
+    assert main(["predict", str(bundle), "--data", str(tmp_path)]) == 0
+    header, row = csv.reader(capsys.readouterr().out.splitlines())
+    probabilities = [f"probability.{name}" for name in LABELS]
+    assert header == ["id", "split", "subset", "score", "label", *probabilities, "prediction_set", "warnings"]
+    assert row[3:5] == ["", expected.label]
+    assert [float(cell) for cell in row[5:9]] == pytest.approx(list(expected.probabilities.values()))
+    assert row[9] == "; ".join(expected.prediction_set or ())
 
 
 def test_predict_takes_a_text(make_text_bundle: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from tests.unit.runtime.replay.made_predictions import make
 HEADER = {
     "title": "talk.mp4",
     "subtitle": "bundle talk",
-    "task": {"low": -3.0, "high": 3.0, "labels": ["negative", "neutral", "positive"]},
+    "task": {"kind": "mosi", "low": -3.0, "high": 3.0, "labels": ["negative", "neutral", "positive"]},
     "modalities": ["language", "audio", "vision"],
     "every": 0.5,
     "coverage": 0.9,

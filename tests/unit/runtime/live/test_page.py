@@ -62,15 +62,36 @@ def test_emotions_have_a_line_each() -> None:
     history = History()
     for time in (1.0, 2.0):
         history.on_prediction(make(time, None, label="joy", probabilities={"joy": 0.75, "anger": 0.1}))
-    data = read_data(render_page(history, {**HEADER, "task": {"low": None, "high": None}}))
+    task = {"kind": "emotions", "labels": ["joy", "anger"], "low": None, "high": None}
+    data = read_data(render_page(history, {**HEADER, "task": task}))
+    assert not data["stacked"]
     assert [(item["name"], item["values"]) for item in data["series"]] == [("joy", [0.75, 0.75]), ("anger", [0.1, 0.1])]
     assert data["scale"] == [0.0, 1.0]
+
+
+def test_classes_are_bars_that_are_pale_if_several_are_possible() -> None:
+    history = History()
+    for time, chosen in ((1.0, ("joy",)), (2.0, ("joy", "<calm>"))):
+        shares = {"joy": 0.75, "<calm>": 0.25}
+        history.on_prediction(
+            make(time, None, label="joy", probabilities=shares, prediction_set=chosen, is_final=time == 2.0)
+        )
+    task = {"kind": "classes", "labels": ["joy", "<calm>"], "low": None, "high": None}
+    page = render_page(history, {**HEADER, "task": task})
+    data = read_data(page)
+    assert (data["stacked"], data["sure"], data["results"]) == (True, [True, False], ["joy", "joy"])
+    assert data["titles"] == ["joy 0.75", "joy 0.75 (or <calm>)"]
+    assert len({item["color"] for item in data["series"]}) == 2
+    assert "<th>set</th>" in page
+    assert "joy, &lt;calm&gt;" in page
+    assert "pale: several classes are needed to contain 90 % of the labels" in page
 
 
 def test_a_task_without_a_scale_gets_that_of_its_scores() -> None:
     history = History()
     history.on_prediction(make(1.0, 4.5, interval=(2.0, float("inf"))))
-    data = read_data(render_page(history, {**HEADER, "task": {"low": None, "high": None}}))
+    task = {"kind": "regression", "labels": [], "low": None, "high": None}
+    data = read_data(render_page(history, {**HEADER, "task": task}))
     assert data["scale"] == [-1.0, 5.0]
     assert data["high"] == [None]
 

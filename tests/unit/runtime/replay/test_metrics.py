@@ -10,6 +10,7 @@ import pytest
 from edge_msa_runtime.errors import PackageImportError, UsageError
 from edge_msa_runtime.replay.metrics import serve_metrics
 from edge_msa_runtime.replay.status import Status
+from tests.unit.runtime.replay.made_predictions import make
 from tests.unit.runtime.replay.test_views import filled_status
 
 INFO = {"bundle": "fake", "backend": "onnxruntime", "precision": "fp32"}
@@ -44,6 +45,16 @@ def test_metrics_follow_the_status() -> None:
     assert "edge_msa_utterances_total 7.0" in later.splitlines()
     with pytest.raises(urllib.error.URLError):
         read(port)  # the server has ended
+
+
+def test_probabilities_are_metrics() -> None:
+    pytest.importorskip("prometheus_client")
+    status = filled_status()
+    status.on_prediction(make(1.0, None, label="joy", probabilities={"joy": 0.75, "calm": 0.25}))
+    with serve_metrics(status, INFO, 0) as port:
+        lines = read(port).splitlines()
+    assert 'edge_msa_probability{label="joy"} 0.75' in lines
+    assert not any(line.startswith("edge_msa_score") for line in lines)
 
 
 def test_metrics_are_served_on_loopback_only() -> None:

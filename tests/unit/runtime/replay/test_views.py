@@ -10,7 +10,14 @@ import pytest
 from edge_msa_runtime.replay import views
 from edge_msa_runtime.replay.items import WordChunk
 from edge_msa_runtime.replay.status import MadePrediction, Status
-from edge_msa_runtime.replay.views import LineView, LiveView, draw_bar, format_result, format_summary
+from edge_msa_runtime.replay.views import (
+    LineView,
+    LiveView,
+    draw_bar,
+    draw_probabilities,
+    format_result,
+    format_summary,
+)
 from edge_msa_runtime.streams.events import StreamEvent, Tally
 from tests.unit.runtime.replay.made_predictions import make
 
@@ -51,6 +58,18 @@ def test_words_are_shown_if_they_are_wanted() -> None:
 def test_an_emotion_is_shown_with_its_probability() -> None:
     made = make(1.0, None, label="joy", probabilities={"joy": 0.75, "anger": 0.5})
     assert format_result(made) == "joy 0.75"
+    assert draw_probabilities(made.prediction.probabilities) == [
+        f"joy    {'━' * 23:31} 0.75",
+        f"anger  {'━' * 16:31} 0.50",
+    ]
+
+
+def test_a_class_is_shown_with_what_else_is_in_its_set() -> None:
+    shares = {"joy": 0.5, "anger": 0.3, "calm": 0.2}
+    made = make(1.0, None, label="joy", probabilities=shares, prediction_set=("joy", "anger"))
+    assert format_result(made) == "joy 0.50 (or anger)"
+    abstained = make(1.0, None, label="uncertain", probabilities=shares, prediction_set=("joy", "anger"))
+    assert format_result(abstained) == "uncertain: joy 0.50, anger 0.30"
 
 
 @pytest.mark.parametrize(("score", "place"), [(-3.0, 0), (0.0, 15), (3.0, 30)])

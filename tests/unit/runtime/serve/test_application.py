@@ -12,10 +12,14 @@ from typing import Any, AsyncIterator, Callable
 import numpy as np
 import pytest
 
+from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.front_ends import TimedFrames
 from edge_msa_runtime.serve import application as module
+from edge_msa_runtime.serve.limits import Limits
+from edge_msa_runtime.serve.openapi import describe_api
 from tests.media_files import gray_pictures, tone, write_media
 from tests.tolerances import assert_close_to_scale
+from tests.unit.runtime.class_tasks import CLASSES, LABELS
 from tests.unit.runtime.fake_bundles import random_frames, reference_prediction
 from tests.unit.runtime.serve.stand_ins import LOCAL_NAMES, Color, Loudness
 
@@ -214,6 +218,14 @@ def test_the_interface_is_described(make_client: Callable[..., Any]) -> None:
     assert answer.status_code == 200
     prediction = api["components"]["schemas"]["Prediction"]
     assert set(prediction["required"]) <= set(answer.json())
+
+
+def test_classes_are_described(make_bundle: Callable[..., Path]) -> None:
+    manifest = open_bundle(make_bundle(task=CLASSES, names=("language",))).manifest
+    schema = describe_api(manifest, Limits(), accepts_media=False)["components"]["schemas"]["Prediction"]
+    assert list(schema["properties"]["probabilities"]["properties"]) == list(LABELS)
+    assert schema["properties"]["prediction_set"]["type"] == ["array", "null"]
+    assert "prediction_set" in schema["required"]
 
 
 def write_sound(path: Path, seconds: float, rate: int = 16_000) -> bytes:
