@@ -7,6 +7,7 @@ an identifier: `old name` matches `old_name`, `OldName` and `OLD_NAMES`.
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -58,8 +59,16 @@ def words(line: str) -> str:
     return _SEPARATORS.sub(" ", _CAMEL.sub(" ", line)).lower()
 
 
+@functools.cache
+def _any_term(terms: tuple[Term, ...]) -> re.Pattern[str]:
+    """Match text that contains any of the terms, so that most lines need a single search."""
+    return re.compile(rf"\b(?:{'|'.join(re.escape(term.retired) for term in terms)})s?\b")
+
+
 def find_terms(line: str, terms: list[Term]) -> Iterator[Term]:
     """Yield each term that the line contains outside of its allowed phrases."""
+    if not _any_term(tuple(terms)).search(words(line)):
+        return
     for term in terms:
         rest = line
         for phrase in term.allowed:
