@@ -19,6 +19,7 @@ from edge_msa.config.training import (
     WeightDecay,
 )
 from edge_msa.data.tasks import Task
+from edge_msa.data.tokenization import Normalization
 from edge_msa.models.student import ModalitySizes, StudentConfig
 from edge_msa.models.student_encoder import Recurrence
 
@@ -200,6 +201,12 @@ class TextRecipe(OptimizerConfig):
     """Fraction of tokens that training replaces with the unknown token."""
     max_tokens: Annotated[int, Field(ge=3)] = 128
     """Maximum number of tokens, including up to two special tokens. Longer texts are truncated."""
+    normalization: Normalization = "auto"
+    """How text is changed before it is split into tokens. `english` ignores case, accents, punctuation and symbols.
+    `words` ignores case and punctuation in any script, and keeps accents, vowel signs and emoji. `tokenizer` is what a
+    pre-trained tokenizer does itself. `auto` is `english` for English transcripts, unless a pre-trained tokenizer
+    distinguishes case. Otherwise it is `tokenizer` for a pre-trained one, and `words` for a new table. A run
+    keeps its tokenizer."""
     freeze_embeddings: bool = True
     """Whether the word embeddings of a Transformer encoder stay fixed. Most words never occur in the training texts."""
     reset_layers: Annotated[int, Field(ge=0)] = 0

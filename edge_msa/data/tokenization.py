@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_msa.errors import DataError
+from edge_msa.errors import DataError, UsageError
 from edge_msa_runtime.wording import format_part
 
 UNKNOWN = "[UNK]"
 
+Normalization = Literal["auto", "english", "words", "tokenizer"]
+"""How text is changed before it is split into tokens; see `normalize_for_encoder` and `build_word_tokenizer`."""
+
 # Corpora differ in case and punctuation (CMU-MOSI is in upper case without punctuation), so both are removed:
-# "It's" becomes "its".
-TEXT_NORMALIZER: dict[str, Any] = {
+# "It's" becomes "its". Accents and symbols are removed too, which English can do without.
+ENGLISH_NORMALIZER: dict[str, Any] = {
     "type": "Sequence",
     "normalizers": [
         {
@@ -32,6 +35,34 @@ TEXT_NORMALIZER: dict[str, Any] = {
         {"type": "Replace", "pattern": {"Regex": r"[^\w\s]|_"}, "content": " "},
     ],
 }
+_SYMBOLS = {"type": "Split", "pattern": {"Regex": r"\p{S}"}, "behavior": "Isolated", "invert": False}
+"""Emoji become words, also next to letters."""
+_MAX_WORD = 1000
+"""Longest word in characters that is split into wordpieces. Thai has no spaces between words."""
+_ENGLISH_SHARE = 0.995
+"""Smallest share of a to z in the letters of English texts. In German it is .98."""
+
+
+def _word_normalizers(*, split_chinese: bool) -> list[dict[str, Any]]:
+    """Return normalizers that remove case and punctuation, and keep accents, vowel signs and emoji."""
+    bert = {"clean_text": True, "handle_chinese_chars": split_chinese, "strip_accents": False, "lowercase": True}
+    return [
+        {"type": "NFKC"},
+        {"type": "BertNormalizer", **bert},
+        {"type": "Replace", "pattern": {"String": "\ufe0f"}, "content": ""},  # it only selects the look of an emoji
+        {"type": "Replace", "pattern": {"Regex": r"\p{P}"}, "content": " "},
+    ]
+
+
+def is_english(texts: Iterable[str]) -> bool:
+    """Return whether nearly all letters of the texts are from a to z. Texts without letters count as English."""
+    letters = ascii_letters = 0
+    for text in texts:
+        for character in text:
+            if character.isalpha():
+                letters += 1
+                ascii_letters += character.isascii()
+    return ascii_letters >= _ENGLISH_SHARE * letters
 
 
 @dataclass(frozen=True)
@@ -120,43 +151,71 @@ def _load_tokenizer(tokenizer: str, max_tokens: int) -> Any:
     return loaded
 
 
-def ignore_case_and_punctuation(tokenizer: str) -> str:
-    """Return the tokenizer with a normalizer that removes case and punctuation, without truncation and padding."""
-    value = json.loads(tokenizer)
-    return json.dumps(value | {"normalizer": TEXT_NORMALIZER, "truncation": None, "padding": None})
+def normalize_for_encoder(tokenizer: str, texts: Sequence[str], normalization: Normalization = "auto") -> str:
+    """Return the tokenizer of a pre-trained encoder with the normalization of a text model.
+
+    Args:
+        tokenizer: JSON of the tokenizers library.
+        texts: Training texts.
+        normalization: `english` replaces the tokenizer's own normalization by lower case without accents, punctuation
+            and symbols. `words` removes case and punctuation before it. `tokenizer` keeps it as it is. `auto` is
+            `english` if the tokenizer ignores case and the texts are English, else `tokenizer`.
+    """
+    value = json.loads(tokenizer) | {"truncation": None, "padding": None}
+    own = value["normalizer"]
+    if normalization == "auto":
+        normalization = "english" if _ignores_case(own) and is_english(texts) else "tokenizer"
+    if normalization == "english":
+        value["normalizer"] = ENGLISH_NORMALIZER
+    elif normalization == "words":
+        normalizers = [*_word_normalizers(split_chinese=False), *([] if own is None else [own])]
+        value["normalizer"] = {"type": "Sequence", "normalizers": normalizers}
+    return json.dumps(value)
 
 
-def restrict_vocabulary(tokenizer: str, texts: Iterable[str]) -> str:
-    """Return a WordPiece tokenizer with only the pieces that occur in the texts, and with new ids.
+def ignores_case(tokenizer: str) -> bool:
+    """Return whether a tokenizer converts text to lower case."""
+    return _ignores_case(json.loads(tokenizer)["normalizer"])
 
-    Single letters are kept, so that every word of known letters can be split into pieces. The only special token that
-    is kept is the one for unknown words.
+
+def _ignores_case(normalizer: Mapping[str, Any] | None) -> bool:
+    if normalizer is None:
+        return False
+    if normalizer["type"] == "Sequence":
+        return any(_ignores_case(item) for item in normalizer["normalizers"])
+    return normalizer["type"] == "Lowercase" or bool(normalizer.get("lowercase"))
+
+
+def _normalize_words(texts: Sequence[str], normalization: Normalization) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the normalizer of a new tokenizer, and pre-tokenizers for its words.
 
     Raises:
-        DataError: The tokenizer is not a WordPiece tokenizer.
+        UsageError: The normalization is `tokenizer`.
     """
-    value = json.loads(tokenizer)
-    model = value["model"]
-    if model.get("type") != "WordPiece":
-        raise DataError(
-            f"The tokenizer must be of type WordPiece, as in BERT, for a table of pieces, got {model.get('type')}."
+    if normalization == "tokenizer":
+        raise UsageError(
+            "text.normalization must be auto, english or words for a table without a pre-trained tokenizer, got "
+            "tokenizer. Change it."
         )
-    full = TextTokenizer(tokenizer, 1 << 20, special=False)
-    old = full.vocabulary
-    used = {int(token) for ids in full.ids(list(texts)) for token in ids}
-    unknown = model["unk_token"]
-    prefix = model["continuing_subword_prefix"]
-    kept = [unknown]
-    for index, piece in enumerate(old):
-        if piece != unknown and (index in used or (len(piece.removeprefix(prefix)) == 1 and _is_letter(piece[-1]))):
-            kept.append(piece)
-    model["vocab"] = {piece: index for index, piece in enumerate(kept)}
-    value["added_tokens"] = [_special_token(unknown, 0)]
-    return json.dumps(value | {"model": model, "post_processor": None})
+    if normalization == "english" or (normalization == "auto" and is_english(texts)):
+        return ENGLISH_NORMALIZER, []
+    return {"type": "Sequence", "normalizers": _word_normalizers(split_chinese=True)}, [_SYMBOLS]
 
 
-def build_word_tokenizer(vocabulary: Sequence[str]) -> str:
-    """Return a tokenizer of whole words, e.g. those of GloVe. The first entry stands for unknown words."""
+def build_word_tokenizer(
+    vocabulary: Sequence[str], texts: Sequence[str] = (), normalization: Normalization = "auto"
+) -> str:
+    """Return a tokenizer of whole words, e.g. those of GloVe.
+
+    Args:
+        vocabulary: The words. The first entry stands for unknown words.
+        texts: Training texts.
+        normalization: `english`, `words`, or `auto`, which is `english` if the texts are English and else `words`.
+
+    Raises:
+        UsageError: The normalization is `tokenizer`.
+    """
+    normalizer, symbols = _normalize_words(texts, normalization)
     model = {
         "type": "WordLevel",
         "vocab": {word: index for index, word in enumerate(vocabulary)},
@@ -167,9 +226,9 @@ def build_word_tokenizer(vocabulary: Sequence[str]) -> str:
             "version": "1.0",
             "truncation": None,
             "padding": None,
-            "added_tokens": [_special_token(vocabulary[0], 0)],
-            "normalizer": TEXT_NORMALIZER,
-            "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "added_tokens": [special_token(vocabulary[0], 0)],
+            "normalizer": normalizer,
+            "pre_tokenizer": _sequence([{"type": "WhitespaceSplit"}, *symbols]),
             "post_processor": None,
             "decoder": None,
             "model": model,
@@ -177,20 +236,30 @@ def build_word_tokenizer(vocabulary: Sequence[str]) -> str:
     )
 
 
-def train_wordpiece_tokenizer(texts: Iterable[str], size: int = 8000) -> str:
+def train_wordpiece_tokenizer(texts: Sequence[str], size: int = 8000, normalization: Normalization = "auto") -> str:
     """Return a WordPiece tokenizer trained on the texts, with at most `size` pieces.
 
     The trainer numbers the continuations of words, such as `##a`, in a random order, and breaks ties by these numbers.
     They are therefore given in order, so that the same texts give the same tokenizer in every process.
+
+    Args:
+        texts: Training texts.
+        size: Maximum number of pieces.
+        normalization: As in `build_word_tokenizer`.
+
+    Raises:
+        UsageError: The normalization is `tokenizer`.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
-    from tokenizers.pre_tokenizers import BertPreTokenizer
     from tokenizers.trainers import WordPieceTrainer
 
+    normalizer, symbols = _normalize_words(texts, normalization)
     value = json.loads(Tokenizer(WordPiece(unk_token=UNKNOWN)).to_str())
-    tokenizer = Tokenizer.from_str(json.dumps(value | {"normalizer": TEXT_NORMALIZER}))
-    tokenizer.pre_tokenizer = BertPreTokenizer()
+    value |= {"normalizer": normalizer, "pre_tokenizer": _sequence([{"type": "BertPreTokenizer"}, *symbols])}
+    if symbols:
+        value["model"]["max_input_chars_per_word"] = _MAX_WORD
+    tokenizer = Tokenizer.from_str(json.dumps(value))
     normalized = [tokenizer.normalizer.normalize_str(text) for text in texts]
     words = {word for text in normalized for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
     continuations = sorted({f"##{character}" for word in words for character in word[1:]})
@@ -201,7 +270,8 @@ def train_wordpiece_tokenizer(texts: Iterable[str], size: int = 8000) -> str:
     return json.dumps(trained)
 
 
-def _special_token(token: str, index: int) -> dict[str, Any]:
+def special_token(token: str, index: int) -> dict[str, Any]:
+    """Return the entry of a special token in `added_tokens`."""
     return {
         "id": index,
         "content": token,
@@ -213,5 +283,5 @@ def _special_token(token: str, index: int) -> dict[str, Any]:
     }
 
 
-def _is_letter(character: str) -> bool:
-    return character.isascii() and character.isalnum()
+def _sequence(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return items[0] if len(items) == 1 else {"type": "Sequence", "pretokenizers": items}

@@ -14,6 +14,7 @@ import torch
 from edge_msa.console import is_verbose
 from edge_msa.errors import BackendUnavailableError, UsageError
 from edge_msa.models.encoder_layers import Layers, keep_layers
+from edge_msa.models.text_encoders import max_tokens
 
 _DIGITS = 12
 
@@ -45,7 +46,7 @@ class PretrainedEncoder:
     @property
     def max_tokens(self) -> int:
         """Maximum number of tokens of a text."""
-        return int(getattr(self.model.config, "max_position_embeddings", 512))
+        return max_tokens(self.model)
 
 
 def load_encoder(source: str, *, layers: Layers | None = None, device: torch.device | None = None) -> PretrainedEncoder:
@@ -89,7 +90,7 @@ def load_encoder(source: str, *, layers: Layers | None = None, device: torch.dev
     _check_weights(report, source)
     if layers is not None:
         keep_layers(model, layers, source)
-    text = tokenizer.backend_tokenizer.to_str()
+    text = _tokenizer_json(tokenizer, source, local=local)
     name = Path(source).resolve().name if local else source
     model = model.float().eval().to(device or torch.device("cpu"))  # checkpoints may be in float16 or bfloat16
     return PretrainedEncoder(name, text, model)
@@ -119,6 +120,22 @@ def import_transformers(purpose: str) -> Any:
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return transformers
+
+
+def _tokenizer_json(tokenizer: Any, source: str, *, local: bool) -> str:
+    """Return a tokenizer in the format of the tokenizers library.
+
+    transformers builds some tokenizers again, such as that of XLM-R, and then lacks the normalizer of tokenizer.json.
+    That of BERT follows other files in addition, such as `do_lower_case` in tokenizer_config.json.
+    """
+    from tokenizers import Tokenizer
+    from transformers.utils.hub import cached_file
+
+    built: str = tokenizer.backend_tokenizer.to_str()
+    if '"BertNormalizer"' in built:
+        return built
+    path = cached_file(source, "tokenizer.json", local_files_only=local, _raise_exceptions_for_missing_entries=False)
+    return built if path is None else str(Tokenizer.from_file(str(path)).to_str())
 
 
 def _check_weights(report: Mapping[str, Any], source: str) -> None:

@@ -21,6 +21,18 @@ _UNATTENDED = 1e4
 TextEncoderKind = Literal["table", "encoder"]
 
 
+def first_position(model: Any) -> int:
+    """Return the position of the first token: 0 in BERT; RoBERTa and its relatives count from that after padding."""
+    positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(positions, "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1
+
+
+def max_tokens(model: Any) -> int:
+    """Return the maximum number of tokens of a text that a model of the transformers package can encode."""
+    return int(getattr(model.config, "max_position_embeddings", 512)) - first_position(model)
+
+
 class EmbeddingTableEncoder(nn.Module):
     """A lookup in an embedding table, (V, dim)."""
 
@@ -50,6 +62,7 @@ class TransformerTextEncoder(nn.Module):
         super().__init__()
         self.encoder = encoder
         self._has_token_types = hasattr(getattr(encoder, "embeddings", None), "token_type_embeddings")
+        self._first_position = first_position(encoder)
 
     @property
     def dim(self) -> int:
@@ -59,7 +72,7 @@ class TransformerTextEncoder(nn.Module):
     @property
     def max_tokens(self) -> int:
         """Maximum number of tokens of a text."""
-        return int(getattr(self.encoder.config, "max_position_embeddings", 512))
+        return max_tokens(self.encoder)
 
     @property
     def layers(self) -> int:
@@ -84,6 +97,10 @@ class TransformerTextEncoder(nn.Module):
         inputs = {"input_ids": ids, "attention_mask": mask}
         if self._has_token_types:
             inputs["token_type_ids"] = torch.zeros_like(ids)
+        if self._first_position:
+            # transformers would count the tokens that are no padding, whose id is not 0 as it is here.
+            positions = torch.arange(ids.shape[1], device=ids.device) + self._first_position
+            inputs["position_ids"] = positions[None]
         states: Tensor = self.encoder(**inputs).last_hidden_state
         return states * valid[..., None]
 

@@ -336,7 +336,8 @@ class _Start:
         elif self.base is None:
             rows = outputs.mean_frames
         else:
-            digest = f"{_encoder_digest(self.base)} {self.layers} {source.tokenizer.max_tokens}"
+            limits = f"{self.layers} {source.tokenizer.max_tokens} {self.settings.normalization}"
+            digest = f"{_encoder_digest(self.base)} {limits}"
             rows = load_or_compute_mean_frames(source, name, digest, self.texts, cache_dir, context.device)
         return table_from_rows(rows, source.tokenizer, self.texts, self.settings)
 
@@ -344,7 +345,7 @@ class _Start:
         """Return what the student starts from, and its name in messages."""
         if self.base is None:
             return load_text_input(self.teacher), str(self.teacher.path)
-        return load_base(self.base), self.base
+        return load_base(self.base, self.texts, self.settings), self.base
 
 
 def _check_base(text_encoder: TextEncoderKind, base: str | None, layers: Layers | None, settings: TextRecipe) -> None:

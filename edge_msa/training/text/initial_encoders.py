@@ -11,14 +11,16 @@ import torch
 
 from edge_msa.artifacts.runs import INFO_NAME, load_run
 from edge_msa.config.students import TextRecipe
+from edge_msa.console import print_note
 from edge_msa.data.dataset import FloatArray
 from edge_msa.data.tokenization import (
     TextTokenizer,
     build_word_tokenizer,
-    ignore_case_and_punctuation,
-    restrict_vocabulary,
+    ignores_case,
+    normalize_for_encoder,
     train_wordpiece_tokenizer,
 )
+from edge_msa.data.vocabulary import restrict_vocabulary
 from edge_msa.errors import DataError, UsageError
 from edge_msa.models.encoder_layers import Layers
 from edge_msa.models.pretrained import load_encoder
@@ -28,9 +30,14 @@ from edge_msa.training.text.load import load_text_input
 from edge_msa.training.text.teacher_outputs import TokenRows, compute_table
 from edge_msa.training.text.text_input import TextInput
 from edge_msa_runtime.inputs.npz_files import load_arrays
+from edge_msa_runtime.wording import format_part
 
 WORDPIECES = "wordpieces"
 _RESET_LAYERS = 12
+_UPPER_CASE = 0.05
+"""Share of texts in upper case from which a note is printed."""
+_UNKNOWN_WORDS = 0.2
+"""Share of words without a vector from which a note is printed."""
 _VECTORS = ("glove", "vectors", "table")
 
 
@@ -62,33 +69,42 @@ def text_encoder_from_source(
         DataError: The file of word vectors is unusable.
     """
     if not is_table(source):
-        text_input = select_layers(load_base(source), source, recipe, layers)
+        text_input = select_layers(load_base(source, texts, recipe), source, recipe, layers)
         if isinstance(text_input.text_encoder, TransformerTextEncoder):
             text_input.text_encoder.reset_layers(recipe.reset_layers, seed_of(seed, _RESET_LAYERS))
         return text_input
     if layers is not None:
         raise UsageError("--layers cannot be used with an embedding table. Omit it.")
     if source == WORDPIECES:
-        tokenizer = TextTokenizer(train_wordpiece_tokenizer(texts), recipe.max_tokens, special=False)
+        tokenizer = TextTokenizer(
+            train_wordpiece_tokenizer(texts, normalization=recipe.normalization), recipe.max_tokens, special=False
+        )
         rows = torch.randn(tokenizer.size, recipe.dim, generator=generator_of(seed)).numpy()
         return TextInput(tokenizer, _table(rows))
     vocabulary, vectors = _word_vectors(Path(source))
-    tokenizer = TextTokenizer(build_word_tokenizer(vocabulary), recipe.max_tokens, special=False)
+    tokenizer = TextTokenizer(
+        build_word_tokenizer(vocabulary, texts, recipe.normalization), recipe.max_tokens, special=False
+    )
+    _note_unknown_words(tokenizer, texts, source)
     return TextInput(tokenizer, _table(vectors))
 
 
-def load_base(source: str) -> TextInput:
+def load_base(source: str, texts: Sequence[str], recipe: TextRecipe) -> TextInput:
     """Return the tokenizer and encoder that a text encoder starts from, with the encoder's own token limit.
 
     Args:
-        source: A BERT-like model as a folder or a name on the Hugging Face hub, or a run of `edge-msa text`.
+        source: A BERT-like model as a folder or a name on the Hugging Face hub, or a run of `edge-msa text`, which
+            keeps its tokenizer.
+        texts: Training texts.
+        recipe: Recipe of the text model.
 
     Raises:
         UsageError: The source is something else, or a run with an embedding table.
     """
     if not is_run(source):
         loaded = load_encoder(source)
-        tokenizer = ignore_case_and_punctuation(loaded.tokenizer)
+        tokenizer = normalize_for_encoder(loaded.tokenizer, texts, recipe.normalization)
+        _note_upper_case(tokenizer, texts, source)
         encoder = TransformerTextEncoder(loaded.model)
         return TextInput(TextTokenizer(tokenizer, encoder.max_tokens, special=True), encoder)
     return load_text_input(load_run(source))
@@ -125,10 +141,31 @@ def table_from_rows(rows: TokenRows, base: TextTokenizer, texts: Sequence[str], 
         recipe: Recipe of the text model.
 
     Raises:
-        DataError: The tokenizer is not a WordPiece tokenizer.
+        DataError: The tokenizer has no pieces of words.
     """
-    tokenizer = TextTokenizer(restrict_vocabulary(base.tokenizer, texts), recipe.max_tokens, special=False)
+    restricted = restrict_vocabulary(base.tokenizer, texts).tokenizer
+    tokenizer = TextTokenizer(restricted, recipe.max_tokens, special=False)
     return TextInput(tokenizer, _table(compute_table(rows, tokenizer, recipe.dim)))
+
+
+def _note_upper_case(tokenizer: str, texts: Sequence[str], source: str) -> None:
+    """Print a note if a tokenizer distinguishes case, and texts have no lower case as in CMU-MOSI."""
+    if ignores_case(tokenizer):
+        return
+    upper = sum(text.isupper() for text in texts)
+    if upper > _UPPER_CASE * len(texts):
+        print_note(
+            f"{format_part(upper, len(texts), 'text', 'is', 'are')} in upper case, which {source} splits into other "
+            "tokens than lower case. To ignore case, set text.normalization to words"
+        )
+
+
+def _note_unknown_words(tokenizer: TextTokenizer, texts: Sequence[str], source: str) -> None:
+    """Print a note if many words of the training texts have no vector."""
+    ids = np.concatenate([np.zeros(0, np.int64), *tokenizer.ids(texts)])
+    unknown = int((ids == tokenizer.unknown).sum())
+    if unknown > _UNKNOWN_WORDS * len(ids):
+        print_note(f"{format_part(unknown, len(ids), 'word', 'is', 'are')} of the training texts not in {source}")
 
 
 def _table(rows: FloatArray) -> EmbeddingTableEncoder:
