@@ -222,7 +222,8 @@ class TextRecipe(OptimizerConfig):
     transfer_copies: Annotated[int, Field(ge=0)] = 0
     """Number of changed copies of each text that distillation adds to the transfer stage, with the teachers'
     predictions for the copies as the only targets. At most half of the words change: a copy loses a span
-    of words, is a part of the text, or has random words of the corpus in place of some of its words."""
+    of words, is a part of the text, or has random words of the corpus in place of some of its words. The copies do not
+    depend on the seed."""
     mix: Annotated[int, Field(ge=0)] = 0
     """How many times more the transfer stage contains the texts of the target corpus. With 0, training has the other
     corpora only, and distillation has every corpus once."""

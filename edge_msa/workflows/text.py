@@ -58,6 +58,8 @@ _VALID: tuple[SplitName, ...] = ("valid",)
 _ORIGIN = " from "
 """Separates the kind of a text encoder from what it was trained from, in the name of the extractor."""
 _DIGITS = 12
+_COPIES_SEED = 0
+"""Seed of the changed copies of the texts. Students of every seed share it, and so the teachers' predictions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,11 +264,14 @@ def distill_text(
     start = _Start(sources[0], base, kept, all_texts.texts, settings, seed)
     encoder_input = start.encoder() if text_encoder == "encoder" else None
     imitated = None if encoder_input is None else start.imitated(encoder_input)
-    outputs = [load_or_compute_outputs(source, all_texts.texts, cache_dir, context.device) for source in sources]
+    outputs = [
+        load_or_compute_outputs(source, all_texts.texts, cache_dir, context.device, context.precision)
+        for source in sources
+    ]
     predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
     text_input = encoder_input or start.table(outputs[0], cache_dir, context)
     target = Corpus.concatenate(corpora.train[-1:], predictions[-len(corpora.train[-1]) :])
-    copies = changed_copies(all_texts.texts, settings.transfer_copies, seed) if settings.transfer_copies else ()
+    copies = changed_copies(all_texts.texts, settings.transfer_copies, _COPIES_SEED) if settings.transfer_copies else ()
     stages = {
         "transfer": Corpus.join(
             dataclasses.replace(all_texts, predictions=predictions),
@@ -285,7 +290,9 @@ def _predict_copies(
     texts: tuple[str, ...], teachers: Sequence[Run], cache_dir: Path, context: TrainingContext
 ) -> Corpus:
     """Return unlabeled texts with the mean prediction of the teachers."""
-    outputs = [load_or_compute_outputs(teacher, texts, cache_dir, context.device) for teacher in teachers]
+    outputs = [
+        load_or_compute_outputs(teacher, texts, cache_dir, context.device, context.precision) for teacher in teachers
+    ]
     predictions = np.mean([item.predictions[:, 0] for item in outputs], axis=0)
     return Corpus(texts, np.full(len(texts), np.nan, np.float32), predictions)
 

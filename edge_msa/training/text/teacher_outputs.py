@@ -49,15 +49,18 @@ class TeacherOutputs:
 
 
 def load_or_compute_outputs(
-    teacher: Run, texts: Sequence[str], cache_dir: Path, device: torch.device | None = None
+    teacher: Run, texts: Sequence[str], cache_dir: Path, device: torch.device | None = None, precision: str = "32"
 ) -> TeacherOutputs:
-    """Return the outputs of a teacher, cached in `cache_dir`, and computed on `device` (default: the CPU)."""
-    path = _cache_file(cache_dir, "teacher outputs", teacher.digest, texts)
+    """Return the outputs of a teacher, cached in `cache_dir`.
+
+    They are computed on `device` (default: the CPU) with `precision`, which is `32` or `bf16`.
+    """
+    path = _cache_file(cache_dir, f"teacher outputs {precision}", teacher.digest, texts)
     if (cached := _load(path)) is not None:
         return cached
     print_progress(f"Predicting {len(texts)} texts with {teacher.path}.")
     model, text_input = load_text_model(teacher)
-    outputs = compute_outputs(model.to(device or torch.device("cpu")), text_input, texts)
+    outputs = compute_outputs(model.to(device or torch.device("cpu")), text_input, texts, precision=precision)
     _save(path, outputs.mean_frames, outputs.predictions)
     return outputs
 
@@ -92,19 +95,20 @@ def load_or_compute_mean_frames(
 
 
 def compute_outputs(
-    model: TextModel, text_input: TextInput, texts: Sequence[str], batch_size: int = _BATCH
+    model: TextModel, text_input: TextInput, texts: Sequence[str], batch_size: int = _BATCH, precision: str = "32"
 ) -> TeacherOutputs:
     """Return the outputs of a text model, which is left in evaluation mode."""
     ids = text_input.tokenizer.ids(texts)
     predictions = np.zeros((len(ids), model.student.config.outputs), np.float32)
     means = _MeanFrames(text_input)
     model.eval()
-    with torch.no_grad():
+    device = next(model.parameters()).device
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         for rows in batches_by_length(ids, batch_size):
             batch_ids, valid = text_input.batch([ids[row] for row in rows])
             frames = model.text_encoder(batch_ids, valid)
-            predictions[rows] = model.student({"language": frames}, {"language": valid}).cpu().numpy()
-            means.add(batch_ids, valid, frames)
+            predictions[rows] = model.student({"language": frames}, {"language": valid}).float().cpu().numpy()
+            means.add(batch_ids, valid, frames.float())
     return TeacherOutputs(predictions, means.result())
 
 

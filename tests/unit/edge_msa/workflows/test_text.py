@@ -296,6 +296,20 @@ def test_distillation_adds_changed_copies_with_predictions(teacher: Run, transcr
 
 
 @pytest.mark.usefixtures("capture_corpora")
+def test_students_of_every_seed_share_the_changed_copies(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
+    recipe = {"text": {**QUICK["text"], "transfer_copies": 1}}
+    copies = []
+    for seed in (0, 1):
+        with pytest.raises(Captured) as caught:
+            distill_text(
+                [teacher.path], transcripts=[str(transcripts)], output_dir=tmp_path / "run", recipe=recipe, seed=seed
+            )
+        copies.append(caught.value.args[0]["transfer"].texts)
+    assert copies[0] == copies[1]
+    assert len(list((tmp_path / "predictions").iterdir())) == 2  # of the texts, and of their copies
+
+
+@pytest.mark.usefixtures("capture_corpora")
 def test_transfer_contains_the_target_corpus_several_times(teacher: Run, transcripts: Path, tmp_path: Path) -> None:
     files = [str(transcripts), str(transcripts)]
     recipe = {"text": {**QUICK["text"], "mix": 2}}

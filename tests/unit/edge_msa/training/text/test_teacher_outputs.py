@@ -52,6 +52,16 @@ def test_teacher_outputs_contain_predictions_and_mean_frames(toy_encoder: Path) 
     assert_close_to_scale(torch.from_numpy(outputs.mean_frames.rows[index]), mean)
 
 
+def test_teacher_outputs_in_bf16_are_close_to_those_in_float32(toy_encoder: Path) -> None:
+    text_input, texts = make_encoder_input(toy_encoder), ["love it", "it"]
+    torch.manual_seed(0)
+    model = TextModel(text_input.text_encoder, Student(QUICK.network_config(text_input.text_encoder.dim, MOSI)))
+    exact, rounded = compute_outputs(model, text_input, texts), compute_outputs(model, text_input, texts, 2, "bf16")
+    assert not np.array_equal(exact.mean_frames.rows, rounded.mean_frames.rows)
+    for first, second in ((exact.predictions, rounded.predictions), (exact.mean_frames.rows, rounded.mean_frames.rows)):
+        assert np.abs(first - second).max() < 0.05 * np.abs(first).max()
+
+
 def test_mean_frames_of_an_encoder_are_those_of_a_teacher_and_cached(toy_encoder: Path, tmp_path: Path) -> None:
     text_input, texts = make_encoder_input(toy_encoder), ["love it", "it"]
     model = TextModel(text_input.text_encoder, Student(QUICK.network_config(text_input.text_encoder.dim, MOSI)))
