@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from edge_msa.workflows.bench_live import LiveMeasurement, bench_live
     from edge_msa.workflows.bench_streams import StreamBenchmark, bench_streams
     from edge_msa.workflows.calibrate import calibrate
+    from edge_msa.workflows.cascade import FittedCascade, cascade
     from edge_msa.workflows.compare import StudentComparison, compare
     from edge_msa.workflows.data import convert_data, encode_data, inspect_data, save_data
     from edge_msa.workflows.distill import distill
@@ -91,6 +92,7 @@ __all__ = [
     "ExportedPrograms",
     "Extraction",
     "FailedSegment",
+    "FittedCascade",
     "GateFailedError",
     "GraphInspection",
     "Inspection",
@@ -126,6 +128,7 @@ __all__ = [
     "bench_students",
     "bench_training",
     "calibrate",
+    "cascade",
     "compare",
     "convert_data",
     "describe_pretrained",
@@ -186,6 +189,7 @@ _MODULES = {
     "edge_msa.workflows.bench_live": ("LiveMeasurement", "bench_live"),
     "edge_msa.workflows.bench_streams": ("StreamBenchmark", "bench_streams"),
     "edge_msa.workflows.calibrate": ("calibrate",),
+    "edge_msa.workflows.cascade": ("FittedCascade", "cascade"),
     "edge_msa.workflows.compare": ("StudentComparison", "compare"),
     "edge_msa.workflows.data": ("convert_data", "encode_data", "inspect_data", "save_data"),
     "edge_msa.workflows.distill": ("distill",),

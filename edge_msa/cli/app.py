@@ -12,6 +12,7 @@ import typer
 
 from edge_msa.cli.bench import bench_app
 from edge_msa.cli.calibrate import calibrate
+from edge_msa.cli.cascade import cascade
 from edge_msa.cli.config import config_app
 from edge_msa.cli.data import data_app, import_app
 from edge_msa.cli.demo import demo
@@ -82,7 +83,7 @@ SLOW = (demo, pipeline, train, distill, compare, calibrate, sensitivity, export,
 for section, commands in {
     "Start": (demo, pipeline),
     "Train": (train, distill, compare),
-    "Ship": (calibrate, sensitivity, export, inspect, predict),
+    "Ship": (calibrate, sensitivity, export, cascade, inspect, predict),
     "Measure": (evaluate, report, explain),
     "Research": (reproduce, search),
 }.items():

@@ -50,21 +50,24 @@ def session_predictor(session: Session) -> Predict:
 
     A bundle with text input gets texts instead of language frames.
     """
-    text_input = session.manifest.language is not None
 
     def predict_split(split: Split, subset: Subset) -> FloatArray:
         predictions = np.empty((len(split), session.bundle.manifest.task.outputs), np.float32)
         for row in range(len(split)):
-            sample, masks = split.masked_sample(row)
-            inputs: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
-            if text_input and "language" in inputs:
-                del inputs["language"]
-                inputs["text"] = split.texts[row]
-            valid = {name: mask for name, mask in masks.items() if name in inputs}
-            predictions[row] = session.predict(**inputs, valid=valid).outputs
+            predictions[row] = session.predict(**session_inputs(session, split, row, subset)).outputs
         return _squeeze_scores(predictions)
 
     return predict_split
+
+
+def session_inputs(session: Session, split: Split, row: int, subset: Subset) -> dict[str, Any]:
+    """Return the arguments of `Session.predict` for the modalities of a sample that are in a subset."""
+    sample, masks = split.masked_sample(row)
+    inputs: dict[str, Any] = {name: sample[name] for name in subset.modalities if name in sample}
+    if session.manifest.language is not None and "language" in inputs:
+        del inputs["language"]
+        inputs["text"] = split.texts[row]
+    return {**inputs, "valid": {name: mask for name, mask in masks.items() if name in inputs}}
 
 
 def open_session(bundle: Bundle, backend: str, precision: str, *, exact: bool = False) -> Session:

@@ -15,7 +15,7 @@ from edge_msa_runtime.backends import check_backend_name
 from edge_msa_runtime.benchmark.live import LiveBenchmark, Window
 from edge_msa_runtime.benchmark.live import bench_live as measure
 from edge_msa_runtime.benchmark.live_report import format_live
-from edge_msa_runtime.session import load
+from edge_msa_runtime.loading import load
 
 
 @dataclass(frozen=True, repr=False)

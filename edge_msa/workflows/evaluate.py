@@ -37,6 +37,7 @@ from edge_msa_export.provenance import Provenance
 from edge_msa_runtime import load
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
+from edge_msa_runtime.cascade.loader import is_cascade, open_cascade
 from edge_msa_runtime.conversation import ContextHead
 from edge_msa_runtime.output_paths import check_distinct_outputs
 
@@ -176,7 +177,7 @@ def open_predictor(path: Path, dataset: Dataset, *, backend: str, precision: str
             selected = replace(selected, notes=notes)
         yield Predictor(run_predictor(run), Source(name, "run"), selected)
         return
-    if (path / MANIFEST_NAME).is_file():
+    if _is_bundle(path):
         with load(path, backend=backend, precision=precision) as session:
             print_notes(session.bundle.notes)
             source = replace(session_source(session, session.backend), name=name)
@@ -202,6 +203,10 @@ def _find_context(predictor: Predictor, split_name: SplitName) -> tuple[ContextF
         fit = find_context(predictor.predict, dataset)
     fit = fit if split_name == "valid" else replace(fit, left_out={})
     return (fit if fit.note is None else None), (() if fit.note is None else (fit.note,))
+
+
+def _is_bundle(path: Path) -> bool:
+    return (path / MANIFEST_NAME).is_file() or is_cascade(path)
 
 
 def neither_run_nor_bundle(path: Path) -> RunUsageError:
@@ -236,9 +241,10 @@ def _open_dataset(path: Path, data: str | None, task: str | None) -> tuple[str, 
     try:
         return source, open_and_report(source, task, labeled=SPLITS)
     except UnstatedTaskError:
-        if not (path / MANIFEST_NAME).is_file():
+        if not _is_bundle(path):
             raise
-        return source, open_and_report(source, open_bundle(path).manifest.task.kind, labeled=SPLITS)
+        bundle = open_cascade(path).members[0] if is_cascade(path) else open_bundle(path)
+        return source, open_and_report(source, bundle.manifest.task.kind, labeled=SPLITS)
 
 
 def _open_data_of_bundle(path: Path, task: str | None) -> tuple[str, Dataset]:
@@ -247,6 +253,8 @@ def _open_data_of_bundle(path: Path, task: str | None) -> tuple[str, Dataset]:
     Raises:
         UsageError: The bundle was made from a file, which can also contain a part of the synthetic data.
     """
+    if is_cascade(path):
+        raise UsageError(f"{path} is a cascade. Pass the file to evaluate it on with --data.")
     if not (path / MANIFEST_NAME).is_file():
         return SYNTHETIC, open_and_report(SYNTHETIC, task, labeled=SPLITS)
     data = Provenance.from_json(open_bundle(path).manifest.provenance).data

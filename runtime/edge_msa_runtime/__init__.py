@@ -28,10 +28,11 @@ from edge_msa_runtime.vendor_packages import import_package
 
 if TYPE_CHECKING:
     from edge_msa_runtime.conversation import Conversation
+    from edge_msa_runtime.loading import load
     from edge_msa_runtime.modalities import Subset
     from edge_msa_runtime.prediction import Prediction
     from edge_msa_runtime.pretrained import pretrained_bundle
-    from edge_msa_runtime.session import Session, load
+    from edge_msa_runtime.session import Session
     from edge_msa_runtime.streams.events import StreamCounters, StreamEvent
     from edge_msa_runtime.streams.stream import Stream
     from edge_msa_runtime.text.words import Word
@@ -69,7 +70,7 @@ _MODULES = {
     "StreamEvent": "streams.events",
     "Subset": "modalities",
     "Word": "text.words",
-    "load": "session",
+    "load": "loading",
     "pretrained_bundle": "pretrained",
 }
 

@@ -41,6 +41,7 @@ class PredictedSample:
         interval: (low, high) around the score, as in `Prediction`; None if there is none.
         prediction_set: classes among which the label is, as in `Prediction`; None if there is no set.
         warnings: what was done to the inputs, or why there is no prediction.
+        member: name of the member of a cascade that was asked last; empty for a bundle and without a prediction.
     """
 
     id: str
@@ -52,6 +53,7 @@ class PredictedSample:
     interval: tuple[float, float] | None = None
     prediction_set: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
+    member: str = ""
 
     @classmethod
     def of(cls, sample: str, split: str, prediction: Prediction) -> PredictedSample:
@@ -66,6 +68,7 @@ class PredictedSample:
             prediction.interval,
             prediction.prediction_set,
             prediction.warnings,
+            prediction.member,
         )
 
 
@@ -101,6 +104,25 @@ def predict_samples(
     if first_error is not None and not any(item.subset for item in predicted):
         raise first_error
     return predicted
+
+
+def sample_inputs(sample: Sample, modalities: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of `Session.predict` for a sample; nothing if it has none of the modalities.
+
+    Args:
+        sample: the sample.
+        modalities: what to predict from, see `usable_modalities`.
+
+    Raises:
+        UsageError: the sample could not be read.
+    """
+    if sample.error is not None:
+        raise sample.error
+    inputs: dict[str, Any] = {name: sample.frames[name] for name in modalities if name in sample.frames}
+    if "text" in modalities and sample.text:
+        inputs["text"] = sample.text
+    valid = {name: mask for name, mask in sample.valid.items() if name in inputs}
+    return {**inputs, "valid": valid} if inputs else {}
 
 
 def usable_modalities(session: Session, available: Sequence[str], *, has_text: bool) -> tuple[list[str], list[str]]:
@@ -150,6 +172,8 @@ def summarize(predicted: Sequence[PredictedSample]) -> list[str]:
         labels[item.label] = labels.get(item.label, 0) + 1
     counts = ", ".join(f"{label} {count}" for label, count in sorted(labels.items()) if label)
     lines = [f"{format_count(len(done), 'sample')} predicted{f': {counts}' if counts else ''}"]
+    if members := format_members([item.member for item in done]):
+        lines[0] += f"; {members}"
     if len(done) < len(predicted):
         reasons = dict.fromkeys(item.warnings[0] for item in predicted if not item.subset)
         lines.append(
@@ -159,22 +183,32 @@ def summarize(predicted: Sequence[PredictedSample]) -> list[str]:
     return lines
 
 
+def format_members(asked: Sequence[str]) -> str:
+    """Return how often each member of a cascade was asked last, e.g. `small 80 %, large 20 %`; empty for a bundle."""
+    names = dict.fromkeys(name for name in asked if name)
+    return ", ".join(f"{name} {100 * asked.count(name) / len(asked):.0f} %" for name in names)
+
+
 def format_csv(predicted: Sequence[PredictedSample], task: TaskSpec) -> str:
     """Return a table: id, split, subset, score, label, what is known about its uncertainty, and warnings.
 
-    That is the interval of a score, or all probabilities, and for classes the prediction set.
+    That is the interval of a score, or all probabilities, and for classes the prediction set. Predictions of a cascade have
+    the column `member` before the warnings.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ["low", "high"] if task.is_score else [f"probability.{name}" for name in task.labels]
     has_sets = task.kind == "classes"
     names += ["prediction_set"] if has_sets else []
+    has_members = any(item.member for item in predicted)
+    names += ["member"] if has_members else []
     writer.writerow(["id", "split", "subset", "score", "label", *names, "warnings"])
     for item in predicted:
         probabilities = [item.probabilities.get(name) for name in task.labels]
         cells = [_number(value) for value in (item.interval or (None, None) if task.is_score else probabilities)]
         cells += ["; ".join(item.prediction_set or ())] if has_sets else []
         score = _number(item.score)
+        cells += [item.member] if has_members else []
         writer.writerow([item.id, item.split, item.subset, score, item.label, *cells, "; ".join(item.warnings)])
     return text.getvalue()
 
@@ -195,15 +229,10 @@ def write_predictions(
 
 
 def _predict(session: Session, sample: Sample, modalities: Sequence[str], truncate: str) -> PredictedSample:
-    if sample.error is not None:
-        raise sample.error
-    inputs: dict[str, Any] = {name: sample.frames[name] for name in modalities if name in sample.frames}
-    if "text" in modalities and sample.text:
-        inputs["text"] = sample.text
+    inputs = sample_inputs(sample, modalities)
     if not inputs:
         return PredictedSample(sample.id, sample.split, warnings=(NO_FRAME,))
-    valid = {name: mask for name, mask in sample.valid.items() if name in inputs}
-    return PredictedSample.of(sample.id, sample.split, session.predict(**inputs, valid=valid, truncate=truncate))
+    return PredictedSample.of(sample.id, sample.split, session.predict(**inputs, truncate=truncate))
 
 
 def _number(value: float | None) -> str:

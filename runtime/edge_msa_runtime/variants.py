@@ -8,7 +8,8 @@ from typing import Iterator
 
 from edge_msa_runtime.bundle.loader import open_bundle
 from edge_msa_runtime.errors import BackendUnavailableError
-from edge_msa_runtime.session import Session, load
+from edge_msa_runtime.loading import load
+from edge_msa_runtime.session import Session
 
 
 @dataclasses.dataclass

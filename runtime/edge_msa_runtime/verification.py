@@ -13,9 +13,10 @@ from typing import Any, Sequence
 import numpy as np
 
 from edge_msa_runtime.bundle.golden import GoldenCase, load_golden
-from edge_msa_runtime.errors import ParityError
+from edge_msa_runtime.errors import ParityError, UsageError
+from edge_msa_runtime.loading import load
 from edge_msa_runtime.prediction import Prediction
-from edge_msa_runtime.session import Session, load
+from edge_msa_runtime.session import Session
 from edge_msa_runtime.streams.stream import Stream
 from edge_msa_runtime.tolerances import largest_tolerance, tolerance_for
 from edge_msa_runtime.variants import Variants
@@ -109,11 +110,14 @@ def verify_bundle(
         precision: as for `load`; ignored for a session.
 
     Raises:
+        UsageError: it is a cascade, whose members are verified one by one.
         EdgeMsaError: the bundle cannot be opened, or the backend failed. A difference is returned, not raised.
     """
     if not isinstance(bundle, Session):
         with load(bundle, backend, precision=precision) as session:
             return verify_bundle(session)
+    if len(bundle.members) > 1:
+        raise UsageError("verify_bundle takes one bundle, got a cascade. Pass each of session.members.")
     cases = load_golden(bundle.bundle)
     routes = _ROUTES if bundle.graphs.batch > 1 else _ROUTES[:-1]
     checks = [_check(bundle, case, route, _limit(bundle, case, cases)) for case in cases for route in routes]

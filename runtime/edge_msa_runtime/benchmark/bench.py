@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+import itertools
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -49,6 +50,8 @@ class Latency:
         p50_ms: median in milliseconds.
         p90_ms: 90th percentile in milliseconds.
         p99_ms: 99th percentile in milliseconds; None below 100 predictions.
+        mean_ms: mean in milliseconds.
+        answered: how often each member of a cascade was asked last, as shares of the predictions; empty for a bundle.
     """
 
     subset: str
@@ -58,6 +61,8 @@ class Latency:
     p50_ms: float
     p90_ms: float
     p99_ms: float | None
+    mean_ms: float
+    answered: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +125,7 @@ def bench_sessions(
     text: str | None = None,
     rate: float | None = None,
     streams: int | None = None,
+    samples: Sequence[Inputs] | None = None,
 ) -> tuple[BenchResult, ...]:
     """Measure sessions interleaved.
 
@@ -135,21 +141,18 @@ def bench_sessions(
         text: language input that replaces the golden one. Every bundle must then accept text.
         rate: predictions per second. None: each prediction starts when the previous one has ended.
         streams: number of streams whose throughput is measured too, one after the other and at once. None: none.
+        samples: arguments of `Session.predict`, which every session gets in turn instead of its golden inputs. The
+            sessions must be able to predict from each. A cascade needs them, or a `text`.
 
     Raises:
         UsageError: an argument is out of range, or a session lacks a modality.
         InferenceError: a backend failed.
     """
-    if not sessions:
-        raise UsageError("At least one session is needed, got none.")
-    if repeats < 1:
-        raise UsageError(f"repeats must be at least 1, got {repeats}.")
-    if warmup < 0:
-        raise UsageError(f"warmup must be at least 0, got {warmup}.")
-    if rate is not None and not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
-        raise UsageError(f"rate must be between {_MIN_RATE_HZ:g} and {_MAX_RATE_HZ:g} Hz, got {rate:g}.")
+    _check_arguments(sessions, repeats, warmup, rate, has_inputs=text is not None or samples is not None)
     if streams is not None:
         check_streams(streams)
+    if samples is not None:
+        return _bench_samples(sessions, samples, repeats=repeats, warmup=warmup, rate=rate)
     selected = tuple(subsets) if subsets is not None else subsets_of(sessions[0].manifest.modalities)
     for session in sessions:
         session.prepare(*selected)
@@ -160,7 +163,7 @@ def bench_sessions(
         calls = [functools.partial(session.predict, **item[subset]) for session, item in zip(sessions, inputs)]
         times = time_interleaved(calls, repeats, warmup, rate)
         for session, rows, item, milliseconds in zip(sessions, latencies, inputs, times):
-            rows.append(_summarize_latency(session, subset, item[subset], milliseconds))
+            rows.append(_summarize_latency(session, subset, [item[subset]], milliseconds))
     throughputs = [
         measure_throughput(session, item[selected[-1]], repeats) if session.workers > 1 else None
         for session, item in zip(sessions, inputs)
@@ -173,6 +176,49 @@ def bench_sessions(
         )
         for session, rows, throughput, many in zip(sessions, latencies, throughputs, streamed)
     )
+
+
+def _bench_samples(
+    sessions: Sequence[Session], samples: Sequence[Inputs], *, repeats: int, warmup: int, rate: float | None
+) -> tuple[BenchResult, ...]:
+    """Measure sessions interleaved. Each gets the samples in turn, all in the same order."""
+    if not samples:
+        raise UsageError("The samples have nothing to predict from. Pass other data.")
+    subset = Subset.of({"language" if name == "text" else name for item in samples for name in item} - {"valid"})
+    for session in sessions:
+        session.prepare(subset)
+    before = measure_conditions()
+    calls = [_call_in_turn(session, samples) for session in sessions]
+    times = time_interleaved(calls, repeats, warmup, rate)
+    latencies = [
+        _summarize_latency(session, subset, samples, milliseconds) for session, milliseconds in zip(sessions, times)
+    ]
+    after = measure_conditions()
+    return tuple(_create_result(session, [row], rate, before, after) for session, row in zip(sessions, latencies))
+
+
+def _call_in_turn(session: Session, samples: Sequence[Inputs]) -> Callable[[], object]:
+    """Return a function that predicts the next sample each time, again from the first after the last."""
+    turn = itertools.cycle(samples)
+    return lambda: session.predict(**next(turn))
+
+
+def _check_arguments(
+    sessions: Sequence[Session], repeats: int, warmup: int, rate: float | None, *, has_inputs: bool
+) -> None:
+    if not sessions:
+        raise UsageError("At least one session is needed, got none.")
+    if repeats < 1:
+        raise UsageError(f"repeats must be at least 1, got {repeats}.")
+    if warmup < 0:
+        raise UsageError(f"warmup must be at least 0, got {warmup}.")
+    if rate is not None and not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
+        raise UsageError(f"rate must be between {_MIN_RATE_HZ:g} and {_MAX_RATE_HZ:g} Hz, got {rate:g}.")
+    if not has_inputs and any(len(session.members) > 1 for session in sessions):
+        raise UsageError(
+            "The latency of a cascade depends on what it predicts from. Pass --data FILE with samples such as the "
+            "device will get, or --text."
+        )
 
 
 def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None = None) -> dict[Subset, Inputs]:
@@ -201,14 +247,40 @@ def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None 
     return inputs
 
 
-def _summarize_latency(session: Session, subset: Subset, inputs: Inputs, milliseconds: NDArray[np.float64]) -> Latency:
+def _summarize_latency(
+    session: Session, subset: Subset, samples: Sequence[Inputs], milliseconds: NDArray[np.float64]
+) -> Latency:
+    """Summarize the times of predictions from samples in turn. The numbers of frames are medians."""
     p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, [50, 90, 99]))
-    from_text = "text" in inputs
+    from_text = any("text" in inputs for inputs in samples)
     text = session.manifest.language
-    frames = {"language": min(session.count_tokens(inputs["text"]), text.max_tokens)} if from_text and text else {}
-    frames.update({name: len(value) for name, value in inputs.items() if name != "text"})
+    counts: dict[str, list[int]] = {}
+    for inputs in samples:
+        for name, value in inputs.items():
+            if name == "text" and text is not None:
+                counts.setdefault("language", []).append(min(session.count_tokens(value), text.max_tokens))
+            elif name in subset.modalities:
+                counts.setdefault(name, []).append(len(value))
     count = len(milliseconds)
-    return Latency(subset.value, frames, from_text, count, p50, p90, p99 if count >= _MIN_FOR_P99 else None)
+    return Latency(
+        subset.value,
+        {name: int(np.median(numbers)) for name, numbers in counts.items()},
+        from_text,
+        count,
+        p50,
+        p90,
+        p99 if count >= _MIN_FOR_P99 else None,
+        float(milliseconds.mean()),
+        _measure_answered(session, samples),
+    )
+
+
+def _measure_answered(session: Session, samples: Sequence[Inputs]) -> dict[str, float]:
+    """Return how often each member of a cascade is asked last; nothing for a bundle."""
+    if len(session.members) == 1:
+        return {}
+    asked = [session.predict(**inputs).member for inputs in samples]
+    return {name: asked.count(name) / len(asked) for name in dict.fromkeys(asked)}
 
 
 def _create_result(
@@ -218,7 +290,6 @@ def _create_result(
     before: Mapping[str, str],
     after: Mapping[str, str],
 ) -> BenchResult:
-    files = session.bundle.needed_files(session.backend, session.precision)
     return BenchResult(
         bundle=session.manifest.name,
         target=session.manifest.target,
@@ -228,7 +299,10 @@ def _create_result(
         precision=session.precision,
         threads=session.threads,
         load_ms=session.load_ms,
-        file_bytes=session.bundle.size(files),
+        file_bytes=sum(
+            member.bundle.size(member.bundle.needed_files(member.backend, member.precision))
+            for member in session.members
+        ),
         peak_memory_bytes=peak_memory_bytes(),
         latencies=tuple(latencies),
         notes=(*session.bundle.notes, *session.fallbacks),

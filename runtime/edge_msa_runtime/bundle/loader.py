@@ -17,6 +17,7 @@ from edge_msa_runtime.backend_info import BACKENDS
 from edge_msa_runtime.bundle.graph_files import check_graph_files
 from edge_msa_runtime.bundle.hashing import file_sha256
 from edge_msa_runtime.bundle.manifest import (
+    CASCADE_NAME,
     DIGEST_NAME,
     GOLDEN_NAME,
     MANIFEST_NAME,
@@ -126,7 +127,10 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         problem = f"{str(path)!r} is a file" if root.is_file() else f"No folder at {str(path)!r}"
         raise UsageError(f"{problem}. Pass the folder that contains {MANIFEST_NAME}.")
     if not (root / MANIFEST_NAME).exists() and not (root / DIGEST_NAME).exists():
-        reason = "It is a run" if (root / "run.json").exists() else f"It has no {MANIFEST_NAME}"
+        reason = f"It has no {MANIFEST_NAME}"
+        for name, kind in (("run.json", "run"), (CASCADE_NAME, "cascade")):
+            if (root / name).exists():
+                reason = f"It is a {kind}"
         raise UsageError(f"{str(path)!r} is not a bundle. {reason}. Pass the folder of a bundle.")
     check_native_path(root)
     root = root.resolve()
@@ -142,10 +146,8 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
 
 def _load_manifest(root: Path) -> Manifest:
     for name in (MANIFEST_NAME, DIGEST_NAME):
-        _check_inside(root, name)
-    # `sha256sum` writes the file's name after the digest; a digest alone is accepted too.
-    words = (root / DIGEST_NAME).read_text(encoding="utf-8", errors="replace").split()
-    _check_digest(root, MANIFEST_NAME, words[0].lower() if words else "nothing")
+        check_inside(root, name)
+    check_digest(root, MANIFEST_NAME, read_digest(root / DIGEST_NAME))
     try:
         value: Any = json.loads((root / MANIFEST_NAME).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -226,8 +228,8 @@ def _check_files(root: Path, manifest: Manifest) -> tuple[str, ...]:
         check_file_name(name)
     notes = check_unlisted_files(root, {MANIFEST_NAME, DIGEST_NAME, *manifest.files})
     for name, expected in manifest.files.items():
-        _check_inside(root, name)
-        _check_digest(root, name, expected)
+        check_inside(root, name)
+        check_digest(root, name, expected)
     return notes
 
 
@@ -248,7 +250,18 @@ def check_file_name(name: str) -> None:
         raise BundleError(f"{MANIFEST_NAME} lists {name}, which is code. Do not use the bundle.")
 
 
-def _check_inside(root: Path, name: str) -> None:
+def read_digest(path: Path) -> str:
+    """Return the digest in a file. `sha256sum` writes a file's name after it; a digest alone is accepted too."""
+    words = path.read_text(encoding="utf-8", errors="replace").split()
+    return words[0].lower() if words else "nothing"
+
+
+def check_inside(root: Path, name: str) -> None:
+    """Check that a file is in a folder, and no link to a place outside.
+
+    Raises:
+        BundleError: it is not.
+    """
     path = root / name
     if not path.is_file():
         raise BundleError(f"{name} is missing from the bundle. {_COPY_AGAIN}.")
@@ -256,7 +269,12 @@ def _check_inside(root: Path, name: str) -> None:
         raise BundleError(f"{name} is a link to a file outside the bundle. {_COPY_AGAIN} with the file itself.")
 
 
-def _check_digest(root: Path, name: str, expected: str) -> None:
+def check_digest(root: Path, name: str, expected: str) -> None:
+    """Check the SHA-256 of a file.
+
+    Raises:
+        BundleError: it differs.
+    """
     actual = file_sha256(root / name)
     if actual != expected:
         raise BundleError(

@@ -21,6 +21,8 @@ from edge_msa_runtime.modalities import MODALITIES, Subset
 SCHEMA = 9
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
+# The description of a cascade, a folder of several bundles; see `cascade.manifest`.
+CASCADE_NAME = "cascade.json"
 GOLDEN_NAME = "golden.npz"
 # External data of the ONNX graphs in a folder: their large constants. The name is short because graphs repeat it often.
 WEIGHTS_NAME = "w.bin"

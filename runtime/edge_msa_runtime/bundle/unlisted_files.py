@@ -18,6 +18,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import Collection, Iterator
 
+from edge_msa_runtime.bundle.manifest import MANIFEST_NAME
 from edge_msa_runtime.errors import BundleError
 
 _CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyo", ".pyd", ".pyw", ".pth", ".so", ".dll", ".dylib", ".exe"})
@@ -31,12 +32,13 @@ _CLUTTER_FILES = re.compile(
 _SHOWN = 3
 
 
-def check_unlisted_files(root: Path, listed: Collection[str]) -> tuple[str, ...]:
+def check_unlisted_files(root: Path, listed: Collection[str], listing: str = MANIFEST_NAME) -> tuple[str, ...]:
     """Return a note on the ignored files, or nothing if there are none.
 
     Args:
         root: the bundle's folder.
         listed: paths of all listed files.
+        listing: name of the file that lists them.
 
     Raises:
         BundleError: an unlisted file must not be in a bundle.
@@ -48,7 +50,7 @@ def check_unlisted_files(root: Path, listed: Collection[str]) -> tuple[str, ...]
         reason = _problem(pure, mode, in_listed_folder=any(folder in pure.parents for folder in folders))
         if reason:
             raise BundleError(
-                f"manifest.json does not list {name!a}, which {reason}. Move your own files "
+                f"{listing} does not list {name!a}, which {reason}. Move your own files "
                 "elsewhere, or copy the bundle again."
             )
         ignored.append(ascii(name)[1:-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
 from edge_msa_runtime.cli.bench_live import add_live_options, check_live_options, run_live
@@ -15,14 +16,18 @@ from edge_msa_runtime.cli.common import (
     add_command,
     add_session_options,
     open_session,
+    print_notes,
     print_result,
     print_skipped,
+    print_warnings,
     select_variants,
 )
 from edge_msa_runtime.cli.parser import OPTIONS
+from edge_msa_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_msa_runtime.benchmark.bench import BenchResult
+    from edge_msa_runtime.session import Session
 
 
 def add_parser(commands: Any) -> None:
@@ -40,6 +45,13 @@ def add_parser(commands: Any) -> None:
         help="Folders of one or more bundles. Several are measured together.",
     )
     parser.add(OPTIONS, "--text", metavar="WORDS", help="Text to predict. Default: the bundle's golden inputs.")
+    parser.add(
+        OPTIONS,
+        "--data",
+        metavar="FILE",
+        help="Samples to predict in turn, as for `predict`. A cascade needs them, or --text. "
+        "Default: the bundle's golden inputs.",
+    )
     parser.add(
         OPTIONS, "--repeats", type=int, default=200, metavar="N", help="Timed predictions per subset. Default: 200."
     )
@@ -88,15 +100,19 @@ def run(options: argparse.Namespace) -> None:
         return
     from edge_msa_runtime.benchmark.bench import bench_sessions
 
+    if options.data is not None and (options.text is not None or options.streams is not None):
+        raise UsageError("--data measures predictions of its own samples. Pass it without --text and --streams.")
     with ExitStack() as stack:
-        sessions = []
+        sessions: list[Session] = []
         for bundle in options.bundle:
             if options.all:
                 variants = select_variants(options, bundle)
                 sessions += [stack.enter_context(session) for session in variants]
                 print_skipped(variants)
             else:
-                sessions.append(stack.enter_context(open_session(options, bundle)))
+                session = stack.enter_context(open_session(options, bundle))
+                # The members of a cascade are measured beside it.
+                sessions += [session, *(member for member in session.members if member is not session)]
         results = bench_sessions(
             sessions,
             repeats=options.repeats,
@@ -104,8 +120,23 @@ def run(options: argparse.Namespace) -> None:
             text=options.text,
             rate=options.rate,
             streams=options.streams,
+            samples=None if options.data is None else _read_samples(options.data, sessions[0]),
         )
     print_result(format_results(results), [result.to_json() for result in results], options)
+
+
+def _read_samples(data: str, session: Session) -> list[dict[str, Any]]:
+    """Return the arguments of `Session.predict` for the samples of a file that have something to predict from."""
+    from edge_msa_runtime.inputs.samples import open_samples
+    from edge_msa_runtime.prediction_files import check_features, sample_inputs, usable_modalities
+
+    samples = open_samples(Path(data))
+    modalities, ignored = usable_modalities(session, samples.modalities, has_text=samples.has_text)
+    warning = check_features(session, samples.features, modalities, Path(data).name)
+    print_notes([*samples.notes, *ignored])
+    print_warnings([warning] if warning else [])
+    inputs = [sample_inputs(sample, modalities) for sample in samples.read() if sample.error is None]
+    return [item for item in inputs if item]
 
 
 def format_results(results: Sequence[BenchResult]) -> list[str]:
@@ -114,6 +145,7 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
     from edge_msa_runtime.benchmark.throughput import ROUNDS
 
     lines = []
+    has_cascade = any(row.answered for result in results for row in result.latencies)
     for result in results:
         peak = "unknown" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / MEGABYTE:.0f} MB"
         threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
@@ -132,6 +164,9 @@ def format_results(results: Sequence[BenchResult]) -> list[str]:
             lines.append(
                 f"  {row.subset:7}{row.p50_ms:9.3f}{row.p90_ms:9.3f}{p99:>9}{row.predictions:>13}  {frames}{text}"
             )
+            if has_cascade:
+                shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row.answered.items())
+                lines.append(f"  mean {row.mean_ms:.3f} ms" + (f"; asked last: {shares}" if shares else ""))
         if result.throughput is not None:
             measured = result.throughput
             lines.append(

@@ -183,7 +183,7 @@ def check_outputs(options: argparse.Namespace) -> None:
 
 def open_session(options: argparse.Namespace, bundle: str) -> Session:
     """Open a session with the options of `add_session_options`, and print the notes about the bundle."""
-    from edge_msa_runtime.session import load
+    from edge_msa_runtime.loading import load
 
     session = load(bundle, options.backend, precision=options.precision, **_common_options(options))
     print_notes(session.bundle.notes)

@@ -39,9 +39,43 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    description = describe_bundle(options.bundle)
+    from edge_msa_runtime.cascade.loader import is_cascade
+
+    if is_cascade(options.bundle):
+        description = describe_cascade(options.bundle)
+        lines = _format_cascade(description)
+    else:
+        description = describe_bundle(options.bundle)
+        lines = _format_description(description)
     print_notes(description["notes"])
-    print_result(_format_description(description), description, options)
+    print_result(lines, description, options)
+
+
+def describe_cascade(path: str) -> dict[str, Any]:
+    """Verify a cascade and describe it in plain JSON values. `members` are as `describe_bundle` describes bundles.
+
+    Raises:
+        BundleError: the cascade is damaged.
+    """
+    from edge_msa_runtime.cascade.loader import open_cascade
+
+    folder = open_cascade(path)
+    manifest = folder.manifest
+    return {
+        "name": manifest.name,
+        "routes": {
+            subset: {
+                "costs": list(route.costs),
+                "mean_cost": route.mean_cost,
+                "thresholds": [stage.threshold for stage in route.stages],
+                "shares": [stage.share for stage in route.stages],
+            }
+            for subset, route in manifest.routes.items()
+        },
+        "coverages": list(manifest.coverages),
+        "members": {member.name: _describe(bundle) for member, bundle in zip(manifest.members, folder.members)},
+        "notes": list(folder.notes),
+    }
 
 
 def describe_bundle(path: str) -> dict[str, Any]:
@@ -56,7 +90,10 @@ def describe_bundle(path: str) -> dict[str, Any]:
     """
     from edge_msa_runtime.bundle.loader import open_bundle
 
-    bundle = open_bundle(path)
+    return _describe(open_bundle(path))
+
+
+def _describe(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest
     classes = manifest.class_calibration
     backends = [
@@ -186,6 +223,22 @@ def _format_description(description: Mapping[str, Any]) -> list[str]:
         )
     problems = [state["problem"] for state in (*description["backends"], text or {}) if state.get("problem")]
     return [*lines, f"license: {description['license']}", *(f"problem: {problem}" for problem in problems)]
+
+
+def _format_cascade(description: Mapping[str, Any]) -> list[str]:
+    names = list(description["members"])
+    lines = [f"{description['name']}: a cascade of {', then '.join(names)}"]
+    for subset, route in description["routes"].items():
+        costs = ", ".join(f"{name} {100 * cost:.3g} %" for name, cost in zip(names, route["costs"]))
+        lines.append(f"  {subset:9} mean time {100 * route['mean_cost']:.0f} % of {names[-1]} alone (each: {costs})")
+        lines += [
+            f"            {after} is asked if the spread of {before} is more than {threshold:.3g}"
+            for before, after, threshold in zip(names, names[1:], route["thresholds"])
+            if threshold is not None
+        ]
+    for bundle in description["members"].values():
+        lines += _format_description(bundle)
+    return lines
 
 
 def _format_import_state(state: Mapping[str, Any]) -> str:

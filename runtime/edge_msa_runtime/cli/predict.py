@@ -193,4 +193,5 @@ def format_prediction(prediction: Prediction, coverage: float) -> list[str]:
         lines.append(f"{100 * coverage:.4g} % set: {', '.join(prediction.prediction_set)}")
     lines.extend(f"  {label:12} {probability:.3f}" for label, probability in prediction.probabilities.items())
     executed = f"{prediction.backend} on {prediction.device} at {prediction.precision}"
-    return [*lines, f"subset {prediction.subset}, {executed}, latency {prediction.latency_ms:.3f} ms"]
+    member = f" by {prediction.member}" if prediction.member else ""
+    return [*lines, f"subset {prediction.subset}{member}, {executed}, latency {prediction.latency_ms:.3f} ms"]

@@ -48,9 +48,12 @@ def run(options: argparse.Namespace) -> None:
             verification.raise_if_failed()
         return
     with open_session(options, options.bundle) as session:
-        verification = verify_bundle(session)
-    print_result(format_verification(verification), verification.to_json(), options)
-    verification.raise_if_failed()
+        verifications = [verify_bundle(member) for member in session.members]
+    values = [verification.to_json() for verification in verifications]
+    lines = [line for verification in verifications for line in format_verification(verification)]
+    print_result(lines, values if len(values) > 1 else values[0], options)
+    for verification in verifications:
+        verification.raise_if_failed()
 
 
 def format_verification(verification: Verification) -> list[str]:

@@ -1000,6 +1000,13 @@ class Stream:
             if had_frames:
                 self._note("utterance", "", 0, moment, f"the utterance ended at {format_time(moment)} s{suffix}")
 
+    def _skip_utterance(self, end: float, moment: float) -> None:
+        """Start the next utterance without a prediction of the one before, as `_start_utterance` does."""
+        with self._lock:
+            for channel in self._channels.values():
+                self._discard(channel, end if self._mode == _TIMED else math.inf, is_final=True)
+            self._start_utterance(end, moment, "")
+
     def _predict_if_possible(self) -> Prediction | None:
         try:
             return self.predict()
@@ -1012,6 +1019,10 @@ class Stream:
 
     def _is_closed(self) -> bool:
         return self._mode == _CLOSED
+
+    @property
+    def _is_timed(self) -> bool:
+        return self._mode == _TIMED
 
     def _check_absent(self, channel: Channel, age: float, moment: float, lapse: float) -> bool:
         """Return whether a modality is absent, and report it if it was not before, or is back.

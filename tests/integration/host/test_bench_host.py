@@ -123,7 +123,9 @@ def test_a_jetson_uses_its_own_tensorrt_and_a_desktop_that_of_pip(
     machine = profile.setdefault("architecture", ARCHITECTURE)
     change_manifest(changed, backends=["tensorrt", "onnxruntime"], precision={"tensorrt": "fp16"}, profile=profile)
     finding = Finding("power mode", PROBLEM, "15W", "sudo nvpmodel -m 2")
-    latency = Latency("lav", {"language": 5}, from_text=False, predictions=200, p50_ms=1.0, p90_ms=1.5, p99_ms=2.0)
+    latency = Latency(
+        "lav", {"language": 5}, from_text=False, predictions=200, p50_ms=1.0, p90_ms=1.5, p99_ms=2.0, mean_ms=1.1
+    )
     measured = BenchResult(
         *("changed", "jetson", "tensorrt", "10.3.0", "GPU:0 Orin", "fp16", 1, 700.0, 1000, 2**28, (latency,)),
         machine={"machine": "Jetson", "l4t": "R36"},

@@ -69,6 +69,7 @@ def test_json_has_every_field() -> None:
         "ages": {},
         "masked": {},
         "delay_ms": 1.0,
+        "member": "",
     }
 
 
