@@ -305,6 +305,7 @@ def _stages(
                 for member in range(members)
             ]
         )
+        typical = np.maximum(typical, 10.0**-_DECIMALS)  # 0 if a member is always right
         chosen = np.take_along_axis(ratios / typical[:, None], asked[None], axis=0)[0]
         factors = half_widths(chosen, np.asarray(groups), COVERAGES)
         widths = [

@@ -42,16 +42,12 @@ def run(options: argparse.Namespace) -> None:
         variants = select_variants(options, options.bundle)
         verifications = verify_all(variants)
         print_skipped(variants)
-        lines = [line for verification in verifications for line in format_verification(verification)]
-        print_result(lines, [verification.to_json() for verification in verifications], options)
-        for verification in verifications:
-            verification.raise_if_failed()
-        return
-    with open_session(options, options.bundle) as session:
-        verifications = [verify_bundle(member) for member in session.members]
+    else:
+        with open_session(options, options.bundle) as session:
+            verifications = tuple(map(verify_bundle, session.members))
     values = [verification.to_json() for verification in verifications]
     lines = [line for verification in verifications for line in format_verification(verification)]
-    print_result(lines, values if len(values) > 1 else values[0], options)
+    print_result(lines, values if options.all or len(values) > 1 else values[0], options)
     for verification in verifications:
         verification.raise_if_failed()
 
