@@ -1,4 +1,4 @@
-"""`edge-msa cascade`: make one model of several bundles, which asks a larger one only where that is worth its time."""
+"""`edge-msa cascade`: make one model of several bundles, which asks a larger one only where its answer is uncertain."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _SHARES = tuple(round(0.05 * step, 2) for step in range(10, 21))  # of a member 
 _LEVELS = np.linspace(0.0, 1.0, 41)  # quantiles of the spread that can be thresholds; 0 always asks, 1 never
 _MANY_MEMBERS_LEVELS = np.linspace(0.0, 1.0, 21)
 _RIDGE = 1.0  # penalty of standardized features, in samples
-_FLOOR = 0.1  # of a spread, as a share of its mean
+_MINIMUM = 0.1  # of a spread, as a share of its mean
 _MAX_FOLDS = 10
 _MIN_SAMPLES = 30
 _DECIMALS = 5
@@ -198,9 +198,9 @@ def _fit(features: Numbers, aim: Numbers) -> Estimate:
     weights = np.linalg.solve(standardized.T @ standardized + penalty, standardized.T @ (aim - aim.mean()))
     weights = np.where(scale > 0, weights / np.where(scale > 0, scale, 1.0), 0.0)
     bias = aim.mean() - weights @ mean
-    floor = max(_FLOOR * float(aim.mean()), 10.0**-_DECIMALS)
+    minimum = max(_MINIMUM * float(aim.mean()), 10.0**-_DECIMALS)
     rounded = tuple(round(float(weight), _DECIMALS) for weight in weights)
-    return Estimate(round(float(bias), _DECIMALS), rounded, round(floor, _DECIMALS))
+    return Estimate(round(float(bias), _DECIMALS), rounded, round(minimum, _DECIMALS))
 
 
 def _apply(estimate: Estimate, features: Numbers) -> Numbers:

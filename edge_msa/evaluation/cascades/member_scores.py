@@ -71,7 +71,7 @@ def collect_member_scores(
 def measure_costs(sessions: Sequence[Session], split: Split, subset: Subset) -> tuple[float, ...]:
     """Return the mean time of a prediction of each member, as a share of the last one's.
 
-    The members predict the same samples in turn, as in a cascade. Of three times of a sample, the median counts.
+    The members predict each sample one after the other, as in a cascade. Of three times of a sample, the median counts.
     """
     rows = np.linspace(0, len(split) - 1, min(len(split), _TIMED_SAMPLES)).astype(int)
     samples = [session_inputs(sessions[0], split, int(row), subset) for row in rows]

@@ -141,8 +141,8 @@ def bench_sessions(
         text: language input that replaces the golden one. Every bundle must then accept text.
         rate: predictions per second. None: each prediction starts when the previous one has ended.
         streams: number of streams whose throughput is measured too, one after the other and at once. None: none.
-        samples: arguments of `Session.predict`, which every session gets in turn instead of its golden inputs. The
-            sessions must be able to predict from each. A cascade needs them, or a `text`.
+        samples: arguments of `Session.predict`, which every session predicts one after the other instead of its golden
+            inputs. The sessions must be able to predict from each. A cascade needs them, or a `text`.
 
     Raises:
         UsageError: an argument is out of range, or a session lacks a modality.
@@ -181,14 +181,14 @@ def bench_sessions(
 def _bench_samples(
     sessions: Sequence[Session], samples: Sequence[Inputs], *, repeats: int, warmup: int, rate: float | None
 ) -> tuple[BenchResult, ...]:
-    """Measure sessions interleaved. Each gets the samples in turn, all in the same order."""
+    """Measure sessions interleaved. Each predicts the samples in the same order."""
     if not samples:
         raise UsageError("The samples have nothing to predict from. Pass other data.")
     subset = Subset.of({"language" if name == "text" else name for item in samples for name in item} - {"valid"})
     for session in sessions:
         session.prepare(subset)
     before = measure_conditions()
-    calls = [_call_in_turn(session, samples) for session in sessions]
+    calls = [_call_in_order(session, samples) for session in sessions]
     times = time_interleaved(calls, repeats, warmup, rate)
     latencies = [
         _summarize_latency(session, subset, samples, milliseconds) for session, milliseconds in zip(sessions, times)
@@ -197,10 +197,10 @@ def _bench_samples(
     return tuple(_create_result(session, [row], rate, before, after) for session, row in zip(sessions, latencies))
 
 
-def _call_in_turn(session: Session, samples: Sequence[Inputs]) -> Callable[[], object]:
+def _call_in_order(session: Session, samples: Sequence[Inputs]) -> Callable[[], object]:
     """Return a function that predicts the next sample each time, again from the first after the last."""
-    turn = itertools.cycle(samples)
-    return lambda: session.predict(**next(turn))
+    order = itertools.cycle(samples)
+    return lambda: session.predict(**next(order))
 
 
 def _check_arguments(
@@ -250,7 +250,7 @@ def create_inputs(session: Session, subsets: Sequence[Subset], text: str | None 
 def _summarize_latency(
     session: Session, subset: Subset, samples: Sequence[Inputs], milliseconds: NDArray[np.float64]
 ) -> Latency:
-    """Summarize the times of predictions from samples in turn. The numbers of frames are medians."""
+    """Summarize the times of predictions from samples. The numbers of frames are medians."""
     p50, p90, p99 = (float(value) for value in np.percentile(milliseconds, [50, 90, 99]))
     from_text = any("text" in inputs for inputs in samples)
     text = session.manifest.language

@@ -59,35 +59,35 @@ class MemberSpec:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A linear function of `FEATURES`, at least `floor`.
+    """A linear function of `FEATURES`, at least `minimum`.
 
     Attributes:
         bias: its value if all features are 0.
         weights: one number per feature.
-        floor: the smallest value, above 0.
+        minimum: the smallest value, above 0.
     """
 
     bias: float
     weights: tuple[float, ...]
-    floor: float
+    minimum: float
 
     def __call__(self, features: tuple[float, ...]) -> float:
         """Return the value for one prediction."""
         value = self.bias
         for weight, feature in zip(self.weights, features):
             value += weight * feature
-        return max(self.floor, value)
+        return max(self.minimum, value)
 
     @classmethod
     def from_json(cls, value: Any, path: str) -> Estimate:
         """Build from JSON; a ValueError names the invalid field."""
         fields = JsonFields(value, path, [field.name for field in dataclasses.fields(cls)])
-        weights, floor = fields.numbers("weights"), fields.number("floor")
+        weights, minimum = fields.numbers("weights"), fields.number("minimum")
         if len(weights) != len(FEATURES):
             raise ValueError(f"{fields.path('weights')} must have {len(FEATURES)} numbers, got {len(weights)}")
-        if floor <= 0:
-            raise ValueError(f"{fields.path('floor')} must be positive, got {floor:g}")
-        return cls(fields.number("bias"), weights, floor)
+        if minimum <= 0:
+            raise ValueError(f"{fields.path('minimum')} must be positive, got {minimum:g}")
+        return cls(fields.number("bias"), weights, minimum)
 
 
 @dataclasses.dataclass(frozen=True)

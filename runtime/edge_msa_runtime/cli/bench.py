@@ -49,7 +49,7 @@ def add_parser(commands: Any) -> None:
         OPTIONS,
         "--data",
         metavar="FILE",
-        help="Samples to predict in turn, as for `predict`. A cascade needs them, or --text. "
+        help="Samples to predict one after the other, as for `predict`. A cascade needs them, or --text. "
         "Default: the bundle's golden inputs.",
     )
     parser.add(

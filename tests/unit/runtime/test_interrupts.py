@@ -133,7 +133,7 @@ def test_a_backend_error_after_ctrl_c_is_an_interrupt(
         except KeyboardInterrupt:
             raise RuntimeError("the backend failed") from None
 
-    monkeypatch.setattr("edge_msa_runtime.session.open_bundle", replace_interrupt)
+    monkeypatch.setattr("edge_msa_runtime.loading.open_bundle", replace_interrupt)
     assert main(["verify", str(shared_bundle)]) == 143
     assert capsys.readouterr().err == "interrupted\n"
 

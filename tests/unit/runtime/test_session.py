@@ -361,7 +361,7 @@ def test_an_unknown_device_is_not_explained_with_backends_that_are_not_installed
             raise BackendUnavailableError(f"no device {options.device}")
         raise PackageImportError(f"{name} is not installed", name, name)
 
-    monkeypatch.setattr("edge_msa_runtime.session.open_backend", open_backend)
+    monkeypatch.setattr("edge_msa_runtime.loading.open_backend", open_backend)
     with pytest.raises(BackendUnavailableError, match=r"^no device XPU$"):
         load(shared_bundle, device="XPU")
 

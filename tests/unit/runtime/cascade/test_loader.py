@@ -111,8 +111,11 @@ def _change_member(**fields: Any) -> Callable[[dict[str, Any]], None]:
         (_change_stage(half_widths=[0.5, 0.4]), "routes.l.stages[1].half_widths[1] must be ascending"),
         (_change_stage(half_widths=[1e999]), "routes.l.stages[1].half_widths[0] must be finite"),
         (_change_stage(half_widths=[0.5]), "routes.l.stages[1].half_widths must have 2 numbers, got 1"),
-        (_change_stage(spread={"bias": 1, "weights": [1], "floor": 1}), "spread.weights must have 3 numbers, got 1"),
-        (_change_stage(spread={"bias": 1, "weights": [1, 1, 1], "floor": 0}), "spread.floor must be positive, got 0"),
+        (_change_stage(spread={"bias": 1, "weights": [1], "minimum": 1}), "spread.weights must have 3 numbers, got 1"),
+        (
+            _change_stage(spread={"bias": 1, "weights": [1, 1, 1], "minimum": 0}),
+            "spread.minimum must be positive, got 0",
+        ),
         (lambda value: value.update(coverages=[0.9, 0.5]), "coverages must ascend between 0 and 1"),
         (lambda value: value.update(typical_frames={"language": 0}), "typical_frames.language must be a positive"),
         (lambda value: value.update(typical_frames={"smell": 1}), "typical_frames.smell must be one of"),

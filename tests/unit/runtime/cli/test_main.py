@@ -155,7 +155,7 @@ def test_ctrl_c_exits_with_130(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edge_msa_runtime.session.open_bundle", interrupt)
+    monkeypatch.setattr("edge_msa_runtime.loading.open_bundle", interrupt)
     assert main(["verify", str(shared_bundle)]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
