@@ -16,7 +16,7 @@ from edge_msa.arguments import AnyPath, optional_source, paths_of
 from edge_msa.artifacts.requests import check_may_replace_file
 from edge_msa.benchmark.machine import describe_machine
 from edge_msa.console import activity, print_notes
-from edge_msa.data.dataset import Dataset
+from edge_msa.data.dataset import Dataset, SplitName
 from edge_msa.data.labeled import is_labeled
 from edge_msa.data.opening import open_and_report
 from edge_msa.errors import DataError, UnstatedTaskError, UsageError
@@ -43,6 +43,7 @@ from edge_msa_runtime.cascade.manifest import CASCADE_SCHEMA, MAX_MEMBERS, MIN_M
 from edge_msa_runtime.errors import BundleError
 from edge_msa_runtime.session import Session
 
+_LABELED: tuple[SplitName, ...] = ("valid",)
 _SHOWN_BUDGETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
@@ -226,9 +227,9 @@ def _open_validation(source: str, task: str | None, session: Session) -> Dataset
         DataError: It does not fit, or its validation split has no labels.
     """
     try:
-        dataset = open_and_report(source, task, labeled=("valid",))
+        dataset = open_and_report(source, task, labeled=_LABELED)
     except UnstatedTaskError:
-        dataset = open_and_report(source, session.manifest.task.kind, labeled=("valid",))
+        dataset = open_and_report(source, session.manifest.task.kind, labeled=_LABELED)
     selected = select_session_inputs(session, dataset)
     print_notes([note for note in selected.notes if note not in dataset.notes])
     split = selected.splits.get("valid")

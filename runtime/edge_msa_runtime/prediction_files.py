@@ -192,8 +192,8 @@ def format_members(asked: Sequence[str]) -> str:
 def format_csv(predicted: Sequence[PredictedSample], task: TaskSpec) -> str:
     """Return a table: id, split, subset, score, label, what is known about its uncertainty, and warnings.
 
-    That is the interval of a score, or all probabilities, and for classes the prediction set. Predictions of a cascade have
-    the column `member` before the warnings.
+    That is the interval of a score, or all probabilities, and for classes the prediction set. Predictions of a
+    cascade have the column `member`.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

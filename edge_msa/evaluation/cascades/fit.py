@@ -136,7 +136,8 @@ def _label_values(task: Task, scores: MemberScores) -> Numbers:
     labels = np.asarray(scores.labels, np.float64)
     width = scores.values.shape[-1]
     if task.kind == "classes":
-        return np.eye(width)[labels.astype(int)]
+        one_hot: Numbers = np.eye(width)[labels.astype(int)]
+        return one_hot
     return labels.reshape(len(labels), width)
 
 

@@ -139,7 +139,7 @@ def _open_member(root: Path, name: str, folder: str, sha256: str) -> Bundle:
 
 def _check_routes(manifest: CascadeManifest, first: Manifest) -> None:
     """Refuse routes that do not fit the members, which only a defect of what made them can cause."""
-    has_scores = first.task.kind not in {"classes", "emotions"}
+    has_scores = first.task.is_score
     problems = ["coverages must be empty"] if manifest.coverages and not has_scores else []
     for subset, route in manifest.routes.items():
         unknown = [name for name in Subset(subset).modalities if name not in first.modalities]
